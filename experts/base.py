@@ -1,0 +1,66 @@
+"""What every expert offers: a frozen dynamic Gaussian model that gives Gaussians at a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat
+from torch import Tensor
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; one line naming the file, the fault and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """What a run knows that a checkpoint may not; None means: take it from the checkpoint, then from the preset."""
+
+    scene: str | None = None  # scene name: STG's segment folders carry it, cfg_args is compared with it
+    iteration: int | None = None  # None: the highest in point_cloud/
+    num_frames: int | None = None  # frames of the clip; E-D3DGS and 4DGaussians divide the frame by it
+    near: float | None = None  # Ex4DGS and STG: near and far culling planes, scene units
+    far: float | None = None
+    world_scale: float = 1.0  # data units per model unit: Ex4DGS on Technicolor lives in a world divided by the rig's radius
+    trust_checkpoint: bool = False  # allow a full pickle where the safe loader refuses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a loaded expert came from, for logs, hashes and reports."""
+
+    files: tuple[Path, ...]  # every file read, in reading order
+    iteration: int
+    notes: tuple[str, ...] = field(default=())  # one line per inferred setting: "net_width 128 (from shapes)"
+
+
+@runtime_checkable
+class Expert(Protocol):
+    """A pretrained dynamic model as the router sees it (an nn.Module whose parameters are the checkpoint's tensors).
+
+    Frames are relative to the clip's start: 0 ... num_frames - 1, fractions allowed.
+    """
+
+    name: str  # "Ex4DGS", "E-D3DGS", "STG", "4DGaussians"
+    background: tuple[float, ...]  # one value per colour channel of its Gaussians
+    num_gaussians: int  # rows of its routing table: all Gaussians of all segments
+    provenance: Provenance
+
+    @property
+    def settings(self) -> RasterSettings:
+        """The splatting convention of its training; near and far in data units."""
+        ...
+
+    def rows(self, frame: float) -> slice:
+        """Rows of the routing table that are alive at this frame, in the order of `at(frame)` (STG: one segment)."""
+        ...
+
+    def at(self, frame: float, *, camera: int | None = None) -> Gaussians:
+        """Gaussians at a frame, activated, in data units; camera: number of a *training* camera (E-D3DGS's offset)."""
+        ...
+
+    def colour(self, splat: Splat, camera: Camera) -> Tensor:
+        """RGB [3, h, w] from a rasterized layer (STG full decodes nine channels with the rays here)."""
+        ...

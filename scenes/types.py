@@ -1,0 +1,51 @@
+"""What was filmed: a rig of static, synchronised cameras and their frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from moegs_rasterizer import Camera
+
+Layout = Literal["n3v", "technicolor"]
+ResizeFilter = Literal["bilinear", "bicubic", "lanczos", "box"]
+
+
+class SceneError(ValueError):
+    """Data that cannot be read; one line naming the file or pattern, what was found and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One static camera of the rig, at the training resolution."""
+
+    name: str  # "cam00"
+    number: int  # the digits of its name
+    camera: Camera
+
+
+class FrameStore(Protocol):
+    """Frames of every view at the training resolution; safe to read from several threads."""
+
+    def read(self, view: int, frame: int) -> np.ndarray:
+        """uint8 [h, w, 3] RGB of views[view] at a frame (0 = the clip's start)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A multi-view clip with its split."""
+
+    name: str
+    layout: Layout
+    root: Path
+    views: tuple[View, ...]  # sorted by name
+    train: tuple[int, ...]  # indices into views
+    test: tuple[int, ...]
+    start: int  # number of the clip's first frame in the files
+    num_frames: int
+    frames: FrameStore
+    rig_radius: float  # 1.1 x largest distance of a training camera's centre from their mean, data units
+    notes: tuple[str, ...]  # what the reader inferred or warns of, one line each

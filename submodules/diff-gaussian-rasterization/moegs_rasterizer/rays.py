@@ -1,0 +1,24 @@
+"""Rays of a camera's pixels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .types import Camera
+
+
+def camera_rays(camera: Camera, *, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Ray of every pixel as [origin, unit direction] in world space (STG's ray map; MoE-GS eq. 7's r(u)).
+
+    Returns [6, h, w], world units, through pixel centres.
+    """
+    camera_to_world = camera.camera_to_world.double()
+    x = (torch.arange(camera.width, dtype=torch.float64, device=camera_to_world.device) + 0.5 - camera.cx) / camera.fx
+    y = (torch.arange(camera.height, dtype=torch.float64, device=camera_to_world.device) + 0.5 - camera.cy) / camera.fy
+    grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
+    local = torch.stack([grid_x, grid_y, torch.ones_like(grid_x)])
+    directions = torch.einsum("ij,jhw->ihw", camera_to_world[:3, :3], local)
+    directions = directions / directions.norm(dim=0, keepdim=True)
+    origins = camera_to_world[:3, 3].reshape(3, 1, 1).expand_as(directions)
+    return torch.cat([origins, directions]).to(dtype)

@@ -1,0 +1,24 @@
+"""Where the reference data lies: outside the repository, because its licences differ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(os.environ.get("MOEGS_REFERENCE", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """Path of a reference folder such as "reference/raster"; skips the test where it is absent."""
+
+    def find(name: str) -> Path:
+        path = ROOT / name
+        if not path.exists():
+            pytest.skip(f"reference data {name} not found under {ROOT}; set MOEGS_REFERENCE to the folder that holds it")
+        return path
+
+    return find
