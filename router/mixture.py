@@ -1,0 +1,31 @@
+"""Gating and blending: several experts' images become one (MoE-GS eq. 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+DEFAULT_TEMPERATURE = 0.01  # of the softmax while training
+DEFAULT_EVAL_TEMPERATURE: float | None = None  # of the softmax elsewhere; None: the training one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """One blended picture and what it was blended from."""
+
+    image: Tensor  # [3, h, w], not clamped
+    images: Tensor  # [E, 3, h, w], the experts' own pictures
+    gates: Tensor  # [E, h, w], sum to 1 over experts
+    logits: Tensor  # [E, h, w], before the temperature
+
+
+def blend(images: Tensor, logits: Tensor, *, temperature: float) -> Mixture:
+    """Softmax of logits / temperature over the experts, then the gated sum of their images (MoE-GS eq. 8).
+
+    images [E, 3, h, w], logits [E, h, w]; temperature > 0, smaller is harder.
+    """
+    gates = torch.softmax(logits.float() / temperature, dim=0)
+    image = (gates[:, None] * images).sum(dim=0)
+    return Mixture(image=image, images=images, gates=gates, logits=logits)

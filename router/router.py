@@ -1,0 +1,96 @@
+"""The volume-aware pixel router and the one pass that applies it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from moegs_rasterizer import Camera, Layer, camera_rays, rasterize
+from moegs_rasterizer.types import Backend, TileRule
+from torch import nn
+
+from experts.base import Expert
+
+from .features import FEATURE_BACKGROUND, RoutingFeatures
+from .head import HeadKind, RouterHead
+from .mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE, Mixture, blend
+
+
+class Router(nn.Module):
+    """All that stage 2 learns, with the temperatures that belong to it.
+
+    expert_names and counts (rows of each expert's routing table) come in softmax order. eval_temperature None means the
+    training temperature.
+    """
+
+    def __init__(
+        self,
+        expert_names: Sequence[str],
+        counts: Sequence[int],
+        *,
+        kind: HeadKind = "sandwichlite",
+        init: float = 0.9,
+        temperature: float = DEFAULT_TEMPERATURE,
+        eval_temperature: float | None = DEFAULT_EVAL_TEMPERATURE,
+    ) -> None:
+        super().__init__()
+        self.expert_names = tuple(expert_names)
+        self.features = RoutingFeatures(counts, init)
+        self.head = RouterHead(kind)
+        self.temperature = temperature
+        self.eval_temperature = temperature if eval_temperature is None else eval_temperature
+
+
+def mix(
+    router: Router,
+    experts: Sequence[Expert],
+    camera: Camera,
+    *,
+    frame: float,
+    time: float,
+    temperature: float,
+    camera_number: int | None = None,
+    grad: Literal["none", "features"] = "none",
+    backend: Backend = "auto",
+    tile_rule: TileRule | None = None,
+) -> Mixture:
+    """Render every expert and its routing weights in one rasterizer call and blend the images (MoE-GS eqs. 6-8).
+
+    time: frame / frames of the clip, the same for all experts. camera_number: of a training camera only; E-D3DGS's
+    per-camera offset was never learned for others. grad="features" lets gradients reach the router's parameters; the
+    experts' images are constants. tile_rule None: each expert's own.
+    """
+    with torch.set_grad_enabled(grad != "none"):
+        layers = [
+            _layer(
+                expert,
+                router.features(index, expert.rows(frame), time),
+                frame=frame,
+                camera_number=camera_number,
+                tile_rule=tile_rule,
+            )
+            for index, expert in enumerate(experts)
+        ]
+        splats = rasterize(layers, camera, grad=grad, backend=backend)
+        with torch.no_grad():
+            images = torch.stack([expert.colour(splat, camera) for expert, splat in zip(experts, splats, strict=True)])
+        features = torch.stack([splat.features for splat in splats if splat.features is not None])
+        logits = router.head(features, camera_rays(camera).to(features))
+        return blend(images, logits, temperature=temperature)
+
+
+def _layer(
+    expert: Expert,
+    features: torch.Tensor,
+    *,
+    frame: float,
+    camera_number: int | None,
+    tile_rule: TileRule | None,
+) -> Layer:
+    with torch.no_grad():
+        gaussians = expert.at(frame, camera=camera_number)
+    settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
+    background = gaussians.means.new_tensor((*expert.background, *FEATURE_BACKGROUND))
+    return Layer(gaussians=gaussians, settings=settings, features=features, background=background)
