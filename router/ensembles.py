@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ensemble:
-    """A set of experts in softmax order, each with the flag that gives its folder, and the data set layout it is for."""
+    """Experts in softmax order, each with the flag that gives its folder, and the data set layout they are for."""
 
     name: str
     layout: Literal["n3v", "technicolor"]

@@ -12,9 +12,9 @@ FEATURE_BACKGROUND = (1.0, 1.0, 1.0)  # what shines through where an expert has 
 
 
 class RoutingFeatures(nn.Module):
-    """One table of routing weights per expert: base and directional (`static`), and the one that time scales (`temporal`).
+    """One table of routing weights per expert: base and directional (`static`), and one that time scales (`temporal`).
 
-    `static` [n, 2] starts at `init`, `temporal` [n, 1] at 0; no activation (MoE-GS's released code: w_b_0, w_b_1, f_t_0).
+    `static` [n, 2] starts at `init`, `temporal` [n, 1] at 0; no activation (MoE-GS's code: w_b_0, w_b_1 and f_t_0).
     """
 
     def __init__(self, counts: Sequence[int], init: float = 0.9) -> None:

@@ -15,8 +15,8 @@ RAY_CHANNELS = 6
 class RouterHead(nn.Module):
     """1x1 layers (2 or 8)-6-3-1 with ReLU between and no biases, shared by all experts; logit = base + output.
 
-    "sandwichlite" sees (directional, temporal, ray), "sandwichpixel" (directional, temporal). Parameter names and shapes
-    are those of MoE-GS's released head, so its files load.
+    "sandwichlite" sees (directional, temporal, ray), "sandwichpixel" (directional, temporal). Parameter names and
+    shapes are those of MoE-GS's released head, so its files load.
     """
 
     def __init__(self, kind: HeadKind = "sandwichlite") -> None:

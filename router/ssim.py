@@ -20,7 +20,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
-    """SSIM of every pixel and channel of two images [..., h, w] with values in [0, 1] (Wang et al. 2004, 3DGS's window)."""
+    """SSIM of every pixel and channel of two images [..., h, w] with values in [0, 1] (Wang et al. 2004; 3DGS)."""
     mean_a, mean_b = _blur(a), _blur(b)
     variance_a = _blur(a * a) - mean_a * mean_a
     variance_b = _blur(b * b) - mean_b * mean_b
