@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .base import CheckpointError
-from .files import nearest, replacing, require_path
+from .checkpoints import replacing, require_file
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_ROWS = 100_000_000
@@ -35,9 +36,7 @@ def read_ply(path: Path) -> PlyTable:
     The header is checked against the file's size before anything is allocated. Raises CheckpointError for a missing,
     foreign, text, big-endian or truncated file, for other column types, and for NaN or infinite values.
     """
-    require_path(path, "file")
-    if not path.is_file():
-        raise CheckpointError(f"{path}: a folder, but a PLY file was expected; check the path")
+    require_file(path)
     with path.open("rb") as stream:
         head = stream.read(MAX_HEADER_BYTES)
     end = _END.search(head)
@@ -72,7 +71,7 @@ def select(table: PlyTable, names: Sequence[str]) -> Tensor:
     index = {name: column for column, name in enumerate(table.names)}
     missing = [name for name in names if name not in index]
     if missing:
-        listed = ", ".join(f"{name}{nearest(name, list(table.names))}" for name in missing[:4])
+        listed = ", ".join(f"{name}{_nearest(name, table.names)}" for name in missing[:4])
         more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
         raise CheckpointError(f"{table.path}: {len(missing)} columns missing: {listed}{more}; another model's file?")
     return torch.from_numpy(table.matrix[:, [index[name] for name in names]].astype(np.float32, order="C"))
@@ -97,6 +96,11 @@ def describe(head: bytes) -> str:
     if start.startswith((b"pk\x03\x04", b"\x80")):
         return "a zip archive or pickle (a .pth file?)"
     return f"something that starts with {head[:12]!r}"
+
+
+def _nearest(name: str, present: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, present, n=1)
+    return f" (nearest: {close[0]})" if close else ""
 
 
 def _parse_header(path: Path, header: str) -> tuple[int, tuple[str, ...]]:
