@@ -21,8 +21,8 @@ def rasterize(
 
     Rasterizing several layers in one call gives the same bits as one call for each.
 
-    grad: "none" records no gradient; "features" reaches `Layer.features` only, which is linear and cheap; "full" reaches
-    means, scales, quats, opacities, sh or colours, features and background.
+    grad: "none" records no gradient; "features" reaches `Layer.features` only, which is linear and cheap; "full"
+    reaches means, scales, quats, opacities, sh or colours, features and background.
     backend: "auto" takes "cpu" (C++, float32) where it can run, else "torch" (readable, float32 or float64) with one
     warning; "cuda" is not part of this version.
 

@@ -1,4 +1,4 @@
-"""Checks of what the caller gave: wrong shapes, types, devices and values are refused by name, before any kernel runs."""
+"""Checks of what the caller gave: wrong shapes, types, devices and values are refused by name."""
 
 from __future__ import annotations
 
@@ -61,9 +61,7 @@ def _check_camera(camera: Camera) -> None:
     _check_finite("camera", "world_to_camera", matrix)
     last_row = matrix.new_tensor([0, 0, 0, 1])
     if not torch.allclose(matrix[3], last_row, atol=1e-6) or float(torch.linalg.det(matrix.double())) == 0:
-        raise RasterizerError(
-            "camera: world_to_camera is not an invertible [R t; 0 1] matrix; give the column-vector form, not transposed"
-        )
+        raise RasterizerError("camera: world_to_camera is not an invertible [R t; 0 1] matrix; it may be transposed")
 
 
 def _check_settings(name: str, settings: RasterSettings) -> None:
