@@ -1,0 +1,15 @@
+"""A small multi-camera video made from nothing: textured solids moving in a textured room, ray-traced."""
+
+from .points import KnownPoints, PointCounts, known_points, load_known_points
+from .rig import RigSize, rig_cameras
+from .writer import write_scene
+
+__all__ = [
+    "KnownPoints",
+    "PointCounts",
+    "RigSize",
+    "known_points",
+    "load_known_points",
+    "rig_cameras",
+    "write_scene",
+]

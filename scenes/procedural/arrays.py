@@ -1,0 +1,14 @@
+"""The array type of the procedural scene: float32."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float32]
+Point = tuple[float, float, float]
+
+
+def f32(values: ArrayLike) -> Array:
+    """Values as a float32 array."""
+    return np.asarray(values, np.float32)
