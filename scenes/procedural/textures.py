@@ -91,7 +91,7 @@ def stripes(first: Colour, second: Colour, *, width: float, slant: float = 0.0) 
 
 
 def _stripes(uv: Array, *, first: Colour, second: Colour, width: float, slant: float) -> Array:
-    return _mix(first, second, np.floor((uv[:, 0] + slant * uv[:, 1]) / width) % 2.0)
+    return _mix(first, second, f32(np.floor((uv[:, 0] + slant * uv[:, 1]) / width) % 2.0))
 
 
 def dots(ground: Colour, dot: Colour, *, spacing: float) -> Texture:
