@@ -1,0 +1,15 @@
+"""What can go wrong by a user's hand; the command line shows each as one line without a traceback."""
+
+from __future__ import annotations
+
+from moegs_rasterizer import RasterizerError
+
+from experts.base import CheckpointError
+from scenes.types import SceneError
+
+
+class ConfigError(ValueError):
+    """A flag, a configuration file or a run's folder that cannot be used; one line: what, found what, do what."""
+
+
+USER_ERRORS = (ConfigError, SceneError, CheckpointError, RasterizerError, OSError)
