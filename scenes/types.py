@@ -49,3 +49,4 @@ class Scene:
     frames: FrameStore
     rig_radius: float  # 1.1 x largest distance of a training camera's centre from their mean, data units
     notes: tuple[str, ...]  # what the reader inferred or warns of, one line each
+    memory_mb: int = 512  # read-ahead of a Prefetcher, MiB
