@@ -1,4 +1,4 @@
-"""Where results go and how files get there: never half-written, named as upstream names them, tied to content hashes."""
+"""Where results go and how files get there: never half-written, in upstream's folders, tied to content hashes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _umask() -> int:
 
 
 def write_json(path: Path, value: object) -> Path:
-    """Writes indented JSON; infinities and NaN become the strings "inf", "-inf" and "nan", which JSON has no numbers for."""
+    """Writes indented JSON; JSON has no infinities or NaN, so they become the strings "inf", "-inf" and "nan"."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(_portable(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path

@@ -40,7 +40,7 @@ class VideoWriter:
         self._shape: tuple[int, ...] = ()
 
     def write(self, image: np.ndarray) -> None:
-        """Appends a frame: uint8 [h, w, 3] RGB or [h, w] grey; raises ValueError if its shape differs from the first's."""
+        """Appends a frame, uint8 [h, w, 3] RGB or [h, w] grey; ValueError if its shape differs from the first's."""
         if self._stream is None:
             self._open(image)
         if image.shape != self._shape:
@@ -84,6 +84,4 @@ def _to_yuv(image: np.ndarray) -> av.VideoFrame:
     rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
     even = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-    return frame.reformat(
-        format="yuv420p", src_color_range="JPEG", dst_colorspace="ITU601", dst_color_range="MPEG"
-    )
+    return frame.reformat(format="yuv420p", src_color_range="JPEG", dst_colorspace="ITU601", dst_color_range="MPEG")
