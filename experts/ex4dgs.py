@@ -105,15 +105,12 @@ class Ex4DGS(nn.Module):
         super().__init__()
         self.static = static
         self.dynamic = dynamic
+        self.num_gaussians = static.means.shape[0] + dynamic.means.shape[0]
         self.timeline = timeline
         self.near, self.far = near, far
         self.low_pass = low_pass
         self.world_scale = world_scale
         self.provenance = provenance or Provenance(files=(), iteration=0)
-
-    @property
-    def num_gaussians(self) -> int:
-        return self.static.means.shape[0] + self.dynamic.means.shape[0]
 
     @property
     def settings(self) -> RasterSettings:
