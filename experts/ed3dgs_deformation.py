@@ -1,0 +1,152 @@
+"""E-D3DGS's deformation: networks of a Gaussian's embedding and a temporal one (Bae et al., ECCV 2024)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from .canonical import Raw
+from .heads import head, run_heads, trunk
+
+_ANNEAL = 1000  # iterations over which a residual grows to its full size
+_OUTPUTS: tuple[tuple[Literal["means", "log_scales", "quats", "opacity_logits", "sh"], str, int], ...] = (
+    ("means", "pos_deform", 3),
+    ("log_scales", "scales_deform", 3),
+    ("quats", "rotations_deform", 4),
+    ("opacity_logits", "opacity_deform", 1),
+    ("sh", "rgb_deform", 48),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ED3DGSOptions:
+    """What the tensors do not tell, under E-D3DGS's own names; the defaults are its N3V preset."""
+
+    min_embeddings: int = 30  # rows of the temporal table as the coarse network sees it
+    use_coarse_temporal_embedding: bool = True  # False: the coarse network sees as many as the fine one
+    no_c2f_temporal_embedding: bool = False  # True: the fine network sees all rows from the start
+    c2f_temporal_iter: int = 10000  # iteration from which it sees all rows
+    use_anneal: bool = True
+    deform_from_iter: int = 5000  # annealing of scales, opacities and colours starts here
+    no_ds: bool = False
+    no_dr: bool = False
+    no_do: bool = False
+    no_dc: bool = False
+    no_coarse_deform: bool = False
+    no_fine_deform: bool = False
+
+    def enabled(self) -> dict[str, bool]:
+        """Which raw tensors are deformed."""
+        return {
+            "means": True,
+            "log_scales": not self.no_ds,
+            "quats": not self.no_dr,
+            "opacity_logits": not self.no_do,
+            "sh": not self.no_dc,
+        }
+
+    def stages(self) -> tuple[str, ...]:
+        """Suffixes of the networks in use, in their order."""
+        return ("c",) * (not self.no_coarse_deform) + ("f",) * (not self.no_fine_deform)
+
+
+N3V = ED3DGSOptions()
+TECHNICOLOR = ED3DGSOptions(
+    min_embeddings=5, no_c2f_temporal_embedding=True, use_anneal=False, deform_from_iter=0, no_dc=True
+)
+
+
+class ED3DGSDeformation(nn.Module):
+    """Both networks, the temporal table and the cameras' time offsets, under the names of deformation.pth."""
+
+    def __init__(
+        self,
+        options: ED3DGSOptions,
+        *,
+        width: int = 128,
+        depth: int = 1,
+        max_embeddings: int = 150,
+        temporal_width: int = 256,
+        embedding_width: int = 32,
+        cameras: int = 30,
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.weight = nn.Parameter(torch.empty(max_embeddings, temporal_width))
+        self.offsets = nn.Parameter(torch.zeros(cameras, 1))
+        for stage in ("c", "f"):
+            self.add_module(f"feature_out_{stage}", trunk(temporal_width + embedding_width, width, depth))
+            for _, name, outputs in _OUTPUTS:
+                self.add_module(f"{name}_{stage}", head(width, outputs))
+
+    def offset(self, camera: int | None) -> Tensor:
+        """Time offset (float64 scalar) of a training camera; for None the mean of the offsets that were trained."""
+        if camera is not None and not 0 <= camera < self.offsets.shape[0]:
+            last = self.offsets.shape[0] - 1
+            raise ValueError(f"E-D3DGS: camera {camera} has no time offset, only 0 ... {last}; pass None for others")
+        if camera is not None:
+            return self.offsets[camera, 0].double()
+        trained = self.offsets[self.offsets != 0]
+        return trained.double().mean() if trained.numel() else trained.double().sum()
+
+    def rows(self, stage: str, iteration: int) -> int:
+        """Rows to which the temporal table is resampled for a network at a training iteration."""
+        smallest, largest = self.options.min_embeddings, self.weight.shape[0]
+        if stage == "c" and self.options.use_coarse_temporal_embedding:
+            return smallest
+        last = self.options.c2f_temporal_iter
+        if self.options.no_c2f_temporal_embedding or iteration >= last:
+            return largest
+        return int(smallest + (largest - smallest) * max(iteration, 0) / last)
+
+    def forward(self, raw: Raw, embeddings: Tensor, time: Tensor, *, iteration: int) -> Raw:
+        """Raw tensors at a time (float64 scalar, offset included) from the canonical ones and embeddings [n, 32]."""
+        enabled = self.options.enabled()
+        outputs = [(key, name) for key, name, _ in _OUTPUTS if enabled[key]]
+        deformed = raw.copy()
+        for stage in self.options.stages():
+            first, *rest = self.get_submodule(f"feature_out_{stage}").children()
+            temporal = temporal_embedding(self.weight, time, self.rows(stage, iteration))
+            hidden = _first_layer(first, temporal, embeddings)
+            for layer in rest:
+                hidden = layer(hidden)
+            residuals = run_heads(hidden, [self.get_submodule(f"{name}_{stage}") for _, name in outputs])
+            for (key, _), residual in zip(outputs, residuals, strict=True):
+                deformed[key] = torch.add(deformed[key], residual, alpha=self._anneal(key, iteration))
+        return deformed
+
+    def _anneal(self, key: str, iteration: int) -> float:
+        if not self.options.use_anneal:
+            return 1.0
+        start = 0 if key in ("means", "quats") else self.options.deform_from_iter
+        return min(max((iteration - start) / _ANNEAL, 0.0), 1.0)
+
+
+def _first_layer(layer: nn.Module, temporal: Tensor, embeddings: Tensor) -> Tensor:
+    """The linear layer on [temporal, embedding]: the temporal part is the same for every Gaussian, hence a bias."""
+    assert isinstance(layer, nn.Linear)
+    split = temporal.shape[0]
+    bias = torch.addmv(layer.bias, layer.weight[:, :split], temporal)
+    return linear(embeddings, layer.weight[:, split:], bias)
+
+
+def temporal_embedding(table: Tensor, time: Tensor, rows: int) -> Tensor:
+    """Temporal embedding [width] at a time, 0 ... 1 spanning the table [height, width].
+
+    The table is resampled linearly to `rows` rows and read linearly, times outside 0 ... 1 reflected (E-D3DGS). time:
+    float64 scalar; gradients reach both.
+    """
+    if rows == 1:
+        return table[0]
+    position = (time * (rows - 1)).abs().remainder(2 * (rows - 1))
+    position = torch.minimum(position, 2 * (rows - 1) - position)
+    row = position.detach().floor().clamp(max=rows - 2)
+    source = torch.stack([row, row + 1]) * ((table.shape[0] - 1) / (rows - 1))
+    below = source.floor().clamp(max=max(table.shape[0] - 2, 0)).long()
+    above = (below + 1).clamp(max=table.shape[0] - 1)
+    pair = torch.lerp(table[below], table[above], (source - below)[:, None].to(table))
+    return torch.lerp(pair[0], pair[1], (position - row).to(table))

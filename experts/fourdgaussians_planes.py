@@ -1,0 +1,63 @@
+"""HexPlane features of 4DGaussians: products of planes through space and time (Wu et al., CVPR 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from itertools import combinations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import grid_sample
+
+TIME = 3
+PLANES = tuple(combinations(range(4), 2))  # axes of each plane; x y z t are 0 1 2 3
+
+
+class HexPlanes(nn.Module):
+    """Feature planes at several resolutions, under the names 4DGaussians gives them in deformation.pth."""
+
+    def __init__(self, *, channels: int, resolutions: Sequence[Sequence[int]]) -> None:
+        """resolutions: per level those of x, y, z and t. The box starts as the unit cube; set `aabb` to the scene's."""
+        super().__init__()
+        self.register_buffer("aabb", torch.tensor([[1.0] * 3, [-1.0] * 3]))  # [2, 3]: the largest corner first
+        self.grids = nn.ModuleList(
+            nn.ParameterList(torch.empty(1, channels, level[second], level[first]) for first, second in PLANES)
+            for level in resolutions
+        )
+
+    def forward(self, points: Tensor, time: float) -> Tensor:
+        """Features [n, channels x levels] of points [n, 3] at a time in -1 ... 1; outside, the planes' edges go on.
+
+        Per level the product over the six planes of a bilinear look-up (4DGaussians). Time is not rescaled to the
+        planes: frames cover 0 ... 1, the upper half of them.
+        """
+        aabb = self.get_buffer("aabb")
+        inside = (points - aabb[0]) * (2 / (aabb[1] - aabb[0])) - 1
+        at = torch.cat([inside, inside.new_full((len(points), 1), time)], dim=1)
+        places = [at[:, axes].reshape(1, -1, 1, 2) for axes in PLANES]
+        levels = []
+        for planes in self.grids:
+            assert isinstance(planes, nn.ParameterList)
+            looked_up = [
+                grid_sample(plane, place, padding_mode="border", align_corners=True)
+                for plane, place in zip(planes, places, strict=True)
+            ]
+            levels.append(reduce(torch.mul, looked_up))
+        return torch.cat(levels, dim=1).squeeze(3).squeeze(0).t()
+
+
+class EmptyVoxel(nn.Module):
+    """A grid over the scene that fades residuals where nothing moves (4DGaussians' option empty_voxel)."""
+
+    def __init__(self, *, size: Sequence[int]) -> None:
+        super().__init__()
+        self.register_buffer("xyz_min", torch.zeros(3))
+        self.register_buffer("xyz_max", torch.ones(3))
+        self.grid = nn.Parameter(torch.ones(1, 1, *size))
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Factors [n, 1] at points [n, 3]: trilinear, 0 outside."""
+        low, high = self.get_buffer("xyz_min"), self.get_buffer("xyz_max")
+        place = ((points - low) / (high - low)).flip(-1) * 2 - 1  # the grid's last axis is z
+        return grid_sample(self.grid, place.reshape(1, -1, 1, 1, 3), align_corners=True).reshape(-1, 1)
