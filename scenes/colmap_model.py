@@ -30,9 +30,8 @@ def read_colmap_cameras(folder: Path) -> dict[str, Camera]:
     World units of the model. SceneError where it is unreadable, or a camera is neither PINHOLE nor SIMPLE_PINHOLE.
     """
     model = _read_without_points(folder)
-    cameras = {
-        Path(image.name).stem: _camera(folder, model, image) for image in model.images.values() if image.has_pose
-    }
+    images = sorted((image for image in model.images.values() if image.has_pose), key=lambda image: image.name)
+    cameras = {Path(image.name).stem: _camera(folder, model, image) for image in images}
     if not cameras:
         raise SceneError(f"{folder}: the COLMAP model has no posed image; run COLMAP again")
     return cameras

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from .cache import FrameCache
@@ -65,8 +66,9 @@ def _check_folder(root: Path, options: SceneOptions) -> None:
     if options.resize not in FILTERS:
         raise SceneError(f"resize filter {options.resize!r} is unknown; use {', '.join(FILTERS)}")
     if not root.is_dir():
-        beside = sorted(path.name for path in root.parent.glob("*") if path.is_dir()) if root.parent.is_dir() else []
-        raise SceneError(f"{root}: no such folder; beside it: {', '.join(beside) or 'nothing'}")
+        beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
+        nearest = get_close_matches(root.name, beside, n=3, cutoff=0)
+        raise SceneError(f"{root}: no such folder; nearest beside it: {', '.join(nearest) or 'none'}")
     looks = _guess_layout(root)
     if looks is not None and looks != options.layout:
         raise SceneError(f"{root}: looks like the {looks} layout, not {options.layout}; load it as {looks}")
@@ -123,7 +125,7 @@ def _unsynchronised(root: Path, train: Sequence[str]) -> list[str]:
         f"{camera} of {scene} is not synchronised with the other cameras, and it is among the training views; "
         "remove its frames and its row of poses_bounds.npy to leave it out"
         for scene, camera in UNSYNCHRONISED.items()
-        if scene in str(root.resolve()) and camera in train
+        if scene in root.resolve().name and camera in train
     ]
     for note in notes:
         logger.warning("%s: %s", root, note)

@@ -7,8 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .clip import choose_clip, first_frame, wanted_frames
-from .footage import Clip
+from .clip import Clip, choose_clip, first_frame, wanted_frames
 from .options import SceneOptions
 from .pictures import keyed_pictures, numbered_pictures, pictures_of, probe_pictures
 from .sources import FrameSource
