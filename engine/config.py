@@ -126,8 +126,11 @@ class MachineConfig:
     device: Annotated[Literal["auto", "cpu", "cuda"], flag("where to compute")] = "auto"
     backend: Annotated[Literal["auto", "cpu", "torch"], flag("rasterizer: compiled C++, or plain PyTorch")] = "auto"
     tile_rule: Annotated[
-        TileRule, flag("splat extent: every pixel above 1/255, or the original kernels' 3-sigma squares")
-    ] = "exact"
+        TileRule | None,
+        flag(
+            "exact: splats reach every pixel above 1/255 (default); inria: the original 3-sigma squares", metavar="NAME"
+        ),
+    ] = None
     quiet: Annotated[bool, flag("show warnings only")] = False
     debug: Annotated[bool, flag("show the traceback of an error")] = False
 

@@ -16,7 +16,8 @@ from engine.retired import RETIRED
 
 logger = logging.getLogger(__name__)
 
-NOT_DUMPED = ("config", "resume", "overwrite", "debug")  # how a command was given, not what the run is
+# Said anew with every command: how it is run, and whom it trusts (a stranger's file must not decide that).
+FLAGS_ONLY = ("config", "resume", "overwrite", "debug", "trust_checkpoint")
 
 
 def read_config_file(path: Path, config_type: Any) -> dict[str, Any]:
@@ -28,6 +29,8 @@ def read_config_file(path: Path, config_type: Any) -> dict[str, Any]:
     known = leaves(config_type)
     settings, skipped = {}, []
     for key, value in _read_object(path).items():
+        if key in FLAGS_ONLY:
+            raise ConfigError(f"{path}: {key} can only be given on the command line; remove it here")
         if key in known:
             settings[key] = convert(value, known[key], f"{path}: {key}")
         elif key in RETIRED:
@@ -42,8 +45,12 @@ def read_config_file(path: Path, config_type: Any) -> dict[str, Any]:
 
 
 def write_config_file(path: Path, config: Any) -> Path:
-    """Writes every setting of a configuration, so that the file can be given as --config."""
-    values = {key: value for key, value in values_of(config).items() if key not in NOT_DUMPED}
+    """Writes every setting of a configuration, paths absolute, so that the file can be given as --config."""
+    values = {
+        key: value.absolute() if isinstance(value, Path) else value
+        for key, value in values_of(config).items()
+        if key not in FLAGS_ONLY
+    }
     return write_json(path, values)
 
 

@@ -22,6 +22,7 @@ class Run:
     router: Router
     backend: Backend = "auto"
     tile_rule: TileRule | None = None  # None: each expert's own
+    iteration: int = 0  # router updates so far, where it was loaded
 
     def time(self, frame: float) -> float:
         """Normalised time of a frame in [0, 1), the same for all experts."""

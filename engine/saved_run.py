@@ -1,0 +1,82 @@
+"""A trained run opened again, from its folder and the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from engine.build import assemble, open_expert, open_scene
+from engine.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint, scene_facts
+from engine.checks import check_rasterizer
+from engine.config import RunConfig
+from engine.config_file import read_config_file
+from engine.errors import ConfigError
+from engine.expert_files import ExpertRecord, find_expert, record_expert, recorded_iteration, require_same_files
+from engine.fields import with_values
+from engine.run import Run
+from experts import Expert
+from router import ENSEMBLES
+from scenes import Scene
+from scenes.options import Needed
+
+CONFIG_FILE = "config.json"
+
+
+def load_run(
+    save_path: Path,
+    *,
+    iteration: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    needed: Needed = "all",
+) -> Run:
+    """The run of a saved iteration (None: the newest), ready to render; Run.iteration says which.
+
+    Settings are those it was trained with, from `<save_path>/config.json`; `overrides` replaces some by flag name,
+    where not None: source_path, the experts' folders, eval_temperature, backend and so on. Raises ConfigError,
+    CheckpointError, SceneError or RasterizerError.
+    """
+    saved = load_checkpoint(checkpoint_folder(save_path, iteration))
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    config = with_values(_trained_config(save_path), {**given, "save_path": save_path})
+    ensemble = ENSEMBLES.get(saved.ensemble)
+    if ensemble is None or [name for name, _ in ensemble.experts] != [record.name for record in saved.experts]:
+        raise ConfigError(f"{saved.folder}: ensemble {saved.ensemble!r} is not one of {', '.join(ENSEMBLES)}")
+    check_rasterizer(config.machine.backend)
+    flags = dict(ensemble.experts)
+    folders = [
+        find_expert(record, given=given.get(flags[record.name]), save_path=save_path, flag_name=flags[record.name])
+        for record in saved.experts
+    ]
+    scene = open_scene(config, ensemble, needed=needed)
+    experts = tuple(
+        _reopen(config, scene, record, folder=folder, flag_name=flags[record.name])
+        for record, folder in zip(saved.experts, folders, strict=True)
+    )
+    if "eval_temperature" in given:
+        saved.router.eval_temperature = given["eval_temperature"]
+    run = assemble(config, ensemble, scene=scene, experts=experts, router=saved.router.eval().requires_grad_(False))
+    _check_scene(saved, run)
+    return replace(run, iteration=saved.iteration)
+
+
+def _trained_config(save_path: Path) -> RunConfig:
+    return with_values(RunConfig(), read_config_file(save_path / CONFIG_FILE, RunConfig))
+
+
+def _reopen(config: RunConfig, scene: Scene, record: ExpertRecord, *, folder: Path, flag_name: str) -> Expert:
+    expert = open_expert(config, scene, record.name, folder, iteration=recorded_iteration(record))
+    require_same_files(record, record_expert(expert, folder), flag_name)
+    return expert
+
+
+def _check_scene(saved: SavedRouter, run: Run) -> None:
+    """Raises ConfigError where the clip is another than the router's: its time would run differently."""
+    found = scene_facts(run)
+    for key in ("start", "num_frames"):
+        if found[key] != saved.scene[key]:
+            raise ConfigError(
+                f"{run.scene.root}: {key} is {found[key]}, the router was trained with {saved.scene[key]}; "
+                "give the same clip with --start_timestamp, --end_timestamp and --duration"
+            )
