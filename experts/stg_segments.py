@@ -47,7 +47,7 @@ def check_coverage(path: Path, covered: int, num_frames: int | None) -> None:
     """Raise CheckpointError where a clip is longer than the segments."""
     if num_frames is not None and covered < num_frames:
         raise CheckpointError(
-            f"{path}: covers frames 0 to {covered - 1} of the clip's {num_frames}; add the segment that starts at {covered}"
+            f"{path}: covers {covered} of the clip's {num_frames} frames; add the segment that starts at {covered}"
         )
 
 
