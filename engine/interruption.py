@@ -12,13 +12,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """While it is entered, the first signal sets `requested`; a second one raises KeyboardInterrupt at once.
+    """While it is entered, the first signal sets `requested`; a second sets `insisted` and raises KeyboardInterrupt.
 
     Signals reach the main thread only: entered elsewhere it changes nothing.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self.insisted = False
         self._at_once = False
         self._previous: dict[int, object] = {}
 
@@ -43,6 +44,7 @@ class Interruption:
             self._at_once = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested or self._at_once:
-            raise KeyboardInterrupt
+        self.insisted = self.requested and not self._at_once
         self.requested = True
+        if self.insisted or self._at_once:
+            raise KeyboardInterrupt

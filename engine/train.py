@@ -1,0 +1,181 @@
+"""Training of a router, from the command's words to the saved run."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from engine.build import expert_folders, new_run
+from engine.checkpoint import save_checkpoint, saved_iterations
+from engine.command_line import INTERRUPTED, parse, run_command, set_up_logging
+from engine.config import RunConfig, check_config, evaluation_steps, save_steps
+from engine.config_file import read_config_file, write_config_file
+from engine.errors import ConfigError
+from engine.evaluate import EvaluationOptions, evaluate
+from engine.expert_files import ExpertRecord, bundle_expert, record_expert
+from engine.fields import with_values
+from engine.interruption import Interruption
+from engine.outputs import results_folder
+from engine.resume import check_folder, resume_newest
+from engine.run import Run
+from engine.saved_run import CONFIG_FILE
+from engine.schedule import make_optimiser
+from engine.steps import training_steps
+from engine.training_state import training_state
+from router import ENSEMBLES, Ensemble
+
+logger = logging.getLogger(__name__)
+
+SHOW_EVERY = 10  # steps between updates of the progress bar's numbers
+SMOOTHING = 0.98  # of the PSNR shown: single pictures differ by many decibels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A run being trained."""
+
+    run: Run
+    config: RunConfig
+    save_path: Path
+    optimiser: torch.optim.Optimizer
+    experts: tuple[ExpertRecord, ...]
+
+
+def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
+    """A training script: its exit code (0 done, 2 wrong use or data, 130 interrupted and saved)."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    return run_command(lambda: _main(ENSEMBLES[ensemble_name], words), words)
+
+
+def _main(ensemble: Ensemble, words: Sequence[str]) -> int:
+    set_up_logging(quiet="--quiet" in words)
+    config = read_settings(ensemble, words)
+    check_config(config, ensemble)
+    session, start = open_session(config, ensemble)
+    return train(session, start)
+
+
+def read_settings(ensemble: Ensemble, words: Sequence[str]) -> RunConfig:
+    """Settings of a training command; --resume without --config takes those of the run's own config.json."""
+    names = ", ".join(name for name, _ in ensemble.experts)
+    script, about = f"train_{ensemble.name}.py", f"Train the router that blends {names}."
+
+    def parsed(defaults: RunConfig) -> RunConfig:
+        return parse(RunConfig, words, defaults=defaults, prog=script, description=about)
+
+    config = parsed(RunConfig())
+    saved = config.output.save_path / CONFIG_FILE if config.output.save_path else None
+    if config.output.resume and config.config is None and saved is not None and saved.is_file():
+        return parsed(with_values(RunConfig(), read_config_file(saved, RunConfig)))
+    if config.config is None:
+        logger.info("no --config: upstream's default learning rates; configs/ holds the ones of the paper's scenes")
+    return config
+
+
+def open_session(config: RunConfig, ensemble: Ensemble) -> tuple[Session, int]:
+    """A session and the iteration it starts after; writes config.json, and the bundle where asked for."""
+    save_path = config.output.save_path
+    if save_path is None:
+        raise ConfigError("--save_path is missing: give the folder of the results")
+    check_folder(config, save_path)
+    run = new_run(config, ensemble)
+    folders = expert_folders(config, ensemble)
+    records = tuple(record_expert(expert, folders[expert.name]) for expert in run.experts)
+    optimiser = make_optimiser(run.router, config.training)
+    start = 0
+    if config.output.resume:
+        start = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=records)
+    if config.output.overwrite:
+        shutil.rmtree(save_path / "router", ignore_errors=True)
+    logger.info("settings: %s", write_config_file(save_path / CONFIG_FILE, config))
+    if config.output.bundle:
+        for record in records:
+            logger.info("bundled: %s", bundle_expert(record, save_path))
+    return Session(run=run, config=config, save_path=save_path, optimiser=optimiser, experts=records), start
+
+
+def train(session: Session, start: int) -> int:
+    """Trains to the last iteration, saving and evaluating on the way; returns the exit code.
+
+    A signal or an error saves what was reached before it ends the run.
+    """
+    training, ensemble, done = session.config.training, session.run.ensemble, start
+    saves, evaluations = save_steps(session.config, ensemble), evaluation_steps(session.config, ensemble)
+    anomalies = torch.autograd.set_detect_anomaly(training.detect_anomaly)
+    with logging_redirect_tqdm(), anomalies, Interruption() as interruption:
+        try:
+            with closing(_shown_steps(session, start)) as steps:
+                for done in steps:
+                    if done in saves:
+                        _save(session, done)
+                    if interruption.requested:
+                        raise KeyboardInterrupt
+                    if done in evaluations:
+                        with interruption.at_once():
+                            _evaluate(session, done)
+        except BaseException as error:
+            if interruption.insisted:  # it may have come in the middle of an update: not a state to save
+                raise
+            if done > start and done not in saved_iterations(session.save_path):
+                _save(session, done)
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            logger.warning("interrupted at iteration %d of %d: continue with --resume", done, training.iterations)
+            return INTERRUPTED
+    folder = session.save_path.absolute()
+    logger.info("done; render it with: python render_%s.py --save_path %s --iteration %d", ensemble.name, folder, done)
+    return 0
+
+
+def _shown_steps(session: Session, start: int) -> Generator[int, None, None]:
+    """The iterations of the training loop, as they are done, with a progress bar."""
+    training = session.config.training
+    if start >= training.iterations:
+        logger.info("already at iteration %d of %d: nothing left to train", start, training.iterations)
+        return
+    psnr: float | None = None
+    steps = closing(training_steps(session.run, session.optimiser, training, start=start))
+    disable = session.config.machine.quiet
+    with steps as each, tqdm(total=training.iterations, initial=start, desc="train", disable=disable) as bar:
+        for step in each:
+            psnr = step.psnr if psnr is None else SMOOTHING * psnr + (1 - SMOOTHING) * step.psnr
+            if step.iteration % SHOW_EVERY == 0:
+                bar.set_postfix(PSNR=f"{psnr:.2f}", loss=f"{step.loss:.4f}", refresh=False)
+            bar.update()
+            yield step.iteration
+
+
+def _save(session: Session, iteration: int) -> None:
+    state = training_state(session.optimiser, session.config.training.seed)
+    folder = save_checkpoint(session.save_path, session.run, iteration, experts=session.experts, state=state)
+    logger.info("iteration %d: saved %s", iteration, folder)
+
+
+def _evaluate(session: Session, iteration: int) -> None:
+    run, wanted = session.run, session.config.output.test_frames
+    count = run.scene.num_frames
+    chosen = min(count if wanted is None else wanted, count)
+    evaluation = evaluate(
+        replace(run, iteration=iteration),
+        views=run.scene.test,
+        folder=results_folder(session.save_path, "test", iteration),
+        options=EvaluationOptions(
+            frames=[index * count // chosen for index in range(chosen)],
+            lpips=False,
+            constant_frames=0,
+            progress=not session.config.machine.quiet,
+        ),
+    )
+    means = {name: f"{scores.psnr:.2f}" for name, scores in evaluation.means.items()}
+    cameras = ", ".join(run.scene.views[view].name for view in run.scene.test)
+    logger.info("iteration %d, PSNR of %d frames of %s: %s", iteration, chosen, cameras, means)
+    logger.info("iteration %d: %s", iteration, ", ".join(str(path) for path in evaluation.files[-2:]))
