@@ -177,6 +177,8 @@ def find_iteration(folder: Path, iteration: int | None) -> tuple[int, Path]:
     Raises CheckpointError listing the iterations that exist.
     """
     clouds = folder / "point_cloud"
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such folder; {_nearest(folder)}")
     if not clouds.is_dir():
         raise CheckpointError(
             f"{folder}: no folder point_cloud in it; {_nearest(clouds)}; give a trained model's folder"
