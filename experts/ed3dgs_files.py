@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from .canonical_files import (
     trunk_depth,
     write_canonical,
 )
-from .checkpoints import find_iteration, save_tensors
+from .checkpoints import find_iteration, read_cfg_args, save_tensors
 from .columns import numbered, require_expert
 from .ed3dgs import ED3DGS
 from .ed3dgs_deformation import N3V, TECHNICOLOR, ED3DGSDeformation, ED3DGSOptions
@@ -30,6 +31,9 @@ from .ply import numbered_columns, read_ply, select
 from .precedence import Settings, write_cfg_args
 
 _EMBEDDING = "embedding_"
+_TRAINED = (
+    "trained_iterations"  # our own entry in cfg_args: a folder's number -> the iteration its model was trained for
+)
 
 
 def load_ed3dgs(path: Path, options: LoadOptions) -> ED3DGS:
@@ -48,13 +52,17 @@ def load_ed3dgs(path: Path, options: LoadOptions) -> ED3DGS:
     state = _renamed(read_deformation(source, trust=options.trust_checkpoint))
     deformation = _deformation(state, settings, source, embedding_width=embeddings.shape[1])
     num_frames = clip_length(settings, options, 50 if _is_technicolor(deformation.weight) else 300)
-    settings.notes.append(f"iteration {iteration} (folder name): sets annealing and coarse-to-fine")
+    trained = _trained_iterations(settings.cfg_args or {}).get(iteration)
+    settings.notes.append(
+        f"annealing and coarse-to-fine at iteration {iteration if trained is None else trained} "
+        f"({'folder name' if trained is None else 'from cfg_args'})"
+    )
     return ED3DGS(
         gaussians=read_canonical(table),
         embeddings=embeddings,
         deformation=deformation,
         num_frames=num_frames,
-        iteration=iteration,
+        iteration=iteration if trained is None else trained,
         provenance=Provenance(files=(table.path, source), iteration=iteration, notes=tuple(settings.notes)),
     )
 
@@ -69,12 +77,21 @@ def save_ed3dgs(expert: ED3DGS, folder: Path, iteration: int, *, routing: Tensor
     write_canonical(target / CLOUD_FILE, expert.gaussians, extra=(names, expert.embeddings), routing=routing)
     state = {name: value.detach().cpu() for name, value in expert.deformation.state_dict().items()}
     save_tensors(state, target / DEFORMATION_FILE)
-    write_cfg_args(folder, {**asdict(expert.deformation.options), CLIP_LENGTH: expert.num_frames})
+    trained = {**_trained_iterations(read_cfg_args(folder) or {}), iteration: expert.iteration}
+    values = {**asdict(expert.deformation.options), CLIP_LENGTH: expert.num_frames, _TRAINED: trained}
+    write_cfg_args(folder, values)
 
 
 def read_ed3dgs_routing(folder: Path, iteration: int | None = None) -> Tensor | None:
     """MoE-GS's weights [n, 3] (base, directional, temporal) of a saved model, or None."""
     return read_routing(folder, iteration, ED3DGS.name)
+
+
+def _trained_iterations(cfg_args: Mapping[str, object]) -> dict[int, int]:
+    """MoE-GS's router saves a model under the router's iteration, but annealing needs the expert's own."""
+    stored = cfg_args.get(_TRAINED)
+    entries = stored.items() if isinstance(stored, dict) else ()
+    return {number: trained for number, trained in entries if isinstance(number, int) and isinstance(trained, int)}
 
 
 def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
