@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ def conditions(
     lpips: LoadedLpips,
     weights: tuple[float, ...] | None,
     fitted_on: int,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Protocol, cameras, frames, size, temperature, baselines, versions and hashes of an evaluation, for metrics.json.
 
     shots: (index into scene.views, frame) of every evaluated picture; weights: of the best constants, fitted on at
@@ -36,6 +37,7 @@ def conditions(
         "lpips_weights": lpips.source,
         "ensemble": run.ensemble.name,
         "experts": [expert.name for expert in run.experts],
+        "iteration": run.iteration,
         "scene": run.scene.name,
         "cameras": [run.scene.views[view].name for view in views],
         "held_out": [view not in run.scene.train for view in views],

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from engine.metrics import Scores, mean_scores
 from engine.outputs import write_json
@@ -32,7 +33,7 @@ class Evaluation:
     """All frames of an evaluation, what it was made under, and what it wrote."""
 
     frames: tuple[FrameResult, ...]
-    conditions: Mapping[str, object]  # protocol, cameras, resolution, temperature, hashes, versions ...
+    conditions: Mapping[str, Any]  # protocol, cameras, resolution, temperature, hashes, versions ...
     files: tuple[Path, ...]
 
     @property
@@ -91,15 +92,25 @@ def _named(frame: FrameResult) -> dict[str, object]:
     return {"camera": frame.camera, "frame": frame.frame, "psnr": frame.scores[BLEND].psnr}
 
 
-def table(evaluation: Evaluation) -> str:
-    """Mean scores of every method as lines of text, the mixture last."""
-    means = evaluation.means
+def summary(title: str, evaluation: Evaluation) -> str:
+    """What was measured and a table of every method's mean scores, the mixture last, as lines of text."""
+    facts, means = evaluation.conditions, evaluation.means
+    sizes = ", ".join(f"{width}x{height}" for width, height in facts["resolutions"])
+    lines = [
+        f"{title}: {', '.join(facts['cameras'])}; {len(facts['frames'])} frames, {sizes} px; "
+        f"metrics: {facts['protocol']['name']}; temperature {facts['temperature']:g}; "
+        f"{evaluation.seconds:.2f} s a frame"
+    ]
     order = [method for method in means if method != BLEND] + [BLEND]
     width = max(len(method) for method in order)
-    lines = [f"{'':{width}}    PSNR    SSIM   LPIPS    gate"]
+    lines.append(f"  {'':{width}}    PSNR    SSIM   LPIPS    gate")
     for method in order:
         scores, gate = means[method], evaluation.mean_gates.get(method)
         lpips = "      -" if scores.lpips is None else f"{scores.lpips:7.4f}"
         share = "" if gate is None else f"{gate:8.3f}"
-        lines.append(f"{method:{width}} {scores.psnr:7.2f} {scores.ssim:7.4f} {lpips}{share}")
+        lines.append(f"  {method:{width}} {scores.psnr:7.2f} {scores.ssim:7.4f} {lpips}{share}")
+    if CONSTANT in means:
+        lines.append(f"  {CONSTANT} is fitted on the evaluated frames: an upper bound for constant weights")
+    if means[BLEND].lpips is None:
+        lines.append(f"  LPIPS: {facts['lpips_weights']}")
     return "\n".join(lines)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from engine.lpips import Lpips, LpipsNet
-from router.ssim import ssim
+from router.ssim import RADIUS, ssim_map
+
+STRIP = 128  # rows of an image whose SSIM is computed at a time: they stay in the processor's cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +84,23 @@ def score(judge: Judge, image: Tensor, target: Target) -> Scores:
     lpips = None
     if judge.lpips is not None and features is not None and target.features is not None:
         lpips = float(judge.lpips.distance(features, target.features))
-    return Scores(psnr=psnr(prepared, target.image), ssim=float(ssim(prepared, target.image)), lpips=lpips)
+    return Scores(psnr=psnr(prepared, target.image), ssim=ssim(prepared, target.image), lpips=lpips)
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
     """Peak signal-to-noise ratio in dB for data range 1, over all pixels and channels; infinite for equal images."""
     error = (a.double() - b.double()).square().mean()
     return float(-10 * torch.log10(error))
+
+
+def ssim(a: Tensor, b: Tensor) -> float:
+    """3DGS's SSIM of two images [3, h, w] with data range 1, by strips of rows (twice as fast on a CPU)."""
+    height, total = a.shape[-2], 0.0
+    for top in range(0, height, STRIP):
+        first, last = max(0, top - RADIUS), min(height, top + STRIP + RADIUS)
+        strip = ssim_map(a[:, first:last], b[:, first:last])[:, top - first : top - first + STRIP]
+        total += float(strip[:, : height - top].double().sum())
+    return total / a.numel()
 
 
 def mean_scores(scores: list[Scores]) -> Scores:

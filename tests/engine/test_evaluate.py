@@ -13,7 +13,7 @@ from PIL import Image
 import engine.evaluate
 from engine.errors import ConfigError
 from engine.evaluate import EvaluationOptions, evaluate
-from engine.evaluation import table
+from engine.evaluation import summary
 from engine.lpips_weights import LoadedLpips
 
 QUIET = EvaluationOptions(progress=False)
@@ -77,7 +77,10 @@ def test_everything_is_written(flat_run, tmp_path):
     assert upstream["MoE-GS_PSNR"] == report["means"]["MoE"]["psnr"]
     assert upstream["MoE-GS_LPIPS"] is None
     assert upstream["MoE-GS_times"] > 0
-    assert table(result).splitlines()[-1].startswith("MoE")
+    lines = summary("test", result).splitlines()
+    assert lines[0].startswith("test: cam00; 3 frames, 36x34 px; metrics: 8bit; temperature 1; ")
+    assert [line.split()[0] for line in lines[2:7]] == ["low", "high", "uniform_mean", "best_constant", "MoE"]
+    assert lines[-1] == "  LPIPS: none here"
 
 
 def test_views_follow_one_another_in_one_video(flat_run, tmp_path):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.metrics import PROTOCOLS, Judge, Scores, mean_scores, prepare_target, psnr, score
-from router.ssim import ssim
+from engine.metrics import PROTOCOLS, Judge, Scores, mean_scores, prepare_target, psnr, score, ssim
+from router import ssim as ssim_of_the_loss
 
 C1, C2 = 0.01**2, 0.03**2
 
@@ -47,9 +47,16 @@ def test_ssim_follows_the_formula():
     rng = np.random.default_rng(0)
     a = rng.random((14, 17))
     b = np.clip(a + rng.normal(0, 0.2, a.shape), 0, 1)
-    ours = float(ssim(torch.from_numpy(a)[None], torch.from_numpy(b)[None]))
+    ours = ssim(torch.from_numpy(a)[None], torch.from_numpy(b)[None])
     assert ours == pytest.approx(direct_ssim(a, b), abs=1e-9)
-    assert float(ssim(torch.from_numpy(a)[None], torch.from_numpy(a)[None])) == pytest.approx(1.0, abs=1e-12)
+    assert ssim(torch.from_numpy(a)[None], torch.from_numpy(a)[None]) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("height", [1, 11, 127, 128, 129, 133, 134, 256, 300])
+def test_ssim_by_strips_is_the_ssim_of_the_loss(height):
+    generator = torch.Generator().manual_seed(height)
+    a, b = torch.rand(2, 3, height, 23, generator=generator, dtype=torch.float64)
+    assert ssim(a, b) == pytest.approx(float(ssim_of_the_loss(a, b)), abs=1e-12)
 
 
 def test_8bit_protocol_clamps_and_rounds_and_upstream_does_not():

@@ -1,0 +1,10 @@
+"""Renders and scores a run of train_E3.py; --help lists the flags."""
+
+from __future__ import annotations
+
+import sys
+
+from engine.render import main
+
+if __name__ == "__main__":
+    sys.exit(main("E3", sys.argv[1:]))
