@@ -1,0 +1,92 @@
+// Plain structs that the parts pass to each other. No PyTorch here: only ops.cpp knows tensors.
+#pragma once
+
+#include <cstdint>
+
+namespace moegs {
+
+constexpr int kTile = 16;                      // pixels along a tile's side
+constexpr int kTilePixels = kTile * kTile;
+constexpr float kLeastAlpha = 1.0f / 255.0f;   // below this a Gaussian is skipped at a pixel (3DGS)
+constexpr float kLargestAlpha = 0.99f;         // 3DGS
+constexpr float kLeastTransmittance = 1e-4f;   // blending stops before the Gaussian that would go below (3DGS)
+constexpr float kEmptyMedianDepth = 15.0f;     // types.py: MEDIAN_DEPTH_OF_EMPTY_PIXELS
+
+// Camera and splatting settings of one layer; cpu.py fills these doubles in this order.
+struct View {
+  double rotation[9];  // world to camera, row-major
+  double translation[3];
+  double centre[3];  // of the camera, world units
+  double fx, fy, cx, cy, width, height;
+  double low_pass, near, far, ndc_limit;  // far and ndc_limit are infinite where the settings have none
+  double compensate, inria_tiles;         // 0 or 1
+};
+constexpr int kViewDoubles = sizeof(View) / sizeof(double);
+
+// The Gaussians of a layer, row-major arrays of n rows.
+struct Gaussians {
+  const float *means, *scales, *quats, *opacities;
+  const float* sh;  // [n, sh_count, 3]; null where the colours are given
+  int sh_count;     // 1, 4, 9 or 16
+};
+
+// What projecting gives.
+struct Projected {
+  float* means2d;   // [n, 2] pixels
+  float* conics;    // [n, 4] xx, xy, yy of the inverse 2D covariance; effective opacity
+  float* colours;   // [n, 3] from sh; null without
+  float* depths;    // [n] camera z
+  int32_t* radii;   // [n] 3-sigma radius in pixels, 0 where culled
+  int32_t* tiles;   // [n, 4] first x, first y, last x, last y (exclusive): tiles the tile rule lists; 0 where culled
+};
+
+// Gradients of what projecting gave; null where nothing asked for them.
+struct ProjectedGradients {
+  const float *means2d, *conics, *colours;
+};
+
+struct GaussianGradients {
+  float *means, *scales, *quats, *opacities, *sh;  // shaped as in Gaussians; sh null without
+};
+
+// A depth-sorted Gaussian as blending reads it, followed by its colour and feature values (stride says how far apart
+// records lie). Exponents are scaled for base 2: alpha = 2^(a dx^2 + b dx dy + c dy^2 + log2_opacity).
+struct Record {
+  float x, y;
+  float a, b, c, log2_opacity;
+  // Where alpha reaches 1/255 in the row dy: |dx - slope dy|^2 <= reach + shrink dy^2.
+  float slope, reach, shrink;
+  float depth;
+};
+constexpr int kRecordFloats = sizeof(Record) / sizeof(float);
+
+enum DepthKind : int { kDepthSum, kDepthMean, kDepthMedian };
+
+// One layer, ready to be blended tile by tile.
+struct Blend {
+  const float* records;
+  int stride;                 // floats from one record to the next
+  const int32_t* tile_first;  // [tiles + 1] where each tile's instances begin
+  const int32_t* instances;   // [tile_first[tiles]] record of each, nearest first
+  int channels;               // colours, then features
+  int width, height;
+  DepthKind depth_kind;
+  float empty_depth;          // where alpha is 0 and the kind is kDepthMean
+  const float* background;    // [channels]
+  float* const* planes;       // [channels] of [h, w]
+  float *alpha, *depth;       // [h, w]
+};
+
+// The same layer on the way back. `first_channel` is 0 for all channels, or the first feature where only features matter.
+struct BlendGradients {
+  const Blend* blend;
+  int first_channel, channels;
+  const float* const* plane_gradients;  // [channels] of [h, w], null where there is none
+  const float* alpha_gradient;          // [h, w] or null
+};
+
+// What a Gaussian's instance adds up, besides one float a channel: sums over pixels of v = d loss / d ln alpha times
+// 1, dx, dy, dx^2, dx dy, dy^2, with dx and dy from the mean to the pixel.
+constexpr int kMoments = 6;
+
+}  // namespace moegs

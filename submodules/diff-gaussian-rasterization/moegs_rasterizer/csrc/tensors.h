@@ -1,0 +1,41 @@
+// The little of PyTorch's stable ABI that ops.cpp and parallel.cpp use. One binary serves torch 2.10 and later.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <vector>
+
+namespace moegs {
+
+using torch::stable::Tensor;
+using Tensors = std::vector<Tensor>;
+using torch::headeronly::ScalarType;
+
+inline Tensor empty(std::initializer_list<int64_t> shape, ScalarType type = ScalarType::Float) {
+  const std::vector<int64_t> sizes(shape);
+  return torch::stable::empty({sizes.data(), sizes.size()}, type);
+}
+
+inline Tensor zeros(std::initializer_list<int64_t> shape) {
+  Tensor result = empty(shape);
+  return torch::stable::zero_(result);
+}
+
+template <typename T>
+const T* read(const Tensor& tensor) {
+  return static_cast<const T*>(tensor.const_data_ptr());
+}
+
+inline const float* floats(const Tensor& tensor) { return read<float>(tensor); }
+inline const int32_t* ints(const Tensor& tensor) { return read<int32_t>(tensor); }
+inline float* floats_to(const Tensor& tensor) { return static_cast<float*>(tensor.mutable_data_ptr()); }
+inline int32_t* ints_to(const Tensor& tensor) { return static_cast<int32_t*>(tensor.mutable_data_ptr()); }
+
+// Empty tensors stand for absent ones in the operators' lists.
+inline const float* floats_or_null(const Tensor& tensor) { return tensor.numel() ? floats(tensor) : nullptr; }
+
+}  // namespace moegs
