@@ -83,12 +83,15 @@ def read_deformation(path: Path, *, trust: bool) -> dict[str, Tensor]:
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
 
-def shape_in(state: Mapping[str, Tensor], name: str, path: Path) -> tuple[int, ...]:
-    """Shape of a tensor that the file must have; raises CheckpointError."""
+def shape_in(state: Mapping[str, Tensor], name: str, path: Path, *, dimensions: int) -> tuple[int, ...]:
+    """Shape of a tensor that the file must have, with so many dimensions; raises CheckpointError."""
     if name not in state:
         found = shorten(sorted(state)) or "nothing"
         raise CheckpointError(f"{path}: no tensor {name}, found {found}; another model's deformation?")
-    return tuple(state[name].shape)
+    shape = tuple(state[name].shape)
+    if len(shape) != dimensions:
+        raise CheckpointError(f"{path}: {name} is {list(shape)}, expected {dimensions} dimensions; damaged file?")
+    return shape
 
 
 def trunk_depth(state: Mapping[str, Tensor], prefix: str) -> int:

@@ -102,8 +102,8 @@ def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _deformation(
     state: dict[str, Tensor], settings: Settings, path: Path, *, embedding_width: int
 ) -> ED3DGSDeformation:
-    rows, temporal = shape_in(state, "weight", path)
-    width, inputs = shape_in(state, "feature_out_c.0.weight", path)
+    rows, temporal = shape_in(state, "weight", path, dimensions=2)
+    width, inputs = shape_in(state, "feature_out_c.0.weight", path, dimensions=2)
     if inputs != temporal + embedding_width:
         raise CheckpointError(
             f"{path}: made for {inputs - temporal} embedding columns, {CLOUD_FILE} beside it has {embedding_width}; "
@@ -126,7 +126,7 @@ def _deformation(
             max_embeddings=rows,
             temporal_width=temporal,
             embedding_width=embedding_width,
-            cameras=shape_in(state, "offsets", path)[0],
+            cameras=shape_in(state, "offsets", path, dimensions=2)[0],
         )
     return fill(network, state, path)
 

@@ -116,27 +116,25 @@ def _deformation(state: Mapping[str, Tensor], settings: Settings, path: Path) ->
 
 def network_shape(state: Mapping[str, Tensor], path: Path) -> NetworkShape:
     """Sizes of the network whose tensors these are; raises CheckpointError where a tensor to tell them is missing."""
-    width, _ = shape_in(state, f"{_NET}.feature_out.0.weight", path)
+    width, _ = shape_in(state, f"{_NET}.feature_out.0.weight", path, dimensions=2)
     levels = 1 + max((int(match.group(1)) for name in state if (match := _LEVEL.fullmatch(name))), default=0)
     encodings = ("time_poc", "pos_poc", "rotation_scaling_poc", "opacity_poc")
     voxel = f"{_NET}.empty_voxel.grid"
     return NetworkShape(
         width=width,
         depth=trunk_depth(state, f"{_NET}.feature_out"),
-        channels=shape_in(state, f"{_NET}.grid.grids.0.0", path)[1],
+        channels=shape_in(state, f"{_NET}.grid.grids.0.0", path, dimensions=4)[1],
         resolutions=tuple(_resolution(state, level, path) for level in range(levels)),
         colour_head=f"{_NET}.shs_deform.1.weight" in state,
         static_mlp=f"{_NET}.static_mlp.1.weight" in state,
-        empty_voxel=shape_in(state, voxel, path)[2:] if voxel in state else None,
-        encodings=tuple(shape_in(state, name, path)[0] for name in encodings),
-        timenet=tuple(shape_in(state, f"timenet.{layer}.weight", path)[0] for layer in (0, 2)),
+        empty_voxel=shape_in(state, voxel, path, dimensions=5)[2:] if voxel in state else None,
+        encodings=tuple(shape_in(state, name, path, dimensions=1)[0] for name in encodings),
+        timenet=tuple(shape_in(state, f"timenet.{layer}.weight", path, dimensions=2)[0] for layer in (0, 2)),
     )
 
 
 def _resolution(state: Mapping[str, Tensor], level: int, path: Path) -> tuple[int, ...]:
-    """Cells along x, y, z and t: planes 0 (x, y) and 5 (z, t) tell all four."""
-    shapes = [shape_in(state, f"{_NET}.grid.grids.{level}.{plane}", path) for plane in (0, PLANES.index((2, 3)))]
-    if any(len(shape) != 4 for shape in shapes):
-        raise CheckpointError(f"{path}: planes of level {level} are not [1, channels, height, width]; damaged file")
-    (y, x), (t, z) = (shape[2:] for shape in shapes)
+    """Cells along x, y, z and t: the planes (x, y) and (z, t) tell all four."""
+    names = (f"{_NET}.grid.grids.{level}.{plane}" for plane in (PLANES.index((0, 1)), PLANES.index((2, 3))))
+    (*_, y, x), (*_, t, z) = (shape_in(state, name, path, dimensions=4) for name in names)
     return x, y, z, t
