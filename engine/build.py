@@ -19,6 +19,8 @@ from scenes.options import Needed
 
 logger = logging.getLogger(__name__)
 
+_WARNING = "warning: "  # how an expert's note begins that should not be overlooked
+
 
 def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
     """A run at iteration 0, its experts checked to show the scene.
@@ -114,7 +116,9 @@ def open_expert(config: RunConfig, scene: Scene, name: str, folder: Path, *, ite
     if isinstance(expert, nn.Module):
         expert.eval().requires_grad_(False)
     logger.info("expert %s: %d Gaussians, iteration %d", name, expert.num_gaussians, expert.provenance.iteration)
-    for note in expert.provenance.notes:
-        logger.info("  %s", note)
+    warnings = [note for note in expert.provenance.notes if note.startswith(_WARNING)]
+    logger.info("  %s", "; ".join(note for note in expert.provenance.notes if note not in warnings))
+    for note in warnings:
+        logger.warning("%s: %s", folder, note.removeprefix(_WARNING))
     check_frames(expert, scene.num_frames, folder)
     return expert

@@ -32,7 +32,9 @@ class DataConfig:
     """What was filmed, and which part of it is used."""
 
     source_path: Annotated[Path | None, flag("folder of the scene", "-s", metavar="PATH")] = None
-    loader: Annotated[Loader | None, flag("layout of the scene; default: the script's data set", metavar="NAME")] = None
+    loader: Annotated[
+        Loader | None, flag("layout of the scene; default: the script's data set", metavar="neural3dvideo|technicolor")
+    ] = None
     resolution: Annotated[
         int, flag("1, 2, 4, 8: divide the size; -1: as it is, at most 1600 px wide; else: width in pixels", "-r")
     ] = -1
@@ -128,7 +130,8 @@ class MachineConfig:
     tile_rule: Annotated[
         TileRule | None,
         flag(
-            "exact: splats reach every pixel above 1/255 (default); inria: the original 3-sigma squares", metavar="NAME"
+            "exact: splats reach every pixel above 1/255 (default); inria: the original 3-sigma squares",
+            metavar="exact|inria",
         ),
     ] = None
     quiet: Annotated[bool, flag("show warnings only")] = False

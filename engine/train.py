@@ -145,7 +145,9 @@ def _shown_steps(session: Session, start: int) -> Generator[int, None, None]:
     psnr: float | None = None
     steps = closing(training_steps(session.run, session.optimiser, training, start=start))
     disable = session.config.machine.quiet
-    with steps as each, tqdm(total=training.iterations, initial=start, desc="train", disable=disable) as bar:
+    pause = 0.5 if sys.stderr.isatty() else 30.0  # seconds between redraws; a file keeps every one
+    bar = tqdm(total=training.iterations, initial=start, desc="train", disable=disable, mininterval=pause)
+    with steps as each, bar:
         for step in each:
             psnr = step.psnr if psnr is None else SMOOTHING * psnr + (1 - SMOOTHING) * step.psnr
             if step.iteration % SHOW_EVERY == 0:
@@ -175,7 +177,6 @@ def _evaluate(session: Session, iteration: int) -> None:
             progress=not session.config.machine.quiet,
         ),
     )
-    means = {name: f"{scores.psnr:.2f}" for name, scores in evaluation.means.items()}
-    cameras = ", ".join(run.scene.views[view].name for view in run.scene.test)
-    logger.info("iteration %d, PSNR of %d frames of %s: %s", iteration, chosen, cameras, means)
-    logger.info("iteration %d: %s", iteration, ", ".join(str(path) for path in evaluation.files[-2:]))
+    means = ", ".join(f"{name} {scores.psnr:.2f}" for name, scores in evaluation.means.items())
+    cameras = " ".join(run.scene.views[view].name for view in run.scene.test)
+    logger.info("iteration %d: PSNR on %s, %d frames: %s", iteration, cameras, chosen, means)

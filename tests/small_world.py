@@ -1,0 +1,127 @@
+"""A run without data: experts of about fifty Gaussians each, a rig of three cameras, and pictures in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from moegs_rasterizer import Camera, Gaussians, RasterSettings
+from torch import nn
+
+from engine.run import Run
+from experts.base import Provenance
+from router import Ensemble, Router
+from scenes.types import Scene, View
+
+WIDTH, HEIGHT, FRAMES, GAUSSIANS = 24, 16, 4, 50
+ENSEMBLE = Ensemble(name="E3", layout="n3v", experts=(("A", "model_path"), ("B", "emb_path"), ("C", "fgaussian_path")))
+
+
+class CloudExpert(nn.Module):
+    """A random cloud that drifts; `segments` > 1 gives each part of the clip Gaussians of its own, as STG does."""
+
+    background = (1.0, 1.0, 1.0)
+
+    def __init__(
+        self, name: str, seed: int, *, segments: int = 1, colour: float | None = None, file: Path | None = None
+    ):
+        super().__init__()
+        self.name = name
+        self.segments = segments
+        self.num_gaussians = GAUSSIANS * segments
+        self.settings = RasterSettings(near=0.2)
+        self.provenance = Provenance(files=() if file is None else (file,), iteration=seed)
+        self.cameras: list[int | None] = []
+        generator = torch.Generator().manual_seed(seed)
+
+        def uniform(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.rand(self.num_gaussians, *shape, generator=generator))
+
+        self.means, self.drift, self.scales, self.quats = uniform(3), uniform(3), uniform(3), uniform(4)
+        self.opacities, self.colours = uniform(), uniform(3)
+        if colour is not None:
+            nn.init.constant_(self.colours, colour)
+
+    def rows(self, frame: float) -> slice:
+        segment = int(frame * self.segments / FRAMES)
+        if not 0 <= segment < self.segments:
+            raise ValueError(f"{self.name}: frame {frame} lies outside the clip")
+        return slice(segment * GAUSSIANS, (segment + 1) * GAUSSIANS)
+
+    def at(self, frame: float, *, camera: int | None = None) -> Gaussians:
+        self.cameras.append(camera)
+        rows = self.rows(frame)
+        spread = torch.tensor([3.0, 2.0, 1.0]).to(self.means)
+        means = (self.means[rows] - 0.5) * spread + (self.drift[rows] - 0.5) * 0.1 * frame
+        means = means + 0.01 * (camera or 0)
+        return Gaussians(
+            means=means + means.new_tensor([0.0, 0.0, 3.0]),
+            scales=0.05 + 0.2 * self.scales[rows],
+            quats=self.quats[rows] + 0.1,
+            opacities=0.5 + 0.4 * self.opacities[rows],
+            colours=self.colours[rows],
+        )
+
+    def colour(self, splat, camera: Camera) -> torch.Tensor:
+        return splat.colour
+
+
+@dataclass
+class Pictures:
+    """Frames in memory: [views, frames, h, w, 3] uint8."""
+
+    pixels: np.ndarray
+
+    def read(self, view: int, frame: int) -> np.ndarray:
+        return self.pixels[view, frame]
+
+
+def camera(number: int, *, width: int = WIDTH, height: int = HEIGHT) -> Camera:
+    world_to_camera = torch.eye(4)
+    world_to_camera[0, 3] = 0.2 * (number - 1)
+    return Camera(
+        world_to_camera=world_to_camera, fx=width, fy=width, cx=width / 2, cy=height / 2, width=width, height=height
+    )
+
+
+def random_scene(root: Path, seed: int = 0) -> Scene:
+    """Three cameras, cam00 held out; pictures of smooth noise."""
+    views = tuple(View(name=f"cam{number:02d}", number=number, camera=camera(number)) for number in range(3))
+    pixels = np.random.default_rng(seed).integers(40, 216, size=(3, FRAMES, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    return Scene(
+        name="small",
+        layout="n3v",
+        root=root,
+        views=views,
+        train=(1, 2),
+        test=(0,),
+        start=0,
+        num_frames=FRAMES,
+        frames=Pictures(pixels),
+        rig_radius=1.0,
+        notes=(),
+    )
+
+
+def small_experts(folder: Path | None = None) -> tuple[CloudExpert, ...]:
+    """Experts A, B (two segments) and C; with a folder, each has a file of its own there."""
+    experts = []
+    for seed, (name, segments) in enumerate((("A", 1), ("B", 2), ("C", 1)), 1):
+        file = None
+        if folder is not None:
+            file = folder / name / "point_cloud" / f"iteration_{seed}" / "point_cloud.ply"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if not file.exists():
+                file.write_text(f"Gaussians of {name}")
+        experts.append(CloudExpert(name, seed, segments=segments, file=file).requires_grad_(False))
+    return tuple(experts)
+
+
+def small_run(root: Path) -> Run:
+    """A fresh run of the three experts."""
+    torch.manual_seed(0)
+    experts = small_experts(root / "experts")
+    router = Router([e.name for e in experts], [e.num_gaussians for e in experts])
+    return Run(ensemble=ENSEMBLE, scene=random_scene(root), experts=experts, router=router, backend="torch")
