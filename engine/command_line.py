@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import logging
 import re
 import sys
@@ -136,14 +137,14 @@ def _config_path(argv: Sequence[str]) -> Path | None:
 
 
 def _first_paragraph(box: str) -> str:
-    """The message of a framed error text without its frame, help and hints."""
-    lines = [line.strip("│╭╮╰╯ \n") for line in box.splitlines()]
-    paragraph: list[str] = []
-    for line in lines[1:]:
-        if not line or set(line) <= {"─"}:
-            break
-        paragraph.append(line)
-    message = " ".join(paragraph) or " ".join(lines)
+    """The message of a titled and ruled error text, without title, rules, help and hints."""
+    lines = [line.strip("│╭╮╰╯|+ ") for line in box.splitlines()]
+    below = itertools.dropwhile(_is_rule, lines[1:])
+    message = " ".join(itertools.takewhile(lambda line: not _is_rule(line), below)) or " ".join(lines)
     return re.sub(
         r"no type matching \{None\}\|(.+) could be instantiated from \[(.*)\]", r"\1 expected, found \2", message
     )
+
+
+def _is_rule(line: str) -> bool:
+    return set(line) <= {"─", "-"}
