@@ -14,6 +14,7 @@ from .ed3dgs_files import load_ed3dgs, read_ed3dgs_routing, save_ed3dgs
 from .ex4dgs_files import load_ex4dgs, read_ex4dgs_routing, save_ex4dgs
 from .fourdgaussians_files import load_fourdgaussians, read_fourdgaussians_routing, save_fourdgaussians
 from .stg_files import load_stg, read_stg_routing, save_stg
+from .stg_segments import is_segmented
 
 __all__ = ["EXPERTS", "CheckpointError", "Expert", "ExpertSpec", "LoadOptions", "Provenance", "load_expert"]
 
@@ -80,4 +81,6 @@ def load_expert(name: str, path: Path, options: LoadOptions) -> Expert:
         close = difflib.get_close_matches(name, EXPERTS, n=1, cutoff=0.3)
         hint = f"nearest: {close[0]}" if close else f"known: {', '.join(EXPERTS)}"
         raise CheckpointError(f"no expert is called {name!r}; {hint}")
+    if name != "STG" and is_segmented(path):
+        raise CheckpointError(f"{path}: looks like STG (a folder of segments), {name} expected; give it to --stg_path")
     return EXPERTS[name].load(path, options)

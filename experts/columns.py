@@ -48,27 +48,25 @@ STG_LITE = _STG_HEAD + DC + _STG_TAIL
 STG_FULL = _STG_HEAD + STG_FEATURES + _STG_TAIL + STG_TIME_FEATURES
 
 
-_SIGNATURES = (  # a column only this expert's files have; the last row is plain 3DGS, which 4DGaussians deforms
-    ("trbf_center", "STG"),
-    ("embedding_0", "E-D3DGS"),
-    ("xyz_disp_0", "Ex4DGS"),
-    ("motion_xyz_0_0", "Ex4DGS"),
-    ("f_dc_0", "4DGaussians"),
+_SIGNATURES = (  # a column only this expert's files have, its flag; the last row is 3DGS, which 4DGaussians deforms
+    ("trbf_center", "STG", "stg_path"),
+    ("embedding_0", "E-D3DGS", "emb_path"),
+    ("xyz_disp_0", "Ex4DGS", "model_path"),
+    ("motion_xyz_0_0", "Ex4DGS", "model_path"),
+    ("f_dc_0", "4DGaussians", "fgaussian_path"),
 )
 
 
 def require_expert(table: PlyTable, expert: str) -> None:
     """Raise CheckpointError saying which expert a file looks like when it is not the one asked for."""
-    looks_like = next((name for column, name in _SIGNATURES if column in table.names), None)
-    if looks_like is None:
+    found = next(((name, flag) for column, name, flag in _SIGNATURES if column in table.names), None)
+    if found is None:
         listed = ", ".join(table.names[:4])
         raise CheckpointError(
             f"{table.path}: no expert's Gaussians (columns {listed}, ...), {expert} expected; check the path"
         )
-    if looks_like != expert:
-        raise CheckpointError(
-            f"{table.path}: looks like {looks_like}, {expert} expected; give it to {looks_like}'s flag"
-        )
+    if found[0] != expert:
+        raise CheckpointError(f"{table.path}: looks like {found[0]}, {expert} expected; give it to --{found[1]}")
 
 
 def ex4dgs_keyframe_columns(name: str, keyframes: int, width: int) -> tuple[str, ...]:

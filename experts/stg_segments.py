@@ -22,23 +22,24 @@ class SegmentFolder:
     last: int | None = None  # included
 
 
+def is_segmented(path: Path) -> bool:
+    """Whether a folder holds segments of an STG model and no model of its own."""
+    return bool(_named(path)) and not (path / "point_cloud").exists()
+
+
 def find_segments(path: Path, *, scene: str | None = None) -> tuple[SegmentFolder, ...]:
     """The segments below a path in time order, or the path itself where it holds a model.
 
     Their prefix is the scene's or the folder's name (MoE-GS's training layout) or missing (its results' layout).
     Raises CheckpointError for another scene's segments, gaps, overlaps and a start after frame 0.
     """
-    children = sorted(entry.name for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
-    named = [segment for name in children if (segment := _parse(path / name)) is not None]
-    if "point_cloud" in children and named:
+    named = _named(path)
+    if named and (path / "point_cloud").exists():
         raise CheckpointError(
             f"{path}: holds both a model (point_cloud) and segments ({named[0].folder.name}); split them"
         )
-    if named:
-        segments = _of_scene(path, named, scene)
-    else:
-        own = _parse(path)
-        segments = [own or SegmentFolder(folder=path)]
+    own = _parse(path, path.resolve().name) or SegmentFolder(folder=path)
+    segments = _of_scene(path, named, scene) if named else [own]
     _check_order(path, segments)
     return tuple(segments)
 
@@ -51,8 +52,13 @@ def check_coverage(path: Path, covered: int, num_frames: int | None) -> None:
         )
 
 
-def _parse(folder: Path) -> SegmentFolder | None:
-    match = _SEGMENT.fullmatch(folder.resolve().name)
+def _named(path: Path) -> list[SegmentFolder]:
+    folders = sorted(entry for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
+    return [segment for folder in folders if (segment := _parse(folder, folder.name)) is not None]
+
+
+def _parse(folder: Path, name: str) -> SegmentFolder | None:
+    match = _SEGMENT.fullmatch(name)
     if match is None:
         return None
     return SegmentFolder(folder=folder, prefix=match["prefix"], first=int(match["first"]), last=int(match["last"]))
