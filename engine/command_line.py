@@ -54,7 +54,7 @@ def parse(config_type: type[Config], argv: Sequence[str], *, defaults: Config, p
                 prog=prog,
                 description=description,
                 use_underscores=True,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                config=(tyro.conf.OmitArgPrefixes,),
             )
     except SystemExit as error:
         if error.code in (0, None):

@@ -1,4 +1,7 @@
-"""A run without data: experts of about fifty Gaussians each, a rig of three cameras, and pictures in memory."""
+"""A run without data: experts of about fifty Gaussians each, a rig of three cameras, and pictures in memory.
+
+Its experts carry the names of the ensemble E3, so that the training script itself can be run on it.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings
 from torch import nn
 
 from engine.run import Run
 from experts.base import Provenance
-from router import Ensemble, Router
+from router import ENSEMBLES, Router
 from scenes.types import Scene, View
 
 WIDTH, HEIGHT, FRAMES, GAUSSIANS = 24, 16, 4, 50
-ENSEMBLE = Ensemble(name="E3", layout="n3v", experts=(("A", "model_path"), ("B", "emb_path"), ("C", "fgaussian_path")))
+ENSEMBLE = ENSEMBLES["E3"]
+NAMES = tuple(name for name, _ in ENSEMBLE.experts)
 
 
 class CloudExpert(nn.Module):
@@ -105,23 +110,34 @@ def random_scene(root: Path, seed: int = 0) -> Scene:
     )
 
 
-def small_experts(folder: Path | None = None) -> tuple[CloudExpert, ...]:
-    """Experts A, B (two segments) and C; with a folder, each has a file of its own there."""
-    experts = []
-    for seed, (name, segments) in enumerate((("A", 1), ("B", 2), ("C", 1)), 1):
-        file = None
-        if folder is not None:
-            file = folder / name / "point_cloud" / f"iteration_{seed}" / "point_cloud.ply"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            if not file.exists():
-                file.write_text(f"Gaussians of {name}")
-        experts.append(CloudExpert(name, seed, segments=segments, file=file).requires_grad_(False))
-    return tuple(experts)
+def open_expert(name: str, folder: Path | None = None) -> CloudExpert:
+    """One of the three experts, the second with two segments; with a folder, read from a file of its own there."""
+    index = NAMES.index(name)
+    file = None if folder is None else folder / "point_cloud" / f"iteration_{index + 1}" / "point_cloud.ply"
+    return CloudExpert(name, index + 1, segments=2 if index == 1 else 1, file=file).requires_grad_(False)
+
+
+def small_experts() -> tuple[CloudExpert, ...]:
+    return tuple(open_expert(name) for name in NAMES)
 
 
 def small_run(root: Path) -> Run:
-    """A fresh run of the three experts."""
+    """A fresh run of the three experts, without files."""
     torch.manual_seed(0)
-    experts = small_experts(root / "experts")
+    experts = small_experts()
     router = Router([e.name for e in experts], [e.num_gaussians for e in experts])
     return Run(ensemble=ENSEMBLE, scene=random_scene(root), experts=experts, router=router, backend="torch")
+
+
+def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
+    """Lets the training script read this world instead of files; returns its flags, without --save_path."""
+    words = ["--quiet", "--backend", "torch", f"--source_path={root}"]
+    for name, flag in ENSEMBLE.experts:
+        file = root / "models" / name / "point_cloud" / f"iteration_{NAMES.index(name) + 1}" / "point_cloud.ply"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"Gaussians of {name}")
+        (root / "models" / name / "cfg_args").write_text("Namespace(source_path='data/small')")
+        words.append(f"--{flag}={root / 'models' / name}")
+    monkeypatch.setattr("engine.build.load_scene", lambda source, options: random_scene(root))
+    monkeypatch.setattr("engine.build.load_expert", lambda name, folder, options: open_expert(name, folder))
+    return words
