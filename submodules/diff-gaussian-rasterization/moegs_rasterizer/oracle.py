@@ -73,9 +73,7 @@ def _values(chosen: Gaussians, features: Tensor | None, camera: Camera) -> Tenso
     """Everything carried to the pixels [m, k + c]: colours, then features."""
     seen_sh = None
     if chosen.sh is not None:
-        # The centre is an inverse: taken in float64, so that a float32 camera does not move the view directions.
-        centre = torch.linalg.inv(camera.world_to_camera.detach().double())[:3, 3]
-        seen_sh = sh_colours(chosen.sh, chosen.means, centre.to(chosen.means))
+        seen_sh = sh_colours(chosen.sh, chosen.means, camera.centre.detach().to(chosen.means))
     return torch.cat([part for part in (seen_sh, chosen.colours, features) if part is not None], dim=1)
 
 

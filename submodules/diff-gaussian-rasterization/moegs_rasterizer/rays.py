@@ -11,9 +11,9 @@ from .types import Camera
 def camera_rays(camera: Camera, *, dtype: torch.dtype = torch.float32) -> Tensor:
     """Ray of every pixel as [origin, unit direction] in world space (STG's ray map; MoE-GS eq. 7's r(u)).
 
-    Returns [6, h, w], world units, through pixel centres.
+    Returns [6, h, w], world units, through pixel centres; computed in float64, returned as dtype.
     """
-    camera_to_world = camera.camera_to_world.double()
+    camera_to_world = torch.linalg.inv(camera.world_to_camera.double())
     x = (torch.arange(camera.width, dtype=torch.float64, device=camera_to_world.device) + 0.5 - camera.cx) / camera.fx
     y = (torch.arange(camera.height, dtype=torch.float64, device=camera_to_world.device) + 0.5 - camera.cy) / camera.fy
     grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")

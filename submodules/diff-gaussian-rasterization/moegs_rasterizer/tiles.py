@@ -12,7 +12,7 @@ from .types import Camera, RasterSettings
 
 TILE = 16  # pixels
 LEAST_ALPHA = 1 / 255
-# Widens the box of "exact": rounding in an ill-conditioned covariance must not lose a pixel, and each pixel tests again.
+# Widens the box of "exact": rounding in an ill-conditioned covariance must not lose a pixel; each pixel tests again.
 BOX_FACTOR, BOX_MARGIN = 1.001, 0.001
 
 

@@ -17,7 +17,7 @@ MEDIAN_DEPTH_OF_EMPTY_PIXELS = 15.0
 
 
 class RasterizerError(ValueError):
-    """Input that cannot be rasterized, or a back-end that cannot run here; one line saying what, found what, do what."""
+    """Input that cannot be rasterized, or a back-end that cannot run here; one line: what, found what, what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Camera:
 
     @property
     def camera_to_world(self) -> Tensor:  # [4, 4]
-        return torch.linalg.inv(self.world_to_camera)
+        return torch.linalg.inv(self.world_to_camera.double()).to(self.world_to_camera.dtype)
 
     @property
     def centre(self) -> Tensor:  # [3] world units
@@ -97,4 +97,6 @@ class Splat:
     alpha: Tensor  # [h, w], 1 - remaining transmittance
     depth: Tensor  # [h, w], RasterSettings.depth says which
     radii: Tensor  # [n] int32 pixels, 3 sigma; 0 where culled
-    means2d: Tensor  # [n, 2] pixels, first pixel's centre at (0, 0); call retain_grad() on it for screen-space gradients
+    means2d: (
+        Tensor  # [n, 2] pixels, first pixel's centre at (0, 0); call retain_grad() on it for screen-space gradients
+    )

@@ -1,0 +1,195 @@
+"""Malformed input is refused in one line that names the layer, the tensor, what was found and what to do."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from moegs_rasterizer import Camera, Layer, RasterizerError, api, cpu, rasterize
+
+from .backends import one_thread
+from .scenes import camera_of, layer_of
+
+pytestmark = pytest.mark.usefixtures(one_thread.__name__)
+
+COUNT = 20
+TENSORS = ("means", "scales", "quats", "opacities", "colours", "features", "background")
+
+
+def sound() -> Layer:
+    return layer_of(COUNT, dtype=torch.float32, features=2)
+
+
+def tensor_of(layer: Layer, name: str) -> torch.Tensor:
+    return getattr(layer if name in ("features", "background") else layer.gaussians, name)
+
+
+def changed(layer: Layer, **tensors: object) -> Layer:
+    own = {name: value for name, value in tensors.items() if name in ("features", "background", "settings")}
+    inner = {name: value for name, value in tensors.items() if name not in own}
+    return replace(layer, gaussians=replace(layer.gaussians, **inner), **own)
+
+
+def refusal(layers: object, camera: Camera | None = None, **options: str) -> str:
+    with pytest.raises(RasterizerError) as caught:
+        rasterize(layers, camera or camera_of(8, 8), **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(TENSORS),
+    index=st.integers(0, 1),
+    value=st.sampled_from([float("nan"), float("inf"), float("-inf")]),
+    data=st.data(),
+)
+def test_nan_and_infinite_values_are_counted_and_placed(name, index, value, data):
+    layers = [sound(), sound()]
+    tensor = tensor_of(layers[index], name).clone()
+    places = data.draw(st.sets(st.integers(0, tensor.numel() - 1), min_size=1, max_size=3))
+    tensor.view(-1)[list(places)] = value
+    layers[index] = changed(layers[index], **{name: tensor})
+    first = min(places) // (tensor.numel() // tensor.shape[0])
+    message = refusal(layers)
+    assert message.startswith(f"layer {index}: {name} has {len(places)} NaN or infinite values, first at row {first}: ")
+
+
+def test_finite_values_whose_sum_overflows_are_accepted():
+    features = torch.full((COUNT, 2), 3e38)
+    rasterize([changed(sound(), features=features)], camera_of(8, 8), backend="torch")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "wanted"),
+    [
+        ("means", (COUNT, 2), "[20, 3]"),
+        ("means", (COUNT,), "[20, 3]"),
+        ("scales", (COUNT, 1), "[20, 3]"),
+        ("quats", (COUNT + 1, 4), "[20, 4]"),
+        ("opacities", (COUNT, 1), "[20]"),
+        ("colours", (COUNT - 1, 3), "[20, k]"),
+        ("features", (COUNT,), "[20, c]"),
+        ("background", (3,), "[5]"),
+    ],
+)
+def test_wrong_shapes(name, shape, wanted):
+    message = refusal([changed(sound(), **{name: torch.ones(shape)})])
+    assert message.startswith(f"layer 0: {name} has shape {list(shape)}, expected {wanted}")
+
+
+def test_sh_and_colours_exclude_each_other():
+    sh = torch.zeros(COUNT, 4, 3)
+    assert refusal([changed(sound(), sh=sh)]).startswith("layer 0: both of sh and colours")
+    assert refusal([changed(sound(), colours=None)]).startswith("layer 0: neither of sh and colours")
+    wrong = changed(sound(), colours=None, sh=torch.zeros(COUNT, 5, 3))
+    assert refusal([wrong]).startswith("layer 0: sh has 5 coefficients, expected 1, 4, 9 or 16")
+
+
+def test_ranges():
+    scales = sound().gaussians.scales.clone()
+    scales[7, 1] = -0.5
+    assert refusal([changed(sound(), scales=scales)]).startswith(
+        "layer 0: scales goes down to -0.5, first below 0 at row 7"
+    )
+    for value in (-0.001, 1.001):
+        opacities = sound().gaussians.opacities.clone()
+        opacities[3] = value
+        assert refusal([changed(sound(), opacities=opacities)]).startswith("layer 0: opacities span [")
+    for value in (-5e-7, 1 + 5e-7):
+        opacities = torch.full((COUNT,), value)
+        rasterize([changed(sound(), opacities=opacities)], camera_of(8, 8), backend="torch")
+
+
+def test_kinds():
+    message = refusal([changed(sound(), means=torch.zeros(COUNT, 3, dtype=torch.long))])
+    assert message == "layer 0: means is torch.int64, expected torch.float32 or torch.float64"
+    message = refusal([sound(), layer_of(3)])
+    assert message.startswith("layer 1: means is torch.float64 on cpu, but layer 0: means is torch.float32 on cpu")
+    assert refusal([changed(sound(), quats=torch.zeros(COUNT, 4).numpy())]).startswith("layer 0: quats is a ndarray")
+    assert refusal([sound().gaussians]) == "layer 0 is a Gaussians, expected a Layer"
+    assert "write rasterize([layer], camera)" in refusal(sound())
+
+
+@pytest.mark.parametrize(
+    ("options", "start"),
+    [
+        ({"low_pass": -0.1}, "layer 0: low_pass is -0.1"),
+        ({"near": float("nan")}, "layer 0: near is nan"),
+        ({"near": 2.0, "far": 1.0}, "layer 0: far is 1.0"),
+        ({"ndc_limit": -1.0}, "layer 0: ndc_limit is -1.0"),
+        (
+            {"tile_rule": "exakt"},
+            "layer 0: tile_rule is 'exakt', expected one of exact, inria; did you mean \"exact\"?",
+        ),
+        ({"depth": "median "}, "layer 0: depth is 'median ', expected one of sum, mean, median"),
+    ],
+)
+def test_settings(options, start):
+    layer = sound()
+    assert refusal([replace(layer, settings=replace(layer.settings, **options))]).startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("change", "start"),
+    [
+        ({"width": 0}, "camera: width is 0"),
+        ({"height": 2.5}, "camera: height is 2.5"),
+        ({"fx": 0.0}, "camera: fx is 0.0"),
+        ({"cy": float("inf")}, "camera: cy is inf"),
+        ({"world_to_camera": torch.eye(3)}, "camera: world_to_camera has shape [3, 3]"),
+        (
+            {"world_to_camera": torch.full((4, 4), float("nan"))},
+            "camera: world_to_camera has 16 NaN or infinite values",
+        ),
+        ({"world_to_camera": torch.zeros(4, 4)}, "camera: world_to_camera is not an invertible"),
+        ({"world_to_camera": camera_of(8, 8).world_to_camera.T}, "camera: world_to_camera is not an invertible"),
+    ],
+)
+def test_cameras(change, start):
+    assert refusal([sound()], replace(camera_of(8, 8), **change)).startswith(start)
+
+
+def test_options():
+    assert 'did you mean "features"?' in refusal([sound()], grad="feature")
+    assert refusal([sound()], backend="gpu").startswith("backend is 'gpu', expected one of auto, cuda, cpu, torch")
+
+
+def test_no_layers_give_no_splats():
+    assert rasterize([], camera_of(8, 8)) == []
+
+
+def test_cuda_is_refused_with_a_way_out():
+    message = refusal([sound()], backend="cuda")
+    assert "not part of this version" in message
+    assert ".cpu()" in message
+
+
+def test_cpu_back_end_refuses_float64():
+    assert refusal([layer_of(3)], backend="cpu").startswith('backend="cpu" takes float32')
+
+
+def test_without_the_cpp_back_end_auto_warns_once_and_cpu_is_refused(monkeypatch):
+    monkeypatch.setattr(cpu, "unavailable_reason", lambda: "no C++ compiler was found; install g++")
+    assert refusal([sound()], backend="cpu").endswith("no C++ compiler was found; install g++")
+    api._warn_slow.cache_clear()
+    with pytest.warns(RuntimeWarning, match="install g\\+\\+"):
+        found = rasterize([sound()], camera_of(8, 8))[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rasterize([sound()], camera_of(8, 8))
+        rasterize([layer_of(3)], camera_of(8, 8))
+    assert torch.equal(found.colour, rasterize([sound()], camera_of(8, 8), backend="torch")[0].colour)
+
+
+def test_auto_takes_the_cpp_back_end_where_it_can(monkeypatch):
+    called = []
+    monkeypatch.setattr(cpu, "unavailable_reason", lambda: None)
+    monkeypatch.setattr(cpu, "rasterize_layers", lambda layers, camera, grad: called.append((len(layers), grad)))
+    rasterize([sound(), sound()], camera_of(8, 8), grad="features")
+    assert called == [(2, "features")]
