@@ -119,6 +119,11 @@ def fill(network: Network, state: Mapping[str, Tensor], path: Path) -> Network:
     return network
 
 
+def cfg_args_file(settings: Settings) -> tuple[Path, ...]:
+    """The folder's cfg_args if it was read: rendering depends on it as on the tensors."""
+    return () if settings.cfg_args is None else (settings.folder / "cfg_args",)
+
+
 def clip_length(settings: Settings, options: LoadOptions, preset: int) -> int:
     """Frames by which a frame is divided to give the network's time.
 

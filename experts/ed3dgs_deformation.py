@@ -39,6 +39,11 @@ class ED3DGSOptions:
     no_coarse_deform: bool = False
     no_fine_deform: bool = False
 
+    @property
+    def finished(self) -> int:
+        """Iteration from which training changes nothing but the tensors."""
+        return max(self.c2f_temporal_iter, self.deform_from_iter + _ANNEAL)
+
     def enabled(self) -> dict[str, bool]:
         """Which raw tensors are deformed."""
         return {

@@ -14,6 +14,7 @@ from .canonical_files import (
     CLIP_LENGTH,
     CLOUD_FILE,
     DEFORMATION_FILE,
+    cfg_args_file,
     clip_length,
     fill,
     read_canonical,
@@ -24,16 +25,14 @@ from .canonical_files import (
     write_canonical,
 )
 from .checkpoints import find_iteration, read_cfg_args, save_tensors
-from .columns import numbered, require_expert
+from .columns import ROUTING, numbered, require_expert
 from .ed3dgs import ED3DGS
 from .ed3dgs_deformation import N3V, TECHNICOLOR, ED3DGSDeformation, ED3DGSOptions
-from .ply import numbered_columns, read_ply, select
+from .ply import PlyTable, numbered_columns, read_ply, select
 from .precedence import Settings, write_cfg_args
 
 _EMBEDDING = "embedding_"
-_TRAINED = (
-    "trained_iterations"  # our own entry in cfg_args: a folder's number -> the iteration its model was trained for
-)
+_TRAINED = "trained_iterations"  # our own entry in cfg_args: folder's number -> iteration up to which it was trained
 
 
 def load_ed3dgs(path: Path, options: LoadOptions) -> ED3DGS:
@@ -51,19 +50,16 @@ def load_ed3dgs(path: Path, options: LoadOptions) -> ED3DGS:
     source = folder / DEFORMATION_FILE
     state = _renamed(read_deformation(source, trust=options.trust_checkpoint))
     deformation = _deformation(state, settings, source, embedding_width=embeddings.shape[1])
+    files = (*cfg_args_file(settings), table.path, source)
     num_frames = clip_length(settings, options, 50 if _is_technicolor(deformation.weight) else 300)
-    trained = _trained_iterations(settings.cfg_args or {}).get(iteration)
-    settings.notes.append(
-        f"annealing and coarse-to-fine at iteration {iteration if trained is None else trained} "
-        f"({'folder name' if trained is None else 'from cfg_args'})"
-    )
+    until = _trained_until(settings, iteration, table, deformation.options)
     return ED3DGS(
         gaussians=read_canonical(table),
         embeddings=embeddings,
         deformation=deformation,
         num_frames=num_frames,
-        iteration=iteration if trained is None else trained,
-        provenance=Provenance(files=(table.path, source), iteration=iteration, notes=tuple(settings.notes)),
+        iteration=until,
+        provenance=Provenance(files=files, iteration=iteration, notes=tuple(settings.notes)),
     )
 
 
@@ -87,11 +83,26 @@ def read_ed3dgs_routing(folder: Path, iteration: int | None = None) -> Tensor | 
     return read_routing(folder, iteration, ED3DGS.name)
 
 
+def _trained_until(settings: Settings, number: int, table: PlyTable, options: ED3DGSOptions) -> int:
+    """Training iteration of a model, which annealing and coarse-to-fine need: not always its folder's number.
+
+    MoE-GS saves a copy under its router's iteration; such a copy without our entry in cfg_args is a finished model.
+    """
+    stored = _trained_iterations(settings.cfg_args or {}).get(number)
+    if stored is not None:
+        until, source = stored, "from cfg_args"
+    elif ROUTING[0] in table.names:
+        until, source = max(number, options.finished), "a router's copy: taken as fully trained"
+    else:
+        until, source = number, "folder name"
+    settings.notes.append(f"annealing and coarse-to-fine at iteration {until} ({source})")
+    return until
+
+
 def _trained_iterations(cfg_args: Mapping[str, object]) -> dict[int, int]:
-    """MoE-GS's router saves a model under the router's iteration, but annealing needs the expert's own."""
     stored = cfg_args.get(_TRAINED)
     entries = stored.items() if isinstance(stored, dict) else ()
-    return {number: trained for number, trained in entries if isinstance(number, int) and isinstance(trained, int)}
+    return {number: until for number, until in entries if isinstance(number, int) and isinstance(until, int)}
 
 
 def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from .canonical_files import (
     CLIP_LENGTH,
     CLOUD_FILE,
     DEFORMATION_FILE,
+    cfg_args_file,
     clip_length,
     fill,
     read_canonical,
@@ -32,8 +33,10 @@ from .fourdgaussians_planes import PLANES
 from .ply import read_ply
 from .precedence import Settings, write_cfg_args
 
-TABLE_FILE = "deformation_table.pth"
-ACCUMULATED_FILE = "deformation_accum.pth"
+_TABLES: tuple[tuple[str, str, tuple[int, ...]], ...] = (  # attribute, file, columns
+    ("table", "deformation_table.pth", ()),
+    ("accumulated", "deformation_accum.pth", (3,)),
+)
 _NET = "deformation_net"
 _N3V_FRAMES = 300
 _LEVEL = re.compile(rf"{_NET}\.grid\.grids\.(\d+)\.0")
@@ -53,17 +56,19 @@ def load_fourdgaussians(path: Path, options: LoadOptions) -> FourDGaussians:
     source = folder / DEFORMATION_FILE
     state = read_deformation(source, trust=options.trust_checkpoint)
     gaussians = read_canonical(table)
-    files = [table.path, source]
+    files = [*cfg_args_file(settings), table.path, source]
     extra = {}
-    for name, file, width in (("table", TABLE_FILE, ()), ("accumulated", ACCUMULATED_FILE, (3,))):
+    for name, file, columns in _TABLES:
         if (folder / file).is_file():
-            expected = (len(gaussians.means), *width)
+            expected = (len(gaussians.means), *columns)
             extra[name] = _read_table(folder / file, expected, trust=options.trust_checkpoint)
             files.append(folder / file)
+    deformation = _deformation(state, settings, source)
+    num_frames = clip_length(settings, options, _N3V_FRAMES)
     return FourDGaussians(
         gaussians=gaussians,
-        deformation=_deformation(state, settings, source),
-        num_frames=clip_length(settings, options, _N3V_FRAMES),
+        deformation=deformation,
+        num_frames=num_frames,
         provenance=Provenance(files=tuple(files), iteration=iteration, notes=tuple(settings.notes)),
         **extra,
     )
@@ -78,7 +83,7 @@ def save_fourdgaussians(expert: FourDGaussians, folder: Path, iteration: int, *,
     write_canonical(target / CLOUD_FILE, expert.gaussians, routing=routing)
     state = {name: value.detach().cpu() for name, value in expert.deformation.state_dict().items()}
     save_tensors(state, target / DEFORMATION_FILE)
-    for name, file in (("table", TABLE_FILE), ("accumulated", ACCUMULATED_FILE)):
+    for name, file, _ in _TABLES:
         value = getattr(expert, name)
         if value is not None:
             save_tensors(value.detach().cpu(), target / file)

@@ -94,6 +94,20 @@ def test_a_copy_under_another_number_still_renders_the_same(tmp_path: Path) -> N
     assert load_ed3dgs(tmp_path, LoadOptions()).iteration == 3000
 
 
+def test_a_router_s_copy_without_cfg_args_is_fully_trained(tmp_path: Path) -> None:
+    save_ed3dgs(small(max_embeddings=150), tmp_path, 2000, routing=torch.zeros(9, 3))
+    (tmp_path / "cfg_args").unlink()
+    assert load_ed3dgs(tmp_path, LoadOptions()).iteration == 10000
+    save_ed3dgs(small(max_embeddings=150), tmp_path, 2000)
+    (tmp_path / "cfg_args").unlink()
+    assert load_ed3dgs(tmp_path, LoadOptions()).iteration == 2000
+
+
+def test_every_file_read_is_named(tmp_path: Path) -> None:
+    files = [path.name for path in load_ed3dgs(saved(tmp_path), LoadOptions()).provenance.files]
+    assert files == ["cfg_args", "point_cloud.ply", "deformation.pth"]
+
+
 def test_saving_keeps_the_trainer_s_other_arguments(tmp_path: Path) -> None:
     (tmp_path / "cfg_args").write_text(str(argparse.Namespace(source_path="data/cook_spinach", no_ds=False)))
     notes = load_ed3dgs(saved(tmp_path), LoadOptions(scene="sear_steak")).provenance.notes
