@@ -54,7 +54,9 @@ def evaluate(run: Run, *, views: Sequence[int], folder: Path, options: Evaluatio
     results = []
     names = [expert.name for expert in run.experts]
     with Pictures(folder, names, videos=options.videos, images=options.images) as pictures:
-        for shot in tqdm(shots, desc=f"evaluate {folder.name}", unit="frame", disable=not options.progress):
+        for shot in tqdm(
+            shots, desc=f"evaluate {folder.name}", unit="frame", leave=False, disable=not options.progress
+        ):
             mixture, seconds = _timed_mix(run, shot)
             truth = run.scene.frames.read(*shot)
             scores = _scores(run, mixture, truth, judge=judge, weights=weights)
@@ -100,7 +102,7 @@ def _fit_constants(run: Run, shots: Sequence[Shot], options: EvaluationOptions) 
     chosen = [shots[index * len(shots) // count] for index in range(count)]
 
     def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-        for shot in tqdm(chosen, desc="fit constants", unit="frame", disable=not options.progress):
+        for shot in tqdm(chosen, desc="fit constants", unit="frame", leave=False, disable=not options.progress):
             images = mix_view(run, *shot).images
             yield images, _to_tensor(run.scene.frames.read(*shot), images)
 

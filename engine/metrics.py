@@ -50,7 +50,7 @@ class Scores:
 
     psnr: float  # dB
     ssim: float
-    lpips: float | None  # None: no weights were found
+    lpips: float | None  # None: not measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,7 +107,7 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
     shots = [(view, frame) for view in run.scene.test for frame in range(run.scene.num_frames)]
     names = [expert.name for expert in run.experts]
     with Pictures(folder, names, videos=True, images=config.choice.save_img) as pictures:
-        for view, frame in tqdm(shots, desc=f"render {folder.name}", unit="frame", disable=config.quiet):
+        for view, frame in tqdm(shots, desc=f"render {folder.name}", unit="frame", leave=False, disable=config.quiet):
             mixture = mix_camera(run, novel_camera(run, view, config), frame)
             pictures.write(f"{run.scene.views[view].name}_{frame:05d}", mixture)
     return pictures.files

@@ -69,7 +69,7 @@ class NovelViewConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverridesConfig:
-    """Settings that replace those of the training; None keeps them."""
+    """Settings that replace those of the training where they are given."""
 
     source_path: Annotated[
         Path | None, flag("folder of the scene; default: where it was in training", "-s", metavar="PATH")
