@@ -1,10 +1,6 @@
-"""Renders and scores a run of train_E3.py; --help lists the flags."""
-
-from __future__ import annotations
-
-import sys
+"""Render and score the blend of three experts on N3V: Ex4DGS, E-D3DGS and 4DGaussians."""
 
 from engine.render import main
 
 if __name__ == "__main__":
-    sys.exit(main("E3", sys.argv[1:]))
+    raise SystemExit(main("E3"))

@@ -1,10 +1,6 @@
-"""Renders and scores a run of train_E4.py; --help lists the flags."""
-
-from __future__ import annotations
-
-import sys
+"""Render and score the blend of four experts on N3V: Ex4DGS, E-D3DGS, STG and 4DGaussians."""
 
 from engine.render import main
 
 if __name__ == "__main__":
-    sys.exit(main("E4", sys.argv[1:]))
+    raise SystemExit(main("E4"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,9 +31,10 @@ from scenes.novel_views import rig_up, shifted, with_focal_mm
 from scenes.options import Needed
 
 
-def main(ensemble: str, argv: Sequence[str]) -> int:
-    """The command `render_<ensemble>.py`: its exit code."""
-    return run_command(lambda: _command(ENSEMBLES[ensemble], argv), argv)
+def main(ensemble: str, argv: Sequence[str] | None = None) -> int:
+    """The command `render_<ensemble>.py`: its exit code. argv None: the words of this process."""
+    words = sys.argv[1:] if argv is None else argv
+    return run_command(lambda: _command(ENSEMBLES[ensemble], words), words)
 
 
 def _command(ensemble: Ensemble, argv: Sequence[str]) -> int:
