@@ -83,6 +83,7 @@ def _warn_slow(reason: str) -> None:
 def _detached(layer: Layer, grad: Grad) -> Layer:
     if grad == "full":
         return layer
+    # Also for "none": an autograd function sees its inputs' requires_grad even where gradients are switched off.
     given = layer.gaussians
     gaussians = Gaussians(
         means=given.means.detach(),

@@ -201,3 +201,31 @@ def test_one_gaussian_has_its_formula(backend):
     torch.testing.assert_close(splat.means2d, torch.tensor([[5.0, 4.0]]), atol=1e-5, rtol=0)
     # 3DGS floors the eigenvalues' spread at sqrt(0.1), also of a round Gaussian.
     assert splat.radii.tolist() == [int(torch.tensor(9 * (variance + 0.1**0.5)).sqrt().ceil())]
+
+
+@both
+@pytest.mark.parametrize(
+    ("mean", "seen"),
+    [
+        ((0, 0, 2.0), False),  # near: exclusive
+        ((0, 0, 2.0001), True),
+        ((0, 0, 4.0), True),  # far: inclusive
+        ((0, 0, 4.0001), False),
+        ((1.8, 0, 3.0), True),  # ndc 1.2
+        ((1.9, 0, 3.0), False),  # ndc 1.27
+        ((0, -1.9, 3.0), False),
+    ],
+)
+def test_culling_planes(backend, mean, seen):
+    gaussians = Gaussians(
+        means=torch.tensor([mean], dtype=torch.float32),
+        scales=torch.ones(1, 3),
+        quats=torch.tensor([[1.0, 0, 0, 0]]),
+        opacities=torch.tensor([0.8]),
+        colours=torch.ones(1, 1),
+    )
+    convention = RasterSettings(near=2.0, far=4.0, ndc_limit=1.25)
+    camera = Camera(world_to_camera=torch.eye(4), fx=8, fy=8, cx=4, cy=4, width=8, height=8)
+    splat = render(Layer(gaussians=gaussians, settings=convention, background=torch.zeros(1)), camera, backend)
+    assert bool(splat.radii[0] > 0) == seen
+    assert bool(splat.alpha.max() > 0) == seen

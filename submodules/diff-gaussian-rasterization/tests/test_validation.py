@@ -189,7 +189,15 @@ def test_without_the_cpp_back_end_auto_warns_once_and_cpu_is_refused(monkeypatch
 
 def test_auto_takes_the_cpp_back_end_where_it_can(monkeypatch):
     called = []
+
+    def record(layers: list[Layer], camera: Camera, grad: str) -> None:
+        called.append((grad, [name for name in TENSORS if tensor_of(layers[1], name).requires_grad]))
+
     monkeypatch.setattr(cpu, "unavailable_reason", lambda: None)
-    monkeypatch.setattr(cpu, "rasterize_layers", lambda layers, camera, grad: called.append((len(layers), grad)))
-    rasterize([sound(), sound()], camera_of(8, 8), grad="features")
-    assert called == [(2, "features")]
+    monkeypatch.setattr(cpu, "rasterize_layers", record)
+    layers = [sound(), sound()]
+    for name in TENSORS:
+        tensor_of(layers[1], name).requires_grad_()
+    for grad in ("none", "features", "full"):
+        rasterize(layers, camera_of(8, 8), grad=grad)
+    assert called == [("none", []), ("features", ["features"]), ("full", list(TENSORS))]
