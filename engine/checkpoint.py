@@ -64,7 +64,7 @@ def save_checkpoint(
     parent = save_path / "router"
     parent.mkdir(parents=True, exist_ok=True)
     folder = parent / f"iteration_{iteration}"
-    tensors = _named_tensors(run.router)
+    tensors = named_tensors(run.router)
     with tempfile.TemporaryDirectory(prefix=".saving_", dir=parent) as name:
         temporary = Path(name) / folder.name
         temporary.mkdir()
@@ -124,7 +124,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: damaged ({error}); use another iteration") from error
 
 
-def _named_tensors(router: Router) -> dict[str, Tensor]:
+def named_tensors(router: Router) -> dict[str, Tensor]:
     """The router's tensors, tables by expert: "head.mlp1.weight", "STG.static", "STG.temporal"."""
     tensors = {f"head.{name}": value for name, value in router.head.state_dict().items()}
     for index, name in enumerate(router.expert_names):
@@ -134,7 +134,7 @@ def _named_tensors(router: Router) -> dict[str, Tensor]:
 
 
 def _fill(router: Router, path: Path, expected_hash: str) -> None:
-    tensors, wanted = read_tensors(path), _named_tensors(router)
+    tensors, wanted = read_tensors(path), named_tensors(router)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if (
         shapes != {name: tuple(tensor.shape) for name, tensor in wanted.items()}

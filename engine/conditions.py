@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from engine.checkpoint import named_tensors
 from engine.lpips_weights import LoadedLpips
 from engine.metrics import Judge
 from engine.outputs import files_hash, tensors_hash
@@ -65,7 +66,7 @@ def _baselines(run: Run, weights: tuple[float, ...] | None, fitted_on: int) -> d
 
 def _hashes(run: Run) -> dict[str, object]:
     return {
-        "router": tensors_hash(run.router.state_dict()),
+        "router": tensors_hash(named_tensors(run.router)),
         "experts": {expert.name: files_hash(expert.provenance.files) for expert in run.experts},
     }
 

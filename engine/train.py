@@ -77,7 +77,7 @@ def read_settings(ensemble: Ensemble, words: Sequence[str]) -> RunConfig:
     if config.output.resume and config.config is None and saved is not None and saved.is_file():
         return parsed(with_values(RunConfig(), read_config_file(saved, RunConfig)))
     if config.config is None:
-        logger.info("no --config: upstream's default learning rates; configs/ holds the ones of the paper's scenes")
+        logger.info("no --config: the learning rates of the paper's N3V scenes; configs/ holds those of each")
     return config
 
 

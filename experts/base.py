@@ -23,7 +23,7 @@ class LoadOptions:
     num_frames: int | None = None  # frames of the clip; E-D3DGS and 4DGaussians divide the frame by it
     near: float | None = None  # Ex4DGS and STG: near and far culling planes, scene units
     far: float | None = None
-    world_scale: float = 1.0  # data units per model unit: Ex4DGS on Technicolor lives in a world divided by the rig's radius
+    world_scale: float = 1.0  # data units per model unit; not 1 for Ex4DGS on Technicolor: the rig's radius
     trust_checkpoint: bool = False  # allow a full pickle where the safe loader refuses
 
 
@@ -61,6 +61,6 @@ class Expert(Protocol):
         """Gaussians at a frame, activated, in data units; camera: number of a *training* camera (E-D3DGS's offset)."""
         ...
 
-    def colour(self, splat: Splat, camera: Camera) -> Tensor:
-        """RGB [3, h, w] from a rasterized layer (STG full decodes nine channels with the rays here)."""
+    def colour(self, splat: Splat, camera: Camera, *, frame: float) -> Tensor:
+        """RGB [3, h, w] from the rasterized Gaussians of a frame (STG full decodes nine channels and rays here)."""
         ...

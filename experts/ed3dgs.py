@@ -56,7 +56,7 @@ class ED3DGS(nn.Module):
         time = frame / self.num_frames + self.deformation.offset(camera)
         return activate(self.deformation(self.gaussians.raw(), self.embeddings, time, iteration=self.iteration))
 
-    def colour(self, splat: Splat, camera: Camera) -> Tensor:
+    def colour(self, splat: Splat, camera: Camera, *, frame: float) -> Tensor:
         """The splatted colour as it is."""
         return splat.colour
 

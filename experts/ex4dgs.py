@@ -151,6 +151,6 @@ class Ex4DGS(nn.Module):
             sh=torch.cat([part.sh for part in parts]),
         )
 
-    def colour(self, splat: Splat, camera: Camera) -> Tensor:
+    def colour(self, splat: Splat, camera: Camera, *, frame: float) -> Tensor:
         """The splatted colour as it is."""
         return splat.colour

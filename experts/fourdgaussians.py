@@ -53,7 +53,7 @@ class FourDGaussians(nn.Module):
         """Gaussians at a frame, the same for every camera."""
         return activate(self.deformation(self.gaussians.raw(), frame / self.num_frames))
 
-    def colour(self, splat: Splat, camera: Camera) -> Tensor:
+    def colour(self, splat: Splat, camera: Camera, *, frame: float) -> Tensor:
         """The splatted colour as it is."""
         return splat.colour
 

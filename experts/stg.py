@@ -150,18 +150,12 @@ class STG(nn.Module):
         gaussians: Gaussians = self.parts[self._active(frame)](frame)
         return gaussians
 
-    def colour(self, splat: Splat, camera: Camera, *, frame: float | None = None) -> Tensor:
-        """The splatted colour; the full variant decodes nine channels with the camera's rays.
-
-        frame: needed only where several full segments have a decoder each; raises ValueError without it.
-        """
-        decoder = self.parts[0 if frame is None else self._active(frame)].decoder
+    def colour(self, splat: Splat, camera: Camera, *, frame: float) -> Tensor:
+        """The splatted colour; the full variant decodes it, with the camera's rays, by its segment's network."""
+        decoder = self.parts[self._active(frame)].decoder
         if decoder is None:
             return splat.colour
-        if frame is None and len(self.parts) > 1:
-            raise ValueError("STG: each full segment has a decoder of its own; colour() needs the frame")
-        rays = camera_rays(camera).to(splat.colour)
-        decoded: Tensor = decoder(splat.colour, rays)
+        decoded: Tensor = decoder(splat.colour, camera_rays(camera).to(splat.colour))
         return decoded
 
     def _active(self, frame: float) -> int:

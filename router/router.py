@@ -75,7 +75,8 @@ def mix(
         ]
         splats = rasterize(layers, camera, grad=grad, backend=backend)
         with torch.no_grad():
-            images = torch.stack([expert.colour(splat, camera) for expert, splat in zip(experts, splats, strict=True)])
+            pictures = [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
+            images = torch.stack(pictures)
         features = torch.stack([splat.features for splat in splats if splat.features is not None])
         logits = router.head(features, camera_rays(camera).to(features))
         return blend(images, logits, temperature=temperature)

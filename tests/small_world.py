@@ -69,7 +69,7 @@ class CloudExpert(nn.Module):
             colours=self.colours[rows],
         )
 
-    def colour(self, splat, camera: Camera) -> torch.Tensor:
+    def colour(self, splat, camera: Camera, *, frame: float) -> torch.Tensor:
         return splat.colour
 
 

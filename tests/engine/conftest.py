@@ -47,7 +47,7 @@ class FlatExpert:
             colours=torch.zeros(1, 3),
         )
 
-    def colour(self, splat, camera: Camera) -> torch.Tensor:
+    def colour(self, splat, camera: Camera, *, frame: float) -> torch.Tensor:
         return torch.full((3, camera.height, camera.width), (self.level + self.frame) / 255)
 
 

@@ -39,7 +39,7 @@ def test_a_save_holds_named_tensors_and_what_they_belong_to(trained):
     static = {f"{name}.static": (count, 2) for name, count in rows.items()}
     assert shapes == static | {f"{name}.temporal": (count, 1) for name, count in rows.items()}
     facts = json.loads((folder / FACTS).read_text())
-    assert (facts["format"], facts["iteration"], facts["ensemble"], facts["temperature"]) == (1, 4, "E3", 0.01)
+    assert (facts["format"], facts["iteration"], facts["ensemble"], facts["temperature"]) == (1, 4, "E3", 1.0)
     assert {entry["name"]: entry["gaussians"] for entry in facts["experts"]} == rows
     assert list(facts["experts"][0]["files"]) == ["cfg_args", "point_cloud/iteration_1/point_cloud.ply"]
     assert facts["scene"]["num_frames"] == 4
@@ -63,7 +63,7 @@ def test_a_run_opened_again_renders_the_same_and_knows_its_iteration(trained):
 
 def test_overrides_change_what_they_name(trained):
     run = load_run(trained, overrides={"eval_temperature": 2.0, "backend": "torch", "resolution": None})
-    assert (run.router.eval_temperature, run.router.temperature) == (2.0, 0.01)
+    assert (run.router.eval_temperature, run.router.temperature) == (2.0, 1.0)
 
 
 def test_an_iteration_that_was_not_saved_names_those_that_were(trained):

@@ -90,7 +90,8 @@ def picture_error(reference: Reference, key: str, tile_rule: str) -> tuple[float
         splat = rasterize([shown], camera_of(stored, camera), backend="cpu")[0]
     except RasterizerError as error:
         pytest.skip(f"pictures are compared with the compiled back-end only: {error}")
-    difference = expert.colour(splat, camera_of(stored, camera)) - torch.from_numpy(stored[key]).float()
+    picture = expert.colour(splat, camera_of(stored, camera), frame=int(frame))
+    difference = picture - torch.from_numpy(stored[key]).float()
     return -10 * float(difference.square().mean().log10()), float(difference.abs().max())
 
 

@@ -159,7 +159,7 @@ def splat_of(colour: torch.Tensor) -> Splat:
 @pytest.mark.parametrize("kind", ["sh", "lite"])
 def test_colour_is_the_splat_where_nothing_is_decoded(kind: str) -> None:
     colour = torch.rand(3, 12, 16)
-    assert three_segments(kind).colour(splat_of(colour), CAMERA) is colour
+    assert three_segments(kind).colour(splat_of(colour), CAMERA, frame=2) is colour
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "clamp", "none"])
@@ -167,7 +167,7 @@ def test_decoder_is_a_network_of_one_pixel(output) -> None:
     features = 2 * torch.randn(9, 12, 16)
     part = segment(kind="full")
     part.decoder.output = output
-    picture = STG(segments=[part]).colour(splat_of(features), CAMERA)
+    picture = STG(segments=[part]).colour(splat_of(features), CAMERA, frame=0)
     x = torch.cat([features[3:, 7, 2], camera_rays(CAMERA)[:, 7, 2]])
     first, second = part.decoder.mlp1.weight[:, :, 0, 0], part.decoder.mlp2.weight[:, :, 0, 0]
     expected = features[:3, 7, 2] + second @ (first @ x).relu()
@@ -175,13 +175,12 @@ def test_decoder_is_a_network_of_one_pixel(output) -> None:
     assert torch.allclose(picture[:, 7, 2], expected, atol=1e-5)
 
 
-def test_several_full_segments_need_the_frame_to_choose_a_decoder() -> None:
+def test_each_full_segment_decodes_with_its_own_network() -> None:
     expert, splat = three_segments("full"), splat_of(torch.rand(9, 12, 16))
-    with pytest.raises(ValueError, match="needs the frame"):
-        expert.colour(splat, CAMERA)
-    for frame, part in ((2, expert.parts[0]), (12, expert.parts[1])):
-        assert torch.equal(expert.colour(splat, CAMERA, frame=frame), STG(segments=[part]).colour(splat, CAMERA))
-    assert not torch.allclose(expert.colour(splat, CAMERA, frame=12), expert.colour(splat, CAMERA, frame=2))
+    first, second = (expert.colour(splat, CAMERA, frame=frame) for frame in (2, 12))
+    for picture, part in ((first, expert.parts[0]), (second, expert.parts[1])):
+        assert torch.equal(picture, part.decoder(splat.colour, camera_rays(CAMERA)))
+    assert not torch.allclose(first, second)
 
 
 def test_kinds_cannot_be_mixed() -> None:

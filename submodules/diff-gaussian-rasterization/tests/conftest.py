@@ -18,7 +18,7 @@ def shared() -> Callable[[str], Path]:
     def find(name: str) -> Path:
         path = ROOT / name
         if not path.exists():
-            pytest.skip(f"reference data {name} not found under {ROOT}; set MOEGS_REFERENCE to the folder that holds it")
+            pytest.skip(f"no reference data {name} under {ROOT}; set MOEGS_REFERENCE to the folder that holds it")
         return path
 
     return find
