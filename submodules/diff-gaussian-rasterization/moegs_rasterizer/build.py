@@ -1,4 +1,4 @@
-"""Compiles the C++ back-end with the system's compiler into a per-user cache; `python -m moegs_rasterizer.build` ahead of time."""
+"""Compiles the C++ back-end into a per-user cache, on first use or by `python -m moegs_rasterizer.build`."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ COMPILERS = ("g++", "clang++", "c++")
 # Oldest PyTorch whose stable ABI the binary asks for: it then runs on every later one too.
 STABLE_ABI = "-DTORCH_TARGET_VERSION=0x020A000000000000"
 COMMON_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", STABLE_ABI)
-# For the kernels alone, never at link time, where some of these would change the whole process. None of them permits
+# For the kernels alone, never at link time, where such flags can change the whole process. None of them permits
 # reordering: sums stay as written. GCC's own AVX-512 header trips -Wmaybe-uninitialized.
-KERNEL_FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-maybe-uninitialized")
+KERNEL_FLAGS = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-maybe-uninitialized")
 # Spelt as features, which older compilers know too; the two sets are within x86-64-v3 and x86-64-v4.
 AVX2_FLAGS = ("-mavx2", "-mfma")
 AVX512_FLAGS = (*AVX2_FLAGS, "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512")
@@ -86,16 +86,17 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
-def find_compiler() -> str:
-    """Path of the C++ compiler: $CXX if set, else the first of g++, clang++ and c++ on the PATH; raises BuildError."""
+def find_compiler() -> tuple[str, ...]:
+    """Command of the C++ compiler: $CXX if set, else the first of COMPILERS on the PATH; raises BuildError."""
     chosen = os.environ.get("CXX")
-    found = next((path for name in ([chosen] if chosen else COMPILERS) if (path := shutil.which(name))), None)
-    if found is None:
-        raise BuildError(
-            f"no C++ compiler found (looked for {chosen or ', '.join(COMPILERS)}); install one, for example with "
-            "`apt install g++` or `conda install -c conda-forge cxx-compiler`, or point CXX at it"
-        )
-    return found
+    for name, *options in [shlex.split(chosen)] if chosen else [[name] for name in COMPILERS]:
+        path = shutil.which(name)
+        if path is not None:
+            return path, *options
+    raise BuildError(
+        f"no C++ compiler found (looked for {chosen or ', '.join(COMPILERS)}); install one, for example with "
+        "`apt install g++` or `conda install -c conda-forge cxx-compiler`, or point CXX at it"
+    )
 
 
 def library() -> Built:
@@ -129,12 +130,13 @@ def library() -> Built:
 
 
 @functools.cache
-def _version_hash(compiler: str) -> str:
+def _version_hash(compiler: tuple[str, ...]) -> str:
+    asked = [*compiler, "--version"]
     try:
-        version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+        version = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise BuildError(
-            f"the C++ compiler {compiler} does not run ({error}); repair it or point CXX at another"
+            f"the C++ compiler does not run: {shlex.join(asked)}: {error}; repair it or point CXX at another"
         ) from error
     return hashlib.sha256(version.encode()).hexdigest()[:16]
 
@@ -161,7 +163,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _units() -> list[Unit]:
     """Every compilation, the slowest first."""
-    kernels = {"portable": ("kPortableKernels", ())}
+    kernels: dict[str, tuple[str, tuple[str, ...]]] = {"portable": ("kPortableKernels", ())}
     if platform.machine().lower() in X86_MACHINES:
         kernels = {"avx512": ("kAvx512Kernels", AVX512_FLAGS), "avx2": ("kAvx2Kernels", AVX2_FLAGS), **kernels}
     units = [
@@ -179,21 +181,21 @@ def _units() -> list[Unit]:
     return units
 
 
-def _compile(compiler: str, target: Path) -> None:
+def _compile(compiler: tuple[str, ...], target: Path) -> None:
     """Compile and link into a folder of its own, then move the library to its place in one step."""
     log = target.with_name("build.log")
-    logger.info("compiling the C++ rasterizer with %s (once, some seconds)", compiler)
+    logger.info("compiling the C++ rasterizer with %s (once, some seconds)", compiler[0])
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="build-") as name, log.open("w") as output:
         folder = Path(name)
         units = _units()
-        commands = [[compiler, *unit.flags, "-c", str(unit.source), "-o", str(folder / unit.output)] for unit in units]
+        commands = [[*compiler, *unit.flags, "-c", str(unit.source), "-o", str(folder / unit.output)] for unit in units]
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             for finished in pool.map(_run, commands):
                 _report(finished, log=log, output=output)
         built = folder / LIBRARY_NAME
         objects = [str(folder / unit.output) for unit in units]
         _report(
-            _run([compiler, *_link_flags(), *objects, "-o", str(built), *_link_libraries()]), log=log, output=output
+            _run([*compiler, *_link_flags(), *objects, "-o", str(built), *_link_libraries()]), log=log, output=output
         )
         os.replace(built, target)
 

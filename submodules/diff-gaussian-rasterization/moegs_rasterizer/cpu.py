@@ -15,10 +15,14 @@ from torch import Tensor
 from . import build
 from .types import Camera, Grad, Layer, RasterizerError, RasterSettings, Splat
 
-# In the order of the enumeration in csrc/kernels.h. MOEGS_RASTERIZER_ISA chooses one, for tests; else the last that runs.
+# In the order of csrc/kernels.h. The environment variable chooses one, for tests; else it is the last that runs here.
+ISA_VARIABLE = "MOEGS_RASTERIZER_ISA"
 ISAS = ("portable", "avx2", "avx512")
 DEPTH_KINDS = ("sum", "mean", "median")  # order of DepthKind in csrc/layout.h
-INPUTS, OUTPUTS, SAVED, GRADIENTS = 7, 4, 6, 4  # tensors a layer in the operators' lists: csrc/ops.h
+# Tensors a layer in the operators' lists: csrc/ops.h.
+INPUTS, OUTPUTS, SAVED, GRADIENTS = 7, 4, 6, 4
+RESULTS = OUTPUTS + SAVED
+BAND_FLOATS = 8 * 2**20  # of gradients of Gaussians in tiles kept before they are summed up: bounds the memory
 
 _lock = threading.Lock()
 
@@ -30,7 +34,6 @@ class _Size:
     width: int
     height: int
     isa: int
-    linear: bool  # only the features can have gradients
 
 
 def unavailable_reason() -> str | None:
@@ -42,7 +45,7 @@ def unavailable_reason() -> str | None:
 def rasterize_layers(layers: list[Layer], camera: Camera, grad: Grad) -> list[Splat]:
     """Rasterize validated float32 layers; raises RasterizerError where the library cannot be built or loaded."""
     _require()
-    size = _Size(width=camera.width, height=camera.height, isa=_isa(), linear=grad == "features")
+    size = _Size(width=camera.width, height=camera.height, isa=_isa())
     inputs: list[Tensor] = []
     all_radii = []
     for layer in layers:
@@ -107,7 +110,7 @@ class _Blend(torch.autograd.Function):
     def forward(ctx: Any, options: Tensor, size: _Size, *inputs: Tensor) -> tuple[Tensor, ...]:
         save = any(ctx.needs_input_grad)
         results = torch.ops.moegs_rasterizer.blend(inputs, options, size.width, size.height, save, size.isa)
-        images = [image for first in _starts(results, OUTPUTS + SAVED) for image in results[first : first + OUTPUTS]]
+        images = [image for first in range(0, len(results), RESULTS) for image in results[first : first + OUTPUTS]]
         if save:
             ctx.save_for_backward(*inputs, *results)
             ctx.size, ctx.count = size, len(inputs)
@@ -118,35 +121,72 @@ class _Blend(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        size, tensors = ctx.size, ctx.saved_tensors
-        inputs, results = tensors[: ctx.count], tensors[ctx.count :]
-        given = [_present(gradient, inputs[0]) for gradient in gradients]
+        tensors, needed, size = ctx.saved_tensors, ctx.needs_input_grad[2:], ctx.size
+        layers = [
+            _LayerBackward(
+                inputs=tensors[index * INPUTS : (index + 1) * INPUTS],
+                results=tensors[ctx.count + index * RESULTS : ctx.count + (index + 1) * RESULTS],
+                given=gradients[index * OUTPUTS : (index + 1) * OUTPUTS],
+                needed=needed[index * INPUTS : (index + 1) * INPUTS],
+            )
+            for index in range(ctx.count // INPUTS)
+        ]
+        asked = [layer for layer in layers if layer.asked]
         found = torch.ops.moegs_rasterizer.blend_backward(
-            inputs, results, given, size.width, size.height, size.linear, size.isa
+            [tensor for layer in asked for tensor in layer.inputs],
+            [tensor for layer in asked for tensor in layer.results],
+            [_present(gradient, tensors[0]) for layer in asked for gradient in layer.given],
+            size.width,
+            size.height,
+            all(layer.linear for layer in asked),
+            BAND_FLOATS,
+            size.isa,
         )
-        needed = ctx.needs_input_grad[2:]
         answer: list[Tensor | None] = []
-        for layer, first in enumerate(_starts(inputs, INPUTS)):
-            means2d, conics, colours, features = found[layer * GRADIENTS : (layer + 1) * GRADIENTS]
-            background = None
-            if needed[first + INPUTS - 1]:
-                alpha = results[layer * (OUTPUTS + SAVED) + 2]
-                background = _background_gradient(
-                    gradients[layer * OUTPUTS : layer * OUTPUTS + 2], inputs[first + 4 : first + 6], alpha
-                )
-            row = [means2d, conics, None, None, colours, features, background]
-            answer += [gradient if needed[first + place] else None for place, gradient in enumerate(row)]
+        for layer in layers:
+            if layer.asked:
+                answer += layer.gradients(found[:GRADIENTS])
+                found = found[GRADIENTS:]
+            else:
+                answer += [None] * INPUTS
         return None, None, *answer
 
 
-def _background_gradient(gradients: tuple[Tensor | None, ...], values: tuple[Tensor, ...], alpha: Tensor) -> Tensor:
-    """Gradient [k + c] of a background: sum over pixels of the image's gradient times the remaining transmittance."""
-    left = (1 - alpha).flatten()
-    parts = [
-        value.new_zeros(value.shape[1]) if gradient is None else gradient.flatten(1) @ left
-        for gradient, value in zip(gradients, values, strict=True)
-    ]
-    return torch.cat(parts)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LayerBackward:
+    """What one layer brings to the backward pass of `_Blend`, in the orders of csrc/ops.h."""
+
+    inputs: tuple[Tensor, ...]
+    results: tuple[Tensor, ...]
+    given: tuple[Tensor | None, ...]
+    needed: tuple[bool, ...]
+
+    @property
+    def asked(self) -> bool:
+        return any(self.needed) and any(gradient is not None for gradient in self.given)
+
+    @property
+    def linear(self) -> bool:
+        """Whether only features and background want gradients, in which the images are linear."""
+        means2d, conics, _, _, colours, _, _ = self.needed
+        return not (means2d or conics or colours)
+
+    def gradients(self, found: list[Tensor]) -> list[Tensor | None]:
+        """Gradients of the inputs; `found` are those that the operator makes."""
+        means2d, conics, colours, features = found
+        background = self._background() if self.needed[-1] else None
+        row = [means2d, conics, None, None, colours, features, background]
+        return [gradient if wanted else None for gradient, wanted in zip(row, self.needed, strict=True)]
+
+    def _background(self) -> Tensor:
+        """Sum over pixels of the images' gradients times the remaining transmittance [k + c]."""
+        alpha = self.results[2]
+        left = (1 - alpha).flatten()
+        parts = [
+            left.new_zeros(image.shape[0]) if gradient is None else gradient.flatten(1) @ left
+            for gradient, image in zip(self.given[:2], self.results[:2], strict=True)
+        ]
+        return torch.cat(parts)
 
 
 def _present(gradient: Tensor | None, like: Tensor) -> Tensor:
@@ -154,10 +194,6 @@ def _present(gradient: Tensor | None, like: Tensor) -> Tensor:
     if gradient is None:
         return torch.empty(0, device=like.device)
     return gradient.contiguous()
-
-
-def _starts(tensors: Any, step: int) -> range:
-    return range(0, len(tensors), step)
 
 
 def _view(camera: Camera, settings: RasterSettings) -> Tensor:
@@ -189,17 +225,15 @@ def _blend_options(settings: RasterSettings) -> tuple[float, float]:
 
 
 def _isa() -> int:
-    wanted = os.environ.get("MOEGS_RASTERIZER_ISA")
+    wanted = os.environ.get(ISA_VARIABLE)
     if wanted is None:
         return _best_isa()
-    if wanted not in ISAS:
-        raise RasterizerError(f"MOEGS_RASTERIZER_ISA is {wanted!r}, expected one of {', '.join(ISAS)}")
-    isa = ISAS.index(wanted)
-    if not torch.ops.moegs_rasterizer.supports(isa):
+    available = available_isas()
+    if wanted not in available:
         raise RasterizerError(
-            f"MOEGS_RASTERIZER_ISA is {wanted!r}, which this processor lacks; unset it, or take {ISAS[_best_isa()]!r}"
+            f"{ISA_VARIABLE} is {wanted!r}, but this build and processor offer {', '.join(available)}; unset it"
         )
-    return isa
+    return ISAS.index(wanted)
 
 
 def available_isas() -> tuple[str, ...]:

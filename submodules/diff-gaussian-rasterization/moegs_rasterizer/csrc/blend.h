@@ -65,14 +65,14 @@ void blend(const Blend& in, int64_t tile, float* scratch) {
         }
         if (median) {
           const Floats half = splat(0.5f);
-          const Mask passed = both(step.taken, first_only(~at_most(before, half), at_most(half, step.after)));
+          const Mask passed = both(step.taken, both(above(before, half), above(half, step.after)));
           store(sums.depth + at, select(passed, splat(record.depth), load(sums.depth + at)));
         } else {
           store(sums.depth + at, load(sums.depth + at) + step.weight * record.depth);
           // Not 1 - transmittance, which rounds to few digits where alpha is small.
           if (mean) store(sums.weight + at, load(sums.weight + at) + step.weight);
         }
-        if (bits(step.stopped)) alive.update(strip, row);
+        alive.update(strip, row, step.left);
       }
     }
   }

@@ -38,10 +38,13 @@ inline void first_residual(const BlendGradients& in, const Frame& frame, float* 
   }
 }
 
-// Floats [count] of one instance: each vector's sum over its lanes.
+// Each vector's sum over its lanes.
 inline void write_sums(const Floats* vectors, int count, float* to) {
-#pragma GCC unroll 16
-  for (int i = 0; i < count; ++i) to[i] = sum(vectors[i]);
+  int i = 0;
+#pragma GCC unroll 4
+  for (; i + 4 <= count; i += 4) write_four_sums(vectors + i, to + i);
+#pragma GCC unroll 4
+  for (; i < count; ++i) to[i] = sum(vectors[i]);
 }
 
 // All gradients: kMoments + channels floats an instance.
@@ -91,7 +94,7 @@ void blend_backward(const BlendGradients& in, int64_t tile, float* scratch, floa
         v0 += v;
         v1 += v * dy;
         v2 += v * (dy * dy);
-        if (bits(step.stopped)) alive.update(strip, row);
+        alive.update(strip, row, step.left);
       }
       const Floats dx = column.dx();
       moments[0] += v0;
@@ -137,7 +140,7 @@ void blend_backward_linear(const BlendGradients& in, int64_t tile, float* scratc
 #pragma GCC unroll 16
         for (int channel = 0; channel < channels; ++channel)
           by_channel[channel] += load(given + channel * kTilePixels + at) * step.weight;
-        if (bits(step.stopped)) alive.update(strip, row);
+        alive.update(strip, row, step.left);
       }
     }
     write_sums(by_channel, channels, sums);

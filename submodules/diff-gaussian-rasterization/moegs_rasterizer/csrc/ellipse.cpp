@@ -35,13 +35,14 @@ Columns Ellipse::columns(double x, double y, int tile_row, Columns listed) const
   if (low > high) return {0, 0};
   if (std::isinf(reach)) return listed;
   // The edges are convex curves: within a stretch of rows the extreme is at its level point, or at the end next to it.
-  const double right_row = std::clamp(side_, low, high), left_row = std::clamp(-side_, low, high);
+  const double right_row = std::min(std::max(side_, low), high), left_row = std::min(std::max(-side_, low), high);
   const double right = x + slope * right_row + std::sqrt(std::max(0.0, reach + shrink * right_row * right_row));
   const double left = x + slope * left_row - std::sqrt(std::max(0.0, reach + shrink * left_row * left_row));
-  // Clamped before the conversion, which is undefined beyond int.
-  const int first = int(std::floor(std::clamp(std::ceil(left) / kTile, double(listed.first), double(listed.last))));
-  const int last = int(std::floor(std::clamp(std::floor(right) / kTile + 1, double(listed.first), double(listed.last))));
-  return {first, last};
+  // Pixels [first, last) within the listed tiles; none of them is negative, so conversion rounds down.
+  const double begin = listed.first * kTile, end = listed.last * kTile;
+  const double first = std::min(std::max(left, begin), end), last = std::min(std::max(right + 1, begin), end);
+  const int first_pixel = int(first) + (int(first) < first);
+  return {first_pixel / kTile, (int(last) + kTile - 1) / kTile};
 }
 
 }  // namespace moegs

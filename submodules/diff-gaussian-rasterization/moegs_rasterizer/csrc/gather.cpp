@@ -1,15 +1,25 @@
 #include "gather.h"
 
-#include <algorithm>
-
 namespace moegs {
 
+namespace {
+
+constexpr int kAhead = 24;  // slots: places are scattered, so the memory is asked for them early
+
+}  // namespace
+
 void Gather::add(int64_t begin, int64_t end, const float* instances, int32_t first, int32_t last) const {
+  const int32_t all = slot_first[end];
   for (int64_t record = begin; record < end; ++record) {
     float* to = sums + record * floats;
     int32_t slot = next[record];
     for (; slot < slot_first[record + 1] && slots[slot] < last; ++slot) {
       const float* from = instances + int64_t(slots[slot] - first) * floats;
+      if (slot + kAhead < all) {  // an instance may lie across the border of two cache lines
+        const float* later = instances + int64_t(slots[slot + kAhead] - first) * floats;
+        __builtin_prefetch(later);
+        __builtin_prefetch(later + floats - 1);
+      }
       for (int i = 0; i < floats; ++i) to[i] += from[i];
     }
     next[record] = slot;
@@ -33,11 +43,8 @@ void write_gradients(const int32_t* order, const float* conics, const float* sum
       conic_gradient[3] = conic[3] > 0 ? m[0] / conic[3] : 0.0f;
       from += kMoments;
     }
-    if (to.colours) {
-      std::copy_n(from, to.colour_channels, to.colours + to.colour_channels * row);
-      from += to.colour_channels;
-    }
-    if (to.features) std::copy_n(from, to.feature_channels, to.features + to.feature_channels * row);
+    for (int i = 0; to.colours && i < to.colour_channels; ++i) to.colours[to.colour_channels * row + i] = *from++;
+    for (int i = 0; to.features && i < to.feature_channels; ++i) to.features[to.feature_channels * row + i] = *from++;
   }
 }
 

@@ -21,8 +21,8 @@ STABLE_TORCH_LIBRARY(moegs_rasterizer, library) {
       " -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
   library.def("blend(Tensor[] inputs, Tensor options, int width, int height, bool save, int isa) -> Tensor[]");
   library.def(
-      "blend_backward(Tensor[] inputs, Tensor[] results, Tensor[] gradients, int width, int height, bool linear, int isa)"
-      " -> Tensor[]");
+      "blend_backward(Tensor[] inputs, Tensor[] results, Tensor[] gradients, int width, int height, bool linear,"
+      " int band_floats, int isa) -> Tensor[]");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(moegs_rasterizer, CompositeExplicitAutograd, library) {

@@ -8,7 +8,6 @@
 namespace moegs {
 namespace {
 
-constexpr int64_t kBandFloats = int64_t(8) << 20;  // 32 MiB of instances' sums
 constexpr int64_t kGrain = 1024;                   // records a worker takes at a time
 
 // One layer on its way through blend_backward().
@@ -88,15 +87,15 @@ struct Stretch {
 };
 using Band = std::vector<Stretch>;
 
-// Bands of at most kBandFloats (one tile where that alone exceeds it), which together hold every tile of every layer.
-std::vector<Band> bands_of(std::vector<Job>& jobs) {
+// Bands of at most band_floats (one tile where that alone exceeds it), which together hold every tile of every layer.
+std::vector<Band> bands_of(std::vector<Job>& jobs, int64_t band_floats) {
   std::vector<Band> bands(1);
   int64_t used = 0;
   for (Job& job : jobs) {
     Stretch stretch{&job, 0, 0, used};
     for (int tile = 0; tile < job.tiles; ++tile) {
       const int64_t floats = int64_t(job.blend.tile_first[tile + 1] - job.blend.tile_first[tile]) * job.floats_each;
-      if (used > 0 && used + floats > kBandFloats) {
+      if (used > 0 && used + floats > band_floats) {
         stretch.last_tile = tile;
         bands.back().push_back(stretch);
         bands.emplace_back();
@@ -152,7 +151,7 @@ void run_band(const Band& band, const Kernels& kernel, bool linear, const Scratc
 }  // namespace
 
 Tensors blend_backward(Tensors inputs, Tensors results, Tensors gradients, int64_t width, int64_t height, bool linear,
-                       int64_t isa) {
+                       int64_t band_floats, int64_t isa) {
   const Kernels& kernel = kernels(int(isa));
   std::vector<Job> jobs;
   const size_t layers = inputs.size() / kBlendInputs;
@@ -164,7 +163,7 @@ Tensors blend_backward(Tensors inputs, Tensors results, Tensors gradients, int64
     jobs.back().prepare(width, height, linear);
     scratch_floats = std::max(scratch_floats, kernel.scratch_floats(jobs.back().blend.channels));
   }
-  const std::vector<Band> bands = bands_of(jobs);
+  const std::vector<Band> bands = bands_of(jobs, band_floats);
   int64_t most = 0;
   for (const Band& band : bands) most = std::max(most, floats_in(band));
   const Scratch scratch(scratch_floats);

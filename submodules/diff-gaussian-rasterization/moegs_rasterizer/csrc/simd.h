@@ -1,5 +1,6 @@
 // A vector of floats as wide as the instruction set this file is compiled for, and the few operations blending needs.
-// GCC's and Clang's vector types carry the arithmetic; intrinsics stand only where those types have no word for it.
+// GCC's and Clang's vector types carry the arithmetic, so that it needs no flag to become vector code and runs on any
+// processor. Intrinsics stand where those types have no word for it, or compilers miss the one instruction for it.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,7 @@ constexpr int kLanes = 8;
 #else
 constexpr int kLanes = 4;
 #endif
+constexpr uint32_t kAllLanes = (1u << kLanes) - 1;
 
 typedef float Floats __attribute__((vector_size(kLanes * 4)));
 typedef int32_t Ints __attribute__((vector_size(kLanes * 4)));
@@ -29,34 +31,48 @@ inline void store(float* to, Floats value) { *reinterpret_cast<Floats*>(to) = va
 
 typedef __mmask16 Mask;
 inline Mask at_most(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+inline Mask above(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 inline Mask both(Mask a, Mask b) { return a & b; }
-inline Mask first_only(Mask a, Mask b) { return a & ~b; }
 inline Floats select(Mask mask, Floats yes, Floats no) { return _mm512_mask_blend_ps(mask, no, yes); }
+inline Floats where(Mask mask, Floats value) { return _mm512_maskz_mov_ps(mask, value); }  // 0 elsewhere
+inline Floats negative_where(Mask mask, Floats value) {  // -|value| there
+  return _mm512_mask_or_ps(value, mask, value, splat(-0.0f));
+}
 inline uint32_t bits(Mask mask) { return mask; }
+inline uint32_t signs(Floats value) { return _mm512_movepi32_mask(_mm512_castps_si512(value)); }
+inline Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }  // b where a is NaN
+inline Floats smaller(Floats a, Floats b) { return _mm512_min_ps(a, b); }
 
 #else
 
 typedef Ints Mask;  // all ones or all zeros in each lane
 inline Mask at_most(Floats a, Floats b) { return a <= b; }
+inline Mask above(Floats a, Floats b) { return a > b; }
 inline Mask both(Mask a, Mask b) { return a & b; }
-inline Mask first_only(Mask a, Mask b) { return a & ~b; }
 inline Floats select(Mask mask, Floats yes, Floats no) { return mask ? yes : no; }
-#if defined(__AVX2__)
-inline uint32_t bits(Mask mask) { return _mm256_movemask_ps(reinterpret_cast<__m256>(mask)); }
-#elif defined(__SSE2__)
-inline uint32_t bits(Mask mask) { return _mm_movemask_ps(reinterpret_cast<__m128>(mask)); }
-#else
-inline uint32_t bits(Mask mask) {
-  uint32_t result = 0;
-  for (int lane = 0; lane < kLanes; ++lane) result |= (mask[lane] & 1u) << lane;
-  return result;
+inline Floats where(Mask mask, Floats value) { return reinterpret_cast<Floats>(reinterpret_cast<Ints>(value) & mask); }
+inline Floats negative_where(Mask mask, Floats value) {
+  return reinterpret_cast<Floats>(reinterpret_cast<Ints>(value) | (mask & INT32_MIN));
 }
+#if defined(__AVX2__)
+inline uint32_t signs(Floats value) { return _mm256_movemask_ps(value); }
+inline Floats larger(Floats a, Floats b) { return _mm256_max_ps(a, b); }
+inline Floats smaller(Floats a, Floats b) { return _mm256_min_ps(a, b); }
+#elif defined(__SSE2__)
+inline uint32_t signs(Floats value) { return _mm_movemask_ps(value); }
+inline Floats larger(Floats a, Floats b) { return _mm_max_ps(a, b); }
+inline Floats smaller(Floats a, Floats b) { return _mm_min_ps(a, b); }
+#else
+inline uint32_t signs(Floats value) {
+  const Mask negative = reinterpret_cast<Ints>(value) < 0;
+  return (negative[0] & 1) | (negative[1] & 2) | (negative[2] & 4) | (negative[3] & 8);
+}
+inline Floats larger(Floats a, Floats b) { return select(a > b, a, b); }
+inline Floats smaller(Floats a, Floats b) { return select(a < b, a, b); }
 #endif
+inline uint32_t bits(Mask mask) { return signs(reinterpret_cast<Floats>(mask)); }
 
 #endif
-
-inline Floats larger(Floats a, Floats b) { return select(at_most(a, b), b, a); }
-inline Floats smaller(Floats a, Floats b) { return select(at_most(a, b), a, b); }
 
 // 2^x for x in [-100, 0.49]. The polynomial is the minimax one of degree 5 on [-1/2, 1/2]: off by 8e-8 of the value.
 inline Floats exp2(Floats x) {
@@ -71,19 +87,38 @@ inline Floats exp2(Floats x) {
   return reinterpret_cast<Floats>(reinterpret_cast<Ints>(p) + (whole << 23));
 }
 
-inline float sum(Floats value) {
 #if defined(__AVX2__)
+
+inline __m256 halved(Floats value) {  // 16 lanes added to 8
 #if defined(__AVX512F__)
-  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(value), _mm512_extractf32x8_ps(value, 1));
+  return _mm256_add_ps(_mm512_castps512_ps256(value), _mm512_extractf32x8_ps(value, 1));
 #else
-  const __m256 half = value;
-#endif
-  __m128 four = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
-  four = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
-#else
-  return (value[0] + value[2]) + (value[1] + value[3]);
+  return value;
 #endif
 }
+
+// Sums over the lanes of four vectors.
+inline void write_four_sums(const Floats* v, float* to) {
+  const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(halved(v[0]), halved(v[1])),
+                                      _mm256_hadd_ps(halved(v[2]), halved(v[3])));
+  _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1)));
+}
+
+inline float sum(Floats value) {
+  const __m256 eight = halved(value);
+  __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  four = _mm_hadd_ps(four, four);
+  return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
+
+#else
+
+inline float sum(Floats value) { return (value[0] + value[1]) + (value[2] + value[3]); }
+
+inline void write_four_sums(const Floats* v, float* to) {
+  for (int i = 0; i < 4; ++i) to[i] = sum(v[i]);
+}
+
+#endif
 
 }  // namespace moegs::MOEGS_ISA

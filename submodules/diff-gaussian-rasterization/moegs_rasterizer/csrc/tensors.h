@@ -1,4 +1,4 @@
-// The little of PyTorch's stable ABI that ops.cpp and parallel.cpp use. One binary serves torch 2.10 and later.
+// The little of PyTorch's stable ABI that the operators use. One binary serves torch 2.10 and later.
 #pragma once
 
 #include <torch/csrc/stable/library.h>

@@ -26,24 +26,20 @@ struct Frame {
 // and -1 beyond the image's edge from the start. Per strip a bit tells whether any of its pixels is left.
 class Alive {
  public:
-  Alive(const Frame& frame, float* transmittance) : transmittance_(transmittance) {
+  Alive(const Frame& frame, float* transmittance) {
     for (int row = 0; row < kTile; ++row) {
       for (int x = 0; x < kTile; ++x)
         transmittance[row * kTile + x] = row < frame.rows && x < frame.columns ? 1.0f : -1.0f;
     }
-    for (int strip = 0; strip < kStrips; ++strip) {
-      rows_[strip] = 0;
-      for (int row = 0; row < kTile; ++row) update(strip, row);
-    }
+    for (int strip = 0; strip < kStrips; ++strip)
+      rows_[strip] = strip * kLanes < frame.columns ? (1u << frame.rows) - 1 : 0;
   }
 
   uint32_t rows(int strip) const { return rows_[strip]; }
 
-  // After pixels of the strip stopped.
-  void update(int strip, int row) {
-    const Floats left = load(transmittance_ + row * kTile + strip * kLanes);
-    const uint32_t bit = 1u << row;
-    rows_[strip] = bits(at_most(Floats{}, left)) ? rows_[strip] | bit : rows_[strip] & ~bit;
+  // After a step on the strip; `left` is its transmittance now.
+  void update(int strip, int row, Floats left) {
+    if (signs(left) == kAllLanes) rows_[strip] &= ~(1u << row);
   }
 
   bool any() const {
@@ -53,19 +49,18 @@ class Alive {
   }
 
  private:
-  float* transmittance_;
   uint32_t rows_[kStrips];
 };
 
 // A record as one tile sees it.
 class Instance {
  public:
-  Instance(const Record& record, const Frame& frame)
-      : record_(record), x_(record.x - float(frame.x)), y_(record.y - float(frame.y)) {
+  Instance(const Record& record, const Frame& frame) : record_(record), x_(record.x - float(frame.x)) {
+    const float y = record.y - float(frame.y);
     for (int part = 0; part < kStrips; ++part) {  // kLanes rows at a time
-      const Floats dy = load(kCounting + part * kLanes) - y_;
-      middle_[part] = x_ + record.slope * dy;
-      reach_[part] = record.reach + record.shrink * dy * dy;
+      dy_[part] = load(kCounting + part * kLanes) - y;
+      middle_[part] = x_ + record.slope * dy_[part];
+      reach_[part] = record.reach + record.shrink * dy_[part] * dy_[part];
     }
   }
 
@@ -80,58 +75,54 @@ class Instance {
     return result;
   }
 
-  float dy(int row) const { return float(row) - y_; }
+  float dy(int row) const { return reinterpret_cast<const float*>(dy_)[row]; }
   Floats dx(int strip) const { return load(kCounting + strip * kLanes) - x_; }
   const Record& record() const { return record_; }
 
  private:
   const Record& record_;
-  float x_, y_;
-  Floats middle_[kStrips], reach_[kStrips];
+  float x_;
+  Floats dy_[kStrips], middle_[kStrips], reach_[kStrips];
 };
 
 // Alpha of an instance along the rows of one column of strips, with what does not change from row to row kept.
 class Column {
  public:
   Column(const Instance& instance, int strip)
-      : record_(instance.record()), dx_(instance.dx(strip)), base_(record_.log2_opacity + record_.a * dx_ * dx_),
-        slant_(record_.b * dx_) {}
+      : dx_(instance.dx(strip)), peak_(splat(instance.record().log2_opacity)),
+        base_(peak_ + instance.record().a * dx_ * dx_), slant_(instance.record().b * dx_),
+        curve_(splat(instance.record().c)) {}
 
   Floats dx() const { return dx_; }
 
-  // log2 of alpha before its limit, from below -9 on: there it is far below 1/255 anyway.
-  Floats exponent(float dy) const {
-    return larger(base_ + dy * (slant_ + record_.c * dy), splat(-9.0f));
-  }
+  // log2 of alpha before its limit. Nothing below -9 matters: there alpha is far below 1/255.
+  Floats exponent(float dy) const { return larger(base_ + dy * (slant_ + curve_ * dy), splat(-9.0f)); }
 
   // Rounding can lift the exponent above its peak where the covariance is ill-conditioned; 3DGS skips such pixels.
-  Mask below_peak(Floats exponent) const { return at_most(exponent, splat(record_.log2_opacity)); }
+  Mask below_peak(Floats exponent) const { return at_most(exponent, peak_); }
 
  private:
-  const Record& record_;
-  Floats dx_, base_, slant_;
+  Floats dx_, peak_, base_, slant_, curve_;
 };
 
 // One blending step on a strip.
 struct Step {
   Floats raw;     // alpha before its limit
-  Floats weight;  // alpha times transmittance where the pixel takes the Gaussian, else 0
+  Mask taken;     // pixels that take the Gaussian: visible, and the transmittance stays above its least
+  Floats weight;  // alpha times transmittance there, else 0
   Floats after;   // transmittance after it, were it taken
-  Floats left;    // transmittance to go on with; negated where the pixel stops here
-  Mask taken, stopped;
+  Floats left;    // transmittance to go on with; negative where the pixel stopped, now or before
 
   Step(const Column& column, float dy, Floats transmittance) {
     const Floats exponent = column.exponent(dy);
     raw = exp2(exponent);
     const Floats alpha = smaller(raw, splat(kLargestAlpha));
-    const Mask visible = both(both(at_most(splat(kLeastAlpha), alpha), column.below_peak(exponent)),
-                              at_most(Floats{}, transmittance));
+    const Mask visible = both(at_most(splat(kLeastAlpha), alpha), column.below_peak(exponent));
     const Floats share = alpha * transmittance;
     after = transmittance - share;
-    taken = both(visible, at_most(splat(kLeastTransmittance), after));
-    stopped = first_only(visible, taken);
-    weight = select(taken, share, Floats{});
-    left = select(taken, after, select(stopped, -transmittance, transmittance));
+    taken = both(visible, at_most(splat(kLeastTransmittance), after));  // never where the pixel stopped: negative
+    weight = where(taken, share);
+    left = select(taken, after, negative_where(visible, transmittance));
   }
 };
 

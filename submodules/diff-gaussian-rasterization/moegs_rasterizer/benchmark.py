@@ -1,0 +1,153 @@
+"""Times of the CPU back-ends on a seeded random scene: `python -m moegs_rasterizer.benchmark [--large]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+
+from . import cpu
+from .api import rasterize
+from .random_scene import random_scene
+from .types import Backend, Camera, Gaussians, Grad, Layer, RasterizerError, RasterSettings
+
+GRADS: tuple[Grad, ...] = ("none", "features", "full")
+HEADINGS = ("forward", "forward + features backward", "forward + full backward")
+ORACLE_REPEATS = 3
+WARM_UP = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A scene to time."""
+
+    count: int
+    width: int
+    height: int
+    repeats: int
+    oracle: bool
+
+
+SMALL = Case(count=20_000, width=320, height=240, repeats=50, oracle=True)
+LARGE = Case(count=200_000, width=1352, height=1014, repeats=7, oracle=False)
+# Colours given (1 channel) and from spherical harmonics of degree 3; each with 3 features.
+KINDS = {"1 colour + 3 features": None, "SH degree 3 + 3 features": 3}
+
+
+def main() -> None:
+    """Print medians with their range, in milliseconds, for each instruction set and for the PyTorch back-end."""
+    parser = argparse.ArgumentParser(prog="python -m moegs_rasterizer.benchmark", description=main.__doc__)
+    parser.add_argument("--large", action="store_true", help=f"{LARGE.count} Gaussians at {LARGE.width}x{LARGE.height}")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="PyTorch threads")
+    parser.add_argument("--repeats", type=int, help="timed runs of each entry")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the scene")
+    parser.add_argument("--no_oracle", action="store_true", help="leave the PyTorch back-end out")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    case = LARGE if arguments.large else SMALL
+    case = replace(case, oracle=case.oracle and not arguments.no_oracle, repeats=arguments.repeats or case.repeats)
+    try:
+        for kind, degree in KINDS.items():
+            _run(case, kind, degree, seed=arguments.seed)
+    except RasterizerError as error:
+        sys.exit(f"error: {error}")
+
+
+def _run(case: Case, kind: str, degree: int | None, *, seed: int) -> None:
+    gaussians, camera = random_scene(
+        count=case.count, width=case.width, height=case.height, seed=seed, sh_degree=degree, colour_channels=1
+    )
+    draw = torch.Generator().manual_seed(seed + 1)
+    features = torch.rand(case.count, 3, generator=draw)
+    layer = Layer(
+        gaussians=gaussians,
+        settings=RasterSettings(),
+        background=torch.zeros(gaussians.colour_channels + 3),
+        features=features,
+    )
+    _describe(case, kind, layer, camera, seed)
+    print(f"{'':14}" + "".join(f"{heading:>32}" for heading in HEADINGS))
+    for isa in cpu.available_isas():
+        with _chosen_isa(isa):
+            cells = [_time(layer, camera, grad, "cpu", case.repeats) for grad in GRADS]
+        print(f"cpu {isa:<10}" + "".join(f"{cell:>32}" for cell in cells))
+    if case.oracle:
+        cells = [_time(layer, camera, grad, "torch", ORACLE_REPEATS) for grad in GRADS]
+        print(f"{'torch':<14}" + "".join(f"{cell:>32}" for cell in cells))
+    print()
+
+
+def _describe(case: Case, kind: str, layer: Layer, camera: Camera, seed: int) -> None:
+    splat = rasterize([layer], camera, backend="cpu")[0]
+    seen = splat.radii[splat.radii > 0].float()
+    print(
+        f"{case.count} Gaussians (seed {seed}), {case.width}x{case.height}, {kind}: {len(seen)} visible, median radius "
+        f"{seen.median():.0f} px (3 sigma), median opacity {layer.gaussians.opacities.median():.2f}, mean coverage "
+        f"{splat.alpha.mean():.2f}; {torch.get_num_threads()} threads; milliseconds: median (least-most)"
+    )
+
+
+@contextmanager
+def _chosen_isa(isa: str) -> Iterator[None]:
+    before = os.environ.get(cpu.ISA_VARIABLE)
+    os.environ[cpu.ISA_VARIABLE] = isa
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[cpu.ISA_VARIABLE]
+        else:
+            os.environ[cpu.ISA_VARIABLE] = before
+
+
+def _time(layer: Layer, camera: Camera, grad: Grad, backend: Backend, repeats: int) -> str:
+    warm_up = WARM_UP if backend == "cpu" else 0
+    times = [_once(_with_gradients(layer, grad), camera, grad, backend) for _ in range(repeats + warm_up)][warm_up:]
+    return f"{statistics.median(times):.1f} ({min(times):.1f}-{max(times):.1f})"
+
+
+def _once(layer: Layer, camera: Camera, grad: Grad, backend: Backend) -> float:
+    """Milliseconds of one pass through the public call and autograd."""
+    weights = torch.full((1, camera.height, camera.width), 0.5)
+    start = time.perf_counter()
+    splat = rasterize([layer], camera, grad=grad, backend=backend)[0]
+    if grad != "none":
+        assert splat.features is not None
+        images = [splat.features] if grad == "features" else [splat.features, splat.colour]
+        torch.autograd.backward(images, [weights.expand_as(image) for image in images])
+    return 1000 * (time.perf_counter() - start)
+
+
+def _with_gradients(layer: Layer, grad: Grad) -> Layer:
+    """The layer with fresh leaves that record what `grad` asks for."""
+    assert layer.features is not None
+    if grad == "none":
+        return layer
+    features = layer.features.clone().requires_grad_()
+    if grad == "features":
+        return replace(layer, features=features)
+    given = layer.gaussians
+
+    def leaf(tensor: torch.Tensor | None) -> torch.Tensor | None:
+        return None if tensor is None else tensor.clone().requires_grad_()
+
+    gaussians = Gaussians(
+        means=given.means.clone().requires_grad_(),
+        scales=given.scales.clone().requires_grad_(),
+        quats=given.quats.clone().requires_grad_(),
+        opacities=given.opacities.clone().requires_grad_(),
+        sh=leaf(given.sh),
+        colours=leaf(given.colours),
+    )
+    return replace(layer, gaussians=gaussians, features=features)
+
+
+if __name__ == "__main__":
+    main()
