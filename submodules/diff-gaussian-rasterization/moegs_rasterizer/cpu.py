@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ ISA_VARIABLE = "MOEGS_RASTERIZER_ISA"
 ISAS = ("portable", "avx2", "avx512")
 DEPTH_KINDS = ("sum", "mean", "median")  # order of DepthKind in csrc/layout.h
 # Tensors a layer in the operators' lists: csrc/ops.h.
-INPUTS, OUTPUTS, SAVED, GRADIENTS = 7, 4, 6, 4
+INPUTS, OUTPUTS, SAVED, GRADIENTS = 7, 4, 7, 4
 RESULTS = OUTPUTS + SAVED
 BAND_FLOATS = 8 * 2**20  # of gradients of Gaussians in tiles kept before they are summed up: bounds the memory
 
@@ -110,11 +111,16 @@ class _Blend(torch.autograd.Function):
     def forward(ctx: Any, options: Tensor, size: _Size, *inputs: Tensor) -> tuple[Tensor, ...]:
         save = any(ctx.needs_input_grad)
         results = torch.ops.moegs_rasterizer.blend(inputs, options, size.width, size.height, save, size.isa)
-        images = [image for first in range(0, len(results), RESULTS) for image in results[first : first + OUTPUTS]]
+        images: list[Tensor] = []
+        constant: list[Tensor] = []
+        for index in range(len(inputs) // INPUTS):
+            of_layer = results[index * RESULTS : index * RESULTS + OUTPUTS]
+            images += of_layer
+            constant += _without_gradient(of_layer, ctx.needs_input_grad[2:][index * INPUTS : (index + 1) * INPUTS])
         if save:
             ctx.save_for_backward(*inputs, *results)
             ctx.size, ctx.count = size, len(inputs)
-        ctx.mark_non_differentiable(*images[3::OUTPUTS])
+        ctx.mark_non_differentiable(*constant)
         ctx.set_materialize_grads(False)
         return tuple(images)
 
@@ -152,6 +158,20 @@ class _Blend(torch.autograd.Function):
         return None, None, *answer
 
 
+def _without_gradient(images: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor]:
+    """Those of a layer's images that do not depend on any input that records gradients."""
+    colour, features, alpha, depth = images
+    means2d, conics, _, _, colours, carried, background = needed
+    if means2d or conics:
+        return [depth]
+    constant = [alpha, depth]
+    if not (colours or background):
+        constant.append(colour)
+    if not (carried or background):
+        constant.append(features)
+    return constant
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _LayerBackward:
     """What one layer brings to the backward pass of `_Blend`, in the orders of csrc/ops.h."""
@@ -180,8 +200,7 @@ class _LayerBackward:
 
     def _background(self) -> Tensor:
         """Sum over pixels of the images' gradients times the remaining transmittance [k + c]."""
-        alpha = self.results[2]
-        left = (1 - alpha).flatten()
+        left = self.results[OUTPUTS].flatten()
         parts = [
             left.new_zeros(image.shape[0]) if gradient is None else gradient.flatten(1) @ left
             for gradient, image in zip(self.given[:2], self.results[:2], strict=True)

@@ -19,7 +19,8 @@ inline void write_tile(const Blend& in, const Frame& frame, const Sums& sums, in
     const float* left = sums.transmittance + row * kTile;
     const float *depth = sums.depth + row * kTile, *weight = sums.weight + row * kTile;
     for (int x = 0; x < frame.columns; ++x) {
-      in.alpha[start + x] = 1 - __builtin_fabsf(left[x]);
+      in.left[start + x] = __builtin_fabsf(left[x]);
+      in.alpha[start + x] = 1 - in.left[start + x];
       in.depth[start + x] = in.depth_kind != kDepthMean ? depth[x] : weight[x] > 0 ? depth[x] / weight[x] : in.empty_depth;
     }
     for (int channel = 0; channel < channels; ++channel) {

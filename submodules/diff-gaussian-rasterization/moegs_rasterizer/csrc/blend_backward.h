@@ -34,7 +34,7 @@ inline void first_residual(const BlendGradients& in, const Frame& frame, float* 
       for (int x = 0; x < frame.columns; ++x) to[x] += given[x] * value[x];
     }
     if (!in.alpha_gradient) continue;
-    for (int x = 0; x < frame.columns; ++x) to[x] -= in.alpha_gradient[start + x] * (1 - blend.alpha[start + x]);
+    for (int x = 0; x < frame.columns; ++x) to[x] -= in.alpha_gradient[start + x] * blend.left[start + x];
   }
 }
 

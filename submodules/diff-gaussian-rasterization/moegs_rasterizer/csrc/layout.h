@@ -75,6 +75,7 @@ struct Blend {
   const float* background;    // [channels]
   float* const* planes;       // [channels] of [h, w]
   float *alpha, *depth;       // [h, w]
+  float* left;                // [h, w] transmittance: 1 - alpha, but with all its digits
 };
 
 // The same layer on the way back. `first_channel` is 0 for all channels, or the first feature where only features matter.

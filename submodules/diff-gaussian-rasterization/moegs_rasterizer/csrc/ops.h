@@ -21,8 +21,8 @@ ProjectGradients project_backward(Tensor means, Tensor scales, Tensor quats, Ten
 // Tensors of each layer, one layer after the other, in the order of these enumerations.
 enum BlendInput { kMeans2d, kConics, kDepths, kTiles, kColours, kFeatures, kBackground, kBlendInputs };
 enum BlendOutput { kColourImage, kFeatureImage, kAlphaImage, kDepthImage, kBlendOutputs };
-// What the backward pass needs besides inputs and outputs; empty where `save` is false.
-enum BlendSaved { kOrder, kRecords, kTileFirst, kInstances, kSlotFirst, kSlots, kBlendSaved };
+// What the backward pass needs besides inputs and outputs; empty where `save` is false. kLeft is Blend::left.
+enum BlendSaved { kLeft, kOrder, kRecords, kTileFirst, kInstances, kSlotFirst, kSlots, kBlendSaved };
 enum BlendGradient { kGradMeans2d, kGradConics, kGradColours, kGradFeatures, kBlendGradients };
 
 // options [layers, 2] float64: depth kind, depth of empty pixels. Gives kBlendOutputs + kBlendSaved tensors a layer.

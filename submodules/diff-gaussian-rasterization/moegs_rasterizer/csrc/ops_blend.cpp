@@ -29,6 +29,7 @@ struct Job {
     outputs[kFeatureImage] = empty({listed.feature_channels, height, width});
     outputs[kAlphaImage] = empty({height, width});
     outputs[kDepthImage] = empty({height, width});
+    saved[kLeft] = empty({height, width});
     planes = planes_of(outputs[kColourImage], outputs[kFeatureImage]);
     blend.channels = int(planes.size());
     blend.stride = listed.stride();
@@ -40,6 +41,7 @@ struct Job {
     blend.planes = planes.data();
     blend.alpha = floats_to(outputs[kAlphaImage]);
     blend.depth = floats_to(outputs[kDepthImage]);
+    blend.left = floats_to(saved[kLeft]);
   }
 
   void make_records() {

@@ -46,7 +46,7 @@ struct Job {
     blend.height = int(height);
     blend.channels = int(planes.size());
     blend.planes = planes.data();
-    blend.alpha = floats_to(results[kAlphaImage]);
+    blend.left = floats_to(saved(kLeft));
     backward = {&blend, skipped, blend.channels, plane_gradients.data(), floats_or_null(gradients[kAlphaImage])};
     floats_each = blend.channels + (linear ? 0 : kMoments);
     records = saved(kOrder).size(0);

@@ -97,7 +97,7 @@ inline __m256 halved(Floats value) {  // 16 lanes added to 8
 #endif
 }
 
-// Sums over the lanes of four vectors.
+// Sums over the lanes of four vectors, in the same order as sum().
 inline void write_four_sums(const Floats* v, float* to) {
   const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(halved(v[0]), halved(v[1])),
                                       _mm256_hadd_ps(halved(v[2]), halved(v[3])));
@@ -105,10 +105,10 @@ inline void write_four_sums(const Floats* v, float* to) {
 }
 
 inline float sum(Floats value) {
-  const __m256 eight = halved(value);
-  __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  four = _mm_hadd_ps(four, four);
-  return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+  __m256 eight = halved(value);
+  eight = _mm256_hadd_ps(eight, eight);
+  eight = _mm256_hadd_ps(eight, eight);
+  return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1)));
 }
 
 #else

@@ -1,0 +1,127 @@
+"""The C++ back-end gives the same bits however its work is shared out."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from moegs_rasterizer import RasterizerError, RasterSettings, cpu, rasterize
+
+from .backends import one_thread, require
+from .cpu_scenes import PLANES, Run, gradients_of, layer_of, run, tensors_of, with_tensors
+
+pytestmark = pytest.mark.usefixtures(one_thread.__name__)
+
+OTHER = RasterSettings(low_pass=0.1, compensate=True, tile_rule="inria", depth="mean")
+
+
+def assert_same_bits(one: Run, other: Run, index: int = 0, other_index: int = 0) -> None:
+    for name in (*PLANES, "radii", "means2d"):
+        assert torch.equal(getattr(one.splats[index], name), getattr(other.splats[other_index], name)), name
+    for name, gradient in gradients_of(one, index).items():
+        assert torch.equal(gradient, gradients_of(other, other_index)[name]), name
+
+
+def scene():
+    require("cpu")
+    return layer_of(3000, 150, 110, sh_degree=2)
+
+
+def test_runs_repeat():
+    layer, camera = scene()
+    assert_same_bits(run([layer], camera, backend="cpu"), run([layer], camera, backend="cpu"))
+
+
+def test_threads_do_not_matter():
+    layer, camera = scene()
+    alone = run([layer], camera, backend="cpu")
+    for threads in (2, 3):
+        torch.set_num_threads(threads)
+        assert_same_bits(alone, run([layer], camera, backend="cpu"))
+
+
+def test_layers_together_equal_layers_apart():
+    first, camera = scene()
+    second, _ = layer_of(700, 150, 110, seed=7, colours=9, settings=OTHER)
+    third, _ = layer_of(1500, 150, 110, seed=8, colours=1)
+    layers = [first, second, third]
+    together = run(layers, camera, backend="cpu")
+    for index, layer in enumerate(layers):
+        draw = torch.Generator().manual_seed(100 + index)
+        leaves = {name: tensor.clone().requires_grad_() for name, tensor in tensors_of(layer).items()}
+        splat = rasterize([with_tensors(layer, leaves)], camera, grad="full", backend="cpu")[0]
+        splat.means2d.retain_grad()
+        parts = [splat.colour, splat.features, splat.alpha]
+        sum((part * torch.rand(part.shape, generator=draw)).sum() for part in parts).backward()
+        assert_same_bits(together, Run([splat], [leaves], []), index, 0)
+
+
+def test_bands_do_not_matter(monkeypatch):
+    layer, camera = scene()
+    whole = run([layer, layer], camera, backend="cpu")
+    for floats in (1, 5_000):
+        monkeypatch.setattr(cpu, "BAND_FLOATS", floats)
+        banded = run([layer, layer], camera, backend="cpu")
+        assert_same_bits(whole, banded, 0, 0)
+        assert_same_bits(whole, banded, 1, 1)
+
+
+def test_features_alone_get_the_gradient_of_full():
+    layer, camera = scene()
+    full = run([layer], camera, backend="cpu", parts=("colour", "features", "alpha"))
+    leaf = layer.features.clone().requires_grad_()
+    tensors = {**tensors_of(layer), "features": leaf}
+    splat = rasterize([with_tensors(layer, tensors)], camera, grad="features", backend="cpu")[0]
+    assert not splat.means2d.requires_grad
+    (splat.features * full.weights[0]["features"]).sum().backward()
+    assert torch.equal(leaf.grad, gradients_of(full, 0)["features"])
+
+
+def test_instruction_sets_agree(monkeypatch):
+    layer, camera = scene()
+    available = cpu.available_isas()
+    assert available[0] == "portable"
+    runs = {}
+    for isa in available:
+        monkeypatch.setenv(cpu.ISA_VARIABLE, isa)
+        runs[isa] = run([layer], camera, backend="cpu")
+    for isa in available[1:]:
+        for name in PLANES:
+            one, other = (getattr(runs[key].splats[0], name) for key in ("portable", isa))
+            # Seen: 5e-6, of depths 9e-6; a pixel may flip at a threshold.
+            assert ((one - other).abs() <= 2e-5).double().mean() >= 0.9999, (isa, name)
+        for name, gradient in gradients_of(runs["portable"], 0).items():
+            error = (gradients_of(runs[isa], 0)[name] - gradient).norm() / gradient.norm()
+            assert error <= 1e-5, (isa, name, error)
+
+
+def test_unknown_instruction_set_is_refused(monkeypatch):
+    layer, camera = scene()
+    monkeypatch.setenv(cpu.ISA_VARIABLE, "avx1024")
+    with pytest.raises(RasterizerError, match=r"avx1024.*portable"):
+        rasterize([layer], camera, backend="cpu")
+    assert os.environ[cpu.ISA_VARIABLE] == "avx1024"
+
+
+def test_operators_keep_their_schemas():
+    """No operator changes an input or returns one, as its schema says."""
+    layer, camera = scene()
+    given, isa = layer.gaussians, cpu.ISAS.index("portable")
+    view = cpu._view(camera, layer.settings)
+    ops = torch.ops.moegs_rasterizer
+    gaussians = (given.means, given.scales, given.quats, given.opacities, given.sh)
+    check = {"test_utils": ("test_schema", "test_autograd_registration")}
+    torch.library.opcheck(ops.project.default, (*gaussians, view, isa), **check)
+    means2d, conics, colours, depths, radii, tiles = ops.project(*gaussians, view, isa)
+    inputs = [means2d, conics, depths, tiles, colours, layer.features, layer.background]
+    options = torch.zeros(1, 2, dtype=torch.float64)
+    size = (camera.width, camera.height)
+    torch.library.opcheck(ops.blend.default, (inputs, options, *size, True, isa), **check)
+    results = ops.blend(inputs, options, *size, True, isa)
+    gradients = [torch.ones_like(image) for image in results[: cpu.OUTPUTS]]
+    call = (inputs, results, gradients, *size, False, cpu.BAND_FLOATS, isa)
+    torch.library.opcheck(ops.blend_backward.default, call, **check)
+    found = ops.blend_backward(*call)
+    call = (*gaussians, view, radii, *found[:3], isa)
+    torch.library.opcheck(ops.project_backward.default, call, **check)
