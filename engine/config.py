@@ -88,9 +88,9 @@ class TrainingConfig:
     """How the router is trained."""
 
     iterations: Annotated[int, flag("training steps, one image each")] = 5000
-    featuret_lr: Annotated[float, flag("learning rate of the base and directional weights; a hundredth at 10000")] = 0.5
-    feature_lr: Annotated[float, flag("learning rate of the temporal weights")] = 0.05
-    rgb_lr: Annotated[float, flag("learning rate of the router head")] = 0.05
+    featuret_lr: Annotated[float, flag("learning rate of the base and directional weights; a hundredth at 10000")] = 0.1
+    feature_lr: Annotated[float, flag("learning rate of the temporal weights")] = 0.01
+    rgb_lr: Annotated[float, flag("learning rate of the router head")] = 0.01
     lambda_dssim: Annotated[float, flag("share of 1 - SSIM in the loss; the rest is L1")] = 0.2
     seed: Annotated[int, flag("seed of the head's start values and of the order of images")] = 0
     detect_anomaly: Annotated[bool, flag("stop where a gradient is not a number (slow)")] = False

@@ -77,7 +77,7 @@ def read_settings(ensemble: Ensemble, words: Sequence[str]) -> RunConfig:
     if config.output.resume and config.config is None and saved is not None and saved.is_file():
         return parsed(with_values(RunConfig(), read_config_file(saved, RunConfig)))
     if config.config is None:
-        logger.info("no --config: the learning rates of the paper's N3V scenes; configs/ holds those of each")
+        logger.info("no --config: default learning rates; configs/ holds those of the paper's scenes")
     return config
 
 

@@ -118,10 +118,10 @@ def test_test_frames_are_spread_evenly(tmp_path, words, monkeypatch):
     assert asked[1] == list(range(FRAMES))
 
 
-def test_defaults_are_those_of_the_papers_n3v_configs():
+def test_defaults_of_training_and_router():
     training = RunConfig().training
     assert (training.iterations, training.lambda_dssim) == (5000, 0.2)
-    assert (training.featuret_lr, training.feature_lr, training.rgb_lr) == (0.5, 0.05, 0.05)
+    assert (training.featuret_lr, training.feature_lr, training.rgb_lr) == (0.1, 0.01, 0.01)
     router = RunConfig().router
     assert (router.rgbfunction, router.init_mixprob, router.temperature) == ("sandwichlite", 0.9, 1.0)
     assert replace(RunConfig().data, resolution=-1) == RunConfig().data
