@@ -66,7 +66,7 @@ def render(expert: Expert, camera: Camera, frame: float, *, number: int | None =
     gaussians = expert.at(frame, camera=number)
     background = torch.tensor(expert.background)
     layer = Layer(gaussians=gaussians, settings=expert.settings, background=background)
-    return expert.colour(rasterize([layer], camera, grad="full")[0], camera)
+    return expert.colour(rasterize([layer], camera, grad="full")[0], camera, frame=frame)
 
 
 def _image_loss(expert: Expert, views: TrainingViews, shot: tuple[int, int], options: FitOptions) -> Tensor:
@@ -91,8 +91,7 @@ def adam(expert: Expert, rates: Rates) -> torch.optim.Adam:
 
     Raises ValueError for a name that no parameter has.
     """
-    assert isinstance(expert, nn.Module)
-    parameters = dict(expert.named_parameters())
+    parameters = _parameters(expert)
     for parameter in parameters.values():
         parameter.requires_grad_(False)
     groups = []
@@ -109,9 +108,9 @@ def adam(expert: Expert, rates: Rates) -> torch.optim.Adam:
     return torch.optim.Adam(groups, eps=1e-15, fused=True)
 
 
-def _drop_high_degrees(expert: nn.Module, degree: int) -> None:
+def _drop_high_degrees(expert: Expert, degree: int) -> None:
     """Zeroes the gradients of SH coefficients above a degree."""
-    for name, parameter in expert.named_parameters():
+    for name, parameter in _parameters(expert).items():
         if name.split(".")[-1] == "sh" and parameter.grad is not None:
             parameter.grad[:, (degree + 1) ** 2 :] = 0.0
 
@@ -120,3 +119,9 @@ def set_rates(optimiser: torch.optim.Adam, done: float) -> None:
     """Learning rates at a share of the way from 0 to 1, on a straight line in the logarithm."""
     for group in optimiser.param_groups:
         group["lr"] = math.exp((1 - done) * math.log(group["first"]) + done * math.log(group["last"]))
+
+
+def _parameters(expert: Expert) -> dict[str, nn.Parameter]:
+    """Every expert is a module; the protocol alone does not say so."""
+    assert isinstance(expert, nn.Module)
+    return dict(expert.named_parameters())

@@ -1,4 +1,4 @@
-"""A small E-D3DGS from tracked points: embeddings that tell bodies and places apart, networks that follow the tracks."""
+"""A small E-D3DGS from tracked points: embeddings that tell bodies apart, a network that follows the tracks."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ def initial_ed3dgs(
     width: of the network.
     """
     torch.manual_seed(seed)
-    deformation = ED3DGSDeformation(
-        SMALL, width=width, max_embeddings=SMALL.min_embeddings, temporal_width=32
-    )
+    deformation = ED3DGSDeformation(SMALL, width=width, max_embeddings=SMALL.min_embeddings, temporal_width=32)
     nn.init.normal_(deformation.weight, std=0.3)
     embeddings = body_embeddings(points)
 

@@ -33,7 +33,12 @@ SMALL = NetworkShape(width=32, channels=8, resolutions=((24, 24, 24, 40), (48, 4
 
 
 def initial_fourdgaussians(
-    points: TrackedPoints, *, opacity: float = 0.7, shape: NetworkShape = SMALL, track_iterations: int = 600, seed: int = 0
+    points: TrackedPoints,
+    *,
+    opacity: float = 0.7,
+    shape: NetworkShape = SMALL,
+    track_iterations: int = 600,
+    seed: int = 0,
 ) -> FourDGaussians:
     """Canonical Gaussians where the points are half-way through the clip, and planes that follow their tracks."""
     torch.manual_seed(seed)

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from .base import Expert
-from .ed3dgs_files import save_ed3dgs
-from .ex4dgs_files import save_ex4dgs
 from .fit import FitOptions, Rates, TrainingViews, fit
 from .fit_ed3dgs import ED3DGS_RATES, initial_ed3dgs
 from .fit_ex4dgs import EX4DGS_RATES, initial_ex4dgs
 from .fit_fourdgaussians import FOURDGAUSSIANS_RATES, initial_fourdgaussians
 from .fit_points import TrackedPoints, draw, take
 from .fit_stg import STG_RATES, initial_stg
-from .fourdgaussians_files import save_fourdgaussians
-from .stg_files import save_stg
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One expert's way: points, first model, learning rates, length, file layout."""
+    """One expert's way: points, first model, learning rates, length."""
 
     still: int  # points of what never moves
     moving: int  # other points
@@ -31,7 +26,6 @@ class Recipe:
     culled: bool  # start takes near and far
     rates: Rates
     iterations: int
-    save: Callable[..., None]  # of expert, folder, iteration
 
 
 RECIPES: dict[str, Recipe] = {
@@ -42,8 +36,7 @@ RECIPES: dict[str, Recipe] = {
         start=initial_ex4dgs,
         culled=True,
         rates=EX4DGS_RATES,
-        iterations=1200,
-        save=save_ex4dgs,
+        iterations=1000,
     ),
     "E-D3DGS": Recipe(
         still=5000,
@@ -52,8 +45,7 @@ RECIPES: dict[str, Recipe] = {
         start=initial_ed3dgs,
         culled=False,
         rates=ED3DGS_RATES,
-        iterations=900,
-        save=save_ed3dgs,
+        iterations=750,
     ),
     "STG": Recipe(
         still=5200,
@@ -62,8 +54,7 @@ RECIPES: dict[str, Recipe] = {
         start=initial_stg,
         culled=True,
         rates=STG_RATES,
-        iterations=1400,
-        save=save_stg,
+        iterations=1200,
     ),
     "4DGaussians": Recipe(
         still=5000,
@@ -72,8 +63,7 @@ RECIPES: dict[str, Recipe] = {
         start=initial_fourdgaussians,
         culled=False,
         rates=FOURDGAUSSIANS_RATES,
-        iterations=700,
-        save=save_fourdgaussians,
+        iterations=600,
     ),
 }
 
@@ -94,7 +84,8 @@ def fit_expert(
     """
     recipe = RECIPES[name]
     start: dict[str, Any] = {"near": near, "far": far} if recipe.culled else {}
-    expert = recipe.start(take(points, draw(points, still=recipe.still, moving=recipe.moving, seed=recipe.seed)), **start)
+    rows = draw(points, still=recipe.still, moving=recipe.moving, seed=recipe.seed)
+    expert = recipe.start(take(points, rows), **start)
     options = FitOptions(iterations=recipe.iterations if iterations is None else iterations, seed=recipe.seed)
     fit(expert, recipe.rates, views, replace(options, progress=progress))
     return expert

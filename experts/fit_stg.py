@@ -1,4 +1,4 @@
-"""A small STG (SH variant) from tracked points: a polynomial through a stretch of every track, several stretches a point."""
+"""A small STG (SH variant) from tracked points: polynomials through stretches of the tracks, then optimised."""
 
 from __future__ import annotations
 
@@ -28,7 +28,14 @@ WIDE = math.log(4.0)  # of the clip: what never moves is there all the time
 
 
 def initial_stg(
-    points: TrackedPoints, *, near: float, far: float, stretch: int = 5, moving: int = 350, opacity: float = 0.7, seed: int = 0
+    points: TrackedPoints,
+    *,
+    near: float,
+    far: float,
+    stretch: int = 5,
+    moving: int = 350,
+    opacity: float = 0.7,
+    seed: int = 0,
 ) -> STG:
     """One segment for the whole clip: still points for all of it, and per stretch of frames at most `moving` others.
 
@@ -41,7 +48,7 @@ def initial_stg(
         rows = rows[torch.randperm(len(rows), generator=generator)[:moving]]
         parts.append(_moving(take(points, rows), centre, stretch, opacity))
     raw = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    segment = STGSegment(first=0, num_frames=points.num_frames, **raw)
+    segment = STGSegment(first=0, num_frames=points.num_frames, **raw)  # type: ignore[arg-type]
     return STG(segments=[segment], near=near, far=far)
 
 

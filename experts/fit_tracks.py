@@ -11,7 +11,9 @@ from .fit_points import TrackedPoints
 TRACKED = {"still": 300, "moving": 900}  # points that are enough to teach a network
 
 
-def follow_tracks(expert: Expert, rates: Rates, points: TrackedPoints, *, iterations: int, seed: int = 0) -> list[float]:
+def follow_tracks(
+    expert: Expert, rates: Rates, points: TrackedPoints, *, iterations: int, seed: int = 0
+) -> list[float]:
     """Optimise the named parameters so that Gaussian i moves as point i does and vanishes where the point is absent.
 
     The expert must have one Gaussian a point, in the same order. Returns the loss of every iteration: mean

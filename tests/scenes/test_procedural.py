@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from scenes import SceneOptions, load_scene
 from scenes.procedural import PointCounts, RigSize, known_points, load_known_points, rig_cameras, write_scene
 from scenes.procedural.film import film_camera
 from scenes.procedural.rig import camera_grid, poses_bounds
@@ -128,9 +129,8 @@ def test_poses_are_in_the_llff_convention() -> None:
         assert torch.linalg.det(camera.world_to_camera[:3, :3]) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_the_folder_loads_as_a_scene(folder: Path) -> None:
-    scenes = pytest.importorskip("scenes.load", reason="needs the scene readers")
-    scene = scenes.load_scene(folder)
+def test_the_folder_loads_as_a_scene(folder: Path, tmp_path: Path) -> None:
+    scene = load_scene(folder, SceneOptions(cache=tmp_path, progress=False))
     assert (len(scene.views), scene.num_frames, scene.test) == (SMALL.num_cameras, SMALL.num_frames, (0,))
     film = film_camera(demo_world(), rig_cameras(SMALL)[4], num_frames=SMALL.num_frames, supersampling=1)
     read = np.stack([scene.frames.read(4, frame) for frame in range(SMALL.num_frames)])

@@ -1,0 +1,103 @@
+"""The demo's commands of moegs.py: what they can be told, and what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from engine.command_line import flag, parse, set_up_logging
+from engine.demo import fit_experts
+from engine.demo_figure import write_figure
+from engine.demo_report import read_verdict, table
+from engine.errors import ConfigError
+from scenes.procedural import write_scene
+
+LOST = 1  # exit code where the mixture is not better than its experts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneConfig:
+    """Where to write the scene."""
+
+    folder: Annotated[tyro.conf.Positional[Path], flag("folder to write the scene into", metavar="FOLDER")] = Path(
+        "output/demo/scene"
+    )
+    debug: Annotated[bool, flag("show the traceback of an error")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertsConfig:
+    """What to fit, and where to."""
+
+    scene: Annotated[tyro.conf.Positional[Path], flag("folder of the scene", metavar="SCENE")] = Path(
+        "output/demo/scene"
+    )
+    output: Annotated[tyro.conf.Positional[Path], flag("folder of the experts", metavar="EXPERTS")] = Path(
+        "output/demo/experts"
+    )
+    cache_path: Annotated[Path | None, flag("folder of decoded frames; default: <output>/cache", metavar="PATH")] = None
+    iterations: Annotated[int | None, flag("steps for every expert; default: each one's own", metavar="INT")] = None
+    workers: Annotated[int, flag("experts fitted at the same time")] = 2
+    debug: Annotated[bool, flag("show the traceback of an error")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportConfig:
+    """Which run to report on."""
+
+    save_path: Annotated[tyro.conf.Positional[Path], flag("folder of the rendered run", metavar="RUN")] = Path(
+        "output/demo/run"
+    )
+    debug: Annotated[bool, flag("show the traceback of an error")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureConfig:
+    """Which run to show, and where."""
+
+    save_path: Annotated[tyro.conf.Positional[Path], flag("folder of the trained run", metavar="RUN")] = Path(
+        "output/demo/run"
+    )
+    target: Annotated[tyro.conf.Positional[Path], flag("PNG file to write", metavar="PNG")] = Path(
+        "output/demo/figure.png"
+    )
+    frame: Annotated[int | None, flag("frame; default: the one the experts differ most on", metavar="INT")] = None
+    debug: Annotated[bool, flag("show the traceback of an error")] = False
+
+
+def scene_command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    config = parse(SceneConfig, argv, defaults=SceneConfig(), prog=prog, description=description)
+    set_up_logging(quiet=False)
+    write_scene(config.folder)
+    return 0
+
+
+def experts_command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    config = parse(ExpertsConfig, argv, defaults=ExpertsConfig(), prog=prog, description=description)
+    for name, value in (("iterations", config.iterations), ("workers", config.workers)):
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} is {value}: give 1 or more")
+    set_up_logging(quiet=False)
+    cache = config.cache_path or config.output / "cache"
+    fit_experts(config.scene, config.output, cache=cache, iterations=config.iterations, workers=config.workers)
+    return 0
+
+
+def report_command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """Exit code 1 where the mixture is not above its best expert and the uniform mean."""
+    config = parse(ReportConfig, argv, defaults=ReportConfig(), prog=prog, description=description)
+    verdict = read_verdict(config.save_path)
+    print(table(verdict))
+    print("The mixture beats its best expert and their mean." if verdict.wins else "FAILED: the mixture does not win.")
+    return 0 if verdict.wins else LOST
+
+
+def figure_command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    config = parse(FigureConfig, argv, defaults=FigureConfig(), prog=prog, description=description)
+    set_up_logging(quiet=True)
+    print(write_figure(config.save_path, config.target, frame=config.frame))
+    return 0

@@ -1,0 +1,42 @@
+"""Everything beyond the six scripts: python moegs.py <command>; --help lists the commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from engine import demo_commands
+from engine.command_line import run_command
+from engine.config_file import nearest
+from engine.errors import ConfigError
+
+# Command: what it does, and the function that does it with the words after its name.
+COMMANDS: dict[str, tuple[str, Callable[..., int]]] = {
+    "demo-scene": ("Film a small ray-traced scene in the N3V layout.", demo_commands.scene_command),
+    "demo-experts": ("Fit four small experts to that scene.", demo_commands.experts_command),
+    "demo-report": ("Compare a rendered run's mixture with its experts.", demo_commands.report_command),
+    "demo-figure": ("Draw one frame of a run: truth, experts, mixture, gates.", demo_commands.figure_command),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs a command: its exit code, or 2 with one line where there is no such command."""
+    name = argv[0] if argv else "--help"
+    if name in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        lines = [f"  {command:{width}}  {about}" for command, (about, _) in COMMANDS.items()]
+        print("usage: python moegs.py COMMAND [--help | FLAGS]", "", *lines, sep="\n")
+        return 0
+    return run_command(lambda: _run(name, argv[1:]), argv)
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    if name not in COMMANDS:
+        close = nearest(name, COMMANDS)
+        raise ConfigError(f"no command {name!r}; {f'did you mean {close}?' if close else 'see --help'}")
+    about, command = COMMANDS[name]
+    return command(words, prog=f"moegs.py {name}", description=about)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
