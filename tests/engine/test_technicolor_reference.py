@@ -1,4 +1,4 @@
-"""E3_tech on a Technicolor-layout copy of a filmed scene: cropped off-centre, Ex4DGS's model in its normalised world."""
+"""E3_tech on a Technicolor copy of a filmed scene: cropped off-centre, Ex4DGS's model in its normalised world."""
 
 from __future__ import annotations
 
