@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from . import cpu
+from . import native
 from .api import rasterize
 from .random_scene import random_scene
 from .types import Backend, Camera, Gaussians, Grad, Layer, RasterizerError, RasterSettings
@@ -74,7 +74,7 @@ def _run(case: Case, kind: str, degree: int | None, *, seed: int) -> None:
     )
     _describe(case, kind, layer, camera, seed)
     print(f"{'':14}" + "".join(f"{heading:>32}" for heading in HEADINGS))
-    for isa in cpu.available_isas():
+    for isa in native.available_isas():
         with _chosen_isa(isa):
             cells = [_time(layer, camera, grad, "cpu", case.repeats) for grad in GRADS]
         print(f"cpu {isa:<10}" + "".join(f"{cell:>32}" for cell in cells))
@@ -96,15 +96,15 @@ def _describe(case: Case, kind: str, layer: Layer, camera: Camera, seed: int) ->
 
 @contextmanager
 def _chosen_isa(isa: str) -> Iterator[None]:
-    before = os.environ.get(cpu.ISA_VARIABLE)
-    os.environ[cpu.ISA_VARIABLE] = isa
+    before = os.environ.get(native.ISA_VARIABLE)
+    os.environ[native.ISA_VARIABLE] = isa
     try:
         yield
     finally:
         if before is None:
-            del os.environ[cpu.ISA_VARIABLE]
+            del os.environ[native.ISA_VARIABLE]
         else:
-            os.environ[cpu.ISA_VARIABLE] = before
+            os.environ[native.ISA_VARIABLE] = before
 
 
 def _time(layer: Layer, camera: Camera, grad: Grad, backend: Backend, repeats: int) -> str:

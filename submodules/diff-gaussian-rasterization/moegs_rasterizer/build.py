@@ -33,10 +33,10 @@ COMPILERS = ("g++", "clang++", "c++")
 
 # Oldest PyTorch whose stable ABI the binary asks for: it then runs on every later one too.
 STABLE_ABI = "-DTORCH_TARGET_VERSION=0x020A000000000000"
-COMMON_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", STABLE_ABI)
+COMMON_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", STABLE_ABI)
 # For the kernels alone, never at link time, where such flags can change the whole process. None of them permits
-# reordering: sums stay as written. GCC's own AVX-512 header trips -Wmaybe-uninitialized.
-KERNEL_FLAGS = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-maybe-uninitialized")
+# reordering: sums stay as written.
+KERNEL_FLAGS = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 # Spelt as features, which older compilers know too; the two sets are within x86-64-v3 and x86-64-v4.
 AVX2_FLAGS = ("-mavx2", "-mfma")
 AVX512_FLAGS = (*AVX2_FLAGS, "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512")
@@ -138,7 +138,7 @@ def _version_hash(compiler: tuple[str, ...]) -> str:
         raise BuildError(
             f"the C++ compiler does not run: {shlex.join(asked)}: {error}; repair it or point CXX at another"
         ) from error
-    return hashlib.sha256(version.encode()).hexdigest()[:16]
+    return hashlib.sha256(shlex.join([*compiler[1:], version]).encode()).hexdigest()[:16]
 
 
 @contextmanager

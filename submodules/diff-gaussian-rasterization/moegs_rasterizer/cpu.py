@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import os
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import build
-from .types import Camera, Grad, Layer, RasterizerError, RasterSettings, Splat
+from .native import chosen_isa, unavailable_reason
+from .types import Camera, Grad, Layer, RasterSettings, Splat
 
-# In the order of csrc/kernels.h. The environment variable chooses one, for tests; else it is the last that runs here.
-ISA_VARIABLE = "MOEGS_RASTERIZER_ISA"
-ISAS = ("portable", "avx2", "avx512")
+__all__ = ["rasterize_layers", "unavailable_reason"]
+
 DEPTH_KINDS = ("sum", "mean", "median")  # order of DepthKind in csrc/layout.h
 # Tensors a layer in the operators' lists: csrc/ops.h.
 INPUTS, OUTPUTS, SAVED, GRADIENTS = 7, 4, 7, 4
 RESULTS = OUTPUTS + SAVED
 BAND_FLOATS = 8 * 2**20  # of gradients of Gaussians in tiles kept before they are summed up: bounds the memory
-
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +32,12 @@ class _Size:
     isa: int
 
 
-def unavailable_reason() -> str | None:
-    """Why this back-end cannot run here, or None. The first call compiles it, if it was not compiled before."""
-    with _lock:  # two threads at once would define the operators twice
-        return _load()
-
-
 def rasterize_layers(layers: list[Layer], camera: Camera, grad: Grad) -> list[Splat]:
-    """Rasterize validated float32 layers; raises RasterizerError where the library cannot be built or loaded."""
-    _require()
-    size = _Size(width=camera.width, height=camera.height, isa=_isa())
+    """Rasterize validated float32 layers; `grad` needs no care here, what requires a gradient tells it all.
+
+    Raises RasterizerError where the library cannot be built or loaded.
+    """
+    size = _Size(width=camera.width, height=camera.height, isa=chosen_isa())
     inputs: list[Tensor] = []
     all_radii = []
     for layer in layers:
@@ -100,7 +91,7 @@ class _Project(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         view, radii, *gaussians = ctx.saved_tensors
-        given = [_present(gradient, radii) for gradient in gradients[:3]]
+        given = [_present(gradient) for gradient in gradients[:3]]
         found = torch.ops.moegs_rasterizer.project_backward(*gaussians, view, radii, *given, ctx.isa)
         needed = ctx.needs_input_grad[2:]
         return None, None, *(gradient if wanted else None for gradient, wanted in zip(found, needed, strict=True))
@@ -137,25 +128,25 @@ class _Blend(torch.autograd.Function):
             )
             for index in range(ctx.count // INPUTS)
         ]
-        asked = [layer for layer in layers if layer.asked]
-        found = torch.ops.moegs_rasterizer.blend_backward(
-            [tensor for layer in asked for tensor in layer.inputs],
-            [tensor for layer in asked for tensor in layer.results],
-            [_present(gradient, tensors[0]) for layer in asked for gradient in layer.given],
-            size.width,
-            size.height,
-            all(layer.linear for layer in asked),
-            BAND_FLOATS,
-            size.isa,
-        )
-        answer: list[Tensor | None] = []
-        for layer in layers:
-            if layer.asked:
-                answer += layer.gradients(found[:GRADIENTS])
-                found = found[GRADIENTS:]
-            else:
-                answer += [None] * INPUTS
-        return None, None, *answer
+        found = _backward_of([layer for layer in layers if layer.asked], size)
+        return None, None, *(gradient for layer in layers for gradient in layer.gradients(found))
+
+
+def _backward_of(layers: list[_LayerBackward], size: _Size) -> Iterator[Tensor]:
+    """What the operator makes for these layers, GRADIENTS tensors each."""
+    if not layers:
+        return iter(())
+    tensors = torch.ops.moegs_rasterizer.blend_backward(
+        [tensor for layer in layers for tensor in layer.inputs],
+        [tensor for layer in layers for tensor in layer.results],
+        [_present(gradient) for layer in layers for gradient in layer.given],
+        size.width,
+        size.height,
+        all(layer.linear for layer in layers),
+        BAND_FLOATS,
+        size.isa,
+    )
+    return iter(tensors)
 
 
 def _without_gradient(images: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor]:
@@ -191,9 +182,11 @@ class _LayerBackward:
         means2d, conics, _, _, colours, _, _ = self.needed
         return not (means2d or conics or colours)
 
-    def gradients(self, found: list[Tensor]) -> list[Tensor | None]:
-        """Gradients of the inputs; `found` are those that the operator makes."""
-        means2d, conics, colours, features = found
+    def gradients(self, found: Iterator[Tensor]) -> list[Tensor | None]:
+        """Gradients of the inputs; takes GRADIENTS of what the operator made, if the layer asked."""
+        if not self.asked:
+            return [None] * INPUTS
+        means2d, conics, colours, features = islice(found, GRADIENTS)
         background = self._background() if self.needed[-1] else None
         row = [means2d, conics, None, None, colours, features, background]
         return [gradient if wanted else None for gradient, wanted in zip(row, self.needed, strict=True)]
@@ -208,11 +201,9 @@ class _LayerBackward:
         return torch.cat(parts)
 
 
-def _present(gradient: Tensor | None, like: Tensor) -> Tensor:
+def _present(gradient: Tensor | None) -> Tensor:
     """The gradient as the operators take it: contiguous, empty where there is none."""
-    if gradient is None:
-        return torch.empty(0, device=like.device)
-    return gradient.contiguous()
+    return torch.empty(0) if gradient is None else gradient.contiguous()
 
 
 def _view(camera: Camera, settings: RasterSettings) -> Tensor:
@@ -241,45 +232,3 @@ def _view(camera: Camera, settings: RasterSettings) -> Tensor:
 
 def _blend_options(settings: RasterSettings) -> tuple[float, float]:
     return DEPTH_KINDS.index(settings.depth), settings.far or 0.0
-
-
-def _isa() -> int:
-    wanted = os.environ.get(ISA_VARIABLE)
-    if wanted is None:
-        return _best_isa()
-    available = available_isas()
-    if wanted not in available:
-        raise RasterizerError(
-            f"{ISA_VARIABLE} is {wanted!r}, but this build and processor offer {', '.join(available)}; unset it"
-        )
-    return ISAS.index(wanted)
-
-
-def available_isas() -> tuple[str, ...]:
-    """Instruction sets that the library was compiled for and this processor has."""
-    _require()
-    return tuple(name for index, name in enumerate(ISAS) if torch.ops.moegs_rasterizer.supports(index))
-
-
-@functools.cache
-def _best_isa() -> int:
-    return ISAS.index(available_isas()[-1])
-
-
-@functools.cache
-def _load() -> str | None:
-    """Build where needed and load the library, once; the reason where that fails, so that it is not tried again."""
-    try:
-        path = build.library().path
-        torch.ops.load_library(str(path))
-    except RasterizerError as error:
-        return str(error)
-    except OSError as error:
-        return f"cannot load {path}: {error}; delete it to have it built again"
-    return None
-
-
-def _require() -> None:
-    reason = unavailable_reason()
-    if reason is not None:
-        raise RasterizerError(f'backend="cpu" cannot run here: {reason}')

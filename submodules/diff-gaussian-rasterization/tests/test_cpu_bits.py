@@ -6,7 +6,7 @@ import os
 
 import pytest
 import torch
-from moegs_rasterizer import RasterizerError, RasterSettings, cpu, rasterize
+from moegs_rasterizer import RasterizerError, RasterSettings, cpu, native, rasterize
 
 from .backends import one_thread, require
 from .cpu_scenes import PLANES, Run, gradients_of, layer_of, run, tensors_of, with_tensors
@@ -80,11 +80,11 @@ def test_features_alone_get_the_gradient_of_full():
 
 def test_instruction_sets_agree(monkeypatch):
     layer, camera = scene()
-    available = cpu.available_isas()
+    available = native.available_isas()
     assert available[0] == "portable"
     runs = {}
     for isa in available:
-        monkeypatch.setenv(cpu.ISA_VARIABLE, isa)
+        monkeypatch.setenv(native.ISA_VARIABLE, isa)
         runs[isa] = run([layer], camera, backend="cpu")
     for isa in available[1:]:
         for name in PLANES:
@@ -98,16 +98,16 @@ def test_instruction_sets_agree(monkeypatch):
 
 def test_unknown_instruction_set_is_refused(monkeypatch):
     layer, camera = scene()
-    monkeypatch.setenv(cpu.ISA_VARIABLE, "avx1024")
+    monkeypatch.setenv(native.ISA_VARIABLE, "avx1024")
     with pytest.raises(RasterizerError, match=r"avx1024.*portable"):
         rasterize([layer], camera, backend="cpu")
-    assert os.environ[cpu.ISA_VARIABLE] == "avx1024"
+    assert os.environ[native.ISA_VARIABLE] == "avx1024"
 
 
 def test_operators_keep_their_schemas():
     """No operator changes an input or returns one, as its schema says."""
     layer, camera = scene()
-    given, isa = layer.gaussians, cpu.ISAS.index("portable")
+    given, isa = layer.gaussians, native.ISAS.index("portable")
     view = cpu._view(camera, layer.settings)
     ops = torch.ops.moegs_rasterizer
     gaussians = (given.means, given.scales, given.quats, given.opacities, given.sh)

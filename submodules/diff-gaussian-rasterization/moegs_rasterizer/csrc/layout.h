@@ -27,7 +27,7 @@ constexpr int kViewDoubles = sizeof(View) / sizeof(double);
 struct Gaussians {
   const float *means, *scales, *quats, *opacities;
   const float* sh;  // [n, sh_count, 3]; null where the colours are given
-  int sh_count;     // 1, 4, 9 or 16
+  int sh_count;     // 1, 4, 9 or 16; without meaning where sh is null
 };
 
 // What projecting gives.

@@ -21,7 +21,7 @@ View view_of(const Tensor& doubles) {
 Gaussians gaussians_of(const Tensor& means, const Tensor& scales, const Tensor& quats, const Tensor& opacities,
                        const Tensor& sh) {
   return {floats(means), floats(scales), floats(quats), floats(opacities), floats_or_null(sh),
-          sh.numel() ? int(sh.size(1)) : 0};
+          int(sh.size(1))};
 }
 
 }  // namespace
@@ -31,7 +31,7 @@ ProjectResult project(Tensor means, Tensor scales, Tensor quats, Tensor opacitie
   const View seen = view_of(view);
   const Gaussians gaussians = gaussians_of(means, scales, quats, opacities, sh);
   Tensor means2d = empty({count, 2}), conics = empty({count, 4}), depths = empty({count});
-  Tensor colours = empty({sh.numel() ? count : 0, 3});
+  Tensor colours = empty({sh.size(0), 3});
   Tensor radii = empty({count}, ScalarType::Int), tiles = empty({count, 4}, ScalarType::Int);
   const Projected to{floats_to(means2d), floats_to(conics), floats_to(colours),
                      floats_to(depths),  ints_to(radii),    ints_to(tiles)};
@@ -47,7 +47,7 @@ ProjectGradients project_backward(Tensor means, Tensor scales, Tensor quats, Ten
   const View seen = view_of(view);
   const Gaussians gaussians = gaussians_of(means, scales, quats, opacities, sh);
   Tensor to_means = empty({count, 3}), to_scales = empty({count, 3}), to_quats = empty({count, 4});
-  Tensor to_opacities = empty({count}), to_sh = empty({sh.numel() ? count : 0, gaussians.sh_count, 3});
+  Tensor to_opacities = empty({count}), to_sh = empty({sh.size(0), sh.size(1), 3});
   const ProjectedGradients given{floats_or_null(grad_means2d), floats_or_null(grad_conics),
                                  floats_or_null(grad_colours)};
   const GaussianGradients to{floats_to(to_means), floats_to(to_scales), floats_to(to_quats), floats_to(to_opacities),
