@@ -24,7 +24,7 @@ class SceneConfig:
     """Where to write the scene."""
 
     folder: Annotated[tyro.conf.Positional[Path], flag("folder to write the scene into", metavar="FOLDER")] = Path(
-        "output/demo/scene"
+        "output/demo/playroom"
     )
     debug: Annotated[bool, flag("show the traceback of an error")] = False
 
@@ -34,7 +34,7 @@ class ExpertsConfig:
     """What to fit, and where to."""
 
     scene: Annotated[tyro.conf.Positional[Path], flag("folder of the scene", metavar="SCENE")] = Path(
-        "output/demo/scene"
+        "output/demo/playroom"
     )
     output: Annotated[tyro.conf.Positional[Path], flag("folder of the experts", metavar="EXPERTS")] = Path(
         "output/demo/experts"

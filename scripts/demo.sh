@@ -16,9 +16,9 @@ show() {
 }
 
 show python -m moegs_rasterizer.build
-show python moegs.py demo-scene "$out/scene"
-show python moegs.py demo-experts "$out/scene" "$out/experts" --cache_path "$out/cache"
-show python train_E4.py --source_path "$out/scene" --cache_path "$out/cache" --save_path "$out/run" --overwrite \
+show python moegs.py demo-scene "$out/playroom"
+show python moegs.py demo-experts "$out/playroom" "$out/experts" --cache_path "$out/cache"
+show python train_E4.py --source_path "$out/playroom" --cache_path "$out/cache" --save_path "$out/run" --overwrite \
     --model_path "$out/experts/Ex4DGS" --emb_path "$out/experts/E-D3DGS" \
     --stg_path "$out/experts/STG" --fgaussian_path "$out/experts/4DGaussians" \
     --iterations 250 --test_iterations 250 --test_frames 5
