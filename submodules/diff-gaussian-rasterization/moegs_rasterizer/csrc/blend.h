@@ -44,9 +44,10 @@ void blend(const Blend& in, int64_t tile, float* scratch) {
   for (int i = 0; i < kTilePixels; ++i) sums.weight[i] = 0;
   for (int i = 0; i < channels * kTilePixels; ++i) sums.values[i] = 0;
 
+  const List list(in, tile);
   const int32_t end = in.tile_first[tile + 1];
   for (int32_t place = in.tile_first[tile]; place < end && alive.any(); ++place) {
-    const float* values = in.records + int64_t(in.instances[place]) * in.stride + kRecordFloats;
+    const float* values = list.at(place) + kRecordFloats;
     const Record& record = *reinterpret_cast<const Record*>(values - kRecordFloats);
     const Instance instance(record, frame);
     for (int strip = 0; strip < kStrips; ++strip) {

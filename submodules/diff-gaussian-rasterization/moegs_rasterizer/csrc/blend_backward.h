@@ -61,9 +61,10 @@ void blend_backward(const BlendGradients& in, int64_t tile, float* scratch, floa
   Floats fixed[kChannels > 0 ? kChannels : 1];
   Floats* by_channel = kChannels >= 0 ? fixed : reinterpret_cast<Floats*>(given + channels * kTilePixels);
 
+  const List list(blend, tile);
   const int32_t end = blend.tile_first[tile + 1];
   for (int32_t place = blend.tile_first[tile]; place < end; ++place, sums += kMoments + channels) {
-    const float* values = blend.records + int64_t(blend.instances[place]) * blend.stride + kRecordFloats;
+    const float* values = list.at(place) + kRecordFloats;
     const Instance instance(*reinterpret_cast<const Record*>(values - kRecordFloats), frame);
     Floats moments[kMoments] = {};
 #pragma GCC unroll 16
@@ -122,10 +123,10 @@ void blend_backward_linear(const BlendGradients& in, int64_t tile, float* scratc
   Floats fixed[kChannels > 0 ? kChannels : 1];
   Floats* by_channel = kChannels >= 0 ? fixed : reinterpret_cast<Floats*>(given + channels * kTilePixels);
 
+  const List list(blend, tile);
   const int32_t end = blend.tile_first[tile + 1];
   for (int32_t place = blend.tile_first[tile]; place < end; ++place, sums += channels) {
-    const float* record = blend.records + int64_t(blend.instances[place]) * blend.stride;
-    const Instance instance(*reinterpret_cast<const Record*>(record), frame);
+    const Instance instance(*reinterpret_cast<const Record*>(list.at(place)), frame);
 #pragma GCC unroll 16
     for (int channel = 0; channel < channels; ++channel) by_channel[channel] = Floats{};
     for (int strip = 0; strip < kStrips; ++strip) {

@@ -4,7 +4,8 @@ namespace moegs {
 
 namespace {
 
-constexpr int kAhead = 24;  // slots: places are scattered, so the memory is asked for them early
+// Slots and records: what they point to lies scattered, so its memory is asked for early.
+constexpr int kAhead = 24;
 
 }  // namespace
 
@@ -29,6 +30,7 @@ void Gather::add(int64_t begin, int64_t end, const float* instances, int32_t fir
 void write_gradients(const int32_t* order, const float* conics, const float* sums, int floats, int64_t begin,
                      int64_t end, const FootprintGradients& to) {
   for (int64_t record = begin; record < end; ++record) {
+    if (record + kAhead < end) __builtin_prefetch(conics + 4 * int64_t(order[record + kAhead]));
     const int64_t row = order[record];
     const float* from = sums + record * floats;
     if (to.means2d) {

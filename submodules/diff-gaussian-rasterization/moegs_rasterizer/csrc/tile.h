@@ -22,6 +22,24 @@ struct Frame {
   }
 };
 
+// The records of a tile's list. They lie scattered, so the memory of later ones is asked for early.
+class List {
+ public:
+  List(const Blend& blend, int64_t tile) : blend_(blend), last_(blend.tile_first[tile + 1]) {}
+
+  const float* at(int32_t place) const {
+    if (place + kAhead < last_) __builtin_prefetch(record(place + kAhead));
+    return record(place);
+  }
+
+ private:
+  static constexpr int kAhead = 4;
+  const float* record(int32_t place) const { return blend_.records + int64_t(blend_.instances[place]) * blend_.stride; }
+
+  const Blend& blend_;
+  int32_t last_;
+};
+
 // Which pixels still blend. Per pixel the sign of its transmittance tells: negative once it stopped (its size stays),
 // and -1 beyond the image's edge from the start. Per strip a bit tells whether any of its pixels is left.
 class Alive {
