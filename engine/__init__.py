@@ -1,1 +1,7 @@
 """How a run goes: configuration, command line, training, evaluation, checkpoints and outputs."""
+
+import os
+
+# PyTorch's waiting threads must sleep: where other work shares the cores, spinning ones make a run several times slower.
+# It counts only if it is set before PyTorch is loaded, so it stands here, in the first package the scripts import.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -6,8 +6,6 @@ cd "$(dirname "$0")/.."
 source scripts/environment.sh
 ensure_environment requirements.txt
 
-# Waiting threads must sleep: where other work shares the cores, spinning ones make this ten times slower.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 out=${1:-output/demo}
 show() {
     echo
