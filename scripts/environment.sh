@@ -1,5 +1,6 @@
 # Sourced by the other scripts: `ensure_environment FILE...` makes .venv, installs the requirement files once per change
-# of them, and activates it. TORCH_INDEX_URL, when set, is the package index that torch alone is taken from.
+# of them, and activates it. TORCH_INDEX_URL, when set, is the package index that torch alone is taken from. Where there
+# is no C++ compiler, Zig's is installed into .venv too: the rasterizer's PyTorch back-end is about fifty times slower.
 
 find_python() {
     local candidate
@@ -33,4 +34,13 @@ ensure_environment() {
     fi
     # shellcheck disable=SC1091
     source .venv/bin/activate
+    ensure_compiler
+}
+
+ensure_compiler() {
+    [ -z "${CXX:-}" ] || return 0
+    ! command -v g++ clang++ c++ > /dev/null || return 0
+    echo "No C++ compiler found; using Zig's, from PyPI."
+    python -c 'import ziglang' 2> /dev/null || pip install --quiet --disable-pip-version-check ziglang -c constraints.txt
+    export CXX="$PWD/.venv/bin/python -m ziglang c++"
 }
