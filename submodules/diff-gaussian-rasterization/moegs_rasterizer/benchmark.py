@@ -115,13 +115,14 @@ def _time(layer: Layer, camera: Camera, grad: Grad, backend: Backend, repeats: i
 
 def _once(layer: Layer, camera: Camera, grad: Grad, backend: Backend) -> float:
     """Milliseconds of one pass through the public call and autograd."""
-    weights = torch.full((1, camera.height, camera.width), 0.5)
+    channels = layer.gaussians.colour_channels
+    weights = [torch.full((count, camera.height, camera.width), 0.5) for count in (3, channels)]
     start = time.perf_counter()
     splat = rasterize([layer], camera, grad=grad, backend=backend)[0]
     if grad != "none":
         assert splat.features is not None
         images = [splat.features] if grad == "features" else [splat.features, splat.colour]
-        torch.autograd.backward(images, [weights.expand_as(image) for image in images])
+        torch.autograd.backward(images, weights[: len(images)])
     return 1000 * (time.perf_counter() - start)
 
 

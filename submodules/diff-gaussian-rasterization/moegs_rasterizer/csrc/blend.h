@@ -32,6 +32,19 @@ inline void write_tile(const Blend& in, const Frame& frame, const Sums& sums, in
   }
 }
 
+inline void add_depth(DepthKind kind, const Step& step, Floats before, float depth, const Sums& sums, int at) {
+  float *to = sums.depth + at, *weight = sums.weight + at;
+  if (kind == kDepthMedian) {  // of the Gaussian that takes the transmittance from above to below a half
+    const Floats half = splat(0.5f);
+    const Mask passed = both(step.taken, both(above(before, half), above(half, step.after)));
+    store(to, select(passed, splat(depth), load(to)));
+    return;
+  }
+  store(to, load(to) + step.weight * depth);
+  // Not 1 - transmittance, which rounds to few digits where alpha is small.
+  if (kind == kDepthMean) store(weight, load(weight) + step.weight);
+}
+
 // kChannels < 0 reads the number of channels from `in`.
 template <int kChannels>
 void blend(const Blend& in, int64_t tile, float* scratch) {
@@ -39,42 +52,33 @@ void blend(const Blend& in, int64_t tile, float* scratch) {
   const Frame frame(in, tile);
   const Sums sums(scratch);
   Alive alive(frame, sums.transmittance);
-  const bool median = in.depth_kind == kDepthMedian, mean = in.depth_kind == kDepthMean;
-  for (int i = 0; i < kTilePixels; ++i) sums.depth[i] = median ? kEmptyMedianDepth : 0.0f;
+  const float no_depth = in.depth_kind == kDepthMedian ? kEmptyMedianDepth : 0.0f;
+  for (int i = 0; i < kTilePixels; ++i) sums.depth[i] = no_depth;
   for (int i = 0; i < kTilePixels; ++i) sums.weight[i] = 0;
   for (int i = 0; i < channels * kTilePixels; ++i) sums.values[i] = 0;
 
-  const List list(in, tile);
-  const int32_t end = in.tile_first[tile + 1];
-  for (int32_t place = in.tile_first[tile]; place < end && alive.any(); ++place) {
-    const float* values = list.at(place) + kRecordFloats;
-    const Record& record = *reinterpret_cast<const Record*>(values - kRecordFloats);
-    const Instance instance(record, frame);
-    for (int strip = 0; strip < kStrips; ++strip) {
-      uint32_t rows = instance.rows(strip) & alive.rows(strip);
-      if (!rows) continue;
-      const Column column(instance, strip);
-      for (; rows; rows &= rows - 1) {
-        const int row = __builtin_ctz(rows);
-        const int at = row * kTile + strip * kLanes;
-        const Floats before = load(sums.transmittance + at);
-        const Step step(column, instance.dy(row), before);
-        store(sums.transmittance + at, step.left);
+  Batch batch(in, frame, tile);
+  while (alive.any() && batch.advance()) {
+    for (const Instance& instance : batch) {
+      const float* values = instance.values();
+      for (int strip = 0; strip < kStrips; ++strip) {
+        uint32_t rows = instance.rows(strip) & alive.rows(strip);
+        if (!rows) continue;
+        const Column column(instance, strip);
+        for (; rows; rows &= rows - 1) {
+          const int row = __builtin_ctz(rows);
+          const int at = row * kTile + strip * kLanes;
+          const Floats before = load(sums.transmittance + at);
+          const Step step(column, instance.dy(row), before);
+          store(sums.transmittance + at, step.left);
 #pragma GCC unroll 16
-        for (int channel = 0; channel < channels; ++channel) {
-          float* value = sums.values + channel * kTilePixels + at;
-          store(value, load(value) + step.weight * values[channel]);
+          for (int channel = 0; channel < channels; ++channel) {
+            float* value = sums.values + channel * kTilePixels + at;
+            store(value, load(value) + step.weight * values[channel]);
+          }
+          add_depth(in.depth_kind, step, before, instance.record().depth, sums, at);
+          alive.update(strip, row, step.left);
         }
-        if (median) {
-          const Floats half = splat(0.5f);
-          const Mask passed = both(step.taken, both(above(before, half), above(half, step.after)));
-          store(sums.depth + at, select(passed, splat(record.depth), load(sums.depth + at)));
-        } else {
-          store(sums.depth + at, load(sums.depth + at) + step.weight * record.depth);
-          // Not 1 - transmittance, which rounds to few digits where alpha is small.
-          if (mean) store(sums.weight + at, load(sums.weight + at) + step.weight);
-        }
-        alive.update(strip, row, step.left);
       }
     }
   }

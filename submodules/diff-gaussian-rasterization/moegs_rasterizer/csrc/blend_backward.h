@@ -47,6 +47,11 @@ inline void write_sums(const Floats* vectors, int count, float* to) {
   for (; i < count; ++i) to[i] = sum(vectors[i]);
 }
 
+// For the instances behind those at which a tile's last pixel stopped.
+inline void clear(float* sums, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) sums[i] = 0;
+}
+
 // All gradients: kMoments + channels floats an instance.
 template <int kChannels>
 void blend_backward(const BlendGradients& in, int64_t tile, float* scratch, float* sums) {
@@ -61,53 +66,55 @@ void blend_backward(const BlendGradients& in, int64_t tile, float* scratch, floa
   Floats fixed[kChannels > 0 ? kChannels : 1];
   Floats* by_channel = kChannels >= 0 ? fixed : reinterpret_cast<Floats*>(given + channels * kTilePixels);
 
-  const List list(blend, tile);
-  const int32_t end = blend.tile_first[tile + 1];
-  for (int32_t place = blend.tile_first[tile]; place < end; ++place, sums += kMoments + channels) {
-    const float* values = list.at(place) + kRecordFloats;
-    const Instance instance(*reinterpret_cast<const Record*>(values - kRecordFloats), frame);
-    Floats moments[kMoments] = {};
+  Batch batch(blend, frame, tile);
+  while (alive.any() && batch.advance()) {
+    for (const Instance& instance : batch) {
+      const float* values = instance.values();
+      Floats moments[kMoments] = {};
 #pragma GCC unroll 16
-    for (int channel = 0; channel < channels; ++channel) by_channel[channel] = Floats{};
-    for (int strip = 0; strip < kStrips; ++strip) {
-      uint32_t rows = instance.rows(strip) & alive.rows(strip);
-      if (!rows) continue;
-      const Column column(instance, strip);
-      Floats v0{}, v1{}, v2{};  // sums over rows of v, v dy, v dy^2
-      for (; rows; rows &= rows - 1) {
-        const int row = __builtin_ctz(rows);
-        const int at = row * kTile + strip * kLanes;
-        const float dy = instance.dy(row);
-        const Step step(column, dy, load(transmittance + at));
-        store(transmittance + at, step.left);
-        Floats toward{};  // g . c
+      for (int channel = 0; channel < channels; ++channel) by_channel[channel] = Floats{};
+      for (int strip = 0; strip < kStrips; ++strip) {
+        uint32_t rows = instance.rows(strip) & alive.rows(strip);
+        if (!rows) continue;
+        const Column column(instance, strip);
+        Floats v0{}, v1{}, v2{};  // sums over rows of v, v dy, v dy^2
+        for (; rows; rows &= rows - 1) {
+          const int row = __builtin_ctz(rows);
+          const int at = row * kTile + strip * kLanes;
+          const float dy = instance.dy(row);
+          const Step step(column, dy, load(transmittance + at));
+          store(transmittance + at, step.left);
+          Floats toward{};  // g . c
 #pragma GCC unroll 16
-        for (int channel = 0; channel < channels; ++channel) {
-          const Floats g = load(given + channel * kTilePixels + at);
-          toward += g * values[channel];
-          by_channel[channel] += g * step.weight;
+          for (int channel = 0; channel < channels; ++channel) {
+            const Floats g = load(given + channel * kTilePixels + at);
+            toward += g * values[channel];
+            by_channel[channel] += g * step.weight;
+          }
+          const Floats rest = load(residual + at) - step.weight * toward;
+          store(residual + at, rest);
+          // Times alpha, as the exponent's derivative asks; nothing passes where alpha was cut to its limit.
+          const Mask free = both(step.taken, at_most(step.raw, splat(kLargestAlpha)));
+          const Floats v = where(free, step.weight * (toward - rest / step.after));
+          v0 += v;
+          v1 += v * dy;
+          v2 += v * (dy * dy);
+          alive.update(strip, row, step.left);
         }
-        const Floats rest = load(residual + at) - step.weight * toward;
-        store(residual + at, rest);
-        // Times alpha, as the exponent's derivative asks; nothing passes where alpha was cut to its limit.
-        const Mask free = both(step.taken, at_most(step.raw, splat(kLargestAlpha)));
-        const Floats v = select(free, step.weight * (toward - rest / step.after), Floats{});
-        v0 += v;
-        v1 += v * dy;
-        v2 += v * (dy * dy);
-        alive.update(strip, row, step.left);
+        const Floats dx = column.dx();
+        moments[0] += v0;
+        moments[1] += v0 * dx;
+        moments[2] += v1;
+        moments[3] += v0 * dx * dx;
+        moments[4] += v1 * dx;
+        moments[5] += v2;
       }
-      const Floats dx = column.dx();
-      moments[0] += v0;
-      moments[1] += v0 * dx;
-      moments[2] += v1;
-      moments[3] += v0 * dx * dx;
-      moments[4] += v1 * dx;
-      moments[5] += v2;
+      write_sums(moments, kMoments, sums);
+      write_sums(by_channel, channels, sums + kMoments);
+      sums += kMoments + channels;
     }
-    write_sums(moments, kMoments, sums);
-    write_sums(by_channel, channels, sums + kMoments);
   }
+  clear(sums, int64_t(batch.remaining()) * (kMoments + channels));
 }
 
 // Only the channels' own gradients, which are linear: sum over pixels of g w. `channels` floats an instance.
@@ -123,29 +130,31 @@ void blend_backward_linear(const BlendGradients& in, int64_t tile, float* scratc
   Floats fixed[kChannels > 0 ? kChannels : 1];
   Floats* by_channel = kChannels >= 0 ? fixed : reinterpret_cast<Floats*>(given + channels * kTilePixels);
 
-  const List list(blend, tile);
-  const int32_t end = blend.tile_first[tile + 1];
-  for (int32_t place = blend.tile_first[tile]; place < end; ++place, sums += channels) {
-    const Instance instance(*reinterpret_cast<const Record*>(list.at(place)), frame);
+  Batch batch(blend, frame, tile);
+  while (alive.any() && batch.advance()) {
+    for (const Instance& instance : batch) {
 #pragma GCC unroll 16
-    for (int channel = 0; channel < channels; ++channel) by_channel[channel] = Floats{};
-    for (int strip = 0; strip < kStrips; ++strip) {
-      uint32_t rows = instance.rows(strip) & alive.rows(strip);
-      if (!rows) continue;
-      const Column column(instance, strip);
-      for (; rows; rows &= rows - 1) {
-        const int row = __builtin_ctz(rows);
-        const int at = row * kTile + strip * kLanes;
-        const Step step(column, instance.dy(row), load(transmittance + at));
-        store(transmittance + at, step.left);
+      for (int channel = 0; channel < channels; ++channel) by_channel[channel] = Floats{};
+      for (int strip = 0; strip < kStrips; ++strip) {
+        uint32_t rows = instance.rows(strip) & alive.rows(strip);
+        if (!rows) continue;
+        const Column column(instance, strip);
+        for (; rows; rows &= rows - 1) {
+          const int row = __builtin_ctz(rows);
+          const int at = row * kTile + strip * kLanes;
+          const Step step(column, instance.dy(row), load(transmittance + at));
+          store(transmittance + at, step.left);
 #pragma GCC unroll 16
-        for (int channel = 0; channel < channels; ++channel)
-          by_channel[channel] += load(given + channel * kTilePixels + at) * step.weight;
-        alive.update(strip, row, step.left);
+          for (int channel = 0; channel < channels; ++channel)
+            by_channel[channel] += load(given + channel * kTilePixels + at) * step.weight;
+          alive.update(strip, row, step.left);
+        }
       }
+      write_sums(by_channel, channels, sums);
+      sums += channels;
     }
-    write_sums(by_channel, channels, sums);
   }
+  clear(sums, int64_t(batch.remaining()) * channels);
 }
 
 }  // namespace moegs::MOEGS_ISA

@@ -22,24 +22,6 @@ struct Frame {
   }
 };
 
-// The records of a tile's list. They lie scattered, so the memory of later ones is asked for early.
-class List {
- public:
-  List(const Blend& blend, int64_t tile) : blend_(blend), last_(blend.tile_first[tile + 1]) {}
-
-  const float* at(int32_t place) const {
-    if (place + kAhead < last_) __builtin_prefetch(record(place + kAhead));
-    return record(place);
-  }
-
- private:
-  static constexpr int kAhead = 4;
-  const float* record(int32_t place) const { return blend_.records + int64_t(blend_.instances[place]) * blend_.stride; }
-
-  const Blend& blend_;
-  int32_t last_;
-};
-
 // Which pixels still blend. Per pixel the sign of its transmittance tells: negative once it stopped (its size stays),
 // and -1 beyond the image's edge from the start. Per strip a bit tells whether any of its pixels is left.
 class Alive {
@@ -73,34 +55,68 @@ class Alive {
 // A record as one tile sees it.
 class Instance {
  public:
-  Instance(const Record& record, const Frame& frame) : record_(record), x_(record.x - float(frame.x)) {
+  void look(const Record& record, const Frame& frame) {
+    record_ = &record;
+    x_ = record.x - float(frame.x);
     const float y = record.y - float(frame.y);
+    for (int strip = 0; strip < kStrips; ++strip) rows_[strip] = 0;
     for (int part = 0; part < kStrips; ++part) {  // kLanes rows at a time
       dy_[part] = load(kCounting + part * kLanes) - y;
-      middle_[part] = x_ + record.slope * dy_[part];
-      reach_[part] = record.reach + record.shrink * dy_[part] * dy_[part];
+      const Floats middle = x_ + record.slope * dy_[part];
+      const Floats reach = record.reach + record.shrink * dy_[part] * dy_[part];
+      for (int strip = 0; strip < kStrips; ++strip) {
+        const float first = float(strip * kLanes), last = first + (kLanes - 1);
+        const Floats outside = larger(larger(first - middle, middle - last), Floats{});
+        rows_[strip] |= bits(at_most(outside * outside, reach)) << (part * kLanes);
+      }
     }
   }
 
   // Bits of the rows in which the alpha >= 1/255 ellipse meets the strip.
-  uint32_t rows(int strip) const {
-    const float first = float(strip * kLanes), last = first + (kLanes - 1);
-    uint32_t result = 0;
-    for (int part = 0; part < kStrips; ++part) {
-      const Floats outside = larger(larger(first - middle_[part], middle_[part] - last), Floats{});
-      result |= bits(at_most(outside * outside, reach_[part])) << (part * kLanes);
-    }
-    return result;
-  }
-
+  uint32_t rows(int strip) const { return rows_[strip]; }
   float dy(int row) const { return reinterpret_cast<const float*>(dy_)[row]; }
   Floats dx(int strip) const { return load(kCounting + strip * kLanes) - x_; }
-  const Record& record() const { return record_; }
+  const Record& record() const { return *record_; }
+  const float* values() const { return reinterpret_cast<const float*>(record_) + kRecordFloats; }
 
  private:
-  const Record& record_;
+  const Record* record_;
   float x_;
-  Floats dy_[kStrips], middle_[kStrips], reach_[kStrips];
+  uint32_t rows_[kStrips];
+  Floats dy_[kStrips];
+};
+
+// A tile's list, some instances at a time: what comes before the branches on their rows is done for all of them first,
+// so that a mispredicted branch does not wait for it. Records lie scattered; the next ones' memory is asked for early.
+class Batch {
+ public:
+  Batch(const Blend& blend, const Frame& frame, int64_t tile)
+      : blend_(blend), frame_(frame), next_(blend.tile_first[tile]), last_(blend.tile_first[tile + 1]) {}
+
+  // Looks at the next instances; false where none are left.
+  bool advance() {
+    count_ = last_ - next_ < kMost ? last_ - next_ : kMost;
+    for (int i = 0; i < count_; ++i) {
+      if (next_ + i + kMost < last_) __builtin_prefetch(record(next_ + i + kMost));
+      instances_[i].look(*reinterpret_cast<const Record*>(record(next_ + i)), frame_);
+    }
+    next_ += count_;
+    return count_ > 0;
+  }
+
+  int remaining() const { return last_ - next_; }  // after this batch
+  const Instance* begin() const { return instances_; }
+  const Instance* end() const { return instances_ + count_; }
+
+ private:
+  static constexpr int kMost = 8;
+  const float* record(int32_t place) const { return blend_.records + int64_t(blend_.instances[place]) * blend_.stride; }
+
+  const Blend& blend_;
+  const Frame& frame_;
+  int32_t next_, last_;
+  int count_ = 0;
+  Instance instances_[kMost];
 };
 
 // Alpha of an instance along the rows of one column of strips, with what does not change from row to row kept.
