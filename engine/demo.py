@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from engine.metrics import psnr
 from experts import EXPERTS, Expert
-from experts.fit import TrainingViews, render
-from experts.fit_points import TrackedPoints
-from experts.fit_recipes import RECIPES, fit_expert
+from experts.fit.loop import TrainingViews, render
+from experts.fit.points import TrackedPoints
+from experts.fit.recipes import RECIPES, fit_expert
 from scenes import Scene, SceneOptions, load_scene
 from scenes.procedural import load_known_points
 from scenes.procedural.writer import FAR, NEAR

@@ -34,7 +34,7 @@ class World:
 
 def demo_world() -> World:
     """The world of the demo: every expert's way of moving is easy somewhere in it and hard elsewhere."""
-    return World(room=_room(), solids=(*_furniture(), *_movers()), lamp=f32([0.9, -1.5, 1.0]))
+    return World(room=_room(), solids=(*_furniture(), *_movers(), *_pendulum()), lamp=f32([0.9, -1.5, 1.0]))
 
 
 def _room() -> Room:
@@ -82,7 +82,6 @@ def _furniture() -> tuple[Solid, ...]:
 
 
 def _movers() -> tuple[Solid, ...]:
-    pivot = (1.0, -1.95, 4.1)
     return (
         Solid(
             name="pulse",
@@ -113,6 +112,19 @@ def _movers() -> tuple[Solid, ...]:
             pose=motions.glide((-2.2, -0.55, 4.9), (2.2, -1.0, 4.4), roll=3.0),
         ),
         Solid(
+            name="visitor",
+            shape="box",
+            extents=(0.24, 0.24, 0.24),
+            texture=textures.dots((0.30, 0.70, 0.78), (0.98, 0.98, 0.95), spacing=0.16),
+            pose=motions.visit((1.25, 1.25, 4.2), start=0.27, end=0.77, turns=0.5),
+        ),
+    )
+
+
+def _pendulum() -> tuple[Solid, ...]:
+    pivot = (1.0, -1.95, 4.1)
+    return (
+        Solid(
             name="rod",
             shape="box",
             extents=(0.03, 0.72, 0.03),
@@ -125,12 +137,5 @@ def _movers() -> tuple[Solid, ...]:
             extents=(0.27, 0.22, 0.27),
             texture=textures.checker((0.88, 0.80, 0.30), (0.42, 0.16, 0.40), size=0.15),
             pose=motions.swing(pivot, radius=1.7, angle=0.6, periods=1.3),
-        ),
-        Solid(
-            name="visitor",
-            shape="box",
-            extents=(0.24, 0.24, 0.24),
-            texture=textures.dots((0.30, 0.70, 0.78), (0.98, 0.98, 0.95), spacing=0.16),
-            pose=motions.visit((1.25, 1.25, 4.2), start=0.27, end=0.77, turns=0.5),
         ),
     )

@@ -60,8 +60,7 @@ def test_grey_pictures_stay_grey(tmp_path):
     assert found[:, -1].min() >= 253
 
 
-def test_tags_say_what_the_pixels_are_and_readers_without_tags_agree(tmp_path):
-    cv2 = pytest.importorskip("cv2")
+def test_tags_say_what_the_pixels_are(tmp_path):
     picture = smooth(1)[0]
     with VideoWriter(tmp_path / "a.mp4") as writer:
         writer.write(picture)
@@ -71,9 +70,6 @@ def test_tags_say_what_the_pixels_are_and_readers_without_tags_agree(tmp_path):
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
         assert float(stream.average_rate) == 30
         assert (int(frame.colorspace), int(frame.color_range)) == (6, 1)  # BT.601 matrix, limited range
-    ok, bgr = cv2.VideoCapture(str(tmp_path / "a.mp4")).read()
-    assert ok
-    assert psnr(picture, bgr[..., ::-1]) > 39
 
 
 def test_an_interrupted_video_leaves_no_file_and_keeps_the_old_one(tmp_path):

@@ -6,9 +6,9 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from experts.fit import TrainingViews, render
-from experts.fit_ex4dgs import initial_ex4dgs
-from experts.fit_points import TrackedPoints
+from experts.fit.ex4dgs import initial_ex4dgs
+from experts.fit.loop import TrainingViews, render
+from experts.fit.points import TrackedPoints
 
 NUM_FRAMES, ARRIVAL = 5, 3
 NEAR, FAR = 0.2, 20.0

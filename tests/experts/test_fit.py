@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from experts import EXPERTS, LoadOptions
-from experts.fit import FitOptions, fit, render
-from experts.fit_ed3dgs import ED3DGS_TRACK_RATES, initial_ed3dgs
-from experts.fit_ex4dgs import EX4DGS_RATES, initial_ex4dgs
-from experts.fit_fourdgaussians import FOURDGAUSSIANS_TRACK_RATES, initial_fourdgaussians
-from experts.fit_points import draw, take
-from experts.fit_recipes import RECIPES, fit_expert
-from experts.fit_tracks import follow_tracks
+from experts.fit.ed3dgs import ED3DGS_TRACK_RATES, initial_ed3dgs
+from experts.fit.ex4dgs import EX4DGS_RATES, initial_ex4dgs
+from experts.fit.fourdgaussians import FOURDGAUSSIANS_TRACK_RATES, initial_fourdgaussians
+from experts.fit.loop import FitOptions, fit, render
+from experts.fit.points import draw, take
+from experts.fit.recipes import RECIPES, fit_expert
+from experts.fit.tracks import follow_tracks
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES, camera, small_points, small_views
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experts.fit_ed3dgs import body_embeddings
-from experts.fit_ex4dgs import initial_ex4dgs
-from experts.fit_points import SHARPNESS, TrackedPoints, body_log_scales, draw, sample_tracks, take
-from experts.fit_stg import initial_stg, polynomials
+from experts.fit.ed3dgs import body_embeddings
+from experts.fit.ex4dgs import initial_ex4dgs
+from experts.fit.points import SHARPNESS, TrackedPoints, body_log_scales, draw, sample_tracks, take
+from experts.fit.stg import initial_stg, polynomials
 from tests.experts.small_clip import ARRIVAL, FAR, NEAR, NUM_FRAMES, small_points
 
 

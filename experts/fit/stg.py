@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from .fit import Rates
-from .fit_points import TrackedPoints, body_log_scales, take
-from .initial import identity_quats, logits, sh_from_colours
-from .stg import STG, STGSegment
+from ..initial import identity_quats, logits, sh_from_colours
+from ..stg import STG, STGSegment
+from .loop import Rates
+from .points import TrackedPoints, body_log_scales, take
 
 STG_RATES: Rates = {
     "segments.0.means": (1.2e-3, 1.2e-4),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from .base import Expert
-from .fit import Rates, adam, set_rates
-from .fit_points import TrackedPoints
+from ..base import Expert
+from .loop import Rates, adam, set_rates
+from .points import TrackedPoints
 
 TRACKED = {"still": 300, "moving": 900}  # points that are enough to teach a network
 

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .ed3dgs import ED3DGS
-from .ed3dgs_deformation import ED3DGSDeformation, ED3DGSOptions
-from .fit import Rates
-from .fit_points import TrackedPoints, canonical_gaussians, canonical_positions, draw, take
-from .fit_tracks import TRACKED, follow_tracks
+from ..ed3dgs import ED3DGS
+from ..ed3dgs_deformation import ED3DGSDeformation, ED3DGSOptions
+from .loop import Rates
+from .points import TrackedPoints, canonical_gaussians, canonical_positions, draw, take
+from .tracks import TRACKED, follow_tracks
 
 ED3DGS_TRACK_RATES: Rates = {"deformation": (1e-2, 5e-4)}
 

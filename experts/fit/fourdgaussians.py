@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .fit import Rates
-from .fit_points import TrackedPoints, canonical_gaussians, canonical_positions, draw, take
-from .fit_tracks import TRACKED, follow_tracks
-from .fourdgaussians import FourDGaussians
-from .fourdgaussians_deformation import FourDGaussiansDeformation, FourDGaussiansOptions, NetworkShape, initialise
+from ..fourdgaussians import FourDGaussians
+from ..fourdgaussians_deformation import FourDGaussiansDeformation, FourDGaussiansOptions, NetworkShape, initialise
+from .loop import Rates
+from .points import TrackedPoints, canonical_gaussians, canonical_positions, draw, take
+from .tracks import TRACKED, follow_tracks
 
 FOURDGAUSSIANS_TRACK_RATES: Rates = {
     "deformation.deformation_net.grid": (2e-2, 5e-3),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .canonical import CanonicalGaussians
-from .initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
+from ..canonical import CanonicalGaussians
+from ..initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
 
 SHARPNESS = math.log(0.7)  # dense known points need less overlap than the sparse clouds that 3DGS starts from
 

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from .ex4dgs import DynamicGaussians, Ex4DGS, StaticGaussians
-from .ex4dgs_motion import Timeline
-from .fit import Rates
-from .fit_points import TrackedPoints, body_log_scales, sample_tracks, take
-from .initial import identity_quats, logits, sh_from_colours
+from ..ex4dgs import DynamicGaussians, Ex4DGS, StaticGaussians
+from ..ex4dgs_motion import Timeline
+from ..initial import identity_quats, logits, sh_from_colours
+from .loop import Rates
+from .points import TrackedPoints, body_log_scales, sample_tracks, take
 
 EX4DGS_RATES: Rates = {
     "static.means": (1.2e-3, 1.2e-4),

@@ -13,7 +13,7 @@ import torch
 from moegs_rasterizer import Camera, Layer, rasterize
 from torch import Tensor, nn
 
-from .base import Expert
+from ..base import Expert
 
 # Parameter name or prefix of names: learning rate at the start and at the end. The first prefix that fits counts.
 Rates = Mapping[str, tuple[float, float]]

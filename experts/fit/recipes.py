@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .base import Expert
-from .fit import FitOptions, Rates, TrainingViews, fit
-from .fit_ed3dgs import ED3DGS_RATES, initial_ed3dgs
-from .fit_ex4dgs import EX4DGS_RATES, initial_ex4dgs
-from .fit_fourdgaussians import FOURDGAUSSIANS_RATES, initial_fourdgaussians
-from .fit_points import TrackedPoints, draw, take
-from .fit_stg import STG_RATES, initial_stg
+from ..base import Expert
+from .ed3dgs import ED3DGS_RATES, initial_ed3dgs
+from .ex4dgs import EX4DGS_RATES, initial_ex4dgs
+from .fourdgaussians import FOURDGAUSSIANS_RATES, initial_fourdgaussians
+from .loop import FitOptions, Rates, TrainingViews, fit
+from .points import TrackedPoints, draw, take
+from .stg import STG_RATES, initial_stg
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
