@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -98,6 +100,15 @@ def expert_folders(config: RunConfig, ensemble: Ensemble) -> dict[str, Path]:
     return {name: getattr(config.experts, flag_name) for name, flag_name in ensemble.experts}
 
 
+def _by_source(notes: Sequence[str]) -> list[str]:
+    """Lines "from shapes: width 32, depth 1" of notes such as "width 32 (from shapes)"; other notes as they are."""
+    found: dict[str, list[str]] = {}
+    for note in notes:
+        inferred = re.fullmatch(r"(.*) \((from [\w ]+)\)", note)
+        found.setdefault(inferred[2] if inferred else note, []).extend([inferred[1]] if inferred else [])
+    return [f"{source}: {', '.join(settings)}" if settings else source for source, settings in found.items()]
+
+
 def open_expert(config: RunConfig, scene: Scene, name: str, folder: Path, *, iteration: int | None = None) -> Expert:
     """Loads and freezes an expert; what it inferred goes to the log. iteration None: --load_iteration."""
     settings = config.experts
@@ -117,7 +128,8 @@ def open_expert(config: RunConfig, scene: Scene, name: str, folder: Path, *, ite
         expert.eval().requires_grad_(False)
     logger.info("expert %s: %d Gaussians, iteration %d", name, expert.num_gaussians, expert.provenance.iteration)
     warnings = [note for note in expert.provenance.notes if note.startswith(_WARNING)]
-    logger.info("  %s", "; ".join(note for note in expert.provenance.notes if note not in warnings))
+    for line in _by_source([note for note in expert.provenance.notes if note not in warnings]):
+        logger.info("  %s", line)
     for note in warnings:
         logger.warning("%s: %s", folder, note.removeprefix(_WARNING))
     check_frames(expert, scene.num_frames, folder)
