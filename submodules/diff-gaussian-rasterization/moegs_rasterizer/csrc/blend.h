@@ -21,7 +21,8 @@ inline void write_tile(const Blend& in, const Frame& frame, const Sums& sums, in
     for (int x = 0; x < frame.columns; ++x) {
       in.left[start + x] = __builtin_fabsf(left[x]);
       in.alpha[start + x] = 1 - in.left[start + x];
-      in.depth[start + x] = in.depth_kind != kDepthMean ? depth[x] : weight[x] > 0 ? depth[x] / weight[x] : in.empty_depth;
+      const float mean = weight[x] > 0 ? depth[x] / weight[x] : in.empty_depth;
+      in.depth[start + x] = in.depth_kind == kDepthMean ? mean : depth[x];
     }
     for (int channel = 0; channel < channels; ++channel) {
       const float* value = sums.values + channel * kTilePixels + row * kTile;

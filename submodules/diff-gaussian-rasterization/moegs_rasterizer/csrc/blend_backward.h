@@ -1,9 +1,9 @@
 // Gradients of blending one tile, front to back once more.
 //
-// With g the gradient at a pixel, c_i a Gaussian's values and w_i = alpha_i T_i its weight, the pixel's share of the loss
-// is sum_i w_i (g . c_i) + T_last (g . background - g_alpha). One scalar a pixel, the residual r_i = what comes after
-// Gaussian i of that sum, gives d loss / d alpha_i = T_i (g . c_i) - r_i / (1 - alpha_i): no division to walk back
-// through the transmittance, as 3DGS does, and no stored colour prefix.
+// With g the gradient at a pixel, c_i a Gaussian's values and w_i = alpha_i T_i its weight, the pixel's share of the
+// loss is sum_i w_i (g . c_i) + T_last (g . background - g_alpha). One scalar a pixel, the residual r_i = what comes
+// after Gaussian i of that sum, gives d loss / d alpha_i = T_i (g . c_i) - r_i / (1 - alpha_i): no division to walk
+// back through the transmittance, as 3DGS does, and no stored colour prefix.
 #pragma once
 
 #include "tile.h"

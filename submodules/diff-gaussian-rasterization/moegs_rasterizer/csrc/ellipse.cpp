@@ -16,7 +16,7 @@ constexpr double kLevel = 7.994353436858858 + 0.01;
 Ellipse::Ellipse(const float* conic, float log2_opacity) {
   const double xx = conic[0], xy = conic[1], yy = conic[2];
   const double determinant = xx * yy - xy * xy;
-  if (!(xx > 0 && determinant > 0)) {  // too thin for its float conic to be an ellipse: every row of the box is looked at
+  if (!(xx > 0 && determinant > 0)) {  // too thin for its float conic to be an ellipse: all of the box is looked at
     slope = shrink = side_ = 0;
     reach = tallest_ = std::numeric_limits<double>::infinity();
     return;

@@ -44,7 +44,9 @@ void blend_backward_linear_any(const BlendGradients& in, int64_t tile, float* sc
 }  // namespace
 }  // namespace MOEGS_ISA
 
-const Kernels MOEGS_TABLE = {MOEGS_ISA::project,           MOEGS_ISA::project_backward,   MOEGS_ISA::scratch_floats,
-                             MOEGS_ISA::blend_any,         MOEGS_ISA::blend_backward_any, MOEGS_ISA::blend_backward_linear_any};
+const Kernels MOEGS_TABLE = {
+    MOEGS_ISA::project,   MOEGS_ISA::project_backward,   MOEGS_ISA::scratch_floats,
+    MOEGS_ISA::blend_any, MOEGS_ISA::blend_backward_any, MOEGS_ISA::blend_backward_linear_any,
+};
 
 }  // namespace moegs

@@ -78,10 +78,11 @@ struct Blend {
   float* left;                // [h, w] transmittance: 1 - alpha, but with all its digits
 };
 
-// The same layer on the way back. `first_channel` is 0 for all channels, or the first feature where only features matter.
+// The same layer on the way back. Its channels, and blend's planes, are all of them, or the features where only they
+// matter.
 struct BlendGradients {
   const Blend* blend;
-  int first_channel, channels;
+  int channels;
   const float* const* plane_gradients;  // [channels] of [h, w], null where there is none
   const float* alpha_gradient;          // [h, w] or null
 };

@@ -16,8 +16,8 @@ STABLE_TORCH_LIBRARY(moegs_rasterizer, library) {
       "project(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view, int isa)"
       " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
   library.def(
-      "project_backward(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view, Tensor radii,"
-      " Tensor grad_means2d, Tensor grad_conics, Tensor grad_colours, int isa)"
+      "project_backward(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view,"
+      " Tensor radii, Tensor grad_means2d, Tensor grad_conics, Tensor grad_colours, int isa)"
       " -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
   library.def("blend(Tensor[] inputs, Tensor options, int width, int height, bool save, int isa) -> Tensor[]");
   library.def(

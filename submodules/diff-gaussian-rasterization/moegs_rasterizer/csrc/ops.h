@@ -29,8 +29,8 @@ enum BlendGradient { kGradMeans2d, kGradConics, kGradColours, kGradFeatures, kBl
 Tensors blend(Tensors inputs, Tensor options, int64_t width, int64_t height, bool save, int64_t isa);
 
 // inputs as in blend, results as it gave them, gradients of its kBlendOutputs (the depth's is ignored). Where `linear`,
-// only the features' gradients are made. Gives kBlendGradients tensors a layer, empty where not made. band_floats bounds
-// the memory for what is summed up later.
+// only the features' gradients are made. Gives kBlendGradients tensors a layer, empty where not made. band_floats
+// bounds the memory for what is summed up later.
 Tensors blend_backward(Tensors inputs, Tensors results, Tensors gradients, int64_t width, int64_t height, bool linear,
                        int64_t band_floats, int64_t isa);
 

@@ -54,7 +54,7 @@ struct Job {
 
   void make_instances(bool save) {
     const int64_t count = lists.count(ints_to(saved[kTileFirst]));
-    STD_TORCH_CHECK(count <= INT32_MAX, "the Gaussians of a layer reach ", count, " tiles in all; 2^31 - 1 is the most");
+    STD_TORCH_CHECK(count <= INT32_MAX, "a layer's Gaussians reach ", count, " tiles in all, 2^31 - 1 is the most");
     saved[kInstances] = empty({count}, ScalarType::Int);
     saved[kSlotFirst] = empty({save ? lists.record_count() + 1 : 0}, ScalarType::Int);
     saved[kSlots] = empty({save ? count : 0}, ScalarType::Int);

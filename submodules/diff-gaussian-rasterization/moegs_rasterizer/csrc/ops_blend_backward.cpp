@@ -1,4 +1,4 @@
-// Backward operator of the second stage. Instances' sums are kept for a band of tiles at a time, which bounds the memory.
+// Backward operator of the second stage. Instances' sums are kept for a band of tiles at a time, to bound the memory.
 #include "gather.h"
 #include "kernels.h"
 #include "ops.h"
@@ -47,7 +47,7 @@ struct Job {
     blend.channels = int(planes.size());
     blend.planes = planes.data();
     blend.left = floats_to(saved(kLeft));
-    backward = {&blend, skipped, blend.channels, plane_gradients.data(), floats_or_null(gradients[kAlphaImage])};
+    backward = {&blend, blend.channels, plane_gradients.data(), floats_or_null(gradients[kAlphaImage])};
     floats_each = blend.channels + (linear ? 0 : kMoments);
     records = saved(kOrder).size(0);
     tiles = int(saved(kTileFirst).size(0)) - 1;

@@ -26,7 +26,8 @@ Gaussians gaussians_of(const Tensor& means, const Tensor& scales, const Tensor& 
 
 }  // namespace
 
-ProjectResult project(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view, int64_t isa) {
+ProjectResult project(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view,
+                      int64_t isa) {
   const int64_t count = means.size(0);
   const View seen = view_of(view);
   const Gaussians gaussians = gaussians_of(means, scales, quats, opacities, sh);

@@ -58,8 +58,8 @@ inline void means2d_backward(const View& view, const double* point, const float*
   g_point[2] += (g_x * (ndc.x_by_z - x) + g_y * (ndc.y_by_z - y)) * over;
 }
 
-inline void footprint_backward(const View& view, const Gaussians& in, int64_t i, const double* point, const float* g_conic,
-                               const GaussianGradients& out, double* g_point) {
+inline void footprint_backward(const View& view, const Gaussians& in, int64_t i, const double* point,
+                               const float* g_conic, const GaussianGradients& out, double* g_point) {
   const float* scale = in.scales + 3 * i;
   const float* quat = in.quats + 4 * i;
   const Footprint f(view, point, scale, quat);

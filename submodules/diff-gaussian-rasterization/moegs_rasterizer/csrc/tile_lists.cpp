@@ -34,8 +34,8 @@ void fill_record(const Listed& in, int64_t row, const Ellipse& ellipse, float lo
   while (values < to + in.stride()) *values++ = 0;
 }
 
-// Rows come in the order of depth, scattered over the arrays: the memory of later ones is asked for early. GCC finds that
-// the function computes nothing and drops its calls, unless they are inlined first.
+// Rows come in the order of depth, scattered over the arrays: the memory of later ones is asked for early. GCC finds
+// that the function computes nothing and drops its calls, unless they are inlined first.
 __attribute__((always_inline)) inline void prefetch(const Listed& in, int64_t row) {
   __builtin_prefetch(in.conics + 4 * row);
   __builtin_prefetch(in.means2d + 2 * row);
