@@ -193,9 +193,10 @@ class _LayerBackward:
 
     def _background(self) -> Tensor:
         """Sum over pixels of the images' gradients times the remaining transmittance [k + c]."""
-        left = self.results[OUTPUTS].flatten()
+        left = self.results[OUTPUTS].reshape(self.results[0].shape[1:])
+        # Sums of rows, then of the rows' sums: a matrix product may give other bits with other threads.
         parts = [
-            left.new_zeros(image.shape[0]) if gradient is None else gradient.flatten(1) @ left
+            left.new_zeros(image.shape[0]) if gradient is None else (gradient * left).sum(2).sum(1)
             for gradient, image in zip(self.given[:2], self.results[:2], strict=True)
         ]
         return torch.cat(parts)
