@@ -118,6 +118,8 @@ def open_expert(config: RunConfig, scene: Scene, name: str, folder: Path, *, ite
         scene=scene.name,
         iteration=iteration,
         num_frames=scene.num_frames,
+        # N3V's experts see the whole footage, however short the clip of this run is; Technicolor's see the clip.
+        trained_frames=scene.footage_frames if scene.layout == "n3v" else scene.num_frames,
         near=settings.near,
         far=settings.far,
         world_scale=scene.rig_radius if scene.layout == "technicolor" else 1.0,

@@ -20,7 +20,8 @@ class LoadOptions:
 
     scene: str | None = None  # scene name: STG's segment folders carry it, cfg_args is compared with it
     iteration: int | None = None  # None: the highest in point_cloud/
-    num_frames: int | None = None  # frames of the clip; E-D3DGS and 4DGaussians divide the frame by it
+    num_frames: int | None = None  # frames of the run's clip
+    trained_frames: int | None = None  # frames an expert was most likely trained on, where its cfg_args do not say
     near: float | None = None  # Ex4DGS and STG: near and far culling planes, scene units
     far: float | None = None
     world_scale: float = 1.0  # data units per model unit; not 1 for Ex4DGS on Technicolor: the rig's radius

@@ -128,9 +128,10 @@ def clip_length(settings: Settings, options: LoadOptions, preset: int) -> int:
     """Frames by which a frame is divided to give the network's time.
 
     The checkpoint's own number wins over the run's: a model trained on 300 frames keeps its clock in a shorter clip.
+    Where it has none, the whole footage's counts, then the clip's.
     """
     stored = (settings.cfg_args or {}).get(CLIP_LENGTH)
-    run = options.num_frames if stored is None else None
+    run = options.trained_frames or options.num_frames if stored is None else None
     frames = int(settings.number(CLIP_LENGTH, preset, run=run, above=0))
     if options.num_frames not in (None, frames):
         settings.notes.append(f"warning: trained on {frames} frames, the run's clip has {options.num_frames}")

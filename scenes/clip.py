@@ -16,6 +16,7 @@ class Clip:
 
     start: int
     count: int
+    available: int  # frames that every camera has from the start on
     notes: tuple[str, ...] = ()
 
 
@@ -58,12 +59,12 @@ def choose_clip(sources: Mapping[str, FrameSource], options: SceneOptions) -> Cl
     if count is not None:
         if runs[shortest] < count:
             raise SceneError(_too_few(runs, shortest, count, start))
-        return Clip(start=start, count=count, notes=tuple(notes))
+        return Clip(start=start, count=count, available=runs[shortest], notes=tuple(notes))
     for name, source in sources.items():
         _check_whole(name, source, start, runs[name])
     if runs[shortest] < max(runs.values()):
         notes.append(f"{shortest} has {runs[shortest]} frames, others up to {max(runs.values())}: the shortest decides")
-    return Clip(start=start, count=runs[shortest], notes=tuple(notes))
+    return Clip(start=start, count=runs[shortest], available=runs[shortest], notes=tuple(notes))
 
 
 def _check_whole(name: str, source: FrameSource, start: int, run: int) -> None:

@@ -53,6 +53,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
         test=test,
         start=footage.clip.start,
         num_frames=footage.clip.count,
+        footage_frames=footage.clip.available,
         frames=frames,
         rig_radius=rig_radius([views[index].camera for index in train]),
         notes=tuple(notes),

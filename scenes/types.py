@@ -46,6 +46,7 @@ class Scene:
     test: tuple[int, ...]
     start: int  # number of the clip's first frame in the files
     num_frames: int
+    footage_frames: int  # frames in the files from the start on; more than num_frames where the clip was cut short
     frames: FrameStore
     rig_radius: float  # 1.1 x largest distance of a training camera's centre from their mean, data units
     notes: tuple[str, ...]  # what the reader inferred or warns of, one line each

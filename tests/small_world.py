@@ -104,6 +104,7 @@ def random_scene(root: Path, seed: int = 0) -> Scene:
         test=(0,),
         start=0,
         num_frames=FRAMES,
+        footage_frames=FRAMES,
         frames=Pictures(pixels),
         rig_radius=1.0,
         notes=(),

@@ -85,6 +85,7 @@ def flat_run(tmp_path: Path) -> Run:
         test=(0,),
         start=0,
         num_frames=FRAMES,
+        footage_frames=FRAMES,
         frames=FlatFrames(),
         rig_radius=1.0,
         notes=(),

@@ -83,7 +83,7 @@ def test_start_end_and_duration_cut_the_clip(tmp_path, pattern):
     folder = tmp_path / "room"
     write_n3v_scene(folder, Rig(frames=8), pattern=pattern)
     scene = load(folder, start=2, end=7, duration=3)
-    assert (scene.start, scene.num_frames) == (2, 3)
+    assert (scene.start, scene.num_frames, scene.footage_frames) == (2, 3, 6)
     assert np.abs(left(scene.frames.read(1, 2)) - colour(1, 4)).max() <= 3.5
     with pytest.raises(IndexError, match="frame 3 of cam01: the clip has 3 frames"):
         scene.frames.read(1, 3)

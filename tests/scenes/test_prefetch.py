@@ -47,6 +47,7 @@ def scene_of(store: Store, memory_mb: int = 512) -> Scene:
         test=(0,),
         start=0,
         num_frames=50,
+        footage_frames=50,
         frames=store,
         rig_radius=1.0,
         notes=(),
