@@ -10,9 +10,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from engine.metrics import psnr
-from engine.outputs import replacing, to_uint8
+from engine.outputs import to_uint8
 from engine.run import Run, mix_view
 from engine.saved_run import load_run
+from experts.checkpoints import replacing
 
 TILE_WIDTH = 300  # pixels
 MARGIN, LABEL = 6, 24

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ConfigError
-from engine.outputs import files_hash, replacing
+from engine.outputs import files_hash
 from experts.base import CheckpointError, Expert
+from experts.checkpoints import replacing
 
 CFG_ARGS = "cfg_args"
 

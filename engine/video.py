@@ -11,7 +11,7 @@ import numpy as np
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from engine.outputs import replacing
+from experts.checkpoints import replacing
 
 FPS = 30
 CRF = 18  # x264's constant rate factor: visually lossless

@@ -9,8 +9,6 @@ from moegs_rasterizer import Gaussians
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from .initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
-
 
 class Raw(TypedDict):
     """Raw tensors on their way through a deformation."""
@@ -42,19 +40,6 @@ class CanonicalGaussians(nn.Module):
         self.opacity_logits = nn.Parameter(opacity_logits)
         self.sh_dc = nn.Parameter(sh_dc)
         self.sh_rest = nn.Parameter(sh_rest)
-
-    @classmethod
-    def from_points(cls, points: Tensor, colours: Tensor) -> CanonicalGaussians:
-        """Gaussians at points [n, 3] with colours [n, 3] in 0 ... 1: 3DGS's start, scales from the three neighbours."""
-        sh = sh_from_colours(colours)
-        return cls(
-            means=points.clone(),
-            log_scales=neighbour_log_scales(points),
-            quats=identity_quats(points.shape[0]),
-            opacity_logits=logits(points.shape[0]),
-            sh_dc=sh[:, :1].clone(),
-            sh_rest=sh[:, 1:].clone(),
-        )
 
     def raw(self) -> Raw:
         """The tensors in the shapes that deformation heads give."""

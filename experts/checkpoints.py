@@ -209,7 +209,7 @@ def file_hash(path: Path) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path next to `path` that takes its place when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # some writers choose the format by suffix
     try:
         yield temporary
         os.replace(temporary, path)

@@ -34,7 +34,6 @@ EX4DGS_DYNAMIC_ROUTING = tuple(f"motion_{name}" for name in ROUTING)
 ED3DGS_EMBEDDING = numbered("embedding_", 32)
 ED3DGS = GAUSSIAN + ED3DGS_EMBEDDING
 
-FOURDGAUSSIANS = GAUSSIAN
 
 STG_TIME = ("trbf_center", "trbf_scale")
 STG_MOTION = numbered("motion_", 9)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat
 from torch import Tensor, nn
 
 from .base import Provenance
 from .canonical import CanonicalGaussians, activate
-from .ed3dgs_deformation import N3V, ED3DGSDeformation, ED3DGSOptions
-
-_LARGEST_LOG_SCALE = 1.0  # of a first scale, in E-D3DGS's own trainer
+from .ed3dgs_deformation import ED3DGSDeformation
 
 
 class ED3DGS(nn.Module):
@@ -59,31 +56,3 @@ class ED3DGS(nn.Module):
     def colour(self, splat: Splat, camera: Camera, *, frame: float) -> Tensor:
         """The splatted colour as it is."""
         return splat.colour
-
-
-def new_ed3dgs(
-    points: Tensor,
-    colours: Tensor,
-    *,
-    num_frames: int,
-    iteration: int,
-    options: ED3DGSOptions = N3V,
-    max_embeddings: int = 150,
-    cameras: int = 30,
-) -> ED3DGS:
-    """An untrained model from points [n, 3] and colours [n, 3] in 0 ... 1, initialised as E-D3DGS's trainer does.
-
-    iteration: where training ends, so that annealing and coarse-to-fine do not hold it back; set it per step to follow
-    E-D3DGS's schedule.
-    """
-    gaussians = CanonicalGaussians.from_points(points, colours)
-    gaussians.log_scales.data.clamp_(max=_LARGEST_LOG_SCALE)
-    deformation = ED3DGSDeformation(options, max_embeddings=max_embeddings, cameras=cameras)
-    nn.init.normal_(deformation.weight, std=0.01 / deformation.weight.shape[1] ** 0.5)
-    return ED3DGS(
-        gaussians=gaussians,
-        embeddings=torch.zeros(points.shape[0], 32),
-        deformation=deformation,
-        num_frames=num_frames,
-        iteration=iteration,
-    )

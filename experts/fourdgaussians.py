@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat
 from torch import Tensor, nn
 
 from .base import Provenance
 from .canonical import CanonicalGaussians, activate
-from .fourdgaussians_deformation import FourDGaussiansDeformation, FourDGaussiansOptions, NetworkShape, initialise
+from .fourdgaussians_deformation import FourDGaussiansDeformation
 
 
 class FourDGaussians(nn.Module):
@@ -56,25 +55,3 @@ class FourDGaussians(nn.Module):
     def colour(self, splat: Splat, camera: Camera, *, frame: float) -> Tensor:
         """The splatted colour as it is."""
         return splat.colour
-
-
-def new_fourdgaussians(
-    points: Tensor,
-    colours: Tensor,
-    *,
-    num_frames: int,
-    options: FourDGaussiansOptions | None = None,
-    shape: NetworkShape | None = None,
-) -> FourDGaussians:
-    """An untrained model from points [n, 3] and colours [n, 3] in 0 ... 1, initialised as 4DGaussians' trainer does.
-
-    Options and shape default to its N3V preset.
-    """
-    deformation = FourDGaussiansDeformation(options or FourDGaussiansOptions(), shape or NetworkShape())
-    initialise(deformation)
-    deformation.deformation_net.grid.aabb = torch.stack([points.amax(0), points.amin(0)])
-    return FourDGaussians(
-        gaussians=CanonicalGaussians.from_points(points, colours),
-        deformation=deformation,
-        num_frames=num_frames,
-    )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-FEATURE_CHANNELS = 3  # base, directional, temporal
 FEATURE_BACKGROUND = (1.0, 1.0, 1.0)  # what shines through where an expert has nothing, for every expert and data set
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.outputs import files_hash, replacing, results_folder, tensors_hash, to_uint8, write_json, write_png
+from engine.outputs import files_hash, results_folder, tensors_hash, to_uint8, write_json, write_png
+from experts.checkpoints import replacing
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path):

@@ -20,7 +20,7 @@ def table_of(folder: Path, names: tuple[str, ...]):
 
 
 def test_widths_of_all_formats() -> None:
-    assert len(columns.GAUSSIAN) == len(columns.FOURDGAUSSIANS) == 62
+    assert len(columns.GAUSSIAN) == 62
     assert len(columns.EX4DGS_STATIC) == 65
     assert len(columns.ex4dgs_dynamic(36)) == 308 and len(columns.ex4dgs_dynamic(12)) == 140
     assert len(columns.ED3DGS) == 94
@@ -35,7 +35,7 @@ def test_widths_of_all_formats() -> None:
         ("Ex4DGS/kitchen_tiny/point_cloud/*/dynamic_point_cloud.ply", columns.ex4dgs_dynamic(36)),
         ("Ex4DGS/basketball/point_cloud/*/dynamic_point_cloud.ply", columns.ex4dgs_dynamic(21)),
         ("E-D3DGS/*/point_cloud/*/point_cloud.ply", columns.ED3DGS),
-        ("4DGaussians/*/point_cloud/*/point_cloud.ply", columns.FOURDGAUSSIANS),
+        ("4DGaussians/*/point_cloud/*/point_cloud.ply", columns.GAUSSIAN),
         ("STG/*/*/point_cloud/*/point_cloud.ply", columns.STG_SH),
         ("STG_original/*_full_*/point_cloud/*/point_cloud.ply", columns.STG_FULL),
         ("STG_original/*_lite_*/point_cloud/*/point_cloud.ply", columns.STG_LITE),
