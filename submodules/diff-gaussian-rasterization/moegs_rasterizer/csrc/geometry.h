@@ -3,6 +3,7 @@
 #pragma once
 
 #include "layout.h"
+#include "portable.h"
 
 namespace moegs::MOEGS_ISA {
 
@@ -10,11 +11,13 @@ constexpr double kJacobianLimit = 1.3;     // times the tangent of half the fiel
 constexpr double kDepthGuard = 1e-7;       // 3DGS's guard against a zero divisor
 constexpr double kLeastDeterminant = 1e-6; // Ex4DGS's compensation
 
-inline double clamp(double value, double low, double high) { return value < low ? low : value > high ? high : value; }
+MOEGS_BOTH double clamp(double value, double low, double high) {
+  return value < low ? low : value > high ? high : value;
+}
 
-inline double dot(const double* a, const double* b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
+MOEGS_BOTH double dot(const double* a, const double* b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
 
-inline void cross(const double* a, const double* b, double* result) {
+MOEGS_BOTH void cross(const double* a, const double* b, double* result) {
   result[0] = a[1] * b[2] - a[2] * b[1];
   result[1] = a[2] * b[0] - a[0] * b[2];
   result[2] = a[0] * b[1] - a[1] * b[0];
@@ -23,12 +26,12 @@ inline void cross(const double* a, const double* b, double* result) {
 // Normalised device coordinates and their slopes: ndc_x = (x_by_x x + x_by_z z) / (z + guard), likewise y.
 struct Ndc {
   double x_by_x, x_by_z, y_by_y, y_by_z;
-  explicit Ndc(const View& view)
+  MOEGS_BOTH explicit Ndc(const View& view)
       : x_by_x(2 * view.fx / view.width), x_by_z(2 * view.cx / view.width - 1),
         y_by_y(2 * view.fy / view.height), y_by_z(2 * view.cy / view.height - 1) {}
 };
 
-inline void camera_point(const View& view, const float* mean, double* point) {
+MOEGS_BOTH void camera_point(const View& view, const float* mean, double* point) {
   for (int i = 0; i < 3; ++i) {
     const double* row = view.rotation + 3 * i;
     point[i] = row[0] * mean[0] + row[1] * mean[1] + row[2] * mean[2] + view.translation[i];
@@ -36,14 +39,14 @@ inline void camera_point(const View& view, const float* mean, double* point) {
 }
 
 // Rotation matrix, row-major, of a quaternion wxyz by the quadratic formula, not normalised (3DGS's kernels).
-inline void quaternion_matrix(const float* quat, double* m) {
+MOEGS_BOTH void quaternion_matrix(const float* quat, double* m) {
   const double w = quat[0], x = quat[1], y = quat[2], z = quat[3];
   m[0] = 1 - 2 * (y * y + z * z), m[1] = 2 * (x * y - w * z), m[2] = 2 * (x * z + w * y);
   m[3] = 2 * (x * y + w * z), m[4] = 1 - 2 * (x * x + z * z), m[5] = 2 * (y * z - w * x);
   m[6] = 2 * (x * z - w * y), m[7] = 2 * (y * z + w * x), m[8] = 1 - 2 * (x * x + y * y);
 }
 
-inline void quaternion_matrix_backward(const float* quat, const double* g, float* gradient) {
+MOEGS_BOTH void quaternion_matrix_backward(const float* quat, const double* g, float* gradient) {
   const double w = quat[0], x = quat[1], y = quat[2], z = quat[3];
   gradient[0] = float(2 * (x * (g[7] - g[5]) + y * (g[2] - g[6]) + z * (g[3] - g[1])));
   gradient[1] = float(2 * (y * (g[1] + g[3]) + z * (g[2] + g[6]) + w * (g[7] - g[5])) - 4 * x * (g[4] + g[8]));
@@ -63,7 +66,7 @@ struct Footprint {
   double xx, xy, yy;                  // px^2, low-pass added
   double before, after;               // determinants without and with the low-pass, px^4
 
-  Footprint(const View& view, const double* point, const float* scale, const float* quat) {
+  MOEGS_BOTH Footprint(const View& view, const double* point, const float* scale, const float* quat) {
     const double x = point[0], y = point[1], z = point[2];
     const double limit_x = kJacobianLimit * view.width / (2 * view.fx);
     const double limit_y = kJacobianLimit * view.height / (2 * view.fy);
@@ -93,13 +96,13 @@ struct Footprint {
   }
 
   // Ex4DGS's opacity factor for what the low-pass widened; 0 where a determinant is <= 1e-6.
-  double compensation() const {
+  MOEGS_BOTH double compensation() const {
     if (before <= kLeastDeterminant || after <= kLeastDeterminant) return 0;
     return __builtin_sqrt(before / (after + 1e-6) + 1e-6);
   }
 
   // 3DGS's radius: ceil(3 sqrt(largest eigenvalue)), the eigenvalues at least sqrt(0.1) from their mean.
-  double radius() const {
+  MOEGS_BOTH double radius() const {
     const double middle = (xx + yy) / 2;
     const double spread = middle * middle - after;
     return __builtin_ceil(3 * __builtin_sqrt(middle + __builtin_sqrt(spread > 0.1 ? spread : 0.1)));

@@ -10,14 +10,14 @@ namespace moegs::MOEGS_ISA {
 constexpr double kBoxFactor = 1.001, kBoxMargin = 0.001;
 constexpr double kLargestRadius = 2147483520.0;  // largest int32 that a float holds
 
-inline bool in_view(const View& view, const double* point, double ndc_x, double ndc_y) {
+MOEGS_BOTH bool in_view(const View& view, const double* point, double ndc_x, double ndc_y) {
   const double limit = view.ndc_limit;
   return point[2] > view.near && point[2] <= view.far && ndc_x <= limit && -ndc_x <= limit && ndc_y <= limit &&
          -ndc_y <= limit;
 }
 
 // First and last (exclusive) tile along one axis under "inria": the 3-sigma square, short by up to a pixel at its end.
-inline void square_tiles(float mean, double radius, int size, int32_t* first, int32_t* last) {
+MOEGS_BOTH void square_tiles(float mean, double radius, int size, int32_t* first, int32_t* last) {
   const int count = (size + kTile - 1) / kTile;
   // Conversion truncates towards zero, as the original kernels do.
   *first = int32_t(clamp((mean - radius) / kTile, 0, count));
@@ -25,7 +25,7 @@ inline void square_tiles(float mean, double radius, int size, int32_t* first, in
 }
 
 // The same under "exact": tiles that hold a pixel centre of the image within `reach` of the mean.
-inline void box_tiles(float mean, double reach, int size, int32_t* first, int32_t* last) {
+MOEGS_BOTH void box_tiles(float mean, double reach, int size, int32_t* first, int32_t* last) {
   const double low = clamp(__builtin_ceil(mean - reach), 0, size);
   const double high = clamp(__builtin_floor(mean + reach), -1, size - 1);
   *first = int32_t(low) / kTile;
@@ -33,8 +33,8 @@ inline void box_tiles(float mean, double reach, int size, int32_t* first, int32_
 }
 
 // Tiles that the layer's rule lists; false where there are none.
-inline bool list_tiles(const View& view, const Footprint& footprint, const float* mean, float opacity, double radius,
-                       int32_t* tiles) {
+MOEGS_BOTH bool list_tiles(const View& view, const Footprint& footprint, const float* mean, float opacity,
+                           double radius, int32_t* tiles) {
   if (view.inria_tiles != 0) {
     square_tiles(mean[0], radius, int(view.width), tiles + 0, tiles + 2);
     square_tiles(mean[1], radius, int(view.height), tiles + 1, tiles + 3);
@@ -49,10 +49,10 @@ inline bool list_tiles(const View& view, const Footprint& footprint, const float
   return tiles[2] > tiles[0] && tiles[3] > tiles[1];
 }
 
-inline bool finite(float value) { return __builtin_fabsf(value) <= 3.4028235e38f; }
+MOEGS_BOTH bool finite(float value) { return __builtin_fabsf(value) <= 3.4028235e38f; }
 
-// Fills row i; false where the Gaussian is culled.
-inline bool project_one(const View& view, const Gaussians& in, int64_t i, const Projected& out) {
+// Fills row i but for its colour; false where the Gaussian is culled.
+MOEGS_BOTH bool project_one(const View& view, const Gaussians& in, int64_t i, const Projected& out) {
   double point[3];
   camera_point(view, in.means + 3 * i, point);
   const Ndc ndc(view);
@@ -78,20 +78,29 @@ inline bool project_one(const View& view, const Gaussians& in, int64_t i, const 
     return false;
   if (!list_tiles(view, footprint, mean, conic[3], radius, out.tiles + 4 * i)) return false;
   out.radii[i] = int32_t(radius < kLargestRadius ? radius : kLargestRadius);
-  if (in.sh) sh_colour(view.centre, in.means + 3 * i, in.sh + 3 * in.sh_count * i, in.sh_count, out.colours + 3 * i);
   return true;
+}
+
+// Row i of a Gaussian that is culled, but for its colour.
+MOEGS_BOTH void clear_one(int64_t i, const Projected& out) {
+  for (int k = 0; k < 2; ++k) out.means2d[2 * i + k] = 0;
+  for (int k = 0; k < 4; ++k) out.conics[4 * i + k] = 0;
+  for (int k = 0; k < 4; ++k) out.tiles[4 * i + k] = 0;
+  out.depths[i] = 0;
+  out.radii[i] = 0;
 }
 
 inline void project(const View& view, const Gaussians& in, int64_t begin, int64_t end, const Projected& out) {
   for (int64_t i = begin; i < end; ++i) {
-    if (project_one(view, in, i, out)) continue;
-    for (int k = 0; k < 2; ++k) out.means2d[2 * i + k] = 0;
-    for (int k = 0; k < 4; ++k) out.conics[4 * i + k] = 0;
-    for (int k = 0; k < 4; ++k) out.tiles[4 * i + k] = 0;
-    if (in.sh)
-      for (int k = 0; k < 3; ++k) out.colours[3 * i + k] = 0;
-    out.depths[i] = 0;
-    out.radii[i] = 0;
+    const bool seen = project_one(view, in, i, out);
+    if (!seen) clear_one(i, out);
+    if (!in.sh) continue;
+    float* colour = out.colours + 3 * i;
+    if (seen) {
+      sh_colour(view.centre, in.means + 3 * i, in.sh + 3 * in.sh_count * i, in.sh_count, colour);
+    } else {
+      for (int k = 0; k < 3; ++k) colour[k] = 0;
+    }
   }
 }
 

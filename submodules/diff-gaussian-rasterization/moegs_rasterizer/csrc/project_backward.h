@@ -7,7 +7,7 @@
 namespace moegs::MOEGS_ISA {
 
 // From the gradients of conic and effective opacity to those of V = (v0, v1); returns the opacity's own.
-inline double conic_backward(const View& view, const Footprint& f, double opacity, const float* g, double* g_v0,
+MOEGS_BOTH double conic_backward(const View& view, const Footprint& f, double opacity, const float* g, double* g_v0,
                              double* g_v1) {
   const double over = 1 / f.after;
   double g_xx = g[2] * over, g_xy = -g[1] * over, g_yy = g[0] * over;
@@ -36,8 +36,8 @@ inline double conic_backward(const View& view, const Footprint& f, double opacit
 
 // Adds to g_point[3] what reaches the camera point through one row of the Jacobian,
 // row[k] = focal / z * (w_axis[k] - slope * w_z[k]).
-inline void jacobian_backward(const double* g_row, const double* w_axis, const double* w_z, double focal, double slope,
-                              bool clamped, const double* point, int axis, double* g_point) {
+MOEGS_BOTH void jacobian_backward(const double* g_row, const double* w_axis, const double* w_z, double focal,
+                                  double slope, bool clamped, const double* point, int axis, double* g_point) {
   const double z = point[2];
   const double g_axis = dot(g_row, w_axis), g_z = dot(g_row, w_z);
   g_point[2] -= focal / (z * z) * (g_axis - slope * g_z);
@@ -47,7 +47,7 @@ inline void jacobian_backward(const double* g_row, const double* w_axis, const d
   g_point[2] -= g_slope * slope / z;
 }
 
-inline void means2d_backward(const View& view, const double* point, const float* g, double* g_point) {
+MOEGS_BOTH void means2d_backward(const View& view, const double* point, const float* g, double* g_point) {
   const Ndc ndc(view);
   const double over = 1 / (point[2] + kDepthGuard);
   const double g_x = g[0] * view.width / 2, g_y = g[1] * view.height / 2;
@@ -58,7 +58,7 @@ inline void means2d_backward(const View& view, const double* point, const float*
   g_point[2] += (g_x * (ndc.x_by_z - x) + g_y * (ndc.y_by_z - y)) * over;
 }
 
-inline void footprint_backward(const View& view, const Gaussians& in, int64_t i, const double* point,
+MOEGS_BOTH void footprint_backward(const View& view, const Gaussians& in, int64_t i, const double* point,
                                const float* g_conic, const GaussianGradients& out, double* g_point) {
   const float* scale = in.scales + 3 * i;
   const float* quat = in.quats + 4 * i;
@@ -81,48 +81,54 @@ inline void footprint_backward(const View& view, const Gaussians& in, int64_t i,
   jacobian_backward(g_row1, w + 3, w + 6, view.fy, f.slope_y, f.clamped_y, point, 1, g_point);
 }
 
-inline bool any(const float* values, int count) {
+MOEGS_BOTH bool any(const float* values, int count) {
   for (int k = 0; k < count; ++k) {
     if (values[k] != 0) return true;
   }
   return false;
 }
 
-inline void zero(float* values, int64_t count) {
+MOEGS_BOTH void zero(float* values, int64_t count) {
   for (int64_t k = 0; k < count; ++k) values[k] = 0;
 }
 
-// Rows [begin, end) of every gradient. Rows of Gaussians that were culled, or that no pixel asked about, become zeros.
+// Row i of every gradient but that of sh; g_mean[3] holds what the colour adds to the mean's. Rows of Gaussians that
+// were culled, or that no pixel asked about, become zeros.
+MOEGS_BOTH void shape_backward(const View& view, const Gaussians& in, int64_t i, bool seen,
+                               const ProjectedGradients& given, const GaussianGradients& out, double* g_mean) {
+  const bool by_mean = seen && given.means2d && any(given.means2d + 2 * i, 2);
+  const bool by_conic = seen && given.conics && any(given.conics + 4 * i, 4);
+  double g_point[3] = {0, 0, 0}, point[3];
+  camera_point(view, in.means + 3 * i, point);
+  if (by_mean) means2d_backward(view, point, given.means2d + 2 * i, g_point);
+  if (by_conic) {
+    footprint_backward(view, in, i, point, given.conics + 4 * i, out, g_point);
+  } else {
+    zero(out.scales + 3 * i, 3);
+    zero(out.quats + 4 * i, 4);
+    out.opacities[i] = 0;
+  }
+  const double* w = view.rotation;
+  for (int k = 0; k < 3; ++k) {
+    g_mean[k] += w[k] * g_point[0] + w[3 + k] * g_point[1] + w[6 + k] * g_point[2];
+    out.means[3 * i + k] = float(g_mean[k]);
+  }
+}
+
+// Rows [begin, end) of every gradient.
 inline void project_backward(const View& view, const Gaussians& in, int64_t begin, int64_t end, const int32_t* radii,
                              const ProjectedGradients& given, const GaussianGradients& out) {
   const int sh_floats = 3 * in.sh_count;
   for (int64_t i = begin; i < end; ++i) {
     const bool seen = radii[i] > 0;
-    const bool by_mean = seen && given.means2d && any(given.means2d + 2 * i, 2);
-    const bool by_conic = seen && given.conics && any(given.conics + 4 * i, 4);
-    const bool by_colour = seen && in.sh && given.colours && any(given.colours + 3 * i, 3);
-    double g_point[3] = {0, 0, 0}, g_mean[3] = {0, 0, 0};
-    double point[3];
-    camera_point(view, in.means + 3 * i, point);
-    if (by_mean) means2d_backward(view, point, given.means2d + 2 * i, g_point);
-    if (by_conic) {
-      footprint_backward(view, in, i, point, given.conics + 4 * i, out, g_point);
-    } else {
-      zero(out.scales + 3 * i, 3);
-      zero(out.quats + 4 * i, 4);
-      out.opacities[i] = 0;
-    }
-    if (by_colour) {
+    double g_mean[3] = {0, 0, 0};
+    if (seen && in.sh && given.colours && any(given.colours + 3 * i, 3)) {
       sh_colour_backward(view.centre, in.means + 3 * i, in.sh + sh_floats * i, in.sh_count, given.colours + 3 * i,
                          out.sh + sh_floats * i, g_mean);
     } else if (in.sh) {
       zero(out.sh + sh_floats * i, sh_floats);
     }
-    const double* w = view.rotation;
-    for (int k = 0; k < 3; ++k) {
-      g_mean[k] += w[k] * g_point[0] + w[3 + k] * g_point[1] + w[6 + k] * g_point[2];
-      out.means[3 * i + k] = float(g_mean[k]);
-    }
+    shape_backward(view, in, i, seen, given, out, g_mean);
   }
 }
 

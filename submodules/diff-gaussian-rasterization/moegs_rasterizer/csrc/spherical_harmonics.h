@@ -2,6 +2,7 @@
 #pragma once
 
 #include "layout.h"
+#include "portable.h"
 
 namespace moegs::MOEGS_ISA {
 
@@ -9,7 +10,7 @@ constexpr int kMostHarmonics = 16;
 
 // values[count] in the unit direction (x, y, z). The second- and third-degree terms are written as in 3DGS, as
 // polynomials in x, y, z; sh_slopes differentiates these polynomials.
-inline void sh_basis(float x, float y, float z, int count, float* values) {
+MOEGS_BOTH void sh_basis(float x, float y, float z, int count, float* values) {
   values[0] = 0.28209479177387814f;
   if (count <= 1) return;
   constexpr float c1 = 0.4886025119029199f;
@@ -34,7 +35,7 @@ inline void sh_basis(float x, float y, float z, int count, float* values) {
 }
 
 // Adds sum over i of weights[i] * d values[i] / d (x, y, z) to slope[3].
-inline void sh_slopes(float x, float y, float z, int count, const float* weights, float* slope) {
+MOEGS_BOTH void sh_slopes(float x, float y, float z, int count, const float* weights, float* slope) {
   if (count <= 1) return;
   constexpr float c1 = 0.4886025119029199f;
   const float* w = weights;
@@ -64,7 +65,7 @@ inline void sh_slopes(float x, float y, float z, int count, const float* weights
 }
 
 // Unit direction from the camera's centre to the mean; returns the distance.
-inline double sh_direction(const double* centre, const float* mean, double* direction) {
+MOEGS_BOTH double sh_direction(const double* centre, const float* mean, double* direction) {
   for (int i = 0; i < 3; ++i) direction[i] = mean[i] - centre[i];
   const double distance =
       __builtin_sqrt(direction[0] * direction[0] + direction[1] * direction[1] + direction[2] * direction[2]);
@@ -73,7 +74,7 @@ inline double sh_direction(const double* centre, const float* mean, double* dire
 }
 
 // colour[3] = max(0, SH(direction) + 1/2), no upper limit (3DGS).
-inline void sh_colour(const double* centre, const float* mean, const float* sh, int count, float* colour) {
+MOEGS_BOTH void sh_colour(const double* centre, const float* mean, const float* sh, int count, float* colour) {
   double direction[3];
   sh_direction(centre, mean, direction);
   float basis[kMostHarmonics];
@@ -86,7 +87,7 @@ inline void sh_colour(const double* centre, const float* mean, const float* sh, 
 }
 
 // Writes sh_gradient[count, 3] and adds what reaches the mean through the direction to mean_gradient[3].
-inline void sh_colour_backward(const double* centre, const float* mean, const float* sh, int count,
+MOEGS_BOTH void sh_colour_backward(const double* centre, const float* mean, const float* sh, int count,
                                const float* colour_gradient, float* sh_gradient, double* mean_gradient) {
   double direction[3];
   const double distance = sh_direction(centre, mean, direction);
