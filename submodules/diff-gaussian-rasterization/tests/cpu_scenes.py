@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from moegs_rasterizer import Camera, Gaussians, Layer, RasterSettings, Splat, rasterize
+from moegs_rasterizer import Camera, Gaussians, Layer, RasterSettings, Splat
 from moegs_rasterizer.random_scene import random_scene
 from torch import Tensor
+
+from .backends import rendered
 
 PLANES = ("colour", "features", "alpha", "depth")
 PARTS = ("colour", "features", "alpha", "means2d")  # what a loss can use
@@ -17,7 +19,7 @@ FIELDS = ("means", "scales", "quats", "opacities", "sh", "colours")
 
 @dataclass(frozen=True)
 class Run:
-    """Outputs, the leaves behind them, and the weights [index][part] of the loss."""
+    """Outputs, the leaves behind them, and the weights [index][part] of the loss; all but means2d on the CPU."""
 
     splats: list[Splat]
     leaves: list[dict[str, Tensor]]
@@ -71,22 +73,30 @@ def double(layer: Layer) -> Layer:
     return with_tensors(layer, {name: tensor.double() for name, tensor in tensors_of(layer).items()})
 
 
-def run(layers: Sequence[Layer], camera: Camera, *, backend: str, parts: Sequence[str] = PARTS[:3]) -> Run:
-    """Full gradients of a loss that weighs every pixel of `parts` with a seeded random number."""
+def run(
+    layers: Sequence[Layer],
+    camera: Camera,
+    *,
+    backend: str,
+    parts: Sequence[str] = PARTS[:3],
+    first: int = 0,
+    **options: bool,
+) -> Run:
+    """Full gradients of a loss that weighs every pixel of `parts` with a random number, seeded by first + layer."""
     leaves = [{name: tensor.clone().requires_grad_() for name, tensor in tensors_of(one).items()} for one in layers]
     recording = [with_tensors(layer, tensors) for layer, tensors in zip(layers, leaves, strict=True)]
-    splats = rasterize(recording, camera, grad="full", backend=backend)
+    splats = rendered(recording, camera, backend, grad="full", **options)
     weights = []
     loss = torch.zeros((), dtype=torch.float64)
     for index, splat in enumerate(splats):
         splat.means2d.retain_grad()
-        draw = torch.Generator().manual_seed(100 + index)
+        draw = torch.Generator().manual_seed(100 + first + index)
         weights.append({})
         for name in parts:
             value = getattr(splat, name)
             if value is not None:
                 weights[index][name] = torch.rand(value.shape, generator=draw)
-                loss = loss + (value * weights[index][name].to(value)).sum()
+                loss = loss + (value * weights[index][name].to(value)).sum().cpu()
     loss.backward()
     return Run(splats, leaves, weights)
 
@@ -97,6 +107,16 @@ def gradients_of(one: Run, index: int) -> dict[str, Tensor]:
     found["means2d"] = one.splats[index].means2d.grad
     like = {**one.leaves[index], "means2d": one.splats[index].means2d}
     return {
-        name: torch.zeros_like(like[name]) if gradient is None else gradient.detach()
+        name: (torch.zeros_like(like[name]) if gradient is None else gradient).detach().cpu()
         for name, gradient in found.items()
     }
+
+
+def assert_same_bits(one: Run, other: Run, index: int = 0, other_index: int = 0) -> None:
+    """Outputs and gradients of a layer of one run are, bit for bit, those of a layer of the other."""
+    for name in (*PLANES, "radii", "means2d"):
+        value = getattr(one.splats[index], name)
+        if value is not None:
+            assert torch.equal(value, getattr(other.splats[other_index], name)), name
+    for name, gradient in gradients_of(one, index).items():
+        assert torch.equal(gradient, gradients_of(other, other_index)[name]), name

@@ -10,7 +10,7 @@ import torch
 from moegs_rasterizer import Gaussians, Layer, RasterSettings, Splat, blending, rasterize
 from torch import Tensor
 
-from .backends import BACKENDS, one_thread, require
+from .backends import BACKENDS, one_thread, rendered
 from .pixel_reference import pixel_reference
 from .scenes import camera_of, layer_of
 
@@ -31,7 +31,7 @@ def test_every_output_follows_the_rule(settings, size, backend):
     dtype = torch.float64 if backend == "torch" else torch.float32
     layer = layer_of(40, seed=3, dtype=dtype, features=2, settings=settings)
     camera = camera_of(*size, shift=(1.5, -2.0))
-    splat = rasterize([layer], camera, backend=require(backend))[0]
+    splat = rendered([layer], camera, backend)[0]
     expected = pixel_reference(layer_of(40, seed=3, features=2, settings=settings), camera)
 
     tolerance = 1e-12 if dtype == torch.float64 else 2e-5
@@ -145,7 +145,7 @@ def test_screen_space_gradient_is_that_of_moving_the_image(backend):
     means = layer.gaussians.means.requires_grad_()
     camera = camera_of(24, 20)
     weights = torch.rand(3, 20, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
-    splat = rasterize([layer], camera, grad="full", backend=require(backend))[0]
+    splat = rendered([layer], camera, backend, grad="full")[0]
     splat.means2d.retain_grad()
     (splat.colour * weights).sum().backward()
 
@@ -185,7 +185,7 @@ def test_grad_says_what_gets_a_gradient(backend):
         leaves = [given.means, given.scales, given.quats, given.opacities, given.colours, layer.background]
         for leaf in (*leaves, layer.features):
             leaf.requires_grad_()
-        splat = rasterize([layer], camera_of(20, 16), grad=grad, backend=require(backend))[0]
+        splat = rendered([layer], camera_of(20, 16), backend, grad=grad)[0]
         if splat.features.requires_grad:
             (splat.colour.sum() + splat.features.sum() + splat.alpha.sum()).backward()
         assert not splat.depth.requires_grad

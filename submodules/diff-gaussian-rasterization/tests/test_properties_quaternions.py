@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moegs_rasterizer import Gaussians, rasterize
+from moegs_rasterizer import Gaussians
 from moegs_rasterizer.projection import rotations
 from torch import Tensor
 
-from .backends import BACKENDS, one_thread, require
+from .backends import BACKENDS, one_thread, rendered
 from .scenes import camera_of, layer_of
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
@@ -49,10 +49,10 @@ def test_gaussians_with_any_quaternion_length_follow_the_mix(backend, seed, leng
     given_quats = replace(layer.gaussians, quats=unit * length)
     dtype = torch.float64 if backend == "torch" else torch.float32
     first, second = (
-        rasterize(
+        rendered(
             [replace(layer, gaussians=cast(some, dtype), background=layer.background.to(dtype))],
             camera_of(20, 20),
-            backend=require(backend),
+            backend,
         )[0]
         for some in (given_quats, same)
     )
