@@ -1,0 +1,41 @@
+// Small things every kernel uses.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "launch.h"
+
+namespace moegs {
+
+constexpr int kWarp = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+inline void check(cudaError_t status, const char* doing) {
+  if (status == cudaSuccess) return;
+  throw std::runtime_error(std::string("CUDA failed while ") + doing + ": " + cudaGetErrorString(status));
+}
+
+inline cudaStream_t stream_of(Stream stream) { return static_cast<cudaStream_t>(stream); }
+
+inline int blocks_for(int64_t items, int threads) { return int((items + threads - 1) / threads); }
+
+// The layer that a row of the call belongs to.
+__device__ __forceinline__ int layer_of(const int* first, int count, int row) {
+  int layer = 0;
+  while (layer + 1 < count && row >= first[layer + 1]) ++layer;
+  return layer;
+}
+
+__device__ __forceinline__ bool is_finite(float value) { return fabsf(value) <= 3.4028235e38f; }
+
+__device__ __forceinline__ void report(unsigned long long* status, int layer, int row, Fault fault) {
+  atomicMin(status + layer, (static_cast<unsigned long long>(row) << 4) | static_cast<unsigned long long>(fault));
+}
+
+__device__ __forceinline__ float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
+__device__ __forceinline__ void store4(float* to, float4 value) { *reinterpret_cast<float4*>(to) = value; }
+
+}  // namespace moegs

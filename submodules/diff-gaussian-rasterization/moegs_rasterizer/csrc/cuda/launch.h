@@ -1,0 +1,202 @@
+// What one call passes to the kernels' launchers: plain pointers to device memory, and numbers. No PyTorch here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../layout.h"
+#include "../portable.h"
+
+namespace moegs {
+
+// The tables of a call travel as kernel arguments, which hold 4 KB; cuda.py splits calls of more layers.
+constexpr int kMostLayers = 12;
+constexpr int kValuesPerPass = 16;  // carried by one pass over a tile's list; more channels take more passes
+
+using Stream = void*;  // cudaStream_t
+
+// Makes a device the current one for as long as it lives.
+class DeviceScope {
+ public:
+  explicit DeviceScope(int device);
+  ~DeviceScope();
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  int before_;
+};
+
+// First bad input of each layer, as (row << 4) | Fault; kNoFault where there is none. Word kMostLayers counts the
+// call's instances.
+constexpr unsigned long long kNoFault = ~0ull;
+constexpr int kStatusWords = kMostLayers + 1;
+// What was wrong; cuda.py: FAULTS says it in words.
+enum Fault : int {
+  kBadMeans, kBadScales, kBadQuats, kBadOpacities, kBadSh, kBadColours, kBadFeatures, kBadBackground,
+  kNegativeScale, kOpacityRange,
+};
+
+// Pinned host words in which a call's last counting kernel leaves its status: sequence, instances, faults.
+constexpr int kMailWords = 1 + kStatusWords;
+
+struct ProjectLayer {
+  View view;
+  Gaussians in;
+  Projected out;  // depths are the call's keys, from the layer's first row on; tiles likewise
+};
+
+struct ProjectCall {
+  ProjectLayer layer[kMostLayers];
+  int first[kMostLayers + 1];  // rows of the call at which layers begin
+  int count;                   // layers
+  int32_t* rows;               // [first[count]] 0, 1, 2, ...: what the depth sort carries along
+  unsigned long long* status;
+};
+void project(const ProjectCall& call, Stream stream);
+
+struct ProjectBackwardLayer {
+  View view;
+  Gaussians in;
+  const int32_t* radii;
+  ProjectedGradients given;
+  GaussianGradients out;
+};
+// Layer by layer: its table is too wide for all of them.
+void project_backward(const ProjectBackwardLayer& layer, int64_t count, Stream stream);
+
+// A layer's 2D Gaussians and what they carry.
+struct Carried {
+  const float *means2d, *conics, *colours, *features, *background;
+  int colour_channels, feature_channels;
+  int64_t first_value;  // in float4s, of the layer's values in Packed::values
+
+  MOEGS_BOTH int channels() const { return colour_channels + feature_channels; }
+  // float4s a Gaussian: colours, features, depth.
+  MOEGS_BOTH int groups() const { return channels() / 4 + 1; }
+};
+
+struct PackCall {
+  Carried layer[kMostLayers];
+  int first[kMostLayers + 1];
+  int count;
+  const float* depths;   // [n] camera z; NaN where culled
+  const int32_t* tiles;  // [n, 4]
+  float* shapes;         // [n, 8] x, y, log2 of the opacity, 0, a, b, c, 0: Record in ../layout.h
+  float* values;         // see Carried::first_value
+  int32_t* counts;       // [n] tiles that each reaches
+  unsigned long long* status;
+};
+void pack(const PackCall& call, Stream stream);
+
+// From packed Gaussians to each tile's list, nearest first.
+struct BinCall {
+  int first[kMostLayers + 1];
+  int count;
+  int64_t capacity;      // of the lists; where the instances are more, none is listed
+  int across, tiles;     // tiles in a row of the image, and in all
+  const float* depths;
+  const int32_t *rows, *boxes, *counts;
+  const float* shapes;
+  int32_t* order;        // [n] rows by depth
+  int64_t* ends;         // [n] instances up to and with each of `order`
+  int32_t* instances;    // [capacity] rows, tile by tile
+  int32_t* ranges;       // [count * tiles, 2] first and last (exclusive) of each tile's instances
+  unsigned long long* status;
+  long long* mail;       // [kMailWords] on the host, mapped
+  long long sequence;
+  char* scratch;         // [bin_scratch_bytes]
+};
+size_t bin_scratch_bytes(int64_t n, int64_t capacity, int layers, int tiles);
+void bin(const BinCall& call, Stream stream);
+
+struct BlendLayer {
+  int64_t first_value;
+  const float* background;
+  float *colour, *features, *alpha, *depth, *left;  // planes; left is null where nobody wants it
+  int colour_channels, channels;
+  int index;                                        // in the call's tables
+  DepthKind depth_kind;
+  float empty_depth;
+};
+
+// Tile lists as the blending kernels read them.
+struct Lists {
+  const float *shapes, *values;
+  const int32_t *instances, *ranges;
+  const int32_t *order, *boxes;  // for calls whose instances are more than the capacity
+  int64_t capacity;
+  int first[kMostLayers + 1];
+  int rows;
+  int width, height;
+  const unsigned long long* status;
+};
+
+struct BlendCall {
+  Lists lists;
+  BlendLayer layer[kMostLayers];
+  int count;
+};
+void blend(const BlendCall& call, Stream stream);
+
+struct BlendBackwardLayer {
+  int64_t first_value;
+  const float *colour, *features, *left;                             // as blending left them
+  const float *colour_gradient, *feature_gradient, *alpha_gradient;  // null where there is none
+  int colour_channels, channels;
+  int index;
+};
+
+// Sums of a Gaussian, or of an instance where `ordered`: for each pass over at most kValuesPerPass channels, kMoments
+// (not where `linear`) and the channels' own, rounded up to whole float4s. Rows of all layers are as wide as the
+// widest; zeros before.
+struct BlendBackwardCall {
+  Lists lists;
+  BlendBackwardLayer layer[kMostLayers];
+  int count;
+  bool linear;   // gradients of the features alone, in which the images are linear
+  bool ordered;  // one row of sums for each instance, to be added up in a fixed order
+  float* sums;
+  int sum_stride;  // floats of a row
+};
+void blend_backward(const BlendBackwardCall& call, Stream stream);
+
+// Floats of a pass's sums, and of all passes'.
+MOEGS_BOTH constexpr int pass_floats(int channels, bool linear) { return ((linear ? 0 : kMoments) + channels + 3) / 4 * 4; }
+MOEGS_BOTH constexpr int sum_floats(int channels, bool linear) {
+  int floats = 0;
+  for (int first = 0; first < channels; first += kValuesPerPass)
+    floats += pass_floats(channels - first < kValuesPerPass ? channels - first : kValuesPerPass, linear);
+  return floats;
+}
+
+// Adds up the rows of instances to rows of Gaussians, always in the same order.
+struct OrderedCall {
+  int64_t instances;
+  int64_t rows;
+  int stride;              // floats of a row
+  const int32_t* listed;   // [instances] rows
+  const float* by_instance;
+  float* sums;             // [rows, stride], zeros before
+  char* scratch;           // [ordered_scratch_bytes]
+};
+size_t ordered_scratch_bytes(int64_t instances, int64_t rows);
+void add_in_order(const OrderedCall& call, Stream stream);
+
+struct GatherLayer {
+  const float* conics;
+  float *means2d, *conic_gradients, *colours, *features;
+  int colour_channels, feature_channels;
+  bool asked;
+};
+struct GatherCall {
+  GatherLayer layer[kMostLayers];
+  int first[kMostLayers + 1];
+  int count;
+  bool linear;
+  const float* sums;
+  int sum_stride;
+};
+void gather(const GatherCall& call, Stream stream);
+
+}  // namespace moegs

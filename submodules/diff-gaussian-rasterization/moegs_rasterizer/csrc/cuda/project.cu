@@ -1,0 +1,85 @@
+// From 3D Gaussians to 2D ones, all layers of a call in one launch; one thread a Gaussian.
+#include "../project.h"
+#include "harmonics.cuh"
+
+namespace moegs {
+namespace {
+
+constexpr float kOpacityTolerance = 1e-6f;  // validate.py: OPACITY_TOLERANCE
+
+__device__ bool finite_row(const float* values, int count) {
+  bool finite = true;
+  for (int k = 0; k < count; ++k) finite = finite && is_finite(values[k]);
+  return finite;
+}
+
+// The first thing wrong with row i, or a negative number.
+__device__ int fault_of(const Gaussians& in, int64_t i) {
+  if (!finite_row(in.means + 3 * i, 3)) return kBadMeans;
+  if (!finite_row(in.scales + 3 * i, 3)) return kBadScales;
+  if (!finite_row(in.quats + 4 * i, 4)) return kBadQuats;
+  const float opacity = in.opacities[i];
+  if (!is_finite(opacity)) return kBadOpacities;
+  for (int k = 0; k < 3; ++k) {
+    if (in.scales[3 * i + k] < 0) return kNegativeScale;
+  }
+  return opacity < -kOpacityTolerance || opacity > 1 + kOpacityTolerance ? kOpacityRange : -1;
+}
+
+__host__ __device__ int blocks_of(const ProjectCall& call, int layer) {
+  return (call.first[layer + 1] - call.first[layer] + kRowThreads - 1) / kRowThreads;
+}
+
+__global__ void __launch_bounds__(kRowThreads)
+project_kernel(const __grid_constant__ ProjectCall call) {
+  extern __shared__ float shared[];
+  int layer_index = 0, block = blockIdx.x;
+  while (block >= blocks_of(call, layer_index)) block -= blocks_of(call, layer_index++);
+  const ProjectLayer& layer = call.layer[layer_index];
+  const int first = call.first[layer_index], rows = call.first[layer_index + 1] - first;
+  const int start = block * kRowThreads;
+  const int64_t i = start + threadIdx.x;
+  bool seen = false;
+  if (i < rows) {
+    call.rows[first + i] = first + int(i);
+    const int fault = fault_of(layer.in, i);
+    if (fault >= 0) report(call.status, layer_index, int(i), Fault(fault));
+    seen = fault < 0 && cuda::project_one(layer.view, layer.in, i, layer.out);
+    if (!seen) {
+      cuda::clear_one(i, layer.out);
+      layer.out.depths[i] = __int_as_float(0x7fffffff);  // behind everything when sorted as an integer
+    }
+  }
+  if (!layer.in.sh) return;
+  const bool any_seen = __syncthreads_or(seen);
+  with_count(layer.in.sh_count, [&](auto count) {
+    constexpr int kCount = decltype(count)::value, kFloats = 3 * kCount;
+    const int here = min(kRowThreads, rows - start);
+    if (any_seen) load_rows<kFloats>(layer.in.sh + int64_t(start) * kFloats, here, shared);
+    __syncthreads();
+    if (i >= rows) return;
+    float colour[3] = {0, 0, 0};
+    if (seen) {
+      const float* row = shared + threadIdx.x * row_stride(kFloats);
+      float sum = 0;
+#pragma unroll
+      for (int k = 0; k < kFloats; ++k) sum += row[k] * 0.0f;  // not 0 where one is NaN or infinite
+      if (sum != 0) report(call.status, layer_index, int(i), kBadSh);
+      cuda::sh_colour(layer.view.centre, layer.in.means + 3 * i, row, kCount, colour);
+    }
+    for (int k = 0; k < 3; ++k) layer.out.colours[3 * i + k] = colour[k];
+  });
+}
+
+}  // namespace
+
+void project(const ProjectCall& call, Stream stream) {
+  check(cudaMemsetAsync(call.status, 0xff, kStatusWords * sizeof(*call.status), stream_of(stream)), "clearing the status");
+  int blocks = 0;
+  for (int layer = 0; layer < call.count; ++layer) blocks += blocks_of(call, layer);
+  if (blocks == 0) return;
+  project_kernel<<<blocks, kRowThreads, kHarmonicsBytes, stream_of(stream)>>>(call);
+  check(cudaGetLastError(), "projecting");
+}
+
+}  // namespace moegs
