@@ -12,6 +12,7 @@ from torch import nn
 
 from engine.checks import check_frames, check_rasterizer, check_visible
 from engine.config import LAYOUTS, RunConfig
+from engine.device import Place, open_place
 from engine.errors import ConfigError
 from engine.run import Run
 from experts import Expert, LoadOptions, load_expert
@@ -30,10 +31,11 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
     Raises SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
     """
     router_settings = config.router
-    check_rasterizer(config.machine.backend)
+    place = open_place(config.machine.device, config.machine.backend)
+    check_rasterizer(place)
     scene = open_scene(config, ensemble)
     folders = expert_folders(config, ensemble)
-    experts = tuple(open_expert(config, scene, name, folder) for name, folder in folders.items())
+    experts = tuple(open_expert(config, scene, name, folder, device=place.device) for name, folder in folders.items())
     torch.manual_seed(config.training.seed)
     router = Router(
         [expert.name for expert in experts],
@@ -43,22 +45,22 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
         temperature=router_settings.temperature,
         eval_temperature=router_settings.eval_temperature,
     )
-    run = assemble(config, ensemble, scene=scene, experts=experts, router=router)
+    run = assemble(config, ensemble, place=place, scene=scene, experts=experts, router=router)
     for name, flag_name in ensemble.experts:
         check_visible(run, name, label=f"--{flag_name} {folders[name]}", folder=folders[name])
     return run
 
 
 def assemble(
-    config: RunConfig, ensemble: Ensemble, *, scene: Scene, experts: tuple[Expert, ...], router: Router
+    config: RunConfig, ensemble: Ensemble, *, place: Place, scene: Scene, experts: tuple[Expert, ...], router: Router
 ) -> Run:
-    """The Run of parts that exist."""
+    """The Run of parts that exist, its router moved to where the experts are."""
     return Run(
         ensemble=ensemble,
         scene=scene,
         experts=experts,
-        router=router,
-        backend=config.machine.backend,
+        router=router.to(place.device),
+        backend=place.backend,
         tile_rule=config.machine.tile_rule,
     )
 
@@ -109,8 +111,10 @@ def _by_source(notes: Sequence[str]) -> list[str]:
     return [f"{source}: {', '.join(settings)}" if settings else source for source, settings in found.items()]
 
 
-def open_expert(config: RunConfig, scene: Scene, name: str, folder: Path, *, iteration: int | None = None) -> Expert:
-    """Loads and freezes an expert; what it inferred goes to the log. iteration None: --load_iteration."""
+def open_expert(
+    config: RunConfig, scene: Scene, name: str, folder: Path, *, device: torch.device, iteration: int | None = None
+) -> Expert:
+    """Loads and freezes an expert, on a device; what it inferred goes to the log. iteration None: --load_iteration."""
     settings = config.experts
     if iteration is None and settings.load_iteration != -1:
         iteration = settings.load_iteration
@@ -127,7 +131,7 @@ def open_expert(config: RunConfig, scene: Scene, name: str, folder: Path, *, ite
     )
     expert = load_expert(name, folder, options)
     if isinstance(expert, nn.Module):
-        expert.eval().requires_grad_(False)
+        expert.eval().requires_grad_(False).to(device)
     logger.info("expert %s: %d Gaussians, iteration %d", name, expert.num_gaussians, expert.provenance.iteration)
     warnings = [note for note in expert.provenance.notes if note.startswith(_WARNING)]
     for line in _by_source([note for note in expert.provenance.notes if note not in warnings]):

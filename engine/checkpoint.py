@@ -64,7 +64,7 @@ def save_checkpoint(
     parent = save_path / "router"
     parent.mkdir(parents=True, exist_ok=True)
     folder = parent / f"iteration_{iteration}"
-    tensors = named_tensors(run.router)
+    tensors = {name: tensor.cpu() for name, tensor in named_tensors(run.router).items()}
     with tempfile.TemporaryDirectory(prefix=".saving_", dir=parent) as name:
         temporary = Path(name) / folder.name
         temporary.mkdir()
@@ -125,7 +125,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def named_tensors(router: Router) -> dict[str, Tensor]:
-    """The router's tensors, tables by expert: "head.mlp1.weight", "STG.static", "STG.temporal"."""
+    """The router's tensors where they are, tables by expert: "head.mlp1.weight", "STG.static", "STG.temporal"."""
     tensors = {f"head.{name}": value for name, value in router.head.state_dict().items()}
     for index, name in enumerate(router.expert_names):
         tensors[f"{name}.static"] = router.features.static[index].detach()

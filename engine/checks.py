@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
 from moegs_rasterizer import Camera, Gaussians, Layer, RasterizerError, RasterSettings, Splat, rasterize
-from moegs_rasterizer.types import Backend
 from torch import Tensor
 
+from engine.device import CPU, Place, wait
 from engine.errors import ConfigError
 from engine.run import Run
 from experts.base import CheckpointError, Expert
@@ -21,19 +21,19 @@ PROBE_WIDTH = 160  # pixels of the picture that is looked at for it
 TOLERANCE = 1e-4  # of colours in [0, 1], between a back-end and the oracle
 
 
-def check_rasterizer(backend: Backend) -> None:
-    """Renders five Gaussians and their feature gradient with the chosen back-end and with the PyTorch oracle.
+def check_rasterizer(place: Place) -> None:
+    """Renders five Gaussians and their feature gradient where the run will, and with the PyTorch oracle on the CPU.
 
     Raises RasterizerError where they differ: pictures of a miscompiled rasterizer look plausible.
     """
     layers, camera = _five_gaussians()
-    found, expected = (_probe(layers, camera, chosen) for chosen in (backend, "torch"))
+    found, expected = (_probe(layers, camera, where) for where in (place, Place(device=CPU, backend="torch")))
     for name in expected:
         difference = (found[name] - expected[name]).abs().max().item()
         if not difference <= TOLERANCE:
             raise RasterizerError(
-                f"rasterizer back-end {backend!r} differs from the PyTorch one by {difference:.2g} in the {name} of a "
-                "self-test; rebuild it (python -m moegs_rasterizer.build), or use --backend torch"
+                f"rasterizer back-end {place.backend!r} differs from the PyTorch one by {difference:.2g} in the {name} "
+                "of a self-test; rebuild it (python -m moegs_rasterizer.build), or use --backend torch"
             )
 
 
@@ -62,19 +62,29 @@ def _five_gaussians() -> tuple[list[Layer], Camera]:
     return layers, camera
 
 
-def _probe(layers: Sequence[Layer], camera: Camera, backend: Backend) -> dict[str, Tensor]:
+def _probe(layers: Sequence[Layer], camera: Camera, place: Place) -> dict[str, Tensor]:
+    layers = [_moved(layer, place.device) for layer in layers]
     features = torch.cat([layer.features for layer in layers if layer.features is not None]).requires_grad_()
     parts = features.split(5)
     layers = [replace(layer, features=part) for layer, part in zip(layers, parts, strict=True)]
-    splats = rasterize(layers, camera, grad="features", backend=backend)
+    splats = rasterize(layers, camera, grad="features", backend=place.backend)
     carried = torch.stack([splat.features for splat in splats if splat.features is not None])
     (gradient,) = torch.autograd.grad(carried.square().mean(), features)
-    return {
-        "colour": torch.stack([splat.colour for splat in splats]).detach(),
-        "features": carried.detach(),
-        "coverage": torch.stack([splat.alpha for splat in splats]).detach(),
+    found = {
+        "colour": torch.stack([splat.colour for splat in splats]),
+        "features": carried,
+        "coverage": torch.stack([splat.alpha for splat in splats]),
         "feature gradient": gradient,
     }
+    return {name: tensor.detach().to(CPU) for name, tensor in found.items()}
+
+
+def _moved(layer: Layer, device: torch.device) -> Layer:
+    given = layer.gaussians
+    tensors = {field.name: getattr(given, field.name) for field in fields(given)}
+    gaussians = Gaussians(**{name: tensor.to(device) for name, tensor in tensors.items() if tensor is not None})
+    features = None if layer.features is None else layer.features.to(device)
+    return replace(layer, gaussians=gaussians, background=layer.background.to(device), features=features)
 
 
 def check_frames(expert: Expert, num_frames: int, folder: Path) -> None:
@@ -117,7 +127,9 @@ def _splat(run: Run, expert: Expert, camera: Camera, frame: int) -> Splat:
         gaussians = expert.at(frame)
         background = gaussians.means.new_tensor(expert.background)
         layer = Layer(gaussians=gaussians, settings=expert.settings, background=background)
-        return rasterize([layer], camera, backend=run.backend)[0]
+        splat = rasterize([layer], camera, backend=run.backend)[0]
+    wait(run.place)
+    return splat
 
 
 def _shrunk(camera: Camera) -> Camera:

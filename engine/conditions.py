@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import torch
-
 from engine.checkpoint import named_tensors
+from engine.device import device_name, gpu_versions, peak_memory
 from engine.lpips_weights import LoadedLpips
 from engine.metrics import Judge
 from engine.outputs import files_hash, tensors_hash
@@ -27,7 +26,7 @@ def conditions(
     weights: tuple[float, ...] | None,
     fitted_on: int,
 ) -> dict[str, Any]:
-    """Protocol, cameras, frames, size, temperature, baselines, versions and hashes of an evaluation, for metrics.json.
+    """Protocol, cameras, frames, temperature, baselines, versions, hashes, device of an evaluation, for metrics.json.
 
     shots: (index into scene.views, frame) of every evaluated picture; weights: of the best constants, fitted on at
     most `fitted_on` of them.
@@ -47,8 +46,9 @@ def conditions(
         "temperature": run.router.eval_temperature,
         "baselines": _baselines(run, weights, min(fitted_on, len(shots))),
         "hashes": _hashes(run),
-        "versions": _versions(),
-        "device": _device(run),
+        "versions": _versions() | gpu_versions(run.device),
+        "device": device_name(run.device),
+        "peak_gpu_memory_mib": peak_memory(run.device),
     }
 
 
@@ -79,10 +79,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed as a package"
     return found
-
-
-def _device(run: Run) -> str:
-    device = next(run.router.parameters()).device
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"

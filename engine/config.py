@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from moegs_rasterizer.types import TileRule
+from moegs_rasterizer.types import Backend, TileRule
 
 from engine.command_line import flag
+from engine.device import DeviceChoice
 from engine.errors import ConfigError
 from router.ensembles import ENSEMBLES, Ensemble
 from router.head import HeadKind
@@ -123,8 +124,12 @@ class OutputConfig:
 class MachineConfig:
     """How this machine computes and talks."""
 
-    device: Annotated[Literal["auto", "cpu", "cuda"], flag("where to compute")] = "auto"
-    backend: Annotated[Literal["auto", "cpu", "torch"], flag("rasterizer: compiled C++, or plain PyTorch")] = "auto"
+    device: Annotated[DeviceChoice, flag("where to compute; auto: on the GPU where there is one, else on the CPU")] = (
+        "auto"
+    )
+    backend: Annotated[
+        Backend, flag("rasterizer: cuda on a GPU, cpu (compiled C++) or torch (plain PyTorch, slow); auto: the fastest")
+    ] = "auto"
     tile_rule: Annotated[
         TileRule | None,
         flag(
@@ -193,8 +198,6 @@ def check_config(config: RunConfig, ensemble: Ensemble) -> None:
             raise ConfigError(f"--{name} holds {min(getattr(output, name))}: iterations are counted from 1")
     if output.resume and output.overwrite:
         raise ConfigError("--resume and --overwrite exclude each other: give one")
-    if config.machine.device == "cuda":
-        raise ConfigError("--device cuda: this version computes on the CPU only; use --device cpu")
 
 
 def _check_paths(config: RunConfig, ensemble: Ensemble) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from engine.device import wait
 from engine.metrics import psnr
 from engine.outputs import to_uint8
 from engine.run import Run, mix_view
@@ -45,6 +46,7 @@ def figure_tiles(run: Run, frame: int) -> list[Tile]:
     """The grid's pictures, row by row, of the first held-out camera."""
     view = run.scene.test[0]
     mixture, truth = mix_view(run, view, frame), run.scene.frames.read(view, frame)
+    wait(run.place)
     wanted = mixture.image.new_tensor(truth).permute(2, 0, 1) / 255
 
     def scored(name: str, image: Tensor) -> Tile:

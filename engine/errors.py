@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from moegs_rasterizer import RasterizerError
 
 from experts.base import CheckpointError
@@ -12,4 +13,4 @@ class ConfigError(ValueError):
     """A flag, a configuration file or a run's folder that cannot be used; one line: what, found what, do what."""
 
 
-USER_ERRORS = (ConfigError, SceneError, CheckpointError, RasterizerError, OSError)
+USER_ERRORS = (ConfigError, SceneError, CheckpointError, RasterizerError, OSError, torch.OutOfMemoryError)

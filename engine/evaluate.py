@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from engine.baselines import best_constants, constant_blend
 from engine.conditions import conditions
+from engine.device import wait
 from engine.errors import ConfigError
 from engine.evaluation import CONSTANT, UNIFORM, Evaluation, FrameResult, write_evaluation
 from engine.lpips import SMALLEST
@@ -91,7 +92,7 @@ def _lpips(run: Run, views: Sequence[int], options: EvaluationOptions) -> Loaded
         return LoadedLpips(metric=None, source=f"LPIPS({net}) needs images of at least {SMALLEST[net]} pixels a side")
     loaded = load_lpips(net, options.lpips_weights)
     if loaded.metric is not None:
-        loaded.metric.to(next(run.router.parameters()).device)
+        loaded.metric.to(run.device)
     return loaded
 
 
@@ -112,8 +113,7 @@ def _fit_constants(run: Run, shots: Sequence[Shot], options: EvaluationOptions) 
 def _timed_mix(run: Run, shot: Shot) -> tuple[Mixture, float]:
     start = time.perf_counter()
     mixture = mix_view(run, *shot)
-    if mixture.image.is_cuda:
-        torch.cuda.synchronize(mixture.image.device)
+    wait(run.place)
     return mixture, time.perf_counter() - start
 
 

@@ -11,6 +11,7 @@ from moegs_rasterizer import Camera
 from tqdm import tqdm
 
 from engine.command_line import parse, run_command, set_up_logging
+from engine.device import wait
 from engine.errors import ConfigError
 from engine.evaluate import EvaluationOptions, evaluate
 from engine.evaluation import Evaluation, summary, upstream_metrics
@@ -111,6 +112,7 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
     with Pictures(folder, names, videos=True, images=config.choice.save_img) as pictures:
         for view, frame in tqdm(shots, desc=f"render {folder.name}", unit="frame", leave=False, disable=config.quiet):
             mixture = mix_camera(run, novel_camera(run, view, config), frame)
+            wait(run.place)
             pictures.write(f"{run.scene.views[view].name}_{frame:05d}", mixture)
     return pictures.files
 

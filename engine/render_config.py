@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from moegs_rasterizer.types import TileRule
+from moegs_rasterizer.types import Backend, TileRule
 
 from engine.command_line import flag
 from engine.config import RunConfig
+from engine.device import DeviceChoice
 from engine.errors import ConfigError
 from engine.fields import leaves, values_of
 from router import ENSEMBLES, Ensemble
@@ -83,9 +84,13 @@ class OverridesConfig:
     eval_temperature: Annotated[
         float | None, flag("softmax temperature; default: the one saved with the router", metavar="FLOAT")
     ] = None
+    device: Annotated[
+        DeviceChoice | None,
+        flag("where to compute; default: on the GPU where there is one", metavar="{auto,cpu,cuda}"),
+    ] = None
     backend: Annotated[
-        Literal["auto", "cpu", "torch"] | None,
-        flag("rasterizer: compiled C++, or plain PyTorch; default: as in training", metavar="{auto,cpu,torch}"),
+        Backend | None,
+        flag("rasterizer; default: the fastest on the device", metavar="{auto,cuda,cpu,torch}"),
     ] = None
     tile_rule: Annotated[TileRule | None, flag("splat extent; default: as in training", metavar="{exact,inria}")] = None
 

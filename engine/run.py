@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from moegs_rasterizer.types import Backend, Camera, TileRule
 
+from engine.device import Place
 from experts.base import Expert
 from router import Ensemble, Mixture, Router, mix
 from scenes.types import Scene
@@ -23,6 +25,16 @@ class Run:
     backend: Backend = "auto"
     tile_rule: TileRule | None = None  # None: each expert's own
     iteration: int = 0  # router updates so far, where it was loaded
+
+    @property
+    def place(self) -> Place:
+        """Where it computes."""
+        return Place(device=self.device, backend=self.backend)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its router is, its experts and their pictures."""
+        return next(self.router.parameters()).device
 
     def time(self, frame: float) -> float:
         """Normalised time of a frame in [0, 1), the same for all experts."""

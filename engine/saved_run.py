@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from engine.build import assemble, open_expert, open_scene
 from engine.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint, scene_facts
 from engine.checks import check_rasterizer
 from engine.config import RunConfig
 from engine.config_file import read_config_file
+from engine.device import open_place
 from engine.errors import ConfigError
 from engine.expert_files import ExpertRecord, find_expert, record_expert, recorded_iteration, require_same_files
 from engine.fields import with_values
@@ -22,6 +25,7 @@ from scenes import Scene
 from scenes.options import Needed
 
 CONFIG_FILE = "config.json"
+HERE = {"device": "auto", "backend": "auto"}  # a run trained on a GPU is rendered anywhere
 
 
 def load_run(
@@ -34,16 +38,17 @@ def load_run(
     """The run of a saved iteration (None: the newest), ready to render; Run.iteration says which.
 
     Settings are those it was trained with, from `<save_path>/config.json`; `overrides` replaces some by flag name,
-    where not None: source_path, the experts' folders, eval_temperature, backend and so on. Raises ConfigError,
-    CheckpointError, SceneError or RasterizerError.
+    where not None: source_path, the experts' folders, eval_temperature and so on. Device and back-end are those of
+    this machine, unless given. Raises ConfigError, CheckpointError, SceneError or RasterizerError.
     """
     saved = load_checkpoint(checkpoint_folder(save_path, iteration))
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    config = with_values(_trained_config(save_path), {**given, "save_path": save_path})
+    config = with_values(_trained_config(save_path), {**HERE, **given, "save_path": save_path})
     ensemble = ENSEMBLES.get(saved.ensemble)
     if ensemble is None or [name for name, _ in ensemble.experts] != [record.name for record in saved.experts]:
         raise ConfigError(f"{saved.folder}: ensemble {saved.ensemble!r} is not one of {', '.join(ENSEMBLES)}")
-    check_rasterizer(config.machine.backend)
+    place = open_place(config.machine.device, config.machine.backend)
+    check_rasterizer(place)
     flags = dict(ensemble.experts)
     folders = [
         find_expert(record, given=given.get(flags[record.name]), save_path=save_path, flag_name=flags[record.name])
@@ -51,12 +56,13 @@ def load_run(
     ]
     scene = open_scene(config, ensemble, needed=needed)
     experts = tuple(
-        _reopen(config, scene, record, folder=folder, flag_name=flags[record.name])
+        _reopen(config, scene, record, folder=folder, flag_name=flags[record.name], device=place.device)
         for record, folder in zip(saved.experts, folders, strict=True)
     )
     if "eval_temperature" in given:
         saved.router.eval_temperature = given["eval_temperature"]
-    run = assemble(config, ensemble, scene=scene, experts=experts, router=saved.router.eval().requires_grad_(False))
+    router = saved.router.eval().requires_grad_(False)
+    run = assemble(config, ensemble, place=place, scene=scene, experts=experts, router=router)
     _check_scene(saved, run)
     return replace(run, iteration=saved.iteration)
 
@@ -65,8 +71,11 @@ def _trained_config(save_path: Path) -> RunConfig:
     return with_values(RunConfig(), read_config_file(save_path / CONFIG_FILE, RunConfig))
 
 
-def _reopen(config: RunConfig, scene: Scene, record: ExpertRecord, *, folder: Path, flag_name: str) -> Expert:
-    expert = open_expert(config, scene, record.name, folder, iteration=recorded_iteration(record))
+def _reopen(
+    config: RunConfig, scene: Scene, record: ExpertRecord, *, folder: Path, flag_name: str, device: torch.device
+) -> Expert:
+    iteration = recorded_iteration(record)
+    expert = open_expert(config, scene, record.name, folder, device=device, iteration=iteration)
     require_same_files(record, record_expert(expert, folder), flag_name)
     return expert
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.config import TrainingConfig
+from engine.device import wait
 from engine.errors import ConfigError
 from engine.run import Run, mix_camera
 from engine.sampler import training_pairs
@@ -18,9 +19,11 @@ from engine.schedule import set_rates
 from router import objective
 from scenes import Prefetcher
 
+READ_EVERY = 10  # steps whose numbers are fetched together from a GPU: fetching waits until it has caught up
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Reading:
     """What one update saw."""
 
     iteration: int  # counted from 1
@@ -28,30 +31,53 @@ class Step:
     psnr: float  # of the blended picture before the update, dB
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One update, and the numbers that became known with it: on a GPU those of several updates, now and then."""
+
+    iteration: int  # counted from 1
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """Numbers of an update that nobody has waited for yet."""
+
+    iteration: int
+    shown: str  # "cam03, frame 7"
+    loss: Tensor
+    error: Tensor  # mean squared
+
+
 def training_steps(
     run: Run, optimiser: torch.optim.Optimizer, training: TrainingConfig, *, start: int = 0
 ) -> Generator[Step, None, None]:
     """Trains the router from iteration `start` to the last, yielding after every update.
 
-    Raises ConfigError where the loss is not finite any more.
+    Raises ConfigError where the loss is not finite any more: on the CPU before the update, on a GPU some updates later.
     """
     pairs = training_pairs(run.scene.train, run.scene.num_frames, seed=training.seed, start=start)
-    with Prefetcher(run.scene, islice(pairs, training.iterations - start)) as pictures:
-        for iteration, (view, frame, target) in enumerate(pictures, start + 1):
+    order = islice(pairs, training.iterations - start)
+    unread: list[_Seen] = []
+    with Prefetcher(run.scene, order, device=run.device) as pictures:
+        for iteration, picture in enumerate(pictures, start + 1):
             set_rates(optimiser, training, iteration)
-            yield _step(run, optimiser, training, iteration=iteration, view=view, frame=frame, target=target)
+            loss = _look(run, training, picture, iteration=iteration, unread=unread)
+            readings: tuple[Reading, ...] = ()
+            if run.device.type == "cpu" or iteration % READ_EVERY == 0 or iteration == training.iterations:
+                readings = _read(run, unread)
+                unread.clear()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            yield Step(iteration=iteration, readings=readings)
 
 
-def _step(
-    run: Run,
-    optimiser: torch.optim.Optimizer,
-    training: TrainingConfig,
-    *,
-    iteration: int,
-    view: int,
-    frame: int,
-    target: Tensor,
-) -> Step:
+def _look(
+    run: Run, training: TrainingConfig, picture: tuple[int, int, Tensor], *, iteration: int, unread: list[_Seen]
+) -> Tensor:
+    """The loss of a picture, with its graph; its numbers join those to be read."""
+    view, frame, target = picture
     shown = run.scene.views[view]
     mixture = mix_camera(
         run,
@@ -62,13 +88,21 @@ def _step(
         grad="features",
     )
     loss = objective(mixture.image, target, lambda_dssim=training.lambda_dssim)
-    if not math.isfinite(loss.item()):
-        raise ConfigError(
-            f"the loss is {loss.item()} at iteration {iteration} ({shown.name}, frame {frame}): lower the learning "
-            "rates, or find the cause with --detect_anomaly"
-        )
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
-    error = (mixture.image.detach() - target).square().mean().item()
-    return Step(iteration=iteration, loss=loss.item(), psnr=-10 * math.log10(max(error, 1e-12)))
+    error = (mixture.image.detach() - target).square().mean()
+    unread.append(_Seen(iteration=iteration, shown=f"{shown.name}, frame {frame}", loss=loss.detach(), error=error))
+    return loss
+
+
+def _read(run: Run, steps: Sequence[_Seen]) -> tuple[Reading, ...]:
+    """The numbers of updates, in one transfer; raises ConfigError naming the first whose loss is not finite."""
+    wait(run.place)
+    numbers = torch.stack([number for seen in steps for number in (seen.loss, seen.error)]).tolist()
+    readings = []
+    for seen, loss, error in zip(steps, numbers[::2], numbers[1::2], strict=True):
+        if not math.isfinite(loss):
+            raise ConfigError(
+                f"the loss is {loss} at iteration {seen.iteration} ({seen.shown}): lower the learning rates, or find "
+                "the cause with --detect_anomaly"
+            )
+        readings.append(Reading(iteration=seen.iteration, loss=loss, psnr=-10 * math.log10(max(error, 1e-12))))
+    return tuple(readings)

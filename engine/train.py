@@ -19,6 +19,7 @@ from engine.checkpoint import save_checkpoint, saved_iterations
 from engine.command_line import INTERRUPTED, parse, run_command, set_up_logging
 from engine.config import RunConfig, check_config, evaluation_steps, save_steps
 from engine.config_file import read_config_file, write_config_file
+from engine.device import peak_memory, wait
 from engine.errors import ConfigError
 from engine.evaluate import EvaluationOptions, evaluate
 from engine.expert_files import ExpertRecord, bundle_expert, record_expert
@@ -31,7 +32,7 @@ from engine.saved_run import CONFIG_FILE
 from engine.schedule import make_optimiser
 from engine.steps import training_steps
 from engine.training_state import training_state
-from router import ENSEMBLES, Ensemble
+from router import ENSEMBLES, Ensemble, Router
 
 logger = logging.getLogger(__name__)
 
@@ -125,12 +126,15 @@ def train(session: Session, start: int) -> int:
         except BaseException as error:
             if interruption.insisted:  # it may have come in the middle of an update: not a state to save
                 raise
-            if done > start and done not in saved_iterations(session.save_path):
+            if done > start and done not in saved_iterations(session.save_path) and _is_finite(session.run.router):
                 _save(session, done)
             if not isinstance(error, KeyboardInterrupt):
                 raise
             logger.warning("interrupted at iteration %d of %d: continue with --resume", done, training.iterations)
             return INTERRUPTED
+    memory = peak_memory(session.run.device)
+    if memory is not None:
+        logger.info("most GPU memory in tensors at a time: %d MiB", memory)
     folder = session.save_path.absolute()
     logger.info("done; render it with: python render_%s.py --save_path %s --iteration %d", ensemble.name, folder, done)
     return 0
@@ -149,14 +153,26 @@ def _shown_steps(session: Session, start: int) -> Generator[int, None, None]:
     bar = tqdm(total=training.iterations, initial=start, desc="train", disable=disable, mininterval=pause)
     with steps as each, bar:
         for step in each:
-            psnr = step.psnr if psnr is None else SMOOTHING * psnr + (1 - SMOOTHING) * step.psnr
-            if step.iteration % SHOW_EVERY == 0:
-                bar.set_postfix(PSNR=f"{psnr:.2f}", loss=f"{step.loss:.4f}", refresh=False)
+            for reading in step.readings:
+                psnr = reading.psnr if psnr is None else SMOOTHING * psnr + (1 - SMOOTHING) * reading.psnr
+                if reading.iteration % SHOW_EVERY == 0:
+                    bar.set_postfix(PSNR=f"{psnr:.2f}", loss=f"{reading.loss:.4f}", refresh=False)
             bar.update()
             yield step.iteration
 
 
+def _is_finite(router: Router) -> bool:
+    """Whether a router can be saved; on a GPU it may have learned from a fault that is found a few steps later."""
+    return all(bool(parameter.isfinite().all()) for parameter in router.parameters())
+
+
 def _save(session: Session, iteration: int) -> None:
+    wait(session.run.place)
+    if not _is_finite(session.run.router):
+        raise ConfigError(
+            f"the router holds values that are not finite after iteration {iteration}, which is not saved: lower the "
+            "learning rates, or find the cause with --detect_anomaly"
+        )
     state = training_state(session.optimiser, session.config.training.seed)
     folder = save_checkpoint(session.save_path, session.run, iteration, experts=session.experts, state=state)
     logger.info("iteration %d: saved %s", iteration, folder)

@@ -14,9 +14,12 @@ SEED, RANDOM = "seed", "torch_random"
 
 
 def training_state(optimiser: torch.optim.Optimizer, seed: int) -> dict[str, Tensor]:
-    """The optimiser's moments and steps, the sampler's seed (its position is the iteration) and torch's generator."""
+    """The optimiser's moments and steps, the sampler's seed (its position is the iteration) and torch's generator.
+
+    All on the CPU, like the generator: a GPU's is never used.
+    """
     moments = {
-        f"optimiser.{index}.{name}": value.contiguous()
+        f"optimiser.{index}.{name}": value.cpu().contiguous()
         for index, entries in optimiser.state_dict()["state"].items()
         for name, value in entries.items()
     }

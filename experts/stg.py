@@ -155,7 +155,9 @@ class STG(nn.Module):
         decoder = self.parts[self._active(frame)].decoder
         if decoder is None:
             return splat.colour
-        decoded: Tensor = decoder(splat.colour, camera_rays(camera).to(splat.colour))
+        decoded: Tensor = decoder(
+            splat.colour, camera_rays(camera, dtype=splat.colour.dtype, device=splat.colour.device)
+        )
         return decoded
 
     def _active(self, frame: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -78,7 +79,8 @@ def mix(
             pictures = [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
             images = torch.stack(pictures)
         features = torch.stack([splat.features for splat in splats if splat.features is not None])
-        logits = router.head(features, camera_rays(camera).to(features))
+        rays = camera_rays(camera, dtype=features.dtype, device=features.device)
+        logits = router.head(features, rays)
         return blend(images, logits, temperature=temperature)
 
 
@@ -93,5 +95,11 @@ def _layer(
     with torch.no_grad():
         gaussians = expert.at(frame, camera=camera_number)
     settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
-    background = gaussians.means.new_tensor((*expert.background, *FEATURE_BACKGROUND))
+    background = _constant((*expert.background, *FEATURE_BACKGROUND), gaussians.means.dtype, gaussians.means.device)
     return Layer(gaussians=gaussians, settings=settings, features=features, background=background)
+
+
+@lru_cache(maxsize=32)
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Made once: copying numbers to a GPU waits until it has done everything before."""
+    return torch.tensor(values, dtype=dtype, device=device)

@@ -20,18 +20,26 @@ Item = tuple[int, int, Tensor]
 class Prefetcher:
     """Iterator of (view, frame, image) in the given order; worker threads read ahead of the caller.
 
-    Images are float32 [3, h, w] in [0, 1], the caller's own. At most `memory_mb` MiB of images (and at least one) are
-    read but not yet handed over; None: what the scene was loaded with. An error of a read, or of the order itself, is
-    raised when its turn comes. Use as a context manager, or close(): the order may be endless.
+    Images are float32 [3, h, w] in [0, 1] on `device`, the caller's own. At most `memory_mb` MiB of images (and at
+    least one) are read but not yet handed over; None: what the scene was loaded with. An error of a read, or of the
+    order itself, is raised when its turn comes. Use as a context manager, or close(): the order may be endless.
     """
 
     def __init__(
-        self, scene: Scene, order: Iterable[tuple[int, int]], *, memory_mb: int | None = None, workers: int = 2
+        self,
+        scene: Scene,
+        order: Iterable[tuple[int, int]],
+        *,
+        device: torch.device | None = None,  # None: the CPU
+        memory_mb: int | None = None,
+        workers: int = 2,
     ) -> None:
         if workers < 1:
             raise ValueError(f"workers is {workers}: give at least 1")
         budget = (scene.memory_mb if memory_mb is None else memory_mb) * MEBIBYTE
-        largest = max(3 * 4 * view.camera.height * view.camera.width for view in scene.views)
+        self._gpu = device if device is not None and device.type == "cuda" else None
+        value_bytes = 1 if self._gpu else 4  # what waits for a GPU waits as it was read, uint8
+        largest = max(3 * value_bytes * view.camera.height * view.camera.width for view in scene.views)
         self._scene = scene
         self._order = iter(order)
         self._slots = max(1, budget // largest)
@@ -49,9 +57,11 @@ class Prefetcher:
         self._fill()
         if not self._queue:
             raise StopIteration
-        item = self._queue.popleft().result()
+        view, frame, image = self._queue.popleft().result()
         self._fill()
-        return item
+        if self._gpu is not None:  # pinned memory: the copy is asked for here, nobody waits for it
+            image = _image(image.to(self._gpu, non_blocking=True))
+        return view, frame, image
 
     def close(self) -> None:
         """Stop the threads and drop what was read; may be called twice."""
@@ -83,4 +93,9 @@ class Prefetcher:
 
     def _read(self, view: int, frame: int) -> Item:
         pixels = torch.from_numpy(self._scene.frames.read(view, frame))
-        return view, frame, pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        return view, frame, _image(pixels) if self._gpu is None else pixels.pin_memory()
+
+
+def _image(pixels: Tensor) -> Tensor:
+    """float32 [3, h, w] in [0, 1] of uint8 [h, w, 3]."""
+    return pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(255)

@@ -14,6 +14,7 @@ import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings
 from torch import nn
 
+from engine.device import CPU, Place
 from engine.run import Run
 from experts.base import Provenance
 from router import ENSEMBLES, Router
@@ -122,17 +123,17 @@ def small_experts() -> tuple[CloudExpert, ...]:
     return tuple(open_expert(name) for name in NAMES)
 
 
-def small_run(root: Path) -> Run:
+def small_run(root: Path, place: Place = Place(device=CPU, backend="torch")) -> Run:  # noqa: B008, it is frozen
     """A fresh run of the three experts, without files."""
     torch.manual_seed(0)
-    experts = small_experts()
-    router = Router([e.name for e in experts], [e.num_gaussians for e in experts])
-    return Run(ensemble=ENSEMBLE, scene=random_scene(root), experts=experts, router=router, backend="torch")
+    experts = tuple(expert.to(place.device) for expert in small_experts())
+    router = Router([e.name for e in experts], [e.num_gaussians for e in experts]).to(place.device)
+    return Run(ensemble=ENSEMBLE, scene=random_scene(root), experts=experts, router=router, backend=place.backend)
 
 
-def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
+def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path, *, backend: str = "torch") -> list[str]:
     """Lets the training script read this world instead of files; returns its flags, without --save_path."""
-    words = ["--quiet", "--backend", "torch", f"--source_path={root}"]
+    words = ["--quiet", "--backend", backend, f"--source_path={root}"]
     for name, flag in ENSEMBLE.experts:
         file = root / "models" / name / "point_cloud" / f"iteration_{NAMES.index(name) + 1}" / "point_cloud.ply"
         file.parent.mkdir(parents=True)

@@ -64,7 +64,7 @@ def fit(expert: Expert, rates: Rates, views: TrainingViews, options: FitOptions)
 def render(expert: Expert, camera: Camera, frame: float, *, number: int | None = None) -> Tensor:
     """An expert's picture [3, h, w], differentiable in all its parameters; number: that of a training camera."""
     gaussians = expert.at(frame, camera=number)
-    background = torch.tensor(expert.background)
+    background = gaussians.means.new_tensor(expert.background)
     layer = Layer(gaussians=gaussians, settings=expert.settings, background=background)
     return expert.colour(rasterize([layer], camera, grad="full")[0], camera, frame=frame)
 

@@ -19,6 +19,13 @@ WIDTH, HEIGHT, FRAMES = 36, 34, 3
 TRUTH = 100  # grey level of every true frame
 
 
+@pytest.fixture(autouse=True)
+def no_gpu(request, monkeypatch):
+    """Tests without the mark cuda see no GPU: they mean the CPU, on every machine."""
+    if request.node.get_closest_marker("cuda") is None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
 class FlatExpert:
     """One Gaussian out of sight, and a flat picture whose level grows by one 8-bit step a frame."""
 

@@ -66,6 +66,13 @@ def test_overrides_change_what_they_name(trained):
     assert (run.router.eval_temperature, run.router.temperature) == (2.0, 1.0)
 
 
+def test_a_run_trained_on_a_gpu_opens_on_a_machine_without_one(trained):
+    settings = json.loads((trained / "config.json").read_text())
+    (trained / "config.json").write_text(json.dumps(settings | {"device": "cuda", "backend": "cuda"}))
+    run = load_run(trained)
+    assert (run.device.type, run.backend) == ("cpu", "auto")
+
+
 def test_an_iteration_that_was_not_saved_names_those_that_were(trained):
     with pytest.raises(ConfigError, match="iteration 3 was not saved; available: 2, 4"):
         load_run(trained, iteration=3)

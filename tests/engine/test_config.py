@@ -159,7 +159,6 @@ WRONG = [
     (["--lambda_dssim", "1.5"], "--lambda_dssim is 1.5: give a share between 0 and 1"),
     (["--save_iterations", "5", "0"], "--save_iterations holds 0: iterations are counted from 1"),
     (["--resume", "--overwrite"], "--resume and --overwrite exclude each other: give one"),
-    (["--device", "cuda"], "--device cuda: this version computes on the CPU only; use --device cpu"),
     (
         ["--stg_path", "x"],
         "--stg_path is not used by E3: train_E4.py and train_E3_tech.py use it; leave it out",

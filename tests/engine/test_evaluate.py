@@ -8,6 +8,7 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+from moegs_rasterizer import RasterizerError
 from PIL import Image
 
 import engine.evaluate
@@ -65,6 +66,7 @@ def test_everything_is_written(flat_run, tmp_path):
     assert report["lpips_weights"] == "none here"
     assert set(report["hashes"]["experts"]) == {"low", "high"}
     assert {"torch", "numpy", "python", "moegs-rasterizer"} == set(report["versions"])
+    assert report["device"].endswith("threads") and report["peak_gpu_memory_mib"] is None
     assert set(report["means"]) == {"MoE", "low", "high", "uniform_mean", "best_constant"}
     assert [row["frame"] for row in report["per_frame"]] == [0, 1, 2]
     assert report["per_frame"][1]["scores"]["low"]["psnr"] == pytest.approx(level_psnr(19), abs=1e-4)
@@ -81,6 +83,19 @@ def test_everything_is_written(flat_run, tmp_path):
     assert lines[0].startswith("test: cam00; 3 frames, 36x34 px; metrics: 8bit; temperature 1; ")
     assert [line.split()[0] for line in lines[2:7]] == ["low", "high", "uniform_mean", "best_constant", "MoE"]
     assert lines[-1] == "  LPIPS: none here"
+
+
+def test_a_fault_that_the_gpu_finds_late_leaves_no_numbers_and_no_videos(flat_run, tmp_path, monkeypatch):
+    calls = iter(range(100))
+
+    def found_late(place):
+        if next(calls) == 2:
+            raise RasterizerError("layer 0: means has 1 NaN")
+
+    monkeypatch.setattr(engine.evaluate, "wait", found_late)
+    with pytest.raises(RasterizerError, match="1 NaN"):
+        evaluate(flat_run, views=[0], folder=tmp_path / "out", options=replace(QUIET, constant_frames=0))
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 def test_views_follow_one_another_in_one_video(flat_run, tmp_path):

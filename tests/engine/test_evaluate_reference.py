@@ -6,6 +6,7 @@ import pytest
 
 from engine.build import assemble, open_expert, open_scene
 from engine.config import DataConfig, ExpertsConfig, MachineConfig, OutputConfig, RunConfig
+from engine.device import CPU, Place
 from engine.evaluate import EvaluationOptions, evaluate
 from router import ENSEMBLES, Router
 
@@ -29,9 +30,10 @@ def test_blends_of_four_trained_experts_score_as_known(shared, tmp_path):
         machine=MachineConfig(quiet=True),
     )
     scene = open_scene(config, ensemble, needed="test")
-    experts = tuple(open_expert(config, scene, name, folder) for name, folder in folders.items())
+    experts = tuple(open_expert(config, scene, name, folder, device=CPU) for name, folder in folders.items())
     router = Router([expert.name for expert in experts], [expert.num_gaussians for expert in experts])
-    run = assemble(config, ensemble, scene=scene, experts=experts, router=router)
+    place = Place(device=CPU, backend="auto")
+    run = assemble(config, ensemble, place=place, scene=scene, experts=experts, router=router)
 
     options = EvaluationOptions(frames=tuple(UNIFORM_MEAN), videos=False, lpips=False, progress=False)
     result = evaluate(run, views=scene.test, folder=tmp_path / "out", options=options)

@@ -73,13 +73,15 @@ def test_a_split_can_be_skipped(saved, tmp_path):
 def test_typed_settings_reach_the_run_and_others_stay_as_trained(saved, tmp_path):
     render(tmp_path, "--skip_train")
     assert saved["overrides"] == {"quiet": True}
-    render(tmp_path, "--skip_train", "-m", "a", "--eval_temperature", "0.5", "--tile_rule", "inria", "-s", "b")
+    words = ["-m", "a", "--eval_temperature", "0.5", "--tile_rule", "inria", "-s", "b", "--device", "cpu"]
+    render(tmp_path, "--skip_train", *words)
     assert saved["overrides"] == {
         "quiet": True,
         "model_path": Path("a"),
         "source_path": Path("b"),
         "eval_temperature": 0.5,
         "tile_rule": "inria",
+        "device": "cpu",
     }
 
 

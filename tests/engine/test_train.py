@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from moegs_rasterizer import RasterizerError
 
 import engine.train
 from engine import train
@@ -61,6 +62,30 @@ def test_an_error_on_the_way_saves_before_it_ends_the_run(tmp_path, words, monke
     assert train.main("E3", [*words, "--iterations", "9", "--test_iterations", "3", "--save_iterations"]) == 2
     assert capsys.readouterr().err == "error: no room for videos\n"
     assert saved_iterations(tmp_path / "out") == (3,)
+
+
+def test_a_router_that_is_not_finite_is_never_saved(tmp_path, words, monkeypatch, capsys):
+    assert train.main("E3", [*words, "--iterations", "1", "--test_iterations", "--featuret_lr", "inf"]) == 2
+    assert "holds values that are not finite after iteration 1, which is not saved" in capsys.readouterr().err
+
+    def spoils(run, **options):
+        run.router.head.mlp3.weight.fill_(math.nan)
+        raise ConfigError("no room for videos")
+
+    monkeypatch.setattr(engine.train, "evaluate", torch.no_grad()(spoils))
+    assert train.main("E3", [*words, "--iterations", "9", "--test_iterations", "3", "--save_iterations"]) == 2
+    assert capsys.readouterr().err == "error: no room for videos\n"
+    assert saved_iterations(tmp_path / "out") == ()
+
+
+def test_a_fault_that_the_gpu_finds_late_keeps_the_save_from_being_written(tmp_path, words, monkeypatch, capsys):
+    def found_late(place):
+        raise RasterizerError("layer 1: opacities has 2 NaN or infinite values")
+
+    monkeypatch.setattr(engine.train, "wait", found_late)
+    assert train.main("E3", [*words, "--iterations", "2", "--test_iterations"]) == 2
+    assert capsys.readouterr().err == "error: layer 1: opacities has 2 NaN or infinite values\n"
+    assert saved_iterations(tmp_path / "out") == ()
 
 
 def test_a_failed_start_leaves_the_folder_free(tmp_path, words, monkeypatch):

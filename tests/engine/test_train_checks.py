@@ -11,14 +11,15 @@ from moegs_rasterizer import RasterizerError
 import engine.checks
 from engine import train
 from engine.checks import check_frames, check_rasterizer, check_visible
+from engine.device import CPU, Place
 from engine.errors import ConfigError
 from experts.base import CheckpointError
 from tests.small_world import CloudExpert, small_run, use_small_world
 
 
 def test_available_back_ends_pass_the_self_test():
-    check_rasterizer("torch")
-    check_rasterizer("auto")
+    check_rasterizer(Place(device=CPU, backend="torch"))
+    check_rasterizer(Place(device=CPU, backend="auto"))
 
 
 @pytest.mark.parametrize("what", ["colour", "features", "alpha"])
@@ -33,7 +34,7 @@ def test_a_back_end_that_computes_something_else_is_refused(monkeypatch, what):
     with pytest.raises(
         RasterizerError, match=r"'auto' differs from the PyTorch one by 0\.0\d+ in the .* --backend torch"
     ):
-        check_rasterizer("auto")
+        check_rasterizer(Place(device=CPU, backend="auto"))
 
 
 def test_experts_that_show_the_scene_pass(tmp_path):

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from router import objective, ssim, ssim_map
+from router.ssim import _convolved, _shifted
 
 
 def by_definition(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -26,6 +27,13 @@ def by_definition(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def test_ssim_equals_its_definition(size):
     a, b = torch.rand(3, *size, dtype=torch.float64), torch.rand(3, *size, dtype=torch.float64)
     assert torch.allclose(ssim_map(a, b), by_definition(a, b), atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(17, 23), (6, 4), (1, 12)])
+def test_the_window_is_the_same_on_a_cpu_and_on_a_gpu(size):
+    image = torch.rand(2, 3, *size, dtype=torch.float64)
+    for dim in (-1, -2):
+        torch.testing.assert_close(_convolved(image, dim), _shifted(image, dim), atol=1e-15, rtol=0)
 
 
 def test_ssim_of_equal_images_is_one_and_falls_with_noise():

@@ -1,0 +1,116 @@
+"""Where a run computes: decided here alone, from --device, --backend and what this machine has."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import platform
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from moegs_rasterizer.types import Backend
+
+from engine.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+DeviceChoice = Literal["auto", "cpu", "cuda"]
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+BACKENDS: dict[str, tuple[Backend, ...]] = {"cpu": ("auto", "cpu", "torch"), "cuda": ("auto", "cuda", "torch")}
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A device, and the rasterizer's back-end on it."""
+
+    device: torch.device
+    backend: Backend  # "auto" on the CPU alone: C++ where it can be built, else PyTorch with a warning
+
+
+def open_place(device: DeviceChoice, backend: Backend) -> Place:
+    """Where to compute, logged; on a GPU, arithmetic is set to full float32 and the same bits run after run.
+
+    device "auto": the GPU where its rasterizer runs, unless the back-end asked for is another's; a GPU that cannot be
+    used is a warning that says why. Raises ConfigError where what was asked for does not go together or cannot run.
+    """
+    place = choose_place(device, backend)
+    if place.device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+    logger.info("computing on %s", device_name(place.device))
+    return place
+
+
+def choose_place(device: DeviceChoice, backend: Backend) -> Place:
+    """The decision of `open_place`, without effect."""
+    if device != "auto" and backend not in BACKENDS[device]:
+        raise ConfigError(
+            f"--backend {backend} does not run on --device {device}: leave out one of the two, or use --backend "
+            f"{' or '.join(name for name in BACKENDS[device] if name != 'auto')}"
+        )
+    asked = "--device cuda" if device == "cuda" else "--backend cuda" if backend == "cuda" else None
+    if asked is None and (device == "cpu" or backend != "auto" or not torch.cuda.is_available()):
+        return Place(device=CPU, backend=backend)
+    reason = _missing_gpu() if backend == "torch" else _unusable_gpu()
+    if reason is None:
+        return Place(device=CUDA, backend="cuda" if backend == "auto" else backend)
+    if asked is not None:
+        raise ConfigError(f"{asked} cannot be used here, --device cpu can: {reason}")
+    logger.warning("there is a GPU, but the run goes on on the CPU: %s", reason)
+    return Place(device=CPU, backend=backend)
+
+
+def _missing_gpu() -> str | None:
+    return None if torch.cuda.is_available() else "PyTorch finds no GPU (torch.cuda.is_available() is False)"
+
+
+def _unusable_gpu() -> str | None:
+    from moegs_rasterizer import cuda  # here, because asking may compile it
+
+    return cuda.unavailable_reason()
+
+
+def wait(place: Place) -> None:
+    """Waits until a place has done what it was told; what is kept or shown of its pictures comes after this.
+
+    Raises RasterizerError where the GPU found NaN, infinite or impossible values in an earlier call.
+    """
+    if place.backend == "cuda":
+        from moegs_rasterizer import cuda
+
+        cuda.check()
+    elif place.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def device_name(device: torch.device) -> str:
+    """What a run computes on, for logs and reports."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def gpu_versions(device: torch.device) -> dict[str, str]:
+    """Versions of CUDA, as PyTorch was built with, and of the driver; none for the CPU."""
+    if device.type != "cuda":
+        return {}
+    return {"cuda": str(torch.version.cuda), "cuda_driver": _driver_version()}
+
+
+def _driver_version() -> str:
+    text = ctypes.create_string_buffer(96)
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+        failed = nvml.nvmlInit_v2() or nvml.nvmlSystemGetDriverVersion(text, len(text))
+    except (OSError, AttributeError):
+        failed = True
+    return "unknown" if failed else text.value.decode()
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Most GPU memory that this process held in tensors at a time so far, MiB; None for the CPU."""
+    return None if device.type != "cuda" else torch.cuda.max_memory_allocated(device) // MEBIBYTE
