@@ -15,7 +15,12 @@ from .validate import choice, validate
 
 
 def rasterize(
-    layers: Sequence[Layer], camera: Camera, *, grad: Grad = "none", backend: Backend = "auto"
+    layers: Sequence[Layer],
+    camera: Camera,
+    *,
+    grad: Grad = "none",
+    backend: Backend = "auto",
+    deterministic: bool = False,
 ) -> list[Splat]:
     """Rasterize layers of 3D Gaussians seen by one camera, each layer with its own transmittance.
 
@@ -23,10 +28,13 @@ def rasterize(
 
     grad: "none" records no gradient; "features" reaches `Layer.features` only, which is linear and cheap; "full"
     reaches means, scales, quats, opacities, sh or colours, features and background.
-    backend: "auto" takes "cpu" (C++, float32) where it can run, else "torch" (readable, float32 or float64) with one
-    warning; "cuda" is not part of this version.
+    backend: "auto" takes "cuda" for tensors on a GPU and "cpu" (C++) for others, both float32, where they can run;
+    else "torch" (readable, float32 or float64) with one warning.
+    deterministic: "cuda" also adds up gradients in a fixed order, so that runs repeat to the bit; "cpu" always does.
 
     Raises RasterizerError where the input is malformed, holds NaN or infinite values, or the back-end cannot run here.
+    On "cuda" values are looked at by the GPU, which nobody waits for: images of a layer with bad ones are NaN at once,
+    and the error comes with the backward pass, the next call or `moegs_rasterizer.cuda.check()`.
     """
     choice("grad", grad, get_args(Grad))
     choice("backend", backend, get_args(Backend))
@@ -35,6 +43,10 @@ def rasterize(
     chosen = _choose(layers, backend)
     prepared = [_detached(layer, grad) for layer in layers]
     with torch.set_grad_enabled(grad != "none" and torch.is_grad_enabled()):
+        if chosen == "cuda":
+            from . import cuda
+
+            return cuda.rasterize_layers(prepared, camera, grad, deterministic)
         if chosen == "cpu":
             from . import cpu
 
@@ -45,36 +57,41 @@ def rasterize(
 
 
 def _choose(layers: list[Layer], backend: Backend) -> Backend:
-    on_cpu = all(layer.gaussians.means.device.type == "cpu" for layer in layers)
-    if backend == "cuda" or (backend in ("auto", "cpu") and not on_cpu):
-        raise RasterizerError(
-            "the CUDA back-end is not part of this version; move the tensors to the CPU with .cpu() and use "
-            'backend="auto", or keep them on the GPU with backend="torch" (slow)'
-        )
     if backend == "torch" or not layers:
         return "torch"
-    dtype = layers[0].gaussians.means.dtype
-    if dtype == torch.float64:
-        if backend == "cpu":
+    means = layers[0].gaussians.means
+    own: Backend = "cuda" if means.is_cuda else "cpu"
+    if backend not in ("auto", own):
+        move = ".cpu()" if means.is_cuda else ".cuda()"
+        raise RasterizerError(
+            f'backend="{backend}" cannot use tensors on {means.device}; move them with {move} or use backend="auto"'
+        )
+    if means.dtype == torch.float64:
+        if backend != "auto":
             raise RasterizerError(
-                'backend="cpu" takes float32, found float64; convert with .float() or use backend="torch"'
+                f'backend="{backend}" takes float32, found float64; convert with .float() or use backend="torch"'
             )
         return "torch"
-    from . import cpu
-
-    reason = cpu.unavailable_reason()
+    reason = _unavailable_reason(own)
     if reason is None:
-        return "cpu"
-    if backend == "cpu":
-        raise RasterizerError(f'backend="cpu" cannot run here: {reason}')
-    _warn_slow(reason)
+        return own
+    if backend != "auto":
+        raise RasterizerError(f'backend="{backend}" cannot run here: {reason}')
+    _warn_slow(own, reason)
     return "torch"
 
 
+def _unavailable_reason(backend: Backend) -> str | None:
+    from . import cpu, cuda
+
+    return cuda.unavailable_reason() if backend == "cuda" else cpu.unavailable_reason()
+
+
 @functools.cache
-def _warn_slow(reason: str) -> None:
+def _warn_slow(backend: Backend, reason: str) -> None:
+    wanted = "CUDA" if backend == "cuda" else "C++"
     warnings.warn(
-        f"rasterizing with the slow PyTorch back-end, because the C++ one cannot run here: {reason}",
+        f"rasterizing with the slow PyTorch back-end, because the {wanted} one cannot run here: {reason}",
         RuntimeWarning,
         stacklevel=4,
     )

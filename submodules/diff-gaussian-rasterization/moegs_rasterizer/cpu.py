@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -11,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .gradients import Needed, background_gradient, present
 from .native import chosen_isa, unavailable_reason
-from .types import Camera, Grad, Layer, RasterSettings, Splat
+from .types import Camera, Grad, Layer, Splat
+from .views import blend_options, view_rows
 
 __all__ = ["rasterize_layers", "unavailable_reason"]
 
-DEPTH_KINDS = ("sum", "mean", "median")  # order of DepthKind in csrc/layout.h
 # Tensors a layer in the operators' lists: csrc/ops.h.
 INPUTS, OUTPUTS, SAVED, GRADIENTS = 7, 4, 7, 4
 RESULTS = OUTPUTS + SAVED
@@ -40,14 +40,15 @@ def rasterize_layers(layers: list[Layer], camera: Camera, grad: Grad) -> list[Sp
     size = _Size(width=camera.width, height=camera.height, isa=chosen_isa())
     inputs: list[Tensor] = []
     all_radii = []
-    for layer in layers:
-        means2d, conics, colours, depths, radii, tiles = _project(layer, camera, size.isa)
+    views = torch.tensor(view_rows(camera, [layer.settings for layer in layers]), dtype=torch.float64)
+    for layer, view in zip(layers, views, strict=True):
+        means2d, conics, colours, depths, radii, tiles = _project(layer, view, size.isa)
         features = layer.features
         if features is None:
             features = means2d.new_empty((len(means2d), 0))
         inputs += [means2d, conics, depths, tiles, colours, features.contiguous(), layer.background.contiguous()]
         all_radii.append(radii)
-    options = [_blend_options(layer.settings) for layer in layers]
+    options = [blend_options(layer.settings) for layer in layers]
     images = _Blend.apply(torch.tensor(options, dtype=torch.float64), size, *inputs)
     splats = []
     for index, (layer, radii) in enumerate(zip(layers, all_radii, strict=True)):
@@ -65,12 +66,12 @@ def rasterize_layers(layers: list[Layer], camera: Camera, grad: Grad) -> list[Sp
     return splats
 
 
-def _project(layer: Layer, camera: Camera, isa: int) -> tuple[Tensor, ...]:
+def _project(layer: Layer, view: Tensor, isa: int) -> tuple[Tensor, ...]:
     """means2d, conics (with effective opacities), colours, depths, radii and tile boxes of a layer's Gaussians."""
     given = layer.gaussians
     sh = given.means.new_empty((0, 1, 3)) if given.sh is None else given.sh
     tensors = [tensor.contiguous() for tensor in (given.means, given.scales, given.quats, given.opacities, sh)]
-    means2d, conics, colours, depths, radii, tiles = _Project.apply(_view(camera, layer.settings), isa, *tensors)
+    means2d, conics, colours, depths, radii, tiles = _Project.apply(view, isa, *tensors)
     if given.colours is not None:
         colours = given.colours.contiguous()
     return means2d, conics, colours, depths, radii, tiles
@@ -91,7 +92,7 @@ class _Project(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         view, radii, *gaussians = ctx.saved_tensors
-        given = [_present(gradient) for gradient in gradients[:3]]
+        given = [present(gradient) for gradient in gradients[:3]]
         found = torch.ops.moegs_rasterizer.project_backward(*gaussians, view, radii, *given, ctx.isa)
         needed = ctx.needs_input_grad[2:]
         return None, None, *(gradient if wanted else None for gradient, wanted in zip(found, needed, strict=True))
@@ -107,7 +108,7 @@ class _Blend(torch.autograd.Function):
         for index in range(len(inputs) // INPUTS):
             of_layer = results[index * RESULTS : index * RESULTS + OUTPUTS]
             images += of_layer
-            constant += _without_gradient(of_layer, ctx.needs_input_grad[2:][index * INPUTS : (index + 1) * INPUTS])
+            constant += _needed(ctx.needs_input_grad[2:][index * INPUTS : (index + 1) * INPUTS]).constant(of_layer)
         if save:
             ctx.save_for_backward(*inputs, *results)
             ctx.size, ctx.count = size, len(inputs)
@@ -124,7 +125,7 @@ class _Blend(torch.autograd.Function):
                 inputs=tensors[index * INPUTS : (index + 1) * INPUTS],
                 results=tensors[ctx.count + index * RESULTS : ctx.count + (index + 1) * RESULTS],
                 given=gradients[index * OUTPUTS : (index + 1) * OUTPUTS],
-                needed=needed[index * INPUTS : (index + 1) * INPUTS],
+                needed=_needed(needed[index * INPUTS : (index + 1) * INPUTS]),
             )
             for index in range(ctx.count // INPUTS)
         ]
@@ -139,28 +140,19 @@ def _backward_of(layers: list[_LayerBackward], size: _Size) -> Iterator[Tensor]:
     tensors = torch.ops.moegs_rasterizer.blend_backward(
         [tensor for layer in layers for tensor in layer.inputs],
         [tensor for layer in layers for tensor in layer.results],
-        [_present(gradient) for layer in layers for gradient in layer.given],
+        [present(gradient) for layer in layers for gradient in layer.given],
         size.width,
         size.height,
-        all(layer.linear for layer in layers),
+        all(layer.needed.linear for layer in layers),
         BAND_FLOATS,
         size.isa,
     )
     return iter(tensors)
 
 
-def _without_gradient(images: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor]:
-    """Those of a layer's images that do not depend on any input that records gradients."""
-    colour, features, alpha, depth = images
-    means2d, conics, _, _, colours, carried, background = needed
-    if means2d or conics:
-        return [depth]
-    constant = [alpha, depth]
-    if not (colours or background):
-        constant.append(colour)
-    if not (carried or background):
-        constant.append(features)
-    return constant
+def _needed(inputs: tuple[bool, ...]) -> Needed:
+    means2d, conics, _, _, colours, features, background = inputs
+    return Needed(means2d=means2d, conics=conics, colours=colours, features=features, background=background)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,66 +162,24 @@ class _LayerBackward:
     inputs: tuple[Tensor, ...]
     results: tuple[Tensor, ...]
     given: tuple[Tensor | None, ...]
-    needed: tuple[bool, ...]
+    needed: Needed
 
     @property
     def asked(self) -> bool:
-        return any(self.needed) and any(gradient is not None for gradient in self.given)
-
-    @property
-    def linear(self) -> bool:
-        """Whether only features and background want gradients, in which the images are linear."""
-        means2d, conics, _, _, colours, _, _ = self.needed
-        return not (means2d or conics or colours)
+        return self.needed.any and any(gradient is not None for gradient in self.given)
 
     def gradients(self, found: Iterator[Tensor]) -> list[Tensor | None]:
         """Gradients of the inputs; takes GRADIENTS of what the operator made, if the layer asked."""
         if not self.asked:
             return [None] * INPUTS
         means2d, conics, colours, features = islice(found, GRADIENTS)
-        background = self._background() if self.needed[-1] else None
-        row = [means2d, conics, None, None, colours, features, background]
-        return [gradient if wanted else None for gradient, wanted in zip(row, self.needed, strict=True)]
-
-    def _background(self) -> Tensor:
-        """Sum over pixels of the images' gradients times the remaining transmittance [k + c]."""
-        left = self.results[OUTPUTS].reshape(self.results[0].shape[1:])
-        # Sums of rows, then of the rows' sums: a matrix product may give other bits with other threads.
-        parts = [
-            left.new_zeros(image.shape[0]) if gradient is None else (gradient * left).sum(2).sum(1)
-            for gradient, image in zip(self.given[:2], self.results[:2], strict=True)
+        wanted = self.needed
+        return [
+            means2d if wanted.means2d else None,
+            conics if wanted.conics else None,
+            None,
+            None,
+            colours if wanted.colours else None,
+            features if wanted.features else None,
+            background_gradient(self.results[OUTPUTS], self.results[:2], self.given[:2]) if wanted.background else None,
         ]
-        return torch.cat(parts)
-
-
-def _present(gradient: Tensor | None) -> Tensor:
-    """The gradient as the operators take it: contiguous, empty where there is none."""
-    return torch.empty(0) if gradient is None else gradient.contiguous()
-
-
-def _view(camera: Camera, settings: RasterSettings) -> Tensor:
-    """The doubles of `View` in csrc/layout.h."""
-    matrix = camera.world_to_camera.detach().double()
-    centre = torch.linalg.inv(matrix)[:3, 3]
-    numbers = [
-        *matrix[:3, :3].flatten().tolist(),
-        *matrix[:3, 3].tolist(),
-        *centre.tolist(),
-        camera.fx,
-        camera.fy,
-        camera.cx,
-        camera.cy,
-        camera.width,
-        camera.height,
-        settings.low_pass,
-        settings.near,
-        math.inf if settings.far is None else settings.far,
-        math.inf if settings.ndc_limit is None else settings.ndc_limit,
-        settings.compensate,
-        settings.tile_rule == "inria",
-    ]
-    return torch.tensor(numbers, dtype=torch.float64)
-
-
-def _blend_options(settings: RasterSettings) -> tuple[float, float]:
-    return DEPTH_KINDS.index(settings.depth), settings.far or 0.0

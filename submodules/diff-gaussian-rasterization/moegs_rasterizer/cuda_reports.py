@@ -1,0 +1,141 @@
+"""What the GPU says of a call after the call has returned: how many instances it had, and which input was bad.
+
+The last counting kernel of a call writes a few words into pinned host memory; nobody waits for them. The next call sees
+whether they have come. The backward pass, which must know, waits for an event that has long passed.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .types import RasterizerError
+
+# csrc/cuda/launch.h
+MOST_LAYERS = 12
+WORDS = 2 + MOST_LAYERS  # sequence, faults of the layers, instances
+NO_FAULT = -1
+NOT_FINITE = ("means", "scales", "quats", "opacities", "sh", "colours", "features", "background")
+OUT_OF_RANGE = ("scales is below 0{}; apply exp first", "opacities leaves [0, 1]{}; apply the sigmoid first")
+
+SLOTS = 256  # calls whose words may be on their way at once
+MOST_INSTANCES = 2**31 - 1
+SLACK = 1.25  # of memory for instances over those of the last call alike
+FIRST_GUESS = 8  # instances a Gaussian
+LEAST_CAPACITY = 4096
+MOST_SIZES = 256  # of calls remembered
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """One call's words, once they are here."""
+
+    slot: int
+    sequence: int
+    size: tuple[Any, ...]  # calls of one size have about as many instances
+    first_layer: int
+    status: Tensor  # the words on the GPU, kept alive until they are copied
+    event: torch.cuda.Event
+    instances: int | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Mailbox:
+    """Words of the latest calls on one GPU."""
+
+    words: Tensor = field(default_factory=lambda: torch.zeros(SLOTS, WORDS, dtype=torch.int64, pin_memory=True))
+    pending: deque[Report] = field(default_factory=deque)
+    known: dict[tuple[Any, ...], int] = field(default_factory=dict)  # instances of the last call of each size
+    sequence: int = 0
+    lock: threading.RLock = field(default_factory=threading.RLock)  # backward passes run on a thread of their own
+
+    def capacity(self, size: tuple[Any, ...], rows: int) -> int:
+        """Memory for how many instances a call gets."""
+        found = self.known.get(size)
+        guess = FIRST_GUESS * rows if found is None else int(SLACK * found)
+        return min(max(guess, LEAST_CAPACITY), MOST_INSTANCES)
+
+    def open(self) -> tuple[Tensor, int]:
+        """Words for the next call, and its sequence number. Raises RasterizerError where an earlier call was bad."""
+        with self.lock:
+            self.read()
+            while len(self.pending) >= SLOTS:
+                self.pending[0].event.synchronize()
+                self.read()
+            self.sequence += 1
+            return self.words[self.sequence % SLOTS], self.sequence
+
+    def sent(self, sequence: int, *, size: tuple[Any, ...], first_layer: int, status: Tensor) -> Report:
+        """Remember the call whose kernels have just been launched."""
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(status.device))
+        report = Report(
+            slot=sequence % SLOTS, sequence=sequence, size=size, first_layer=first_layer, status=status, event=event
+        )
+        with self.lock:
+            self.pending.append(report)
+        return report
+
+    def read(self) -> None:
+        """Take in what has come; raises RasterizerError for the first bad call, which is then forgotten."""
+        with self.lock:
+            while self.pending and int(self.words[self.pending[0].slot, 0]) == self.pending[0].sequence:
+                report = self.pending.popleft()
+                self._take_in(report)
+                if report.error is not None:
+                    raise RasterizerError(report.error)
+
+    def instances(self, report: Report) -> int:
+        """How many a call had; waits for it. Raises RasterizerError where its input was bad."""
+        with self.lock:
+            if report.instances is None:
+                report.event.synchronize()
+                while report.instances is None:
+                    self._take_in(self.pending.popleft())
+            if report.error is not None:
+                raise RasterizerError(report.error)
+            assert report.instances is not None
+            return report.instances
+
+    def _take_in(self, report: Report) -> None:
+        _, *faults, instances = self.words[report.slot].tolist()
+        report.instances = instances
+        report.error = _error(faults, report.first_layer)
+        if len(self.known) >= MOST_SIZES:
+            self.known.clear()
+        self.known[report.size] = instances
+
+
+@functools.cache
+def mailbox(device: torch.device) -> Mailbox:
+    """The GPU's own."""
+    return Mailbox()
+
+
+def check() -> None:
+    """Wait for every GPU; raises RasterizerError where a call had bad input that nobody has been told of."""
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        device = torch.device("cuda", index)
+        torch.cuda.synchronize(device)
+        mailbox(device).read()
+
+
+def _error(faults: list[int], first_layer: int) -> str | None:
+    for layer, word in enumerate(faults):
+        if word == NO_FAULT:
+            continue
+        row, fault = divmod(word, 16)
+        where = f", first at row {row}"
+        if fault < len(NOT_FINITE):
+            text = f"{NOT_FINITE[fault]} has NaN or infinite values{where}; repair or drop these rows"
+        else:
+            text = OUT_OF_RANGE[fault - len(NOT_FINITE)].format(where)
+        return f"layer {first_layer + layer}: {text} (seen by the GPU; that call's images are NaN)"
+    return None
