@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv, then runs style, types and all tests. Further arguments go to pytest: bash scripts/test.sh -k router
+# Makes .venv, then runs style, types and all tests that need no GPU (scripts/test_cuda.sh runs the others).
+# Further arguments go to pytest: bash scripts/test.sh -k router
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
@@ -9,4 +10,9 @@ ruff check .
 ruff format --check .
 mypy
 python -m moegs_rasterizer.build
+if command -v nvcc > /dev/null; then
+    python -m moegs_rasterizer.build --cuda
+else
+    echo "moegs_rasterizer: CUDA back-end left out, as there is no nvcc on the PATH"
+fi
 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist worksteal -m "not cuda" -q "$@"

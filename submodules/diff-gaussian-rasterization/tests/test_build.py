@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from moegs_rasterizer import build, cpu
+from moegs_rasterizer import build, build_steps, cpu
 
 # Writes whatever "-o" names, as a compiler would, and counts its calls.
 STAND_IN = """#!/bin/sh
@@ -101,8 +101,8 @@ def test_failure_names_the_log_and_shows_its_end(tmp_path, monkeypatch, cache, c
     assert str(log) in str(failure.value)
     assert "\n" not in str(failure.value)
     said = caplog.text.split("\n")
-    assert f"complaint {60 - build.LOG_LINES + 1}" in said
-    assert f"complaint {60 - build.LOG_LINES}" not in said
+    assert f"complaint {60 - build_steps.LOG_LINES + 1}" in said
+    assert f"complaint {60 - build_steps.LOG_LINES}" not in said
     assert "complaint 1\n" in log.read_text()
     assert not list(cache.glob(f"*/*/{build.LIBRARY_NAME}"))
 
