@@ -7,6 +7,7 @@ import os
 import pytest
 import torch
 from moegs_rasterizer import RasterizerError, RasterSettings, cpu, native, rasterize
+from moegs_rasterizer.views import view_rows
 
 from .backends import one_thread, require
 from .cpu_scenes import PLANES, assert_same_bits, gradients_of, layer_of, run, tensors_of, with_tensors
@@ -95,7 +96,7 @@ def test_operators_keep_their_schemas():
     """No operator changes an input or returns one, as its schema says."""
     layer, camera = scene()
     given, isa = layer.gaussians, native.ISAS.index("portable")
-    view = cpu._view(camera, layer.settings)
+    view = torch.tensor(view_rows(camera, [layer.settings])[0], dtype=torch.float64)
     ops = torch.ops.moegs_rasterizer
     gaussians = (given.means, given.scales, given.quats, given.opacities, given.sh)
     check = {"test_utils": ("test_schema", "test_autograd_registration")}
