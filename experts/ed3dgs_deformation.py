@@ -7,10 +7,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from .canonical import Raw
-from .heads import head, run_heads, trunk
+from .heads import Affine, affine_layers, head, run_heads, trunk
 
 _ANNEAL = 1000  # iterations over which a residual grows to its full size
 _OUTPUTS: tuple[tuple[Literal["means", "log_scales", "quats", "opacity_logits", "sh"], str, int], ...] = (
@@ -95,8 +94,8 @@ class ED3DGSDeformation(nn.Module):
             raise ValueError(f"E-D3DGS: camera {camera} has no time offset, only 0 ... {last}; pass None for others")
         if camera is not None:
             return self.offsets[camera, 0].double()
-        trained = self.offsets[self.offsets != 0]
-        return trained.double().mean() if trained.numel() else trained.double().sum()
+        trained = (self.offsets != 0).double()  # as factors: choosing rows by a mask would wait for a GPU
+        return (self.offsets.double() * trained).sum() / trained.sum().clamp(min=1)
 
     def rows(self, stage: str, iteration: int) -> int:
         """Rows to which the temporal table is resampled for a network at a training iteration."""
@@ -114,12 +113,10 @@ class ED3DGSDeformation(nn.Module):
         outputs = [(key, name) for key, name, _ in _OUTPUTS if enabled[key]]
         deformed = raw.copy()
         for stage in self.options.stages():
-            first, *rest = self.get_submodule(f"feature_out_{stage}").children()
+            first, *rest = affine_layers(self.get_submodule(f"feature_out_{stage}"))
             temporal = temporal_embedding(self.weight, time, self.rows(stage, iteration))
-            hidden = _first_layer(first, temporal, embeddings)
-            for layer in rest:
-                hidden = layer(hidden)
-            residuals = run_heads(hidden, [self.get_submodule(f"{name}_{stage}") for _, name in outputs])
+            heads = [self.get_submodule(f"{name}_{stage}") for _, name in outputs]
+            residuals = run_heads(embeddings, [_at_time(first, temporal), *rest], heads)
             for (key, _), residual in zip(outputs, residuals, strict=True):
                 deformed[key] = torch.add(deformed[key], residual, alpha=self._anneal(key, iteration))
         return deformed
@@ -131,12 +128,11 @@ class ED3DGSDeformation(nn.Module):
         return min(max((iteration - start) / _ANNEAL, 0.0), 1.0)
 
 
-def _first_layer(layer: nn.Module, temporal: Tensor, embeddings: Tensor) -> Tensor:
-    """The linear layer on [temporal, embedding]: the temporal part is the same for every Gaussian, hence a bias."""
-    assert isinstance(layer, nn.Linear)
+def _at_time(layer: Affine, temporal: Tensor) -> Affine:
+    """The layer on [temporal, embedding] as one on the embedding: for every Gaussian the time adds the same."""
+    weight, bias = layer
     split = temporal.shape[0]
-    bias = torch.addmv(layer.bias, layer.weight[:, :split], temporal)
-    return linear(embeddings, layer.weight[:, split:], bias)
+    return weight[:, split:], torch.addmv(bias, weight[:, :split], temporal)
 
 
 def temporal_embedding(table: Tensor, time: Tensor, rows: int) -> Tensor:

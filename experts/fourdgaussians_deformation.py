@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .canonical import Raw
 from .fourdgaussians_planes import PLANES, TIME, EmptyVoxel, HexPlanes
-from .heads import head, run_heads, trunk
+from .heads import affine_layers, head, run_heads, trunk
 
 _OUTPUTS: tuple[tuple[Literal["means", "log_scales", "quats", "opacity_logits", "sh"], str, int], ...] = (
     ("means", "pos_deform", 3),
@@ -74,12 +74,13 @@ class PlaneNetwork(nn.Module):
 
     def forward(self, points: Tensor, time: float, names: Sequence[str]) -> tuple[list[Tensor], Tensor | None]:
         """Residuals of the named heads at points [n, 3], and the factor [n, 1] on what they are added to, if any."""
-        hidden = self.feature_out(self.grid(points, time))
         heads = [self.get_submodule(name) for name in names]
         if self.static_mlp is not None:
-            residuals = run_heads(hidden, [*heads, self.static_mlp])
+            heads.append(self.static_mlp)
+        residuals = run_heads(self.grid(points, time), affine_layers(self.feature_out), heads)
+        if self.static_mlp is not None:
             return residuals[:-1], residuals[-1]
-        return run_heads(hidden, heads), None if self.empty_voxel is None else self.empty_voxel(points)
+        return residuals, None if self.empty_voxel is None else self.empty_voxel(points)
 
 
 class FourDGaussiansDeformation(nn.Module):

@@ -30,7 +30,6 @@ class HexPlanes(nn.Module):
             nn.ParameterList(torch.empty(1, channels, level[second], level[first]) for first, second in PLANES)
             for level in resolutions
         )
-
         self._still: Kept[list[Tensor]] = Kept()
 
     def forward(self, points: Tensor, time: float) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn.functional import grid_sample, interpolate
 from experts.base import Expert
 from experts.ed3dgs import ED3DGS
 from experts.ed3dgs_deformation import N3V, TECHNICOLOR, ED3DGSDeformation, temporal_embedding
-from experts.heads import head, run_heads
+from experts.heads import affine_layers, head, run_heads, trunk
 from experts.initial import neighbour_log_scales
 from tests.experts.new_models import new_ed3dgs
 
@@ -155,10 +155,12 @@ def test_deeper_trunks() -> None:
     compare(expert, 11, 0, direct(expert, 11 / 20))
 
 
-def test_heads_on_many_rows_are_the_heads() -> None:
-    hidden, heads = torch.randn(5000, 16), [head(16, 3), head(16, 1)]
-    for ours, network in zip(run_heads(hidden, heads), heads, strict=True):
-        torch.testing.assert_close(ours, network(hidden), rtol=0, atol=1e-6)
+@pytest.mark.parametrize("recorded", [False, True], ids=["no gradients", "gradients"])
+def test_heads_on_many_rows_are_the_networks(recorded: bool) -> None:
+    inputs, before, heads = torch.randn(1300, 8), trunk(8, 16, 2), [head(16, 3), head(16, 1)]
+    with torch.set_grad_enabled(recorded):
+        for ours, network in zip(run_heads(inputs, affine_layers(before), heads), heads, strict=True):
+            torch.testing.assert_close(ours, network(before(inputs)), rtol=0, atol=1e-6)
 
 
 def test_gradients_reach_every_parameter_and_are_right() -> None:
