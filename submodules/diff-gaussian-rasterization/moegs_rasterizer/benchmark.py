@@ -1,153 +1,80 @@
-"""Times of the CPU back-ends on a seeded random scene: `python -m moegs_rasterizer.benchmark [--large]`."""
+"""Times of the rasterizer on seeded random scenes: `python -m moegs_rasterizer.benchmark`."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
-from . import native
-from .api import rasterize
-from .random_scene import random_scene
-from .types import Backend, Camera, Gaussians, Grad, Layer, RasterizerError, RasterSettings
+from . import benchmark_cpu, benchmark_cuda
+from .types import RasterizerError
 
-GRADS: tuple[Grad, ...] = ("none", "features", "full")
-HEADINGS = ("forward", "forward + features backward", "forward + full backward")
-ORACLE_REPEATS = 3
-WARM_UP = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """A scene to time."""
-
-    count: int
-    width: int
-    height: int
-    repeats: int
-    oracle: bool
-
-
-SMALL = Case(count=20_000, width=320, height=240, repeats=50, oracle=True)
-LARGE = Case(count=200_000, width=1352, height=1014, repeats=7, oracle=False)
-# Colours given (1 channel) and from spherical harmonics of degree 3; each with 3 features.
-KINDS = {"1 colour + 3 features": None, "SH degree 3 + 3 features": 3}
+CPU_ONLY = ("large", "threads", "no_oracle")
 
 
 def main() -> None:
-    """Print medians with their range, in milliseconds, for each instruction set and for the PyTorch back-end."""
+    """Print the GPU's table where the CUDA back-end runs, else the CPU's; medians with their range, milliseconds."""
     parser = argparse.ArgumentParser(prog="python -m moegs_rasterizer.benchmark", description=main.__doc__)
-    parser.add_argument("--large", action="store_true", help=f"{LARGE.count} Gaussians at {LARGE.width}x{LARGE.height}")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="PyTorch threads")
-    parser.add_argument("--repeats", type=int, help="timed runs of each entry")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the scene")
-    parser.add_argument("--no_oracle", action="store_true", help="leave the PyTorch back-end out")
+    parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="what to time")
+    parser.add_argument("--quick", action="store_true", help="small scenes and few runs, to see that it works")
+    parser.add_argument("--repeats", type=_positive, help="timed runs of each entry")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the scenes")
+    cpu = parser.add_argument_group("CPU only")
+    large = benchmark_cpu.LARGE
+    cpu.add_argument("--large", action="store_true", help=f"{large.count} Gaussians at {large.width}x{large.height}")
+    cpu.add_argument("--threads", type=_positive, help="PyTorch threads")
+    cpu.add_argument("--no_oracle", action="store_true", help="leave the PyTorch back-end out")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    case = LARGE if arguments.large else SMALL
-    case = replace(case, oracle=case.oracle and not arguments.no_oracle, repeats=arguments.repeats or case.repeats)
+    if arguments.large and arguments.quick:
+        parser.error("--large and --quick contradict each other; leave one out")
     try:
-        for kind, degree in KINDS.items():
-            _run(case, kind, degree, seed=arguments.seed)
+        device = _device(arguments.device)
+        if device.type == "cpu":
+            _time_cpu(arguments)
+            return
+        if given := [f"--{name}" for name in CPU_ONLY if getattr(arguments, name)]:
+            parser.error(f"{', '.join(given)} changes nothing on a GPU; leave it out or add --device cpu")
+        sizes = benchmark_cuda.QUICK if arguments.quick else benchmark_cuda.FULL
+        sizes = replace(sizes, repeats=arguments.repeats or sizes.repeats)
+        benchmark_cuda.run(device, sizes, seed=arguments.seed)
     except RasterizerError as error:
         sys.exit(f"error: {error}")
 
 
-def _run(case: Case, kind: str, degree: int | None, *, seed: int) -> None:
-    gaussians, camera = random_scene(
-        count=case.count, width=case.width, height=case.height, seed=seed, sh_degree=degree, colour_channels=1
-    )
-    draw = torch.Generator().manual_seed(seed + 1)
-    features = torch.rand(case.count, 3, generator=draw)
-    layer = Layer(
-        gaussians=gaussians,
-        settings=RasterSettings(),
-        background=torch.zeros(gaussians.colour_channels + 3),
-        features=features,
-    )
-    _describe(case, kind, layer, camera, seed)
-    print(f"{'':14}" + "".join(f"{heading:>32}" for heading in HEADINGS))
-    for isa in native.available_isas():
-        with _chosen_isa(isa):
-            cells = [_time(layer, camera, grad, "cpu", case.repeats) for grad in GRADS]
-        print(f"cpu {isa:<10}" + "".join(f"{cell:>32}" for cell in cells))
-    if case.oracle:
-        cells = [_time(layer, camera, grad, "torch", ORACLE_REPEATS) for grad in GRADS]
-        print(f"{'torch':<14}" + "".join(f"{cell:>32}" for cell in cells))
-    print()
+def _device(name: str) -> torch.device:
+    """The device to time; raises RasterizerError where CUDA was asked for and cannot run."""
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    from . import cuda
+
+    reason = cuda.unavailable_reason()
+    if reason is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    if name == "cuda":
+        raise RasterizerError(f"--device cuda cannot run here: {reason}; use --device cpu")
+    print(f"timing the CPU, because the CUDA back-end cannot run here: {reason}", file=sys.stderr)
+    return torch.device("cpu")
 
 
-def _describe(case: Case, kind: str, layer: Layer, camera: Camera, seed: int) -> None:
-    splat = rasterize([layer], camera, backend="cpu")[0]
-    seen = splat.radii[splat.radii > 0].float()
-    print(
-        f"{case.count} Gaussians (seed {seed}), {case.width}x{case.height}, {kind}: {len(seen)} visible, median radius "
-        f"{seen.median():.0f} px (3 sigma), median opacity {layer.gaussians.opacities.median():.2f}, mean coverage "
-        f"{splat.alpha.mean():.2f}; {torch.get_num_threads()} threads; milliseconds: median (least-most)"
-    )
+def _time_cpu(arguments: argparse.Namespace) -> None:
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    case = benchmark_cpu.SMALL
+    if arguments.quick or arguments.large:
+        case = benchmark_cpu.QUICK if arguments.quick else benchmark_cpu.LARGE
+    oracle = case.oracle and not arguments.no_oracle
+    case = replace(case, oracle=oracle, repeats=arguments.repeats or case.repeats)
+    benchmark_cpu.run(case, seed=arguments.seed)
 
 
-@contextmanager
-def _chosen_isa(isa: str) -> Iterator[None]:
-    before = os.environ.get(native.ISA_VARIABLE)
-    os.environ[native.ISA_VARIABLE] = isa
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[native.ISA_VARIABLE]
-        else:
-            os.environ[native.ISA_VARIABLE] = before
-
-
-def _time(layer: Layer, camera: Camera, grad: Grad, backend: Backend, repeats: int) -> str:
-    warm_up = WARM_UP if backend == "cpu" else 0
-    times = [_once(_with_gradients(layer, grad), camera, grad, backend) for _ in range(repeats + warm_up)][warm_up:]
-    return f"{statistics.median(times):.1f} ({min(times):.1f}-{max(times):.1f})"
-
-
-def _once(layer: Layer, camera: Camera, grad: Grad, backend: Backend) -> float:
-    """Milliseconds of one pass through the public call and autograd."""
-    channels = layer.gaussians.colour_channels
-    weights = [torch.full((count, camera.height, camera.width), 0.5) for count in (3, channels)]
-    start = time.perf_counter()
-    splat = rasterize([layer], camera, grad=grad, backend=backend)[0]
-    if grad != "none":
-        assert splat.features is not None
-        images = [splat.features] if grad == "features" else [splat.features, splat.colour]
-        torch.autograd.backward(images, weights[: len(images)])
-    return 1000 * (time.perf_counter() - start)
-
-
-def _with_gradients(layer: Layer, grad: Grad) -> Layer:
-    """The layer with fresh leaves that record what `grad` asks for."""
-    assert layer.features is not None
-    if grad == "none":
-        return layer
-    features = layer.features.clone().requires_grad_()
-    if grad == "features":
-        return replace(layer, features=features)
-    given = layer.gaussians
-
-    def leaf(tensor: torch.Tensor | None) -> torch.Tensor | None:
-        return None if tensor is None else tensor.clone().requires_grad_()
-
-    gaussians = Gaussians(
-        means=given.means.clone().requires_grad_(),
-        scales=given.scales.clone().requires_grad_(),
-        quats=given.quats.clone().requires_grad_(),
-        opacities=given.opacities.clone().requires_grad_(),
-        sh=leaf(given.sh),
-        colours=leaf(given.colours),
-    )
-    return replace(layer, gaussians=gaussians, features=features)
+def _positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return value
 
 
 if __name__ == "__main__":

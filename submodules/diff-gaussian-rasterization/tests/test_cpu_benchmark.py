@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import types
 
+import moegs_rasterizer
 import pytest
 import torch
-from moegs_rasterizer import Layer, RasterSettings, benchmark, native, rasterize
-from moegs_rasterizer.random_scene import random_scene
+from moegs_rasterizer import Layer, RasterizerError, RasterSettings, benchmark, benchmark_cpu, native, rasterize
+from moegs_rasterizer.projection import project, view_points
+from moegs_rasterizer.random_scene import random_scene, trained_like_scene
 
 from .backends import one_thread, require
 from .cpu_scenes import layer_of, tensors_of
@@ -43,13 +46,106 @@ def test_scene_fills_the_view_like_a_trained_one(count):
     assert 3 * spread < splat.radii[seen].float().median() < 9 * spread
 
 
-def test_benchmark_prints_every_back_end(monkeypatch, capsys):
-    require("cpu")
-    tiny = benchmark.Case(count=50, width=32, height=24, repeats=2, oracle=True)
-    monkeypatch.setattr(benchmark, "SMALL", tiny)
-    monkeypatch.setattr(sys, "argv", ["benchmark", "--threads", "1"])
+def test_trained_like_scene_has_the_stated_distributions():
+    count = 20_000
+    gaussians, camera = trained_like_scene(count=count, width=160, height=120, seed=0)
+    depths = view_points(gaussians.means, camera)[:, 2]
+    assert 4.5 - 1e-4 < depths.min() < 4.51
+    assert 22.49 < depths.max() < 22.5 + 1e-4
+    assert depths.mean() == pytest.approx(13.5, abs=0.2)
+    logs = (gaussians.scales * camera.fx / depths.unsqueeze(1)).log()
+    assert logs.median().exp() == pytest.approx(2.2, rel=0.02)
+    assert logs.std() == pytest.approx(0.8, rel=0.02)
+    logits = torch.logit(gaussians.opacities.double())
+    assert logits.mean() == pytest.approx(-0.3, abs=0.06)
+    assert logits.std() == pytest.approx(2.0, rel=0.03)
+    assert gaussians.quats.norm(dim=1) == pytest.approx(torch.ones(count), abs=1e-6)
+    assert gaussians.sh is not None
+    bands = torch.split(gaussians.sh, [1, 3, 5, 7], dim=1)
+    assert [float(band.std()) for band in bands] == pytest.approx([1.0, 0.2, 0.1, 0.05], rel=0.03)
+    projected = project(gaussians, camera, RasterSettings()).means2d
+    share = (projected + 0.5) / torch.tensor([160.0, 120.0])
+    inside = ((share > 0) & (share < 1)).all(1).float().mean()
+    assert inside == pytest.approx(1 / (1 + 2 / 30) ** 2, abs=0.01)
+
+
+def test_trained_like_scene_repeats_with_its_seed():
+    one, same, other = (trained_like_scene(count=9, width=40, height=30, seed=seed)[0] for seed in (1, 1, 2))
+    assert torch.equal(one.means, same.means)
+    assert torch.equal(one.opacities, same.opacities)
+    assert not torch.equal(one.means, other.means)
+
+
+def _printed(monkeypatch, capsys, *arguments: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["benchmark", *arguments])
     benchmark.main()
-    printed = capsys.readouterr().out
-    assert printed.count("50 Gaussians (seed 0), 32x24") == len(benchmark.KINDS)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [[], ["--quick"]])
+def test_benchmark_prints_every_back_end(monkeypatch, capsys, flags):
+    require("cpu")
+    tiny = benchmark_cpu.Case(count=50, width=32, height=24, repeats=2, oracle=True)
+    monkeypatch.setattr(benchmark_cpu, "QUICK" if flags else "SMALL", tiny)
+    printed = _printed(monkeypatch, capsys, "--device", "cpu", "--threads", "1", *flags)
+    assert printed.count("50 Gaussians (seed 0), 32x24") == len(benchmark_cpu.KINDS)
     for name in (*(f"cpu {isa}" for isa in native.available_isas()), "torch"):
-        assert sum(line.startswith(name) for line in printed.splitlines()) == len(benchmark.KINDS)
+        assert sum(line.startswith(name) for line in printed.splitlines()) == len(benchmark_cpu.KINDS)
+
+
+def test_benchmark_without_a_gpu_times_the_cpu(monkeypatch, capsys):
+    require("cpu")
+    monkeypatch.setattr(
+        benchmark_cpu, "SMALL", benchmark_cpu.Case(count=9, width=16, height=16, repeats=1, oracle=True)
+    )
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "torch" not in _printed(monkeypatch, capsys, "--threads", "1", "--no_oracle")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--large", "--quick"], "contradict"),
+        (["--repeats", "0"], "below 1"),
+        (["--device", "gpu"], "invalid choice"),
+    ],
+)
+def test_benchmark_refuses_arguments_that_make_no_sense(monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["benchmark", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        benchmark.main()
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_flags_of_the_cpu_are_refused_on_a_gpu(monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--threads", "2", "--no_oracle"])
+    with pytest.raises(SystemExit):
+        benchmark.main()
+    assert "--threads, --no_oracle changes nothing on a GPU" in capsys.readouterr().err
+
+
+def test_an_error_of_the_rasterizer_ends_the_benchmark_in_one_line(monkeypatch):
+    def refuse(name: str) -> torch.device:
+        raise RasterizerError("no nvcc")
+
+    monkeypatch.setattr(benchmark, "_device", refuse)
+    monkeypatch.setattr(sys, "argv", ["benchmark"])
+    with pytest.raises(SystemExit, match="error: no nvcc"):
+        benchmark.main()
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_gpu_without_its_back_end_says_why(monkeypatch, capsys, device):
+    broken = types.ModuleType("moegs_rasterizer.cuda")
+    monkeypatch.setattr(broken, "unavailable_reason", lambda: "no nvcc", raising=False)
+    monkeypatch.setitem(sys.modules, "moegs_rasterizer.cuda", broken)
+    monkeypatch.setattr(moegs_rasterizer, "cuda", broken, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    if device == "cuda":
+        with pytest.raises(RasterizerError, match="--device cuda cannot run here: no nvcc"):
+            benchmark._device(device)
+    else:
+        assert benchmark._device(device) == torch.device("cpu")
+        assert "timing the CPU, because the CUDA back-end cannot run here: no nvcc" in capsys.readouterr().err
