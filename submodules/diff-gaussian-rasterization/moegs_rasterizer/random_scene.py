@@ -19,7 +19,7 @@ NEAREST, FARTHEST = 2.0, 10.0  # depths, world units
 BORDER = 0.05  # of the image's size, beyond each side
 SH_DEVIATIONS = (1.0, 0.2)  # of the constant term and of the others
 
-# The scene of the GPU benchmark. Its border is what gives gsplat 1.07 M tile pairs for 200 k Gaussians at 1352x1014.
+# The scene of the GPU benchmark. A wider border would leave less to render of as many Gaussians.
 BENCHMARK_MEDIAN_SIGMA, BENCHMARK_LOG_DEVIATION = 2.2, 0.8  # pixels, each axis on its own
 BENCHMARK_OPACITY_LOGITS = (-0.3, 2.0)  # mean, deviation
 BENCHMARK_NEAREST, BENCHMARK_FARTHEST = 4.5, 22.5
