@@ -103,7 +103,7 @@ __device__ void blend_unlisted(const Pass& pass, const Place& place, Pixel<kGrou
   for (int start = 0; start < lists.rows; start += kBatch) {
     if (__syncthreads_and(pixel.done)) return;
     const int row = start + threadIdx.x < lists.rows ? lists.order[start + threadIdx.x] : -1;
-    bool mine = row >= first_row && row < last_row;
+    bool mine = row >= first_row && row < last_row && lists.counts[row] > 0;
     if (mine) {
       const int4 box = *reinterpret_cast<const int4*>(lists.boxes + int64_t(4) * row);
       mine = column >= box.x && column < box.z && tile_row >= box.y && tile_row < box.w;

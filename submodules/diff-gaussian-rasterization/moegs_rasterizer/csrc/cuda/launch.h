@@ -124,7 +124,7 @@ struct BlendLayer {
 struct Lists {
   const float *shapes, *values;
   const int32_t *instances, *ranges;
-  const int32_t *order, *boxes;  // for calls whose instances are more than the capacity
+  const int32_t *order, *boxes, *counts;  // for calls whose instances are more than the capacity
   int64_t capacity;
   int first[kMostLayers + 1];
   int rows;

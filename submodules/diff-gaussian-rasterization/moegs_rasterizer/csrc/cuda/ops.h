@@ -14,7 +14,7 @@ enum ProjectedTensor { kMeans2d, kConics, kShColours, kRadii, kProjectedTensors 
 // After those of all layers: of all rows together.
 enum SharedTensor { kDepths, kTiles, kRows, kStatus, kSharedTensors };
 enum CarriedTensor { kCarriedMeans2d, kCarriedConics, kColours, kFeatures, kBackground, kCarriedTensors };
-enum ListTensor { kShapes, kValues, kInstances, kRanges, kOrder, kListTensors };
+enum ListTensor { kShapes, kValues, kInstances, kRanges, kOrder, kCounts, kListTensors };
 enum ImageTensor { kColourImage, kFeatureImage, kAlphaImage, kDepthImage, kLeftImage, kImageTensors };
 enum ImageGradient { kColourGradient, kFeatureGradient, kAlphaGradient, kImageGradients };
 enum CarriedGradient { kGradMeans2d, kGradConics, kGradColours, kGradFeatures, kCarriedGradients };

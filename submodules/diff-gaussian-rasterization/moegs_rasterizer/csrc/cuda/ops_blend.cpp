@@ -16,13 +16,13 @@ Tensors bin(Tensors carried, Tensors shared, Tensor mail, int64_t sequence, int6
   STD_TORCH_CHECK(cells < (int64_t(1) << 30), "too many layers and tiles for one call");
   Tensors lists{empty_like(like, {total, 8}), empty_like(like, {values, 4}),
                 empty_like(like, {capacity}, ScalarType::Int), empty_like(like, {cells, 2}, ScalarType::Int),
-                empty_like(like, {total}, ScalarType::Int)};
-  Tensor counts = empty_like(like, {total}, ScalarType::Int), ends = empty_like(like, {total}, ScalarType::Long);
+                empty_like(like, {total}, ScalarType::Int), empty_like(like, {total}, ScalarType::Int)};
+  Tensor ends = empty_like(like, {total}, ScalarType::Long);
   packing.depths = floats(shared[kDepths]);
   packing.tiles = ints(shared[kTiles]);
   packing.shapes = floats_to(lists[kShapes]);
   packing.values = floats_to(lists[kValues]);
-  packing.counts = ints_to(counts);
+  packing.counts = ints_to(lists[kCounts]);
   packing.status = status_of(shared);
 
   BinCall binning{};

@@ -36,6 +36,7 @@ inline Lists lists_of(const PackCall& packed, const Tensors& shared, const Tenso
   found.ranges = ints(lists[kRanges]);
   found.order = ints(lists[kOrder]);
   found.boxes = ints(shared[kTiles]);
+  found.counts = ints(lists[kCounts]);
   found.capacity = lists[kInstances].size(0);
   for (int i = 0; i <= packed.count; ++i) found.first[i] = packed.first[i];
   found.rows = packed.first[packed.count];

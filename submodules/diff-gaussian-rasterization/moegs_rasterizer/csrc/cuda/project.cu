@@ -51,22 +51,19 @@ project_kernel(const __grid_constant__ ProjectCall call) {
     }
   }
   if (!layer.in.sh) return;
-  const bool any_seen = __syncthreads_or(seen);
   with_count(layer.in.sh_count, [&](auto count) {
     constexpr int kCount = decltype(count)::value, kFloats = 3 * kCount;
     const int here = min(kRowThreads, rows - start);
-    if (any_seen) load_rows<kFloats>(layer.in.sh + int64_t(start) * kFloats, here, shared);
+    load_rows<kFloats>(layer.in.sh + int64_t(start) * kFloats, here, shared);
     __syncthreads();
     if (i >= rows) return;
-    float colour[3] = {0, 0, 0};
-    if (seen) {
-      const float* row = shared + threadIdx.x * row_stride(kFloats);
-      float sum = 0;
+    const float* row = shared + threadIdx.x * row_stride(kFloats);
+    float sum = 0;
 #pragma unroll
-      for (int k = 0; k < kFloats; ++k) sum += row[k] * 0.0f;  // not 0 where one is NaN or infinite
-      if (sum != 0) report(call.status, layer_index, int(i), kBadSh);
-      cuda::sh_colour(layer.view.centre, layer.in.means + 3 * i, row, kCount, colour);
-    }
+    for (int k = 0; k < kFloats; ++k) sum += row[k] * 0.0f;  // not 0 where one is NaN or infinite
+    if (sum != 0) report(call.status, layer_index, int(i), kBadSh);
+    float colour[3] = {0, 0, 0};
+    if (seen) cuda::sh_colour(layer.view.centre, layer.in.means + 3 * i, row, kCount, colour);
     for (int k = 0; k < 3; ++k) layer.out.colours[3 * i + k] = colour[k];
   });
 }
