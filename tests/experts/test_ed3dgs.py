@@ -12,9 +12,9 @@ from torch.nn.functional import grid_sample, interpolate
 from experts.base import Expert
 from experts.ed3dgs import ED3DGS
 from experts.ed3dgs_deformation import N3V, TECHNICOLOR, ED3DGSDeformation, temporal_embedding
+from experts.fresh import new_ed3dgs
 from experts.heads import affine_layers, head, run_heads, trunk
 from experts.initial import neighbour_log_scales
-from tests.experts.new_models import new_ed3dgs
 
 
 def small(count: int = 50, **changes: object) -> ED3DGS:

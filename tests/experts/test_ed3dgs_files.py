@@ -16,7 +16,7 @@ from experts.ed3dgs import ED3DGS
 from experts.ed3dgs_deformation import N3V, TECHNICOLOR
 from experts.ed3dgs_files import load_ed3dgs, read_ed3dgs_routing, save_ed3dgs
 from experts.fourdgaussians_files import save_fourdgaussians
-from tests.experts.new_models import new_ed3dgs, new_fourdgaussians
+from experts.fresh import new_ed3dgs, new_fourdgaussians
 
 OPTIONS = replace(N3V, min_embeddings=7, c2f_temporal_iter=100, deform_from_iter=10, no_ds=True)
 

@@ -13,7 +13,7 @@ from experts.base import Expert
 from experts.fourdgaussians import FourDGaussians
 from experts.fourdgaussians_deformation import FourDGaussiansOptions, NetworkShape, quaternion_product
 from experts.fourdgaussians_planes import PLANES, EmptyVoxel, HexPlanes
-from tests.experts.new_models import new_fourdgaussians
+from experts.fresh import new_fourdgaussians
 
 SHAPE = NetworkShape(width=16, channels=4, resolutions=((5, 6, 7, 8), (10, 12, 14, 8)))
 

@@ -16,7 +16,7 @@ from experts.ed3dgs_files import save_ed3dgs
 from experts.fourdgaussians import FourDGaussians
 from experts.fourdgaussians_deformation import FourDGaussiansOptions, NetworkShape
 from experts.fourdgaussians_files import load_fourdgaussians, read_fourdgaussians_routing, save_fourdgaussians
-from tests.experts.new_models import new_ed3dgs, new_fourdgaussians
+from experts.fresh import new_ed3dgs, new_fourdgaussians
 
 SHAPE = NetworkShape(width=16, channels=4, resolutions=((5, 6, 7, 8), (10, 12, 14, 8)))
 NET = "deformation_net"
