@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import platform
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from moegs_rasterizer.types import Backend
@@ -53,7 +54,7 @@ def choose_place(device: DeviceChoice, backend: Backend) -> Place:
             f"{' or '.join(name for name in BACKENDS[device] if name != 'auto')}"
         )
     asked = "--device cuda" if device == "cuda" else "--backend cuda" if backend == "cuda" else None
-    if asked is None and (device == "cpu" or backend != "auto" or not torch.cuda.is_available()):
+    if asked is None and (device == "cpu" or backend != "auto" or not gpu_here()):
         return Place(device=CPU, backend=backend)
     reason = _missing_gpu() if backend == "torch" else _unusable_gpu()
     if reason is None:
@@ -62,6 +63,14 @@ def choose_place(device: DeviceChoice, backend: Backend) -> Place:
         raise ConfigError(f"{asked} cannot be used here, --device cpu can: {reason}")
     logger.warning("there is a GPU, but the run goes on on the CPU: %s", reason)
     return Place(device=CPU, backend=backend)
+
+
+def gpu_here() -> bool:
+    """Whether this machine has a GPU, usable or not, that the environment does not hide."""
+    if torch.cuda.is_available() or "CUDA_VISIBLE_DEVICES" in os.environ:
+        return torch.cuda.is_available()
+    count = ctypes.c_uint()
+    return _ask_driver("nvmlDeviceGetCount_v2", ctypes.byref(count)) and count.value > 0
 
 
 def _missing_gpu() -> str | None:
@@ -103,12 +112,16 @@ def gpu_versions(device: torch.device) -> dict[str, str]:
 
 def _driver_version() -> str:
     text = ctypes.create_string_buffer(96)
+    return text.value.decode() if _ask_driver("nvmlSystemGetDriverVersion", text, len(text)) else "unknown"
+
+
+def _ask_driver(question: str, *arguments: Any) -> bool:
+    """Calls a function of NVML, the driver's own library; whether it answered."""
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
-        failed = nvml.nvmlInit_v2() or nvml.nvmlSystemGetDriverVersion(text, len(text))
+        return nvml.nvmlInit_v2() == 0 and getattr(nvml, question)(*arguments) == 0
     except (OSError, AttributeError):
-        failed = True
-    return "unknown" if failed else text.value.decode()
+        return False
 
 
 def peak_memory(device: torch.device) -> int | None:

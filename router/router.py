@@ -74,7 +74,7 @@ def mix(
             )
             for index, expert in enumerate(experts)
         ]
-        splats = rasterize(layers, camera, grad=grad, backend=backend)
+        splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
         with torch.no_grad():
             pictures = [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
             images = torch.stack(pictures)

@@ -49,6 +49,8 @@ class CloudExpert(nn.Module):
         self.opacities, self.colours = uniform(), uniform(3)
         if colour is not None:
             nn.init.constant_(self.colours, colour)
+        self.register_buffer("spread", torch.tensor([3.0, 2.0, 1.0]))
+        self.register_buffer("place", torch.tensor([0.0, 0.0, 3.0]))
 
     def rows(self, frame: float) -> slice:
         segment = int(frame * self.segments / FRAMES)
@@ -59,11 +61,10 @@ class CloudExpert(nn.Module):
     def at(self, frame: float, *, camera: int | None = None) -> Gaussians:
         self.cameras.append(camera)
         rows = self.rows(frame)
-        spread = torch.tensor([3.0, 2.0, 1.0]).to(self.means)
-        means = (self.means[rows] - 0.5) * spread + (self.drift[rows] - 0.5) * 0.1 * frame
+        means = (self.means[rows] - 0.5) * self.spread + (self.drift[rows] - 0.5) * 0.1 * frame
         means = means + 0.01 * (camera or 0)
         return Gaussians(
-            means=means + means.new_tensor([0.0, 0.0, 3.0]),
+            means=means + self.place,
             scales=0.05 + 0.2 * self.scales[rows],
             quats=self.quats[rows] + 0.1,
             opacities=0.5 + 0.4 * self.opacities[rows],

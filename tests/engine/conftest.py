@@ -10,6 +10,7 @@ import pytest
 import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings
 
+import engine.device
 from engine.run import Run
 from experts.base import Provenance
 from router import Ensemble, Router
@@ -23,7 +24,7 @@ TRUTH = 100  # grey level of every true frame
 def no_gpu(request, monkeypatch):
     """Tests without the mark cuda see no GPU: they mean the CPU, on every machine."""
     if request.node.get_closest_marker("cuda") is None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr(engine.device, "gpu_here", lambda: False)
 
 
 class FlatExpert:

@@ -10,8 +10,9 @@ import moegs_rasterizer
 import pytest
 import torch
 
+import engine.device
 from engine import train
-from engine.device import CPU, CUDA, Place, choose_place, wait
+from engine.device import CPU, CUDA, Place, choose_place, gpu_here, wait
 from engine.errors import ConfigError
 from tests.small_world import use_small_world
 
@@ -23,6 +24,7 @@ def machine(monkeypatch):
     """Lets this machine have a GPU, and a CUDA back-end with a reason against it, or not."""
 
     def has(*, gpu: bool, reason: str | None) -> None:
+        monkeypatch.setattr(engine.device, "gpu_here", lambda: gpu)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
         back_end = SimpleNamespace(unavailable_reason=lambda: reason)
         monkeypatch.setattr(moegs_rasterizer, "cuda", back_end, raising=False)
@@ -91,6 +93,20 @@ def test_a_gpu_that_cannot_be_used_is_a_warning_and_the_run_goes_on(machine, tmp
     assert json.loads((tmp_path / "out" / "config.json").read_text())["device"] == "auto"
     report = json.loads((tmp_path / "out" / "test" / "itrs_1" / "metrics.json").read_text())
     assert report["device"].endswith("threads")
+
+
+@pytest.mark.parametrize(("hidden", "found"), [(False, True), (True, False)])
+def test_a_gpu_that_pytorch_cannot_see_is_there_unless_it_is_hidden(monkeypatch, hidden, found):
+    def count(question, answer):
+        answer._obj.value = 1
+        return question == "nvmlDeviceGetCount_v2"
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(engine.device, "_ask_driver", count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu_here() == found
 
 
 def test_waiting_asks_the_cuda_back_end_alone_for_faults(monkeypatch):
