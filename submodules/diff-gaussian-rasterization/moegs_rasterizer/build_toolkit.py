@@ -151,7 +151,7 @@ def _library_folder(nvcc: Path) -> Path:
         if name == "LIBRARIES":
             folders += [Path(word[2:]) for word in shlex.split(value) if word.startswith("-L")]
         elif name == "TOP":
-            folders += [Path(value) / "lib64", Path(value) / "lib"]
+            folders.append(Path(value) / "lib")
     for folder in folders:
         if (folder / RUNTIME).exists():
             return folder

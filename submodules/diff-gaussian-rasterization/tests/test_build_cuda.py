@@ -146,19 +146,19 @@ def test_a_library_is_carried(tmp_path, calls, monkeypatch):
 @pytest.mark.parametrize(
     ("architecture", "driver", "runs"),
     [
-        (80, None, True),
-        (86, (12, 0), True),
+        (86, None, True),
+        (80, None, False),
+        (89, (12, 0), True),
+        (89, (11, 8), False),
         (90, (12, 8), True),
-        (87, (12, 4), True),
         (75, None, False),
         (100, None, True),
         (100, (12, 8), True),
         (100, (12, 6), False),  # the driver must know this PTX
-        (80, (11, 8), False),
     ],
 )
 def test_what_a_library_runs_on(architecture, driver, runs):
-    assert Contents(cuda=(12, 8), architectures=(80, 90)).serves(architecture, driver) == runs
+    assert Contents(cuda=(12, 8), architectures=(86, 90)).serves(architecture, driver) == runs
 
 
 def test_changed_sources_make_another_library(tmp_path, calls, sources):
