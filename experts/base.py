@@ -41,6 +41,8 @@ class Provenance:
 class Expert(Protocol):
     """A pretrained dynamic model as the router sees it (an nn.Module whose parameters are the checkpoint's tensors).
 
+    It computes on its parameters' device, without waiting for it.
+
     Frames are relative to the clip's start: 0 ... num_frames - 1, fractions allowed.
     """
 
