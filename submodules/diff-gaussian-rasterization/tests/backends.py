@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from moegs_rasterizer import Camera, Gaussians, Layer, Splat, cpu, rasterize
+from moegs_rasterizer import Camera, Gaussians, Layer, Splat, cpu, cuda, rasterize
 from torch import Tensor
 
 CUDA = pytest.param("cuda", marks=pytest.mark.cuda)
@@ -22,8 +22,6 @@ def require(backend: str) -> str:
         if reason is not None:
             pytest.skip(f"the C++ back-end cannot run here: {reason}")
     if backend == "cuda":
-        from moegs_rasterizer import cuda
-
         reason = cuda.unavailable_reason()
         if reason is not None:
             pytest.fail(f"the CUDA back-end cannot run here: {reason}", pytrace=False)
@@ -57,11 +55,6 @@ def rendered(layers: Sequence[Layer], camera: Camera, backend: str, **options: s
     """`rasterize` on the back-end's own device, from tensors of the CPU to tensors of the CPU."""
     moved = [on(require(backend), layer) for layer in layers]
     return [off(splat) for splat in rasterize(moved, camera, backend=backend, **options)]
-
-
-def repeatable(backend: str) -> dict[str, bool]:
-    """The option that makes this back-end's gradients the same bits run after run."""
-    return {"deterministic": True} if backend == "cuda" else {}
 
 
 @pytest.fixture

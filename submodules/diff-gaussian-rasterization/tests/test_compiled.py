@@ -8,7 +8,7 @@ import pytest
 import torch
 from moegs_rasterizer import Camera, Layer, RasterSettings
 
-from .backends import COMPILED, one_thread, rendered, repeatable
+from .backends import COMPILED, one_thread, rendered
 from .cpu_scenes import PARTS, PLANES, Run, double, gradients_of, layer_of, run
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
@@ -116,10 +116,10 @@ def test_one_output_alone_sends_gradients(part, backend):
 
 def test_only_what_can_have_a_gradient_records_one(backend):
     (trained, camera), (frozen, _) = layer_of(100, 40, 30, seed=1), layer_of(100, 40, 30, seed=2)
-    alone = run([trained], camera, backend=backend, parts=("features",), **repeatable(backend))
+    alone = run([trained], camera, backend=backend, parts=("features",), deterministic=True)
     leaf = trained.features.clone().requires_grad_()
-    options = {"grad": "features", **repeatable(backend)}
-    still, moving = rendered([frozen, replace(trained, features=leaf)], camera, backend, **options)
+    layers = [frozen, replace(trained, features=leaf)]
+    still, moving = rendered(layers, camera, backend, grad="features", deterministic=True)
     assert not any(getattr(still, name).requires_grad for name in PLANES)
     assert [name for name in PLANES if getattr(moving, name).requires_grad] == ["features"]
     (moving.features * alone.weights[0]["features"]).sum().backward()

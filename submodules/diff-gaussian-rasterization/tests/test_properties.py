@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from moegs_rasterizer import Camera, Gaussians, Layer, RasterSettings, Splat
 from torch import Tensor
 
-from .backends import BACKENDS, one_thread, rendered, repeatable
-from .scenes import camera_of, layer_of
+from .backends import BACKENDS, one_thread, rendered
+from .scenes import camera_of, layer_of, rows_of
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
@@ -21,17 +21,6 @@ few = settings(max_examples=8, deadline=None, derandomize=True)
 seeds = st.integers(0, 10_000)
 rules = st.sampled_from(["exact", "inria"])
 both = pytest.mark.parametrize("backend", BACKENDS)
-
-
-def rows_of(gaussians: Gaussians, rows: Tensor) -> Gaussians:
-    return Gaussians(
-        means=gaussians.means[rows],
-        scales=gaussians.scales[rows],
-        quats=gaussians.quats[rows],
-        opacities=gaussians.opacities[rows],
-        sh=None if gaussians.sh is None else gaussians.sh[rows],
-        colours=None if gaussians.colours is None else gaussians.colours[rows],
-    )
 
 
 def render(layer: Layer, camera: Camera, backend: str) -> Splat:
@@ -95,7 +84,7 @@ def test_layers_of_one_call_are_separate_calls_to_the_bit(backend, seed):
                 replace(layer, gaussians=replace(layer.gaussians, means=leaf))
                 for layer, leaf in zip(group, leaves, strict=True)
             ]
-            splats = rendered(moved, camera, backend, grad="full", **repeatable(backend))
+            splats = rendered(moved, camera, backend, grad="full", deterministic=True)
             sum(splat.colour.square().sum() + splat.alpha.sum() for splat in splats).backward()
             found += [tensors(splat) | {"gradient": leaf.grad} for splat, leaf in zip(splats, leaves, strict=True)]
         return found

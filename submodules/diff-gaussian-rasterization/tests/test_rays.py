@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 from moegs_rasterizer import Camera, camera_rays
 
@@ -28,6 +31,15 @@ def test_rays_start_at_the_camera_and_have_length_one():
     assert rays.dtype == torch.float32
     torch.testing.assert_close(rays[3:].norm(dim=0), torch.ones(4, 5))
     torch.testing.assert_close(rays[:3], camera.centre.float().reshape(3, 1, 1).expand(3, 4, 5))
+
+
+@pytest.mark.cuda
+def test_rays_of_a_camera_on_the_gpu_lie_there():
+    camera = camera_of(13, 7, shift=(1.5, -0.75))
+    there = replace(camera, world_to_camera=camera.world_to_camera.to("cuda"))
+    rays = camera_rays(there)
+    assert rays.device == there.world_to_camera.device
+    torch.testing.assert_close(rays.cpu(), camera_rays(camera), atol=1e-6, rtol=0)
 
 
 def test_rays_are_those_stg_was_trained_with(shared):

@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moegs_rasterizer import Camera, Layer, RasterizerError, api, cpu, rasterize
 
-from .backends import one_thread
+from .backends import COMPILED, CUDA, on, one_thread
 from .scenes import camera_of, layer_of
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
+
+# What is looked at before any back-end is the same for tensors on the GPU; values there: test_cuda_values.py.
+everywhere = pytest.mark.parametrize("backend", COMPILED)
 
 COUNT = 20
 TENSORS = ("means", "scales", "quats", "opacities", "colours", "features", "background")
@@ -65,6 +68,7 @@ def test_finite_values_whose_sum_overflows_are_accepted():
     rasterize([changed(sound(), features=features)], camera_of(8, 8), backend="torch")
 
 
+@everywhere
 @pytest.mark.parametrize(
     ("name", "shape", "wanted"),
     [
@@ -78,17 +82,20 @@ def test_finite_values_whose_sum_overflows_are_accepted():
         ("background", (3,), "[5]"),
     ],
 )
-def test_wrong_shapes(name, shape, wanted):
-    message = refusal([changed(sound(), **{name: torch.ones(shape)})])
+def test_wrong_shapes(name, shape, wanted, backend):
+    message = refusal([on(backend, changed(sound(), **{name: torch.ones(shape)}))], backend=backend)
     assert message.startswith(f"layer 0: {name} has shape {list(shape)}, expected {wanted}")
 
 
-def test_sh_and_colours_exclude_each_other():
-    sh = torch.zeros(COUNT, 4, 3)
-    assert refusal([changed(sound(), sh=sh)]).startswith("layer 0: both of sh and colours")
-    assert refusal([changed(sound(), colours=None)]).startswith("layer 0: neither of sh and colours")
-    wrong = changed(sound(), colours=None, sh=torch.zeros(COUNT, 5, 3))
-    assert refusal([wrong]).startswith("layer 0: sh has 5 coefficients, expected 1, 4, 9 or 16")
+@everywhere
+def test_sh_and_colours_exclude_each_other(backend):
+    def message(**tensors: torch.Tensor | None) -> str:
+        return refusal([on(backend, changed(sound(), **tensors))], backend=backend)
+
+    assert message(sh=torch.zeros(COUNT, 4, 3)).startswith("layer 0: both of sh and colours")
+    assert message(colours=None).startswith("layer 0: neither of sh and colours")
+    wrong = message(colours=None, sh=torch.zeros(COUNT, 5, 3))
+    assert wrong.startswith("layer 0: sh has 5 coefficients, expected 1, 4, 9 or 16")
 
 
 def test_ranges():
@@ -106,14 +113,34 @@ def test_ranges():
         rasterize([changed(sound(), opacities=opacities)], camera_of(8, 8), backend="torch")
 
 
-def test_kinds():
-    message = refusal([changed(sound(), means=torch.zeros(COUNT, 3, dtype=torch.long))])
+@everywhere
+def test_types(backend):
+    there = on(backend, sound()).background.device
+    whole = on(backend, changed(sound(), means=torch.zeros(COUNT, 3, dtype=torch.long)))
+    message = refusal([whole], backend=backend)
     assert message == "layer 0: means is torch.int64, expected torch.float32 or torch.float64"
-    message = refusal([sound(), layer_of(3)])
-    assert message.startswith("layer 1: means is torch.float64 on cpu, but layer 0: means is torch.float32 on cpu")
+    message = refusal([on(backend, sound()), on(backend, layer_of(3))], backend=backend)
+    start = f"layer 1: means is torch.float64 on {there}, but layer 0: means is torch.float32 on {there}"
+    assert message.startswith(start)
+
+
+def test_kinds():
     assert refusal([changed(sound(), quats=torch.zeros(COUNT, 4).numpy())]).startswith("layer 0: quats is a ndarray")
     assert refusal([sound().gaussians]) == "layer 0 is a Gaussians, expected a Layer"
     assert "write rasterize([layer], camera)" in refusal(sound())
+
+
+@pytest.mark.parametrize("elsewhere", ["meta", CUDA])
+def test_tensors_of_one_call_lie_on_one_device(elsewhere):
+    """ "meta" stands in for another device where there is none."""
+    for name in TENSORS[1:]:
+        moved = tensor_of(sound(), name).to(elsewhere)
+        start = f"layer 0: {name} is torch.float32 on {moved.device}, but layer 0: means is torch.float32 on cpu"
+        assert refusal([changed(sound(), **{name: moved})]).startswith(start)
+    for backend in ("auto", "cpu", "torch", "cuda"):
+        away = changed(sound(), **{name: tensor_of(sound(), name).to(elsewhere) for name in TENSORS})
+        message = refusal([sound(), away], backend=backend)
+        assert message.startswith(f"layer 1: means is torch.float32 on {moved.device}, but layer 0: means is ")
 
 
 @pytest.mark.parametrize(
@@ -164,14 +191,22 @@ def test_no_layers_give_no_splats():
     assert rasterize([], camera_of(8, 8)) == []
 
 
-def test_cuda_is_refused_with_a_way_out():
-    message = refusal([sound()], backend="cuda")
-    assert "not part of this version" in message
-    assert ".cpu()" in message
+@pytest.mark.parametrize(
+    ("given", "backend", "move"),
+    [("cpu", "cuda", ".cuda()"), pytest.param("cuda", "cpu", ".cpu()", marks=pytest.mark.cuda)],
+)
+def test_tensors_that_the_back_end_cannot_reach(given, backend, move):
+    layer = on(given, sound())
+    message = refusal([layer], backend=backend)
+    assert message.startswith(
+        f'backend="{backend}" cannot use tensors on {layer.background.device}; move them with {move}'
+    )
 
 
-def test_cpu_back_end_refuses_float64():
-    assert refusal([layer_of(3)], backend="cpu").startswith('backend="cpu" takes float32')
+@everywhere
+def test_compiled_back_ends_refuse_float64(backend):
+    message = refusal([on(backend, layer_of(3))], backend=backend)
+    assert message.startswith(f'backend="{backend}" takes float32')
 
 
 def test_without_the_cpp_back_end_auto_warns_once_and_cpu_is_refused(monkeypatch):

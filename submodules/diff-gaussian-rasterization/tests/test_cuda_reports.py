@@ -1,0 +1,102 @@
+"""What the GPU says of a call reaches whom it concerns, in whatever order calls end. The GPU is played by the test."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from moegs_rasterizer import RasterizerError, cuda_reports
+from moegs_rasterizer.cuda_reports import MOST_LAYERS, NO_FAULT, NOT_FINITE, SLOTS, WORDS, Mailbox, Report
+
+SIZE = (640, 480, 1, 10)
+
+
+class Event:
+    """Of a stream that runs only when somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.finish = lambda: None
+
+    def record(self, stream: object) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        self.finish()
+
+
+@pytest.fixture
+def box(monkeypatch) -> Mailbox:
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    return Mailbox(words=torch.zeros(SLOTS, WORDS, dtype=torch.int64))
+
+
+def send(
+    box: Mailbox, *, instances: int = 7, fault: tuple[int, int, str] | None = None, first_layer: int = 0
+) -> Report:
+    """A call that is on its way: its event's `synchronize` lets it end. fault: (layer, row, tensor)."""
+    words, sequence = box.open()
+    report = box.sent(sequence, size=SIZE, first_layer=first_layer, status=torch.zeros(1))
+    said = [sequence, *[NO_FAULT] * MOST_LAYERS, instances]
+    if fault is not None:
+        layer, row, name = fault
+        said[1 + layer] = row * 16 + NOT_FINITE.index(name)
+    report.event.finish = lambda: words.copy_(torch.tensor(said))
+    return report
+
+
+def test_room_follows_the_last_call_of_the_size(box):
+    assert box.capacity(SIZE, 10_000) == 10_000 * cuda_reports.FIRST_GUESS
+    box.instances(send(box, instances=200_000))
+    assert 200_000 < box.capacity(SIZE, 10_000) < 400_000
+    box.instances(send(box, instances=3))
+    assert box.capacity(SIZE, 10_000) == cuda_reports.LEAST_CAPACITY
+    assert box.capacity((1, 1, 1, 1), 10_000) == 10_000 * cuda_reports.FIRST_GUESS
+    assert box.capacity((1, 1, 1, 1), 2**31) == cuda_reports.MOST_INSTANCES
+
+
+def test_sizes_remembered_are_bounded(box):
+    for width in range(3 * cuda_reports.MOST_SIZES):
+        report = send(box)
+        report.size = (width, 480, 1, 10)
+        box.instances(report)
+    assert len(box.known) <= cuda_reports.MOST_SIZES
+
+
+def test_nobody_waits_for_the_gpu(box):
+    reports = [send(box) for _ in range(SLOTS)]
+    assert all(report.instances is None for report in reports)
+    send(box)  # no room for one more: the first has to end
+    assert reports[0].instances == 7
+
+
+def test_the_next_call_raises_what_the_gpu_found_and_the_one_after_does_not(box):
+    report = send(box, fault=(2, 17, "quats"), first_layer=12)
+    send(box)
+    report.event.synchronize()
+    with pytest.raises(RasterizerError, match=r"^layer 14: quats .*row 17\b"):
+        box.open()
+    box.open()
+
+
+def test_the_backward_raises_what_the_gpu_found_every_time(box):
+    report = send(box, fault=(0, 5, "means"))
+    for _ in range(2):
+        with pytest.raises(RasterizerError, match="layer 0: means"):
+            box.instances(report)
+
+
+@pytest.mark.xfail(strict=True, reason="Mailbox.instances takes in every call before its own")
+def test_a_good_backward_does_not_swallow_the_error_of_an_earlier_call(box):
+    bad, good = send(box, fault=(0, 5, "means")), send(box, instances=11)
+    bad.event.synchronize()
+    with pytest.raises(RasterizerError, match="layer 0: means"):
+        assert box.instances(good) == 11
+        box.read()
+
+
+@pytest.mark.xfail(strict=True, reason="Mailbox.instances takes in every call before its own")
+def test_a_backward_leaves_calls_of_slower_streams_alone(box):
+    slow, quick = send(box, instances=3), send(box, instances=11)
+    assert box.instances(quick) == 11
+    assert slow.instances is None
+    assert box.instances(slow) == 3
