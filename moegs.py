@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from engine import demo_commands
+from engine import demo_commands, profile
 from engine.command_line import run_command
 from engine.config_file import nearest
 from engine.errors import ConfigError
@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, Callable[..., int]]] = {
     "demo-experts": ("Fit four small experts to that scene.", demo_commands.experts_command),
     "demo-report": ("Compare a rendered run's mixture with its experts.", demo_commands.report_command),
     "demo-figure": ("Draw one frame of a run: truth, experts, mixture, gates.", demo_commands.figure_command),
+    "profile-step": ("Time the stages of one training step on random experts.", profile.command),
 }
 
 
