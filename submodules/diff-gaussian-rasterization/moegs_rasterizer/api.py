@@ -11,7 +11,7 @@ from typing import get_args
 import torch
 
 from .types import Backend, Camera, Gaussians, Grad, Layer, RasterizerError, Splat
-from .validate import choice, validate
+from .validate import choice, validate, validate_values
 
 
 def rasterize(
@@ -41,6 +41,8 @@ def rasterize(
     layers = list(layers) if isinstance(layers, Sequence) else layers
     validate(layers, camera)
     chosen = _choose(layers, backend)
+    if chosen != "cuda":  # there the kernels look, so that nobody waits: cuda_reports.py
+        validate_values(layers)
     prepared = [_detached(layer, grad) for layer in layers]
     with torch.set_grad_enabled(grad != "none" and torch.is_grad_enabled()):
         if chosen == "cuda":

@@ -43,6 +43,29 @@ def unavailable_reason() -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ops:
+    """The operators, found by name once."""
+
+    project: Any
+    project_backward: Any
+    bin: Any
+    blend: Any
+    blend_backward: Any
+
+
+@functools.cache
+def _ops() -> _Ops:
+    found = torch.ops.moegs_rasterizer_cuda
+    return _Ops(
+        project=found.project.default,
+        project_backward=found.project_backward.default,
+        bin=found.bin.default,
+        blend=found.blend.default,
+        blend_backward=found.blend_backward.default,
+    )
+
+
 def rasterize_layers(layers: list[Layer], camera: Camera, grad: Grad, deterministic: bool) -> list[Splat]:
     """Rasterize validated float32 layers on one GPU; kernels take MOST_LAYERS layers at a time.
 
@@ -86,20 +109,23 @@ class _Call:
     def mailbox(self) -> Mailbox:
         return mailbox(self.device)
 
-    def bin(self, carried: Sequence[Tensor], shared: Sequence[Tensor], capacity: int | None) -> tuple[Any, Report]:
+    def bin(
+        self, carried: Sequence[Tensor], shared: Sequence[Tensor], capacity: int | None
+    ) -> tuple[Any, Report | None]:
         """Tile lists with room for `capacity` instances (by default a guess), and what the GPU will say of them."""
         rows = [tensor.shape[0] for tensor in carried[::CARRIED]]
         size = (self.width, self.height, len(rows), sum(rows).bit_length())
-        mail, sequence = self.mailbox.open()
+        captured = torch.cuda.is_current_stream_capturing()
+        mail, sequence = (self.mailbox.unread(), 0) if captured else self.mailbox.open()
         if capacity is None:
             capacity = self.mailbox.capacity(size, sum(rows))
-        lists = torch.ops.moegs_rasterizer_cuda.bin(
-            carried, shared, mail, sequence, capacity, self.width, self.height, self.stream
-        )
+        lists = _ops().bin(carried, shared, mail, sequence, capacity, self.width, self.height, self.stream)
+        if captured:
+            return lists, None
         return lists, self.mailbox.sent(sequence, size=size, first_layer=self.first_layer, status=shared[-1])
 
     def blend(self, carried: Sequence[Tensor], shared: Sequence[Tensor], lists: Any, save: bool) -> list[Tensor]:
-        images: list[Tensor] = torch.ops.moegs_rasterizer_cuda.blend(
+        images: list[Tensor] = _ops().blend(
             carried, shared, lists, self.options, self.width, self.height, save, self.stream
         )
         return images
@@ -115,7 +141,7 @@ def _rasterize_group(layers: list[Layer], call: _Call, grad: Grad) -> list[Splat
     if grad == "full" and torch.is_grad_enabled():
         projected = _Project.apply(call, *gaussians)
     else:
-        projected = torch.ops.moegs_rasterizer_cuda.project(gaussians, call.views, call.stream)
+        projected = _ops().project(gaussians, call.views, call.stream)
     shared = projected[PROJECTED * len(layers) :]
     carried: list[Tensor] = []
     for index, layer in enumerate(layers):
@@ -127,7 +153,7 @@ def _rasterize_group(layers: list[Layer], call: _Call, grad: Grad) -> list[Splat
     if grad != "none" and torch.is_grad_enabled() and any(tensor.requires_grad for tensor in carried):
         images = _Blend.apply(call, shared, *carried)
     else:
-        lists, _ = call.bin(carried, shared, None)
+        lists, _ = call.bin(carried, shared)
         images = call.blend(carried, shared, lists, False)
     return [_splat(layer, index, projected, images) for index, layer in enumerate(layers)]
 
@@ -151,7 +177,7 @@ class _Project(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: _Call, *gaussians: Tensor) -> tuple[Tensor, ...]:
-        projected = torch.ops.moegs_rasterizer_cuda.project(gaussians, call.views, call.stream)
+        projected = _ops().project(gaussians, call.views, call.stream)
         shared = projected[-PROJECTED:]
         radii = projected[3:-PROJECTED:PROJECTED]
         ctx.save_for_backward(*radii, *gaussians)
@@ -167,9 +193,7 @@ class _Project(torch.autograd.Function):
         given = []
         for index in range(ctx.layers):
             given += [present(gradient) for gradient in gradients[PROJECTED * index : PROJECTED * index + 3]]
-        found = torch.ops.moegs_rasterizer_cuda.project_backward(
-            gaussians, ctx.call.views, radii, given, ctx.call.stream
-        )
+        found = _ops().project_backward(gaussians, ctx.call.views, radii, given, ctx.call.stream)
         needed = ctx.needs_input_grad[1:]
         return None, *(gradient if wanted else None for gradient, wanted in zip(found, needed, strict=True))
 
@@ -179,7 +203,12 @@ class _Blend(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: _Call, shared: Sequence[Tensor], *carried: Tensor) -> tuple[Tensor, ...]:
-        lists, report = call.bin(carried, shared, None)
+        lists, report = call.bin(carried, shared)
+        if report is None:
+            raise RasterizerError(
+                "a CUDA graph cannot capture a call with gradients, which needs to know what the GPU found; capture "
+                'calls with grad="none"'
+            )
         images = call.blend(carried, shared, lists, True)
         ctx.call, ctx.report = call, report
         ctx.counts = (len(carried), len(shared), len(lists))
@@ -211,7 +240,7 @@ class _Blend(torch.autograd.Function):
         instances = call.mailbox.instances(ctx.report)
         if instances > lists[2].shape[0]:  # the lists' memory was too small, so they are empty
             lists = _lists_again(call, carried, shared, instances)
-        found = torch.ops.moegs_rasterizer_cuda.blend_backward(
+        found = _ops().blend_backward(
             carried,
             shared,
             lists,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,13 +25,14 @@ OUT_OF_RANGE = ("scales is below 0{}; apply exp first", "opacities leaves [0, 1]
 
 SLOTS = 256  # calls whose words may be on their way at once
 MOST_INSTANCES = 2**31 - 1
-SLACK = 1.25  # of memory for instances over those of the last call alike
+SLACK = 1.1  # of memory for instances over those of the calls alike
+FORGETTING = 0.99  # of the most instances known, with each call
 FIRST_GUESS = 8  # instances a Gaussian
 LEAST_CAPACITY = 4096
 MOST_SIZES = 256  # of calls remembered
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Report:
     """One call's words, once they are here."""
 
@@ -40,7 +40,6 @@ class Report:
     sequence: int
     size: tuple[Any, ...]  # calls of one size have about as many instances
     first_layer: int
-    status: Tensor  # the words on the GPU, kept alive until they are copied
     event: torch.cuda.Event
     instances: int | None = None
     error: str | None = None
@@ -50,9 +49,9 @@ class Report:
 class Mailbox:
     """Words of the latest calls on one GPU."""
 
-    words: Tensor = field(default_factory=lambda: torch.zeros(SLOTS, WORDS, dtype=torch.int64, pin_memory=True))
-    pending: deque[Report] = field(default_factory=deque)
-    known: dict[tuple[Any, ...], int] = field(default_factory=dict)  # instances of the last call of each size
+    words: Tensor = field(default_factory=lambda: torch.zeros(SLOTS + 1, WORDS, dtype=torch.int64, pin_memory=True))
+    pending: list[Report] = field(default_factory=list)
+    known: dict[tuple[Any, ...], int] = field(default_factory=dict)  # instances of calls of each size
     sequence: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)  # backward passes run on a thread of their own
 
@@ -72,13 +71,15 @@ class Mailbox:
             self.sequence += 1
             return self.words[self.sequence % SLOTS], self.sequence
 
+    def unread(self) -> Tensor:
+        """Words that nobody reads: of a call captured in a graph, which runs whenever the graph is replayed."""
+        return self.words[SLOTS]
+
     def sent(self, sequence: int, *, size: tuple[Any, ...], first_layer: int, status: Tensor) -> Report:
         """Remember the call whose kernels have just been launched."""
         event = torch.cuda.Event()
         event.record(torch.cuda.current_stream(status.device))
-        report = Report(
-            slot=sequence % SLOTS, sequence=sequence, size=size, first_layer=first_layer, status=status, event=event
-        )
+        report = Report(slot=sequence % SLOTS, sequence=sequence, size=size, first_layer=first_layer, event=event)
         with self.lock:
             self.pending.append(report)
         return report
@@ -86,8 +87,8 @@ class Mailbox:
     def read(self) -> None:
         """Take in what has come; raises RasterizerError for the first bad call, which is then forgotten."""
         with self.lock:
-            while self.pending and int(self.words[self.pending[0].slot, 0]) == self.pending[0].sequence:
-                report = self.pending.popleft()
+            # Calls on several streams may come out of turn.
+            for report in [one for one in self.pending if int(self.words[one.slot, 0]) == one.sequence]:
                 self._take_in(report)
                 if report.error is not None:
                     raise RasterizerError(report.error)
@@ -97,20 +98,21 @@ class Mailbox:
         with self.lock:
             if report.instances is None:
                 report.event.synchronize()
-                while report.instances is None:
-                    self._take_in(self.pending.popleft())
+                self._take_in(report)
             if report.error is not None:
                 raise RasterizerError(report.error)
             assert report.instances is not None
             return report.instances
 
     def _take_in(self, report: Report) -> None:
+        self.pending.remove(report)
         _, *faults, instances = self.words[report.slot].tolist()
         report.instances = instances
         report.error = _error(faults, report.first_layer)
         if len(self.known) >= MOST_SIZES:
             self.known.clear()
-        self.known[report.size] = instances
+        # Other cameras see more, and an overflow costs more than room: what is known falls slowly.
+        self.known[report.size] = max(instances, int(FORGETTING * self.known.get(report.size, 0)))
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import get_args
 
@@ -18,6 +18,16 @@ OPACITY_TOLERANCE = 1e-6
 LAST_ROW_TOLERANCE = 1e-5
 SH_COUNTS = (1, 4, 9, 16)
 DTYPES = (torch.float32, torch.float64)
+# What a row of each tensor of [n, ...] looks like.
+ROWS: dict[str, tuple[int | str, ...]] = {
+    "means": (3,),
+    "scales": (3,),
+    "quats": (4,),
+    "opacities": (),
+    "sh": ("(degree + 1)^2", 3),
+    "colours": ("k",),
+    "features": ("c",),
+}
 
 
 def choice(name: str, value: str, allowed: Sequence[str]) -> None:
@@ -30,7 +40,7 @@ def choice(name: str, value: str, allowed: Sequence[str]) -> None:
 
 
 def validate(layers: object, camera: Camera) -> None:
-    """Raise RasterizerError, naming layer and tensor, for anything `rasterize` cannot work with."""
+    """Raise RasterizerError, naming layer and tensor, for what `rasterize` cannot work with whatever the values are."""
     _check_camera(camera)
     if not isinstance(layers, list):
         raise RasterizerError(
@@ -41,10 +51,15 @@ def validate(layers: object, camera: Camera) -> None:
         if not isinstance(layer, Layer):
             raise RasterizerError(f"{name} is a {type(layer).__name__}, expected a Layer")
         _check_settings(name, layer.settings)
-        _check_shapes(name, layer)
-        _check_kind(name, layer, layers[0].gaussians.means)
-        if not layers[0].gaussians.means.is_cuda:  # there the kernels look, so that nobody waits: cuda_reports.py
-            _check_values(name, layer)
+        tensors = _tensors(layer)
+        _check_shapes(name, layer, tensors)
+        _check_kind(name, tensors, layers[0].gaussians.means)
+
+
+def validate_values(layers: list[Layer]) -> None:
+    """Raise RasterizerError, naming layer, tensor and row, for NaN, infinite and impossible values."""
+    for index, layer in enumerate(layers):
+        _check_values(f"layer {index}", layer)
 
 
 def _check_camera(camera: Camera) -> None:
@@ -79,29 +94,20 @@ def _check_settings(name: str, settings: RasterSettings) -> None:
             raise RasterizerError(f"{name}: {field} is {value}, expected a finite number, {bound} or more")
 
 
-def _check_shapes(name: str, layer: Layer) -> None:
+def _check_shapes(name: str, layer: Layer, tensors: dict[str, Tensor]) -> None:
     gaussians = layer.gaussians
     if (gaussians.sh is None) == (gaussians.colours is None):
         found = "neither" if gaussians.sh is None else "both"
         raise RasterizerError(f"{name}: {found} of sh and colours is given, expected exactly one")
-    for field, tensor in _tensors(layer):
+    for field, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise RasterizerError(f"{name}: {field} is a {type(tensor).__name__}, expected a torch.Tensor")
     n = len(gaussians.means) if gaussians.means.dim() else 0
-    expected: dict[str, tuple[int | str, ...]] = {
-        "means": (n, 3),
-        "scales": (n, 3),
-        "quats": (n, 4),
-        "opacities": (n,),
-        "sh": (n, "(degree + 1)^2", 3),
-        "colours": (n, "k"),
-        "features": (n, "c"),
-    }
-    tensors = dict(_tensors(layer))
-    for field, shape in expected.items():
-        if field in tensors and not _fits(tensors[field], shape):
-            wanted = ", ".join(str(size) for size in shape)
-            raise RasterizerError(f"{name}: {field} has shape {list(tensors[field].shape)}, expected [{wanted}]")
+    for field, tensor in tensors.items():
+        row = ROWS.get(field)
+        if row is not None and not _fits(tensor.shape, n, row):
+            wanted = ", ".join(str(size) for size in (n, *row))
+            raise RasterizerError(f"{name}: {field} has shape {list(tensor.shape)}, expected [{wanted}]")
     if gaussians.sh is not None and gaussians.sh.shape[1] not in SH_COUNTS:
         raise RasterizerError(
             f"{name}: sh has {gaussians.sh.shape[1]} coefficients, expected 1, 4, 9 or 16 (degree 0 to 3)"
@@ -114,25 +120,26 @@ def _check_shapes(name: str, layer: Layer) -> None:
         )
 
 
-def _fits(tensor: Tensor, shape: tuple[int | str, ...]) -> bool:
-    return tensor.dim() == len(shape) and all(
-        isinstance(want, str) or have == want for have, want in zip(tensor.shape, shape, strict=True)
-    )
+def _fits(shape: torch.Size, n: int, row: tuple[int | str, ...]) -> bool:
+    if len(shape) != 1 + len(row) or shape[0] != n:
+        return False
+    return all(have == want or isinstance(want, str) for have, want in zip(shape[1:], row, strict=True))
 
 
-def _check_kind(name: str, layer: Layer, first: Tensor) -> None:
-    for field, tensor in _tensors(layer):
+def _check_kind(name: str, tensors: dict[str, Tensor], first: Tensor) -> None:
+    dtype, device = first.dtype, first.device
+    for field, tensor in tensors.items():
         if tensor.dtype not in DTYPES:
             raise RasterizerError(f"{name}: {field} is {tensor.dtype}, expected torch.float32 or torch.float64")
-        if (tensor.dtype, tensor.device) != (first.dtype, first.device):
+        if tensor.dtype != dtype or tensor.device != device:
             raise RasterizerError(
-                f"{name}: {field} is {tensor.dtype} on {tensor.device}, but layer 0: means is {first.dtype} on "
-                f"{first.device}; give every tensor of a call one type and device"
+                f"{name}: {field} is {tensor.dtype} on {tensor.device}, but layer 0: means is {dtype} on "
+                f"{device}; give every tensor of a call one type and device"
             )
 
 
 def _check_values(name: str, layer: Layer) -> None:
-    for field, tensor in _tensors(layer):
+    for field, tensor in _tensors(layer).items():
         _check_finite(name, field, tensor)
     gaussians: Gaussians = layer.gaussians
     if gaussians.count == 0:
@@ -165,11 +172,10 @@ def _check_finite(name: str, field: str, tensor: Tensor) -> None:
     )
 
 
-def _tensors(layer: Layer) -> Iterator[tuple[str, Tensor]]:
-    for field in ("means", "scales", "quats", "opacities", "sh", "colours"):
-        tensor = getattr(layer.gaussians, field)
+def _tensors(layer: Layer) -> dict[str, Tensor]:
+    given = layer.gaussians
+    found = {"means": given.means, "scales": given.scales, "quats": given.quats, "opacities": given.opacities}
+    for field, tensor in (("sh", given.sh), ("colours", given.colours), ("features", layer.features)):
         if tensor is not None:
-            yield field, tensor
-    if layer.features is not None:
-        yield "features", layer.features
-    yield "background", layer.background
+            found[field] = tensor
+    return {**found, "background": layer.background}

@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(kThreads) gather_kernel(const __grid_constant_
   }
   if (call.linear) return;
   float m[kMoments] = {};
-  for (int start = 0; start < channels; start += kValuesPerPass) {
+  for (int start = 0; start == 0 || start < channels; start += kValuesPerPass) {
     for (int k = 0; k < kMoments; ++k) m[k] += sums[start / kValuesPerPass * width + k];
   }
   // Of ln alpha = ln o - (xx dx^2 + 2 xy dx dy + yy dy^2) / 2, with dx and dy from the mean to the pixel.
@@ -94,7 +94,7 @@ size_t ordered_scratch_bytes(int64_t instances, int64_t rows) {
 }
 
 void add_in_order(const OrderedCall& call, Stream stream) {
-  if (call.rows == 0 || call.instances == 0) return;
+  if (call.rows == 0 || call.instances == 0 || call.stride == 0) return;
   char* next = call.scratch;
   const auto take = [&](int64_t count) {
     int32_t* place = reinterpret_cast<int32_t*>(next);

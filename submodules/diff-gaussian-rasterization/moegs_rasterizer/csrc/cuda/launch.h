@@ -105,9 +105,13 @@ struct BinCall {
   unsigned long long* status;
   long long* mail;       // [kMailWords] on the host, mapped
   long long sequence;
-  char* scratch;         // [bin_scratch_bytes]
+  char* scratch;         // [BinScratch::bytes]
+  size_t sorting;        // BinScratch::sorting
 };
-size_t bin_scratch_bytes(int64_t n, int64_t capacity, int layers, int tiles);
+struct BinScratch {
+  size_t bytes, sorting;  // in all, and of that for the library's sorts
+};
+BinScratch bin_scratch(int64_t n, int64_t capacity, int layers, int tiles);
 void bin(const BinCall& call, Stream stream);
 
 struct BlendLayer {
@@ -162,12 +166,12 @@ struct BlendBackwardCall {
 void blend_backward(const BlendBackwardCall& call, Stream stream);
 
 // Floats of a pass's sums, and of all passes'.
-MOEGS_BOTH constexpr int pass_floats(int channels, bool linear) { return ((linear ? 0 : kMoments) + channels + 3) / 4 * 4; }
+MOEGS_BOTH constexpr int pass_floats(int channels, bool linear) {
+  return ((linear ? 0 : kMoments) + channels + 3) / 4 * 4;
+}
 MOEGS_BOTH constexpr int sum_floats(int channels, bool linear) {
-  int floats = 0;
-  for (int first = 0; first < channels; first += kValuesPerPass)
-    floats += pass_floats(channels - first < kValuesPerPass ? channels - first : kValuesPerPass, linear);
-  return floats;
+  if (channels <= kValuesPerPass) return pass_floats(channels, linear);  // also of a layer that carries nothing
+  return pass_floats(kValuesPerPass, linear) + sum_floats(channels - kValuesPerPass, linear);
 }
 
 // Adds up the rows of instances to rows of Gaussians, always in the same order.

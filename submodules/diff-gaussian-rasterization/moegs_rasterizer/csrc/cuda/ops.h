@@ -1,6 +1,6 @@
-// The operators PyTorch sees; cuda.py calls them and gives them their derivatives. Float tensors are float32, contiguous
-// and on one GPU, but for `views` and `options` (float64, CPU) and `mail` (int64, pinned CPU memory); empty tensors stand
-// for absent ones. `stream` is a cudaStream_t.
+// The operators PyTorch sees; cuda.py calls them and gives them their derivatives. Float tensors are float32,
+// contiguous and on one GPU, but for `views` and `options` (float64, CPU) and `mail` (int64, pinned CPU memory); empty
+// tensors stand for absent ones. `stream` is a cudaStream_t.
 #pragma once
 
 #include "../tensors.h"
@@ -29,7 +29,7 @@ Tensors project_backward(Tensors gaussians, Tensor views, Tensors radii, Tensors
 Tensors bin(Tensors carried, Tensors shared, Tensor mail, int64_t sequence, int64_t capacity, int64_t width,
             int64_t height, int64_t stream);
 
-// options [layers, 2]: depth kind, depth of empty pixels. Gives kImageTensors a layer; kLeftImage is empty without save.
+// options [layers, 2]: depth kind, depth of empty pixels. Gives kImageTensors a layer; without save kLeftImage is empty.
 Tensors blend(Tensors carried, Tensors shared, Tensors lists, Tensor options, int64_t width, int64_t height, bool save,
               int64_t stream);
 

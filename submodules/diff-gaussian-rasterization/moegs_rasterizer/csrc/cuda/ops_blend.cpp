@@ -43,8 +43,9 @@ Tensors bin(Tensors carried, Tensors shared, Tensor mail, int64_t sequence, int6
   binning.mail = static_cast<long long*>(mail.mutable_data_ptr());
   binning.sequence = sequence;
   const DeviceScope scope(like.get_device_index());
-  const int64_t bytes = int64_t(bin_scratch_bytes(total, capacity, packing.count, tiles));
-  Tensor scratch = empty_like(like, {bytes}, ScalarType::Byte);
+  const BinScratch needed = bin_scratch(total, capacity, packing.count, tiles);
+  Tensor scratch = empty_like(like, {int64_t(needed.bytes)}, ScalarType::Byte);
+  binning.sorting = needed.sorting;
   binning.scratch = static_cast<char*>(scratch.mutable_data_ptr());
   moegs::pack(packing, stream_at(stream));
   moegs::bin(binning, stream_at(stream));

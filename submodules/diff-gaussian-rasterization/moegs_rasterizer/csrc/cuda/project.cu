@@ -71,7 +71,8 @@ project_kernel(const __grid_constant__ ProjectCall call) {
 }  // namespace
 
 void project(const ProjectCall& call, Stream stream) {
-  check(cudaMemsetAsync(call.status, 0xff, kStatusWords * sizeof(*call.status), stream_of(stream)), "clearing the status");
+  const size_t bytes = kStatusWords * sizeof(*call.status);
+  check(cudaMemsetAsync(call.status, 0xff, bytes, stream_of(stream)), "clearing the status");
   int blocks = 0;
   for (int layer = 0; layer < call.count; ++layer) blocks += blocks_of(call, layer);
   if (blocks == 0) return;

@@ -1,7 +1,8 @@
-// A tile as blending works on it: a block of eight warps, each of which owns 8x4 of the tile's 16x16 pixels.
+// A tile as blending works on it: eight warps, each of which owns 8x4 of the tile's 16x16 pixels.
 //
-// The tile's list passes through shared memory in batches. Each warp first tests a batch against its own pixels, a lane
-// for each Gaussian, and then walks along the hits, a lane for each pixel (warp culling, as in Faster-GS).
+// Each warp walks along the tile's list by itself, 32 Gaussians at a time: first a lane for each Gaussian, which loads
+// it and tests it against the warp's pixels, then a lane for each pixel, along the hits alone (warp culling, as in
+// Faster-GS). No warp waits for another; what one loads, the others find in the cache.
 #pragma once
 
 #include "ellipse.cuh"
@@ -70,19 +71,81 @@ struct Step {
   }
 };
 
-// Batches of a tile's list, loaded by the whole block.
-template <int kBatch>
-struct Batch {
-  float4 one[kBatch], two[kBatch];  // Shape
-  int32_t row[kBatch];
+// A Gaussian that a lane looks at: row of the call, negative where there is none; Shape.
+struct Candidate {
+  int32_t row = -1;
+  float4 one, two;
 };
 
-// Bits of the 32 entries from `start` on that may reach the warp's pixels.
-template <int kBatch>
-__device__ __forceinline__ unsigned hits(const Batch<kBatch>& batch, int start, int count, const Place& place) {
-  const int mine = start + place.lane;
-  const bool hit = mine < count && meets(batch.one[mine], batch.two[mine], place.part_x, place.part_y);
-  return __ballot_sync(kAllLanes, hit);
+// A tile's candidates: its list, or, where the lists' memory was too small, every Gaussian of the call in the order of
+// depth. That is slow and right; the next call's memory is larger.
+template <bool kListed>
+class Candidates {
+ public:
+  __device__ __forceinline__ Candidates(const Lists& lists, int layer, int tile, const Place& place)
+      : lists_(lists), layer_(layer), tile_(tile), next_(place.lane), last_(lists.rows) {
+    if (kListed) {
+      const int across = (lists.width + kTile - 1) / kTile, down = (lists.height + kTile - 1) / kTile;
+      const int2 range = reinterpret_cast<const int2*>(lists.ranges)[int64_t(layer) * across * down + tile];
+      next_ = range.x + place.lane;
+      last_ = range.y;
+    }
+    start_ = next_ - place.lane;
+    row_ = row_at(next_);
+  }
+
+  // Whether any lane has one left.
+  __device__ __forceinline__ bool any() const { return start_ < last_; }
+  __device__ __forceinline__ int start() const { return start_; }  // place of the first lane's next
+  __device__ __forceinline__ int last() const { return last_; }
+
+  // The lane's next. Its row has been asked for one round earlier.
+  __device__ __forceinline__ Candidate take() {
+    Candidate found;
+    found.row = row_;
+    if (row_ >= 0) {
+      found.one = load4(lists_.shapes + int64_t(kShapeFloats) * row_);
+      found.two = load4(lists_.shapes + int64_t(kShapeFloats) * row_ + 4);
+    }
+    start_ += kWarp;
+    next_ += kWarp;
+    row_ = row_at(next_);
+    return found;
+  }
+
+ private:
+  __device__ __forceinline__ int32_t row_at(int place) const {
+    if (place >= last_) return -1;
+    if (kListed) return lists_.instances[place];
+    const int32_t row = lists_.order[place];
+    if (row < lists_.first[layer_] || row >= lists_.first[layer_ + 1] || lists_.counts[row] == 0) return -1;
+    const int4 box = *reinterpret_cast<const int4*>(lists_.boxes + int64_t(4) * row);
+    const int across = (lists_.width + kTile - 1) / kTile, column = tile_ % across, down = tile_ / across;
+    return column >= box.x && column < box.z && down >= box.y && down < box.w ? row : -1;
+  }
+
+  const Lists& lists_;
+  const int layer_, tile_;
+  int start_, next_, last_;
+  int32_t row_;
+};
+
+// The hits among a round's candidates, as a warp walks along them.
+struct Hits {
+  float4 one[kWarp], two[kWarp];
+};
+
+// Puts those that may reach the warp's pixels into the hits, in their order; returns each lane's place there, or -1,
+// and through `count` how many there are.
+__device__ __forceinline__ int put_hits(const Candidate& mine, const Place& place, Hits& hits, int& count) {
+  const bool hit = mine.row >= 0 && meets(mine.one, mine.two, place.part_x, place.part_y);
+  const unsigned votes = __ballot_sync(kAllLanes, hit);
+  count = __popc(votes);
+  if (!hit) return -1;
+  const int at = __popc(votes & ((1u << place.lane) - 1));
+  hits.one[at] = mine.one;
+  hits.two[at] = mine.two;
+  return at;
 }
 
 }  // namespace moegs
