@@ -9,6 +9,8 @@ from moegs_rasterizer import Gaussians
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from .kept import Kept
+
 
 class Raw(TypedDict):
     """Raw tensors on their way through a deformation."""
@@ -40,6 +42,7 @@ class CanonicalGaussians(nn.Module):
         self.opacity_logits = nn.Parameter(opacity_logits)
         self.sh_dc = nn.Parameter(sh_dc)
         self.sh_rest = nn.Parameter(sh_rest)
+        self._sh: Kept[Tensor] = Kept()
 
     def raw(self) -> Raw:
         """The tensors in the shapes that deformation heads give."""
@@ -48,8 +51,11 @@ class CanonicalGaussians(nn.Module):
             log_scales=self.log_scales,
             quats=self.quats,
             opacity_logits=self.opacity_logits[:, None],
-            sh=torch.cat([self.sh_dc, self.sh_rest], dim=1).flatten(1),
+            sh=self._sh.of([self.sh_dc, self.sh_rest], self._joined_sh),
         )
+
+    def _joined_sh(self) -> Tensor:
+        return torch.cat([self.sh_dc, self.sh_rest], dim=1).flatten(1)
 
 
 def activate(raw: Raw) -> Gaussians:
