@@ -148,6 +148,8 @@ def longest_kernels(run: Run, *, seed: int) -> list[Kernel]:
 
 def kernel_table(run: Run, kernels: Sequence[Kernel], *, total: float) -> str:
     """The LONGEST kernels; on a GPU also how long it was busy, of an iteration's milliseconds `total`."""
+    if not kernels:
+        return "torch.profiler recorded nothing: on a GPU it needs CUPTI, and the right to use it"
     what = "kernel" if run.device.type == "cuda" else "operator"
     lines = [f"\n{'ms':>8}{'calls':>8}  {what}, an iteration, by torch.profiler"]
     lines += [f"{each.milliseconds:8.3f}{each.calls:8.1f}  {each.name[:NAME_WIDTH]}" for each in kernels[:LONGEST]]

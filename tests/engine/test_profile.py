@@ -156,6 +156,10 @@ def test_an_error_leaves_nothing_behind(tmp_path):
     assert not optimiser._optimizer_step_pre_hooks
 
 
+def test_kernels_of_which_nothing_was_recorded(tmp_path):
+    assert "recorded nothing" in profile.kernel_table(small_run(tmp_path), [], total=1.0)
+
+
 def test_random_experts_are_seen_and_repeat():
     def run(seed: int) -> Run:
         workload = Workload(gaussians=400, width=64, height=48, seed=seed)
