@@ -110,7 +110,7 @@ class _Call:
         return mailbox(self.device)
 
     def bin(
-        self, carried: Sequence[Tensor], shared: Sequence[Tensor], capacity: int | None
+        self, carried: Sequence[Tensor], shared: Sequence[Tensor], capacity: int | None = None
     ) -> tuple[Any, Report | None]:
         """Tile lists with room for `capacity` instances (by default a guess), and what the GPU will say of them."""
         rows = [tensor.shape[0] for tensor in carried[::CARRIED]]
