@@ -163,11 +163,13 @@ def test_a_backward_while_another_stream_is_behind():
     for one in wanted:
         one.backward()
     torch.cuda.synchronize()
-    with torch.cuda.stream(torch.cuda.Stream()):
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
         torch.cuda._sleep(200_000_000)
         slow = forward(*inputs[0], deterministic=True)
     quick = forward(*inputs[1], deterministic=True)
     quick.backward()
+    torch.cuda.current_stream().wait_stream(side)  # the loss is made here
     slow.backward()
     torch.cuda.synchronize()
     for found, right in zip((slow, quick), wanted, strict=True):
