@@ -72,6 +72,8 @@ def rasterize_layers(layers: list[Layer], camera: Camera, grad: Grad, determinis
     Raises RasterizerError where an earlier call on this GPU was given bad values.
     """
     views = view_rows(camera, [layer.settings for layer in layers])
+    device = layers[0].gaussians.means.device
+    stream = torch.cuda.current_stream(device).cuda_stream
     splats: list[Splat] = []
     for first in range(0, len(layers), MOST_LAYERS):
         group = layers[first : first + MOST_LAYERS]
@@ -83,7 +85,8 @@ def rasterize_layers(layers: list[Layer], camera: Camera, grad: Grad, determinis
             height=camera.height,
             first_layer=first,
             deterministic=deterministic,
-            device=group[0].gaussians.means.device,
+            device=device,
+            stream=stream,
         )
         splats += _rasterize_group(group, call, grad)
     return splats
@@ -100,10 +103,7 @@ class _Call:
     first_layer: int
     deterministic: bool
     device: torch.device
-
-    @property
-    def stream(self) -> int:
-        return int(torch.cuda.current_stream(self.device).cuda_stream)
+    stream: int  # of PyTorch on the device: autograd runs a pass's backward on the stream of its forward
 
     @property
     def mailbox(self) -> Mailbox:
@@ -122,7 +122,7 @@ class _Call:
         lists = _ops().bin(carried, shared, mail, sequence, capacity, self.width, self.height, self.stream)
         if captured:
             return lists, None
-        return lists, self.mailbox.sent(sequence, size=size, first_layer=self.first_layer, status=shared[-1])
+        return lists, self.mailbox.sent(sequence, size=size, first_layer=self.first_layer, device=self.device)
 
     def blend(self, carried: Sequence[Tensor], shared: Sequence[Tensor], lists: Any, save: bool) -> list[Tensor]:
         images: list[Tensor] = _ops().blend(

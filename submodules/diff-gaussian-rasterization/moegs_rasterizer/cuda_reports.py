@@ -75,10 +75,10 @@ class Mailbox:
         """Words that nobody reads: of a call captured in a graph, which runs whenever the graph is replayed."""
         return self.words[SLOTS]
 
-    def sent(self, sequence: int, *, size: tuple[Any, ...], first_layer: int, status: Tensor) -> Report:
+    def sent(self, sequence: int, *, size: tuple[Any, ...], first_layer: int, device: torch.device) -> Report:
         """Remember the call whose kernels have just been launched."""
         event = torch.cuda.Event()
-        event.record(torch.cuda.current_stream(status.device))
+        event.record(torch.cuda.current_stream(device))
         report = Report(slot=sequence % SLOTS, sequence=sequence, size=size, first_layer=first_layer, event=event)
         with self.lock:
             self.pending.append(report)

@@ -35,7 +35,7 @@ def send(
 ) -> Report:
     """A call that is on its way: its event's `synchronize` lets it end. fault: (layer, row, tensor)."""
     words, sequence = box.open()
-    report = box.sent(sequence, size=SIZE, first_layer=first_layer, status=torch.zeros(1))
+    report = box.sent(sequence, size=SIZE, first_layer=first_layer, device=torch.device("cpu"))
     said = [sequence, *[NO_FAULT] * MOST_LAYERS, instances]
     if fault is not None:
         layer, row, name = fault

@@ -8,13 +8,6 @@
 #include "ellipse.cuh"
 
 namespace moegs {
-namespace {
-
-constexpr int kThreads = 256;
-constexpr int kDepthBits = 31;     // a float above 0, read as an integer
-constexpr int kSerialTiles = 16;   // of more, a warp writes the instances together
-constexpr int kStaged = 4096;      // instances of a block that pass through its shared memory
-constexpr int64_t kMostShortKeys = 65535;
 
 // counts[order[k]] as a sequence.
 struct CountsInOrder {
@@ -36,6 +29,14 @@ struct CountsInOrder {
   __host__ __device__ bool operator==(const CountsInOrder& other) const { return order == other.order; }
   __host__ __device__ bool operator!=(const CountsInOrder& other) const { return order != other.order; }
 };
+
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kDepthBits = 31;     // a float above 0, read as an integer
+constexpr int kSerialTiles = 16;   // of more, a warp writes the instances together
+constexpr int kStaged = 4096;      // instances of a block that pass through its shared memory
+constexpr int64_t kMostShortKeys = 65535;
 
 __device__ __forceinline__ int64_t total_of(const BinCall& call) {
   const int rows = call.first[call.count];

@@ -12,24 +12,35 @@ struct Pixel {
   bool done;
 
   // Without branches: most pixels take most hits, and the next hit's arithmetic need not wait.
-  __device__ __forceinline__ void take(const Step& step, const float4* carried, float depth) {
+  __device__ __forceinline__ void take(const Step& step, const float4 (&carried)[kGroups], float depth) {
     const bool visible = step.visible && !done;
     done = done || (visible && step.stops);
     const bool taken = visible && !step.stops;
     const float w = taken ? step.weight : 0;
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
-      const float4 four = carried[group];
-      values[4 * group] = fmaf(w, four.x, values[4 * group]);
-      values[4 * group + 1] = fmaf(w, four.y, values[4 * group + 1]);
-      values[4 * group + 2] = fmaf(w, four.z, values[4 * group + 2]);
-      values[4 * group + 3] = fmaf(w, four.w, values[4 * group + 3]);
+      values[4 * group] = fmaf(w, carried[group].x, values[4 * group]);
+      values[4 * group + 1] = fmaf(w, carried[group].y, values[4 * group + 1]);
+      values[4 * group + 2] = fmaf(w, carried[group].z, values[4 * group + 2]);
+      values[4 * group + 3] = fmaf(w, carried[group].w, values[4 * group + 3]);
     }
     if (!kPlain) {
       weight += w;  // not 1 - transmittance, which rounds to few digits where alpha is small
       if (taken && transmittance > 0.5f && step.after < 0.5f) median = depth;
     }
     if (taken) transmittance = step.after;
+  }
+};
+
+template <int kGroups, bool kPlain>
+struct Pixels {
+  Pixel<kGroups, kPlain> each[kLanePixels];
+
+  __device__ __forceinline__ bool done() const {
+    bool all = true;
+#pragma unroll
+    for (int which = 0; which < kLanePixels; ++which) all = all && each[which].done;
+    return all;
   }
 };
 
@@ -61,10 +72,10 @@ __device__ __forceinline__ void load_values(const Pass& pass, int32_t row, int a
 }
 
 template <bool kListed, int kGroups, bool kPlain>
-__device__ __forceinline__ void blend_tile(const Pass& pass, const Place& place, Pixel<kGroups, kPlain>& pixel,
+__device__ __forceinline__ void blend_tile(const Pass& pass, const Place& place, Pixels<kGroups, kPlain>& pixels,
                                            Memory<kGroups, kPlain>& memory) {
   Candidates<kListed> candidates(*pass.lists, pass.layer->index, pass.tile, place);
-  while (candidates.any() && !__all_sync(kAllLanes, pixel.done)) {
+  while (candidates.any() && !__all_sync(kAllLanes, pixels.done())) {
     const Candidate mine = candidates.take();
     int count;
     const int at = put_hits(mine, place, memory.hits, count);
@@ -72,18 +83,27 @@ __device__ __forceinline__ void blend_tile(const Pass& pass, const Place& place,
     __syncwarp();
 #pragma unroll 2
     for (int i = 0; i < count; ++i) {
-      const Step step(memory.hits.one[i], memory.hits.two[i], place, pixel.transmittance);
-      pixel.take(step, memory.values + i * kGroups, kPlain ? 0 : memory.depth[i]);
+      const Shape shape = memory.hits.shape(i);
+      float4 carried[kGroups];
+#pragma unroll
+      for (int group = 0; group < kGroups; ++group) carried[group] = memory.values[i * kGroups + group];
+      const float depth = kPlain ? 0 : memory.depth[i], dx = __fsub_rn(float(place.x), shape.x);
+#pragma unroll
+      for (int which = 0; which < kLanePixels; ++which) {
+        Pixel<kGroups, kPlain>& pixel = pixels.each[which];
+        const float dy = __fsub_rn(float(place.row(which)), shape.y);
+        pixel.take(Step(shape, dx, dy, pixel.transmittance), carried, depth);
+      }
     }
     __syncwarp();
   }
 }
 
 template <int kGroups, bool kPlain>
-__device__ void write_pixel(const Pass& pass, const Place& place, const Pixel<kGroups, kPlain>& pixel) {
+__device__ void write_pixel(const Pass& pass, int64_t at, const Pixel<kGroups, kPlain>& pixel) {
   const BlendLayer& layer = *pass.layer;
   const Lists& lists = *pass.lists;
-  const int64_t at = place.pixel(lists), plane = int64_t(lists.width) * lists.height;
+  const int64_t plane = int64_t(lists.width) * lists.height;
   // Bad input never gives a picture that looks right.
   const float poison = lists.status[layer.index] == kNoFault ? 0.0f : __int_as_float(0x7fffffff);
   if (pass.first_group == 0) {
@@ -119,14 +139,18 @@ blend_kernel(const __grid_constant__ BlendCall call, const __grid_constant__ Cho
   __shared__ Memory<kGroups, kPlain> memory[kWarps];
   const Pass pass{&call.layer[chosen.layer[blockIdx.y]], &call.lists, int(blockIdx.x), first_group};
   const Place place(call.lists, pass.tile);
-  Pixel<kGroups, kPlain> pixel;
-  pixel.done = !place.inside;
+  Pixels<kGroups, kPlain> pixels;
+#pragma unroll
+  for (int which = 0; which < kLanePixels; ++which) pixels.each[which].done = !place.inside(call.lists, which);
   if (call.lists.status[kMostLayers] <= static_cast<unsigned long long>(call.lists.capacity)) {
-    blend_tile<true>(pass, place, pixel, memory[place.warp]);
+    blend_tile<true>(pass, place, pixels, memory[place.warp]);
   } else {
-    blend_tile<false>(pass, place, pixel, memory[place.warp]);
+    blend_tile<false>(pass, place, pixels, memory[place.warp]);
   }
-  if (place.inside) write_pixel(pass, place, pixel);
+#pragma unroll
+  for (int which = 0; which < kLanePixels; ++which) {
+    if (place.inside(call.lists, which)) write_pixel(pass, place.pixel(call.lists, which), pixels.each[which]);
+  }
 }
 
 template <int kGroups, bool kPlain>

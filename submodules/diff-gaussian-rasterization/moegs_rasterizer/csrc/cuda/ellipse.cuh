@@ -13,11 +13,12 @@ namespace moegs {
 struct Shape {
   float x, y, log2_opacity, a, b, c;
 };
-constexpr int kShapeFloats = 8;
+constexpr int kShapeFloats = 8;  // of a row: x, y, log2 of the opacity, a; b, c; two that nobody reads
 
 __device__ __forceinline__ Shape load_shape(const float* shapes, int64_t row) {
-  const float4 one = load4(shapes + kShapeFloats * row), two = load4(shapes + kShapeFloats * row + 4);
-  return {one.x, one.y, one.z, two.x, two.y, two.z};
+  const float4 one = load4(shapes + kShapeFloats * row);
+  const float2 two = load2(shapes + kShapeFloats * row + 4);
+  return {one.x, one.y, one.z, one.w, two.x, two.y};
 }
 
 // log2(255).

@@ -82,7 +82,7 @@ struct PackCall {
   int count;
   const float* depths;   // [n] camera z; NaN where culled
   const int32_t* tiles;  // [n, 4]
-  float* shapes;         // [n, 8] x, y, log2 of the opacity, 0, a, b, c, 0: Record in ../layout.h
+  float* shapes;         // [n, kShapeFloats]: ellipse.cuh
   float* values;         // see Carried::first_value
   int32_t* counts;       // [n] tiles that each reaches
   unsigned long long* status;

@@ -29,7 +29,7 @@ Tensors project_backward(Tensors gaussians, Tensor views, Tensors radii, Tensors
 Tensors bin(Tensors carried, Tensors shared, Tensor mail, int64_t sequence, int64_t capacity, int64_t width,
             int64_t height, int64_t stream);
 
-// options [layers, 2]: depth kind, depth of empty pixels. Gives kImageTensors a layer; without save kLeftImage is empty.
+// options [layers, 2]: depth kind, depth of empty pixels. Gives kImageTensors a layer, kLeftImage empty without save.
 Tensors blend(Tensors carried, Tensors shared, Tensors lists, Tensor options, int64_t width, int64_t height, bool save,
               int64_t stream);
 

@@ -1,107 +1,126 @@
 // What a warp's pixels say of a Gaussian, and its sums over them.
 //
-// A lane is a pixel while it blends, but sums over pixels want a lane to be a Gaussian. So each warp writes what its
-// pixels say to a slot in shared memory, and once all slots are full each lane sums up one of them over half of the
-// pixels: no reduction by shuffles, and one addition to memory a Gaussian and part of a tile.
+// A lane is two pixels while it blends, but sums over pixels are products of matrices: of what 16 Gaussians' slots say,
+// [16, 64 pixels], with what is fixed at each pixel, [64, 8]: powers of its coordinates for the moments, gradients of
+// its channels for the channels. Tensor cores make them, from shared memory. They multiply 11 bits of each number: what was
+// left out of the first product is added by further ones, so that about 22 bits count, nearly as in float.
 #pragma once
-
-#include <type_traits>
 
 #include "tile.cuh"
 
 namespace moegs {
 
-constexpr int kSlots = 16;               // as many as a half warp has lanes
-constexpr int kHalf = kWarp / 2;         // pixels that a lane sums up: two rows of the warp's
-constexpr int kSlotStride = kWarp + 1;   // so that lanes that walk along their slots meet different banks
-constexpr int kGivenStride = kWarp + 1;  // a gap after the first half, for the same reason
+constexpr int kSlots = 16;                    // rows of a tensor core's product
+constexpr int kColumns = 8;                   // of a product
+constexpr int kDepth = 8;                     // pixels that one product takes in: a row of the part
+constexpr int kSlotStride = kPartPixels + 4;  // so that rows of slots meet different banks
 
-struct Said {
-  float v, w;  // d loss / d ln alpha, and alpha times transmittance
+static_assert(kDepth == kPartSide, "a product takes in a row of pixels");
+
+// Of a 16x8 product a lane holds two columns of two rows, kSlots / 2 apart.
+struct Product {
+  float sums[2][2] = {};  // row, column
 };
-template <bool kLinear>
-using Slot = std::conditional_t<kLinear, float, Said>;  // w alone where only sums of w are wanted
 
-__device__ __forceinline__ int given_at(int pixel) { return pixel + pixel / kHalf; }
+__device__ __forceinline__ int product_row(int lane, int which) { return lane / 4 + which * (kSlots / 2); }
+__device__ __forceinline__ int product_column(int lane) { return lane % 4 * 2; }
 
-__device__ __forceinline__ void add4(float* to, float4 value) {
+// The 11 leading bits, and the rest.
+struct Halves {
+  uint32_t high, low;
+  __device__ __forceinline__ explicit Halves(float value) {
+    high = __float_as_uint(value) & 0xffffe000u;
+    low = __float_as_uint(value - __uint_as_float(high));
+  }
+};
+
+__device__ __forceinline__ void multiply(Product& to, const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(to.sums[0][0]), "+f"(to.sums[0][1]), "+f"(to.sums[1][0]), "+f"(to.sums[1][1])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// The slots' values at one row of pixels, as a tensor core takes them.
+struct Rows {
+  uint32_t high[4], low[4];
+
+  __device__ __forceinline__ Rows(const float* slots, int lane, int pixel_row) {
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      const int slot = lane / 4 + k % 2 * (kSlots / 2), pixel = pixel_row * kDepth + lane % 4 + k / 2 * 4;
+      const Halves value(slots[slot * kSlotStride + pixel]);
+      high[k] = value.high;
+      low[k] = value.low;
+    }
+  }
+};
+
+// Sums over pixels of the slots' v times 1, x, y, x^2, xy, y^2, coordinates counted within the part: column by column.
+__device__ __forceinline__ Product moments_of(const float* slots, int lane) {
+  const int column = lane / 4;
+  const float by_x[2] = {float(lane % 4), float(lane % 4 + 4)};
+  float along_x[2];
+  for (int k = 0; k < 2; ++k)
+    along_x[k] = column == 1 || column == 4 ? by_x[k] : column == 3 ? by_x[k] * by_x[k] : column < 6 ? 1.0f : 0.0f;
+  const float linear = column == 2 || column == 4 ? 1.0f : 0.0f, square = column == 5 ? 1.0f : 0.0f;
+  const float constant = 1 - linear - square;
+  Product product;
+#pragma unroll
+  for (int y = 0; y < kPartSide; ++y) {
+    const Rows rows(slots, lane, y);
+    const float along_y = fmaf(square, float(y * y), fmaf(linear, float(y), constant));
+    // Whole numbers up to 49: all of their bits are leading ones.
+    const uint32_t b0 = __float_as_uint(along_x[0] * along_y), b1 = __float_as_uint(along_x[1] * along_y);
+    multiply(product, rows.high, b0, b1);
+    multiply(product, rows.low, b0, b1);
+  }
+  return product;
+}
+
+// Sums over pixels of the slots' w times eight of the pixels' gradients, given[pixel * stride + channel].
+__device__ __forceinline__ Product channels_of(const float* slots, const float* given, int stride, int lane) {
+  Product product;
+#pragma unroll
+  for (int y = 0; y < kPartSide; ++y) {
+    const Rows rows(slots, lane, y);
+    const float* at = given + (y * kDepth + lane % 4) * stride + lane / 4;
+    const Halves b0(at[0]), b1(at[4 * stride]);
+    multiply(product, rows.high, b0.high, b1.high);
+    multiply(product, rows.high, b0.low, b1.low);
+    multiply(product, rows.low, b0.high, b1.high);
+  }
+  return product;
+}
+
+// From moments about the part's first pixel to moments about a Gaussian's mean, (dx, dy) from the mean to that pixel.
+// The four lanes that share a row hold (1, x), (y, x^2), (xy, y^2) and nothing.
+__device__ __forceinline__ float2 about_mean(float2 mine, int lane, float2 offset) {
+  const int first = lane / 4 * 4;
+  const float zero = __shfl_sync(kAllLanes, mine.x, first), x = __shfl_sync(kAllLanes, mine.y, first);
+  const float y = __shfl_sync(kAllLanes, mine.x, first + 1);
+  const float dx = offset.x, dy = offset.y;
+  const float about_x = fmaf(dx, zero, x), about_y = fmaf(dy, zero, y);
+  switch (lane % 4) {
+    case 0:
+      return make_float2(zero, about_x);
+    case 1:
+      return make_float2(about_y, fmaf(dx, about_x + x, mine.y));
+    case 2:
+      return make_float2(mine.x + fmaf(dy, about_x, dx * y), fmaf(dy, about_y + y, mine.y));
+    default:
+      return make_float2(0, 0);
+  }
+}
+
+__device__ __forceinline__ void add2(float* to, float2 value) {
 #if __CUDA_ARCH__ >= 900 && (__CUDACC_VER_MAJOR__ > 12 || (__CUDACC_VER_MAJOR__ == 12 && __CUDACC_VER_MINOR__ >= 1))
-  asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(value.x), "f"(value.y), "f"(value.z),
-               "f"(value.w)
-               : "memory");
+  asm volatile("red.global.add.v2.f32 [%0], {%1, %2};" ::"l"(to), "f"(value.x), "f"(value.y) : "memory");
 #else
   atomicAdd(to, value.x);
   atomicAdd(to + 1, value.y);
-  atomicAdd(to + 2, value.z);
-  atomicAdd(to + 3, value.w);
 #endif
-}
-
-// Moments of v about the Gaussian's mean, from sums over rows of pixels: v, v column, v column^2.
-struct RowSums {
-  float zero = 0, one = 0, two = 0;
-  __device__ __forceinline__ void add(float v, float column) {
-    zero += v;
-    one = fmaf(v, column, one);
-    two = fmaf(v, column * column, two);
-  }
-};
-
-__device__ __forceinline__ void add_moments(const RowSums& row, float dx, float dy, float* moments) {
-  const float by_x = fmaf(dx, row.zero, row.one);
-  moments[0] += row.zero;
-  moments[1] += by_x;
-  moments[2] = fmaf(dy, row.zero, moments[2]);
-  moments[3] += fmaf(dx, by_x + row.one, row.two);
-  moments[4] = fmaf(dy, by_x, moments[4]);
-  moments[5] = fmaf(dy * dy, row.zero, moments[5]);
-}
-
-// Sums of one slot over half of the warp's pixels; v is 0 throughout where linear.
-template <int kGroups, bool kLinear>
-__device__ __forceinline__ void sum_slot(const Slot<kLinear>* slot, const float4* given, int half, float2 to_part,
-                                         float* sums) {
-  constexpr int kFirst = kLinear ? 0 : kMoments;
-#pragma unroll
-  for (int y = 0; y < kHalf / kPartWidth; ++y) {
-    RowSums row;
-#pragma unroll
-    for (int x = 0; x < kPartWidth; ++x) {
-      const int pixel = half * kHalf + y * kPartWidth + x;
-      float w;
-      if constexpr (kLinear) {
-        w = slot[pixel];
-      } else {
-        const Said said = slot[pixel];
-        w = said.w;
-        row.add(said.v, float(x));
-      }
-#pragma unroll
-      for (int group = 0; group < kGroups; ++group) {
-        const float4 g = given[given_at(pixel) * kGroups + group];
-        sums[kFirst + 4 * group] = fmaf(w, g.x, sums[kFirst + 4 * group]);
-        sums[kFirst + 4 * group + 1] = fmaf(w, g.y, sums[kFirst + 4 * group + 1]);
-        sums[kFirst + 4 * group + 2] = fmaf(w, g.z, sums[kFirst + 4 * group + 2]);
-        sums[kFirst + 4 * group + 3] = fmaf(w, g.w, sums[kFirst + 4 * group + 3]);
-      }
-    }
-    if constexpr (!kLinear) add_moments(row, to_part.x, to_part.y + float(2 * half + y), sums);
-  }
-}
-
-// Adds up the two halves of a slot and hands out the sums by fours, even fours to one lane, odd ones to the other.
-template <int kFloats, typename Take>
-__device__ __forceinline__ void share_out(const float* sums, int half, const Take& take) {
-#pragma unroll
-  for (int four = 0; four < kFloats / 4; four += 2) {
-    float mine[4];
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      const float even = sums[4 * four + k], odd = four * 4 + 4 < kFloats ? sums[4 * four + 4 + k] : 0;
-      mine[k] = (half ? odd : even) + __shfl_xor_sync(kAllLanes, half ? even : odd, kHalf);
-    }
-    if (four * 4 + 4 * half < kFloats) take(4 * (four + half), make_float4(mine[0], mine[1], mine[2], mine[3]));
-  }
 }
 
 }  // namespace moegs

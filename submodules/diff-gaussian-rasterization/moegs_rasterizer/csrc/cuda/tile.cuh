@@ -1,51 +1,59 @@
-// A tile as blending works on it: eight warps, each of which owns 8x4 of the tile's 16x16 pixels.
+// A tile as blending works on it: four warps, each of which owns 8x8 of the tile's 16x16 pixels, two a lane.
 //
 // Each warp walks along the tile's list by itself, 32 Gaussians at a time: first a lane for each Gaussian, which loads
-// it and tests it against the warp's pixels, then a lane for each pixel, along the hits alone (warp culling, as in
-// Faster-GS). No warp waits for another; what one loads, the others find in the cache.
+// it and tests it against the warp's pixels, then a lane for two pixels, along the hits alone (warp culling, as in
+// Faster-GS). No warp waits for another; what one loads, the others find in the cache. Two pixels a lane, because what
+// all lanes read of a hit would else take longer to come out of shared memory than to work with.
 #pragma once
 
 #include "ellipse.cuh"
 
 namespace moegs {
 
-constexpr int kTileThreads = kTilePixels;
-constexpr int kWarps = kTileThreads / kWarp;
-constexpr int kPartWidth = 8, kPartHeight = 4;  // pixels of a warp
+constexpr int kPartSide = 8;                              // pixels of a warp, along both axes
+constexpr int kPartPixels = kPartSide * kPartSide;
+constexpr int kLanePixels = kPartPixels / kWarp;          // a lane's pixels lie kRowStep below each other
+constexpr int kRowStep = kPartSide / kLanePixels;
+constexpr int kWarps = kTilePixels / kPartPixels;
+constexpr int kTileThreads = kWarps * kWarp;
 
-// Where a thread's pixel, and its warp's part of the tile, lie in the image.
+// Where a lane's pixels, and its warp's part of the tile, lie in the image.
 struct Place {
   int lane, warp;
   int part_x, part_y;  // first pixel of the warp's
-  int x, y;
-  bool inside;
+  int x, y;            // the lane's first
 
   __device__ __forceinline__ Place(const Lists& lists, int tile) {
     const int across = (lists.width + kTile - 1) / kTile;
     lane = threadIdx.x % kWarp;
     warp = threadIdx.x / kWarp;
-    part_x = tile % across * kTile + warp % (kTile / kPartWidth) * kPartWidth;
-    part_y = tile / across * kTile + warp / (kTile / kPartWidth) * kPartHeight;
-    x = part_x + lane % kPartWidth;
-    y = part_y + lane / kPartWidth;
-    inside = x < lists.width && y < lists.height;
+    part_x = tile % across * kTile + warp % (kTile / kPartSide) * kPartSide;
+    part_y = tile / across * kTile + warp / (kTile / kPartSide) * kPartSide;
+    x = part_x + lane % kPartSide;
+    y = part_y + lane / kPartSide;
   }
-  __device__ __forceinline__ int64_t pixel(const Lists& lists) const { return int64_t(y) * lists.width + x; }
+  __device__ __forceinline__ int row(int which) const { return y + which * kRowStep; }
+  __device__ __forceinline__ bool inside(const Lists& lists, int which) const {
+    return x < lists.width && row(which) < lists.height;
+  }
+  __device__ __forceinline__ int64_t pixel(const Lists& lists, int which) const {
+    return int64_t(row(which)) * lists.width + x;
+  }
 };
 
-// Largest exponent of a Gaussian over the warp's pixels at least -log2(255), or nearly so.
-__device__ __forceinline__ bool meets(const float4& one, const float4& two, int part_x, int part_y) {
-  const float x0 = part_x - one.x, x1 = x0 + (kPartWidth - 1), y0 = part_y - one.y, y1 = y0 + (kPartHeight - 1);
-  const float a = two.x, b = two.y, c = two.z;
-  // The nearest point of the rectangle along each axis; where it is not the mean's own, the best point of that edge.
+// Whether the exponent reaches -log2(255), or nearly so, anywhere in the warp's part.
+__device__ __forceinline__ bool meets(const Shape& shape, int part_x, int part_y) {
+  const float x0 = part_x - shape.x, x1 = x0 + (kPartSide - 1), y0 = part_y - shape.y, y1 = y0 + (kPartSide - 1);
+  const float a = shape.a, b = shape.b, c = shape.c;
+  // The nearest point of the square along each axis; where it is not the mean's own, the best point of that edge.
   const float nearest_x = fminf(fmaxf(0.0f, x0), x1), nearest_y = fminf(fmaxf(0.0f, y0), y1);
   if (nearest_x == 0 && nearest_y == 0) return true;
-  const float least = -(kLevel + kLevelMargin) - one.z;
+  const float least = -(kLevel + kLevelMargin) - shape.log2_opacity;
   const float along_y = fminf(fmaxf(__fdividef(-0.5f * b * nearest_x, c), y0), y1);
   const float along_x = fminf(fmaxf(__fdividef(-0.5f * b * nearest_y, a), x0), x1);
   const float on_x = nearest_x * (a * nearest_x + b * along_y) + c * along_y * along_y;
   const float on_y = nearest_y * (c * nearest_y + b * along_x) + a * along_x * along_x;
-  // Where one coordinate of the mean lies within the rectangle, only the other's edge counts.
+  // Where one coordinate of the mean lies within the square, only the other's edge counts.
   const bool pass_x = nearest_x != 0 && on_x >= least, pass_y = nearest_y != 0 && on_y >= least;
   return pass_x || pass_y;
 }
@@ -58,12 +66,11 @@ struct Step {
   bool visible;   // alpha reaches 1/255
   bool stops;     // visible, but would take the transmittance below its least
 
-  __device__ __forceinline__ Step(const float4& one, const float4& two, const Place& place, float transmittance) {
-    const float dx = __fsub_rn(float(place.x), one.x), dy = __fsub_rn(float(place.y), one.y);
-    const float slant = __fmaf_rn(two.x, dx, __fmul_rn(two.y, dy));
-    const float exponent = __fmaf_rn(dx, slant, __fmaf_rn(__fmul_rn(two.z, dy), dy, one.z));
+  __device__ __forceinline__ Step(const Shape& shape, float dx, float dy, float transmittance) {
+    const float slant = __fmaf_rn(shape.a, dx, __fmul_rn(shape.b, dy));
+    const float exponent = __fmaf_rn(dx, slant, __fmaf_rn(__fmul_rn(shape.c, dy), dy, shape.log2_opacity));
     // Rounding can lift the exponent above its peak where the covariance is ill-conditioned; 3DGS skips such pixels.
-    visible = exponent >= -kLevel && exponent <= one.z;
+    visible = exponent >= -kLevel && exponent <= shape.log2_opacity;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(raw) : "f"(exponent));
     weight = __fmul_rn(fminf(raw, kLargestAlpha), transmittance);
     after = __fsub_rn(transmittance, weight);
@@ -71,10 +78,10 @@ struct Step {
   }
 };
 
-// A Gaussian that a lane looks at: row of the call, negative where there is none; Shape.
+// A Gaussian that a lane looks at; its row of the call is negative where there is none.
 struct Candidate {
   int32_t row = -1;
-  float4 one, two;
+  Shape shape;
 };
 
 // A tile's candidates: its list, or, where the lists' memory was too small, every Gaussian of the call in the order of
@@ -103,10 +110,7 @@ class Candidates {
   __device__ __forceinline__ Candidate take() {
     Candidate found;
     found.row = row_;
-    if (row_ >= 0) {
-      found.one = load4(lists_.shapes + int64_t(kShapeFloats) * row_);
-      found.two = load4(lists_.shapes + int64_t(kShapeFloats) * row_ + 4);
-    }
+    if (row_ >= 0) found.shape = load_shape(lists_.shapes, row_);
     start_ += kWarp;
     next_ += kWarp;
     row_ = row_at(next_);
@@ -132,19 +136,24 @@ class Candidates {
 
 // The hits among a round's candidates, as a warp walks along them.
 struct Hits {
-  float4 one[kWarp], two[kWarp];
+  float4 one[kWarp];  // x, y, log2 of the opacity, a
+  float2 two[kWarp];  // b, c
+
+  __device__ __forceinline__ Shape shape(int at) const {
+    return {one[at].x, one[at].y, one[at].z, one[at].w, two[at].x, two[at].y};
+  }
 };
 
 // Puts those that may reach the warp's pixels into the hits, in their order; returns each lane's place there, or -1,
 // and through `count` how many there are.
 __device__ __forceinline__ int put_hits(const Candidate& mine, const Place& place, Hits& hits, int& count) {
-  const bool hit = mine.row >= 0 && meets(mine.one, mine.two, place.part_x, place.part_y);
+  const bool hit = mine.row >= 0 && meets(mine.shape, place.part_x, place.part_y);
   const unsigned votes = __ballot_sync(kAllLanes, hit);
   count = __popc(votes);
   if (!hit) return -1;
   const int at = __popc(votes & ((1u << place.lane) - 1));
-  hits.one[at] = mine.one;
-  hits.two[at] = mine.two;
+  hits.one[at] = make_float4(mine.shape.x, mine.shape.y, mine.shape.log2_opacity, mine.shape.a);
+  hits.two[at] = make_float2(mine.shape.b, mine.shape.c);
   return at;
 }
 
