@@ -27,7 +27,7 @@ struct Memory {
   float v[kLinear ? 1 : kSlots * kSlotStride];      // d loss / d ln alpha
   float w[kSlots * kSlotStride];                    // alpha times transmittance
   Owner owners[kOwners];
-  float parts[kOrdered ? kWarp * kFloats : 1];      // sums for the round's candidates
+  alignas(8) float parts[kOrdered ? kWarp * kFloats : 1];  // sums for the round's candidates, two at a time
 };
 
 // A lane's pixel on the way back.
