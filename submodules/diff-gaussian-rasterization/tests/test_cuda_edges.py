@@ -195,10 +195,11 @@ def test_auto_takes_cuda_for_tensors_of_the_gpu():
 
 
 @pytest.mark.parametrize(
-    ("count", "width", "height"),
-    [(20_000, 320, 240), pytest.param(3_000_000, 2704, 2028, marks=pytest.mark.slow)],
+    ("count", "width", "height", "tolerance"),
+    # Beyond 2048 pixels, positions in float32 lie 2.4e-4 pixels apart; seen: 3.5e-5.
+    [(20_000, 320, 240, GRADIENT_TOLERANCE), pytest.param(3_000_000, 2704, 2028, 1e-4, marks=pytest.mark.slow)],
 )
-def test_large_scenes_pixel_by_pixel(count, width, height):
+def test_large_scenes_pixel_by_pixel(count, width, height, tolerance):
     """Pixels all over the image, and the gradients of a loss on them alone, against float64 without tiles."""
     gaussians, camera = random_scene(count=count, width=width, height=height, sh_degree=3)
     draw = torch.Generator().manual_seed(1)
@@ -224,4 +225,4 @@ def test_large_scenes_pixel_by_pixel(count, width, height):
     assert error.max() <= 0.01
     for name, leaf in leaves.items():
         gap = (one.leaves[name].grad - leaf.grad).norm() / leaf.grad.norm()
-        assert gap <= GRADIENT_TOLERANCE, f"{name}: {gap:.1e}"
+        assert gap <= tolerance, f"{name}: {gap:.1e}"
