@@ -78,8 +78,8 @@ def mix(
         with torch.no_grad():
             pictures = [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
             images = torch.stack(pictures)
-        features = torch.stack([splat.features for splat in splats if splat.features is not None])
-        rays = camera_rays(camera, dtype=features.dtype, device=features.device)
+        features = [splat.features for splat in splats if splat.features is not None]
+        rays = camera_rays(camera, dtype=features[0].dtype, device=features[0].device)
         logits = router.head(features, rays)
         return blend(images, logits, temperature=temperature)
 
