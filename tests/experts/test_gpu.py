@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import fields
 
 import pytest
@@ -32,7 +33,7 @@ def test_gaussians_are_those_of_the_cpu(name, camera):
     torch.manual_seed(0)
     here = MODELS[name]().requires_grad_(False)
     expected = [here.at(frame, camera=camera) for frame in (2, 6.5)]
-    there = here.to("cuda")
+    there = copy.deepcopy(here).to("cuda")  # not `here`, whose parameters `expected` holds where nothing changes them
     there.at(2, camera=camera)  # what is made once is made now
     torch.cuda.set_sync_debug_mode("error")
     try:
