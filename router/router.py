@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -14,9 +13,11 @@ from torch import nn
 
 from experts.base import Expert
 
+from .constants import constant
 from .features import FEATURE_BACKGROUND, RoutingFeatures
 from .head import HeadKind, RouterHead
 from .mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE, Mixture, blend
+from .rays import KeptRays
 
 
 class Router(nn.Module):
@@ -40,6 +41,7 @@ class Router(nn.Module):
         self.expert_names = tuple(expert_names)
         self.features = RoutingFeatures(counts, init)
         self.head = RouterHead(kind)
+        self.rays = KeptRays()
         self.temperature = temperature
         self.eval_temperature = temperature if eval_temperature is None else eval_temperature
 
@@ -79,8 +81,9 @@ def mix(
             pictures = [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
             images = torch.stack(pictures)
         features = [splat.features for splat in splats if splat.features is not None]
-        rays = camera_rays(camera, dtype=features[0].dtype, device=features[0].device)
-        logits = router.head(features, rays)
+        rays = camera_rays if grad == "none" else router.rays.of  # pictures may be of any camera, training's return
+        seen = rays(camera, dtype=features[0].dtype, device=features[0].device)
+        logits = router.head(features, seen)
         return blend(images, logits, temperature=temperature)
 
 
@@ -95,11 +98,5 @@ def _layer(
     with torch.no_grad():
         gaussians = expert.at(frame, camera=camera_number)
     settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
-    background = _constant((*expert.background, *FEATURE_BACKGROUND), gaussians.means.dtype, gaussians.means.device)
+    background = constant((*expert.background, *FEATURE_BACKGROUND), gaussians.means.dtype, gaussians.means.device)
     return Layer(gaussians=gaussians, settings=settings, features=features, background=background)
-
-
-@lru_cache(maxsize=32)
-def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Made once: copying numbers to a GPU waits until it has done everything before."""
-    return torch.tensor(values, dtype=dtype, device=device)
