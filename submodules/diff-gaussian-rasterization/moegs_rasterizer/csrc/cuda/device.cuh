@@ -7,7 +7,6 @@
 #include <string>
 
 #include "launch.h"
-#include "switches.cuh"
 
 namespace moegs {
 
