@@ -8,9 +8,7 @@ from torch import Tensor
 from .types import Camera
 
 
-def camera_rays(
-    camera: Camera, *, dtype: torch.dtype = torch.float32, device: torch.device | None = None
-) -> Tensor:
+def camera_rays(camera: Camera, *, dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> Tensor:
     """Ray of every pixel as [origin, unit direction] in world space (STG's ray map; MoE-GS eq. 7's r(u)).
 
     Returns [6, h, w], world units, through pixel centres; computed in float64, returned as dtype, on `device` (None:
