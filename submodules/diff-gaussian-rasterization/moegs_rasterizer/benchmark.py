@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small scenes and few runs, to see that it works")
     parser.add_argument("--repeats", type=_positive, help="timed runs of each entry")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scenes")
+    parser.add_argument("--stages", action="store_true", help="GPU only: the stages of one pass, nothing else")
     cpu = parser.add_argument_group("CPU only")
     large = benchmark_cpu.LARGE
     cpu.add_argument("--large", action="store_true", help=f"{large.count} Gaussians at {large.width}x{large.height}")
@@ -32,13 +33,15 @@ def main() -> None:
     try:
         device = _device(arguments.device)
         if device.type == "cpu":
+            if arguments.stages:
+                parser.error("--stages times a GPU's kernels; leave it out or add --device cuda")
             _time_cpu(arguments)
             return
         if given := [f"--{name}" for name in CPU_ONLY if getattr(arguments, name)]:
             parser.error(f"{', '.join(given)} changes nothing on a GPU; leave it out or add --device cpu")
         sizes = benchmark_cuda.QUICK if arguments.quick else benchmark_cuda.FULL
         sizes = replace(sizes, repeats=arguments.repeats or sizes.repeats)
-        benchmark_cuda.run(device, sizes, seed=arguments.seed)
+        (benchmark_cuda.run_stages if arguments.stages else benchmark_cuda.run)(device, sizes, seed=arguments.seed)
     except RasterizerError as error:
         sys.exit(f"error: {error}")
 

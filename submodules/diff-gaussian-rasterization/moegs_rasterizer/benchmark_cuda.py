@@ -93,6 +93,15 @@ def run(device: torch.device, sizes: Sizes, *, seed: int) -> None:
     print("\n" + markdown(rows))
 
 
+def run_stages(device: torch.device, sizes: Sizes, *, seed: int) -> None:
+    """Print the stages of one pass alone, to compare kernels built with one of csrc/cuda/switches.cuh."""
+    print(describe(device))
+    frames = _frames(device, sizes, sizes.ensemble, LAYERS, seed=seed)
+    counts = _describe(f"{LAYERS} layers of {sizes.ensemble:,}", frames[0])
+    forward, _ = measure(work_of(frames, PLANS[f"{FORWARD}, {ONE}"]), device, sets=len(frames), repeats=sizes.repeats)
+    print("\n" + markdown(_stage_part(frames, counts, forward, ESTIMATE_FACTOR if sizes.judged else None)))
+
+
 def layer_timings(device: torch.device, sizes: Sizes, *, seed: int) -> dict[str, Timing]:
     """One layer without features, alone and beside gsplat where that is installed."""
     timings = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ LOCK_SECONDS = 1200.0  # five kinds of GPU take minutes on two cores
 
 # Without fast-math: what a kernel may approximate, it says itself. Lines let profilers and sanitizers point at sources.
 KERNEL_FLAGS = ("-std=c++17", "-O3", "-lineinfo", "-DMOEGS_ISA=cuda", "-Xcompiler=-fPIC,-fvisibility=hidden")
+FLAGS_VARIABLE = "MOEGS_RASTERIZER_CUDA_FLAGS"  # further ones, say to leave something out: csrc/cuda/switches.cuh
 OPERATOR_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", STABLE_ABI)
 # The runtime is static, as PyTorch's may be another version. Nothing may stay undefined: a missing kernel shows here
 # instead of where there is a GPU.
@@ -77,9 +79,13 @@ def cache_folder() -> Path:
     return cache_root() / f"cuda-{_fingerprint()}"
 
 
+def _kernel_flags() -> tuple[str, ...]:
+    return (*KERNEL_FLAGS, *shlex.split(os.environ.get(FLAGS_VARIABLE, "")))
+
+
 def _fingerprint() -> str:
     files = sorted([*SOURCES.glob("*.h"), *(path for path in (SOURCES / "cuda").rglob("*") if path.is_file())])
-    return fingerprint(files, (sys.platform, platform.machine(), *KERNEL_FLAGS, *OPERATOR_FLAGS, *LINK_FLAGS))
+    return fingerprint(files, (sys.platform, platform.machine(), *_kernel_flags(), *OPERATOR_FLAGS, *LINK_FLAGS))
 
 
 def named_architectures(text: str | None = None) -> tuple[int, ...] | None:
@@ -183,7 +189,7 @@ def _recipe(toolkit: Toolkit, compiler: str, architectures: tuple[int, ...]) -> 
     codes.append(f"-gencode=arch=compute_{architectures[-1]},code=compute_{architectures[-1]}")
     kernels = sorted((SOURCES / "cuda").glob("*.cu"), key=lambda path: (-path.stat().st_size, path.name))
     threads = max(1, (os.cpu_count() or 1) // max(1, len(kernels)))
-    nvcc = (toolkit.nvcc, *KERNEL_FLAGS, *codes, "-ccbin", compiler, f"--threads={threads}", "-c")
+    nvcc = (toolkit.nvcc, *_kernel_flags(), *codes, "-ccbin", compiler, f"--threads={threads}", "-c")
     units = [Unit(command=(*nvcc, str(path)), output=path.name + ".o") for path in kernels]
     for path in sorted((SOURCES / "cuda").glob("*.cpp")):
         command = (compiler, *OPERATOR_FLAGS, torch_include(), "-c", str(path))

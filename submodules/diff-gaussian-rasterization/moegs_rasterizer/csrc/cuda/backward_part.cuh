@@ -1,6 +1,7 @@
 // A warp on its way back through a tile's list: gradients at its pixels, and their sums a Gaussian (slots.cuh).
 #pragma once
 
+#include "given.cuh"
 #include "slots.cuh"
 
 namespace moegs {
@@ -35,10 +36,9 @@ template <int kGroups>
 struct Pixel {
   float given[4 * kGroups];  // gradients of the images
   float transmittance = 1, residual = 0;
-  bool done;
 
-  // d loss / d ln alpha of a Gaussian that is taken with weight w. Nothing passes where alpha was cut to its limit.
-  __device__ __forceinline__ float along_alpha(const Step& step, float w, bool taken, const float4 (&values)[kGroups]) {
+  // d loss / d ln alpha. Nothing passes where alpha was cut to its limit.
+  __device__ __forceinline__ float along_alpha(const Step& step, const float4 (&values)[kGroups]) {
     float toward = 0;  // g . c
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
@@ -47,47 +47,11 @@ struct Pixel {
       toward = fmaf(given[4 * group + 2], values[group].z, toward);
       toward = fmaf(given[4 * group + 3], values[group].w, toward);
     }
-    residual = fmaf(-w, toward, residual);
-    const float v = w * (toward - __fdividef(residual, step.after));
-    return taken && step.raw <= kLargestAlpha ? v : 0;
+    residual = fmaf(-step.weight, toward, residual);
+    const float v = step.weight * (toward - __fdividef(residual, step.after));
+    return step.taken && step.raw <= kLargestAlpha ? v : 0;
   }
 };
-
-struct Pass {
-  const BlendBackwardLayer* layer;
-  const Lists* lists;
-  int tile, first_channel, first_float;
-  int floats;  // of sums to write; those behind are of channels that only fill up a float4
-};
-
-// The gradient of a pixel's channel; features alone where linear.
-template <bool kLinear>
-__device__ __forceinline__ float given_gradient(const Pass& pass, int channel, int64_t at, int64_t plane) {
-  const BlendBackwardLayer& layer = *pass.layer;
-  if (kLinear) channel += layer.colour_channels;
-  if (channel >= layer.channels) return 0;
-  const bool colour = channel < layer.colour_channels;
-  const float* image = colour ? layer.colour_gradient : layer.feature_gradient;
-  return image ? image[(colour ? channel : channel - layer.colour_channels) * plane + at] : 0;
-}
-
-// What is still to come at the pixel before the first Gaussian: g . image, which holds the background, minus
-// g_alpha T_last. Of this pass's channels; g_alpha counts in the first pass.
-template <int kGroups>
-__device__ float first_residual(const Pass& pass, const float* given, int64_t at, int64_t plane) {
-  const BlendBackwardLayer& layer = *pass.layer;
-  float residual = 0;
-#pragma unroll
-  for (int k = 0; k < 4 * kGroups; ++k) {
-    const int channel = pass.first_channel + k;
-    if (channel >= layer.channels) continue;
-    const bool colour = channel < layer.colour_channels;
-    const float* image = colour ? layer.colour : layer.features;
-    residual = fmaf(given[k], image[(colour ? channel : channel - layer.colour_channels) * plane + at], residual);
-  }
-  if (pass.first_channel == 0 && layer.alpha_gradient) residual -= layer.alpha_gradient[at] * layer.left[at];
-  return residual;
-}
 
 // A warp at its part of a tile.
 template <int kGroups, bool kLinear, bool kOrdered>
@@ -103,7 +67,7 @@ class Part {
       Pixel<kGroups>& pixel = pixels_[which];
       const bool inside = place_.inside(*pass.lists, which);
       const int64_t at = place_.pixel(*pass.lists, which);
-      pixel.done = !inside;
+      if (!inside) pixel.transmittance = -1;
 #pragma unroll
       for (int k = 0; k < 4 * kGroups; ++k)
         pixel.given[k] = inside ? given_gradient<kLinear>(pass, pass.first_channel + k, at, plane) : 0;
@@ -143,7 +107,7 @@ class Part {
   __device__ __forceinline__ bool finished() const {
     bool done = true;
 #pragma unroll
-    for (int which = 0; which < kLanePixels; ++which) done = done && pixels_[which].done;
+    for (int which = 0; which < kLanePixels; ++which) done = done && pixels_[which].transmittance < 0;
     return kOrdered ? __syncthreads_and(done) : __all_sync(kAllLanes, done);
   }
 
@@ -171,24 +135,20 @@ class Part {
 
   // One hit at the warp's pixels, into a slot.
   __device__ __forceinline__ void step(int at, int slot) {
-    const Shape shape = mine_.hits.shape(at);
+    const Column column(mine_.hits.shape(at), float(place_.x));
     float4 values[kGroups];
     if constexpr (!kLinear) {
 #pragma unroll
       for (int group = 0; group < kGroups; ++group) values[group] = mine_.values[at * kGroups + group];
     }
-    const float dx = __fsub_rn(float(place_.x), shape.x);
 #pragma unroll
     for (int which = 0; which < kLanePixels; ++which) {
       Pixel<kGroups>& pixel = pixels_[which];
-      const Step step(shape, dx, __fsub_rn(float(place_.row(which)), shape.y), pixel.transmittance);
-      const bool visible = step.visible && !pixel.done, taken = visible && !step.stops;
-      pixel.done = pixel.done || (visible && step.stops);
-      const float w = taken ? step.weight : 0;
+      const Step step(column, float(place_.row(which)), pixel.transmittance);
       const int to = slot * kSlotStride + which * kWarp + place_.lane;
-      mine_.w[to] = w;
-      if constexpr (!kLinear) mine_.v[to] = pixel.along_alpha(step, w, taken, values);
-      if (taken) pixel.transmittance = step.after;
+      mine_.w[to] = step.weight;
+      if constexpr (!kLinear) mine_.v[to] = pixel.along_alpha(step, values);
+      pixel.transmittance = step.left;
     }
   }
 

@@ -5,48 +5,40 @@ namespace moegs {
 namespace {
 
 // What a pixel adds up. `kPlain` where the depth is a plain sum.
-template <int kGroups, bool kPlain>
+template <int kValues, bool kPlain>
 struct Pixel {
-  float values[4 * kGroups] = {};
+  float values[kValues] = {};
   float transmittance = 1, weight = 0, median = kEmptyMedianDepth;
-  bool done;
 
   // Without branches: most pixels take most hits, and the next hit's arithmetic need not wait.
-  __device__ __forceinline__ void take(const Step& step, const float4 (&carried)[kGroups], float depth) {
-    const bool visible = step.visible && !done;
-    done = done || (visible && step.stops);
-    const bool taken = visible && !step.stops;
-    const float w = taken ? step.weight : 0;
+  __device__ __forceinline__ void take(const Step& step, const float* carried, float depth) {
 #pragma unroll
-    for (int group = 0; group < kGroups; ++group) {
-      values[4 * group] = fmaf(w, carried[group].x, values[4 * group]);
-      values[4 * group + 1] = fmaf(w, carried[group].y, values[4 * group + 1]);
-      values[4 * group + 2] = fmaf(w, carried[group].z, values[4 * group + 2]);
-      values[4 * group + 3] = fmaf(w, carried[group].w, values[4 * group + 3]);
-    }
+    for (int k = 0; k < kValues; ++k) values[k] = fmaf(step.weight, carried[k], values[k]);
     if (!kPlain) {
-      weight += w;  // not 1 - transmittance, which rounds to few digits where alpha is small
-      if (taken && transmittance > 0.5f && step.after < 0.5f) median = depth;
+      weight += step.weight;  // not 1 - transmittance, which rounds to few digits where alpha is small
+      if (step.taken && transmittance > 0.5f && step.after < 0.5f) median = depth;
     }
-    if (taken) transmittance = step.after;
+    transmittance = step.left;
   }
 };
 
-template <int kGroups, bool kPlain>
+template <int kValues, bool kPlain>
 struct Pixels {
-  Pixel<kGroups, kPlain> each[kLanePixels];
+  Pixel<kValues, kPlain> each[kLanePixels];
 
   __device__ __forceinline__ bool done() const {
     bool all = true;
 #pragma unroll
-    for (int which = 0; which < kLanePixels; ++which) all = all && each[which].done;
+    for (int which = 0; which < kLanePixels; ++which) all = all && each[which].transmittance < 0;
     return all;
   }
 };
 
 // A warp's shared memory.
-template <int kGroups, bool kPlain>
+template <int kValues, bool kPlain>
 struct Memory {
+  static constexpr int kGroups = (kValues + 3) / 4;
+
   Hits hits;
   float4 values[kWarp * kGroups];
   float depth[kPlain ? 1 : kWarp];
@@ -61,19 +53,21 @@ struct Pass {
   __device__ __forceinline__ int groups() const { return layer->channels / 4 + 1; }
 };
 
-template <int kGroups, bool kPlain>
-__device__ __forceinline__ void load_values(const Pass& pass, int32_t row, int at, Memory<kGroups, kPlain>& memory) {
+template <int kValues, bool kPlain>
+__device__ __forceinline__ void load_values(const Pass& pass, int32_t row, int at, Memory<kValues, kPlain>& memory) {
   const int64_t within = row - pass.lists->first[pass.layer->index];
   const float* values = pass.lists->values + 4 * (pass.layer->first_value + within * pass.groups());
+  constexpr int kGroups = Memory<kValues, kPlain>::kGroups;
 #pragma unroll
   for (int group = 0; group < kGroups; ++group)
     memory.values[at * kGroups + group] = load4(values + 4 * (pass.first_group + group));
   if (!kPlain) memory.depth[at] = values[pass.layer->channels];
 }
 
-template <bool kListed, int kGroups, bool kPlain>
-__device__ __forceinline__ void blend_tile(const Pass& pass, const Place& place, Pixels<kGroups, kPlain>& pixels,
-                                           Memory<kGroups, kPlain>& memory) {
+template <bool kListed, int kValues, bool kPlain>
+__device__ __forceinline__ void blend_tile(const Pass& pass, const Place& place, Pixels<kValues, kPlain>& pixels,
+                                           Memory<kValues, kPlain>& memory) {
+  constexpr int kGroups = Memory<kValues, kPlain>::kGroups;
   Candidates<kListed> candidates(*pass.lists, pass.layer->index, pass.tile, place);
   while (candidates.any() && !__all_sync(kAllLanes, pixels.done())) {
     const Candidate mine = candidates.take();
@@ -83,38 +77,39 @@ __device__ __forceinline__ void blend_tile(const Pass& pass, const Place& place,
     __syncwarp();
 #pragma unroll 2
     for (int i = 0; i < count; ++i) {
-      const Shape shape = memory.hits.shape(i);
-      float4 carried[kGroups];
+      const Column column(memory.hits.shape(i), float(place.x));
+      float carried[4 * kGroups];
 #pragma unroll
-      for (int group = 0; group < kGroups; ++group) carried[group] = memory.values[i * kGroups + group];
-      const float depth = kPlain ? 0 : memory.depth[i], dx = __fsub_rn(float(place.x), shape.x);
+      for (int group = 0; group < kGroups; ++group)
+        reinterpret_cast<float4*>(carried)[group] = memory.values[i * kGroups + group];
+      const float depth = kPlain ? 0 : memory.depth[i];
 #pragma unroll
       for (int which = 0; which < kLanePixels; ++which) {
-        Pixel<kGroups, kPlain>& pixel = pixels.each[which];
-        const float dy = __fsub_rn(float(place.row(which)), shape.y);
-        pixel.take(Step(shape, dx, dy, pixel.transmittance), carried, depth);
+        Pixel<kValues, kPlain>& pixel = pixels.each[which];
+        pixel.take(Step(column, float(place.row(which)), pixel.transmittance), carried, depth);
       }
     }
     __syncwarp();
   }
 }
 
-template <int kGroups, bool kPlain>
-__device__ void write_pixel(const Pass& pass, int64_t at, const Pixel<kGroups, kPlain>& pixel) {
+template <int kValues, bool kPlain>
+__device__ void write_pixel(const Pass& pass, int64_t at, const Pixel<kValues, kPlain>& pixel) {
   const BlendLayer& layer = *pass.layer;
   const Lists& lists = *pass.lists;
   const int64_t plane = int64_t(lists.width) * lists.height;
   // Bad input never gives a picture that looks right.
+  const float left = fabsf(pixel.transmittance);
   const float poison = lists.status[layer.index] == kNoFault ? 0.0f : __int_as_float(0x7fffffff);
   if (pass.first_group == 0) {
-    layer.alpha[at] = 1 - pixel.transmittance + poison;
-    if (layer.left) layer.left[at] = pixel.transmittance;
+    layer.alpha[at] = 1 - left + poison;
+    if (layer.left) layer.left[at] = left;
   }
 #pragma unroll
-  for (int k = 0; k < 4 * kGroups; ++k) {
+  for (int k = 0; k < kValues; ++k) {
     const int channel = 4 * pass.first_group + k;
     if (channel < layer.channels) {
-      const float value = fmaf(pixel.transmittance, layer.background[channel], pixel.values[k]) + poison;
+      const float value = fmaf(left, layer.background[channel], pixel.values[k]) + poison;
       const bool colour = channel < layer.colour_channels;
       float* image = colour ? layer.colour : layer.features;
       image[(colour ? channel : channel - layer.colour_channels) * plane + at] = value;
@@ -133,15 +128,17 @@ struct Chosen {
   int layer[kMostLayers];
 };
 
-template <int kGroups, bool kPlain>
+template <int kValues, bool kPlain>
 __global__ void __launch_bounds__(kTileThreads)
 blend_kernel(const __grid_constant__ BlendCall call, const __grid_constant__ Chosen chosen, int first_group) {
-  __shared__ Memory<kGroups, kPlain> memory[kWarps];
+  __shared__ Memory<kValues, kPlain> memory[kWarps];
   const Pass pass{&call.layer[chosen.layer[blockIdx.y]], &call.lists, int(blockIdx.x), first_group};
   const Place place(call.lists, pass.tile);
-  Pixels<kGroups, kPlain> pixels;
+  Pixels<kValues, kPlain> pixels;
 #pragma unroll
-  for (int which = 0; which < kLanePixels; ++which) pixels.each[which].done = !place.inside(call.lists, which);
+  for (int which = 0; which < kLanePixels; ++which) {
+    if (!place.inside(call.lists, which)) pixels.each[which].transmittance = -1;
+  }
   if (call.lists.status[kMostLayers] <= static_cast<unsigned long long>(call.lists.capacity)) {
     blend_tile<true>(pass, place, pixels, memory[place.warp]);
   } else {
@@ -153,19 +150,21 @@ blend_kernel(const __grid_constant__ BlendCall call, const __grid_constant__ Cho
   }
 }
 
-template <int kGroups, bool kPlain>
+// A launch takes the layers with kLess < values left <= kValues, which fill as many float4s; and the first
+// kValuesPerPass of those with more.
+template <int kLess, int kValues, bool kPlain>
 void launch(const BlendCall& call, int first_group, cudaStream_t stream) {
   Chosen chosen{};
   int count = 0;
   for (int layer = 0; layer < call.count; ++layer) {
-    const int left = call.layer[layer].channels / 4 + 1 - first_group;
+    const int left = call.layer[layer].channels + 1 - 4 * first_group;
     if ((call.layer[layer].depth_kind == kDepthSum) != kPlain) continue;
-    if (left == kGroups || (kGroups == kValuesPerPass / 4 && left > kGroups)) chosen.layer[count++] = layer;
+    if (left > kLess && (left <= kValues || kValues == kValuesPerPass)) chosen.layer[count++] = layer;
   }
   if (count == 0) return;
   const Lists& lists = call.lists;
   const int tiles = ((lists.width + kTile - 1) / kTile) * ((lists.height + kTile - 1) / kTile);
-  blend_kernel<kGroups, kPlain><<<dim3(tiles, count), kTileThreads, 0, stream>>>(call, chosen, first_group);
+  blend_kernel<kValues, kPlain><<<dim3(tiles, count), kTileThreads, 0, stream>>>(call, chosen, first_group);
   check(cudaGetLastError(), "blending");
 }
 
@@ -174,10 +173,12 @@ void launch_all(const BlendCall& call, cudaStream_t stream) {
   int groups = 0;
   for (int layer = 0; layer < call.count; ++layer) groups = max(groups, call.layer[layer].channels / 4 + 1);
   for (int first_group = 0; first_group < groups; first_group += kValuesPerPass / 4) {
-    launch<1, kPlain>(call, first_group, stream);
-    launch<2, kPlain>(call, first_group, stream);
-    launch<3, kPlain>(call, first_group, stream);
-    launch<4, kPlain>(call, first_group, stream);
+    launch<0, 4, kPlain>(call, first_group, stream);  // a colour and the depth
+    launch<4, 7, kPlain>(call, first_group, stream);  // and three features
+    launch<7, 8, kPlain>(call, first_group, stream);
+    launch<8, 12, kPlain>(call, first_group, stream);
+    launch<12, 13, kPlain>(call, first_group, stream);  // nine colours, three features and the depth
+    launch<13, kValuesPerPass, kPlain>(call, first_group, stream);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "launch.h"
+#include "switches.cuh"
 
 namespace moegs {
 

@@ -1,7 +1,7 @@
 // Tiles that the ellipse alpha >= 1/255 of a 2D Gaussian meets, row of tiles by row of tiles: ../ellipse.h in float.
 //
 // Two kernels walk along the same ellipse, one to count and one to write, and must find the same tiles to the bit. So
-// arithmetic is spelt in intrinsics, which the compiler never fuses.
+// arithmetic is spelt in intrinsics, which the compiler never fuses. The margins cover what the quick ones round.
 #pragma once
 
 #include "device.cuh"
@@ -26,6 +26,12 @@ constexpr float kLevel = 7.994353437f;
 // Added to the level, and pixels added at both ends of a row: rounding must not lose a pixel; each pixel tests again.
 constexpr float kLevelMargin = 0.01f, kPixelMargin = 0.01f;
 
+__device__ __forceinline__ float root(float value) {
+  float found;
+  asm("sqrt.approx.f32 %0, %1;" : "=f"(found) : "f"(value));
+  return found;
+}
+
 class Ellipse {
  public:
   __device__ __forceinline__ explicit Ellipse(const Shape& shape) : x_(shape.x), y_(shape.y) {
@@ -34,16 +40,17 @@ class Ellipse {
     const float product = __fmul_rn(4.0f * a, c);
     const float lost = __fmaf_rn(4.0f * a, c, -product);
     const float discriminant = __fadd_rn(__fmaf_rn(-b, b, product), lost);
-    whole_ = !(a > 0 && discriminant > 0);  // too thin to be an ellipse in float: all of the box is looked at
-    const float over = __fdiv_rn(1.0f, __fmul_rn(2.0f, a));
+    // Too thin to be an ellipse in float: all of the box is looked at.
+    whole_ = !kExactTiles || !(a > 0 && discriminant > 0);
+    const float over = __fdividef(1.0f, __fmul_rn(2.0f, a));
     slope_ = __fmul_rn(b, over);
     shrink_ = -__fmul_rn(__fmul_rn(discriminant, over), over);
-    reach_ = __fdiv_rn(__fadd_rn(shape.log2_opacity, kLevel + kLevelMargin), a);
-    tallest_ = __fsqrt_rn(__fdiv_rn(reach_, -shrink_));
+    reach_ = __fdividef(__fadd_rn(shape.log2_opacity, kLevel + kLevelMargin), a);
+    tallest_ = root(__fdividef(reach_, -shrink_));
     // The right edge slope dy + sqrt(reach + shrink dy^2) is level where slope^2 (reach + shrink dy^2) = shrink^2 dy^2.
     const float square = __fmul_rn(slope_, slope_);
-    const float level = __fdiv_rn(__fmul_rn(square, reach_), __fmul_rn(shrink_, __fsub_rn(shrink_, square)));
-    side_ = copysignf(__fsqrt_rn(level), slope_);
+    const float level = __fdividef(__fmul_rn(square, reach_), __fmul_rn(shrink_, __fsub_rn(shrink_, square)));
+    side_ = copysignf(root(level), slope_);
   }
 
   // Columns of tiles [x, y) met in a row of tiles, within the listed columns.
@@ -63,7 +70,7 @@ class Ellipse {
 
  private:
   __device__ __forceinline__ float edge(float dy, float sign) const {
-    const float half = __fsqrt_rn(fmaxf(0.0f, __fmaf_rn(__fmul_rn(shrink_, dy), dy, reach_)));
+    const float half = root(fmaxf(0.0f, __fmaf_rn(__fmul_rn(shrink_, dy), dy, reach_)));
     const float middle = __fmaf_rn(slope_, dy, x_);
     return __fmaf_rn(sign, __fadd_rn(half, kPixelMargin), middle);
   }

@@ -30,7 +30,8 @@ __host__ __device__ int blocks_of(const ProjectCall& call, int layer) {
   return (call.first[layer + 1] - call.first[layer] + kRowThreads - 1) / kRowThreads;
 }
 
-__global__ void __launch_bounds__(kRowThreads)
+// Six blocks a multiprocessor: the double arithmetic waits long enough to want company, and no register is spilt.
+__global__ void __launch_bounds__(kRowThreads, 6)
 project_kernel(const __grid_constant__ ProjectCall call) {
   extern __shared__ float shared[];
   int layer_index = 0, block = blockIdx.x;

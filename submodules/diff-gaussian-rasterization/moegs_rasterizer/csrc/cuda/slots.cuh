@@ -1,9 +1,9 @@
 // What a warp's pixels say of a Gaussian, and its sums over them.
 //
-// A lane is two pixels while it blends, but sums over pixels are products of matrices: of what 16 Gaussians' slots say,
-// [16, 64 pixels], with what is fixed at each pixel, [64, 8]: powers of its coordinates for the moments, gradients of
-// its channels for the channels. Tensor cores make them, from shared memory. They multiply 11 bits of each number: what was
-// left out of the first product is added by further ones, so that about 22 bits count, nearly as in float.
+// A lane is two pixels while it blends, but sums over pixels are products of matrices: of what 16 Gaussians' slots
+// say, [16, 64 pixels], with what is fixed at each pixel, [64, 8]: powers of its coordinates for the moments, gradients
+// of its channels for the channels. Tensor cores make them, from shared memory. They multiply 11 bits of each number:
+// what was left out of the first product is added by further ones, so that about 22 bits count, nearly as in float.
 #pragma once
 
 #include "tile.cuh"

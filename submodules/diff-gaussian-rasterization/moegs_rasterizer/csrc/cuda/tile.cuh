@@ -58,23 +58,40 @@ __device__ __forceinline__ bool meets(const Shape& shape, int part_x, int part_y
   return pass_x || pass_y;
 }
 
-// One Gaussian at one pixel. Spelt in intrinsics: forward and backward must agree to the bit on what is blended.
-struct Step {
-  float raw;      // alpha before its limit
-  float weight;   // alpha times transmittance
-  float after;    // transmittance after it
-  bool visible;   // alpha reaches 1/255
-  bool stops;     // visible, but would take the transmittance below its least
+// A Gaussian's exponent along a column of pixels: what does not change from row to row. Spelt in intrinsics, as all
+// that decides what is blended: forward and backward must agree to the bit.
+struct Column {
+  float base, slant, y, c, peak;
 
-  __device__ __forceinline__ Step(const Shape& shape, float dx, float dy, float transmittance) {
-    const float slant = __fmaf_rn(shape.a, dx, __fmul_rn(shape.b, dy));
-    const float exponent = __fmaf_rn(dx, slant, __fmaf_rn(__fmul_rn(shape.c, dy), dy, shape.log2_opacity));
+  __device__ __forceinline__ Column(const Shape& shape, float x) : y(shape.y), c(shape.c), peak(shape.log2_opacity) {
+    const float dx = __fsub_rn(x, shape.x);
+    base = __fmaf_rn(__fmul_rn(shape.a, dx), dx, peak);
+    slant = __fmul_rn(shape.b, dx);
+  }
+  __device__ __forceinline__ float exponent(float row) const {
+    const float dy = __fsub_rn(row, y);
+    return __fmaf_rn(__fmaf_rn(c, dy, slant), dy, base);
+  }
+};
+
+// One Gaussian at one pixel, whose transmittance is negative once it has stopped (its size stays).
+struct Step {
+  float raw;     // alpha before its limit
+  float weight;  // alpha times transmittance where the pixel takes it, else 0
+  float after;   // transmittance after it, were it taken
+  bool taken;    // alpha reaches 1/255, and the transmittance stays above its least; never where the pixel has stopped
+  float left;    // transmittance to go on with
+
+  __device__ __forceinline__ Step(const Column& column, float row, float transmittance) {
+    const float exponent = column.exponent(row);
     // Rounding can lift the exponent above its peak where the covariance is ill-conditioned; 3DGS skips such pixels.
-    visible = exponent >= -kLevel && exponent <= shape.log2_opacity;
+    const bool visible = exponent >= -kLevel && exponent <= column.peak;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(raw) : "f"(exponent));
-    weight = __fmul_rn(fminf(raw, kLargestAlpha), transmittance);
-    after = __fsub_rn(transmittance, weight);
-    stops = visible && after < kLeastTransmittance;
+    const float share = __fmul_rn(fminf(raw, kLargestAlpha), transmittance);
+    after = __fsub_rn(transmittance, share);
+    taken = visible && after >= kLeastTransmittance;
+    weight = taken ? share : 0.0f;
+    left = taken ? after : visible ? -fabsf(transmittance) : transmittance;
   }
 };
 
@@ -147,7 +164,7 @@ struct Hits {
 // Puts those that may reach the warp's pixels into the hits, in their order; returns each lane's place there, or -1,
 // and through `count` how many there are.
 __device__ __forceinline__ int put_hits(const Candidate& mine, const Place& place, Hits& hits, int& count) {
-  const bool hit = mine.row >= 0 && meets(mine.shape, place.part_x, place.part_y);
+  const bool hit = mine.row >= 0 && (!kWarpCulling || meets(mine.shape, place.part_x, place.part_y));
   const unsigned votes = __ballot_sync(kAllLanes, hit);
   count = __popc(votes);
   if (!hit) return -1;
