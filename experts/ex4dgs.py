@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat
 from torch import Tensor, nn
 
 from .base import Provenance
-from .ex4dgs_motion import Timeline, interpolate, opacity_window, slerp
+from .ex4dgs_motion import Arcs, Timeline, along, arcs, interpolate, opacity_window, slerp
+from .kept import Kept
 
 
 class StaticGaussians(nn.Module):
@@ -31,15 +34,9 @@ class StaticGaussians(nn.Module):
         self.opacity_logits = nn.Parameter(opacity_logits)
         self.sh = nn.Parameter(sh)
 
-    def forward(self, frame: float, timeline: Timeline) -> Gaussians:
-        """Gaussians at a frame, in model units."""
-        return Gaussians(
-            means=self.means + self.displacements * (frame / timeline.duration),
-            scales=self.log_scales.exp(),
-            quats=self.quats,
-            opacities=self.opacity_logits.sigmoid(),
-            sh=self.sh,
-        )
+    def means_at(self, frame: float, timeline: Timeline) -> Tensor:
+        """Means [n, 3] at a frame, in model units."""
+        return torch.add(self.means, self.displacements, alpha=frame / timeline.duration)
 
 
 class DynamicGaussians(nn.Module):
@@ -64,20 +61,36 @@ class DynamicGaussians(nn.Module):
         self.opacity_centres = nn.Parameter(opacity_centres)
         self.opacity_log_widths = nn.Parameter(opacity_log_widths)
         self.sh = nn.Parameter(sh)
+        self._arcs: Kept[Arcs] = Kept()
 
-    def forward(self, frame: float, timeline: Timeline) -> Gaussians:
-        """Gaussians at a frame that the keyframes cover, in model units."""
+    def means_at(self, frame: float, timeline: Timeline) -> Tensor:
+        """Means [m, 3] at a frame that the keyframes cover, in model units."""
+        return interpolate(self.means, timeline.position(frame), timeline.interpolation)
+
+    def quats_at(self, frame: float, timeline: Timeline) -> Tensor:
+        """Unit quaternions [m, 4] at a frame that the keyframes cover."""
         position = timeline.position(frame)
         index = int(position)
+        if self.quats.requires_grad:
+            return slerp(self.quats[:, index], self.quats[:, index + 1], position - index)
+        way = self._arcs.of([self.quats], lambda: arcs(self.quats.transpose(0, 1).contiguous()))
+        return along(way, index, position - index)
+
+    def window_at(self, frame: float, timeline: Timeline) -> Tensor:
+        """Factors [m] of the opacities at a frame."""
         smallest = timeline.var_pad / timeline.interval
-        window = opacity_window(self.opacity_centres, self.opacity_log_widths, position, smallest=smallest)
-        return Gaussians(
-            means=interpolate(self.means, position, timeline.interpolation),
-            scales=self.log_scales.exp(),
-            quats=slerp(self.quats[:, index], self.quats[:, index + 1], position - index),
-            opacities=window * self.opacity_logits.sigmoid(),
-            sh=self.sh,
-        )
+        position = timeline.position(frame)
+        return opacity_window(self.opacity_centres, self.opacity_log_widths, position, smallest=smallest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Still:
+    """What no frame changes."""
+
+    scales: Tensor  # [n + m, 3] in model units
+    opacities: Tensor  # [n] of static Gaussians
+    highest: Tensor  # [m] of dynamic ones, before their window
+    sh: Tensor  # [n + m, 16, 3]
 
 
 class Ex4DGS(nn.Module):
@@ -111,6 +124,7 @@ class Ex4DGS(nn.Module):
         self.low_pass = low_pass
         self.world_scale = world_scale
         self.provenance = provenance or Provenance(files=(), iteration=0)
+        self._kept: Kept[_Still] = Kept()
 
     @property
     def settings(self) -> RasterSettings:
@@ -140,15 +154,36 @@ class Ex4DGS(nn.Module):
         first, last = self.frames
         if not first <= frame < last:
             raise ValueError(f"Ex4DGS: frame {frame:g} lies outside {first:g} to {last:g}, which its keyframes cover")
-        parts = [self.static(frame, self.timeline)]
+        still = self._still()
+        means, opacities = [self.static.means_at(frame, self.timeline)], [still.opacities]
+        quats: list[Tensor] = [self.static.quats]
         if self.dynamic.means.shape[0] > 0:
-            parts.append(self.dynamic(frame, self.timeline))
+            means.append(self.dynamic.means_at(frame, self.timeline))
+            quats.append(self.dynamic.quats_at(frame, self.timeline))
+            opacities.append(self.dynamic.window_at(frame, self.timeline) * still.highest)
         return Gaussians(
-            means=torch.cat([part.means for part in parts]) * self.world_scale,
-            scales=torch.cat([part.scales for part in parts]) * self.world_scale,
-            quats=torch.cat([part.quats for part in parts]),
-            opacities=torch.cat([part.opacities for part in parts]),
-            sh=torch.cat([part.sh for part in parts]),
+            means=self._in_data_units(torch.cat(means)),
+            scales=self._in_data_units(still.scales),
+            quats=torch.cat(quats),
+            opacities=torch.cat(opacities),
+            sh=still.sh,
+        )
+
+    def _in_data_units(self, lengths: Tensor) -> Tensor:
+        return lengths if self.world_scale == 1 else lengths * self.world_scale
+
+    def _still(self) -> _Still:
+        first, last = self.static, self.dynamic
+        log_scales, logits = (first.log_scales, last.log_scales), (first.opacity_logits, last.opacity_logits)
+        sh = first.sh, last.sh
+        return self._kept.of(
+            [*log_scales, *logits, *sh],
+            lambda: _Still(
+                scales=torch.cat(log_scales).exp(),
+                opacities=logits[0].sigmoid(),
+                highest=logits[1].sigmoid(),
+                sh=torch.cat(sh),
+            ),
         )
 
     def colour(self, splat: Splat, camera: Camera, *, frame: float) -> Tensor:

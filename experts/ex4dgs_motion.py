@@ -55,18 +55,18 @@ def interpolate(keyframes: Tensor, position: float, kind: Interpolation) -> Tens
     if kind == "linear":
         return start + (end - start) * delta
     before, after = keyframes[:, index - 1], keyframes[:, index + 2]
-    tangent = _central if kind == "cube" else _monotone
     square, cube = delta**2, delta**3
-    return (
-        (2 * cube - 3 * square + 1) * start
-        + (cube - 2 * square + delta) * tangent(before, start, end)
-        + (-2 * cube + 3 * square) * end
-        + (cube - square) * tangent(start, end, after)
-    )
-
-
-def _central(before: Tensor, _at: Tensor, after: Tensor) -> Tensor:
-    return (after - before) / 2
+    at_start, at_end = 2 * cube - 3 * square + 1, -2 * cube + 3 * square
+    leaving, arriving = cube - 2 * square + delta, cube - square
+    if kind == "cube":  # tangents (end - before) / 2 and (after - start) / 2
+        weighted = ((end, at_end + leaving / 2), (before, -leaving / 2), (after, arriving / 2))
+        total = start * (at_start - arriving / 2)
+    else:
+        weighted = ((_monotone(before, start, end), leaving), (end, at_end), (_monotone(start, end, after), arriving))
+        total = start * at_start
+    for value, weight in weighted:
+        total = total.add_(value, alpha=weight)
+    return total
 
 
 def _monotone(before: Tensor, at: Tensor, after: Tensor) -> Tensor:
@@ -76,17 +76,37 @@ def _monotone(before: Tensor, at: Tensor, after: Tensor) -> Tensor:
     return torch.where(agree, slope, torch.zeros_like(at))
 
 
-def slerp(first: Tensor, second: Tensor, delta: float) -> Tensor:
-    """Unit quaternions [n, 4] between two of any length, blended as Ex4DGS does: no sign flip, the arc may be long."""
-    first, second = F.normalize(first, dim=-1), F.normalize(second, dim=-1)
-    cosine = (first * second).sum(-1, keepdim=True).clamp(-1 + _EPS, 1 - _EPS)
-    angle = cosine.acos().clamp(min=_EPS)
-    sine = angle.sin().clamp(min=_EPS)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arcs:
+    """The arcs from each of k quaternions to the next, of n Gaussians."""
+
+    ends: Tensor  # [k, n, 4], unit
+    angles: Tensor  # [k - 1, n, 1]
+    sines: Tensor  # [k - 1, n, 1]
+
+
+def arcs(quats: Tensor) -> Arcs:
+    """Arcs between quaternions [k, n, 4] of any length, as Ex4DGS takes them: no sign flip, an arc may be long."""
+    ends = F.normalize(quats, dim=-1)
+    cosines = (ends[:-1] * ends[1:]).sum(-1, keepdim=True).clamp(-1 + _EPS, 1 - _EPS)
+    angles = cosines.acos().clamp(min=_EPS)
+    return Arcs(ends=ends, angles=angles, sines=angles.sin().clamp(min=_EPS))
+
+
+def along(way: Arcs, index: int, delta: float) -> Tensor:
+    """Unit quaternions [n, 4] on arc number `index`, blended as Ex4DGS does; delta 0 ... 1 from end to end."""
+    first, second = way.ends[index], way.ends[index + 1]
+    angle, sine = way.angles[index], way.sines[index]
     first_weight, second_weight = ((1 - delta) * angle).sin() / sine, (delta * angle).sin() / sine
     total = (first_weight + second_weight).clamp(min=_EPS)
-    blended = (first_weight * first + second_weight * second) / total
+    blended = torch.addcmul(first_weight * first, second_weight, second) / total
     degenerate = blended.abs().sum(-1, keepdim=True) <= _EPS
     return F.normalize(torch.where(degenerate, first, blended), dim=-1)
+
+
+def slerp(first: Tensor, second: Tensor, delta: float) -> Tensor:
+    """Unit quaternions [n, 4] between two of any length (`arcs`, `along`)."""
+    return along(arcs(torch.stack([first, second])), 0, delta)
 
 
 def opacity_window(centres: Tensor, log_widths: Tensor, position: float, *, smallest: float) -> Tensor:
