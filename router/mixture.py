@@ -26,6 +26,7 @@ def blend(images: Tensor, logits: Tensor, *, temperature: float) -> Mixture:
 
     images [E, 3, h, w], logits [E, h, w]; temperature > 0, smaller is harder.
     """
-    gates = torch.softmax(logits / temperature, dim=0, dtype=torch.promote_types(logits.dtype, torch.float32))
+    scaled = logits if temperature == 1 else logits / temperature  # at the default, two passes over memory less
+    gates = torch.softmax(scaled, dim=0, dtype=torch.promote_types(logits.dtype, torch.float32))
     image = (gates[:, None] * images).sum(dim=0)
     return Mixture(image=image, images=images, gates=gates, logits=logits)
