@@ -73,7 +73,7 @@ def rasterize_layers(layers: list[Layer], camera: Camera, grad: Grad, determinis
     """
     views = view_rows(camera, [layer.settings for layer in layers])
     device = layers[0].gaussians.means.device
-    stream = torch.cuda.current_stream(device).cuda_stream
+    stream = _stream_of(device)
     splats: list[Splat] = []
     for first in range(0, len(layers), MOST_LAYERS):
         group = layers[first : first + MOST_LAYERS]
@@ -90,6 +90,15 @@ def rasterize_layers(layers: list[Layer], camera: Camera, grad: Grad, determinis
         )
         splats += _rasterize_group(group, call, grad)
     return splats
+
+
+def _stream_of(device: torch.device) -> int:
+    return int(torch.cuda.current_stream(device).cuda_stream)
+
+
+def _captured() -> bool:
+    """Whether what is launched now is recorded in a CUDA graph instead of run."""
+    return torch.cuda.is_current_stream_capturing()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +124,7 @@ class _Call:
         """Tile lists with room for `capacity` instances (by default a guess), and what the GPU will say of them."""
         rows = [tensor.shape[0] for tensor in carried[::CARRIED]]
         size = (self.width, self.height, len(rows), sum(rows).bit_length())
-        captured = torch.cuda.is_current_stream_capturing()
+        captured = _captured()
         mail, sequence = (self.mailbox.unread(), 0) if captured else self.mailbox.open()
         if capacity is None:
             capacity = self.mailbox.capacity(size, sum(rows))

@@ -10,9 +10,13 @@ import torch
 from moegs_rasterizer import Camera, Gaussians, Layer, Splat, cpu, cuda, rasterize
 from torch import Tensor
 
+from . import kernels
+
 CUDA = pytest.param("cuda", marks=pytest.mark.cuda)
+KERNELS = "cuda kernels on the cpu"
 COMPILED = ("cpu", CUDA)
 BACKENDS = ("torch", *COMPILED)
+PLAYED = (*BACKENDS, KERNELS)  # for tests of pictures and gradients, not of the interface
 
 
 def require(backend: str) -> str:
@@ -21,6 +25,8 @@ def require(backend: str) -> str:
         reason = cpu.unavailable_reason()
         if reason is not None:
             pytest.skip(f"the C++ back-end cannot run here: {reason}")
+    if backend == KERNELS:
+        kernels.box()
     if backend == "cuda":
         reason = cuda.unavailable_reason()
         if reason is not None:
@@ -54,6 +60,8 @@ def off(splat: Splat) -> Splat:
 def rendered(layers: Sequence[Layer], camera: Camera, backend: str, **options: str | bool) -> list[Splat]:
     """`rasterize` on the back-end's own device, from tensors of the CPU to tensors of the CPU."""
     moved = [on(require(backend), layer) for layer in layers]
+    if backend == KERNELS:
+        return kernels.rasterize(moved, camera, **options)
     return [off(splat) for splat in rasterize(moved, camera, backend=backend, **options)]
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from moegs_rasterizer import Camera, Layer, RasterSettings
 
-from .backends import COMPILED, one_thread, rendered
+from .backends import COMPILED, KERNELS, one_thread, rendered
 from .cpu_scenes import PARTS, PLANES, Run, double, gradients_of, layer_of, run
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
@@ -26,10 +26,10 @@ CASES = {
 }
 
 # Relative L2 of a gradient; seen: cpu 3e-6. CUDA adds in any order, and its ex2.approx is off by up to 2 ulp.
-TOLERANCE = {"cpu": 1e-5, "cuda": 2e-5}
+TOLERANCE = {"cpu": 1e-5, "cuda": 2e-5, KERNELS: 2e-5}
 
 
-@pytest.fixture(params=COMPILED, scope="module")
+@pytest.fixture(params=(*COMPILED, KERNELS), scope="module")
 def backend(request) -> str:
     return request.param
 

@@ -14,7 +14,7 @@ from moegs_rasterizer import Gaussians, Layer
 from moegs_rasterizer.projection import project
 from torch import Tensor
 
-from .backends import BACKENDS, one_thread, rendered
+from .backends import PLAYED, one_thread, rendered
 from .golden_files import NAMES, Golden, read_golden
 from .kernel_reference import clamped_rows, reference_colour
 
@@ -99,7 +99,7 @@ def test_the_quirks_explain_the_original_gradients(references, name):
         assert distance(quirky[tensor], expected) <= TOLERANCE, tensor
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", PLAYED)
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_gradients_are_the_original_ones_without_quirks(shared, references, name, backend):
     original, quirky, true = references(name)

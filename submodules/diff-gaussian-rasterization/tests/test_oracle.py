@@ -10,7 +10,7 @@ import torch
 from moegs_rasterizer import Gaussians, Layer, RasterSettings, Splat, blending, rasterize
 from torch import Tensor
 
-from .backends import BACKENDS, one_thread, rendered
+from .backends import PLAYED, one_thread, rendered
 from .pixel_reference import pixel_reference
 from .scenes import camera_of, layer_of
 
@@ -24,7 +24,7 @@ CONVENTIONS = [
 ]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", PLAYED)
 @pytest.mark.parametrize("size", [(16, 12), (37, 21)])
 @pytest.mark.parametrize("settings", CONVENTIONS)
 def test_every_output_follows_the_rule(settings, size, backend):
@@ -137,7 +137,7 @@ def test_no_gradient_where_alpha_is_clamped():
     assert opacity.grad.tolist() == [0.0]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", PLAYED)
 def test_screen_space_gradient_is_that_of_moving_the_image(backend):
     """Moving every 2D mean by e pixels moves the picture: d loss / d e is the sum of the screen-space gradients."""
     dtype = torch.float64 if backend == "torch" else torch.float32
@@ -177,7 +177,7 @@ def test_batches_do_not_change_the_result(monkeypatch, pairs):
         torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-10)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", PLAYED)
 def test_grad_says_what_gets_a_gradient(backend):
     def run(grad: str):
         layer = layer_of(20, dtype=torch.float32, features=2)

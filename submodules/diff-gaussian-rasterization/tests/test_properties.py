@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from moegs_rasterizer import Camera, Gaussians, Layer, RasterSettings, Splat
 from torch import Tensor
 
-from .backends import BACKENDS, one_thread, rendered
+from .backends import PLAYED, one_thread, rendered
 from .scenes import camera_of, layer_of, rows_of
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 few = settings(max_examples=8, deadline=None, derandomize=True)
 seeds = st.integers(0, 10_000)
 rules = st.sampled_from(["exact", "inria"])
-both = pytest.mark.parametrize("backend", BACKENDS)
+both = pytest.mark.parametrize("backend", PLAYED)
 
 
 def render(layer: Layer, camera: Camera, backend: str) -> Splat:

@@ -12,7 +12,7 @@ from moegs_rasterizer import Gaussians
 from moegs_rasterizer.projection import rotations
 from torch import Tensor
 
-from .backends import BACKENDS, one_thread, rendered
+from .backends import PLAYED, one_thread, rendered
 from .scenes import camera_of, layer_of
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
@@ -34,7 +34,7 @@ def test_a_quaternion_of_length_p_mixes_identity_and_rotation(quat):
     torch.testing.assert_close(rotations(q)[0], expected, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", PLAYED)
 @few
 @given(seed=st.integers(0, 10_000), length=st.floats(0.2, 1.6))
 def test_gaussians_with_any_quaternion_length_follow_the_mix(backend, seed, length):

@@ -114,8 +114,7 @@ void bin_with(const BinCall& call, cudaStream_t stream) {
                                         stream),
           "adding up counts");
     const Target<Key> target{scratch.keys, scratch.rows};
-    write_kernel<<<blocks_for(n, kThreads), kThreads, 0, stream>>>(call, target);
-    check(cudaGetLastError(), "writing instances");
+    launch("writing instances", write_kernel<Key>, blocks_for(n, kThreads), kThreads, 0, stream, call, target);
     check(cub::DeviceRadixSort::SortPairs(scratch.sorting, bytes, scratch.keys, scratch.sorted_keys, scratch.rows,
                                           call.instances, capacity, 0, key_bits<Key>(largest_cell), stream),
           "sorting by tile");
@@ -123,8 +122,8 @@ void bin_with(const BinCall& call, cudaStream_t stream) {
   check(cudaMemsetAsync(call.ranges, 0, largest_cell * 2 * sizeof(int32_t), stream), "clearing ranges");
   BinCall counted = call;
   if (n == 0) counted.capacity = 0;
-  ranges_kernel<<<blocks_for(call.capacity + 1, kThreads), kThreads, 0, stream>>>(counted, scratch.sorted_keys);
-  check(cudaGetLastError(), "finding ranges");
+  launch("finding ranges", ranges_kernel<Key>, blocks_for(call.capacity + 1, kThreads), kThreads, 0, stream, counted,
+         scratch.sorted_keys);
 }
 
 }  // namespace

@@ -153,7 +153,7 @@ blend_kernel(const __grid_constant__ BlendCall call, const __grid_constant__ Cho
 // A launch takes the layers with kLess < values left <= kValues, which fill as many float4s; and the first
 // kValuesPerPass of those with more.
 template <int kLess, int kValues, bool kPlain>
-void launch(const BlendCall& call, int first_group, cudaStream_t stream) {
+void launch_values(const BlendCall& call, int first_group, cudaStream_t stream) {
   Chosen chosen{};
   int count = 0;
   for (int layer = 0; layer < call.count; ++layer) {
@@ -164,8 +164,8 @@ void launch(const BlendCall& call, int first_group, cudaStream_t stream) {
   if (count == 0) return;
   const Lists& lists = call.lists;
   const int tiles = ((lists.width + kTile - 1) / kTile) * ((lists.height + kTile - 1) / kTile);
-  blend_kernel<kValues, kPlain><<<dim3(tiles, count), kTileThreads, 0, stream>>>(call, chosen, first_group);
-  check(cudaGetLastError(), "blending");
+  launch("blending", blend_kernel<kValues, kPlain>, dim3(tiles, count), kTileThreads, 0, stream, call, chosen,
+         first_group);
 }
 
 template <bool kPlain>
@@ -173,12 +173,12 @@ void launch_all(const BlendCall& call, cudaStream_t stream) {
   int groups = 0;
   for (int layer = 0; layer < call.count; ++layer) groups = max(groups, call.layer[layer].channels / 4 + 1);
   for (int first_group = 0; first_group < groups; first_group += kValuesPerPass / 4) {
-    launch<0, 4, kPlain>(call, first_group, stream);  // a colour and the depth
-    launch<4, 7, kPlain>(call, first_group, stream);  // and three features
-    launch<7, 8, kPlain>(call, first_group, stream);
-    launch<8, 12, kPlain>(call, first_group, stream);
-    launch<12, 13, kPlain>(call, first_group, stream);  // nine colours, three features and the depth
-    launch<13, kValuesPerPass, kPlain>(call, first_group, stream);
+    launch_values<0, 4, kPlain>(call, first_group, stream);  // a colour and the depth
+    launch_values<4, 7, kPlain>(call, first_group, stream);  // and three features
+    launch_values<7, 8, kPlain>(call, first_group, stream);
+    launch_values<8, 12, kPlain>(call, first_group, stream);
+    launch_values<12, 13, kPlain>(call, first_group, stream);  // nine colours, three features and the depth
+    launch_values<13, kValuesPerPass, kPlain>(call, first_group, stream);
   }
 }
 

@@ -19,7 +19,7 @@ template <int kGroups, bool kLinear, bool kOrdered>
 __global__ void __launch_bounds__(kTileThreads)
 backward_kernel(const __grid_constant__ BlendBackwardCall call, const __grid_constant__ Chosen chosen,
                 int first_channel) {
-  extern __shared__ float4 memory[];
+  MOEGS_DYNAMIC_SHARED(float4, memory);
   const int layer = chosen.layer[blockIdx.y];
   const Pass pass{&call.layer[layer],
                   &call.lists,
@@ -31,7 +31,7 @@ backward_kernel(const __grid_constant__ BlendBackwardCall call, const __grid_con
 }
 
 template <int kGroups, bool kLinear, bool kOrdered>
-void launch(const BlendBackwardCall& call, int first_channel, cudaStream_t stream) {
+void launch_groups(const BlendBackwardCall& call, int first_channel, cudaStream_t stream) {
   Chosen chosen{};
   int count = 0;
   for (int layer = 0; layer < call.count; ++layer) {
@@ -45,8 +45,7 @@ void launch(const BlendBackwardCall& call, int first_channel, cudaStream_t strea
   constexpr size_t bytes = kWarps * sizeof(Memory<kGroups, kLinear, kOrdered>);
   const auto kernel = backward_kernel<kGroups, kLinear, kOrdered>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "asking for shared memory");
-  kernel<<<dim3(tiles, count), kTileThreads, bytes, stream>>>(call, chosen, first_channel);
-  check(cudaGetLastError(), "blending backwards");
+  launch("blending backwards", kernel, dim3(tiles, count), kTileThreads, bytes, stream, call, chosen, first_channel);
 }
 
 template <bool kLinear, bool kOrdered>
@@ -54,10 +53,10 @@ void launch_all(const BlendBackwardCall& call, cudaStream_t stream) {
   int most = kLinear ? 0 : 1;
   for (int layer = 0; layer < call.count; ++layer) most = max(most, channels_left(call, layer, 0));
   for (int first = 0; first < most; first += kValuesPerPass) {
-    launch<1, kLinear, kOrdered>(call, first, stream);
-    launch<2, kLinear, kOrdered>(call, first, stream);
-    launch<3, kLinear, kOrdered>(call, first, stream);
-    launch<4, kLinear, kOrdered>(call, first, stream);
+    launch_groups<1, kLinear, kOrdered>(call, first, stream);
+    launch_groups<2, kLinear, kOrdered>(call, first, stream);
+    launch_groups<3, kLinear, kOrdered>(call, first, stream);
+    launch_groups<4, kLinear, kOrdered>(call, first, stream);
   }
 }
 

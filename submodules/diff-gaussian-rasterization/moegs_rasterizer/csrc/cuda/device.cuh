@@ -19,6 +19,21 @@ inline void check(cudaError_t status, const char* doing) {
   throw std::runtime_error(std::string("CUDA failed while ") + doing + ": " + cudaGetErrorString(status));
 }
 
+// Memory of a block, of a size that the launch names.
+#ifdef __CUDACC__
+#define MOEGS_DYNAMIC_SHARED(type, name) extern __shared__ type name[]
+#endif
+
+#ifdef __CUDACC__
+// The test suite compiles these sources for the CPU too, where launching is a loop: tests/kernels_on_cpu.
+template <typename... Parameters, typename... Arguments>
+void launch(const char* doing, void (*kernel)(Parameters...), dim3 blocks, int threads, size_t bytes,
+            cudaStream_t stream, const Arguments&... arguments) {
+  kernel<<<blocks, threads, bytes, stream>>>(arguments...);
+  check(cudaGetLastError(), doing);
+}
+#endif
+
 inline cudaStream_t stream_of(Stream stream) { return static_cast<cudaStream_t>(stream); }
 
 inline int blocks_for(int64_t items, int threads) { return int((items + threads - 1) / threads); }

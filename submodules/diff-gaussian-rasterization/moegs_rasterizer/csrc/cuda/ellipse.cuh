@@ -4,7 +4,7 @@
 // arithmetic is spelt in intrinsics, which the compiler never fuses. The margins cover what the quick ones round.
 #pragma once
 
-#include "device.cuh"
+#include "instructions.cuh"
 
 namespace moegs {
 
@@ -25,12 +25,6 @@ __device__ __forceinline__ Shape load_shape(const float* shapes, int64_t row) {
 constexpr float kLevel = 7.994353437f;
 // Added to the level, and pixels added at both ends of a row: rounding must not lose a pixel; each pixel tests again.
 constexpr float kLevelMargin = 0.01f, kPixelMargin = 0.01f;
-
-__device__ __forceinline__ float root(float value) {
-  float found;
-  asm("sqrt.approx.f32 %0, %1;" : "=f"(found) : "f"(value));
-  return found;
-}
 
 class Ellipse {
  public:

@@ -85,8 +85,7 @@ size_t sort_bytes(int64_t instances, int64_t rows) {
 void gather(const GatherCall& call, Stream stream) {
   const int rows = call.first[call.count];
   if (rows == 0) return;
-  gather_kernel<<<blocks_for(rows, kThreads), kThreads, 0, stream_of(stream)>>>(call);
-  check(cudaGetLastError(), "gathering gradients");
+  launch("gathering gradients", gather_kernel, blocks_for(rows, kThreads), kThreads, 0, stream_of(stream), call);
 }
 
 size_t ordered_scratch_bytes(int64_t instances, int64_t rows) {
@@ -106,15 +105,15 @@ void add_in_order(const OrderedCall& call, Stream stream) {
   size_t bytes = sort_bytes(call.instances, call.rows);
   const cudaStream_t on = stream_of(stream);
   const int blocks = blocks_for(call.instances, kThreads);
-  count_kernel<<<blocks, kThreads, 0, on>>>(places, call.instances);
+  launch("counting instances", count_kernel, blocks, kThreads, 0, on, places, call.instances);
   check(cub::DeviceRadixSort::SortPairs(next, bytes, reinterpret_cast<const uint32_t*>(call.listed),
                                         reinterpret_cast<uint32_t*>(sorted), places, sorted_places,
                                         int(call.instances), 0, row_bits(call.rows), on),
         "sorting instances by Gaussian");
   check(cudaMemsetAsync(begins, 0, (char*)next - (char*)begins, on), "clearing bounds");
-  bounds_kernel<<<blocks, kThreads, 0, on>>>(sorted, call.instances, begins, ends);
-  add_kernel<<<blocks_for(call.rows * call.stride, kThreads), kThreads, 0, on>>>(call, sorted_places, begins, ends);
-  check(cudaGetLastError(), "adding up instances");
+  launch("finding instances", bounds_kernel, blocks, kThreads, 0, on, sorted, call.instances, begins, ends);
+  launch("adding up instances", add_kernel, blocks_for(call.rows * call.stride, kThreads), kThreads, 0, on, call,
+         sorted_places, begins, ends);
 }
 
 }  // namespace moegs

@@ -83,8 +83,8 @@ __global__ void __launch_bounds__(kThreads) pack_kernel(const __grid_constant__ 
 
 void pack(const PackCall& call, Stream stream) {
   // At least a block, for the backgrounds of layers that are all empty.
-  pack_kernel<<<max(1, blocks_for(call.first[call.count], kThreads)), kThreads, 0, stream_of(stream)>>>(call);
-  check(cudaGetLastError(), "packing");
+  launch("packing", pack_kernel, max(1, blocks_for(call.first[call.count], kThreads)), kThreads, 0, stream_of(stream),
+         call);
 }
 
 }  // namespace moegs

@@ -33,7 +33,7 @@ __host__ __device__ int blocks_of(const ProjectCall& call, int layer) {
 // Six blocks a multiprocessor: the double arithmetic waits long enough to want company, and no register is spilt.
 __global__ void __launch_bounds__(kRowThreads, 6)
 project_kernel(const __grid_constant__ ProjectCall call) {
-  extern __shared__ float shared[];
+  MOEGS_DYNAMIC_SHARED(float, shared);
   int layer_index = 0, block = blockIdx.x;
   while (block >= blocks_of(call, layer_index)) block -= blocks_of(call, layer_index++);
   const ProjectLayer& layer = call.layer[layer_index];
@@ -77,8 +77,7 @@ void project(const ProjectCall& call, Stream stream) {
   int blocks = 0;
   for (int layer = 0; layer < call.count; ++layer) blocks += blocks_of(call, layer);
   if (blocks == 0) return;
-  project_kernel<<<blocks, kRowThreads, kHarmonicsBytes, stream_of(stream)>>>(call);
-  check(cudaGetLastError(), "projecting");
+  launch("projecting", project_kernel, blocks, kRowThreads, kHarmonicsBytes, stream_of(stream), call);
 }
 
 }  // namespace moegs

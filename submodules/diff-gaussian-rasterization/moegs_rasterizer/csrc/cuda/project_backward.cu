@@ -7,7 +7,7 @@ namespace {
 
 __global__ void __launch_bounds__(kRowThreads)
 project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, int count) {
-  extern __shared__ float shared[];
+  MOEGS_DYNAMIC_SHARED(float, shared);
   const int start = blockIdx.x * kRowThreads;
   const int64_t i = start + threadIdx.x;
   const bool seen = i < count && layer.radii[i] > 0;
@@ -42,9 +42,8 @@ project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, int 
 
 void project_backward(const ProjectBackwardLayer& layer, int64_t count, Stream stream) {
   if (count == 0) return;
-  project_backward_kernel<<<blocks_for(count, kRowThreads), kRowThreads, kHarmonicsBytes, stream_of(stream)>>>(
-      layer, int(count));
-  check(cudaGetLastError(), "projecting backwards");
+  launch("projecting backwards", project_backward_kernel, blocks_for(count, kRowThreads), kRowThreads, kHarmonicsBytes,
+         stream_of(stream), layer, int(count));
 }
 
 }  // namespace moegs

@@ -17,11 +17,6 @@ constexpr int kSlotStride = kPartPixels + 4;  // so that rows of slots meet diff
 
 static_assert(kDepth == kPartSide, "a product takes in a row of pixels");
 
-// Of a 16x8 product a lane holds two columns of two rows, kSlots / 2 apart.
-struct Product {
-  float sums[2][2] = {};  // row, column
-};
-
 __device__ __forceinline__ int product_row(int lane, int which) { return lane / 4 + which * (kSlots / 2); }
 __device__ __forceinline__ int product_column(int lane) { return lane % 4 * 2; }
 
@@ -33,14 +28,6 @@ struct Halves {
     low = __float_as_uint(value - __uint_as_float(high));
   }
 };
-
-__device__ __forceinline__ void multiply(Product& to, const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-      "{%0, %1, %2, %3};"
-      : "+f"(to.sums[0][0]), "+f"(to.sums[0][1]), "+f"(to.sums[1][0]), "+f"(to.sums[1][1])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
 
 // The slots' values at one row of pixels, as a tensor core takes them.
 struct Rows {
@@ -112,15 +99,6 @@ __device__ __forceinline__ float2 about_mean(float2 mine, int lane, float2 offse
     default:
       return make_float2(0, 0);
   }
-}
-
-__device__ __forceinline__ void add2(float* to, float2 value) {
-#if __CUDA_ARCH__ >= 900 && (__CUDACC_VER_MAJOR__ > 12 || (__CUDACC_VER_MAJOR__ == 12 && __CUDACC_VER_MINOR__ >= 1))
-  asm volatile("red.global.add.v2.f32 [%0], {%1, %2};" ::"l"(to), "f"(value.x), "f"(value.y) : "memory");
-#else
-  atomicAdd(to, value.x);
-  atomicAdd(to + 1, value.y);
-#endif
 }
 
 }  // namespace moegs

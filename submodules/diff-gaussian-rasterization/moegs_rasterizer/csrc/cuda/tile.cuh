@@ -86,7 +86,7 @@ struct Step {
     const float exponent = column.exponent(row);
     // Rounding can lift the exponent above its peak where the covariance is ill-conditioned; 3DGS skips such pixels.
     const bool visible = exponent >= -kLevel && exponent <= column.peak;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(raw) : "f"(exponent));
+    raw = exp2_quick(exponent);
     const float share = __fmul_rn(fminf(raw, kLargestAlpha), transmittance);
     after = __fsub_rn(transmittance, share);
     taken = visible && after >= kLeastTransmittance;
