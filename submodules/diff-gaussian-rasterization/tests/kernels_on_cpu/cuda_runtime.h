@@ -1,5 +1,7 @@
-// What the CUDA sources use of CUDA, on a CPU: every thread of a block is a fiber, blocks run one after the other. For the
-// tests of machines without a GPU: it shows wrong arithmetic, indices and barriers, not races, and it is slow.
+// What the CUDA sources use of CUDA, on a CPU: every thread of a block is a fiber, blocks run one after the other. For
+// the tests of machines without a GPU. Between barriers the fibers go on in an order drawn anew each time, so that
+// where a barrier is missing results change from run to run; what only threads at the same moment do to each other is
+// not seen.
 #pragma once
 
 #include <ucontext.h>
@@ -98,6 +100,7 @@ struct Block {
   std::function<void()> body;
 };
 inline Block* block = nullptr;
+inline uint32_t drawn = 1;  // goes on from launch to launch
 inline std::vector<float4> dynamic_shared;
 
 inline void wait(State state) {
@@ -149,7 +152,9 @@ inline void run_block(int threads) {
   }
   for (bool going = true; going;) {
     going = false;
-    for (int i = 0; i < threads; ++i) {
+    drawn = drawn * 1664525u + 1013904223u;  // Numerical Recipes' quick generator
+    const int first = int(drawn >> 8) % threads, step = drawn >> 31 ? 1 : threads - 1;
+    for (int turn = 0, i = first; turn < threads; ++turn, i = (i + step) % threads) {
       if (block->fibers[i].state != State::kReady) continue;
       going = true;
       block->current = i;

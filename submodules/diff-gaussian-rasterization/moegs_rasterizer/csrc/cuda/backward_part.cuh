@@ -6,7 +6,6 @@
 
 namespace moegs {
 
-
 constexpr int kOwners = 2 * kWarp;  // of slots: a round adds up to 32 to the 15 that wait
 
 // Whose slot it is: the row of its sums, and its mean.

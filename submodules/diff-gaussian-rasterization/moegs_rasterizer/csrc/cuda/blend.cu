@@ -1,4 +1,4 @@
-// Front-to-back blending (3DGS's rule): a block for each tile of each layer, a thread for each pixel.
+// Front-to-back blending (3DGS's rule): a block for each tile of each layer, a thread for two pixels.
 #include "tile.cuh"
 
 namespace moegs {
