@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from moegs_rasterizer import Camera, Layer, RasterizerError, Splat, cuda
+from moegs_rasterizer import Camera, Layer, RasterizerError, Splat, cuda, cuda_call
 from moegs_rasterizer.api import _detached
 from moegs_rasterizer.build_steps import (
     SOURCES,
@@ -57,9 +57,9 @@ def box() -> Box:
     except RasterizerError as error:
         pytest.skip(f"the kernels cannot be compiled for the CPU here: {error}")
     found = Box(words=torch.zeros(SLOTS + 1, WORDS, dtype=torch.int64))
-    cuda.mailbox = lambda device: found
-    cuda._stream_of = lambda device: 0
-    cuda._captured = lambda: False
+    cuda_call.mailbox = lambda device: found
+    cuda_call.captured = lambda: False
+    cuda.stream_of = lambda device: 0
     return found
 
 

@@ -1,0 +1,124 @@
+"""The two stages of the CUDA back-end as autograd sees them: project, then blend, of all layers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .cuda_call import CARRIED, GRADIENTS, IMAGES, PLANES, PROJECTED, Call, operators
+from .gradients import Needed, background_gradient, present
+from .types import RasterizerError
+
+
+class Project(torch.autograd.Function):
+    """From 3D Gaussians to 2D ones, of all layers."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, *gaussians: Tensor) -> tuple[Tensor, ...]:
+        projected = operators().project(gaussians, call.views, call.stream)
+        shared = projected[-PROJECTED:]
+        radii = projected[3:-PROJECTED:PROJECTED]
+        ctx.save_for_backward(*radii, *gaussians)
+        ctx.call, ctx.layers = call, len(radii)
+        ctx.mark_non_differentiable(*radii, *shared)
+        ctx.set_materialize_grads(False)
+        return tuple(projected)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        radii, gaussians = ctx.saved_tensors[: ctx.layers], ctx.saved_tensors[ctx.layers :]
+        given = []
+        for index in range(ctx.layers):
+            given += [present(gradient) for gradient in gradients[PROJECTED * index : PROJECTED * index + 3]]
+        found = operators().project_backward(gaussians, ctx.call.views, radii, given, ctx.call.stream)
+        needed = ctx.needs_input_grad[1:]
+        return None, *(gradient if wanted else None for gradient, wanted in zip(found, needed, strict=True))
+
+
+class Blend(torch.autograd.Function):
+    """From 2D Gaussians and what they carry to images, of all layers."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, shared: Sequence[Tensor], *carried: Tensor) -> tuple[Tensor, ...]:
+        lists, report = call.bin(carried, shared)
+        if report is None:
+            raise RasterizerError(
+                "a CUDA graph cannot capture a call with gradients, which needs to know what the GPU found; capture "
+                'calls with grad="none"'
+            )
+        images = call.blend(carried, shared, lists, True)
+        ctx.call, ctx.report = call, report
+        ctx.counts = (len(carried), len(shared), len(lists))
+        ctx.save_for_backward(*carried, *shared, *lists, *images)
+        results: list[Tensor] = []
+        constant: list[Tensor] = []
+        for index in range(len(carried) // CARRIED):
+            of_layer = images[IMAGES * index : IMAGES * index + PLANES]
+            results += of_layer
+            constant += _needed(ctx, index).constant(of_layer)
+        ctx.mark_non_differentiable(*constant)
+        ctx.set_materialize_grads(False)
+        return tuple(results)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        call: Call = ctx.call
+        carried, shared, lists, images = _parts(ctx)
+        needed = [_needed(ctx, index) for index in range(len(carried) // CARRIED)]
+        given = [gradients[PLANES * index : PLANES * index + 3] for index in range(len(needed))]
+        asked = [index for index, one in enumerate(needed) if one.any and not _absent(given[index])]
+        instances = call.mailbox.instances(ctx.report)
+        if instances > lists[2].shape[0]:  # the lists' memory was too small, so they are empty
+            lists = call.bin_again(carried, shared, instances)
+        found = operators().blend_backward(
+            carried,
+            shared,
+            lists,
+            images,
+            [present(gradient) for layer in given for gradient in layer],
+            asked,
+            call.width,
+            call.height,
+            all(needed[index].linear for index in asked),
+            call.deterministic,
+            instances,
+            call.stream,
+        )
+        results: list[Tensor | None] = [None, None]
+        for index, one in enumerate(needed):
+            if index not in asked:
+                results += [None] * CARRIED
+                continue
+            pictures = images[IMAGES * index : IMAGES * (index + 1)]
+            background = background_gradient(pictures[-1], pictures[:2], given[index][:2]) if one.background else None
+            results += [*_wanted(one, found[GRADIENTS * index : GRADIENTS * (index + 1)]), background]
+        return tuple(results)
+
+
+def _parts(ctx: Any) -> list[Sequence[Tensor]]:
+    """What `Blend.forward` saved: carried, shared, lists, images."""
+    saved, parts, start = ctx.saved_tensors, [], 0
+    for count in (*ctx.counts, len(saved) - sum(ctx.counts)):
+        parts.append(saved[start : start + count])
+        start += count
+    return parts
+
+
+def _absent(gradients: Sequence[Tensor | None]) -> bool:
+    return all(gradient is None for gradient in gradients)
+
+
+def _wanted(needed: Needed, found: Sequence[Tensor]) -> list[Tensor | None]:
+    """Gradients of means2d, conics, colours and features that somebody asked for."""
+    flags = (needed.means2d, needed.conics, needed.colours, needed.features)
+    return [gradient if flag else None for gradient, flag in zip(found, flags, strict=True)]
+
+
+def _needed(ctx: Any, index: int) -> Needed:
+    wanted = ctx.needs_input_grad[2 + CARRIED * index : 2 + CARRIED * (index + 1)]
+    return Needed(**dict(zip(("means2d", "conics", "colours", "features", "background"), wanted, strict=True)))
