@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .cuda_call import PLANES, PROJECTED, Call, operators, stream_of
+from .cuda_call import PLANES, PROJECTED, SHARED, Call, operators, stream_of
 from .cuda_gradients import Blend, Project
 from .cuda_reports import MOST_LAYERS, check
 from .types import Camera, Grad, Layer, RasterizerError, Splat
@@ -77,7 +77,7 @@ def _rasterize_group(layers: list[Layer], call: Call, grad: Grad) -> list[Splat]
         projected = Project.apply(call, *gaussians)
     else:
         projected = operators().project(gaussians, call.views, call.stream)
-    shared = projected[PROJECTED * len(layers) :]
+    shared = projected[-SHARED:]
     carried: list[Tensor] = []
     for index, layer in enumerate(layers):
         means2d, conics, colours, _ = projected[PROJECTED * index : PROJECTED * (index + 1)]
@@ -90,13 +90,14 @@ def _rasterize_group(layers: list[Layer], call: Call, grad: Grad) -> list[Splat]
     else:
         lists, _ = call.bin(carried, shared)
         images = call.blend(carried, shared, lists, False)
-    return [_splat(layer, index, projected, images) for index, layer in enumerate(layers)]
+    each = len(images) // len(layers)  # with or without what only a backward pass needs
+    return [_splat(layer, projected[PROJECTED * index :], images[each * index :]) for index, layer in enumerate(layers)]
 
 
-def _splat(layer: Layer, index: int, projected: Sequence[Tensor], images: Sequence[Tensor]) -> Splat:
-    each = len(images) // ((len(projected) - PROJECTED) // PROJECTED)
-    colour, features, alpha, depth = images[each * index : each * index + PLANES]
-    means2d, _, _, radii = projected[PROJECTED * index : PROJECTED * (index + 1)]
+def _splat(layer: Layer, projected: Sequence[Tensor], images: Sequence[Tensor]) -> Splat:
+    """From lists that begin with the layer's own."""
+    colour, features, alpha, depth = images[:PLANES]
+    means2d, _, _, radii = projected[:PROJECTED]
     return Splat(
         colour=colour,
         features=None if layer.features is None else features,

@@ -13,8 +13,10 @@ from torch import Tensor
 from .cuda_reports import MOST_INSTANCES, Mailbox, Report, mailbox
 from .types import RasterizerError
 
-# Tensors a layer in the operators' lists, and of all layers together: csrc/cuda/ops.h.
-PROJECTED, CARRIED, IMAGES, GRADIENTS = 4, 5, 5, 4
+# Tensors in the operators' lists: csrc/cuda/ops.h.
+PROJECTED, CARRIED, IMAGES, GRADIENTS = 4, 5, 5, 4  # a layer
+SHARED = 4  # of all layers together, behind what was projected of each
+INSTANCES = 2  # place among the lists
 PLANES = 4  # images that are results
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .cuda_call import CARRIED, GRADIENTS, IMAGES, PLANES, PROJECTED, Call, operators
+from .cuda_call import CARRIED, GRADIENTS, IMAGES, INSTANCES, PLANES, PROJECTED, SHARED, Call, operators
 from .gradients import Needed, background_gradient, present
 from .types import RasterizerError
 
@@ -19,8 +19,8 @@ class Project(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, *gaussians: Tensor) -> tuple[Tensor, ...]:
         projected = operators().project(gaussians, call.views, call.stream)
-        shared = projected[-PROJECTED:]
-        radii = projected[3:-PROJECTED:PROJECTED]
+        shared = projected[-SHARED:]
+        radii = projected[3:-SHARED:PROJECTED]
         ctx.save_for_backward(*radii, *gaussians)
         ctx.call, ctx.layers = call, len(radii)
         ctx.mark_non_differentiable(*radii, *shared)
@@ -73,7 +73,7 @@ class Blend(torch.autograd.Function):
         given = [gradients[PLANES * index : PLANES * index + 3] for index in range(len(needed))]
         asked = [index for index, one in enumerate(needed) if one.any and not _absent(given[index])]
         instances = call.mailbox.instances(ctx.report)
-        if instances > lists[2].shape[0]:  # the lists' memory was too small, so they are empty
+        if instances > lists[INSTANCES].shape[0]:  # the lists' memory was too small, so they are empty
             lists = call.bin_again(carried, shared, instances)
         found = operators().blend_backward(
             carried,
