@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.lpips import Lpips, LpipsNet
-from router.ssim import RADIUS, ssim_map
+from losses.ssim import RADIUS, ssim_map
 
 STRIP = 128  # rows of an image whose SSIM a CPU computes at a time: they stay in its cache
 

@@ -97,8 +97,8 @@ def instrumented(run: Run, optimiser: torch.optim.Optimizer, timeline: Timeline)
     stage = _Stages(timeline)
     seams: list[tuple[Any, str, Callable[[Any], Any]]] = [
         (import_module("engine.steps"), "mix_camera", lambda call: stage.over(ROUTER, call, after=REST)),
-        (import_module("engine.steps"), "objective", stage.loss),
-        (import_module("router.objective"), "ssim", lambda call: stage.over(SSIM, call)),
+        (import_module("engine.steps"), "photometric", stage.loss),
+        (import_module("losses.photometric"), "ssim", lambda call: stage.over(SSIM, call)),
         (import_module("router.router"), "rasterize", stage.rasterizer),
         *((expert, "at", stage.expert(expert.name)) for expert in run.experts),
     ]
@@ -137,7 +137,7 @@ class _Stages:
         return lambda call: self.over(_at(name), call)
 
     def loss(self, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """The objective, whose gradient is the first of the backward pass."""
+        """The photometric loss, whose gradient is the first of the backward pass."""
         timed = self.over(L1, call, after=REST)
 
         @wraps(call)

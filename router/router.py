@@ -12,8 +12,8 @@ from moegs_rasterizer.types import Backend, TileRule
 from torch import nn
 
 from experts.base import Expert
+from losses.constants import constant
 
-from .constants import constant
 from .features import FEATURE_BACKGROUND, RoutingFeatures
 from .head import HeadKind, RouterHead
 from .mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE, Mixture, blend

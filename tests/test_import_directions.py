@@ -12,11 +12,12 @@ RASTERIZER = "submodules/diff-gaussian-rasterization/moegs_rasterizer"
 ALLOWED = {
     RASTERIZER: {"moegs_rasterizer"},
     "scenes": {"scenes", "moegs_rasterizer"},
-    "experts": {"experts", "moegs_rasterizer"},
-    "router": {"router", "experts", "moegs_rasterizer"},
-    "engine": {"engine", "router", "experts", "scenes", "moegs_rasterizer"},
+    "losses": {"losses"},
+    "experts": {"experts", "losses", "moegs_rasterizer"},
+    "router": {"router", "experts", "losses", "moegs_rasterizer"},
+    "engine": {"engine", "router", "experts", "losses", "scenes", "moegs_rasterizer"},
 }
-OURS = {"engine", "router", "experts", "scenes", "moegs_rasterizer", "tests"}
+OURS = {"engine", "router", "experts", "losses", "scenes", "moegs_rasterizer", "tests"}
 
 
 def imported(path: Path) -> set[str]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.metrics import PROTOCOLS, Judge, Scores, mean_scores, prepare_target, psnr, score, ssim
-from router import ssim as ssim_of_the_loss
+from losses import ssim as ssim_of_the_loss
 
 C1, C2 = 0.01**2, 0.03**2
 

@@ -105,8 +105,8 @@ CASES = {
     DATA: ("scenes.prefetch", "Prefetcher.__next__", slow),
     RASTERIZE: ("router.router", "rasterize", slow),
     ROUTER: ("router.router", "blend", slow),
-    L1: ("engine.steps", "objective", slow),
-    SSIM: ("router.objective", "ssim", slow),
+    L1: ("engine.steps", "photometric", slow),
+    SSIM: ("losses.photometric", "ssim", slow),
     BACKWARD_RASTERIZE: ("router.router", "rasterize", slow_backward),
     OPTIMISER: ("torch.optim", "RAdam.step", slow),
 }

@@ -9,8 +9,8 @@ import pytest
 import torch
 from moegs_rasterizer import camera_rays
 
+from losses.constants import constant
 from router import rays, router
-from router.constants import constant
 from router.rays import KeptRays
 from tests.router.test_router import make_router, render
 from tests.small_world import CloudExpert, camera

@@ -5,7 +5,8 @@ import torch
 from moegs_rasterizer import Layer, rasterize
 
 from experts import EXPERTS
-from router import ENSEMBLES, Router, mix, objective
+from losses import photometric
+from router import ENSEMBLES, Router, mix
 from tests.small_world import FRAMES, GAUSSIANS, CloudExpert, camera, small_experts
 
 
@@ -79,7 +80,7 @@ def test_gradients_equal_finite_differences():
     target = torch.rand(3, 16, 24, dtype=torch.float64)
 
     def loss() -> torch.Tensor:
-        return objective(render(router, experts, grad="features").image, target, lambda_dssim=0.2)
+        return photometric(render(router, experts, grad="features").image, target, lambda_dssim=0.2)
 
     loss().backward()
     generator = torch.Generator().manual_seed(0)

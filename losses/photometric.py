@@ -1,4 +1,4 @@
-"""What stage 2 minimises."""
+"""What a picture is optimised by, in stage 1 as in stage 2."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from .ssim import ssim
 
 
-def objective(image: Tensor, target: Tensor, *, lambda_dssim: float) -> Tensor:
+def photometric(image: Tensor, target: Tensor, *, lambda_dssim: float) -> Tensor:
     """(1 - lambda) L1 + lambda (1 - SSIM) of two images [3, h, w] in [0, 1] (3DGS's loss, MoE-GS's stage 2)."""
     l1 = (image - target).abs().mean()
     if lambda_dssim == 0:

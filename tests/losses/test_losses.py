@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from router import objective, ssim, ssim_map, window
+from losses import photometric, ssim, ssim_map, window
 
 
 def by_definition(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -66,7 +66,7 @@ def test_ssim_of_equal_images_is_one_and_falls_with_noise():
 def place(request, monkeypatch):
     """How maps are filtered."""
     if request.param == "gpu":
-        monkeypatch.setattr(import_module("router.ssim"), "canvas", window.padded_canvas)
+        monkeypatch.setattr(import_module("losses.ssim"), "canvas", window.padded_canvas)
 
 
 @pytest.mark.usefixtures("place")
@@ -80,15 +80,15 @@ def test_gradients_of_ssim_are_those_of_its_definition(learning):
 
 
 @pytest.mark.usefixtures("place")
-def test_gradients_of_the_objective():
+def test_gradients_of_the_photometric_loss():
     image = torch.rand(3, 7, 8, dtype=torch.float64, requires_grad=True)
     target = torch.rand(3, 7, 8, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda x: objective(x, target, lambda_dssim=0.2), image)
+    assert torch.autograd.gradcheck(lambda x: photometric(x, target, lambda_dssim=0.2), image)
 
 
-def test_objective_mixes_l1_and_dissimilarity():
+def test_the_photometric_loss_mixes_l1_and_dissimilarity():
     image, target = torch.rand(3, 9, 9), torch.rand(3, 9, 9)
     l1, dissimilarity = (image - target).abs().mean(), 1 - ssim(image, target)
-    assert objective(image, target, lambda_dssim=0.0) == l1
-    assert objective(image, target, lambda_dssim=1.0).item() == pytest.approx(dissimilarity.item())
-    assert objective(image, target, lambda_dssim=0.2).item() == pytest.approx((0.8 * l1 + 0.2 * dissimilarity).item())
+    assert photometric(image, target, lambda_dssim=0.0) == l1
+    assert photometric(image, target, lambda_dssim=1.0).item() == pytest.approx(dissimilarity.item())
+    assert photometric(image, target, lambda_dssim=0.2).item() == pytest.approx((0.8 * l1 + 0.2 * dissimilarity).item())
