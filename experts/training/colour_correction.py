@@ -1,0 +1,63 @@
+"""An affine change of colour for each training camera, learned with the model and dropped when rendering.
+
+Cameras of a rig differ in exposure and white balance. Without this a model explains such differences with
+view-dependent colours and floaters; with it, it learns the colours that the cameras have on average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class ColourCorrection(nn.Module):
+    """image x (I + dM) + b for each camera, held near the identity.
+
+    cameras: how many. strength: weight of the mean squared dM and b in the loss. rate: Adam's, falling to a tenth.
+    """
+
+    def __init__(self, cameras: int, *, strength: float = 0.01, rate: float = 1e-3) -> None:
+        super().__init__()
+        self.matrices = nn.Parameter(torch.zeros(cameras, 3, 3))  # dM
+        self.offsets = nn.Parameter(torch.zeros(cameras, 3))
+        self.strength = strength
+        self._rate = rate
+        self._optimiser: torch.optim.Optimizer | None = None
+
+    def forward(self, image: Tensor, view: int) -> Tensor:
+        """The picture [3, h, w] as a camera would have shown it."""
+        matrix, offset = self.matrices[view], self.offsets[view]
+        changed = torch.einsum("ij,jhw->ihw", matrix, image)
+        return image + changed + offset[:, None, None]
+
+    def regulariser(self) -> Tensor:
+        """What keeps cameras near the identity, and their mean on it: the model's own colours are the rig's mean."""
+        parts = (self.matrices, self.offsets)
+        spread = sum((part.square().mean() for part in parts), start=self.offsets.new_zeros(()))
+        drift = sum((part.mean(0).square().mean() for part in parts), start=self.offsets.new_zeros(()))
+        return self.strength * spread + drift
+
+    def step(self, done: float) -> None:
+        """A step of its own Adam, when a share `done` of the training is done; gradients begin again."""
+        optimiser = self._own()
+        for group in optimiser.param_groups:
+            group["lr"] = self._rate * 0.1**done
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, object]:
+        """Parameters and moments, for a checkpoint."""
+        return {"parameters": self.state_dict(), "optimiser": self._own().state_dict()}
+
+    def load(self, state: Mapping[str, object]) -> None:
+        """Goes on from a checkpoint."""
+        self.load_state_dict(state["parameters"])  # type: ignore[arg-type]
+        self._own().load_state_dict(state["optimiser"])  # type: ignore[arg-type]
+
+    def _own(self) -> torch.optim.Optimizer:
+        """Made when first needed: on the device where the parameters are by then."""
+        if self._optimiser is None:
+            self._optimiser = torch.optim.Adam(self.parameters(), lr=self._rate, eps=1e-15, fused=True)
+        return self._optimiser

@@ -1,0 +1,165 @@
+"""How Gaussians are added and removed: cloned, split, pruned, made faint (Kerbl et al. 2023), for all experts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from .population import Population
+from .recipe_fields import INTERVAL, ITERATIONS
+from .statistics import Statistics
+
+Rows = dict[str, Tensor]
+Make = Callable[[Rows, torch.Generator], Rows]  # rows of a population to new ones
+
+CHILDREN = 2
+SHRINK = 0.8 * CHILDREN  # a child's scale is its parent's over this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Density:
+    """When and where Gaussians are added and removed."""
+
+    start: int = field(default=500, metadata=ITERATIONS)  # after this iteration
+    stop: int = field(default=15000, metadata=ITERATIONS)  # before this one
+    every: int = field(default=100, metadata=INTERVAL)
+    gradient: float = 2e-4  # mean length of the screen-space gradient from which on, NDC units
+    dense: float = 0.01  # largest scale of what is cloned, not split; times the extent
+    prune_every: int = field(default=100, metadata=INTERVAL)
+    prune_above: int = 0  # prune only where there are more Gaussians than this
+    smallest_opacity: float = 0.005
+    largest_radius: float | None = None  # px; None: no such pruning
+    largest_scale: float | None = None  # times the extent
+    reset_every: int | None = field(default=None, metadata=ITERATIONS)
+    reset_to: float = 0.01  # highest opacity after a reset
+    max_gaussians: int | None = None
+
+    def densifies(self, iteration: int) -> bool:
+        """Whether an iteration ends with cloning and splitting."""
+        return self._within(iteration) and iteration % self.every == 0
+
+    def prunes(self, iteration: int) -> bool:
+        """Whether an iteration ends with pruning."""
+        return self._within(iteration) and iteration % self.prune_every == 0
+
+    def resets(self, iteration: int) -> bool:
+        """Whether an iteration ends with making all Gaussians faint."""
+        return self.reset_every is not None and iteration < self.stop and iteration % self.reset_every == 0
+
+    def _within(self, iteration: int) -> bool:
+        return self.start < iteration < self.stop
+
+
+def copied(rows: Rows, generator: torch.Generator) -> Rows:
+    """A clone is where its original is; the optimiser separates them."""
+    return rows
+
+
+def split_in_two(rows: Rows, generator: torch.Generator) -> Rows:
+    """Children drawn from the parent's own distribution, at 1 / 1.6 of its scale; all else is copied."""
+    offsets = random_offsets(rows["log_scales"].exp(), rows["quats"], generator)
+    children = {name: twice(values) for name, values in rows.items()}
+    children["means"] = children["means"] + offsets
+    return shrunk(children)
+
+
+def twice(values: Tensor) -> Tensor:
+    """Rows [n, ...] once more behind themselves, [2 n, ...]."""
+    return values.repeat(CHILDREN, *(1,) * (values.dim() - 1))
+
+
+def shrunk(children: Rows) -> Rows:
+    """Children with their parents' scales over 1.6."""
+    return {**children, "log_scales": children["log_scales"] - torch.tensor(SHRINK).log().item()}
+
+
+def random_offsets(deviations: Tensor, quats: Tensor, generator: torch.Generator) -> Tensor:
+    """Offsets [2 n, 3] drawn from Gaussians of deviations [n, 3] along axes turned by quaternions [n, 4]."""
+    drawn = torch.randn((CHILDREN * len(deviations), 3), generator=generator).to(deviations)
+    return turned(drawn * twice(deviations), twice(quats))
+
+
+def turned(vectors: Tensor, quats: Tensor) -> Tensor:
+    """Vectors [n, 3] turned by quaternions [n, 4] wxyz of any length; a zero one turns nothing."""
+    unit = normalize(quats, dim=1)
+    real, axis = unit[:, :1], unit[:, 1:]
+    across = 2 * torch.linalg.cross(axis, vectors)
+    return vectors + real * across + torch.linalg.cross(axis, across)
+
+
+@torch.no_grad()
+def clone_and_split(
+    population: Population,
+    statistics: Statistics,
+    density: Density,
+    *,
+    extent: float,
+    generator: torch.Generator,
+    clone: Make = copied,
+    split: Make = split_in_two,
+) -> None:
+    """Clones small Gaussians and splits large ones where the screen-space gradient is large; statistics begin again.
+
+    Up to density.max_gaussians, those of the largest gradients first.
+    """
+    gradients = statistics.mean_gradients()
+    chosen = _strongest(gradients, gradients >= density.gradient, _room(population, density))
+    small = population["log_scales"].detach().amax(1).exp() <= density.dense * extent
+    clones = clone(population.rows(chosen & small), generator)
+    children = split(population.rows(chosen & ~small), generator)
+    keep = ~(chosen & ~small)
+    remove(population, statistics, ~keep)
+    for new in (clones, children):
+        add(population, statistics, new)
+    statistics.clear()
+
+
+def _room(population: Population, density: Density) -> int | None:
+    """Every chosen Gaussian becomes two, so that as many as there is room for may be chosen."""
+    return None if density.max_gaussians is None else max(0, density.max_gaussians - population.count)
+
+
+def _strongest(gradients: Tensor, wanted: Tensor, room: int | None) -> Tensor:
+    """At most `room` of the wanted rows [n], those of the largest gradients."""
+    if room is None or int(wanted.sum()) <= room:
+        return wanted
+    order = torch.where(wanted, gradients, gradients.new_tensor(-1.0)).topk(room).indices
+    return torch.zeros_like(wanted).index_fill_(0, order, True)
+
+
+def add(population: Population, statistics: Statistics, new: Rows) -> None:
+    """Adds rows to a population, whose statistics follow."""
+    population.append(new)
+    statistics.grow(len(new["means"]))
+
+
+@torch.no_grad()
+def remove(population: Population, statistics: Statistics, unwanted: Tensor) -> None:
+    """Removes the rows of a mask [n] from a population, whose statistics follow."""
+    if bool(unwanted.any()):
+        population.keep(~unwanted)
+        statistics.keep(~unwanted)
+
+
+@torch.no_grad()
+def prune(population: Population, statistics: Statistics, density: Density, *, extent: float) -> None:
+    """Removes Gaussians that are too faint, or too large in a picture or in the world, as the table says."""
+    if population.count <= density.prune_above:
+        return
+    unwanted = population["opacity_logits"].detach().sigmoid() < density.smallest_opacity
+    if density.largest_radius is not None:
+        unwanted = unwanted | (statistics.largest_radius > density.largest_radius)
+    if density.largest_scale is not None:
+        unwanted = unwanted | (population["log_scales"].detach().amax(1).exp() > density.largest_scale * extent)
+    remove(population, statistics, unwanted)
+
+
+@torch.no_grad()
+def reset_opacities(population: Population, highest: float) -> None:
+    """Makes all Gaussians at most as opaque as `highest`; what is not needed stays faint and is pruned."""
+    ceiling = torch.tensor(highest).logit().item()
+    population.put("opacity_logits", population["opacity_logits"].detach().clamp(max=ceiling))

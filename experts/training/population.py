@@ -1,0 +1,89 @@
+"""Gaussians that come and go together, and what an optimiser knows about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+Slot = tuple[nn.Module, str]  # a module and the name of its parameter that has one row for each Gaussian
+
+
+class Population:
+    """Parameters of a model that have a row for each of the same Gaussians.
+
+    When rows are added, removed or replaced, the moments of the attached optimiser follow: kept rows keep theirs, new
+    and replaced values begin with zeros, as in 3DGS's trainer (Kerbl et al. 2023).
+    """
+
+    def __init__(self, slots: Mapping[str, Slot]) -> None:
+        self._slots = dict(slots)
+        self._optimiser: torch.optim.Optimizer | None = None
+
+    def attach(self, optimiser: torch.optim.Optimizer) -> None:
+        """Lets an optimiser's moments follow the rows from now on; parameters it does not hold change without them."""
+        self._optimiser = optimiser
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._slots)
+
+    @property
+    def count(self) -> int:
+        return len(self[next(iter(self._slots))])
+
+    @property
+    def device(self) -> torch.device:
+        return self[next(iter(self._slots))].device
+
+    def __getitem__(self, name: str) -> nn.Parameter:
+        module, attribute = self._slots[name]
+        parameter: nn.Parameter = getattr(module, attribute)
+        return parameter
+
+    def rows(self, chosen: Tensor) -> dict[str, Tensor]:
+        """Copies of the chosen rows (mask [n] or indices) of every parameter."""
+        return {name: self[name].detach()[chosen] for name in self._slots}
+
+    def append(self, new: Mapping[str, Tensor]) -> None:
+        """Adds rows to every parameter; raises KeyError where one is missing."""
+        for name, rows in {name: new[name].to(self[name]) for name in self._slots}.items():
+            zeros = torch.zeros_like(rows)
+            self._replace(name, torch.cat([self[name].detach(), rows]), _then(zeros))
+
+    def keep(self, mask: Tensor) -> None:
+        """Keeps the rows where a mask [n] is true."""
+        for name in self._slots:
+            self._replace(name, self[name].detach()[mask], lambda moment: moment[mask])
+
+    def put(self, name: str, values: Tensor) -> None:
+        """Replaces a parameter's values, also by some of another shape."""
+        values = values.detach().to(self[name])
+        self._replace(name, values, lambda moment: torch.zeros_like(values))
+
+    def _replace(self, name: str, values: Tensor, follow: Callable[[Tensor], Tensor]) -> None:
+        module, attribute = self._slots[name]
+        old: nn.Parameter = getattr(module, attribute)
+        new = nn.Parameter(values.contiguous(), requires_grad=old.requires_grad)
+        setattr(module, attribute, new)
+        if self._optimiser is not None:
+            _exchange(self._optimiser, old, new, follow)
+
+
+def _then(zeros: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda moment: torch.cat([moment, zeros])
+
+
+def _exchange(
+    optimiser: torch.optim.Optimizer, old: nn.Parameter, new: nn.Parameter, follow: Callable[[Tensor], Tensor]
+) -> None:
+    """Puts a parameter in another's place; its moments are those tensors of the state that have its shape."""
+    for group in optimiser.param_groups:
+        group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
+    state = optimiser.state.pop(old, None)
+    if state is not None:
+        optimiser.state[new] = {
+            key: follow(value).contiguous() if isinstance(value, Tensor) and value.shape == old.shape else value
+            for key, value in state.items()
+        }

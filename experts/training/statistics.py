@@ -1,0 +1,92 @@
+"""What training pictures tell about each Gaussian between two densifications."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+_NEVER = float(1 << 30)  # radius of what no picture showed, px
+_FILLS = {"gradients": 0.0, "seen": 0.0, "largest_radius": 0.0, "smallest_radius": _NEVER}
+
+
+class Statistics:
+    """Sums and extremes with a row for each Gaussian of a population, whose changes they follow."""
+
+    def __init__(self, count: int, device: torch.device) -> None:
+        self._fills: dict[str, float] = {
+            "gradients": 0.0,
+            "seen": 0.0,
+            "largest_radius": 0.0,
+            "smallest_radius": _NEVER,
+        }
+        self._device = device
+        self.rows: dict[str, Tensor] = {}
+        self._count = count
+        self.clear()
+
+    def add(self, name: str, fill: float) -> None:
+        """One more number a row, which begins as `fill`."""
+        self._fills[name] = fill
+        self.rows[name] = self._fresh(name, self._count)
+
+    @property
+    def gradients(self) -> Tensor:
+        """Sum [n] of the lengths of screen-space gradients, NDC units."""
+        return self.rows["gradients"]
+
+    @property
+    def seen(self) -> Tensor:
+        """Pictures [n] that showed a Gaussian."""
+        return self.rows["seen"]
+
+    @property
+    def largest_radius(self) -> Tensor:
+        """Largest radius [n] in a picture, px; 0 where none showed it."""
+        return self.rows["largest_radius"]
+
+    @property
+    def smallest_radius(self) -> Tensor:
+        """Smallest radius [n] in a picture that showed it, px; huge where none did."""
+        return self.rows["smallest_radius"]
+
+    def observe(self, gradients: Tensor, radii: Tensor) -> None:
+        """Takes in a picture: gradients [n, 2] of the means on the screen in NDC units, radii [n] px, 0 unseen."""
+        visible = (radii > 0).float()
+        radii = radii.float()
+        self.gradients.addcmul_(gradients.norm(dim=1), visible)
+        self.seen.add_(visible)
+        torch.maximum(self.largest_radius, radii, out=self.largest_radius)
+        shown = torch.where(radii > 0, radii, _NEVER)
+        torch.minimum(self.smallest_radius, shown, out=self.smallest_radius)
+
+    def mean_gradients(self) -> Tensor:
+        """Mean length [n] of the screen-space gradient over the pictures that showed a Gaussian, NDC units."""
+        return self.gradients / self.seen.clamp(min=1)
+
+    def keep(self, mask: Tensor) -> None:
+        """Follows Population.keep."""
+        self.rows = {name: values[mask] for name, values in self.rows.items()}
+        self._count = len(self.gradients)
+
+    def grow(self, count: int) -> None:
+        """Follows Population.append: rows at their beginning."""
+        self.rows = {name: torch.cat([values, self._fresh(name, count)]) for name, values in self.rows.items()}
+        self._count += count
+
+    def clear(self) -> None:
+        """All rows at their beginning."""
+        self.rows = {name: self._fresh(name, self._count) for name in self._fills}
+
+    def state(self) -> dict[str, Tensor]:
+        """The rows, for a checkpoint."""
+        return dict(self.rows)
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """The rows of a checkpoint; raises KeyError where one is missing."""
+        self.rows = {name: state[name].to(self._device) for name in self._fills}
+        self._count = len(self.gradients)
+
+    def _fresh(self, name: str, count: int) -> Tensor:
+        return torch.full((count,), self._fills[name], device=self._device)
