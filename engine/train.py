@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from engine.build import expert_folders, new_run
 from engine.checkpoint import save_checkpoint, saved_iterations
@@ -24,8 +22,9 @@ from engine.errors import ConfigError
 from engine.evaluate import EvaluationOptions, evaluate
 from engine.expert_files import ExpertRecord, bundle_expert, record_expert
 from engine.fields import with_values
-from engine.interruption import Interruption
+from engine.milestones import Milestones, train_through
 from engine.outputs import results_folder
+from engine.progress import Progress
 from engine.resume import check_folder, resume_newest
 from engine.run import Run
 from engine.saved_run import CONFIG_FILE
@@ -35,9 +34,6 @@ from engine.training_state import training_state
 from router import ENSEMBLES, Ensemble, Router
 
 logger = logging.getLogger(__name__)
-
-SHOW_EVERY = 10  # steps between updates of the progress bar's numbers
-SMOOTHING = 0.98  # of the PSNR shown: single pictures differ by many decibels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,34 +105,25 @@ def train(session: Session, start: int) -> int:
 
     A signal or an error saves what was reached before it ends the run.
     """
-    training, ensemble, done = session.config.training, session.run.ensemble, start
-    saves, evaluations = save_steps(session.config, ensemble), evaluation_steps(session.config, ensemble)
-    anomalies = torch.autograd.set_detect_anomaly(training.detect_anomaly)
-    with logging_redirect_tqdm(), anomalies, Interruption() as interruption:
-        try:
-            with closing(_shown_steps(session, start)) as steps:
-                for done in steps:
-                    if done in saves:
-                        _save(session, done)
-                    if interruption.requested:
-                        raise KeyboardInterrupt
-                    if done in evaluations:
-                        with interruption.at_once():
-                            _evaluate(session, done)
-        except BaseException as error:
-            if interruption.insisted:  # it may have come in the middle of an update: not a state to save
-                raise
-            if done > start and done not in saved_iterations(session.save_path) and _is_finite(session.run.router):
-                _save(session, done)
-            if not isinstance(error, KeyboardInterrupt):
-                raise
-            logger.warning("interrupted at iteration %d of %d: continue with --resume", done, training.iterations)
+    training, ensemble = session.config.training, session.run.ensemble
+    milestones = Milestones(
+        start=start,
+        total=training.iterations,
+        saves=save_steps(session.config, ensemble),
+        evaluations=evaluation_steps(session.config, ensemble),
+        save=lambda iteration: _save(session, iteration),
+        evaluate=lambda iteration: _evaluate(session, iteration),
+        is_saved=lambda iteration: iteration in saved_iterations(session.save_path),
+        is_sound=lambda: _is_finite(session.run.router),
+    )
+    with torch.autograd.set_detect_anomaly(training.detect_anomaly):
+        if not train_through(_shown_steps(session, start), milestones):
             return INTERRUPTED
     memory = peak_memory(session.run.device)
     if memory is not None:
         logger.info("most GPU memory in tensors at a time: %d MiB", memory)
-    folder = session.save_path.absolute()
-    logger.info("done; render it with: python render_%s.py --save_path %s --iteration %d", ensemble.name, folder, done)
+    folder, last = session.save_path.absolute(), max(start, training.iterations)
+    logger.info("done; render it with: python render_%s.py --save_path %s --iteration %d", ensemble.name, folder, last)
     return 0
 
 
@@ -146,18 +133,13 @@ def _shown_steps(session: Session, start: int) -> Generator[int, None, None]:
     if start >= training.iterations:
         logger.info("already at iteration %d of %d: nothing left to train", start, training.iterations)
         return
-    psnr: float | None = None
     steps = closing(training_steps(session.run, session.optimiser, training, start=start))
-    disable = session.config.machine.quiet
-    pause = 0.5 if sys.stderr.isatty() else 30.0  # seconds between redraws; a file keeps every one
-    bar = tqdm(total=training.iterations, initial=start, desc="train", disable=disable, mininterval=pause)
-    with steps as each, bar:
+    progress = Progress("train", total=training.iterations, start=start, quiet=session.config.machine.quiet)
+    with steps as each, progress:
         for step in each:
             for reading in step.readings:
-                psnr = reading.psnr if psnr is None else SMOOTHING * psnr + (1 - SMOOTHING) * reading.psnr
-                if reading.iteration % SHOW_EVERY == 0:
-                    bar.set_postfix(PSNR=f"{psnr:.2f}", loss=f"{reading.loss:.4f}", refresh=False)
-            bar.update()
+                progress.read(reading.iteration, loss=reading.loss, psnr=reading.psnr)
+            progress.advance(step.iteration)
             yield step.iteration
 
 
