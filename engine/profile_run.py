@@ -23,6 +23,7 @@ from experts.ex4dgs import DynamicGaussians, Ex4DGS, StaticGaussians
 from experts.ex4dgs_motion import Timeline
 from experts.fourdgaussians import FourDGaussians
 from experts.fresh import EMBEDDING_WIDTH, new_ed3dgs_deformation, new_fourdgaussians_deformation
+from experts.harmonics import split_sh
 from experts.stg import STG, STGSegment
 from router import Ensemble, Router
 from scenes import Scene
@@ -121,14 +122,12 @@ def _sh(gaussians: Gaussians) -> Tensor:
 
 
 def _canonical(seen: Gaussians) -> CanonicalGaussians:
-    sh = _sh(seen)
     return CanonicalGaussians(
         means=seen.means,
         log_scales=seen.scales.log(),
         quats=seen.quats,
         opacity_logits=_logits(seen.opacities),
-        sh_dc=sh[:, :1].clone(),
-        sh_rest=sh[:, 1:].clone(),
+        **split_sh(_sh(seen)),
     )
 
 
@@ -161,7 +160,7 @@ def _ex4dgs(seen: Gaussians) -> Expert:
             log_scales=log_scales[moving:].clone(),
             quats=seen.quats[moving:].clone(),
             opacity_logits=logits[moving:].clone(),
-            sh=sh[moving:].clone(),
+            **split_sh(sh[moving:]),
         ),
         dynamic=DynamicGaussians(
             **keyframed,
@@ -169,7 +168,7 @@ def _ex4dgs(seen: Gaussians) -> Expert:
             opacity_logits=logits[:moving].clone(),
             opacity_centres=torch.tensor([1.0, KEYFRAMES - 2.0]).repeat(moving, 1),  # there all the time
             opacity_log_widths=torch.zeros(moving, 2),
-            sh=sh[:moving].clone(),
+            **split_sh(sh[:moving]),
         ),
         timeline=Timeline(duration=FRAMES),
         near=NEAR,

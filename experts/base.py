@@ -48,8 +48,12 @@ class Expert(Protocol):
 
     name: str  # "Ex4DGS", "E-D3DGS", "STG", "4DGaussians"
     background: tuple[float, ...]  # one value per colour channel of its Gaussians
-    num_gaussians: int  # rows of its routing table: all Gaussians of all segments
     provenance: Provenance
+
+    @property
+    def num_gaussians(self) -> int:
+        """Rows of its routing table: all Gaussians of all segments."""
+        ...
 
     @property
     def settings(self) -> RasterSettings:

@@ -37,14 +37,12 @@ Network = TypeVar("Network", bound=nn.Module)
 
 def read_canonical(table: PlyTable) -> CanonicalGaussians:
     """Canonical Gaussians from the 3DGS columns of a table; raises CheckpointError for missing ones."""
-    sh = select_sh(table)
     return CanonicalGaussians(
         means=select(table, POSITION),
         log_scales=select(table, SCALES),
         quats=select(table, QUATS),
         opacity_logits=select(table, OPACITY).squeeze(1),
-        sh_dc=sh[:, :1].clone(),
-        sh_rest=sh[:, 1:].clone(),
+        **select_sh(table),
     )
 
 
@@ -56,7 +54,7 @@ def write_canonical(
     routing: Tensor | None = None,
 ) -> None:
     """Write 3DGS's columns, then the expert's extra columns, then the router's [n, 3] (base, directional, temporal)."""
-    sh = sh_to_columns(torch.cat([gaussians.sh_dc, gaussians.sh_rest], dim=1))
+    sh = sh_to_columns(gaussians.sh_dc, gaussians.sh_rest)
     normals = torch.zeros_like(gaussians.means)
     opacity = gaussians.opacity_logits[:, None]
     names: list[str] = list(GAUSSIAN)

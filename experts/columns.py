@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import CheckpointError
+from .harmonics import Harmonics
 from .ply import PlyTable, numbered_columns, select
 
 SH_REST = 45  # coefficients 1-15 of three channels: degree 3, the only degree the experts are trained with
@@ -84,8 +85,8 @@ def ex4dgs_dynamic(keyframes: int) -> tuple[str, ...]:
     )
 
 
-def select_sh(table: PlyTable, prefix: str = "") -> Tensor:
-    """SH coefficients [n, 16, 3] of f_dc_* and f_rest_*; raises CheckpointError unless there are 45 f_rest_*."""
+def select_sh(table: PlyTable, prefix: str = "") -> Harmonics:
+    """SH coefficients of f_dc_* and f_rest_*; raises CheckpointError unless there are 45 f_rest_*."""
     width = len(numbered_columns(table.names, f"{prefix}f_rest_"))
     if width != SH_REST:
         raise CheckpointError(
@@ -94,15 +95,15 @@ def select_sh(table: PlyTable, prefix: str = "") -> Tensor:
     return sh_from_columns(select(table, [f"{prefix}{name}" for name in DC + REST]))
 
 
-def sh_from_columns(columns: Tensor) -> Tensor:
-    """[n, 48] as in the files (f_dc of R G B, then f_rest channel by channel) to coefficients [n, 16, 3]."""
-    dc, rest = columns[:, :3].unsqueeze(1), columns[:, 3:].reshape(-1, 3, SH_REST // 3)
-    return torch.cat([dc, rest.transpose(1, 2)], dim=1)
+def sh_from_columns(columns: Tensor) -> Harmonics:
+    """[n, 48] as in the files (f_dc of R G B, then f_rest channel by channel) to coefficients."""
+    rest = columns[:, 3:].reshape(-1, 3, SH_REST // 3).transpose(1, 2)
+    return Harmonics(sh_dc=columns[:, None, :3].clone(), sh_rest=rest.contiguous())
 
 
-def sh_to_columns(sh: Tensor) -> Tensor:
-    """Inverse of sh_from_columns: [n, 16, 3] to [n, 48]."""
-    return torch.cat([sh[:, 0], sh[:, 1:].transpose(1, 2).reshape(-1, SH_REST)], dim=1)
+def sh_to_columns(sh_dc: Tensor, sh_rest: Tensor) -> Tensor:
+    """Inverse of sh_from_columns: [n, 1, 3] and [n, 15, 3] to [n, 48]."""
+    return torch.cat([sh_dc.squeeze(1), sh_rest.transpose(1, 2).reshape(-1, SH_REST)], dim=1)
 
 
 def select_routing(table: PlyTable, prefix: str = "") -> Tensor | None:

@@ -37,7 +37,10 @@ class ED3DGS(nn.Module):
         self.num_frames = num_frames
         self.iteration = iteration
         self.provenance = provenance or Provenance(files=(), iteration=iteration)
-        self.num_gaussians = embeddings.shape[0]
+
+    @property
+    def num_gaussians(self) -> int:
+        return self.gaussians.means.shape[0]
 
     @property
     def settings(self) -> RasterSettings:

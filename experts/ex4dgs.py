@@ -24,7 +24,8 @@ class StaticGaussians(nn.Module):
         log_scales: Tensor,  # [n, 3]
         quats: Tensor,  # [n, 4], used as they are: their length changes the covariance
         opacity_logits: Tensor,  # [n]
-        sh: Tensor,  # [n, 16, 3]
+        sh_dc: Tensor,  # [n, 1, 3]
+        sh_rest: Tensor,  # [n, 15, 3]
     ) -> None:
         super().__init__()
         self.means = nn.Parameter(means)
@@ -32,7 +33,8 @@ class StaticGaussians(nn.Module):
         self.log_scales = nn.Parameter(log_scales)
         self.quats = nn.Parameter(quats)
         self.opacity_logits = nn.Parameter(opacity_logits)
-        self.sh = nn.Parameter(sh)
+        self.sh_dc = nn.Parameter(sh_dc)
+        self.sh_rest = nn.Parameter(sh_rest)
 
     def means_at(self, frame: float, timeline: Timeline) -> Tensor:
         """Means [n, 3] at a frame, in model units."""
@@ -51,7 +53,8 @@ class DynamicGaussians(nn.Module):
         opacity_logits: Tensor,  # [m]
         opacity_centres: Tensor,  # [m, 2] in units of keyframes
         opacity_log_widths: Tensor,  # [m, 2] before the first centre, after it
-        sh: Tensor,  # [m, 16, 3]
+        sh_dc: Tensor,  # [m, 1, 3]
+        sh_rest: Tensor,  # [m, 15, 3]
     ) -> None:
         super().__init__()
         self.means = nn.Parameter(means)
@@ -60,7 +63,8 @@ class DynamicGaussians(nn.Module):
         self.opacity_logits = nn.Parameter(opacity_logits)
         self.opacity_centres = nn.Parameter(opacity_centres)
         self.opacity_log_widths = nn.Parameter(opacity_log_widths)
-        self.sh = nn.Parameter(sh)
+        self.sh_dc = nn.Parameter(sh_dc)
+        self.sh_rest = nn.Parameter(sh_rest)
         self._arcs: Kept[Arcs] = Kept()
 
     def means_at(self, frame: float, timeline: Timeline) -> Tensor:
@@ -118,13 +122,16 @@ class Ex4DGS(nn.Module):
         super().__init__()
         self.static = static
         self.dynamic = dynamic
-        self.num_gaussians = static.means.shape[0] + dynamic.means.shape[0]
         self.timeline = timeline
         self.near, self.far = near, far
         self.low_pass = low_pass
         self.world_scale = world_scale
         self.provenance = provenance or Provenance(files=(), iteration=0)
         self._kept: Kept[_Still] = Kept()
+
+    @property
+    def num_gaussians(self) -> int:
+        return self.static.means.shape[0] + self.dynamic.means.shape[0]
 
     @property
     def settings(self) -> RasterSettings:
@@ -175,14 +182,14 @@ class Ex4DGS(nn.Module):
     def _still(self) -> _Still:
         first, last = self.static, self.dynamic
         log_scales, logits = (first.log_scales, last.log_scales), (first.opacity_logits, last.opacity_logits)
-        sh = first.sh, last.sh
+        sh_dc, sh_rest = (first.sh_dc, last.sh_dc), (first.sh_rest, last.sh_rest)
         return self._kept.of(
-            [*log_scales, *logits, *sh],
+            [*log_scales, *logits, *sh_dc, *sh_rest],
             lambda: _Still(
                 scales=torch.cat(log_scales).exp(),
                 opacities=logits[0].sigmoid(),
                 highest=logits[1].sigmoid(),
-                sh=torch.cat(sh),
+                sh=torch.cat([torch.cat(sh_dc), torch.cat(sh_rest)], dim=1),
             ),
         )
 

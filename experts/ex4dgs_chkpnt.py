@@ -110,5 +110,4 @@ def _tensors(
         flat = value.detach().to(torch.float32).reshape(shape)
         tensors[name] = (flat.squeeze(-1) if name in _FLATTENED else flat).clone()
     require_finite(tensors, path)
-    tensors["sh"] = torch.cat([tensors.pop("sh_dc"), tensors.pop("sh_rest")], dim=1)
     return tensors

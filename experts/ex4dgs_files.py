@@ -84,13 +84,14 @@ def save_ex4dgs(expert: Ex4DGS, folder: Path, iteration: int, *, routing: Tensor
     split = static.means.shape[0]
     count, keyframes = dynamic.means.shape[:2]
     columns = [
-        *(static.means, torch.zeros_like(static.means), sh_to_columns(static.sh)),
+        *(static.means, torch.zeros_like(static.means), sh_to_columns(static.sh_dc, static.sh_rest)),
         *(static.opacity_logits.unsqueeze(1), static.log_scales, static.quats, static.displacements),
     ]
     names = EX4DGS_STATIC if routing is None else EX4DGS_STATIC + ROUTING
     write_ply(target / STATIC_FILE, names, _matrix(columns, None if routing is None else routing[:split]))
     columns = [
-        *(dynamic.means.reshape(count, 3 * keyframes), sh_to_columns(dynamic.sh), dynamic.log_scales),
+        dynamic.means.reshape(count, 3 * keyframes),
+        *(sh_to_columns(dynamic.sh_dc, dynamic.sh_rest), dynamic.log_scales),
         *(dynamic.opacity_logits.unsqueeze(1), dynamic.opacity_centres, dynamic.opacity_log_widths),
         dynamic.quats.reshape(count, 4 * keyframes),
     ]
@@ -140,15 +141,14 @@ def _read_static(path: Path) -> StaticGaussians:
         log_scales=select(table, SCALES),
         quats=select(table, QUATS),
         opacity_logits=select(table, OPACITY).squeeze(1),
-        sh=select_sh(table),
+        **select_sh(table),
     )
 
 
 def _read_dynamic(path: Path) -> DynamicGaussians:
     table = read_ply(path)
     require_expert(table, "Ex4DGS")
-    sh = select_sh(table, "motion_")
-    count, keyframes = sh.shape[0], sum(name.startswith("motion_xyz_") for name in table.names) // 3
+    count, keyframes = len(table.matrix), sum(name.startswith("motion_xyz_") for name in table.names) // 3
     return DynamicGaussians(
         means=select(table, ex4dgs_keyframe_columns("xyz", keyframes, 3)).reshape(count, keyframes, 3),
         quats=select(table, ex4dgs_keyframe_columns("rot", keyframes, 4)).reshape(count, keyframes, 4),
@@ -156,7 +156,7 @@ def _read_dynamic(path: Path) -> DynamicGaussians:
         opacity_logits=select(table, ["motion_opacity"]).squeeze(1),
         opacity_centres=select(table, numbered("motion_opacity_c_", 2)),
         opacity_log_widths=select(table, numbered("motion_opacity_v_", 2)),
-        sh=sh,
+        **select_sh(table, "motion_"),
     )
 
 

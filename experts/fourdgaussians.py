@@ -37,7 +37,10 @@ class FourDGaussians(nn.Module):
         self.register_buffer("table", table)
         self.register_buffer("accumulated", accumulated)
         self.provenance = provenance or Provenance(files=(), iteration=0)
-        self.num_gaussians = gaussians.means.shape[0]
+
+    @property
+    def num_gaussians(self) -> int:
+        return self.gaussians.means.shape[0]
 
     @property
     def settings(self) -> RasterSettings:

@@ -10,6 +10,7 @@ from .ed3dgs import ED3DGS
 from .ed3dgs_deformation import N3V, ED3DGSDeformation, ED3DGSOptions
 from .fourdgaussians import FourDGaussians
 from .fourdgaussians_deformation import FourDGaussiansDeformation, FourDGaussiansOptions, NetworkShape, initialise
+from .harmonics import split_sh
 from .initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
 
 LARGEST_LOG_SCALE = 1.0  # of a first scale, in E-D3DGS's own trainer
@@ -22,14 +23,12 @@ def new_gaussians(points: Tensor, colours: Tensor) -> CanonicalGaussians:
 
     Isotropic scales from the three nearest neighbours, no rotation, opacity 0.1, colour the same from every side.
     """
-    sh = sh_from_colours(colours)
     return CanonicalGaussians(
         means=points.clone(),
         log_scales=neighbour_log_scales(points),
         quats=identity_quats(points.shape[0]),
         opacity_logits=logits(points.shape[0]),
-        sh_dc=sh[:, :1].clone(),
-        sh_rest=sh[:, 1:].clone(),
+        **split_sh(sh_from_colours(colours)),
     )
 
 

@@ -13,6 +13,7 @@ from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat, camera_ra
 from torch import Tensor, nn
 
 from .base import Provenance
+from .kept import Kept
 from .stg_decoder import SandwichDecoder
 
 _MAX_LOG_WIDTH = 40.0  # of either sign: the window is then 1 (or 0) to the last bit, without overflow
@@ -21,8 +22,8 @@ _MAX_LOG_WIDTH = 40.0  # of either sign: the window is then 1 (or 0) to the last
 class STGSegment(nn.Module):
     """The model of frames first ... first + num_frames - 1: the raw tensors of its point_cloud.ply.
 
-    Colour is one of three: `sh` (MoE-GS's variant); six `features`, `time_features` and a `decoder` (original, full);
-    three `features` (original, lite).
+    Colour is one of three: `sh_dc` and `sh_rest` (MoE-GS's variant); six `features`, `time_features` and a `decoder`
+    (original, full); three `features` (original, lite).
     """
 
     def __init__(
@@ -38,14 +39,18 @@ class STGSegment(nn.Module):
         opacity_logits: Tensor,  # [n]
         trbf_centres: Tensor,  # [n] in segment time: 0 at its first frame, 1 after its last
         trbf_log_widths: Tensor,  # [n]
-        sh: Tensor | None = None,  # [n, 16, 3]
+        sh_dc: Tensor | None = None,  # [n, 1, 3]
+        sh_rest: Tensor | None = None,  # [n, 15, 3]
         features: Tensor | None = None,  # [n, 6] or [n, 3]
         time_features: Tensor | None = None,  # [n, 3]
         decoder: SandwichDecoder | None = None,
     ) -> None:
         super().__init__()
-        if (sh is None) == (features is None) or (time_features is None) != (decoder is None):
-            raise ValueError("STG segment: give sh, or features (with time_features and decoder, or without both)")
+        lacking = [part is None for part in (sh_dc, sh_rest)]
+        if lacking != 2 * [features is not None] or (time_features is None) != (decoder is None):
+            raise ValueError(
+                "STG segment: give sh_dc and sh_rest, or features (with time_features and decoder, or without both)"
+            )
         self.first, self.num_frames = first, num_frames
         self.means = nn.Parameter(means)
         self.motion = nn.Parameter(motion)
@@ -55,10 +60,12 @@ class STGSegment(nn.Module):
         self.opacity_logits = nn.Parameter(opacity_logits)
         self.trbf_centres = nn.Parameter(trbf_centres)
         self.trbf_log_widths = nn.Parameter(trbf_log_widths)
-        self.sh = None if sh is None else nn.Parameter(sh)
+        self.sh_dc = None if sh_dc is None else nn.Parameter(sh_dc)
+        self.sh_rest = None if sh_rest is None else nn.Parameter(sh_rest)
         self.features = None if features is None else nn.Parameter(features)
         self.time_features = None if time_features is None else nn.Parameter(time_features)
         self.decoder = decoder
+        self._sh: Kept[Tensor] = Kept()
 
     @property
     def colour_channels(self) -> int:
@@ -82,9 +89,15 @@ class STGSegment(nn.Module):
             scales=self.log_scales.exp(),
             quats=F.normalize(self.quats + offset * self.omegas, dim=1),
             opacities=window * self.opacity_logits.sigmoid(),
-            sh=self.sh,
+            sh=self._joined_sh(),
             colours=self._colours(offset),
         )
+
+    def _joined_sh(self) -> Tensor | None:
+        if self.sh_dc is None or self.sh_rest is None:
+            return None
+        parts = self.sh_dc, self.sh_rest
+        return self._sh.of(parts, lambda: torch.cat(parts, dim=1))
 
     def _colours(self, offset: Tensor) -> Tensor | None:
         if self.features is None or self.time_features is None:
@@ -111,14 +124,17 @@ class STG(nn.Module):
         provenance: Provenance | None = None,
     ) -> None:
         super().__init__()
-        if len({(segment.colour_channels, segment.sh is None) for segment in segments}) != 1:
+        if len({(segment.colour_channels, segment.sh_dc is None) for segment in segments}) != 1:
             raise ValueError("STG: one segment or more is needed, all of one kind (sh, full or lite)")
         self.segments = nn.ModuleList(segments)
         self.background = (0.0,) * segments[0].colour_channels
-        self.num_gaussians = sum(segment.means.shape[0] for segment in segments)
         self.near, self.far = near, far
         self.low_pass = low_pass
         self.provenance = provenance or Provenance(files=(), iteration=0)
+
+    @property
+    def num_gaussians(self) -> int:
+        return sum(segment.means.shape[0] for segment in self.parts)
 
     @property
     def parts(self) -> tuple[STGSegment, ...]:
@@ -128,7 +144,7 @@ class STG(nn.Module):
     @property
     def settings(self) -> RasterSettings:
         """Ex4DGS's convention for the SH variant, 3DGS's for the original ones."""
-        if self.parts[0].sh is None:
+        if self.parts[0].sh_dc is None:
             return RasterSettings(depth="median")
         return RasterSettings(
             low_pass=self.low_pass, compensate=True, near=self.near, far=self.far, ndc_limit=1.3, depth="mean"

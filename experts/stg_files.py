@@ -104,7 +104,7 @@ def read_stg_routing(path: Path, iteration: int | None = None) -> Tensor | None:
 
 def kind_of(segment: STGSegment) -> Kind:
     """Which of STG's three variants a segment is."""
-    if segment.sh is not None:
+    if segment.sh_dc is not None:
         return "sh"
     return "lite" if segment.decoder is None else "full"
 
@@ -133,6 +133,7 @@ def _load_segment(source: SegmentFolder, options: LoadOptions) -> _Loaded:
     if kind == "full":
         files = (table.path, folder / DECODER_FILE)
         decoder = _read_decoder(folder / DECODER_FILE, settings, trust=options.trust_checkpoint)
+    sh = select_sh(table) if kind == "sh" else None
     segment = STGSegment(
         first=source.first,
         num_frames=num_frames,
@@ -144,8 +145,9 @@ def _load_segment(source: SegmentFolder, options: LoadOptions) -> _Loaded:
         opacity_logits=select(table, OPACITY).squeeze(1),
         trbf_centres=select(table, STG_TIME[:1]).squeeze(1),
         trbf_log_widths=select(table, STG_TIME[1:]).squeeze(1),
-        sh=select_sh(table) if kind == "sh" else None,
-        features=None if kind == "sh" else select(table, numbered_columns(table.names, "f_dc_")),
+        sh_dc=None if sh is None else sh["sh_dc"],
+        sh_rest=None if sh is None else sh["sh_rest"],
+        features=select(table, numbered_columns(table.names, "f_dc_")) if sh is None else None,
         time_features=select(table, STG_TIME_FEATURES) if kind == "full" else None,
         decoder=decoder,
     )
@@ -181,10 +183,8 @@ def _write_segment(segment: STGSegment, folder: Path, *, routing: Tensor | None)
     if kind == "full" and routing is not None:
         raise ValueError("STG: the full variant cannot carry a router's columns, both have f_t_0; use the SH variant")
     times = torch.stack([segment.trbf_centres, segment.trbf_log_widths], dim=1)
-    colour = sh_to_columns(segment.sh) if segment.sh is not None else segment.features
-    assert colour is not None
     columns = [
-        *(segment.means, times, torch.zeros_like(segment.means), segment.motion, colour),
+        *(segment.means, times, torch.zeros_like(segment.means), segment.motion, _colour_columns(segment)),
         *(segment.opacity_logits.unsqueeze(1), segment.log_scales, segment.quats, segment.omegas),
         *([] if segment.time_features is None else [segment.time_features]),
         *([] if routing is None else [routing_to_columns(routing).to(segment.means)]),
@@ -195,9 +195,16 @@ def _write_segment(segment: STGSegment, folder: Path, *, routing: Tensor | None)
         save_tensors(segment.decoder.state_dict(), folder / DECODER_FILE)
 
 
+def _colour_columns(segment: STGSegment) -> Tensor:
+    if segment.sh_dc is not None and segment.sh_rest is not None:
+        return sh_to_columns(segment.sh_dc, segment.sh_rest)
+    assert segment.features is not None
+    return segment.features
+
+
 def _cfg_args(expert: STG, segment: STGSegment) -> dict[str, object]:
     values: dict[str, object] = {"duration": segment.num_frames}
-    if segment.sh is not None:
+    if segment.sh_dc is not None:
         return values | {"sh_degree": 3, "near": expert.near, "far": expert.far, "kernel_size": expert.low_pass}
     if segment.decoder is None:
         return values | {"rgbfunction": "rgbv1"}

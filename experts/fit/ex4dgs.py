@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..ex4dgs import DynamicGaussians, Ex4DGS, StaticGaussians
 from ..ex4dgs_motion import Timeline
+from ..harmonics import split_sh
 from ..initial import identity_quats, logits, sh_from_colours
 from .loop import Rates
 from .points import TrackedPoints, body_log_scales, sample_tracks, take
@@ -57,7 +58,7 @@ def _static(points: TrackedPoints, opacity: float) -> StaticGaussians:
         log_scales=body_log_scales(points, 0),
         quats=identity_quats(points.count),
         opacity_logits=logits(points.count, opacity),
-        sh=sh_from_colours(points.colours),
+        **split_sh(sh_from_colours(points.colours)),
     )
 
 
@@ -72,7 +73,7 @@ def _dynamic(points: TrackedPoints, timeline: Timeline, opacity: float) -> Dynam
         opacity_logits=logits(points.count, opacity),
         opacity_centres=_windows(points, timeline),
         opacity_log_widths=torch.full((points.count, 2), SHARP),
-        sh=sh_from_colours(points.colours),
+        **split_sh(sh_from_colours(points.colours)),
     )
 
 

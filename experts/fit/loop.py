@@ -111,8 +111,8 @@ def adam(expert: Expert, rates: Rates) -> torch.optim.Adam:
 def _drop_high_degrees(expert: Expert, degree: int) -> None:
     """Zeroes the gradients of SH coefficients above a degree."""
     for name, parameter in _parameters(expert).items():
-        if name.split(".")[-1] == "sh" and parameter.grad is not None:
-            parameter.grad[:, (degree + 1) ** 2 :] = 0.0
+        if name.split(".")[-1] == "sh_rest" and parameter.grad is not None:
+            parameter.grad[:, (degree + 1) ** 2 - 1 :] = 0.0
 
 
 def set_rates(optimiser: torch.optim.Adam, done: float) -> None:

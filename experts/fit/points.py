@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..canonical import CanonicalGaussians
+from ..harmonics import split_sh
 from ..initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
 
 SHARPNESS = math.log(0.7)  # dense known points need less overlap than the sparse clouds that 3DGS starts from
@@ -75,12 +76,10 @@ def canonical_positions(points: TrackedPoints) -> Tensor:
 
 def canonical_gaussians(points: TrackedPoints, opacity: float) -> CanonicalGaussians:
     """3DGS's start at the canonical positions."""
-    sh = sh_from_colours(points.colours)
     return CanonicalGaussians(
         means=canonical_positions(points).clone(),
         log_scales=body_log_scales(points, points.num_frames // 2),
         quats=identity_quats(points.count),
         opacity_logits=logits(points.count, opacity),
-        sh_dc=sh[:, :1].clone(),
-        sh_rest=sh[:, 1:].clone(),
+        **split_sh(sh_from_colours(points.colours)),
     )

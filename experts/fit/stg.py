@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..harmonics import split_sh
 from ..initial import identity_quats, logits, sh_from_colours
 from ..stg import STG, STGSegment
 from .loop import Rates
@@ -76,11 +77,13 @@ def _moving(points: TrackedPoints, centre: int, stretch: int, opacity: float) ->
 
 
 def _appearance(points: TrackedPoints, opacity: float) -> dict[str, Tensor]:
+    sh = split_sh(sh_from_colours(points.colours))
     return {
         "quats": identity_quats(points.count),
         "omegas": torch.zeros(points.count, 4),
         "opacity_logits": logits(points.count, opacity),
-        "sh": sh_from_colours(points.colours),
+        "sh_dc": sh["sh_dc"],
+        "sh_rest": sh["sh_rest"],
     }
 
 

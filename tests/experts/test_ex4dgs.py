@@ -11,6 +11,7 @@ from moegs_rasterizer import Camera, Layer, rasterize
 from experts.base import Expert
 from experts.ex4dgs import DynamicGaussians, Ex4DGS, StaticGaussians
 from experts.ex4dgs_motion import Timeline
+from experts.harmonics import split_sh
 
 KEYFRAMES = 8
 
@@ -27,7 +28,7 @@ def model(statics: int = 3, dynamics: int = 2, **changes) -> Ex4DGS:
         log_scales=normal(statics, 3) - 1,
         quats=2 * normal(statics, 4),
         opacity_logits=normal(statics),
-        sh=0.3 * normal(statics, 16, 3),
+        **split_sh(0.3 * normal(statics, 16, 3)),
     )
     dynamic = DynamicGaussians(
         means=normal(dynamics, KEYFRAMES, 3) + torch.tensor([0.0, 0, 5]),
@@ -36,7 +37,7 @@ def model(statics: int = 3, dynamics: int = 2, **changes) -> Ex4DGS:
         opacity_logits=normal(dynamics),
         opacity_centres=normal(dynamics, 2) + 3,
         opacity_log_widths=normal(dynamics, 2) + 10,
-        sh=0.3 * normal(dynamics, 16, 3),
+        **split_sh(0.3 * normal(dynamics, 16, 3)),
     )
     options = {"timeline": Timeline(duration=40), "near": 0.5, "far": 30.0} | changes
     return Ex4DGS(static=static, dynamic=dynamic, **options)
@@ -58,7 +59,7 @@ def test_static_gaussians_come_first_and_drift_linearly() -> None:
     assert torch.allclose(drift, expert.static.displacements / 2, atol=1e-6)
     assert torch.equal(expert.at(20.0).quats[:3], expert.static.quats)
     assert torch.allclose(expert.at(7).quats[3:].norm(dim=1), torch.ones(2))
-    assert torch.equal(expert.at(3).sh[3:], expert.dynamic.sh)
+    assert torch.equal(expert.at(3).sh[3:], torch.cat([expert.dynamic.sh_dc, expert.dynamic.sh_rest], dim=1))
 
 
 def test_frame_on_a_keyframe_gives_that_keyframe() -> None:

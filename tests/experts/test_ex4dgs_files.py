@@ -18,7 +18,8 @@ from experts.ex4dgs_motion import Timeline
 from experts.ply import read_ply, write_ply
 
 N, M, K = 4, 3, 9
-STATIC = {"means": (3,), "displacements": (3,), "log_scales": (3,), "quats": (4,), "opacity_logits": (), "sh": (16, 3)}
+STATIC = {"means": (3,), "displacements": (3,), "log_scales": (3,), "quats": (4,), "opacity_logits": ()}
+STATIC |= {"sh_dc": (1, 3), "sh_rest": (15, 3)}
 DYNAMIC = {
     "means": (K, 3),
     "quats": (K, 4),
@@ -26,7 +27,8 @@ DYNAMIC = {
     "opacity_logits": (),
     "opacity_centres": (2,),
     "opacity_log_widths": (2,),
-    "sh": (16, 3),
+    "sh_dc": (1, 3),
+    "sh_rest": (15, 3),
 }
 
 
@@ -54,11 +56,11 @@ def capture(expert: Ex4DGS) -> tuple:
     """The 40 entries that Ex4DGS's own trainer stores."""
     entries: list = [np.float32(1.3)] * 40
     static, dynamic = expert.static, expert.dynamic
-    entries[1], entries[2], entries[3] = static.means, static.sh[:, :1], static.sh[:, 1:]
+    entries[1], entries[2], entries[3] = static.means, static.sh_dc, static.sh_rest
     entries[4], entries[5], entries[6] = static.log_scales, static.quats, static.opacity_logits[:, None]
     entries[16] = {"state": {}, "param_groups": [{"lr": 0.1}]}
     entries[18:23] = [static.displacements, 64, 10, 13, K]
-    entries[23], entries[24], entries[25] = dynamic.means, dynamic.sh[:, :1], dynamic.sh[:, 1:]
+    entries[23], entries[24], entries[25] = dynamic.means, dynamic.sh_dc, dynamic.sh_rest
     entries[26], entries[27] = dynamic.log_scales, dynamic.opacity_logits[:, None]
     entries[28], entries[29] = dynamic.opacity_centres[..., None], dynamic.opacity_log_widths[..., None]
     entries[30] = dynamic.quats

@@ -10,6 +10,7 @@ import torch
 from moegs_rasterizer import Camera, Layer, Splat, camera_rays, rasterize
 
 from experts.base import Expert
+from experts.harmonics import split_sh
 from experts.stg import STG, STGSegment
 from experts.stg_decoder import SandwichDecoder
 
@@ -27,7 +28,7 @@ def segment(first: int = 0, num_frames: int = 10, *, count: int = 5, kind: str =
     tensors["means"] += torch.tensor([0.0, 0, 4])
     tensors |= {name: normal() for name in ("opacity_logits", "trbf_centres", "trbf_log_widths")}
     if kind == "sh":
-        return STGSegment(first=first, num_frames=num_frames, sh=0.3 * normal(16, 3), **tensors)
+        return STGSegment(first=first, num_frames=num_frames, **split_sh(0.3 * normal(16, 3)), **tensors)
     if kind == "lite":
         return STGSegment(first=first, num_frames=num_frames, features=normal(3), **tensors)
     shapes_of = {"mlp1": (6, 12, 1, 1), "mlp2": (3, 6, 1, 1)}
@@ -189,5 +190,5 @@ def test_kinds_cannot_be_mixed() -> None:
     with pytest.raises(ValueError, match="one segment or more"):
         STG(segments=[])
     tensors = dict(segment(kind="full").named_parameters(recurse=False))
-    with pytest.raises(ValueError, match="give sh, or features"):
+    with pytest.raises(ValueError, match="give sh_dc and sh_rest, or features"):
         STGSegment(first=0, num_frames=5, **tensors)

@@ -24,7 +24,11 @@ def model(kind: str = "sh", segments: int = 2) -> STG:
     for count, length in list(zip(COUNTS, LENGTHS, strict=True))[:segments]:
         shapes = {"means": (3,), "motion": (9,), "quats": (4,), "omegas": (4,), "log_scales": (3,)}
         shapes |= {"opacity_logits": (), "trbf_centres": (), "trbf_log_widths": ()}
-        colour = {"sh": {"sh": (16, 3)}, "lite": {"features": (3,)}, "full": {"features": (6,), "time_features": (3,)}}
+        colour = {
+            "sh": {"sh_dc": (1, 3), "sh_rest": (15, 3)},
+            "lite": {"features": (3,)},
+            "full": {"features": (6,), "time_features": (3,)},
+        }
         tensors = {
             name: torch.randn(count, *shape, generator=generator) for name, shape in (shapes | colour[kind]).items()
         }
