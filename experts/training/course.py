@@ -12,6 +12,7 @@ from moegs_rasterizer import Camera, Gaussians, Splat
 from torch import Tensor, nn
 
 from losses import ssim
+from losses.constants import constant
 
 from ..base import Expert
 from .density import clone_and_split, prune, reset_opacities
@@ -42,7 +43,7 @@ class Seen:
         found = self.splat.means2d.grad
         if found is None:
             return torch.zeros_like(self.splat.means2d)
-        return found * found.new_tensor([0.5 * self.camera.width, 0.5 * self.camera.height])
+        return found * constant((0.5 * self.camera.width, 0.5 * self.camera.height), found.dtype, found.device)
 
 
 class Course:
@@ -122,7 +123,7 @@ class Course:
         """Colour [3] behind a training picture."""
         if self.recipe.background == "random":
             return torch.rand(3, generator=self.generator).to(self.device, non_blocking=True)
-        return torch.tensor(self.model.background, dtype=torch.float32).to(self.device, non_blocking=True)
+        return constant(tuple(self.model.background), torch.float32, self.device)
 
     def picture_loss(self, seen: Seen, iteration: int) -> Tensor:
         """The recipe's mixture of L1 and 1 - SSIM."""
