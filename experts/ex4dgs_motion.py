@@ -14,7 +14,7 @@ Interpolation = Literal["cube", "pchip", "linear"]
 INTERPOLATIONS: tuple[str, ...] = get_args(Interpolation)
 
 _EPS = 1e-4
-_MAX_LOG_WIDTH = 40.0  # exp of it is wider than any clip, and its square still fits float32
+_MAX_LOG_WIDTH = 40.0  # of either sign: exp of it is wider than any clip or shut, and squares still fit float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +114,12 @@ def opacity_window(centres: Tensor, log_widths: Tensor, position: float, *, smal
 
     1 strictly between the two centres; outside, exp(-(m / (exp(log_width) + smallest / 2.36))^2), where m is the
     distance to the later centre on both sides and the second width holds after either centre. Log widths are
-    initialised in frames and overflow exp: they are capped where the factor is 1 to the last bit.
+    initialised in frames and overflow exp: they are capped where the factor is 1, or the window shut, to the last bit.
     """
     offsets = position - centres
     between = offsets[:, 0] * offsets[:, 1] < 0
     after = (offsets > 0).any(dim=1)
-    width = torch.where(after, log_widths[:, 1], log_widths[:, 0]).clamp(max=_MAX_LOG_WIDTH).exp() + smallest / 2.36
+    log_width = torch.where(after, log_widths[:, 1], log_widths[:, 0]).clamp(-_MAX_LOG_WIDTH, _MAX_LOG_WIDTH)
+    width = log_width.exp() + smallest / 2.36
     factor = torch.exp(-((offsets.amin(dim=1) / width) ** 2))
     return torch.where(between, torch.ones_like(factor), factor)
