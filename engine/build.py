@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from engine.checks import check_frames, check_rasterizer, check_visible
-from engine.config import LAYOUTS, RunConfig
+from engine.config import LAYOUTS, DataConfig, RunConfig
 from engine.device import Place, open_place
 from engine.errors import ConfigError
 from engine.run import Run
@@ -19,6 +19,7 @@ from experts import Expert, LoadOptions, load_expert
 from router import Ensemble, Router
 from scenes import Scene, SceneOptions, load_scene
 from scenes.options import Needed
+from scenes.types import Layout
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +71,18 @@ def open_scene(config: RunConfig, ensemble: Ensemble, *, needed: Needed = "all")
     data, save_path = config.data, config.output.save_path
     if data.source_path is None or save_path is None:
         raise ConfigError("--source_path and --save_path are needed to open a scene: give both")
+    layout = LAYOUTS[data.loader] if data.loader else ensemble.layout
+    cache = data.cache_path or save_path / "cache"
+    return read_scene(data, data.source_path, layout=layout, cache=cache, needed=needed, quiet=config.machine.quiet)
+
+
+def read_scene(
+    data: DataConfig, source: Path, *, layout: Layout, cache: Path, needed: Needed = "all", quiet: bool = False
+) -> Scene:
+    """The scene of a folder as the settings cut it; its notes go to the log."""
     options = SceneOptions(
-        cache=data.cache_path or save_path / "cache",
-        layout=LAYOUTS[data.loader] if data.loader else ensemble.layout,
+        cache=cache,
+        layout=layout,
         resolution=data.resolution,
         resize=data.resize_filter,
         start=data.start_timestamp,
@@ -81,9 +91,9 @@ def open_scene(config: RunConfig, ensemble: Ensemble, *, needed: Needed = "all")
         test_cameras=data.test_cameras,
         needed=needed,
         memory_mb=data.cache_mb,
-        progress=not config.machine.quiet,
+        progress=not quiet,
     )
-    scene = load_scene(data.source_path, options)
+    scene = load_scene(source, options)
     logger.info(
         "scene %s: %d frames from %d, %d training cameras, held out: %s",
         scene.name,

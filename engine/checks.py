@@ -7,11 +7,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
-from moegs_rasterizer import Camera, Gaussians, Layer, RasterizerError, RasterSettings, Splat, rasterize
+from moegs_rasterizer import Camera, Gaussians, Layer, RasterizerError, RasterSettings, rasterize
 from torch import Tensor
 
-from engine.device import CPU, Place, wait
+from engine.device import CPU, Place
 from engine.errors import ConfigError
+from engine.expert_pictures import splat_of
 from engine.run import Run
 from experts.base import CheckpointError, Expert
 from experts.checkpoints import read_cfg_args
@@ -111,8 +112,8 @@ def check_visible(run: Run, name: str, *, label: str, folder: Path) -> None:
     frame, views = run.scene.num_frames // 2, run.scene.train
     seen = 0.0
     for view in dict.fromkeys((views[len(views) // 2], views[0], views[-1])):
-        camera = _shrunk(run.scene.views[view].camera)
-        seen = max(seen, _splat(run, expert, camera, frame).alpha.mean().item())
+        camera = shrunk(run.scene.views[view].camera)
+        seen = max(seen, splat_of(expert, camera, frame, place=run.place).alpha.mean().item())
         if seen >= SMALLEST_COVERAGE:
             return
     raise ConfigError(
@@ -122,17 +123,8 @@ def check_visible(run: Run, name: str, *, label: str, folder: Path) -> None:
     )
 
 
-def _splat(run: Run, expert: Expert, camera: Camera, frame: int) -> Splat:
-    with torch.no_grad():
-        gaussians = expert.at(frame)
-        background = gaussians.means.new_tensor(expert.background)
-        layer = Layer(gaussians=gaussians, settings=expert.settings, background=background)
-        splat = rasterize([layer], camera, backend=run.backend)[0]
-    wait(run.place)
-    return splat
-
-
-def _shrunk(camera: Camera) -> Camera:
+def shrunk(camera: Camera) -> Camera:
+    """A camera whose picture is at most PROBE_WIDTH wide: enough to see whether anything is there."""
     scale = min(1.0, PROBE_WIDTH / camera.width)
     return replace(
         camera,

@@ -37,13 +37,23 @@ def _hint(default: str) -> str:
 def parse(config_type: type[Config], argv: Sequence[str], *, defaults: Config, prog: str, description: str) -> Config:
     """Settings from defaults, then the JSON file of --config where the type has one, then the command line.
 
+    Raises ConfigError and exits as `parse_words` does.
+    """
+    given = config_path(argv) if "config" in leaves(config_type) else None
+    if given is not None:
+        defaults = with_values(defaults, read_config_file(given, config_type))
+    return parse_words(config_type, argv, defaults=defaults, prog=prog, description=description)
+
+
+def parse_words(
+    config_type: type[Config], argv: Sequence[str], *, defaults: Config, prog: str, description: str
+) -> Config:
+    """Settings from defaults, then the command line; no file is read.
+
     Raises ConfigError for flags that do not exist (naming the nearest, or why it is gone) and values that do not fit;
     exits with 0 after --help.
     """
     _check_flags(argv, config_type)
-    given = _config_path(argv) if "config" in leaves(config_type) else None
-    if given is not None:
-        defaults = with_values(defaults, read_config_file(given, config_type))
     shown = io.StringIO()
     try:
         with contextlib.redirect_stderr(shown):
@@ -127,7 +137,8 @@ def _aliases(annotation: Any) -> Sequence[str]:
     return [alias for mark in marks for alias in (getattr(mark, "aliases", None) or ())]
 
 
-def _config_path(argv: Sequence[str]) -> Path | None:
+def config_path(argv: Sequence[str]) -> Path | None:
+    """The file that --config names among a command's words."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", "--configpath", type=Path)
     try:

@@ -46,7 +46,7 @@ def conditions(
         "temperature": run.router.eval_temperature,
         "baselines": _baselines(run, weights, min(fitted_on, len(shots))),
         "hashes": _hashes(run),
-        "versions": _versions() | gpu_versions(run.device),
+        "versions": versions() | gpu_versions(run.device),
         "device": device_name(run.device),
         "peak_gpu_memory_mib": peak_memory(run.device),
     }
@@ -71,7 +71,8 @@ def _hashes(run: Run) -> dict[str, object]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide numbers."""
     found = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:
         try:

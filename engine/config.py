@@ -121,8 +121,8 @@ class OutputConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MachineConfig:
-    """How this machine computes and talks."""
+class PlaceConfig:
+    """Where a command computes, and how it talks."""
 
     device: Annotated[DeviceChoice, flag("where to compute; auto: on the GPU where there is one, else on the CPU")] = (
         "auto"
@@ -130,6 +130,14 @@ class MachineConfig:
     backend: Annotated[
         Backend, flag("rasterizer: cuda on a GPU, cpu (compiled C++) or torch (plain PyTorch, slow); auto: the fastest")
     ] = "auto"
+    quiet: Annotated[bool, flag("show warnings only")] = False
+    debug: Annotated[bool, flag("show the traceback of an error")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineConfig(PlaceConfig):
+    """How this machine computes and talks."""
+
     tile_rule: Annotated[
         TileRule | None,
         flag(
@@ -137,8 +145,6 @@ class MachineConfig:
             metavar="exact|inria",
         ),
     ] = None
-    quiet: Annotated[bool, flag("show warnings only")] = False
-    debug: Annotated[bool, flag("show the traceback of an error")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

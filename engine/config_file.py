@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,14 @@ def read_config_file(path: Path, config_type: Any) -> dict[str, Any]:
     Keys of expert training are skipped with one line in the log. Raises ConfigError for anything else unknown, naming
     the nearest key, and for values of another kind.
     """
+    return settings_of_object(read_object(path), config_type, path)
+
+
+def settings_of_object(content: Mapping[str, Any], config_type: Any, path: Path) -> dict[str, Any]:
+    """`read_config_file` for a JSON object that was read from a path."""
     known = leaves(config_type)
     settings, skipped = {}, []
-    for key, value in _read_object(path).items():
+    for key, value in content.items():
         if key in FLAGS_ONLY:
             raise ConfigError(f"{path}: {key} can only be given on the command line; remove it here")
         if key in known:
@@ -59,7 +64,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(name, list(known), n=1)), None)
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; ConfigError where it is missing, is none, or names a key twice."""
     if not path.is_file():
         beside = sorted(str(other) for other in path.parent.glob("*.json")) if path.parent.is_dir() else []
         raise ConfigError(

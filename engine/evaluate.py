@@ -17,8 +17,7 @@ from engine.conditions import conditions
 from engine.device import wait
 from engine.errors import ConfigError
 from engine.evaluation import CONSTANT, UNIFORM, Evaluation, FrameResult, write_evaluation
-from engine.lpips import SMALLEST
-from engine.lpips_weights import LoadedLpips, load_lpips
+from engine.lpips_weights import LoadedLpips, lpips_for
 from engine.metrics import PROTOCOLS, Judge, Scores, prepare_target, score
 from engine.pictures import BLEND, Pictures
 from engine.run import Run, mix_view
@@ -49,7 +48,11 @@ def evaluate(run: Run, *, views: Sequence[int], folder: Path, options: Evaluatio
     temperature; memory does not grow with the number of frames. Raises ConfigError for what cannot be evaluated.
     """
     shots = _shots(run, views, options)
-    loaded = _lpips(run, views, options)
+    loaded = LoadedLpips(metric=None, source="not asked for")
+    if options.lpips:
+        cameras = [run.scene.views[view].camera for view in views]
+        net = PROTOCOLS[options.protocol].lpips_net
+        loaded = lpips_for(cameras, net, path=options.lpips_weights, device=run.device)
     judge = Judge(protocol=PROTOCOLS[options.protocol], lpips=loaded.metric)
     weights = _fit_constants(run, shots, options)
     results = []
@@ -83,19 +86,6 @@ def _shots(run: Run, views: Sequence[int], options: EvaluationOptions) -> list[S
     return shots
 
 
-def _lpips(run: Run, views: Sequence[int], options: EvaluationOptions) -> LoadedLpips:
-    if not options.lpips:
-        return LoadedLpips(metric=None, source="not asked for")
-    net = PROTOCOLS[options.protocol].lpips_net
-    cameras = [run.scene.views[view].camera for view in views]
-    if any(min(camera.width, camera.height) < SMALLEST[net] for camera in cameras):
-        return LoadedLpips(metric=None, source=f"LPIPS({net}) needs images of at least {SMALLEST[net]} pixels a side")
-    loaded = load_lpips(net, options.lpips_weights)
-    if loaded.metric is not None:
-        loaded.metric.to(run.device)
-    return loaded
-
-
 def _fit_constants(run: Run, shots: Sequence[Shot], options: EvaluationOptions) -> tuple[float, ...] | None:
     if options.constant_frames < 1:
         return None
@@ -105,7 +95,7 @@ def _fit_constants(run: Run, shots: Sequence[Shot], options: EvaluationOptions) 
     def pairs() -> Iterator[tuple[Tensor, Tensor]]:
         for shot in tqdm(chosen, desc="fit constants", unit="frame", leave=False, disable=not options.progress):
             images = mix_view(run, *shot).images
-            yield images, _to_tensor(run.scene.frames.read(*shot), images)
+            yield images, to_tensor(run.scene.frames.read(*shot), images)
 
     return best_constants(pairs())
 
@@ -120,7 +110,7 @@ def _timed_mix(run: Run, shot: Shot) -> tuple[Mixture, float]:
 def _scores(
     run: Run, mixture: Mixture, truth: np.ndarray, *, judge: Judge, weights: tuple[float, ...] | None
 ) -> dict[str, Scores]:
-    target = prepare_target(judge, _to_tensor(truth, mixture.image))
+    target = prepare_target(judge, to_tensor(truth, mixture.image))
     images = {BLEND: mixture.image}
     images |= {expert.name: image for expert, image in zip(run.experts, mixture.images, strict=True)}
     images[UNIFORM] = mixture.images.mean(dim=0)
@@ -140,6 +130,6 @@ def _result(run: Run, shot: Shot, mixture: Mixture, *, scores: dict[str, Scores]
     )
 
 
-def _to_tensor(image: np.ndarray, like: Tensor) -> Tensor:
+def to_tensor(image: np.ndarray, like: Tensor) -> Tensor:
     """[3, h, w] in [0, 1] from uint8 [h, w, 3], where `like` lives."""
     return torch.tensor(image, device=like.device).permute(2, 0, 1).float() / 255

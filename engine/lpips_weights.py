@@ -5,17 +5,18 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
+from moegs_rasterizer import Camera
 from torch import Tensor
 
 from engine.errors import ConfigError
-from engine.lpips import Lpips, LpipsNet, feature_names
+from engine.lpips import SMALLEST, Lpips, LpipsNet, feature_names
 
 BACKBONE: dict[LpipsNet, str] = {"alex": "alexnet", "vgg": "vgg16"}
 TORCHVISION_FILE: dict[LpipsNet, str] = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
@@ -32,6 +33,16 @@ class LoadedLpips:
 
     metric: Lpips | None
     source: str  # where the weights came from, or the reason that there are none
+
+
+def lpips_for(cameras: Sequence[Camera], net: LpipsNet, *, path: Path | None, device: torch.device) -> LoadedLpips:
+    """`load_lpips` for pictures of these cameras, on a device; none where one of them is too small for it."""
+    if any(min(camera.width, camera.height) < SMALLEST[net] for camera in cameras):
+        return LoadedLpips(metric=None, source=f"LPIPS({net}) needs images of at least {SMALLEST[net]} pixels a side")
+    loaded = load_lpips(net, path)
+    if loaded.metric is not None:
+        loaded.metric.to(device)
+    return loaded
 
 
 class _NotHere(ValueError):

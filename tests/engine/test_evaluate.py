@@ -12,6 +12,7 @@ from moegs_rasterizer import RasterizerError
 from PIL import Image
 
 import engine.evaluate
+import engine.lpips_weights
 from engine.errors import ConfigError
 from engine.evaluate import EvaluationOptions, evaluate
 from engine.evaluation import summary
@@ -26,7 +27,9 @@ def level_psnr(levels: float) -> float:
 
 @pytest.fixture(autouse=True)
 def no_lpips(monkeypatch):
-    monkeypatch.setattr(engine.evaluate, "load_lpips", lambda net, path: LoadedLpips(metric=None, source="none here"))
+    monkeypatch.setattr(
+        engine.lpips_weights, "load_lpips", lambda net, path: LoadedLpips(metric=None, source="none here")
+    )
 
 
 def test_known_pictures_give_known_numbers(flat_run, tmp_path):

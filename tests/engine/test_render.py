@@ -10,7 +10,7 @@ import av
 import pytest
 import torch
 
-import engine.evaluate
+import engine.lpips_weights
 import engine.render
 from engine.lpips_weights import LoadedLpips
 from engine.render import main
@@ -29,7 +29,7 @@ def saved(flat_run, tmp_path, monkeypatch):
         return replace(flat_run, ensemble=ENSEMBLES["E3"], iteration=7)
 
     monkeypatch.setattr(engine.render, "load_run", load_run)
-    monkeypatch.setattr(engine.evaluate, "load_lpips", lambda net, path: LoadedLpips(metric=None, source="none"))
+    monkeypatch.setattr(engine.lpips_weights, "load_lpips", lambda net, path: LoadedLpips(metric=None, source="none"))
     return opened
 
 
