@@ -1,0 +1,54 @@
+"""What STG's training removes by its place: before the lenses, and outside the first points' box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from moegs_rasterizer import Camera
+from torch import Tensor
+
+
+def near_limits(means: Tensor, cameras: Sequence[Camera], share: float) -> Tensor:
+    """Depth [cameras] below which a camera's view should be free: a share of the median depth of what it shows.
+
+    means [n, 3]: the first Gaussians'. 0 for a camera that shows none. STG's code has one limit, world z of 4.5, which
+    is a third of the median depth of N3V's points and means nothing in other scenes.
+    """
+    limits = means.new_zeros(len(cameras))
+    for index, camera in enumerate(cameras):
+        depths, shown = _depths(means, camera)
+        if bool(shown.any()):
+            limits[index] = share * depths[shown].median()
+    return limits
+
+
+def stands_close(means: Tensor, cameras: Sequence[Camera], limits: Tensor) -> Tensor:
+    """Mask [n] of what some camera shows nearer than its limit, or what none has in front of it."""
+    close = torch.zeros(len(means), dtype=torch.bool, device=means.device)
+    behind = torch.ones_like(close)
+    for camera, limit in zip(cameras, limits, strict=True):
+        depths, shown = _depths(means, camera)
+        close |= shown & (depths < limit)
+        behind &= depths <= 0
+    return close | behind
+
+
+def bounding_box(means: Tensor) -> Tensor:
+    """Lowest and highest corner [2, 3] of means [n, 3]."""
+    return torch.stack([means.amin(0), means.amax(0)])
+
+
+def outside(means: Tensor, box: Tensor) -> Tensor:
+    """Mask [n] of means [n, 3] outside a box [2, 3]."""
+    return ((means < box[0]) | (means > box[1])).any(1)
+
+
+def _depths(means: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
+    """Depths [n], and the mask [n] of means that a camera has in front of it within its picture."""
+    pose = camera.world_to_camera.to(means)
+    x, y, z = (means @ pose[:3, :3].T + pose[:3, 3]).unbind(1)
+    front = z > 0
+    safe = torch.where(front, z, torch.ones_like(z))
+    column, row = camera.fx * x / safe + camera.cx, camera.fy * y / safe + camera.cy
+    return z, front & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
