@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .canonical import Raw
 from .heads import Affine, affine_layers, head, run_heads, trunk
 
-_ANNEAL = 1000  # iterations over which a residual grows to its full size
+ANNEAL = 1000  # iterations over which a residual grows to its full size
 _OUTPUTS: tuple[tuple[Literal["means", "log_scales", "quats", "opacity_logits", "sh"], str, int], ...] = (
     ("means", "pos_deform", 3),
     ("log_scales", "scales_deform", 3),
@@ -41,7 +41,7 @@ class ED3DGSOptions:
     @property
     def finished(self) -> int:
         """Iteration from which training changes nothing but the tensors."""
-        return max(self.c2f_temporal_iter, self.deform_from_iter + _ANNEAL)
+        return max(self.c2f_temporal_iter, self.deform_from_iter + ANNEAL)
 
     def enabled(self) -> dict[str, bool]:
         """Which raw tensors are deformed."""
@@ -125,7 +125,7 @@ class ED3DGSDeformation(nn.Module):
         if not self.options.use_anneal:
             return 1.0
         start = 0 if key in ("means", "quats") else self.options.deform_from_iter
-        return min(max((iteration - start) / _ANNEAL, 0.0), 1.0)
+        return min(max((iteration - start) / ANNEAL, 0.0), 1.0)
 
 
 def _at_time(layer: Affine, temporal: Tensor) -> Affine:
