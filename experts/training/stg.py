@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ..stg import STG
 from .course import Course, Seen
-from .density import Rows, add, clone_and_split, copied, prune, remove, reset_opacities, split_in_two
+from .density import Density, Rows, add, clone_and_split, copied, prune, remove, reset_opacities, split_in_two
 from .footage import Footage
 from .population import Population
 from .shots import SameMoment, Sampler
@@ -25,6 +26,7 @@ PARAMETERS = (
     *("means", "motion", "quats", "omegas", "log_scales", "opacity_logits"),
     *("trbf_centres", "trbf_log_widths", "sh_dc", "sh_rest"),
 )
+GUIDED_SHARE = 0.1  # of max_gaussians: kept free for guided sampling, which comes after cloning and splitting
 _TURNING = "turning"  # statistic: 1 where omegas learn and quats do not, from recipe.turning_start on
 
 
@@ -83,19 +85,18 @@ class STGCourse(Course):
             self.guided.look(one, iteration)
         if self.guided.wants(seen[-1], iteration):
             self._badly_shown = seen[-1]
-        if self._separates(iteration):
-            turning = self.statistics[0].rows[_TURNING][:, None]
-            self._weigh("omegas", turning)
-            self._weigh("quats", 1 - turning)
+        self._separate_rotations(iteration)
 
-    def _separates(self, iteration: int) -> bool:
+    def _separate_rotations(self, iteration: int) -> None:
+        """From turning_start on, omegas learn in what turns, quats in all else."""
         start, stop = self.recipe.turning_start, self.recipe.turning_stop
-        return start is not None and start < iteration and (stop is None or iteration <= stop)
-
-    def _weigh(self, name: str, weights: Tensor) -> None:
-        gradient = self.populations[0][name].grad
-        if gradient is not None:
-            gradient.mul_(weights)
+        if start is None or iteration <= start or (stop is not None and iteration > stop):
+            return
+        turning = self.statistics[0].rows[_TURNING][:, None]
+        for name, weights in (("omegas", turning), ("quats", 1 - turning)):
+            gradient = self.populations[0][name].grad
+            if gradient is not None:
+                gradient.mul_(weights)
 
     def control(self, iteration: int) -> None:
         """Clones and splits first, prunes later; guided sampling, culls and the choice of what turns at their times."""
@@ -122,7 +123,7 @@ class STGCourse(Course):
             clone_and_split(
                 population,
                 statistics,
-                density,
+                self._clone_and_split_density(),
                 extent=self.extent,
                 generator=self.generator,
                 clone=_cloned,
@@ -132,6 +133,12 @@ class STGCourse(Course):
                 prune(population, statistics, density, extent=self.extent)
         elif density.prunes(iteration) and not first_steps and iteration < recipe.prune_stop:
             prune(population, statistics, density, extent=self.extent)
+
+    def _clone_and_split_density(self) -> Density:
+        density = self.recipe.density
+        if density.max_gaussians is None or self.recipe.guidance.views == 0:
+            return density
+        return replace(density, max_gaussians=int((1 - GUIDED_SHARE) * density.max_gaussians))
 
     def _sample(self, seen: Seen) -> None:
         population, limit = self.populations[0], self.recipe.density.max_gaussians

@@ -70,17 +70,18 @@ class GuidedSampling:
     def state(self) -> dict[str, Any]:
         """What `load` goes on from."""
         return {
-            "depths": self.depths,
-            "ssim": self._ssim,
+            "depths": self.depths.clone(),
+            "ssim": self._ssim.clone(),
             "first_seen": sorted(self._first_seen),
             "judged": sorted(self._judged),
-            "chosen": self.chosen,
+            "chosen": None if self.chosen is None else list(self.chosen),
             "last": self._last,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Goes on from a state."""
-        self.depths, self._ssim = state["depths"].to(self.depths), state["ssim"].to(self._ssim)
+        self.depths.copy_(state["depths"])
+        self._ssim.copy_(state["ssim"])
         self._first_seen, self._judged = set(state["first_seen"]), set(state["judged"])
         self.chosen = None if state["chosen"] is None else list(state["chosen"])
         self._last = int(state["last"])
