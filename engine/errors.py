@@ -6,6 +6,7 @@ import torch
 from moegs_rasterizer import RasterizerError
 
 from experts.base import CheckpointError
+from experts.training.loop import DivergedError
 from scenes.types import SceneError
 
 
@@ -13,4 +14,7 @@ class ConfigError(ValueError):
     """A flag, a configuration file or a run's folder that cannot be used; one line: what, found what, do what."""
 
 
-USER_ERRORS = (ConfigError, SceneError, CheckpointError, RasterizerError, OSError, torch.OutOfMemoryError)
+USER_ERRORS = (
+    *(ConfigError, SceneError, CheckpointError, RasterizerError, DivergedError),
+    *(OSError, torch.OutOfMemoryError),
+)

@@ -23,7 +23,7 @@ class Milestones:
     saves: Collection[int]
     evaluations: Collection[int]
     save: Callable[[int], None]
-    evaluate: Callable[[int], None]
+    evaluate: Callable[[int], object]
     is_saved: Callable[[int], bool]
     is_sound: Callable[[], bool]  # whether what is reached may be saved: all of it is finite
 

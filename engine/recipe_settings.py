@@ -14,13 +14,17 @@ from engine.fields import convert
 Recipe = TypeVar("Recipe")
 
 # Settings with a flag of their own, because they do more than change one number.
-FLAGS = {"iterations": "--iterations, which scales every schedule with it"}
+FLAGS = {
+    "iterations": "--iterations, which scales every schedule with it",
+    "near": "--near, in the scene's units",
+    "far": "--far, in the scene's units",
+}
 _WORDS = {"none": None, "true": True, "false": False}
 
 
 def settings_of(recipe: Any) -> dict[str, Any]:
     """Every setting's value by its name; those of tables within the recipe are "table.name"."""
-    return {name: value for name, (value, _) in _leaves(recipe).items()}
+    return {name: value for name, (value, _) in _leaves(recipe).items() if name not in FLAGS}
 
 
 def with_settings(recipe: Recipe, values: Mapping[str, Any], *, where: str) -> Recipe:

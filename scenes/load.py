@@ -70,13 +70,14 @@ def _check_folder(root: Path, options: SceneOptions) -> None:
         beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
         nearest = get_close_matches(root.name, beside, n=3, cutoff=0)
         raise SceneError(f"{root}: no such folder; nearest beside it: {', '.join(nearest) or 'none'}")
-    looks = _guess_layout(root)
+    looks = guess_layout(root)
     if looks is not None and looks != options.layout:
         raise SceneError(f"{root}: looks like the {looks} layout, not {options.layout}; load it as {looks}")
 
 
-def _guess_layout(root: Path) -> Layout | None:
-    names = [path.name for path in root.iterdir()]
+def guess_layout(root: Path) -> Layout | None:
+    """The layout a folder looks like, None where it looks like none or both, or does not exist."""
+    names = [path.name for path in root.iterdir()] if root.is_dir() else []
     n3v = any(name == "poses_bounds.npy" or re.fullmatch(r"cam\d+(\.\w+)?", name) for name in names)
     technicolor = any(name == "cameras_parameters.txt" or FILE_NAME.fullmatch(Path(name).stem) for name in names)
     if n3v == technicolor:

@@ -1,0 +1,100 @@
+"""Scores of one expert alone on cameras that it did not see, by the same metrics and protocol as a rendered mixture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from engine.conditions import versions
+from engine.device import Place, device_name, gpu_versions
+from engine.evaluate import to_tensor
+from engine.expert_pictures import picture_of
+from engine.lpips_weights import LoadedLpips, lpips_for
+from engine.metrics import PROTOCOLS, Judge, Scores, mean_scores, prepare_target, score
+from engine.outputs import to_uint8, write_json, write_png
+from experts.base import Expert
+from scenes import Scene
+
+PROTOCOL = PROTOCOLS["8bit"]  # render_*.py's default
+SHOWN = 4  # frames of each camera that are left as PNGs, evenly spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertScores:
+    """What an evaluation of an expert found."""
+
+    scores: Scores  # means over frames
+    frames: int  # of all cameras together
+    seconds: float  # mean of rendering a frame
+    lpips_source: str  # where LPIPS's weights came from, or why it was not measured
+    file: Path  # every frame's scores
+
+
+def spread(count: int, wanted: int | None) -> list[int]:
+    """`wanted` of the frames 0 ... count - 1, evenly spread; all of them for None."""
+    chosen = min(count if wanted is None else wanted, count)
+    return [index * count // chosen for index in range(chosen)]
+
+
+def evaluate_expert(
+    expert: Expert, scene: Scene, *, place: Place, folder: Path, frames: Sequence[int], lpips: bool, quiet: bool
+) -> ExpertScores:
+    """Scores an expert on the scene's held-out cameras; writes metrics.json and SHOWN PNGs a camera with their truth.
+
+    The PNGs are `renders/<camera>_<frame>.png` and `gt/...`, as those of render_*.py.
+    """
+    views = [(view, frame) for view in scene.test for frame in frames]
+    shown = set(spread(len(frames), SHOWN))
+    loaded = LoadedLpips(metric=None, source="not asked for")
+    if lpips:
+        cameras = [scene.views[view].camera for view in scene.test]
+        loaded = lpips_for(cameras, PROTOCOL.lpips_net, path=None, device=place.device)
+    judge = Judge(protocol=PROTOCOL, lpips=loaded.metric)
+    found, seconds = [], []
+    for index, (view, frame) in enumerate(
+        tqdm(views, desc="evaluate", unit="frame", leave=False, disable=quiet or None)
+    ):
+        begun = time.perf_counter()
+        image = picture_of(expert, scene.views[view].camera, frame, place=place)
+        if place.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begun)
+        truth = scene.frames.read(view, frame)
+        scores = score(judge, image, prepare_target(judge, to_tensor(truth, image)))
+        name = scene.views[view].name
+        found.append({"camera": name, "frame": frame, "scores": scores})
+        if index % len(frames) in shown:
+            write_png(folder / "renders" / f"{name}_{frame:05d}.png", to_uint8(image))
+            write_png(folder / "gt" / f"{name}_{frame:05d}.png", truth)
+    means = mean_scores([one["scores"] for one in found])
+    timed = seconds[1:] or seconds  # the first frame warms up
+    report = _report(scene, place, judge=judge, loaded=loaded) | {
+        "means": asdict(means),
+        "seconds_a_frame": sum(timed) / len(timed),
+        "per_frame": [one | {"scores": asdict(one["scores"])} for one in found],
+    }
+    return ExpertScores(
+        scores=means,
+        frames=len(found),
+        seconds=report["seconds_a_frame"],
+        lpips_source=loaded.source,
+        file=write_json(folder / "metrics.json", report),
+    )
+
+
+def _report(scene: Scene, place: Place, *, judge: Judge, loaded: LoadedLpips) -> dict[str, Any]:
+    return {
+        "protocol": judge.protocol.describe(),
+        "lpips_weights": loaded.source,
+        "scene": scene.name,
+        "first_frame": scene.start,
+        "cameras": [scene.views[view].name for view in scene.test],
+        "device": device_name(place.device),
+        "versions": versions() | gpu_versions(place.device),
+    }
