@@ -74,7 +74,7 @@ class STGCourse(Course):
         self._place["limits"] = near_limits(population["means"], self.footage.cameras, self.recipe.near_share)
         if self.recipe.near_cull:
             self._cull_near()
-        self._place["box"] = bounding_box(population["means"])
+        self._place["box"] = bounding_box(population["means"], self.recipe.box_margin)
 
     def observe(self, seen: Sequence[Seen], iteration: int) -> None:
         """Statistics, which pictures are bad, and which Gaussians' rotations learn."""

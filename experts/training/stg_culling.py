@@ -34,9 +34,10 @@ def stands_close(means: Tensor, cameras: Sequence[Camera], limits: Tensor) -> Te
     return close | behind
 
 
-def bounding_box(means: Tensor) -> Tensor:
-    """Lowest and highest corner [2, 3] of means [n, 3]."""
-    return torch.stack([means.amin(0), means.amax(0)])
+def bounding_box(means: Tensor, margin: float) -> Tensor:
+    """Lowest and highest corner [2, 3] of means [n, 3], a share of the box's size farther out at each side."""
+    lowest, highest = means.amin(0), means.amax(0)
+    return torch.stack([lowest - margin * (highest - lowest), highest + margin * (highest - lowest)])
 
 
 def outside(means: Tensor, box: Tensor) -> Tensor:

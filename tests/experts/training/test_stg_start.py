@@ -14,7 +14,7 @@ from experts.initial import SH_0
 from experts.training.density import Density
 from experts.training.points import StartPoints
 from experts.training.recipe import scaled
-from experts.training.stg_culling import near_limits, outside, stands_close
+from experts.training.stg_culling import bounding_box, near_limits, outside, stands_close
 from experts.training.stg_presets import PRESETS, stg_recipe
 from experts.training.stg_recipe import THINNINGS, STGRecipe
 from experts.training.stg_start import new_stg, thinned
@@ -104,9 +104,11 @@ def test_what_stands_close_before_a_camera_is_found_in_worlds_of_any_scale(unit)
     assert near_limits(means[5:], cameras, 1 / 3).tolist() == [0.0, 0.0]
 
 
-def test_box():
-    box = torch.tensor([[0.0, 0, 0], [1, 2, 3]])
-    assert outside(torch.tensor([[0.5, 1, 1], [0, 2, 3], [0.5, 2.1, 1], [-0.1, 1, 1]]), box).tolist() == [0, 0, 1, 1]
+def test_the_box_of_the_first_means_with_its_margin():
+    box = bounding_box(torch.tensor([[0.0, 0, 3], [1, 2, 0]]), 0.1)
+    assert torch.allclose(box, torch.tensor([[-0.1, -0.2, -0.3], [1.1, 2.2, 3.3]]))
+    means = torch.tensor([[0.5, 1, 1], [-0.09, 2.19, 3.29], [0.5, 2.3, 1], [-0.11, 1, 1]])
+    assert outside(means, box).tolist() == [False, False, True, True]
 
 
 def test_presets_scale_with_their_length():
