@@ -107,7 +107,7 @@ class STGRecipe(Recipe):
     turning_largest: float = 0.6 / N3V_EXTENT
     turning_opacity: float = 0.7  # it is more opaque than this
     box_cull: int | None = field(default=10000, metadata=ITERATIONS)  # removes what lies outside the first points' box
-    # Share of its size by which the box is larger at each side. STG's code has 0 and cuts into walls that bound a cloud.
+    # Share of its size by which the box grows at each side. STG's code has 0 and cuts into walls that bound a cloud.
     box_margin: float = 0.1
 
 
