@@ -9,7 +9,7 @@ import itertools
 import logging
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -46,14 +46,20 @@ def parse(config_type: type[Config], argv: Sequence[str], *, defaults: Config, p
 
 
 def parse_words(
-    config_type: type[Config], argv: Sequence[str], *, defaults: Config, prog: str, description: str
+    config_type: type[Config],
+    argv: Sequence[str],
+    *,
+    defaults: Config,
+    prog: str,
+    description: str,
+    retired: Mapping[str, str] = RETIRED,
 ) -> Config:
     """Settings from defaults, then the command line; no file is read.
 
-    Raises ConfigError for flags that do not exist (naming the nearest, or why it is gone) and values that do not fit;
-    exits with 0 after --help.
+    retired: flags that are gone, and why. Raises ConfigError for flags that do not exist (naming the nearest, or why it
+    is gone) and values that do not fit; exits with 0 after --help.
     """
-    _check_flags(argv, config_type)
+    _check_flags(argv, config_type, retired)
     shown = io.StringIO()
     try:
         with contextlib.redirect_stderr(shown):
@@ -102,7 +108,7 @@ class _Plain(logging.Formatter):
         return mark + super().format(record)
 
 
-def _check_flags(argv: Sequence[str], config_type: Any) -> None:
+def _check_flags(argv: Sequence[str], config_type: Any, retired: Mapping[str, str]) -> None:
     annotations = leaves(config_type)
     switches = [f"no_{name}" for name, annotation in annotations.items() if _bare(annotation) is bool]
     aliases = [alias for annotation in annotations.values() for alias in _aliases(annotation)]
@@ -111,8 +117,8 @@ def _check_flags(argv: Sequence[str], config_type: Any) -> None:
         if not word.startswith("-") or _is_number(word):
             continue
         name = word.lstrip("-").split("=")[0].replace("-", "_")
-        if name in RETIRED and name not in known:
-            raise ConfigError(f"--{name} is not a flag here: {RETIRED[name]}")
+        if name in retired and name not in known:
+            raise ConfigError(f"--{name} is not a flag here: {retired[name]}")
         if name not in known:
             close = nearest(name, annotations)
             raise ConfigError(

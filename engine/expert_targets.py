@@ -32,7 +32,7 @@ def choose_targets(config: TrainExpertConfig, trainee: Trainee, scene: Scene, pl
     starts = list(range(0, scene.num_frames, length))
     if recipe.segment is not None and recipe.segment > len(starts):
         raise ConfigError(
-            f"--segment {recipe.segment}: {len(starts)} of {length} frames make up the clip; give 1 to that"
+            f"--segment {recipe.segment}: segments of {length} frames are {len(starts)}; give 1 to {len(starts)}"
         )
     if len(starts) == 1:
         _check_cut(model_path, planned=())

@@ -93,6 +93,8 @@ def train_expert(session: Session, trainee: Trainee) -> bool:
     )
     if not train_through(_shown_steps(session), milestones):
         return False
+    if not _saved_model(session).is_dir():  # saving it failed, after the state was saved
+        _save(session, total)
     if session.start < total or not (folder / REPORT).is_file():
         scores = _evaluate(session, total, on_the_way=False)
         report = write_json(folder / REPORT, _report(session, scores))
@@ -136,6 +138,10 @@ def _save(session: Session, iteration: int) -> None:
         return
     folder = save_expert(session.course.model, target, iteration, facts=_cfg_facts(session))
     logger.info("iteration %d: saved %s, %d Gaussians", iteration, folder, session.course.count)
+
+
+def _saved_model(session: Session) -> Path:
+    return session.target.folder / "point_cloud" / f"iteration_{session.recipe.iterations}"
 
 
 def _cfg_facts(session: Session) -> dict[str, object]:
@@ -197,7 +203,6 @@ def _log_footage(session: Session) -> None:
 def _report(session: Session, scores: ExpertScores | None) -> dict[str, Any]:
     """Everything worth comparing of a finished training."""
     target, place = session.target, session.target.place
-    saved = target.folder / "point_cloud" / f"iteration_{session.recipe.iterations}"
     return {
         "schema": SCHEMA,
         "expert": target.name,
@@ -207,7 +212,7 @@ def _report(session: Session, scores: ExpertScores | None) -> dict[str, Any]:
         "gaussians": session.course.count,
         "gaussians_at_start": session.start_count,
         "start_points": session.start_note,
-        "megabytes": bytes_of(saved) / MEGABYTE,
+        "megabytes": bytes_of(_saved_model(session)) / MEGABYTE,
         "training_seconds": session.seconds,
         "scores": None if scores is None else asdict(scores.scores),
         "scored_frames": None if scores is None else scores.frames,

@@ -16,9 +16,12 @@ from engine.config_file import read_object, settings_of_object, write_config_fil
 from engine.errors import ConfigError
 from engine.fields import leaves, with_values
 from engine.recipe_settings import flattened, parse_setting, setting_words
+from engine.retired import RETIRED
 
 CONFIG_FILE = "train_expert_config.json"
 AUTO = "auto"
+_GIVEN_BY_SET = "a recipe's settings are given by --set name=value, with the names of docs/train_expert.md"
+RECIPE_NAMES = dict.fromkeys(RETIRED, _GIVEN_BY_SET)  # as the experts' own trainers call their settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +115,9 @@ def read_settings(words: Sequence[str], *, prog: str, description: str) -> Train
     """
 
     def parsed(defaults: TrainExpertConfig) -> TrainExpertConfig:
-        return parse_words(TrainExpertConfig, words, defaults=defaults, prog=prog, description=description)
+        return parse_words(
+            TrainExpertConfig, words, defaults=defaults, prog=prog, description=description, retired=RECIPE_NAMES
+        )
 
     config, path = parsed(TrainExpertConfig()), config_path(words)
     if path is None and config.output.resume and config.output.model_path is not None:

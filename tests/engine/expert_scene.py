@@ -1,0 +1,40 @@
+"""A film of two cameras and six frames on disk, 40 x 32 pixels, and the words of trainings on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from engine import train_expert
+from experts import EXPERTS, LoadOptions, load_expert
+from tests.scenes.layouts import Rig, write_n3v_scene
+
+FRAMES = 6
+NAMES = {"ex4dgs": "Ex4DGS", "ed3dgs": "E-D3DGS", "4dgaussians": "4DGaussians", "stg": "STG"}
+
+
+def write_film(folder: Path) -> Path:
+    """The scene's folder."""
+    write_n3v_scene(folder / "film", Rig(frames=FRAMES, width=40, height=32, focal=40.0))
+    return folder / "film"
+
+
+def words(film: Path, model: Path, expert: str, *more: str) -> list[str]:
+    """A training of a few seconds that densifies and prunes; later words count."""
+    shared = ["--quiet", f"--source_path={film}", f"--cache_path={film.parent / 'cache'}", f"--model_path={model}"]
+    return [expert, *shared, "--iterations=30", "--max_points=60", "--test_iterations", "--test_frames=1", *more]
+
+
+def run(film: Path, model: Path, expert: str, *more: str) -> int:
+    """The exit code of a training."""
+    from engine.command_line import run_command
+
+    argv = words(film, model, expert, *more)
+    return run_command(lambda: train_expert.command(argv, prog="moegs.py train-expert", description=""), argv)
+
+
+def reloaded(expert: str, model: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a saved expert, as stage 2 reads them."""
+    assert NAMES[expert] in EXPERTS
+    return dict(load_expert(NAMES[expert], model, LoadOptions(num_frames=FRAMES)).state_dict())
