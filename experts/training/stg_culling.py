@@ -24,14 +24,18 @@ def near_limits(means: Tensor, cameras: Sequence[Camera], share: float) -> Tenso
 
 
 def stands_close(means: Tensor, cameras: Sequence[Camera], limits: Tensor) -> Tensor:
-    """Mask [n] of what some camera shows nearer than its limit, or what none has in front of it."""
-    close = torch.zeros(len(means), dtype=torch.bool, device=means.device)
+    """Mask [n] of what all cameras that show it have nearer than their limit, or what no camera has in front of it.
+
+    With cameras around a scene, the floor before one of them is seen by others from farther off, and stays.
+    """
+    close, far_off = (torch.zeros(len(means), dtype=torch.bool, device=means.device) for _ in range(2))
     behind = torch.ones_like(close)
     for camera, limit in zip(cameras, limits, strict=True):
         depths, shown = _depths(means, camera)
         close |= shown & (depths < limit)
+        far_off |= shown & (depths >= limit)
         behind &= depths <= 0
-    return close | behind
+    return (close & ~far_off) | behind
 
 
 def bounding_box(means: Tensor, margin: float) -> Tensor:

@@ -96,7 +96,7 @@ class STGRecipe(Recipe):
     thinning: Thinning = THINNINGS[3]
     trbf_log_width: float = 0.0  # of new Gaussians' temporal windows: 0 is the segment's length
     guidance: Guidance = field(default_factory=Guidance)
-    near_cull: bool = True  # at the start, what stands close before a training camera is removed
+    near_cull: bool = True  # at the start, what stands close before all training cameras that show it is removed
     near_cull_again: int | None = field(default=9500, metadata=ITERATIONS)  # and from here on; None: not again
     near_cull_every: int = field(default=1000, metadata=INTERVAL)
     near_share: float = 1 / 3  # of a camera's median depth of start points up to which "close" is; N3V: 4.5 of about 13

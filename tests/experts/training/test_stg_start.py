@@ -102,6 +102,11 @@ def test_what_stands_close_before_a_camera_is_found_in_worlds_of_any_scale(unit)
     close = stands_close(means, cameras, near_limits(means, cameras, 0.4))
     assert close.tolist() == [False, False, False, True, False, True]  # the fifth is in no picture, the last behind all
     assert near_limits(means[5:], cameras, 1 / 3).tolist() == [0.0, 0.0]
+    opposite = torch.diag(torch.tensor([-1.0, 1, -1, 1]))
+    opposite[2, 3] = 20 * unit
+    across = [*cameras, replace(cameras[0], world_to_camera=opposite)]
+    limits = near_limits(means, across, 0.4)
+    assert stands_close(means, across, limits).tolist() == [False] * 6  # from there all of it is far off
 
 
 def test_the_box_of_the_first_means_with_its_margin():
