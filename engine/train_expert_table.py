@@ -119,8 +119,14 @@ def _begin_ex4dgs(preset: Preset, recipe: Any, start: Start) -> Course:
 
 
 def _begin_fourdgaussians(preset: Preset, recipe: Any, start: Start) -> Course:
-    frames = start.footage.num_frames
-    model = start_model(start.points, preset.network, recipe, num_frames=frames, seed=start.seed)
+    model = start_model(
+        start.points,
+        preset.network,
+        recipe,
+        extent=start.extent,
+        num_frames=start.footage.num_frames,
+        seed=start.seed,
+    )
     model.to(start.points.positions.device)
     return FourDGaussiansCourse(model, recipe, extent=start.extent, footage=start.footage, seed=start.seed)
 

@@ -13,6 +13,7 @@ from engine.expert_session import choose_planes, recipe_for
 from engine.recipe_settings import difference, flattened, parse_setting, setting_words, settings_of, with_settings
 from engine.train_expert_config import RecipeConfig, TrainExpertConfig, read_settings
 from engine.train_expert_table import TRAINEES, choose_preset, trainee_named
+from engine.training_footage import disk_bytes, waiting_bytes
 from experts.training.recipe import Recipe
 from moegs import main
 from scenes.point_cloud import PointCloud
@@ -225,3 +226,22 @@ def test_every_setting_of_every_recipe_can_be_given_by_name():
     for trainee in TRAINEES.values():
         recipe = trainee.presets["n3v"].recipe
         assert with_settings(recipe, json.loads(json.dumps(settings_of(recipe))), where="itself") == recipe
+
+
+def test_every_switch_is_in_the_docs():
+    text = (Path(__file__).parents[2] / "docs" / "train_expert.md").read_text()
+    for trainee in TRAINEES.values():
+        settings = settings_of(trainee.presets["n3v"].recipe)
+        switches = {name for name, value in settings.items() if isinstance(value, bool) and "per_extent" not in name}
+        rows = "".join(line for line in text.splitlines() if line.startswith(f"| {trainee.name} |"))
+        assert {name for name in switches if f"`{name}`" not in rows} == set()
+
+
+def test_the_memory_stated_in_the_docs_is_that_of_the_code(flat_run):
+    text = (Path(__file__).parents[2] / "docs" / "train_expert.md").read_text()
+    camera = replace(flat_run.scene.views[0].camera, width=1352, height=1014)
+    views = tuple(replace(flat_run.scene.views[0], camera=camera) for _ in range(21))
+    scene = replace(flat_run.scene, views=views, train=tuple(range(1, 21)), num_frames=300)
+    gpu, cpu = (waiting_bytes(scene, batch=1, gpu=gpu) / 1e6 for gpu in (True, False))
+    stated = f"{disk_bytes(scene) / 1e9:.1f} GB on disk, and in memory {gpu:.1f} MB (a GPU"
+    assert stated in text.replace("\n", " ") and f"{cpu:.1f} MB (a CPU)" in text
