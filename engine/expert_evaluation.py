@@ -43,7 +43,15 @@ def spread(count: int, wanted: int | None) -> list[int]:
 
 
 def evaluate_expert(
-    expert: Expert, scene: Scene, *, place: Place, folder: Path, frames: Sequence[int], lpips: bool, quiet: bool
+    expert: Expert,
+    scene: Scene,
+    *,
+    place: Place,
+    folder: Path,
+    frames: Sequence[int],
+    lpips: bool,
+    quiet: bool,
+    lpips_weights: Path | None = None,
 ) -> ExpertScores:
     """Scores an expert on the scene's held-out cameras; writes metrics.json and SHOWN PNGs a camera with their truth.
 
@@ -54,7 +62,7 @@ def evaluate_expert(
     loaded = LoadedLpips(metric=None, source="not asked for")
     if lpips:
         cameras = [scene.views[view].camera for view in scene.test]
-        loaded = lpips_for(cameras, PROTOCOL.lpips_net, path=None, device=place.device)
+        loaded = lpips_for(cameras, PROTOCOL.lpips_net, path=lpips_weights, device=place.device)
     judge = Judge(protocol=PROTOCOL, lpips=loaded.metric)
     found, seconds = [], []
     for index, (view, frame) in enumerate(

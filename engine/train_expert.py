@@ -171,6 +171,7 @@ def _evaluate(session: Session, iteration: int, *, on_the_way: bool) -> ExpertSc
         folder=results_folder(target.folder, "test", iteration),
         frames=frames,
         lpips=not on_the_way,
+        lpips_weights=session.config.output.lpips_weights,
         quiet=session.config.machine.quiet,
     )
     scores = asdict(found.scores)

@@ -56,6 +56,9 @@ class ExpertOutputConfig:
     test_frames: Annotated[
         int | None, flag("frames of each held-out camera scored at the end, evenly spread; default: all", metavar="INT")
     ] = None
+    lpips_weights: Annotated[
+        Path | None, flag("LPIPS weights, as render_E4.py takes them; default: the installed packages'", metavar="PATH")
+    ] = None
     resume: Annotated[bool, flag("continue the newest save in --model_path")] = False
     overwrite: Annotated[bool, flag("start again although --model_path holds a training")] = False
 
