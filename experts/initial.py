@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .neighbours import nearest
+
 SH_0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
-_PAIRS_AT_ONCE = 1 << 24
 
 
 def neighbour_log_scales(points: Tensor, *, neighbours: int = 3) -> Tensor:
@@ -14,17 +15,10 @@ def neighbour_log_scales(points: Tensor, *, neighbours: int = 3) -> Tensor:
 
     3DGS's rule (its simple-knn): squared distances below 1e-7 count as 1e-7, the point itself does not count.
     """
-    count = points.shape[0]
-    found = min(neighbours, count - 1)
-    if found < 1:
-        return points.new_zeros(count, 3)
-    squared = []
-    for rows in points.split(max(1, _PAIRS_AT_ONCE // count)):
-        # the faster way through matrix products loses the digits of small distances
-        distances = torch.cdist(rows, points, compute_mode="donot_use_mm_for_euclid_dist")
-        nearest = distances.topk(found + 1, largest=False).values[:, 1:]  # the first is the point itself, at 0
-        squared.append(nearest.square().mean(1))
-    return torch.cat(squared).clamp_min(1e-7).sqrt().log()[:, None].repeat(1, 3)
+    distances, _ = nearest(points, neighbours)
+    if distances.shape[1] == 0:
+        return points.new_zeros(points.shape[0], 3)
+    return distances.square().mean(1).clamp_min(1e-7).sqrt().log()[:, None].repeat(1, 3)
 
 
 def sh_from_colours(colours: Tensor) -> Tensor:
