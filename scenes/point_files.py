@@ -13,7 +13,7 @@ import numpy as np
 from .point_ply import read_ply_vertices
 from .types import SceneError
 
-POINT_NUMBERS = ("points3D.bin", "points3D.txt")  # COLMAP's, in the order they are looked for
+MODEL_POINTS = ("points3D.bin", "points3D.txt")  # COLMAP's, in the order they are looked for
 _COLOUR_NAMES = (("red", "green", "blue"), ("r", "g", "b"), ("diffuse_red", "diffuse_green", "diffuse_blue"))
 _FRACTIONS = ("t", "time")
 _COLMAP_POINT = struct.Struct("<Q3d3BdQ")  # id, position, colour, error, length of the track

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .point_cloud import PointCloud, cleaned, taken, thinned
-from .point_files import POINT_NUMBERS, StoredPoints, read_points
+from .point_files import MODEL_POINTS, StoredPoints, read_points
 from .point_random import random_points
 from .point_views import views_of
 from .types import Scene, SceneError
@@ -66,7 +66,7 @@ def _colmap_cloud(scene: Scene, frames: Sequence[int]) -> PointCloud | None:
     found: dict[int, StoredPoints] = {}
     for frame in frames:
         folder = scene.root / f"colmap_{scene.start + frame}" / "sparse" / "0"
-        path = next((folder / name for name in POINT_NUMBERS if (folder / name).is_file()), None)
+        path = next((folder / name for name in MODEL_POINTS if (folder / name).is_file()), None)
         if path is not None and len((points := read_points(path)).positions) > 0:
             found[frame] = points
     if not found:
