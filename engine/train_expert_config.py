@@ -89,7 +89,7 @@ class RecipeConfig:
     ] = ()
     colour_correction: Annotated[
         bool, flag("learn an affine change of colour for each training camera, dropped when rendering")
-    ] = False
+    ] = True
     segments: Annotated[int, flag("STG: frames of each of its models; 0: the whole clip in one", metavar="INT")] = 150
     segment: Annotated[
         int | None, flag("STG: train this one of them alone, counted from 1; default: all in turn", metavar="INT")

@@ -92,7 +92,7 @@ class Ex4DGSRecipe(Recipe):
     prune_by_error: bool = False
     """Whether `errors` is applied, as the paper says. Ex4DGS's code compared sums that it had just cleared, and pruned
     nothing by error."""
-    decay_motion_rate: bool = True
+    decay_motion_rate: bool = False
     """Whether the rate of the keyframes' means falls as the table says. In Ex4DGS's code it stays constant."""
     extract_by_camera_centre: bool = True
     """Whether distances in extraction are from the camera's centre. Ex4DGS's code takes the camera's translation."""

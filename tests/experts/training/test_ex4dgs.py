@@ -99,7 +99,7 @@ def test_going_on_from_a_state_is_as_never_having_stopped(trained):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"decay_motion_rate": False},
+        {"decay_motion_rate": True},
         {"extract_by_camera_centre": False},
         {"extract_along_path": False},
         {"prune_invisible": False, "prune_small": False},
