@@ -1,0 +1,39 @@
+"""What a preparation can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from scenes.types import ResizeFilter
+
+if TYPE_CHECKING:
+    from .matching import SfmOptions
+
+ExtraLayout = Literal["ed3dgs", "4dgaussians"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareOptions:
+    """How to prepare a scene; frame numbers are those of the files."""
+
+    sfm: SfmOptions
+    start: int = 0  # first frame of the clip, whose points every expert starts from
+    end: int = -1  # first frame after the clip; -1: as many as there are
+    every: int | None = None  # also points of every N-th frame after the first; 1: of all frames; None: first alone
+    frames: Literal["needed", "all"] = "needed"  # pictures written: those COLMAP needs, or the whole clip
+    resolution: int = 1  # of the pictures written and given to COLMAP; 3DGS's rule: 1, 2, 4, 8 divide, else width in px
+    resize: ResizeFilter = "bilinear"
+    layouts: tuple[ExtraLayout, ...] = ()  # folders as other trainers want them, linked to the one set of pictures
+    upstream_moegs: bool = False  # also transforms_train.json and transforms_test.json
+    accept_poor: bool = False  # go on with few points or large reprojection errors
+    progress: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideosOptions(PrepareOptions):
+    """How to prepare a folder of videos whose cameras are unknown."""
+
+    mapped_frame: int | None = None  # structure from motion runs on this frame; None: the first
+    leave_out: tuple[str, ...] = ()  # files or folders that are none of the cameras
+    accept_moving: bool = False  # go on where a camera seems to move
