@@ -10,8 +10,8 @@ from .density import Density
 from .rates import Rate
 from .recipe import Recipe
 from .recipe_fields import ITERATIONS
+from .units import N3V_EXTENT
 
-N3V_EXTENT = 6.5  # about the extent of N3V's rigs: published values in its world units are taken relative to it
 NETWORK = "deformation"
 LENGTHS = ("deformation.pos_deform_c.3", "deformation.pos_deform_f.3")  # the last layers for places: they give lengths
 _COARSE = 5  # rows of the temporal table for each that its coarse network sees

@@ -21,8 +21,8 @@ from .rates import Rate
 from .recipe import Recipe
 from .recipe_fields import ITERATIONS
 from .shots import Shot
+from .units import N3V_EXTENT
 
-N3V_EXTENT = 6.5  # about the extent of N3V's rigs, for which the published rates were chosen
 LENGTHS = "deformation.deformation_net.pos_deform.3"  # the network's last layer for places: its outputs are lengths
 _NETWORK = "deformation"
 _FRAMES_LOOKED_AT = 8  # for a Gaussian's largest opacity

@@ -15,8 +15,7 @@ from .density import Density
 from .rates import Rate
 from .recipe import Recipe
 from .recipe_fields import INTERVAL, ITERATIONS
-
-N3V_EXTENT = 6.5  # about the extent of N3V's rigs: thresholds that STG's code has in N3V's world units are over this
+from .units import N3V_EXTENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ from ..initial import identity_quats, logits, neighbour_log_scales, sh_from_colo
 from ..stg import STG, STGSegment
 from .density import Rows
 from .points import StartPoints, nearest
-from .stg_recipe import N3V_EXTENT, STGRecipe, Thinning
+from .stg_recipe import STGRecipe, Thinning
+from .units import N3V_EXTENT
 
 LARGEST_SCALE = math.e / N3V_EXTENT  # of a first Gaussian, over the extent; in STG's code log scales end at 1
 START_SHARE = 0.5  # of the recipe's max_gaussians: the rest is room for what training adds

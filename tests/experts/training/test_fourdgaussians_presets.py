@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from experts.training.fourdgaussians import LENGTHS, N3V_EXTENT, FourDGaussiansRecipe, as_published
+from experts.training.fourdgaussians import LENGTHS, FourDGaussiansRecipe, as_published
 from experts.training.fourdgaussians_presets import PRESETS, box, preset_for, start_model
 from experts.training.points import StartPoints
 from experts.training.rates import build_optimiser
 from experts.training.recipe import scaled
+from experts.training.units import N3V_EXTENT
 
 SMALL = replace(PRESETS["N3V"], width=16, channels=4, levels=(1,))
 
