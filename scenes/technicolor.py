@@ -29,7 +29,7 @@ def read_technicolor(root: Path, options: SceneOptions) -> Footage:
     Cameras come from `cameras_parameters.txt`, or from `colmap_<start>/sparse/0` where that is missing. SceneError
     where frames or cameras are missing or do not fit each other.
     """
-    sources = _find_frames(root)
+    sources = find_pictures(root)
     clip = choose_clip(sources, options)
     table = root / "cameras_parameters.txt"
     model = colmap_folder(root, options.start)
@@ -93,7 +93,8 @@ def _camera(place: str, line: str, pictures: Pictures) -> Camera:
     return Camera(world_to_camera=world_to_camera, fx=focal, fy=focal, cx=cx, cy=cy, **size)
 
 
-def _find_frames(root: Path) -> dict[str, Pictures]:
+def find_pictures(root: Path) -> dict[str, Pictures]:
+    """Pictures by camera name, sorted; SceneError where there are none, or the first of a camera cannot be read."""
     numbered: dict[str, list[tuple[int, Path]]] = defaultdict(list)
     for path in pictures_of(root):
         if match := FILE_NAME.fullmatch(path.stem):

@@ -79,6 +79,27 @@ def decode_video(video: Video, start: int, count: int, *, threads: int) -> Itera
                 yield frame.to_ndarray(format="rgb24")
 
 
+def decode_keyframes(video: Video, start: int, count: int) -> Iterator[np.ndarray]:
+    """Yield uint8 [height, width, 3] RGB of at most `count` key frames after about frame `start`, evenly chosen.
+
+    Quick in a long video, since no other frame is decoded; a video may have no key frame but its first. SceneError
+    where the file is damaged.
+    """
+    try:
+        with _opened(video.path) as (container, stream):
+            packets = [packet.is_keyframe for packet in container.demux(stream) if packet.size]
+            keys = [number for number, is_key in enumerate(packets) if is_key and number >= start]
+            chosen = {keys[round(index)] for index in np.linspace(0, len(keys) - 1, min(count, len(keys)))}
+        with _opened(video.path) as (container, stream):
+            stream.thread_type = "SLICE"
+            for number, packet in enumerate(packet for packet in container.demux(stream) if packet.size):
+                if number in chosen:
+                    yield from (frame.to_ndarray(format="rgb24") for frame in packet.decode())
+            yield from (frame.to_ndarray(format="rgb24") for frame in stream.decode(None))
+    except (av.FFmpegError, EOFError) as error:
+        raise SceneError(f"{video.path}: a key frame is damaged ({error}); copy or encode the video again") from error
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     try:

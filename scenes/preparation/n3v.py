@@ -1,12 +1,116 @@
-"""Preparation of the n3v layout."""
+"""Preparation of the Neural 3D Video layout: camXX.mp4 and poses_bounds.npy."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from moegs_rasterizer import Camera
+
+from scenes.calibration import fitted, scaled
+from scenes.clip import Clip, choose_clip
+from scenes.n3v_frames import FINDERS, find_frames
+from scenes.options import SceneOptions
+from scenes.poses_bounds import read_poses_bounds
+from scenes.sources import FrameSource
+from scenes.types import SceneError
+from scenes.video import Video
+
+from .frames import picture_size, written_frames
+from .layouts import linked_layouts
+from .models import Sfm, prepared_clouds, prepared_models, pycolmap_sfm, wanted_frames
 from .options import PrepareOptions
 from .report import PrepareReport
+from .rig import size_notes
+from .steps import Workbench, opened
+from .transforms import written_transforms
+
+POSES = "poses_bounds.npy"
 
 
-def prepare_n3v(root: Path, options: PrepareOptions) -> PrepareReport:
-    raise NotImplementedError
+def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) -> PrepareReport:
+    """Pictures, COLMAP models and point clouds of an N3V scene, from its videos and `poses_bounds.npy`.
+
+    What an earlier run left and is still right is kept. SceneError, with nothing half-written, where footage or cameras
+    are missing or damaged, do not fit each other, the result is poor or the disk full.
+    """
+    sfm = sfm or pycolmap_sfm()
+    with opened(root) as bench:
+        sources, clip, notes = _footage(bench, options)
+        cameras = _cameras(root, sources, options)
+        numbers = wanted_frames(clip, options.every)
+        bench.refuse_strangers([f"colmap_{number}" for number in numbers])
+        written = range(clip.start, clip.start + clip.count) if options.frames == "all" else numbers
+        pictures = written_frames(bench, sources, written, options)
+        chosen = {number: pictures[number] for number in numbers}
+        clouds = prepared_models(bench, chosen, cameras, options, sfm)
+        sizes = prepared_clouds(bench, clip.start, sfm)
+        notes += linked_layouts(bench, pictures, clip, options)
+        if options.upstream_moegs:
+            notes += written_transforms(bench, cameras, clip)
+    return PrepareReport(
+        kind="n3v",
+        root=root,
+        steps=tuple(bench.reports),
+        cameras=cameras,
+        pictures=pictures[clip.start],
+        start=clip.start,
+        frames=clip.count,
+        clouds=tuple(clouds),
+        cloud_sizes=sizes,
+        repaired=(),
+        notes=(*notes, *_written_notes(sources, options)),
+    )
+
+
+def _footage(bench: Workbench, options: PrepareOptions) -> tuple[dict[str, FrameSource], Clip, list[str]]:
+    """Videos where there are some, else pictures; pictures in camXX that no preparation wrote go before videos."""
+    wanted = SceneOptions(cache=bench.folder, start=options.start, end=options.end)
+    videos = FINDERS["camXX.mp4"](bench.root)
+    pictures = FINDERS["camXX/<number>.png"](bench.root)
+    owned = bench.owned()
+    foreign = any(
+        path.relative_to(bench.root).as_posix() not in owned
+        for source in pictures.values()
+        for path in source.files(source.first, source.run(source.first))
+    )
+    if not videos:
+        sources, clip, notes = find_frames(bench.root, wanted)
+        return sources, clip, [*notes, *size_notes(sources)]
+    if not foreign:
+        sources, label = videos, "camXX.mp4"
+    elif set(pictures) == set(videos):
+        sources, label = pictures, "camXX/<number>.png, found there and used as they are"
+    else:
+        raise SceneError(
+            f"{bench.root}: videos of {len(videos)} cameras, but pictures in camXX/ of {len(pictures)}, which no "
+            "earlier preparation wrote; move the pictures away or complete them"
+        )
+    sources = {name: sources[name] for name in sorted(sources)}
+    clip = choose_clip(sources, wanted)
+    return sources, clip, [f"frames from {label}", *clip.notes, *size_notes(sources)]
+
+
+def _cameras(root: Path, sources: Mapping[str, FrameSource], options: PrepareOptions) -> dict[str, Camera]:
+    """Cameras of `poses_bounds.npy`, fitted to the pictures that COLMAP gets."""
+    path = root / POSES
+    if not path.is_file():
+        raise SceneError(
+            f"{path}: no such file; copy it from the data set, or find the cameras by: python moegs.py prepare videos"
+        )
+    cameras = read_poses_bounds(path, list(sources))
+    return {
+        name: scaled(fitted(name, cameras[name], source.width, source.height), *picture_size(source, options))
+        for name, source in sources.items()
+    }
+
+
+def _written_notes(sources: Mapping[str, FrameSource], options: PrepareOptions) -> list[str]:
+    videos = [source for source in sources.values() if isinstance(source, Video)]
+    if not videos or options.frames == "needed":
+        return []
+    sizes = sorted({picture_size(video, options) for video in videos})
+    if sizes == sorted({(video.width, video.height) for video in videos}):
+        return []
+    shown = ", ".join(f"{width}x{height}" for width, height in sizes)
+    return [f"camXX/ holds frames of {shown} px, which readers prefer to the videos: train on them with -r 1"]

@@ -1,12 +1,85 @@
-"""Preparation of the technicolor layout."""
+"""Preparation of the Technicolor light-field layout: flat PNGs and cameras_parameters.txt."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from moegs_rasterizer import Camera
+
+from scenes.clip import Clip, choose_clip
+from scenes.options import SceneOptions
+from scenes.pictures import Pictures
+from scenes.technicolor import find_pictures, read_camera_table
+from scenes.types import SceneError
+
+from .damaged import repaired_pictures
+from .frames import written_frames
+from .layouts import linked_layouts
+from .models import Sfm, prepared_clouds, prepared_models, pycolmap_sfm, wanted_frames
 from .options import PrepareOptions
 from .report import PrepareReport
+from .rig import size_notes
+from .steps import opened
+
+TABLE = "cameras_parameters.txt"
 
 
-def prepare_technicolor(root: Path, options: PrepareOptions) -> PrepareReport:
-    raise NotImplementedError
+def prepare_technicolor(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) -> PrepareReport:
+    """COLMAP models and point clouds of a Technicolor scene, from its pictures and `cameras_parameters.txt`.
+
+    All pictures of the clip are decoded first, and truncated ones repaired. What an earlier run left and is still right
+    is kept. SceneError, with nothing half-written, where footage or cameras are missing or damaged beyond repair, do
+    not fit each other, the result is poor or the disk full.
+    """
+    _check_options(root, options)
+    sfm = sfm or pycolmap_sfm()
+    with opened(root) as bench:
+        sources = find_pictures(root)
+        clip = choose_clip(sources, SceneOptions(cache=bench.folder, start=options.start, end=options.end))
+        cameras = _cameras(root, sources)
+        numbers = wanted_frames(clip, options.every)
+        bench.refuse_strangers([f"colmap_{number}" for number in numbers])
+        repaired = repaired_pictures(bench, _of_clip(sources, clip), progress=options.progress)
+        pictures = written_frames(bench, sources, range(clip.start, clip.start + clip.count), options)
+        clouds = prepared_models(bench, {number: pictures[number] for number in numbers}, cameras, options, sfm)
+        sizes = prepared_clouds(bench, clip.start, sfm)
+        notes = linked_layouts(bench, pictures, clip, options)
+    return PrepareReport(
+        kind="technicolor",
+        root=root,
+        steps=tuple(bench.reports),
+        cameras=cameras,
+        pictures=pictures[clip.start],
+        start=clip.start,
+        frames=clip.count,
+        clouds=tuple(clouds),
+        cloud_sizes=sizes,
+        repaired=repaired,
+        notes=(*clip.notes, *size_notes(sources), *notes),
+    )
+
+
+def _check_options(root: Path, options: PrepareOptions) -> None:
+    if options.resolution != 1:
+        raise SceneError(f"{root}: the pictures of the Technicolor layout are used at their own size; leave resolution")
+    if options.upstream_moegs or "4dgaussians" in options.layouts:
+        raise SceneError(f"{root}: that layout is of N3V scenes only; for Technicolor there is the layout ed3dgs")
+
+
+def _of_clip(sources: Mapping[str, Pictures], clip: Clip) -> dict[str, dict[int, Path]]:
+    frames = range(clip.start, clip.start + clip.count)
+    return {name: {frame: source.paths[frame] for frame in frames} for name, source in sources.items()}
+
+
+def _cameras(root: Path, sources: Mapping[str, Pictures]) -> dict[str, Camera]:
+    path = root / TABLE
+    if not path.is_file():
+        raise SceneError(f"{path}: no such file; copy it from the data set")
+    cameras = read_camera_table(path, sources)
+    missing = [name for name in sources if name not in cameras]
+    if missing:
+        raise SceneError(
+            f"{path}: no row for {', '.join(missing)}, only for {', '.join(sorted(cameras)) or 'none'}; complete it"
+        )
+    return {name: cameras[name] for name in sources}

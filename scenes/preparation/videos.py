@@ -1,12 +1,182 @@
-"""Preparation of the videos layout."""
+"""Preparation of any folder of synchronised videos, or folders of pictures, whose cameras are unknown."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from moegs_rasterizer import Camera
+from tqdm import tqdm
+
+from scenes.clip import Clip, choose_clip
+from scenes.colmap_model import read_colmap_cameras
+from scenes.options import SceneOptions
+from scenes.sources import FrameSource
+from scenes.types import SceneError
+
+from .frames import Pictures, written_frames
+from .layouts import linked_layouts
+from .models import (
+    Sfm,
+    cloud_of,
+    model_folder,
+    prepared_clouds,
+    prepared_models,
+    pycolmap_sfm,
+    sfm_settings,
+    wanted_frames,
+)
+from .naming import named_cameras, probe
 from .options import VideosOptions
-from .report import PrepareReport
+from .report import PreparedCloud, PrepareReport
+from .rig import Motion, described, motion_of, size_notes
+from .steps import Step, Workbench, opened
+from .transforms import written_transforms
+
+VERSION = 1
+POSES = "poses_bounds.npy"
 
 
-def prepare_videos(root: Path, options: VideosOptions) -> PrepareReport:
-    raise NotImplementedError
+def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm | None = None) -> PrepareReport:
+    """Cameras, COLMAP models and point clouds of a rig, from its videos alone, in the layout of N3V.
+
+    Structure from motion runs on one frame; other frames are triangulated with the cameras it finds. What an earlier
+    run left and is still right is kept. SceneError, with nothing half-written, where footage is missing or damaged, a
+    camera moves, cameras are not found, the result is poor or the disk full.
+    """
+    sfm = sfm or pycolmap_sfm()
+    with opened(root) as bench:
+        paths, notes = named_cameras(bench, options.leave_out)
+        sources = {name: probe(path) for name, path in paths.items()}
+        clip = choose_clip(sources, SceneOptions(cache=bench.folder, start=options.start, end=options.end))
+        notes += [*clip.notes, *size_notes(sources)]
+        numbers = wanted_frames(clip, options.every)
+        mapped_frame = _mapped_frame(clip, options)
+        bench.refuse_strangers([POSES, *(f"colmap_{number}" for number in {*numbers, mapped_frame})])
+        notes += _still_cameras(bench, paths, sources, clip, options)
+        pictures = _pictures(bench, sources, clip, {*numbers, mapped_frame}, options)
+        first = _mapped(bench, mapped_frame, pictures[mapped_frame], options, sfm)
+        cameras = read_colmap_cameras(first.model)
+        notes += _lost_cameras(sources, cameras, options)
+        clouds = _clouds(bench, first, {number: pictures[number] for number in numbers}, cameras, options, sfm)
+        sizes = prepared_clouds(bench, clip.start, sfm)
+        bench.run(_poses(first, sfm))
+        notes += linked_layouts(bench, pictures, clip, options)
+        if options.upstream_moegs:
+            notes += written_transforms(bench, cameras, clip)
+    return PrepareReport(
+        kind="videos",
+        root=root,
+        steps=tuple(bench.reports),
+        cameras=cameras,
+        pictures=pictures[clip.start],
+        start=clip.start,
+        frames=clip.count,
+        clouds=tuple(clouds),
+        cloud_sizes=sizes,
+        repaired=(),
+        notes=tuple(notes),
+    )
+
+
+def _mapped_frame(clip: Clip, options: VideosOptions) -> int:
+    frame = clip.start if options.mapped_frame is None else options.mapped_frame
+    if not clip.start <= frame < clip.start + clip.count:
+        raise SceneError(
+            f"frame {frame} is to be mapped, but the clip has {clip.start} to {clip.start + clip.count - 1}; choose one"
+        )
+    return frame
+
+
+def _still_cameras(
+    bench: Workbench,
+    paths: Mapping[str, Path],
+    sources: Mapping[str, FrameSource],
+    clip: Clip,
+    options: VideosOptions,
+) -> list[str]:
+    """Remarks on cameras that could not be judged; SceneError where some move."""
+    motions: dict[str, Motion] = {}
+    for name in tqdm(sources, desc="Looking for moving cameras", unit="camera", disable=not options.progress):
+        step = Step(
+            name=f"still_{name}",
+            version=VERSION,
+            inputs=[paths[name]],
+            options={"start": clip.start, "count": clip.count},
+            outputs=[],
+            make=lambda scratch, name=name: asdict(motion_of(sources[name], clip)),
+        )
+        motions[name] = Motion(**bench.run(step))
+    moving = [f"{name} ({described(motion)})" for name, motion in motions.items() if motion.moves]
+    if moving and not options.accept_moving:
+        raise SceneError(
+            f"{bench.root}: {len(moving)} of {len(motions)} cameras move: {'; '.join(moving[:3])}; only rigs of still "
+            "cameras are supported: leave these out (--leave_out), or go on all the same (--accept_moving)"
+        )
+    notes = [f"moves, and is used all the same: {camera}" for camera in moving]
+    unknown = [name for name, motion in motions.items() if not motion.judged]
+    return notes + ([f"too little texture to tell whether they are still: {', '.join(unknown)}"] if unknown else [])
+
+
+def _pictures(
+    bench: Workbench, sources: Mapping[str, FrameSource], clip: Clip, needed: set[int], options: VideosOptions
+) -> Pictures:
+    everything = set(range(clip.start, clip.start + clip.count))
+    return written_frames(bench, sources, sorted(everything if options.frames == "all" else needed), options)
+
+
+def _mapped(
+    bench: Workbench, frame: int, pictures: Mapping[str, Path], options: VideosOptions, sfm: Sfm
+) -> PreparedCloud:
+    """`colmap_<frame>` by structure from motion."""
+    folder = f"colmap_{frame}"
+    step = Step(
+        name=folder,
+        version=VERSION,
+        inputs=list(pictures.values()),
+        options={"cameras": "unknown", "sfm": sfm_settings(options)},
+        outputs=[folder],
+        make=lambda scratch: asdict(sfm.mapped(pictures, scratch / folder, options.sfm)),
+    )
+    return cloud_of(bench, frame, bench.run(step))
+
+
+def _lost_cameras(
+    sources: Mapping[str, FrameSource], cameras: Mapping[str, Camera], options: VideosOptions
+) -> list[str]:
+    lost = [name for name in sources if name not in cameras]
+    if not lost:
+        return []
+    if not options.accept_poor:
+        raise SceneError(
+            f"{len(cameras)} of {len(sources)} cameras found, not {', '.join(lost)}: choose another frame "
+            "(--mapped_frame), leave their videos out (--leave_out), or go on without them (--accept_poor)"
+        )
+    return [f"not found and not used: {', '.join(lost)}; {POSES} has no row for them, so move their footage away"]
+
+
+def _clouds(
+    bench: Workbench,
+    first: PreparedCloud,
+    pictures: Pictures,
+    cameras: Mapping[str, Camera],
+    options: VideosOptions,
+    sfm: Sfm,
+) -> Sequence[PreparedCloud]:
+    others = {
+        number: {name: files[name] for name in cameras} for number, files in pictures.items() if number != first.frame
+    }
+    made = [first, *prepared_models(bench, others, cameras, options, sfm)]
+    return sorted(made, key=lambda cloud: cloud.frame)
+
+
+def _poses(first: PreparedCloud, sfm: Sfm) -> Step:
+    return Step(
+        name="poses",
+        version=VERSION,
+        inputs=[first.model],
+        options={},
+        outputs=[POSES],
+        make=lambda scratch: sfm.poses_bounds_from(first.model, scratch / POSES),
+    )

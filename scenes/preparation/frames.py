@@ -1,0 +1,144 @@
+"""Pictures of a clip on disk: camXX/000000.png, as Ex4DGS and MoE-GS read them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from scenes.resize import resized, training_size
+from scenes.sources import FrameSource
+from scenes.types import ResizeFilter, SceneError
+from scenes.video import Video, decode_video
+
+from .options import PrepareOptions
+from .steps import Step, Workbench
+
+VERSION = 1
+GIGABYTE = 1e9
+SHARE_OF_RAW = 0.6  # bytes of a photograph's PNG over those of its pixels, about
+COMPRESSION = 3  # zlib's level
+
+Pictures = Mapping[int, Mapping[str, Path]]  # frame number -> camera -> file
+
+
+def written_frames(
+    bench: Workbench, sources: Mapping[str, FrameSource], numbers: Sequence[int], options: PrepareOptions
+) -> Pictures:
+    """Files of the frames of all cameras; frames of videos are written first, pictures are used as they are.
+
+    One step a camera, several at a time; frames that an earlier run wrote at the same size stay. SceneError where a
+    video is damaged or the disk too full.
+    """
+    videos = {name: source for name, source in sources.items() if isinstance(source, Video)}
+    ticker = _Ticker()
+    steps = [_step(bench, name, video, numbers, options, ticker) for name, video in videos.items()]
+    stale = [step for step in steps if not bench.is_current(step)]
+    bench.refuse_strangers([output for step in stale for output in step.outputs])
+    _check_space(bench.root, stale)
+    with ticker.counting(sum(len(step.outputs) for step in stale), options.progress):
+        _run_all(bench, steps, ticker)
+    return {number: {name: _picture(bench.root, name, sources[name], number) for name in sources} for number in numbers}
+
+
+def picture_size(source: FrameSource, options: PrepareOptions) -> tuple[int, int]:
+    """Width and height in px of the pictures that `written_frames` gives."""
+    if isinstance(source, Video):
+        return training_size(source.width, source.height, options.resolution)
+    return source.width, source.height
+
+
+def _picture(root: Path, name: str, source: FrameSource, number: int) -> Path:
+    return root / _output(name, number) if isinstance(source, Video) else source.paths[number]
+
+
+def _output(name: str, number: int) -> str:
+    return f"{name}/{number:06d}.png"
+
+
+class _Ticker:
+    """Counts frames on one progress bar for several threads, and stops them all where one fails."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self._bar: tqdm | None = None
+
+    @contextmanager
+    def counting(self, total: int, shown: bool) -> Iterator[None]:
+        with tqdm(total=total, desc="Writing frames", unit="frame", disable=not shown or total == 0) as self._bar:
+            yield
+
+    def tick(self) -> None:
+        if self.stop.is_set():
+            raise SceneError("writing frames stopped because another camera failed")
+        assert self._bar is not None
+        with self._bar.get_lock():
+            self._bar.update()
+
+
+def _step(
+    bench: Workbench, name: str, video: Video, numbers: Iterable[int], options: PrepareOptions, ticker: _Ticker
+) -> Step:
+    """The step that writes these frames of a camera, and those that an earlier one wrote and that are still right."""
+    size = picture_size(video, options)
+    resize = options.resize if size != (video.width, video.height) else "bilinear"
+
+    def step(wanted: Iterable[int]) -> Step:
+        outputs = {number: _output(name, number) for number in sorted(wanted)}
+        return Step(
+            name=f"frames_{name}",
+            version=VERSION,
+            inputs=[video.path],
+            options={"width": size[0], "height": size[1], "resize": resize},
+            outputs=list(outputs.values()),
+            make=lambda scratch: _write(
+                video, {number: scratch / output for number, output in outputs.items()}, size, resize, ticker
+            ),
+        )
+
+    record = bench.record(f"frames_{name}")
+    earlier = {int(Path(output).stem) for output in record.outputs} if record else set()
+    keep = bool(earlier) and bench.is_current(step(earlier))
+    return step(earlier | set(numbers) if keep else set(numbers))
+
+
+def _write(
+    video: Video, targets: Mapping[int, Path], size: tuple[int, int], resize: ResizeFilter, ticker: _Ticker
+) -> None:
+    first, last = min(targets), max(targets)
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    next(iter(targets.values())).parent.mkdir(parents=True)
+    for number, image in enumerate(decode_video(video, first, last - first + 1, threads=threads), start=first):
+        if number in targets:
+            Image.fromarray(resized(image, *size, resize)).save(targets[number], compress_level=COMPRESSION)
+            ticker.tick()
+
+
+def _check_space(root: Path, steps: Sequence[Step]) -> None:
+    raw = sum(len(step.outputs) * step.options["width"] * step.options["height"] * 3 for step in steps)
+    freed = sum(path.stat().st_size for step in steps for name in step.outputs if (path := root / name).is_file())
+    needed, free = raw * SHARE_OF_RAW, shutil.disk_usage(root).free + freed
+    if needed > free:
+        raise SceneError(
+            f"{root}: about {needed / GIGABYTE:.1f} GB needed for {sum(len(step.outputs) for step in steps)} frames of "
+            f"{len(steps)} cameras, {free / GIGABYTE:.1f} GB free; write fewer frames, smaller ones, or free space"
+        )
+
+
+def _run_all(bench: Workbench, steps: Sequence[Step], ticker: _Ticker) -> None:
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="frames") as pool:
+        jobs = [pool.submit(bench.run, step) for step in steps]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+        except BaseException:
+            ticker.stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise

@@ -1,0 +1,79 @@
+"""The same pictures and models under the names that other trainers look for, as links."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scenes.clip import Clip
+from scenes.types import SceneError
+
+from .frames import Pictures
+from .models import model_folder
+from .options import PrepareOptions
+from .steps import Step, Workbench
+
+VERSION = 1
+FRAMES_ED3DGS = 300  # its N3V loader asks for exactly so many
+
+Links = Mapping[str, Path]  # name below the scene's folder -> what it leads to
+
+
+def linked_layouts(bench: Workbench, pictures: Pictures, clip: Clip, options: PrepareOptions) -> list[str]:
+    """Makes the layouts asked for; returns remarks. SceneError where the clip's frames are not written."""
+    if options.layouts and set(range(clip.start, clip.start + clip.count)) - set(pictures):
+        raise SceneError(
+            f"{bench.root}: the layouts {', '.join(options.layouts)} link to the pictures of all frames; "
+            "have them written by --frames all"
+        )
+    notes = []
+    for layout in options.layouts:
+        links, outputs, note = MAKERS[layout](bench, pictures, clip)
+        bench.run(_linking(bench, f"layout_{layout}", links, outputs))
+        notes += note
+    return notes
+
+
+def _ed3dgs(bench: Workbench, pictures: Pictures, clip: Clip) -> tuple[Links, list[str], list[str]]:
+    links = _renumbered(pictures, clip, "images/{name}/{frame:04d}")
+    workspace = "colmap/dense/workspace"
+    links[f"{workspace}/sparse"] = model_folder(bench.root, clip.start)
+    links[f"{workspace}/fused.ply"] = bench.root / "points3D.ply"
+    notes = [] if clip.count == FRAMES_ED3DGS else [f"E-D3DGS's own N3V loader wants {FRAMES_ED3DGS} frames a camera"]
+    return links, ["images", "colmap"], notes
+
+
+def _fourdgaussians(bench: Workbench, pictures: Pictures, clip: Clip) -> tuple[Links, list[str], list[str]]:
+    links = _renumbered(pictures, clip, "{name}/images/{frame:04d}")
+    return links, [f"{name}/images" for name in pictures[clip.start]], []
+
+
+MAKERS = {"ed3dgs": _ed3dgs, "4dgaussians": _fourdgaussians}
+
+
+def _renumbered(pictures: Pictures, clip: Clip, pattern: str) -> dict[str, Path]:
+    """Links of the clip's frames, counted from 0."""
+    return {
+        pattern.format(name=name, frame=frame) + path.suffix: path
+        for frame in range(clip.count)
+        for name, path in pictures[clip.start + frame].items()
+    }
+
+
+def _linking(bench: Workbench, name: str, links: Links, outputs: list[str]) -> Step:
+    def make(scratch: Path) -> Any:
+        for link, target in links.items():
+            make_link(scratch / link, bench.root / link, target)
+
+    return Step(name=name, version=VERSION, inputs=list(links.values()), options={}, outputs=outputs, make=make)
+
+
+def make_link(path: Path, final: Path, target: Path) -> None:
+    """A relative link to a file or folder, right once it lies at `final`; a hard link where the system has none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.symlink_to(os.path.relpath(target, final.parent))
+    except OSError:
+        os.link(target, path)

@@ -1,0 +1,121 @@
+"""COLMAP models of some frames of a rig, and the point clouds made from them, as steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moegs_rasterizer import Camera
+from tqdm import tqdm
+
+from scenes.clip import Clip
+from scenes.types import SceneError
+
+from .frames import Pictures
+from .options import PrepareOptions
+from .report import PreparedCloud
+from .steps import Step, Workbench
+
+if TYPE_CHECKING:
+    from .clouds import CloudReport
+
+VERSION = 1
+CLOUD_FILES = ("points3D.ply", "points3D_downsample.ply", "points3D_downsample2.ply")
+NO_MATTER = ("threads", "progress")  # options of structure from motion that change no result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sfm:
+    """The functions that find points and cameras; tests put others in their place."""
+
+    triangulated: Callable[..., CloudReport]  # pictures and cameras by name, target folder, options
+    mapped: Callable[..., CloudReport]  # pictures by name, target folder, options
+    write_clouds: Callable[[Sequence[Path], Path], dict[str, int]]
+    poses_bounds_from: Callable[[Path, Path], None]
+
+
+def pycolmap_sfm() -> Sfm:
+    """Structure from motion by pycolmap, which is imported only here."""
+    from .clouds import write_clouds
+    from .mapping import mapped, poses_bounds_from
+    from .triangulation import triangulated
+
+    return Sfm(triangulated=triangulated, mapped=mapped, write_clouds=write_clouds, poses_bounds_from=poses_bounds_from)
+
+
+def wanted_frames(clip: Clip, every: int | None) -> list[int]:
+    """Numbers of the frames that get a COLMAP model: the clip's first, and every N-th after it."""
+    if every is not None and every < 1:
+        raise SceneError(f"every {every} means nothing: give 1 for all frames, N for every N-th")
+    return list(range(clip.start, clip.start + clip.count, every or clip.count))
+
+
+def model_folder(root: Path, frame: int) -> Path:
+    return root / f"colmap_{frame}" / "sparse" / "0"
+
+
+def prepared_models(
+    bench: Workbench, pictures: Pictures, cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
+) -> list[PreparedCloud]:
+    """`colmap_<frame>` of every frame, by triangulation with known cameras."""
+    made = []
+    for frame in tqdm(list(pictures), desc="COLMAP models", unit="frame", disable=not options.progress):
+        made.append(cloud_of(bench, frame, bench.run(_triangulation(frame, pictures[frame], cameras, options, sfm))))
+    return made
+
+
+def prepared_clouds(bench: Workbench, frame: int, sfm: Sfm) -> dict[str, int]:
+    """The scene's point clouds from one frame's model: points by file name."""
+    model = model_folder(bench.root, frame)
+    step = Step(
+        name="clouds",
+        version=VERSION,
+        inputs=[model],
+        options={},
+        outputs=CLOUD_FILES,
+        make=lambda scratch: sfm.write_clouds([model], scratch),
+    )
+    return bench.run(step)
+
+
+def sfm_settings(options: PrepareOptions) -> dict[str, Any]:
+    """What of the options changes a model."""
+    return {name: value for name, value in asdict(options.sfm).items() if name not in NO_MATTER}
+
+
+def cloud_of(bench: Workbench, frame: int, report: Mapping[str, Any]) -> PreparedCloud:
+    """The recorded result of a step that made a model."""
+    return PreparedCloud(
+        frame=frame,
+        model=model_folder(bench.root, frame),
+        cameras=report["cameras"],
+        registered=report["registered"],
+        points=report["points"],
+        median_error=report["median_error"],
+        tried=tuple(report["tried"]),
+    )
+
+
+def camera_numbers(camera: Camera) -> list[float]:
+    """A camera as JSON types."""
+    intrinsics = [camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
+    return [*intrinsics, *camera.world_to_camera.double().flatten().tolist()]
+
+
+def _triangulation(
+    frame: int, pictures: Mapping[str, Path], cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
+) -> Step:
+    folder = f"colmap_{frame}"
+    return Step(
+        name=folder,
+        version=VERSION,
+        inputs=list(pictures.values()),
+        options={
+            "cameras": {name: camera_numbers(camera) for name, camera in cameras.items()},
+            "sfm": sfm_settings(options),
+        },
+        outputs=[folder],
+        make=lambda scratch: asdict(sfm.triangulated(pictures, cameras, scratch / folder, options.sfm)),
+    )

@@ -1,0 +1,107 @@
+"""Cameras of a folder whose videos or folders of pictures have any names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scenes.n3v_frames import CAMERA_NAME
+from scenes.pictures import numbered_pictures, pictures_of, probe_pictures
+from scenes.sources import FrameSource
+from scenes.types import SceneError
+from scenes.video import VIDEO_SUFFIXES, probe_video
+
+from .layouts import make_link
+from .steps import FOLDER, Step, Workbench
+
+VERSION = 1
+NAMES_FILE = "camera_names.json"
+FEWEST_CAMERAS = 2
+
+
+def named_cameras(bench: Workbench, leave_out: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """Camera name -> video or folder of pictures in the scene's folder, and remarks.
+
+    Videos called camXX, and folders called so with numbered pictures, keep their names. Others are numbered in the order of their names (cam2 before
+    cam10) and linked to camXX.mp4, or picture by picture to camXX/000000.png; `camera_names.json` lists both names.
+    SceneError where there are fewer than two, or a link's name is taken.
+    """
+    found, kind = _found(bench, leave_out)
+    if len(found) < FEWEST_CAMERAS:
+        raise SceneError(
+            f"{bench.root}: {len(found)} {kind} found; structure from motion needs at least {FEWEST_CAMERAS} cameras: "
+            f"put one video ({', '.join(VIDEO_SUFFIXES)}) or one folder of pictures a camera there"
+        )
+    if all(_is_named(path) for path in found):
+        names = {_stem(path): path for path in found}
+        if len(names) < len(found):
+            raise SceneError(f"{bench.root}: two {kind} claim one camera name; keep one of each")
+        links: dict[str, Path] = {}
+    else:
+        names = {f"cam{index:02d}": path for index, path in enumerate(found)}
+        links = {_link_name(name, path): path for name, path in names.items()}
+    table = {name: path.name for name, path in names.items()}
+    bench.run(_naming(bench, table, links))
+    notes = [f"{len(names)} {kind}; {NAMES_FILE} lists the cameras' names"] if links else []
+    return {name: bench.root / _link_name(name, path) if links else path for name, path in names.items()}, notes
+
+
+def probe(path: Path) -> FrameSource:
+    """A camera's frames: a video, or the numbered pictures of a folder."""
+    return probe_pictures(numbered_pictures(path)) if path.is_dir() else probe_video(path)
+
+
+def _found(bench: Workbench, leave_out: Sequence[str]) -> tuple[list[Path], str]:
+    """Videos, or where there are none folders with pictures, but for what preparations made and what is left out."""
+    inside = {path.name: path for path in bench.root.iterdir() if not path.name.startswith(".")}
+    unknown = sorted(set(leave_out) - set(inside))
+    if unknown:
+        raise SceneError(f"{bench.root}: {', '.join(unknown)} is to be left out, but is not there; check the name")
+    made = {Path(name).parts[0] for name in bench.owned()} | {FOLDER, *leave_out}
+    paths = sorted((path for name, path in inside.items() if name not in made), key=_natural)
+    videos = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
+    if videos:
+        return videos, "videos"
+    return [path for path in paths if path.is_dir() and pictures_of(path)], "folders of pictures"
+
+
+def _is_named(path: Path) -> bool:
+    numbered = not path.is_dir() or all(picture.stem.isdecimal() for picture in pictures_of(path))
+    return numbered and CAMERA_NAME.fullmatch(_stem(path)) is not None
+
+
+def _stem(path: Path) -> str:
+    return path.name if path.is_dir() else path.stem
+
+
+def _link_name(name: str, path: Path) -> str:
+    return name if path.is_dir() else f"{name}.mp4"
+
+
+def _natural(path: Path) -> list[Any]:
+    """Sorting key by which 2 comes before 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name.lower())]
+
+
+def _naming(bench: Workbench, table: Mapping[str, str], links: Mapping[str, Path]) -> Step:
+    def make(scratch: Path) -> Any:
+        for link, target in links.items():
+            pictures = sorted(pictures_of(target), key=_natural) if target.is_dir() else []
+            for number, picture in enumerate(pictures):
+                name = f"{link}/{number:06d}{picture.suffix.lower()}"
+                make_link(scratch / name, bench.root / name, picture)
+            if not pictures:
+                make_link(scratch / link, bench.root / link, target)
+        (scratch / NAMES_FILE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+    return Step(
+        name="camera_names",
+        version=VERSION,
+        inputs=[bench.root / name for name in table.values()],
+        options={"names": dict(table)},
+        outputs=[NAMES_FILE, *links],
+        make=make,
+    )

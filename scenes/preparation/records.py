@@ -1,0 +1,69 @@
+"""What a step of a preparation was made from and what it made, to tell whether it is still right."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+Stamp = list[Any]  # path below the root, bytes, modification time in ns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The record of a step; an unfinished one claims the outputs that are being moved to their place."""
+
+    version: int
+    options: dict[str, Any]
+    inputs: list[Stamp]
+    outputs: list[str]  # files and folders below the root
+    stamps: list[Stamp]  # of all files of the outputs
+    result: Any
+    finished: bool
+
+
+def read_record(path: Path) -> Record | None:
+    """The record in a file, None where there is none or it is damaged."""
+    try:
+        return Record(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Replaces the file at once."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def stamps_of(root: Path, paths: Iterable[Path]) -> list[Stamp]:
+    """Size and modification time of files and of everything in folders; FileNotFoundError where one is missing.
+
+    Links count as what they lead to.
+    """
+    return [stamp for path in paths for stamp in _stamps(root, path)]
+
+
+def outputs_intact(root: Path, record: Record) -> bool:
+    """Whether the outputs of a step are as it left them."""
+    try:
+        return stamps_of(root, [root / name for name in record.outputs]) == record.stamps
+    except OSError:
+        return False
+
+
+def as_json(value: Any) -> Any:
+    """The value as it is when read from a JSON file: tuples become lists, paths words."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def _stamps(root: Path, path: Path) -> Sequence[Stamp]:
+    if path.is_dir():
+        return [stamp for inner in sorted(path.iterdir()) for stamp in _stamps(root, inner)]
+    status = path.stat()
+    name = path.relative_to(root) if path.is_relative_to(root) else path
+    return [[name.as_posix(), status.st_size, status.st_mtime_ns]]
