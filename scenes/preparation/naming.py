@@ -25,8 +25,9 @@ FEWEST_CAMERAS = 2
 def named_cameras(bench: Workbench, leave_out: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
     """Camera name -> video or folder of pictures in the scene's folder, and remarks.
 
-    Videos called camXX, and folders called so with numbered pictures, keep their names. Others are numbered in the order of their names (cam2 before
-    cam10) and linked to camXX.mp4, or picture by picture to camXX/000000.png; `camera_names.json` lists both names.
+    Videos called camXX, and folders called so with numbered pictures, keep their names. Others are numbered in the
+    order of their names (cam2 before cam10) and linked to camXX.mp4, or picture by picture to camXX/000000.png;
+    `camera_names.json` lists both names.
     SceneError where there are fewer than two, or a link's name is taken.
     """
     found, kind = _found(bench, leave_out)

@@ -20,7 +20,6 @@ from .layouts import linked_layouts
 from .models import (
     Sfm,
     cloud_of,
-    model_folder,
     prepared_clouds,
     prepared_models,
     pycolmap_sfm,
@@ -99,15 +98,7 @@ def _still_cameras(
     """Remarks on cameras that could not be judged; SceneError where some move."""
     motions: dict[str, Motion] = {}
     for name in tqdm(sources, desc="Looking for moving cameras", unit="camera", disable=not options.progress):
-        step = Step(
-            name=f"still_{name}",
-            version=VERSION,
-            inputs=[paths[name]],
-            options={"start": clip.start, "count": clip.count},
-            outputs=[],
-            make=lambda scratch, name=name: asdict(motion_of(sources[name], clip)),
-        )
-        motions[name] = Motion(**bench.run(step))
+        motions[name] = Motion(**bench.run(_judging(name, paths[name], sources[name], clip)))
     moving = [f"{name} ({described(motion)})" for name, motion in motions.items() if motion.moves]
     if moving and not options.accept_moving:
         raise SceneError(
@@ -117,6 +108,17 @@ def _still_cameras(
     notes = [f"moves, and is used all the same: {camera}" for camera in moving]
     unknown = [name for name, motion in motions.items() if not motion.judged]
     return notes + ([f"too little texture to tell whether they are still: {', '.join(unknown)}"] if unknown else [])
+
+
+def _judging(name: str, path: Path, source: FrameSource, clip: Clip) -> Step:
+    return Step(
+        name=f"still_{name}",
+        version=VERSION,
+        inputs=[path],
+        options={"start": clip.start, "count": clip.count},
+        outputs=[],
+        make=lambda scratch: asdict(motion_of(source, clip)),
+    )
 
 
 def _pictures(
