@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from scenes.clip import Clip
-from scenes.types import SceneError
 
 from .frames import Pictures
 from .models import model_folder
-from .options import PrepareOptions
+from .options import ExtraLayout, PrepareOptions
 from .steps import Step, Workbench
 
 VERSION = 1
@@ -22,35 +21,40 @@ Links = Mapping[str, Path]  # name below the scene's folder -> what it leads to
 
 
 def linked_layouts(bench: Workbench, pictures: Pictures, clip: Clip, options: PrepareOptions) -> list[str]:
-    """Makes the layouts asked for; returns remarks. SceneError where the clip's frames are not written."""
-    if options.layouts and set(range(clip.start, clip.start + clip.count)) - set(pictures):
-        raise SceneError(
-            f"{bench.root}: the layouts {', '.join(options.layouts)} link to the pictures of all frames; "
-            "have them written by --frames all"
-        )
+    """Makes the layouts asked for, of pictures of all frames; returns remarks."""
     notes = []
     for layout in options.layouts:
-        links, outputs, note = MAKERS[layout](bench, pictures, clip)
+        links, note = MAKERS[layout](bench, pictures, clip)
+        outputs = OUTPUTS[layout](list(pictures[clip.start]))
         bench.run(_linking(bench, f"layout_{layout}", links, outputs))
         notes += note
     return notes
 
 
-def _ed3dgs(bench: Workbench, pictures: Pictures, clip: Clip) -> tuple[Links, list[str], list[str]]:
+def layout_outputs(cameras: Iterable[str], options: PrepareOptions) -> list[str]:
+    """Files and folders that the layouts asked for will take."""
+    names = list(cameras)
+    return [output for layout in options.layouts for output in OUTPUTS[layout](names)]
+
+
+def _ed3dgs(bench: Workbench, pictures: Pictures, clip: Clip) -> tuple[Links, list[str]]:
     links = _renumbered(pictures, clip, "images/{name}/{frame:04d}")
     workspace = "colmap/dense/workspace"
     links[f"{workspace}/sparse"] = model_folder(bench.root, clip.start)
     links[f"{workspace}/fused.ply"] = bench.root / "points3D.ply"
     notes = [] if clip.count == FRAMES_ED3DGS else [f"E-D3DGS's own N3V loader wants {FRAMES_ED3DGS} frames a camera"]
-    return links, ["images", "colmap"], notes
+    return links, notes
 
 
-def _fourdgaussians(bench: Workbench, pictures: Pictures, clip: Clip) -> tuple[Links, list[str], list[str]]:
-    links = _renumbered(pictures, clip, "{name}/images/{frame:04d}")
-    return links, [f"{name}/images" for name in pictures[clip.start]], []
+def _fourdgaussians(bench: Workbench, pictures: Pictures, clip: Clip) -> tuple[Links, list[str]]:
+    return _renumbered(pictures, clip, "{name}/images/{frame:04d}"), []
 
 
 MAKERS = {"ed3dgs": _ed3dgs, "4dgaussians": _fourdgaussians}
+OUTPUTS: dict[ExtraLayout, Callable[[list[str]], list[str]]] = {
+    "ed3dgs": lambda cameras: ["images", "colmap"],
+    "4dgaussians": lambda cameras: [f"{name}/images" for name in cameras],
+}
 
 
 def _renumbered(pictures: Pictures, clip: Clip, pattern: str) -> dict[str, Path]:

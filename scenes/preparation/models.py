@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from moegs_rasterizer import Camera
 from tqdm import tqdm
 
 from scenes.clip import Clip
-from scenes.types import SceneError
 
 from .frames import Pictures
 from .options import PrepareOptions
@@ -47,9 +46,12 @@ def pycolmap_sfm() -> Sfm:
 
 def wanted_frames(clip: Clip, every: int | None) -> list[int]:
     """Numbers of the frames that get a COLMAP model: the clip's first, and every N-th after it."""
-    if every is not None and every < 1:
-        raise SceneError(f"every {every} means nothing: give 1 for all frames, N for every N-th")
     return list(range(clip.start, clip.start + clip.count, every or clip.count))
+
+
+def model_outputs(frames: Iterable[int]) -> list[str]:
+    """Files and folders that the models of these frames, and the clouds, will take."""
+    return [*(f"colmap_{frame}" for frame in frames), *CLOUD_FILES]
 
 
 def model_folder(root: Path, frame: int) -> Path:

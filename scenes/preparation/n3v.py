@@ -17,13 +17,13 @@ from scenes.types import SceneError
 from scenes.video import Video
 
 from .frames import picture_size, written_frames
-from .layouts import linked_layouts
-from .models import Sfm, prepared_clouds, prepared_models, pycolmap_sfm, wanted_frames
-from .options import PrepareOptions
+from .layouts import layout_outputs, linked_layouts
+from .models import Sfm, model_outputs, prepared_clouds, prepared_models, pycolmap_sfm, wanted_frames
+from .options import PrepareOptions, check_options
 from .report import PrepareReport
 from .rig import size_notes
 from .steps import Workbench, opened
-from .transforms import written_transforms
+from .transforms import TRANSFORMS, written_transforms
 
 POSES = "poses_bounds.npy"
 
@@ -34,12 +34,14 @@ def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) 
     What an earlier run left and is still right is kept. SceneError, with nothing half-written, where footage or cameras
     are missing or damaged, do not fit each other, the result is poor or the disk full.
     """
+    check_options(root, options)
     sfm = sfm or pycolmap_sfm()
     with opened(root) as bench:
         sources, clip, notes = _footage(bench, options)
         cameras = _cameras(root, sources, options)
         numbers = wanted_frames(clip, options.every)
-        bench.refuse_strangers([f"colmap_{number}" for number in numbers])
+        claimed = [*model_outputs(numbers), *layout_outputs(sources, options)]
+        bench.refuse_strangers([*claimed, *(TRANSFORMS if options.upstream_moegs else ())])
         written = range(clip.start, clip.start + clip.count) if options.frames == "all" else numbers
         pictures = written_frames(bench, sources, written, options)
         chosen = {number: pictures[number] for number in numbers}

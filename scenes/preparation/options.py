@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from scenes.types import ResizeFilter
+from scenes.types import ResizeFilter, SceneError
 
 if TYPE_CHECKING:
     from .matching import SfmOptions
@@ -37,3 +38,14 @@ class VideosOptions(PrepareOptions):
     mapped_frame: int | None = None  # structure from motion runs on this frame; None: the first
     leave_out: tuple[str, ...] = ()  # files or folders that are none of the cameras
     accept_moving: bool = False  # go on where a camera seems to move
+
+
+def check_options(root: Path, options: PrepareOptions) -> None:
+    """SceneError where options contradict each other."""
+    if options.every is not None and options.every < 1:
+        raise SceneError(f"every {options.every} means nothing: give 1 for all frames, N for every N-th")
+    if options.layouts and options.frames != "all":
+        raise SceneError(
+            f"{root}: the layouts {', '.join(options.layouts)} link to the pictures of all frames; "
+            "have them written by --frames all"
+        )

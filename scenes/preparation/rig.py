@@ -26,6 +26,7 @@ WIDTH = 480
 TILE = 64
 TEXTURE = 3.0  # grey levels: standard deviation of a tile under its window, below which it says nothing
 PEAK = 6.0  # of the correlation over its standard deviation, below which a tile is not found again
+WHITENING = 0.7  # 1: phase correlation proper, 0: cross-correlation; with 1, grain hides where blurred tiles stay
 STAYS = 0.3  # px of a picture WIDTH px wide
 STILL_SHARE = 0.15
 FEWEST_TILES = 8
@@ -105,12 +106,12 @@ def compare_tiles(first: np.ndarray, later: np.ndarray) -> Motion:
 def phase_shifts(first: np.ndarray, later: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Shift (x, y) [n, 2] in px from each tile to its later self, and the height of its peak in standard deviations.
 
-    High frequencies, which are noise and compression, are damped by a Gaussian; the peak is placed between px by a
-    parabola along each axis.
+    Noise and compression are kept down: high frequencies are damped by a Gaussian, and the spectrum is whitened in part
+    only. The peak is placed between px by a parabola along each axis.
     """
     spectrum = np.conj(np.fft.rfft2(first)) * np.fft.rfft2(later)
     frequency = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None, :])
-    spectrum *= np.exp(-((frequency / 0.2) ** 2)) / np.maximum(np.abs(spectrum), 1e-6)
+    spectrum *= np.exp(-((frequency / 0.2) ** 2)) / np.maximum(np.abs(spectrum), 1e-6) ** WHITENING
     correlation = np.fft.irfft2(spectrum, s=(TILE, TILE))
     flat = correlation.reshape(len(correlation), -1)
     rows, columns = np.divmod(flat.argmax(axis=1), TILE)

@@ -23,6 +23,7 @@ from .records import Record, as_json, outputs_intact, read_record, stamps_of, wr
 from .report import StepReport
 
 FOLDER = "preparation"  # below the scene's folder: records, and the scratch folders of steps under way
+UNFINISHED = "unfinished"  # below FOLDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +109,7 @@ class Workbench:
         )
 
     def _make(self, step: Step, inputs: list[Any]) -> Record:
-        scratch = self.folder / "unfinished" / step.name
-        _clear(scratch)
+        scratch = self.folder / UNFINISHED / step.name
         try:
             (scratch / "new").mkdir(parents=True)
             result = as_json(step.make(scratch / "new"))
@@ -163,6 +163,7 @@ def opened(root: Path) -> Iterator[Workbench]:
         try:
             bench.folder.mkdir(exist_ok=True)
             stack.enter_context(folder_lock(bench.folder))
+            _clear(bench.folder / UNFINISHED)  # of runs that were killed
         except OSError as error:
             raise SceneError(_sentence(root, "the first step", error)) from error
         yield bench

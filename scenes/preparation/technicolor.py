@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from moegs_rasterizer import Camera
@@ -15,9 +16,9 @@ from scenes.types import SceneError
 
 from .damaged import repaired_pictures
 from .frames import written_frames
-from .layouts import linked_layouts
-from .models import Sfm, prepared_clouds, prepared_models, pycolmap_sfm, wanted_frames
-from .options import PrepareOptions
+from .layouts import layout_outputs, linked_layouts
+from .models import Sfm, model_outputs, prepared_clouds, prepared_models, pycolmap_sfm, wanted_frames
+from .options import PrepareOptions, check_options
 from .report import PrepareReport
 from .rig import size_notes
 from .steps import opened
@@ -39,7 +40,7 @@ def prepare_technicolor(root: Path, options: PrepareOptions, *, sfm: Sfm | None 
         clip = choose_clip(sources, SceneOptions(cache=bench.folder, start=options.start, end=options.end))
         cameras = _cameras(root, sources)
         numbers = wanted_frames(clip, options.every)
-        bench.refuse_strangers([f"colmap_{number}" for number in numbers])
+        bench.refuse_strangers([*model_outputs(numbers), *layout_outputs(sources, options)])
         repaired = repaired_pictures(bench, _of_clip(sources, clip), progress=options.progress)
         pictures = written_frames(bench, sources, range(clip.start, clip.start + clip.count), options)
         clouds = prepared_models(bench, {number: pictures[number] for number in numbers}, cameras, options, sfm)
@@ -61,6 +62,7 @@ def prepare_technicolor(root: Path, options: PrepareOptions, *, sfm: Sfm | None 
 
 
 def _check_options(root: Path, options: PrepareOptions) -> None:
+    check_options(root, replace(options, frames="all"))  # all of them are pictures already
     if options.resolution != 1:
         raise SceneError(f"{root}: the pictures of the Technicolor layout are used at their own size; leave resolution")
     if options.upstream_moegs or "4dgaussians" in options.layouts:

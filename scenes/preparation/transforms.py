@@ -17,7 +17,7 @@ from .models import camera_numbers
 from .steps import Step, Workbench
 
 VERSION = 1
-FILES = ("transforms_train.json", "transforms_test.json")
+TRANSFORMS = ("transforms_train.json", "transforms_test.json")
 OPENGL_FROM_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 
 
@@ -29,10 +29,12 @@ def written_transforms(bench: Workbench, cameras: Mapping[str, Camera], clip: Cl
             (scratch / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
 
     settings = {"cameras": {name: camera_numbers(camera) for name, camera in cameras.items()}, "frames": clip.count}
-    bench.run(Step(name="transforms", version=VERSION, inputs=[], options=settings, outputs=FILES, make=make))
-    notes = [f"{FILES[0]} is there: 4DGaussians' own trainer takes such a folder for another layout"]
+    bench.run(Step(name="transforms", version=VERSION, inputs=[], options=settings, outputs=TRANSFORMS, make=make))
+    notes = [f"{TRANSFORMS[0]} is there: 4DGaussians' own trainer takes such a folder for another layout"]
     if len({(camera.fx, camera.fy, camera.cx, camera.cy) for camera in cameras.values()}) > 1:
-        notes.append(f"{FILES[0]} holds one focal length and centre, the first camera's, though the cameras differ")
+        notes.append(
+            f"{TRANSFORMS[0]} holds the focal length of the first camera alone, though they differ"
+        )
     return notes
 
 
@@ -45,7 +47,7 @@ def transforms(cameras: Mapping[str, Camera], clip: Clip) -> dict[str, dict[str,
     held_out = DEFAULT_TEST_CAMERA["n3v"] if DEFAULT_TEST_CAMERA["n3v"] in cameras else next(iter(cameras))
     first = next(iter(cameras.values()))
     lens = {"fl_x": first.fx, "fl_y": first.fy, "cx": first.cx, "cy": first.cy, "w": first.width, "h": first.height}
-    split = {FILES[0]: [name for name in cameras if name != held_out], FILES[1]: [held_out]}
+    split = {TRANSFORMS[0]: [name for name in cameras if name != held_out], TRANSFORMS[1]: [held_out]}
     return {
         file: {**lens, "frames": [row for name in names for row in _rows(name, cameras[name], clip)]}
         for file, names in split.items()

@@ -16,10 +16,11 @@ from scenes.sources import FrameSource
 from scenes.types import SceneError
 
 from .frames import Pictures, written_frames
-from .layouts import linked_layouts
+from .layouts import layout_outputs, linked_layouts
 from .models import (
     Sfm,
     cloud_of,
+    model_outputs,
     prepared_clouds,
     prepared_models,
     pycolmap_sfm,
@@ -27,11 +28,11 @@ from .models import (
     wanted_frames,
 )
 from .naming import named_cameras, probe
-from .options import VideosOptions
+from .options import VideosOptions, check_options
 from .report import PreparedCloud, PrepareReport
 from .rig import Motion, described, motion_of, size_notes
 from .steps import Step, Workbench, opened
-from .transforms import written_transforms
+from .transforms import TRANSFORMS, written_transforms
 
 VERSION = 1
 POSES = "poses_bounds.npy"
@@ -44,6 +45,7 @@ def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm | None = None
     run left and is still right is kept. SceneError, with nothing half-written, where footage is missing or damaged, a
     camera moves, cameras are not found, the result is poor or the disk full.
     """
+    check_options(root, options)
     sfm = sfm or pycolmap_sfm()
     with opened(root) as bench:
         paths, notes = named_cameras(bench, options.leave_out)
@@ -52,7 +54,8 @@ def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm | None = None
         notes += [*clip.notes, *size_notes(sources)]
         numbers = wanted_frames(clip, options.every)
         mapped_frame = _mapped_frame(clip, options)
-        bench.refuse_strangers([POSES, *(f"colmap_{number}" for number in {*numbers, mapped_frame})])
+        claimed = [POSES, *model_outputs({*numbers, mapped_frame}), *layout_outputs(sources, options)]
+        bench.refuse_strangers([*claimed, *(TRANSFORMS if options.upstream_moegs else ())])
         notes += _still_cameras(bench, paths, sources, clip, options)
         pictures = _pictures(bench, sources, clip, {*numbers, mapped_frame}, options)
         first = _mapped(bench, mapped_frame, pictures[mapped_frame], options, sfm)

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scenes import SceneError, SceneOptions, load_scene
+from scenes.preparation import PrepareReport, prepare_n3v
+from tests.scenes.layouts import Rig, rig_cameras, write_n3v_frames, write_n3v_scene
+from tests.scenes.preparation.stand_in import Killed, StandIn, contents, killed_at, options, outcomes
+
+RIG = Rig(frames=4)
+EVERYTHING: dict[str, Any] = {
+    "every": 2,
+    "frames": "all",
+    "layouts": ("ed3dgs", "4dgaussians"),
+    "upstream_moegs": True,
+}
+
+
+def scene(root: Path) -> Path:
+    write_n3v_scene(root, RIG)
+    return root
+
+
+def prepare(root: Path, stand_in: StandIn | None = None, **changed: Any) -> PrepareReport:
+    return prepare_n3v(root, options(**changed), sfm=(stand_in or StandIn()).sfm())
+
+
+def test_it_leaves_what_the_experts_start_from(tmp_path: Path) -> None:
+    stand_in = StandIn()
+    report = prepare(scene(tmp_path), stand_in)
+    assert {"cam00/000000.png", "colmap_0/images/cam02.png", "points3D.ply", "points3D_downsample2.ply"} <= set(
+        contents(tmp_path)
+    )
+    assert not (tmp_path / "cam00" / "000001.png").exists()
+    assert stand_in.calls[0] == "triangulated colmap_0"
+    assert (report.kind, report.start, report.frames, list(report.cameras)) == ("n3v", 0, 4, list(RIG.cameras))
+    assert [(cloud.frame, cloud.points, cloud.median_error) for cloud in report.clouds] == [(0, 12, 0.5)]
+    assert report.clouds[0].tried == ("once: 12",)
+    assert report.cloud_sizes["points3D.ply"] == 3
+    assert report.pictures["cam01"].is_file()
+    loaded = load_scene(tmp_path, SceneOptions(cache=tmp_path / "cache", progress=False))
+    assert loaded.num_frames == 4
+    assert "cameras from colmap_0/sparse/0" in loaded.notes
+
+
+def test_cameras_are_those_of_poses_bounds_at_the_size_of_the_pictures(tmp_path: Path) -> None:
+    report = prepare(scene(tmp_path), resolution=2)
+    expected = rig_cameras(RIG)
+    for name, camera in report.cameras.items():
+        assert (camera.width, camera.height, camera.fx) == (32, 24, 30.0)
+        torch.testing.assert_close(camera.world_to_camera, expected[name].world_to_camera)
+    assert Image.open(report.pictures["cam00"]).size == (32, 24)
+
+
+def test_a_second_run_skips_everything_and_a_changed_option_what_depends_on_it(tmp_path: Path) -> None:
+    stand_in = StandIn()
+    first = prepare(scene(tmp_path), stand_in)
+    before, calls = contents(tmp_path), len(stand_in.calls)
+    second = prepare(tmp_path, stand_in)
+    assert set(outcomes(second).values()) == {"skipped"}
+    assert (len(stand_in.calls), contents(tmp_path)) == (calls, before)
+    assert (second.clouds, second.cloud_sizes) == (first.clouds, first.cloud_sizes)
+    third = outcomes(prepare(tmp_path, stand_in, every=3))
+    assert {name for name, outcome in third.items() if outcome == "done"} == {
+        *("frames_cam00", "frames_cam01", "frames_cam02"),
+        *("colmap_0", "colmap_3", "clouds"),
+    }
+
+
+def test_frames_written_again_unchanged_cost_no_new_model(tmp_path: Path) -> None:
+    prepare(scene(tmp_path), frames="all")
+    again = outcomes(prepare(tmp_path, every=2))
+    assert {name for name, outcome in again.items() if outcome == "done"} == {"colmap_2"}
+
+
+def test_a_damaged_model_is_made_again(tmp_path: Path) -> None:
+    prepare(scene(tmp_path))
+    whole = contents(tmp_path)
+    (tmp_path / "colmap_0" / "sparse" / "0" / "points3D.bin").write_bytes(b"\0" * 8)
+    (tmp_path / "points3D.ply").unlink()
+    again = outcomes(prepare(tmp_path))
+    assert {name for name, outcome in again.items() if outcome == "done"} == {"colmap_0", "clouds"}
+    assert contents(tmp_path) == whole
+
+
+def test_one_set_of_pictures_serves_all_layouts(tmp_path: Path) -> None:
+    report = prepare(scene(tmp_path), **EVERYTHING)
+    files = contents(tmp_path)
+    assert files["images/cam01/0003.png"] == "../../cam01/000003.png"
+    assert files["cam01/images/0003.png"] == "../000003.png"
+    assert (tmp_path / "colmap/dense/workspace/sparse/points3D.bin").is_file()
+    assert (tmp_path / "colmap/dense/workspace/fused.ply").read_bytes() == files["points3D.ply"]
+    for link in tmp_path.rglob("*"):
+        assert link.exists(), link
+    assert any("wants 300 frames" in note for note in report.notes)
+    assert any("4DGaussians' own trainer" in note for note in report.notes)
+
+
+def test_transforms_are_opengl_cameras_of_every_frame(tmp_path: Path) -> None:
+    prepare(scene(tmp_path), upstream_moegs=True)
+    train = json.loads((tmp_path / "transforms_train.json").read_text())
+    test = json.loads((tmp_path / "transforms_test.json").read_text())
+    assert (train["fl_x"], train["fl_y"], train["cx"], train["cy"]) == (60.0, 60.0, 32.0, 24.0)
+    assert [Path(row["file_path"]).name for row in test["frames"]] == [f"cam00_{frame:04d}" for frame in range(4)]
+    assert len(train["frames"]) == 8
+    camera = rig_cameras(RIG)["cam02"]
+    row = next(row for row in train["frames"] if row["file_path"].endswith("cam02_0000"))
+    ahead = torch.linalg.inv(camera.world_to_camera) @ torch.tensor([0.2, 0.3, 2.0, 1.0], dtype=torch.float64)
+    seen = np.linalg.inv(np.array(row["transform_matrix"])) @ ahead.numpy()
+    assert seen == pytest.approx([0.2, -0.3, -2.0, 1.0])
+
+
+@pytest.mark.parametrize("everything", [{}, EVERYTHING], ids=["points", "everything"])
+def test_raising_inside_any_step_leaves_a_folder_that_the_next_run_completes(
+    tmp_path: Path, everything: dict[str, Any]
+) -> None:
+    stand_in = StandIn()
+    prepare(scene(tmp_path / "whole"), stand_in, **everything)
+    whole = contents(tmp_path / "whole")
+    assert len(stand_in.calls) == (5 if everything else 4)
+    for number in range(1, len(stand_in.calls) + 1):
+        root = scene(tmp_path / str(number))
+        with pytest.raises(Killed):
+            prepare(root, StandIn(dies_at=number), **everything)
+        assert not list((root / "preparation" / "unfinished").iterdir())
+        prepare(root, **everything)
+        assert contents(root) == whole
+
+
+def test_killed_at_any_change_of_the_disk_the_next_run_completes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(scene(tmp_path / "whole"), **EVERYTHING)
+    whole = contents(tmp_path / "whole")
+    counted = scene(tmp_path / "counted")
+    with killed_at(monkeypatch, 10**6) as tried:
+        prepare(counted, **EVERYTHING)
+    for operation in range(0, len(tried), 7):
+        root = scene(tmp_path / str(operation))
+        with pytest.raises(Killed), killed_at(monkeypatch, operation):
+            prepare(root, **EVERYTHING)
+        prepare(root, **EVERYTHING)
+        assert contents(root) == whole, operation
+
+
+def test_pictures_in_place_of_videos(tmp_path: Path) -> None:
+    write_n3v_scene(tmp_path, RIG, pattern="{name}/{frame}.png")
+    before = contents(tmp_path)
+    report = prepare(tmp_path, frames="all", resolution=2)
+    assert Image.open(report.pictures["cam00"]).size == (64, 48)
+    assert {name: content for name, content in contents(tmp_path).items() if name in before} == before
+    assert not (tmp_path / "cam00" / "000000.png").exists()
+
+
+def test_pictures_that_someone_extracted_go_before_the_videos(tmp_path: Path) -> None:
+    scene(tmp_path)
+    write_n3v_frames(tmp_path, Rig(frames=2), "{name}/{frame}.png")
+    report = prepare(tmp_path)
+    assert report.frames == 2
+    assert "frames from camXX/<number>.png, found there and used as they are" in report.notes
+    for path in (tmp_path / "cam02").iterdir():
+        path.unlink()
+    with pytest.raises(SceneError, match=r"videos of 3 cameras, but pictures in camXX/ of 2"):
+        prepare(tmp_path)
+
+
+def test_smaller_frames_are_told_to_be_trained_on_as_they_are(tmp_path: Path) -> None:
+    report = prepare(scene(tmp_path), frames="all", resolution=2)
+    assert any("frames of 32x24 px" in note and "-r 1" in note for note in report.notes)
+
+
+def no_poses(root: Path) -> None:
+    (root / "poses_bounds.npy").unlink()
+
+
+def broken_poses(root: Path) -> None:
+    (root / "poses_bounds.npy").write_bytes(b"\x93NUMPY broken")
+
+
+def few_poses(root: Path) -> None:
+    np.save(root / "poses_bounds.npy", np.load(root / "poses_bounds.npy")[:2])
+
+
+def no_video(root: Path) -> None:
+    for path in root.glob("*.mp4"):
+        path.unlink()
+
+
+def broken_video(root: Path) -> None:
+    (root / "cam01.mp4").write_bytes(b"no video")
+
+
+def half_a_video(root: Path) -> None:
+    data = (root / "cam01.mp4").read_bytes()
+    (root / "cam01.mp4").write_bytes(data[: len(data) // 2])
+
+
+def own_points(root: Path) -> None:
+    (root / "points3D.ply").write_bytes(b"mine")
+
+
+def own_model(root: Path) -> None:
+    (root / "colmap_0").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (no_poses, r"poses_bounds\.npy: no such file; copy it from the data set, or find the cameras by"),
+        (broken_poses, r"poses_bounds\.npy: not a readable numpy file"),
+        (few_poses, r"poses_bounds\.npy: 2 rows, but 3 cameras have frames"),
+        (no_video, r"no frames found"),
+        (broken_video, r"cam01\.mp4: not a readable video"),
+        (half_a_video, r"cam01\.mp4: "),
+        (own_points, r"points3D\.ply would be overwritten"),
+        (own_model, r"colmap_0 would be overwritten"),
+    ],
+)
+def test_errors_are_one_line_and_leave_nothing(tmp_path: Path, damage: Any, message: str) -> None:
+    damage(scene(tmp_path))
+    before, stand_in = contents(tmp_path), StandIn()
+    with pytest.raises(SceneError, match=message) as caught:
+        prepare(tmp_path, stand_in)
+    assert "\n" not in str(caught.value)
+    assert contents(tmp_path) == before
+    assert stand_in.calls == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"every": 0}, r"every 0 means nothing"),
+        ({"end": 9}, r"4 frames found from frame 0 on, 9 asked for"),
+        ({"layouts": ("ed3dgs",)}, r"ed3dgs link to the pictures of all frames; .*--frames all"),
+        ({"resolution": 0}, r"resolution 0 means nothing"),
+    ],
+)
+def test_options_that_do_not_fit(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    stand_in = StandIn()
+    with pytest.raises(SceneError, match=message):
+        prepare(scene(tmp_path), stand_in, **changed)
+    assert stand_in.calls == []
