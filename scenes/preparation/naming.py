@@ -33,7 +33,7 @@ def named_cameras(bench: Workbench, leave_out: Sequence[str]) -> tuple[dict[str,
     found, kind = _found(bench, leave_out)
     if len(found) < FEWEST_CAMERAS:
         raise SceneError(
-            f"{bench.root}: {len(found)} {kind} found; structure from motion needs at least {FEWEST_CAMERAS} cameras: "
+            f"{bench.root}: {kind} found: {len(found)}; structure from motion needs at least {FEWEST_CAMERAS} cameras: "
             f"put one video ({', '.join(VIDEO_SUFFIXES)}) or one folder of pictures a camera there"
         )
     if all(_is_named(path) for path in found):

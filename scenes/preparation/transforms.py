@@ -32,9 +32,7 @@ def written_transforms(bench: Workbench, cameras: Mapping[str, Camera], clip: Cl
     bench.run(Step(name="transforms", version=VERSION, inputs=[], options=settings, outputs=TRANSFORMS, make=make))
     notes = [f"{TRANSFORMS[0]} is there: 4DGaussians' own trainer takes such a folder for another layout"]
     if len({(camera.fx, camera.fy, camera.cx, camera.cy) for camera in cameras.values()}) > 1:
-        notes.append(
-            f"{TRANSFORMS[0]} holds the focal length of the first camera alone, though they differ"
-        )
+        notes.append(f"{TRANSFORMS[0]} holds the focal length of the first camera alone, though they differ")
     return notes
 
 

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scenes import SceneError, SceneOptions, load_scene
+from scenes.preparation import PrepareReport, prepare_videos
+from tests.scenes.layouts import Rig, rig_cameras, write_n3v_frames, write_video
+from tests.scenes.preparation.stand_in import Killed, StandIn, contents, killed_at, outcomes, videos_options
+
+RIG = Rig(cameras=("cam00", "cam01", "cam02"), frames=3, width=96, height=72)
+NAMES = ("GoPro 2.MOV", "GoPro 10.mkv", "left.mp4")  # in the order of cameras
+WALLS = np.random.default_rng(2).integers(0, 256, (3, 100, 160, 3), np.uint8)
+
+
+def still(camera: int, frame: int, width: int, height: int) -> np.ndarray:
+    return np.kron(WALLS[camera, : height // 4, : width // 4], np.ones((4, 4, 1), np.uint8))
+
+
+def panning(camera: int, frame: int, width: int, height: int) -> np.ndarray:
+    return np.roll(still(camera, frame, width, height), 5 * frame * (camera == 1), axis=1)
+
+
+def scene(root: Path, names: tuple[str, ...] = NAMES, picture: Any = still) -> Path:
+    root.mkdir(exist_ok=True)
+    for camera, name in enumerate(names):
+        write_video(root / name, [picture(camera, frame, RIG.width, RIG.height) for frame in range(RIG.frames)])
+    return root
+
+
+def made(root: Path) -> dict[str, bytes | str]:
+    """What preparation adds; Matroska files differ from one writing to the next."""
+    return {name: content for name, content in contents(root).items() if name not in NAMES}
+
+
+def prepare(root: Path, stand_in: StandIn | None = None, **changed: Any) -> PrepareReport:
+    stand_in = stand_in or StandIn()
+    stand_in.rig = stand_in.rig or rig_cameras(RIG)
+    return prepare_videos(root, videos_options(**changed), sfm=stand_in.sfm())
+
+
+def test_videos_of_any_name_become_a_scene_that_every_reader_takes(tmp_path: Path) -> None:
+    root = scene(tmp_path / "rig")
+    stand_in = StandIn()
+    report = prepare(root, stand_in)
+    assert json.loads((root / "camera_names.json").read_text()) == {
+        "cam00": "GoPro 2.MOV",
+        "cam01": "GoPro 10.mkv",
+        "cam02": "left.mp4",
+    }
+    assert [path.name for path in sorted(root.glob("cam*.mp4"))] == ["cam00.mp4", "cam01.mp4", "cam02.mp4"]
+    assert stand_in.calls[0] == "mapped colmap_0"
+    assert np.load(root / "poses_bounds.npy").shape == (3, 17)
+    assert (report.kind, report.frames, list(report.cameras)) == ("videos", 3, ["cam00", "cam01", "cam02"])
+    loaded = load_scene(root, SceneOptions(cache=tmp_path / "cache", progress=False))
+    assert (loaded.num_frames, len(loaded.views)) == (3, 3)
+    again = prepare(root, stand_in)
+    assert set(outcomes(again).values()) == {"skipped"}
+    assert again.clouds == report.clouds
+
+
+def test_names_that_are_camera_names_stay(tmp_path: Path) -> None:
+    root = scene(tmp_path / "rig", ("cam03.mp4", "cam07.mkv", "cam11.mp4"))
+    stand_in = StandIn(rig=dict(zip(("cam03", "cam07", "cam11"), rig_cameras(RIG).values(), strict=True)))
+    assert list(prepare(root, stand_in).pictures) == ["cam03", "cam07", "cam11"]
+    assert not list(root.glob("cam0[0-2]*"))
+
+
+def test_folders_of_pictures_are_numbered_and_linked(tmp_path: Path) -> None:
+    for camera, name in enumerate(("left", "middle", "right")):
+        folder = tmp_path / "rig" / name
+        folder.mkdir(parents=True)
+        for frame in range(3):
+            Image.fromarray(still(camera, frame, 96, 72)).save(folder / f"shot {9 + frame}.png")
+    root = tmp_path / "rig"
+    prepare(root)
+    assert contents(root)["cam01/000002.png"] == "../middle/shot 11.png"
+    assert load_scene(root, SceneOptions(cache=tmp_path / "cache", progress=False)).num_frames == 3
+    assert set(outcomes(prepare(root)).values()) == {"skipped"}
+
+
+def test_numbered_pictures_of_named_cameras_stay(tmp_path: Path) -> None:
+    write_n3v_frames(tmp_path, RIG, "{name}/{frame}.png", still)
+    before = contents(tmp_path)
+    prepare(tmp_path)
+    assert {name: content for name, content in contents(tmp_path).items() if name.startswith("cam0")} == before
+
+
+def test_other_frames_are_triangulated_with_the_cameras_that_were_found(tmp_path: Path) -> None:
+    stand_in = StandIn()
+    report = prepare(scene(tmp_path / "rig"), stand_in, mapped_frame=1, every=2)
+    assert [call for call in stand_in.calls if "colmap" in call] == [
+        "mapped colmap_1",
+        "triangulated colmap_0",
+        "triangulated colmap_2",
+    ]
+    assert [cloud.frame for cloud in report.clouds] == [0, 1, 2]
+    with pytest.raises(SceneError, match=r"frame 3 is to be mapped, but the clip has 0 to 2"):
+        prepare(tmp_path / "rig", mapped_frame=3)
+
+
+def test_a_moving_camera_is_refused_with_the_reason(tmp_path: Path) -> None:
+    size = Rig(cameras=RIG.cameras, frames=3, width=480, height=360)
+    write_n3v_frames(tmp_path, size, "{name}.mp4", panning)
+    before, stand_in = contents(tmp_path), StandIn()
+    with pytest.raises(SceneError, match=r"1 of 3 cameras move: cam01 \(.*places.*\); only rigs of still") as caught:
+        prepare(tmp_path, stand_in)
+    assert "\n" not in str(caught.value)
+    assert (contents(tmp_path) | {"camera_names.json": b""}, stand_in.calls) == (
+        before | {"camera_names.json": b""},
+        [],
+    )
+    report = prepare(tmp_path, stand_in, accept_moving=True)
+    assert any(note.startswith("moves, and is used all the same: cam01") for note in report.notes)
+
+
+def test_differing_footage_is_reported_and_the_shortest_decides(tmp_path: Path) -> None:
+    root = scene(tmp_path / "rig")
+    write_video(root / "left.mp4", [np.zeros((48, 64, 3), np.uint8)] * 2)
+    report = prepare(root)
+    assert report.frames == 2
+    notes = " | ".join(report.notes)
+    assert "cameras differ in frame size: 64x48: cam02; 96x72: cam00, cam01" in notes
+    assert "cam02 has 2 frames, others up to 3" in notes
+
+
+def test_cameras_that_are_not_found_are_named(tmp_path: Path) -> None:
+    root = scene(tmp_path / "rig")
+    rig = {name: camera for name, camera in rig_cameras(RIG).items() if name != "cam01"}
+    with pytest.raises(SceneError, match=r"2 of 3 cameras found, not cam01: choose another frame"):
+        prepare(root, StandIn(rig=rig))
+    report = prepare(root, StandIn(rig=rig), accept_poor=True)
+    assert any(note.startswith("not found and not used: cam01") for note in report.notes)
+    left = prepare(root, StandIn(rig=dict(list(rig_cameras(RIG).items())[:2])), leave_out=("GoPro 10.mkv",))
+    assert list(left.cameras) == ["cam00", "cam01"]
+    assert not (root / "cam02.mp4").exists()
+
+
+def test_raising_inside_any_step_or_dying_at_any_change_the_next_run_completes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = StandIn()
+    prepare(scene(tmp_path / "whole"), stand_in)
+    whole = made(tmp_path / "whole")
+    for number in range(1, len(stand_in.calls) + 1):
+        root = scene(tmp_path / f"raised{number}")
+        with pytest.raises(Killed):
+            prepare(root, StandIn(dies_at=number))
+        prepare(root)
+        assert made(root) == whole
+    counted = scene(tmp_path / "counted")
+    with killed_at(monkeypatch, 10**6) as tried:
+        prepare(counted)
+    for operation in range(0, len(tried), 4):
+        root = scene(tmp_path / f"died{operation}")
+        with pytest.raises(Killed), killed_at(monkeypatch, operation):
+            prepare(root)
+        prepare(root)
+        assert made(root) == whole, operation
+
+
+def one_video(root: Path) -> None:
+    for name in NAMES[1:]:
+        (root / name).unlink()
+
+
+def broken_video(root: Path) -> None:
+    (root / "left.mp4").write_bytes(b"no video")
+
+
+def own_poses(root: Path) -> None:
+    (root / "poses_bounds.npy").write_bytes(b"mine")
+
+
+def taken_name(root: Path) -> None:
+    write_video(root / "cam01.mp4", [still(0, 0, 96, 72)] * 3)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (one_video, r"videos found: 1; structure from motion needs at least 2"),
+        (broken_video, r"cam02\.mp4: not a readable video"),
+        (own_poses, r"poses_bounds\.npy would be overwritten"),
+        (taken_name, r"cam01\.mp4 would be overwritten"),
+    ],
+)
+def test_errors_are_one_line(tmp_path: Path, damage: Any, message: str) -> None:
+    root = scene(tmp_path / "rig")
+    damage(root)
+    before, stand_in = contents(root), StandIn()
+    with pytest.raises(SceneError, match=message) as caught:
+        prepare(root, stand_in)
+    assert "\n" not in str(caught.value)
+    assert stand_in.calls == []
+    assert {name: content for name, content in contents(root).items() if name in before} == before
+
+
+def test_what_is_left_out_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(SceneError, match=r"middle\.mp4 is to be left out, but is not there"):
+        prepare(scene(tmp_path / "rig"), leave_out=("middle.mp4",))
