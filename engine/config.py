@@ -93,6 +93,12 @@ class TrainingConfig:
     feature_lr: Annotated[float, flag("learning rate of the temporal weights")] = 0.01
     rgb_lr: Annotated[float, flag("learning rate of the router head")] = 0.01
     lambda_dssim: Annotated[float, flag("share of 1 - SSIM in the loss; the rest is L1")] = 0.2
+    match_colours: Annotated[
+        bool,
+        flag(
+            "compare pictures after the affine change of colour that fits best: cameras differ, experts have one colour"
+        ),
+    ] = False
     seed: Annotated[int, flag("seed of the head's start values and of the order of images")] = 0
     detect_anomaly: Annotated[bool, flag("stop where a gradient is not a number (slow)")] = False
 

@@ -16,7 +16,7 @@ from engine.errors import ConfigError
 from engine.run import Run, mix_camera
 from engine.sampler import training_pairs
 from engine.schedule import set_rates
-from losses import photometric
+from losses import matched_colours, photometric
 from scenes import Prefetcher
 
 READ_EVERY = 10  # steps whose numbers are fetched together from a GPU: fetching waits until it has caught up
@@ -87,7 +87,8 @@ def _look(
         temperature=run.router.temperature,
         grad="features",
     )
-    loss = photometric(mixture.image, target, lambda_dssim=training.lambda_dssim)
+    image = matched_colours(mixture.image, target) if training.match_colours else mixture.image
+    loss = photometric(image, target, lambda_dssim=training.lambda_dssim)
     error = (mixture.image.detach() - target).square().mean()
     unread.append(_Seen(iteration=iteration, shown=f"{shown.name}, frame {frame}", loss=loss.detach(), error=error))
     return loss
