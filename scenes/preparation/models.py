@@ -11,7 +11,9 @@ from moegs_rasterizer import Camera
 from tqdm import tqdm
 
 from scenes.clip import Clip
+from scenes.types import SceneError
 
+from .damaged import check_picture
 from .frames import Pictures
 from .options import PrepareOptions
 from .report import PreparedCloud
@@ -100,6 +102,14 @@ def cloud_of(bench: Workbench, frame: int, report: Mapping[str, Any]) -> Prepare
     )
 
 
+def whole_pictures(pictures: Mapping[str, Path]) -> Mapping[str, Path]:
+    """The same pictures; SceneError where one does not decode."""
+    for path in pictures.values():
+        if not check_picture(path).whole:
+            raise SceneError(f"{path}: damaged; copy it again or put a neighbouring frame in its place")
+    return pictures
+
+
 def camera_numbers(camera: Camera) -> list[float]:
     """A camera as JSON types."""
     intrinsics = [camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
@@ -119,5 +129,5 @@ def _triangulation(
             "sfm": sfm_settings(options),
         },
         outputs=[folder],
-        make=lambda scratch: asdict(sfm.triangulated(pictures, cameras, scratch / folder, options.sfm)),
+        make=lambda scratch: asdict(sfm.triangulated(whole_pictures(pictures), cameras, scratch / folder, options.sfm)),
     )

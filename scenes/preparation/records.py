@@ -57,8 +57,8 @@ def outputs_intact(root: Path, record: Record) -> bool:
 
 
 def as_json(value: Any) -> Any:
-    """The value as it is when read from a JSON file: tuples become lists, paths words."""
-    return json.loads(json.dumps(value, default=str))
+    """The value as it is when read from a JSON file: tuples become lists, paths words, numpy's numbers numbers."""
+    return json.loads(json.dumps(value, default=lambda other: other.item() if hasattr(other, "item") else str(other)))
 
 
 def _stamps(root: Path, path: Path) -> Sequence[Stamp]:

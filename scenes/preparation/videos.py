@@ -26,6 +26,7 @@ from .models import (
     pycolmap_sfm,
     sfm_settings,
     wanted_frames,
+    whole_pictures,
 )
 from .naming import named_cameras, probe
 from .options import VideosOptions, check_options
@@ -142,7 +143,7 @@ def _mapped(
         inputs=list(pictures.values()),
         options={"cameras": "unknown", "sfm": sfm_settings(options)},
         outputs=[folder],
-        make=lambda scratch: asdict(sfm.mapped(pictures, scratch / folder, options.sfm)),
+        make=lambda scratch: asdict(sfm.mapped(whole_pictures(pictures), scratch / folder, options.sfm)),
     )
     return cloud_of(bench, frame, bench.run(step))
 

@@ -159,6 +159,15 @@ def test_pictures_in_place_of_videos(tmp_path: Path) -> None:
     assert not (tmp_path / "cam00" / "000000.png").exists()
 
 
+def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
+    write_n3v_scene(tmp_path, RIG, pattern="{name}/{frame}.png")
+    path = tmp_path / "cam01" / "0.png"
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(SceneError, match=r"cam01/0\.png: damaged; copy it again"):
+        prepare(tmp_path)
+    assert not (tmp_path / "colmap_0").exists()
+
+
 def test_pictures_that_someone_extracted_go_before_the_videos(tmp_path: Path) -> None:
     scene(tmp_path)
     write_n3v_frames(tmp_path, Rig(frames=2), "{name}/{frame}.png")
@@ -174,76 +183,3 @@ def test_pictures_that_someone_extracted_go_before_the_videos(tmp_path: Path) ->
 def test_smaller_frames_are_told_to_be_trained_on_as_they_are(tmp_path: Path) -> None:
     report = prepare(scene(tmp_path), frames="all", resolution=2)
     assert any("frames of 32x24 px" in note and "-r 1" in note for note in report.notes)
-
-
-def no_poses(root: Path) -> None:
-    (root / "poses_bounds.npy").unlink()
-
-
-def broken_poses(root: Path) -> None:
-    (root / "poses_bounds.npy").write_bytes(b"\x93NUMPY broken")
-
-
-def few_poses(root: Path) -> None:
-    np.save(root / "poses_bounds.npy", np.load(root / "poses_bounds.npy")[:2])
-
-
-def no_video(root: Path) -> None:
-    for path in root.glob("*.mp4"):
-        path.unlink()
-
-
-def broken_video(root: Path) -> None:
-    (root / "cam01.mp4").write_bytes(b"no video")
-
-
-def half_a_video(root: Path) -> None:
-    data = (root / "cam01.mp4").read_bytes()
-    (root / "cam01.mp4").write_bytes(data[: len(data) // 2])
-
-
-def own_points(root: Path) -> None:
-    (root / "points3D.ply").write_bytes(b"mine")
-
-
-def own_model(root: Path) -> None:
-    (root / "colmap_0").mkdir()
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (no_poses, r"poses_bounds\.npy: no such file; copy it from the data set, or find the cameras by"),
-        (broken_poses, r"poses_bounds\.npy: not a readable numpy file"),
-        (few_poses, r"poses_bounds\.npy: 2 rows, but 3 cameras have frames"),
-        (no_video, r"no frames found"),
-        (broken_video, r"cam01\.mp4: not a readable video"),
-        (half_a_video, r"cam01\.mp4: "),
-        (own_points, r"points3D\.ply would be overwritten"),
-        (own_model, r"colmap_0 would be overwritten"),
-    ],
-)
-def test_errors_are_one_line_and_leave_nothing(tmp_path: Path, damage: Any, message: str) -> None:
-    damage(scene(tmp_path))
-    before, stand_in = contents(tmp_path), StandIn()
-    with pytest.raises(SceneError, match=message) as caught:
-        prepare(tmp_path, stand_in)
-    assert "\n" not in str(caught.value)
-    assert contents(tmp_path) == before
-    assert stand_in.calls == []
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"every": 0}, r"every 0 means nothing"),
-        ({"end": 9}, r"4 frames found from frame 0 on, 9 asked for"),
-        ({"layouts": ("ed3dgs",)}, r"ed3dgs link to the pictures of all frames; .*--frames all"),
-        ({"resolution": 0}, r"resolution 0 means nothing"),
-    ],
-)
-def test_options_that_do_not_fit(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
-    stand_in = StandIn()
-    with pytest.raises(SceneError, match=message):
-        prepare(scene(tmp_path), stand_in, **changed)
-    assert stand_in.calls == []
