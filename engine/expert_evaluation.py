@@ -58,28 +58,19 @@ def evaluate_expert(
     The PNGs are `renders/<camera>_<frame>.png` and `gt/...`, as those of render_*.py.
     """
     views = [(view, frame) for view in scene.test for frame in frames]
-    shown = set(spread(len(frames), SHOWN))
     loaded = LoadedLpips(metric=None, source="not asked for")
     if lpips:
         cameras = [scene.views[view].camera for view in scene.test]
         loaded = lpips_for(cameras, PROTOCOL.lpips_net, path=lpips_weights, device=place.device)
     judge = Judge(protocol=PROTOCOL, lpips=loaded.metric)
     found, seconds = [], []
-    for index, (view, frame) in enumerate(
-        tqdm(views, desc="evaluate", unit="frame", leave=False, disable=quiet or None)
-    ):
-        begun = time.perf_counter()
-        image = picture_of(expert, scene.views[view].camera, frame, place=place)
-        if place.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begun)
-        truth = scene.frames.read(view, frame)
-        scores = score(judge, image, prepare_target(judge, to_tensor(truth, image)))
-        name = scene.views[view].name
-        found.append({"camera": name, "frame": frame, "scores": scores})
-        if index % len(frames) in shown:
-            write_png(folder / "renders" / f"{name}_{frame:05d}.png", to_uint8(image))
-            write_png(folder / "gt" / f"{name}_{frame:05d}.png", truth)
+    shown = set(spread(len(frames), SHOWN))
+    bar = tqdm(views, desc="evaluate", unit="frame", leave=False, disable=quiet or None)
+    for index, (view, frame) in enumerate(bar):
+        keep = folder if index % len(frames) in shown else None
+        scores, took = _score_frame(expert, scene, (view, frame), judge=judge, place=place, keep=keep)
+        found.append({"camera": scene.views[view].name, "frame": frame, "scores": scores})
+        seconds.append(took)
     means = mean_scores([one["scores"] for one in found])
     timed = seconds[1:] or seconds  # the first frame warms up
     report = _report(scene, place, judge=judge, loaded=loaded) | {
@@ -94,6 +85,24 @@ def evaluate_expert(
         lpips_source=loaded.source,
         file=write_json(folder / "metrics.json", report),
     )
+
+
+def _score_frame(
+    expert: Expert, scene: Scene, shot: tuple[int, int], *, judge: Judge, place: Place, keep: Path | None
+) -> tuple[Scores, float]:
+    """The scores of a (view, frame), and the seconds its rendering took; `keep`: write both pictures there."""
+    view, frame = shot
+    begun = time.perf_counter()
+    image = picture_of(expert, scene.views[view].camera, frame, place=place)
+    if place.device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - begun
+    truth = scene.frames.read(view, frame)
+    if keep is not None:
+        name = f"{scene.views[view].name}_{frame:05d}.png"
+        write_png(keep / "renders" / name, to_uint8(image))
+        write_png(keep / "gt" / name, truth)
+    return score(judge, image, prepare_target(judge, to_tensor(truth, image))), seconds
 
 
 def _report(scene: Scene, place: Place, *, judge: Judge, loaded: LoadedLpips) -> dict[str, Any]:
