@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from .report import PreparedCloud
 from .steps import Step, Workbench
 
 if TYPE_CHECKING:
-    from .clouds import CloudReport
+    from .attempts import CloudReport
 
 VERSION = 1
 CLOUD_FILES = ("points3D.ply", "points3D_downsample.ply", "points3D_downsample2.ply")
@@ -64,10 +64,53 @@ def prepared_models(
     bench: Workbench, pictures: Pictures, cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
 ) -> list[PreparedCloud]:
     """`colmap_<frame>` of every frame, by triangulation with known cameras."""
+    known = {"cameras": {name: camera_numbers(camera) for name, camera in cameras.items()}}
     made = []
     for frame in tqdm(list(pictures), desc="COLMAP models", unit="frame", disable=not options.progress):
-        made.append(cloud_of(bench, frame, bench.run(_triangulation(frame, pictures[frame], cameras, options, sfm))))
+        find = _triangulating(pictures[frame], cameras, options, sfm)
+        paths = list(pictures[frame].values())
+        made.append(prepared_model(bench, frame, paths, settings=known, options=options, find=find))
     return made
+
+
+def _triangulating(
+    pictures: Mapping[str, Path], cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
+) -> Callable[[Path], CloudReport]:
+    return lambda target: sfm.triangulated(whole_pictures(pictures), cameras, target, options.sfm)
+
+
+def prepared_model(
+    bench: Workbench,
+    frame: int,
+    pictures: Sequence[Path],
+    *,
+    settings: Mapping[str, Any],
+    options: PrepareOptions,
+    find: Callable[[Path], CloudReport],
+) -> PreparedCloud:
+    """`colmap_<frame>`, as `find` makes it; a model that was made without leave to be poor needs none."""
+    folder = f"colmap_{frame}"
+    sfm = {name: value for name, value in asdict(options.sfm).items() if name not in NO_MATTER}
+    step = Step(
+        name=folder,
+        version=VERSION,
+        inputs=pictures,
+        options={**settings, "sfm": {**sfm, "accept_poor": False}},
+        outputs=[folder],
+        make=lambda scratch: asdict(find(scratch / folder)),
+    )
+    if options.sfm.accept_poor and not bench.is_current(step):
+        step = replace(step, options={**settings, "sfm": sfm})
+    report = bench.run(step)
+    return PreparedCloud(
+        frame=frame,
+        model=model_folder(bench.root, frame),
+        cameras=report["cameras"],
+        registered=report["registered"],
+        points=report["points"],
+        median_error=report["median_error"],
+        tried=tuple(report["tried"]),
+    )
 
 
 def prepared_clouds(bench: Workbench, frame: int, sfm: Sfm) -> dict[str, int]:
@@ -84,24 +127,6 @@ def prepared_clouds(bench: Workbench, frame: int, sfm: Sfm) -> dict[str, int]:
     return bench.run(step)
 
 
-def sfm_settings(options: PrepareOptions) -> dict[str, Any]:
-    """What of the options changes a model."""
-    return {name: value for name, value in asdict(options.sfm).items() if name not in NO_MATTER}
-
-
-def cloud_of(bench: Workbench, frame: int, report: Mapping[str, Any]) -> PreparedCloud:
-    """The recorded result of a step that made a model."""
-    return PreparedCloud(
-        frame=frame,
-        model=model_folder(bench.root, frame),
-        cameras=report["cameras"],
-        registered=report["registered"],
-        points=report["points"],
-        median_error=report["median_error"],
-        tried=tuple(report["tried"]),
-    )
-
-
 def whole_pictures(pictures: Mapping[str, Path]) -> Mapping[str, Path]:
     """The same pictures; SceneError where one does not decode."""
     for path in pictures.values():
@@ -114,20 +139,3 @@ def camera_numbers(camera: Camera) -> list[float]:
     """A camera as JSON types."""
     intrinsics = [camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
     return [*intrinsics, *camera.world_to_camera.double().flatten().tolist()]
-
-
-def _triangulation(
-    frame: int, pictures: Mapping[str, Path], cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
-) -> Step:
-    folder = f"colmap_{frame}"
-    return Step(
-        name=folder,
-        version=VERSION,
-        inputs=list(pictures.values()),
-        options={
-            "cameras": {name: camera_numbers(camera) for name, camera in cameras.items()},
-            "sfm": sfm_settings(options),
-        },
-        outputs=[folder],
-        make=lambda scratch: asdict(sfm.triangulated(whole_pictures(pictures), cameras, scratch / folder, options.sfm)),
-    )

@@ -27,7 +27,6 @@ class PrepareOptions:
     resize: ResizeFilter = "bilinear"
     layouts: tuple[ExtraLayout, ...] = ()  # folders as other trainers want them, linked to the one set of pictures
     upstream_moegs: bool = False  # also transforms_train.json and transforms_test.json
-    accept_poor: bool = False  # go on with few points or large reprojection errors
     progress: bool = True
 
 

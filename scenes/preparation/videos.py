@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moegs_rasterizer import Camera
 from tqdm import tqdm
@@ -19,12 +20,11 @@ from .frames import Pictures, written_frames
 from .layouts import layout_outputs, linked_layouts
 from .models import (
     Sfm,
-    cloud_of,
     model_outputs,
     prepared_clouds,
+    prepared_model,
     prepared_models,
     pycolmap_sfm,
-    sfm_settings,
     wanted_frames,
     whole_pictures,
 )
@@ -34,6 +34,9 @@ from .report import PreparedCloud, PrepareReport
 from .rig import Motion, described, motion_of, size_notes
 from .steps import Step, Workbench, opened
 from .transforms import TRANSFORMS, written_transforms
+
+if TYPE_CHECKING:
+    from .attempts import CloudReport
 
 VERSION = 1
 POSES = "poses_bounds.npy"
@@ -136,16 +139,13 @@ def _mapped(
     bench: Workbench, frame: int, pictures: Mapping[str, Path], options: VideosOptions, sfm: Sfm
 ) -> PreparedCloud:
     """`colmap_<frame>` by structure from motion."""
-    folder = f"colmap_{frame}"
-    step = Step(
-        name=folder,
-        version=VERSION,
-        inputs=list(pictures.values()),
-        options={"cameras": "unknown", "sfm": sfm_settings(options)},
-        outputs=[folder],
-        make=lambda scratch: asdict(sfm.mapped(whole_pictures(pictures), scratch / folder, options.sfm)),
+
+    def find(target: Path) -> CloudReport:
+        return sfm.mapped(whole_pictures(pictures), target, options.sfm)
+
+    return prepared_model(
+        bench, frame, list(pictures.values()), settings={"cameras": "unknown"}, options=options, find=find
     )
-    return cloud_of(bench, frame, bench.run(step))
 
 
 def _lost_cameras(
@@ -154,7 +154,7 @@ def _lost_cameras(
     lost = [name for name in sources if name not in cameras]
     if not lost:
         return []
-    if not options.accept_poor:
+    if not options.sfm.accept_poor:
         raise SceneError(
             f"{len(cameras)} of {len(sources)} cameras found, not {', '.join(lost)}: choose another frame "
             "(--mapped_frame), leave their videos out (--leave_out), or go on without them (--accept_poor)"

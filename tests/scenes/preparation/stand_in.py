@@ -25,6 +25,7 @@ class Settings:
     """Options of the stand-in."""
 
     quality: int = 1
+    accept_poor: bool = False
     threads: int = 1
     progress: bool = False
 

@@ -12,7 +12,7 @@ from PIL import Image
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.preparation import PrepareReport, prepare_n3v
 from tests.scenes.layouts import Rig, rig_cameras, write_n3v_frames, write_n3v_scene
-from tests.scenes.preparation.stand_in import Killed, StandIn, contents, killed_at, options, outcomes
+from tests.scenes.preparation.stand_in import Killed, Settings, StandIn, contents, killed_at, options, outcomes
 
 RIG = Rig(frames=4)
 EVERYTHING: dict[str, Any] = {
@@ -72,6 +72,17 @@ def test_a_second_run_skips_everything_and_a_changed_option_what_depends_on_it(t
         *("frames_cam00", "frames_cam01", "frames_cam02"),
         *("colmap_0", "colmap_3", "clouds"),
     }
+
+
+def test_settings_that_change_a_model_make_it_again_others_do_not(tmp_path: Path) -> None:
+    stand_in = StandIn()
+    prepare(scene(tmp_path), stand_in)
+    prepare(tmp_path, stand_in, sfm=Settings(threads=9, progress=False, accept_poor=True))
+    assert stand_in.calls.count("triangulated colmap_0") == 1
+    prepare(tmp_path, stand_in, sfm=Settings(quality=2, accept_poor=True))
+    assert stand_in.calls.count("triangulated colmap_0") == 2
+    prepare(tmp_path, stand_in, sfm=Settings(quality=2))  # what was allowed to be poor is judged anew
+    assert stand_in.calls.count("triangulated colmap_0") == 3
 
 
 def test_frames_written_again_unchanged_cost_no_new_model(tmp_path: Path) -> None:

@@ -133,6 +133,17 @@ def test_an_input_that_changes_meanwhile_is_found(tmp_path: Path) -> None:
     assert copying.bench.record("copy") is None
 
 
+def test_an_error_names_the_place_of_the_output_not_the_scratch_folder(tmp_path: Path) -> None:
+    copying = Copying(tmp_path)
+
+    def poor(scratch: Path) -> None:
+        raise SceneError(f"{scratch / 'folder'}: too poor")
+
+    step = Step(name="copy", version=1, inputs=[], options={}, outputs=["folder"], make=poor)
+    with pytest.raises(SceneError, match=f"^{tmp_path / 'folder'}: too poor"):
+        copying.bench.run(step)
+
+
 def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copying = Copying(tmp_path)
     copying.bench.run(copying.step())

@@ -11,7 +11,7 @@ from PIL import Image
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.preparation import PrepareReport, prepare_videos
 from tests.scenes.layouts import Rig, rig_cameras, write_n3v_frames, write_video
-from tests.scenes.preparation.stand_in import Killed, StandIn, contents, killed_at, outcomes, videos_options
+from tests.scenes.preparation.stand_in import Killed, Settings, StandIn, contents, killed_at, outcomes, videos_options
 
 RIG = Rig(cameras=("cam00", "cam01", "cam02"), frames=3, width=96, height=72)
 NAMES = ("GoPro 2.MOV", "GoPro 10.mkv", "left.mp4")  # in the order of cameras
@@ -134,7 +134,7 @@ def test_cameras_that_are_not_found_are_named(tmp_path: Path) -> None:
     rig = {name: camera for name, camera in rig_cameras(RIG).items() if name != "cam01"}
     with pytest.raises(SceneError, match=r"2 of 3 cameras found, not cam01: choose another frame"):
         prepare(root, StandIn(rig=rig))
-    report = prepare(root, StandIn(rig=rig), accept_poor=True)
+    report = prepare(root, StandIn(rig=rig), sfm=Settings(accept_poor=True))
     assert any(note.startswith("not found and not used: cam01") for note in report.notes)
     left = prepare(root, StandIn(rig=dict(list(rig_cameras(RIG).items())[:2])), leave_out=("GoPro 10.mkv",))
     assert list(left.cameras) == ["cam00", "cam01"]
