@@ -14,7 +14,6 @@ from engine.errors import ConfigError
 COMMANDS: dict[str, tuple[str, Callable[..., int]]] = {
     "train-expert": ("Train one of the experts: ex4dgs, ed3dgs, 4dgaussians or stg.", train_expert.command),
     "demo-scene": ("Film a small ray-traced scene in the N3V layout.", demo_commands.scene_command),
-    "demo-experts": ("Fit four small experts to that scene.", demo_commands.experts_command),
     "demo-report": ("Compare a rendered run's mixture with its experts.", demo_commands.report_command),
     "demo-figure": ("Draw one frame of a run: truth, experts, mixture, gates.", demo_commands.figure_command),
     "profile-step": ("Time the stages of one training step on random experts.", profile.command),

@@ -10,10 +10,8 @@ from typing import Annotated
 import tyro
 
 from engine.command_line import flag, parse, set_up_logging
-from engine.demo import fit_experts
 from engine.demo_figure import write_figure
 from engine.demo_report import read_verdict, table
-from engine.errors import ConfigError
 from scenes.procedural import write_scene
 
 LOST = 1  # exit code where the mixture is not better than its experts
@@ -26,22 +24,6 @@ class SceneConfig:
     folder: Annotated[tyro.conf.Positional[Path], flag("folder to write the scene into", metavar="FOLDER")] = Path(
         "output/demo/playroom"
     )
-    debug: Annotated[bool, flag("show the traceback of an error")] = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpertsConfig:
-    """What to fit, and where to."""
-
-    scene: Annotated[tyro.conf.Positional[Path], flag("folder of the scene", metavar="SCENE")] = Path(
-        "output/demo/playroom"
-    )
-    output: Annotated[tyro.conf.Positional[Path], flag("folder of the experts", metavar="EXPERTS")] = Path(
-        "output/demo/experts"
-    )
-    cache_path: Annotated[Path | None, flag("folder of decoded frames; default: <output>/cache", metavar="PATH")] = None
-    iterations: Annotated[int | None, flag("steps for every expert; default: each one's own", metavar="INT")] = None
-    workers: Annotated[int, flag("experts fitted at the same time")] = 2
     debug: Annotated[bool, flag("show the traceback of an error")] = False
 
 
@@ -73,17 +55,6 @@ def scene_command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = parse(SceneConfig, argv, defaults=SceneConfig(), prog=prog, description=description)
     set_up_logging(quiet=False)
     write_scene(config.folder)
-    return 0
-
-
-def experts_command(argv: Sequence[str], *, prog: str, description: str) -> int:
-    config = parse(ExpertsConfig, argv, defaults=ExpertsConfig(), prog=prog, description=description)
-    for name, value in (("iterations", config.iterations), ("workers", config.workers)):
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name} is {value}: give 1 or more")
-    set_up_logging(quiet=False)
-    cache = config.cache_path or config.output / "cache"
-    fit_experts(config.scene, config.output, cache=cache, iterations=config.iterations, workers=config.workers)
     return 0
 
 

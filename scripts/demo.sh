@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv, then a small scene, four experts for it, a router, videos and a table: bash scripts/demo.sh [FOLDER]
+# Makes .venv, then a small scene, an expert trained for a moment, a router for the four experts in demo/experts,
+# videos and a table: bash scripts/demo.sh [FOLDER]
 # Results go to FOLDER (output/demo). Ends with an error where the blend is not better than the experts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,10 +16,15 @@ show() {
 
 show python -m moegs_rasterizer.build
 show python moegs.py demo-scene "$out/playroom"
-show python moegs.py demo-experts "$out/playroom" "$out/experts" --cache_path "$out/cache"
+echo "
+How an expert is trained, cut short:"
+show python moegs.py train-expert stg --source_path "$out/playroom" --cache_path "$out/cache" \
+    --model_path "$out/trained/STG" --overwrite --iterations 400 --max_gaussians 3000 --test_iterations
+echo "
+The blend of experts that were trained for longer (demo/README.md):"
 show python train_E4.py --source_path "$out/playroom" --cache_path "$out/cache" --save_path "$out/run" --overwrite \
-    --model_path "$out/experts/Ex4DGS" --emb_path "$out/experts/E-D3DGS" \
-    --stg_path "$out/experts/STG" --fgaussian_path "$out/experts/4DGaussians" \
+    --model_path demo/experts/Ex4DGS --emb_path demo/experts/E-D3DGS \
+    --stg_path demo/experts/STG --fgaussian_path demo/experts/4DGaussians \
     --iterations 250 --test_iterations 250 --test_frames 5
 show python render_E4.py --save_path "$out/run" --skip_train
 show python moegs.py demo-figure "$out/run" "$out/figure.png"

@@ -61,6 +61,7 @@ PRESETS: dict[str, Preset] = {
         width=64,
         channels=32,
     ),
+    "small": Preset(recipe=_N3V, width=64, channels=8, levels=(1,)),  # ours: for small pictures, a tenth of the size
     "HyperNeRF": Preset(recipe=_N3V, options=_COLOUR_AND_OPACITY_STAY, levels=(1, 2, 4)),
 }
 

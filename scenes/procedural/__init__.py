@@ -1,6 +1,6 @@
 """A small multi-camera video made from nothing: textured solids moving in a textured room, ray-traced."""
 
-from .points import KnownPoints, PointCounts, known_points, load_known_points
+from .points import KnownPoints, PointCounts, known_points
 from .rig import RigSize, rig_cameras
 from .writer import write_scene
 
@@ -9,7 +9,6 @@ __all__ = [
     "PointCounts",
     "RigSize",
     "known_points",
-    "load_known_points",
     "rig_cameras",
     "write_scene",
 ]

@@ -10,7 +10,6 @@ import numpy as np
 from moegs_rasterizer import Camera
 from numpy.typing import NDArray
 
-from ..types import SceneError
 from .arrays import Array, f32
 from .rig import camera_grid
 from .solids import to_world
@@ -71,15 +70,6 @@ def save_known_points(points: KnownPoints, folder: Path) -> Path:
         )
     os.replace(partial, path)
     return path
-
-
-def load_known_points(folder: Path) -> KnownPoints:
-    """Reads known_points.npz of a scene folder; raises SceneError where it is absent."""
-    path = folder / FILE_NAME
-    if not path.is_file():
-        raise SceneError(f"{path}: no known points here; write the scene with `python moegs.py demo-scene {folder}`")
-    with np.load(path) as file:
-        return KnownPoints(**{name: file[name] for name in ("tracks", "colours", "present", "solids")})
 
 
 def _columns(solids: NDArray[np.int64], canonical: Array, colours: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The demo's commands, from the scene to the verdict, on a clip of a few tiny frames."""
+"""The demo's commands and shipped experts, from the scene to the verdict, on smaller pictures from three cameras."""
 
 from __future__ import annotations
 
@@ -7,42 +7,39 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import moegs
 from engine import render, train
-from engine.demo import tracked_points
 from engine.demo_figure import Tile, compose
 from engine.demo_report import read_verdict, table
 from engine.errors import ConfigError
 from router import ENSEMBLES
 from scenes.procedural import PointCounts, RigSize, write_scene
 
-SIZE = RigSize(width=40, height=30, num_frames=5, num_cameras=3)
+SIZE = RigSize(width=80, height=60, num_cameras=3)
+EXPERTS = Path(__file__).resolve().parents[2] / "demo" / "experts"
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's folder after its commands, with three steps of everything."""
+    """The demo's folder after its commands, with three steps of the router."""
     root = tmp_path_factory.mktemp("demo")
-    write_scene(root / "scene", size=SIZE, counts=PointCounts(still=200, moving=120, instants=3), supersampling=1)
-    words = [str(root / "scene"), str(root / "experts"), "--iterations", "3", "--cache_path", str(root / "cache")]
-    assert moegs.main(["demo-experts", *words]) == 0
-    flags = [f"--{flag}={root / 'experts' / name}" for name, flag in ENSEMBLES["E4"].experts]
-    data = ["--source_path", str(root / "scene"), "--save_path", str(root / "run"), "--quiet"]
+    write_scene(root / "playroom", size=SIZE, counts=PointCounts(still=20, moving=20, instants=1), supersampling=2)
+    flags = [f"--{flag}={EXPERTS / name}" for name, flag in ENSEMBLES["E4"].experts]
+    data = ["--source_path", str(root / "playroom"), "--save_path", str(root / "run"), "--quiet"]
     assert train.main("E4", [*data, *flags, "--iterations", "3", "--test_iterations", "--test_frames", "1"]) == 0
     assert render.main("E4", ["--save_path", str(root / "run"), "--skip_train", "--quiet"]) == 0
     return root
 
 
-def test_four_experts_are_fitted_trained_on_and_reported(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_shipped_experts_show_the_scene_and_are_reported(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = moegs.main(["demo-report", str(demo / "run")])
     printed = capsys.readouterr().out
     verdict = read_verdict(demo / "run")
     assert code == (0 if verdict.wins else 1)
     assert set(verdict.psnr) == {"Ex4DGS", "E-D3DGS", "STG", "4DGaussians", "uniform_mean", "best_constant", "MoE"}
-    assert all(10 < value < 40 for value in verdict.psnr.values())
+    assert all(value > 20 for value in verdict.psnr.values()), verdict.psnr  # 21.0 to 25.6 seen
     assert str(demo / "run" / "test" / "itrs_3" / "videos" / "video_MoE.mp4") in printed
     assert f"MoE-GS          {verdict.psnr['MoE']:6.2f}" in printed
 
@@ -54,13 +51,6 @@ def test_a_figure_shows_every_expert_and_gate(demo: Path, tmp_path: Path) -> Non
         width, height = picture.size
     assert width > 5 * 300 and height > 2 * 225
     assert target.stat().st_size < 400_000
-
-
-def test_bodies_are_what_moves(demo: Path) -> None:
-    points = tracked_points(demo / "scene")
-    moves = (points.tracks != points.tracks[:, :1]).flatten(1).any(dim=1)
-    assert torch.equal(points.bodies >= 0, moves)
-    assert 0 < moves.sum() < points.count
 
 
 def rendered(folder: Path, iteration: int, **psnr: float) -> None:
@@ -97,8 +87,6 @@ def test_a_mixture_that_does_not_win_is_an_error_with_the_numbers(
         (["demo-reprt"], "did you mean demo-report?"),
         (["prepare-breakfast"], "see --help"),
         (["demo-report", "nowhere"], "render the run first"),
-        (["demo-experts", "nowhere"], "no known points here"),
-        (["demo-experts", "--workers", "0"], "--workers is 0"),
         (["demo-scene", "--wokers", "1"], "is not a flag"),
     ],
 )

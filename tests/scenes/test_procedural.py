@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from scenes import SceneOptions, load_scene
-from scenes.procedural import PointCounts, RigSize, known_points, load_known_points, rig_cameras, write_scene
+from scenes.point_files import read_points
+from scenes.procedural import PointCounts, RigSize, known_points, rig_cameras, write_scene
 from scenes.procedural.film import film_camera
 from scenes.procedural.rig import camera_grid, poses_bounds
 from scenes.procedural.solids import Solid, canonical_normals, hit_distances, to_canonical, to_world
 from scenes.procedural.tracer import ROOM, soft_shadow, trace_moving, trace_still
 from scenes.procedural.world import demo_world
-from scenes.types import SceneError
 
 SMALL = RigSize(width=48, height=36, num_frames=6)
 COUNTS = PointCounts(still=300, moving=200, instants=3)
@@ -138,10 +138,10 @@ def test_the_folder_loads_as_a_scene(folder: Path, tmp_path: Path) -> None:
     assert error.max() <= 3  # RGB to YCbCr and back: 2 seen
 
 
-def test_known_points_of_a_folder(folder: Path, tmp_path: Path) -> None:
-    points = load_known_points(folder)
-    assert points.tracks.shape == (500, SMALL.num_frames, 3)
-    assert np.array_equal(points.tracks[:300, 0], points.tracks[:300, -1]), "still points move"
-    with pytest.raises(SceneError, match="demo-scene"):
-        load_known_points(tmp_path)
+def test_known_points_of_a_folder(folder: Path) -> None:
+    points = read_points(folder / "known_points.npz")
+    assert points.frames is not None
+    first, last = (points.positions[points.frames == frame] for frame in (0, SMALL.num_frames - 1))
+    assert 300 < len(first) <= 500 and len(np.unique(points.frames)) == SMALL.num_frames
+    assert np.array_equal(first[:300], last[:300]), "still points move"
     assert not [path for path in folder.iterdir() if path.suffix == ".part"]

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import torch
 
-from experts.fit.points import TrackedPoints
 from experts.training.footage import Footage
 from experts.training.points import StartPoints
 from experts.training.shots import Shot
-from tests.experts.small_clip import NUM_FRAMES, small_points, small_views
+from tests.experts.small_clip import NUM_FRAMES, camera, small_points, true_picture
 
 
 class SmallFootage:
     """Two cameras, five frames, 40 x 30 pixels."""
 
-    def __init__(self, points: TrackedPoints) -> None:
-        views = small_views(points)
-        self.cameras, self.numbers, self.num_frames = views.cameras, views.numbers, NUM_FRAMES
+    def __init__(self) -> None:
+        points = small_points()
+        self.cameras, self.numbers, self.num_frames = [camera(0.0), camera(0.4)], [1, 2], NUM_FRAMES
         self.announced: list[Shot] = []
-        self._image = views.image
+        self._images = [[true_picture(points, each, frame) for frame in range(NUM_FRAMES)] for each in self.cameras]
 
     def announce(self, shots) -> None:
         self.announced += shots
 
     def image(self, shot: Shot) -> torch.Tensor:
-        return self._image(shot.view, shot.frame)
+        return self._images[shot.view][shot.frame]
 
 
 def small_footage() -> Footage:
-    return SmallFootage(small_points())
+    return SmallFootage()
 
 
 def small_start(*, every: int = 1) -> StartPoints:

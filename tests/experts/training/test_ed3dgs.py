@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from experts import EXPERTS, LoadOptions
-from experts.fit.loop import render
 from experts.training.density import Density
 from experts.training.ed3dgs import ED3DGSCourse, start_ed3dgs
 from experts.training.ed3dgs_presets import ed3dgs_recipe
-from experts.training.ed3dgs_recipe import LENGTHS, N3V_EXTENT, ED3DGSRecipe
+from experts.training.ed3dgs_recipe import LENGTHS, ED3DGSRecipe
 from experts.training.loop import train
 from experts.training.points import StartPoints
 from experts.training.recipe import scaled
 from experts.training.shots import Shot
-from tests.experts.small_clip import NUM_FRAMES, camera
+from experts.training.units import N3V_EXTENT
+from tests.experts.small_clip import NUM_FRAMES, camera, shown
 from tests.experts.training.small_footage import small_footage, small_start
 
 ITERATIONS, EXTENT = 60, 2.0
@@ -48,7 +48,7 @@ def losses_of(run: ED3DGSCourse) -> list[float]:
     """L1 of the pictures of the first and the last frame from both cameras."""
     with torch.no_grad():
         shots = [(view, frame) for view in range(2) for frame in (0, NUM_FRAMES - 1)]
-        pictures = [render(run.model, run.footage.cameras[view], frame) for view, frame in shots]
+        pictures = [shown(run.model, run.footage.cameras[view], frame) for view, frame in shots]
         targets = [run.footage.image(Shot(view=view, frame=frame)) for view, frame in shots]
     return [float((a - b).abs().mean()) for a, b in zip(pictures, targets, strict=True)]
 
@@ -66,7 +66,7 @@ def test_a_short_training_comes_nearer_grows_and_reads_back_as_the_same_picture(
     assert loaded.num_frames == NUM_FRAMES and loaded.deformation.options == run.recipe.options(NUM_FRAMES)
     for frame in (0, NUM_FRAMES - 1):
         with torch.no_grad():
-            assert torch.equal(render(loaded, camera(0.2), frame), render(run.model, camera(0.2), frame))
+            assert torch.equal(shown(loaded, camera(0.2), frame), shown(run.model, camera(0.2), frame))
 
 
 def test_going_on_is_as_never_having_stopped(footage):

@@ -12,14 +12,13 @@ import torch
 from moegs_rasterizer import Layer, rasterize
 
 from experts import EXPERTS, LoadOptions
-from experts.fit.loop import render
 from experts.fourdgaussians import FourDGaussians
 from experts.training.density import Density
 from experts.training.fourdgaussians import FourDGaussiansCourse, FourDGaussiansRecipe
 from experts.training.fourdgaussians_presets import PRESETS, start_model
 from experts.training.loop import train
 from experts.training.shots import Shot
-from tests.experts.small_clip import NUM_FRAMES, camera
+from tests.experts.small_clip import NUM_FRAMES, camera, shown
 from tests.experts.training.small_footage import small_footage, small_start
 
 PRESET = replace(PRESETS["N3V"], width=16, channels=4, levels=(1,))
@@ -75,7 +74,7 @@ def test_both_stages_come_nearer_and_the_model_reads_back(footage, tmp_path: Pat
     assert loaded.num_frames == NUM_FRAMES
     for frame in (0, NUM_FRAMES - 1):
         with torch.no_grad():
-            assert torch.equal(render(loaded, camera(0.2), frame), render(course.model, camera(0.2), frame))
+            assert torch.equal(shown(loaded, camera(0.2), frame), shown(course.model, camera(0.2), frame))
 
 
 def test_the_coarse_stage_knows_no_time_and_the_fine_one_begins_afresh(footage) -> None:

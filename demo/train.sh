@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Makes the experts of demo/experts anew: bash demo/train.sh [FOLDER]. Results go to FOLDER (output/demo_experts).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/environment.sh
+ensure_environment requirements.txt
+
+out=${1:-output/demo_experts}
+train() { # the expert's word on the command line, its name
+    OMP_NUM_THREADS=1 python moegs.py train-expert "$1" --source_path "$out/playroom" --cache_path "$out/cache" \
+        --model_path "$out/$2" --device cpu --overwrite --config "demo/$1.json"
+}
+python moegs.py demo-scene "$out/playroom"
+train ex4dgs Ex4DGS
+train ed3dgs E-D3DGS
+train stg STG
+train 4dgaussians 4DGaussians
