@@ -20,15 +20,19 @@ FRAMES_ED3DGS = 300  # its N3V loader asks for exactly so many
 Links = Mapping[str, Path]  # name below the scene's folder -> what it leads to
 
 
-def linked_layouts(bench: Workbench, pictures: Pictures, clip: Clip, options: PrepareOptions) -> list[str]:
-    """Makes the layouts asked for, of pictures of all frames; returns remarks."""
-    notes = []
+def linked_layouts(bench: Workbench, pictures: Pictures, clip: Clip, options: PrepareOptions) -> None:
+    """Makes the layouts asked for, of pictures of all frames."""
     for layout in options.layouts:
-        links, note = MAKERS[layout](bench, pictures, clip)
+        links = MAKERS[layout](bench, pictures, clip)
         outputs = OUTPUTS[layout](list(pictures[clip.start]))
         bench.run(_linking(bench, f"layout_{layout}", links, outputs))
-        notes += note
-    return notes
+
+
+def n3v_layout_notes(clip: Clip, options: PrepareOptions) -> list[str]:
+    """What other trainers of N3V scenes will not take."""
+    if "ed3dgs" in options.layouts and clip.count != FRAMES_ED3DGS:
+        return [f"E-D3DGS's own loader wants {FRAMES_ED3DGS} frames a camera, the clip has {clip.count}"]
+    return []
 
 
 def layout_outputs(cameras: Iterable[str], options: PrepareOptions) -> list[str]:
@@ -37,17 +41,16 @@ def layout_outputs(cameras: Iterable[str], options: PrepareOptions) -> list[str]
     return [output for layout in options.layouts for output in OUTPUTS[layout](names)]
 
 
-def _ed3dgs(bench: Workbench, pictures: Pictures, clip: Clip) -> tuple[Links, list[str]]:
+def _ed3dgs(bench: Workbench, pictures: Pictures, clip: Clip) -> Links:
     links = _renumbered(pictures, clip, "images/{name}/{frame:04d}")
     workspace = "colmap/dense/workspace"
     links[f"{workspace}/sparse"] = model_folder(bench.root, clip.start)
     links[f"{workspace}/fused.ply"] = bench.root / "points3D.ply"
-    notes = [] if clip.count == FRAMES_ED3DGS else [f"E-D3DGS's own N3V loader wants {FRAMES_ED3DGS} frames a camera"]
-    return links, notes
+    return links
 
 
-def _fourdgaussians(bench: Workbench, pictures: Pictures, clip: Clip) -> tuple[Links, list[str]]:
-    return _renumbered(pictures, clip, "{name}/images/{frame:04d}"), []
+def _fourdgaussians(bench: Workbench, pictures: Pictures, clip: Clip) -> Links:
+    return _renumbered(pictures, clip, "{name}/images/{frame:04d}")
 
 
 MAKERS = {"ed3dgs": _ed3dgs, "4dgaussians": _fourdgaussians}

@@ -17,7 +17,7 @@ from scenes.types import SceneError
 from scenes.video import Video
 
 from .frames import picture_size, written_frames
-from .layouts import layout_outputs, linked_layouts
+from .layouts import layout_outputs, linked_layouts, n3v_layout_notes
 from .models import Sfm, model_outputs, prepared_clouds, prepared_models, pycolmap_sfm, wanted_frames
 from .options import PrepareOptions, check_options
 from .report import PrepareReport
@@ -47,7 +47,8 @@ def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) 
         chosen = {number: pictures[number] for number in numbers}
         clouds = prepared_models(bench, chosen, cameras, options, sfm)
         sizes = prepared_clouds(bench, clip.start, sfm)
-        notes += linked_layouts(bench, pictures, clip, options)
+        linked_layouts(bench, pictures, clip, options)
+        notes += n3v_layout_notes(clip, options)
         if options.upstream_moegs:
             notes += written_transforms(bench, cameras, clip)
     return PrepareReport(

@@ -45,7 +45,7 @@ def prepare_technicolor(root: Path, options: PrepareOptions, *, sfm: Sfm | None 
         pictures = written_frames(bench, sources, range(clip.start, clip.start + clip.count), options)
         clouds = prepared_models(bench, {number: pictures[number] for number in numbers}, cameras, options, sfm)
         sizes = prepared_clouds(bench, clip.start, sfm)
-        notes = linked_layouts(bench, pictures, clip, options)
+        linked_layouts(bench, pictures, clip, options)
     return PrepareReport(
         kind="technicolor",
         root=root,
@@ -57,7 +57,7 @@ def prepare_technicolor(root: Path, options: PrepareOptions, *, sfm: Sfm | None 
         clouds=tuple(clouds),
         cloud_sizes=sizes,
         repaired=repaired,
-        notes=(*clip.notes, *size_notes(sources), *notes),
+        notes=(*clip.notes, *size_notes(sources)),
     )
 
 

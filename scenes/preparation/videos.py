@@ -17,7 +17,7 @@ from scenes.sources import FrameSource
 from scenes.types import SceneError
 
 from .frames import Pictures, written_frames
-from .layouts import layout_outputs, linked_layouts
+from .layouts import layout_outputs, linked_layouts, n3v_layout_notes
 from .models import (
     Sfm,
     model_outputs,
@@ -68,7 +68,8 @@ def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm | None = None
         clouds = _clouds(bench, first, {number: pictures[number] for number in numbers}, cameras, options, sfm)
         sizes = prepared_clouds(bench, clip.start, sfm)
         bench.run(_poses(first, sfm))
-        notes += linked_layouts(bench, pictures, clip, options)
+        linked_layouts(bench, pictures, clip, options)
+        notes += n3v_layout_notes(clip, options)
         if options.upstream_moegs:
             notes += written_transforms(bench, cameras, clip)
     return PrepareReport(

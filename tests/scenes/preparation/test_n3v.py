@@ -110,7 +110,7 @@ def test_one_set_of_pictures_serves_all_layouts(tmp_path: Path) -> None:
     assert (tmp_path / "colmap/dense/workspace/fused.ply").read_bytes() == files["points3D.ply"]
     for link in tmp_path.rglob("*"):
         assert link.exists(), link
-    assert any("wants 300 frames" in note for note in report.notes)
+    assert any("wants 300 frames a camera, the clip has 4" in note for note in report.notes)
     assert any("4DGaussians' own trainer" in note for note in report.notes)
 
 
