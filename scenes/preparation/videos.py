@@ -104,6 +104,8 @@ def _still_cameras(
     options: VideosOptions,
 ) -> list[str]:
     """Remarks on cameras that could not be judged; SceneError where some move."""
+    if clip.count < 2:
+        return ["a clip of one frame does not tell whether cameras move"]
     motions: dict[str, Motion] = {}
     for name in tqdm(sources, desc="Looking for moving cameras", unit="camera", disable=not options.progress):
         motions[name] = Motion(**bench.run(_judging(name, paths[name], sources[name], clip)))

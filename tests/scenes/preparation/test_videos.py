@@ -104,6 +104,12 @@ def test_other_frames_are_triangulated_with_the_cameras_that_were_found(tmp_path
         prepare(tmp_path / "rig", mapped_frame=3)
 
 
+def test_one_frame_does_not_tell_whether_cameras_move(tmp_path: Path) -> None:
+    report = prepare(scene(tmp_path / "rig"), end=1)
+    assert "a clip of one frame does not tell whether cameras move" in report.notes
+    assert not any(step.name.startswith("still_") for step in report.steps)
+
+
 def test_a_moving_camera_is_refused_with_the_reason(tmp_path: Path) -> None:
     size = Rig(cameras=RIG.cameras, frames=3, width=480, height=360)
     write_n3v_frames(tmp_path, size, "{name}.mp4", panning)
