@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,23 +90,38 @@ def _step(
     size = picture_size(video, options)
     resize = options.resize if size != (video.width, video.height) else "bilinear"
 
-    def step(wanted: Iterable[int]) -> Step:
+    def step(wanted: Iterable[int], present: Collection[int]) -> Step:
         outputs = {number: _output(name, number) for number in sorted(wanted)}
+
+        def make(scratch: Path) -> None:
+            targets = {number: scratch / output for number, output in outputs.items()}
+            next(iter(targets.values())).parent.mkdir(parents=True)
+            for number in present:  # the same file, so that what was made from it stays right
+                _keep(bench.root / outputs[number], targets.pop(number))
+                ticker.tick()
+            _write(video, targets, size, resize, ticker)
+
         return Step(
             name=f"frames_{name}",
             version=VERSION,
             inputs=[video.path],
             options={"width": size[0], "height": size[1], "resize": resize},
             outputs=list(outputs.values()),
-            make=lambda scratch: _write(
-                video, {number: scratch / output for number, output in outputs.items()}, size, resize, ticker
-            ),
+            make=make,
         )
 
     record = bench.record(f"frames_{name}")
     earlier = {int(Path(output).stem) for output in record.outputs} if record else set()
-    keep = bool(earlier) and bench.is_current(step(earlier))
-    return step(earlier | set(numbers) if keep else set(numbers))
+    if earlier and bench.is_current(step(earlier, ())):
+        return step(earlier | set(numbers), earlier)
+    return step(numbers, ())
+
+
+def _keep(path: Path, target: Path) -> None:
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copy2(path, target)
 
 
 def _write(
@@ -114,7 +129,6 @@ def _write(
 ) -> None:
     first, last = min(targets), max(targets)
     threads = max(1, (os.cpu_count() or 1) // 2)
-    next(iter(targets.values())).parent.mkdir(parents=True)
     for number, image in enumerate(decode_video(video, first, last - first + 1, threads=threads), start=first):
         if number in targets:
             Image.fromarray(resized(image, *size, resize)).save(targets[number], compress_level=COMPRESSION)
