@@ -23,6 +23,7 @@ from .recipe import Recipe
 from .shots import Sampler, Shot, ShuffledPass, shots_from_lists, shots_to_lists
 from .statistics import Statistics
 
+FULL_DEGREE = 3  # of spherical harmonics, in all experts' files
 AHEAD = 8  # iterations by which pictures are chosen before they are needed, so that they can be read meanwhile
 
 
@@ -54,6 +55,7 @@ class Course:
     """
 
     name: ClassVar[str]
+    deforms_harmonics: ClassVar[bool] = False  # whether a network adds to spherical harmonics of all degrees
 
     def __init__(
         self,
@@ -66,6 +68,11 @@ class Course:
         seed: int,
     ) -> None:
         assert isinstance(model, nn.Module)
+        if self.deforms_harmonics and recipe.sh_degree < FULL_DEGREE:
+            raise ValueError(
+                f"sh_degree is {recipe.sh_degree}: the network adds to harmonics of degree {FULL_DEGREE} too, which "
+                f"would be shown untrained; give {FULL_DEGREE}"
+            )
         self.model: Any = model
         self.recipe = recipe
         self.populations = tuple(populations)

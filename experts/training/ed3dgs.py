@@ -61,6 +61,7 @@ class ED3DGSCourse(Course):
     """One training of E-D3DGS."""
 
     name: ClassVar[str] = "E-D3DGS"
+    deforms_harmonics: ClassVar[bool] = True
     recipe: ED3DGSRecipe
     model: ED3DGS
     sampler: FrameErrors

@@ -123,6 +123,7 @@ class FourDGaussiansCourse(Course):
     """
 
     name: ClassVar[str] = FourDGaussians.name
+    deforms_harmonics: ClassVar[bool] = True
     recipe: FourDGaussiansRecipe
 
     def __init__(

@@ -173,3 +173,8 @@ def test_resuming_in_either_stage_is_exact(footage, stop: int) -> None:
 def test_a_coarse_stage_longer_than_the_training_is_refused(footage) -> None:
     with pytest.raises(ValueError, match="coarse_iterations is 30, more than the 20 iterations"):
         new_course(footage, replace(RECIPE, iterations=20))
+
+
+def test_harmonics_that_the_network_writes_untrained_are_refused(footage) -> None:
+    with pytest.raises(ValueError, match="sh_degree is 1"):
+        new_course(footage, replace(RECIPE, sh_degree=1))
