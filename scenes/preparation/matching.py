@@ -16,7 +16,8 @@ from scenes.types import SceneError
 
 SEED = 0
 ALL_CORES = -1  # pycolmap's word
-PAIR_BATCHES = 20  # steps of the progress bar
+PAIR_BATCHES = 10  # steps of the progress bar, of which each indexes its pictures anew
+FEWEST_PAIRS = 25  # in a step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +126,7 @@ def _match(database: Path, names: Sequence[str], options: SfmOptions) -> None:
     settings.guided_matching = options.guided_matching
     verification.ransac.random_seed = SEED
     pairs = list(itertools.combinations(names, 2))
-    batch = max(1, -(-len(pairs) // PAIR_BATCHES))
+    batch = max(FEWEST_PAIRS, -(-len(pairs) // PAIR_BATCHES))
     table = database.with_suffix(".pairs")
     pairing = pycolmap.ImportedPairingOptions()
     pairing.match_list_path = table
