@@ -12,6 +12,7 @@ from engine.interruption import Interruption
 from engine.prepare_config import options_of, read_settings
 from engine.progress import duration
 from scenes.preparation import PreparedCloud, PrepareReport, prepare_n3v, prepare_technicolor, prepare_videos
+from scenes.preparation.matching import pycolmap_module
 from scenes.preparation.report import StepReport
 from scenes.preparation.shown import OVERVIEW, SHEET, show_prepared
 
@@ -29,6 +30,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     set_up_logging(quiet="--quiet" in argv)
     config = read_settings(argv, prog=prog, description=description)
     root = cast(Path, config.scene)
+    pycolmap_module()  # first: it answers SIGTERM by a trace of the stack, until Interruption takes the signal over
     with Interruption() as interruption, interruption.at_once():
         report = PIPELINES[config.kind](root, options_of(config))
         _log(report)

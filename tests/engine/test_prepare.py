@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -17,7 +18,7 @@ from engine.command_line import run_command
 from engine.fields import leaves
 from engine.prepare import summary
 from engine.prepare_config import PrepareConfig, options_of, read_settings
-from scenes.preparation import PreparedCloud, PrepareReport
+from scenes.preparation import PreparedCloud, PrepareReport, prepare_n3v
 from scenes.preparation.report import StepReport
 from tests.scenes.layouts import write_n3v_scene, write_technicolor_scene
 from tests.scenes.preparation.stand_in import StandIn
@@ -132,15 +133,17 @@ def test_a_lost_picture_is_made_again(stand_in, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[1].startswith("1 step done, 6 skipped")
 
 
-def test_an_interruption(stand_in, tmp_path, monkeypatch, capsys):
-    write_n3v_scene(tmp_path / "film")
-
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption(number, monkeypatch, capsys):
     def interrupted(root, options):
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+        return prepare_n3v(root, options)
 
     monkeypatch.setitem(engine.prepare.PIPELINES, "n3v", interrupted)
-    assert run(["n3v", tmp_path / "film"]) == 130
+    before = signal.getsignal(number)
+    assert run(["n3v", "nowhere"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+    assert signal.getsignal(number) == before
 
 
 def cloud(frame: int, registered: int, points: int, error: float) -> PreparedCloud:
