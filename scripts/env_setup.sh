@@ -22,9 +22,9 @@ for name in ("torch", "numpy", "scipy", "PIL", "av", "safetensors", "pycolmap", 
 if failed:
     sys.exit(f"error: {', '.join(failed)} cannot be imported; remove .venv and run this again")
 
-import pycolmap
+from scenes.preparation.matching import device_for, pycolmap_module
 
-print(f"  COLMAP finds features on the {'GPU' if pycolmap.has_cuda else 'CPU'}")
+print(f"  COLMAP finds features on the {device_for(pycolmap_module()).name.upper()}")
 CHECK
 
 python -m moegs_rasterizer.build || echo "CPU back-end: not compiled; plain PyTorch takes its place, some fifty times slower"

@@ -78,6 +78,12 @@ def pycolmap_module() -> Any:
     return pycolmap
 
 
+def device_for(pycolmap: Any) -> Any:
+    """COLMAP's device: a GPU where its CUDA wheel finds one; left to itself, that wheel fails where there is none."""
+    gpu = pycolmap.has_cuda and pycolmap.get_num_cuda_devices() > 0
+    return pycolmap.Device.cuda if gpu else pycolmap.Device.cpu
+
+
 @contextmanager
 def colmap_errors(doing: str) -> Iterator[None]:
     """Turns pycolmap's errors into a SceneError that says what was being done."""
@@ -115,7 +121,7 @@ def _extract(database: Path, folder: Path, names: Sequence[str], options: SfmOpt
     with tqdm(total=len(names), desc="Features", unit="picture", leave=False, disable=not options.progress) as bar:
         for start in range(0, len(names), batch):
             some = list(names[start : start + batch])
-            pycolmap.extract_features(database, folder, some, extraction_options=settings)
+            pycolmap.extract_features(database, folder, some, extraction_options=settings, device=device_for(pycolmap))
             bar.update(len(some))
 
 
@@ -135,6 +141,10 @@ def _match(database: Path, names: Sequence[str], options: SfmOptions) -> None:
             some = pairs[start : start + batch]
             table.write_text("".join(f"{a} {b}\n" for a, b in some), encoding="utf-8")
             pycolmap.match_image_pairs(
-                database, matching_options=settings, pairing_options=pairing, verification_options=verification
+                database,
+                matching_options=settings,
+                pairing_options=pairing,
+                verification_options=verification,
+                device=device_for(pycolmap),
             )
             bar.update(len(some))
