@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from .canonical import Raw
-from .heads import Affine, affine_layers, head, run_heads, trunk
+from .ed3dgs_temporal import layers_at_time, temporal_embeddings
+from .heads import Affine, affine_layers, head, run_networks, trunk
 
 ANNEAL = 1000  # iterations over which a residual grows to its full size
 _OUTPUTS: tuple[tuple[Literal["means", "log_scales", "quats", "opacity_logits", "sh"], str, int], ...] = (
@@ -93,7 +95,7 @@ class ED3DGSDeformation(nn.Module):
             last = self.offsets.shape[0] - 1
             raise ValueError(f"E-D3DGS: camera {camera} has no time offset, only 0 ... {last}; pass None for others")
         if camera is not None:
-            return self.offsets[camera, 0].double()
+            return self.offsets.view(-1)[camera].double()
         trained = (self.offsets != 0).double()  # as factors: choosing rows by a mask would wait for a GPU
         return (self.offsets.double() * trained).sum() / trained.sum().clamp(min=1)
 
@@ -109,16 +111,23 @@ class ED3DGSDeformation(nn.Module):
 
     def forward(self, raw: Raw, embeddings: Tensor, time: Tensor, *, iteration: int) -> Raw:
         """Raw tensors at a time (float64 scalar, offset included) from the canonical ones and embeddings [n, 32]."""
-        enabled = self.options.enabled()
-        outputs = [(key, name) for key, name, _ in _OUTPUTS if enabled[key]]
+        stages, enabled = self.options.stages(), self.options.enabled()
+        outputs = {key: name for key, name, _ in _OUTPUTS if enabled[key]}
         deformed = raw.copy()
-        for stage in self.options.stages():
-            first, *rest = affine_layers(self.get_submodule(f"feature_out_{stage}"))
-            temporal = temporal_embedding(self.weight, time, self.rows(stage, iteration))
-            heads = [self.get_submodule(f"{name}_{stage}") for _, name in outputs]
-            residuals = run_heads(embeddings, [_at_time(first, temporal), *rest], heads)
-            for (key, _), residual in zip(outputs, residuals, strict=True):
-                deformed[key] = torch.add(deformed[key], residual, alpha=self._anneal(key, iteration))
+        if not stages:
+            return deformed
+        temporal = temporal_embeddings(self.weight, time, [self.rows(stage, iteration) for stage in stages])
+        trunks = [affine_layers(self.get_submodule(f"feature_out_{stage}")) for stage in stages]
+        firsts, *rest = zip(*trunks, strict=True)
+        layers = [layers_at_time(firsts, temporal), *map(_stacked, rest)]
+        heads = [[self.get_submodule(f"{name}_{stage}") for name in outputs.values()] for stage in stages]
+        residuals = dict(zip(outputs, run_networks(embeddings, layers, heads), strict=True))
+        factors = {key: self._anneal(key, iteration) for key in outputs}
+        for factor in dict.fromkeys(factors.values()):
+            keys = [key for key in outputs if factors[key] == factor]
+            sums = torch._foreach_add([raw[key] for key in keys], [residuals[key] for key in keys], alpha=factor)
+            for key, value in zip(keys, sums, strict=True):
+                deformed[key] = value
         return deformed
 
     def _anneal(self, key: str, iteration: int) -> float:
@@ -128,26 +137,6 @@ class ED3DGSDeformation(nn.Module):
         return min(max((iteration - start) / ANNEAL, 0.0), 1.0)
 
 
-def _at_time(layer: Affine, temporal: Tensor) -> Affine:
-    """The layer on [temporal, embedding] as one on the embedding: for every Gaussian the time adds the same."""
-    weight, bias = layer
-    split = temporal.shape[0]
-    return weight[:, split:], torch.addmv(bias, weight[:, :split], temporal)
-
-
-def temporal_embedding(table: Tensor, time: Tensor, rows: int) -> Tensor:
-    """Temporal embedding [width] at a time, 0 ... 1 spanning the table [height, width].
-
-    The table is resampled linearly to `rows` rows and read linearly, times outside 0 ... 1 reflected (E-D3DGS). time:
-    float64 scalar; gradients reach both.
-    """
-    if rows == 1:
-        return table[0]
-    position = (time * (rows - 1)).abs().remainder(2 * (rows - 1))
-    position = torch.minimum(position, 2 * (rows - 1) - position)
-    row = position.detach().floor().clamp(max=rows - 2)
-    source = torch.stack([row, row + 1]) * ((table.shape[0] - 1) / (rows - 1))
-    below = source.floor().clamp(max=max(table.shape[0] - 2, 0)).long()
-    above = (below + 1).clamp(max=table.shape[0] - 1)
-    pair = torch.lerp(table[below], table[above], (source - below)[:, None].to(table))
-    return torch.lerp(pair[0], pair[1], (position - row).to(table))
+def _stacked(layers: Sequence[Affine]) -> Affine:
+    weights, biases = zip(*layers, strict=True)
+    return torch.stack(weights), torch.stack(biases)

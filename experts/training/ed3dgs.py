@@ -17,7 +17,7 @@ from ..fresh import EMBEDDING_WIDTH, LARGEST_LOG_SCALE, new_ed3dgs_deformation, 
 from .course import Course, Seen
 from .ed3dgs_frames import FrameErrors
 from .ed3dgs_recipe import LENGTHS, NETWORK, ED3DGSRecipe
-from .ed3dgs_smoothness import Neighbourhood, neighbourhood, smoothness
+from .ed3dgs_smoothness import Neighbourhood, Pairs, neighbourhood, pairs_of, smoothness
 from .footage import Footage
 from .points import StartPoints
 from .population import Population
@@ -72,6 +72,7 @@ class ED3DGSCourse(Course):
         recipe = replace(recipe, rates=recipe.network_rates())
         self._near: Neighbourhood | None = None
         self._near_of: Tensor | None = None  # the positions it was found for
+        self._pairs: tuple[Pairs, ...] = ()  # its pairs, one part an iteration
         self._errors: list[Tensor] = []  # L1 of the iteration's pictures
         super().__init__(model, recipe, populations=[population], extent=extent, footage=footage, seed=seed)
 
@@ -111,18 +112,22 @@ class ED3DGSCourse(Course):
         loss = recipe.faint * self.model.gaussians.opacity_logits.mean().sigmoid()
         if recipe.smooth == 0:
             return loss
-        near = self._neighbours()
-        parts = near.parts(recipe.smooth_pairs)
-        return loss + recipe.smooth * smoothness(self.model.embeddings, near, part=iteration % parts, parts=parts)
+        self._neighbours()
+        pairs = self._pairs[iteration % len(self._pairs)]
+        return torch.add(loss, smoothness(self.model.embeddings, pairs), alpha=recipe.smooth)
 
     def _neighbours(self) -> Neighbourhood:
         """Neighbours as they were when Gaussians last came or went; they move little in between."""
         means = self.model.gaussians.means
         if self._near is None or self._near_of is not means:
             unit = self.recipe.relative_extent(self.extent)
-            self._near = neighbourhood(means, falloff=self.recipe.falloff / unit**2)
-            self._near_of = means
+            self._keep(neighbourhood(means, falloff=self.recipe.falloff / unit**2))
+        assert self._near is not None
         return self._near
+
+    def _keep(self, near: Neighbourhood) -> None:
+        self._near, self._near_of = near, self.model.gaussians.means
+        self._pairs = pairs_of(near, near.parts(self.recipe.smooth_pairs))
 
     def observe(self, seen: Sequence[Seen], iteration: int) -> None:
         """Statistics, and how far each picture was off."""
@@ -142,5 +147,4 @@ class ED3DGSCourse(Course):
         super().load(state)
         kept = state["neighbours"]
         if kept:
-            self._near = Neighbourhood(**{name: values.to(self.device) for name, values in kept.items()})
-            self._near_of = self.model.gaussians.means
+            self._keep(Neighbourhood(**{name: values.to(self.device) for name, values in kept.items()}))

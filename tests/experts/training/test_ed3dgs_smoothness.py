@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experts.training.ed3dgs_smoothness import Neighbourhood, neighbourhood, smoothness
+from experts.training.ed3dgs_smoothness import Neighbourhood, neighbourhood, pairs_of, smoothness
 
 
 def direct(embeddings: torch.Tensor, means: torch.Tensor, falloff: float, count: int) -> torch.Tensor:
@@ -33,7 +33,7 @@ def test_value_and_gradient_are_the_formulas_whole_or_in_parts(cloud, parts: int
     """In double precision: 1e-16 seen."""
     means, embeddings = cloud
     near = neighbourhood(means, falloff=3.0, count=8)
-    own = torch.stack([smoothness(embeddings, near, part=part, parts=parts) for part in range(parts)]).mean()
+    own = torch.stack([smoothness(embeddings, pairs) for pairs in pairs_of(near, parts)]).mean()
     expected = direct(embeddings, means, 3.0, 8)
     torch.testing.assert_close(own, expected, rtol=1e-12, atol=0)
     (gradient,) = torch.autograd.grad(own, embeddings)
@@ -42,13 +42,13 @@ def test_value_and_gradient_are_the_formulas_whole_or_in_parts(cloud, parts: int
 
 def test_equal_embeddings_are_at_rest(cloud):
     """At the start of training all are zero: sqrt has no slope there."""
-    near = neighbourhood(cloud[0].float(), falloff=3.0)
+    (pairs,) = pairs_of(neighbourhood(cloud[0].float(), falloff=3.0), 1)
     embeddings = torch.zeros(40, 32, requires_grad=True)
-    smoothness(embeddings, near).backward()
+    smoothness(embeddings, pairs).backward()
     assert torch.equal(embeddings.grad, torch.zeros(40, 32))
     embeddings.data[0] = 1e-22  # its square is 0 in float32
     embeddings.grad = None
-    smoothness(embeddings, near).backward()
+    smoothness(embeddings, pairs).backward()
     assert torch.isfinite(embeddings.grad).all()
 
 
@@ -56,7 +56,7 @@ def test_tiny_models_have_as_many_neighbours_as_there_are():
     embeddings = torch.ones(2, 4, requires_grad=True)
     assert neighbourhood(torch.eye(3)[:2], falloff=1.0).indices.tolist() == [[1, 0]]
     alone = neighbourhood(torch.zeros(1, 3), falloff=1.0)
-    smoothness(embeddings[:1], alone).backward()
+    smoothness(embeddings[:1], *pairs_of(alone, alone.parts(5))).backward()
     assert torch.equal(embeddings.grad, torch.zeros(2, 4)) and alone.parts(5) == 1
 
 
