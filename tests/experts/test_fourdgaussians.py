@@ -16,6 +16,7 @@ from experts.fourdgaussians_planes import PLANES, EmptyVoxel, HexPlanes
 from experts.fresh import new_fourdgaussians
 
 SHAPE = NetworkShape(width=16, channels=4, resolutions=((5, 6, 7, 8), (10, 12, 14, 8)))
+CUBES = replace(SHAPE, resolutions=((6, 6, 6, 8), (11, 11, 11, 8)))  # as published: planes of one shape
 
 
 def small(options: FourDGaussiansOptions | None = None, shape: NetworkShape = SHAPE) -> FourDGaussians:
@@ -56,9 +57,10 @@ def features(grid: HexPlanes, point: Tensor, time: float) -> Tensor:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("shape", [SHAPE, CUBES], ids=["shapes differ", "one shape"])
 @pytest.mark.parametrize("time", [-1.5, -1.0, 0.0, 0.37, 0.9966, 1.0, 1.2])
-def test_plane_features_are_products_of_bilinear_lookups(time: float) -> None:
-    grid = small().deformation.deformation_net.grid
+def test_plane_features_are_products_of_bilinear_lookups(time: float, shape: NetworkShape) -> None:
+    grid = small(shape=shape).deformation.deformation_net.grid
     grid.aabb = torch.tensor([[1.5, 1.0, 2.0], [-1.0, -2.0, -0.5]])
     points = torch.cat([torch.randn(20, 3), grid.aabb])  # several outside the box, two at its corners
     found = grid(points, time)
@@ -150,10 +152,11 @@ def test_gradients_reach_what_is_used() -> None:
         assert parameter.grad is None or parameter.grad.abs().sum() > 0, name
 
 
-def test_gradient_of_planes_and_means_is_right() -> None:
-    expert = small().double()
-    plane = expert.deformation.deformation_net.grid.grids[1][2]  # type: ignore[index]
-    for parameter in (plane, expert.gaussians.means):
+@pytest.mark.parametrize("shape", [SHAPE, CUBES], ids=["shapes differ", "one shape"])
+def test_gradient_of_planes_and_means_is_right(shape: NetworkShape) -> None:
+    expert = small(shape=shape).double()
+    planes = expert.deformation.deformation_net.grid.grids[1]
+    for parameter in (*planes, expert.gaussians.means):  # type: ignore[misc]
         weight = torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         expert.zero_grad()
         (expert.at(5).means * weight).sum().backward()

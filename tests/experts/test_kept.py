@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from experts.fourdgaussians import FourDGaussians
+from experts.fourdgaussians_deformation import NetworkShape
 from experts.kept import Kept
-from tests.experts.test_fourdgaussians import small
+from tests.experts.test_fourdgaussians import CUBES, SHAPE, small
 
 
 class Owner(nn.Module):
@@ -87,9 +88,9 @@ def test_copies_start_without_the_value(copied) -> None:
     assert other().tolist() == [14.0] * 3 and owner().tolist() == [0.0, 2, 4]
 
 
-def pair() -> tuple[FourDGaussians, FourDGaussians]:
+def pair(shape: NetworkShape = SHAPE) -> tuple[FourDGaussians, FourDGaussians]:
     """The same model twice, frozen and trainable."""
-    trainable = small()
+    trainable = small(shape=shape)
     return copy.deepcopy(trainable).requires_grad_(False), trainable
 
 
@@ -101,15 +102,19 @@ def test_space_planes_of_a_frozen_model_are_looked_up_once(monkeypatch: pytest.M
     monkeypatch.setattr(fourdgaussians_planes, "_look_up", lambda *args: seen.append(1) or look_up(*args))
     expert.at(3)
     expert.at(4)
-    assert len(seen) == 2 * 6 + 2 * 3  # two levels of six planes, then of three lines
+    assert len(seen) == 2 + 2 * 2  # two levels: once without time, at two frames with it
 
 
 @torch.no_grad()
-def test_a_frozen_model_gives_what_a_trainable_one_gives_at_every_frame_and_after_every_change() -> None:
-    model, trainable = pair()
+@pytest.mark.parametrize("shape", [SHAPE, CUBES], ids=["shapes differ", "one shape"])
+def test_a_frozen_model_gives_what_a_trainable_one_gives_at_every_frame_and_after_every_change(
+    shape: NetworkShape,
+) -> None:
+    model, trainable = pair(shape)
     for frame in (0, 5, 19):
         assert torch.equal(model.at(frame).means, trainable.at(frame).means)
-    for change in ("gaussians.means", "deformation.deformation_net.grid.grids.1.0"):
+    grids = "deformation.deformation_net.grid.grids"
+    for change in ("gaussians.means", f"{grids}.1.0", f"{grids}.0.4"):
         for expert in (model, trainable):
             expert.get_parameter(change).mul_(1.5)
         assert torch.equal(model.at(5).means, trainable.at(5).means)
