@@ -28,9 +28,9 @@ class ColourCorrection(nn.Module):
 
     def forward(self, image: Tensor, view: int) -> Tensor:
         """The picture [3, h, w] as a camera would have shown it."""
-        matrix, offset = self.matrices[view], self.offsets[view]
-        changed = torch.einsum("ij,jhw->ihw", matrix, image)
-        return image + changed + offset[:, None, None]
+        pixels = image.flatten(1)
+        changed = torch.addmm(pixels, self.matrices[view], pixels)
+        return (changed + self.offsets[view][:, None]).view(image.shape)
 
     def regulariser(self) -> Tensor:
         """What keeps cameras near the identity, and their mean on it: the model's own colours are the rig's mean."""

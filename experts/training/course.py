@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -116,6 +116,10 @@ class Course:
     def degree(self, iteration: int) -> int:
         """Degree of spherical harmonics in use."""
         return self.recipe.active_degree(iteration)
+
+    def moment(self, shot: Shot, iteration: int) -> Hashable:
+        """What `gaussians` depends on: pictures that agree in it share them."""
+        return shot.frame
 
     def gaussians(self, shot: Shot, iteration: int) -> Gaussians:
         """The model at a picture's frame, its harmonics cut to the degree in use."""

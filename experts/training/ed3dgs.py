@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from .ed3dgs_smoothness import Neighbourhood, Pairs, neighbourhood, pairs_of, sm
 from .footage import Footage
 from .points import StartPoints
 from .population import Population
+from .shots import Shot
 
 _CAMERAS = 30  # rows of E-D3DGS's table of time offsets, where no camera has a larger number
 _GAUSSIANS = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest")
@@ -90,6 +91,10 @@ class ED3DGSCourse(Course):
             positions=positions,
             device=self.device,
         )
+
+    def moment(self, shot: Shot, iteration: int) -> Hashable:
+        """Each camera has a time offset of its own."""
+        return shot
 
     def begin(self, iteration: int) -> None:
         """Annealing and coarse-to-fine go by the iteration."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -146,6 +146,10 @@ class FourDGaussiansCourse(Course):
             self.optimiser = self.new_optimiser()
             self.statistics[0].clear()
         super().begin(own)
+
+    def moment(self, shot: Shot, iteration: int) -> Hashable:
+        """The frame, once there is one."""
+        return shot.frame if self.recipe.stage(iteration)[0] else None
 
     def gaussians(self, shot: Shot, iteration: int) -> Gaussians:
         """The canonical ones in the coarse stage, then those of the frame."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
-from moegs_rasterizer import Layer, rasterize
+from moegs_rasterizer import Gaussians, Layer, rasterize
 from moegs_rasterizer.types import Backend
 from torch import Tensor
 
@@ -42,17 +43,7 @@ def train(
     recipe = course.recipe
     for iteration in range(start + 1, recipe.iterations + 1):
         course.begin(iteration)
-        shots = course.shots(iteration)
-        seen, loss = [], torch.zeros((), device=course.device)
-        for shot in shots:
-            one = _render(course, shot, iteration, backend, correction)
-            part = course.picture_loss(one, iteration) / len(shots)
-            part.backward()
-            seen.append(one)
-            loss = loss + part.detach()
-        for extra in (course.regulariser(iteration), correction.regulariser() if correction else None):
-            if extra is not None:
-                extra.backward()
+        seen, loss = _backward(course, iteration, backend=backend, correction=correction)
         with torch.no_grad():
             course.observe(seen, iteration)
             course.optimiser.step()
@@ -63,8 +54,45 @@ def train(
         yield _step(course, iteration, loss, seen[-1])
 
 
-def _render(course: Course, shot: Shot, iteration: int, backend: Backend, correction: ColourCorrection | None) -> Seen:
-    gaussians = course.gaussians(shot, iteration)
+def _backward(
+    course: Course, iteration: int, *, backend: Backend, correction: ColourCorrection | None
+) -> tuple[list[Seen], Tensor]:
+    """The iteration's pictures and the mean of their losses, whose gradients are left in the parameters.
+
+    Pictures of one moment share the model's pass, and one pass back: small models wait for the launch of operators.
+    """
+    shots = course.shots(iteration)
+    moments = [tuple(group) for _, group in groupby(shots, key=lambda shot: course.moment(shot, iteration))]
+    seen: list[Seen] = []
+    loss = torch.zeros((), device=course.device)
+    for index, moment in enumerate(moments):
+        gaussians = course.gaussians(moment[0], iteration)
+        pictures = [
+            _render(course, gaussians, shot, iteration, backend=backend, correction=correction) for shot in moment
+        ]
+        parts = [course.picture_loss(picture, iteration) / len(shots) for picture in pictures]
+        extras = _extras(course, iteration, correction) if index == len(moments) - 1 else []
+        torch.stack([*parts, *extras]).sum().backward()
+        loss = loss + torch.stack(parts).detach().sum()
+        seen.extend(pictures)
+    return seen, loss
+
+
+def _extras(course: Course, iteration: int, correction: ColourCorrection | None) -> list[Tensor]:
+    """What is added to the loss once an iteration."""
+    extras = (course.regulariser(iteration), correction.regulariser() if correction else None)
+    return [extra for extra in extras if extra is not None]
+
+
+def _render(
+    course: Course,
+    gaussians: Gaussians,
+    shot: Shot,
+    iteration: int,
+    *,
+    backend: Backend,
+    correction: ColourCorrection | None,
+) -> Seen:
     features = course.features(gaussians, iteration)
     background = course.background()
     if features is not None:

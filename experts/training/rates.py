@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from .rectified import RectifiedAdam
+
 OptimiserKind = Literal["adam", "radam"]
 
 
@@ -45,7 +47,7 @@ def build_optimiser(
         if (rate := rates[prefix])
     ]
     if kind == "radam":
-        return torch.optim.RAdam(groups)
+        return RectifiedAdam(groups)
     return torch.optim.Adam(groups, eps=1e-15, fused=True)
 
 

@@ -238,3 +238,19 @@ def test_a_whole_clip_of_300_frames_is_one_segment():
     model = new_stg(points, recipe, first=0, num_frames=300, near=NEAR, far=FAR, extent=EXTENT)
     assert model.num_frames == 300 and model.parts[0].trbf_centres.max().item() == pytest.approx(290 / 300)
     assert model.at(299).opacities.min() > 0.1 * 0.3
+
+
+def test_pictures_of_one_moment_share_the_model(monkeypatch):
+    """As if each had the model's pass to itself."""
+    recipe = small_recipe(iterations=1)
+    together, apart = course(recipe), course(recipe)
+    passes = []
+    for one in (together, apart):
+        monkeypatch.setattr(one, "gaussians", lambda *words, own=one.gaussians: (passes.append(1), own(*words))[1])
+    monkeypatch.setattr(apart, "moment", lambda shot, iteration: shot)
+    for one in (together, apart):
+        monkeypatch.setattr(one.optimiser, "zero_grad", lambda **_: None)
+        assert len(list(train(one))) == 1
+    assert len(passes) == 1 + recipe.batch
+    for first, second in zip(together.model.parameters(), apart.model.parameters(), strict=True):
+        torch.testing.assert_close(first.grad, second.grad, rtol=1e-4, atol=1e-9)
