@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy.signal.windows import hann
 
 from scenes.clip import Clip
 from scenes.sources import FrameSource, decode
@@ -149,7 +148,7 @@ def _tiles(frame: np.ndarray) -> np.ndarray:
     grey = np.asarray(Image.fromarray(frame).convert("L").resize(size, Image.Resampling.BOX), np.float32)
     views = np.lib.stride_tricks.sliding_window_view(grey, (TILE, TILE))[:: TILE // 2, :: TILE // 2]
     tiles = views.reshape(-1, TILE, TILE)
-    window = np.outer(hann(TILE), hann(TILE)).astype(np.float32)
+    window = np.outer(np.hanning(TILE), hann(TILE)).astype(np.float32)
     return (tiles - tiles.mean(axis=(1, 2), keepdims=True)) * window
 
 
