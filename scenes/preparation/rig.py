@@ -148,7 +148,7 @@ def _tiles(frame: np.ndarray) -> np.ndarray:
     grey = np.asarray(Image.fromarray(frame).convert("L").resize(size, Image.Resampling.BOX), np.float32)
     views = np.lib.stride_tricks.sliding_window_view(grey, (TILE, TILE))[:: TILE // 2, :: TILE // 2]
     tiles = views.reshape(-1, TILE, TILE)
-    window = np.outer(np.hanning(TILE), hann(TILE)).astype(np.float32)
+    window = np.outer(np.hanning(TILE), np.hanning(TILE)).astype(np.float32)
     return (tiles - tiles.mean(axis=(1, 2), keepdims=True)) * window
 
 
