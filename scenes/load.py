@@ -15,6 +15,7 @@ from .calibration import fitted, rig_radius, scaled
 from .footage import Footage
 from .n3v import read_n3v
 from .options import SceneOptions
+from .poses_bounds import POSES
 from .resize import FILTERS, training_size
 from .technicolor import FILE_NAME, read_technicolor
 from .types import Layout, Scene, SceneError, View
@@ -78,7 +79,7 @@ def _check_folder(root: Path, options: SceneOptions) -> None:
 def guess_layout(root: Path) -> Layout | None:
     """The layout a folder looks like, None where it looks like none or both, or does not exist."""
     names = [path.name for path in root.iterdir()] if root.is_dir() else []
-    n3v = any(name == "poses_bounds.npy" or re.fullmatch(r"cam\d+(\.\w+)?", name) for name in names)
+    n3v = any(name == POSES or re.fullmatch(r"cam\d+(\.\w+)?", name) for name in names)
     technicolor = any(name == "cameras_parameters.txt" or FILE_NAME.fullmatch(Path(name).stem) for name in names)
     if n3v == technicolor:
         return None

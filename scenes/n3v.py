@@ -13,7 +13,7 @@ from .colmap_model import colmap_folder, read_colmap_cameras
 from .footage import Footage
 from .n3v_frames import find_frames
 from .options import SceneOptions
-from .poses_bounds import read_poses_bounds
+from .poses_bounds import POSES, read_poses_bounds
 from .types import SceneError
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def read_n3v(root: Path, options: SceneOptions) -> Footage:
     image centres, as in Ex4DGS and MoE-GS. SceneError where frames or cameras are missing or do not fit each other.
     """
     sources, clip, notes = find_frames(root, options)
-    bounds = root / "poses_bounds.npy"
+    bounds = root / POSES
     model = colmap_folder(root, options.start) or colmap_folder(root, clip.start)
     if model is None:
         if not bounds.is_file():

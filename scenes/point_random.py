@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .point_cloud import PointCloud
 from .point_views import shown_colours, views_of
+from .poses_bounds import POSES
 from .types import Scene, SceneError
 
 SEEN_BY = 2  # training cameras at least; asking a third of a dome's leaves its floor and walls without points
@@ -57,7 +58,7 @@ def random_points(scene: Scene, *, frame: int, count: int, seed: int) -> PointCl
 
 def stored_bounds(scene: Scene) -> tuple[float, float] | None:
     """Near and far, world units, of the scene's `poses_bounds.npy`: the median camera's; None where it has none."""
-    path = scene.root / "poses_bounds.npy"
+    path = scene.root / POSES
     try:
         near, far = np.median(np.load(path, allow_pickle=False)[:, -2:].astype(np.float64), axis=0).tolist()
     except (OSError, ValueError, EOFError, IndexError):

@@ -11,6 +11,8 @@ from moegs_rasterizer import Camera
 
 from .types import SceneError
 
+POSES = "poses_bounds.npy"
+
 
 def read_poses_bounds(path: Path, names: Sequence[str]) -> dict[str, Camera]:
     """Cameras by name; row i belongs to names[i], which must be sorted as the files are.

@@ -11,7 +11,7 @@ from scenes.calibration import fitted, scaled
 from scenes.clip import Clip, choose_clip
 from scenes.n3v_frames import FINDERS, find_frames
 from scenes.options import SceneOptions
-from scenes.poses_bounds import read_poses_bounds
+from scenes.poses_bounds import POSES, read_poses_bounds
 from scenes.sources import FrameSource
 from scenes.types import SceneError
 from scenes.video import Video
@@ -24,8 +24,6 @@ from .report import PrepareReport
 from .rig import size_notes
 from .steps import Workbench, opened
 from .transforms import TRANSFORMS, written_transforms
-
-POSES = "poses_bounds.npy"
 
 
 def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) -> PrepareReport:

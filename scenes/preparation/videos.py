@@ -13,6 +13,7 @@ from tqdm import tqdm
 from scenes.clip import Clip, choose_clip
 from scenes.colmap_model import read_colmap_cameras
 from scenes.options import SceneOptions
+from scenes.poses_bounds import POSES
 from scenes.sources import FrameSource
 from scenes.types import SceneError
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from .attempts import CloudReport
 
 VERSION = 1
-POSES = "poses_bounds.npy"
 
 
 def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm | None = None) -> PrepareReport:

@@ -12,6 +12,7 @@ import numpy as np
 from moegs_rasterizer import Camera
 from numpy.typing import NDArray
 
+from ..poses_bounds import POSES
 from .film import film_camera
 from .points import PointCounts, known_points, save_known_points
 from .rig import RigSize, poses_bounds, rig_cameras
@@ -47,7 +48,7 @@ def write_scene(
     partial = folder / ".poses_bounds.npy.part"
     with partial.open("wb") as file:
         np.save(file, poses_bounds(cameras, near=NEAR, far=FAR))
-    os.replace(partial, folder / "poses_bounds.npy")
+    os.replace(partial, folder / POSES)
 
 
 def _film(world: World, item: tuple[int, Camera], folder: Path, size: RigSize, supersampling: int) -> Path:
