@@ -15,12 +15,7 @@ class Statistics:
     """Sums and extremes with a row for each Gaussian of a population, whose changes they follow."""
 
     def __init__(self, count: int, device: torch.device) -> None:
-        self._fills: dict[str, float] = {
-            "gradients": 0.0,
-            "seen": 0.0,
-            "largest_radius": 0.0,
-            "smallest_radius": _NEVER,
-        }
+        self._fills = dict(_FILLS)
         self._device = device
         self.rows: dict[str, Tensor] = {}
         self._count = count

@@ -65,7 +65,9 @@ def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm | None = None
         first = _mapped(bench, mapped_frame, pictures[mapped_frame], options, sfm)
         cameras = read_colmap_cameras(first.model)
         notes += _lost_cameras(sources, cameras, options)
-        clouds = _clouds(bench, first, {number: pictures[number] for number in numbers}, cameras, options, sfm)
+        clouds = _clouds(
+            bench, first, {number: pictures[number] for number in numbers}, cameras, options=options, sfm=sfm
+        )
         sizes = prepared_clouds(bench, clip.start, sfm)
         bench.run(_poses(first, sfm))
         linked_layouts(bench, pictures, clip, options)
@@ -170,6 +172,7 @@ def _clouds(
     first: PreparedCloud,
     pictures: Pictures,
     cameras: Mapping[str, Camera],
+    *,
     options: VideosOptions,
     sfm: Sfm,
 ) -> Sequence[PreparedCloud]:
