@@ -7,9 +7,9 @@ from typing import TypedDict
 import torch
 from moegs_rasterizer import Gaussians
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from .kept import Kept
+from .unit import unit
 
 
 class Raw(TypedDict):
@@ -63,7 +63,7 @@ def activate(raw: Raw) -> Gaussians:
     return Gaussians(
         means=raw["means"],
         scales=raw["log_scales"].exp(),
-        quats=normalize(raw["quats"]),
+        quats=unit(raw["quats"]),
         opacities=raw["opacity_logits"].squeeze(1).sigmoid(),
         sh=raw["sh"].unflatten(1, (-1, 3)),
     )

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from .unit import unit
 
 Interpolation = Literal["cube", "pchip", "linear"]
 INTERPOLATIONS: tuple[str, ...] = get_args(Interpolation)
@@ -87,7 +88,7 @@ class Arcs:
 
 def arcs(quats: Tensor) -> Arcs:
     """Arcs between quaternions [k, n, 4] of any length, as Ex4DGS takes them: no sign flip, an arc may be long."""
-    ends = F.normalize(quats, dim=-1)
+    ends = unit(quats)
     cosines = (ends[:-1] * ends[1:]).sum(-1, keepdim=True).clamp(-1 + _EPS, 1 - _EPS)
     angles = cosines.acos().clamp(min=_EPS)
     return Arcs(ends=ends, angles=angles, sines=angles.sin().clamp(min=_EPS))
@@ -101,7 +102,7 @@ def along(way: Arcs, index: int, delta: float) -> Tensor:
     total = (first_weight + second_weight).clamp(min=_EPS)
     blended = torch.addcmul(first_weight * first, second_weight, second) / total
     degenerate = blended.abs().sum(-1, keepdim=True) <= _EPS
-    return F.normalize(torch.where(degenerate, first, blended), dim=-1)
+    return unit(torch.where(degenerate, first, blended))
 
 
 def slerp(first: Tensor, second: Tensor, delta: float) -> Tensor:

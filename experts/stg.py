@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat, camera_rays
 from torch import Tensor, nn
 
 from .base import Provenance
 from .kept import Kept
 from .stg_decoder import SandwichDecoder
+from .unit import unit
 
 _MAX_LOG_WIDTH = 40.0  # of either sign: the window is then 1 (or 0) to the last bit, without overflow
 
@@ -80,14 +80,15 @@ class STGSegment(nn.Module):
         """
         time = (frame - self.first) / self.num_frames
         offset = (time - self.trbf_centres).unsqueeze(1)
-        width = self.trbf_log_widths.clamp(-_MAX_LOG_WIDTH, _MAX_LOG_WIDTH).exp()
-        window = torch.exp(-((offset.squeeze(1) / width) ** 2))
+        narrowness = self.trbf_log_widths.clamp(-_MAX_LOG_WIDTH, _MAX_LOG_WIDTH).neg().exp()
+        window = (offset.squeeze(1) * narrowness).square().neg().exp()
         offset = offset.detach()
         linear, square, cubic = self.motion.split(3, dim=1)
+        slope = torch.addcmul(linear, offset, torch.addcmul(square, offset, cubic))
         return Gaussians(
-            means=self.means + linear * offset + square * offset**2 + cubic * offset**3,
+            means=torch.addcmul(self.means, offset, slope),
             scales=self.log_scales.exp(),
-            quats=F.normalize(self.quats + offset * self.omegas, dim=1),
+            quats=unit(torch.addcmul(self.quats, offset, self.omegas)),
             opacities=window * self.opacity_logits.sigmoid(),
             sh=self._joined_sh(),
             colours=self._colours(offset),

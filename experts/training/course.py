@@ -39,12 +39,13 @@ class Seen:
     image: Tensor  # [3, h, w] as the loss sees it
     target: Tensor  # [3, h, w]
 
-    def screen_gradients(self) -> Tensor:
-        """Gradients [n, 2] of the means on the screen in NDC units, of this picture's share of the loss."""
+    def screen_gradients(self, *, of: int = 1) -> Tensor:
+        """Gradients [n, 2] of the means on the screen in NDC units, times the number of pictures `of` in the loss."""
         found = self.splat.means2d.grad
         if found is None:
             return torch.zeros_like(self.splat.means2d)
-        return found * constant((0.5 * self.camera.width, 0.5 * self.camera.height), found.dtype, found.device)
+        half = (0.5 * of * self.camera.width, 0.5 * of * self.camera.height)
+        return found * constant(half, found.dtype, found.device)
 
 
 class Course:
@@ -136,13 +137,20 @@ class Course:
             return torch.rand(3, generator=self.generator).to(self.device, non_blocking=True)
         return constant(tuple(self.model.background), torch.float32, self.device)
 
-    def picture_loss(self, seen: Seen, iteration: int) -> Tensor:
-        """The recipe's mixture of L1 and 1 - SSIM."""
+    def loss(self, seen: Sequence[Seen], iteration: int) -> Tensor:
+        """Sum over pictures of one moment of the recipe's mixture of L1 and 1 - SSIM; equal sizes go together."""
         recipe = self.recipe
-        loss = recipe.l1 * (seen.image - seen.target).abs().mean()
-        if recipe.dssim == 0:
-            return loss
-        return loss + recipe.dssim * (1 - ssim(seen.image, seen.target))
+        sizes: dict[torch.Size, list[Seen]] = {}
+        for one in seen:
+            sizes.setdefault(one.image.shape, []).append(one)
+        losses = []
+        for pictures in sizes.values():
+            images = stacked([one.image for one in pictures])
+            targets = stacked([one.target for one in pictures])
+            losses.append(recipe.l1 * len(pictures) * (images - targets).abs().mean())
+            if recipe.dssim:
+                losses.append(recipe.dssim * len(pictures) * (1 - ssim(images, targets)))
+        return added(losses)
 
     def regulariser(self, iteration: int) -> Tensor | None:
         """Added to the loss once an iteration."""
@@ -151,7 +159,7 @@ class Course:
     def observe(self, seen: Sequence[Seen], iteration: int) -> None:
         """After the gradients are there: statistics of every picture, as if it had been alone in the iteration."""
         for one in seen:
-            self.take_in(one.screen_gradients() * len(seen), one.splat.radii)
+            self.take_in(one.screen_gradients(of=len(seen)), one.splat.radii)
 
     def take_in(self, gradients: Tensor, radii: Tensor) -> None:
         """Gives every population's statistics their rows of a picture's."""
@@ -201,6 +209,16 @@ class Course:
         self.generator.set_state(state["random"])
         for shots in self._pending:
             self.footage.announce(shots)
+
+
+def added(terms: Sequence[Tensor]) -> Tensor:
+    """The sum of one tensor or more, in as few launches as it takes."""
+    return sum(terms[1:], start=terms[0])
+
+
+def stacked(images: Sequence[Tensor]) -> Tensor:
+    """torch.stack, without copying where there is one."""
+    return images[0].unsqueeze(0) if len(images) == 1 else torch.stack(list(images))
 
 
 def cut_harmonics(gaussians: Gaussians, degree: int) -> Gaussians:

@@ -14,7 +14,7 @@ from losses import ssim
 
 from ..ed3dgs import ED3DGS
 from ..fresh import EMBEDDING_WIDTH, LARGEST_LOG_SCALE, new_ed3dgs_deformation, new_gaussians
-from .course import Course, Seen
+from .course import Course, Seen, added
 from .ed3dgs_frames import FrameErrors
 from .ed3dgs_recipe import LENGTHS, NETWORK, ED3DGSRecipe
 from .ed3dgs_smoothness import Neighbourhood, Pairs, neighbourhood, pairs_of, smoothness
@@ -101,15 +101,16 @@ class ED3DGSCourse(Course):
         super().begin(iteration)
         self.model.iteration = iteration
 
-    def picture_loss(self, seen: Seen, iteration: int) -> Tensor:
+    def loss(self, seen: Sequence[Seen], iteration: int) -> Tensor:
         """L1, and in a streak 1 - SSIM beside it: it then sees several cameras at one time."""
-        recipe = self.recipe
-        error = (seen.image - seen.target).abs().mean()
-        self._errors.append(error.detach())
-        loss = recipe.l1 * error
-        if recipe.dssim == 0 or not recipe.in_streak(iteration):
-            return loss
-        return loss + recipe.dssim * (1 - ssim(seen.image, seen.target))
+        recipe, losses = self.recipe, []
+        for one in seen:
+            error = (one.image - one.target).abs().mean()
+            self._errors.append(error.detach())
+            losses.append(recipe.l1 * error)
+            if recipe.dssim and recipe.in_streak(iteration):
+                losses.append(recipe.dssim * (1 - ssim(one.image, one.target)))
+        return added(losses)
 
     def regulariser(self, iteration: int) -> Tensor:
         """Faint Gaussians, and embeddings that differ little from their neighbours'."""

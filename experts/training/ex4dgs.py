@@ -12,7 +12,7 @@ from moegs_rasterizer import Gaussians
 from torch import Tensor
 
 from ..ex4dgs import Ex4DGS
-from .course import Course, Seen
+from .course import Course, Seen, added
 from .density import Density, clone_and_split, copied, prune, remove, split_in_two
 from .ex4dgs_density import clone_dynamic, split_dynamic
 from .ex4dgs_errors import BacktrackedErrors, error_maps
@@ -81,13 +81,14 @@ class Ex4DGSCourse(Course):
         channels = 3 if self.recipe.prune_by_error else 2
         return torch.zeros(gaussians.count, channels, device=self.device, requires_grad=True)
 
-    def picture_loss(self, seen: Seen, iteration: int) -> Tensor:
+    def loss(self, seen: Sequence[Seen], iteration: int) -> Tensor:
         """The recipe's, and zero for the sake of the features' gradients."""
-        loss = super().picture_loss(seen, iteration)
-        if seen.features is None or seen.splat.features is None:
-            return loss
-        maps = error_maps(seen.image, seen.target, channels=seen.features.shape[1])
-        return loss + self.recipe.batch * (seen.splat.features * maps).sum()
+        loss = super().loss(seen, iteration)
+        for one in seen:
+            if one.features is not None and one.splat.features is not None:
+                maps = error_maps(one.image, one.target, channels=one.features.shape[1])
+                loss = loss + self.recipe.batch * (one.splat.features * maps).sum()
+        return loss
 
     def regulariser(self, iteration: int) -> Tensor | None:
         """Short displacements, and keyframes near their first; lengths in units of the extent."""
@@ -100,7 +101,7 @@ class Ex4DGSCourse(Course):
             means = dynamic["means"]
             distances = (means[:, 1:] - means[:, :1]).norm(dim=2)
             terms.append(recipe.motion_weight / self.extent * distances.mean())
-        return torch.stack(terms).sum() if terms else None
+        return added(terms) if terms else None
 
     def observe(self, seen: Sequence[Seen], iteration: int) -> None:
         """Statistics, and the errors of the pixels that Gaussians showed."""
@@ -208,7 +209,7 @@ class Ex4DGSCourse(Course):
             if recipe.prune_invisible and iteration < self._stop:
                 remove(population, statistics, statistics.invisible())
             if recipe.prune_small:
-                remove(population, statistics, statistics.smallest_radius < radius)
+                remove(population, statistics, statistics.rows["smallest_radius"] < radius)
             statistics.new_pass()
 
     @property

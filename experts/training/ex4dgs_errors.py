@@ -14,21 +14,36 @@ UNSEEN = -1.0  # best frame of one that contributed to no picture of the pass
 _ENOUGH = 0.01  # sum of the weights from which on a picture tells a Gaussian's error
 _LASTING = ("least_error", "best_frame")  # outlive a densification
 _SMALLEST_WEIGHT = 1e-4
+_NEVER = float(1 << 30)  # radius of what no picture showed, px
+_FILLS = {
+    "smallest_radius": _NEVER,
+    "l1": 0.0,
+    "ssim": 0.0,
+    "shown": 0.0,
+    "least_error": torch.inf,
+    "best_frame": NEW,
+}
 
 
 class BacktrackedErrors(Statistics):
-    """Statistics with the errors of the pixels that a Gaussian showed.
+    """Statistics with the errors of the pixels that a Gaussian showed, and how small it was shown.
 
     The error of a Gaussian in a picture is the mean over pixels, weighted with its alpha times transmittance: spread
     over pixels, the weights are what it adds to them. `l1`, `ssim`: sums over the pictures since the last
     densification that showed it, `shown` their number. `least_error`: the smallest L1 in the pass over all pictures,
-    `best_frame` its frame, NEW or UNSEEN.
+    `best_frame` its frame, NEW or UNSEEN. `smallest_radius`: in a picture that showed it, px; huge where none did.
     """
 
     def __init__(self, count: int, device: torch.device) -> None:
         super().__init__(count, device)
-        for name, fill in (("l1", 0.0), ("ssim", 0.0), ("shown", 0.0), ("least_error", torch.inf), ("best_frame", NEW)):
+        for name, fill in _FILLS.items():
             self.add(name, fill)
+
+    def observe(self, gradients: Tensor, radii: Tensor) -> None:
+        """As Statistics, and the smallest radius."""
+        super().observe(gradients, radii)
+        smallest = self.rows["smallest_radius"]
+        torch.minimum(smallest, torch.where(radii > 0, radii.float(), _NEVER), out=smallest)
 
     def clear(self) -> None:
         """All rows at their beginning but those of the pass."""

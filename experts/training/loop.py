@@ -12,7 +12,7 @@ from moegs_rasterizer.types import Backend
 from torch import Tensor
 
 from .colour_correction import ColourCorrection
-from .course import Course, Seen
+from .course import Course, Seen, added
 from .shots import Shot
 
 READ_EVERY = 20  # iterations between readings of the loss: reading one waits for the GPU
@@ -70,10 +70,10 @@ def _backward(
         pictures = [
             _render(course, gaussians, shot, iteration, backend=backend, correction=correction) for shot in moment
         ]
-        parts = [course.picture_loss(picture, iteration) / len(shots) for picture in pictures]
+        part = course.loss(pictures, iteration) / len(shots)
         extras = _extras(course, iteration, correction) if index == len(moments) - 1 else []
-        torch.stack([*parts, *extras]).sum().backward()
-        loss = loss + torch.stack(parts).detach().sum()
+        added([part, *extras]).backward()
+        loss = loss + part.detach()
         seen.extend(pictures)
     return seen, loss
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-_NEVER = float(1 << 30)  # radius of what no picture showed, px
-_FILLS = {"gradients": 0.0, "seen": 0.0, "largest_radius": 0.0, "smallest_radius": _NEVER}
+_FILLS = {"gradients": 0.0, "seen": 0.0, "largest_radius": 0.0}
 
 
 class Statistics:
@@ -41,20 +40,12 @@ class Statistics:
         """Largest radius [n] in a picture, px; 0 where none showed it."""
         return self.rows["largest_radius"]
 
-    @property
-    def smallest_radius(self) -> Tensor:
-        """Smallest radius [n] in a picture that showed it, px; huge where none did."""
-        return self.rows["smallest_radius"]
-
     def observe(self, gradients: Tensor, radii: Tensor) -> None:
         """Takes in a picture: gradients [n, 2] of the means on the screen in NDC units, radii [n] px, 0 unseen."""
         visible = (radii > 0).float()
-        radii = radii.float()
         self.gradients.addcmul_(gradients.norm(dim=1), visible)
         self.seen.add_(visible)
-        torch.maximum(self.largest_radius, radii, out=self.largest_radius)
-        shown = torch.where(radii > 0, radii, _NEVER)
-        torch.minimum(self.smallest_radius, shown, out=self.smallest_radius)
+        torch.maximum(self.largest_radius, radii.float(), out=self.largest_radius)
 
     def mean_gradients(self) -> Tensor:
         """Mean length [n] of the screen-space gradient over the pictures that showed a Gaussian, NDC units."""

@@ -80,7 +80,7 @@ class STGCourse(Course):
         """Statistics, which pictures are bad, and which Gaussians' rotations learn."""
         counted = seen if self.recipe.statistics_of_all else seen[-1:]
         for one in counted:
-            self.take_in(one.screen_gradients() * len(seen), one.splat.radii)
+            self.take_in(one.screen_gradients(of=len(seen)), one.splat.radii)
         for one in seen:
             self.guided.look(one, iteration)
         if self.guided.wants(seen[-1], iteration):

@@ -144,7 +144,7 @@ def test_small_gaussians_go_after_a_pass_in_proportion_to_the_picture():
     assert course.count == 400
     course.sampler.passes = 2
     course.control(course.recipe.prune_start + 1)
-    assert course.count == 200 and (course.statistics[0].smallest_radius == 5).all()
+    assert course.count == 200 and (course.statistics[0].rows["smallest_radius"] == 5).all()
 
 
 def test_pruning_by_error_takes_what_shows_large_errors():

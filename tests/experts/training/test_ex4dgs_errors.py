@@ -52,7 +52,7 @@ def test_errors_are_means_over_pixels_with_the_blending_weights():
     least, sums = [], torch.zeros(2, course.count)
     for shot in shots:
         seen = seen_by(course, shot, features=True)
-        course.picture_loss(seen, 1).backward()
+        course.loss([seen], 1).backward()
         with torch.no_grad():
             course.observe([seen], 1)
         weights = weights_of(course, shot)
@@ -76,7 +76,7 @@ def test_carrying_errors_changes_no_other_gradient_and_no_loss():
     for features in (False, True):
         course = new_course(short())
         seen = seen_by(course, Shot(view=0, frame=2), features=features)
-        loss = course.picture_loss(seen, 1)
+        loss = course.loss([seen], 1)
         loss.backward()
         found.append([loss.detach(), *(parameter.grad for parameter in course.model.static.parameters())])
     for without, with_features in zip(*found, strict=True):
@@ -102,3 +102,13 @@ def test_large_errors_of_either_kind_are_wrong():
     errors = BacktrackedErrors(4, torch.device("cpu"))
     errors.observe_errors(torch.tensor([[2.0, 0.1, 1.8], [2.0, 0.2, 1.8], [2.0, 0.1, 0.6], [0.0, 0.0, 0.0]]), frame=0)
     assert errors.wrong(l1=0.08, dissimilarity=0.6).tolist() == [False, True, True, False]
+
+
+def test_the_smallest_radius_is_of_the_pictures_that_showed_it():
+    errors = BacktrackedErrors(3, torch.device("cpu"))
+    for radii in ([4, 0, 0], [2, 7, 0], [3, 9, 0]):
+        errors.observe(torch.zeros(3, 2), torch.tensor(radii, dtype=torch.int32))
+    smallest = errors.rows["smallest_radius"]
+    assert smallest[:2].tolist() == [2.0, 7.0] and smallest[2] > 1e9
+    errors.clear()
+    assert (errors.rows["smallest_radius"] > 1e9).all()

@@ -107,7 +107,7 @@ def test_a_batch_counts_as_one_picture_or_as_several(footage, together: bool) ->
     gradients[0, 1], gradients[1, 1] = torch.tensor([1.0, 1.0]), torch.tensor([-1.0, -1.0])
     radii[0, :2], radii[1, :2], radii[1, 2] = 5, 7, 2
     seen = [
-        SimpleNamespace(screen_gradients=lambda i=i: gradients[i], splat=SimpleNamespace(radii=radii[i]))
+        SimpleNamespace(screen_gradients=lambda of=1, i=i: of * gradients[i], splat=SimpleNamespace(radii=radii[i]))
         for i in (0, 1)
     ]
     course.observe(seen, 1)  # type: ignore[arg-type]
