@@ -1,7 +1,8 @@
 """An affine change of colour for each training camera, learned with the model and dropped when rendering.
 
 Cameras of a rig differ in exposure and white balance. Without this a model explains such differences with
-view-dependent colours and floaters; with it, it learns the colours that the cameras have on average.
+view-dependent colours and floaters; with it, it learns the colours that the cameras have on average: the mean of the
+changes is none, or a model whose colours are wrong in the beginning would hand that to all cameras and keep it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 
 class ColourCorrection(nn.Module):
-    """image x (I + dM) + b for each camera, held near the identity.
+    """image x (I + dM) + b for each camera, held near the identity, their means over cameras zero.
 
     cameras: how many. strength: weight of the mean squared dM and b in the loss. rate: Adam's, falling to a tenth.
     """
@@ -33,19 +34,23 @@ class ColourCorrection(nn.Module):
         return (changed + self.offsets[view][:, None]).view(image.shape)
 
     def regulariser(self) -> Tensor:
-        """What keeps cameras near the identity, and their mean on it: the model's own colours are the rig's mean."""
-        parts = (self.matrices, self.offsets)
-        spread = sum((part.square().mean() for part in parts), start=self.offsets.new_zeros(()))
-        drift = sum((part.mean(0).square().mean() for part in parts), start=self.offsets.new_zeros(()))
-        return self.strength * spread + drift
+        """What keeps cameras near the identity."""
+        return self.strength * (self.matrices.square().mean() + self.offsets.square().mean())
 
+    @torch.no_grad()
     def step(self, done: float) -> None:
-        """A step of its own Adam, when a share `done` of the training is done; gradients begin again."""
+        """A step of its own Adam, when a share `done` of the training is done; gradients begin again.
+
+        Then the mean over cameras is taken off. A term of the loss would be too slow: Adam divides it by the size of
+        the pictures' gradients.
+        """
         optimiser = self._own()
         for group in optimiser.param_groups:
             group["lr"] = self._rate * 0.1**done
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+        for part in (self.matrices, self.offsets):
+            part.sub_(part.mean(0))
 
     def state(self) -> dict[str, object]:
         """Parameters and moments, for a checkpoint."""
