@@ -93,6 +93,10 @@ class TrainingConfig:
     feature_lr: Annotated[float, flag("learning rate of the temporal weights")] = 0.01
     rgb_lr: Annotated[float, flag("learning rate of the router head")] = 0.01
     lambda_dssim: Annotated[float, flag("share of 1 - SSIM in the loss; the rest is L1")] = 0.2
+    lambda_gates: Annotated[
+        float,
+        flag("weight of unequal gates in the loss: away from the cameras they learned from, experts err more"),
+    ] = 0.01
     match_colours: Annotated[
         bool,
         flag(
@@ -200,7 +204,7 @@ def check_config(config: RunConfig, ensemble: Ensemble) -> None:
     for name, value in positive.items():
         if value is not None and not value > 0:
             raise ConfigError(f"--{name} is {value}: give more than 0")
-    for name in ("featuret_lr", "feature_lr", "rgb_lr"):
+    for name in ("featuret_lr", "feature_lr", "rgb_lr", "lambda_gates"):
         if not getattr(training, name) >= 0:
             raise ConfigError(f"--{name} is {getattr(training, name)}: give 0 or more")
     if not 0 <= training.lambda_dssim <= 1:

@@ -17,6 +17,7 @@ from engine.run import Run, mix_camera
 from engine.sampler import training_pairs
 from engine.schedule import set_rates
 from losses import matched_colours, photometric
+from router import concentration
 from scenes import Prefetcher
 
 READ_EVERY = 10  # steps whose numbers are fetched together from a GPU: fetching waits until it has caught up
@@ -89,6 +90,8 @@ def _look(
     )
     image = matched_colours(mixture.image, target) if training.match_colours else mixture.image
     loss = photometric(image, target, lambda_dssim=training.lambda_dssim)
+    if training.lambda_gates:
+        loss = torch.add(loss, concentration(mixture.gates), alpha=training.lambda_gates)
     error = (mixture.image.detach() - target).square().mean()
     unread.append(_Seen(iteration=iteration, shown=f"{shown.name}, frame {frame}", loss=loss.detach(), error=error))
     return loss

@@ -3,7 +3,7 @@
 from .ensembles import ENSEMBLES, Ensemble
 from .features import RoutingFeatures
 from .head import RouterHead
-from .mixture import Mixture, blend
+from .mixture import Mixture, blend, concentration
 from .router import Router, mix
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "RouterHead",
     "RoutingFeatures",
     "blend",
+    "concentration",
     "mix",
 ]

@@ -21,6 +21,17 @@ class Mixture:
     logits: Tensor  # [E, h, w], before the temperature
 
 
+def concentration(gates: Tensor) -> Tensor:
+    """How unequal gates [E, h, w] are: the mean of their sum of squares, scaled to 0 (all equal) ... 1 (one has all).
+
+    Where experts' errors are independent, the blend's variance is theirs times the sum of squared gates. What an
+    expert gets wrong beside its training cameras is such an error, which a router that learns at them never sees.
+    """
+    experts, height, width = gates.shape
+    squares = torch.linalg.vector_norm(gates).square() / (height * width)
+    return (squares - 1 / experts) / (1 - 1 / experts)
+
+
 def blend(images: Tensor, logits: Tensor, *, temperature: float) -> Mixture:
     """Softmax of logits / temperature over the experts, then the gated sum of their images (MoE-GS eq. 8).
 

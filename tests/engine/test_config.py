@@ -156,6 +156,7 @@ WRONG = [
     (["--temperature", "0"], "--temperature is 0.0: give more than 0"),
     (["--temperature", "nan"], "--temperature is nan: give more than 0"),
     (["--featuret_lr", "-1"], "--featuret_lr is -1.0: give 0 or more"),
+    (["--lambda_gates", "-1"], "--lambda_gates is -1.0: give 0 or more"),
     (["--lambda_dssim", "1.5"], "--lambda_dssim is 1.5: give a share between 0 and 1"),
     (["--save_iterations", "5", "0"], "--save_iterations holds 0: iterations are counted from 1"),
     (["--resume", "--overwrite"], "--resume and --overwrite exclude each other: give one"),

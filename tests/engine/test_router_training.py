@@ -11,6 +11,7 @@ from engine.config import TrainingConfig
 from engine.run import Run, mix_view
 from engine.schedule import make_optimiser
 from engine.steps import training_steps
+from router import concentration
 from tests.small_world import FRAMES, HEIGHT, WIDTH, Pictures, small_run
 
 
@@ -44,3 +45,14 @@ def test_training_beats_every_expert_and_their_mean_on_the_held_out_camera(tmp_p
     wanted = torch.zeros(HEIGHT, WIDTH, dtype=torch.long)
     wanted[:, WIDTH // 2 :] = 2
     assert (mixture.gates.argmax(0) == wanted).float().mean() > 0.7
+
+
+def test_the_weight_of_unequal_gates_makes_them_more_equal(tmp_path):
+    found = []
+    for weight in (0.0, 0.01, 1.0):
+        torch.manual_seed(0)
+        run = divided_world(tmp_path)
+        training = TrainingConfig(iterations=40, featuret_lr=0.5, feature_lr=0.05, rgb_lr=0.05, lambda_gates=weight)
+        list(training_steps(run, make_optimiser(run.router, training), training))
+        found.append(concentration(mix_view(run, 0, 2).gates).item())
+    assert found[0] > found[1] > found[2] and found[2] < 0.1 * found[0]

@@ -145,7 +145,7 @@ def test_test_frames_are_spread_evenly(tmp_path, words, monkeypatch):
 
 def test_defaults_of_training_and_router():
     training = RunConfig().training
-    assert (training.iterations, training.lambda_dssim) == (5000, 0.2)
+    assert (training.iterations, training.lambda_dssim, training.lambda_gates) == (5000, 0.2, 0.01)
     assert (training.featuret_lr, training.feature_lr, training.rgb_lr) == (0.1, 0.01, 0.01)
     router = RunConfig().router
     assert (router.rgbfunction, router.init_mixprob, router.temperature) == ("sandwichlite", 0.9, 1.0)
