@@ -145,8 +145,8 @@ class Course:
             sizes.setdefault(one.image.shape, []).append(one)
         losses = []
         for pictures in sizes.values():
-            images = stacked([one.image for one in pictures])
-            targets = stacked([one.target for one in pictures])
+            images = _stacked([one.image for one in pictures])
+            targets = _stacked([one.target for one in pictures])
             losses.append(recipe.l1 * len(pictures) * (images - targets).abs().mean())
             if recipe.dssim:
                 losses.append(recipe.dssim * len(pictures) * (1 - ssim(images, targets)))
@@ -216,7 +216,7 @@ def added(terms: Sequence[Tensor]) -> Tensor:
     return sum(terms[1:], start=terms[0])
 
 
-def stacked(images: Sequence[Tensor]) -> Tensor:
+def _stacked(images: Sequence[Tensor]) -> Tensor:
     """torch.stack, without copying where there is one."""
     return images[0].unsqueeze(0) if len(images) == 1 else torch.stack(list(images))
 
