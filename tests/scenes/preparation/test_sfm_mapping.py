@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +13,11 @@ from PIL import Image
 from scenes import SceneError
 from scenes.colmap_model import read_colmap_cameras
 from scenes.poses_bounds import read_poses_bounds
-from scenes.preparation.attempts import CloudReport
 from scenes.preparation.mapping import mapped, poses_bounds_from
 from scenes.preparation.triangulation import triangulated
-from tests.scenes.preparation.textured_room import OPTIONS, room_cameras, write_room
+from tests.scenes.preparation.textured_room import OPTIONS, Made, room_cameras, write_room
 
 FEW = replace(OPTIONS, max_features=250)
-
-
-@dataclass(frozen=True)
-class Made:
-    cameras: dict[str, Camera]
-    images: dict[str, Path]
-    target: Path
-    report: CloudReport
 
 
 @pytest.fixture(scope="module")

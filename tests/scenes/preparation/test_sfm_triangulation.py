@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import cos, sin
 from pathlib import Path
 
@@ -16,18 +16,9 @@ from scenes import SceneError
 from scenes.calibration import scaled
 from scenes.colmap_model import read_colmap_cameras
 from scenes.point_files import read_points
-from scenes.preparation.attempts import CloudReport
 from scenes.preparation.known_cameras import pose_of
 from scenes.preparation.triangulation import triangulated
-from tests.scenes.preparation.textured_room import OPTIONS, distances, room_cameras, write_room
-
-
-@dataclass(frozen=True)
-class Made:
-    cameras: dict[str, Camera]
-    images: dict[str, Path]
-    target: Path
-    report: CloudReport
+from tests.scenes.preparation.textured_room import OPTIONS, Made, distances, room_cameras, write_room
 
 
 @pytest.fixture(scope="module")

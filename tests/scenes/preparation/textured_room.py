@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -11,12 +12,23 @@ import torch
 from moegs_rasterizer import Camera
 from PIL import Image
 
+from scenes.preparation.attempts import CloudReport
 from scenes.preparation.matching import SfmOptions
 
 WIDTH, HEIGHT, FOCAL = 320, 240, 260.0
 PLANES = ((2, 4.0), (1, 1.2), (0, -1.8))  # axis and where it meets it: back wall, floor, left wall
 CELLS = 24  # texels of the finest octave per world unit
 OPTIONS = SfmOptions(threads=1, max_features=500, progress=False)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was made of the room, and of what."""
+
+    cameras: dict[str, Camera]  # the true ones
+    images: dict[str, Path]
+    target: Path
+    report: CloudReport
 
 
 def room_cameras(count: int = 6, *, off_centre: tuple[float, float] = (0.0, 0.0)) -> dict[str, Camera]:
