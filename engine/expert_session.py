@@ -92,18 +92,9 @@ def open_session(config: TrainExpertConfig, trainee: Trainee, target: Target) ->
     cloud = load_start_points(
         scene, source=config.data.points, frames=frames, limit=config.data.max_points, seed=config.recipe.seed
     )
-    world_scale = scene.rig_radius if scene.layout == "technicolor" and trainee.name == "Ex4DGS" else 1.0
-    planes = choose_planes(config, preset, scene, cloud, unit=world_scale) if trainee.has_planes else None
     footage = TrainingFootage(scene, device=place.device)
+    start = _start(config, trainee, preset, target, cloud=cloud, footage=footage)
     torch.manual_seed(config.recipe.seed)
-    start = Start(
-        points=_points(cloud).to(place.device),
-        footage=footage,
-        extent=scene.rig_radius,
-        world_scale=world_scale,
-        planes=planes,
-        seed=config.recipe.seed,
-    )
     try:
         course = trainee.begin(preset, recipe, start)
     except ValueError as error:
@@ -117,7 +108,7 @@ def open_session(config: TrainExpertConfig, trainee: Trainee, target: Target) ->
         recipe=recipe,
         start_note=cloud.note,
         start_count=course.count,
-        planes=planes,
+        planes=start.planes,
         footage=footage,
         course=course,
         correction=correction,
@@ -128,6 +119,28 @@ def open_session(config: TrainExpertConfig, trainee: Trainee, target: Target) ->
     if config.output.overwrite:
         _remove(target)
     return session
+
+
+def _start(
+    config: TrainExpertConfig,
+    trainee: Trainee,
+    preset: Preset,
+    target: Target,
+    *,
+    cloud: PointCloud,
+    footage: TrainingFootage,
+) -> Start:
+    """What a course begins from; Ex4DGS counts lengths of Technicolor scenes in radii of the rig, as its code does."""
+    scene = target.scene
+    world_scale = scene.rig_radius if scene.layout == "technicolor" and trainee.name == "Ex4DGS" else 1.0
+    return Start(
+        points=_points(cloud).to(target.place.device),
+        footage=footage,
+        extent=scene.rig_radius,
+        world_scale=world_scale,
+        planes=choose_planes(config, preset, scene, cloud, unit=world_scale) if trainee.has_planes else None,
+        seed=config.recipe.seed,
+    )
 
 
 def choose_planes(config: TrainExpertConfig, preset: Preset, scene: Scene, cloud: PointCloud, *, unit: float) -> Planes:

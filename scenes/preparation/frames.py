@@ -39,7 +39,7 @@ def written_frames(
     """
     videos = {name: source for name, source in sources.items() if isinstance(source, Video)}
     ticker = _Ticker()
-    steps = [_step(bench, name, video, numbers, options, ticker) for name, video in videos.items()]
+    steps = [_step(bench, name, video, numbers, options=options, ticker=ticker) for name, video in videos.items()]
     stale = [step for step in steps if not bench.is_current(step)]
     bench.refuse_strangers([output for step in stale for output in step.outputs])
     _check_space(bench.root, stale)
@@ -84,7 +84,7 @@ class _Ticker:
 
 
 def _step(
-    bench: Workbench, name: str, video: Video, numbers: Iterable[int], options: PrepareOptions, ticker: _Ticker
+    bench: Workbench, name: str, video: Video, numbers: Iterable[int], *, options: PrepareOptions, ticker: _Ticker
 ) -> Step:
     """The step that writes these frames of a camera, and those that an earlier one wrote and that are still right."""
     size = picture_size(video, options)

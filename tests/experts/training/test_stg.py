@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,7 +20,6 @@ from experts.training.shots import Shot
 from experts.training.stg import STGCourse, new_stg
 from experts.training.stg_presets import stg_recipe
 from experts.training.stg_recipe import THINNINGS, Guidance, STGRecipe, in_mode, stg_rates
-from losses import photometric
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES
 from tests.experts.training.small_footage import small_footage, small_start
 
@@ -53,22 +51,6 @@ def small_recipe(**changes) -> STGRecipe:
         box_cull=50,
     )
     return replace(recipe, **changes)
-
-
-def test_pictures_of_one_moment_are_compared_together_and_count_each():
-    one = course(small_recipe())
-    generator = torch.Generator().manual_seed(2)
-
-    def picture(height):
-        image = torch.rand(3, height, 40, generator=generator).requires_grad_()
-        return SimpleNamespace(image=image, target=torch.rand(3, height, 40, generator=generator))
-
-    seen = [picture(30), picture(20), picture(30)]
-    loss = one.loss(seen, 1)  # type: ignore[arg-type]
-    gradients = torch.autograd.grad(loss, [each.image for each in seen])
-    alone = [photometric(each.image, each.target, lambda_dssim=one.recipe.dssim) for each in seen]
-    torch.testing.assert_close(loss, torch.stack(alone).sum())
-    torch.testing.assert_close(gradients, torch.autograd.grad(torch.stack(alone).sum(), [each.image for each in seen]))
 
 
 @pytest.mark.parametrize(
