@@ -1,0 +1,26 @@
+"""What all courses have in common."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import torch
+
+from losses import photometric
+from tests.experts.training.test_stg import course, small_recipe
+
+
+def test_pictures_of_one_moment_are_compared_together_and_count_each():
+    one = course(small_recipe())
+    generator = torch.Generator().manual_seed(2)
+
+    def picture(height):
+        image = torch.rand(3, height, 40, generator=generator).requires_grad_()
+        return SimpleNamespace(image=image, target=torch.rand(3, height, 40, generator=generator))
+
+    seen = [picture(30), picture(20), picture(30)]
+    loss = one.loss(seen, 1)  # type: ignore[arg-type]
+    gradients = torch.autograd.grad(loss, [each.image for each in seen])
+    alone = [photometric(each.image, each.target, lambda_dssim=one.recipe.dssim) for each in seen]
+    torch.testing.assert_close(loss, torch.stack(alone).sum())
+    torch.testing.assert_close(gradients, torch.autograd.grad(torch.stack(alone).sum(), [each.image for each in seen]))
