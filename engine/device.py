@@ -20,6 +20,7 @@ DeviceChoice = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 BACKENDS: dict[str, tuple[Backend, ...]] = {"cpu": ("auto", "cpu", "torch"), "cuda": ("auto", "cuda", "torch")}
 MEBIBYTE = 2**20
+KEPT = 2  # memory that PyTorch may hold, in units of the most that tensors ever took at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,3 +128,12 @@ def _ask_driver(question: str, *arguments: Any) -> bool:
 def peak_memory(device: torch.device) -> int | None:
     """Most GPU memory that this process held in tensors at a time so far, MiB; None for the CPU."""
     return None if device.type != "cuda" else torch.cuda.max_memory_allocated(device) // MEBIBYTE
+
+
+def release_unused(device: torch.device) -> None:
+    """Gives the GPU back what PyTorch keeps for reuse, once it holds more than KEPT times the tensors' peak.
+
+    As the number of Gaussians grows, blocks of earlier tensors are too small for later ones and pile up.
+    """
+    if device.type == "cuda" and torch.cuda.memory_reserved(device) > KEPT * torch.cuda.max_memory_allocated(device):
+        torch.cuda.empty_cache()

@@ -15,7 +15,7 @@ from engine.checks import check_rasterizer
 from engine.command_line import INTERRUPTED, set_up_logging
 from engine.conditions import versions
 from engine.config import LAYOUTS
-from engine.device import device_name, gpu_versions, open_place, peak_memory, wait
+from engine.device import device_name, gpu_versions, open_place, peak_memory, release_unused, wait
 from engine.errors import ConfigError
 from engine.expert_evaluation import ExpertScores, evaluate_expert, spread
 from engine.expert_saves import bytes_of, check_folder, covered, save_expert, save_state, saved_state
@@ -109,8 +109,11 @@ def _shown_steps(session: Session) -> Generator[int, None, None]:
     steps = closing(cast("Generator[Step, None, None]", loop))
     quiet = session.config.machine.quiet
     with steps as each, Progress(session.target.name, total=total, start=session.start, quiet=quiet) as progress:
-        begun = time.perf_counter()
+        begun, gaussians = time.perf_counter(), course.count
         for step in each:
+            if step.gaussians != gaussians:
+                release_unused(session.target.place.device)
+                gaussians = step.gaussians
             if step.psnr is not None and step.loss is not None:
                 progress.read(step.iteration, loss=step.loss, psnr=step.psnr, more={"Gaussians": step.gaussians})
             progress.advance(step.iteration)

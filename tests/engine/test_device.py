@@ -12,7 +12,7 @@ import torch
 
 import engine.device
 from engine import train
-from engine.device import CPU, CUDA, Place, choose_place, gpu_here, wait
+from engine.device import CPU, CUDA, KEPT, MEBIBYTE, Place, choose_place, gpu_here, release_unused, wait
 from engine.errors import ConfigError
 from tests.small_world import use_small_world
 
@@ -116,3 +116,14 @@ def test_waiting_asks_the_cuda_back_end_alone_for_faults(monkeypatch):
     assert not asked
     wait(Place(device=CUDA, backend="cuda"))
     assert asked == [True]
+
+
+@pytest.mark.cuda
+def test_memory_that_growing_tensors_leave_behind_is_given_back():
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    for size in range(20, 60):
+        torch.empty(size * MEBIBYTE, dtype=torch.uint8, device="cuda")
+    assert torch.cuda.memory_reserved() > 5 * torch.cuda.max_memory_allocated()
+    release_unused(CUDA)
+    assert torch.cuda.memory_reserved() <= KEPT * torch.cuda.max_memory_allocated()

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import engine.train_expert
+from engine.device import CPU
 from engine.expert_saves import load_state, saved_state
 from engine.metrics import psnr
 from experts.checkpoints import read_cfg_args
@@ -53,6 +54,15 @@ def test_an_expert_is_trained_saved_scored_and_read_again(film, tmp_path, expert
     assert expert != "ex4dgs" or len(tensors["static.means"]) * len(tensors["dynamic.means"]) > 0
     assert read_cfg_args(model)["source_path"] == str(film)
     assert not list(model.rglob(".*"))
+
+
+def test_memory_is_given_back_whenever_the_number_of_gaussians_changed(film, tmp_path, monkeypatch):
+    devices = []
+    monkeypatch.setattr(engine.train_expert, "release_unused", devices.append)
+    assert run(film, tmp_path / "short", "ed3dgs", "--iterations=2") == 0
+    assert devices == []
+    assert run(film, tmp_path / "growing", "ed3dgs", "--set", *FASTER["ed3dgs"]) == 0
+    assert 1 < len(devices) < 30 and set(devices) == {CPU}
 
 
 def test_pictures_lie_beside_their_truth(film, tmp_path):
