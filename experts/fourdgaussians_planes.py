@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
+from .bilinear import bilinear
 from .kept import Kept
 
 TIME = 3
@@ -91,12 +92,8 @@ def _at_time(planes: Tensor, time: float) -> Tensor:
 def _look_up(planes: Sequence[Tensor], places: Tensor) -> Tensor:
     """Values [k, channels, 1, n] of k planes (`_joined`) at places [k, 1, n, 2] of each, bilinear."""
     if len(planes) == 1:
-        return _bilinear(planes[0], places)
-    return torch.cat([_bilinear(plane, place[None]) for plane, place in zip(planes, places, strict=True)])
-
-
-def _bilinear(planes: Tensor, places: Tensor) -> Tensor:
-    return grid_sample(planes, places, padding_mode="border", align_corners=True)
+        return bilinear(planes[0], places)
+    return torch.cat([bilinear(plane, place[None]) for plane, place in zip(planes, places, strict=True)])
 
 
 def _product(levels: Sequence[Tensor]) -> Tensor:

@@ -73,9 +73,10 @@ def test_pictures_lie_beside_their_truth(film, tmp_path):
     assert truth.shape == (32, 40, 3) and np.abs(truth[16, 10].astype(int) - (40, 30, 90)).max() < 12  # H.264
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("expert", ALL)
-def test_interrupted_and_resumed_is_the_same_to_the_bit(film, tmp_path, monkeypatch, expert):
-    settings = ("--colour_correction", "--set", *FASTER[expert])
+def test_interrupted_and_resumed_is_the_same_to_the_bit(film, tmp_path, monkeypatch, expert, device):
+    settings = (f"--device={device}", "--colour_correction", "--set", *FASTER[expert])
     assert run(film, tmp_path / "whole", expert, *settings) == 0
     real = engine.train_expert._evaluate
 
