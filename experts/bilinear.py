@@ -54,7 +54,7 @@ def _gathered(gradient: Tensor, places: Tensor, shape: Sequence[int]) -> Tensor:
     cells, shares = _corners(places, shape[2:])
     largest = gradient.abs().amax().clamp(min=torch.finfo(gradient.dtype).tiny)
     scale = torch.exp2((_BITS - largest.log2().ceil()).clamp(max=126))  # a power of two: scaling rounds nothing
-    whole = (gradient.unsqueeze(2) * shares.unsqueeze(1) * scale).long().flatten(2)
+    whole = ((gradient * scale).unsqueeze(2) * shares.unsqueeze(1)).long().flatten(2)
     total = whole.new_zeros(shape).flatten(2)
     total.scatter_add_(2, cells.flatten(1).unsqueeze(1).expand_as(whole), whole)
     return (total / scale).view(*shape)
