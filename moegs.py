@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from engine import demo_commands, prepare, profile, train_expert
-from engine.command_line import run_command
-from engine.config_file import nearest
+from benchmarks import training_step as profile
+from demo import commands as demo_commands
+from engine.commands import prepare, train_expert
 from engine.errors import ConfigError
+from engine.settings.command_line import run_command
+from engine.settings.config_file import nearest
 
 # Command: what it does, and the function that does it with the words after its name.
 COMMANDS: dict[str, tuple[str, Callable[..., int]]] = {

@@ -1,6 +1,6 @@
 """Render and score the blend of three experts on Technicolor: Ex4DGS, E-D3DGS and STG."""
 
-from engine.render import main
+from engine.commands.render import main
 
 if __name__ == "__main__":
     raise SystemExit(main("E3_tech"))

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .base import CheckpointError, Expert, LoadOptions, Provenance
-from .ed3dgs_files import load_ed3dgs, read_ed3dgs_routing, save_ed3dgs
-from .ex4dgs_files import load_ex4dgs, read_ex4dgs_routing, save_ex4dgs
-from .fourdgaussians_files import load_fourdgaussians, read_fourdgaussians_routing, save_fourdgaussians
-from .stg_files import load_stg, read_stg_routing, save_stg
-from .stg_segments import is_segmented
+from experts.base import CheckpointError, Expert, LoadOptions, Provenance
+from experts.ed3dgs.files import load_ed3dgs, read_ed3dgs_routing, save_ed3dgs
+from experts.ex4dgs.files import load_ex4dgs, read_ex4dgs_routing, save_ex4dgs
+from experts.fourdgaussians.files import load_fourdgaussians, read_fourdgaussians_routing, save_fourdgaussians
+from experts.stg.files import load_stg, read_stg_routing, save_stg
+from experts.stg.segments import is_segmented
 
 __all__ = ["EXPERTS", "CheckpointError", "Expert", "ExpertSpec", "LoadOptions", "Provenance", "load_expert"]
 

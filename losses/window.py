@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .constants import constant
+from common.tensors import constant
 
 RADIUS = 5
 SIGMA = 1.5

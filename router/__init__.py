@@ -1,10 +1,10 @@
 """The paper: per-Gaussian routing weights, the pixel head and the gated blend."""
 
-from .ensembles import ENSEMBLES, Ensemble
-from .features import RoutingFeatures
-from .head import RouterHead
-from .mixture import Mixture, blend, concentration
-from .router import Router, mix
+from router.ensembles import ENSEMBLES, Ensemble
+from router.features import RoutingFeatures
+from router.head import RouterHead
+from router.mixture import Mixture, blend, concentration
+from router.router import Router, mix
 
 __all__ = [
     "ENSEMBLES",

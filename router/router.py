@@ -11,13 +11,12 @@ from moegs_rasterizer import Camera, Layer, camera_rays, rasterize
 from moegs_rasterizer.types import Backend, TileRule
 from torch import nn
 
+from common.tensors import constant
 from experts.base import Expert
-from losses.constants import constant
-
-from .features import FEATURE_BACKGROUND, RoutingFeatures
-from .head import HeadKind, RouterHead
-from .mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE, Mixture, blend
-from .rays import KeptRays
+from router.features import FEATURE_BACKGROUND, RoutingFeatures
+from router.head import HeadKind, RouterHead
+from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE, Mixture, blend
+from router.rays import KeptRays
 
 
 class Router(nn.Module):

@@ -1,9 +1,9 @@
 """What was filmed: cameras, frames and split of a multi-view video."""
 
-from .load import load_scene
-from .options import SceneOptions
-from .prefetch import Prefetcher
-from .types import FrameStore, Layout, ResizeFilter, Scene, SceneError, View
+from scenes.frames.prefetch import Prefetcher
+from scenes.load import load_scene
+from scenes.options import SceneOptions
+from scenes.types import FrameStore, Layout, ResizeFilter, Scene, SceneError, View
 
 __all__ = [
     "FrameStore",

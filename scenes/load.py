@@ -9,16 +9,16 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from .cache import FrameCache
-from .cache_record import ViewFrames
-from .calibration import fitted, rig_radius, scaled
-from .footage import Footage
-from .n3v import read_n3v
-from .options import SceneOptions
-from .poses_bounds import POSES
-from .resize import FILTERS, training_size
-from .technicolor import FILE_NAME, read_technicolor
-from .types import Layout, Scene, SceneError, View
+from scenes.frames.cache import FrameCache
+from scenes.frames.cache_record import ViewFrames
+from scenes.frames.resize import FILTERS, training_size
+from scenes.layouts.calibration import fitted, rig_radius, scaled
+from scenes.layouts.n3v import read_n3v
+from scenes.layouts.poses_bounds import POSES
+from scenes.layouts.rig_files import Footage
+from scenes.layouts.technicolor import FILE_NAME, read_technicolor
+from scenes.options import SceneOptions
+from scenes.types import Layout, Scene, SceneError, View
 
 logger = logging.getLogger(__name__)
 

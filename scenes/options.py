@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .types import Layout, ResizeFilter
+from scenes.types import Layout, ResizeFilter
 
 Needed = Literal["all", "train", "test"]
 

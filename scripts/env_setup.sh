@@ -22,7 +22,7 @@ for name in ("torch", "numpy", "scipy", "PIL", "av", "safetensors", "pycolmap", 
 if failed:
     sys.exit(f"error: {', '.join(failed)} cannot be imported; remove .venv and run this again")
 
-from scenes.preparation.matching import device_for, pycolmap_module
+from scenes.preparation.sfm.matching import device_for, pycolmap_module
 
 print(f"  COLMAP finds features on the {device_for(pycolmap_module()).name.upper()}")
 CHECK

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
+import engine.runs.device
+
 ROOT = Path(os.environ.get("MOEGS_REFERENCE", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(request, monkeypatch):
+    """Tests without the mark cuda see no GPU: they mean the CPU, on every machine."""
+    if request.node.get_closest_marker("cuda") is None:
+        monkeypatch.setattr(engine.runs.device, "gpu_here", lambda: False)
 
 
 @pytest.fixture(scope="session")

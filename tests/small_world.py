@@ -14,8 +14,8 @@ import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings
 from torch import nn
 
-from engine.device import CPU, Place
-from engine.run import Run
+from engine.runs.device import CPU, Place
+from engine.runs.run import Run
 from experts.base import Provenance
 from router import ENSEMBLES, Router
 from scenes.types import Scene, View
@@ -141,6 +141,6 @@ def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path, *, backend: str
         file.write_text(f"Gaussians of {name}")
         (root / "models" / name / "cfg_args").write_text("Namespace(source_path='data/small')")
         words.append(f"--{flag}={root / 'models' / name}")
-    monkeypatch.setattr("engine.build.load_scene", lambda source, options: random_scene(root))
-    monkeypatch.setattr("engine.build.load_expert", lambda name, folder, options: open_expert(name, folder))
+    monkeypatch.setattr("engine.runs.opening.load_scene", lambda source, options: random_scene(root))
+    monkeypatch.setattr("engine.runs.opening.load_expert", lambda name, folder, options: open_expert(name, folder))
     return words

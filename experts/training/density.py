@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .population import Population
-from .recipe_fields import INTERVAL, ITERATIONS
-from .statistics import Statistics
+from experts.training.population import Population
+from experts.training.recipe_fields import INTERVAL, ITERATIONS
+from experts.training.statistics import Statistics
 
 Rows = dict[str, Tensor]
 Make = Callable[[Rows, torch.Generator], Rows]  # rows of a population to new ones

@@ -11,9 +11,9 @@ from moegs_rasterizer import Gaussians, Layer, rasterize
 from moegs_rasterizer.types import Backend
 from torch import Tensor
 
-from .colour_correction import ColourCorrection
-from .course import Course, Seen, added
-from .shots import Shot
+from experts.training.colour_correction import ColourCorrection
+from experts.training.samplers import Shot
+from experts.training.trainer import Course, Seen, added
 
 READ_EVERY = 20  # iterations between readings of the loss: reading one waits for the GPU
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..neighbours import nearest
+from experts.training.neighbours import nearest
 
 __all__ = ["StartPoints", "nearest"]
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from .rectified import RectifiedAdam
+from experts.training.rectified import RectifiedAdam
 
 OptimiserKind = Literal["adam", "radam"]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
-from .density import Density
-from .rates import OptimiserKind, Rate
-from .recipe_fields import ITERATIONS, scaled_fields
+from experts.training.density import Density
+from experts.training.rates import OptimiserKind, Rate
+from experts.training.recipe_fields import ITERATIONS, scaled_fields
 
 BackgroundKind = Literal["own", "random"]
 

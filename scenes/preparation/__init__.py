@@ -1,10 +1,10 @@
 """From videos or pictures to what the experts start from: cameras, COLMAP models, point clouds."""
 
-from .n3v import prepare_n3v
-from .options import PrepareOptions, VideosOptions
-from .report import PreparedCloud, PrepareReport, StepReport
-from .technicolor import prepare_technicolor
-from .videos import prepare_videos
+from scenes.preparation.n3v import prepare_n3v
+from scenes.preparation.options import PrepareOptions, VideosOptions
+from scenes.preparation.report import PreparedCloud, PrepareReport, StepReport
+from scenes.preparation.technicolor import prepare_technicolor
+from scenes.preparation.videos import prepare_videos
 
 __all__ = [
     "PrepareOptions",

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scenes.point_cloud import PointCloud, cleaned, thinned
-from scenes.point_files import MODEL_POINTS, StoredPoints, read_points
+from scenes.points.cloud import PointCloud, cleaned, thinned
+from scenes.points.files import MODEL_POINTS, StoredPoints, read_points
+from scenes.preparation.sfm.attempts import CloudReport
 from scenes.types import SceneError
-
-from .attempts import CloudReport
 
 __all__ = ["LIMITS", "CloudReport", "write_clouds"]
 

@@ -17,9 +17,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
+from scenes.preparation.steps import Step, Workbench
 from scenes.types import SceneError
-
-from .steps import Step, Workbench
 
 VERSION = 1
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -13,13 +13,12 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from scenes.resize import resized, training_size
-from scenes.sources import FrameSource
+from scenes.frames.resize import resized, training_size
+from scenes.frames.sources import FrameSource
+from scenes.frames.video import Video, decode_video
+from scenes.preparation.options import PrepareOptions
+from scenes.preparation.steps import Step, Workbench
 from scenes.types import ResizeFilter, SceneError
-from scenes.video import Video, decode_video
-
-from .options import PrepareOptions
-from .steps import Step, Workbench
 
 VERSION = 1
 GIGABYTE = 1e9

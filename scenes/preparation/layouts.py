@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scenes.clip import Clip
-
-from .frames import Pictures
-from .models import model_folder
-from .options import ExtraLayout, PrepareOptions
-from .steps import Step, Workbench
+from scenes.layouts.clip import Clip
+from scenes.preparation.frames import Pictures
+from scenes.preparation.options import ExtraLayout, PrepareOptions
+from scenes.preparation.sfm.models import model_folder
+from scenes.preparation.steps import Step, Workbench
 
 VERSION = 1
 FRAMES_ED3DGS = 300  # its N3V loader asks for exactly so many

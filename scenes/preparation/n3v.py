@@ -7,23 +7,29 @@ from pathlib import Path
 
 from moegs_rasterizer import Camera
 
-from scenes.calibration import fitted, scaled
-from scenes.clip import Clip, choose_clip
-from scenes.n3v_frames import FINDERS, find_frames
+from scenes.frames.sources import FrameSource
+from scenes.frames.video import Video
+from scenes.layouts.calibration import fitted, scaled
+from scenes.layouts.clip import Clip, choose_clip
+from scenes.layouts.n3v_frames import FINDERS, find_frames
+from scenes.layouts.poses_bounds import POSES, read_poses_bounds
 from scenes.options import SceneOptions
-from scenes.poses_bounds import POSES, read_poses_bounds
-from scenes.sources import FrameSource
+from scenes.preparation.frames import picture_size, written_frames
+from scenes.preparation.layouts import layout_outputs, linked_layouts, n3v_layout_notes
+from scenes.preparation.options import PrepareOptions, check_options
+from scenes.preparation.report import PrepareReport
+from scenes.preparation.rig import size_notes
+from scenes.preparation.sfm.models import (
+    Sfm,
+    model_outputs,
+    prepared_clouds,
+    prepared_models,
+    pycolmap_sfm,
+    wanted_frames,
+)
+from scenes.preparation.steps import Workbench, opened
+from scenes.preparation.transforms_json import TRANSFORMS, written_transforms
 from scenes.types import SceneError
-from scenes.video import Video
-
-from .frames import picture_size, written_frames
-from .layouts import layout_outputs, linked_layouts, n3v_layout_notes
-from .models import Sfm, model_outputs, prepared_clouds, prepared_models, pycolmap_sfm, wanted_frames
-from .options import PrepareOptions, check_options
-from .report import PrepareReport
-from .rig import size_notes
-from .steps import Workbench, opened
-from .transforms import TRANSFORMS, written_transforms
 
 
 def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) -> PrepareReport:

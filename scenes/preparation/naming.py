@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scenes.n3v_frames import CAMERA_NAME
-from scenes.pictures import numbered_pictures, pictures_of, probe_pictures
-from scenes.sources import FrameSource
+from scenes.frames.image_files import numbered_pictures, pictures_of, probe_pictures
+from scenes.frames.sources import FrameSource
+from scenes.frames.video import VIDEO_SUFFIXES, probe_video
+from scenes.layouts.n3v_frames import CAMERA_NAME
+from scenes.preparation.layouts import make_link
+from scenes.preparation.steps import FOLDER, Step, Workbench
 from scenes.types import SceneError
-from scenes.video import VIDEO_SUFFIXES, probe_video
-
-from .layouts import make_link
-from .steps import FOLDER, Step, Workbench
 
 VERSION = 1
 NAMES_FILE = "camera_names.json"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from scenes.types import ResizeFilter, SceneError
 
 if TYPE_CHECKING:
-    from .matching import SfmOptions
+    from scenes.preparation.sfm.matching import SfmOptions
 
 ExtraLayout = Literal["ed3dgs", "4dgaussians"]
 

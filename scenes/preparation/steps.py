@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scenes.cache_lock import folder_lock
+from scenes.frames.cache_lock import folder_lock
+from scenes.preparation.records import Record, as_json, outputs_intact, read_record, stamps_of, write_record
+from scenes.preparation.report import StepReport
 from scenes.types import SceneError
-
-from .records import Record, as_json, outputs_intact, read_record, stamps_of, write_record
-from .report import StepReport
 
 FOLDER = "preparation"  # below the scene's folder: records, and the scratch folders of steps under way
 UNFINISHED = "unfinished"  # below FOLDER

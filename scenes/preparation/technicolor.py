@@ -8,20 +8,26 @@ from pathlib import Path
 
 from moegs_rasterizer import Camera
 
-from scenes.clip import Clip, choose_clip
+from scenes.frames.image_files import Pictures
+from scenes.layouts.clip import Clip, choose_clip
+from scenes.layouts.technicolor import find_pictures, read_camera_table
 from scenes.options import SceneOptions
-from scenes.pictures import Pictures
-from scenes.technicolor import find_pictures, read_camera_table
+from scenes.preparation.damaged import repaired_pictures
+from scenes.preparation.frames import written_frames
+from scenes.preparation.layouts import layout_outputs, linked_layouts
+from scenes.preparation.options import PrepareOptions, check_options
+from scenes.preparation.report import PrepareReport
+from scenes.preparation.rig import size_notes
+from scenes.preparation.sfm.models import (
+    Sfm,
+    model_outputs,
+    prepared_clouds,
+    prepared_models,
+    pycolmap_sfm,
+    wanted_frames,
+)
+from scenes.preparation.steps import opened
 from scenes.types import SceneError
-
-from .damaged import repaired_pictures
-from .frames import written_frames
-from .layouts import layout_outputs, linked_layouts
-from .models import Sfm, model_outputs, prepared_clouds, prepared_models, pycolmap_sfm, wanted_frames
-from .options import PrepareOptions, check_options
-from .report import PrepareReport
-from .rig import size_notes
-from .steps import opened
 
 TABLE = "cameras_parameters.txt"
 

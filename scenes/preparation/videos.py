@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 from moegs_rasterizer import Camera
 from tqdm import tqdm
 
-from scenes.clip import Clip, choose_clip
-from scenes.colmap_model import read_colmap_cameras
+from scenes.frames.sources import FrameSource
+from scenes.layouts.clip import Clip, choose_clip
+from scenes.layouts.colmap_model import read_colmap_cameras
+from scenes.layouts.poses_bounds import POSES
 from scenes.options import SceneOptions
-from scenes.poses_bounds import POSES
-from scenes.sources import FrameSource
-from scenes.types import SceneError
-
-from .frames import Pictures, written_frames
-from .layouts import layout_outputs, linked_layouts, n3v_layout_notes
-from .models import (
+from scenes.preparation.frames import Pictures, written_frames
+from scenes.preparation.layouts import layout_outputs, linked_layouts, n3v_layout_notes
+from scenes.preparation.naming import named_cameras, probe
+from scenes.preparation.options import VideosOptions, check_options
+from scenes.preparation.report import PreparedCloud, PrepareReport
+from scenes.preparation.rig import Motion, described, motion_of, size_notes
+from scenes.preparation.sfm.models import (
     Sfm,
     model_outputs,
     prepared_clouds,
@@ -29,15 +31,12 @@ from .models import (
     wanted_frames,
     whole_pictures,
 )
-from .naming import named_cameras, probe
-from .options import VideosOptions, check_options
-from .report import PreparedCloud, PrepareReport
-from .rig import Motion, described, motion_of, size_notes
-from .steps import Step, Workbench, opened
-from .transforms import TRANSFORMS, written_transforms
+from scenes.preparation.steps import Step, Workbench, opened
+from scenes.preparation.transforms_json import TRANSFORMS, written_transforms
+from scenes.types import SceneError
 
 if TYPE_CHECKING:
-    from .attempts import CloudReport
+    from scenes.preparation.sfm.attempts import CloudReport
 
 VERSION = 1
 

@@ -10,21 +10,13 @@ import pytest
 import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings
 
-import engine.device
-from engine.run import Run
+from engine.runs.run import Run
 from experts.base import Provenance
 from router import Ensemble, Router
 from scenes.types import Scene, View
 
 WIDTH, HEIGHT, FRAMES = 36, 34, 3
 TRUTH = 100  # grey level of every true frame
-
-
-@pytest.fixture(autouse=True)
-def no_gpu(request, monkeypatch):
-    """Tests without the mark cuda see no GPU: they mean the CPU, on every machine."""
-    if request.node.get_closest_marker("cuda") is None:
-        monkeypatch.setattr(engine.device, "gpu_here", lambda: False)
 
 
 class FlatExpert:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from engine import train_expert
+from engine.commands import train_expert
 from experts import EXPERTS, LoadOptions, load_expert
-from tests.scenes.layouts import Rig, write_n3v_scene
+from tests.scenes.scene_folders import Rig, write_n3v_scene
 
 FRAMES = 6
 NAMES = {"ex4dgs": "Ex4DGS", "ed3dgs": "E-D3DGS", "4dgaussians": "4DGaussians", "stg": "STG"}
@@ -28,7 +28,7 @@ def words(film: Path, model: Path, expert: str, *more: str) -> list[str]:
 
 def run(film: Path, model: Path, expert: str, *more: str) -> int:
     """The exit code of a training."""
-    from engine.command_line import run_command
+    from engine.settings.command_line import run_command
 
     argv = words(film, model, expert, *more)
     return run_command(lambda: train_expert.command(argv, prog="moegs.py train-expert", description=""), argv)

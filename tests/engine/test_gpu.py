@@ -13,23 +13,23 @@ import pytest
 import torch
 from moegs_rasterizer import RasterizerError, cuda
 
-import engine.build
-import engine.steps
-from engine import train
-from engine.checkpoint import STATE, TENSORS, saved_iterations
-from engine.checks import check_rasterizer
-from engine.config import TrainingConfig
-from engine.device import CPU, CUDA, Place, open_place
-from engine.evaluate import EvaluationOptions, evaluate
-from engine.lpips import Lpips
-from engine.metrics import PROTOCOLS, Judge, prepare_target, psnr, score
-from engine.run import Run, mix_view
-from engine.saved_run import load_run
-from engine.schedule import make_optimiser
-from engine.steps import READ_EVERY, training_steps
+import engine.runs.opening
+import engine.training.router_steps
+from engine.commands import train
+from engine.evaluation.evaluator import EvaluationOptions, evaluate
+from engine.evaluation.lpips import Lpips
+from engine.evaluation.metrics import PROTOCOLS, Judge, prepare_target, psnr, score
+from engine.runs.checkpoint import STATE, TENSORS, saved_iterations
+from engine.runs.checks import check_rasterizer
+from engine.runs.device import CPU, CUDA, Place, open_place
+from engine.runs.run import Run, mix_view
+from engine.runs.saved import load_run
+from engine.settings.run import TrainingConfig
+from engine.training.router_optimiser import make_optimiser
+from engine.training.router_steps import READ_EVERY, training_steps
 from scenes import Prefetcher
-from tests.engine.test_lpips import random_weights
-from tests.engine.test_resume import interrupt_at
+from tests.engine.evaluation.test_lpips import random_weights
+from tests.engine.training.test_router_resume import interrupt_at
 from tests.small_world import FRAMES, CloudExpert, open_expert, random_scene, small_run, use_small_world
 
 pytestmark = pytest.mark.cuda
@@ -181,7 +181,7 @@ def test_a_faulty_expert_ends_training_without_a_save(tmp_path, words, monkeypat
             return faulty.requires_grad_(False)
         return expert
 
-    monkeypatch.setattr(engine.build, "load_expert", load)
+    monkeypatch.setattr(engine.runs.opening, "load_expert", load)
     assert train.main("E3", [*words, f"--save_path={tmp_path / 'out'}", "--device", "cuda"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: layer 0: opacities has NaN") and error.count("\n") == 1

@@ -13,8 +13,8 @@ import torch
 from moegs_rasterizer import Camera, Layer, Splat, camera_rays, cpu, rasterize
 
 from experts import Expert, LoadOptions
-from experts.ex4dgs_files import load_ex4dgs, save_ex4dgs
-from experts.stg_files import load_stg, save_stg
+from experts.ex4dgs.files import load_ex4dgs, save_ex4dgs
+from experts.stg.files import load_stg, save_stg
 
 SCENES = {"basketball": ("0to74", 0.692), "kitchen_tiny": ("0to149", 1.13)}
 CASES = [(scene, expert) for scene in SCENES for expert in ("ex4dgs", "stg", "stg_full", "stg_lite")]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from moegs_rasterizer import Camera, Splat, camera_rays
 
-from experts.fresh import new_ed3dgs, new_fourdgaussians
-from tests.experts.test_ex4dgs import model as new_ex4dgs
-from tests.experts.test_stg import three_segments
+from experts.canonical.fresh import new_ed3dgs, new_fourdgaussians
+from tests.experts.ex4dgs.test_ex4dgs import model as new_ex4dgs
+from tests.experts.stg.test_stg import three_segments
 
 pytestmark = pytest.mark.cuda
 

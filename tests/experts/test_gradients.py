@@ -11,14 +11,14 @@ from moegs_rasterizer import Gaussians
 from torch import Tensor, nn
 
 from experts.base import Expert
-from experts.ed3dgs import ED3DGS
-from experts.ex4dgs import Ex4DGS
-from experts.ex4dgs_motion import Timeline
-from experts.fourdgaussians import FourDGaussians
-from experts.fresh import new_ed3dgs, new_fourdgaussians
-from experts.stg import STG
-from tests.experts.test_ex4dgs import model as new_ex4dgs
-from tests.experts.test_stg import segment
+from experts.canonical.fresh import new_ed3dgs, new_fourdgaussians
+from experts.ed3dgs.model import ED3DGS
+from experts.ex4dgs.model import Ex4DGS
+from experts.ex4dgs.motion import Timeline
+from experts.fourdgaussians.model import FourDGaussians
+from experts.stg.model import STG
+from tests.experts.ex4dgs.test_ex4dgs import model as new_ex4dgs
+from tests.experts.stg.test_stg import segment
 
 FRAMES, COUNT = 20, 600  # more Gaussians than a network takes at once on a CPU
 POINTS, COLOURS = torch.rand(2, COUNT, 3, generator=torch.Generator().manual_seed(3))

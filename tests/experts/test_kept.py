@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from experts.fourdgaussians import FourDGaussians
-from experts.fourdgaussians_deformation import NetworkShape
-from experts.kept import Kept
-from tests.experts.test_fourdgaussians import CUBES, SHAPE, small
+from experts.fourdgaussians.deformation import NetworkShape
+from experts.fourdgaussians.model import FourDGaussians
+from experts.frozen import Kept
+from tests.experts.fourdgaussians.test_fourdgaussians import CUBES, SHAPE, small
 
 
 class Owner(nn.Module):
@@ -96,10 +96,10 @@ def pair(shape: NetworkShape = SHAPE) -> tuple[FourDGaussians, FourDGaussians]:
 
 @torch.no_grad()
 def test_space_planes_of_a_frozen_model_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from experts import fourdgaussians_planes
+    from experts.fourdgaussians import planes
 
-    (expert, _), look_up, seen = pair(), fourdgaussians_planes._look_up, []
-    monkeypatch.setattr(fourdgaussians_planes, "_look_up", lambda *args: seen.append(1) or look_up(*args))
+    (expert, _), look_up, seen = pair(), planes._look_up, []
+    monkeypatch.setattr(planes, "_look_up", lambda *args: seen.append(1) or look_up(*args))
     expert.at(3)
     expert.at(4)
     assert len(seen) == 2 + 2 * 2  # two levels: once without time, at two frames with it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experts.initial import neighbour_log_scales
+from experts.training.initial import neighbour_log_scales
 from experts.training.points import StartPoints, nearest
 
 

@@ -66,7 +66,7 @@ def test_ssim_of_equal_images_is_one_and_falls_with_noise():
 def place(request, monkeypatch):
     """How maps are filtered."""
     if request.param == "gpu":
-        monkeypatch.setattr(import_module("losses.ssim"), "canvas", window.padded_canvas)
+        monkeypatch.setattr(import_module("losses.structural_similarity"), "canvas", window.padded_canvas)
 
 
 @pytest.mark.usefixtures("place")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from moegs_rasterizer import camera_rays
 
-from losses.constants import constant
+from common.tensors import constant
 from router import rays, router
 from router.rays import KeptRays
 from tests.router.test_router import make_router, render

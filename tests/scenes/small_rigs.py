@@ -12,9 +12,9 @@ import torch
 from moegs_rasterizer import Camera
 
 from scenes import Scene, View
-from scenes.calibration import rig_radius
-from scenes.point_cloud import PointCloud
-from scenes.start_points import load_start_points
+from scenes.layouts.calibration import rig_radius
+from scenes.points.cloud import PointCloud
+from scenes.points.start import load_start_points
 
 FORWARD = "a rig that looks along z"
 AROUND = "a ring of cameras that look at its centre"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from experts.training.footage import Footage
 from experts.training.points import StartPoints
-from experts.training.shots import Shot
+from experts.training.samplers import Shot
+from experts.training.views import Footage
 from tests.experts.small_clip import NUM_FRAMES, camera, small_points, true_picture
 
 

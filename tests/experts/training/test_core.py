@@ -15,7 +15,7 @@ from experts.training.density import Density
 from experts.training.rates import Rate, build_optimiser, set_rates
 from experts.training.recipe import Recipe, scaled
 from experts.training.recipe_fields import INTERVAL, ITERATIONS
-from experts.training.shots import SameMoment, ShuffledPass, shots_from_lists, shots_to_lists
+from experts.training.samplers import SameMoment, ShuffledPass, shots_from_lists, shots_to_lists
 
 
 class Model(nn.Module):

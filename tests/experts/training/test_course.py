@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 
 from losses import photometric
-from tests.experts.training.test_stg import course, small_recipe
+from tests.experts.stg.test_stg_training import course, small_recipe
 
 
 def test_pictures_of_one_moment_are_compared_together_and_count_each():

@@ -15,8 +15,8 @@ import pytest
 from moegs_rasterizer import Camera
 
 from scenes.preparation import PrepareOptions, VideosOptions
-from scenes.preparation.models import CLOUD_FILES, Sfm
-from tests.scenes.layouts import write_colmap_model, write_poses_bounds
+from scenes.preparation.sfm.models import CLOUD_FILES, Sfm
+from tests.scenes.scene_folders import write_colmap_model, write_poses_bounds
 from tests.scenes.small_rigs import write_points3d
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from scenes import SceneError
-from scenes.point_files import read_points
-from scenes.point_ply import read_ply_vertices
+from scenes.points.files import read_points
+from scenes.points.ply import read_ply_vertices
 from scenes.preparation import clouds
 from scenes.preparation.clouds import write_clouds
 from tests.scenes.small_rigs import places, write_points3d

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from scenes import SceneError
+from scenes.frames.sources import FrameSource
+from scenes.frames.video import Video, decode_video, probe_video
 from scenes.preparation.frames import Pictures, written_frames
 from scenes.preparation.steps import opened
-from scenes.sources import FrameSource
-from scenes.video import Video, decode_video, probe_video
-from tests.scenes.layouts import Rig, write_n3v_frames
 from tests.scenes.preparation.stand_in import contents, options
+from tests.scenes.scene_folders import Rig, write_n3v_frames
 
 RIG = Rig(cameras=("cam00", "cam01"), frames=5)
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from scenes.preparation.matching import device_for
+from scenes.preparation.sfm.matching import device_for
 
 DEVICES = SimpleNamespace(cpu="cpu", cuda="cuda")
 

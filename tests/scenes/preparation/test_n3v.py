@@ -11,8 +11,8 @@ from PIL import Image
 
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.preparation import PrepareReport, prepare_n3v
-from tests.scenes.layouts import Rig, rig_cameras, write_n3v_frames, write_n3v_scene
 from tests.scenes.preparation.stand_in import Killed, Settings, StandIn, contents, killed_at, options, outcomes
+from tests.scenes.scene_folders import Rig, rig_cameras, write_n3v_frames, write_n3v_scene
 
 RIG = Rig(frames=4)
 EVERYTHING: dict[str, Any] = {

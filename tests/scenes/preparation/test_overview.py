@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from scenes.point_views import project
-from scenes.preparation.lettering import Labels
-from scenes.preparation.overview import PAPER, draw_overview, points_picture, write_overview
-from scenes.preparation.viewpoints import frusta, frustum_depth, rig_axes, viewpoint, without_strays
+from scenes.points.visibility import project
+from scenes.preparation.sheets.lettering import Labels
+from scenes.preparation.sheets.overview import PAPER, draw_overview, points_picture, write_overview
+from scenes.preparation.sheets.viewpoints import frusta, frustum_depth, rig_axes, viewpoint, without_strays
 from tests.scenes.small_rigs import AROUND, FORWARD, places, rig
 
 RED, GREEN = (250, 0, 0), (0, 250, 0)

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from scenes import SceneError
-from scenes.clip import Clip
+from scenes.frames.video import Video, decode_keyframes, probe_video
+from scenes.layouts.clip import Clip
 from scenes.preparation.rig import described, motion_of, phase_shifts, size_notes
-from scenes.video import Video, decode_keyframes, probe_video
-from tests.scenes.layouts import write_video
+from tests.scenes.scene_folders import write_video
 
 FRAMES = 40
 RNG = np.random.default_rng(5)
@@ -77,7 +77,7 @@ def test_motion_after_the_first_frames_is_seen_in_key_frames(tmp_path: Path) -> 
 
 
 def test_pictures_are_judged_as_videos_are(tmp_path: Path) -> None:
-    from scenes.pictures import numbered_pictures, probe_pictures
+    from scenes.frames.image_files import numbered_pictures, probe_pictures
 
     for number in range(4):
         Image.fromarray(SCENE[9 * number :][:360, :480]).save(tmp_path / f"{number}.png")

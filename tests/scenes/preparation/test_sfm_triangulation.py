@@ -13,11 +13,11 @@ from moegs_rasterizer import Camera
 from PIL import Image
 
 from scenes import SceneError
-from scenes.calibration import scaled
-from scenes.colmap_model import read_colmap_cameras
-from scenes.point_files import read_points
-from scenes.preparation.known_cameras import pose_of
-from scenes.preparation.triangulation import triangulated
+from scenes.layouts.calibration import scaled
+from scenes.layouts.colmap_model import read_colmap_cameras
+from scenes.points.files import read_points
+from scenes.preparation.sfm.known_cameras import pose_of
+from scenes.preparation.sfm.triangulation import triangulated
 from tests.scenes.preparation.textured_room import OPTIONS, Made, distances, room_cameras, write_room
 
 

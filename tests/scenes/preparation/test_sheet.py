@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scenes.preparation.sheet import columns_of, draw_sheet, write_sheet
+from scenes.preparation.sheets.contact_sheet import columns_of, draw_sheet, write_sheet
 from scenes.types import SceneError
 
 

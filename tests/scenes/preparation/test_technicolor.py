@@ -12,8 +12,8 @@ from PIL import Image
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.preparation import PrepareReport, prepare_technicolor
 from scenes.preparation.damaged import check_picture, readable_rows
-from tests.scenes.layouts import rig_cameras, write_technicolor_scene
 from tests.scenes.preparation.stand_in import Killed, StandIn, contents, killed_at, options, outcomes
+from tests.scenes.scene_folders import rig_cameras, write_technicolor_scene
 
 RNG = np.random.default_rng(1)
 FRAMES = {(camera, frame): RNG.integers(0, 256, (34, 64, 3), np.uint8) for camera in range(12) for frame in range(9)}
@@ -59,7 +59,7 @@ def test_it_leaves_what_the_experts_start_from(tmp_path: Path) -> None:
 
 
 def rig_cameras_of() -> dict[str, Any]:
-    from tests.scenes.layouts import Rig
+    from tests.scenes.scene_folders import Rig
 
     cameras = [f"cam{i:02d}" for i in range(12)]
     return rig_cameras(Rig(cameras=cameras, start=1, frames=3, width=64, height=34, off_centre=(0.4, -0.25)))

@@ -10,8 +10,8 @@ from PIL import Image
 
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.preparation import PrepareReport, prepare_videos
-from tests.scenes.layouts import Rig, rig_cameras, write_n3v_frames, write_video
 from tests.scenes.preparation.stand_in import Killed, Settings, StandIn, contents, killed_at, outcomes, videos_options
+from tests.scenes.scene_folders import Rig, rig_cameras, write_n3v_frames, write_video
 
 RIG = Rig(cameras=("cam00", "cam01", "cam02"), frames=3, width=96, height=72)
 NAMES = ("GoPro 2.MOV", "GoPro 10.mkv", "left.mp4")  # in the order of cameras

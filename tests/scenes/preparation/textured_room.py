@@ -12,8 +12,8 @@ import torch
 from moegs_rasterizer import Camera
 from PIL import Image
 
-from scenes.preparation.attempts import CloudReport
-from scenes.preparation.matching import SfmOptions
+from scenes.preparation.sfm.attempts import CloudReport
+from scenes.preparation.sfm.matching import SfmOptions
 
 WIDTH, HEIGHT, FOCAL = 320, 240, 260.0
 PLANES = ((2, 4.0), (1, 1.2), (0, -1.8))  # axis and where it meets it: back wall, floor, left wall

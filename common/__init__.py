@@ -1,0 +1,1 @@
+"""Ground floor: small helpers that know nothing of the other packages."""

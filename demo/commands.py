@@ -1,0 +1,74 @@
+"""The demo's commands of moegs.py: what they can be told, and what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from demo.figure import write_figure
+from demo.playroom import write_scene
+from demo.report import read_verdict, table
+from engine.settings.command_line import flag, parse, set_up_logging
+
+LOST = 1  # exit code where the mixture is not better than its experts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneConfig:
+    """Where to write the scene."""
+
+    folder: Annotated[tyro.conf.Positional[Path], flag("folder to write the scene into", metavar="FOLDER")] = Path(
+        "output/demo/playroom"
+    )
+    debug: Annotated[bool, flag("show the traceback of an error")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportConfig:
+    """Which run to report on."""
+
+    save_path: Annotated[tyro.conf.Positional[Path], flag("folder of the rendered run", metavar="RUN")] = Path(
+        "output/demo/run"
+    )
+    debug: Annotated[bool, flag("show the traceback of an error")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureConfig:
+    """Which run to show, and where."""
+
+    save_path: Annotated[tyro.conf.Positional[Path], flag("folder of the trained run", metavar="RUN")] = Path(
+        "output/demo/run"
+    )
+    target: Annotated[tyro.conf.Positional[Path], flag("PNG file to write", metavar="PNG")] = Path(
+        "output/demo/figure.png"
+    )
+    frame: Annotated[int | None, flag("frame; default: the one the experts differ most on", metavar="INT")] = None
+    debug: Annotated[bool, flag("show the traceback of an error")] = False
+
+
+def scene_command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    config = parse(SceneConfig, argv, defaults=SceneConfig(), prog=prog, description=description)
+    set_up_logging(quiet=False)
+    write_scene(config.folder)
+    return 0
+
+
+def report_command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """Exit code 1 where the mixture is not above its best expert and the uniform mean."""
+    config = parse(ReportConfig, argv, defaults=ReportConfig(), prog=prog, description=description)
+    verdict = read_verdict(config.save_path)
+    print(table(verdict))
+    print("The mixture beats its best expert and their mean." if verdict.wins else "FAILED: the mixture does not win.")
+    return 0 if verdict.wins else LOST
+
+
+def figure_command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    config = parse(FigureConfig, argv, defaults=FigureConfig(), prog=prog, description=description)
+    set_up_logging(quiet=True)
+    print(write_figure(config.save_path, config.target, frame=config.frame))
+    return 0

@@ -1,0 +1,86 @@
+"""One picture of a run: ground truth, mixture, experts and gates of a held-out frame, as a labelled grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from engine.evaluation.metrics import psnr
+from engine.outputs.files import to_uint8
+from engine.runs.device import wait
+from engine.runs.run import Run, mix_view
+from engine.runs.saved import load_run
+from experts.formats.torch_files import replacing
+
+TILE_WIDTH = 300  # pixels
+MARGIN, LABEL = 6, 24
+COLOURS, PASSES = 256, 3  # of the PNG's palette: 40 % of the size, at 39 dB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A labelled picture."""
+
+    label: str
+    image: np.ndarray  # uint8 [h, w, 3] or [h, w]
+
+
+def write_figure(save_path: Path, target: Path, *, frame: int | None = None) -> Path:
+    """Writes the grid of a run's newest iteration as PNG; frame None: where the experts differ most.
+
+    First row: ground truth and the experts; second row: the mixture and each expert's gate.
+    """
+    run = load_run(save_path, needed="test")
+    tiles = figure_tiles(run, _most_divided(run) if frame is None else frame)
+    with replacing(target) as temporary:
+        picture = compose(tiles, columns=1 + len(run.experts))
+        picture.quantize(COLOURS, kmeans=PASSES).save(temporary, format="PNG", optimize=True)
+    return target
+
+
+def figure_tiles(run: Run, frame: int) -> list[Tile]:
+    """The grid's pictures, row by row, of the first held-out camera."""
+    view = run.scene.test[0]
+    mixture, truth = mix_view(run, view, frame), run.scene.frames.read(view, frame)
+    wait(run.place)
+    wanted = mixture.image.new_tensor(truth).permute(2, 0, 1) / 255
+
+    def scored(name: str, image: Tensor) -> Tile:
+        return Tile(label=f"{name}  {psnr(image.clamp(0, 1), wanted):.1f} dB", image=to_uint8(image))
+
+    names = [expert.name for expert in run.experts]
+    return [
+        Tile(label=f"ground truth, frame {frame}", image=truth),
+        *(scored(name, image) for name, image in zip(names, mixture.images, strict=True)),
+        scored("MoE-GS", mixture.image),
+        *(
+            Tile(label=f"gate of {name}  {gate.mean():.0%}", image=to_uint8(gate))
+            for name, gate in zip(names, mixture.gates, strict=True)
+        ),
+    ]
+
+
+def compose(tiles: list[Tile], *, columns: int) -> Image.Image:
+    """Tiles in rows on white, each below its label."""
+    height = round(TILE_WIDTH * tiles[0].image.shape[0] / tiles[0].image.shape[1])
+    rows = -(-len(tiles) // columns)
+    size = (columns * (TILE_WIDTH + MARGIN) + MARGIN, rows * (height + LABEL + MARGIN) + MARGIN)
+    canvas = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=15)
+    for index, tile in enumerate(tiles):
+        left = MARGIN + index % columns * (TILE_WIDTH + MARGIN)
+        top = MARGIN + index // columns * (height + LABEL + MARGIN)
+        draw.text((left, top), tile.label, fill="black", font=font)
+        picture = Image.fromarray(tile.image).convert("RGB").resize((TILE_WIDTH, height), Image.Resampling.BICUBIC)
+        canvas.paste(picture, (left, top + LABEL))
+    return canvas
+
+
+def _most_divided(run: Run) -> int:
+    """The frame whose experts' pictures vary most."""
+    frames = range(0, run.scene.num_frames, max(1, run.scene.num_frames // 10))
+    return max(frames, key=lambda frame: float(mix_view(run, run.scene.test[0], frame).images.var(dim=0).mean()))

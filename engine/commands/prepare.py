@@ -1,0 +1,77 @@
+"""From footage to what the experts start from: python moegs.py prepare {n3v,technicolor,videos} SCENE."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from engine.settings.command_line import set_up_logging
+from engine.settings.prepare import options_of, read_settings
+from engine.training.interruption import Interruption
+from engine.training.progress import duration
+from scenes.preparation import PreparedCloud, PrepareReport, prepare_n3v, prepare_technicolor, prepare_videos
+from scenes.preparation.report import StepReport
+from scenes.preparation.sfm.matching import pycolmap_module
+from scenes.preparation.sheets.steps import OVERVIEW, SHEET, show_prepared
+
+logger = logging.getLogger(__name__)
+
+PIPELINES: dict[str, Callable[[Path, Any], PrepareReport]] = {
+    "n3v": prepare_n3v,
+    "technicolor": prepare_technicolor,
+    "videos": prepare_videos,
+}
+
+
+def command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """The command's exit code: 0 when all is there. The summary goes to standard output, the rest to standard error."""
+    set_up_logging(quiet="--quiet" in argv)
+    config = read_settings(argv, prog=prog, description=description)
+    root = cast(Path, config.scene)
+    pycolmap_module()  # first: it answers SIGTERM by a trace of the stack, until Interruption takes the signal over
+    with Interruption() as interruption, interruption.at_once():
+        report = PIPELINES[config.kind](root, options_of(config))
+        _log(report)
+        steps = (*report.steps, *show_prepared(report))
+    for line in summary(report, steps):
+        print(line)
+    return 0
+
+
+def _log(report: PrepareReport) -> None:
+    for note in report.notes:
+        logger.info("%s", note)
+    for line in report.repaired:
+        logger.warning("repaired %s", line)
+    for cloud in report.clouds:
+        if len(cloud.tried) > 1:
+            logger.info("frame %d: tried %s", cloud.frame, "; then ".join(cloud.tried))
+        if cloud.registered < cloud.cameras:
+            logger.warning("frame %d: %d of %d cameras see points", cloud.frame, cloud.registered, cloud.cameras)
+
+
+def summary(report: PrepareReport, steps: Sequence[StepReport]) -> list[str]:
+    """What a preparation gave and took, for people: one line for the models, one for the work, one for the files."""
+    done = [step for step in steps if step.outcome == "done"]
+    work = [f"{len(done)} step{'' if len(done) == 1 else 's'} done", f"{len(steps) - len(done)} skipped"]
+    work.append(duration(sum(step.seconds for step in done)))
+    models = [step.seconds for step in done if step.name.startswith("colmap_")]
+    if models:
+        work.append(f"{sum(models) / len(models):.1f} seconds a frame")
+    files = [*(f"{name} ({count:,} points)" for name, count in report.cloud_sizes.items()), SHEET, OVERVIEW]
+    return [f"{report.root}: {_models(report.clouds)}", ", ".join(work), f"written: {', '.join(files)}"]
+
+
+def _models(clouds: Sequence[PreparedCloud]) -> str:
+    """ "28/28 cameras, 7,412 points, median reprojection error 0.7 px"; of several frames the range of each number."""
+    least = min(clouds, key=lambda cloud: cloud.registered)
+    points = _range([f"{cloud.points:,}" for cloud in sorted(clouds, key=lambda cloud: cloud.points)])
+    error = _range([f"{cloud.median_error:.2g}" for cloud in sorted(clouds, key=lambda cloud: cloud.median_error)])
+    counts = f"{least.registered}/{least.cameras} cameras, {points} points, median reprojection error {error} px"
+    return counts if len(clouds) == 1 else f"{len(clouds)} frames, each with {counts}"
+
+
+def _range(ordered: Sequence[str]) -> str:
+    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"

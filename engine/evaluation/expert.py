@@ -1,0 +1,117 @@
+"""Scores of one expert alone on cameras that it did not see, by the same metrics and protocol as a rendered mixture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from engine.evaluation.evaluator import to_tensor
+from engine.evaluation.lpips_weights import LoadedLpips, lpips_for
+from engine.evaluation.measured_under import versions
+from engine.evaluation.metrics import PROTOCOLS, Judge, Scores, mean_scores, prepare_target, score
+from engine.outputs.files import to_uint8, write_json, write_png
+from engine.runs.device import Place, device_name, gpu_versions
+from engine.runs.expert_views import picture_of
+from experts.base import Expert
+from scenes import Scene
+
+PROTOCOL = PROTOCOLS["8bit"]  # render_*.py's default
+SHOWN = 4  # frames of each camera that are left as PNGs, evenly spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertScores:
+    """What an evaluation of an expert found."""
+
+    scores: Scores  # means over frames
+    frames: int  # of all cameras together
+    seconds: float  # mean of rendering a frame
+    lpips_source: str  # where LPIPS's weights came from, or why it was not measured
+    file: Path  # every frame's scores
+
+
+def spread(count: int, wanted: int | None) -> list[int]:
+    """`wanted` of the frames 0 ... count - 1, evenly spread; all of them for None."""
+    chosen = min(count if wanted is None else wanted, count)
+    return [index * count // chosen for index in range(chosen)]
+
+
+def evaluate_expert(
+    expert: Expert,
+    scene: Scene,
+    *,
+    place: Place,
+    folder: Path,
+    frames: Sequence[int],
+    lpips: bool,
+    quiet: bool,
+    lpips_weights: Path | None = None,
+) -> ExpertScores:
+    """Scores an expert on the scene's held-out cameras; writes metrics.json and SHOWN PNGs a camera with their truth.
+
+    The PNGs are `renders/<camera>_<frame>.png` and `gt/...`, as those of render_*.py.
+    """
+    views = [(view, frame) for view in scene.test for frame in frames]
+    loaded = LoadedLpips(metric=None, source="not asked for")
+    if lpips:
+        cameras = [scene.views[view].camera for view in scene.test]
+        loaded = lpips_for(cameras, PROTOCOL.lpips_net, path=lpips_weights, device=place.device)
+    judge = Judge(protocol=PROTOCOL, lpips=loaded.metric)
+    found, seconds = [], []
+    shown = set(spread(len(frames), SHOWN))
+    bar = tqdm(views, desc="evaluate", unit="frame", leave=False, disable=quiet or None)
+    for index, (view, frame) in enumerate(bar):
+        keep = folder if index % len(frames) in shown else None
+        scores, took = _score_frame(expert, scene, (view, frame), judge=judge, place=place, keep=keep)
+        found.append({"camera": scene.views[view].name, "frame": frame, "scores": scores})
+        seconds.append(took)
+    means = mean_scores([one["scores"] for one in found])
+    timed = seconds[1:] or seconds  # the first frame warms up
+    report = _report(scene, place, judge=judge, loaded=loaded) | {
+        "means": asdict(means),
+        "seconds_a_frame": sum(timed) / len(timed),
+        "per_frame": [one | {"scores": asdict(one["scores"])} for one in found],
+    }
+    return ExpertScores(
+        scores=means,
+        frames=len(found),
+        seconds=report["seconds_a_frame"],
+        lpips_source=loaded.source,
+        file=write_json(folder / "metrics.json", report),
+    )
+
+
+def _score_frame(
+    expert: Expert, scene: Scene, shot: tuple[int, int], *, judge: Judge, place: Place, keep: Path | None
+) -> tuple[Scores, float]:
+    """The scores of a (view, frame), and the seconds its rendering took; `keep`: write both pictures there."""
+    view, frame = shot
+    begun = time.perf_counter()
+    image = picture_of(expert, scene.views[view].camera, frame, place=place)
+    if place.device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - begun
+    truth = scene.frames.read(view, frame)
+    if keep is not None:
+        name = f"{scene.views[view].name}_{frame:05d}.png"
+        write_png(keep / "renders" / name, to_uint8(image))
+        write_png(keep / "gt" / name, truth)
+    return score(judge, image, prepare_target(judge, to_tensor(truth, image))), seconds
+
+
+def _report(scene: Scene, place: Place, *, judge: Judge, loaded: LoadedLpips) -> dict[str, Any]:
+    return {
+        "protocol": judge.protocol.describe(),
+        "lpips_weights": loaded.source,
+        "scene": scene.name,
+        "first_frame": scene.start,
+        "cameras": [scene.views[view].name for view in scene.test],
+        "device": device_name(place.device),
+        "versions": versions() | gpu_versions(place.device),
+    }

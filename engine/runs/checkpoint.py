@@ -1,0 +1,173 @@
+"""A trained router on disk: `<save_path>/router/iteration_N/{router.safetensors, router.json}`, experts by hash."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from engine.errors import ConfigError
+from engine.outputs.files import tensors_hash, write_json
+from engine.runs.expert_records import ExpertRecord
+from engine.runs.run import Run
+from experts.base import CheckpointError
+from router import Router
+
+FORMAT = 1
+TENSORS, FACTS, STATE = "router.safetensors", "router.json", "training_state.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedRouter:
+    """A checkpoint as read: the router, and what router.json says of its surroundings."""
+
+    folder: Path
+    iteration: int
+    ensemble: str
+    router: Router
+    experts: tuple[ExpertRecord, ...]
+    scene: Mapping[str, Any]
+
+
+def saved_iterations(save_path: Path) -> tuple[int, ...]:
+    """Iterations with a checkpoint below a run's folder, ascending."""
+    found = (re.fullmatch(r"iteration_(\d+)", folder.name) for folder in (save_path / "router").glob("iteration_*"))
+    return tuple(sorted(int(match[1]) for match in found if match))
+
+
+def checkpoint_folder(save_path: Path, iteration: int | None = None) -> Path:
+    """The folder of a saved iteration, None the newest; ConfigError naming those that exist where it does not."""
+    saved = saved_iterations(save_path)
+    if not saved:
+        raise ConfigError(
+            f"{save_path}: holds no trained router (router/iteration_N); train it first, or check the path"
+        )
+    chosen = saved[-1] if iteration is None else iteration
+    if chosen not in saved:
+        raise ConfigError(f"{save_path}: iteration {chosen} was not saved; available: {', '.join(map(str, saved))}")
+    return save_path / "router" / f"iteration_{chosen}"
+
+
+def save_checkpoint(
+    save_path: Path, run: Run, iteration: int, *, experts: tuple[ExpertRecord, ...], state: Mapping[str, Tensor]
+) -> Path:
+    """Writes a checkpoint whole or not at all, then drops the training state of older ones; returns its folder."""
+    parent = save_path / "router"
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = parent / f"iteration_{iteration}"
+    tensors = {name: tensor.cpu() for name, tensor in named_tensors(run.router).items()}
+    with tempfile.TemporaryDirectory(prefix=".saving_", dir=parent) as name:
+        temporary = Path(name) / folder.name
+        temporary.mkdir()
+        save_file(tensors, temporary / TENSORS)
+        save_file(dict(state), temporary / STATE)
+        write_json(temporary / FACTS, _facts(run, iteration, experts, tensors_hash(tensors)))
+        if folder.exists():
+            os.replace(folder, Path(name) / "old")
+        os.replace(temporary, folder)
+    for older in parent.glob(f"iteration_*/{STATE}"):
+        if older.parent != folder:
+            older.unlink()
+    return folder
+
+
+def load_checkpoint(folder: Path) -> SavedRouter:
+    """Reads a checkpoint; CheckpointError naming the file that is missing, damaged or of another version."""
+    path = folder / FACTS
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if facts["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path}: format {facts['format']}, this version reads {FORMAT}; use the one it is from"
+            )
+        records = tuple(ExpertRecord.from_json(entry) for entry in facts["experts"])
+        router = Router(
+            [record.name for record in records],
+            [record.gaussians for record in records],
+            kind=facts["rgbfunction"],
+            temperature=facts["temperature"],
+            eval_temperature=facts["eval_temperature"],
+        )
+        _fill(router, folder / TENSORS, facts["tensors"])
+        return SavedRouter(
+            folder=folder,
+            iteration=facts["iteration"],
+            ensemble=facts["ensemble"],
+            router=router,
+            experts=records,
+            scene=facts["scene"],
+        )
+    except CheckpointError:
+        raise
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file; the checkpoint is incomplete, use another iteration") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged ({error!r}); use another iteration") from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file; CheckpointError where it is missing or damaged."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; the checkpoint is incomplete, use another iteration")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: damaged ({error}); use another iteration") from error
+
+
+def named_tensors(router: Router) -> dict[str, Tensor]:
+    """The router's tensors where they are, tables by expert: "head.mlp1.weight", "STG.static", "STG.temporal"."""
+    tensors = {f"head.{name}": value for name, value in router.head.state_dict().items()}
+    for index, name in enumerate(router.expert_names):
+        tensors[f"{name}.static"] = router.features.static[index].detach()
+        tensors[f"{name}.temporal"] = router.features.temporal[index].detach()
+    return tensors
+
+
+def _fill(router: Router, path: Path, expected_hash: str) -> None:
+    tensors, wanted = read_tensors(path), named_tensors(router)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if (
+        shapes != {name: tuple(tensor.shape) for name, tensor in wanted.items()}
+        or tensors_hash(tensors) != expected_hash
+    ):
+        raise CheckpointError(f"{path}: not the tensors that {FACTS} beside it describes; use another iteration")
+    for name, tensor in wanted.items():
+        tensor.copy_(tensors[name])
+
+
+def _facts(run: Run, iteration: int, experts: tuple[ExpertRecord, ...], tensors: str) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "iteration": iteration,
+        "ensemble": run.ensemble.name,
+        "rgbfunction": run.router.head.kind,
+        "temperature": run.router.temperature,
+        "eval_temperature": run.router.eval_temperature,
+        "experts": [record.to_json() for record in experts],
+        "scene": scene_facts(run),
+        "tensors": tensors,
+    }
+
+
+def scene_facts(run: Run) -> dict[str, Any]:
+    """What a router's checkpoint remembers of the scene it was trained on."""
+    scene = run.scene
+    return {
+        "name": scene.name,
+        "layout": scene.layout,
+        "start": scene.start,
+        "num_frames": scene.num_frames,
+        "train": [scene.views[view].name for view in scene.train],
+        "test": [scene.views[view].name for view in scene.test],
+        "sizes": {view.name: [view.camera.width, view.camera.height] for view in scene.views},
+    }

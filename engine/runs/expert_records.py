@@ -1,0 +1,105 @@
+"""Which files a run's experts were read from: recorded by content, found again, copied along."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import ConfigError
+from engine.outputs.files import files_hash
+from experts.base import CheckpointError, Expert
+from experts.formats.torch_files import replacing
+
+CFG_ARGS = "cfg_args"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertRecord:
+    """One expert of a checkpoint: where it was, how many rows its table has, and its files by content."""
+
+    name: str
+    folder: str  # absolute
+    entry: str  # what was loaded below it: ".", or a file's name
+    iteration: int
+    gaussians: int
+    files: dict[str, str]  # path below the folder -> hash
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> ExpertRecord:
+        return cls(**entry)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def record_expert(expert: Expert, folder: Path) -> ExpertRecord:
+    """Hashes the files an expert was read from, and the cfg_args that steered the reading."""
+    given = folder.absolute()
+    root = given if given.is_dir() else given.parent
+    files = {path.absolute() for path in expert.provenance.files}
+    files |= {parent / CFG_ARGS for path in files for parent in path.parents if parent.is_relative_to(root)}
+    present = sorted(path for path in files if path.is_file())
+    return ExpertRecord(
+        name=expert.name,
+        folder=str(root),
+        entry="." if given == root else given.name,
+        iteration=expert.provenance.iteration,
+        gaussians=expert.num_gaussians,
+        files={str(path.relative_to(root)): files_hash([path]) for path in present},
+    )
+
+
+def bundle_expert(record: ExpertRecord, save_path: Path) -> Path:
+    """Copies an expert's files below `<save_path>/experts/`; returns the folder that loads like the original."""
+    target = bundle_folder(record, save_path)
+    for name in record.files:
+        with replacing(target / name) as temporary:
+            shutil.copyfile(Path(record.folder) / name, temporary)
+    return target
+
+
+def bundle_folder(record: ExpertRecord, save_path: Path) -> Path:
+    """Where a bundle keeps an expert; its folder's own name stays, because segments are named after it."""
+    return save_path / "experts" / record.name / Path(record.folder).name
+
+
+def find_expert(record: ExpertRecord, *, given: Path | None, save_path: Path, flag_name: str) -> Path:
+    """The folder to load an expert of a checkpoint from: the given one, else the bundle's, else where it was.
+
+    Raises ConfigError where there is none, CheckpointError naming the file where one is missing or changed: the
+    router's rows belong to exactly those Gaussians.
+    """
+    places = [bundle_folder(record, save_path), Path(record.folder)] if given is None else [given]
+    root = next((place if place.is_dir() else place.parent for place in places if place.exists()), None)
+    if root is None:
+        raise ConfigError(f"{places[-1]}: the {record.name} model is not there any more; say where with --{flag_name}")
+    for name, expected in record.files.items():
+        path = root / name
+        if not path.is_file():
+            raise CheckpointError(
+                f"{path}: missing; the router was trained with it, give that model with --{flag_name}"
+            )
+        if files_hash([path]) != expected:
+            raise CheckpointError(
+                f"{path}: changed since the router was trained with it; give the old one with --{flag_name}, "
+                "or train again"
+            )
+    return root / record.entry
+
+
+def recorded_iteration(record: ExpertRecord) -> int | None:
+    """The iteration to load so that the recorded files are read; None where its segments have different ones."""
+    found = {part for name in record.files for part in Path(name).parts if part.startswith("iteration_")}
+    return record.iteration if len(found) <= 1 else None
+
+
+def require_same_files(record: ExpertRecord, loaded: ExpertRecord, flag_name: str) -> None:
+    """Raises CheckpointError where other files were loaded than the recorded ones: newer iterations beside them."""
+    if loaded.files != record.files:
+        other = sorted(set(loaded.files) ^ set(record.files))
+        raise CheckpointError(
+            f"{loaded.folder}: {record.name} was read from other files than the router was trained with "
+            f"({', '.join(other[:3])}); give the old model with --{flag_name}"
+        )

@@ -1,0 +1,152 @@
+"""From settings to a Run: the scene, the frozen experts, a fresh router, and the checks that they belong together."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from engine.errors import ConfigError
+from engine.runs.checks import check_frames, check_rasterizer, check_visible
+from engine.runs.device import Place, open_place
+from engine.runs.run import Run
+from engine.settings.run import LAYOUTS, DataConfig, RunConfig
+from experts import Expert, LoadOptions, load_expert
+from router import Ensemble, Router
+from scenes import Scene, SceneOptions, load_scene
+from scenes.options import Needed
+from scenes.types import Layout
+
+logger = logging.getLogger(__name__)
+
+_WARNING = "warning: "  # how an expert's note begins that should not be overlooked
+
+
+def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
+    """A run at iteration 0, its experts checked to show the scene.
+
+    Raises SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
+    """
+    router_settings = config.router
+    place = open_place(config.machine.device, config.machine.backend)
+    check_rasterizer(place)
+    scene = open_scene(config, ensemble)
+    folders = expert_folders(config, ensemble)
+    experts = tuple(open_expert(config, scene, name, folder, device=place.device) for name, folder in folders.items())
+    torch.manual_seed(config.training.seed)
+    router = Router(
+        [expert.name for expert in experts],
+        [expert.num_gaussians for expert in experts],
+        kind=router_settings.rgbfunction,
+        init=router_settings.init_mixprob,
+        temperature=router_settings.temperature,
+        eval_temperature=router_settings.eval_temperature,
+    )
+    run = assemble(config, ensemble, place=place, scene=scene, experts=experts, router=router)
+    for name, flag_name in ensemble.experts:
+        check_visible(run, name, label=f"--{flag_name} {folders[name]}", folder=folders[name])
+    return run
+
+
+def assemble(
+    config: RunConfig, ensemble: Ensemble, *, place: Place, scene: Scene, experts: tuple[Expert, ...], router: Router
+) -> Run:
+    """The Run of parts that exist, its router moved to where the experts are."""
+    return Run(
+        ensemble=ensemble,
+        scene=scene,
+        experts=experts,
+        router=router.to(place.device),
+        backend=place.backend,
+        tile_rule=config.machine.tile_rule,
+    )
+
+
+def open_scene(config: RunConfig, ensemble: Ensemble, *, needed: Needed = "all") -> Scene:
+    """The scene as the settings cut it; its notes go to the log."""
+    data, save_path = config.data, config.output.save_path
+    if data.source_path is None or save_path is None:
+        raise ConfigError("--source_path and --save_path are needed to open a scene: give both")
+    layout = LAYOUTS[data.loader] if data.loader else ensemble.layout
+    cache = data.cache_path or save_path / "cache"
+    return read_scene(data, data.source_path, layout=layout, cache=cache, needed=needed, quiet=config.machine.quiet)
+
+
+def read_scene(
+    data: DataConfig, source: Path, *, layout: Layout, cache: Path, needed: Needed = "all", quiet: bool = False
+) -> Scene:
+    """The scene of a folder as the settings cut it; its notes go to the log."""
+    options = SceneOptions(
+        cache=cache,
+        layout=layout,
+        resolution=data.resolution,
+        resize=data.resize_filter,
+        start=data.start_timestamp,
+        end=data.end_timestamp,
+        duration=data.duration,
+        test_cameras=data.test_cameras,
+        needed=needed,
+        memory_mb=data.cache_mb,
+        progress=not quiet,
+    )
+    scene = load_scene(source, options)
+    logger.info(
+        "scene %s: %d frames from %d, %d training cameras, held out: %s",
+        scene.name,
+        scene.num_frames,
+        scene.start,
+        len(scene.train),
+        ", ".join(scene.views[view].name for view in scene.test),
+    )
+    for note in scene.notes:
+        logger.info("  %s", note)
+    return scene
+
+
+def expert_folders(config: RunConfig, ensemble: Ensemble) -> dict[str, Path]:
+    """The folder of every expert of an ensemble, by expert name."""
+    return {name: getattr(config.experts, flag_name) for name, flag_name in ensemble.experts}
+
+
+def _by_source(notes: Sequence[str]) -> list[str]:
+    """Lines "from shapes: width 32, depth 1" of notes such as "width 32 (from shapes)"; other notes as they are."""
+    found: dict[str, list[str]] = {}
+    for note in notes:
+        inferred = re.fullmatch(r"(.*) \((from [\w ]+)\)", note)
+        found.setdefault(inferred[2] if inferred else note, []).extend([inferred[1]] if inferred else [])
+    return [f"{source}: {', '.join(settings)}" if settings else source for source, settings in found.items()]
+
+
+def open_expert(
+    config: RunConfig, scene: Scene, name: str, folder: Path, *, device: torch.device, iteration: int | None = None
+) -> Expert:
+    """Loads and freezes an expert, on a device; what it inferred goes to the log. iteration None: --load_iteration."""
+    settings = config.experts
+    if iteration is None and settings.load_iteration != -1:
+        iteration = settings.load_iteration
+    options = LoadOptions(
+        scene=scene.name,
+        iteration=iteration,
+        num_frames=scene.num_frames,
+        # N3V's experts see the whole footage, however short the clip of this run is; Technicolor's see the clip.
+        trained_frames=scene.footage_frames if scene.layout == "n3v" else scene.num_frames,
+        near=settings.near,
+        far=settings.far,
+        world_scale=scene.rig_radius if scene.layout == "technicolor" else 1.0,
+        trust_checkpoint=settings.trust_checkpoint,
+    )
+    expert = load_expert(name, folder, options)
+    if isinstance(expert, nn.Module):
+        expert.eval().requires_grad_(False).to(device)
+    logger.info("expert %s: %d Gaussians, iteration %d", name, expert.num_gaussians, expert.provenance.iteration)
+    warnings = [note for note in expert.provenance.notes if note.startswith(_WARNING)]
+    for line in _by_source([note for note in expert.provenance.notes if note not in warnings]):
+        logger.info("  %s", line)
+    for note in warnings:
+        logger.warning("%s: %s", folder, note.removeprefix(_WARNING))
+    check_frames(expert, scene.num_frames, folder)
+    return expert

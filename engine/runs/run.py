@@ -1,0 +1,74 @@
+"""What a run works on: a scene, its frozen experts, and the router that blends them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from moegs_rasterizer.types import Backend, Camera, TileRule
+
+from engine.runs.device import Place
+from experts.base import Expert
+from router import Ensemble, Mixture, Router, mix
+from scenes.types import Scene
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything that training, evaluation and viewing share; experts are in softmax order."""
+
+    ensemble: Ensemble
+    scene: Scene
+    experts: tuple[Expert, ...]
+    router: Router
+    backend: Backend = "auto"
+    tile_rule: TileRule | None = None  # None: each expert's own
+    iteration: int = 0  # router updates so far, where it was loaded
+
+    @property
+    def place(self) -> Place:
+        """Where it computes."""
+        return Place(device=self.device, backend=self.backend)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its router is, its experts and their pictures."""
+        return next(self.router.parameters()).device
+
+    def time(self, frame: float) -> float:
+        """Normalised time of a frame in [0, 1), the same for all experts."""
+        return frame / self.scene.num_frames
+
+
+def mix_view(run: Run, view: int, frame: float) -> Mixture:
+    """The mixture at one of the scene's own cameras, at the evaluation temperature, without gradients.
+
+    Held-out cameras give the experts no camera number: no per-camera parameter was learned for them.
+    """
+    number = run.scene.views[view].number if view in run.scene.train else None
+    return mix_camera(run, run.scene.views[view].camera, frame, camera_number=number)
+
+
+def mix_camera(
+    run: Run,
+    camera: Camera,
+    frame: float,
+    *,
+    camera_number: int | None = None,
+    temperature: float | None = None,
+    grad: Literal["none", "features"] = "none",
+) -> Mixture:
+    """The mixture at any camera; temperature None is the evaluation temperature."""
+    return mix(
+        run.router,
+        run.experts,
+        camera,
+        frame=frame,
+        time=run.time(frame),
+        temperature=run.router.eval_temperature if temperature is None else temperature,
+        camera_number=camera_number,
+        grad=grad,
+        backend=run.backend,
+        tile_rule=run.tile_rule,
+    )

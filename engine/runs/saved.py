@@ -1,0 +1,91 @@
+"""A trained run opened again, from its folder and the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.errors import ConfigError
+from engine.runs.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint, scene_facts
+from engine.runs.checks import check_rasterizer
+from engine.runs.device import open_place
+from engine.runs.expert_records import ExpertRecord, find_expert, record_expert, recorded_iteration, require_same_files
+from engine.runs.opening import assemble, open_expert, open_scene
+from engine.runs.run import Run
+from engine.settings.config_file import read_config_file
+from engine.settings.fields import with_values
+from engine.settings.run import RunConfig
+from experts import Expert
+from router import ENSEMBLES
+from scenes import Scene
+from scenes.options import Needed
+
+CONFIG_FILE = "config.json"
+HERE = {"device": "auto", "backend": "auto"}  # a run trained on a GPU is rendered anywhere
+
+
+def load_run(
+    save_path: Path,
+    *,
+    iteration: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    needed: Needed = "all",
+) -> Run:
+    """The run of a saved iteration (None: the newest), ready to render; Run.iteration says which.
+
+    Settings are those it was trained with, from `<save_path>/config.json`; `overrides` replaces some by flag name,
+    where not None: source_path, the experts' folders, eval_temperature and so on. Device and back-end are those of
+    this machine, unless given. Raises ConfigError, CheckpointError, SceneError or RasterizerError.
+    """
+    saved = load_checkpoint(checkpoint_folder(save_path, iteration))
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    config = with_values(_trained_config(save_path), {**HERE, **given, "save_path": save_path})
+    ensemble = ENSEMBLES.get(saved.ensemble)
+    if ensemble is None or [name for name, _ in ensemble.experts] != [record.name for record in saved.experts]:
+        raise ConfigError(f"{saved.folder}: ensemble {saved.ensemble!r} is not one of {', '.join(ENSEMBLES)}")
+    place = open_place(config.machine.device, config.machine.backend)
+    check_rasterizer(place)
+    flags = dict(ensemble.experts)
+    folders = [
+        find_expert(record, given=given.get(flags[record.name]), save_path=save_path, flag_name=flags[record.name])
+        for record in saved.experts
+    ]
+    scene = open_scene(config, ensemble, needed=needed)
+    experts = tuple(
+        _reopen(config, scene, record, folder=folder, flag_name=flags[record.name], device=place.device)
+        for record, folder in zip(saved.experts, folders, strict=True)
+    )
+    if "eval_temperature" in given:
+        saved.router.eval_temperature = given["eval_temperature"]
+    router = saved.router.eval().requires_grad_(False)
+    run = assemble(config, ensemble, place=place, scene=scene, experts=experts, router=router)
+    _check_scene(saved, run)
+    return replace(run, iteration=saved.iteration)
+
+
+def _trained_config(save_path: Path) -> RunConfig:
+    return with_values(RunConfig(), read_config_file(save_path / CONFIG_FILE, RunConfig))
+
+
+def _reopen(
+    config: RunConfig, scene: Scene, record: ExpertRecord, *, folder: Path, flag_name: str, device: torch.device
+) -> Expert:
+    iteration = recorded_iteration(record)
+    expert = open_expert(config, scene, record.name, folder, device=device, iteration=iteration)
+    require_same_files(record, record_expert(expert, folder), flag_name)
+    return expert
+
+
+def _check_scene(saved: SavedRouter, run: Run) -> None:
+    """Raises ConfigError where the clip is another than the router's: its time would run differently."""
+    found = scene_facts(run)
+    for key in ("start", "num_frames"):
+        if found[key] != saved.scene[key]:
+            raise ConfigError(
+                f"{run.scene.root}: {key} is {found[key]}, the router was trained with {saved.scene[key]}; "
+                "give the same clip with --start_timestamp, --end_timestamp and --duration"
+            )

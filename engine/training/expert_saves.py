@@ -1,0 +1,154 @@
+"""What the training of an expert leaves on disk: the expert, in its own format, and the state to continue from."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.errors import ConfigError
+from engine.runs.device import Place
+from engine.runs.expert_views import picture_of
+from experts import EXPERTS, Expert, LoadOptions, load_expert
+from experts.base import CheckpointError
+from experts.formats.settings import write_cfg_args
+from experts.formats.torch_files import load_tensors, read_cfg_args, save_tensors
+from scenes import Scene
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+STATE_FOLDER = "training"
+_STATE = re.compile(r"iteration_(\d+)\.pt")
+LARGEST_DIFFERENCE = 1e-4  # root mean square, colours in [0, 1], between the model in memory and the one on disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where an expert is saved, and what of: a clip or a segment of one."""
+
+    folder: Path
+    name: str  # in EXPERTS
+    scene: Scene  # cut to the frames of the expert
+    place: Place
+
+    def load_options(self, iteration: int) -> LoadOptions:
+        """How stage 2 would open it."""
+        scene = self.scene
+        return LoadOptions(
+            iteration=iteration,
+            num_frames=scene.num_frames,
+            trained_frames=scene.num_frames,
+            world_scale=scene.rig_radius if scene.layout == "technicolor" else 1.0,
+        )
+
+
+def save_expert(expert: Expert, target: Target, iteration: int, *, facts: Mapping[str, object]) -> Path:
+    """Saves an expert whole or not at all, once what was written shows what the model in memory shows.
+
+    facts: for cfg_args, beside those the format needs. Returns the folder point_cloud/iteration_N. Raises
+    CheckpointError where the written expert cannot be read again or shows something else: nothing is left then.
+    """
+    final = target.folder / "point_cloud" / f"iteration_{iteration}"
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving_", dir=target.folder) as name, torch.no_grad():
+        staged = Path(name) / "model"
+        EXPERTS[target.name].save(expert, staged, iteration)
+        compare(expert, load_expert(target.name, staged, target.load_options(iteration)), target)
+        written = staged / "point_cloud" / final.name
+        write_cfg_args(target.folder, {**(read_cfg_args(staged) or {}), **facts})
+        if final.exists():
+            os.replace(final, Path(name) / "old")
+        os.replace(written, final)
+    return final
+
+
+@torch.no_grad()
+def covered(expert: Expert, frames: Sequence[int]) -> list[int]:
+    """Those of some frames that an expert can show: while Ex4DGS grows along the clip, not all."""
+    found = []
+    for frame in frames:
+        try:
+            expert.at(frame)
+        except ValueError:
+            continue
+        found.append(frame)
+    return found
+
+
+def compare(expert: Expert, loaded: Expert, target: Target) -> None:
+    """Raises CheckpointError where two experts show different pictures of a training camera at the clip's middle.
+
+    Or at its first frame, where the middle is not shown yet.
+    """
+    frame = covered(expert, (target.scene.num_frames // 2, 0))[0]
+    camera = target.scene.views[target.scene.train[0]].camera
+    if isinstance(loaded, nn.Module):
+        loaded.eval().requires_grad_(False).to(target.place.device)
+    shown, expected = (picture_of(one, camera, frame, place=target.place) for one in (loaded, expert))
+    difference = (shown - expected).square().mean().sqrt().item()
+    if not difference <= LARGEST_DIFFERENCE:
+        raise CheckpointError(
+            f"{target.folder}: {target.name} read back from disk differs from the model that was saved by "
+            f"{difference:.2g} (root mean square of colours) at frame "
+            f"{frame}; this is a fault of the program, report it"
+        )
+
+
+def saved_state(folder: Path) -> tuple[int, Path] | None:
+    """Iteration and file of the newest state below a model's folder."""
+    found = {
+        int(match[1]): path
+        for path in (folder / STATE_FOLDER).glob("iteration_*.pt")
+        if (match := _STATE.fullmatch(path.name))
+    }
+    return (max(found), found[max(found)]) if found else None
+
+
+def holds_training(folder: Path) -> bool:
+    """Whether a folder has an expert, or the beginning of one, in it."""
+    return saved_state(folder) is not None or any((folder / "point_cloud").glob("iteration_*"))
+
+
+def save_state(folder: Path, iteration: int, state: Mapping[str, Any]) -> Path:
+    """Writes a state of tensors, numbers, texts, lists and dicts; older ones are removed once it is there."""
+    path = folder / STATE_FOLDER / f"iteration_{iteration}.pt"
+    save_tensors({"format": FORMAT, "iteration": iteration, **state}, path)
+    for older in path.parent.glob("iteration_*.pt"):
+        if older != path:
+            older.unlink()
+    return path
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """A state from `save_state`; nothing in the file is executed. CheckpointError where it is damaged."""
+    state = load_tensors(path)
+    if not isinstance(state, dict) or "format" not in state:
+        raise CheckpointError(f"{path}: not a training's state; start again with --overwrite")
+    if state["format"] != FORMAT:
+        raise CheckpointError(f"{path}: format {state['format']}, this version reads {FORMAT}; use the one it is from")
+    return state
+
+
+def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raises ConfigError where a folder holds a training and nothing was said about it."""
+    if holds_training(folder) and not (resume or overwrite):
+        newest = saved_state(folder)
+        reached = f"a training that reached iteration {newest[0]}" if newest else "an expert"
+        raise ConfigError(
+            f"{folder}: holds {reached}; add --resume to continue it, --overwrite to start again, or choose another "
+            "--model_path"
+        )
+
+
+def bytes_of(folder: Path) -> int:
+    """Size of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,248 @@
+"""One training of one expert, opened: its scene, start points, recipe and course, fresh or from its last state."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from engine.errors import ConfigError
+from engine.settings.recipe import difference, settings_of, with_settings
+from engine.settings.train_expert import TrainExpertConfig, recipe_values
+from engine.training.expert_saves import Target, load_state, saved_state
+from engine.training.expert_table import Planes, Preset, Start, Trainee, choose_preset
+from engine.training.expert_views import TrainingFootage
+from experts.base import CheckpointError
+from experts.training.colour_correction import ColourCorrection
+from experts.training.points import StartPoints
+from experts.training.recipe import Recipe, scaled
+from experts.training.trainer import Course
+from scenes import Scene
+from scenes.points.cloud import PointCloud
+from scenes.points.start import load_start_points
+from scenes.points.visibility import suggest_near, views_of, visible_depths
+
+logger = logging.getLogger(__name__)
+
+FAR_EXTENTS = 75.0  # a measured far plane, in extents at least: N3V's 300 over its rigs' 4
+FAR_DEPTHS = 10.0  # and in depths of the farthest start point that a camera shows
+FILES = ("point_cloud", "training", "test", "cfg_args", "train_expert.json")  # what a training leaves in its folder
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """A training under way."""
+
+    config: TrainExpertConfig
+    target: Target
+    preset: str
+    recipe: Recipe
+    start_note: str  # where the start points came from
+    start_count: int
+    planes: Planes | None
+    footage: TrainingFootage
+    course: Course
+    correction: ColourCorrection | None
+    start: int = 0  # iterations done before
+    seconds: float = 0.0  # of training, evaluations and saves left out
+    history: list[dict[str, Any]] = field(default_factory=list)  # scores on the way
+
+    def state(self) -> dict[str, Any]:
+        """What continuing exactly needs."""
+        return {
+            "facts": json.dumps(facts_of(self)),
+            "course": self.course.state(),
+            "correction": None if self.correction is None else self.correction.state(),
+            "torch_random": torch.get_rng_state(),
+            "seconds": self.seconds,
+            "history": json.dumps(self.history),
+        }
+
+
+def recipe_for(config: TrainExpertConfig, trainee: Trainee, preset: Preset) -> Recipe:
+    """The preset's recipe, of the asked length, with what the file and --set say, then the flags."""
+    recipe, asked = preset.recipe, config.recipe
+    if asked.iterations is not None:
+        recipe = scaled(recipe, asked.iterations)
+    recipe = with_settings(recipe, recipe_values(config), where="recipe")
+    flags = {"batch": asked.batch, "dssim": asked.dssim, "density.max_gaussians": asked.max_gaussians}
+    given = {name: value for name, value in flags.items() if value is not None}
+    if asked.dssim is not None and math.isclose(recipe.l1 + recipe.dssim, 1):
+        given["l1"] = 1 - asked.dssim
+    if not trainee.has_planes and (asked.near is not None or asked.far is not None):
+        flag = "--near" if asked.near is not None else "--far"
+        raise ConfigError(f"{flag} is not used by {trainee.name}, whose planes are fixed; leave it out")
+    return with_settings(recipe, given, where="the flags")
+
+
+def open_session(config: TrainExpertConfig, trainee: Trainee, target: Target) -> Session:
+    """A training at its beginning, or with --resume where it was; older files are removed with --overwrite.
+
+    Raises SceneError, ConfigError or CheckpointError for what does not fit, before anything is removed.
+    """
+    scene, place = target.scene, target.place
+    name, preset = choose_preset(trainee, config.recipe.preset, scene=scene.name, layout=scene.layout)
+    recipe = recipe_for(config, trainee, preset)
+    frames = range(scene.num_frames) if trainee.moments == "all" else (0,)
+    cloud = load_start_points(
+        scene, source=config.data.points, frames=frames, limit=config.data.max_points, seed=config.recipe.seed
+    )
+    footage = TrainingFootage(scene, device=place.device)
+    start = _start(config, trainee, preset, target, cloud=cloud, footage=footage)
+    torch.manual_seed(config.recipe.seed)
+    try:
+        course = trainee.begin(preset, recipe, start)
+    except ValueError as error:
+        raise ConfigError(f"{trainee.name} cannot be trained like this: {error}") from error
+    check_start(cloud, scene, course)
+    correction = ColourCorrection(len(footage.cameras)).to(place.device) if config.recipe.colour_correction else None
+    session = Session(
+        config=config,
+        target=target,
+        preset=name,
+        recipe=recipe,
+        start_note=cloud.note,
+        start_count=course.count,
+        planes=start.planes,
+        footage=footage,
+        course=course,
+        correction=correction,
+    )
+    _log(session)
+    if config.output.resume:
+        _resume(session)
+    if config.output.overwrite:
+        _remove(target)
+    return session
+
+
+def _start(
+    config: TrainExpertConfig,
+    trainee: Trainee,
+    preset: Preset,
+    target: Target,
+    *,
+    cloud: PointCloud,
+    footage: TrainingFootage,
+) -> Start:
+    """What a course begins from; Ex4DGS counts lengths of Technicolor scenes in radii of the rig, as its code does."""
+    scene = target.scene
+    world_scale = scene.rig_radius if scene.layout == "technicolor" and trainee.name == "Ex4DGS" else 1.0
+    return Start(
+        points=_points(cloud).to(target.place.device),
+        footage=footage,
+        extent=scene.rig_radius,
+        world_scale=world_scale,
+        planes=choose_planes(config, preset, scene, cloud, unit=world_scale) if trainee.has_planes else None,
+        seed=config.recipe.seed,
+    )
+
+
+def choose_planes(config: TrainExpertConfig, preset: Preset, scene: Scene, cloud: PointCloud, *, unit: float) -> Planes:
+    """Culling planes in data units: the flags', else the preset's (in units of `unit`), else by the start points."""
+    cameras = [scene.views[index].camera for index in scene.train]
+    if preset.planes is not None:
+        found = Planes(near=preset.planes.near * unit, far=preset.planes.far * unit)
+    else:
+        depths = visible_depths(cloud.positions, cameras)
+        deepest = float(depths.max()) if len(depths) else 0.0
+        near = suggest_near(cloud, cameras) or 0.01 * scene.rig_radius
+        found = Planes(near=near, far=max(FAR_EXTENTS * scene.rig_radius, FAR_DEPTHS * deepest))
+    asked = config.recipe
+    near = found.near if asked.near is None else asked.near
+    far = found.far if asked.far is None else asked.far
+    if not near < far:
+        raise ConfigError(f"the near plane, {near:g}, is not nearer than the far one, {far:g}; give --near and --far")
+    return Planes(near=near, far=far)
+
+
+def check_start(cloud: PointCloud, scene: Scene, course: Course) -> None:
+    """Raises ConfigError where no training camera shows a start point between the model's culling planes."""
+    settings = course.model.settings
+    far = math.inf if settings.far is None else settings.far
+    cameras = [scene.views[index].camera for index in scene.train]
+    if bool((views_of(cloud.positions, cameras, near=settings.near, far=far) > 0).any()):
+        return
+    depths = visible_depths(cloud.positions, cameras)
+    raise ConfigError(
+        f"{scene.root}: no training camera shows a start point between {course.name}'s near plane, {settings.near:g}, "
+        f"and its far plane, {far:g}; those in the pictures lie at depths {float(depths.min()):.3g} to "
+        f"{float(depths.max()):.3g} scene units: give --near and --far for Ex4DGS and STG, else rescale the scene"
+    )
+
+
+def _points(cloud: PointCloud) -> StartPoints:
+    return StartPoints(positions=cloud.positions, colours=cloud.colours, frames=cloud.frames)
+
+
+def _log(session: Session) -> None:
+    recipe, planes = session.recipe, session.planes
+    logger.info("start: %s", session.start_note)
+    logger.info(
+        "%s: preset %s, %d iterations of %d pictures, %d Gaussians at the start%s",
+        session.target.name,
+        session.preset,
+        recipe.iterations,
+        recipe.batch,
+        session.start_count,
+        "" if planes is None else f", near {planes.near:.3g}, far {planes.far:.3g}",
+    )
+
+
+def facts_of(session: Session) -> dict[str, Any]:
+    """What a training must have in common with the one it continues, as plain JSON values."""
+    scene, config = session.target.scene, session.config
+    planes = session.planes
+    facts = {
+        "expert": session.target.name,
+        "iterations": session.recipe.iterations,
+        "seed": config.recipe.seed,
+        "colour_correction": config.recipe.colour_correction,
+        "near": None if planes is None else planes.near,
+        "far": None if planes is None else planes.far,
+        "first frame": scene.start,
+        "frames": scene.num_frames,
+        "training cameras": [scene.views[index].name for index in scene.train],
+        "sizes": [[view.camera.width, view.camera.height] for view in scene.views],
+        **settings_of(session.recipe),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(facts))
+    return plain
+
+
+def _resume(session: Session) -> None:
+    found = saved_state(session.target.folder)
+    if found is None:
+        logger.info("%s holds nothing to resume: starting at the beginning", session.target.folder)
+        return
+    iteration, path = found
+    state = load_state(path)
+    try:
+        changed = difference(json.loads(state["facts"]), facts_of(session))
+        if changed is not None:
+            raise ConfigError(f"{path}: saved with other settings ({changed}); give the same, or --overwrite")
+        session.course.load(state["course"])
+        if session.correction is not None:
+            session.correction.load(state["correction"])
+        session.history = json.loads(state["history"])
+        session.start, session.seconds = int(state["iteration"]), float(state["seconds"])
+        torch.set_rng_state(state["torch_random"])
+    except ConfigError:
+        raise
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: damaged ({error!r}); start again with --overwrite") from error
+    logger.info("resumed at iteration %d from %s", iteration, path)
+
+
+def _remove(target: Target) -> None:
+    for name in FILES:
+        path = target.folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,61 @@
+"""A scene's training cameras and pictures, as the training of an expert sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from experts.training.samplers import Shot
+from experts.training.trainer import AHEAD
+from scenes import Scene
+from scenes.frames.read_ahead import ReadAhead, slots_of
+
+VALUES = 3  # a pixel
+
+
+class TrainingFootage:
+    """Implements experts.training's Footage: pictures are read ahead by threads, held-out cameras are not among them.
+
+    Frames stay in the scene's cache on disk; `waiting_bytes` bounds what is in memory. Use as a context manager.
+    """
+
+    def __init__(self, scene: Scene, *, device: torch.device) -> None:
+        self.cameras = tuple(scene.views[index].camera for index in scene.train)
+        self.numbers = tuple(scene.views[index].number for index in scene.train)
+        self.num_frames = scene.num_frames
+        self._views = scene.train
+        self._pictures = ReadAhead(scene, device=device)
+
+    def announce(self, shots: Sequence[Shot]) -> None:
+        """These will be asked for soon, in this order."""
+        self._pictures.announce((self._views[shot.view], shot.frame) for shot in shots)
+
+    def image(self, shot: Shot) -> Tensor:
+        """Picture [3, h, w] in 0 ... 1, float32, on the device of training."""
+        return self._pictures.image((self._views[shot.view], shot.frame))
+
+    def __enter__(self) -> TrainingFootage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._pictures.close()
+
+
+def disk_bytes(scene: Scene) -> int:
+    """What the training cameras' frames take in the cache on disk: 8 bits a value."""
+    pixels = sum(scene.views[index].camera.width * scene.views[index].camera.height for index in scene.train)
+    return VALUES * pixels * scene.num_frames
+
+
+def waiting_bytes(scene: Scene, *, batch: int, gpu: bool) -> int:
+    """Most memory that pictures read ahead take: those of AHEAD iterations, if --cache_mb is not less.
+
+    It does not depend on the number of cameras and frames. For a GPU they wait with 8 bits a value, else with 32.
+    """
+    largest = max(scene.views[index].camera.width * scene.views[index].camera.height for index in scene.train)
+    return min(AHEAD * batch, slots_of(scene, gpu=gpu)) * VALUES * (1 if gpu else 4) * largest

@@ -1,0 +1,81 @@
+"""Where a training run starts: at nothing, or at the newest save of its folder."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from engine.errors import ConfigError
+from engine.runs.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint, saved_iterations, scene_facts
+from engine.runs.expert_records import ExpertRecord
+from engine.runs.run import Run
+from engine.settings.run import RunConfig
+from engine.training.router_state import restore_training_state
+from experts.base import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+
+def check_folder(config: RunConfig, save_path: Path) -> None:
+    """Raises ConfigError where the folder holds a run and nothing was said about it."""
+    saved = saved_iterations(save_path)
+    if saved and not (config.output.resume or config.output.overwrite):
+        raise ConfigError(
+            f"{save_path}: holds a router trained for {saved[-1]} iterations; add --resume to continue it, --overwrite "
+            "to start again, or choose another --save_path"
+        )
+
+
+def resume_newest(
+    run: Run,
+    optimiser: torch.optim.Optimizer,
+    *,
+    save_path: Path,
+    seed: int,
+    records: tuple[ExpertRecord, ...],
+) -> int:
+    """Restores the newest save that can be read; returns its iteration, 0 where there is none.
+
+    Raises CheckpointError where none can be read, ConfigError where it belongs to other experts or another scene.
+    """
+    faults: list[CheckpointError] = []
+    for iteration in reversed(saved_iterations(save_path)):
+        folder = checkpoint_folder(save_path, iteration)
+        try:
+            saved = load_checkpoint(folder)
+            _check_same(saved, run, records)
+            restore_training_state(optimiser, folder, seed)
+        except CheckpointError as fault:
+            logger.warning("%s", fault)
+            faults.append(fault)
+        else:
+            run.router.load_state_dict(saved.router.state_dict())
+            logger.info("resumed at iteration %d from %s", iteration, folder)
+            return iteration
+    if faults:
+        raise faults[0]
+    logger.info("%s holds nothing to resume: starting at the beginning", save_path)
+    return 0
+
+
+def _check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...]) -> None:
+    kind = run.router.head.kind
+    if saved.router.head.kind != kind:
+        raise ConfigError(f"{saved.folder}: has the head {saved.router.head.kind}, not {kind}; give --rgbfunction")
+    if [record.name for record in saved.experts] != [record.name for record in records]:
+        raise ConfigError(f"{saved.folder}: is a router of {saved.ensemble}, not {run.ensemble.name}; use its script")
+    for old, new in zip(saved.experts, records, strict=True):
+        if old.files != new.files:
+            changed = sorted(set(old.files.items()) ^ set(new.files.items()))[0][0]
+            raise ConfigError(
+                f"{Path(new.folder) / changed}: {new.name} is not the model that {saved.folder} was trained with; give "
+                "that one, or start again with --overwrite"
+            )
+    for key, value in scene_facts(run).items():
+        if key != "name" and saved.scene[key] != value:
+            raise ConfigError(
+                f"{run.scene.root}: {key} is {value}, {saved.folder} was trained with {saved.scene[key]}; give the "
+                "same scene and cut, or start again with --overwrite"
+            )

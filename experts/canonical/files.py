@@ -1,0 +1,136 @@
+"""Files E-D3DGS and 4DGaussians have in common: point_cloud.ply, deformation.pth, the clip's length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from experts.base import CheckpointError, LoadOptions
+from experts.canonical.gaussians import CanonicalGaussians
+from experts.formats.columns import (
+    GAUSSIAN,
+    OPACITY,
+    POSITION,
+    QUATS,
+    ROUTING,
+    SCALES,
+    require_expert,
+    routing_to_columns,
+    select_routing,
+    select_sh,
+    sh_to_columns,
+)
+from experts.formats.ply import PlyTable, read_ply, select, write_ply
+from experts.formats.settings import Settings
+from experts.formats.torch_files import find_iteration, load_state_dict, shorten
+
+CLOUD_FILE = "point_cloud.ply"
+DEFORMATION_FILE = "deformation.pth"
+CLIP_LENGTH = "total_num_frames"  # E-D3DGS's name for it in cfg_args; the authors' 4DGaussians writes none
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def read_canonical(table: PlyTable) -> CanonicalGaussians:
+    """Canonical Gaussians from the 3DGS columns of a table; raises CheckpointError for missing ones."""
+    return CanonicalGaussians(
+        means=select(table, POSITION),
+        log_scales=select(table, SCALES),
+        quats=select(table, QUATS),
+        opacity_logits=select(table, OPACITY).squeeze(1),
+        **select_sh(table),
+    )
+
+
+def write_canonical(
+    path: Path,
+    gaussians: CanonicalGaussians,
+    *,
+    extra: tuple[Sequence[str], Tensor] | None = None,
+    routing: Tensor | None = None,
+) -> None:
+    """Write 3DGS's columns, then the expert's extra columns, then the router's [n, 3] (base, directional, temporal)."""
+    sh = sh_to_columns(gaussians.sh_dc, gaussians.sh_rest)
+    normals = torch.zeros_like(gaussians.means)
+    opacity = gaussians.opacity_logits[:, None]
+    names: list[str] = list(GAUSSIAN)
+    columns = [gaussians.means, normals, sh, opacity, gaussians.log_scales, gaussians.quats]
+    if extra is not None:
+        names += extra[0]
+        columns.append(extra[1])
+    if routing is not None:
+        names += ROUTING
+        columns.append(routing_to_columns(routing).to(gaussians.means))
+    write_ply(path, names, torch.cat(columns, dim=1))
+
+
+def read_routing(folder: Path, iteration: int | None, expert: str) -> Tensor | None:
+    """A router's weights [n, 3] (base, directional, temporal) in a model folder's point_cloud.ply, or None."""
+    table = read_ply(find_iteration(folder, iteration)[1] / CLOUD_FILE)
+    require_expert(table, expert)
+    return select_routing(table)
+
+
+def read_deformation(path: Path, *, trust: bool) -> dict[str, Tensor]:
+    """A deformation.pth as float32 tensors by name; raises CheckpointError."""
+    state = load_state_dict(path, trust=trust)
+    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def shape_in(state: Mapping[str, Tensor], name: str, path: Path, *, dimensions: int) -> tuple[int, ...]:
+    """Shape of a tensor that the file must have, with so many dimensions; raises CheckpointError."""
+    if name not in state:
+        found = shorten(sorted(state)) or "nothing"
+        raise CheckpointError(f"{path}: no tensor {name}, found {found}; another model's deformation?")
+    shape = tuple(state[name].shape)
+    if len(shape) != dimensions:
+        raise CheckpointError(f"{path}: {name} is {list(shape)}, expected {dimensions} dimensions; damaged file?")
+    return shape
+
+
+def trunk_depth(state: Mapping[str, Tensor], prefix: str) -> int:
+    """Linear layers of a trunk, whose weights are named <prefix>.0.weight, <prefix>.2.weight, ..."""
+    return max(1, sum(name.startswith(f"{prefix}.") and name.endswith(".weight") for name in state))
+
+
+def fill(network: Network, state: Mapping[str, Tensor], path: Path) -> Network:
+    """Put a file's tensors into a network built on the meta device.
+
+    Raises CheckpointError where names or shapes differ.
+    """
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    faults = []
+    if missing := sorted(expected.keys() - state.keys()):
+        faults.append(f"missing {shorten(missing)}")
+    if unexpected := sorted(state.keys() - expected.keys()):
+        faults.append(f"unexpected {shorten(unexpected)}")
+    shared = sorted(expected.keys() & state.keys())
+    if wrong := [name for name in shared if tuple(state[name].shape) != expected[name]]:
+        faults.append(f"{wrong[0]} is {list(state[wrong[0]].shape)}, expected {list(expected[wrong[0]])}")
+    if faults:
+        raise CheckpointError(f"{path}: {'; '.join(faults)}; another model's or another version's file")
+    network.load_state_dict(dict(state), assign=True)
+    return network
+
+
+def cfg_args_file(settings: Settings) -> tuple[Path, ...]:
+    """The folder's cfg_args if it was read: rendering depends on it as on the tensors."""
+    return () if settings.cfg_args is None else (settings.folder / "cfg_args",)
+
+
+def clip_length(settings: Settings, options: LoadOptions, preset: int) -> int:
+    """Frames by which a frame is divided to give the network's time.
+
+    The checkpoint's own number wins over the run's: a model trained on 300 frames keeps its clock in a shorter clip.
+    Where it has none, the whole footage's counts, then the clip's.
+    """
+    stored = (settings.cfg_args or {}).get(CLIP_LENGTH)
+    run = options.trained_frames or options.num_frames if stored is None else None
+    frames = int(settings.number(CLIP_LENGTH, preset, run=run, above=0))
+    if options.num_frames not in (None, frames):
+        settings.notes.append(f"warning: trained on {frames} frames, the run's clip has {options.num_frames}")
+    return frames

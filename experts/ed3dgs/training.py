@@ -1,0 +1,155 @@
+"""E-D3DGS's training: every Gaussian has an embedding, two networks deform it (Bae et al., ECCV 2024)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from experts.canonical.fresh import EMBEDDING_WIDTH, LARGEST_LOG_SCALE, new_ed3dgs_deformation, new_gaussians
+from experts.ed3dgs.frame_sampler import FrameErrors
+from experts.ed3dgs.model import ED3DGS
+from experts.ed3dgs.recipe import LENGTHS, NETWORK, ED3DGSRecipe
+from experts.ed3dgs.smoothness import Neighbourhood, Pairs, neighbourhood, pairs_of, smoothness
+from experts.training.points import StartPoints
+from experts.training.population import Population
+from experts.training.samplers import Shot
+from experts.training.trainer import Course, Seen, added
+from experts.training.views import Footage
+from losses import ssim
+
+_CAMERAS = 30  # rows of E-D3DGS's table of time offsets, where no camera has a larger number
+_GAUSSIANS = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest")
+
+
+def start_ed3dgs(
+    points: StartPoints, recipe: ED3DGSRecipe, *, num_frames: int, numbers: Sequence[int], extent: float, seed: int
+) -> ED3DGS:
+    """The model that training starts from, on the points' device: embeddings of zeros, networks of random weights.
+
+    numbers: the training cameras', for their time offsets.
+    """
+    device, unit = points.positions.device, recipe.relative_extent(extent)
+    gaussians = new_gaussians(points.positions.cpu(), points.colours.cpu())
+    gaussians.log_scales.data.clamp_(max=LARGEST_LOG_SCALE + math.log(unit))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        deformation = new_ed3dgs_deformation(
+            recipe.options(num_frames),
+            max_embeddings=recipe.rows(num_frames),
+            cameras=max([_CAMERAS, *(number + 1 for number in numbers)]),
+        )
+    if recipe.zero_table:
+        torch.nn.init.zeros_(deformation.weight)
+    for name in LENGTHS:
+        for parameter in deformation.get_submodule(name.removeprefix(f"{NETWORK}.")).parameters():
+            parameter.data.mul_(unit)
+    return ED3DGS(
+        gaussians=gaussians,
+        embeddings=torch.zeros(points.count, EMBEDDING_WIDTH),
+        deformation=deformation,
+        num_frames=num_frames,
+        iteration=0,
+    ).to(device)
+
+
+class ED3DGSCourse(Course):
+    """One training of E-D3DGS."""
+
+    name: ClassVar[str] = "E-D3DGS"
+    deforms_harmonics: ClassVar[bool] = True
+    recipe: ED3DGSRecipe
+    model: ED3DGS
+    sampler: FrameErrors
+
+    def __init__(self, model: ED3DGS, recipe: ED3DGSRecipe, *, extent: float, footage: Footage, seed: int) -> None:
+        slots = {name: (model.gaussians, name) for name in _GAUSSIANS}
+        population = Population({**slots, "embeddings": (model, "embeddings")})
+        recipe = replace(recipe, rates=recipe.network_rates())
+        self._near: Neighbourhood | None = None
+        self._near_of: Tensor | None = None  # the positions it was found for
+        self._pairs: tuple[Pairs, ...] = ()  # its pairs, one part an iteration
+        self._errors: list[Tensor] = []  # L1 of the iteration's pictures
+        super().__init__(model, recipe, populations=[population], extent=extent, footage=footage, seed=seed)
+
+    def new_sampler(self) -> FrameErrors:
+        """Frames by their errors, cameras by chance."""
+        footage, recipe = self.footage, self.recipe
+        positions = torch.stack([camera.centre.cpu() for camera in footage.cameras]) if recipe.far_cameras else None
+        return FrameErrors(
+            views=len(footage.cameras),
+            frames=footage.num_frames,
+            generator=self.generator,
+            errors_from=recipe.errors_from,
+            in_streak=recipe.in_streak,
+            batch=recipe.batch,
+            positions=positions,
+            device=self.device,
+        )
+
+    def moment(self, shot: Shot, iteration: int) -> Hashable:
+        """Each camera has a time offset of its own."""
+        return shot
+
+    def begin(self, iteration: int) -> None:
+        """Annealing and coarse-to-fine go by the iteration."""
+        super().begin(iteration)
+        self.model.iteration = iteration
+
+    def loss(self, seen: Sequence[Seen], iteration: int) -> Tensor:
+        """L1, and in a streak 1 - SSIM beside it: it then sees several cameras at one time."""
+        recipe, losses = self.recipe, []
+        for one in seen:
+            error = (one.image - one.target).abs().mean()
+            self._errors.append(error.detach())
+            losses.append(recipe.l1 * error)
+            if recipe.dssim and recipe.in_streak(iteration):
+                losses.append(recipe.dssim * (1 - ssim(one.image, one.target)))
+        return added(losses)
+
+    def regulariser(self, iteration: int) -> Tensor:
+        """Faint Gaussians, and embeddings that differ little from their neighbours'."""
+        recipe = self.recipe
+        loss = recipe.faint * self.model.gaussians.opacity_logits.mean().sigmoid()
+        if recipe.smooth == 0:
+            return loss
+        self._neighbours()
+        pairs = self._pairs[iteration % len(self._pairs)]
+        return torch.add(loss, smoothness(self.model.embeddings, pairs), alpha=recipe.smooth)
+
+    def _neighbours(self) -> Neighbourhood:
+        """Neighbours as they were when Gaussians last came or went; they move little in between."""
+        means = self.model.gaussians.means
+        if self._near is None or self._near_of is not means:
+            unit = self.recipe.relative_extent(self.extent)
+            self._keep(neighbourhood(means, falloff=self.recipe.falloff / unit**2))
+        assert self._near is not None
+        return self._near
+
+    def _keep(self, near: Neighbourhood) -> None:
+        self._near, self._near_of = near, self.model.gaussians.means
+        self._pairs = pairs_of(near, near.parts(self.recipe.smooth_pairs))
+
+    def observe(self, seen: Sequence[Seen], iteration: int) -> None:
+        """Statistics, and how far each picture was off."""
+        super().observe(seen, iteration)
+        for one, error in zip(seen, self._errors, strict=True):
+            self.sampler.record(one.shot, error)
+        self._errors.clear()
+
+    def state(self) -> dict[str, Any]:
+        """With the neighbours, whose distances are those of when they were found."""
+        near = self._near if self._near_of is self.model.gaussians.means else None
+        kept = {} if near is None else {"indices": near.indices, "strengths": near.strengths}
+        return {**super().state(), "neighbours": kept}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state."""
+        super().load(state)
+        kept = state["neighbours"]
+        if kept:
+            self._keep(Neighbourhood(**{name: values.to(self.device) for name, values in kept.items()}))

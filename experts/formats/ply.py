@@ -1,0 +1,147 @@
+"""Binary float32 PLY tables, the file format of every expert's Gaussians (element `vertex`, little endian)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from experts.base import CheckpointError
+from experts.formats.torch_files import replacing, require_file
+
+MAX_HEADER_BYTES = 1 << 20
+MAX_ROWS = 100_000_000
+_END = re.compile(rb"end_header\r?\n")
+_FLOAT = ("float", "float32")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlyTable:
+    """One `vertex` element: a float32 matrix with named columns, in the file's order."""
+
+    path: Path
+    names: tuple[str, ...]
+    matrix: np.ndarray  # float32 [n, len(names)], all finite
+
+
+def read_ply(path: Path) -> PlyTable:
+    """Read a binary little-endian PLY whose only element is `vertex` with float32 columns.
+
+    The header is checked against the file's size before anything is allocated. Raises CheckpointError for a missing,
+    foreign, text, big-endian or truncated file, for other column types, and for NaN or infinite values.
+    """
+    require_file(path)
+    with path.open("rb") as stream:
+        head = stream.read(MAX_HEADER_BYTES)
+    end = _END.search(head)
+    if not head.startswith(b"ply") or head[3:4] not in (b"\n", b"\r"):
+        raise CheckpointError(f"{path}: not a PLY file but {describe(head)}; get the file again from its source")
+    if end is None:
+        raise CheckpointError(f"{path}: a PLY header without an end (truncated?); get the file again from its source")
+    count, names = _parse_header(path, head[: end.start()].decode("ascii", "replace"))
+    _check_size(path, count, len(names), end.end())
+    matrix = np.fromfile(path, dtype="<f4", count=count * len(names), offset=end.end()).reshape(count, len(names))
+    _check_finite(path, names, matrix)
+    return PlyTable(path=path, names=names, matrix=matrix)
+
+
+def write_ply(path: Path, names: Sequence[str], matrix: np.ndarray | Tensor) -> None:
+    """Write a float32 table [n, len(names)] in the byte layout of the experts' own trainers, never half a file."""
+    values = matrix.detach().cpu().numpy() if isinstance(matrix, Tensor) else matrix
+    if values.ndim != 2 or values.shape[1] != len(names):
+        raise ValueError(f"{path}: {len(names)} columns named, but the matrix is {list(values.shape)}")
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {values.shape[0]}"]
+    header += [f"property float {name}" for name in names]
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        stream.write(("\n".join([*header, "end_header"]) + "\n").encode("ascii"))
+        np.ascontiguousarray(values, dtype="<f4").tofile(stream)
+
+
+def select(table: PlyTable, names: Sequence[str]) -> Tensor:
+    """Columns as a float32 tensor [n, len(names)] in the order asked for (a copy).
+
+    Raises CheckpointError naming each missing column and the nearest one present.
+    """
+    index = {name: column for column, name in enumerate(table.names)}
+    missing = [name for name in names if name not in index]
+    if missing:
+        listed = ", ".join(f"{name}{_nearest(name, table.names)}" for name in missing[:4])
+        more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+        raise CheckpointError(f"{table.path}: {len(missing)} columns missing: {listed}{more}; another model's file?")
+    return torch.from_numpy(table.matrix[:, [index[name] for name in names]].astype(np.float32, order="C"))
+
+
+def numbered_columns(names: Sequence[str], prefix: str) -> tuple[str, ...]:
+    """Names of the form `<prefix><number>`, sorted by number: f_rest_10 after f_rest_9."""
+    pattern = re.compile(re.escape(prefix) + r"(\d+)")
+    found = [(int(match.group(1)), name) for name in names if (match := pattern.fullmatch(name))]
+    return tuple(name for _, name in sorted(found))
+
+
+def describe(head: bytes) -> str:
+    """What the first bytes of a foreign file look like, in a few words."""
+    start = head[:256].lstrip().lower()
+    if not head:
+        return "an empty file"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page (a download that failed?)"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer (run git lfs pull)"
+    if start.startswith((b"pk\x03\x04", b"\x80")):
+        return "a zip archive or pickle (a .pth file?)"
+    return f"something that starts with {head[:12]!r}"
+
+
+def _nearest(name: str, present: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, present, n=1)
+    return f" (nearest: {close[0]})" if close else ""
+
+
+def _parse_header(path: Path, header: str) -> tuple[int, tuple[str, ...]]:
+    lines = [line.split() for line in header.splitlines()[1:]]
+    lines = [line for line in lines if line and line[0] not in ("comment", "obj_info")]
+    if not lines or lines[0][0] != "format" or lines[0][1:2] != ["binary_little_endian"]:
+        found = " ".join(lines[0]) if lines else "nothing"
+        raise CheckpointError(f"{path}: header says '{found}', not 'format binary_little_endian 1.0'; save it as that")
+    elements = [line for line in lines if line[0] == "element"]
+    if len(elements) != 1 or elements[0][1:2] != ["vertex"] or len(elements[0]) != 3 or lines[1] != elements[0]:
+        found = ", ".join(" ".join(line[1:]) for line in elements) or "none"
+        raise CheckpointError(f"{path}: exactly one element 'vertex' expected, found {found}; not a Gaussian table")
+    if not elements[0][2].isdecimal() or int(elements[0][2]) > MAX_ROWS:
+        raise CheckpointError(f"{path}: impossible number of Gaussians {elements[0][2]} (limit {MAX_ROWS}); damaged")
+    for line in lines[2:]:
+        if len(line) != 3 or line[0] != "property" or line[1] not in _FLOAT:
+            raise CheckpointError(f"{path}: found '{' '.join(line)}', only float32 columns can be read; re-save it")
+    names = tuple(line[2] for line in lines[2:])
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if not names or twice:
+        raise CheckpointError(
+            f"{path}: {f'column {twice[0]} appears twice' if twice else 'no columns'}; damaged header"
+        )
+    return int(elements[0][2]), names
+
+
+def _check_size(path: Path, count: int, columns: int, offset: int) -> None:
+    expected, found = offset + 4 * count * columns, path.stat().st_size
+    if found < expected:
+        whole = (found - offset) // (4 * columns)
+        raise CheckpointError(f"{path}: truncated: {whole} of {count} Gaussians are there; get the file again")
+    if found > expected:
+        raise CheckpointError(f"{path}: {found - expected} bytes more than its header says; get the file again")
+
+
+def _check_finite(path: Path, names: Sequence[str], matrix: np.ndarray) -> None:
+    if np.isfinite(matrix).all():
+        return
+    rows, columns = np.nonzero(~np.isfinite(matrix))
+    listed = ", ".join(names[column] for column in sorted(set(columns.tolist()))[:5])
+    raise CheckpointError(
+        f"{path}: {rows.size} NaN or infinite values, the first in column {names[columns[0]]} at row {rows[0]} "
+        f"(columns: {listed}); the model diverged or the file is damaged, use another iteration"
+    )

@@ -1,0 +1,140 @@
+"""4DGaussians' deformation: one network of HexPlane features at a Gaussian's place and time (Wu et al., CVPR 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from experts.canonical.gaussians import Raw
+from experts.canonical.heads import affine_layers, head, run_heads, trunk
+from experts.fourdgaussians.planes import PLANES, TIME, EmptyVoxel, HexPlanes
+
+_OUTPUTS: tuple[tuple[Literal["means", "log_scales", "quats", "opacity_logits", "sh"], str, int], ...] = (
+    ("means", "pos_deform", 3),
+    ("log_scales", "scales_deform", 3),
+    ("quats", "rotations_deform", 4),
+    ("opacity_logits", "opacity_deform", 1),
+    ("sh", "shs_deform", 48),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FourDGaussiansOptions:
+    """What the tensors do not tell, under 4DGaussians' own names; the defaults are its N3V preset."""
+
+    no_dx: bool = False
+    no_ds: bool = False
+    no_dr: bool = False
+    no_do: bool = False
+    no_dshs: bool = False
+    apply_rotation: bool = False  # compose rotations instead of adding quaternions
+
+    def enabled(self) -> dict[str, bool]:
+        """Which raw tensors are deformed."""
+        return {
+            "means": not self.no_dx,
+            "log_scales": not self.no_ds,
+            "quats": not self.no_dr,
+            "opacity_logits": not self.no_do,
+            "sh": not self.no_dshs,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkShape:
+    """Sizes of a deformation network, all of which its tensors tell; the defaults are 4DGaussians' N3V preset."""
+
+    width: int = 128
+    depth: int = 1
+    channels: int = 16
+    resolutions: tuple[tuple[int, ...], ...] = ((64, 64, 64, 150), (128, 128, 128, 150))
+    colour_head: bool = True  # absent from early files
+    static_mlp: bool = False
+    empty_voxel: tuple[int, ...] | None = None
+    encodings: tuple[int, ...] = (4, 10, 2, 2)  # of time, place, rotation and scale, opacity: never used
+    timenet: tuple[int, ...] = (64, 32)  # never used
+
+
+class PlaneNetwork(nn.Module):
+    """The part of the network that is used, named `deformation_net` in deformation.pth."""
+
+    def __init__(self, shape: NetworkShape) -> None:
+        super().__init__()
+        self.grid = HexPlanes(channels=shape.channels, resolutions=shape.resolutions)
+        self.feature_out = trunk(shape.channels * len(shape.resolutions), shape.width, shape.depth)
+        for key, name, outputs in _OUTPUTS:
+            if key != "sh" or shape.colour_head:
+                self.add_module(name, head(shape.width, outputs))
+        self.static_mlp = head(shape.width, 1) if shape.static_mlp else None
+        self.empty_voxel = EmptyVoxel(size=shape.empty_voxel) if shape.empty_voxel else None
+
+    def forward(self, points: Tensor, time: float, names: Sequence[str]) -> tuple[list[Tensor], Tensor | None]:
+        """Residuals of the named heads at points [n, 3], and the factor [n, 1] on what they are added to, if any."""
+        heads = [self.get_submodule(name) for name in names]
+        if self.static_mlp is not None:
+            heads.append(self.static_mlp)
+        residuals = run_heads(self.grid(points, time), affine_layers(self.feature_out), heads)
+        if self.static_mlp is not None:
+            return residuals[:-1], residuals[-1]
+        return residuals, None if self.empty_voxel is None else self.empty_voxel(points)
+
+
+class FourDGaussiansDeformation(nn.Module):
+    """The whole content of deformation.pth, under its names."""
+
+    def __init__(self, options: FourDGaussiansOptions, shape: NetworkShape) -> None:
+        super().__init__()
+        self.options = options
+        names = ("time_poc", "pos_poc", "rotation_scaling_poc", "opacity_poc")
+        for name, count in zip(names, shape.encodings, strict=True):
+            self.register_buffer(name, 2.0 ** torch.arange(count))
+        hidden, out = shape.timenet
+        self.timenet = nn.Sequential(nn.Linear(2 * shape.encodings[0] + 1, hidden), nn.ReLU(), nn.Linear(hidden, out))
+        self.deformation_net = PlaneNetwork(shape)
+
+    def forward(self, raw: Raw, time: float) -> Raw:
+        """Raw tensors at a time from the canonical ones."""
+        enabled = self.options.enabled()
+        outputs = [(key, name) for key, name, _ in _OUTPUTS if enabled[key]]
+        residuals, factor = self.deformation_net(raw["means"], time, [name for _, name in outputs])
+        deformed = raw.copy()
+        for (key, _), residual in zip(outputs, residuals, strict=True):
+            if key == "quats" and self.options.apply_rotation:
+                deformed[key] = quaternion_product(raw[key], residual)
+            elif key == "quats" or factor is None:
+                deformed[key] = raw[key] + residual
+            else:
+                deformed[key] = torch.addcmul(residual, raw[key], factor)
+        return deformed
+
+
+def quaternion_product(first: Tensor, second: Tensor) -> Tensor:
+    """Hamilton product [n, 4] of quaternions wxyz: the rotation `second`, then `first`."""
+    (w, x, y, z), (a, b, c, d) = first.unbind(1), second.unbind(1)
+    return torch.stack(
+        [
+            w * a - x * b - y * c - z * d,
+            w * b + x * a + y * d - z * c,
+            w * c - x * d + y * a + z * b,
+            w * d + x * c - y * b + z * a,
+        ],
+        dim=1,
+    )
+
+
+def initialise(network: FourDGaussiansDeformation) -> None:
+    """4DGaussians' start: space planes uniform in 0.1 ... 0.5, time planes one, weights Xavier-uniform."""
+    for planes in network.deformation_net.grid.grids:
+        assert isinstance(planes, nn.ParameterList)
+        for plane, axes in zip(planes, PLANES, strict=True):
+            if TIME in axes:
+                nn.init.ones_(plane)
+            else:
+                nn.init.uniform_(plane, 0.1, 0.5)
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)

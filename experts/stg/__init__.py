@@ -1,0 +1,1 @@
+"""STG, Spacetime Gaussians (Li et al., CVPR 2024): polynomial motion and a temporal window."""

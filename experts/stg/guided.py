@@ -1,0 +1,165 @@
+"""STG's guided sampling: new Gaussians along the rays of pixels that stay badly shown (Li et al., CVPR 2024, 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from moegs_rasterizer import Camera, Splat
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from experts.stg.recipe import Guidance
+from experts.stg.start import first_log_scales, fresh_rows
+from experts.training.density import Rows
+from experts.training.trainer import Seen
+from losses import ssim
+
+FARTHEST = 0.95  # of the far plane: deeper samples are set here
+_SURE = 0.5  # of a picture's largest alpha above which a pixel's depth counts
+_BRIGHTNESS = 0.01  # added to mean colours that pictures are divided by
+
+
+class GuidedSampling:
+    """Which views are shown worst, and when each of them is to be sampled: once, at different times.
+
+    After guidance.start every view's SSIM is taken once or more; of those below choose_below the worst are chosen.
+    Fewer than two such views: none is.
+    """
+
+    def __init__(self, guidance: Guidance, *, views: int, device: torch.device) -> None:
+        self.guidance = guidance
+        self.depths = torch.zeros(views, device=device)  # each view's largest, when it was first seen; 0: none
+        self.chosen: list[int] | None = None  # views still to be sampled; None before the choice
+        self._ssim = torch.ones(views, device=device)
+        self._first_seen: set[int] = set()
+        self._judged: set[int] = set()
+        self._last = -guidance.apart  # iteration of the last sampling
+
+    def look(self, seen: Seen, iteration: int) -> None:
+        """Takes in a training picture; waits for a GPU only when views are chosen."""
+        view = seen.shot.view
+        if view not in self._first_seen:
+            self._first_seen.add(view)
+            self.depths[view] = largest_depth(seen.splat)
+        if self.chosen is None and self.guidance.start <= iteration <= self.guidance.stop:
+            self._ssim[view] = ssim(seen.image.detach(), seen.target)
+            self._judged.add(view)
+            if len(self._judged) == len(self._ssim):
+                self.chosen = self._worst()
+
+    def _worst(self) -> list[int]:
+        values, views = self._ssim.sort()
+        bad = views[values < self.guidance.choose_below].tolist()
+        return bad[: self.guidance.views] if len(bad) >= 2 else []
+
+    def wants(self, seen: Seen, iteration: int) -> bool:
+        """Whether a picture is to be sampled now; its view is then done."""
+        guidance, view = self.guidance, seen.shot.view
+        due = guidance.start <= iteration <= guidance.stop and iteration - self._last >= guidance.apart
+        if not due or self.chosen is None or view not in self.chosen:
+            return False
+        if float(ssim(seen.image.detach(), seen.target)) >= guidance.sample_below:
+            return False
+        self.chosen.remove(view)
+        self._last = iteration
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """What `load` goes on from."""
+        return {
+            "depths": self.depths.clone(),
+            "ssim": self._ssim.clone(),
+            "first_seen": sorted(self._first_seen),
+            "judged": sorted(self._judged),
+            "chosen": None if self.chosen is None else list(self.chosen),
+            "last": self._last,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state."""
+        self.depths.copy_(state["depths"])
+        self._ssim.copy_(state["ssim"])
+        self._first_seen, self._judged = set(state["first_seen"]), set(state["judged"])
+        self.chosen = None if state["chosen"] is None else list(state["chosen"])
+        self._last = int(state["last"])
+
+
+def largest_depth(splat: Splat) -> Tensor:
+    """Largest depth [] of a picture's surer half (alpha); 0 where the picture is empty.
+
+    STG's code takes its median depth where there is one, and fails without any.
+    """
+    alpha = splat.alpha.detach()
+    sure = (alpha > 0) & (alpha >= _SURE * alpha.amax())
+    return torch.where(sure, splat.depth, torch.zeros_like(splat.depth)).amax()
+
+
+def bad_pixels(image: Tensor, target: Tensor, guidance: Guidance) -> Tensor:
+    """Rows and columns [m, 2] of the pixels of badly shown patches, one of each 2x2 left out.
+
+    Pictures [3, h, w] are compared after division by their mean, so that exposure does not count.
+    """
+    relative = [picture / (picture.mean() + _BRIGHTNESS) for picture in (image, target)]
+    error = (relative[0] - relative[1]).abs().sum(0)
+    height, width = error.shape
+    threshold = error.flatten().sort().values[min(int(guidance.quantile * error.numel()), error.numel() - 1)]
+    bad = (error > threshold).float()
+    size = guidance.patch
+    shares = avg_pool2d(bad[None, None], size, stride=size, ceil_mode=True)[0, 0]
+    patches = (shares > guidance.bad_share).repeat_interleave(size, 0).repeat_interleave(size, 1)[:height, :width]
+    top, left = int(guidance.border * height), int(guidance.border * width)
+    inner = torch.zeros_like(patches)
+    inner[top : height - top, left : width - left] = True
+    inner[::2, ::2] = False
+    return (patches & inner).nonzero()
+
+
+def along_rays(pixels: Tensor, depths: Tensor, camera: Camera) -> Tensor:
+    """World positions [k, m, 3] of pixels [m, 2] (row, column; through their centres) at depths [k, m]."""
+    rows, columns = (pixels.to(depths) + 0.5).unbind(1)
+    x, y = (columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy
+    local = depths.unsqueeze(2) * torch.stack([x, y, torch.ones_like(x)], dim=1)
+    pose = camera.camera_to_world.to(depths)
+    return local @ pose[:3, :3].T + pose[:3, 3]
+
+
+def sampled_depths(largest: Tensor, count: int, far: float, guidance: Guidance, generator: torch.Generator) -> Tensor:
+    """Depths [per_ray, count] from first to last times a view's largest, jittered, none beyond the far plane."""
+    shares = torch.linspace(guidance.first, guidance.last, guidance.per_ray).to(largest)
+    depths = (shares * largest).clamp(max=FARTHEST * far / (1 + guidance.jitter))[:, None]
+    drawn = 2 * torch.rand(guidance.per_ray, count, generator=generator) - 1
+    return depths * (1 + guidance.jitter * drawn.to(largest))
+
+
+def new_gaussians(
+    seen: Seen,
+    guidance: Guidance,
+    *,
+    largest: Tensor,
+    means: Tensor,
+    far: float,
+    extent: float,
+    log_width: float,
+    room: int | None,
+    generator: torch.Generator,
+) -> Rows:
+    """Rows of new Gaussians along the rays of a picture's bad pixels, coloured as the true picture; may be none.
+
+    largest []: the view's depth that the rays are measured by. means [n, 3]: Gaussians that exist, which count for the
+    scales. Windows' centres are random. With less room than needed, rays are drawn at random.
+    """
+    pixels = bad_pixels(seen.image.detach(), seen.target, guidance)
+    if not bool(largest > 0):
+        pixels = pixels[:0]
+    if room is not None and guidance.per_ray * len(pixels) > room:
+        drawn = torch.randperm(len(pixels), generator=generator)[: room // guidance.per_ray]
+        pixels = pixels[drawn.to(pixels.device)]
+    depths = sampled_depths(largest, len(pixels), far, guidance, generator)
+    places = along_rays(pixels, depths, seen.camera).reshape(-1, 3)
+    colours = seen.target[:, pixels[:, 0], pixels[:, 1]].T.repeat(guidance.per_ray, 1)
+    centres = torch.rand(len(places), generator=generator).to(places)
+    rows = fresh_rows(places, colours, centres, log_width)
+    rows["log_scales"] = first_log_scales(torch.cat([means, places]), extent)[len(means) :]
+    return rows

@@ -1,0 +1,209 @@
+"""Training one segment of STG in MoE-GS's SH variant (Li et al., CVPR 2024; splatted with Ex4DGS's settings)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from experts.stg.culling import bounding_box, near_limits, outside, stands_close
+from experts.stg.guided import GuidedSampling, new_gaussians
+from experts.stg.model import STG
+from experts.stg.recipe import STGRecipe
+from experts.stg.start import new_stg
+from experts.training.density import (
+    Density,
+    Rows,
+    add,
+    clone_and_split,
+    copied,
+    prune,
+    remove,
+    reset_opacities,
+    split_in_two,
+)
+from experts.training.population import Population
+from experts.training.samplers import SameMoment, Sampler
+from experts.training.trainer import Course, Seen
+from experts.training.views import Footage
+
+__all__ = ["STGCourse", "STGRecipe", "new_stg"]
+
+PARAMETERS = (
+    *("means", "motion", "quats", "omegas", "log_scales", "opacity_logits"),
+    *("trbf_centres", "trbf_log_widths", "sh_dc", "sh_rest"),
+)
+GUIDED_SHARE = 0.1  # of max_gaussians: kept free for guided sampling, which comes after cloning and splitting
+_TURNING = "turning"  # statistic: 1 where omegas learn and quats do not, from recipe.turning_start on
+
+
+class STGCourse(Course):
+    """The training of an STG with one segment, which sees only the segment's frames."""
+
+    name: ClassVar[str] = "STG"
+
+    def __init__(self, model: STG, recipe: STGRecipe, *, extent: float, footage: Footage, seed: int) -> None:
+        if len(model.parts) != 1:
+            raise ValueError(f"STG: {len(model.parts)} segments; train one at a time, each in a course of its own")
+        self.segment = model.parts[0]
+        end = self.segment.first + self.segment.num_frames
+        if end > footage.num_frames:
+            raise ValueError(
+                f"STG: the segment ends at frame {end - 1}, the clip at {footage.num_frames - 1}; shorten the segment"
+            )
+        population = Population({name: (self.segment, name) for name in PARAMETERS})
+        super().__init__(model, recipe, populations=[population], extent=extent, footage=footage, seed=seed)
+        self.recipe: STGRecipe = recipe
+        self.statistics[0].add(_TURNING, 0.0)
+        self.guided = GuidedSampling(recipe.guidance, views=len(footage.cameras), device=self.device)
+        self._place: dict[str, Tensor] = {}  # near limits and box of the first Gaussians; empty before the first step
+        self._badly_shown: Seen | None = None
+
+    def new_sampler(self) -> Sampler:
+        """Different cameras at one of the segment's frames."""
+        return SameMoment(
+            views=len(self.footage.cameras),
+            frames=self.segment.num_frames,
+            generator=self.generator,
+            batch=self.recipe.batch,
+            start=self.segment.first,
+        )
+
+    def begin(self, iteration: int) -> None:
+        """Learning rates; before the first iteration also what is measured of the first Gaussians."""
+        if not self._place:
+            self._survey()
+        super().begin(iteration)
+
+    @torch.no_grad()
+    def _survey(self) -> None:
+        population = self.populations[0]
+        self._place["limits"] = near_limits(population["means"], self.footage.cameras, self.recipe.near_share)
+        if self.recipe.near_cull:
+            self._cull_near()
+        self._place["box"] = bounding_box(population["means"], self.recipe.box_margin)
+
+    def observe(self, seen: Sequence[Seen], iteration: int) -> None:
+        """Statistics, which pictures are bad, and which Gaussians' rotations learn."""
+        counted = seen if self.recipe.statistics_of_all else seen[-1:]
+        for one in counted:
+            self.take_in(one.screen_gradients(of=len(seen)), one.splat.radii)
+        for one in seen:
+            self.guided.look(one, iteration)
+        if self.guided.wants(seen[-1], iteration):
+            self._badly_shown = seen[-1]
+        self._separate_rotations(iteration)
+
+    def _separate_rotations(self, iteration: int) -> None:
+        """From turning_start on, omegas learn in what turns, quats in all else."""
+        start, stop = self.recipe.turning_start, self.recipe.turning_stop
+        if start is None or iteration <= start or (stop is not None and iteration > stop):
+            return
+        turning = self.statistics[0].rows[_TURNING][:, None]
+        for name, weights in (("omegas", turning), ("quats", 1 - turning)):
+            gradient = self.populations[0][name].grad
+            if gradient is not None:
+                gradient.mul_(weights)
+
+    def control(self, iteration: int) -> None:
+        """Clones and splits first, prunes later; guided sampling, culls and the choice of what turns at their times."""
+        self._densify_or_prune(iteration)
+        if self.recipe.density.resets(iteration):
+            reset_opacities(self.populations[0], self.recipe.density.reset_to)
+        if self._badly_shown is not None:
+            self._sample(self._badly_shown)
+            self._badly_shown = None
+        again = self.recipe.near_cull_again
+        if again is not None and iteration >= again and (iteration - again) % self.recipe.near_cull_every == 0:
+            self._cull_near()
+        if iteration == self.recipe.turning_start:
+            self._choose_turning()
+        if iteration == self.recipe.box_cull:
+            population = self.populations[0]
+            remove(population, self.statistics[0], outside(population["means"].detach(), self._place["box"]))
+
+    def _densify_or_prune(self, iteration: int) -> None:
+        recipe, density = self.recipe, self.recipe.density
+        population, statistics = self.populations[0], self.statistics[0]
+        first_steps = iteration // density.every - density.start // density.every <= recipe.densifications
+        if density.densifies(iteration) and first_steps:
+            clone_and_split(
+                population,
+                statistics,
+                self._clone_and_split_density(),
+                extent=self.extent,
+                generator=self.generator,
+                clone=_cloned,
+                split=_split,
+            )
+            if recipe.prune_when_densifying:
+                prune(population, statistics, density, extent=self.extent)
+        elif density.prunes(iteration) and not first_steps and iteration < recipe.prune_stop:
+            prune(population, statistics, density, extent=self.extent)
+
+    def _clone_and_split_density(self) -> Density:
+        density = self.recipe.density
+        if density.max_gaussians is None or self.recipe.guidance.views == 0:
+            return density
+        return replace(density, max_gaussians=int((1 - GUIDED_SHARE) * density.max_gaussians))
+
+    def _sample(self, seen: Seen) -> None:
+        population, limit = self.populations[0], self.recipe.density.max_gaussians
+        rows = new_gaussians(
+            seen,
+            self.recipe.guidance,
+            largest=self.guided.depths[seen.shot.view],
+            means=population["means"].detach(),
+            far=self.model.far,
+            extent=self.extent,
+            log_width=self.recipe.trbf_log_width,
+            room=None if limit is None else max(0, limit - population.count),
+            generator=self.generator,
+        )
+        add(population, self.statistics[0], rows)
+
+    def _cull_near(self) -> None:
+        population = self.populations[0]
+        close = stands_close(population["means"].detach(), self.footage.cameras, self._place["limits"])
+        remove(population, self.statistics[0], close)
+
+    def _choose_turning(self) -> None:
+        """Fast, opaque Gaussians of middle size turn from now on; all others no more."""
+        recipe, population = self.recipe, self.populations[0]
+        speed = population["motion"].detach()[:, :3].abs().sum(1) / self.extent
+        size = population["log_scales"].detach().amax(1).exp() / self.extent
+        turning = (
+            (speed > recipe.turning_speed)
+            & (size > recipe.turning_smallest)
+            & (size < recipe.turning_largest)
+            & (population["opacity_logits"].detach().sigmoid() > recipe.turning_opacity)
+        )
+        self.statistics[0].rows[_TURNING] = turning.float()
+        population.put("omegas", population["omegas"].detach() * turning[:, None])
+
+    def state(self) -> dict[str, Any]:
+        """The course's, with what was measured of the first Gaussians and what guided sampling knows."""
+        return {**super().state(), "place": dict(self._place), "guided": self.guided.state()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state; raises KeyError, ValueError or RuntimeError where it is of another training."""
+        super().load(state)
+        self._place = {name: values.to(self.device) for name, values in state["place"].items()}
+        self.guided.load(state["guided"])
+
+
+def _cloned(rows: Rows, generator: torch.Generator) -> Rows:
+    return _at_any_time(copied(rows, generator), generator)
+
+
+def _split(rows: Rows, generator: torch.Generator) -> Rows:
+    return _at_any_time(split_in_two(rows, generator), generator)
+
+
+def _at_any_time(rows: Rows, generator: torch.Generator) -> Rows:
+    """New Gaussians whose temporal windows have random centres in the segment, as STG's have."""
+    centres = rows["trbf_centres"]
+    return {**rows, "trbf_centres": torch.rand(len(centres), generator=generator).to(centres)}

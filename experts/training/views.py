@@ -1,0 +1,36 @@
+"""What stage 1 sees of a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from moegs_rasterizer import Camera
+from torch import Tensor
+
+from experts.training.samplers import Shot
+
+
+class Footage(Protocol):
+    """The training cameras of a clip and their pictures."""
+
+    @property
+    def cameras(self) -> Sequence[Camera]:
+        """One for each view; held-out cameras are not among them."""
+        ...
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Each camera's number, for experts with parameters for each camera."""
+        ...
+
+    @property
+    def num_frames(self) -> int: ...
+
+    def announce(self, shots: Sequence[Shot]) -> None:
+        """These will be asked for soon, in this order: reading may begin."""
+        ...
+
+    def image(self, shot: Shot) -> Tensor:
+        """Picture [3, h, w] in 0 ... 1, float32, on the device of training."""
+        ...

@@ -1,0 +1,36 @@
+"""A part of a clip as a clip of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scenes.types import FrameStore, Scene, SceneError
+
+
+def cut(scene: Scene, first: int, count: int) -> Scene:
+    """Frames first ... first + count - 1 of a scene, numbered from 0; SceneError where it has not so many."""
+    if not 0 <= first < first + count <= scene.num_frames:
+        raise SceneError(
+            f"{scene.root}: frames {first} to {first + count - 1} asked for; the clip has 0 to {scene.num_frames - 1}"
+        )
+    return replace(
+        scene,
+        start=scene.start + first,
+        num_frames=count,
+        footage_frames=scene.footage_frames - first,
+        frames=_Later(scene.frames, first),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """Frames counted from a later one."""
+
+    frames: FrameStore
+    first: int
+
+    def read(self, view: int, frame: int) -> np.ndarray:
+        """uint8 [h, w, 3] RGB."""
+        return self.frames.read(view, self.first + frame)

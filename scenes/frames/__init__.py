@@ -1,0 +1,1 @@
+"""Frames of a scene: decoded, resized, cached on disk, read ahead."""

@@ -1,0 +1,99 @@
+"""Frames kept as picture files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from scenes.types import SceneError
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """Pictures of one camera by frame number."""
+
+    paths: Mapping[int, Path]
+    width: int
+    height: int
+
+    @property
+    def first(self) -> int:
+        return min(self.paths)
+
+    @property
+    def last(self) -> int:
+        return max(self.paths)
+
+    def run(self, start: int) -> int:
+        """Number of frames from `start` on without a gap."""
+        count = 0
+        while start + count in self.paths:
+            count += 1
+        return count
+
+    def files(self, start: int, count: int) -> list[Path]:
+        """Files that the frames [start, start + count) come from."""
+        return [self.paths[number] for number in range(start, start + count)]
+
+
+def numbered_pictures(folder: Path) -> dict[int, Path]:
+    """Pictures of a folder whose names are integers (0.png, 000000.jpg); SceneError where two have the same number."""
+    return keyed_pictures((int(path.stem), path) for path in pictures_of(folder) if path.stem.isdecimal())
+
+
+def pictures_of(folder: Path) -> list[Path]:
+    """Picture files directly inside a folder, sorted by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+
+
+def keyed_pictures(numbered: Iterable[tuple[int, Path]]) -> dict[int, Path]:
+    """Number -> file; SceneError where two files claim one number."""
+    paths: dict[int, Path] = {}
+    for number, path in numbered:
+        if number in paths:
+            raise SceneError(f"{path} and {paths[number].name} are both frame {number}: keep one set of pictures")
+        paths[number] = path
+    return paths
+
+
+def probe_pictures(paths: Mapping[int, Path]) -> Pictures:
+    """Size from the header of the first picture; SceneError where it cannot be read."""
+    path = paths[min(paths)]
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except (OSError, SyntaxError) as error:
+        raise _unreadable(path, error) from error
+    return Pictures(paths=paths, width=width, height=height)
+
+
+def decode_pictures(pictures: Pictures, start: int, count: int) -> Iterator[np.ndarray]:
+    """Yield uint8 [height, width, 3] RGB (an alpha channel is dropped) of the frames [start, start + count).
+
+    SceneError where a file is damaged or has another size than the camera's first picture.
+    """
+    for path in pictures.files(start, count):
+        try:
+            with Image.open(path) as image:
+                frame = np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError) as error:
+            raise _unreadable(path, error) from error
+        if frame.shape[:2] != (pictures.height, pictures.width):
+            raise SceneError(
+                f"{path}: {frame.shape[1]}x{frame.shape[0]} px, but the camera's first picture has "
+                f"{pictures.width}x{pictures.height}; extract the frames again"
+            )
+        yield frame
+
+
+def _unreadable(path: Path, error: Exception) -> SceneError:
+    reason = " ".join(str(error).split())
+    return SceneError(
+        f"{path}: not a readable picture ({reason}); copy it again or put a neighbouring frame in its place"
+    )

@@ -1,0 +1,81 @@
+"""Frames read ahead of their use, in an order that is known."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from scenes.frames.read_ahead import ReadAhead, Shot
+from scenes.types import Scene
+
+Item = tuple[int, int, Tensor]
+
+
+class Prefetcher:
+    """Iterator of (view, frame, image) in the given order; worker threads read ahead of the caller.
+
+    Images and memory are those of `ReadAhead`. An error of a read, or of the order itself, is raised when its turn
+    comes. Use as a context manager, or close(): the order may be endless.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        order: Iterable[tuple[int, int]],
+        *,
+        device: torch.device | None = None,  # None: the CPU
+        memory_mb: int | None = None,
+        workers: int = 2,
+    ) -> None:
+        self._pictures = ReadAhead(scene, device=device, memory_mb=memory_mb, workers=workers)
+        self._order = iter(order)
+        self._queue: deque[Shot | Exception] = deque()
+        self._more = True
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Item]:
+        return self
+
+    def __next__(self) -> Item:
+        if self._closed:
+            raise ValueError("the prefetcher is closed: make a new one")
+        self._fill()
+        if not self._queue:
+            raise StopIteration
+        shot = self._queue.popleft()
+        if isinstance(shot, Exception):
+            raise shot
+        image = self._pictures.image(shot)
+        self._fill()
+        return *shot, image
+
+    def close(self) -> None:
+        """Stop the threads and drop what was read; may be called twice."""
+        self._closed = True
+        self._queue.clear()
+        self._pictures.close()
+
+    def __enter__(self) -> Prefetcher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fill(self) -> None:
+        while self._more and len(self._queue) < self._pictures.slots:
+            try:
+                shot = next(self._order)
+            except StopIteration:
+                self._more = False
+            except Exception as error:
+                self._more = False
+                self._queue.append(error)
+            else:
+                self._queue.append(shot)
+                self._pictures.announce([shot])

@@ -1,0 +1,104 @@
+"""Pictures of a scene, read by threads before they are asked for."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from scenes.types import Scene
+
+MEBIBYTE = 2**20
+
+Shot = tuple[int, int]  # index into scene.views, frame
+
+
+class ReadAhead:
+    """Pictures by view and frame: `announce` says which will be asked for, in order; `image` hands one over.
+
+    Images are float32 [3, h, w] in [0, 1] on `device`, the caller's own. At most `memory_mb` MiB of images (and at
+    least one) are read but not yet handed over, however long the clip and the announced order are; None: what the
+    scene was loaded with. Use as a context manager, or close().
+    """
+
+    def __init__(
+        self, scene: Scene, *, device: torch.device | None = None, memory_mb: int | None = None, workers: int = 2
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"workers is {workers}: give at least 1")
+        self._gpu = device if device is not None and device.type == "cuda" else None
+        self._scene = scene
+        self.slots = slots_of(scene, gpu=self._gpu is not None, memory_mb=memory_mb)
+        self._waiting: deque[Shot] = deque()
+        self._reading: dict[Shot, deque[Future[Tensor]]] = defaultdict(deque)
+        self._taken = 0
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
+
+    def announce(self, shots: Iterable[Shot]) -> None:
+        """These will be asked for, after those announced before."""
+        self._waiting.extend(shots)
+        self._fill()
+
+    def image(self, shot: Shot) -> Tensor:
+        """The picture of a view at a frame; raises what reading it raised. One not announced is read now."""
+        if shot not in self._reading and shot in self._waiting:
+            self._waiting.remove(shot)
+        if shot in self._reading:
+            pixels = self._take(shot).result()
+        else:
+            pixels = self._read(shot)
+        self._fill()
+        if self._gpu is not None:  # pinned memory: the copy is asked for here, nobody waits for it
+            return _image(pixels.to(self._gpu, non_blocking=True))
+        return pixels
+
+    def close(self) -> None:
+        """Stops the threads and drops what was read; may be called twice."""
+        self._waiting.clear()
+        self._reading.clear()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> ReadAhead:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take(self, shot: Shot) -> Future[Tensor]:
+        futures = self._reading[shot]
+        future = futures.popleft()
+        self._taken -= 1
+        if not futures:
+            del self._reading[shot]
+        return future
+
+    def _fill(self) -> None:
+        while self._waiting and self._taken < self.slots:
+            shot = self._waiting.popleft()
+            self._reading[shot].append(self._pool.submit(self._read, shot))
+            self._taken += 1
+
+    def _read(self, shot: Shot) -> Tensor:
+        pixels = torch.from_numpy(self._scene.frames.read(*shot))
+        return _image(pixels) if self._gpu is None else pixels.pin_memory()
+
+
+def slots_of(scene: Scene, *, gpu: bool, memory_mb: int | None = None) -> int:
+    """How many pictures of a scene `memory_mb` MiB hold while they wait, at least 1.
+
+    What waits for a GPU waits as it was read, in 8 bits a value, otherwise in 32. None: what the scene was loaded with.
+    """
+    budget = (scene.memory_mb if memory_mb is None else memory_mb) * MEBIBYTE
+    largest = max(view.camera.height * view.camera.width for view in scene.views)
+    return max(1, budget // (3 * (1 if gpu else 4) * largest))
+
+
+def _image(pixels: Tensor) -> Tensor:
+    """float32 [3, h, w] in [0, 1] of uint8 [h, w, 3]."""
+    return pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(255)

@@ -1,0 +1,78 @@
+"""Calibrated cameras: fitting them to the pictures' size, and comparing two calibrations of one rig."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from moegs_rasterizer import Camera
+from torch import Tensor
+
+from scenes.types import SceneError
+
+
+def scaled(camera: Camera, width: int, height: int) -> Camera:
+    """The camera of the same picture at another size in px, each axis by its own ratio."""
+    x, y = width / camera.width, height / camera.height
+    return replace(
+        camera, fx=camera.fx * x, fy=camera.fy * y, cx=camera.cx * x, cy=camera.cy * y, width=width, height=height
+    )
+
+
+def fitted(name: str, camera: Camera, width: int, height: int) -> Camera:
+    """The camera at the size of its frames; SceneError where their aspect ratio differs by more than rounding to px."""
+    ratio = width / camera.width
+    if abs(height - camera.height * ratio) > max(1, ratio):
+        raise SceneError(
+            f"{name}: frames of {width}x{height} px do not have the aspect ratio of the calibration's "
+            f"{camera.width}x{camera.height}; use the frames that were calibrated"
+        )
+    return scaled(camera, width, height)
+
+
+def centred(camera: Camera) -> Camera:
+    """The camera with its principal point in the image centre."""
+    return replace(camera, cx=camera.width / 2, cy=camera.height / 2)
+
+
+def rig_radius(cameras: Sequence[Camera]) -> float:
+    """1.1 x the largest distance of a camera centre from their mean (3DGS's scene extent; Ex4DGS's world scale)."""
+    centres = torch.stack([camera.centre.double() for camera in cameras])
+    return 1.1 * float((centres - centres.mean(dim=0)).norm(dim=1).max())
+
+
+def largest_difference(ours: Mapping[str, Camera], theirs: Mapping[str, Camera]) -> tuple[str, float]:
+    """Camera on which two calibrations of one rig differ most, and by how much, relative.
+
+    The largest of: angle between the rotations (rad), distance of the centres over the rig's radius, change of focal
+    length in image widths. Both must name the same cameras.
+    """
+    radius = rig_radius(list(ours.values())) or 1.0
+    differences = {}
+    for name, a in ours.items():
+        b = theirs[name]
+        angle = _angle(a.world_to_camera[:3, :3].double(), b.world_to_camera[:3, :3].double())
+        distance = float((a.centre.double() - b.centre.double()).norm()) / radius
+        focal = abs(a.fx / a.width * b.width / b.fx - 1)
+        differences[name] = max(angle, distance, focal)
+    worst = max(differences, key=lambda name: differences[name])
+    return worst, differences[worst]
+
+
+def rotation_of(quat: Sequence[float]) -> Tensor:
+    """Rotation [3, 3] float64 of a quaternion wxyz of any length but 0."""
+    w, x, y, z = (torch.tensor(quat, dtype=torch.float64) / torch.tensor(quat, dtype=torch.float64).norm()).tolist()
+    return torch.tensor(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ],
+        dtype=torch.float64,
+    )
+
+
+def _angle(a: Tensor, b: Tensor) -> float:
+    # From the chord |A - B| = 2 sqrt(2) sin(angle / 2), which unlike the trace keeps small angles.
+    return 2 * float(torch.asin(((a - b).norm() / 8**0.5).clamp(max=1)))

@@ -1,0 +1,87 @@
+"""Which frames of the files make the clip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scenes.frames.sources import FrameSource
+from scenes.options import SceneOptions
+from scenes.types import SceneError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """Frames [start, start + count), numbered as in the files."""
+
+    start: int
+    count: int
+    available: int  # frames that every camera has from the start on
+    notes: tuple[str, ...] = ()
+
+
+def first_frame(sources: Mapping[str, FrameSource], options: SceneOptions) -> int:
+    """Number of the clip's first frame: as asked for, or where the files' numbers begin if 0 is asked but absent."""
+    lowest = [source.first for source in sources.values()]
+    return max(lowest) if options.start == 0 and min(lowest) > 0 else options.start
+
+
+def wanted_frames(options: SceneOptions, start: int) -> int | None:
+    """Number of frames that end and duration ask for from `start` on; None where both leave it open.
+
+    SceneError where they leave no frame, or where the duration exceeds [start, end).
+    """
+    if options.end != -1 and options.end <= start:
+        raise SceneError(f"end {options.end} leaves no frame from {start} on: give an end above the start, or -1")
+    if options.duration != -1 and options.duration < 1:
+        raise SceneError(f"duration {options.duration} leaves no frame: give a positive number, or -1 for all")
+    in_range = None if options.end == -1 else options.end - start
+    if options.duration == -1:
+        return in_range
+    if in_range is not None and options.duration > in_range:
+        raise SceneError(
+            f"duration {options.duration} exceeds the {in_range} frames of [{start}, {options.end}): "
+            "lower the duration or raise the end"
+        )
+    return options.duration
+
+
+def choose_clip(sources: Mapping[str, FrameSource], options: SceneOptions) -> Clip:
+    """The clip, which every camera must have; without an end or duration it is as long as the shortest camera.
+
+    SceneError where a camera has too few frames, or a gap in them.
+    """
+    start = first_frame(sources, options)
+    notes = [] if start == options.start else [f"frames are numbered from {start} on: the clip begins there"]
+    runs = {name: source.run(start) for name, source in sources.items()}
+    shortest = min(runs, key=lambda name: (runs[name], name))
+    count = wanted_frames(options, start)
+    if count is not None:
+        if runs[shortest] < count:
+            raise SceneError(_too_few(runs, shortest, count, start))
+        return Clip(start=start, count=count, available=runs[shortest], notes=tuple(notes))
+    for name, source in sources.items():
+        _check_whole(name, source, start, runs[name])
+    if runs[shortest] < max(runs.values()):
+        notes.append(f"{shortest} has {runs[shortest]} frames, others up to {max(runs.values())}: the shortest decides")
+    return Clip(start=start, count=runs[shortest], available=runs[shortest], notes=tuple(notes))
+
+
+def _check_whole(name: str, source: FrameSource, start: int, run: int) -> None:
+    missing = start + run
+    if run == 0 and missing > source.last:
+        raise SceneError(f"{name}: no frame {start}, its frames are {source.first} to {source.last}; lower the start")
+    if missing <= source.last:
+        raise SceneError(
+            f"{name}: frame {missing} is missing, its frames are {source.first} to {source.last}; "
+            "extract the frames again, or set start and end around the gap"
+        )
+
+
+def _too_few(runs: Mapping[str, int], shortest: str, wanted: int, start: int) -> str:
+    others = sum(1 for run in runs.values() if run < wanted) - 1
+    also = f", {others} other of {len(runs)} cameras are too short as well" if others else ""
+    return (
+        f"{shortest}: {runs[shortest]} frames found from frame {start} on, {wanted} asked for{also}; "
+        "lower duration or end, or complete the footage"
+    )

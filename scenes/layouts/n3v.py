@@ -1,0 +1,87 @@
+"""Reader of the Neural 3D Video layout."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from moegs_rasterizer import Camera
+
+from scenes.layouts.calibration import centred, largest_difference
+from scenes.layouts.colmap_model import colmap_folder, read_colmap_cameras
+from scenes.layouts.n3v_frames import find_frames
+from scenes.layouts.poses_bounds import POSES, read_poses_bounds
+from scenes.layouts.rig_files import Footage
+from scenes.options import SceneOptions
+from scenes.types import SceneError
+
+logger = logging.getLogger(__name__)
+
+SAME_RIG = 1e-3  # relative difference up to which two calibrations agree
+OFF_CENTRE_NOTED = 0.5  # px
+
+
+def read_n3v(root: Path, options: SceneOptions) -> Footage:
+    """Cameras and frames of an N3V scene.
+
+    Cameras come from `colmap_<start>/sparse/0` where it exists, else from `poses_bounds.npy`; principal points are the
+    image centres, as in Ex4DGS and MoE-GS. SceneError where frames or cameras are missing or do not fit each other.
+    """
+    sources, clip, notes = find_frames(root, options)
+    bounds = root / POSES
+    model = colmap_folder(root, options.start) or colmap_folder(root, clip.start)
+    if model is None:
+        if not bounds.is_file():
+            raise SceneError(_no_cameras(root, options.start))
+        cameras = read_poses_bounds(bounds, list(sources))
+        notes.append("cameras from poses_bounds.npy")
+    else:
+        cameras, more = _cameras_of_model(model, list(sources))
+        notes += [f"cameras from {model.relative_to(root)}", *more]
+        if bounds.is_file():
+            notes += _compared(cameras, bounds, list(sources))
+    return Footage(
+        cameras=cameras, sources={name: sources[name] for name in cameras}, clip=clip, notes=(*notes, *clip.notes)
+    )
+
+
+def _no_cameras(root: Path, start: int) -> str:
+    others = sorted(path.parent.parent.name for path in root.glob("colmap_*/sparse/0"))
+    hint = f"; there is {', '.join(others)}: set start to match" if others else "; copy it from the data set"
+    return f"{root}: neither poses_bounds.npy nor a COLMAP model in colmap_{start}/sparse/0 found{hint}"
+
+
+def _cameras_of_model(folder: Path, names: Sequence[str]) -> tuple[dict[str, Camera], list[str]]:
+    stored = read_colmap_cameras(folder)
+    shared = [name for name in names if name in stored]
+    if not shared:
+        raise SceneError(
+            f"{folder}: its images ({', '.join(sorted(stored)[:3])}, …) and the cameras with frames "
+            f"({', '.join(names[:3])}, …) share no name; name the images as the cameras"
+        )
+    notes = [f"{name} is not in the COLMAP model: not used" for name in names if name not in stored]
+    notes += [f"{name} is in the COLMAP model but has no frames: not used" for name in sorted(set(stored) - set(names))]
+    moved = [name for name in shared if _off_centre(stored[name]) > OFF_CENTRE_NOTED]
+    if moved:
+        notes.append(f"principal points moved to the image centre: {', '.join(moved)}")
+    return {name: centred(stored[name]) for name in shared}, notes
+
+
+def _off_centre(camera: Camera) -> float:
+    return max(abs(camera.cx - camera.width / 2), abs(camera.cy - camera.height / 2))
+
+
+def _compared(cameras: Mapping[str, Camera], bounds: Path, names: Sequence[str]) -> list[str]:
+    try:
+        others = read_poses_bounds(bounds, names)
+    except SceneError as error:
+        return [f"poses_bounds.npy could not be compared with the COLMAP model: {error}"]
+    worst, difference = largest_difference(cameras, others)
+    if difference <= SAME_RIG:
+        return []
+    note = (
+        f"the COLMAP model and poses_bounds.npy differ, most at {worst}: {difference:.2g} relative; the model is used"
+    )
+    logger.warning("%s: %s", bounds.parent, note)
+    return [note]

@@ -1,0 +1,93 @@
+"""The folder layouts in which N3V's frames are found."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from scenes.frames.image_files import keyed_pictures, numbered_pictures, pictures_of, probe_pictures
+from scenes.frames.sources import FrameSource
+from scenes.frames.video import VIDEO_SUFFIXES, probe_video
+from scenes.layouts.clip import Clip, choose_clip, first_frame, wanted_frames
+from scenes.options import SceneOptions
+from scenes.types import SceneError
+
+CAMERA_NAME = re.compile(r"cam\d+")
+
+
+def find_frames(root: Path, options: SceneOptions) -> tuple[dict[str, FrameSource], Clip, list[str]]:
+    """Frame sources by camera name (sorted), the clip, and what was decided.
+
+    Of several layouts the first in FINDERS' order that has every camera and enough frames is used; without an end or
+    duration, as many as the richest layout has. SceneError where there are no frames, or too few in every layout.
+    """
+    found = {label: sources for label, find in FINDERS.items() if (sources := find(root))}
+    if not found:
+        raise SceneError(f"{root}: no frames found; looked for {', '.join(FINDERS)} (N3V layout)")
+    most = max(len(sources) for sources in found.values())
+    whole = {label: sources for label, sources in found.items() if len(sources) == most}
+    label = _richest_or_first_sufficient(whole, options)
+    unused = [other for other in found if other != label]
+    notes = [f"frames from {label}"]
+    if unused:
+        notes = [f"frames from {label}; also there and not used: {', '.join(unused)}"]
+    sources = {name: found[label][name] for name in sorted(found[label])}
+    return sources, choose_clip(sources, options), notes
+
+
+def _richest_or_first_sufficient(layouts: Mapping[str, Mapping[str, FrameSource]], options: SceneOptions) -> str:
+    starts = {label: first_frame(sources, options) for label, sources in layouts.items()}
+    runs = {label: min(source.run(starts[label]) for source in layouts[label].values()) for label in layouts}
+    for label, run in runs.items():
+        wanted = wanted_frames(options, starts[label])
+        if run >= (max(runs.values()) if wanted is None else wanted):
+            return label
+    return max(runs, key=lambda label: runs[label])
+
+
+def _pictures_in(pattern: str, *, camera: int) -> Callable[[Path], dict[str, FrameSource]]:
+    """Finder of folders of numbered pictures; path part `camera` below the root is the camera's name."""
+
+    def find(root: Path) -> dict[str, FrameSource]:
+        sources: dict[str, FrameSource] = {}
+        for folder in root.glob(pattern):
+            name = folder.relative_to(root).parts[camera]
+            if folder.is_dir() and CAMERA_NAME.fullmatch(name) and (paths := numbered_pictures(folder)):
+                sources[name] = probe_pictures(paths)
+        return sources
+
+    return find
+
+
+def _videos(root: Path) -> dict[str, FrameSource]:
+    sources: dict[str, FrameSource] = {}
+    for path in sorted(root.glob("cam*")):
+        if path.suffix.lower() in VIDEO_SUFFIXES and CAMERA_NAME.fullmatch(path.stem):
+            if path.stem in sources:
+                raise SceneError(f"{path}: {path.stem} has another video with a different ending; keep one")
+            sources[path.stem] = probe_video(path)
+    return sources
+
+
+def _colmap_images(root: Path) -> dict[str, FrameSource]:
+    numbered: dict[str, list[tuple[int, Path]]] = defaultdict(list)
+    for folder in sorted(root.glob("colmap_*/images")):
+        number = folder.parent.name.removeprefix("colmap_")
+        if number.isdecimal():
+            for path in pictures_of(folder):
+                if CAMERA_NAME.fullmatch(path.stem):
+                    numbered[path.stem].append((int(number), path))
+    return {name: probe_pictures(keyed_pictures(pairs)) for name, pairs in numbered.items()}
+
+
+# In order of preference: full-size pictures as Ex4DGS and MoE-GS read them, then the videos themselves, then what
+# 4DGaussians (shrunk), E-D3DGS and STG extract from the videos.
+FINDERS: dict[str, Callable[[Path], dict[str, FrameSource]]] = {
+    "camXX/<number>.png": _pictures_in("cam*", camera=0),
+    "camXX.mp4": _videos,
+    "camXX/images/<number>.png": _pictures_in("cam*/images", camera=0),
+    "images/camXX/<number>.png": _pictures_in("images/cam*", camera=1),
+    "colmap_<number>/images/camXX.png": _colmap_images,
+}

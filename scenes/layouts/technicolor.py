@@ -1,0 +1,115 @@
+"""Reader of the Technicolor light-field layout."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from moegs_rasterizer import Camera
+
+from scenes.frames.image_files import Pictures, keyed_pictures, pictures_of, probe_pictures
+from scenes.layouts.calibration import rotation_of
+from scenes.layouts.clip import choose_clip
+from scenes.layouts.colmap_model import colmap_folder, read_colmap_cameras
+from scenes.layouts.rig_files import Footage
+from scenes.options import SceneOptions
+from scenes.types import SceneError
+
+FILE_NAME = re.compile(r".*_(\d+)_(\d+)")
+PATTERN = "<Scene>_undist_<frame>_<camera>.png"
+COLUMNS = 12
+
+
+def read_technicolor(root: Path, options: SceneOptions) -> Footage:
+    """Cameras and frames of a Technicolor scene; off-centre principal points are kept.
+
+    Cameras come from `cameras_parameters.txt`, or from `colmap_<start>/sparse/0` where that is missing. SceneError
+    where frames or cameras are missing or do not fit each other.
+    """
+    sources = find_pictures(root)
+    clip = choose_clip(sources, options)
+    table = root / "cameras_parameters.txt"
+    model = colmap_folder(root, options.start)
+    if table.is_file():
+        cameras = read_camera_table(table, sources)
+        notes = [f"frames from {PATTERN}", f"cameras from {table.name}", *_lost_upstream(cameras)]
+    elif model is not None:
+        cameras = read_colmap_cameras(model)
+        notes = [f"frames from {PATTERN}", f"cameras from {model.relative_to(root)}"]
+    else:
+        raise SceneError(
+            f"{table} not found, nor a COLMAP model in colmap_{options.start}/sparse/0; copy it from the data set"
+        )
+    missing = [name for name in sources if name not in cameras]
+    if missing:
+        raise SceneError(
+            f"{root}: no calibration of {', '.join(missing)}, only of {', '.join(sorted(cameras))}; complete it"
+        )
+    return Footage(
+        cameras={name: cameras[name] for name in sources}, sources=sources, clip=clip, notes=(*notes, *clip.notes)
+    )
+
+
+def read_camera_table(path: Path, sources: Mapping[str, Pictures]) -> dict[str, Camera]:
+    """Cameras of a `cameras_parameters.txt`, at the size of their pictures; the i-th row after the header is cam<i>.
+
+    A row holds f cx cy _ _ qw qx qy qz tx ty tz: focal length and principal point in px (COLMAP's), world to camera.
+    Rows of cameras without pictures are passed over. SceneError where a row is unreadable or does not fit the pictures.
+    """
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SceneError(f"{path}: not a readable text file ({error}); copy it again") from error
+    cameras = {}
+    for index, line in enumerate(lines[1:]):
+        name = f"cam{index:02d}"
+        if name in sources:
+            cameras[name] = _camera(f"{path}: row {index + 1} ({name})", line, sources[name])
+    return cameras
+
+
+def _camera(place: str, line: str, pictures: Pictures) -> Camera:
+    try:
+        row = [float(value) for value in line.split()]
+    except ValueError as error:
+        raise SceneError(f"{place}: {error}; expected {COLUMNS} numbers f cx cy _ _ qw qx qy qz tx ty tz") from error
+    if len(row) < COLUMNS:
+        raise SceneError(f"{place}: {len(row)} numbers, expected {COLUMNS}: f cx cy _ _ qw qx qy qz tx ty tz")
+    focal, cx, cy = row[:3]
+    if focal <= 0 or not any(row[5:9]) or not torch.tensor(row[:COLUMNS]).isfinite().all():
+        raise SceneError(f"{place}: focal length {focal:g}, quaternion {row[5:9]} are no camera; copy the file again")
+    if not (0.25 <= cx / pictures.width <= 0.75 and 0.25 <= cy / pictures.height <= 0.75):
+        raise SceneError(
+            f"{place}: principal point ({cx:g}, {cy:g}) is far from the middle of pictures of "
+            f"{pictures.width}x{pictures.height} px; use pictures of the calibrated size"
+        )
+    world_to_camera = torch.eye(4, dtype=torch.float64)
+    world_to_camera[:3, :3] = rotation_of(row[5:9])
+    world_to_camera[:3, 3] = torch.tensor(row[9:12], dtype=torch.float64)
+    size = {"width": pictures.width, "height": pictures.height}
+    return Camera(world_to_camera=world_to_camera, fx=focal, fy=focal, cx=cx, cy=cy, **size)
+
+
+def find_pictures(root: Path) -> dict[str, Pictures]:
+    """Pictures by camera name, sorted; SceneError where there are none, or the first of a camera cannot be read."""
+    numbered: dict[str, list[tuple[int, Path]]] = defaultdict(list)
+    for path in pictures_of(root):
+        if match := FILE_NAME.fullmatch(path.stem):
+            numbered[f"cam{int(match[2]):02d}"].append((int(match[1]), path))
+    if not numbered:
+        raise SceneError(f"{root}: no frames found; looked for {PATTERN} (Technicolor layout)")
+    return {name: probe_pictures(keyed_pictures(numbered[name])) for name in sorted(numbered)}
+
+
+def _lost_upstream(cameras: Mapping[str, Camera]) -> list[str]:
+    lost = [
+        name for name, camera in cameras.items() if camera.cy * 2 == camera.height and camera.cx * 2 != camera.width
+    ]
+    if not lost:
+        return []
+    return [
+        f"horizontal principal points kept, which Ex4DGS drops where the vertical one is centred: {', '.join(lost)}"
+    ]

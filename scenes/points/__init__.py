@@ -1,0 +1,1 @@
+"""Coloured points in space: files, clouds, and the start points of a training."""

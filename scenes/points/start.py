@@ -1,0 +1,137 @@
+"""Where a training's first Gaussians stand: the first of a list of sources that a scene has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from scenes.points.cloud import PointCloud, cleaned, taken, thinned
+from scenes.points.files import MODEL_POINTS, StoredPoints, read_points
+from scenes.points.random import random_points
+from scenes.points.visibility import views_of
+from scenes.types import Scene, SceneError
+
+RANDOM_POINTS = 100_000  # where no limit is given
+CLOUDS = (  # below the scene's folder, in the order they are looked for
+    "points3D_downsample2.ply",  # 4DGaussians'
+    "points3D_downsample.ply",  # E-D3DGS's
+    "points3D.ply",
+    "colmap_{start}/sparse/0/points3D.ply",  # Ex4DGS's
+    "known_points.npz",  # the demo scene's
+)
+FEW_SEEN = 0.5  # share of points in some picture below which another world frame is suspected
+
+
+def load_start_points(
+    scene: Scene, *, source: Path | None, frames: Sequence[int], limit: int | None, seed: int
+) -> PointCloud:
+    """Coloured points of the scene's world for a training on some frames of the clip (0 is its start).
+
+    From the file `source` where given (see `read_points`); else COLMAP models `colmap_<number>/sparse/0` of the asked
+    frames, numbered as the footage's files; else the first of CLOUDS; else `limit` random points (RANDOM_POINTS without
+    a limit) where the cameras look. Of sources that know the frame of each point, only the asked frames are kept, or
+    the nearest there is. More than `limit` points are thinned evenly. Not scaled: Ex4DGS's world of Technicolor is its
+    recipe's concern. SceneError where a file is missing or unreadable, or the training cameras see none of its points.
+    """
+    if limit is not None and limit < 1:
+        raise SceneError(f"{limit} start points asked for; give a positive number, or none to use all")
+    if not frames:
+        raise SceneError("no frames asked for: start points belong to the frames of a training; give at least one")
+    cloud = _stored_cloud(scene, source, frames)
+    if cloud is None:
+        return random_points(scene, frame=frames[0], count=limit or RANDOM_POINTS, seed=seed)
+    cloud = _checked(scene, cleaned(cloud))
+    return cloud if limit is None else thinned(cloud, limit)
+
+
+def _stored_cloud(scene: Scene, source: Path | None, frames: Sequence[int]) -> PointCloud | None:
+    if source is not None:
+        return _of_frames(scene, source, frames)
+    models = _colmap_cloud(scene, frames)
+    if models is not None:
+        return models
+    for name in CLOUDS:
+        path = scene.root / name.format(start=scene.start)
+        if path.is_file():
+            return _of_frames(scene, path, frames)
+    return None
+
+
+def _colmap_cloud(scene: Scene, frames: Sequence[int]) -> PointCloud | None:
+    """Points of the asked frames' COLMAP models, each with its frame; None where no model has points."""
+    found: dict[int, StoredPoints] = {}
+    for frame in frames:
+        folder = scene.root / f"colmap_{scene.start + frame}" / "sparse" / "0"
+        path = next((folder / name for name in MODEL_POINTS if (folder / name).is_file()), None)
+        if path is not None and len((points := read_points(path)).positions) > 0:
+            found[frame] = points
+    if not found:
+        return None
+    counts = [len(points.positions) for points in found.values()]
+    missing = len(frames) - len(found)
+    note = f"{sum(counts)} points of the COLMAP models of {len(found)} frames"
+    return PointCloud(
+        positions=torch.from_numpy(np.concatenate([points.positions for points in found.values()])),
+        colours=torch.from_numpy(np.concatenate([points.colours for points in found.values()])),
+        frames=torch.from_numpy(np.repeat(np.array(list(found), np.float32), counts)),
+        note=f"{note}; {missing} frames have none" if missing else note,
+    )
+
+
+def _of_frames(scene: Scene, path: Path, frames: Sequence[int]) -> PointCloud:
+    """The file's points at the asked frames, numbered from the clip's start."""
+    stored = read_points(path)
+    if len(stored.positions) == 0:
+        raise SceneError(f"{path}: holds no points; reconstruct the scene again, or move it away for random points")
+    moments = stored.frames
+    if moments is not None:
+        moments = moments - scene.start
+    elif stored.fractions is not None:
+        moments = np.rint(stored.fractions * _duration(scene, path))
+    cloud = PointCloud(
+        positions=torch.from_numpy(stored.positions),
+        colours=torch.from_numpy(stored.colours),
+        frames=None if moments is None else torch.from_numpy(moments),
+        note=f"{len(stored.positions)} points of {path}",
+    )
+    return cloud if cloud.frames is None else _at_frames(cloud, frames)
+
+
+def _duration(scene: Scene, path: Path) -> int:
+    """Frames that a whole clip's fractions count: STG's file is named for them."""
+    named = re.search(r"_total(\d+)$", path.stem)
+    return int(named[1]) if named else scene.num_frames
+
+
+def _at_frames(cloud: PointCloud, frames: Sequence[int]) -> PointCloud:
+    assert cloud.frames is not None
+    wanted = torch.isin(cloud.frames, torch.tensor(list(frames), dtype=torch.float32))
+    if wanted.all():
+        return cloud
+    if wanted.any():
+        return taken(cloud, wanted, f"{int(wanted.sum())} of them found at the frames asked for")
+    nearest = cloud.frames[(cloud.frames - frames[0]).abs().argmin()]
+    note = f"none found at the frames asked for: those of frame {nearest:g}, the nearest, are used"
+    return taken(cloud, cloud.frames == nearest, note)
+
+
+def _checked(scene: Scene, cloud: PointCloud) -> PointCloud:
+    """The cloud, with a remark where few of its points are in any picture; SceneError where none is."""
+    if cloud.count == 0:
+        raise SceneError(f"{scene.root}: no start points are left ({cloud.note}); reconstruct the scene again")
+    cameras = [scene.views[index].camera for index in scene.train]
+    seen = views_of(cloud.positions, cameras) > 0
+    if not seen.any():
+        raise SceneError(
+            f"{scene.root}: none of the start points is in the picture of a training camera ({cloud.note}): do they "
+            "live in another world frame? use the points of the reconstruction that the cameras come from"
+        )
+    share = float(seen.double().mean())
+    if share >= FEW_SEEN:
+        return cloud
+    note = f"only {share:.1%} of them are in the picture of a training camera: do they live in another world frame?"
+    return taken(cloud, torch.arange(cloud.count), note)

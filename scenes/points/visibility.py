@@ -1,0 +1,67 @@
+"""Which cameras see a point, at what depth, and in what colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from moegs_rasterizer import Camera
+from torch import Tensor
+
+from scenes.points.cloud import PointCloud
+from scenes.types import Scene
+
+
+def project(positions: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels [n, 2] of points [n, 3], their depths [n] (world units, float64), and whether they lie in the picture.
+
+    Before the camera and inside its picture; pixels of other points mean nothing.
+    """
+    matrix = camera.world_to_camera.double()
+    local = positions.double() @ matrix[:3, :3].T + matrix[:3, 3]
+    depths = local[:, 2]
+    focal = torch.tensor([camera.fx, camera.fy], dtype=torch.float64)
+    centre = torch.tensor([camera.cx, camera.cy], dtype=torch.float64)
+    size = torch.tensor([camera.width, camera.height], dtype=torch.float64)
+    pixels = local[:, :2] / depths[:, None] * focal + centre
+    return pixels, depths, (depths > 0) & (pixels >= 0).all(1) & (pixels < size).all(1)
+
+
+def views_of(positions: Tensor, cameras: Sequence[Camera], *, near: float = 0.0, far: float = float("inf")) -> Tensor:
+    """Number of cameras [n] that have each point [n, 3] in their picture at a depth in [near, far]."""
+    seen = torch.zeros(positions.shape[0], dtype=torch.int64)
+    for camera in cameras:
+        _, depths, inside = project(positions, camera)
+        seen += inside & (depths >= near) & (depths <= far)
+    return seen
+
+
+def visible_depths(positions: Tensor, cameras: Sequence[Camera]) -> Tensor:
+    """Depths [m] of points [n, 3] in all pictures that they lie in, camera after camera, in world units."""
+    found = []
+    for camera in cameras:
+        _, depths, inside = project(positions, camera)
+        found.append(depths[inside].float())
+    return torch.cat(found)
+
+
+def suggest_near(cloud: PointCloud, cameras: Sequence[Camera]) -> float:
+    """A near plane for a scene of any scale: half of the depth that 1 % of what the cameras see of the cloud is below.
+
+    0 where they see nothing of it.
+    """
+    depths = visible_depths(cloud.positions, cameras)
+    if len(depths) == 0:
+        return 0.0
+    return 0.5 * float(depths.kthvalue(1 + len(depths) // 100).values)
+
+
+def shown_colours(positions: Tensor, scene: Scene, frame: int) -> Tensor:
+    """Mean colour [n, 3] in 0 ... 1 which training cameras show where points [n, 3] are, at a frame; else grey."""
+    total, seen = torch.zeros(positions.shape[0], 3), torch.zeros(positions.shape[0], 1)
+    for index in scene.train:
+        pixels, _, inside = project(positions, scene.views[index].camera)
+        x, y = pixels[inside].long().T
+        total[inside] += torch.from_numpy(scene.frames.read(index, frame))[y, x].float() / 255
+        seen[inside] += 1
+    return torch.where(seen > 0, total / seen.clamp_min(1), 0.5)

@@ -1,0 +1,1 @@
+"""Cameras and points from images, by COLMAP."""

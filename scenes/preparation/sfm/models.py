@@ -1,0 +1,140 @@
+"""COLMAP models of some frames of a rig, and the point clouds made from them, as steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moegs_rasterizer import Camera
+from tqdm import tqdm
+
+from scenes.layouts.clip import Clip
+from scenes.preparation.damaged import check_picture
+from scenes.preparation.frames import Pictures
+from scenes.preparation.options import PrepareOptions
+from scenes.preparation.report import PreparedCloud
+from scenes.preparation.steps import Step, Workbench
+from scenes.types import SceneError
+
+if TYPE_CHECKING:
+    from scenes.preparation.sfm.attempts import CloudReport
+
+VERSION = 1
+CLOUD_FILES = ("points3D.ply", "points3D_downsample.ply", "points3D_downsample2.ply")
+NO_MATTER = ("threads", "progress")  # options of structure from motion that change no result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sfm:
+    """The functions that find points and cameras; tests put others in their place."""
+
+    triangulated: Callable[..., CloudReport]  # pictures and cameras by name, target folder, options
+    mapped: Callable[..., CloudReport]  # pictures by name, target folder, options
+    write_clouds: Callable[[Sequence[Path], Path], dict[str, int]]
+    poses_bounds_from: Callable[[Path, Path], None]
+
+
+def pycolmap_sfm() -> Sfm:
+    """Structure from motion by pycolmap, which is imported only here."""
+    from scenes.preparation.clouds import write_clouds
+    from scenes.preparation.sfm.mapping import mapped, poses_bounds_from
+    from scenes.preparation.sfm.triangulation import triangulated
+
+    return Sfm(triangulated=triangulated, mapped=mapped, write_clouds=write_clouds, poses_bounds_from=poses_bounds_from)
+
+
+def wanted_frames(clip: Clip, every: int | None) -> list[int]:
+    """Numbers of the frames that get a COLMAP model: the clip's first, and every N-th after it."""
+    return list(range(clip.start, clip.start + clip.count, every or clip.count))
+
+
+def model_outputs(frames: Iterable[int]) -> list[str]:
+    """Files and folders that the models of these frames, and the clouds, will take."""
+    return [*(f"colmap_{frame}" for frame in frames), *CLOUD_FILES]
+
+
+def model_folder(root: Path, frame: int) -> Path:
+    return root / f"colmap_{frame}" / "sparse" / "0"
+
+
+def prepared_models(
+    bench: Workbench, pictures: Pictures, cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
+) -> list[PreparedCloud]:
+    """`colmap_<frame>` of every frame, by triangulation with known cameras."""
+    known = {"cameras": {name: camera_numbers(camera) for name, camera in cameras.items()}}
+    made = []
+    for frame in tqdm(list(pictures), desc="COLMAP models", unit="frame", disable=not options.progress):
+        find = _triangulating(pictures[frame], cameras, options, sfm)
+        paths = list(pictures[frame].values())
+        made.append(prepared_model(bench, frame, paths, settings=known, options=options, find=find))
+    return made
+
+
+def _triangulating(
+    pictures: Mapping[str, Path], cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
+) -> Callable[[Path], CloudReport]:
+    return lambda target: sfm.triangulated(whole_pictures(pictures), cameras, target, options.sfm)
+
+
+def prepared_model(
+    bench: Workbench,
+    frame: int,
+    pictures: Sequence[Path],
+    *,
+    settings: Mapping[str, Any],
+    options: PrepareOptions,
+    find: Callable[[Path], CloudReport],
+) -> PreparedCloud:
+    """`colmap_<frame>`, as `find` makes it; a model that was made without leave to be poor needs none."""
+    folder = f"colmap_{frame}"
+    sfm = {name: value for name, value in asdict(options.sfm).items() if name not in NO_MATTER}
+    step = Step(
+        name=folder,
+        version=VERSION,
+        inputs=pictures,
+        options={**settings, "sfm": {**sfm, "accept_poor": False}},
+        outputs=[folder],
+        make=lambda scratch: asdict(find(scratch / folder)),
+    )
+    if options.sfm.accept_poor and not bench.is_current(step):
+        step = replace(step, options={**settings, "sfm": sfm})
+    report = bench.run(step)
+    return PreparedCloud(
+        frame=frame,
+        model=model_folder(bench.root, frame),
+        cameras=report["cameras"],
+        registered=report["registered"],
+        points=report["points"],
+        median_error=report["median_error"],
+        tried=tuple(report["tried"]),
+    )
+
+
+def prepared_clouds(bench: Workbench, frame: int, sfm: Sfm) -> dict[str, int]:
+    """The scene's point clouds from one frame's model: points by file name."""
+    model = model_folder(bench.root, frame)
+    step = Step(
+        name="clouds",
+        version=VERSION,
+        inputs=[model],
+        options={},
+        outputs=CLOUD_FILES,
+        make=lambda scratch: sfm.write_clouds([model], scratch),
+    )
+    return bench.run(step)
+
+
+def whole_pictures(pictures: Mapping[str, Path]) -> Mapping[str, Path]:
+    """The same pictures; SceneError where one does not decode."""
+    for path in pictures.values():
+        if not check_picture(path).whole:
+            raise SceneError(f"{path}: damaged; copy it again or put a neighbouring frame in its place")
+    return pictures
+
+
+def camera_numbers(camera: Camera) -> list[float]:
+    """A camera as JSON types."""
+    intrinsics = [camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
+    return [*intrinsics, *camera.world_to_camera.double().flatten().tolist()]

@@ -1,0 +1,1 @@
+"""Images that show what a preparation gave."""

@@ -1,0 +1,128 @@
+"""The demo's commands and shipped experts, from the scene to the verdict, on smaller pictures from three cameras."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import moegs
+from demo.figure import Tile, compose
+from demo.playroom import PointCounts, RigSize, write_scene
+from demo.report import read_verdict, table
+from engine.commands import render, train
+from engine.errors import ConfigError
+from router import ENSEMBLES
+
+SIZE = RigSize(width=80, height=60, num_cameras=3)
+EXPERTS = Path(__file__).resolve().parents[2] / "demo" / "experts"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's folder after its commands, with three steps of the router."""
+    root = tmp_path_factory.mktemp("demo")
+    write_scene(root / "playroom", size=SIZE, counts=PointCounts(still=20, moving=20, instants=1), supersampling=2)
+    flags = [f"--{flag}={EXPERTS / name}" for name, flag in ENSEMBLES["E4"].experts]
+    data = ["--source_path", str(root / "playroom"), "--save_path", str(root / "run"), "--quiet"]
+    assert train.main("E4", [*data, *flags, "--iterations", "3", "--test_iterations", "--test_frames", "1"]) == 0
+    assert render.main("E4", ["--save_path", str(root / "run"), "--skip_train", "--quiet"]) == 0
+    return root
+
+
+def test_the_shipped_experts_show_the_scene_and_are_reported(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = moegs.main(["demo-report", str(demo / "run")])
+    printed = capsys.readouterr().out
+    verdict = read_verdict(demo / "run")
+    assert code == (0 if verdict.wins else 1)
+    assert set(verdict.psnr) == {"Ex4DGS", "E-D3DGS", "STG", "4DGaussians", "uniform_mean", "best_constant", "MoE"}
+    assert all(value > 20 for value in verdict.psnr.values()), verdict.psnr  # 21.0 to 25.6 seen
+    assert str(demo / "run" / "test" / "itrs_3" / "videos" / "video_MoE.mp4") in printed
+    assert f"MoE-GS          {verdict.psnr['MoE']:6.2f}" in printed
+
+
+def test_a_figure_shows_every_expert_and_gate(demo: Path, tmp_path: Path) -> None:
+    target = tmp_path / "images" / "demo.png"
+    assert moegs.main(["demo-figure", str(demo / "run"), str(target), "--frame", "2"]) == 0
+    with Image.open(target) as picture:
+        width, height = picture.size
+    assert width > 5 * 300 and height > 2 * 225
+    assert target.stat().st_size < 400_000
+
+
+def rendered(folder: Path, iteration: int, **psnr: float) -> None:
+    target = folder / "test" / f"itrs_{iteration}"
+    (target / "videos").mkdir(parents=True)
+    for name in ("weights_STG", "video_STG", "video_MoE"):
+        (target / "videos" / f"{name}.mp4").touch()
+    means = {name: {"psnr": value} for name, value in psnr.items()}
+    (target / "metrics.json").write_text(json.dumps({"means": means}))
+
+
+def test_the_newest_rendering_counts(tmp_path: Path) -> None:
+    rendered(tmp_path, 90, Ex4DGS=30.0, STG=31.0, uniform_mean=31.5, MoE=29.0)
+    rendered(tmp_path, 200, Ex4DGS=30.0, STG=31.0, uniform_mean=31.5, MoE=32.0)
+    verdict = read_verdict(tmp_path)
+    assert verdict.wins and verdict.best_expert == "STG"
+    assert verdict.gains == pytest.approx({"STG": 1.0, "uniform_mean": 0.5})
+    assert verdict.videos[0].name == "video_MoE.mp4"
+    assert "+1.00 dB over STG, +0.50 dB over uniform mean" in table(verdict)
+
+
+@pytest.mark.parametrize("mixture", [31.2, 30.0])
+def test_a_mixture_that_does_not_win_is_an_error_with_the_numbers(
+    mixture: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rendered(tmp_path, 5, Ex4DGS=30.0, STG=31.0, uniform_mean=31.2, MoE=mixture)
+    assert moegs.main(["demo-report", str(tmp_path)]) == 1
+    assert f"{mixture:.2f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["demo-reprt"], "did you mean demo-report?"),
+        (["prepare-breakfast"], "see --help"),
+        (["demo-report", "nowhere"], "render the run first"),
+        (["demo-scene", "--wokers", "1"], "is not a flag"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert moegs.main(words) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_lists_every_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert moegs.main(words) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in moegs.COMMANDS)
+
+
+@pytest.mark.parametrize("name", moegs.COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        moegs.main([name, "--help"])
+    assert end.value.code == 0
+    assert moegs.COMMANDS[name][0] in capsys.readouterr().out
+
+
+def test_a_run_without_renderings_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"test: no metrics\.json"):
+        read_verdict(tmp_path)
+
+
+def test_tiles_keep_their_shape_and_order() -> None:
+    red, grey = np.zeros((30, 40, 3), np.uint8), np.full((30, 40), 128, np.uint8)
+    red[..., 0] = 255
+    picture = np.asarray(compose([Tile(label="a", image=red), Tile(label="b", image=grey)], columns=2))
+    assert picture.shape == (24 + 225 + 12, 2 * 300 + 18, 3)
+    assert picture[150, 150].tolist() == [255, 0, 0] and picture[150, 450].tolist() == [128, 128, 128]

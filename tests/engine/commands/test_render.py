@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import pytest
+import torch
+
+import engine.commands.render
+import engine.evaluation.lpips_weights
+from engine.commands.render import main
+from engine.evaluation.lpips_weights import LoadedLpips
+from router import ENSEMBLES
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def saved(flat_run, tmp_path, monkeypatch):
+    """`<tmp_path>/save` as if it held the flat run as E3 at iteration 7; remembers how it was opened."""
+    opened = {}
+
+    def load_run(save_path, *, iteration=None, overrides=None, needed="all"):
+        opened.update(save_path=save_path, iteration=iteration, overrides=overrides, needed=needed)
+        return replace(flat_run, ensemble=ENSEMBLES["E3"], iteration=7)
+
+    monkeypatch.setattr(engine.commands.render, "load_run", load_run)
+    monkeypatch.setattr(
+        engine.evaluation.lpips_weights, "load_lpips", lambda net, path: LoadedLpips(metric=None, source="none")
+    )
+    return opened
+
+
+def render(tmp_path, *words: str, ensemble: str = "E3") -> int:
+    return main(ensemble, ["--save_path", str(tmp_path / "save"), "--quiet", *words])
+
+
+def frames(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_both_splits_are_rendered_in_upstreams_folders(saved, tmp_path, capsys):
+    assert render(tmp_path) == 0
+    assert (saved["iteration"], saved["needed"]) == (None, "all")
+    save = tmp_path / "save"
+    assert frames(save / "train" / "itrs_7" / "videos" / "video_MoE.mp4") == 6
+    assert frames(save / "test" / "itrs_7" / "videos" / "weights_low.mp4") == 3
+    test = json.loads((save / "test" / "itrs_7" / "mean_metrics.json").read_text())
+    train = json.loads((save / "train" / "itrs_7" / "mean_metrics.json").read_text())
+    assert json.loads((save / "mean_metrics.json").read_text()) == test != train
+    assert json.loads((save / "test" / "itrs_7" / "metrics.json").read_text())["iteration"] == 7
+    shown = capsys.readouterr().out
+    for path in (save / "mean_metrics.json", save / "train" / "itrs_7" / "metrics.json"):
+        assert str(path) in shown.split("written:")[1]
+    assert "uniform_mean" in shown.split("test: cam00")[1]
+
+
+def test_a_split_can_be_skipped(saved, tmp_path):
+    assert render(tmp_path, "--skip_train", "--iteration", "7", "--save_img") == 0
+    assert (saved["iteration"], saved["needed"]) == (7, "test")
+    assert not (tmp_path / "save" / "train").exists()
+    assert len(list((tmp_path / "save" / "test" / "itrs_7" / "renders").iterdir())) == 3
+
+    assert render(tmp_path, "--skip_test", "--constant_frames", "0") == 0
+    assert saved["needed"] == "train"
+    metrics = json.loads((tmp_path / "save" / "train" / "itrs_7" / "metrics.json").read_text())
+    assert metrics["baselines"] == {"uniform_mean": "every expert weighs the same"}
+
+
+def test_typed_settings_reach_the_run_and_others_stay_as_trained(saved, tmp_path):
+    render(tmp_path, "--skip_train")
+    assert saved["overrides"] == {"quiet": True}
+    words = ["-m", "a", "--eval_temperature", "0.5", "--tile_rule", "inria", "-s", "b", "--device", "cpu"]
+    render(tmp_path, "--skip_train", *words)
+    assert saved["overrides"] == {
+        "quiet": True,
+        "model_path": Path("a"),
+        "source_path": Path("b"),
+        "eval_temperature": 0.5,
+        "tile_rule": "inria",
+        "device": "cpu",
+    }
+
+
+def test_new_viewpoints_get_videos_in_a_folder_of_their_own(saved, tmp_path, monkeypatch):
+    cameras = []
+    real = engine.commands.render.mix_camera
+
+    def seen(run, camera, frame, **more):
+        cameras.append(camera)
+        return real(run, camera, frame, **more)
+
+    monkeypatch.setattr(engine.commands.render, "mix_camera", seen)
+    assert render(tmp_path, "--y_offset", "0.25") == 0
+    folder = tmp_path / "save" / "test" / "itrs_7_y_offset_0.25"
+    assert frames(folder / "videos" / "video_MoE.mp4") == 3
+    assert [path.name for path in folder.iterdir()] == ["videos"]
+    assert not (tmp_path / "save" / "mean_metrics.json").exists()
+    assert torch.allclose(cameras[0].centre, torch.tensor([0.0, -0.25, 0.0]))  # y points down
+    assert cameras[0].fx == 30
+
+    assert render(tmp_path, "--focal_mm", "18", "--y_offset", "-1") == 0
+    assert (tmp_path / "save" / "test" / "itrs_7_y_offset_-1_focal_mm_18" / "videos").is_dir()
+    assert (cameras[-1].fx, cameras[-1].fy) == (18.0, 18.0)  # 36 px wide
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--skip_train", "--skip_test"], "nothing is left to render"),
+        (["--y_offset", "1", "--skip_test"], "nothing is left to render"),
+        (["--focal_mm", "0"], "--focal_mm is 0.0: give more than 0"),
+        (["--eval_temperature", "-1"], "--eval_temperature is -1.0: give more than 0"),
+        (["--constant_frames", "-1"], "--constant_frames is -1: give 0 or more"),
+        (["--stg_path", "x"], "--stg_path: E3 has no such expert"),
+        (["--rgbfunction", "sandwichlite"], "--rgbfunction was decided in training"),
+        (["--y_ofset", "1"], "did you mean --y_offset?"),
+        (["--metric_protocol", "9bit"], "8bit"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(saved, tmp_path, capsys, words, message):
+    assert render(tmp_path, *words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not saved
+
+
+def test_the_other_scripts_run_is_named(saved, tmp_path, capsys):
+    assert render(tmp_path, ensemble="E4") == 2
+    assert "a run of E3; use render_E3.py" in capsys.readouterr().err
+    assert main("E3", []) == 2
+    assert "--save_path is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ensemble", ["E4", "E3", "E3_tech"])
+def test_the_three_scripts_are_rows_of_one_table(ensemble):
+    text = (ROOT / f"render_{ensemble}.py").read_text()
+    assert f'main("{ensemble}")' in text
+    assert len(text.splitlines()) <= 12
+    if ensemble == "E4":
+        command = [sys.executable, f"render_{ensemble}.py", "--help"]
+        shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert "Ex4DGS, E-D3DGS, STG, 4DGaussians" in " ".join(shown.split())

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import engine.commands.train_expert
+from engine.evaluation.metrics import psnr
+from engine.runs.device import CPU
+from engine.training.expert_saves import load_state, saved_state
+from experts.formats.torch_files import read_cfg_args
+from scenes.frames.read_ahead import slots_of
+from tests.engine.expert_scene import NAMES, reloaded, run, write_film
+
+ALL = tuple(NAMES)
+
+
+def picture(path: Path) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(Image.open(path)).copy()).double() / 255
+
+
+FASTER = {  # densification within 30 iterations
+    "ex4dgs": (
+        *("density.start=4", "density.every=6", "density.gradient=1e-7", "growth.start=2", "growth.frames=2"),
+        *("growth.every=6", "growth.extract_after=2", "growth.percentile=0.3"),
+    ),
+    "ed3dgs": ("density.start=4", "density.every=6", "density.gradient=1e-7"),
+    "4dgaussians": ("density.start=2", "density.every=6", "density.gradient=1e-7"),
+    "stg": ("density.start=4", "density.every=6", "density.gradient=1e-7"),
+}
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> Path:
+    return write_film(tmp_path_factory.mktemp("footage"))
+
+
+@pytest.mark.parametrize("expert", ALL)
+def test_an_expert_is_trained_saved_scored_and_read_again(film, tmp_path, expert):
+    model = tmp_path / "model"
+    assert run(film, model, expert, "--set", *FASTER[expert]) == 0
+    report = json.loads((model / "train_expert.json").read_text())
+    assert report["expert"] == NAMES[expert] and report["preset"] == "n3v"
+    assert report["gaussians_at_start"] == 60 and report["gaussians"] != 60
+    shown, truth = (picture(model / "test" / "itrs_30" / kind / "cam00_00000.png") for kind in ("renders", "gt"))
+    assert report["scored_frames"] == 1 and report["scores"]["psnr"] == pytest.approx(psnr(shown, truth), abs=1e-5)
+    assert [step["iteration"] for step in report["history"]] == [30]
+    tensors = reloaded(expert, model)
+    assert expert != "ex4dgs" or len(tensors["static.means"]) * len(tensors["dynamic.means"]) > 0
+    assert read_cfg_args(model)["source_path"] == str(film)
+    assert not list(model.rglob(".*"))
+
+
+def test_memory_is_given_back_whenever_the_number_of_gaussians_changed(film, tmp_path, monkeypatch):
+    devices = []
+    monkeypatch.setattr(engine.commands.train_expert, "release_unused", devices.append)
+    assert run(film, tmp_path / "short", "ed3dgs", "--iterations=2") == 0
+    assert devices == []
+    assert run(film, tmp_path / "growing", "ed3dgs", "--set", *FASTER["ed3dgs"]) == 0
+    assert 1 < len(devices) < 30 and set(devices) == {CPU}
+
+
+def test_pictures_lie_beside_their_truth(film, tmp_path):
+    assert run(film, tmp_path / "model", "stg", "--iterations=2") == 0
+    folder = tmp_path / "model" / "test" / "itrs_2"
+    assert [path.name for path in (folder / "renders").iterdir()] == ["cam00_00000.png"]
+    truth = np.asarray(Image.open(folder / "gt" / "cam00_00000.png"))
+    assert truth.shape == (32, 40, 3) and np.abs(truth[16, 10].astype(int) - (40, 30, 90)).max() < 12  # H.264
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("expert", ALL)
+def test_interrupted_and_resumed_is_the_same_to_the_bit(film, tmp_path, monkeypatch, expert, device):
+    settings = (f"--device={device}", "--colour_correction", "--set", *FASTER[expert])
+    assert run(film, tmp_path / "whole", expert, *settings) == 0
+    real = engine.commands.train_expert._evaluate
+
+    def interrupts(*args, **options):
+        monkeypatch.setattr(engine.commands.train_expert, "_evaluate", real)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(engine.commands.train_expert, "_evaluate", interrupts)
+    assert run(film, tmp_path / "parts", expert, "--test_iterations=13", *settings) == 130
+    assert saved_state(tmp_path / "parts")[0] == 13
+    assert run(film, tmp_path / "parts", expert, "--resume") == 0
+    whole, parts = (reloaded(expert, tmp_path / name) for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, parts[name]), name
+
+
+def test_the_seed_decides(film, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        assert run(film, tmp_path / name, "stg", "--iterations=6", f"--seed={seed}") == 0
+    a, b, c = (reloaded("stg", tmp_path / name)["segments.0.means"] for name in "abc")
+    assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_only_the_newest_state_is_kept_and_every_asked_model(film, tmp_path):
+    assert run(film, tmp_path, "4dgaussians", "--iterations=6", "--save_iterations", "2", "4") == 0
+    assert sorted(path.name for path in (tmp_path / "point_cloud").iterdir()) == [f"iteration_{n}" for n in (2, 4, 6)]
+    assert [path.name for path in (tmp_path / "training").iterdir()] == ["iteration_6.pt"]
+    assert load_state(tmp_path / "training" / "iteration_6.pt")["iteration"] == 6
+
+
+def test_stg_is_cut_into_segments_that_load_as_one(film, tmp_path):
+    model = tmp_path / "room"
+    short = ("--iterations=3", "--segments=4")
+    assert run(film, model, "stg", *short, "--segment=2") == 0
+    assert [path.name for path in model.iterdir() if path.is_dir()] == ["room_4to5"]
+    assert run(film, model, "stg", *short, "--segment=1") == 0
+    tensors = reloaded("stg", model)
+    assert {"segments.0.means", "segments.1.means"} <= set(tensors)
+    facts = json.loads((model / "room_4to5" / "train_expert.json").read_text())["settings"]
+    assert (facts["first frame"], facts["frames"]) == (4, 2)
+
+
+def test_segments_see_their_own_frames(film, tmp_path):
+    model = tmp_path / "room"
+    assert run(film, model, "stg", "--iterations=1", "--segments=4") == 0
+    truths = [np.asarray(Image.open(path)) for path in sorted(model.glob("*/test/itrs_1/gt/cam00_00000.png"))]
+    found = [int(truth[16, 10, 1]) for truth in truths]  # green tells the frame: 30 + 8 x frame
+    assert np.abs(np.array(found) - (30, 62)).max() < 8
+
+
+def test_no_held_out_picture_is_read_before_it_is_scored(film, tmp_path, monkeypatch):
+    seen = set()
+    real = engine.commands.train_expert.open_session
+
+    def watched(config, trainee, target):
+        session = real(config, trainee, target)
+        read = session.footage._pictures._scene.frames.read
+
+        class Watching:
+            def read(self, view, frame):
+                seen.add(view)
+                return read(view, frame)
+
+        object.__setattr__(session.footage._pictures._scene, "frames", Watching())
+        return session
+
+    monkeypatch.setattr(engine.commands.train_expert, "open_session", watched)
+    monkeypatch.setattr(engine.commands.train_expert, "_evaluate", lambda *args, **options: None)
+    assert run(film, tmp_path, "stg", "--iterations=12") == 0
+    assert seen == {1, 2}
+
+
+def test_memory_of_the_footage_does_not_depend_on_its_length(flat_run):
+    from dataclasses import replace
+
+    from engine.training.expert_views import disk_bytes, waiting_bytes
+
+    scene = flat_run.scene
+    longer = replace(scene, num_frames=300)
+    assert disk_bytes(longer) == 2 * 300 * 3 * 36 * 34
+    assert waiting_bytes(scene, batch=2, gpu=True) == waiting_bytes(longer, batch=2, gpu=True) == 16 * 3 * 36 * 34
+    tight = replace(scene, memory_mb=0)
+    assert waiting_bytes(tight, batch=2, gpu=False) == slots_of(tight, gpu=False) * 4 * 3 * 36 * 34 == 4 * 3 * 36 * 34

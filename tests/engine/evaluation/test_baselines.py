@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import itertools
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from engine.errors import ConfigError
+from engine.evaluation.baselines import best_constants, constant_blend, least_squares_on_simplex
+from engine.evaluation.metrics import psnr
+
+
+def grid(experts: int, steps: int) -> np.ndarray:
+    """Every point of the simplex with coordinates in multiples of 1 / steps."""
+    points = [p for p in itertools.product(range(steps + 1), repeat=experts) if sum(p) == steps]
+    return np.array(points) / steps
+
+
+def value(gram: np.ndarray, moment: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return np.einsum("...i,ij,...j->...", weights, gram, weights) - 2 * weights @ moment
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_solver_is_as_good_as_a_fine_grid(seed):
+    rng = np.random.default_rng(seed)
+    experts = int(rng.integers(1, 5))
+    images = rng.random((experts, 40))
+    target = rng.random(40) if seed % 2 else rng.dirichlet(np.ones(experts)) @ images
+    gram, moment = images @ images.T, images @ target
+    weights = least_squares_on_simplex(gram, moment)
+    assert weights.min() >= 0
+    assert weights.sum() == pytest.approx(1, abs=1e-9)
+    brute = value(gram, moment, grid(experts, 40)).min()
+    assert value(gram, moment, weights) <= brute + 1e-9
+    assert value(gram, moment, weights) >= brute - 0.05  # the grid is this coarse
+
+
+def test_known_answers():
+    black, white = torch.zeros(3, 8, 8), torch.ones(3, 8, 8)
+    images = torch.stack([black, white])
+    assert best_constants([(images, torch.full((3, 8, 8), 0.25))]) == pytest.approx((0.75, 0.25))
+    assert best_constants([(images, torch.full((3, 8, 8), 2.0))]) == pytest.approx((0.0, 1.0))  # held to the simplex
+    two_frames = [(images, black + 0.2), (images, black + 0.6)]
+    assert best_constants(two_frames) == pytest.approx((0.6, 0.4))
+
+
+def test_identical_experts_are_no_problem():
+    image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    weights = best_constants([(torch.stack([image] * 3), image)])
+    assert sum(weights) == pytest.approx(1)
+    assert min(weights) >= 0
+    assert torch.allclose(constant_blend(torch.stack([image] * 3), weights), image, atol=1e-6)
+
+
+def test_unusable_input():
+    with pytest.raises(ValueError, match="at least one"):
+        best_constants([])
+    with pytest.raises(ConfigError, match="at most 12"):
+        least_squares_on_simplex(np.eye(13), np.ones(13))
+
+
+def test_best_constants_of_real_renders_beat_every_expert_and_the_mean(shared):
+    folder = shared("data/coffee_martini_cam00")
+
+    def first(name: str) -> torch.Tensor:
+        with av.open(str(folder / f"{name}.mp4")) as container:
+            frame = next(container.decode(video=0)).to_ndarray(format="rgb24")
+        return torch.from_numpy(frame).permute(2, 0, 1).float() / 255
+
+    images, truth = torch.stack([first("reference_4dgs"), first("aggressive")]), first("gt_reference")
+    weights = best_constants([(images, truth)])
+    best = psnr(constant_blend(images, weights), truth)
+    assert best >= max(psnr(images[0], truth), psnr(images[1], truth), psnr(images.mean(dim=0), truth)) - 1e-6
+    nudged = [constant_blend(images, (weights[0] + step, weights[1] - step)) for step in (-0.02, 0.02)]
+    assert all(psnr(image, truth) < best for image in nudged if 0 < weights[0] < 1)

@@ -1,0 +1,46 @@
+"""Real experts on a scene they were trained on: the blends' known quality."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.evaluation.evaluator import EvaluationOptions, evaluate
+from engine.runs.device import CPU, Place
+from engine.runs.opening import assemble, open_expert, open_scene
+from engine.settings.run import DataConfig, ExpertsConfig, MachineConfig, OutputConfig, RunConfig
+from router import ENSEMBLES, Router
+
+# dB on cam00 of kitchen_tiny, measured outside this project on clamped pictures, to two digits
+UNIFORM_MEAN = {0: 22.81, 75: 22.39, 150: 23.34, 299: 22.50}
+BEST_EXPERT = {0: 22.74, 75: 22.59, 150: 23.21, 299: 22.71}
+
+
+def test_blends_of_four_trained_experts_score_as_known(shared, tmp_path):
+    models = shared("reference/experts")
+    ensemble = ENSEMBLES["E4"]
+    folders = {name: models / name / "kitchen_tiny" for name, _ in ensemble.experts}
+    config = RunConfig(
+        data=DataConfig(source_path=shared("data/kitchen_tiny"), cache_path=tmp_path / "cache"),
+        experts=ExpertsConfig(
+            **{flag: folders[name] for name, flag in ensemble.experts},
+            near=1.13,
+            far=300.0,
+        ),
+        output=OutputConfig(save_path=tmp_path),
+        machine=MachineConfig(quiet=True),
+    )
+    scene = open_scene(config, ensemble, needed="test")
+    experts = tuple(open_expert(config, scene, name, folder, device=CPU) for name, folder in folders.items())
+    router = Router([expert.name for expert in experts], [expert.num_gaussians for expert in experts])
+    place = Place(device=CPU, backend="auto")
+    run = assemble(config, ensemble, place=place, scene=scene, experts=experts, router=router)
+
+    options = EvaluationOptions(frames=tuple(UNIFORM_MEAN), videos=False, lpips=False, progress=False)
+    result = evaluate(run, views=scene.test, folder=tmp_path / "out", options=options)
+    for frame in result.frames:
+        psnr = {method: scores.psnr for method, scores in frame.scores.items()}
+        assert psnr["uniform_mean"] == pytest.approx(UNIFORM_MEAN[frame.frame], abs=0.006)
+        best = max(psnr[expert.name] for expert in experts)
+        assert best == pytest.approx(BEST_EXPERT[frame.frame], abs=0.006)
+    means = {method: scores.psnr for method, scores in result.means.items()}
+    assert means["best_constant"] == max(value for method, value in means.items() if method != "MoE")

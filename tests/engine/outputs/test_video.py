@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+
+from engine.outputs.video import VideoWriter
+
+H, W = 64, 96
+
+
+def read(path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def smooth(count: int, height: int = H, width: int = W) -> list[np.ndarray]:
+    """Smooth pictures whose channels all differ, so that swapped ones are far apart."""
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    return [
+        (np.stack([x, y, np.full_like(x, 0.2 + 0.02 * t)], axis=-1) * 255).round().astype(np.uint8)
+        for t in range(count)
+    ]
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (63, 96), (64, 97), (63, 97)])
+def test_what_is_written_is_read_back(tmp_path, height, width):
+    frames = smooth(5, height, width)
+    with VideoWriter(tmp_path / "a.mp4") as writer:
+        for frame in frames:
+            writer.write(frame)
+    found = read(tmp_path / "a.mp4")
+    assert len(found) == writer.frames == 5
+    assert found[0].shape == (height + height % 2, width + width % 2, 3)
+    for wanted, got in zip(frames, found, strict=True):
+        assert psnr(wanted, got[:height, :width]) > 39  # 40.1 dB was the worst seen
+    if height % 2:
+        assert np.abs(found[0][-1].astype(int) - found[0][-2]).max() <= 12  # the padding repeats the edge
+
+
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (17, 130, 200)])
+def test_flat_colours_keep_channels_and_range(tmp_path, colour):
+    picture = np.full((H, W, 3), colour, dtype=np.uint8)
+    with VideoWriter(tmp_path / "a.mp4") as writer:
+        writer.write(picture)
+    assert np.abs(read(tmp_path / "a.mp4")[0].astype(int) - picture).max() <= 3
+
+
+def test_grey_pictures_stay_grey(tmp_path):
+    ramp = np.tile(np.linspace(0, 255, W).round().astype(np.uint8), (H, 1))
+    with VideoWriter(tmp_path / "a.mp4") as writer:
+        writer.write(ramp)
+    found = read(tmp_path / "a.mp4")[0].astype(int)
+    assert np.abs(found - ramp[..., None]).max() <= 3
+    assert found[:, 0].max() <= 2
+    assert found[:, -1].min() >= 253
+
+
+def test_tags_say_what_the_pixels_are(tmp_path):
+    picture = smooth(1)[0]
+    with VideoWriter(tmp_path / "a.mp4") as writer:
+        writer.write(picture)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        stream = container.streams.video[0]
+        frame = next(container.decode(stream))
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert float(stream.average_rate) == 30
+        assert (int(frame.colorspace), int(frame.color_range)) == (6, 1)  # BT.601 matrix, limited range
+
+
+def test_an_interrupted_video_leaves_no_file_and_keeps_the_old_one(tmp_path):
+    path = tmp_path / "videos" / "a.mp4"
+    with VideoWriter(path) as writer:
+        writer.write(smooth(1)[0])
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError), VideoWriter(path) as writer:
+        writer.write(smooth(1)[0])
+        raise RuntimeError
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["a.mp4"]
+
+
+def test_no_frames_no_file(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_frame_of_another_size_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="the first was"), VideoWriter(tmp_path / "a.mp4") as writer:
+        writer.write(smooth(1)[0])
+        writer.write(smooth(1, H, W + 2)[0])
+    assert not list(tmp_path.iterdir())

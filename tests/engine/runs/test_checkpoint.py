@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import engine.runs.opening
+from engine.commands import train
+from engine.errors import ConfigError
+from engine.runs.checkpoint import FACTS, STATE, TENSORS, checkpoint_folder, load_checkpoint, saved_iterations
+from engine.runs.run import mix_view
+from engine.runs.saved import load_run
+from experts.base import CheckpointError
+from tests.small_world import use_small_world
+
+STEPS = ["--iterations", "4", "--save_iterations", "2", "--test_iterations"]
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch) -> Path:
+    """A trained run: saves at 2 and 4, experts below models/."""
+    words = use_small_world(monkeypatch, tmp_path)
+    assert train.main("E3", [*words, f"--save_path={tmp_path / 'out'}", *STEPS]) == 0
+    return tmp_path / "out"
+
+
+def test_a_save_holds_named_tensors_and_what_they_belong_to(trained):
+    assert saved_iterations(trained) == (2, 4)
+    folder = checkpoint_folder(trained)
+    assert folder == trained / "router" / "iteration_4"
+    tensors = load_file(folder / TENSORS)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items() if not name.startswith("head.")}
+    rows = {"Ex4DGS": 50, "E-D3DGS": 100, "4DGaussians": 50}
+    static = {f"{name}.static": (count, 2) for name, count in rows.items()}
+    assert shapes == static | {f"{name}.temporal": (count, 1) for name, count in rows.items()}
+    facts = json.loads((folder / FACTS).read_text())
+    assert (facts["format"], facts["iteration"], facts["ensemble"], facts["temperature"]) == (1, 4, "E3", 1.0)
+    assert {entry["name"]: entry["gaussians"] for entry in facts["experts"]} == rows
+    assert list(facts["experts"][0]["files"]) == ["cfg_args", "point_cloud/iteration_1/point_cloud.ply"]
+    assert facts["scene"]["num_frames"] == 4
+    assert facts["scene"]["test"] == ["cam00"]
+
+
+def test_only_the_newest_save_keeps_the_training_state(trained):
+    assert [path.parent.name for path in trained.glob(f"router/*/{STATE}")] == ["iteration_4"]
+    assert sorted(path.name for path in (trained / "router").iterdir()) == ["iteration_2", "iteration_4"]
+
+
+def test_a_run_opened_again_renders_the_same_and_knows_its_iteration(trained):
+    newest, older = load_run(trained), load_run(trained, iteration=2)
+    assert (newest.iteration, older.iteration) == (4, 2)
+    saved = load_file(trained / "router" / "iteration_4" / TENSORS)
+    assert torch.equal(newest.router.features.static[1], saved["E-D3DGS.static"])
+    assert torch.equal(mix_view(newest, 0, 1).image, mix_view(load_run(trained), 0, 1).image)
+    assert not torch.equal(mix_view(newest, 0, 1).image, mix_view(older, 0, 1).image)
+    assert not any(parameter.requires_grad for parameter in newest.router.parameters())
+
+
+def test_overrides_change_what_they_name(trained):
+    run = load_run(trained, overrides={"eval_temperature": 2.0, "backend": "torch", "resolution": None})
+    assert (run.router.eval_temperature, run.router.temperature) == (2.0, 1.0)
+
+
+def test_a_run_trained_on_a_gpu_opens_on_a_machine_without_one(trained):
+    settings = json.loads((trained / "config.json").read_text())
+    (trained / "config.json").write_text(json.dumps(settings | {"device": "cuda", "backend": "cuda"}))
+    run = load_run(trained)
+    assert (run.device.type, run.backend) == ("cpu", "auto")
+
+
+def test_an_iteration_that_was_not_saved_names_those_that_were(trained):
+    with pytest.raises(ConfigError, match="iteration 3 was not saved; available: 2, 4"):
+        load_run(trained, iteration=3)
+    with pytest.raises(ConfigError, match="holds no trained router"):
+        load_run(trained.parent)
+
+
+def test_a_changed_expert_is_refused_by_name(trained):
+    file = trained.parent / "models" / "E-D3DGS" / "point_cloud" / "iteration_2" / "point_cloud.ply"
+    file.write_text("other Gaussians")
+    with pytest.raises(CheckpointError, match=f"{file}: changed since the router was trained.*--emb_path"):
+        load_run(trained)
+    file.unlink()
+    with pytest.raises(CheckpointError, match=f"{file}: missing"):
+        load_run(trained)
+
+
+def test_a_moved_expert_is_found_where_its_flag_says(trained):
+    models = trained.parent / "models"
+    (models / "Ex4DGS").rename(models / "elsewhere")
+    with pytest.raises(ConfigError, match="the Ex4DGS model is not there any more; say where with --model_path"):
+        load_run(trained)
+    assert load_run(trained, overrides={"model_path": models / "elsewhere"}).iteration == 4
+
+
+def test_a_bundle_can_be_moved(tmp_path, monkeypatch):
+    words = use_small_world(monkeypatch, tmp_path)
+    assert train.main("E3", [*words, f"--save_path={tmp_path / 'out'}", *STEPS, "--bundle"]) == 0
+    shutil.rmtree(tmp_path / "models")
+    moved = (tmp_path / "out").rename(tmp_path / "moved")
+    run = load_run(moved)
+    assert run.experts[0].provenance.files[0].is_relative_to(moved / "experts" / "Ex4DGS" / "Ex4DGS")
+    assert (moved / "experts" / "Ex4DGS" / "Ex4DGS" / "cfg_args").is_file()
+
+
+def damage(folder: Path, kind: str) -> None:
+    if kind == "truncated":
+        (folder / TENSORS).write_bytes((folder / TENSORS).read_bytes()[:-50])
+    elif kind == "missing":
+        (folder / TENSORS).unlink()
+    elif kind == "other numbers":
+        tensors = load_file(folder / TENSORS)
+        tensors["Ex4DGS.static"] += 1
+        save_file(tensors, folder / TENSORS)
+    elif kind == "facts cut":
+        (folder / FACTS).write_text((folder / FACTS).read_text()[:-20])
+    else:
+        facts = json.loads((folder / FACTS).read_text())
+        (folder / FACTS).write_text(json.dumps(facts | {"format": 2} if kind == "format" else {"format": 1}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("truncated", f"{TENSORS}: damaged .*use another iteration"),
+        ("missing", f"{TENSORS}: no such file"),
+        ("other numbers", f"{TENSORS}: not the tensors that router.json beside it describes"),
+        ("facts cut", f"{FACTS}: damaged"),
+        ("format", f"{FACTS}: format 2, this version reads 1"),
+        ("keys", f"{FACTS}: damaged .*experts"),
+    ],
+)
+def test_damaged_saves_are_refused_by_file(trained, kind, message):
+    folder = checkpoint_folder(trained)
+    damage(folder, kind)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(folder)
+
+
+def test_another_cut_of_the_clip_is_refused(trained, monkeypatch):
+    whole = engine.runs.opening.load_scene
+    monkeypatch.setattr("engine.runs.opening.load_scene", lambda *arguments: replace(whole(*arguments), num_frames=3))
+    with pytest.raises(ConfigError, match="num_frames is 3, the router was trained with 4"):
+        load_run(trained)

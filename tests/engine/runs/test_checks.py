@@ -1,0 +1,78 @@
+"""What is asked before training: is the rasterizer right, do the experts show the scene?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from moegs_rasterizer import RasterizerError
+
+import engine.runs.checks
+from engine.commands import train
+from engine.errors import ConfigError
+from engine.runs.checks import check_frames, check_rasterizer, check_visible
+from engine.runs.device import CPU, Place
+from experts.base import CheckpointError
+from tests.small_world import CloudExpert, small_run, use_small_world
+
+
+def test_available_back_ends_pass_the_self_test():
+    check_rasterizer(Place(device=CPU, backend="torch"))
+    check_rasterizer(Place(device=CPU, backend="auto"))
+
+
+@pytest.mark.parametrize("what", ["colour", "features", "alpha"])
+def test_a_back_end_that_computes_something_else_is_refused(monkeypatch, what):
+    original = engine.runs.checks.rasterize
+
+    def wrong(layers, camera, *, grad, backend):
+        splats = original(layers, camera, grad=grad, backend="torch")
+        return splats if backend == "torch" else [replace(s, **{what: getattr(s, what) * 1.01}) for s in splats]
+
+    monkeypatch.setattr(engine.runs.checks, "rasterize", wrong)
+    with pytest.raises(
+        RasterizerError, match=r"'auto' differs from the PyTorch one by 0\.0\d+ in the .* --backend torch"
+    ):
+        check_rasterizer(Place(device=CPU, backend="auto"))
+
+
+def test_experts_that_show_the_scene_pass(tmp_path):
+    run = small_run(tmp_path)
+    for expert in run.experts:
+        check_visible(run, expert.name, label="--x", folder=tmp_path)
+
+
+def test_an_expert_that_shows_nothing_is_named_with_its_likely_causes(tmp_path, monkeypatch, capsys):
+    words = use_small_world(monkeypatch, tmp_path)
+
+    def near_plane_too_far(name, folder, options):
+        expert = CloudExpert(name, 1)
+        if name == "E-D3DGS":
+            expert.settings = replace(expert.settings, near=4.0)
+        return expert
+
+    monkeypatch.setattr("engine.runs.opening.load_expert", near_plane_too_far)
+    assert train.main("E3", [*words, f"--save_path={tmp_path / 'out'}"]) == 2
+    folder = tmp_path / "models" / "E-D3DGS"
+    assert capsys.readouterr().err == (
+        f"error: --emb_path {folder}: E-D3DGS shows nothing of this scene, it covers 0.0% of cam01 at frame 2: another "
+        "scene's model (cfg_args names data/small), or a wrong near plane (near is 4, its nearest Gaussian lies at "
+        "depth 2.49, half of them nearer than 3)? Give this scene's model, or --near\n"
+    )
+
+
+def test_gaussians_behind_the_camera_are_said_to_be(tmp_path):
+    run = small_run(tmp_path)
+    with torch.no_grad():
+        run.experts[0].means[:, 2] -= 9
+    with pytest.raises(ConfigError, match="all its Gaussians lie behind the camera"):
+        check_visible(run, "Ex4DGS", label="--model_path x", folder=tmp_path)
+
+
+def test_an_expert_of_a_shorter_clip_is_refused(tmp_path):
+    with pytest.raises(
+        CheckpointError, match=r"does not cover the clip's 5 frames \(A: frame 4 lies outside the clip\)"
+    ):
+        check_frames(CloudExpert("A", 1), 5, tmp_path)
+    check_frames(CloudExpert("A", 1, segments=2), 4, tmp_path)

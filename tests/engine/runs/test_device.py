@@ -1,0 +1,129 @@
+"""Which device and back-end a run gets: the table of what can be asked for and found."""
+
+from __future__ import annotations
+
+import json
+import logging
+from types import SimpleNamespace
+
+import moegs_rasterizer
+import pytest
+import torch
+
+import engine.runs.device
+from engine.commands import train
+from engine.errors import ConfigError
+from engine.runs.device import CPU, CUDA, KEPT, MEBIBYTE, Place, choose_place, gpu_here, release_unused, wait
+from tests.small_world import use_small_world
+
+BROKEN = "nvcc 11.2 found, 12.0 or newer needed; run python -m moegs_rasterizer.build"
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Lets this machine have a GPU, and a CUDA back-end with a reason against it, or not."""
+
+    def has(*, gpu: bool, reason: str | None) -> None:
+        monkeypatch.setattr(engine.runs.device, "gpu_here", lambda: gpu)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+        back_end = SimpleNamespace(unavailable_reason=lambda: reason)
+        monkeypatch.setattr(moegs_rasterizer, "cuda", back_end, raising=False)
+
+    return has
+
+
+WORKS = [
+    # asked for, found, chosen
+    (("auto", "auto"), (False, BROKEN), (CPU, "auto")),
+    (("auto", "auto"), (True, None), (CUDA, "cuda")),
+    (("auto", "auto"), (True, BROKEN), (CPU, "auto")),
+    (("auto", "cuda"), (True, None), (CUDA, "cuda")),
+    (("auto", "cpu"), (True, None), (CPU, "cpu")),
+    (("auto", "torch"), (True, None), (CPU, "torch")),
+    (("cpu", "auto"), (True, None), (CPU, "auto")),
+    (("cpu", "torch"), (True, None), (CPU, "torch")),
+    (("cuda", "auto"), (True, None), (CUDA, "cuda")),
+    (("cuda", "torch"), (True, BROKEN), (CUDA, "torch")),
+]
+
+
+@pytest.mark.parametrize(("asked", "found", "chosen"), WORKS)
+def test_the_gpu_is_used_where_it_can_be(machine, caplog, asked, found, chosen):
+    machine(gpu=found[0], reason=found[1])
+    device, backend = chosen
+    assert choose_place(*asked) == Place(device=device, backend=backend)
+    fell_back = asked == ("auto", "auto") and found == (True, BROKEN)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == (
+        [f"there is a GPU, but the run goes on on the CPU: {BROKEN}"] if fell_back else []
+    )
+
+
+REFUSED = [
+    (("cuda", "auto"), (True, BROKEN), f"--device cuda cannot be used here, --device cpu can: {BROKEN}"),
+    (("cuda", "cuda"), (False, BROKEN), f"--device cuda cannot be used here, --device cpu can: {BROKEN}"),
+    (("auto", "cuda"), (True, BROKEN), f"--backend cuda cannot be used here, --device cpu can: {BROKEN}"),
+    (("cuda", "torch"), (False, None), "--device cuda cannot be used here, --device cpu can: PyTorch finds no GPU"),
+    (("cpu", "cuda"), (True, None), "--backend cuda does not run on --device cpu: leave out one of the two, or use"),
+    (("cuda", "cpu"), (True, None), "--backend cpu does not run on --device cuda: leave out one of the two, or use"),
+]
+
+
+@pytest.mark.parametrize(("asked", "found", "message"), REFUSED)
+def test_what_cannot_be_is_refused_with_its_reason(machine, asked, found, message):
+    machine(gpu=found[0], reason=found[1])
+    with pytest.raises(ConfigError) as error:
+        choose_place(*asked)
+    assert str(error.value).startswith(message)
+
+
+def test_a_refused_device_leaves_nothing_behind(machine, tmp_path, monkeypatch, capsys):
+    machine(gpu=True, reason=BROKEN)
+    words = use_small_world(monkeypatch, tmp_path, backend="auto")
+    assert train.main("E3", [*words, f"--save_path={tmp_path / 'out'}", "--device", "cuda"]) == 2
+    assert capsys.readouterr().err == f"error: --device cuda cannot be used here, --device cpu can: {BROKEN}\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_gpu_that_cannot_be_used_is_a_warning_and_the_run_goes_on(machine, tmp_path, monkeypatch, capsys):
+    machine(gpu=True, reason=BROKEN)
+    words = use_small_world(monkeypatch, tmp_path, backend="auto")
+    arguments = [f"--save_path={tmp_path / 'out'}", "--iterations", "1", "--test_frames", "1"]
+    assert train.main("E3", [*words, *arguments]) == 0
+    assert f"warning: there is a GPU, but the run goes on on the CPU: {BROKEN}\n" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["device"] == "auto"
+    report = json.loads((tmp_path / "out" / "test" / "itrs_1" / "metrics.json").read_text())
+    assert report["device"].endswith("threads")
+
+
+@pytest.mark.parametrize(("hidden", "found"), [(False, True), (True, False)])
+def test_a_gpu_that_pytorch_cannot_see_is_there_unless_it_is_hidden(monkeypatch, hidden, found):
+    def count(question, answer):
+        answer._obj.value = 1
+        return question == "nvmlDeviceGetCount_v2"
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(engine.runs.device, "_ask_driver", count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu_here() == found
+
+
+def test_waiting_asks_the_cuda_back_end_alone_for_faults(monkeypatch):
+    asked = []
+    monkeypatch.setattr(moegs_rasterizer, "cuda", SimpleNamespace(check=lambda: asked.append(True)), raising=False)
+    wait(Place(device=CPU, backend="auto"))
+    assert not asked
+    wait(Place(device=CUDA, backend="cuda"))
+    assert asked == [True]
+
+
+@pytest.mark.cuda
+def test_memory_that_growing_tensors_leave_behind_is_given_back():
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    for size in range(20, 60):
+        torch.empty(size * MEBIBYTE, dtype=torch.uint8, device="cuda")
+    assert torch.cuda.memory_reserved() > 5 * torch.cuda.max_memory_allocated()
+    release_unused(CUDA)
+    assert torch.cuda.memory_reserved() <= KEPT * torch.cuda.max_memory_allocated()

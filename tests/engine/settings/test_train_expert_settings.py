@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.errors import ConfigError
+from engine.settings.recipe import difference, flattened, parse_setting, setting_words, settings_of, with_settings
+from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_settings
+from engine.training.expert_session import choose_planes, recipe_for
+from engine.training.expert_table import TRAINEES, choose_preset, trainee_named
+from engine.training.expert_views import disk_bytes, waiting_bytes
+from experts.training.recipe import Recipe
+from moegs import main
+from scenes.points.cloud import PointCloud
+from tests.engine.expert_scene import run, write_film
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> Path:
+    return write_film(tmp_path_factory.mktemp("footage"))
+
+
+@pytest.fixture(scope="module")
+def trained(film, tmp_path_factory) -> Path:
+    """A finished training of STG, 3 iterations."""
+    model = tmp_path_factory.mktemp("models") / "trained"
+    assert run(film, model, "stg", "--iterations=3") == 0
+    return model
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["ex4dg"], "no expert is called 'ex4dg'; did you mean ex4dgs?"),
+        (["stg", "--preset=cook_spinage"], "--preset cook_spinage: STG has no such preset; did you mean cook_spinach?"),
+        (["stg", "--set", "dsim=0.1"], "recipe: STGRecipe has no 'dsim'; did you mean dssim?"),
+        (["stg", "--set", "density.stop=soon"], "recipe: density.stop is 'soon': whole number expected"),
+        (["stg", "--set", "dssim"], "--set dssim: name=value expected, for example --set dssim=0.1"),
+        (["stg", "--set", "iterations=9"], "recipe: iterations is set by --iterations, which scales every schedule"),
+        (["ed3dgs", "--near=1"], "--near is not used by E-D3DGS, whose planes are fixed; leave it out"),
+        (["ed3dgs", "--segment=1"], "--segment is STG's; E-D3DGS is one model of the whole clip: leave it out"),
+        (["stg", "--segments=4", "--segment=3"], "--segment 3: segments of 4 frames are 2; give 1 to 2"),
+        (["stg", "--near=5", "--far=4"], "--near is 5 and --far 4: near must be less than far"),
+        (["stg", "--near=1e6", "--far=2e6"], "no training camera shows a start point between STG's near plane, 1e+06"),
+        (["stg", "--points=nowhere.ply"], "nowhere.ply: no such file"),
+        (["stg", "--iterations=0"], "--iterations is 0: give more than 0"),
+        (["stg", "--itertions=9"], "--itertions is not a flag; did you mean --iterations?"),
+        (["stg", "--opacity_lr=9"], "--opacity_lr is not a flag here: a recipe's settings are given by --set"),
+        (["stg", "--resume", "--overwrite"], "--resume and --overwrite exclude each other: give one"),
+        (["4dgaussians", "--set", "coarse_iterations=99"], "coarse_iterations is 99, more than the 30 iterations of"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(film, tmp_path, capsys, more, message):
+    assert run(film, tmp_path / "model", *more) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and shown.count("\n") == 1
+    assert not (tmp_path / "model" / "training").exists()
+
+
+def test_folders_are_needed(film, tmp_path, capsys):
+    assert main(["train-expert", "stg", "--quiet", f"--source_path={film}"]) == 2
+    assert "--model_path is missing: give the folder of the trained expert" in capsys.readouterr().err
+    assert main(["train-expert", "stg", "--quiet", f"--model_path={tmp_path}"]) == 2
+    assert "--source_path is missing" in capsys.readouterr().err
+    assert main(["train-expert", "--quiet"]) == 2
+    assert "the expert to train is missing: give one of ex4dgs, ed3dgs, 4dgaussians, stg" in capsys.readouterr().err
+
+
+def test_a_trained_folder_is_not_written_over_unasked(film, trained, tmp_path, capsys):
+    before = (trained / "train_expert.json").read_bytes()
+    assert run(film, trained, "stg", "--iterations=2") == 2
+    assert "holds a training that reached iteration 3; add --resume to continue it" in capsys.readouterr().err
+    assert (trained / "train_expert.json").read_bytes() == before
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    assert run(film, copy, "stg", "--iterations=2", "--overwrite") == 0
+    assert [path.name for path in (copy / "point_cloud").iterdir()] == ["iteration_2"]
+
+
+def test_a_training_is_continued_only_with_its_settings(film, trained, capsys):
+    assert run(film, trained, "stg", "--iterations=3", "--resume", "--set", "dssim=0.3") == 2
+    assert "saved with other settings (dssim: 0.2, now 0.3); give the same, or --overwrite" in capsys.readouterr().err
+    assert run(film, trained, "stg", "--iterations=3", "--resume") == 0
+
+
+def test_resume_takes_the_settings_that_were_left(film, trained):
+    config = read_settings(["stg", f"--model_path={trained}", "--resume"], prog="", description="")
+    assert (config.data.source_path, config.recipe.iterations) == (film, 3)
+    assert config.output.resume and config.recipe.segment is None
+
+
+def test_a_damaged_state_is_an_error(film, trained, tmp_path, capsys):
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    path = copy / "training" / "iteration_3.pt"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert run(film, copy, "stg", "--iterations=3", "--resume") == 2
+    assert "iteration_3.pt: is truncated or damaged" in capsys.readouterr().err
+    torch.save({"format": 1, "iteration": 3, "facts": "{}"}, path)
+    assert run(film, copy, "stg", "--iterations=3", "--resume") == 2
+    assert "saved with other settings" in capsys.readouterr().err
+
+
+def test_another_cut_is_not_put_into_the_same_folder(film, trained, capsys):
+    assert run(film, trained, "stg", "--iterations=3", "--segments=4", "--overwrite") == 2
+    assert "holds one model of a whole clip, this training makes 2 segments" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_what_was_saved_is_never_left(film, tmp_path, capsys, monkeypatch):
+    from engine.training import expert_saves
+
+    real = expert_saves.load_expert
+
+    def spoiled(name, path, options):
+        expert = real(name, path, options)
+        with torch.no_grad():
+            expert.parts[0].sh_dc += 0.1
+        return expert
+
+    monkeypatch.setattr(expert_saves, "load_expert", spoiled)
+    assert run(film, tmp_path / "model", "stg", "--iterations=1") == 2
+    assert "STG read back from disk differs from the model that was saved by" in capsys.readouterr().err
+    assert not list((tmp_path / "model").glob("point_cloud/*"))
+    assert not list((tmp_path / "model").glob(".saving_*"))
+
+
+def test_values_that_are_not_finite_are_not_saved(film, tmp_path, capsys, monkeypatch):
+    def spoils(course, iteration):
+        course.populations[0]["omegas"].fill_(float("nan"))
+
+    monkeypatch.setattr("experts.stg.training.STGCourse.control", spoils)
+    assert run(film, tmp_path / "model", "stg", "--iterations=1") == 2
+    assert "STG holds values that are not finite after iteration 1, which is not saved" in capsys.readouterr().err
+    assert not list((tmp_path / "model").glob("*/iteration_1*"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inner:
+    stop: int | None = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Small:
+    dssim: float = 0.2
+    inner: _Inner = field(default_factory=_Inner)
+    table: dict[str, _Inner] = field(default_factory=lambda: {"a.b": _Inner(stop=1)})
+    on: bool = True
+
+
+def test_settings_of_tables_have_dotted_names():
+    assert settings_of(_Small()) == {"dssim": 0.2, "inner.stop": 9, "table.a.b.stop": 1, "on": True}
+    changed = with_settings(_Small(), {"inner.stop": None, "table.a.b.stop": 5, "on": False}, where="x")
+    assert (changed.inner.stop, changed.table["a.b"].stop, changed.on, changed.dssim) == (None, 5, False, 0.2)
+    with pytest.raises(ConfigError, match=r"x: _Small has no 'inner.stopp'; did you mean inner.stop\?"):
+        with_settings(_Small(), {"inner.stopp": 1}, where="x")
+
+
+def test_words_give_values():
+    given = ["a=1", "b=1e-3", "c=True", "d=none", "e=[1, 2]", "f=own", "g.h=-2"]
+    values = dict(map(parse_setting, given))
+    assert values == {"a": 1, "b": 1e-3, "c": True, "d": None, "e": [1, 2], "f": "own", "g.h": -2}
+    assert dict(map(parse_setting, setting_words(values))) == values
+    assert flattened({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    assert difference({"a": 1}, {"a": 1}) is None and difference({"a": 1}, {"a": 2}) == "a: 1, now 2"
+
+
+def test_words_come_after_the_file_and_the_file_after_the_preset(tmp_path):
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({"iterations": 3000, "density": {"every": 7}, "l1": 0.5, "preset": "flame_steak"}))
+    argv = ["stg", f"--config={path}", "--set", "l1=0.6", "--dssim=0.1"]
+    config = read_settings(argv, prog="", description="")
+    trainee = trainee_named("STG")
+    name, preset = choose_preset(trainee, config.recipe.preset, scene="film", layout="n3v")
+    recipe = recipe_for(config, trainee, preset)
+    assert (name, recipe.iterations, recipe.density.every) == ("flame_steak", 3000, 7)
+    assert (recipe.l1, recipe.dssim) == (0.6, 0.1)
+    assert recipe.density.stop == preset.recipe.density.stop // 10  # schedules follow the length
+
+
+def test_l1_makes_up_one_with_dssim_where_it_did():
+    for word, l1 in (("stg", 0.6), ("ed3dgs", 1.0)):
+        trainee = trainee_named(word)
+        config = TrainExpertConfig(recipe=RecipeConfig(dssim=0.4))
+        recipe = recipe_for(config, trainee, trainee.presets["n3v"])
+        assert (recipe.l1, recipe.dssim) == (pytest.approx(l1), 0.4)
+
+
+@pytest.mark.parametrize("word", TRAINEES)
+def test_presets_follow_the_scenes_name(word):
+    trainee = TRAINEES[word]
+    for scene, layout, expected in (
+        ("flame_steak", "n3v", "flame_steak"),
+        ("cook_spinach_half", "n3v", "cook_spinach"),
+        ("Birthday", "technicolor", "Birthday"),
+        ("kitchen", "n3v", "n3v"),
+        ("kitchen", "technicolor", "technicolor"),
+    ):
+        name, preset = choose_preset(trainee, "auto", scene=scene, layout=layout)
+        assert name == expected and isinstance(preset.recipe, Recipe)
+    known, unknown = trainee.presets["sear_steak"].planes, trainee.presets["n3v"].planes
+    assert unknown is None and (known is not None) == trainee.has_planes
+
+
+def test_planes_are_measured_where_no_scene_is_known(flat_run):
+    trainee, scene = TRAINEES["ex4dgs"], replace(flat_run.scene, rig_radius=2.0)
+    depths = torch.linspace(2, 100, 99)
+    cloud = PointCloud(
+        positions=torch.stack([torch.zeros(99), torch.zeros(99), depths], 1),
+        colours=torch.zeros(99, 3),
+        frames=None,
+        note="",
+    )
+    cloud = replace(cloud, positions=cloud.positions - torch.tensor([1.5, 0, 0]))  # between the training cameras
+    measured = choose_planes(TrainExpertConfig(), trainee.presets["n3v"], scene, cloud, unit=1.0)
+    assert 0.5 <= measured.near <= 4 and measured.far == pytest.approx(1000)
+    asked = TrainExpertConfig(recipe=RecipeConfig(near=0.25))
+    assert choose_planes(asked, trainee.presets["n3v"], scene, cloud, unit=1.0).near == 0.25
+    published = choose_planes(TrainExpertConfig(), trainee.presets["Fabien"], scene, cloud, unit=2.0)
+    assert (published.near, published.far) == (0.02, 200)  # the model's units are the rig's radius
+
+
+def test_every_setting_of_every_recipe_can_be_given_by_name():
+    for trainee in TRAINEES.values():
+        recipe = trainee.presets["n3v"].recipe
+        assert with_settings(recipe, json.loads(json.dumps(settings_of(recipe))), where="itself") == recipe
+
+
+def test_every_switch_is_in_the_docs():
+    text = (Path(__file__).parents[3] / "docs" / "train_expert.md").read_text()
+    for trainee in TRAINEES.values():
+        settings = settings_of(trainee.presets["n3v"].recipe)
+        switches = {name for name, value in settings.items() if isinstance(value, bool) and "per_extent" not in name}
+        rows = "".join(line for line in text.splitlines() if line.startswith(f"| {trainee.name} |"))
+        assert {name for name in switches if f"`{name}`" not in rows} == set()
+
+
+def test_the_memory_stated_in_the_docs_is_that_of_the_code(flat_run):
+    text = (Path(__file__).parents[3] / "docs" / "train_expert.md").read_text()
+    camera = replace(flat_run.scene.views[0].camera, width=1352, height=1014)
+    views = tuple(replace(flat_run.scene.views[0], camera=camera) for _ in range(21))
+    scene = replace(flat_run.scene, views=views, train=tuple(range(1, 21)), num_frames=300)
+    gpu, cpu = (waiting_bytes(scene, batch=1, gpu=gpu) / 1e6 for gpu in (True, False))
+    stated = f"{disk_bytes(scene) / 1e9:.1f} GB on disk, and in memory {gpu:.1f} MB (a GPU"
+    assert stated in text.replace("\n", " ") and f"{cpu:.1f} MB (a CPU)" in text

@@ -1,0 +1,58 @@
+"""The router learns where each expert is right."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from engine.runs.run import Run, mix_view
+from engine.settings.run import TrainingConfig
+from engine.training.router_optimiser import make_optimiser
+from engine.training.router_steps import training_steps
+from router import concentration
+from tests.small_world import FRAMES, HEIGHT, WIDTH, Pictures, small_run
+
+
+def psnr(image: torch.Tensor, target: torch.Tensor) -> float:
+    return -10 * (image - target).square().mean().log10().item()
+
+
+def divided_world(root) -> Run:
+    """Pictures whose left half is the first expert's and whose right half is the third's."""
+    run = small_run(root)
+    pixels = np.zeros((3, FRAMES, HEIGHT, WIDTH, 3), np.uint8)
+    for view in range(3):
+        for frame in range(FRAMES):
+            images = mix_view(run, view, frame).images
+            target = torch.cat([images[0, :, :, : WIDTH // 2], images[2, :, :, WIDTH // 2 :]], dim=2)
+            pixels[view, frame] = (target * 255).round().byte().permute(1, 2, 0).numpy()
+    return replace(run, scene=replace(run.scene, frames=Pictures(pixels)))
+
+
+def test_training_beats_every_expert_and_their_mean_on_the_held_out_camera(tmp_path):
+    torch.manual_seed(0)
+    run = divided_world(tmp_path)
+    training = TrainingConfig(iterations=80, featuret_lr=0.5, feature_lr=0.05, rgb_lr=0.05)
+    steps = list(training_steps(run, make_optimiser(run.router, training), training))
+    assert [step.iteration for step in steps] == list(range(1, 81))
+    losses = [reading.loss for step in steps for reading in step.readings]
+    assert np.mean(losses[-8:]) < 0.5 * np.mean(losses[:8])
+    mixture, target = mix_view(run, 0, 2), torch.from_numpy(run.scene.frames.read(0, 2)).permute(2, 0, 1) / 255
+    rivals = [psnr(image, target) for image in (*mixture.images, mixture.images.mean(0))]
+    assert psnr(mixture.image, target) > max(rivals) + 3
+    wanted = torch.zeros(HEIGHT, WIDTH, dtype=torch.long)
+    wanted[:, WIDTH // 2 :] = 2
+    assert (mixture.gates.argmax(0) == wanted).float().mean() > 0.7
+
+
+def test_the_weight_of_unequal_gates_makes_them_more_equal(tmp_path):
+    found = []
+    for weight in (0.0, 0.01, 1.0):
+        torch.manual_seed(0)
+        run = divided_world(tmp_path)
+        training = TrainingConfig(iterations=40, featuret_lr=0.5, feature_lr=0.05, rgb_lr=0.05, lambda_gates=weight)
+        list(training_steps(run, make_optimiser(run.router, training), training))
+        found.append(concentration(mix_view(run, 0, 2).gates).item())
+    assert found[0] > found[1] > found[2] and found[2] < 0.1 * found[0]

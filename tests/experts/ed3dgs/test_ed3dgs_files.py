@@ -1,0 +1,190 @@
+"""E-D3DGS folders: exact round trips, settings from the right source, faults in one line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from experts.base import CheckpointError, LoadOptions
+from experts.canonical.fresh import new_ed3dgs, new_fourdgaussians
+from experts.ed3dgs.deformation import N3V, TECHNICOLOR
+from experts.ed3dgs.files import load_ed3dgs, read_ed3dgs_routing, save_ed3dgs
+from experts.ed3dgs.model import ED3DGS
+from experts.fourdgaussians.files import save_fourdgaussians
+
+OPTIONS = replace(N3V, min_embeddings=7, c2f_temporal_iter=100, deform_from_iter=10, no_ds=True)
+
+
+def small(**changes: object) -> ED3DGS:
+    torch.manual_seed(3)
+    sizes = {"num_frames": 12, "iteration": 5000, "options": OPTIONS, "max_embeddings": 40, **changes}
+    return new_ed3dgs(torch.randn(9, 3), torch.rand(9, 3), **sizes)  # type: ignore[arg-type]
+
+
+def saved(folder: Path, **changes: object) -> Path:
+    save_ed3dgs(small(**changes), folder, 5000)
+    return folder
+
+
+def fault(folder: Path, **options: object) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load_ed3dgs(folder, LoadOptions(**options))  # type: ignore[arg-type]
+    text = str(caught.value)
+    assert "\n" not in text and len(text) < 500, text
+    return text
+
+
+def cloud(folder: Path) -> Path:
+    return folder / "point_cloud" / "iteration_5000" / "point_cloud.ply"
+
+
+def edit(folder: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
+    path = cloud(folder).with_name("deformation.pth")
+    state = torch.load(path, weights_only=True)
+    change(state)
+    torch.save(state, path)
+
+
+def test_round_trip_is_exact_in_tensors_bytes_and_settings(tmp_path: Path) -> None:
+    expert = small()
+    save_ed3dgs(expert, tmp_path / "a", 5000)
+    again = load_ed3dgs(tmp_path / "a", LoadOptions())
+    assert again.state_dict().keys() == expert.state_dict().keys()
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in expert.state_dict().items())
+    assert (again.num_frames, again.iteration, again.deformation.options) == (12, 5000, OPTIONS)
+    save_ed3dgs(again, tmp_path / "b", 5000)
+    for file in sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_original_files_come_back_byte_by_byte(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    source = shared("reference/experts") / "E-D3DGS" / "kitchen_tiny"
+    save_ed3dgs(load_ed3dgs(source, LoadOptions()), tmp_path, 4000)
+    inner = Path("point_cloud", "iteration_4000")
+    assert (tmp_path / inner / "point_cloud.ply").read_bytes() == (source / inner / "point_cloud.ply").read_bytes()
+    ours, theirs = (torch.load(root / inner / "deformation.pth", map_location="cpu") for root in (tmp_path, source))
+    assert list(ours) == list(theirs), "another order of names"
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_saving_with_routing_appends_columns(tmp_path: Path) -> None:
+    routing = torch.arange(27.0).reshape(9, 3)
+    assert read_ed3dgs_routing(saved(tmp_path)) is None
+    save_ed3dgs(small(), tmp_path, 5000, routing=routing)
+    header = cloud(tmp_path).read_bytes().split(b"end_header")[0].decode()
+    columns = [line.split()[2] for line in header.splitlines() if line.startswith("property")]
+    assert columns[-5:] == ["embedding_30", "embedding_31", "f_t_0", "w_b_0", "w_b_1"] and len(columns) == 97
+    found = read_ed3dgs_routing(tmp_path)
+    assert found is not None and torch.equal(found, routing)
+    load_ed3dgs(tmp_path, LoadOptions())
+
+
+def test_a_copy_under_another_number_still_renders_the_same(tmp_path: Path) -> None:
+    expert = small(iteration=400, options=replace(OPTIONS, c2f_temporal_iter=1000, deform_from_iter=0))
+    save_ed3dgs(expert, tmp_path, 2000)
+    save_ed3dgs(small(iteration=3000), tmp_path, 3000)
+    again = load_ed3dgs(tmp_path, LoadOptions(iteration=2000))
+    assert (again.iteration, again.provenance.iteration) == (400, 2000)
+    assert load_ed3dgs(tmp_path, LoadOptions()).iteration == 3000
+
+
+def test_a_router_s_copy_without_cfg_args_is_fully_trained(tmp_path: Path) -> None:
+    save_ed3dgs(small(max_embeddings=150), tmp_path, 2000, routing=torch.zeros(9, 3))
+    (tmp_path / "cfg_args").unlink()
+    assert load_ed3dgs(tmp_path, LoadOptions()).iteration == 10000
+    save_ed3dgs(small(max_embeddings=150), tmp_path, 2000)
+    (tmp_path / "cfg_args").unlink()
+    assert load_ed3dgs(tmp_path, LoadOptions()).iteration == 2000
+
+
+def test_every_file_read_is_named(tmp_path: Path) -> None:
+    files = [path.name for path in load_ed3dgs(saved(tmp_path), LoadOptions()).provenance.files]
+    assert files == ["cfg_args", "point_cloud.ply", "deformation.pth"]
+
+
+def test_saving_keeps_the_trainer_s_other_arguments(tmp_path: Path) -> None:
+    (tmp_path / "cfg_args").write_text(str(argparse.Namespace(source_path="data/cook_spinach", no_ds=False)))
+    notes = load_ed3dgs(saved(tmp_path), LoadOptions(scene="sear_steak")).provenance.notes
+    assert any("cook_spinach" in note and "sear_steak" in note for note in notes)
+    assert "no_ds 1 (from cfg_args)" in notes
+
+
+@pytest.mark.parametrize(("rows", "preset", "frames"), [(150, N3V, 300), (25, TECHNICOLOR, 50)])
+def test_presets_without_cfg_args(tmp_path: Path, rows: int, preset: object, frames: int) -> None:
+    (saved(tmp_path, max_embeddings=rows) / "cfg_args").unlink()
+    expert = load_ed3dgs(tmp_path, LoadOptions())
+    assert (expert.deformation.options, expert.num_frames, expert.iteration) == (preset, frames, 5000)
+    assert any(note.startswith("preset ") for note in expert.provenance.notes)
+    assert load_ed3dgs(tmp_path, LoadOptions(num_frames=77)).num_frames == 77
+
+
+def test_the_checkpoint_s_clock_wins_over_the_run_s(tmp_path: Path) -> None:
+    expert = load_ed3dgs(saved(tmp_path), LoadOptions(num_frames=6))
+    assert expert.num_frames == 12
+    assert "warning: trained on 12 frames, the run's clip has 6" in expert.provenance.notes
+    assert not any("warning" in note for note in load_ed3dgs(tmp_path, LoadOptions(num_frames=12)).provenance.notes)
+
+
+def test_names_of_moe_gs_and_older_files(tmp_path: Path) -> None:
+    def rename(state: dict[str, Tensor]) -> None:
+        for name in list(state):
+            state[f"deformation_net.{name.replace('_f.', '_f1.')}"] = state.pop(name)
+
+    before = load_ed3dgs(saved(tmp_path), LoadOptions())
+    edit(tmp_path, rename)
+    after = load_ed3dgs(tmp_path, LoadOptions())
+    assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
+
+
+def test_missing_and_damaged_files(tmp_path: Path) -> None:
+    assert "no such folder" in fault(tmp_path / "gone")
+    deformation = cloud(saved(tmp_path)).with_name("deformation.pth")
+    assert "available: 5000" in fault(tmp_path, iteration=4)
+    content = deformation.read_bytes()
+    deformation.write_bytes(content[: len(content) // 2])
+    assert "truncated or damaged" in fault(tmp_path)
+    deformation.rename(deformation.with_name("deformations.pth"))
+    assert "no such file; nearest there: deformations.pth" in fault(tmp_path)
+    cloud(tmp_path).write_bytes(cloud(tmp_path).read_bytes()[:-8])
+    assert "truncated" in fault(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda state: state.pop("offsets"), "no tensor offsets"),
+        (lambda state: state.pop("rgb_deform_f.3.bias"), "missing rgb_deform_f.3.bias"),
+        (lambda state: state.update({"extra.weight": torch.zeros(1)}), "unexpected extra.weight"),
+        (lambda state: state["weight"].mul_(float("nan")), "NaN or infinite values in weight"),
+        (
+            lambda state: state.update({"pos_deform_c.3.weight": torch.zeros(4, 128)}),
+            "pos_deform_c.3.weight is [4, 128]",
+        ),
+        (
+            lambda state: state.update({"feature_out_c.0.weight": torch.zeros(128, 272)}),
+            "made for 16 embedding columns",
+        ),
+        (lambda state: state.clear(), "no tensor weight, found nothing"),
+        (lambda state: state.update({"weight": torch.zeros(())}), "weight is []"),
+    ],
+)
+def test_wrong_networks(tmp_path: Path, change: Callable[[dict[str, Tensor]], object], expected: str) -> None:
+    edit(saved(tmp_path), change)
+    assert expected in fault(tmp_path)
+
+
+def test_another_expert_s_folder_is_recognised(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    save_fourdgaussians(new_fourdgaussians(torch.randn(4, 3), torch.rand(4, 3), num_frames=3), tmp_path, 5)
+    assert "looks like 4DGaussians, E-D3DGS expected" in fault(tmp_path)
+    assert "looks like Ex4DGS, E-D3DGS expected" in fault(shared("reference/experts") / "Ex4DGS" / "kitchen_tiny")
+
+
+def test_wrong_value_in_cfg_args(tmp_path: Path) -> None:
+    (saved(tmp_path) / "cfg_args").write_text("Namespace(min_embeddings='many')")
+    assert "min_embeddings is 'many'" in fault(tmp_path)

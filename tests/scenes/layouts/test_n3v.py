@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scenes import Scene, SceneError, SceneOptions, load_scene
+from tests.scenes.scene_folders import (
+    Rig,
+    colour,
+    draw,
+    write_n3v_frames,
+    write_n3v_scene,
+    write_poses_bounds,
+    write_video,
+)
+
+
+def load(folder: Path, **options) -> Scene:
+    return load_scene(folder, SceneOptions(cache=folder.parent / "cache", progress=False, **options))
+
+
+def left(image: np.ndarray) -> np.ndarray:
+    return image[:, : image.shape[1] // 2 - 4].reshape(-1, 3).mean(axis=0)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "{name}.mp4",
+        "{name}/{frame}.png",
+        "{name}/{frame:06d}.png",
+        "{name}/{frame:04d}.jpg",
+        "{name}/images/{frame:04d}.png",
+        "images/{name}/{frame:04d}.png",
+        "colmap_{frame}/images/{name}.png",
+    ],
+)
+def test_every_frame_layout_gives_cameras_and_frames(tmp_path, pattern):
+    cameras = write_n3v_scene(tmp_path / "room", Rig(frames=11), pattern=pattern)
+    scene = load(tmp_path / "room")
+    assert [view.name for view in scene.views] == ["cam00", "cam01", "cam02"]
+    assert [view.number for view in scene.views] == [0, 1, 2]
+    assert (scene.name, scene.num_frames, scene.start, scene.test, scene.train) == ("room", 11, 0, (0,), (1, 2))
+    for index, view in enumerate(scene.views):
+        expected = cameras[view.name]
+        torch.testing.assert_close(view.camera.world_to_camera, expected.world_to_camera.float(), rtol=0, atol=1e-6)
+        assert replace(view.camera, world_to_camera=None) == replace(expected, world_to_camera=None)
+        for frame in (0, 2, 10):
+            image = scene.frames.read(index, frame)
+            assert image.shape == (48, 64, 3) and image.dtype == np.uint8
+            tolerance = 0 if pattern.endswith(".png") else 3.5  # 3.1 measured with H.264's chroma at half size
+            assert np.abs(left(image) - colour(index, frame)).max() <= tolerance
+
+
+def test_frames_win_over_the_video_unless_they_are_fewer(tmp_path):
+    folder = tmp_path / "room"
+    write_n3v_scene(folder, Rig(frames=4))
+    write_n3v_frames(folder, Rig(frames=3), picture=lambda *place: 255 - draw(*place))
+    whole = load(folder)
+    assert whole.num_frames == 4
+    assert "frames from camXX.mp4; also there and not used: camXX/<number>.png" in whole.notes
+    part = load(folder, end=3)
+    assert part.num_frames == 3
+    assert "frames from camXX/<number>.png; also there and not used: camXX.mp4" in part.notes
+    assert tuple(part.frames.read(1, 2)[0, 0]) == tuple(255 - np.array(colour(1, 2)))
+
+
+def test_pictures_of_some_cameras_do_not_win(tmp_path):
+    folder = tmp_path / "room"
+    write_n3v_scene(folder)
+    write_n3v_frames(folder, Rig(cameras=["cam00", "cam01"]))
+    assert "frames from camXX.mp4; also there and not used: camXX/<number>.png" in load(folder).notes
+
+
+@pytest.mark.parametrize("pattern", ["{name}.mp4", "{name}/{frame}.png"])
+def test_start_end_and_duration_cut_the_clip(tmp_path, pattern):
+    folder = tmp_path / "room"
+    write_n3v_scene(folder, Rig(frames=8), pattern=pattern)
+    scene = load(folder, start=2, end=7, duration=3)
+    assert (scene.start, scene.num_frames, scene.footage_frames) == (2, 3, 6)
+    assert np.abs(left(scene.frames.read(1, 2)) - colour(1, 4)).max() <= 3.5
+    with pytest.raises(IndexError, match="frame 3 of cam01: the clip has 3 frames"):
+        scene.frames.read(1, 3)
+
+
+def test_pictures_numbered_from_one(tmp_path):
+    write_n3v_scene(tmp_path / "room", Rig(start=1), pattern="{name}/{frame:03d}.png")
+    scene = load(tmp_path / "room")
+    assert (scene.start, scene.num_frames) == (1, 4)
+    assert "frames are numbered from 1 on: the clip begins there" in scene.notes
+    assert tuple(scene.frames.read(2, 0)[0, 0]) == colour(2, 1)
+
+
+def test_the_shortest_camera_decides_where_nothing_is_asked_for(tmp_path):
+    folder = tmp_path / "room"
+    write_n3v_scene(folder)
+    write_video(folder / "cam01.mp4", [draw(1, 0, 64, 48)] * 2)
+    scene = load(folder)
+    assert scene.num_frames == 2
+    assert "cam01 has 2 frames, others up to 4: the shortest decides" in scene.notes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"duration": 9}, r"cam00: 4 frames found from frame 0 on, 9 asked for, 2 other of 3 cameras are too short"),
+        ({"end": 6}, r"cam00: 4 frames found from frame 0 on, 6 asked for"),
+        ({"end": 4, "duration": 9}, r"duration 9 exceeds the 4 frames of \[0, 4\)"),
+        ({"start": 3, "end": 3}, r"end 3 leaves no frame from 3 on"),
+        ({"duration": 0}, r"duration 0 leaves no frame"),
+        ({"start": 7}, r"cam00: no frame 7, its frames are 0 to 3"),
+        ({"test_cameras": ("cam7",)}, r"test camera cam7 does not exist; available: cam00, cam01, cam02"),
+        ({"test_cameras": ("cam00", "cam01", "cam02")}, r"all cameras \(cam00, cam01, cam02\) are held out"),
+        ({"resolution": 0}, r"resolution 0 means nothing"),
+        ({"layout": "blender"}, r"layout 'blender' is unknown; use n3v or technicolor"),
+        ({"layout": "technicolor"}, r"looks like the n3v layout, not technicolor"),
+        ({"resize": "nearest"}, r"resize filter 'nearest' is unknown; use bilinear"),
+    ],
+)
+def test_wrong_options_are_named(tmp_path, options, message):
+    write_n3v_scene(tmp_path / "room")
+    with pytest.raises(SceneError, match=message):
+        load(tmp_path / "room", **options)
+
+
+def test_test_cameras_by_name_and_by_default(tmp_path):
+    write_n3v_scene(tmp_path / "room", Rig(cameras=["cam03", "cam05", "cam11"]))
+    assert "there is no cam00: cam03 is held out instead" in load(tmp_path / "room").notes
+    scene = load(tmp_path / "room", test_cameras=("cam11", "cam05"))
+    assert (scene.test, scene.train) == ((1, 2), (0,))
+    assert [view.number for view in scene.views] == [3, 5, 11]
+    assert load(tmp_path / "room", test_cameras=()).train == (0, 1, 2)
+
+
+def test_rig_radius_is_of_the_training_cameras(tmp_path):
+    cameras = write_n3v_scene(tmp_path / "room", Rig(cameras=["cam00", "cam01", "cam02", "cam03"]))
+    centres = np.stack([cameras[name].centre.numpy() for name in ("cam01", "cam02", "cam03")])
+    expected = 1.1 * np.linalg.norm(centres - centres.mean(axis=0), axis=1).max()
+    assert load(tmp_path / "room").rig_radius == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("resolution", "size"), [(1, (64, 48)), (2, (32, 24)), (40, (40, 30)), (-1, (64, 48))])
+def test_intrinsics_follow_the_training_size(tmp_path, resolution, size):
+    write_n3v_scene(tmp_path / "room")
+    scene = load(tmp_path / "room", resolution=resolution)
+    camera = scene.views[1].camera
+    assert (camera.width, camera.height) == size
+    assert (camera.fx, camera.fy) == pytest.approx((60 * size[0] / 64, 60 * size[1] / 48))
+    assert (camera.cx, camera.cy) == (size[0] / 2, size[1] / 2)
+    assert scene.frames.read(1, 0).shape == (size[1], size[0], 3)
+
+
+def test_frames_of_another_size_than_the_poses_say(tmp_path):
+    folder = tmp_path / "room"
+    write_n3v_scene(folder, Rig(width=32, height=24))
+    write_poses_bounds(folder / "poses_bounds.npy", list(write_n3v_scene(tmp_path / "full").values()))
+    scene = load(folder)
+    assert scene.views[0].camera.fx == 30
+    assert "calibrated at 64x48 px, intrinsics scaled to 32x24 (cam00)" in scene.notes
+    write_n3v_frames(folder, Rig(width=32, height=32), "{name}.mp4")
+    with pytest.raises(SceneError, match="cam00: frames of 32x32 px do not have the aspect ratio"):
+        load(folder)
+
+
+def test_missing_and_wrong_poses(tmp_path):
+    folder = tmp_path / "room"
+    cameras = list(write_n3v_scene(folder).values())
+    poses = folder / "poses_bounds.npy"
+    rows = np.load(poses)
+    write_poses_bounds(poses, [*cameras, cameras[0]])
+    with pytest.raises(SceneError, match=r"4 rows, but 3 cameras have frames \(cam00, cam01, cam02\)"):
+        load(folder)
+    np.save(poses, rows[:, :15])
+    with pytest.raises(SceneError, match=r"shape \[3, 15\], expected floats of shape \[cameras, 17\]"):
+        load(folder)
+    rows[1, 3] = np.nan
+    np.save(poses, rows)
+    with pytest.raises(SceneError, match="the row of cam01 is no camera"):
+        load(folder)
+    poses.write_bytes(b"text")
+    with pytest.raises(SceneError, match="not a readable numpy file"):
+        load(folder)
+    poses.unlink()
+    with pytest.raises(SceneError, match=r"neither poses_bounds.npy nor a COLMAP model"):
+        load(folder)
+
+
+def test_mirrored_poses_are_refused(tmp_path):
+    write_n3v_scene(tmp_path / "room")
+    rows = np.load(tmp_path / "room" / "poses_bounds.npy")
+    rows[:, [0, 5, 10]] *= -1
+    np.save(tmp_path / "room" / "poses_bounds.npy", rows)
+    with pytest.raises(SceneError, match="the row of cam00 is no camera"):
+        load(tmp_path / "room")
+
+
+def test_missing_folder_and_missing_frames(tmp_path):
+    (tmp_path / "beside").mkdir()
+    with pytest.raises(SceneError, match="no such folder; nearest beside it: beside"):
+        load(tmp_path / "room")
+    with pytest.raises(SceneError, match=r"no frames found; looked for camXX/<number>.png, camXX.mp4"):
+        load(tmp_path / "beside")
+
+
+def test_gaps_and_double_numbers(tmp_path):
+    folder = tmp_path / "room"
+    write_n3v_scene(folder, pattern="{name}/{frame}.png")
+    (folder / "cam02" / "2.png").rename(folder / "cam02" / "notes.png")
+    with pytest.raises(SceneError, match="cam02: frame 2 is missing, its frames are 0 to 3"):
+        load(folder)
+    assert load(folder, end=2).num_frames == 2
+    (folder / "cam02" / "notes.png").rename(folder / "cam02" / "0001.png")
+    with pytest.raises(SceneError, match=r"1.png and 0001.png are both frame 1"):
+        load(folder)
+
+
+def test_warns_of_coffee_martinis_unsynchronised_camera(tmp_path, caplog):
+    rig = Rig(cameras=["cam00", "cam12", "cam13"])
+    write_n3v_scene(tmp_path / "coffee_martini", rig)
+    write_n3v_scene(tmp_path / "room", rig)
+    with caplog.at_level(logging.WARNING):
+        assert not any("cam13" in note for note in load(tmp_path / "room").notes)
+        assert not any("cam13" in note for note in load(tmp_path / "coffee_martini", test_cameras=("cam13",)).notes)
+        assert "cam13" not in caplog.text
+        assert any("cam13 of coffee_martini is not sync" in note for note in load(tmp_path / "coffee_martini").notes)
+        assert "cam13 of coffee_martini" in caplog.text
+
+
+def test_cameras_of_different_frame_sizes_are_reported(tmp_path):
+    folder = tmp_path / "room"
+    write_n3v_scene(folder)
+    write_video(folder / "cam01.mp4", [draw(1, frame, 32, 24) for frame in range(4)])
+    scene = load(folder)
+    assert "cameras differ in frame size" in scene.notes
+    assert scene.frames.read(1, 0).shape == (24, 32, 3)
+
+
+def test_alpha_and_grey_pictures(tmp_path):
+    folder = tmp_path / "room"
+    write_n3v_scene(folder, pattern="{name}/{frame}.png")
+    Image.fromarray(np.full((48, 64, 4), (10, 20, 30, 0), np.uint8)).save(folder / "cam01" / "0.png")
+    Image.fromarray(np.full((48, 64), 77, np.uint8)).save(folder / "cam01" / "1.png")
+    scene = load(folder)
+    assert tuple(scene.frames.read(1, 0)[5, 5]) == (10, 20, 30)
+    assert tuple(scene.frames.read(1, 1)[5, 5]) == (77, 77, 77)
