@@ -12,7 +12,7 @@ from engine.errors import ConfigError
 from engine.settings.command_line import run_command
 from engine.settings.config_file import nearest
 
-# Command: what it does, and the function that does it with the words after its name.
+# Command: what it does, and the function that does it with the arguments after its name.
 COMMANDS: dict[str, tuple[str, Callable[..., int]]] = {
     "prepare": ("Prepare a scene: cameras and start points from n3v, technicolor or any videos.", prepare.command),
     "train-expert": ("Train one of the experts: ex4dgs, ed3dgs, 4dgaussians or stg.", train_expert.command),
@@ -34,12 +34,12 @@ def main(argv: Sequence[str]) -> int:
     return run_command(lambda: _run(name, argv[1:]), argv)
 
 
-def _run(name: str, words: Sequence[str]) -> int:
+def _run(name: str, arguments: Sequence[str]) -> int:
     if name not in COMMANDS:
         close = nearest(name, COMMANDS)
         raise ConfigError(f"no command {name!r}; {f'did you mean {close}?' if close else 'see --help'}")
     about, command = COMMANDS[name]
-    return command(words, prog=f"moegs.py {name}", description=about)
+    return command(arguments, prog=f"moegs.py {name}", description=about)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A run of random numbers that costs what a trained one does: experts, router, cameras and pictures in memory."""
+"""A run of random numbers that costs what a trained one does: experts, router, cameras and images in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moegs_rasterizer import Camera, Gaussians
 from moegs_rasterizer.random_scene import trained_like_scene
 from torch import Tensor, nn
 
-from engine.runs.device import Place
+from engine.runs.device import ComputeDevice
 from engine.runs.run import Run
 from experts.base import Expert
 from experts.canonical.fresh import EMBEDDING_WIDTH, new_ed3dgs_deformation, new_fourdgaussians_deformation
@@ -48,8 +48,8 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _OnePicture:
-    """A frame store that hands out copies of the same picture, as the cache on disk hands out its own."""
+class _OneImage:
+    """A frame store that hands out copies of the same image, as the cache on disk hands out its own."""
 
     pixels: np.ndarray  # uint8 [h, w, 3]
 
@@ -57,11 +57,11 @@ class _OnePicture:
         return self.pixels.copy()
 
 
-def random_run(workload: Workload, ensemble: Ensemble, place: Place) -> Run:
-    """A run at iteration 0 on a place: `trained_like_scene`'s Gaussians in networks of the published N3V sizes.
+def random_run(workload: Workload, ensemble: Ensemble, compute: ComputeDevice) -> Run:
+    """A run at iteration 0: `trained_like_scene`'s Gaussians in networks of the published N3V sizes.
 
     The networks keep their initial weights, which move Gaussians little. A pinhole rig of four cameras looks at them,
-    at 300 frames of one picture of noise.
+    at 300 frames of one image of noise.
     """
     torch.manual_seed(workload.seed)
     experts = []
@@ -71,7 +71,7 @@ def random_run(workload: Workload, ensemble: Ensemble, place: Place) -> Run:
         )
         expert = MAKERS[name](gaussians)
         assert isinstance(expert, nn.Module)
-        experts.append(expert.eval().requires_grad_(False).to(place.device))
+        experts.append(expert.eval().requires_grad_(False).to(compute.device))
     router = Router([expert.name for expert in experts], [expert.num_gaussians for expert in experts])
     for table in (*router.features.static, *router.features.temporal):
         table.data += 0.3 * torch.randn_like(table)
@@ -79,8 +79,8 @@ def random_run(workload: Workload, ensemble: Ensemble, place: Place) -> Run:
         ensemble=ensemble,
         scene=_scene(camera, workload.seed, ensemble),
         experts=tuple(experts),
-        router=router.to(place.device),
-        backend=place.backend,
+        router=router.to(compute.device),
+        backend=compute.backend,
     )
 
 
@@ -100,7 +100,7 @@ def _scene(camera: Camera, seed: int, ensemble: Ensemble) -> Scene:
         start=0,
         num_frames=FRAMES,
         footage_frames=FRAMES,
-        frames=_OnePicture(pixels=np.random.default_rng(seed).integers(0, 256, size=shape, dtype=np.uint8)),
+        frames=_OneImage(pixels=np.random.default_rng(seed).integers(0, 256, size=shape, dtype=np.uint8)),
         rig_radius=CAMERAS * CAMERA_STEP,
         notes=(),
     )

@@ -17,7 +17,7 @@ from benchmarks.random_run import Workload, random_run
 from benchmarks.stages import Spent, Timeline, instrumented, stages
 from engine.errors import ConfigError
 from engine.runs.checks import check_rasterizer
-from engine.runs.device import DeviceChoice, device_name, open_place, peak_memory
+from engine.runs.device import DeviceChoice, device_name, open_compute_device, peak_memory
 from engine.runs.run import Run
 from engine.settings.command_line import flag, parse, set_up_logging
 from engine.settings.run import TrainingConfig
@@ -36,15 +36,15 @@ class ProfileConfig:
     """What to time."""
 
     gaussians: Annotated[int, flag("Gaussians of each expert")] = 200_000
-    width: Annotated[int, flag("width of the pictures, pixels")] = 1352
-    height: Annotated[int, flag("height of the pictures, pixels")] = 1014
+    width: Annotated[int, flag("width of the images, pixels")] = 1352
+    height: Annotated[int, flag("height of the images, pixels")] = 1014
     ensemble: Annotated[Literal["E4", "E3", "E3_tech"], flag("experts that are blended")] = "E4"
     iterations: Annotated[int, flag(f"timed iterations, after {WARM_UP} that are not")] = 20
     device: Annotated[DeviceChoice, flag("where to compute; auto: on the GPU where there is one, else on the CPU")] = (
         "auto"
     )
     backend: Annotated[Backend, flag("rasterizer, as in training")] = "auto"
-    seed: Annotated[int, flag("seed of the experts, the router, the picture and the order of frames")] = 0
+    seed: Annotated[int, flag("seed of the experts, the router, the image and the order of frames")] = 0
     debug: Annotated[bool, flag("show the traceback of an error")] = False
 
 
@@ -64,10 +64,10 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         if getattr(config, name) < 1:
             raise ConfigError(f"--{name} is {getattr(config, name)}: give 1 or more")
     set_up_logging(quiet=False)
-    place = open_place(config.device, config.backend)
-    check_rasterizer(place)
+    compute = open_compute_device(config.device, config.backend)
+    check_rasterizer(compute)
     workload = Workload(gaussians=config.gaussians, width=config.width, height=config.height, seed=config.seed)
-    run = random_run(workload, ENSEMBLES[config.ensemble], place)
+    run = random_run(workload, ENSEMBLES[config.ensemble], compute)
     timed = time_stages(run, iterations=config.iterations, seed=config.seed)
     print(
         f"{config.ensemble}: {len(run.experts)} experts of {config.gaussians} random Gaussians, {config.width}x"

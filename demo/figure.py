@@ -1,4 +1,4 @@
-"""One picture of a run: ground truth, mixture, experts and gates of a held-out frame, as a labelled grid."""
+"""One image of a run: ground truth, mixture, experts and gates of a held-out frame, as a labelled grid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLOURS, PASSES = 256, 3  # of the PNG's palette: 40 % of the size, at 39 dB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """A labelled picture."""
+    """A labelled image."""
 
     label: str
     image: np.ndarray  # uint8 [h, w, 3] or [h, w]
@@ -37,16 +37,16 @@ def write_figure(save_path: Path, target: Path, *, frame: int | None = None) -> 
     run = load_run(save_path, needed="test")
     tiles = figure_tiles(run, _most_divided(run) if frame is None else frame)
     with replacing(target) as temporary:
-        picture = compose(tiles, columns=1 + len(run.experts))
-        picture.quantize(COLOURS, kmeans=PASSES).save(temporary, format="PNG", optimize=True)
+        image = compose(tiles, columns=1 + len(run.experts))
+        image.quantize(COLOURS, kmeans=PASSES).save(temporary, format="PNG", optimize=True)
     return target
 
 
 def figure_tiles(run: Run, frame: int) -> list[Tile]:
-    """The grid's pictures, row by row, of the first held-out camera."""
+    """The grid's images, row by row, of the first held-out camera."""
     view = run.scene.test[0]
     mixture, truth = mix_view(run, view, frame), run.scene.frames.read(view, frame)
-    wait(run.place)
+    wait(run.compute)
     wanted = mixture.image.new_tensor(truth).permute(2, 0, 1) / 255
 
     def scored(name: str, image: Tensor) -> Tile:
@@ -75,12 +75,12 @@ def compose(tiles: list[Tile], *, columns: int) -> Image.Image:
         left = MARGIN + index % columns * (TILE_WIDTH + MARGIN)
         top = MARGIN + index // columns * (height + LABEL + MARGIN)
         draw.text((left, top), tile.label, fill="black", font=font)
-        picture = Image.fromarray(tile.image).convert("RGB").resize((TILE_WIDTH, height), Image.Resampling.BICUBIC)
-        canvas.paste(picture, (left, top + LABEL))
+        image = Image.fromarray(tile.image).convert("RGB").resize((TILE_WIDTH, height), Image.Resampling.BICUBIC)
+        canvas.paste(image, (left, top + LABEL))
     return canvas
 
 
 def _most_divided(run: Run) -> int:
-    """The frame whose experts' pictures vary most."""
+    """The frame whose experts' images vary most."""
     frames = range(0, run.scene.num_frames, max(1, run.scene.num_frames // 10))
     return max(frames, key=lambda frame: float(mix_view(run, run.scene.test[0], frame).images.var(dim=0).mean()))

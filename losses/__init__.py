@@ -1,4 +1,4 @@
-"""How far a picture is from the one it should be."""
+"""How far an image is from the one it should be."""
 
 from losses.colours import matched_colours
 from losses.photometric_loss import photometric

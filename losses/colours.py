@@ -1,17 +1,17 @@
-"""Pictures whose colours differ by their cameras: exposure and white balance are not a model's to explain."""
+"""Images whose colours differ by their cameras: exposure and white balance are not a model's to explain."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_RIDGE = 1e-3  # towards no change, times the number of pixels: a flat picture does not decide all of a matrix
+_RIDGE = 1e-3  # towards no change, times the number of pixels: a flat image does not decide all of a matrix
 
 
 def matched_colours(image: Tensor, target: Tensor) -> Tensor:
-    """The picture [3, h, w] under the affine change of colour, M c + b, that brings it nearest to a target [3, h, w].
+    """The image [3, h, w] under the affine change of colour, M c + b, that brings it nearest to a target [3, h, w].
 
-    Least squares over all pixels, held near the identity. Gradients reach the picture, not through M and b.
+    Least squares over all pixels, held near the identity. Gradients reach the image, not through M and b.
     """
     change = _change(image.detach().double().flatten(1), target.detach().double().flatten(1)).to(image)
     return torch.einsum("ij,jhw->ihw", change[:, :3], image) + change[:, 3, None, None]

@@ -1,4 +1,4 @@
-"""What a picture is optimised by, in stage 1 as in stage 2."""
+"""What an image is optimised by, in stage 1 as in stage 2."""
 
 from __future__ import annotations
 

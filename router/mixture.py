@@ -13,10 +13,10 @@ DEFAULT_EVAL_TEMPERATURE: float | None = None  # of the softmax elsewhere; None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
-    """One blended picture and what it was blended from."""
+    """One blended image and what it was blended from."""
 
     image: Tensor  # [3, h, w], not clamped
-    images: Tensor  # [E, 3, h, w], the experts' own pictures
+    images: Tensor  # [E, 3, h, w], the experts' own images
     gates: Tensor  # [E, h, w], sum to 1 over experts
     logits: Tensor  # [E, h, w], before the temperature
 

@@ -77,10 +77,11 @@ def mix(
         ]
         splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
         with torch.no_grad():
-            pictures = [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
-            images = torch.stack(pictures)
+            images = torch.stack(
+                [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
+            )
         features = [splat.features for splat in splats if splat.features is not None]
-        rays = camera_rays if grad == "none" else router.rays.of  # pictures may be of any camera, training's return
+        rays = camera_rays if grad == "none" else router.rays.of  # images may be of any camera, training's return
         seen = rays(camera, dtype=features[0].dtype, device=features[0].device)
         logits = router.head(features, seen)
         return blend(images, logits, temperature=temperature)

@@ -1,4 +1,4 @@
-"""A run without data: experts of about fifty Gaussians each, a rig of three cameras, and pictures in memory.
+"""A run without data: experts of about fifty Gaussians each, a rig of three cameras, and images in memory.
 
 Its experts carry the names of the ensemble E3, so that the training script itself can be run on it.
 """
@@ -14,7 +14,7 @@ import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings
 from torch import nn
 
-from engine.runs.device import CPU, Place
+from engine.runs.device import CPU, ComputeDevice
 from engine.runs.run import Run
 from experts.base import Provenance
 from router import ENSEMBLES, Router
@@ -76,7 +76,7 @@ class CloudExpert(nn.Module):
 
 
 @dataclass
-class Pictures:
+class Images:
     """Frames in memory: [views, frames, h, w, 3] uint8."""
 
     pixels: np.ndarray
@@ -94,7 +94,7 @@ def camera(number: int, *, width: int = WIDTH, height: int = HEIGHT) -> Camera:
 
 
 def random_scene(root: Path, seed: int = 0) -> Scene:
-    """Three cameras, cam00 held out; pictures of smooth noise."""
+    """Three cameras, cam00 held out; images of smooth noise."""
     views = tuple(View(name=f"cam{number:02d}", number=number, camera=camera(number)) for number in range(3))
     pixels = np.random.default_rng(seed).integers(40, 216, size=(3, FRAMES, HEIGHT, WIDTH, 3), dtype=np.uint8)
     return Scene(
@@ -107,7 +107,7 @@ def random_scene(root: Path, seed: int = 0) -> Scene:
         start=0,
         num_frames=FRAMES,
         footage_frames=FRAMES,
-        frames=Pictures(pixels),
+        frames=Images(pixels),
         rig_radius=1.0,
         notes=(),
     )
@@ -124,23 +124,23 @@ def small_experts() -> tuple[CloudExpert, ...]:
     return tuple(open_expert(name) for name in NAMES)
 
 
-def small_run(root: Path, place: Place = Place(device=CPU, backend="torch")) -> Run:  # noqa: B008, it is frozen
+def small_run(root: Path, compute: ComputeDevice = ComputeDevice(device=CPU, backend="torch")) -> Run:  # noqa: B008, it is frozen
     """A fresh run of the three experts, without files."""
     torch.manual_seed(0)
-    experts = tuple(expert.to(place.device) for expert in small_experts())
-    router = Router([e.name for e in experts], [e.num_gaussians for e in experts]).to(place.device)
-    return Run(ensemble=ENSEMBLE, scene=random_scene(root), experts=experts, router=router, backend=place.backend)
+    experts = tuple(expert.to(compute.device) for expert in small_experts())
+    router = Router([e.name for e in experts], [e.num_gaussians for e in experts]).to(compute.device)
+    return Run(ensemble=ENSEMBLE, scene=random_scene(root), experts=experts, router=router, backend=compute.backend)
 
 
 def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path, *, backend: str = "torch") -> list[str]:
     """Lets the training script read this world instead of files; returns its flags, without --save_path."""
-    words = ["--quiet", "--backend", backend, f"--source_path={root}"]
+    arguments = ["--quiet", "--backend", backend, f"--source_path={root}"]
     for name, flag in ENSEMBLE.experts:
         file = root / "models" / name / "point_cloud" / f"iteration_{NAMES.index(name) + 1}" / "point_cloud.ply"
         file.parent.mkdir(parents=True)
         file.write_text(f"Gaussians of {name}")
         (root / "models" / name / "cfg_args").write_text("Namespace(source_path='data/small')")
-        words.append(f"--{flag}={root / 'models' / name}")
+        arguments.append(f"--{flag}={root / 'models' / name}")
     monkeypatch.setattr("engine.runs.opening.load_scene", lambda source, options: random_scene(root))
     monkeypatch.setattr("engine.runs.opening.load_expert", lambda name, folder, options: open_expert(name, folder))
-    return words
+    return arguments

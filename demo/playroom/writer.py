@@ -34,7 +34,7 @@ def write_scene(
 ) -> None:
     """Films the demo world: poses_bounds.npy, camXX.mp4 (H.264 without loss but for rounding) and known_points.npz.
 
-    The pictures are the same for every seed; it draws the known points. They are taken from what the training
+    The images are the same for every seed; it draws the known points. They are taken from what the training
     cameras see (all but cam00).
     """
     size = size or RigSize()

@@ -14,7 +14,7 @@ from engine.errors import ConfigError
 from engine.evaluation.evaluator import EvaluationOptions, evaluate
 from engine.evaluation.results import Evaluation, summary, upstream_metrics
 from engine.outputs.files import results_folder, write_json
-from engine.outputs.image_writer import Pictures
+from engine.outputs.image_writer import Images
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_camera
 from engine.runs.saved import load_run
@@ -33,9 +33,9 @@ from scenes.options import Needed
 
 
 def main(ensemble: str, argv: Sequence[str] | None = None) -> int:
-    """The command `render_<ensemble>.py`: its exit code. argv None: the words of this process."""
-    words = sys.argv[1:] if argv is None else argv
-    return run_command(lambda: _command(ENSEMBLES[ensemble], words), words)
+    """The command `render_<ensemble>.py`: its exit code. argv None: the arguments of this process."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_command(lambda: _command(ENSEMBLES[ensemble], arguments), arguments)
 
 
 def _command(ensemble: Ensemble, argv: Sequence[str]) -> int:
@@ -104,17 +104,19 @@ def evaluate_splits(run: Run, config: RenderConfig) -> Iterator[tuple[str, Evalu
 def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
     """Videos of every frame from the held-out cameras, moved up or with another focal length; returns the files.
 
-    No scores: no camera filmed these pictures.
+    No scores: no camera filmed these images.
     """
     folder = results_folder(run_folder(config), "test", run.iteration, variant=variant_of(config))
-    shots = [(view, frame) for view in run.scene.test for frame in range(run.scene.num_frames)]
+    view_frames = [(view, frame) for view in run.scene.test for frame in range(run.scene.num_frames)]
     names = [expert.name for expert in run.experts]
-    with Pictures(folder, names, videos=True, images=config.choice.save_img) as pictures:
-        for view, frame in tqdm(shots, desc=f"render {folder.name}", unit="frame", leave=False, disable=config.quiet):
+    with Images(folder, names, videos=True, images=config.choice.save_img) as images:
+        for view, frame in tqdm(
+            view_frames, desc=f"render {folder.name}", unit="frame", leave=False, disable=config.quiet
+        ):
             mixture = mix_camera(run, novel_camera(run, view, config), frame)
-            wait(run.place)
-            pictures.write(f"{run.scene.views[view].name}_{frame:05d}", mixture)
-    return pictures.files
+            wait(run.compute)
+            images.write(f"{run.scene.views[view].name}_{frame:05d}", mixture)
+    return images.files
 
 
 def novel_camera(run: Run, view: int, config: RenderConfig) -> Camera:

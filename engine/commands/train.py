@@ -1,4 +1,4 @@
-"""Training of a router, from the command's words to the saved run."""
+"""Training of a router, from the command's arguments to the saved run."""
 
 from __future__ import annotations
 
@@ -49,25 +49,25 @@ class Session:
 
 def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
     """A training script: its exit code (0 done, 2 wrong use or data, 130 interrupted and saved)."""
-    words = sys.argv[1:] if argv is None else list(argv)
-    return run_command(lambda: _main(ENSEMBLES[ensemble_name], words), words)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    return run_command(lambda: _main(ENSEMBLES[ensemble_name], arguments), arguments)
 
 
-def _main(ensemble: Ensemble, words: Sequence[str]) -> int:
-    set_up_logging(quiet="--quiet" in words)
-    config = read_settings(ensemble, words)
+def _main(ensemble: Ensemble, arguments: Sequence[str]) -> int:
+    set_up_logging(quiet="--quiet" in arguments)
+    config = read_settings(ensemble, arguments)
     check_config(config, ensemble)
     session, start = open_session(config, ensemble)
     return train(session, start)
 
 
-def read_settings(ensemble: Ensemble, words: Sequence[str]) -> RunConfig:
+def read_settings(ensemble: Ensemble, arguments: Sequence[str]) -> RunConfig:
     """Settings of a training command; --resume without --config takes those of the run's own config.json."""
     names = ", ".join(name for name, _ in ensemble.experts)
     script, about = f"train_{ensemble.name}.py", f"Train the router that blends {names}."
 
     def parsed(defaults: RunConfig) -> RunConfig:
-        return parse(RunConfig, words, defaults=defaults, prog=script, description=about)
+        return parse(RunConfig, arguments, defaults=defaults, prog=script, description=about)
 
     config = parsed(RunConfig())
     saved = config.output.save_path / CONFIG_FILE if config.output.save_path else None
@@ -149,7 +149,7 @@ def _is_finite(router: Router) -> bool:
 
 
 def _save(session: Session, iteration: int) -> None:
-    wait(session.run.place)
+    wait(session.run.compute)
     if not _is_finite(session.run.router):
         raise ConfigError(
             f"the router holds values that are not finite after iteration {iteration}, which is not saved: lower the "

@@ -15,7 +15,7 @@ from engine.evaluation.expert import ExpertScores, evaluate_expert, spread
 from engine.evaluation.measured_under import versions
 from engine.outputs.files import results_folder, write_json
 from engine.runs.checks import check_rasterizer
-from engine.runs.device import device_name, gpu_versions, open_place, peak_memory, release_unused, wait
+from engine.runs.device import device_name, gpu_versions, open_compute_device, peak_memory, release_unused, wait
 from engine.runs.opening import read_scene
 from engine.settings.command_line import INTERRUPTED, set_up_logging
 from engine.settings.run import LAYOUTS
@@ -48,9 +48,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     check_settings(config)
     model_path, output = cast(Path, config.output.model_path), config.output
     scene = open_scene(config, model_path)
-    place = open_place(config.machine.device, config.machine.backend)
-    check_rasterizer(place)
-    targets = choose_targets(config, trainee, scene, place)
+    compute = open_compute_device(config.machine.device, config.machine.backend)
+    check_rasterizer(compute)
+    targets = choose_targets(config, trainee, scene, compute)
     for target in targets:
         check_folder(target.folder, resume=output.resume, overwrite=output.overwrite)
     for target in targets:
@@ -104,15 +104,15 @@ def train_expert(session: Session, trainee: Trainee) -> bool:
 
 def _shown_steps(session: Session) -> Generator[int, None, None]:
     """The iterations of the loop, as they are done, with a progress bar; their time is added to the session's."""
-    course, total = session.course, session.recipe.iterations
-    loop = train(course, start=session.start, backend=session.target.place.backend, correction=session.correction)
+    trainer, total = session.trainer, session.recipe.iterations
+    loop = train(trainer, start=session.start, backend=session.target.compute.backend, correction=session.correction)
     steps = closing(cast("Generator[Step, None, None]", loop))
     quiet = session.config.machine.quiet
     with steps as each, Progress(session.target.name, total=total, start=session.start, quiet=quiet) as progress:
-        begun, gaussians = time.perf_counter(), course.count
+        begun, gaussians = time.perf_counter(), trainer.count
         for step in each:
             if step.gaussians != gaussians:
-                release_unused(session.target.place.device)
+                release_unused(session.target.compute.device)
                 gaussians = step.gaussians
             if step.psnr is not None and step.loss is not None:
                 progress.read(step.iteration, loss=step.loss, psnr=step.psnr, more={"Gaussians": step.gaussians})
@@ -123,24 +123,24 @@ def _shown_steps(session: Session) -> Generator[int, None, None]:
 
 
 def _is_finite(session: Session) -> bool:
-    return all(bool(parameter.isfinite().all()) for parameter in session.course.model.parameters())
+    return all(bool(parameter.isfinite().all()) for parameter in session.trainer.model.parameters())
 
 
 def _save(session: Session, iteration: int) -> None:
     """The state first: if the expert cannot be saved, its training can still be continued."""
     target = session.target
-    wait(target.place)
+    wait(target.compute)
     if not _is_finite(session):
         raise ConfigError(
             f"{target.name} holds values that are not finite after iteration {iteration}, which is not saved: lower "
-            "the learning rates, or look for pictures and start points that do not belong together"
+            "the learning rates, or look for images and start points that do not belong together"
         )
     save_state(target.folder, iteration, session.state())
-    if not covered(session.course.model, (0,)):
+    if not covered(session.trainer.model, (0,)):
         logger.info("iteration %d: saved the state; the model shows no frame of the clip yet", iteration)
         return
-    folder = save_expert(session.course.model, target, iteration, facts=_cfg_facts(session))
-    logger.info("iteration %d: saved %s, %d Gaussians", iteration, folder, session.course.count)
+    folder = save_expert(session.trainer.model, target, iteration, facts=_cfg_facts(session))
+    logger.info("iteration %d: saved %s, %d Gaussians", iteration, folder, session.trainer.count)
 
 
 def _saved_model(session: Session) -> Path:
@@ -162,7 +162,7 @@ def _cfg_facts(session: Session) -> dict[str, object]:
 
 def _evaluate(session: Session, iteration: int, *, on_the_way: bool) -> ExpertScores | None:
     """Scores on the held-out cameras, logged and kept in the history; None where the model shows no frame yet."""
-    target, model = session.target, session.course.model
+    target, model = session.target, session.trainer.model
     wanted = FRAMES_ON_THE_WAY if on_the_way else session.config.output.test_frames
     frames = covered(model, spread(target.scene.num_frames, wanted))
     if not frames:
@@ -170,7 +170,7 @@ def _evaluate(session: Session, iteration: int, *, on_the_way: bool) -> ExpertSc
     found = evaluate_expert(
         model,
         target.scene,
-        place=target.place,
+        compute=target.compute,
         folder=results_folder(target.folder, "test", iteration),
         frames=frames,
         lpips=not on_the_way,
@@ -179,7 +179,7 @@ def _evaluate(session: Session, iteration: int, *, on_the_way: bool) -> ExpertSc
     )
     scores = asdict(found.scores)
     session.history.append(
-        {"iteration": iteration, "gaussians": session.course.count, "frames": found.frames, **scores}
+        {"iteration": iteration, "gaussians": session.trainer.count, "frames": found.frames, **scores}
     )
     lpips = "" if found.scores.lpips is None else f", LPIPS {found.scores.lpips:.4f}"
     logger.info(
@@ -194,10 +194,10 @@ def _evaluate(session: Session, iteration: int, *, on_the_way: bool) -> ExpertSc
 
 
 def _log_footage(session: Session) -> None:
-    scene, place = session.target.scene, session.target.place
-    waiting = waiting_bytes(scene, batch=session.recipe.batch, gpu=place.device.type == "cuda")
+    scene, compute = session.target.scene, session.target.compute
+    waiting = waiting_bytes(scene, batch=session.recipe.batch, gpu=compute.device.type == "cuda")
     logger.info(
-        "footage: %d pictures, %.1f MB on disk, at most %.1f MB of them in memory at a time",
+        "footage: %d images, %.1f MB on disk, at most %.1f MB of them in memory at a time",
         len(scene.train) * scene.num_frames,
         disk_bytes(scene) / MEGABYTE,
         waiting / MEGABYTE,
@@ -206,14 +206,14 @@ def _log_footage(session: Session) -> None:
 
 def _report(session: Session, scores: ExpertScores | None) -> dict[str, Any]:
     """Everything worth comparing of a finished training."""
-    target, place = session.target, session.target.place
+    target, compute = session.target, session.target.compute
     return {
         "schema": SCHEMA,
         "expert": target.name,
         "scene": target.scene.name,
         "source_path": target.scene.root.absolute(),
         "preset": session.preset,
-        "gaussians": session.course.count,
+        "gaussians": session.trainer.count,
         "gaussians_at_start": session.start_count,
         "start_points": session.start_note,
         "megabytes": bytes_of(_saved_model(session)) / MEGABYTE,
@@ -223,10 +223,10 @@ def _report(session: Session, scores: ExpertScores | None) -> dict[str, Any]:
         "seconds_a_frame": None if scores is None else scores.seconds,
         "lpips_weights": None if scores is None else scores.lpips_source,
         "history": session.history,
-        "device": device_name(place.device),
-        "backend": place.backend,
-        "peak_gpu_memory_mib": peak_memory(place.device),
-        "versions": versions() | gpu_versions(place.device),
+        "device": device_name(compute.device),
+        "backend": compute.backend,
+        "peak_gpu_memory_mib": peak_memory(compute.device),
+        "versions": versions() | gpu_versions(compute.device),
         "scene_notes": list(target.scene.notes),
         "settings": facts_of(session),
     }

@@ -16,9 +16,9 @@ from engine.errors import ConfigError
 from engine.evaluation.baselines import best_constants, constant_blend
 from engine.evaluation.lpips_weights import LoadedLpips, lpips_for
 from engine.evaluation.measured_under import conditions
-from engine.evaluation.metrics import PROTOCOLS, Judge, Scores, prepare_target, score
+from engine.evaluation.metrics import PROTOCOLS, MetricSuite, Scores, prepare_target, score
 from engine.evaluation.results import CONSTANT, UNIFORM, Evaluation, FrameResult, write_evaluation
-from engine.outputs.image_writer import BLEND, Pictures
+from engine.outputs.image_writer import BLEND, Images
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
 from router import Mixture
@@ -38,7 +38,7 @@ class EvaluationOptions:
     progress: bool = True
 
 
-Shot = tuple[int, int]  # index into scene.views, frame
+ViewFrame = tuple[int, int]  # index into scene.views, frame
 
 
 def evaluate(run: Run, *, views: Sequence[int], folder: Path, options: EvaluationOptions) -> Evaluation:
@@ -47,34 +47,34 @@ def evaluate(run: Run, *, views: Sequence[int], folder: Path, options: Evaluatio
     views: indices into run.scene.views, shown one after another in the videos. Rendering uses the router's evaluation
     temperature; memory does not grow with the number of frames. Raises ConfigError for what cannot be evaluated.
     """
-    shots = _shots(run, views, options)
+    view_frames = _view_frames(run, views, options)
     loaded = LoadedLpips(metric=None, source="not asked for")
     if options.lpips:
         cameras = [run.scene.views[view].camera for view in views]
         net = PROTOCOLS[options.protocol].lpips_net
         loaded = lpips_for(cameras, net, path=options.lpips_weights, device=run.device)
-    judge = Judge(protocol=PROTOCOLS[options.protocol], lpips=loaded.metric)
-    weights = _fit_constants(run, shots, options)
+    suite = MetricSuite(protocol=PROTOCOLS[options.protocol], lpips=loaded.metric)
+    weights = _fit_constants(run, view_frames, options)
     results = []
     names = [expert.name for expert in run.experts]
-    with Pictures(folder, names, videos=options.videos, images=options.images) as pictures:
-        for shot in tqdm(
-            shots, desc=f"evaluate {folder.name}", unit="frame", leave=False, disable=not options.progress
+    with Images(folder, names, videos=options.videos, images=options.images) as images:
+        for view_frame in tqdm(
+            view_frames, desc=f"evaluate {folder.name}", unit="frame", leave=False, disable=not options.progress
         ):
-            mixture, seconds = _timed_mix(run, shot)
-            truth = run.scene.frames.read(*shot)
-            scores = _scores(run, mixture, truth, judge=judge, weights=weights)
-            results.append(_result(run, shot, mixture, scores=scores, seconds=seconds))
-            pictures.write(f"{results[-1].camera}_{shot[1]:05d}", mixture, truth)
-    facts = conditions(run, shots, judge=judge, lpips=loaded, weights=weights, fitted_on=options.constant_frames)
-    evaluation = Evaluation(frames=tuple(results), conditions=facts, files=pictures.files)
+            mixture, seconds = _timed_mix(run, view_frame)
+            truth = run.scene.frames.read(*view_frame)
+            scores = _scores(run, mixture, truth, suite=suite, weights=weights)
+            results.append(_result(run, view_frame, mixture, scores=scores, seconds=seconds))
+            images.write(f"{results[-1].camera}_{view_frame[1]:05d}", mixture, truth)
+    facts = conditions(run, view_frames, suite=suite, lpips=loaded, weights=weights, fitted_on=options.constant_frames)
+    evaluation = Evaluation(frames=tuple(results), conditions=facts, files=images.files)
     return write_evaluation(folder, evaluation)
 
 
-def _shots(run: Run, views: Sequence[int], options: EvaluationOptions) -> list[Shot]:
+def _view_frames(run: Run, views: Sequence[int], options: EvaluationOptions) -> list[ViewFrame]:
     frames = range(run.scene.num_frames) if options.frames is None else options.frames
-    shots = [(view, frame) for view in views for frame in frames]
-    if not shots:
+    view_frames = [(view, frame) for view in views for frame in frames]
+    if not view_frames:
         raise ConfigError(f"{run.scene.root}: nothing to evaluate: {len(views)} views, {len(frames)} frames chosen")
     if options.protocol not in PROTOCOLS:
         raise ConfigError(f"metric protocol {options.protocol!r} is unknown; choose one of {', '.join(PROTOCOLS)}")
@@ -83,47 +83,49 @@ def _shots(run: Run, views: Sequence[int], options: EvaluationOptions) -> list[S
         raise ConfigError(
             f"{run.scene.root}: views of sizes {sorted(sizes)} cannot share a video; render without videos"
         )
-    return shots
+    return view_frames
 
 
-def _fit_constants(run: Run, shots: Sequence[Shot], options: EvaluationOptions) -> tuple[float, ...] | None:
+def _fit_constants(run: Run, view_frames: Sequence[ViewFrame], options: EvaluationOptions) -> tuple[float, ...] | None:
     if options.constant_frames < 1:
         return None
-    count = min(options.constant_frames, len(shots))
-    chosen = [shots[index * len(shots) // count] for index in range(count)]
+    count = min(options.constant_frames, len(view_frames))
+    chosen = [view_frames[index * len(view_frames) // count] for index in range(count)]
 
     def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-        for shot in tqdm(chosen, desc="fit constants", unit="frame", leave=False, disable=not options.progress):
-            images = mix_view(run, *shot).images
-            yield images, to_tensor(run.scene.frames.read(*shot), images)
+        for view_frame in tqdm(chosen, desc="fit constants", unit="frame", leave=False, disable=not options.progress):
+            images = mix_view(run, *view_frame).images
+            yield images, to_tensor(run.scene.frames.read(*view_frame), images)
 
     return best_constants(pairs())
 
 
-def _timed_mix(run: Run, shot: Shot) -> tuple[Mixture, float]:
+def _timed_mix(run: Run, view_frame: ViewFrame) -> tuple[Mixture, float]:
     start = time.perf_counter()
-    mixture = mix_view(run, *shot)
-    wait(run.place)
+    mixture = mix_view(run, *view_frame)
+    wait(run.compute)
     return mixture, time.perf_counter() - start
 
 
 def _scores(
-    run: Run, mixture: Mixture, truth: np.ndarray, *, judge: Judge, weights: tuple[float, ...] | None
+    run: Run, mixture: Mixture, truth: np.ndarray, *, suite: MetricSuite, weights: tuple[float, ...] | None
 ) -> dict[str, Scores]:
-    target = prepare_target(judge, to_tensor(truth, mixture.image))
+    target = prepare_target(suite, to_tensor(truth, mixture.image))
     images = {BLEND: mixture.image}
     images |= {expert.name: image for expert, image in zip(run.experts, mixture.images, strict=True)}
     images[UNIFORM] = mixture.images.mean(dim=0)
     if weights is not None:
         images[CONSTANT] = constant_blend(mixture.images, weights)
-    return {name: score(judge, image, target) for name, image in images.items()}
+    return {name: score(suite, image, target) for name, image in images.items()}
 
 
-def _result(run: Run, shot: Shot, mixture: Mixture, *, scores: dict[str, Scores], seconds: float) -> FrameResult:
+def _result(
+    run: Run, view_frame: ViewFrame, mixture: Mixture, *, scores: dict[str, Scores], seconds: float
+) -> FrameResult:
     gates = mixture.gates.mean(dim=(1, 2)).tolist()
     return FrameResult(
-        camera=run.scene.views[shot[0]].name,
-        frame=shot[1],
+        camera=run.scene.views[view_frame[0]].name,
+        frame=view_frame[1],
         seconds=seconds,
         gates={expert.name: gate for expert, gate in zip(run.experts, gates, strict=True)},
         scores=scores,

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from engine.evaluation.evaluator import to_tensor
 from engine.evaluation.lpips_weights import LoadedLpips, lpips_for
 from engine.evaluation.measured_under import versions
-from engine.evaluation.metrics import PROTOCOLS, Judge, Scores, mean_scores, prepare_target, score
+from engine.evaluation.metrics import PROTOCOLS, MetricSuite, Scores, mean_scores, prepare_target, score
 from engine.outputs.files import to_uint8, write_json, write_png
-from engine.runs.device import Place, device_name, gpu_versions
-from engine.runs.expert_views import picture_of
+from engine.runs.device import ComputeDevice, device_name, gpu_versions
+from engine.runs.expert_views import image_of
 from experts.base import Expert
 from scenes import Scene
 
@@ -46,7 +46,7 @@ def evaluate_expert(
     expert: Expert,
     scene: Scene,
     *,
-    place: Place,
+    compute: ComputeDevice,
     folder: Path,
     frames: Sequence[int],
     lpips: bool,
@@ -61,19 +61,19 @@ def evaluate_expert(
     loaded = LoadedLpips(metric=None, source="not asked for")
     if lpips:
         cameras = [scene.views[view].camera for view in scene.test]
-        loaded = lpips_for(cameras, PROTOCOL.lpips_net, path=lpips_weights, device=place.device)
-    judge = Judge(protocol=PROTOCOL, lpips=loaded.metric)
+        loaded = lpips_for(cameras, PROTOCOL.lpips_net, path=lpips_weights, device=compute.device)
+    suite = MetricSuite(protocol=PROTOCOL, lpips=loaded.metric)
     found, seconds = [], []
     shown = set(spread(len(frames), SHOWN))
     bar = tqdm(views, desc="evaluate", unit="frame", leave=False, disable=quiet or None)
     for index, (view, frame) in enumerate(bar):
         keep = folder if index % len(frames) in shown else None
-        scores, took = _score_frame(expert, scene, (view, frame), judge=judge, place=place, keep=keep)
+        scores, took = _score_frame(expert, scene, (view, frame), suite=suite, compute=compute, keep=keep)
         found.append({"camera": scene.views[view].name, "frame": frame, "scores": scores})
         seconds.append(took)
     means = mean_scores([one["scores"] for one in found])
     timed = seconds[1:] or seconds  # the first frame warms up
-    report = _report(scene, place, judge=judge, loaded=loaded) | {
+    report = _report(scene, compute, suite=suite, loaded=loaded) | {
         "means": asdict(means),
         "seconds_a_frame": sum(timed) / len(timed),
         "per_frame": [one | {"scores": asdict(one["scores"])} for one in found],
@@ -88,13 +88,19 @@ def evaluate_expert(
 
 
 def _score_frame(
-    expert: Expert, scene: Scene, shot: tuple[int, int], *, judge: Judge, place: Place, keep: Path | None
+    expert: Expert,
+    scene: Scene,
+    view_frame: tuple[int, int],
+    *,
+    suite: MetricSuite,
+    compute: ComputeDevice,
+    keep: Path | None,
 ) -> tuple[Scores, float]:
-    """The scores of a (view, frame), and the seconds its rendering took; `keep`: write both pictures there."""
-    view, frame = shot
+    """The scores of a (view, frame), and the seconds its rendering took; `keep`: write both images there."""
+    view, frame = view_frame
     begun = time.perf_counter()
-    image = picture_of(expert, scene.views[view].camera, frame, place=place)
-    if place.device.type == "cuda":
+    image = image_of(expert, scene.views[view].camera, frame, compute=compute)
+    if compute.device.type == "cuda":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - begun
     truth = scene.frames.read(view, frame)
@@ -102,16 +108,16 @@ def _score_frame(
         name = f"{scene.views[view].name}_{frame:05d}.png"
         write_png(keep / "renders" / name, to_uint8(image))
         write_png(keep / "gt" / name, truth)
-    return score(judge, image, prepare_target(judge, to_tensor(truth, image))), seconds
+    return score(suite, image, prepare_target(suite, to_tensor(truth, image))), seconds
 
 
-def _report(scene: Scene, place: Place, *, judge: Judge, loaded: LoadedLpips) -> dict[str, Any]:
+def _report(scene: Scene, compute: ComputeDevice, *, suite: MetricSuite, loaded: LoadedLpips) -> dict[str, Any]:
     return {
-        "protocol": judge.protocol.describe(),
+        "protocol": suite.protocol.describe(),
         "lpips_weights": loaded.source,
         "scene": scene.name,
         "first_frame": scene.start,
         "cameras": [scene.views[view].name for view in scene.test],
-        "device": device_name(place.device),
-        "versions": versions() | gpu_versions(place.device),
+        "device": device_name(compute.device),
+        "versions": versions() | gpu_versions(compute.device),
     }

@@ -36,7 +36,7 @@ class LoadedLpips:
 
 
 def lpips_for(cameras: Sequence[Camera], net: LpipsNet, *, path: Path | None, device: torch.device) -> LoadedLpips:
-    """`load_lpips` for pictures of these cameras, on a device; none where one of them is too small for it."""
+    """`load_lpips` for images of these cameras, on a device; none where one of them is too small for it."""
     if any(min(camera.width, camera.height) < SMALLEST[net] for camera in cameras):
         return LoadedLpips(metric=None, source=f"LPIPS({net}) needs images of at least {SMALLEST[net]} pixels a side")
     loaded = load_lpips(net, path)

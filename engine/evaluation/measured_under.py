@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from engine.evaluation.lpips_weights import LoadedLpips
-from engine.evaluation.metrics import Judge
+from engine.evaluation.metrics import MetricSuite
 from engine.outputs.files import files_hash, tensors_hash
 from engine.runs.checkpoint import named_tensors
 from engine.runs.device import device_name, gpu_versions, peak_memory
@@ -19,21 +19,21 @@ RECORDED_PACKAGES = ("moegs-rasterizer", "torch", "numpy")
 
 def conditions(
     run: Run,
-    shots: Sequence[tuple[int, int]],
+    view_frames: Sequence[tuple[int, int]],
     *,
-    judge: Judge,
+    suite: MetricSuite,
     lpips: LoadedLpips,
     weights: tuple[float, ...] | None,
     fitted_on: int,
 ) -> dict[str, Any]:
     """Protocol, cameras, frames, temperature, baselines, versions, hashes, device of an evaluation, for metrics.json.
 
-    shots: (index into scene.views, frame) of every evaluated picture; weights: of the best constants, fitted on at
+    view_frames: (index into scene.views, frame) of every evaluated image; weights: of the best constants, fitted on at
     most `fitted_on` of them.
     """
-    views = list(dict.fromkeys(view for view, _ in shots))
+    views = list(dict.fromkeys(view for view, _ in view_frames))
     return {
-        "protocol": judge.protocol.describe(),
+        "protocol": suite.protocol.describe(),
         "lpips_weights": lpips.source,
         "ensemble": run.ensemble.name,
         "experts": [expert.name for expert in run.experts],
@@ -41,10 +41,10 @@ def conditions(
         "scene": run.scene.name,
         "cameras": [run.scene.views[view].name for view in views],
         "held_out": [view not in run.scene.train for view in views],
-        "frames": sorted({frame for _, frame in shots}),
+        "frames": sorted({frame for _, frame in view_frames}),
         "resolutions": sorted({(run.scene.views[v].camera.width, run.scene.views[v].camera.height) for v in views}),
         "temperature": run.router.eval_temperature,
-        "baselines": _baselines(run, weights, min(fitted_on, len(shots))),
+        "baselines": _baselines(run, weights, min(fitted_on, len(view_frames))),
         "hashes": _hashes(run),
         "versions": versions() | gpu_versions(run.device),
         "device": device_name(run.device),

@@ -54,7 +54,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judge:
+class MetricSuite:
     """A protocol, with LPIPS's network where there is one."""
 
     protocol: MetricProtocol
@@ -70,20 +70,20 @@ class Target:
 
 
 @torch.no_grad()
-def prepare_target(judge: Judge, image: Tensor) -> Target:
+def prepare_target(suite: MetricSuite, image: Tensor) -> Target:
     """A true frame [3, h, w] in [0, 1] as the protocol wants it; 8-bit frames divided by 255 are not changed by it."""
-    prepared = _prepare(judge, image.clamp(0, 1))
-    return Target(image=prepared, features=_features(judge, prepared))
+    prepared = _prepare(suite, image.clamp(0, 1))
+    return Target(image=prepared, features=_features(suite, prepared))
 
 
 @torch.no_grad()
-def score(judge: Judge, image: Tensor, target: Target) -> Scores:
+def score(suite: MetricSuite, image: Tensor, target: Target) -> Scores:
     """Scores of a render [3, h, w] against a true frame."""
-    prepared = _prepare(judge, image)
-    features = _features(judge, prepared)
+    prepared = _prepare(suite, image)
+    features = _features(suite, prepared)
     lpips = None
-    if judge.lpips is not None and features is not None and target.features is not None:
-        lpips = float(judge.lpips.distance(features, target.features))
+    if suite.lpips is not None and features is not None and target.features is not None:
+        lpips = float(suite.lpips.distance(features, target.features))
     return Scores(psnr=psnr(prepared, target.image), ssim=ssim(prepared, target.image), lpips=lpips)
 
 
@@ -114,12 +114,12 @@ def mean_scores(scores: list[Scores]) -> Scores:
     )
 
 
-def _prepare(judge: Judge, image: Tensor) -> Tensor:
+def _prepare(suite: MetricSuite, image: Tensor) -> Tensor:
     image = image.float()
-    return (image.clamp(0, 1) * 255).round() / 255 if judge.protocol.eight_bit else image
+    return (image.clamp(0, 1) * 255).round() / 255 if suite.protocol.eight_bit else image
 
 
-def _features(judge: Judge, image: Tensor) -> list[Tensor] | None:
-    if judge.lpips is None:
+def _features(suite: MetricSuite, image: Tensor) -> list[Tensor] | None:
+    if suite.lpips is None:
         return None
-    return judge.lpips.features(image * 2 - 1 if judge.protocol.lpips_rescaled else image)
+    return suite.lpips.features(image * 2 - 1 if suite.protocol.lpips_rescaled else image)

@@ -1,4 +1,4 @@
-"""The pictures a rendered sequence leaves: videos as upstream names them and, on request, a PNG per frame."""
+"""The images a rendered sequence leaves: videos as upstream names them and, on request, a PNG per frame."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from router import Mixture
 BLEND = "MoE"
 
 
-class Pictures:
+class Images:
     """Streams mixtures into `videos/{video_MoE, video_<Expert>, weights_<Expert>}.mp4` and PNG folders.
 
-    PNGs (images=True) go to `renders/`, `gt/`, `renders_<Expert>/` and `weights_<Expert>/`. Weight pictures are grey:
+    PNGs (images=True) go to `renders/`, `gt/`, `renders_<Expert>/` and `weights_<Expert>/`. Weight images are grey:
     gate x 255, rounded. Use it as a context manager; a video appears when the block ends well.
     """
 
@@ -33,27 +33,27 @@ class Pictures:
         self._image_folders: set[Path] = set()
 
     def write(self, name: str, mixture: Mixture, truth: np.ndarray | None = None) -> None:
-        """Appends one picture to every video; `name` ("cam00_00012") is the PNGs' name, `truth` uint8 [h, w, 3]."""
+        """Appends one image to every video; `name` ("cam00_00012") is the PNGs' name, `truth` uint8 [h, w, 3]."""
         if not self._writers and not self.images:
             return
-        for video, images, picture in self._streams(mixture):
+        for video, images, image in self._streams(mixture):
             if self._writers:
-                self._writers[video].write(picture)
+                self._writers[video].write(image)
             if self.images:
-                self._image(images, name, picture)
+                self._image(images, name, image)
         if self.images and truth is not None:
             self._image("gt", name, truth)
 
     def _streams(self, mixture: Mixture) -> Iterator[tuple[str, str, np.ndarray]]:
-        """Name of the video, name of the PNG folder, picture."""
+        """Name of the video, name of the PNG folder, image."""
         yield f"video_{BLEND}", "renders", to_uint8(mixture.image)
         for expert, image, gate in zip(self.experts, mixture.images, mixture.gates, strict=True):
             yield f"video_{expert}", f"renders_{expert}", to_uint8(image)
             yield f"weights_{expert}", f"weights_{expert}", to_uint8(gate)
 
-    def _image(self, folder: str, name: str, picture: np.ndarray) -> None:
+    def _image(self, folder: str, name: str, image: np.ndarray) -> None:
         self._image_folders.add(self.folder / folder)
-        write_png(self.folder / folder / f"{name}.png", picture)
+        write_png(self.folder / folder / f"{name}.png", image)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -61,7 +61,7 @@ class Pictures:
         videos = [writer.path for writer in self._writers.values() if writer.frames]
         return (*videos, *sorted(self._image_folders))
 
-    def __enter__(self) -> Pictures:
+    def __enter__(self) -> Images:
         for writer in self._writers.values():
             self._stack.enter_context(writer)
         return self

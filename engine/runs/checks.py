@@ -11,30 +11,30 @@ from moegs_rasterizer import Camera, Gaussians, Layer, RasterizerError, RasterSe
 from torch import Tensor
 
 from engine.errors import ConfigError
-from engine.runs.device import CPU, Place
+from engine.runs.device import CPU, ComputeDevice
 from engine.runs.expert_views import splat_of
 from engine.runs.run import Run
 from experts.base import CheckpointError, Expert
 from experts.formats.torch_files import read_cfg_args
 
-SMALLEST_COVERAGE = 0.02  # share of a picture that an expert of this scene covers at least
-PROBE_WIDTH = 160  # pixels of the picture that is looked at for it
+SMALLEST_COVERAGE = 0.02  # share of an image that an expert of this scene covers at least
+PROBE_WIDTH = 160  # pixels of the image that is looked at for it
 TOLERANCE = 1e-4  # of colours in [0, 1], between a back-end and the oracle
 
 
-def check_rasterizer(place: Place) -> None:
+def check_rasterizer(compute: ComputeDevice) -> None:
     """Renders five Gaussians and their feature gradient where the run will, and with the PyTorch oracle on the CPU.
 
-    Raises RasterizerError where they differ: pictures of a miscompiled rasterizer look plausible.
+    Raises RasterizerError where they differ: images of a miscompiled rasterizer look plausible.
     """
     layers, camera = _five_gaussians()
-    found, expected = (_probe(layers, camera, where) for where in (place, Place(device=CPU, backend="torch")))
+    found, expected = (_probe(layers, camera, where) for where in (compute, ComputeDevice(device=CPU, backend="torch")))
     for name in expected:
         difference = (found[name] - expected[name]).abs().max().item()
         if not difference <= TOLERANCE:
             raise RasterizerError(
-                f"rasterizer back-end {place.backend!r} differs from the PyTorch one by {difference:.2g} in the {name} "
-                "of a self-test; rebuild it (python -m moegs_rasterizer.build), or use --backend torch"
+                f"rasterizer back-end {compute.backend!r} differs from the PyTorch one by {difference:.2g} in the "
+                f"{name} of a self-test; rebuild it (python -m moegs_rasterizer.build), or use --backend torch"
             )
 
 
@@ -63,12 +63,12 @@ def _five_gaussians() -> tuple[list[Layer], Camera]:
     return layers, camera
 
 
-def _probe(layers: Sequence[Layer], camera: Camera, place: Place) -> dict[str, Tensor]:
-    layers = [_moved(layer, place.device) for layer in layers]
+def _probe(layers: Sequence[Layer], camera: Camera, compute: ComputeDevice) -> dict[str, Tensor]:
+    layers = [_moved(layer, compute.device) for layer in layers]
     features = torch.cat([layer.features for layer in layers if layer.features is not None]).requires_grad_()
     parts = features.split(5)
     layers = [replace(layer, features=part) for layer, part in zip(layers, parts, strict=True)]
-    splats = rasterize(layers, camera, grad="features", backend=place.backend)
+    splats = rasterize(layers, camera, grad="features", backend=compute.backend)
     carried = torch.stack([splat.features for splat in splats if splat.features is not None])
     (gradient,) = torch.autograd.grad(carried.square().mean(), features)
     found = {
@@ -104,7 +104,7 @@ def check_frames(expert: Expert, num_frames: int, folder: Path) -> None:
 
 
 def check_visible(run: Run, name: str, *, label: str, folder: Path) -> None:
-    """Raises ConfigError where an expert leaves pictures of the training cameras empty at the clip's middle.
+    """Raises ConfigError where an expert leaves images of the training cameras empty at the clip's middle.
 
     label: how the user named the expert, for the message.
     """
@@ -113,7 +113,7 @@ def check_visible(run: Run, name: str, *, label: str, folder: Path) -> None:
     seen = 0.0
     for view in dict.fromkeys((views[len(views) // 2], views[0], views[-1])):
         camera = shrunk(run.scene.views[view].camera)
-        seen = max(seen, splat_of(expert, camera, frame, place=run.place).alpha.mean().item())
+        seen = max(seen, splat_of(expert, camera, frame, compute=run.compute).alpha.mean().item())
         if seen >= SMALLEST_COVERAGE:
             return
     raise ConfigError(
@@ -124,7 +124,7 @@ def check_visible(run: Run, name: str, *, label: str, folder: Path) -> None:
 
 
 def shrunk(camera: Camera) -> Camera:
-    """A camera whose picture is at most PROBE_WIDTH wide: enough to see whether anything is there."""
+    """A camera whose image is at most PROBE_WIDTH wide: enough to see whether anything is there."""
     scale = min(1.0, PROBE_WIDTH / camera.width)
     return replace(
         camera,

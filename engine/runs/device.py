@@ -24,31 +24,31 @@ KEPT = 2  # memory that PyTorch may hold, in units of the most that tensors ever
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ComputeDevice:
     """A device, and the rasterizer's back-end on it."""
 
     device: torch.device
     backend: Backend  # "auto" on the CPU alone: C++ where it can be built, else PyTorch with a warning
 
 
-def open_place(device: DeviceChoice, backend: Backend) -> Place:
+def open_compute_device(device: DeviceChoice, backend: Backend) -> ComputeDevice:
     """Where to compute, logged; on a GPU, arithmetic is set to full float32 and the same bits run after run.
 
     device "auto": the GPU where its rasterizer runs, unless the back-end asked for is another's; a GPU that cannot be
     used is a warning that says why. Raises ConfigError where what was asked for does not go together or cannot run.
     """
-    place = choose_place(device, backend)
-    if place.device.type == "cuda":
+    compute = choose_compute_device(device, backend)
+    if compute.device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-    logger.info("computing on %s", device_name(place.device))
-    return place
+    logger.info("computing on %s", device_name(compute.device))
+    return compute
 
 
-def choose_place(device: DeviceChoice, backend: Backend) -> Place:
-    """The decision of `open_place`, without effect."""
+def choose_compute_device(device: DeviceChoice, backend: Backend) -> ComputeDevice:
+    """The decision of `open_compute_device`, without effect."""
     if device != "auto" and backend not in BACKENDS[device]:
         raise ConfigError(
             f"--backend {backend} does not run on --device {device}: leave out one of the two, or use --backend "
@@ -56,14 +56,14 @@ def choose_place(device: DeviceChoice, backend: Backend) -> Place:
         )
     asked = "--device cuda" if device == "cuda" else "--backend cuda" if backend == "cuda" else None
     if asked is None and (device == "cpu" or backend != "auto" or not gpu_here()):
-        return Place(device=CPU, backend=backend)
+        return ComputeDevice(device=CPU, backend=backend)
     reason = _missing_gpu() if backend == "torch" else _unusable_gpu()
     if reason is None:
-        return Place(device=CUDA, backend="cuda" if backend == "auto" else backend)
+        return ComputeDevice(device=CUDA, backend="cuda" if backend == "auto" else backend)
     if asked is not None:
         raise ConfigError(f"{asked} cannot be used here, --device cpu can: {reason}")
     logger.warning("there is a GPU, but the run goes on on the CPU: %s", reason)
-    return Place(device=CPU, backend=backend)
+    return ComputeDevice(device=CPU, backend=backend)
 
 
 def gpu_here() -> bool:
@@ -84,16 +84,16 @@ def _unusable_gpu() -> str | None:
     return cuda.unavailable_reason()
 
 
-def wait(place: Place) -> None:
-    """Waits until a place has done what it was told; what is kept or shown of its pictures comes after this.
+def wait(compute: ComputeDevice) -> None:
+    """Waits until a device has done what it was told; what is kept or shown of its images comes after this.
 
     Raises RasterizerError where the GPU found NaN, infinite or impossible values in an earlier call.
     """
-    if place.backend == "cuda":
+    if compute.backend == "cuda":
         from moegs_rasterizer import cuda
 
         cuda.check()
-    elif place.device.type == "cuda":
+    elif compute.device.type == "cuda":
         torch.cuda.synchronize()
 
 

@@ -1,4 +1,4 @@
-"""Pictures of one expert alone, without gradients."""
+"""Images of one expert alone, without gradients."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import torch
 from moegs_rasterizer import Camera, Layer, Splat, rasterize
 from torch import Tensor
 
-from engine.runs.device import Place, wait
+from engine.runs.device import ComputeDevice, wait
 from experts.base import Expert
 
 
 @torch.no_grad()
-def splat_of(expert: Expert, camera: Camera, frame: float, *, place: Place) -> Splat:
+def splat_of(expert: Expert, camera: Camera, frame: float, *, compute: ComputeDevice) -> Splat:
     """An expert's Gaussians on the screen of a camera that no per-camera parameter was learned for."""
     gaussians = expert.at(frame)
     background = gaussians.means.new_tensor(expert.background)
     layer = Layer(gaussians=gaussians, settings=expert.settings, background=background)
-    splat = rasterize([layer], camera, backend=place.backend)[0]
-    wait(place)
+    splat = rasterize([layer], camera, backend=compute.backend)[0]
+    wait(compute)
     return splat
 
 
 @torch.no_grad()
-def picture_of(expert: Expert, camera: Camera, frame: float, *, place: Place) -> Tensor:
-    """An expert's picture [3, h, w] at such a camera."""
-    return expert.colour(splat_of(expert, camera, frame, place=place), camera, frame=frame)
+def image_of(expert: Expert, camera: Camera, frame: float, *, compute: ComputeDevice) -> Tensor:
+    """An expert's image [3, h, w] at such a camera."""
+    return expert.colour(splat_of(expert, camera, frame, compute=compute), camera, frame=frame)

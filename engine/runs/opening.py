@@ -12,7 +12,7 @@ from torch import nn
 
 from engine.errors import ConfigError
 from engine.runs.checks import check_frames, check_rasterizer, check_visible
-from engine.runs.device import Place, open_place
+from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.run import Run
 from engine.settings.run import LAYOUTS, DataConfig, RunConfig
 from experts import Expert, LoadOptions, load_expert
@@ -32,11 +32,11 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
     Raises SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
     """
     router_settings = config.router
-    place = open_place(config.machine.device, config.machine.backend)
-    check_rasterizer(place)
+    compute = open_compute_device(config.machine.device, config.machine.backend)
+    check_rasterizer(compute)
     scene = open_scene(config, ensemble)
     folders = expert_folders(config, ensemble)
-    experts = tuple(open_expert(config, scene, name, folder, device=place.device) for name, folder in folders.items())
+    experts = tuple(open_expert(config, scene, name, folder, device=compute.device) for name, folder in folders.items())
     torch.manual_seed(config.training.seed)
     router = Router(
         [expert.name for expert in experts],
@@ -46,22 +46,28 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
         temperature=router_settings.temperature,
         eval_temperature=router_settings.eval_temperature,
     )
-    run = assemble(config, ensemble, place=place, scene=scene, experts=experts, router=router)
+    run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
     for name, flag_name in ensemble.experts:
         check_visible(run, name, label=f"--{flag_name} {folders[name]}", folder=folders[name])
     return run
 
 
 def assemble(
-    config: RunConfig, ensemble: Ensemble, *, place: Place, scene: Scene, experts: tuple[Expert, ...], router: Router
+    config: RunConfig,
+    ensemble: Ensemble,
+    *,
+    compute: ComputeDevice,
+    scene: Scene,
+    experts: tuple[Expert, ...],
+    router: Router,
 ) -> Run:
     """The Run of parts that exist, its router moved to where the experts are."""
     return Run(
         ensemble=ensemble,
         scene=scene,
         experts=experts,
-        router=router.to(place.device),
-        backend=place.backend,
+        router=router.to(compute.device),
+        backend=compute.backend,
         tile_rule=config.machine.tile_rule,
     )
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from moegs_rasterizer.types import Backend, Camera, TileRule
 
-from engine.runs.device import Place
+from engine.runs.device import ComputeDevice
 from experts.base import Expert
 from router import Ensemble, Mixture, Router, mix
 from scenes.types import Scene
@@ -27,13 +27,13 @@ class Run:
     iteration: int = 0  # router updates so far, where it was loaded
 
     @property
-    def place(self) -> Place:
+    def compute(self) -> ComputeDevice:
         """Where it computes."""
-        return Place(device=self.device, backend=self.backend)
+        return ComputeDevice(device=self.device, backend=self.backend)
 
     @property
     def device(self) -> torch.device:
-        """Where its router is, its experts and their pictures."""
+        """Where its router is, its experts and their images."""
         return next(self.router.parameters()).device
 
     def time(self, frame: float) -> float:

@@ -12,7 +12,7 @@ import torch
 from engine.errors import ConfigError
 from engine.runs.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint, scene_facts
 from engine.runs.checks import check_rasterizer
-from engine.runs.device import open_place
+from engine.runs.device import open_compute_device
 from engine.runs.expert_records import ExpertRecord, find_expert, record_expert, recorded_iteration, require_same_files
 from engine.runs.opening import assemble, open_expert, open_scene
 from engine.runs.run import Run
@@ -47,8 +47,8 @@ def load_run(
     ensemble = ENSEMBLES.get(saved.ensemble)
     if ensemble is None or [name for name, _ in ensemble.experts] != [record.name for record in saved.experts]:
         raise ConfigError(f"{saved.folder}: ensemble {saved.ensemble!r} is not one of {', '.join(ENSEMBLES)}")
-    place = open_place(config.machine.device, config.machine.backend)
-    check_rasterizer(place)
+    compute = open_compute_device(config.machine.device, config.machine.backend)
+    check_rasterizer(compute)
     flags = dict(ensemble.experts)
     folders = [
         find_expert(record, given=given.get(flags[record.name]), save_path=save_path, flag_name=flags[record.name])
@@ -56,13 +56,13 @@ def load_run(
     ]
     scene = open_scene(config, ensemble, needed=needed)
     experts = tuple(
-        _reopen(config, scene, record, folder=folder, flag_name=flags[record.name], device=place.device)
+        _reopen(config, scene, record, folder=folder, flag_name=flags[record.name], device=compute.device)
         for record, folder in zip(saved.experts, folders, strict=True)
     )
     if "eval_temperature" in given:
         saved.router.eval_temperature = given["eval_temperature"]
     router = saved.router.eval().requires_grad_(False)
-    run = assemble(config, ensemble, place=place, scene=scene, experts=experts, router=router)
+    run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
     _check_scene(saved, run)
     return replace(run, iteration=saved.iteration)
 

@@ -1,4 +1,4 @@
-"""From a command's words to its configuration, and from its end to an exit code."""
+"""From a command's arguments to its configuration, and from its end to an exit code."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def parse_words(
 def run_command(action: Callable[[], int], argv: Sequence[str]) -> int:
     """Runs a command: its exit code, 2 after an error that is the user's to mend (one line), 130 after an interrupt.
 
-    --debug among the words shows the traceback as well.
+    --debug among the arguments shows the traceback as well.
     """
     try:
         return action()
@@ -113,22 +113,22 @@ def _check_flags(argv: Sequence[str], config_type: Any, retired: Mapping[str, st
     switches = [f"no_{name}" for name, annotation in annotations.items() if _bare(annotation) is bool]
     aliases = [alias for annotation in annotations.values() for alias in _aliases(annotation)]
     known = {*annotations, *switches, "help", "h", *(alias.lstrip("-").replace("-", "_") for alias in aliases)}
-    for word in argv:
-        if not word.startswith("-") or _is_number(word):
+    for argument in argv:
+        if not argument.startswith("-") or _is_number(argument):
             continue
-        name = word.lstrip("-").split("=")[0].replace("-", "_")
+        name = argument.lstrip("-").split("=")[0].replace("-", "_")
         if name in retired and name not in known:
             raise ConfigError(f"--{name} is not a flag here: {retired[name]}")
         if name not in known:
             close = nearest(name, annotations)
             raise ConfigError(
-                f"{word.split('=')[0]} is not a flag; {f'did you mean --{close}?' if close else 'see --help'}"
+                f"{argument.split('=')[0]} is not a flag; {f'did you mean --{close}?' if close else 'see --help'}"
             )
 
 
-def _is_number(word: str) -> bool:
+def _is_number(argument: str) -> bool:
     try:
-        float(word)
+        float(argument)
     except ValueError:
         return False
     return True
@@ -144,7 +144,7 @@ def _aliases(annotation: Any) -> Sequence[str]:
 
 
 def config_path(argv: Sequence[str]) -> Path | None:
-    """The file that --config names among a command's words."""
+    """The file that --config names among a command's arguments."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", "--configpath", type=Path)
     try:

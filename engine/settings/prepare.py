@@ -42,16 +42,16 @@ class FootageConfig:
     all_frames: Annotated[bool, flag("find points at all frames, as STG's own trainer wants them")] = False
     frames: Annotated[
         Literal["needed", "all"],
-        flag("pictures written from videos: those that points are found in, or the whole clip for other trainers"),
+        flag("images written from videos: those that points are found in, or the whole clip for other trainers"),
     ] = "needed"
     resolution: Annotated[
         int,
-        flag("of these pictures; 1, 2, 4, 8: divide the size; -1: at most 1600 px wide; else: width in pixels", "-r"),
+        flag("of these images; 1, 2, 4, 8: divide the size; -1: at most 1600 px wide; else: width in pixels", "-r"),
     ] = 1
-    resize_filter: Annotated[ResizeFilter, flag("how pictures are made smaller")] = "bilinear"
+    resize_filter: Annotated[ResizeFilter, flag("how images are made smaller")] = "bilinear"
     layouts: Annotated[
         tuple[ExtraLayout, ...],
-        flag("also link the pictures as these trainers' own code wants them (ed3dgs, 4dgaussians)", metavar="NAME ..."),
+        flag("also link the images as these trainers' own code wants them (ed3dgs, 4dgaussians)", metavar="NAME ..."),
     ] = ()
     upstream_moegs: Annotated[
         bool, flag("also write transforms_train.json and transforms_test.json, which MoE-GS's own scripts ask for")
@@ -63,9 +63,9 @@ class FeaturesConfig:
     """How features, matches and points are found; where few are, a second attempt changes these by itself."""
 
     max_image_size: Annotated[
-        int | None, flag("larger pictures are shrunk for finding features, px; None: never", metavar="INT|None")
+        int | None, flag("larger images are shrunk for finding features, px; None: never", metavar="INT|None")
     ] = 4096
-    max_features: Annotated[int, flag("most features a picture")] = 8192
+    max_features: Annotated[int, flag("most features an image")] = 8192
     peak_threshold: Annotated[float, flag("SIFT's; lower finds fainter features")] = 0.004
     edge_threshold: Annotated[float, flag("SIFT's; higher keeps more features that lie on edges")] = 30.0
     affine_shape: Annotated[bool, flag("adapt features to slanted surfaces; slow, on the CPU only")] = False
@@ -103,10 +103,10 @@ class PrepareConfig:
     debug: Annotated[bool, flag("show the traceback of an error")] = False
 
 
-def read_settings(words: Sequence[str], *, prog: str, description: str) -> PrepareConfig:
-    """Settings from the words. Raises ConfigError for what is missing, unknown or out of range."""
+def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> PrepareConfig:
+    """Settings from the arguments. Raises ConfigError for what is missing, unknown or out of range."""
     config = parse_words(
-        PrepareConfig, words, defaults=PrepareConfig(), prog=prog, description=description, retired=GONE
+        PrepareConfig, arguments, defaults=PrepareConfig(), prog=prog, description=description, retired=GONE
     )
     _check_kind(config)
     if config.scene is None:

@@ -46,11 +46,11 @@ def with_settings(recipe: Recipe, values: Mapping[str, Any], *, where: str) -> R
     return changed
 
 
-def parse_setting(word: str) -> tuple[str, Any]:
+def parse_setting(argument: str) -> tuple[str, Any]:
     """Name and value of "name=value"; the value is JSON (numbers, true, [1, 2]), none, or text."""
-    name, equals, text = word.partition("=")
+    name, equals, text = argument.partition("=")
     if not equals or not name.strip():
-        raise ConfigError(f"--set {word}: name=value expected, for example --set dssim=0.1")
+        raise ConfigError(f"--set {argument}: name=value expected, for example --set dssim=0.1")
     text = text.strip()
     if text.lower() in _WORDS:
         return name.strip(), _WORDS[text.lower()]

@@ -108,10 +108,10 @@ class RenderConfig:
 
 
 def refuse_training_flags(argv: Sequence[str]) -> None:
-    """Raises ConfigError where a word is a flag of the training scripts only, which upstream's renderers take too."""
+    """Raises ConfigError where an argument is a flag of the training scripts only."""
     kept = leaves(RunConfig).keys() - leaves(RenderConfig).keys()
-    for word in argv:
-        name = word.split("=")[0]
+    for argument in argv:
+        name = argument.split("=")[0]
         if name.startswith("--") and name[2:] in kept:
             raise ConfigError(f"{name} was decided in training and is saved with the run; leave it out")
 

@@ -100,7 +100,7 @@ class TrainingConfig:
     match_colours: Annotated[
         bool,
         flag(
-            "compare pictures after the affine change of colour that fits best: cameras differ, experts have one colour"
+            "compare images after the affine change of colour that fits best: cameras differ, experts have one colour"
         ),
     ] = False
     seed: Annotated[int, flag("seed of the head's start values and of the order of images")] = 0

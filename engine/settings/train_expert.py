@@ -78,7 +78,7 @@ class RecipeConfig:
     far: Annotated[
         float | None, flag("far plane of Ex4DGS and STG, scene units; default: the preset's", metavar="FLOAT")
     ] = None
-    batch: Annotated[int | None, flag("pictures an iteration", metavar="INT")] = None
+    batch: Annotated[int | None, flag("images an iteration", metavar="INT")] = None
     dssim: Annotated[
         float | None,
         flag("weight of 1 - SSIM in the loss; where L1's makes up 1 with it, it goes on to", metavar="FLOAT"),
@@ -111,18 +111,18 @@ class TrainExpertConfig:
     machine: PlaceConfig = field(default_factory=PlaceConfig)
 
 
-def read_settings(words: Sequence[str], *, prog: str, description: str) -> TrainExpertConfig:
-    """Settings from the JSON file, then the words; --resume without --config takes the file the training left.
+def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> TrainExpertConfig:
+    """Settings from the JSON file, then the arguments; --resume without --config takes the file the training left.
 
     What the file says of the recipe comes first in `recipe.set`, before --set. Raises ConfigError.
     """
 
     def parsed(defaults: TrainExpertConfig) -> TrainExpertConfig:
         return parse_words(
-            TrainExpertConfig, words, defaults=defaults, prog=prog, description=description, retired=RECIPE_NAMES
+            TrainExpertConfig, arguments, defaults=defaults, prog=prog, description=description, retired=RECIPE_NAMES
         )
 
-    config, path = parsed(TrainExpertConfig()), config_path(words)
+    config, path = parsed(TrainExpertConfig()), config_path(arguments)
     if path is None and config.output.resume and config.output.model_path is not None:
         left = config.output.model_path / CONFIG_FILE
         path = left if left.is_file() else None
@@ -145,7 +145,7 @@ def write_settings(config: TrainExpertConfig, model_path: Path) -> Path:
 
 def recipe_values(config: TrainExpertConfig) -> dict[str, Any]:
     """What --set and the file say of the recipe's settings, by name; of one said twice the last counts."""
-    return dict(parse_setting(word) for word in config.recipe.set)
+    return dict(parse_setting(argument) for argument in config.recipe.set)
 
 
 def check_settings(config: TrainExpertConfig) -> None:

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from engine.errors import ConfigError
-from engine.runs.device import Place
-from engine.runs.expert_views import picture_of
+from engine.runs.device import ComputeDevice
+from engine.runs.expert_views import image_of
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from experts.base import CheckpointError
 from experts.formats.settings import write_cfg_args
@@ -38,7 +38,7 @@ class Target:
     folder: Path
     name: str  # in EXPERTS
     scene: Scene  # cut to the frames of the expert
-    place: Place
+    compute: ComputeDevice
 
     def load_options(self, iteration: int) -> LoadOptions:
         """How stage 2 would open it."""
@@ -85,15 +85,15 @@ def covered(expert: Expert, frames: Sequence[int]) -> list[int]:
 
 
 def compare(expert: Expert, loaded: Expert, target: Target) -> None:
-    """Raises CheckpointError where two experts show different pictures of a training camera at the clip's middle.
+    """Raises CheckpointError where two experts show different images of a training camera at the clip's middle.
 
     Or at its first frame, where the middle is not shown yet.
     """
     frame = covered(expert, (target.scene.num_frames // 2, 0))[0]
     camera = target.scene.views[target.scene.train[0]].camera
     if isinstance(loaded, nn.Module):
-        loaded.eval().requires_grad_(False).to(target.place.device)
-    shown, expected = (picture_of(one, camera, frame, place=target.place) for one in (loaded, expert))
+        loaded.eval().requires_grad_(False).to(target.compute.device)
+    shown, expected = (image_of(one, camera, frame, compute=target.compute) for one in (loaded, expert))
     difference = (shown - expected).square().mean().sqrt().item()
     if not difference <= LARGEST_DIFFERENCE:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""One training of one expert, opened: its scene, start points, recipe and course, fresh or from its last state."""
+"""One training of one expert, opened: its scene, start points, recipe and trainer, fresh or from its last state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from experts.base import CheckpointError
 from experts.training.colour_correction import ColourCorrection
 from experts.training.points import StartPoints
 from experts.training.recipe import Recipe, scaled
-from experts.training.trainer import Course
+from experts.training.trainer import ExpertTrainer
 from scenes import Scene
 from scenes.points.cloud import PointCloud
 from scenes.points.start import load_start_points
@@ -46,7 +46,7 @@ class Session:
     start_count: int
     planes: Planes | None
     footage: TrainingFootage
-    course: Course
+    trainer: ExpertTrainer
     correction: ColourCorrection | None
     start: int = 0  # iterations done before
     seconds: float = 0.0  # of training, evaluations and saves left out
@@ -56,7 +56,7 @@ class Session:
         """What continuing exactly needs."""
         return {
             "facts": json.dumps(facts_of(self)),
-            "course": self.course.state(),
+            "trainer": self.trainer.state(),
             "correction": None if self.correction is None else self.correction.state(),
             "torch_random": torch.get_rng_state(),
             "seconds": self.seconds,
@@ -85,32 +85,32 @@ def open_session(config: TrainExpertConfig, trainee: Trainee, target: Target) ->
 
     Raises SceneError, ConfigError or CheckpointError for what does not fit, before anything is removed.
     """
-    scene, place = target.scene, target.place
+    scene, compute = target.scene, target.compute
     name, preset = choose_preset(trainee, config.recipe.preset, scene=scene.name, layout=scene.layout)
     recipe = recipe_for(config, trainee, preset)
     frames = range(scene.num_frames) if trainee.moments == "all" else (0,)
     cloud = load_start_points(
         scene, source=config.data.points, frames=frames, limit=config.data.max_points, seed=config.recipe.seed
     )
-    footage = TrainingFootage(scene, device=place.device)
+    footage = TrainingFootage(scene, device=compute.device)
     start = _start(config, trainee, preset, target, cloud=cloud, footage=footage)
     torch.manual_seed(config.recipe.seed)
     try:
-        course = trainee.begin(preset, recipe, start)
+        trainer = trainee.begin(preset, recipe, start)
     except ValueError as error:
         raise ConfigError(f"{trainee.name} cannot be trained like this: {error}") from error
-    check_start(cloud, scene, course)
-    correction = ColourCorrection(len(footage.cameras)).to(place.device) if config.recipe.colour_correction else None
+    check_start(cloud, scene, trainer)
+    correction = ColourCorrection(len(footage.cameras)).to(compute.device) if config.recipe.colour_correction else None
     session = Session(
         config=config,
         target=target,
         preset=name,
         recipe=recipe,
         start_note=cloud.note,
-        start_count=course.count,
+        start_count=trainer.count,
         planes=start.planes,
         footage=footage,
-        course=course,
+        trainer=trainer,
         correction=correction,
     )
     _log(session)
@@ -130,11 +130,11 @@ def _start(
     cloud: PointCloud,
     footage: TrainingFootage,
 ) -> Start:
-    """What a course begins from; Ex4DGS counts lengths of Technicolor scenes in radii of the rig, as its code does."""
+    """What a trainer begins from; Ex4DGS counts lengths of Technicolor scenes in radii of the rig, as its code does."""
     scene = target.scene
     world_scale = scene.rig_radius if scene.layout == "technicolor" and trainee.name == "Ex4DGS" else 1.0
     return Start(
-        points=_points(cloud).to(target.place.device),
+        points=_points(cloud).to(target.compute.device),
         footage=footage,
         extent=scene.rig_radius,
         world_scale=world_scale,
@@ -161,17 +161,17 @@ def choose_planes(config: TrainExpertConfig, preset: Preset, scene: Scene, cloud
     return Planes(near=near, far=far)
 
 
-def check_start(cloud: PointCloud, scene: Scene, course: Course) -> None:
+def check_start(cloud: PointCloud, scene: Scene, trainer: ExpertTrainer) -> None:
     """Raises ConfigError where no training camera shows a start point between the model's culling planes."""
-    settings = course.model.settings
+    settings = trainer.model.settings
     far = math.inf if settings.far is None else settings.far
     cameras = [scene.views[index].camera for index in scene.train]
     if bool((views_of(cloud.positions, cameras, near=settings.near, far=far) > 0).any()):
         return
     depths = visible_depths(cloud.positions, cameras)
     raise ConfigError(
-        f"{scene.root}: no training camera shows a start point between {course.name}'s near plane, {settings.near:g}, "
-        f"and its far plane, {far:g}; those in the pictures lie at depths {float(depths.min()):.3g} to "
+        f"{scene.root}: no training camera shows a start point between {trainer.name}'s near plane, {settings.near:g}, "
+        f"and its far plane, {far:g}; those in the images lie at depths {float(depths.min()):.3g} to "
         f"{float(depths.max()):.3g} scene units: give --near and --far for Ex4DGS and STG, else rescale the scene"
     )
 
@@ -184,7 +184,7 @@ def _log(session: Session) -> None:
     recipe, planes = session.recipe, session.planes
     logger.info("start: %s", session.start_note)
     logger.info(
-        "%s: preset %s, %d iterations of %d pictures, %d Gaussians at the start%s",
+        "%s: preset %s, %d iterations of %d images, %d Gaussians at the start%s",
         session.target.name,
         session.preset,
         recipe.iterations,
@@ -226,7 +226,7 @@ def _resume(session: Session) -> None:
         changed = difference(json.loads(state["facts"]), facts_of(session))
         if changed is not None:
             raise ConfigError(f"{path}: saved with other settings ({changed}); give the same, or --overwrite")
-        session.course.load(state["course"])
+        session.trainer.load(state["trainer"])
         if session.correction is not None:
             session.correction.load(state["correction"])
         session.history = json.loads(state["history"])

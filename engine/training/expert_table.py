@@ -9,19 +9,19 @@ from typing import Any, Literal
 
 from engine.errors import ConfigError
 from experts.ed3dgs.presets import ed3dgs_recipe
-from experts.ed3dgs.training import ED3DGSCourse, start_ed3dgs
+from experts.ed3dgs.training import ED3DGSTrainer, start_ed3dgs
 from experts.ex4dgs.presets import ex4dgs_recipe
 from experts.ex4dgs.start import new_ex4dgs
-from experts.ex4dgs.training import Ex4DGSCourse
+from experts.ex4dgs.training import Ex4DGSTrainer
 from experts.fourdgaussians.presets import PRESETS as FOURD_PRESETS
 from experts.fourdgaussians.presets import preset_for as fourdgaussians_preset
 from experts.fourdgaussians.presets import start_model
-from experts.fourdgaussians.training import FourDGaussiansCourse
+from experts.fourdgaussians.training import FourDGaussiansTrainer
 from experts.stg.presets import stg_recipe
-from experts.stg.training import STGCourse, new_stg
+from experts.stg.training import STGTrainer, new_stg
 from experts.training.points import StartPoints
 from experts.training.recipe import Recipe
-from experts.training.trainer import Course
+from experts.training.trainer import ExpertTrainer
 from experts.training.views import Footage
 from scenes import Layout
 
@@ -64,12 +64,12 @@ class Start:
 class Trainee:
     """An expert that can be trained."""
 
-    word: str  # on the command line
+    key: str  # on the command line
     name: str  # in EXPERTS
     presets: Mapping[str, Preset]  # by scene or data set
     has_planes: bool  # near and far can be chosen
     moments: Literal["first", "all"]  # frames whose start points it uses
-    begin: Callable[[Preset, Recipe, Start], Course]
+    begin: Callable[[Preset, Recipe, Start], ExpertTrainer]
 
 
 def _per_scene(preset: Callable[[Layout, str], Preset]) -> dict[str, Preset]:
@@ -103,7 +103,7 @@ def _ed3dgs(layout: Layout, scene: str) -> Preset:
     return Preset(recipe=ed3dgs_recipe(technicolor=layout == "technicolor", scene=scene))
 
 
-def _begin_ex4dgs(preset: Preset, recipe: Any, start: Start) -> Course:
+def _begin_ex4dgs(preset: Preset, recipe: Any, start: Start) -> ExpertTrainer:
     assert start.planes is not None
     near, far = start.planes.near / start.world_scale, start.planes.far / start.world_scale
     recipe = replace(recipe, near=near, far=far)
@@ -115,10 +115,10 @@ def _begin_ex4dgs(preset: Preset, recipe: Any, start: Start) -> Course:
         frames=recipe.growth.frames,
         world_scale=start.world_scale,
     )
-    return Ex4DGSCourse(model, recipe, extent=start.extent, footage=start.footage, seed=start.seed)
+    return Ex4DGSTrainer(model, recipe, extent=start.extent, footage=start.footage, seed=start.seed)
 
 
-def _begin_fourdgaussians(preset: Preset, recipe: Any, start: Start) -> Course:
+def _begin_fourdgaussians(preset: Preset, recipe: Any, start: Start) -> ExpertTrainer:
     model = start_model(
         start.points,
         preset.network,
@@ -128,10 +128,10 @@ def _begin_fourdgaussians(preset: Preset, recipe: Any, start: Start) -> Course:
         seed=start.seed,
     )
     model.to(start.points.positions.device)
-    return FourDGaussiansCourse(model, recipe, extent=start.extent, footage=start.footage, seed=start.seed)
+    return FourDGaussiansTrainer(model, recipe, extent=start.extent, footage=start.footage, seed=start.seed)
 
 
-def _begin_ed3dgs(preset: Preset, recipe: Any, start: Start) -> Course:
+def _begin_ed3dgs(preset: Preset, recipe: Any, start: Start) -> ExpertTrainer:
     model = start_ed3dgs(
         start.points,
         recipe,
@@ -140,10 +140,10 @@ def _begin_ed3dgs(preset: Preset, recipe: Any, start: Start) -> Course:
         extent=start.extent,
         seed=start.seed,
     )
-    return ED3DGSCourse(model, recipe, extent=start.extent, footage=start.footage, seed=start.seed)
+    return ED3DGSTrainer(model, recipe, extent=start.extent, footage=start.footage, seed=start.seed)
 
 
-def _begin_stg(preset: Preset, recipe: Any, start: Start) -> Course:
+def _begin_stg(preset: Preset, recipe: Any, start: Start) -> ExpertTrainer:
     assert start.planes is not None
     model = new_stg(
         start.points,
@@ -155,16 +155,16 @@ def _begin_stg(preset: Preset, recipe: Any, start: Start) -> Course:
         extent=start.extent,
         seed=start.seed,
     )
-    return STGCourse(model, recipe, extent=start.extent, footage=start.footage, seed=start.seed)
+    return STGTrainer(model, recipe, extent=start.extent, footage=start.footage, seed=start.seed)
 
 
 _FOURD_OTHERS = {name: Preset(recipe=row.recipe, network=row) for name, row in FOURD_PRESETS.items() if name != "N3V"}
 
 TRAINEES: dict[str, Trainee] = {
-    row.word: row
+    row.key: row
     for row in (
         Trainee(
-            word="ex4dgs",
+            key="ex4dgs",
             name="Ex4DGS",
             presets=_per_scene(_ex4dgs),
             has_planes=True,
@@ -172,7 +172,7 @@ TRAINEES: dict[str, Trainee] = {
             begin=_begin_ex4dgs,
         ),
         Trainee(
-            word="ed3dgs",
+            key="ed3dgs",
             name="E-D3DGS",
             presets=_per_scene(_ed3dgs),
             has_planes=False,
@@ -180,7 +180,7 @@ TRAINEES: dict[str, Trainee] = {
             begin=_begin_ed3dgs,
         ),
         Trainee(
-            word="4dgaussians",
+            key="4dgaussians",
             name="4DGaussians",
             presets=_per_scene(_fourdgaussians) | _FOURD_OTHERS,
             has_planes=False,
@@ -188,7 +188,7 @@ TRAINEES: dict[str, Trainee] = {
             begin=_begin_fourdgaussians,
         ),
         Trainee(
-            word="stg",
+            key="stg",
             name="STG",
             presets=_per_scene(_stg),
             has_planes=True,
@@ -199,16 +199,16 @@ TRAINEES: dict[str, Trainee] = {
 }
 
 
-def trainee_named(word: str) -> Trainee:
-    """The expert of a word on the command line, also as papers write it ("E-D3DGS"); ConfigError naming the nearest."""
-    found = TRAINEES.get(word.lower().replace("-", ""))
+def trainee_named(key: str) -> Trainee:
+    """The expert of a command-line key, also as papers write it ("E-D3DGS"); ConfigError naming the nearest."""
+    found = TRAINEES.get(key.lower().replace("-", ""))
     if found is not None:
         return found
     known = ", ".join(TRAINEES)
-    if not word:
+    if not key:
         raise ConfigError(f"the expert to train is missing: give one of {known} first")
-    close = difflib.get_close_matches(word.lower(), TRAINEES, n=1, cutoff=0.4)
-    raise ConfigError(f"no expert is called {word!r}; {f'did you mean {close[0]}?' if close else f'known: {known}'}")
+    close = difflib.get_close_matches(key.lower(), TRAINEES, n=1, cutoff=0.4)
+    raise ConfigError(f"no expert is called {key!r}; {f'did you mean {close[0]}?' if close else f'known: {known}'}")
 
 
 def choose_preset(trainee: Trainee, asked: str, *, scene: str, layout: Layout) -> tuple[str, Preset]:

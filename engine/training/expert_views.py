@@ -1,4 +1,4 @@
-"""A scene's training cameras and pictures, as the training of an expert sees them."""
+"""A scene's training cameras and images, as the training of an expert sees them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from experts.training.samplers import Shot
+from experts.training.samplers import Sample
 from experts.training.trainer import AHEAD
 from scenes import Scene
 from scenes.frames.read_ahead import ReadAhead, slots_of
@@ -17,7 +17,7 @@ VALUES = 3  # a pixel
 
 
 class TrainingFootage:
-    """Implements experts.training's Footage: pictures are read ahead by threads, held-out cameras are not among them.
+    """Implements experts.training's Footage: images are read ahead by threads, held-out cameras are not among them.
 
     Frames stay in the scene's cache on disk; `waiting_bytes` bounds what is in memory. Use as a context manager.
     """
@@ -27,15 +27,15 @@ class TrainingFootage:
         self.numbers = tuple(scene.views[index].number for index in scene.train)
         self.num_frames = scene.num_frames
         self._views = scene.train
-        self._pictures = ReadAhead(scene, device=device)
+        self._images = ReadAhead(scene, device=device)
 
-    def announce(self, shots: Sequence[Shot]) -> None:
+    def announce(self, samples: Sequence[Sample]) -> None:
         """These will be asked for soon, in this order."""
-        self._pictures.announce((self._views[shot.view], shot.frame) for shot in shots)
+        self._images.announce((self._views[sample.view], sample.frame) for sample in samples)
 
-    def image(self, shot: Shot) -> Tensor:
-        """Picture [3, h, w] in 0 ... 1, float32, on the device of training."""
-        return self._pictures.image((self._views[shot.view], shot.frame))
+    def image(self, sample: Sample) -> Tensor:
+        """Image [3, h, w] in 0 ... 1, float32, on the device of training."""
+        return self._images.image((self._views[sample.view], sample.frame))
 
     def __enter__(self) -> TrainingFootage:
         return self
@@ -43,7 +43,7 @@ class TrainingFootage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._pictures.close()
+        self._images.close()
 
 
 def disk_bytes(scene: Scene) -> int:
@@ -53,7 +53,7 @@ def disk_bytes(scene: Scene) -> int:
 
 
 def waiting_bytes(scene: Scene, *, batch: int, gpu: bool) -> int:
-    """Most memory that pictures read ahead take: those of AHEAD iterations, if --cache_mb is not less.
+    """Most memory that images read ahead take: those of AHEAD iterations, if --cache_mb is not less.
 
     It does not depend on the number of cameras and frames. For a GPU they wait with 8 bits a value, else with 32.
     """

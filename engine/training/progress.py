@@ -13,7 +13,7 @@ from tqdm import tqdm
 logger = logging.getLogger(__name__)
 
 SHOW_EVERY = 10  # iterations between updates of the bar's numbers
-SMOOTHING = 0.98  # of the PSNR shown: single pictures differ by many decibels
+SMOOTHING = 0.98  # of the PSNR shown: single images differ by many decibels
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 
 

@@ -1,4 +1,4 @@
-"""Which picture each training step sees."""
+"""Which image each training step sees."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def training_pairs(views: Sequence[int], num_frames: int, *, seed: int, start: i
     epoch, position = divmod(start, count)
     while True:
         generator = torch.Generator().manual_seed(seed * _EPOCH_STRIDE + epoch)
-        for shot in torch.randperm(count, generator=generator)[position:].tolist():
-            yield views[shot // num_frames], shot % num_frames
+        for sample in torch.randperm(count, generator=generator)[position:].tolist():
+            yield views[sample // num_frames], sample % num_frames
         epoch, position = epoch + 1, 0

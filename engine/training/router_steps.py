@@ -1,4 +1,4 @@
-"""The training loop: one picture, one update, one message."""
+"""The training loop: one image, one update, one message."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Reading:
 
     iteration: int  # counted from 1
     loss: float
-    psnr: float  # of the blended picture before the update, dB
+    psnr: float  # of the blended image before the update, dB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +60,10 @@ def training_steps(
     pairs = training_pairs(run.scene.train, run.scene.num_frames, seed=training.seed, start=start)
     order = islice(pairs, training.iterations - start)
     unread: list[_Seen] = []
-    with Prefetcher(run.scene, order, device=run.device) as pictures:
-        for iteration, picture in enumerate(pictures, start + 1):
+    with Prefetcher(run.scene, order, device=run.device) as images:
+        for iteration, seen in enumerate(images, start + 1):
             set_rates(optimiser, training, iteration)
-            loss = _look(run, training, picture, iteration=iteration, unread=unread)
+            loss = _look(run, training, seen, iteration=iteration, unread=unread)
             readings: tuple[Reading, ...] = ()
             if run.device.type == "cpu" or iteration % READ_EVERY == 0 or iteration == training.iterations:
                 readings = _read(run, unread)
@@ -75,10 +75,10 @@ def training_steps(
 
 
 def _look(
-    run: Run, training: TrainingConfig, picture: tuple[int, int, Tensor], *, iteration: int, unread: list[_Seen]
+    run: Run, training: TrainingConfig, seen: tuple[int, int, Tensor], *, iteration: int, unread: list[_Seen]
 ) -> Tensor:
-    """The loss of a picture, with its graph; its numbers join those to be read."""
-    view, frame, target = picture
+    """The loss of an image, with its graph; its numbers join those to be read."""
+    view, frame, target = seen
     shown = run.scene.views[view]
     mixture = mix_camera(
         run,
@@ -99,7 +99,7 @@ def _look(
 
 def _read(run: Run, steps: Sequence[_Seen]) -> tuple[Reading, ...]:
     """The numbers of updates, in one transfer; raises ConfigError naming the first whose loss is not finite."""
-    wait(run.place)
+    wait(run.compute)
     numbers = torch.stack([number for seen in steps for number in (seen.loss, seen.error)]).tolist()
     readings = []
     for seen, loss, error in zip(steps, numbers[::2], numbers[1::2], strict=True):

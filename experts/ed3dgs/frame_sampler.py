@@ -1,4 +1,4 @@
-"""E-D3DGS's choice of pictures: frames that went wrong come more often (Bae et al., ECCV 2024)."""
+"""E-D3DGS's choice of images: frames that went wrong come more often (Bae et al., ECCV 2024)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experts.training.samplers import Shot
+from experts.training.samplers import Sample
 
-FIRST_ERROR = 100.0  # of pictures not seen yet
+FIRST_ERROR = 100.0  # of images not seen yet
 READ_EVERY = 50  # iterations between readings of the errors: reading them waits for the GPU
 
 
@@ -18,8 +18,8 @@ class FrameErrors:
     """Random cameras; frames by chance, later in every second iteration by their errors.
 
     errors_from: iteration from which on even iterations draw a frame with a chance that grows with its error: the last
-    L1 of its pictures, summed over the cameras, less the best frame's. in_streak: whether an iteration hands its frame
-    on to the next. batch: pictures an iteration. positions: the cameras' [views, 3], where each shall be far from the
+    L1 of its images, summed over the cameras, less the best frame's. in_streak: whether an iteration hands its frame
+    on to the next. batch: images an iteration. positions: the cameras' [views, 3], where each shall be far from the
     one before; None for any camera.
     """
 
@@ -42,21 +42,21 @@ class FrameErrors:
         self._view, self._frame = 0, -1
         self._chances: Tensor | None = None  # [frames] on the CPU, as last read
 
-    def next(self, iteration: int) -> tuple[Shot, ...]:
-        """The iteration's pictures."""
+    def next(self, iteration: int) -> tuple[Sample, ...]:
+        """The iteration's images."""
         keep = self._frame >= 0 and self._in_streak(iteration - 1)
         return tuple(self._one(iteration, keep) for _ in range(self._batch))
 
-    def _one(self, iteration: int, keep: bool) -> Shot:
+    def _one(self, iteration: int, keep: bool) -> Sample:
         if not keep:
             self._frame = self._drawn_frame(iteration)
         allowed = self._allowed[self._view]
         self._view = allowed[int(torch.randint(len(allowed), (1,), generator=self._generator))]
-        return Shot(view=self._view, frame=self._frame)
+        return Sample(view=self._view, frame=self._frame)
 
-    def record(self, shot: Shot, error: Tensor) -> None:
-        """A picture's L1, a scalar on the device of the errors; does not wait for it."""
-        self.errors[shot.view, shot.frame] = error
+    def record(self, sample: Sample, error: Tensor) -> None:
+        """An image's L1, a scalar on the device of the errors; does not wait for it."""
+        self.errors[sample.view, sample.frame] = error
 
     def _drawn_frame(self, iteration: int) -> int:
         if iteration < self._errors_from or iteration % 2:
@@ -66,7 +66,7 @@ class FrameErrors:
         return int(torch.multinomial(self._chances, 1, generator=self._generator))
 
     def state(self) -> dict[str, Any]:
-        """Errors, what was last read of them, and the picture before; the generator is the course's."""
+        """Errors, what was last read of them, and the image before; the generator is the trainer's."""
         read = self.errors.new_zeros(0) if self._chances is None else self._chances
         return {"errors": self.errors.clone(), "chances": read, "view": self._view, "frame": self._frame}
 

@@ -41,7 +41,7 @@ class ED3DGSRecipe(Recipe):
         scales end at e, the falloff of the smoothness is per squared world unit, the networks begin with shifts
         of world units, and all their rates grow with the extent, so that a large world diverges.
     far_cameras: a camera is at least the median distance away from the one before. E-D3DGS means to do so, but looks
-        the distances up in another order of its pictures, so that its cameras are as good as random (False); by its
+        the distances up in another order of its images, so that its cameras are as good as random (False); by its
         authors' word random ones work as well. In a row of cameras the rule shows the middle ones less often.
 
     Switches of the network, by clip: `options`. dssim counts in the streaks of one frame alone (see FrameErrors).

@@ -17,8 +17,8 @@ from experts.ed3dgs.recipe import LENGTHS, NETWORK, ED3DGSRecipe
 from experts.ed3dgs.smoothness import Neighbourhood, Pairs, neighbourhood, pairs_of, smoothness
 from experts.training.points import StartPoints
 from experts.training.population import Population
-from experts.training.samplers import Shot
-from experts.training.trainer import Course, Seen, added
+from experts.training.samplers import Sample
+from experts.training.trainer import ExpertTrainer, Seen, added
 from experts.training.views import Footage
 from losses import ssim
 
@@ -57,7 +57,7 @@ def start_ed3dgs(
     ).to(device)
 
 
-class ED3DGSCourse(Course):
+class ED3DGSTrainer(ExpertTrainer):
     """One training of E-D3DGS."""
 
     name: ClassVar[str] = "E-D3DGS"
@@ -73,7 +73,7 @@ class ED3DGSCourse(Course):
         self._near: Neighbourhood | None = None
         self._near_of: Tensor | None = None  # the positions it was found for
         self._pairs: tuple[Pairs, ...] = ()  # its pairs, one part an iteration
-        self._errors: list[Tensor] = []  # L1 of the iteration's pictures
+        self._errors: list[Tensor] = []  # L1 of the iteration's images
         super().__init__(model, recipe, populations=[population], extent=extent, footage=footage, seed=seed)
 
     def new_sampler(self) -> FrameErrors:
@@ -91,9 +91,9 @@ class ED3DGSCourse(Course):
             device=self.device,
         )
 
-    def moment(self, shot: Shot, iteration: int) -> Hashable:
+    def moment(self, sample: Sample, iteration: int) -> Hashable:
         """Each camera has a time offset of its own."""
-        return shot
+        return sample
 
     def begin(self, iteration: int) -> None:
         """Annealing and coarse-to-fine go by the iteration."""
@@ -135,10 +135,10 @@ class ED3DGSCourse(Course):
         self._pairs = pairs_of(near, near.parts(self.recipe.smooth_pairs))
 
     def observe(self, seen: Sequence[Seen], iteration: int) -> None:
-        """Statistics, and how far each picture was off."""
+        """Statistics, and how far each image was off."""
         super().observe(seen, iteration)
         for one, error in zip(seen, self._errors, strict=True):
-            self.sampler.record(one.shot, error)
+            self.sampler.record(one.sample, error)
         self._errors.clear()
 
     def state(self) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from experts.training.statistics import Statistics
 from losses import ssim_map
 
 NEW = -2.0  # best frame of a Gaussian that is younger than the pass
-UNSEEN = -1.0  # best frame of one that contributed to no picture of the pass
-_ENOUGH = 0.01  # sum of the weights from which on a picture tells a Gaussian's error
+UNSEEN = -1.0  # best frame of one that contributed to no image of the pass
+_ENOUGH = 0.01  # sum of the weights from which on an image tells a Gaussian's error
 _LASTING = ("least_error", "best_frame")  # outlive a densification
 _SMALLEST_WEIGHT = 1e-4
-_NEVER = float(1 << 30)  # radius of what no picture showed, px
+_NEVER = float(1 << 30)  # radius of what no image showed, px
 _FILLS = {
     "smallest_radius": _NEVER,
     "l1": 0.0,
@@ -27,10 +27,10 @@ _FILLS = {
 class BacktrackedErrors(Statistics):
     """Statistics with the errors of the pixels that a Gaussian showed, and how small it was shown.
 
-    The error of a Gaussian in a picture is the mean over pixels, weighted with its alpha times transmittance: spread
-    over pixels, the weights are what it adds to them. `l1`, `ssim`: sums over the pictures since the last
-    densification that showed it, `shown` their number. `least_error`: the smallest L1 in the pass over all pictures,
-    `best_frame` its frame, NEW or UNSEEN. `smallest_radius`: in a picture that showed it, px; huge where none did.
+    The error of a Gaussian in an image is the mean over pixels, weighted with its alpha times transmittance: spread
+    over pixels, the weights are what it adds to them. `l1`, `ssim`: sums over the images since the last
+    densification that showed it, `shown` their number. `least_error`: the smallest L1 in the pass over all images,
+    `best_frame` its frame, NEW or UNSEEN. `smallest_radius`: in an image that showed it, px; huge where none did.
     """
 
     def __init__(self, count: int, device: torch.device) -> None:
@@ -51,7 +51,7 @@ class BacktrackedErrors(Statistics):
         self.rows.update(lasting)
 
     def observe_errors(self, sums: Tensor, frame: int) -> None:
-        """Takes in a picture: sums [n, 2 or 3] over pixels of the weights, weights x L1 and weights x SSIM."""
+        """Takes in an image: sums [n, 2 or 3] over pixels of the weights, weights x L1 and weights x SSIM."""
         weights = sums[:, 0]
         means = sums[:, 1:] / weights.clamp(min=_SMALLEST_WEIGHT)[:, None]
         shown = (weights > 0).float()
@@ -63,12 +63,12 @@ class BacktrackedErrors(Statistics):
         self.rows["best_frame"].masked_fill_(better, float(frame))
 
     def new_pass(self) -> None:
-        """Another pass over all pictures begins."""
+        """Another pass over all images begins."""
         self.rows["least_error"].fill_(torch.inf)
         self.rows["best_frame"].fill_(UNSEEN)
 
     def invisible(self) -> Tensor:
-        """Mask [n] of what contributed to no picture of the pass and is older than it."""
+        """Mask [n] of what contributed to no image of the pass and is older than it."""
         return self.rows["best_frame"] == UNSEEN
 
     def wrong(self, *, l1: float, dissimilarity: float) -> Tensor:

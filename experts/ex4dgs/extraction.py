@@ -28,7 +28,7 @@ def moving_most(
 ) -> Tensor:
     """Mask [n] of the visible static Gaussians whose displacement over squared distance is above a percentile.
 
-    visible [n]: those in the current picture; viewpoint [3]: where distances are from, model units.
+    visible [n]: those in the current image; viewpoint [3]: where distances are from, model units.
     """
     lengths = static["displacements"].detach().norm(dim=1)
     squared = (static["means"].detach() - viewpoint).square().sum(1)

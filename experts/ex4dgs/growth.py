@@ -24,7 +24,7 @@ class Span:
 
     frames: int  # beyond the clip's by the timeline's shift in the end
     wanted: bool = True  # keyframes came: extract some iterations later
-    armed: bool = False  # extract at the next picture of the last frames
+    armed: bool = False  # extract at the next image of the last frames
 
     def arm(self, iteration: int, growth: Growth) -> None:
         """Arms a wanted extraction when its iteration has come."""

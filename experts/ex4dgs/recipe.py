@@ -47,7 +47,7 @@ class Growth:
     every: int = field(default=400, metadata=ITERATIONS)
     extract_after: int = field(default=100, metadata=ITERATIONS)  # iterations from growing to extraction, if one is due
     extract_every: int = field(default=3980, metadata=ITERATIONS)  # extractions beside those
-    percentile: float = 0.98  # of the scores of the static Gaussians in the picture, above which they are extracted
+    percentile: float = 0.98  # of the scores of the static Gaussians in the image, above which they are extracted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +83,9 @@ class Ex4DGSRecipe(Recipe):
     motion_weight: float = 1e-4  # of the mean distance of the keyframes from the first
     windows_every: int = field(default=1200, metadata=INTERVAL)  # iterations between adjustments of opacity windows
     windows_stop: int = field(default=27000, metadata=ITERATIONS)
-    prune_start: int = field(default=6000, metadata=ITERATIONS)  # of the prunings that follow a pass over all pictures
-    prune_invisible: bool = True  # what contributed to no picture of the pass
-    prune_small: bool = True  # what was, since the last densification, smaller in some picture than
+    prune_start: int = field(default=6000, metadata=ITERATIONS)  # of the prunings that follow a pass over all images
+    prune_invisible: bool = True  # what contributed to no image of the pass
+    prune_small: bool = True  # what was, since the last densification, smaller in some image than
     smallest_radius: float = 5.0  # px at the published width; at another width in proportion
     published_width: int = 1352  # px
     errors: Errors = field(default_factory=Errors)

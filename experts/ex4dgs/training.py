@@ -20,7 +20,7 @@ from experts.ex4dgs.recipe import Ex4DGSRecipe
 from experts.training.density import Density, clone_and_split, copied, prune, remove, split_in_two
 from experts.training.population import Population
 from experts.training.samplers import ShuffledPass
-from experts.training.trainer import Course, Seen, added
+from experts.training.trainer import ExpertTrainer, Seen, added
 from experts.training.views import Footage
 
 _HARMONICS = ("sh_dc", "sh_rest")
@@ -29,7 +29,7 @@ _DYNAMIC = ("means", "quats", "log_scales", "opacity_logits", "opacity_centres",
 _SETTLED = 1e-3  # displacement below which the regulariser hardly tells lengths apart, times the extent
 
 
-class Ex4DGSCourse(Course):
+class Ex4DGSTrainer(ExpertTrainer):
     """One training of Ex4DGS: populations are static Gaussians, then dynamic ones, as `Ex4DGS.at` has them.
 
     extent: in data units, as the cameras are; the model's own world may be another (`world_scale`).
@@ -57,7 +57,7 @@ class Ex4DGSCourse(Course):
         self._last: Seen | None = None
 
     def new_sampler(self) -> ShuffledPass:
-        """All pictures of the frames in training."""
+        """All images of the frames in training."""
         cameras, frames = len(self.footage.cameras), self._frames_in_training()
         return ShuffledPass(views=cameras, frames=frames, generator=self.generator, batch=self.recipe.batch)
 
@@ -110,11 +110,11 @@ class Ex4DGSCourse(Course):
         for one in seen:
             if one.features is not None and one.features.grad is not None:
                 for errors, sums in zip(self.statistics, one.features.grad.split(counts), strict=True):
-                    errors.observe_errors(sums, one.shot.frame)
+                    errors.observe_errors(sums, one.sample.frame)
         self._last = seen[-1]
 
     def control(self, iteration: int) -> None:
-        """After a step: extraction, density, opacity windows, and what is pruned after a pass over all pictures."""
+        """After a step: extraction, density, opacity windows, and what is pruned after a pass over all images."""
         recipe = self.recipe
         self._extract(iteration)
         self._last = None
@@ -133,7 +133,7 @@ class Ex4DGSCourse(Course):
         growth, density = self.recipe.growth, self.recipe.density
         if not growth.start < iteration < self._stop or self._last is None:
             return
-        late = self._last.shot.frame >= self._frames_in_training() - growth.frames
+        late = self._last.sample.frame >= self._frames_in_training() - growth.frames
         armed = self.span.armed and late
         if not armed and (iteration % growth.extract_every or density.densifies(iteration)):
             return
@@ -202,7 +202,7 @@ class Ex4DGSCourse(Course):
                 remove(population, statistics, unwanted)
 
     def _prune_after_pass(self, iteration: int) -> None:
-        """What no picture of the pass showed, while errors tell; what some picture showed too small."""
+        """What no image of the pass showed, while errors tell; what some image showed too small."""
         recipe = self.recipe
         radius = recipe.smallest_radius * self.footage.cameras[0].width / recipe.published_width
         for population, statistics in zip(self.populations, self.statistics, strict=True):
@@ -227,7 +227,7 @@ class Ex4DGSCourse(Course):
         return {**super().state(), "span": grown, "duration": self.model.timeline.duration, "pruned": self._passes}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a state, as all courses do."""
+        """Goes on from a state, as all trainers do."""
         super().load(state)
         frames, wanted, armed = state["span"]
         self.span = Span(frames=int(frames), wanted=bool(wanted), armed=bool(armed))

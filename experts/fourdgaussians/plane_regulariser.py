@@ -1,4 +1,4 @@
-"""What 4DGaussians asks of its feature planes besides the pictures: smoothness, and time planes near one."""
+"""What 4DGaussians asks of its feature planes besides the images: smoothness, and time planes near one."""
 
 from __future__ import annotations
 

@@ -61,11 +61,11 @@ PRESETS: dict[str, Preset] = {
         width=64,
         channels=32,
     ),
-    "small": Preset(recipe=_N3V, width=64, channels=8, levels=(1,)),  # ours: for small pictures, a tenth of the size
+    "small": Preset(recipe=_N3V, width=64, channels=8, levels=(1,)),  # ours: for small images, a tenth of the size
     "HyperNeRF": Preset(recipe=_N3V, options=_COLOUR_AND_OPACITY_STAY, levels=(1, 2, 4)),
 }
 
-BATCHES: dict[str, int] = {  # pictures an iteration of N3V's scenes
+BATCHES: dict[str, int] = {  # images an iteration of N3V's scenes
     "coffee_martini": 4,
     "flame_salmon_1": 4,
     "cook_spinach": 2,
@@ -93,7 +93,7 @@ def start_model(
 ) -> FourDGaussians:
     """The model that training starts from, on the points' device.
 
-    recipe: the preset's, or what became of it. extent: the course's.
+    recipe: the preset's, or what became of it. extent: the trainer's.
     """
     device = points.positions.device
     with torch.random.fork_rng(devices=[]):

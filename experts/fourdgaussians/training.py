@@ -18,8 +18,8 @@ from experts.training.population import Population
 from experts.training.rates import Rate
 from experts.training.recipe import Recipe
 from experts.training.recipe_fields import ITERATIONS
-from experts.training.samplers import Shot
-from experts.training.trainer import Course, Seen, cut_harmonics
+from experts.training.samplers import Sample
+from experts.training.trainer import ExpertTrainer, Seen, cut_harmonics
 from experts.training.units import N3V_EXTENT
 from experts.training.views import Footage
 
@@ -46,8 +46,8 @@ class FourDGaussiansRecipe(Recipe):
     iterations: of both stages. Schedules and the density table count from 1 in each stage, with a fresh optimiser.
     Published results come from the values that `as_published` sets; each switch says what they do.
 
-    sum_batch_gradients: an iteration's pictures count as one: their screen-space gradients are added, then measured.
-        False: every picture counts by itself (3DGS).
+    sum_batch_gradients: an iteration's images count as one: their screen-space gradients are added, then measured.
+        False: every image counts by itself (3DGS).
     scale_free: the network's rates do not grow with the scene, but for its last layer for places, whose outputs are
         lengths and which starts in proportion to the extent: a scene in other units is trained in the same way.
         Upstream multiplies all rates by the extent, and starts with offsets of one size whatever the scene's; at an
@@ -114,7 +114,7 @@ def as_published(recipe: FourDGaussiansRecipe) -> FourDGaussiansRecipe:
     )
 
 
-class FourDGaussiansCourse(Course):
+class FourDGaussiansTrainer(ExpertTrainer):
     """4DGaussians in training: a coarse stage without deformation, then the fine one.
 
     On a GPU, gradients of the planes are summed in no fixed order: two runs from one seed differ in their last digits.
@@ -147,14 +147,14 @@ class FourDGaussiansCourse(Course):
             self.statistics[0].clear()
         super().begin(own)
 
-    def moment(self, shot: Shot, iteration: int) -> Hashable:
+    def moment(self, sample: Sample, iteration: int) -> Hashable:
         """The frame, once there is one."""
-        return shot.frame if self.recipe.stage(iteration)[0] else None
+        return sample.frame if self.recipe.stage(iteration)[0] else None
 
-    def gaussians(self, shot: Shot, iteration: int) -> Gaussians:
+    def gaussians(self, sample: Sample, iteration: int) -> Gaussians:
         """The canonical ones in the coarse stage, then those of the frame."""
         if self.recipe.stage(iteration)[0]:
-            return super().gaussians(shot, iteration)
+            return super().gaussians(sample, iteration)
         return cut_harmonics(activate(self.model.gaussians.raw()), self.degree(iteration))
 
     def regulariser(self, iteration: int) -> Tensor | None:
@@ -164,7 +164,7 @@ class FourDGaussiansCourse(Course):
         return plane_regulariser(self.model.deformation.deformation_net.grid, self.recipe.planes)
 
     def observe(self, seen: Sequence[Seen], iteration: int) -> None:
-        """Statistics of the batch as of one picture: gradients added, radii the largest."""
+        """Statistics of the batch as of one image: gradients added, radii the largest."""
         if not self.recipe.sum_batch_gradients:
             return super().observe(seen, iteration)
         gradients = torch.stack([one.screen_gradients() for one in seen]).sum(0)

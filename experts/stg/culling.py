@@ -50,7 +50,7 @@ def outside(means: Tensor, box: Tensor) -> Tensor:
 
 
 def _depths(means: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
-    """Depths [n], and the mask [n] of means that a camera has in front of it within its picture."""
+    """Depths [n], and the mask [n] of means that a camera has in front of it within its image."""
     pose = camera.world_to_camera.to(means)
     x, y, z = (means @ pose[:3, :3].T + pose[:3, 3]).unbind(1)
     front = z > 0

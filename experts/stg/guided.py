@@ -17,8 +17,8 @@ from experts.training.trainer import Seen
 from losses import ssim
 
 FARTHEST = 0.95  # of the far plane: deeper samples are set here
-_SURE = 0.5  # of a picture's largest alpha above which a pixel's depth counts
-_BRIGHTNESS = 0.01  # added to mean colours that pictures are divided by
+_SURE = 0.5  # of an image's largest alpha above which a pixel's depth counts
+_BRIGHTNESS = 0.01  # added to mean colours that images are divided by
 
 
 class GuidedSampling:
@@ -38,8 +38,8 @@ class GuidedSampling:
         self._last = -guidance.apart  # iteration of the last sampling
 
     def look(self, seen: Seen, iteration: int) -> None:
-        """Takes in a training picture; waits for a GPU only when views are chosen."""
-        view = seen.shot.view
+        """Takes in a training image; waits for a GPU only when views are chosen."""
+        view = seen.sample.view
         if view not in self._first_seen:
             self._first_seen.add(view)
             self.depths[view] = largest_depth(seen.splat)
@@ -55,8 +55,8 @@ class GuidedSampling:
         return bad[: self.guidance.views] if len(bad) >= 2 else []
 
     def wants(self, seen: Seen, iteration: int) -> bool:
-        """Whether a picture is to be sampled now; its view is then done."""
-        guidance, view = self.guidance, seen.shot.view
+        """Whether an image is to be sampled now; its view is then done."""
+        guidance, view = self.guidance, seen.sample.view
         due = guidance.start <= iteration <= guidance.stop and iteration - self._last >= guidance.apart
         if not due or self.chosen is None or view not in self.chosen:
             return False
@@ -87,7 +87,7 @@ class GuidedSampling:
 
 
 def largest_depth(splat: Splat) -> Tensor:
-    """Largest depth [] of a picture's surer half (alpha); 0 where the picture is empty.
+    """Largest depth [] of an image's surer half (alpha); 0 where the image is empty.
 
     STG's code takes its median depth where there is one, and fails without any.
     """
@@ -99,9 +99,9 @@ def largest_depth(splat: Splat) -> Tensor:
 def bad_pixels(image: Tensor, target: Tensor, guidance: Guidance) -> Tensor:
     """Rows and columns [m, 2] of the pixels of badly shown patches, one of each 2x2 left out.
 
-    Pictures [3, h, w] are compared after division by their mean, so that exposure does not count.
+    Images [3, h, w] are compared after division by their mean, so that exposure does not count.
     """
-    relative = [picture / (picture.mean() + _BRIGHTNESS) for picture in (image, target)]
+    relative = [pixels / (pixels.mean() + _BRIGHTNESS) for pixels in (image, target)]
     error = (relative[0] - relative[1]).abs().sum(0)
     height, width = error.shape
     threshold = error.flatten().sort().values[min(int(guidance.quantile * error.numel()), error.numel() - 1)]
@@ -145,7 +145,7 @@ def new_gaussians(
     room: int | None,
     generator: torch.Generator,
 ) -> Rows:
-    """Rows of new Gaussians along the rays of a picture's bad pixels, coloured as the true picture; may be none.
+    """Rows of new Gaussians along the rays of an image's bad pixels, coloured as the true image; may be none.
 
     largest []: the view's depth that the rays are measured by. means [n, 3]: Gaussians that exist, which count for the
     scales. Windows' centres are random. With less room than needed, rays are drawn at random.

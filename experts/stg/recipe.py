@@ -50,7 +50,7 @@ class Guidance:
     views: int = 2  # the worst so many, once each; 0: no guided sampling
     choose_below: float = 0.91  # SSIM of views that may be chosen
     sample_below: float = 0.88  # SSIM of a chosen view below which it is sampled
-    quantile: float = 0.6  # of a picture's errors above which a pixel is bad
+    quantile: float = 0.6  # of an image's errors above which a pixel is bad
     patch: int = 16  # side of a patch, px
     bad_share: float = 0.85  # of a patch's pixels above which the patch is bad
     border: float = 0.1  # of width and height that is left out at each side
@@ -90,7 +90,7 @@ class STGRecipe(Recipe):
     prune_stop: int = field(default=7000, metadata=ITERATIONS)  # before this iteration
     # Also prune the faint at the steps that clone and split. STG's code computes that mask and does not apply it.
     prune_when_densifying: bool = True
-    # Statistics of all pictures of a batch count. STG's code takes those of the last one alone.
+    # Statistics of all images of a batch count. STG's code takes those of the last one alone.
     statistics_of_all: bool = True
     thinning: Thinning = THINNINGS[3]
     trbf_log_width: float = 0.0  # of new Gaussians' temporal windows: 0 is the segment's length

@@ -27,10 +27,10 @@ from experts.training.density import (
 )
 from experts.training.population import Population
 from experts.training.samplers import SameMoment, Sampler
-from experts.training.trainer import Course, Seen
+from experts.training.trainer import ExpertTrainer, Seen
 from experts.training.views import Footage
 
-__all__ = ["STGCourse", "STGRecipe", "new_stg"]
+__all__ = ["STGRecipe", "STGTrainer", "new_stg"]
 
 PARAMETERS = (
     *("means", "motion", "quats", "omegas", "log_scales", "opacity_logits"),
@@ -40,14 +40,14 @@ GUIDED_SHARE = 0.1  # of max_gaussians: kept free for guided sampling, which com
 _TURNING = "turning"  # statistic: 1 where omegas learn and quats do not, from recipe.turning_start on
 
 
-class STGCourse(Course):
+class STGTrainer(ExpertTrainer):
     """The training of an STG with one segment, which sees only the segment's frames."""
 
     name: ClassVar[str] = "STG"
 
     def __init__(self, model: STG, recipe: STGRecipe, *, extent: float, footage: Footage, seed: int) -> None:
         if len(model.parts) != 1:
-            raise ValueError(f"STG: {len(model.parts)} segments; train one at a time, each in a course of its own")
+            raise ValueError(f"STG: {len(model.parts)} segments; train one at a time, each in a trainer of its own")
         self.segment = model.parts[0]
         end = self.segment.first + self.segment.num_frames
         if end > footage.num_frames:
@@ -87,7 +87,7 @@ class STGCourse(Course):
         self._place["box"] = bounding_box(population["means"], self.recipe.box_margin)
 
     def observe(self, seen: Sequence[Seen], iteration: int) -> None:
-        """Statistics, which pictures are bad, and which Gaussians' rotations learn."""
+        """Statistics, which images are bad, and which Gaussians' rotations learn."""
         counted = seen if self.recipe.statistics_of_all else seen[-1:]
         for one in counted:
             self.take_in(one.screen_gradients(of=len(seen)), one.splat.radii)
@@ -155,7 +155,7 @@ class STGCourse(Course):
         rows = new_gaussians(
             seen,
             self.recipe.guidance,
-            largest=self.guided.depths[seen.shot.view],
+            largest=self.guided.depths[seen.sample.view],
             means=population["means"].detach(),
             far=self.model.far,
             extent=self.extent,
@@ -185,7 +185,7 @@ class STGCourse(Course):
         population.put("omegas", population["omegas"].detach() * turning[:, None])
 
     def state(self) -> dict[str, Any]:
-        """The course's, with what was measured of the first Gaussians and what guided sampling knows."""
+        """The trainer's, with what was measured of the first Gaussians and what guided sampling knows."""
         return {**super().state(), "place": dict(self._place), "guided": self.guided.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:

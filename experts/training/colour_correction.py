@@ -28,7 +28,7 @@ class ColourCorrection(nn.Module):
         self._optimiser: torch.optim.Optimizer | None = None
 
     def forward(self, image: Tensor, view: int) -> Tensor:
-        """The picture [3, h, w] as a camera would have shown it."""
+        """The image [3, h, w] as a camera would have shown it."""
         pixels = image.flatten(1)
         changed = torch.addmm(pixels, self.matrices[view], pixels)
         return (changed + self.offsets[view][:, None]).view(image.shape)
@@ -42,7 +42,7 @@ class ColourCorrection(nn.Module):
         """A step of its own Adam, when a share `done` of the training is done; gradients begin again.
 
         Then the mean over cameras is taken off. A term of the loss would be too slow: Adam divides it by the size of
-        the pictures' gradients.
+        the images' gradients.
         """
         optimiser = self._own()
         for group in optimiser.param_groups:

@@ -147,7 +147,7 @@ def remove(population: Population, statistics: Statistics, unwanted: Tensor) -> 
 
 @torch.no_grad()
 def prune(population: Population, statistics: Statistics, density: Density, *, extent: float) -> None:
-    """Removes Gaussians that are too faint, or too large in a picture or in the world, as the table says."""
+    """Removes Gaussians that are too faint, or too large in an image or in the world, as the table says."""
     if population.count <= density.prune_above:
         return
     unwanted = population["opacity_logits"].detach().sigmoid() < density.smallest_opacity

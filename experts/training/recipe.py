@@ -21,12 +21,12 @@ class Recipe:
     rates: Mapping[str, Rate] = field(default_factory=dict)  # by parameter name or prefix
     rate_iterations: int = field(metadata=ITERATIONS)  # over which rates fall from first to last
     optimiser: OptimiserKind = "adam"
-    batch: int = 1  # pictures an iteration
+    batch: int = 1  # images an iteration
     sh_every: int = field(default=1000, metadata=ITERATIONS)  # iterations after which SH gain a degree
     sh_degree: int = 3  # highest
     l1: float = 0.8
     dssim: float = 0.2  # weight of 1 - SSIM
-    background: BackgroundKind = "own"  # the expert's own colour, or another random one for each picture
+    background: BackgroundKind = "own"  # the expert's own colour, or another random one for each image
     density: Density = field(default_factory=Density)
 
     def active_degree(self, iteration: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 # Metadata of fields (a number, None or a tuple of them) that are counted in iterations. An interval is also how many
-# pictures a statistic sees, so that it does not shrink below a number that tells something.
+# images a statistic sees, so that it does not shrink below a number that tells something.
 ITERATIONS = {"shortest": 1}
 INTERVAL = {"shortest": 50}
 

@@ -1,4 +1,4 @@
-"""Which pictures an iteration looks at."""
+"""Which images an iteration looks at."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shot:
-    """A training picture."""
+class Sample:
+    """A training image."""
 
     view: int  # index into Footage.cameras
     frame: int  # 0 is the clip's first
 
 
 class Sampler(Protocol):
-    """Gives the pictures of one iteration after another; the same from the same generator and state."""
+    """Gives the images of one iteration after another; the same from the same generator and state."""
 
-    def next(self, iteration: int) -> tuple[Shot, ...]: ...
+    def next(self, iteration: int) -> tuple[Sample, ...]: ...
 
     def state(self) -> dict[str, Any]:
-        """Tensors, numbers and lists from which `load` goes on; the generator is the course's to save."""
+        """Tensors, numbers and lists from which `load` goes on; the generator is the trainer's to save."""
         ...
 
     def load(self, state: Mapping[str, Any]) -> None: ...
@@ -43,16 +43,16 @@ class ShuffledPass:
         self._generator = generator
         self._left: list[int] = []
 
-    def next(self, iteration: int) -> tuple[Shot, ...]:
-        """The next pictures of the pass."""
+    def next(self, iteration: int) -> tuple[Sample, ...]:
+        """The next images of the pass."""
         return tuple(self._one() for _ in range(self._batch))
 
-    def _one(self) -> Shot:
+    def _one(self) -> Sample:
         if not self._left:
             self._left = torch.randperm(self._views * self.frames, generator=self._generator).tolist()
             self.passes += 1
         frame, view = divmod(self._left.pop(), self._views)
-        return Shot(view=view, frame=self._start + frame)
+        return Sample(view=view, frame=self._start + frame)
 
     def state(self) -> dict[str, Any]:
         """What of the pass is left."""
@@ -73,11 +73,11 @@ class SameMoment:
         self._batch = min(batch, views)
         self._generator = generator
 
-    def next(self, iteration: int) -> tuple[Shot, ...]:
+    def next(self, iteration: int) -> tuple[Sample, ...]:
         """As many cameras as the batch has, or as there are."""
         frame = self._start + int(torch.randint(self._frames, (1,), generator=self._generator))
         views = torch.randperm(self._views, generator=self._generator)[: self._batch]
-        return tuple(Shot(view=view, frame=frame) for view in views.tolist())
+        return tuple(Sample(view=view, frame=frame) for view in views.tolist())
 
     def state(self) -> dict[str, Any]:
         """Nothing but the generator's."""
@@ -87,11 +87,11 @@ class SameMoment:
         """Nothing to take over."""
 
 
-def shots_to_lists(batches: Sequence[tuple[Shot, ...]]) -> list[list[list[int]]]:
-    """Pictures as plain numbers, for a checkpoint."""
-    return [[[shot.view, shot.frame] for shot in batch] for batch in batches]
+def samples_to_lists(batches: Sequence[tuple[Sample, ...]]) -> list[list[list[int]]]:
+    """Images as plain numbers, for a checkpoint."""
+    return [[[sample.view, sample.frame] for sample in batch] for batch in batches]
 
 
-def shots_from_lists(batches: Sequence[Sequence[Sequence[int]]]) -> list[tuple[Shot, ...]]:
-    """The inverse of `shots_to_lists`."""
-    return [tuple(Shot(view=view, frame=frame) for view, frame in batch) for batch in batches]
+def samples_from_lists(batches: Sequence[Sequence[Sequence[int]]]) -> list[tuple[Sample, ...]]:
+    """The inverse of `samples_to_lists`."""
+    return [tuple(Sample(view=view, frame=frame) for view, frame in batch) for batch in batches]

@@ -1,4 +1,4 @@
-"""What training pictures tell about each Gaussian between two densifications."""
+"""What training images tell about each Gaussian between two densifications."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ class Statistics:
 
     @property
     def seen(self) -> Tensor:
-        """Pictures [n] that showed a Gaussian."""
+        """Images [n] that showed a Gaussian."""
         return self.rows["seen"]
 
     @property
     def largest_radius(self) -> Tensor:
-        """Largest radius [n] in a picture, px; 0 where none showed it."""
+        """Largest radius [n] in an image, px; 0 where none showed it."""
         return self.rows["largest_radius"]
 
     def observe(self, gradients: Tensor, radii: Tensor) -> None:
-        """Takes in a picture: gradients [n, 2] of the means on the screen in NDC units, radii [n] px, 0 unseen."""
+        """Takes in an image: gradients [n, 2] of the means on the screen in NDC units, radii [n] px, 0 unseen."""
         visible = (radii > 0).float()
         self.gradients.addcmul_(gradients.norm(dim=1), visible)
         self.seen.add_(visible)
         torch.maximum(self.largest_radius, radii.float(), out=self.largest_radius)
 
     def mean_gradients(self) -> Tensor:
-        """Mean length [n] of the screen-space gradient over the pictures that showed a Gaussian, NDC units."""
+        """Mean length [n] of the screen-space gradient over the images that showed a Gaussian, NDC units."""
         return self.gradients / self.seen.clamp(min=1)
 
     def keep(self, mask: Tensor) -> None:

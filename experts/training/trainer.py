@@ -17,20 +17,20 @@ from experts.training.density import clone_and_split, prune, reset_opacities
 from experts.training.population import Population
 from experts.training.rates import build_optimiser, set_rates
 from experts.training.recipe import Recipe
-from experts.training.samplers import Sampler, Shot, ShuffledPass, shots_from_lists, shots_to_lists
+from experts.training.samplers import Sample, Sampler, ShuffledPass, samples_from_lists, samples_to_lists
 from experts.training.statistics import Statistics
 from experts.training.views import Footage
 from losses import ssim
 
 FULL_DEGREE = 3  # of spherical harmonics, in all experts' files
-AHEAD = 8  # iterations by which pictures are chosen before they are needed, so that they can be read meanwhile
+AHEAD = 8  # iterations by which images are chosen before they are needed, so that they can be read meanwhile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A training picture as it was rendered."""
+    """A training image as it was rendered."""
 
-    shot: Shot
+    sample: Sample
     camera: Camera
     gaussians: Gaussians
     splat: Splat
@@ -39,7 +39,7 @@ class Seen:
     target: Tensor  # [3, h, w]
 
     def screen_gradients(self, *, of: int = 1) -> Tensor:
-        """Gradients [n, 2] of the means on the screen in NDC units, times the number of pictures `of` in the loss."""
+        """Gradients [n, 2] of the means on the screen in NDC units, times the number of images `of` in the loss."""
         found = self.splat.means2d.grad
         if found is None:
             return torch.zeros_like(self.splat.means2d)
@@ -47,7 +47,7 @@ class Seen:
         return found * constant(half, found.dtype, found.device)
 
 
-class Course:
+class ExpertTrainer:
     """A model in training, with its optimiser, statistics and random numbers; one subclass an expert.
 
     What a recipe's table cannot say is a method that the subclass overrides. `extent` is 3DGS's: 1.1 times the
@@ -83,11 +83,11 @@ class Course:
         self.statistics = tuple(Statistics(population.count, self.device) for population in populations)
         self.sampler = self.new_sampler()
         self.optimiser = self.new_optimiser()
-        self._pending: deque[tuple[Shot, ...]] = deque()
-        self._drawn = 0  # iterations whose pictures are chosen
+        self._pending: deque[tuple[Sample, ...]] = deque()
+        self._drawn = 0  # iterations whose images are chosen
 
     def new_sampler(self) -> Sampler:
-        """Every picture once before any comes again."""
+        """Every image once before any comes again."""
         footage = self.footage
         return ShuffledPass(
             views=len(footage.cameras), frames=footage.num_frames, generator=self.generator, batch=self.recipe.batch
@@ -105,8 +105,8 @@ class Course:
         """Before an iteration, counted from 1: learning rates."""
         set_rates(self.optimiser, iteration / self.recipe.rate_iterations)
 
-    def shots(self, iteration: int) -> tuple[Shot, ...]:
-        """The iteration's pictures; those of later iterations are chosen and announced meanwhile."""
+    def samples(self, iteration: int) -> tuple[Sample, ...]:
+        """The iteration's images; those of later iterations are chosen and announced meanwhile."""
         while self._drawn < min(iteration + AHEAD, self.recipe.iterations):
             self._drawn += 1
             self._pending.append(self.sampler.next(self._drawn))
@@ -117,13 +117,13 @@ class Course:
         """Degree of spherical harmonics in use."""
         return self.recipe.active_degree(iteration)
 
-    def moment(self, shot: Shot, iteration: int) -> Hashable:
-        """What `gaussians` depends on: pictures that agree in it share them."""
-        return shot.frame
+    def moment(self, sample: Sample, iteration: int) -> Hashable:
+        """What `gaussians` depends on: images that agree in it share them."""
+        return sample.frame
 
-    def gaussians(self, shot: Shot, iteration: int) -> Gaussians:
-        """The model at a picture's frame, its harmonics cut to the degree in use."""
-        found: Gaussians = self.model.at(shot.frame, camera=self.footage.numbers[shot.view])
+    def gaussians(self, sample: Sample, iteration: int) -> Gaussians:
+        """The model at an image's frame, its harmonics cut to the degree in use."""
+        found: Gaussians = self.model.at(sample.frame, camera=self.footage.numbers[sample.view])
         return cut_harmonics(found, self.degree(iteration))
 
     def features(self, gaussians: Gaussians, iteration: int) -> Tensor | None:
@@ -131,24 +131,24 @@ class Course:
         return None
 
     def background(self) -> Tensor:
-        """Colour [3] behind a training picture."""
+        """Colour [3] behind a training image."""
         if self.recipe.background == "random":
             return torch.rand(3, generator=self.generator).to(self.device, non_blocking=True)
         return constant(tuple(self.model.background), torch.float32, self.device)
 
     def loss(self, seen: Sequence[Seen], iteration: int) -> Tensor:
-        """Sum over pictures of one moment of the recipe's mixture of L1 and 1 - SSIM; equal sizes go together."""
+        """Sum over images of one moment of the recipe's mixture of L1 and 1 - SSIM; equal sizes go together."""
         recipe = self.recipe
         sizes: dict[torch.Size, list[Seen]] = {}
         for one in seen:
             sizes.setdefault(one.image.shape, []).append(one)
         losses = []
-        for pictures in sizes.values():
-            images = _stacked([one.image for one in pictures])
-            targets = _stacked([one.target for one in pictures])
-            losses.append(recipe.l1 * len(pictures) * (images - targets).abs().mean())
+        for same_size in sizes.values():
+            images = _stacked([one.image for one in same_size])
+            targets = _stacked([one.target for one in same_size])
+            losses.append(recipe.l1 * len(same_size) * (images - targets).abs().mean())
             if recipe.dssim:
-                losses.append(recipe.dssim * len(pictures) * (1 - ssim(images, targets)))
+                losses.append(recipe.dssim * len(same_size) * (1 - ssim(images, targets)))
         return added(losses)
 
     def regulariser(self, iteration: int) -> Tensor | None:
@@ -156,12 +156,12 @@ class Course:
         return None
 
     def observe(self, seen: Sequence[Seen], iteration: int) -> None:
-        """After the gradients are there: statistics of every picture, as if it had been alone in the iteration."""
+        """After the gradients are there: statistics of every image, as if it had been alone in the iteration."""
         for one in seen:
             self.take_in(one.screen_gradients(of=len(seen)), one.splat.radii)
 
     def take_in(self, gradients: Tensor, radii: Tensor) -> None:
-        """Gives every population's statistics their rows of a picture's."""
+        """Gives every population's statistics their rows of an image's."""
         counts = [population.count for population in self.populations]
         rows = zip(self.statistics, gradients.split(counts), radii.split(counts), strict=True)
         for statistics, own_gradients, own_radii in rows:
@@ -190,7 +190,7 @@ class Course:
             "optimiser": self.optimiser.state_dict(),
             "statistics": [statistics.state() for statistics in self.statistics],
             "sampler": self.sampler.state(),
-            "pending": shots_to_lists(list(self._pending)),
+            "pending": samples_to_lists(list(self._pending)),
             "drawn": self._drawn,
             "random": self.generator.get_state(),
         }
@@ -203,11 +203,11 @@ class Course:
         for statistics, rows in zip(self.statistics, state["statistics"], strict=True):
             statistics.load(rows)
         self.sampler.load(state["sampler"])
-        self._pending = deque(shots_from_lists(state["pending"]))
+        self._pending = deque(samples_from_lists(state["pending"]))
         self._drawn = int(state["drawn"])
         self.generator.set_state(state["random"])
-        for shots in self._pending:
-            self.footage.announce(shots)
+        for samples in self._pending:
+            self.footage.announce(samples)
 
 
 def added(terms: Sequence[Tensor]) -> Tensor:

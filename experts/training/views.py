@@ -8,11 +8,11 @@ from typing import Protocol
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from experts.training.samplers import Shot
+from experts.training.samplers import Sample
 
 
 class Footage(Protocol):
-    """The training cameras of a clip and their pictures."""
+    """The training cameras of a clip and their images."""
 
     @property
     def cameras(self) -> Sequence[Camera]:
@@ -27,10 +27,10 @@ class Footage(Protocol):
     @property
     def num_frames(self) -> int: ...
 
-    def announce(self, shots: Sequence[Shot]) -> None:
+    def announce(self, samples: Sequence[Sample]) -> None:
         """These will be asked for soon, in this order: reading may begin."""
         ...
 
-    def image(self, shot: Shot) -> Tensor:
-        """Picture [3, h, w] in 0 ... 1, float32, on the device of training."""
+    def image(self, sample: Sample) -> Tensor:
+        """Image [3, h, w] in 0 ... 1, float32, on the device of training."""
         ...

@@ -1,4 +1,4 @@
-"""Frames kept as picture files."""
+"""Frames kept as image files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from PIL import Image
 
 from scenes.types import SceneError
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pictures:
-    """Pictures of one camera by frame number."""
+class Images:
+    """Images of one camera by frame number."""
 
     paths: Mapping[int, Path]
     width: int
@@ -42,52 +42,52 @@ class Pictures:
         return [self.paths[number] for number in range(start, start + count)]
 
 
-def numbered_pictures(folder: Path) -> dict[int, Path]:
-    """Pictures of a folder whose names are integers (0.png, 000000.jpg); SceneError where two have the same number."""
-    return keyed_pictures((int(path.stem), path) for path in pictures_of(folder) if path.stem.isdecimal())
+def numbered_images(folder: Path) -> dict[int, Path]:
+    """Images of a folder whose names are integers (0.png, 000000.jpg); SceneError where two have the same number."""
+    return keyed_images((int(path.stem), path) for path in images_of(folder) if path.stem.isdecimal())
 
 
-def pictures_of(folder: Path) -> list[Path]:
-    """Picture files directly inside a folder, sorted by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+def images_of(folder: Path) -> list[Path]:
+    """Image files directly inside a folder, sorted by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def keyed_pictures(numbered: Iterable[tuple[int, Path]]) -> dict[int, Path]:
+def keyed_images(numbered: Iterable[tuple[int, Path]]) -> dict[int, Path]:
     """Number -> file; SceneError where two files claim one number."""
     paths: dict[int, Path] = {}
     for number, path in numbered:
         if number in paths:
-            raise SceneError(f"{path} and {paths[number].name} are both frame {number}: keep one set of pictures")
+            raise SceneError(f"{path} and {paths[number].name} are both frame {number}: keep one set of images")
         paths[number] = path
     return paths
 
 
-def probe_pictures(paths: Mapping[int, Path]) -> Pictures:
-    """Size from the header of the first picture; SceneError where it cannot be read."""
+def probe_images(paths: Mapping[int, Path]) -> Images:
+    """Size from the header of the first image; SceneError where it cannot be read."""
     path = paths[min(paths)]
     try:
         with Image.open(path) as image:
             width, height = image.size
     except (OSError, SyntaxError) as error:
         raise _unreadable(path, error) from error
-    return Pictures(paths=paths, width=width, height=height)
+    return Images(paths=paths, width=width, height=height)
 
 
-def decode_pictures(pictures: Pictures, start: int, count: int) -> Iterator[np.ndarray]:
+def decode_images(images: Images, start: int, count: int) -> Iterator[np.ndarray]:
     """Yield uint8 [height, width, 3] RGB (an alpha channel is dropped) of the frames [start, start + count).
 
-    SceneError where a file is damaged or has another size than the camera's first picture.
+    SceneError where a file is damaged or has another size than the camera's first image.
     """
-    for path in pictures.files(start, count):
+    for path in images.files(start, count):
         try:
             with Image.open(path) as image:
                 frame = np.asarray(image.convert("RGB"))
         except (OSError, SyntaxError) as error:
             raise _unreadable(path, error) from error
-        if frame.shape[:2] != (pictures.height, pictures.width):
+        if frame.shape[:2] != (images.height, images.width):
             raise SceneError(
-                f"{path}: {frame.shape[1]}x{frame.shape[0]} px, but the camera's first picture has "
-                f"{pictures.width}x{pictures.height}; extract the frames again"
+                f"{path}: {frame.shape[1]}x{frame.shape[0]} px, but the camera's first image has "
+                f"{images.width}x{images.height}; extract the frames again"
             )
         yield frame
 
@@ -95,5 +95,5 @@ def decode_pictures(pictures: Pictures, start: int, count: int) -> Iterator[np.n
 def _unreadable(path: Path, error: Exception) -> SceneError:
     reason = " ".join(str(error).split())
     return SceneError(
-        f"{path}: not a readable picture ({reason}); copy it again or put a neighbouring frame in its place"
+        f"{path}: not a readable image ({reason}); copy it again or put a neighbouring frame in its place"
     )

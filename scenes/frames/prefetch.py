@@ -9,7 +9,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from scenes.frames.read_ahead import ReadAhead, Shot
+from scenes.frames.read_ahead import ReadAhead, ViewFrame
 from scenes.types import Scene
 
 Item = tuple[int, int, Tensor]
@@ -31,9 +31,9 @@ class Prefetcher:
         memory_mb: int | None = None,
         workers: int = 2,
     ) -> None:
-        self._pictures = ReadAhead(scene, device=device, memory_mb=memory_mb, workers=workers)
+        self._images = ReadAhead(scene, device=device, memory_mb=memory_mb, workers=workers)
         self._order = iter(order)
-        self._queue: deque[Shot | Exception] = deque()
+        self._queue: deque[ViewFrame | Exception] = deque()
         self._more = True
         self._closed = False
 
@@ -46,18 +46,18 @@ class Prefetcher:
         self._fill()
         if not self._queue:
             raise StopIteration
-        shot = self._queue.popleft()
-        if isinstance(shot, Exception):
-            raise shot
-        image = self._pictures.image(shot)
+        view_frame = self._queue.popleft()
+        if isinstance(view_frame, Exception):
+            raise view_frame
+        image = self._images.image(view_frame)
         self._fill()
-        return *shot, image
+        return *view_frame, image
 
     def close(self) -> None:
         """Stop the threads and drop what was read; may be called twice."""
         self._closed = True
         self._queue.clear()
-        self._pictures.close()
+        self._images.close()
 
     def __enter__(self) -> Prefetcher:
         return self
@@ -68,14 +68,14 @@ class Prefetcher:
         self.close()
 
     def _fill(self) -> None:
-        while self._more and len(self._queue) < self._pictures.slots:
+        while self._more and len(self._queue) < self._images.slots:
             try:
-                shot = next(self._order)
+                view_frame = next(self._order)
             except StopIteration:
                 self._more = False
             except Exception as error:
                 self._more = False
                 self._queue.append(error)
             else:
-                self._queue.append(shot)
-                self._pictures.announce([shot])
+                self._queue.append(view_frame)
+                self._images.announce([view_frame])

@@ -1,4 +1,4 @@
-"""Pictures of a scene, read by threads before they are asked for."""
+"""Images of a scene, read by threads before they are asked for."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scenes.types import Scene
 
 MEBIBYTE = 2**20
 
-Shot = tuple[int, int]  # index into scene.views, frame
+ViewFrame = tuple[int, int]  # index into scene.views, frame
 
 
 class ReadAhead:
-    """Pictures by view and frame: `announce` says which will be asked for, in order; `image` hands one over.
+    """Images by view and frame: `announce` says which will be asked for, in order; `image` hands one over.
 
     Images are float32 [3, h, w] in [0, 1] on `device`, the caller's own. At most `memory_mb` MiB of images (and at
     least one) are read but not yet handed over, however long the clip and the announced order are; None: what the
@@ -33,24 +33,24 @@ class ReadAhead:
         self._gpu = device if device is not None and device.type == "cuda" else None
         self._scene = scene
         self.slots = slots_of(scene, gpu=self._gpu is not None, memory_mb=memory_mb)
-        self._waiting: deque[Shot] = deque()
-        self._reading: dict[Shot, deque[Future[Tensor]]] = defaultdict(deque)
+        self._waiting: deque[ViewFrame] = deque()
+        self._reading: dict[ViewFrame, deque[Future[Tensor]]] = defaultdict(deque)
         self._taken = 0
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
 
-    def announce(self, shots: Iterable[Shot]) -> None:
+    def announce(self, view_frames: Iterable[ViewFrame]) -> None:
         """These will be asked for, after those announced before."""
-        self._waiting.extend(shots)
+        self._waiting.extend(view_frames)
         self._fill()
 
-    def image(self, shot: Shot) -> Tensor:
-        """The picture of a view at a frame; raises what reading it raised. One not announced is read now."""
-        if shot not in self._reading and shot in self._waiting:
-            self._waiting.remove(shot)
-        if shot in self._reading:
-            pixels = self._take(shot).result()
+    def image(self, view_frame: ViewFrame) -> Tensor:
+        """The image of a view at a frame; raises what reading it raised. One not announced is read now."""
+        if view_frame not in self._reading and view_frame in self._waiting:
+            self._waiting.remove(view_frame)
+        if view_frame in self._reading:
+            pixels = self._take(view_frame).result()
         else:
-            pixels = self._read(shot)
+            pixels = self._read(view_frame)
         self._fill()
         if self._gpu is not None:  # pinned memory: the copy is asked for here, nobody waits for it
             return _image(pixels.to(self._gpu, non_blocking=True))
@@ -70,27 +70,27 @@ class ReadAhead:
     ) -> None:
         self.close()
 
-    def _take(self, shot: Shot) -> Future[Tensor]:
-        futures = self._reading[shot]
+    def _take(self, view_frame: ViewFrame) -> Future[Tensor]:
+        futures = self._reading[view_frame]
         future = futures.popleft()
         self._taken -= 1
         if not futures:
-            del self._reading[shot]
+            del self._reading[view_frame]
         return future
 
     def _fill(self) -> None:
         while self._waiting and self._taken < self.slots:
-            shot = self._waiting.popleft()
-            self._reading[shot].append(self._pool.submit(self._read, shot))
+            view_frame = self._waiting.popleft()
+            self._reading[view_frame].append(self._pool.submit(self._read, view_frame))
             self._taken += 1
 
-    def _read(self, shot: Shot) -> Tensor:
-        pixels = torch.from_numpy(self._scene.frames.read(*shot))
+    def _read(self, view_frame: ViewFrame) -> Tensor:
+        pixels = torch.from_numpy(self._scene.frames.read(*view_frame))
         return _image(pixels) if self._gpu is None else pixels.pin_memory()
 
 
 def slots_of(scene: Scene, *, gpu: bool, memory_mb: int | None = None) -> int:
-    """How many pictures of a scene `memory_mb` MiB hold while they wait, at least 1.
+    """How many images of a scene `memory_mb` MiB hold while they wait, at least 1.
 
     What waits for a GPU waits as it was read, in 8 bits a value, otherwise in 32. None: what the scene was loaded with.
     """

@@ -1,4 +1,4 @@
-"""Where the frames of one camera come from: a video or numbered pictures."""
+"""Where the frames of one camera come from: a video or numbered images."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scenes.frames.image_files import Pictures, decode_pictures
+from scenes.frames.image_files import Images, decode_images
 from scenes.frames.video import Video, decode_video
 
-FrameSource = Video | Pictures
+FrameSource = Video | Images
 
 
 def decode(source: FrameSource, start: int, count: int, *, threads: int = 1) -> Iterator[np.ndarray]:
@@ -19,4 +19,4 @@ def decode(source: FrameSource, start: int, count: int, *, threads: int = 1) -> 
     """
     if isinstance(source, Video):
         return decode_video(source, start, count, threads=threads)
-    return decode_pictures(source, start, count)
+    return decode_images(source, start, count)

@@ -1,4 +1,4 @@
-"""Calibrated cameras: fitting them to the pictures' size, and comparing two calibrations of one rig."""
+"""Calibrated cameras: fitting them to the images' size, and comparing two calibrations of one rig."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scenes.types import SceneError
 
 
 def scaled(camera: Camera, width: int, height: int) -> Camera:
-    """The camera of the same picture at another size in px, each axis by its own ratio."""
+    """The camera of the same image at another size in px, each axis by its own ratio."""
     x, y = width / camera.width, height / camera.height
     return replace(
         camera, fx=camera.fx * x, fy=camera.fy * y, cx=camera.cx * x, cy=camera.cy * y, width=width, height=height

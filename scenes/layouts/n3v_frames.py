@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from scenes.frames.image_files import keyed_pictures, numbered_pictures, pictures_of, probe_pictures
+from scenes.frames.image_files import images_of, keyed_images, numbered_images, probe_images
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import VIDEO_SUFFIXES, probe_video
 from scenes.layouts.clip import Clip, choose_clip, first_frame, wanted_frames
@@ -47,15 +47,15 @@ def _richest_or_first_sufficient(layouts: Mapping[str, Mapping[str, FrameSource]
     return max(runs, key=lambda label: runs[label])
 
 
-def _pictures_in(pattern: str, *, camera: int) -> Callable[[Path], dict[str, FrameSource]]:
-    """Finder of folders of numbered pictures; path part `camera` below the root is the camera's name."""
+def _images_in(pattern: str, *, camera: int) -> Callable[[Path], dict[str, FrameSource]]:
+    """Finder of folders of numbered images; path part `camera` below the root is the camera's name."""
 
     def find(root: Path) -> dict[str, FrameSource]:
         sources: dict[str, FrameSource] = {}
         for folder in root.glob(pattern):
             name = folder.relative_to(root).parts[camera]
-            if folder.is_dir() and CAMERA_NAME.fullmatch(name) and (paths := numbered_pictures(folder)):
-                sources[name] = probe_pictures(paths)
+            if folder.is_dir() and CAMERA_NAME.fullmatch(name) and (paths := numbered_images(folder)):
+                sources[name] = probe_images(paths)
         return sources
 
     return find
@@ -76,18 +76,18 @@ def _colmap_images(root: Path) -> dict[str, FrameSource]:
     for folder in sorted(root.glob("colmap_*/images")):
         number = folder.parent.name.removeprefix("colmap_")
         if number.isdecimal():
-            for path in pictures_of(folder):
+            for path in images_of(folder):
                 if CAMERA_NAME.fullmatch(path.stem):
                     numbered[path.stem].append((int(number), path))
-    return {name: probe_pictures(keyed_pictures(pairs)) for name, pairs in numbered.items()}
+    return {name: probe_images(keyed_images(pairs)) for name, pairs in numbered.items()}
 
 
-# In order of preference: full-size pictures as Ex4DGS and MoE-GS read them, then the videos themselves, then what
+# In order of preference: full-size images as Ex4DGS and MoE-GS read them, then the videos themselves, then what
 # 4DGaussians (shrunk), E-D3DGS and STG extract from the videos.
 FINDERS: dict[str, Callable[[Path], dict[str, FrameSource]]] = {
-    "camXX/<number>.png": _pictures_in("cam*", camera=0),
+    "camXX/<number>.png": _images_in("cam*", camera=0),
     "camXX.mp4": _videos,
-    "camXX/images/<number>.png": _pictures_in("cam*/images", camera=0),
-    "images/camXX/<number>.png": _pictures_in("images/cam*", camera=1),
+    "camXX/images/<number>.png": _images_in("cam*/images", camera=0),
+    "images/camXX/<number>.png": _images_in("images/cam*", camera=1),
     "colmap_<number>/images/camXX.png": _colmap_images,
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from moegs_rasterizer import Camera
 
-from scenes.frames.image_files import Pictures, keyed_pictures, pictures_of, probe_pictures
+from scenes.frames.image_files import Images, images_of, keyed_images, probe_images
 from scenes.layouts.calibration import rotation_of
 from scenes.layouts.clip import choose_clip
 from scenes.layouts.colmap_model import colmap_folder, read_colmap_cameras
@@ -29,7 +29,7 @@ def read_technicolor(root: Path, options: SceneOptions) -> Footage:
     Cameras come from `cameras_parameters.txt`, or from `colmap_<start>/sparse/0` where that is missing. SceneError
     where frames or cameras are missing or do not fit each other.
     """
-    sources = find_pictures(root)
+    sources = find_images(root)
     clip = choose_clip(sources, options)
     table = root / "cameras_parameters.txt"
     model = colmap_folder(root, options.start)
@@ -53,11 +53,11 @@ def read_technicolor(root: Path, options: SceneOptions) -> Footage:
     )
 
 
-def read_camera_table(path: Path, sources: Mapping[str, Pictures]) -> dict[str, Camera]:
-    """Cameras of a `cameras_parameters.txt`, at the size of their pictures; the i-th row after the header is cam<i>.
+def read_camera_table(path: Path, sources: Mapping[str, Images]) -> dict[str, Camera]:
+    """Cameras of a `cameras_parameters.txt`, at the size of their images; the i-th row after the header is cam<i>.
 
     A row holds f cx cy _ _ qw qx qy qz tx ty tz: focal length and principal point in px (COLMAP's), world to camera.
-    Rows of cameras without pictures are passed over. SceneError where a row is unreadable or does not fit the pictures.
+    Rows of cameras without images are passed over. SceneError where a row is unreadable or does not fit the images.
     """
     try:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -71,7 +71,7 @@ def read_camera_table(path: Path, sources: Mapping[str, Pictures]) -> dict[str, 
     return cameras
 
 
-def _camera(place: str, line: str, pictures: Pictures) -> Camera:
+def _camera(place: str, line: str, images: Images) -> Camera:
     try:
         row = [float(value) for value in line.split()]
     except ValueError as error:
@@ -81,27 +81,27 @@ def _camera(place: str, line: str, pictures: Pictures) -> Camera:
     focal, cx, cy = row[:3]
     if focal <= 0 or not any(row[5:9]) or not torch.tensor(row[:COLUMNS]).isfinite().all():
         raise SceneError(f"{place}: focal length {focal:g}, quaternion {row[5:9]} are no camera; copy the file again")
-    if not (0.25 <= cx / pictures.width <= 0.75 and 0.25 <= cy / pictures.height <= 0.75):
+    if not (0.25 <= cx / images.width <= 0.75 and 0.25 <= cy / images.height <= 0.75):
         raise SceneError(
-            f"{place}: principal point ({cx:g}, {cy:g}) is far from the middle of pictures of "
-            f"{pictures.width}x{pictures.height} px; use pictures of the calibrated size"
+            f"{place}: principal point ({cx:g}, {cy:g}) is far from the middle of images of "
+            f"{images.width}x{images.height} px; use images of the calibrated size"
         )
     world_to_camera = torch.eye(4, dtype=torch.float64)
     world_to_camera[:3, :3] = rotation_of(row[5:9])
     world_to_camera[:3, 3] = torch.tensor(row[9:12], dtype=torch.float64)
-    size = {"width": pictures.width, "height": pictures.height}
+    size = {"width": images.width, "height": images.height}
     return Camera(world_to_camera=world_to_camera, fx=focal, fy=focal, cx=cx, cy=cy, **size)
 
 
-def find_pictures(root: Path) -> dict[str, Pictures]:
-    """Pictures by camera name, sorted; SceneError where there are none, or the first of a camera cannot be read."""
+def find_images(root: Path) -> dict[str, Images]:
+    """Images by camera name, sorted; SceneError where there are none, or the first of a camera cannot be read."""
     numbered: dict[str, list[tuple[int, Path]]] = defaultdict(list)
-    for path in pictures_of(root):
+    for path in images_of(root):
         if match := FILE_NAME.fullmatch(path.stem):
             numbered[f"cam{int(match[2]):02d}"].append((int(match[1]), path))
     if not numbered:
         raise SceneError(f"{root}: no frames found; looked for {PATTERN} (Technicolor layout)")
-    return {name: probe_pictures(keyed_pictures(numbered[name])) for name in sorted(numbered)}
+    return {name: probe_images(keyed_images(numbered[name])) for name in sorted(numbered)}
 
 
 def _lost_upstream(cameras: Mapping[str, Camera]) -> list[str]:

@@ -52,7 +52,7 @@ def random_points(scene: Scene, *, frame: int, count: int, seed: int) -> PointCl
         positions=positions,
         colours=shown_colours(positions, scene, frame),
         frames=None,
-        note=f"{count} random points in {volume}, each in the pictures of {needed} training cameras or more",
+        note=f"{count} random points in {volume}, each in the images of {needed} training cameras or more",
     )
 
 

@@ -23,7 +23,7 @@ CLOUDS = (  # below the scene's folder, in the order they are looked for
     "colmap_{start}/sparse/0/points3D.ply",  # Ex4DGS's
     "known_points.npz",  # the demo scene's
 )
-FEW_SEEN = 0.5  # share of points in some picture below which another world frame is suspected
+FEW_SEEN = 0.5  # share of points in some image below which another world frame is suspected
 
 
 def load_start_points(
@@ -120,18 +120,18 @@ def _at_frames(cloud: PointCloud, frames: Sequence[int]) -> PointCloud:
 
 
 def _checked(scene: Scene, cloud: PointCloud) -> PointCloud:
-    """The cloud, with a remark where few of its points are in any picture; SceneError where none is."""
+    """The cloud, with a remark where few of its points are in any image; SceneError where none is."""
     if cloud.count == 0:
         raise SceneError(f"{scene.root}: no start points are left ({cloud.note}); reconstruct the scene again")
     cameras = [scene.views[index].camera for index in scene.train]
     seen = views_of(cloud.positions, cameras) > 0
     if not seen.any():
         raise SceneError(
-            f"{scene.root}: none of the start points is in the picture of a training camera ({cloud.note}): do they "
+            f"{scene.root}: none of the start points is in the image of a training camera ({cloud.note}): do they "
             "live in another world frame? use the points of the reconstruction that the cameras come from"
         )
     share = float(seen.double().mean())
     if share >= FEW_SEEN:
         return cloud
-    note = f"only {share:.1%} of them are in the picture of a training camera: do they live in another world frame?"
+    note = f"only {share:.1%} of them are in the image of a training camera: do they live in another world frame?"
     return taken(cloud, torch.arange(cloud.count), note)

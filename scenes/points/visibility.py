@@ -13,9 +13,9 @@ from scenes.types import Scene
 
 
 def project(positions: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixels [n, 2] of points [n, 3], their depths [n] (world units, float64), and whether they lie in the picture.
+    """Pixels [n, 2] of points [n, 3], their depths [n] (world units, float64), and whether they lie in the image.
 
-    Before the camera and inside its picture; pixels of other points mean nothing.
+    Before the camera and inside its image; pixels of other points mean nothing.
     """
     matrix = camera.world_to_camera.double()
     local = positions.double() @ matrix[:3, :3].T + matrix[:3, 3]
@@ -28,7 +28,7 @@ def project(positions: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def views_of(positions: Tensor, cameras: Sequence[Camera], *, near: float = 0.0, far: float = float("inf")) -> Tensor:
-    """Number of cameras [n] that have each point [n, 3] in their picture at a depth in [near, far]."""
+    """Number of cameras [n] that have each point [n, 3] in their image at a depth in [near, far]."""
     seen = torch.zeros(positions.shape[0], dtype=torch.int64)
     for camera in cameras:
         _, depths, inside = project(positions, camera)
@@ -37,7 +37,7 @@ def views_of(positions: Tensor, cameras: Sequence[Camera], *, near: float = 0.0,
 
 
 def visible_depths(positions: Tensor, cameras: Sequence[Camera]) -> Tensor:
-    """Depths [m] of points [n, 3] in all pictures that they lie in, camera after camera, in world units."""
+    """Depths [m] of points [n, 3] in all images that they lie in, camera after camera, in world units."""
     found = []
     for camera in cameras:
         _, depths, inside = project(positions, camera)

@@ -1,4 +1,4 @@
-"""From videos or pictures to what the experts start from: cameras, COLMAP models, point clouds."""
+"""From videos or images to what the experts start from: cameras, COLMAP models, point clouds."""
 
 from scenes.preparation.n3v import prepare_n3v
 from scenes.preparation.options import PrepareOptions, VideosOptions

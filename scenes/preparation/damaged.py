@@ -1,4 +1,4 @@
-"""Truncated PNGs: found by decoding every picture, and their missing rows taken from the neighbouring frame."""
+"""Truncated PNGs: found by decoding every image, and their missing rows taken from the neighbouring frame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VERSION = 1
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by PNG's colour type
 HEADER = struct.Struct(">IIBBBBB")
-KEPT = ".damaged"  # added to the name of what a repaired picture replaces
+KEPT = ".damaged"  # added to the name of what a repaired image replaces
 NOTE = "Repaired"  # key of the text in a repaired PNG
 PIECE = 4096
 
@@ -41,55 +41,53 @@ class Chunks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What decoding a picture told."""
+    """What decoding an image told."""
 
     whole: bool
-    note: str | None = None  # of a picture that was repaired earlier
+    note: str | None = None  # of an image that was repaired earlier
 
 
-def repaired_pictures(
-    bench: Workbench, cameras: Mapping[str, Mapping[int, Path]], *, progress: bool
-) -> tuple[str, ...]:
-    """Decodes all pictures (camera -> frame -> file), repairs damaged PNGs; a line for each repair, also earlier ones.
+def repaired_images(bench: Workbench, cameras: Mapping[str, Mapping[int, Path]], *, progress: bool) -> tuple[str, ...]:
+    """Decodes all images (camera -> frame -> file), repairs damaged PNGs; a line for each repair, also earlier ones.
 
-    The original stays beside it as <name>.png.damaged. One step a camera. SceneError where a picture's header is not
+    The original stays beside it as <name>.png.damaged. One step a camera. SceneError where an image's header is not
     readable, it is no PNG, or neither neighbouring frame is whole.
     """
     lines: list[str] = []
-    for name, pictures in tqdm(cameras.items(), desc="Checking pictures", unit="camera", disable=not progress):
-        lines += bench.run(_checking(name, pictures))
+    for name, images in tqdm(cameras.items(), desc="Checking images", unit="camera", disable=not progress):
+        lines += bench.run(_checking(name, images))
     return tuple(lines)
 
 
-def _checking(name: str, pictures: Mapping[int, Path]) -> Step:
+def _checking(name: str, images: Mapping[int, Path]) -> Step:
     return Step(
         name=f"checked_{name}",
         version=VERSION,
-        inputs=list(pictures.values()),
+        inputs=list(images.values()),
         options={},
         outputs=[],
-        make=lambda scratch: _checked(pictures, scratch),
+        make=lambda scratch: _checked(images, scratch),
         mends_inputs=True,
     )
 
 
-def _checked(pictures: Mapping[int, Path], scratch: Path) -> list[str]:
-    """Repairs what does not decode; a line for every picture that was ever repaired."""
+def _checked(images: Mapping[int, Path], scratch: Path) -> list[str]:
+    """Repairs what does not decode; a line for every image that was ever repaired."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        checks = dict(zip(pictures, pool.map(check_picture, pictures.values()), strict=True))
+        checks = dict(zip(images, pool.map(check_image, images.values()), strict=True))
     notes = {number: check.note for number, check in checks.items() if check.note}
     for number in [number for number, check in checks.items() if not check.whole]:
         neighbour = next((other for other in (number - 1, number + 1) if other in checks and checks[other].whole), None)
         if neighbour is None:
             raise SceneError(
-                f"{pictures[number]}: damaged, and so are or missing are the frames before and after it; copy it again"
+                f"{images[number]}: damaged, and so are or missing are the frames before and after it; copy it again"
             )
-        notes[number] = repair(pictures[number], pictures[neighbour], scratch)
+        notes[number] = repair(images[number], images[neighbour], scratch)
     return [notes[number] for number in sorted(notes)]
 
 
-def check_picture(path: Path) -> Check:
-    """Decodes a picture to its last row; a PNG's check sums, which decoders pass over, must be right too."""
+def check_image(path: Path) -> Check:
+    """Decodes an image to its last row; a PNG's check sums, which decoders pass over, must be right too."""
     try:
         with Image.open(path) as image:
             image.load()

@@ -1,4 +1,4 @@
-"""Pictures of a clip on disk: camXX/000000.png, as Ex4DGS and MoE-GS read them."""
+"""Images of a clip on disk: camXX/000000.png, as Ex4DGS and MoE-GS read them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ GIGABYTE = 1e9
 SHARE_OF_RAW = 0.6  # bytes of a photograph's PNG over those of its pixels, about
 COMPRESSION = 3  # zlib's level
 
-Pictures = Mapping[int, Mapping[str, Path]]  # frame number -> camera -> file
+Images = Mapping[int, Mapping[str, Path]]  # frame number -> camera -> file
 
 
 def written_frames(
     bench: Workbench, sources: Mapping[str, FrameSource], numbers: Sequence[int], options: PrepareOptions
-) -> Pictures:
-    """Files of the frames of all cameras; frames of videos are written first, pictures are used as they are.
+) -> Images:
+    """Files of the frames of all cameras; frames of videos are written first, images are used as they are.
 
     One step a camera, several at a time; frames that an earlier run wrote at the same size stay. SceneError where a
     video is damaged or the disk too full.
@@ -44,17 +44,17 @@ def written_frames(
     _check_space(bench.root, stale)
     with ticker.counting(sum(len(step.outputs) for step in stale), options.progress):
         _run_all(bench, steps, ticker)
-    return {number: {name: _picture(bench.root, name, sources[name], number) for name in sources} for number in numbers}
+    return {number: {name: _image(bench.root, name, sources[name], number) for name in sources} for number in numbers}
 
 
-def picture_size(source: FrameSource, options: PrepareOptions) -> tuple[int, int]:
-    """Width and height in px of the pictures that `written_frames` gives."""
+def image_size(source: FrameSource, options: PrepareOptions) -> tuple[int, int]:
+    """Width and height in px of the images that `written_frames` gives."""
     if isinstance(source, Video):
         return training_size(source.width, source.height, options.resolution)
     return source.width, source.height
 
 
-def _picture(root: Path, name: str, source: FrameSource, number: int) -> Path:
+def _image(root: Path, name: str, source: FrameSource, number: int) -> Path:
     return root / _output(name, number) if isinstance(source, Video) else source.paths[number]
 
 
@@ -86,7 +86,7 @@ def _step(
     bench: Workbench, name: str, video: Video, numbers: Iterable[int], *, options: PrepareOptions, ticker: _Ticker
 ) -> Step:
     """The step that writes these frames of a camera, and those that an earlier one wrote and that are still right."""
-    size = picture_size(video, options)
+    size = image_size(video, options)
     resize = options.resize if size != (video.width, video.height) else "bilinear"
 
     def step(wanted: Iterable[int], present: Collection[int]) -> Step:

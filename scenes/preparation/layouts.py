@@ -1,4 +1,4 @@
-"""The same pictures and models under the names that other trainers look for, as links."""
+"""The same images and models under the names that other trainers look for, as links."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scenes.layouts.clip import Clip
-from scenes.preparation.frames import Pictures
+from scenes.preparation.frames import Images
 from scenes.preparation.options import ExtraLayout, PrepareOptions
 from scenes.preparation.sfm.models import model_folder
 from scenes.preparation.steps import Step, Workbench
@@ -19,11 +19,11 @@ FRAMES_ED3DGS = 300  # its N3V loader asks for exactly so many
 Links = Mapping[str, Path]  # name below the scene's folder -> what it leads to
 
 
-def linked_layouts(bench: Workbench, pictures: Pictures, clip: Clip, options: PrepareOptions) -> None:
-    """Makes the layouts asked for, of pictures of all frames."""
+def linked_layouts(bench: Workbench, images: Images, clip: Clip, options: PrepareOptions) -> None:
+    """Makes the layouts asked for, of images of all frames."""
     for layout in options.layouts:
-        links = MAKERS[layout](bench, pictures, clip)
-        outputs = OUTPUTS[layout](list(pictures[clip.start]))
+        links = MAKERS[layout](bench, images, clip)
+        outputs = OUTPUTS[layout](list(images[clip.start]))
         bench.run(_linking(bench, f"layout_{layout}", links, outputs))
 
 
@@ -40,16 +40,16 @@ def layout_outputs(cameras: Iterable[str], options: PrepareOptions) -> list[str]
     return [output for layout in options.layouts for output in OUTPUTS[layout](names)]
 
 
-def _ed3dgs(bench: Workbench, pictures: Pictures, clip: Clip) -> Links:
-    links = _renumbered(pictures, clip, "images/{name}/{frame:04d}")
+def _ed3dgs(bench: Workbench, images: Images, clip: Clip) -> Links:
+    links = _renumbered(images, clip, "images/{name}/{frame:04d}")
     workspace = "colmap/dense/workspace"
     links[f"{workspace}/sparse"] = model_folder(bench.root, clip.start)
     links[f"{workspace}/fused.ply"] = bench.root / "points3D.ply"
     return links
 
 
-def _fourdgaussians(bench: Workbench, pictures: Pictures, clip: Clip) -> Links:
-    return _renumbered(pictures, clip, "{name}/images/{frame:04d}")
+def _fourdgaussians(bench: Workbench, images: Images, clip: Clip) -> Links:
+    return _renumbered(images, clip, "{name}/images/{frame:04d}")
 
 
 MAKERS = {"ed3dgs": _ed3dgs, "4dgaussians": _fourdgaussians}
@@ -59,12 +59,12 @@ OUTPUTS: dict[ExtraLayout, Callable[[list[str]], list[str]]] = {
 }
 
 
-def _renumbered(pictures: Pictures, clip: Clip, pattern: str) -> dict[str, Path]:
+def _renumbered(images: Images, clip: Clip, pattern: str) -> dict[str, Path]:
     """Links of the clip's frames, counted from 0."""
     return {
         pattern.format(name=name, frame=frame) + path.suffix: path
         for frame in range(clip.count)
-        for name, path in pictures[clip.start + frame].items()
+        for name, path in images[clip.start + frame].items()
     }
 
 

@@ -14,7 +14,7 @@ from scenes.layouts.clip import Clip, choose_clip
 from scenes.layouts.n3v_frames import FINDERS, find_frames
 from scenes.layouts.poses_bounds import POSES, read_poses_bounds
 from scenes.options import SceneOptions
-from scenes.preparation.frames import picture_size, written_frames
+from scenes.preparation.frames import image_size, written_frames
 from scenes.preparation.layouts import layout_outputs, linked_layouts, n3v_layout_notes
 from scenes.preparation.options import PrepareOptions, check_options
 from scenes.preparation.report import PrepareReport
@@ -33,7 +33,7 @@ from scenes.types import SceneError
 
 
 def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) -> PrepareReport:
-    """Pictures, COLMAP models and point clouds of an N3V scene, from its videos and `poses_bounds.npy`.
+    """Images, COLMAP models and point clouds of an N3V scene, from its videos and `poses_bounds.npy`.
 
     What an earlier run left and is still right is kept. SceneError, with nothing half-written, where footage or cameras
     are missing or damaged, do not fit each other, the result is poor or the disk full.
@@ -47,11 +47,11 @@ def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) 
         claimed = [*model_outputs(numbers), *layout_outputs(sources, options)]
         bench.refuse_strangers([*claimed, *(TRANSFORMS if options.upstream_moegs else ())])
         written = range(clip.start, clip.start + clip.count) if options.frames == "all" else numbers
-        pictures = written_frames(bench, sources, written, options)
-        chosen = {number: pictures[number] for number in numbers}
+        images = written_frames(bench, sources, written, options)
+        chosen = {number: images[number] for number in numbers}
         clouds = prepared_models(bench, chosen, cameras, options, sfm)
         sizes = prepared_clouds(bench, clip.start, sfm)
-        linked_layouts(bench, pictures, clip, options)
+        linked_layouts(bench, images, clip, options)
         notes += n3v_layout_notes(clip, options)
         if options.upstream_moegs:
             notes += written_transforms(bench, cameras, clip)
@@ -60,7 +60,7 @@ def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) 
         root=root,
         steps=tuple(bench.reports),
         cameras=cameras,
-        pictures=pictures[clip.start],
+        images=images[clip.start],
         start=clip.start,
         frames=clip.count,
         clouds=tuple(clouds),
@@ -71,14 +71,14 @@ def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) 
 
 
 def _footage(bench: Workbench, options: PrepareOptions) -> tuple[dict[str, FrameSource], Clip, list[str]]:
-    """Videos where there are some, else pictures; pictures in camXX that no preparation wrote go before videos."""
+    """Videos where there are some, else images; images in camXX that no preparation wrote go before videos."""
     wanted = SceneOptions(cache=bench.folder, start=options.start, end=options.end)
     videos = FINDERS["camXX.mp4"](bench.root)
-    pictures = FINDERS["camXX/<number>.png"](bench.root)
+    images = FINDERS["camXX/<number>.png"](bench.root)
     owned = bench.owned()
     foreign = any(
         path.relative_to(bench.root).as_posix() not in owned
-        for source in pictures.values()
+        for source in images.values()
         for path in source.files(source.first, source.run(source.first))
     )
     if not videos:
@@ -86,12 +86,12 @@ def _footage(bench: Workbench, options: PrepareOptions) -> tuple[dict[str, Frame
         return sources, clip, [*notes, *size_notes(sources)]
     if not foreign:
         sources, label = videos, "camXX.mp4"
-    elif set(pictures) == set(videos):
-        sources, label = pictures, "camXX/<number>.png, found there and used as they are"
+    elif set(images) == set(videos):
+        sources, label = images, "camXX/<number>.png, found there and used as they are"
     else:
         raise SceneError(
-            f"{bench.root}: videos of {len(videos)} cameras, but pictures in camXX/ of {len(pictures)}, which no "
-            "earlier preparation wrote; move the pictures away or complete them"
+            f"{bench.root}: videos of {len(videos)} cameras, but images in camXX/ of {len(images)}, which no "
+            "earlier preparation wrote; move the images away or complete them"
         )
     sources = {name: sources[name] for name in sorted(sources)}
     clip = choose_clip(sources, wanted)
@@ -99,7 +99,7 @@ def _footage(bench: Workbench, options: PrepareOptions) -> tuple[dict[str, Frame
 
 
 def _cameras(root: Path, sources: Mapping[str, FrameSource], options: PrepareOptions) -> dict[str, Camera]:
-    """Cameras of `poses_bounds.npy`, fitted to the pictures that COLMAP gets."""
+    """Cameras of `poses_bounds.npy`, fitted to the images that COLMAP gets."""
     path = root / POSES
     if not path.is_file():
         raise SceneError(
@@ -107,7 +107,7 @@ def _cameras(root: Path, sources: Mapping[str, FrameSource], options: PrepareOpt
         )
     cameras = read_poses_bounds(path, list(sources))
     return {
-        name: scaled(fitted(name, cameras[name], source.width, source.height), *picture_size(source, options))
+        name: scaled(fitted(name, cameras[name], source.width, source.height), *image_size(source, options))
         for name, source in sources.items()
     }
 
@@ -116,7 +116,7 @@ def _written_notes(sources: Mapping[str, FrameSource], options: PrepareOptions) 
     videos = [source for source in sources.values() if isinstance(source, Video)]
     if not videos or options.frames == "needed":
         return []
-    sizes = sorted({picture_size(video, options) for video in videos})
+    sizes = sorted({image_size(video, options) for video in videos})
     if sizes == sorted({(video.width, video.height) for video in videos}):
         return []
     shown = ", ".join(f"{width}x{height}" for width, height in sizes)

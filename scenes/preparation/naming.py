@@ -1,4 +1,4 @@
-"""Cameras of a folder whose videos or folders of pictures have any names."""
+"""Cameras of a folder whose videos or folders of images have any names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scenes.frames.image_files import numbered_pictures, pictures_of, probe_pictures
+from scenes.frames.image_files import images_of, numbered_images, probe_images
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import VIDEO_SUFFIXES, probe_video
 from scenes.layouts.n3v_frames import CAMERA_NAME
@@ -22,10 +22,10 @@ FEWEST_CAMERAS = 2
 
 
 def named_cameras(bench: Workbench, leave_out: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
-    """Camera name -> video or folder of pictures in the scene's folder, and remarks.
+    """Camera name -> video or folder of images in the scene's folder, and remarks.
 
-    Videos called camXX, and folders called so with numbered pictures, keep their names. Others are numbered in the
-    order of their names (cam2 before cam10) and linked to camXX.mp4, or picture by picture to camXX/000000.png;
+    Videos called camXX, and folders called so with numbered images, keep their names. Others are numbered in the
+    order of their names (cam2 before cam10) and linked to camXX.mp4, or image by image to camXX/000000.png;
     `camera_names.json` lists both names.
     SceneError where there are fewer than two, or a link's name is taken.
     """
@@ -33,7 +33,7 @@ def named_cameras(bench: Workbench, leave_out: Sequence[str]) -> tuple[dict[str,
     if len(found) < FEWEST_CAMERAS:
         raise SceneError(
             f"{bench.root}: {kind} found: {len(found)}; structure from motion needs at least {FEWEST_CAMERAS} cameras: "
-            f"put one video ({', '.join(VIDEO_SUFFIXES)}) or one folder of pictures a camera there"
+            f"put one video ({', '.join(VIDEO_SUFFIXES)}) or one folder of images a camera there"
         )
     if all(_is_named(path) for path in found):
         names = {_stem(path): path for path in found}
@@ -50,12 +50,12 @@ def named_cameras(bench: Workbench, leave_out: Sequence[str]) -> tuple[dict[str,
 
 
 def probe(path: Path) -> FrameSource:
-    """A camera's frames: a video, or the numbered pictures of a folder."""
-    return probe_pictures(numbered_pictures(path)) if path.is_dir() else probe_video(path)
+    """A camera's frames: a video, or the numbered images of a folder."""
+    return probe_images(numbered_images(path)) if path.is_dir() else probe_video(path)
 
 
 def _found(bench: Workbench, leave_out: Sequence[str]) -> tuple[list[Path], str]:
-    """Videos, or where there are none folders with pictures, but for what preparations made and what is left out."""
+    """Videos, or where there are none folders with images, but for what preparations made and what is left out."""
     inside = {path.name: path for path in bench.root.iterdir() if not path.name.startswith(".")}
     unknown = sorted(set(leave_out) - set(inside))
     if unknown:
@@ -65,11 +65,11 @@ def _found(bench: Workbench, leave_out: Sequence[str]) -> tuple[list[Path], str]
     videos = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
     if videos:
         return videos, "videos"
-    return [path for path in paths if path.is_dir() and pictures_of(path)], "folders of pictures"
+    return [path for path in paths if path.is_dir() and images_of(path)], "folders of images"
 
 
 def _is_named(path: Path) -> bool:
-    numbered = not path.is_dir() or all(picture.stem.isdecimal() for picture in pictures_of(path))
+    numbered = not path.is_dir() or all(image.stem.isdecimal() for image in images_of(path))
     return numbered and CAMERA_NAME.fullmatch(_stem(path)) is not None
 
 
@@ -89,11 +89,11 @@ def _natural(path: Path) -> list[Any]:
 def _naming(bench: Workbench, table: Mapping[str, str], links: Mapping[str, Path]) -> Step:
     def make(scratch: Path) -> Any:
         for link, target in links.items():
-            pictures = sorted(pictures_of(target), key=_natural) if target.is_dir() else []
-            for number, picture in enumerate(pictures):
-                name = f"{link}/{number:06d}{picture.suffix.lower()}"
-                make_link(scratch / name, bench.root / name, picture)
-            if not pictures:
+            images = sorted(images_of(target), key=_natural) if target.is_dir() else []
+            for number, image in enumerate(images):
+                name = f"{link}/{number:06d}{image.suffix.lower()}"
+                make_link(scratch / name, bench.root / name, image)
+            if not images:
                 make_link(scratch / link, bench.root / link, target)
         (scratch / NAMES_FILE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 

@@ -22,10 +22,10 @@ class PrepareOptions:
     start: int = 0  # first frame of the clip, whose points every expert starts from
     end: int = -1  # first frame after the clip; -1: as many as there are
     every: int | None = None  # also points of every N-th frame after the first; 1: of all frames; None: first alone
-    frames: Literal["needed", "all"] = "needed"  # pictures written: those COLMAP needs, or the whole clip
-    resolution: int = 1  # of the pictures written and given to COLMAP; 3DGS's rule: 1, 2, 4, 8 divide, else width in px
+    frames: Literal["needed", "all"] = "needed"  # images written: those COLMAP needs, or the whole clip
+    resolution: int = 1  # of the images written and given to COLMAP; 3DGS's rule: 1, 2, 4, 8 divide, else width in px
     resize: ResizeFilter = "bilinear"
-    layouts: tuple[ExtraLayout, ...] = ()  # folders as other trainers want them, linked to the one set of pictures
+    layouts: tuple[ExtraLayout, ...] = ()  # folders as other trainers want them, linked to the one set of images
     upstream_moegs: bool = False  # also transforms_train.json and transforms_test.json
     progress: bool = True
 
@@ -45,6 +45,6 @@ def check_options(root: Path, options: PrepareOptions) -> None:
         raise SceneError(f"every {options.every} means nothing: give 1 for all frames, N for every N-th")
     if options.layouts and options.frames != "all":
         raise SceneError(
-            f"{root}: the layouts {', '.join(options.layouts)} link to the pictures of all frames; "
+            f"{root}: the layouts {', '.join(options.layouts)} link to the images of all frames; "
             "have them written by --frames all"
         )

@@ -42,10 +42,10 @@ class PrepareReport:
     root: Path
     steps: tuple[StepReport, ...]  # in order
     cameras: Mapping[str, Camera]  # by name, sorted; at the size of the frames given to COLMAP
-    pictures: Mapping[str, Path]  # the first frame of every camera, as given to COLMAP
+    images: Mapping[str, Path]  # the first frame of every camera, as given to COLMAP
     start: int  # number of the clip's first frame
     frames: int  # frames every camera has from the start on
     clouds: tuple[PreparedCloud, ...]  # in the order of their frames
     cloud_sizes: Mapping[str, int]  # points by file name: points3D.ply, …
-    repaired: tuple[str, ...]  # one line per picture: its name, which rows, where from
+    repaired: tuple[str, ...]  # one line per image: its name, which rows, where from
     notes: tuple[str, ...]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from moegs_rasterizer import Camera
 
-from scenes.frames.image_files import Pictures
+from scenes.frames.image_files import Images
 from scenes.layouts.clip import Clip, choose_clip
-from scenes.layouts.technicolor import find_pictures, read_camera_table
+from scenes.layouts.technicolor import find_images, read_camera_table
 from scenes.options import SceneOptions
-from scenes.preparation.damaged import repaired_pictures
+from scenes.preparation.damaged import repaired_images
 from scenes.preparation.frames import written_frames
 from scenes.preparation.layouts import layout_outputs, linked_layouts
 from scenes.preparation.options import PrepareOptions, check_options
@@ -33,31 +33,31 @@ TABLE = "cameras_parameters.txt"
 
 
 def prepare_technicolor(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) -> PrepareReport:
-    """COLMAP models and point clouds of a Technicolor scene, from its pictures and `cameras_parameters.txt`.
+    """COLMAP models and point clouds of a Technicolor scene, from its images and `cameras_parameters.txt`.
 
-    All pictures of the clip are decoded first, and truncated ones repaired. What an earlier run left and is still right
+    All images of the clip are decoded first, and truncated ones repaired. What an earlier run left and is still right
     is kept. SceneError, with nothing half-written, where footage or cameras are missing or damaged beyond repair, do
     not fit each other, the result is poor or the disk full.
     """
     _check_options(root, options)
     sfm = sfm or pycolmap_sfm()
     with opened(root) as bench:
-        sources = find_pictures(root)
+        sources = find_images(root)
         clip = choose_clip(sources, SceneOptions(cache=bench.folder, start=options.start, end=options.end))
         cameras = _cameras(root, sources)
         numbers = wanted_frames(clip, options.every)
         bench.refuse_strangers([*model_outputs(numbers), *layout_outputs(sources, options)])
-        repaired = repaired_pictures(bench, _of_clip(sources, clip), progress=options.progress)
-        pictures = written_frames(bench, sources, range(clip.start, clip.start + clip.count), options)
-        clouds = prepared_models(bench, {number: pictures[number] for number in numbers}, cameras, options, sfm)
+        repaired = repaired_images(bench, _of_clip(sources, clip), progress=options.progress)
+        images = written_frames(bench, sources, range(clip.start, clip.start + clip.count), options)
+        clouds = prepared_models(bench, {number: images[number] for number in numbers}, cameras, options, sfm)
         sizes = prepared_clouds(bench, clip.start, sfm)
-        linked_layouts(bench, pictures, clip, options)
+        linked_layouts(bench, images, clip, options)
     return PrepareReport(
         kind="technicolor",
         root=root,
         steps=tuple(bench.reports),
         cameras=cameras,
-        pictures=pictures[clip.start],
+        images=images[clip.start],
         start=clip.start,
         frames=clip.count,
         clouds=tuple(clouds),
@@ -68,19 +68,19 @@ def prepare_technicolor(root: Path, options: PrepareOptions, *, sfm: Sfm | None 
 
 
 def _check_options(root: Path, options: PrepareOptions) -> None:
-    check_options(root, replace(options, frames="all"))  # all of them are pictures already
+    check_options(root, replace(options, frames="all"))  # all of them are images already
     if options.resolution != 1:
-        raise SceneError(f"{root}: the pictures of the Technicolor layout are used at their own size; leave resolution")
+        raise SceneError(f"{root}: the images of the Technicolor layout are used at their own size; leave resolution")
     if options.upstream_moegs or "4dgaussians" in options.layouts:
         raise SceneError(f"{root}: that layout is of N3V scenes only; for Technicolor there is the layout ed3dgs")
 
 
-def _of_clip(sources: Mapping[str, Pictures], clip: Clip) -> dict[str, dict[int, Path]]:
+def _of_clip(sources: Mapping[str, Images], clip: Clip) -> dict[str, dict[int, Path]]:
     frames = range(clip.start, clip.start + clip.count)
     return {name: {frame: source.paths[frame] for frame in frames} for name, source in sources.items()}
 
 
-def _cameras(root: Path, sources: Mapping[str, Pictures]) -> dict[str, Camera]:
+def _cameras(root: Path, sources: Mapping[str, Images]) -> dict[str, Camera]:
     path = root / TABLE
     if not path.is_file():
         raise SceneError(f"{path}: no such file; copy it from the data set")

@@ -1,4 +1,4 @@
-"""Preparation of any folder of synchronised videos, or folders of pictures, whose cameras are unknown."""
+"""Preparation of any folder of synchronised videos, or folders of images, whose cameras are unknown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scenes.layouts.clip import Clip, choose_clip
 from scenes.layouts.colmap_model import read_colmap_cameras
 from scenes.layouts.poses_bounds import POSES
 from scenes.options import SceneOptions
-from scenes.preparation.frames import Pictures, written_frames
+from scenes.preparation.frames import Images, written_frames
 from scenes.preparation.layouts import layout_outputs, linked_layouts, n3v_layout_notes
 from scenes.preparation.naming import named_cameras, probe
 from scenes.preparation.options import VideosOptions, check_options
@@ -29,7 +29,7 @@ from scenes.preparation.sfm.models import (
     prepared_models,
     pycolmap_sfm,
     wanted_frames,
-    whole_pictures,
+    whole_images,
 )
 from scenes.preparation.steps import Step, Workbench, opened
 from scenes.preparation.transforms_json import TRANSFORMS, written_transforms
@@ -60,16 +60,16 @@ def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm | None = None
         claimed = [POSES, *model_outputs({*numbers, mapped_frame}), *layout_outputs(sources, options)]
         bench.refuse_strangers([*claimed, *(TRANSFORMS if options.upstream_moegs else ())])
         notes += _still_cameras(bench, paths, sources, clip, options)
-        pictures = _pictures(bench, sources, clip, {*numbers, mapped_frame}, options)
-        first = _mapped(bench, mapped_frame, pictures[mapped_frame], options, sfm)
+        images = _images(bench, sources, clip, {*numbers, mapped_frame}, options)
+        first = _mapped(bench, mapped_frame, images[mapped_frame], options, sfm)
         cameras = read_colmap_cameras(first.model)
         notes += _lost_cameras(sources, cameras, options)
         clouds = _clouds(
-            bench, first, {number: pictures[number] for number in numbers}, cameras, options=options, sfm=sfm
+            bench, first, {number: images[number] for number in numbers}, cameras, options=options, sfm=sfm
         )
         sizes = prepared_clouds(bench, clip.start, sfm)
         bench.run(_poses(first, sfm))
-        linked_layouts(bench, pictures, clip, options)
+        linked_layouts(bench, images, clip, options)
         notes += n3v_layout_notes(clip, options)
         if options.upstream_moegs:
             notes += written_transforms(bench, cameras, clip)
@@ -78,7 +78,7 @@ def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm | None = None
         root=root,
         steps=tuple(bench.reports),
         cameras=cameras,
-        pictures=pictures[clip.start],
+        images=images[clip.start],
         start=clip.start,
         frames=clip.count,
         clouds=tuple(clouds),
@@ -132,23 +132,23 @@ def _judging(name: str, path: Path, source: FrameSource, clip: Clip) -> Step:
     )
 
 
-def _pictures(
+def _images(
     bench: Workbench, sources: Mapping[str, FrameSource], clip: Clip, needed: set[int], options: VideosOptions
-) -> Pictures:
+) -> Images:
     everything = set(range(clip.start, clip.start + clip.count))
     return written_frames(bench, sources, sorted(everything if options.frames == "all" else needed), options)
 
 
 def _mapped(
-    bench: Workbench, frame: int, pictures: Mapping[str, Path], options: VideosOptions, sfm: Sfm
+    bench: Workbench, frame: int, images: Mapping[str, Path], options: VideosOptions, sfm: Sfm
 ) -> PreparedCloud:
     """`colmap_<frame>` by structure from motion."""
 
     def find(target: Path) -> CloudReport:
-        return sfm.mapped(whole_pictures(pictures), target, options.sfm)
+        return sfm.mapped(whole_images(images), target, options.sfm)
 
     return prepared_model(
-        bench, frame, list(pictures.values()), settings={"cameras": "unknown"}, options=options, find=find
+        bench, frame, list(images.values()), settings={"cameras": "unknown"}, options=options, find=find
     )
 
 
@@ -169,14 +169,14 @@ def _lost_cameras(
 def _clouds(
     bench: Workbench,
     first: PreparedCloud,
-    pictures: Pictures,
+    images: Images,
     cameras: Mapping[str, Camera],
     *,
     options: VideosOptions,
     sfm: Sfm,
 ) -> Sequence[PreparedCloud]:
     others = {
-        number: {name: files[name] for name in cameras} for number, files in pictures.items() if number != first.frame
+        number: {name: files[name] for name in cameras} for number, files in images.items() if number != first.frame
     }
     made = [first, *prepared_models(bench, others, cameras, options, sfm)]
     return sorted(made, key=lambda cloud: cloud.frame)

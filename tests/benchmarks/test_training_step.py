@@ -23,7 +23,7 @@ from benchmarks.stages import (
     instrumented,
     stages,
 )
-from engine.runs.device import CPU, Place
+from engine.runs.device import CPU, ComputeDevice
 from engine.runs.run import Run
 from engine.settings.run import TrainingConfig
 from engine.training.router_optimiser import make_optimiser
@@ -41,8 +41,8 @@ def short(monkeypatch):
     monkeypatch.setattr(profile, "TRACED", 1)
 
 
-def command(*words: str) -> int:
-    return profile.command([*SIZE, *words], prog="moegs.py profile-step", description="")
+def command(*arguments: str) -> int:
+    return profile.command([*SIZE, *arguments], prog="moegs.py profile-step", description="")
 
 
 @pytest.mark.parametrize("ensemble", list(ENSEMBLES))
@@ -166,7 +166,7 @@ def test_kernels_of_which_nothing_was_recorded(tmp_path):
 def test_random_experts_are_seen_and_repeat():
     def run(seed: int) -> Run:
         workload = Workload(gaussians=400, width=64, height=48, seed=seed)
-        return random_run(workload, ENSEMBLES["E4"], Place(device=CPU, backend="torch"))
+        return random_run(workload, ENSEMBLES["E4"], ComputeDevice(device=CPU, backend="torch"))
 
     first, again, other = run(0), run(0), run(1)
     assert [expert.name for expert in first.experts] == list(MAKERS)

@@ -1,4 +1,4 @@
-"""The demo's commands and shipped experts, from the scene to the verdict, on smaller pictures from three cameras."""
+"""The demo's commands and shipped experts, from the scene to the verdict, on smaller images from three cameras."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_the_shipped_experts_show_the_scene_and_are_reported(demo: Path, capsys:
 def test_a_figure_shows_every_expert_and_gate(demo: Path, tmp_path: Path) -> None:
     target = tmp_path / "images" / "demo.png"
     assert moegs.main(["demo-figure", str(demo / "run"), str(target), "--frame", "2"]) == 0
-    with Image.open(target) as picture:
-        width, height = picture.size
+    with Image.open(target) as image:
+        width, height = image.size
     assert width > 5 * 300 and height > 2 * 225
     assert target.stat().st_size < 400_000
 
@@ -82,7 +82,7 @@ def test_a_mixture_that_does_not_win_is_an_error_with_the_numbers(
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["demo-reprt"], "did you mean demo-report?"),
         (["prepare-breakfast"], "see --help"),
@@ -91,18 +91,22 @@ def test_a_mixture_that_does_not_win_is_an_error_with_the_numbers(
     ],
 )
 def test_mistakes_are_answered_in_one_line(
-    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert moegs.main(words) == 2
+    assert moegs.main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
-def test_help_lists_every_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert moegs.main(words) == 0
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_help_lists_every_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert moegs.main(arguments) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in moegs.COMMANDS)
 
@@ -123,6 +127,6 @@ def test_a_run_without_renderings_is_named(tmp_path: Path) -> None:
 def test_tiles_keep_their_shape_and_order() -> None:
     red, grey = np.zeros((30, 40, 3), np.uint8), np.full((30, 40), 128, np.uint8)
     red[..., 0] = 255
-    picture = np.asarray(compose([Tile(label="a", image=red), Tile(label="b", image=grey)], columns=2))
-    assert picture.shape == (24 + 225 + 12, 2 * 300 + 18, 3)
-    assert picture[150, 150].tolist() == [255, 0, 0] and picture[150, 450].tolist() == [128, 128, 128]
+    image = np.asarray(compose([Tile(label="a", image=red), Tile(label="b", image=grey)], columns=2))
+    assert image.shape == (24 + 225 + 12, 2 * 300 + 18, 3)
+    assert image[150, 150].tolist() == [255, 0, 0] and image[150, 450].tolist() == [128, 128, 128]

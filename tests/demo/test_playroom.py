@@ -1,4 +1,4 @@
-"""The procedural scene: repeatable, and its points, pictures and files agree with each other."""
+"""The procedural scene: repeatable, and its points, images and files agree with each other."""
 
 from __future__ import annotations
 

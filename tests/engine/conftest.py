@@ -20,7 +20,7 @@ TRUTH = 100  # grey level of every true frame
 
 
 class FlatExpert:
-    """One Gaussian out of sight, and a flat picture whose level grows by one 8-bit step a frame."""
+    """One Gaussian out of sight, and a flat image whose level grows by one 8-bit step a frame."""
 
     background = (0.0, 0.0, 0.0)
     num_gaussians = 1

@@ -1,4 +1,4 @@
-"""A film of two cameras and six frames on disk, 40 x 32 pixels, and the words of trainings on it."""
+"""A film of two cameras and six frames on disk, 40 x 32 pixels, and the arguments of trainings on it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def write_film(folder: Path) -> Path:
     return folder / "film"
 
 
-def words(film: Path, model: Path, expert: str, *more: str) -> list[str]:
-    """A training of a few seconds that densifies and prunes; later words count."""
+def arguments(film: Path, model: Path, expert: str, *more: str) -> list[str]:
+    """A training of a few seconds that densifies and prunes; later arguments count."""
     shared = ["--quiet", f"--source_path={film}", f"--cache_path={film.parent / 'cache'}", f"--model_path={model}"]
     return [expert, *shared, "--iterations=30", "--max_points=60", "--test_iterations", "--test_frames=1", *more]
 
@@ -30,7 +30,7 @@ def run(film: Path, model: Path, expert: str, *more: str) -> int:
     """The exit code of a training."""
     from engine.settings.command_line import run_command
 
-    argv = words(film, model, expert, *more)
+    argv = arguments(film, model, expert, *more)
     return run_command(lambda: train_expert.command(argv, prog="moegs.py train-expert", description=""), argv)
 
 

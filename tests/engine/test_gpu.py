@@ -18,10 +18,10 @@ import engine.training.router_steps
 from engine.commands import train
 from engine.evaluation.evaluator import EvaluationOptions, evaluate
 from engine.evaluation.lpips import Lpips
-from engine.evaluation.metrics import PROTOCOLS, Judge, prepare_target, psnr, score
+from engine.evaluation.metrics import PROTOCOLS, MetricSuite, prepare_target, psnr, score
 from engine.runs.checkpoint import STATE, TENSORS, saved_iterations
 from engine.runs.checks import check_rasterizer
-from engine.runs.device import CPU, CUDA, Place, open_place
+from engine.runs.device import CPU, CUDA, ComputeDevice, open_compute_device
 from engine.runs.run import Run, mix_view
 from engine.runs.saved import load_run
 from engine.settings.run import TrainingConfig
@@ -38,17 +38,17 @@ pytestmark = pytest.mark.cuda
 # with several streams only.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-GPU = Place(device=CUDA, backend="cuda")
+GPU = ComputeDevice(device=CUDA, backend="cuda")
 STEPS = ["--iterations", "30", "--save_iterations", "15", "--test_iterations", "30", "--featuret_lr", "0.5"]
 
 
 @pytest.fixture
-def words(tmp_path, monkeypatch) -> list[str]:
+def arguments(tmp_path, monkeypatch) -> list[str]:
     return [*use_small_world(monkeypatch, tmp_path, backend="auto"), *STEPS]
 
 
-def trained(folder: Path, words: list[str], device: str) -> Path:
-    assert train.main("E3", [*words, f"--save_path={folder}", "--device", device]) == 0
+def trained(folder: Path, arguments: list[str], device: str) -> Path:
+    assert train.main("E3", [*arguments, f"--save_path={folder}", "--device", device]) == 0
     return folder
 
 
@@ -61,10 +61,10 @@ def header(content: bytes) -> bytes:
     return content[8 : 8 + struct.unpack("<Q", content[:8])[0]]
 
 
-def test_training_reaches_the_metrics_of_the_cpu(tmp_path, words):
+def test_training_reaches_the_metrics_of_the_cpu(tmp_path, arguments):
     reports = {}
     for device in ("cpu", "cuda"):
-        folder = trained(tmp_path / device, words, device)
+        folder = trained(tmp_path / device, arguments, device)
         reports[device] = json.loads((folder / "test" / "itrs_30" / "metrics.json").read_text())
     methods = reports["cpu"]["means"]
     for method, scores in methods.items():
@@ -82,19 +82,19 @@ def test_training_reaches_the_metrics_of_the_cpu(tmp_path, words):
     }
 
 
-def test_a_stopped_run_continues_to_the_same_bits(tmp_path, words, monkeypatch):
-    trained(tmp_path / "whole", words, "cuda")
+def test_a_stopped_run_continues_to_the_same_bits(tmp_path, arguments, monkeypatch):
+    trained(tmp_path / "whole", arguments, "cuda")
     with monkeypatch.context() as patch:
         interrupt_at(patch, 17)
-        assert train.main("E3", [*words, f"--save_path={tmp_path / 'halves'}", "--device", "cuda"]) == 130
+        assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'halves'}", "--device", "cuda"]) == 130
     assert saved_iterations(tmp_path / "halves") == (15, 17)
     assert train.main("E3", [f"--save_path={tmp_path / 'halves'}", "--resume", "--quiet"]) == 0
     assert saved(tmp_path / "halves") == saved(tmp_path / "whole")
 
 
-def test_what_is_trained_on_one_device_renders_alike_on_the_other(tmp_path, words):
+def test_what_is_trained_on_one_device_renders_alike_on_the_other(tmp_path, arguments):
     for device in ("cpu", "cuda"):
-        folder = trained(tmp_path / device, words, device)
+        folder = trained(tmp_path / device, arguments, device)
         here, there = (load_run(folder, overrides={"device": name}) for name in ("cpu", "cuda"))
         assert (here.device.type, there.device.type) == ("cpu", "cuda")
         for view in range(3):
@@ -127,7 +127,7 @@ def test_training_uses_deterministic_operations_alone(tmp_path):
 
 
 def test_full_float32_and_no_choice_by_stopwatch():
-    assert open_place("auto", "auto") == GPU
+    assert open_compute_device("auto", "auto") == GPU
     assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
     check_rasterizer(GPU)
@@ -149,8 +149,8 @@ def test_metrics_are_those_of_the_cpu(protocol):
     image, truth = torch.rand(2, 3, 300, 70, generator=torch.Generator().manual_seed(0))
     scores = []
     for device in (CPU, CUDA):
-        judge = Judge(protocol=PROTOCOLS[protocol], lpips=Lpips(net, random_weights(net)).to(device))
-        scores.append(score(judge, image.to(device), prepare_target(judge, truth.to(device))))
+        suite = MetricSuite(protocol=PROTOCOLS[protocol], lpips=Lpips(net, random_weights(net)).to(device))
+        scores.append(score(suite, image.to(device), prepare_target(suite, truth.to(device))))
     here, there = scores
     assert there.psnr == pytest.approx(here.psnr, abs=1e-5)
     assert there.ssim == pytest.approx(here.ssim, abs=1e-6)
@@ -172,7 +172,7 @@ def with_fault(run: Run) -> Run:
     return replace(run, experts=(faulty, *run.experts[1:]))
 
 
-def test_a_faulty_expert_ends_training_without_a_save(tmp_path, words, monkeypatch, capsys):
+def test_a_faulty_expert_ends_training_without_a_save(tmp_path, arguments, monkeypatch, capsys):
     def load(name, folder, options):
         expert = open_expert(name, folder)
         if name == "Ex4DGS":
@@ -182,7 +182,7 @@ def test_a_faulty_expert_ends_training_without_a_save(tmp_path, words, monkeypat
         return expert
 
     monkeypatch.setattr(engine.runs.opening, "load_expert", load)
-    assert train.main("E3", [*words, f"--save_path={tmp_path / 'out'}", "--device", "cuda"]) == 2
+    assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'out'}", "--device", "cuda"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: layer 0: opacities has NaN") and error.count("\n") == 1
     for iteration in saved_iterations(tmp_path / "out"):  # what was reached before the fault may be kept

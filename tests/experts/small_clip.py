@@ -46,7 +46,7 @@ def camera(shift: float) -> Camera:
     return Camera(world_to_camera=pose, fx=40, fy=40, cx=WIDTH / 2, cy=HEIGHT / 2, width=WIDTH, height=HEIGHT)
 
 
-def true_picture(points: SmallPoints, seen_from: Camera, frame: int) -> Tensor:
+def true_image(points: SmallPoints, seen_from: Camera, frame: int) -> Tensor:
     """The points of a frame [3, h, w] as opaque balls about as large as their distances on the same body."""
     bodies = points.tracks[:, frame].split(points.counts)
     there = sum(points.counts[: 3 if frame >= ARRIVAL else 2])
@@ -63,7 +63,7 @@ def true_picture(points: SmallPoints, seen_from: Camera, frame: int) -> Tensor:
 
 @torch.no_grad()
 def shown(expert: Expert, seen_from: Camera, frame: int) -> Tensor:
-    """An expert's picture [3, h, w]."""
+    """An expert's image [3, h, w]."""
     background = torch.tensor(expert.background)
     layer = Layer(gaussians=expert.at(frame), settings=expert.settings, background=background)
     return expert.colour(rasterize([layer], seen_from)[0], seen_from, frame=frame)

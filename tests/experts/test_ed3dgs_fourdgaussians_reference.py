@@ -79,8 +79,8 @@ def camera_of(stored: Mapping[str, np.ndarray], name: str) -> Camera:
     )
 
 
-def picture_error(reference: Reference, key: str, tile_rule: str) -> tuple[float, float]:
-    """PSNR in dB and the worst difference of a stored picture and ours."""
+def image_error(reference: Reference, key: str, tile_rule: str) -> tuple[float, float]:
+    """PSNR in dB and the worst difference of a stored image and ours."""
     expert, stored = reference
     variant, camera, frame = key.split("_")[1:]
     settings = replace(expert.settings, tile_rule=tile_rule)
@@ -89,21 +89,21 @@ def picture_error(reference: Reference, key: str, tile_rule: str) -> tuple[float
     try:
         splat = rasterize([shown], camera_of(stored, camera), backend="cpu")[0]
     except RasterizerError as error:
-        pytest.skip(f"pictures are compared with the compiled back-end only: {error}")
-    picture = expert.colour(splat, camera_of(stored, camera), frame=int(frame))
-    difference = picture - torch.from_numpy(stored[key]).float()
+        pytest.skip(f"images are compared with the compiled back-end only: {error}")
+    image = expert.colour(splat, camera_of(stored, camera), frame=int(frame))
+    difference = image - torch.from_numpy(stored[key]).float()
     return -10 * float(difference.square().mean().log10()), float(difference.abs().max())
 
 
-def test_pictures_are_the_original_s(reference: Reference) -> None:
+def test_images_are_the_original_s(reference: Reference) -> None:
     keys = [key for key in reference[1] if key.startswith("img_")]
     assert len(keys) >= 5
     for key in keys:
-        decibels, worst = picture_error(reference, key, "inria")
+        decibels, worst = image_error(reference, key, "inria")
         assert decibels > 75 and worst < 0.01, (key, decibels, worst)  # half of them are stored as float16: 80 dB
 
 
-def test_pictures_with_exact_tiles_are_close_to_the_original_s(reference: Reference) -> None:
+def test_images_with_exact_tiles_are_close_to_the_original_s(reference: Reference) -> None:
     for key in [key for key in reference[1] if key.startswith("img_")]:
-        decibels, worst = picture_error(reference, key, "exact")
+        decibels, worst = image_error(reference, key, "exact")
         assert decibels > 60, (key, decibels, worst)

@@ -45,8 +45,8 @@ def stored_of(shared, scene: str, expert: str):
     return np.load(shared("reference/experts") / "renders" / scene / f"{expert}.npz")
 
 
-def pictures(stored) -> Iterator[tuple[str, str, int, torch.Tensor]]:
-    """Variant, camera, frame and picture of everything stored."""
+def images(stored) -> Iterator[tuple[str, str, int, torch.Tensor]]:
+    """Variant, camera, frame and image of everything stored."""
     for key in stored.files:
         if key.startswith("img_"):
             _, variant, camera, frame = key.split("_")
@@ -82,11 +82,11 @@ def test_deformed_parameters(shared, scene: str, expert: str) -> None:
 
 
 @pytest.mark.parametrize(("scene", "expert"), CASES)
-def test_pictures(shared, scene: str, expert: str) -> None:
+def test_images(shared, scene: str, expert: str) -> None:
     """Lowest seen, dB: 93.6 with the original tiles (78.5 where the reference is float16), 69.1 with exact ones."""
     stored = stored_of(shared, scene, expert)
     compiled = cpu.unavailable_reason() is None
-    for variant, name, frame, expected in pictures(stored):
+    for variant, name, frame, expected in images(stored):
         camera = camera_of(stored, name)
         if not compiled and (camera.width * camera.height > ORACLE_PIXELS or expected.dtype == torch.float16):
             continue
@@ -96,8 +96,8 @@ def test_pictures(shared, scene: str, expert: str) -> None:
             ("exact", 68, 0.07),
         ):
             with torch.no_grad():
-                picture = model.colour(splat_of(model, camera, frame, rule), camera, frame=frame)
-            error = picture - expected.float()
+                image = model.colour(splat_of(model, camera, frame, rule), camera, frame=frame)
+            error = image - expected.float()
             psnr = -10 * error.square().mean().log10().item()
             assert psnr >= least and error.abs().max() < worst, (variant, name, frame, rule, psnr, error.abs().max())
 

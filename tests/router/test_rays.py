@@ -52,7 +52,7 @@ def test_those_asked_for_last_are_kept_as_long_as_they_fit(monkeypatch):
     assert kept._maps == {} and copy.deepcopy(kept)._most == kept._most
 
 
-def test_training_keeps_rays_and_pictures_do_not(monkeypatch):
+def test_training_keeps_rays_and_images_do_not(monkeypatch):
     experts = [CloudExpert("A", 1), CloudExpert("B", 2)]
     learner = make_router(experts)
     plain = render(learner, experts)

@@ -24,7 +24,7 @@ def render(router, experts, **options):
     return mix(router, experts, camera(0), **options)
 
 
-def test_a_mixture_blends_the_experts_own_pictures():
+def test_a_mixture_blends_the_experts_own_images():
     experts = small_experts()
     mixture = render(make_router(experts), experts)
     for expert, image in zip(experts, mixture.images, strict=True):
@@ -34,7 +34,7 @@ def test_a_mixture_blends_the_experts_own_pictures():
     assert torch.allclose((mixture.gates[:, None] * mixture.images).sum(0), mixture.image, atol=1e-6)
 
 
-def test_permuting_experts_permutes_gates_and_keeps_the_picture():
+def test_permuting_experts_permutes_gates_and_keeps_the_image():
     experts = small_experts()
     router = make_router(experts)
     order = [2, 0, 1]
@@ -49,7 +49,7 @@ def test_permuting_experts_permutes_gates_and_keeps_the_picture():
     assert torch.allclose(other.image, one.image, atol=1e-5)
 
 
-def test_identical_experts_give_their_own_picture():
+def test_identical_experts_give_their_own_image():
     experts = [CloudExpert("A", 3), CloudExpert("B", 3)]
     mixture = render(make_router(experts), experts)
     assert torch.allclose(mixture.image, mixture.images[0], atol=1e-6)

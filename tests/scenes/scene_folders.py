@@ -30,11 +30,11 @@ class Rig:
 
 
 def draw(camera: int, frame: int, width: int, height: int) -> np.ndarray:
-    """A picture that tells camera and frame by its left half's colour; the right half is white above black."""
-    picture = np.zeros((height, width, 3), np.uint8)
-    picture[:, : width // 2] = colour(camera, frame)
-    picture[: height // 2, width // 2 :] = 255
-    return picture
+    """An image that tells camera and frame by its left half's colour; the right half is white above black."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, : width // 2] = colour(camera, frame)
+    image[: height // 2, width // 2 :] = 255
+    return image
 
 
 def colour(camera: int, frame: int) -> tuple[int, int, int]:
@@ -82,10 +82,10 @@ def write_poses_bounds(path: Path, cameras: Sequence[Camera]) -> None:
     np.save(path, np.array(rows))
 
 
-def write_n3v_frames(folder: Path, rig: Rig, pattern: str = "{name}/{frame}.png", picture: Draw = draw) -> None:
-    """Frames as pictures named by the pattern, or as videos where the pattern has no {frame}."""
+def write_n3v_frames(folder: Path, rig: Rig, pattern: str = "{name}/{frame}.png", image: Draw = draw) -> None:
+    """Frames as images named by the pattern, or as videos where the pattern has no {frame}."""
     for index, name in enumerate(rig.cameras):
-        frames = [picture(index, frame, rig.width, rig.height) for frame in range(rig.start, rig.start + rig.frames)]
+        frames = [image(index, frame, rig.width, rig.height) for frame in range(rig.start, rig.start + rig.frames)]
         if "{frame" not in pattern:
             write_video(folder / pattern.format(name=name), frames)
             continue
@@ -96,18 +96,18 @@ def write_n3v_frames(folder: Path, rig: Rig, pattern: str = "{name}/{frame}.png"
 
 
 def write_n3v_scene(
-    folder: Path, rig: Rig | None = None, *, pattern: str = "{name}.mp4", picture: Draw = draw
+    folder: Path, rig: Rig | None = None, *, pattern: str = "{name}.mp4", image: Draw = draw
 ) -> dict[str, Camera]:
     """A scene in the N3V layout: frames and poses_bounds.npy; returns the cameras."""
     rig = rig or Rig()
     cameras = rig_cameras(rig)
     folder.mkdir(parents=True, exist_ok=True)
-    write_n3v_frames(folder, rig, pattern, picture)
+    write_n3v_frames(folder, rig, pattern, image)
     write_poses_bounds(folder / "poses_bounds.npy", list(cameras.values()))
     return cameras
 
 
-def write_technicolor_scene(folder: Path, rig: Rig | None = None, *, picture: Draw = draw) -> dict[str, Camera]:
+def write_technicolor_scene(folder: Path, rig: Rig | None = None, *, image: Draw = draw) -> dict[str, Camera]:
     """A scene in the Technicolor layout: flat PNGs and cameras_parameters.txt; returns the cameras.
 
     By default 12 cameras, frames from 1 on, and principal points that lie off the centre, differently in each camera.
@@ -121,7 +121,7 @@ def write_technicolor_scene(folder: Path, rig: Rig | None = None, *, picture: Dr
     for index, camera in enumerate(cameras.values()):
         for frame in range(rig.start, rig.start + rig.frames):
             name = f"{folder.name.capitalize()}_undist_{frame:05d}_{index:02d}.png"
-            Image.fromarray(picture(index, frame, rig.width, rig.height)).save(folder / name)
+            Image.fromarray(image(index, frame, rig.width, rig.height)).save(folder / name)
         half = np.arctan2(float(camera.world_to_camera[0, 2]), float(camera.world_to_camera[0, 0])) / 2
         numbers = [camera.fx, camera.cx, camera.cy, 1, 0, cos(half), 0, sin(half), 0]
         numbers += camera.world_to_camera[:3, 3].tolist()

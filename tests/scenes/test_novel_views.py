@@ -51,7 +51,7 @@ def test_a_shift_moves_the_centre_and_nothing_else():
     assert (moved.fx, moved.fy, moved.cx, moved.cy) == (50, 60, 30, 21)
 
 
-def test_moving_up_moves_the_picture_down():
+def test_moving_up_moves_the_image_down():
     camera = look(0, 0, 0)
     moved = shifted(camera, rig_up(views(camera)) * 0.5)
     point = torch.tensor([0.0, 0.0, 4.0, 1.0], dtype=torch.float64)

@@ -11,7 +11,7 @@ from typing import Any
 from scenes.preparation.sfm.matching import ALL_CORES, pycolmap_module
 
 FEWEST_MATCHES = 50  # of a camera, before it is judged
-# Of a camera's matches. Seen where right: 0.3 (little texture) to 1; where wrong: 0 to 0.07, but up to 0.4 in pictures
+# Of a camera's matches. Seen where right: 0.3 (little texture) to 1; where wrong: 0 to 0.07, but up to 0.4 in images
 # so small that COLMAP's tolerance of 4 px forgives most.
 LEAST_OF_KNOWN = 0.1
 

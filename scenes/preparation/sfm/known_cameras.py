@@ -14,9 +14,9 @@ FOCAL_GUESS = 1.2  # of the longer side: COLMAP's first guess of an unknown foca
 
 
 def known_model(cameras: Mapping[str, Camera], files: Mapping[str, str]) -> Any:
-    """A pycolmap.Reconstruction without points: a PINHOLE camera, a rig and a posed frame for each picture.
+    """A pycolmap.Reconstruction without points: a PINHOLE camera, a rig and a posed frame for each image.
 
-    `files` are the pictures' names by camera; ids count from 1 in the order of the cameras' names. Each camera is the
+    `files` are the images' names by camera; ids count from 1 in the order of the cameras' names. Each camera is the
     only sensor of its own rig: COLMAP from 3.12 on refuses models without rigs and frames.
     """
     pycolmap = pycolmap_module()
@@ -51,7 +51,7 @@ def pose_of(camera: Camera) -> Any:
 def unknown_model(sizes: Mapping[str, tuple[int, int]], files: Mapping[str, str], *, own: bool) -> Any:
     """A pycolmap.Reconstruction of SIMPLE_RADIAL cameras to be found, without poses and points.
 
-    Pictures of one size (width, height in px) share a camera, or each has its `own`.
+    Images of one size (width, height in px) share a camera, or each has its `own`.
     """
     pycolmap = pycolmap_module()
     model = pycolmap.Reconstruction()

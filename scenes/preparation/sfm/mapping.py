@@ -1,4 +1,4 @@
-"""Cameras and points from pictures of one moment, by incremental structure from motion."""
+"""Cameras and points from images of one moment, by incremental structure from motion."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from scenes.preparation.sfm.matching import (
     match_all,
     pycolmap_module,
 )
-from scenes.preparation.sfm.triangulation import linked, picture_sizes, put_in_place, scratch_beside
+from scenes.preparation.sfm.triangulation import image_sizes, linked, put_in_place, scratch_beside
 from scenes.types import SceneError
 
-FEWEST_PICTURES = 3
+FEWEST_IMAGES = 3
 LARGEST_BEND = 0.003  # of the diagonal: how far a lens may move a corner's pixels before pinholes are too wrong
 LARGEST_OFFSET = 0.5  # px, of a principal point in poses_bounds.npy
 LARGEST_ASPECT = 1e-3  # of fx / fy - 1 there
@@ -40,18 +40,18 @@ ADVICE = (
 
 
 def mapped(images: Mapping[str, Path], target: Path, options: SfmOptions) -> CloudReport:
-    """Cameras and points of pictures (by camera name) taken at once: `target`/images and `target`/sparse/0.
+    """Cameras and points of images (by camera name) taken at once: `target`/images and `target`/sparse/0.
 
-    Cameras are SIMPLE_RADIAL while they are searched, one for all pictures of one size, or each its own where that
+    Cameras are SIMPLE_RADIAL while they are searched, one for all images of one size, or each its own where that
     gives too little; then their distortion, if it may be neglected, is dropped and all is adjusted once more, so that
     the model's cameras are PINHOLE with their principal point in the middle and fit the videos as they are. Where
     cameras are lost or few points found, everything is tried again with `escalated` settings. The world's origin and
     unit are arbitrary. SceneError, with nothing written, where no points are found, or, unless `accept_poor` is set,
     cameras are lost, the matches do not confirm those found, lenses bend too much, or points are few or inexact.
     """
-    sizes = picture_sizes(images)
-    if len(images) < FEWEST_PICTURES:
-        raise SceneError(f"{target}: {len(images)} pictures; structure from motion needs {FEWEST_PICTURES} cameras")
+    sizes = image_sizes(images)
+    if len(images) < FEWEST_IMAGES:
+        raise SceneError(f"{target}: {len(images)} images; structure from motion needs {FEWEST_IMAGES} cameras")
     with scratch_beside(target) as scratch, colmap_errors(str(target)):
         files = linked(images, scratch / "images")
         attempts: list[Attempt] = []
@@ -60,7 +60,7 @@ def mapped(images: Mapping[str, Path], target: Path, options: SfmOptions) -> Clo
             if any(attempt.is_enough for attempt in attempts):
                 break
         kept = best_of(attempts)
-        place = f"{target}: cameras found from the pictures"
+        place = f"{target}: cameras found from the images"
         report = reported(attempts, kept, accept_poor=options.accept_poor, place=place, advice=ADVICE)
         if not options.accept_poor:
             _check_lenses(target, kept.model)
@@ -117,7 +117,7 @@ def _check_lenses(target: Path, model: Any) -> None:
 def _attempts(
     sizes: Mapping[str, tuple[int, int]], files: Mapping[str, str], folder: Path, options: SfmOptions
 ) -> list[Attempt]:
-    """Shared cameras, and where that is not enough one camera a picture."""
+    """Shared cameras, and where that is not enough one camera an image."""
     names = [files[name] for name in sorted(files)]
     matches = folder / "matches.db"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Features of pictures and the matches between all pairs of them, by pycolmap."""
+"""Features of images and the matches between all pairs of them, by pycolmap."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scenes.types import SceneError
 
 SEED = 0
 ALL_CORES = -1  # pycolmap's word
-PAIR_BATCHES = 10  # steps of the progress bar, of which each indexes its pictures anew
+PAIR_BATCHES = 10  # steps of the progress bar, of which each indexes its images anew
 FEWEST_PAIRS = 25  # in a step
 
 
@@ -27,8 +27,8 @@ class SfmOptions:
     The defaults are those of Ex4DGS's preparation (COLMAP's, with the two thresholds changed).
     """
 
-    max_image_size: int | None = 4096  # px; larger pictures are shrunk for finding features; None: never
-    max_features: int = 8192  # a picture
+    max_image_size: int | None = 4096  # px; larger images are shrunk for finding features; None: never
+    max_features: int = 8192  # an image
     peak_threshold: float = 0.004  # of SIFT; lower finds fainter features
     edge_threshold: float = 30.0  # of SIFT; higher keeps more features that lie on edges
     affine_shape: bool = False  # features adapted to slanted surfaces; slow, never on a GPU
@@ -42,7 +42,7 @@ class SfmOptions:
 
 
 def escalated(options: SfmOptions) -> SfmOptions:
-    """Settings that find more in pictures of little texture, at two to three times the time."""
+    """Settings that find more in images of little texture, at two to three times the time."""
     return replace(
         options,
         max_features=2 * options.max_features,
@@ -94,11 +94,11 @@ def colmap_errors(doing: str) -> Iterator[None]:
     except (RuntimeError, ValueError, LookupError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
-        raise SceneError(f"{doing}: COLMAP gave up ({reason}); check the pictures and cameras it was given") from error
+        raise SceneError(f"{doing}: COLMAP gave up ({reason}); check the images and cameras it was given") from error
 
 
 def match_all(database: Path, folder: Path, names: Sequence[str], options: SfmOptions) -> None:
-    """SIFT features of every picture and verified matches of all pairs, into a database that knows the pictures.
+    """SIFT features of every image and verified matches of all pairs, into a database that knows the images.
 
     On a GPU where pycolmap has CUDA and finds one (but for affine shape and domain-size pooling). On the CPU the
     result is the same run after run and for any number of threads: every RANSAC begins from a fixed seed.
@@ -118,7 +118,7 @@ def _extract(database: Path, folder: Path, names: Sequence[str], options: SfmOpt
     settings.sift.estimate_affine_shape = options.affine_shape
     settings.sift.domain_size_pooling = options.domain_size_pooling
     batch = options.threads or 4
-    with tqdm(total=len(names), desc="Features", unit="picture", leave=False, disable=not options.progress) as bar:
+    with tqdm(total=len(names), desc="Features", unit="image", leave=False, disable=not options.progress) as bar:
         for start in range(0, len(names), batch):
             some = list(names[start : start + batch])
             pycolmap.extract_features(database, folder, some, extraction_options=settings, device=device_for(pycolmap))

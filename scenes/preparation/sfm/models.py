@@ -11,8 +11,8 @@ from moegs_rasterizer import Camera
 from tqdm import tqdm
 
 from scenes.layouts.clip import Clip
-from scenes.preparation.damaged import check_picture
-from scenes.preparation.frames import Pictures
+from scenes.preparation.damaged import check_image
+from scenes.preparation.frames import Images
 from scenes.preparation.options import PrepareOptions
 from scenes.preparation.report import PreparedCloud
 from scenes.preparation.steps import Step, Workbench
@@ -30,8 +30,8 @@ NO_MATTER = ("threads", "progress")  # options of structure from motion that cha
 class Sfm:
     """The functions that find points and cameras; tests put others in their place."""
 
-    triangulated: Callable[..., CloudReport]  # pictures and cameras by name, target folder, options
-    mapped: Callable[..., CloudReport]  # pictures by name, target folder, options
+    triangulated: Callable[..., CloudReport]  # images and cameras by name, target folder, options
+    mapped: Callable[..., CloudReport]  # images by name, target folder, options
     write_clouds: Callable[[Sequence[Path], Path], dict[str, int]]
     poses_bounds_from: Callable[[Path, Path], None]
 
@@ -60,28 +60,28 @@ def model_folder(root: Path, frame: int) -> Path:
 
 
 def prepared_models(
-    bench: Workbench, pictures: Pictures, cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
+    bench: Workbench, images: Images, cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
 ) -> list[PreparedCloud]:
     """`colmap_<frame>` of every frame, by triangulation with known cameras."""
     known = {"cameras": {name: camera_numbers(camera) for name, camera in cameras.items()}}
     made = []
-    for frame in tqdm(list(pictures), desc="COLMAP models", unit="frame", disable=not options.progress):
-        find = _triangulating(pictures[frame], cameras, options, sfm)
-        paths = list(pictures[frame].values())
+    for frame in tqdm(list(images), desc="COLMAP models", unit="frame", disable=not options.progress):
+        find = _triangulating(images[frame], cameras, options, sfm)
+        paths = list(images[frame].values())
         made.append(prepared_model(bench, frame, paths, settings=known, options=options, find=find))
     return made
 
 
 def _triangulating(
-    pictures: Mapping[str, Path], cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
+    images: Mapping[str, Path], cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
 ) -> Callable[[Path], CloudReport]:
-    return lambda target: sfm.triangulated(whole_pictures(pictures), cameras, target, options.sfm)
+    return lambda target: sfm.triangulated(whole_images(images), cameras, target, options.sfm)
 
 
 def prepared_model(
     bench: Workbench,
     frame: int,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     *,
     settings: Mapping[str, Any],
     options: PrepareOptions,
@@ -93,7 +93,7 @@ def prepared_model(
     step = Step(
         name=folder,
         version=VERSION,
-        inputs=pictures,
+        inputs=images,
         options={**settings, "sfm": {**sfm, "accept_poor": False}},
         outputs=[folder],
         make=lambda scratch: asdict(find(scratch / folder)),
@@ -126,12 +126,12 @@ def prepared_clouds(bench: Workbench, frame: int, sfm: Sfm) -> dict[str, int]:
     return bench.run(step)
 
 
-def whole_pictures(pictures: Mapping[str, Path]) -> Mapping[str, Path]:
-    """The same pictures; SceneError where one does not decode."""
-    for path in pictures.values():
-        if not check_picture(path).whole:
+def whole_images(images: Mapping[str, Path]) -> Mapping[str, Path]:
+    """The same images; SceneError where one does not decode."""
+    for path in images.values():
+        if not check_image(path).whole:
             raise SceneError(f"{path}: damaged; copy it again or put a neighbouring frame in its place")
-    return pictures
+    return images
 
 
 def camera_numbers(camera: Camera) -> list[float]:

@@ -1,4 +1,4 @@
-"""Points from pictures of one moment whose cameras are known."""
+"""Points from images of one moment whose cameras are known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from moegs_rasterizer import Camera
 
-from scenes.frames.image_files import probe_pictures
+from scenes.frames.image_files import probe_images
 from scenes.layouts.calibration import fitted
 from scenes.preparation.sfm.agreement import verify_by
 from scenes.preparation.sfm.attempts import Attempt, CloudReport, best_of, measured, reported
@@ -31,26 +31,26 @@ from scenes.types import SceneError
 
 TOLERANCE = 1e-6  # of the bundle adjustment's cost, which moves points alone: Ex4DGS's and STG's value
 ADVICE = (
-    "Check that each picture belongs to its camera (rows of the calibration in the order of the sorted names), try "
-    "another frame or larger pictures, or go on with what there is (--accept_poor)"
+    "Check that each image belongs to its camera (rows of the calibration in the order of the sorted names), try "
+    "another frame or larger images, or go on with what there is (--accept_poor)"
 )
 
 
 def triangulated(
     images: Mapping[str, Path], cameras: Mapping[str, Camera], target: Path, options: SfmOptions
 ) -> CloudReport:
-    """Points of pictures (by camera name) taken at once by known cameras: `target`/images and `target`/sparse/0.
+    """Points of images (by camera name) taken at once by known cameras: `target`/images and `target`/sparse/0.
 
-    Poses and intrinsics stay as they are; cameras calibrated at another size of the pictures are scaled to it. Where
-    few points are found, a second attempt is made with `escalated` settings, and the better one kept. The pictures,
-    which pinhole cameras leave undistorted, are linked or copied. SceneError, with nothing written, where pictures and
+    Poses and intrinsics stay as they are; cameras calibrated at another size of the images are scaled to it. Where
+    few points are found, a second attempt is made with `escalated` settings, and the better one kept. The images,
+    which pinhole cameras leave undistorted, are linked or copied. SceneError, with nothing written, where images and
     cameras do not fit, or, unless `accept_poor` is set, the result is poor or the matches contradict a camera: so
     cameras in the wrong order are found.
     """
-    sizes = picture_sizes(images)
+    sizes = image_sizes(images)
     missing = sorted(set(images) - set(cameras))
     if missing:
-        raise SceneError(f"{target}: pictures of {', '.join(missing)}, but no cameras; give one camera a picture")
+        raise SceneError(f"{target}: images of {', '.join(missing)}, but no cameras; give one camera an image")
     known = {name: fitted(name, cameras[name], *size) for name, size in sizes.items()}
     with scratch_beside(target) as scratch, colmap_errors(str(target)):
         files = linked(images, scratch / "images")
@@ -67,15 +67,15 @@ def triangulated(
     return report
 
 
-def picture_sizes(images: Mapping[str, Path]) -> dict[str, tuple[int, int]]:
-    """Width and height in px of each picture; SceneError where fewer than two are given, or one is unreadable."""
+def image_sizes(images: Mapping[str, Path]) -> dict[str, tuple[int, int]]:
+    """Width and height in px of each image; SceneError where fewer than two are given, or one is unreadable."""
     if len(images) < 2:
-        raise SceneError(f"{len(images)} pictures given ({', '.join(images)}); points need at least two cameras")
+        raise SceneError(f"{len(images)} images given ({', '.join(images)}); points need at least two cameras")
     missing = [str(path) for path in images.values() if not path.is_file()]
     if missing:
-        raise SceneError(f"{missing[0]}: no such picture; extract the frames again")
-    probed = {name: probe_pictures({0: path}) for name, path in sorted(images.items())}
-    return {name: (pictures.width, pictures.height) for name, pictures in probed.items()}
+        raise SceneError(f"{missing[0]}: no such image; extract the frames again")
+    probed = {name: probe_images({0: path}) for name, path in sorted(images.items())}
+    return {name: (files.width, files.height) for name, files in probed.items()}
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def scratch_beside(target: Path) -> Iterator[Path]:
 
 
 def linked(images: Mapping[str, Path], folder: Path) -> dict[str, str]:
-    """Puts pictures into a folder as <camera><ending>, linked where the disk allows; returns those file names."""
+    """Puts images into a folder as <camera><ending>, linked where the disk allows; returns those file names."""
     folder.mkdir()
     files = {name: name + path.suffix.lower() for name, path in sorted(images.items())}
     for name, file in files.items():
@@ -99,7 +99,7 @@ def linked(images: Mapping[str, Path], folder: Path) -> dict[str, str]:
 
 
 def put_in_place(scratch: Path, model: Any, target: Path) -> None:
-    """Writes the model (binary) and moves it and the pictures to the target, which loses what it had of them."""
+    """Writes the model (binary) and moves it and the images to the target, which loses what it had of them."""
     (scratch / "sparse" / "0").mkdir(parents=True)
     model.write_binary(scratch / "sparse" / "0")
     target.mkdir(exist_ok=True)
@@ -112,21 +112,21 @@ def put_in_place(scratch: Path, model: Any, target: Path) -> None:
 
 def _attempt(cameras: Mapping[str, Camera], files: Mapping[str, str], folder: Path, options: SfmOptions) -> Attempt:
     folder.mkdir()
-    pictures = folder.parent / "images"
+    images = folder.parent / "images"
     database = folder / "database.db"
     model = known_model(cameras, files)
     write_database(database, model)
-    match_all(database, pictures, [files[name] for name in sorted(files)], options)
+    match_all(database, images, [files[name] for name in sorted(files)], options)
     if options.verify_by_cameras:
         agreement = verify_by(database, model, threads=options.threads)
-        found = _points(database, model, pictures, options)
+        found = _points(database, model, images, options)
     else:
-        found = _points(database, model, pictures, options)
+        found = _points(database, model, images, options)
         agreement = verify_by(database, known_model(cameras, files), threads=options.threads)
     return measured(described(options), found, sorted(files), agreement, are_known=True)
 
 
-def _points(database: Path, model: Any, pictures: Path, options: SfmOptions) -> Any:
+def _points(database: Path, model: Any, images: Path, options: SfmOptions) -> Any:
     """The model with the points that the verified matches give."""
     pycolmap = pycolmap_module()
     settings = pycolmap.IncrementalPipelineOptions()
@@ -137,4 +137,4 @@ def _points(database: Path, model: Any, pictures: Path, options: SfmOptions) -> 
     pycolmap.set_random_seed(SEED)
     folder = database.with_name("model")
     folder.mkdir()
-    return pycolmap.triangulate_points(model, database, pictures, folder, options=settings)
+    return pycolmap.triangulate_points(model, database, images, folder, options=settings)

@@ -1,4 +1,4 @@
-"""A contact sheet: one small picture of every camera, with its name."""
+"""A contact sheet: one small image of every camera, with its name."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from scenes.frames.image_files import decode_pictures, probe_pictures
+from scenes.frames.image_files import decode_images, probe_images
 from scenes.preparation.sheets.lettering import INK, MARGIN, TITLE, font, titled
 
 WIDTH = 1600  # px
-LABEL = 26  # px, height of a name above its picture
+LABEL = 26  # px, height of a name above its image
 SHAPE = 0.7  # height over width that a sheet comes near to
-SMALLEST = 200  # px, width of a picture
+SMALLEST = 200  # px, width of an image
 GROUND = (235, 235, 235)
 
 
-def write_sheet(pictures: Mapping[str, Path], target: Path, *, title: str) -> None:
+def write_sheet(images: Mapping[str, Path], target: Path, *, title: str) -> None:
     """Writes the sheet of `draw_sheet` as PNG."""
-    draw_sheet(pictures, title=title).save(target, format="PNG")
+    draw_sheet(images, title=title).save(target, format="PNG")
 
 
-def draw_sheet(pictures: Mapping[str, Path], *, title: str) -> Image.Image:
-    """Pictures by camera name, row by row in the mapping's order, 1600 px wide; each keeps its shape.
+def draw_sheet(images: Mapping[str, Path], *, title: str) -> Image.Image:
+    """Images by camera name, row by row in the mapping's order, 1600 px wide; each keeps its shape.
 
-    Cameras of different sizes are shown at one scale. SceneError where a picture is unreadable.
+    Cameras of different sizes are shown at one scale. SceneError where an image is unreadable.
     """
-    sizes = {name: _size(path) for name, path in pictures.items()}
+    sizes = {name: _size(path) for name, path in images.items()}
     widest, highest = max(width for width, _ in sizes.values()), max(height for _, height in sizes.values())
-    columns = columns_of(len(pictures), highest / widest)
+    columns = columns_of(len(images), highest / widest)
     cell = (WIDTH - MARGIN) // columns - MARGIN
     scale = cell / widest
     row = LABEL + round(scale * highest) + MARGIN
-    canvas = titled(title, WIDTH, TITLE + -(-len(pictures) // columns) * row + MARGIN)
+    canvas = titled(title, WIDTH, TITLE + -(-len(images) // columns) * row + MARGIN)
     draw = ImageDraw.Draw(canvas)
-    for index, (name, path) in enumerate(pictures.items()):
+    for index, (name, path) in enumerate(images.items()):
         left, top = MARGIN + index % columns * (cell + MARGIN), TITLE + index // columns * row
         label = name if len(set(sizes.values())) == 1 else f"{name}  {sizes[name][0]}x{sizes[name][1]}"
         draw.text((left, top + LABEL / 2), label, fill=INK, font=font(19), anchor="lm")
@@ -46,7 +46,7 @@ def draw_sheet(pictures: Mapping[str, Path], *, title: str) -> Image.Image:
 
 
 def columns_of(count: int, ratio: float) -> int:
-    """Columns for pictures of a height over width: the sheet's own comes near to SHAPE, and few places stay empty."""
+    """Columns for images of a height over width: the sheet's own comes near to SHAPE, and few places stay empty."""
 
     def badness(columns: int) -> float:
         rows = -(-count // columns)
@@ -57,10 +57,10 @@ def columns_of(count: int, ratio: float) -> int:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    found = probe_pictures({0: path})
+    found = probe_images({0: path})
     return found.width, found.height
 
 
 def _small(path: Path, size: tuple[int, int]) -> Image.Image:
-    (frame,) = decode_pictures(probe_pictures({0: path}), 0, 1)
+    (frame,) = decode_images(probe_images({0: path}), 0, 1)
     return Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)

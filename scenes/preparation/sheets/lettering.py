@@ -1,4 +1,4 @@
-"""Words in pictures: titles, captions, and names that keep out of each other's way."""
+"""Words in images: titles, captions, and names that keep out of each other's way."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def titled(title: str, width: int, height: int, *, paper: tuple[int, int, int] =
 
 
 class Labels:
-    """Names beside things of one picture, none on another; a name for which there is no room is left out."""
+    """Names beside things of one image, none on another; a name for which there is no room is left out."""
 
-    def __init__(self, picture: Image.Image, size: int, *, colour: tuple[int, int, int]) -> None:
-        self._draw = ImageDraw.Draw(picture)
+    def __init__(self, image: Image.Image, size: int, *, colour: tuple[int, int, int]) -> None:
+        self._draw = ImageDraw.Draw(image)
         self._font, self._size, self._colour = font(size), size, colour
-        self._room: Box = (0, 0, *picture.size)
+        self._room: Box = (0, 0, *image.size)
         self._taken: list[Box] = []
 
     def keep_clear(self, box: Box) -> None:

@@ -1,4 +1,4 @@
-"""One picture of a prepared scene: its cameras and points in space, from three viewpoints."""
+"""One image of a prepared scene: its cameras and points in space, from three viewpoints."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Panel:
 def write_overview(
     cameras: Mapping[str, Camera], positions: np.ndarray, colours: np.ndarray, target: Path, *, title: str
 ) -> None:
-    """Writes the picture of `draw_overview` as PNG."""
+    """Writes the image of `draw_overview` as PNG."""
     draw_overview(cameras, positions, colours, title=title).save(target, format="PNG", optimize=True)
 
 
@@ -51,7 +51,7 @@ def draw_overview(
 ) -> Image.Image:
     """Cameras as frusta with their names and points in their colours: from behind, from above, closer or from the side.
 
-    positions: [n, 3] world units; colours: uint8 [n, 3]; n may be 0. A frustum's red edge is its picture's top. There
+    positions: [n, 3] world units; colours: uint8 [n, 3]; n may be 0. A frustum's red edge is its image's top. There
     is room for the cameras and most points; points far astray may lie outside the panels.
     """
     rig = list(cameras.values())
@@ -86,9 +86,9 @@ def _panels(rig: Sequence[Camera], positions: np.ndarray) -> tuple[Panel, Panel,
 
 def _drawn(panel: Panel, cameras: Mapping[str, Camera], positions: np.ndarray, colours: np.ndarray) -> Image.Image:
     eye = viewpoint(panel.content, panel.direction, panel.up, size=panel.size, angle=panel.angle)
-    picture = Image.fromarray(points_picture(eye, positions, colours))
-    labels = Labels(picture, 17, colour=NAME)
-    draw = ImageDraw.Draw(picture)
+    image = Image.fromarray(points_image(eye, positions, colours))
+    labels = Labels(image, 17, colour=NAME)
+    draw = ImageDraw.Draw(image)
     draw.text((10, 8), panel.caption, fill=INK, font=font(20))
     labels.keep_clear((0, 0, 20 + draw.textlength(panel.caption, font=font(20)), 36))
     if panel.scale_bar:
@@ -102,12 +102,12 @@ def _drawn(panel: Panel, cameras: Mapping[str, Camera], positions: np.ndarray, c
         _draw_frustum(draw, pixels[index].tolist())
     for name, place in zip(cameras, pixels[:, 0].tolist(), strict=True):
         labels.put(name, *place)
-    return picture
+    return image
 
 
-def points_picture(eye: Camera, positions: np.ndarray, colours: np.ndarray) -> np.ndarray:
+def points_image(eye: Camera, positions: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """uint8 [h, w, 3]: points as discs of 1 to 3 px radius, fewer ones larger, the nearest drawn last."""
-    picture = np.full((eye.height, eye.width, 3), PAPER, np.uint8)
+    image = np.full((eye.height, eye.width, 3), PAPER, np.uint8)
     pixels, depths, inside = project(torch.from_numpy(np.asarray(positions, np.float64)).reshape(-1, 3), eye)
     order = np.flatnonzero(inside.numpy())
     order = order[np.argsort(-depths.numpy()[order], kind="stable")]
@@ -117,8 +117,8 @@ def points_picture(eye: Camera, positions: np.ndarray, colours: np.ndarray) -> n
     x = (pixels[order, 0].long().numpy()[:, None] + across[disc]).ravel()  # a point's pixels in a row: later points win
     y = (pixels[order, 1].long().numpy()[:, None] + down[disc]).ravel()
     shown = (x >= 0) & (x < eye.width) & (y >= 0) & (y < eye.height)
-    picture[y[shown], x[shown]] = np.repeat(colours[order], int(disc.sum()), axis=0)[shown]
-    return picture
+    image[y[shown], x[shown]] = np.repeat(colours[order], int(disc.sum()), axis=0)[shown]
+    return image
 
 
 def _draw_frustum(draw: ImageDraw.ImageDraw, corners: list[list[float]]) -> None:

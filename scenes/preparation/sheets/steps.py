@@ -1,4 +1,4 @@
-"""The pictures that show what a preparation gave, as steps: the contact sheet, and cameras and points in space."""
+"""The images that show what a preparation gave, as steps: the contact sheet, and cameras and points in space."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SHEET, OVERVIEW = f"{FOLDER}/contact_sheet.png", f"{FOLDER}/overview.png"
 def show_prepared(report: PrepareReport) -> tuple[StepReport, ...]:
     """Writes SHEET and OVERVIEW below the scene's folder, for the clip's first frame; the steps this took.
 
-    SceneError where a picture or model is unreadable or the disk full.
+    SceneError where an image or model is unreadable or the disk full.
     """
     name = report.root.resolve().name
     cloud = next(cloud for cloud in report.clouds if cloud.frame == report.start)
-    sheet_title = f"{name}: {len(report.pictures)} cameras, frame {report.start}"
+    sheet_title = f"{name}: {len(report.images)} cameras, frame {report.start}"
     overview_title = f"{name}: {cloud.registered} cameras, {cloud.points:,} points, frame {report.start}"
     cameras = {camera: camera_numbers(found) for camera, found in report.cameras.items()}
     with opened(report.root) as bench:
@@ -35,10 +35,10 @@ def show_prepared(report: PrepareReport) -> tuple[StepReport, ...]:
             Step(
                 name="contact_sheet",
                 version=VERSION,
-                inputs=list(report.pictures.values()),
+                inputs=list(report.images.values()),
                 options={"title": sheet_title},
                 outputs=[SHEET],
-                make=_written(SHEET, lambda path: write_sheet(report.pictures, path, title=sheet_title)),
+                make=_written(SHEET, lambda path: write_sheet(report.images, path, title=sheet_title)),
             )
         )
         bench.run(

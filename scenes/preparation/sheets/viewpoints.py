@@ -1,4 +1,4 @@
-"""Where to look at a rig and its points from, so that a picture of them shows everything."""
+"""Where to look at a rig and its points from, so that an image of them shows everything."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from moegs_rasterizer import Camera
 
 INWARD = 0.3  # length of the mean level viewing direction below which a rig looks at its middle
-SHOWN = (0.02, 0.98)  # quantiles of the points that a picture makes room for: sparse clouds have points far astray
-MARGIN = 0.93  # of the picture that its content fills
+SHOWN = (0.02, 0.98)  # quantiles of the points that an image makes room for: sparse clouds have points far astray
+MARGIN = 0.93  # of the image that its content fills
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class RigAxes:
 
 
 def rig_axes(cameras: Sequence[Camera]) -> RigAxes:
-    """Up is what the cameras' pictures agree on, forward where they look; of a ring, where its first camera looks."""
+    """Up is what the cameras' images agree on, forward where they look; of a ring, where its first camera looks."""
     rotations = np.stack([camera.world_to_camera[:3, :3].double().numpy() for camera in cameras])
     up = _unit(-rotations[:, 1].mean(axis=0), otherwise=-rotations[0, 1])
     candidates = [rotations[:, 2].mean(axis=0), rotations[0, 2], rotations[0, 1]]
@@ -44,7 +44,7 @@ def _unit(vector: np.ndarray, otherwise: np.ndarray | None = None) -> np.ndarray
 def viewpoint(
     content: np.ndarray, direction: np.ndarray, up: np.ndarray, *, size: tuple[int, int], angle: float
 ) -> Camera:
-    """A camera that looks along a direction [3], upright, and has all of the content [n, 3] in its picture.
+    """A camera that looks along a direction [3], upright, and has all of the content [n, 3] in its image.
 
     size: width and height, px. angle: horizontal field of view, degrees; a small one draws parallel lines parallel.
     """
@@ -73,7 +73,7 @@ def viewpoint(
 
 
 def without_strays(positions: np.ndarray) -> np.ndarray:
-    """The points [m, 3] of a cloud [n, 3] inside the box of its middle quantiles, which a picture has to show."""
+    """The points [m, 3] of a cloud [n, 3] inside the box of its middle quantiles, which an image has to show."""
     if len(positions) == 0:
         return positions
     low, high = np.quantile(positions, SHOWN, axis=0)
@@ -81,7 +81,7 @@ def without_strays(positions: np.ndarray) -> np.ndarray:
 
 
 def frusta(cameras: Sequence[Camera], depth: float) -> np.ndarray:
-    """Corners [cameras, 5, 3] in world units: each centre, then the picture's corners at a depth, clockwise."""
+    """Corners [cameras, 5, 3] in world units: each centre, then the image's corners at a depth, clockwise."""
     corners = []
     for camera in cameras:
         x = (np.array([0, camera.width, camera.width, 0]) - camera.cx) / camera.fx

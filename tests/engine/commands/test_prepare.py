@@ -47,8 +47,8 @@ MISTAKES = [
 ]  # fmt: skip
 
 
-def run(words, *more: str) -> int:
-    argv = [*map(str, words), *more]
+def run(arguments, *more: str) -> int:
+    argv = [*map(str, arguments), *more]
     return run_command(lambda: engine.commands.prepare.command(argv, prog="moegs.py prepare", description=""), argv)
 
 
@@ -61,10 +61,10 @@ def stand_in(monkeypatch) -> StandIn:
     return found
 
 
-@pytest.mark.parametrize(("words", "message"), MISTAKES, ids=[words or "nothing" for words, _ in MISTAKES])
-def test_likely_mistakes(words, message, capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[arguments or "nothing" for arguments, _ in MISTAKES])
+def test_likely_mistakes(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run(words.split(), "--quiet") == 2
+    assert run(arguments.split(), "--quiet") == 2
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", f"error: {message}\n")
     assert not any(tmp_path.iterdir())
@@ -80,10 +80,11 @@ def test_help_explains_every_flag(capsys):
 
 
 def test_settings_reach_the_pipeline():
-    words = "videos x --every 5 --start_timestamp 2 --end_timestamp 9 --frames all -r 2 --resize_filter box --layouts "
-    words += "ed3dgs --upstream_moegs --max_image_size None --max_features 5 --peak_threshold 0.1 --edge_threshold 7 "
-    words += "--affine_shape --two_view_points --accept_poor --threads 3 --mapped_frame 4 --leave_out a.mp4 b.mp4"
-    options = options_of(read_settings(words.split(), prog="", description=""))
+    arguments = "videos x --every 5 --start_timestamp 2 --end_timestamp 9 --frames all -r 2 --resize_filter box "
+    arguments += "--layouts ed3dgs --upstream_moegs --max_image_size None --max_features 5 --peak_threshold 0.1 "
+    arguments += "--edge_threshold 7 "
+    arguments += "--affine_shape --two_view_points --accept_poor --threads 3 --mapped_frame 4 --leave_out a.mp4 b.mp4"
+    options = options_of(read_settings(arguments.split(), prog="", description=""))
     assert (options.every, options.start, options.end, options.frames) == (5, 2, 9, "all")
     assert (options.resolution, options.resize, options.layouts) == (2, "box", ("ed3dgs",))
     assert (options.upstream_moegs, options.mapped_frame, options.leave_out) == (True, 4, ("a.mp4", "b.mp4"))
@@ -124,7 +125,7 @@ def test_technicolor_names_what_it_repaired(stand_in, tmp_path, capsys, caplog):
     assert re.search(r"warning: repaired Birthday_undist_00002_05\.png: rows \d+ to 33 of 34 taken", shown.err)
 
 
-def test_a_lost_picture_is_made_again(stand_in, tmp_path, capsys):
+def test_a_lost_image_is_made_again(stand_in, tmp_path, capsys):
     write_n3v_scene(tmp_path / "film")
     run(["n3v", tmp_path / "film"])
     (tmp_path / "film" / "preparation" / "overview.png").unlink()
@@ -159,7 +160,7 @@ def test_summaries():
     ]
 
     def lines(*clouds: PreparedCloud) -> list[str]:
-        empty = {"cameras": {}, "pictures": {}, "cloud_sizes": {}, "repaired": (), "notes": ()}
+        empty = {"cameras": {}, "images": {}, "cloud_sizes": {}, "repaired": (), "notes": ()}
         report = PrepareReport(
             kind="n3v", root=Path("film"), steps=tuple(steps), start=0, frames=1, clouds=clouds, **empty
         )
@@ -174,10 +175,10 @@ def test_summaries():
     )
 
 
-def shell(script: str, *words: object, **more: str) -> subprocess.CompletedProcess[str]:
+def shell(script: str, *arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1", **more}
     environment.pop("VIRTUAL_ENV", None)
-    command = ["bash", str(ROOT / "scripts" / script), *map(str, words)]
+    command = ["bash", str(ROOT / "scripts" / script), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
 
 

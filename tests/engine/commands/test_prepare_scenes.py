@@ -1,4 +1,4 @@
-"""Preparation from the shell script to the start points of an expert, on pictures of a room whose walls are known."""
+"""Preparation from the shell script to the start points of an expert, on images of a room whose walls are known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scenes import Scene, SceneOptions, load_scene
 from scenes.points.start import load_start_points
 from scenes.types import Layout
 from tests.engine.commands.test_prepare import run, shell
-from tests.scenes.preparation.textured_room import distances, picture, room_cameras
+from tests.scenes.preparation.textured_room import distances, image, room_cameras
 from tests.scenes.scene_folders import Rig, rig_cameras, write_n3v_scene, write_technicolor_scene, write_video
 
 SHAPE = {"cameras": [f"cam{index:02d}" for index in range(5)], "width": 320, "height": 240, "focal": 260.0}
@@ -20,7 +20,7 @@ SHAPE = {"cameras": [f"cam{index:02d}" for index in range(5)], "width": 320, "he
 
 def show(rig: Rig):
     """What a rig's cameras see of the room, at all frames."""
-    views = [picture(camera) for camera in rig_cameras(rig).values()]
+    views = [image(camera) for camera in rig_cameras(rig).values()]
     return lambda camera, frame, width, height: views[camera]
 
 
@@ -42,7 +42,7 @@ def check_points(scene: Scene, found: Mapping[str, Camera]) -> None:
 
 def test_n3v(tmp_path):
     rig = Rig(frames=1, **SHAPE)
-    cameras = write_n3v_scene(tmp_path / "room", rig, pattern="{name}/{frame}.png", picture=show(rig))
+    cameras = write_n3v_scene(tmp_path / "room", rig, pattern="{name}/{frame}.png", image=show(rig))
     ended = shell("preprocess_all_n3v.sh", tmp_path, "--threads", 1)
     assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "1 of 1 scenes prepared"), ended.stderr
     assert "5/5 cameras" in ended.stdout
@@ -51,7 +51,7 @@ def test_n3v(tmp_path):
 
 def test_technicolor(tmp_path):
     rig = Rig(frames=2, start=1, off_centre=(3.0, -2.0), **SHAPE)
-    cameras = write_technicolor_scene(tmp_path / "room", rig, picture=show(rig))
+    cameras = write_technicolor_scene(tmp_path / "room", rig, image=show(rig))
     ended = shell("preprocess_all_techni.sh", tmp_path, "--threads", 1, "--start_timestamp", 1)
     assert (ended.returncode, "5/5 cameras" in ended.stdout) == (0, True), ended.stderr
     scene = opened(tmp_path / "room", "technicolor", tmp_path / "cache", start=1)
@@ -64,7 +64,7 @@ def test_videos(tmp_path, capsys):
     cameras = room_cameras()
     (tmp_path / "room").mkdir()
     for number, camera in enumerate(cameras.values(), start=9):
-        write_video(tmp_path / "room" / f"take {number}.mp4", [picture(camera)] * 3)
+        write_video(tmp_path / "room" / f"take {number}.mp4", [image(camera)] * 3)
     assert run(["videos", tmp_path / "room", "--quiet", "--threads", 1]) == 0
     assert "6/6 cameras" in capsys.readouterr().out
     scene = opened(tmp_path / "room", "n3v", tmp_path / "cache")

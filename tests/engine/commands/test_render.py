@@ -35,8 +35,8 @@ def saved(flat_run, tmp_path, monkeypatch):
     return opened
 
 
-def render(tmp_path, *words: str, ensemble: str = "E3") -> int:
-    return main(ensemble, ["--save_path", str(tmp_path / "save"), "--quiet", *words])
+def render(tmp_path, *arguments: str, ensemble: str = "E3") -> int:
+    return main(ensemble, ["--save_path", str(tmp_path / "save"), "--quiet", *arguments])
 
 
 def frames(path: Path) -> int:
@@ -75,8 +75,8 @@ def test_a_split_can_be_skipped(saved, tmp_path):
 def test_typed_settings_reach_the_run_and_others_stay_as_trained(saved, tmp_path):
     render(tmp_path, "--skip_train")
     assert saved["overrides"] == {"quiet": True}
-    words = ["-m", "a", "--eval_temperature", "0.5", "--tile_rule", "inria", "-s", "b", "--device", "cpu"]
-    render(tmp_path, "--skip_train", *words)
+    arguments = ["-m", "a", "--eval_temperature", "0.5", "--tile_rule", "inria", "-s", "b", "--device", "cpu"]
+    render(tmp_path, "--skip_train", *arguments)
     assert saved["overrides"] == {
         "quiet": True,
         "model_path": Path("a"),
@@ -110,7 +110,7 @@ def test_new_viewpoints_get_videos_in_a_folder_of_their_own(saved, tmp_path, mon
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--skip_train", "--skip_test"], "nothing is left to render"),
         (["--y_offset", "1", "--skip_test"], "nothing is left to render"),
@@ -123,8 +123,8 @@ def test_new_viewpoints_get_videos_in_a_folder_of_their_own(saved, tmp_path, mon
         (["--metric_protocol", "9bit"], "8bit"),
     ],
 )
-def test_mistakes_are_told_in_one_line(saved, tmp_path, capsys, words, message):
-    assert render(tmp_path, *words) == 2
+def test_mistakes_are_told_in_one_line(saved, tmp_path, capsys, arguments, message):
+    assert render(tmp_path, *arguments) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

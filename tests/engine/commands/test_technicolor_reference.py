@@ -31,12 +31,12 @@ def write_copy(folder: Path, scene: Scene) -> None:
     for index, view in enumerate(scene.views):
         number = HELD_OUT.get(view.name, view.number)
         for frame in range(FRAMES):
-            picture = Image.fromarray(scene.frames.read(index, frame)[TOP:, LEFT:])
-            picture.save(folder / f"{NAME}_undist_{FIRST + frame:05d}_{number:02d}.png")
+            image = Image.fromarray(scene.frames.read(index, frame)[TOP:, LEFT:])
+            image.save(folder / f"{NAME}_undist_{FIRST + frame:05d}_{number:02d}.png")
         camera = view.camera
         numbers = [camera.fx, camera.cx - LEFT, camera.cy - TOP, 1, 0, *quaternion(camera.world_to_camera[:3, :3])]
         rows[number] = " ".join(f"{value:.17g}" for value in [*numbers, *camera.world_to_camera[:3, 3].tolist()])
-    nobody = "1 1 1 1 0 1 0 0 0 0 0 0"  # cameras without pictures
+    nobody = "1 1 1 1 0 1 0 0 0 0 0 0"  # cameras without images
     lines = [rows.get(number, nobody) for number in range(max(rows) + 1)]
     (folder / "cameras_parameters.txt").write_text("\n".join(["header", *lines]) + "\n")
 
@@ -77,10 +77,14 @@ def trained(shared, tmp_path_factory) -> tuple[Path, Path]:
     write_normalised_ex4dgs(models / "Ex4DGS/kitchen_tiny", work / "Ex4DGS", scene.rig_radius)
     config = {"loader": "technicolor", "start_timestamp": FIRST, "end_timestamp": FIRST + FRAMES, "resolution": 1}
     (work / "config.json").write_text(json.dumps({**config, "duration": FRAMES, "near": 0.01, "far": 300.0}))
-    words = [f"--config={work / 'config.json'}", f"--source_path={copy}", f"--save_path={save_path}"]
-    words += [f"--model_path={work / 'Ex4DGS'}", f"--emb_path={models / 'E-D3DGS/kitchen_tiny'}"]
-    words += [f"--stg_path={models / 'STG/kitchen_tiny/kitchen_tiny_0to149'}", "--iterations=60", "--test_iterations"]
-    assert train.main("E3_tech", [*words, "--quiet"]) == 0
+    arguments = [f"--config={work / 'config.json'}", f"--source_path={copy}", f"--save_path={save_path}"]
+    arguments += [f"--model_path={work / 'Ex4DGS'}", f"--emb_path={models / 'E-D3DGS/kitchen_tiny'}"]
+    arguments += [
+        f"--stg_path={models / 'STG/kitchen_tiny/kitchen_tiny_0to149'}",
+        "--iterations=60",
+        "--test_iterations",
+    ]
+    assert train.main("E3_tech", [*arguments, "--quiet"]) == 0
     return copy, save_path
 
 
@@ -99,8 +103,8 @@ def test_every_expert_shows_the_off_centre_scene(trained):
 
 def test_the_render_script_scores_it_and_the_blend_wins(trained):
     copy, save_path = trained
-    words = [f"--source_path={copy}", f"--save_path={save_path}", "--skip_train", "--quiet"]
-    assert render.main("E3_tech", words) == 0
+    arguments = [f"--source_path={copy}", f"--save_path={save_path}", "--skip_train", "--quiet"]
+    assert render.main("E3_tech", arguments) == 0
     means = json.loads((save_path / "test/itrs_60/metrics.json").read_text())["means"]
     psnr = {name: scores["psnr"] for name, scores in means.items()}
     assert psnr["MoE"] > max(psnr[name] for name in (*OWN_PSNR, "uniform_mean")), psnr
@@ -109,7 +113,7 @@ def test_the_render_script_scores_it_and_the_blend_wins(trained):
 
 def test_another_focal_length_has_its_own_folder_and_no_scores(trained):
     copy, save_path = trained
-    words = [f"--source_path={copy}", f"--save_path={save_path}", "--skip_train", "--focal_mm=50", "--quiet"]
-    assert render.main("E3_tech", words) == 0
+    arguments = [f"--source_path={copy}", f"--save_path={save_path}", "--skip_train", "--focal_mm=50", "--quiet"]
+    assert render.main("E3_tech", arguments) == 0
     (folder,) = (save_path / "test").glob("itrs_60_*")
     assert (folder / "videos/video_MoE.mp4").exists() and not (folder / "metrics.json").exists()

@@ -21,12 +21,12 @@ from tests.small_world import FRAMES, small_run, use_small_world
 
 
 @pytest.fixture
-def words(tmp_path, monkeypatch) -> list[str]:
+def arguments(tmp_path, monkeypatch) -> list[str]:
     return [*use_small_world(monkeypatch, tmp_path), f"--save_path={tmp_path / 'out'}"]
 
 
-def test_a_run_leaves_settings_saves_and_evaluations(tmp_path, words):
-    assert train.main("E3", [*words, "--iterations", "5", "--save_iterations", "2", "--test_frames", "2"]) == 0
+def test_a_run_leaves_settings_saves_and_evaluations(tmp_path, arguments):
+    assert train.main("E3", [*arguments, "--iterations", "5", "--save_iterations", "2", "--test_frames", "2"]) == 0
     out = tmp_path / "out"
     assert json.loads((out / "config.json").read_text())["iterations"] == 5
     assert saved_iterations(out) == (2, 5)
@@ -37,35 +37,35 @@ def test_a_run_leaves_settings_saves_and_evaluations(tmp_path, words):
     assert not list(out.rglob(".*"))
 
 
-def test_the_last_update_is_taken_and_the_save_comes_after_it(tmp_path, words):
+def test_the_last_update_is_taken_and_the_save_comes_after_it(tmp_path, arguments):
     quick = ["--test_iterations", "--save_iterations", "1", "2"]
-    assert train.main("E3", [*words, *quick, "--iterations", "2"]) == 0
+    assert train.main("E3", [*arguments, *quick, "--iterations", "2"]) == 0
     second = (tmp_path / "out" / "router" / "iteration_2" / TENSORS).read_bytes()
     assert second != (tmp_path / "out" / "router" / "iteration_1" / TENSORS).read_bytes()
-    assert train.main("E3", [*words, *quick, "--iterations", "3", "--overwrite"]) == 0
+    assert train.main("E3", [*arguments, *quick, "--iterations", "3", "--overwrite"]) == 0
     assert (tmp_path / "out" / "router" / "iteration_2" / TENSORS).read_bytes() == second
 
 
-def test_an_interrupt_during_evaluation_saves_at_once(tmp_path, words, monkeypatch):
+def test_an_interrupt_during_evaluation_saves_at_once(tmp_path, arguments, monkeypatch):
     monkeypatch.setattr(engine.commands.train, "evaluate", lambda *args, **options: signal.raise_signal(signal.SIGTERM))
-    arguments = ["--iterations", "9", "--test_iterations", "3", "--save_iterations"]
-    assert train.main("E3", [*words, *arguments]) == 130
+    nine = ["--iterations", "9", "--test_iterations", "3", "--save_iterations"]
+    assert train.main("E3", [*arguments, *nine]) == 130
     assert saved_iterations(tmp_path / "out") == (3,)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_an_error_on_the_way_saves_before_it_ends_the_run(tmp_path, words, monkeypatch, capsys):
+def test_an_error_on_the_way_saves_before_it_ends_the_run(tmp_path, arguments, monkeypatch, capsys):
     def fails(*args, **options):
         raise ConfigError("no room for videos")
 
     monkeypatch.setattr(engine.commands.train, "evaluate", fails)
-    assert train.main("E3", [*words, "--iterations", "9", "--test_iterations", "3", "--save_iterations"]) == 2
+    assert train.main("E3", [*arguments, "--iterations", "9", "--test_iterations", "3", "--save_iterations"]) == 2
     assert capsys.readouterr().err == "error: no room for videos\n"
     assert saved_iterations(tmp_path / "out") == (3,)
 
 
-def test_a_router_that_is_not_finite_is_never_saved(tmp_path, words, monkeypatch, capsys):
-    assert train.main("E3", [*words, "--iterations", "1", "--test_iterations", "--featuret_lr", "inf"]) == 2
+def test_a_router_that_is_not_finite_is_never_saved(tmp_path, arguments, monkeypatch, capsys):
+    assert train.main("E3", [*arguments, "--iterations", "1", "--test_iterations", "--featuret_lr", "inf"]) == 2
     assert "holds values that are not finite after iteration 1, which is not saved" in capsys.readouterr().err
 
     def spoils(run, **options):
@@ -73,29 +73,29 @@ def test_a_router_that_is_not_finite_is_never_saved(tmp_path, words, monkeypatch
         raise ConfigError("no room for videos")
 
     monkeypatch.setattr(engine.commands.train, "evaluate", torch.no_grad()(spoils))
-    assert train.main("E3", [*words, "--iterations", "9", "--test_iterations", "3", "--save_iterations"]) == 2
+    assert train.main("E3", [*arguments, "--iterations", "9", "--test_iterations", "3", "--save_iterations"]) == 2
     assert capsys.readouterr().err == "error: no room for videos\n"
     assert saved_iterations(tmp_path / "out") == ()
 
 
-def test_a_fault_that_the_gpu_finds_late_keeps_the_save_from_being_written(tmp_path, words, monkeypatch, capsys):
-    def found_late(place):
+def test_a_fault_that_the_gpu_finds_late_keeps_the_save_from_being_written(tmp_path, arguments, monkeypatch, capsys):
+    def found_late(compute):
         raise RasterizerError("layer 1: opacities has 2 NaN or infinite values")
 
     monkeypatch.setattr(engine.commands.train, "wait", found_late)
-    assert train.main("E3", [*words, "--iterations", "2", "--test_iterations"]) == 2
+    assert train.main("E3", [*arguments, "--iterations", "2", "--test_iterations"]) == 2
     assert capsys.readouterr().err == "error: layer 1: opacities has 2 NaN or infinite values\n"
     assert saved_iterations(tmp_path / "out") == ()
 
 
-def test_a_failed_start_leaves_the_folder_free(tmp_path, words, monkeypatch):
+def test_a_failed_start_leaves_the_folder_free(tmp_path, arguments, monkeypatch):
     def fails(source, options):
         raise ConfigError("no scene")
 
     with monkeypatch.context() as patch:
         patch.setattr("engine.runs.opening.load_scene", fails)
-        assert train.main("E3", [*words, "--iterations", "1"]) == 2
-    assert train.main("E3", [*words, "--iterations", "1", "--test_iterations"]) == 0
+        assert train.main("E3", [*arguments, "--iterations", "1"]) == 2
+    assert train.main("E3", [*arguments, "--iterations", "1", "--test_iterations"]) == 0
 
 
 def test_only_the_router_learns(tmp_path):
@@ -128,7 +128,7 @@ def test_rates_follow_the_schedule_of_the_released_code():
     assert all((rate["temporal"], rate["head"]) == (0.05, 0.03) for rate in rates.values())
 
 
-def test_test_frames_are_spread_evenly(tmp_path, words, monkeypatch):
+def test_test_frames_are_spread_evenly(tmp_path, arguments, monkeypatch):
     asked = []
     original = engine.commands.train.evaluate
 
@@ -137,9 +137,9 @@ def test_test_frames_are_spread_evenly(tmp_path, words, monkeypatch):
         return original(run, **arguments)
 
     monkeypatch.setattr(engine.commands.train, "evaluate", evaluate)
-    assert train.main("E3", [*words, "--iterations", "1", "--test_frames", "3"]) == 0
+    assert train.main("E3", [*arguments, "--iterations", "1", "--test_frames", "3"]) == 0
     assert asked == [[0, 1, 2]]
-    assert train.main("E3", [*words, "--iterations", "1", "--test_frames", "99", "--overwrite"]) == 0
+    assert train.main("E3", [*arguments, "--iterations", "1", "--test_frames", "99", "--overwrite"]) == 0
     assert asked[1] == list(range(FRAMES))
 
 

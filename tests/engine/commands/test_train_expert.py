@@ -20,7 +20,7 @@ from tests.engine.expert_scene import NAMES, reloaded, run, write_film
 ALL = tuple(NAMES)
 
 
-def picture(path: Path) -> torch.Tensor:
+def image(path: Path) -> torch.Tensor:
     return torch.from_numpy(np.asarray(Image.open(path)).copy()).double() / 255
 
 
@@ -47,7 +47,7 @@ def test_an_expert_is_trained_saved_scored_and_read_again(film, tmp_path, expert
     report = json.loads((model / "train_expert.json").read_text())
     assert report["expert"] == NAMES[expert] and report["preset"] == "n3v"
     assert report["gaussians_at_start"] == 60 and report["gaussians"] != 60
-    shown, truth = (picture(model / "test" / "itrs_30" / kind / "cam00_00000.png") for kind in ("renders", "gt"))
+    shown, truth = (image(model / "test" / "itrs_30" / kind / "cam00_00000.png") for kind in ("renders", "gt"))
     assert report["scored_frames"] == 1 and report["scores"]["psnr"] == pytest.approx(psnr(shown, truth), abs=1e-5)
     assert [step["iteration"] for step in report["history"]] == [30]
     tensors = reloaded(expert, model)
@@ -65,7 +65,7 @@ def test_memory_is_given_back_whenever_the_number_of_gaussians_changed(film, tmp
     assert 1 < len(devices) < 30 and set(devices) == {CPU}
 
 
-def test_pictures_lie_beside_their_truth(film, tmp_path):
+def test_images_lie_beside_their_truth(film, tmp_path):
     assert run(film, tmp_path / "model", "stg", "--iterations=2") == 0
     folder = tmp_path / "model" / "test" / "itrs_2"
     assert [path.name for path in (folder / "renders").iterdir()] == ["cam00_00000.png"]
@@ -128,20 +128,20 @@ def test_segments_see_their_own_frames(film, tmp_path):
     assert np.abs(np.array(found) - (30, 62)).max() < 8
 
 
-def test_no_held_out_picture_is_read_before_it_is_scored(film, tmp_path, monkeypatch):
+def test_no_held_out_image_is_read_before_it_is_scored(film, tmp_path, monkeypatch):
     seen = set()
     real = engine.commands.train_expert.open_session
 
     def watched(config, trainee, target):
         session = real(config, trainee, target)
-        read = session.footage._pictures._scene.frames.read
+        read = session.footage._images._scene.frames.read
 
         class Watching:
             def read(self, view, frame):
                 seen.add(view)
                 return read(view, frame)
 
-        object.__setattr__(session.footage._pictures._scene, "frames", Watching())
+        object.__setattr__(session.footage._images._scene, "frames", Watching())
         return session
 
     monkeypatch.setattr(engine.commands.train_expert, "open_session", watched)

@@ -22,9 +22,15 @@ def psnr(image: torch.Tensor, truth: torch.Tensor) -> float:
 @pytest.mark.slow
 def test_four_experts_of_the_tiny_kitchen(shared, tmp_path):
     scene, models = shared("data/kitchen_tiny"), shared("reference/experts")
-    words = [f"--{flag}={models / name / 'kitchen_tiny'}" for name, flag in ENSEMBLES["E4"].experts]
-    words += [f"--source_path={scene}", f"--save_path={tmp_path}", "--near=1.13", "--iterations=2", "--test_iterations"]
-    assert train.main("E4", [*words, "--featuret_lr=0.5", "--quiet"]) == 0
+    arguments = [f"--{flag}={models / name / 'kitchen_tiny'}" for name, flag in ENSEMBLES["E4"].experts]
+    arguments += [
+        f"--source_path={scene}",
+        f"--save_path={tmp_path}",
+        "--near=1.13",
+        "--iterations=2",
+        "--test_iterations",
+    ]
+    assert train.main("E4", [*arguments, "--featuret_lr=0.5", "--quiet"]) == 0
     run = load_run(tmp_path, needed="test")
     assert [expert.num_gaussians for expert in run.experts] == [7996, 5995, 11555, 7000]
     for frame in UNIFORM:

@@ -32,7 +32,7 @@ def no_lpips(monkeypatch):
     )
 
 
-def test_known_pictures_give_known_numbers(flat_run, tmp_path):
+def test_known_images_give_known_numbers(flat_run, tmp_path):
     result = evaluate(flat_run, views=flat_run.scene.test, folder=tmp_path / "out", options=QUIET)
     for frame in result.frames:
         off = {name: scores.psnr for name, scores in frame.scores.items()}
@@ -91,7 +91,7 @@ def test_everything_is_written(flat_run, tmp_path):
 def test_a_fault_that_the_gpu_finds_late_leaves_no_numbers_and_no_videos(flat_run, tmp_path, monkeypatch):
     calls = iter(range(100))
 
-    def found_late(place):
+    def found_late(compute):
         if next(calls) == 2:
             raise RasterizerError("layer 0: means has 1 NaN")
 

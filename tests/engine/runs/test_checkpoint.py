@@ -24,8 +24,8 @@ STEPS = ["--iterations", "4", "--save_iterations", "2", "--test_iterations"]
 @pytest.fixture
 def trained(tmp_path, monkeypatch) -> Path:
     """A trained run: saves at 2 and 4, experts below models/."""
-    words = use_small_world(monkeypatch, tmp_path)
-    assert train.main("E3", [*words, f"--save_path={tmp_path / 'out'}", *STEPS]) == 0
+    arguments = use_small_world(monkeypatch, tmp_path)
+    assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'out'}", *STEPS]) == 0
     return tmp_path / "out"
 
 
@@ -99,8 +99,8 @@ def test_a_moved_expert_is_found_where_its_flag_says(trained):
 
 
 def test_a_bundle_can_be_moved(tmp_path, monkeypatch):
-    words = use_small_world(monkeypatch, tmp_path)
-    assert train.main("E3", [*words, f"--save_path={tmp_path / 'out'}", *STEPS, "--bundle"]) == 0
+    arguments = use_small_world(monkeypatch, tmp_path)
+    assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'out'}", *STEPS, "--bundle"]) == 0
     shutil.rmtree(tmp_path / "models")
     moved = (tmp_path / "out").rename(tmp_path / "moved")
     run = load_run(moved)

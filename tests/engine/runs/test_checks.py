@@ -12,14 +12,14 @@ import engine.runs.checks
 from engine.commands import train
 from engine.errors import ConfigError
 from engine.runs.checks import check_frames, check_rasterizer, check_visible
-from engine.runs.device import CPU, Place
+from engine.runs.device import CPU, ComputeDevice
 from experts.base import CheckpointError
 from tests.small_world import CloudExpert, small_run, use_small_world
 
 
 def test_available_back_ends_pass_the_self_test():
-    check_rasterizer(Place(device=CPU, backend="torch"))
-    check_rasterizer(Place(device=CPU, backend="auto"))
+    check_rasterizer(ComputeDevice(device=CPU, backend="torch"))
+    check_rasterizer(ComputeDevice(device=CPU, backend="auto"))
 
 
 @pytest.mark.parametrize("what", ["colour", "features", "alpha"])
@@ -34,7 +34,7 @@ def test_a_back_end_that_computes_something_else_is_refused(monkeypatch, what):
     with pytest.raises(
         RasterizerError, match=r"'auto' differs from the PyTorch one by 0\.0\d+ in the .* --backend torch"
     ):
-        check_rasterizer(Place(device=CPU, backend="auto"))
+        check_rasterizer(ComputeDevice(device=CPU, backend="auto"))
 
 
 def test_experts_that_show_the_scene_pass(tmp_path):
@@ -44,7 +44,7 @@ def test_experts_that_show_the_scene_pass(tmp_path):
 
 
 def test_an_expert_that_shows_nothing_is_named_with_its_likely_causes(tmp_path, monkeypatch, capsys):
-    words = use_small_world(monkeypatch, tmp_path)
+    arguments = use_small_world(monkeypatch, tmp_path)
 
     def near_plane_too_far(name, folder, options):
         expert = CloudExpert(name, 1)
@@ -53,7 +53,7 @@ def test_an_expert_that_shows_nothing_is_named_with_its_likely_causes(tmp_path, 
         return expert
 
     monkeypatch.setattr("engine.runs.opening.load_expert", near_plane_too_far)
-    assert train.main("E3", [*words, f"--save_path={tmp_path / 'out'}"]) == 2
+    assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'out'}"]) == 2
     folder = tmp_path / "models" / "E-D3DGS"
     assert capsys.readouterr().err == (
         f"error: --emb_path {folder}: E-D3DGS shows nothing of this scene, it covers 0.0% of cam01 at frame 2: another "

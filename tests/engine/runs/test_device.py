@@ -13,7 +13,17 @@ import torch
 import engine.runs.device
 from engine.commands import train
 from engine.errors import ConfigError
-from engine.runs.device import CPU, CUDA, KEPT, MEBIBYTE, Place, choose_place, gpu_here, release_unused, wait
+from engine.runs.device import (
+    CPU,
+    CUDA,
+    KEPT,
+    MEBIBYTE,
+    ComputeDevice,
+    choose_compute_device,
+    gpu_here,
+    release_unused,
+    wait,
+)
 from tests.small_world import use_small_world
 
 BROKEN = "nvcc 11.2 found, 12.0 or newer needed; run python -m moegs_rasterizer.build"
@@ -51,7 +61,7 @@ WORKS = [
 def test_the_gpu_is_used_where_it_can_be(machine, caplog, asked, found, chosen):
     machine(gpu=found[0], reason=found[1])
     device, backend = chosen
-    assert choose_place(*asked) == Place(device=device, backend=backend)
+    assert choose_compute_device(*asked) == ComputeDevice(device=device, backend=backend)
     fell_back = asked == ("auto", "auto") and found == (True, BROKEN)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == (
         [f"there is a GPU, but the run goes on on the CPU: {BROKEN}"] if fell_back else []
@@ -72,23 +82,23 @@ REFUSED = [
 def test_what_cannot_be_is_refused_with_its_reason(machine, asked, found, message):
     machine(gpu=found[0], reason=found[1])
     with pytest.raises(ConfigError) as error:
-        choose_place(*asked)
+        choose_compute_device(*asked)
     assert str(error.value).startswith(message)
 
 
 def test_a_refused_device_leaves_nothing_behind(machine, tmp_path, monkeypatch, capsys):
     machine(gpu=True, reason=BROKEN)
-    words = use_small_world(monkeypatch, tmp_path, backend="auto")
-    assert train.main("E3", [*words, f"--save_path={tmp_path / 'out'}", "--device", "cuda"]) == 2
+    arguments = use_small_world(monkeypatch, tmp_path, backend="auto")
+    assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'out'}", "--device", "cuda"]) == 2
     assert capsys.readouterr().err == f"error: --device cuda cannot be used here, --device cpu can: {BROKEN}\n"
     assert not (tmp_path / "out").exists()
 
 
 def test_a_gpu_that_cannot_be_used_is_a_warning_and_the_run_goes_on(machine, tmp_path, monkeypatch, capsys):
     machine(gpu=True, reason=BROKEN)
-    words = use_small_world(monkeypatch, tmp_path, backend="auto")
-    arguments = [f"--save_path={tmp_path / 'out'}", "--iterations", "1", "--test_frames", "1"]
-    assert train.main("E3", [*words, *arguments]) == 0
+    arguments = use_small_world(monkeypatch, tmp_path, backend="auto")
+    quick = [f"--save_path={tmp_path / 'out'}", "--iterations", "1", "--test_frames", "1"]
+    assert train.main("E3", [*arguments, *quick]) == 0
     assert f"warning: there is a GPU, but the run goes on on the CPU: {BROKEN}\n" in capsys.readouterr().err
     assert json.loads((tmp_path / "out" / "config.json").read_text())["device"] == "auto"
     report = json.loads((tmp_path / "out" / "test" / "itrs_1" / "metrics.json").read_text())
@@ -112,9 +122,9 @@ def test_a_gpu_that_pytorch_cannot_see_is_there_unless_it_is_hidden(monkeypatch,
 def test_waiting_asks_the_cuda_back_end_alone_for_faults(monkeypatch):
     asked = []
     monkeypatch.setattr(moegs_rasterizer, "cuda", SimpleNamespace(check=lambda: asked.append(True)), raising=False)
-    wait(Place(device=CPU, backend="auto"))
+    wait(ComputeDevice(device=CPU, backend="auto"))
     assert not asked
-    wait(Place(device=CUDA, backend="cuda"))
+    wait(ComputeDevice(device=CUDA, backend="cuda"))
     assert asked == [True]
 
 

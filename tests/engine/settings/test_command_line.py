@@ -37,10 +37,10 @@ LIKELY = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("words", "message"), LIKELY, ids=[words or "nothing" for words, _ in LIKELY])
-def test_likely_mistakes(words, message, capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("arguments", "message"), LIKELY, ids=[arguments or "nothing" for arguments, _ in LIKELY])
+def test_likely_mistakes(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert train.main("E4", ["--quiet", *words.split()]) == 2
+    assert train.main("E4", ["--quiet", *arguments.split()]) == 2
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", f"error: {message}\n")
     assert not any(tmp_path.iterdir())

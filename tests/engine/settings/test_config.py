@@ -45,8 +45,8 @@ TECHNICOLOR = json.loads("""{
 }""")
 
 
-def parsed(*words: str) -> RunConfig:
-    return parse(RunConfig, words, defaults=RunConfig(), prog="train_E4.py", description="")
+def parsed(*arguments: str) -> RunConfig:
+    return parse(RunConfig, arguments, defaults=RunConfig(), prog="train_E4.py", description="")
 
 
 def written(folder: Path, content: object) -> Path:
@@ -167,9 +167,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("words", "message"), WRONG, ids=[" ".join(words) for words, _ in WRONG])
-def test_values_out_of_range_are_refused(tmp_path, words, message):
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
+def test_values_out_of_range_are_refused(tmp_path, arguments, message):
     paths = [f"{flag}={tmp_path}" for flag in ("-s", "--save_path", "-m", "--emb_path", "--fgaussian_path")]
     with pytest.raises(ConfigError) as error:
-        check_config(parsed(*paths, *words), ENSEMBLES["E3"])
+        check_config(parsed(*paths, *arguments), ENSEMBLES["E3"])
     assert str(error.value) == message

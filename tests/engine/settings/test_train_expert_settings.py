@@ -128,10 +128,10 @@ def test_a_model_that_is_not_what_was_saved_is_never_left(film, tmp_path, capsys
 
 
 def test_values_that_are_not_finite_are_not_saved(film, tmp_path, capsys, monkeypatch):
-    def spoils(course, iteration):
-        course.populations[0]["omegas"].fill_(float("nan"))
+    def spoils(trainer, iteration):
+        trainer.populations[0]["omegas"].fill_(float("nan"))
 
-    monkeypatch.setattr("experts.stg.training.STGCourse.control", spoils)
+    monkeypatch.setattr("experts.stg.training.STGTrainer.control", spoils)
     assert run(film, tmp_path / "model", "stg", "--iterations=1") == 2
     assert "STG holds values that are not finite after iteration 1, which is not saved" in capsys.readouterr().err
     assert not list((tmp_path / "model").glob("*/iteration_1*"))
@@ -181,16 +181,16 @@ def test_words_come_after_the_file_and_the_file_after_the_preset(tmp_path):
 
 
 def test_l1_makes_up_one_with_dssim_where_it_did():
-    for word, l1 in (("stg", 0.6), ("ed3dgs", 1.0)):
-        trainee = trainee_named(word)
+    for argument, l1 in (("stg", 0.6), ("ed3dgs", 1.0)):
+        trainee = trainee_named(argument)
         config = TrainExpertConfig(recipe=RecipeConfig(dssim=0.4))
         recipe = recipe_for(config, trainee, trainee.presets["n3v"])
         assert (recipe.l1, recipe.dssim) == (pytest.approx(l1), 0.4)
 
 
-@pytest.mark.parametrize("word", TRAINEES)
-def test_presets_follow_the_scenes_name(word):
-    trainee = TRAINEES[word]
+@pytest.mark.parametrize("argument", TRAINEES)
+def test_presets_follow_the_scenes_name(argument):
+    trainee = TRAINEES[argument]
     for scene, layout, expected in (
         ("flame_steak", "n3v", "flame_steak"),
         ("cook_spinach_half", "n3v", "cook_spinach"),

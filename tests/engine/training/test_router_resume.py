@@ -12,12 +12,12 @@ from engine.runs.checkpoint import STATE, TENSORS
 from engine.training.router_sampler import training_pairs
 from tests.small_world import use_small_world
 
-LAST = 21  # past two epochs of eight pictures
+LAST = 21  # past two epochs of eight images
 QUICK = ["--iterations", str(LAST), "--save_iterations", "9", "--test_iterations", "--featuret_lr", "0.5"]
 
 
 @pytest.fixture
-def words(tmp_path, monkeypatch) -> list[str]:
+def arguments(tmp_path, monkeypatch) -> list[str]:
     return [*use_small_world(monkeypatch, tmp_path), *QUICK]
 
 
@@ -37,71 +37,71 @@ def interrupt_at(monkeypatch, step: int) -> None:
     monkeypatch.setattr(engine.training.router_steps, "set_rates", set_rates)
 
 
-def test_a_stopped_run_continues_to_the_same_bits(tmp_path, words, monkeypatch, capsys):
-    assert train.main("E3", [*words, f"--save_path={tmp_path / 'whole'}"]) == 0
+def test_a_stopped_run_continues_to_the_same_bits(tmp_path, arguments, monkeypatch, capsys):
+    assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'whole'}"]) == 0
     with monkeypatch.context() as patch:
         interrupt_at(patch, 11)
-        assert train.main("E3", [*words, f"--save_path={tmp_path / 'halves'}"]) == 130
+        assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'halves'}"]) == 130
     assert capsys.readouterr().err == f"warning: interrupted at iteration 11 of {LAST}: continue with --resume\n"
     assert (tmp_path / "halves" / "router" / "iteration_11" / STATE).is_file()
     assert train.main("E3", [f"--save_path={tmp_path / 'halves'}", "--resume", "--quiet"]) == 0
     assert files(tmp_path / "halves") == files(tmp_path / "whole")
 
 
-def test_another_seed_gives_other_bits(tmp_path, words):
-    assert train.main("E3", [*words, f"--save_path={tmp_path / 'one'}"]) == 0
-    assert train.main("E3", [*words, f"--save_path={tmp_path / 'other'}", "--seed", "1"]) == 0
+def test_another_seed_gives_other_bits(tmp_path, arguments):
+    assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'one'}"]) == 0
+    assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'other'}", "--seed", "1"]) == 0
     assert files(tmp_path / "one")[TENSORS] != files(tmp_path / "other")[TENSORS]
 
 
-def test_a_finished_run_has_nothing_left_and_can_be_extended(tmp_path, words):
-    words = [*words, f"--save_path={tmp_path / 'out'}"]
-    assert train.main("E3", words) == 0
+def test_a_finished_run_has_nothing_left_and_can_be_extended(tmp_path, arguments):
+    arguments = [*arguments, f"--save_path={tmp_path / 'out'}"]
+    assert train.main("E3", arguments) == 0
     before = files(tmp_path / "out")
-    assert train.main("E3", [*words, "--resume"]) == 0
+    assert train.main("E3", [*arguments, "--resume"]) == 0
     assert files(tmp_path / "out") == before
-    assert train.main("E3", [*words, "--resume", "--iterations", str(LAST + 2)]) == 0
+    assert train.main("E3", [*arguments, "--resume", "--iterations", str(LAST + 2)]) == 0
     assert (tmp_path / "out" / "router" / f"iteration_{LAST + 2}" / STATE).is_file()
 
 
-def test_resuming_nothing_starts_at_the_beginning(tmp_path, words):
-    assert train.main("E3", [*words, f"--save_path={tmp_path / 'out'}", "--resume"]) == 0
-    assert train.main("E3", [*words, f"--save_path={tmp_path / 'plain'}"]) == 0
+def test_resuming_nothing_starts_at_the_beginning(tmp_path, arguments):
+    assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'out'}", "--resume"]) == 0
+    assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'plain'}"]) == 0
     assert files(tmp_path / "out") == files(tmp_path / "plain")
 
 
-def refusal(capsys, words) -> str:
+def refusal(capsys, arguments) -> str:
     capsys.readouterr()
-    assert train.main("E3", words) == 2
+    assert train.main("E3", arguments) == 2
     return capsys.readouterr().err
 
 
-def test_what_cannot_be_resumed_is_said(tmp_path, words, capsys):
+def test_what_cannot_be_resumed_is_said(tmp_path, arguments, capsys):
     out, models = tmp_path / "out", tmp_path / "models"
-    words = [*words, f"--save_path={out}"]
-    assert train.main("E3", words) == 0
-    assert "add --resume to continue it, --overwrite to start again" in refusal(capsys, words)
-    assert "give --rgbfunction" in refusal(capsys, [*words, "--resume", "--rgbfunction", "sandwichpixel"])
-    assert "resume with that run's seed" in refusal(capsys, [*words, "--resume", "--seed", "5"])
+    arguments = [*arguments, f"--save_path={out}"]
+    assert train.main("E3", arguments) == 0
+    assert "add --resume to continue it, --overwrite to start again" in refusal(capsys, arguments)
+    assert "give --rgbfunction" in refusal(capsys, [*arguments, "--resume", "--rgbfunction", "sandwichpixel"])
+    assert "resume with that run's seed" in refusal(capsys, [*arguments, "--resume", "--seed", "5"])
     (models / "4DGaussians" / "cfg_args").write_text("Namespace(bounds=2)")
-    message = refusal(capsys, [*words, "--resume"])
+    message = refusal(capsys, [*arguments, "--resume"])
     assert f"{models / '4DGaussians' / 'cfg_args'}: 4DGaussians is not the model that" in message
 
 
-def test_a_damaged_newest_save_is_named(tmp_path, words, capsys):
+def test_a_damaged_newest_save_is_named(tmp_path, arguments, capsys):
     out = tmp_path / "out"
-    assert train.main("E3", [*words, f"--save_path={out}"]) == 0
+    assert train.main("E3", [*arguments, f"--save_path={out}"]) == 0
     state = out / "router" / f"iteration_{LAST}" / STATE
     state.write_bytes(state.read_bytes()[:100])
-    assert f"{state}: damaged" in refusal(capsys, [*words, f"--save_path={out}", "--resume"])
+    assert f"{state}: damaged" in refusal(capsys, [*arguments, f"--save_path={out}", "--resume"])
 
 
-def test_overwriting_starts_again(tmp_path, words):
-    words = [*words, f"--save_path={tmp_path / 'out'}"]
-    assert train.main("E3", words) == 0
+def test_overwriting_starts_again(tmp_path, arguments):
+    arguments = [*arguments, f"--save_path={tmp_path / 'out'}"]
+    assert train.main("E3", arguments) == 0
     first = files(tmp_path / "out")
     (tmp_path / "out" / "router" / f"iteration_{LAST + 5}").mkdir()
-    assert train.main("E3", [*words, "--overwrite"]) == 0
+    assert train.main("E3", [*arguments, "--overwrite"]) == 0
     assert files(tmp_path / "out") == first
     assert not (tmp_path / "out" / "router" / f"iteration_{LAST + 5}").exists()
 

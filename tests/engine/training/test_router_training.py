@@ -12,7 +12,7 @@ from engine.settings.run import TrainingConfig
 from engine.training.router_optimiser import make_optimiser
 from engine.training.router_steps import training_steps
 from router import concentration
-from tests.small_world import FRAMES, HEIGHT, WIDTH, Pictures, small_run
+from tests.small_world import FRAMES, HEIGHT, WIDTH, Images, small_run
 
 
 def psnr(image: torch.Tensor, target: torch.Tensor) -> float:
@@ -20,7 +20,7 @@ def psnr(image: torch.Tensor, target: torch.Tensor) -> float:
 
 
 def divided_world(root) -> Run:
-    """Pictures whose left half is the first expert's and whose right half is the third's."""
+    """Images whose left half is the first expert's and whose right half is the third's."""
     run = small_run(root)
     pixels = np.zeros((3, FRAMES, HEIGHT, WIDTH, 3), np.uint8)
     for view in range(3):
@@ -28,7 +28,7 @@ def divided_world(root) -> Run:
             images = mix_view(run, view, frame).images
             target = torch.cat([images[0, :, :, : WIDTH // 2], images[2, :, :, WIDTH // 2 :]], dim=2)
             pixels[view, frame] = (target * 255).round().byte().permute(1, 2, 0).numpy()
-    return replace(run, scene=replace(run.scene, frames=Pictures(pixels)))
+    return replace(run, scene=replace(run.scene, frames=Images(pixels)))
 
 
 def test_training_beats_every_expert_and_their_mean_on_the_held_out_camera(tmp_path):

@@ -1,4 +1,4 @@
-"""E-D3DGS's choice of pictures: by chance, by error, in streaks."""
+"""E-D3DGS's choice of images: by chance, by error, in streaks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from experts.ed3dgs.frame_sampler import FIRST_ERROR, FrameErrors, chances, far_cameras
-from experts.training.samplers import Shot
+from experts.training.samplers import Sample
 
 VIEWS, FRAMES, ERRORS_FROM = 3, 4, 1000
 
@@ -31,8 +31,8 @@ def never(iteration: int) -> bool:
 
 
 def drawn(source: FrameErrors, first: int, last: int) -> dict[int, tuple[int, int]]:
-    shots = {iteration: source.next(iteration)[0] for iteration in range(first, last)}
-    return {iteration: (shot.view, shot.frame) for iteration, shot in shots.items()}
+    samples = {iteration: source.next(iteration)[0] for iteration in range(first, last)}
+    return {iteration: (sample.view, sample.frame) for iteration, sample in samples.items()}
 
 
 def with_errors(source: FrameErrors) -> FrameErrors:
@@ -40,7 +40,7 @@ def with_errors(source: FrameErrors) -> FrameErrors:
     return source
 
 
-def test_first_all_pictures_are_as_likely():
+def test_first_all_images_are_as_likely():
     """Each of twelve 1 / 12 of 1,996; a deviation of 12 expected."""
     counts = Counter(drawn(with_errors(sampler()), 1, 999).values())
     counts += Counter(drawn(with_errors(sampler(1)), 1, 999).values())
@@ -49,31 +49,31 @@ def test_first_all_pictures_are_as_likely():
 
 
 def test_later_every_second_one_goes_by_the_errors():
-    shots = drawn(with_errors(sampler(streak=never)), ERRORS_FROM, ERRORS_FROM + 3000)
-    even = Counter(frame for iteration, (_, frame) in shots.items() if iteration % 2 == 0)
-    odd = Counter(frame for iteration, (_, frame) in shots.items() if iteration % 2)
+    samples = drawn(with_errors(sampler(streak=never)), ERRORS_FROM, ERRORS_FROM + 3000)
+    even = Counter(frame for iteration, (_, frame) in samples.items() if iteration % 2 == 0)
+    odd = Counter(frame for iteration, (_, frame) in samples.items() if iteration % 2)
     assert even.keys() == {1, 3} and abs(even[3] - 1000) < 80
     assert odd.keys() == {0, 1, 2, 3} and all(abs(count - 375) < 80 for count in odd.values())
-    assert all(abs(count - 1000) < 120 for count in Counter(view for view, _ in shots.values()).values())
+    assert all(abs(count - 1000) < 120 for count in Counter(view for view, _ in samples.values()).values())
 
 
 def test_streaks_keep_their_frame_and_change_the_camera():
-    shots = drawn(sampler(), ERRORS_FROM - 100, ERRORS_FROM + 2000)
-    streaks = [[shots[first + step] for step in range(6)] for first in range(ERRORS_FROM, ERRORS_FROM + 2000, 50)]
+    samples = drawn(sampler(), ERRORS_FROM - 100, ERRORS_FROM + 2000)
+    streaks = [[samples[first + step] for step in range(6)] for first in range(ERRORS_FROM, ERRORS_FROM + 2000, 50)]
     assert all(len({frame for _, frame in streak}) == 1 for streak in streaks)
     assert max(len({view for view, _ in streak}) for streak in streaks) == VIEWS
-    others = [i for i in shots if i + 1 in shots and not in_streak(i)]
-    assert sum(shots[i][1] != shots[i + 1][1] for i in others) > 0.6 * len(others)  # 3 / 4 expected
+    others = [i for i in samples if i + 1 in samples and not in_streak(i)]
+    assert sum(samples[i][1] != samples[i + 1][1] for i in others) > 0.6 * len(others)  # 3 / 4 expected
 
 
 def test_recorded_errors_count_from_the_next_reading():
     source = sampler(streak=never)
     drawn(source, ERRORS_FROM, ERRORS_FROM + 2)
-    for shot, error in ((Shot(view=0, frame=2), 200.0), (Shot(view=1, frame=2), 150.0)):
-        source.record(shot, torch.tensor(error))
+    for sample, error in ((Sample(view=0, frame=2), 200.0), (Sample(view=1, frame=2), 150.0)):
+        source.record(sample, torch.tensor(error))
     assert float(source.errors.sum()) == 150 + 200 + (VIEWS * FRAMES - 2) * FIRST_ERROR
-    shots = drawn(source, ERRORS_FROM + 50, ERRORS_FROM + 100)
-    assert {frame for iteration, (_, frame) in shots.items() if iteration % 2 == 0} == {2}
+    samples = drawn(source, ERRORS_FROM + 50, ERRORS_FROM + 100)
+    assert {frame for iteration, (_, frame) in samples.items() if iteration % 2 == 0} == {2}
 
 
 def test_without_differences_all_frames_are_as_likely():
@@ -111,4 +111,4 @@ def test_a_batch_in_a_streak_is_of_one_frame():
     source = sampler(batch=3)
     assert len(source.next(1)) == 3
     source.next(ERRORS_FROM)
-    assert len({shot.frame for shot in source.next(ERRORS_FROM + 1)}) == 1
+    assert len({sample.frame for sample in source.next(ERRORS_FROM + 1)}) == 1

@@ -13,12 +13,12 @@ import torch
 from experts import EXPERTS, LoadOptions
 from experts.ed3dgs.presets import ed3dgs_recipe
 from experts.ed3dgs.recipe import LENGTHS, ED3DGSRecipe
-from experts.ed3dgs.training import ED3DGSCourse, start_ed3dgs
+from experts.ed3dgs.training import ED3DGSTrainer, start_ed3dgs
 from experts.training.density import Density
 from experts.training.loop import train
 from experts.training.points import StartPoints
 from experts.training.recipe import scaled
-from experts.training.samplers import Shot
+from experts.training.samplers import Sample
 from experts.training.units import N3V_EXTENT
 from tests.experts.small_clip import NUM_FRAMES, camera, shown
 from tests.experts.training.small_footage import small_footage, small_start
@@ -37,25 +37,25 @@ def short_recipe(**changes) -> ED3DGSRecipe:
     return replace(recipe, **changes)
 
 
-def course(footage, recipe: ED3DGSRecipe, *, seed: int = 0) -> ED3DGSCourse:
+def trainer(footage, recipe: ED3DGSRecipe, *, seed: int = 0) -> ED3DGSTrainer:
     model = start_ed3dgs(
         small_start(every=3), recipe, num_frames=NUM_FRAMES, numbers=footage.numbers, extent=EXTENT, seed=seed
     )
-    return ED3DGSCourse(model, recipe, extent=EXTENT, footage=footage, seed=seed)
+    return ED3DGSTrainer(model, recipe, extent=EXTENT, footage=footage, seed=seed)
 
 
-def losses_of(run: ED3DGSCourse) -> list[float]:
-    """L1 of the pictures of the first and the last frame from both cameras."""
+def losses_of(run: ED3DGSTrainer) -> list[float]:
+    """L1 of the images of the first and the last frame from both cameras."""
     with torch.no_grad():
-        shots = [(view, frame) for view in range(2) for frame in (0, NUM_FRAMES - 1)]
-        pictures = [shown(run.model, run.footage.cameras[view], frame) for view, frame in shots]
-        targets = [run.footage.image(Shot(view=view, frame=frame)) for view, frame in shots]
-    return [float((a - b).abs().mean()) for a, b in zip(pictures, targets, strict=True)]
+        samples = [(view, frame) for view in range(2) for frame in (0, NUM_FRAMES - 1)]
+        images = [shown(run.model, run.footage.cameras[view], frame) for view, frame in samples]
+        targets = [run.footage.image(Sample(view=view, frame=frame)) for view, frame in samples]
+    return [float((a - b).abs().mean()) for a, b in zip(images, targets, strict=True)]
 
 
-def test_a_short_training_comes_nearer_grows_and_reads_back_as_the_same_picture(footage, tmp_path: Path):
-    run = course(footage, short_recipe())
-    start, before = run.count, losses_of(course(footage, short_recipe()))
+def test_a_short_training_comes_nearer_grows_and_reads_back_as_the_same_image(footage, tmp_path: Path):
+    run = trainer(footage, short_recipe())
+    start, before = run.count, losses_of(trainer(footage, short_recipe()))
     steps = list(train(run, backend="torch"))
     after = losses_of(run)
     assert all(b < 0.7 * a for a, b in zip(before, after, strict=True)), (before, after)
@@ -71,7 +71,7 @@ def test_a_short_training_comes_nearer_grows_and_reads_back_as_the_same_picture(
 
 def test_going_on_is_as_never_having_stopped(footage):
     recipe = short_recipe(density=replace(short_recipe().density, every=8, prune_every=8))
-    whole, first, second = (course(footage, recipe) for _ in range(3))
+    whole, first, second = (trainer(footage, recipe) for _ in range(3))
     list(train(whole, backend="torch"))
     for step in train(first, backend="torch"):
         if step.iteration == 21:  # five iterations after neighbours were found, in a streak
@@ -84,7 +84,7 @@ def test_going_on_is_as_never_having_stopped(footage):
 
 
 def test_gradients_are_finite_when_all_embeddings_are_equal(footage):
-    run = course(footage, short_recipe())
+    run = trainer(footage, short_recipe())
     run.begin(1)
     run.regulariser(1).backward()
     assert torch.equal(run.model.embeddings.grad, torch.zeros_like(run.model.embeddings))
@@ -92,14 +92,14 @@ def test_gradients_are_finite_when_all_embeddings_are_equal(footage):
 
 
 def test_ssim_counts_in_streaks_alone(footage):
-    whole, plain = (course(footage, short_recipe(dssim=dssim)) for dssim in (0.5, 0.0))
+    whole, plain = (trainer(footage, short_recipe(dssim=dssim)) for dssim in (0.5, 0.0))
     whole_steps, plain_steps = (list(islice(train(run, backend="torch"), 20)) for run in (whole, plain))
     assert whole_steps[19].loss > plain_steps[19].loss + 0.05  # iteration 20 opens the first streak
     assert not whole.recipe.in_streak(19) and whole.recipe.in_streak(24) and not whole.recipe.in_streak(25)
 
 
 def test_neighbours_are_found_anew_when_gaussians_come_or_go(footage):
-    run = course(footage, short_recipe())
+    run = trainer(footage, short_recipe())
     near = run._neighbours()
     assert run._neighbours() is near
     run.populations[0].keep(torch.arange(run.count) > 0)
@@ -146,7 +146,7 @@ def test_a_world_in_other_units_starts_as_the_same_world(footage, scale_free: bo
         model = start_ed3dgs(scaled_points, recipe, num_frames=NUM_FRAMES, numbers=[40], extent=EXTENT * unit, seed=0)
         model.iteration = 1
         assert model.deformation.offsets.shape == (41, 1)
-        run = ED3DGSCourse(model, recipe, extent=EXTENT * unit, footage=footage, seed=0)
+        run = ED3DGSTrainer(model, recipe, extent=EXTENT * unit, footage=footage, seed=0)
         runs.append((model.at(2).means.detach() / unit, run._neighbours().strengths, run.optimiser.param_groups))
     (means, strengths, groups), (far_means, far_strengths, far_groups) = runs
     same = torch.allclose(means, far_means, atol=1e-4) and torch.allclose(strengths, far_strengths, atol=1e-3)
@@ -166,7 +166,7 @@ def test_relative_rates_are_the_published_ones_at_n3vs_extent():
 
 def test_a_table_of_zeros_and_no_time_offsets(footage):
     recipe = replace(ed3dgs_recipe(technicolor=True, scene="Other"), rate_iterations=3, iterations=3)
-    run = course(footage, recipe)
+    run = trainer(footage, recipe)
     assert not run.model.deformation.weight.any()
     list(train(run, backend="torch"))
     assert run.model.deformation.weight.any() and not run.model.deformation.offsets.any()

@@ -88,21 +88,21 @@ def test_world_scale_gives_data_units() -> None:
     assert (large.settings.near, large.settings.far) == (2.0, 120.0)
 
 
-def test_world_scale_keeps_the_picture() -> None:
+def test_world_scale_keeps_the_image() -> None:
     small, large = model(40, 20), model(40, 20, world_scale=4.0)
     pose = torch.eye(4)
     pose[:3, 3] = torch.tensor([0.1, -0.2, 0.3])
     far_pose = pose.clone()
     far_pose[:3, 3] *= 4
     camera = Camera(world_to_camera=pose, fx=40.0, fy=40.0, cx=16.0, cy=12.0, width=32, height=24)
-    pictures = []
+    images = []
     for expert, view in ((small, camera), (large, replace(camera, world_to_camera=far_pose))):
         background = torch.tensor(expert.background)
         layer = Layer(gaussians=expert.at(5), settings=expert.settings, background=background)
         splat = rasterize([layer], view, backend="torch")[0]
-        pictures.append(expert.colour(splat, view, frame=5))
-    assert pictures[0].std() > 0.05
-    assert torch.allclose(pictures[0], pictures[1], atol=1e-5)
+        images.append(expert.colour(splat, view, frame=5))
+    assert images[0].std() > 0.05
+    assert torch.allclose(images[0], images[1], atol=1e-5)
 
 
 def test_gradients_reach_every_parameter() -> None:

@@ -14,16 +14,16 @@ from experts.ex4dgs.files import load_ex4dgs, save_ex4dgs
 from experts.ex4dgs.presets import EX4DGS_N3V
 from experts.ex4dgs.recipe import Errors
 from experts.ex4dgs.start import new_ex4dgs
-from experts.ex4dgs.training import Ex4DGSCourse
+from experts.ex4dgs.training import Ex4DGSTrainer
 from experts.training.loop import train
 from experts.training.recipe import scaled
-from experts.training.samplers import Shot
+from experts.training.samplers import Sample
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES
 from tests.experts.training.small_footage import small_footage, small_start
 
 EXTENT, ITERATIONS = 0.5, 60
 FOOTAGE = small_footage()
-ALL = [Shot(view=view, frame=frame) for view in range(2) for frame in range(NUM_FRAMES)]
+ALL = [Sample(view=view, frame=frame) for view in range(2) for frame in range(NUM_FRAMES)]
 
 
 def short(**changes):
@@ -36,44 +36,44 @@ def short(**changes):
     return replace(recipe, **{**fields, **changes})
 
 
-def new_course(recipe, *, world_scale=1.0, seed=0):
+def new_trainer(recipe, *, world_scale=1.0, seed=0):
     near, far = NEAR / world_scale, FAR / world_scale
     model = new_ex4dgs(small_start(), near=near, far=far, world_scale=world_scale)
-    return Ex4DGSCourse(model, recipe, extent=EXTENT, footage=FOOTAGE, seed=seed)
+    return Ex4DGSTrainer(model, recipe, extent=EXTENT, footage=FOOTAGE, seed=seed)
 
 
-def run(course, *, start=0, stop=ITERATIONS):
-    return list(islice(train(course, start=start), stop - start))
+def run(trainer, *, start=0, stop=ITERATIONS):
+    return list(islice(train(trainer, start=start), stop - start))
 
 
 @torch.no_grad()
-def picture(model, shot, *, features=None):
+def image(model, sample, *, features=None):
     background = torch.ones(3 + (0 if features is None else features.shape[1]))
-    layer = Layer(gaussians=model.at(shot.frame), settings=model.settings, background=background, features=features)
-    return rasterize([layer], FOOTAGE.cameras[shot.view], backend="torch")[0]
+    layer = Layer(gaussians=model.at(sample.frame), settings=model.settings, background=background, features=features)
+    return rasterize([layer], FOOTAGE.cameras[sample.view], backend="torch")[0]
 
 
 def error_of(model):
     """Mean L1 over the clip."""
-    found = [(picture(model, shot).colour - FOOTAGE.image(shot)).abs().mean() for shot in ALL]
+    found = [(image(model, sample).colour - FOOTAGE.image(sample)).abs().mean() for sample in ALL]
     return torch.stack(found).mean().item()
 
 
 @pytest.fixture(scope="module")
 def trained():
-    course = new_course(short())
-    before = error_of(course.model)
-    return course, before, run(course)
+    trainer = new_trainer(short())
+    before = error_of(trainer.model)
+    return trainer, before, run(trainer)
 
 
 def test_a_training_ends_with_dynamic_gaussians_and_less_error(trained):
-    course, before, steps = trained
+    trainer, before, steps = trained
     assert len(steps) == ITERATIONS
-    assert course.model.dynamic.means.shape[0] > 0
-    assert course.model.timeline.duration == NUM_FRAMES + 12 + 1
-    assert steps[-1].gaussians == course.count != 400  # some came, some went
-    assert error_of(course.model) < 0.6 * before  # 0.41 seen
-    for population, statistics in zip(course.populations, course.statistics, strict=True):
+    assert trainer.model.dynamic.means.shape[0] > 0
+    assert trainer.model.timeline.duration == NUM_FRAMES + 12 + 1
+    assert steps[-1].gaussians == trainer.count != 400  # some came, some went
+    assert error_of(trainer.model) < 0.6 * before  # 0.41 seen
+    for population, statistics in zip(trainer.populations, trainer.statistics, strict=True):
         assert all(len(values) == population.count for values in statistics.rows.values())
 
 
@@ -82,15 +82,15 @@ def test_a_saved_training_shows_the_same_when_loaded(trained, tmp_path):
     save_ex4dgs(model, tmp_path, ITERATIONS)
     loaded = load_ex4dgs(tmp_path, LoadOptions(num_frames=NUM_FRAMES))
     assert loaded.timeline == model.timeline
-    for shot in (ALL[0], ALL[-1]):
-        torch.testing.assert_close(picture(loaded, shot).colour, picture(model, shot).colour)
+    for sample in (ALL[0], ALL[-1]):
+        torch.testing.assert_close(image(loaded, sample).colour, image(model, sample).colour)
 
 
 def test_going_on_from_a_state_is_as_never_having_stopped(trained):
-    course = new_course(short())
-    run(course, stop=37)
-    again = new_course(short(), seed=5)
-    again.load(course.state())
+    trainer = new_trainer(short())
+    run(trainer, stop=37)
+    again = new_trainer(short(), seed=5)
+    again.load(trainer.state())
     run(again, start=37)
     for name, values in trained[0].model.state_dict().items():
         assert torch.equal(again.model.state_dict()[name], values), name
@@ -106,51 +106,51 @@ def test_going_on_from_a_state_is_as_never_having_stopped(trained):
     ],
 )
 def test_switches_change_the_training(trained, changes):
-    course = new_course(short(**changes))
-    run(course)
-    assert error_of(course.model) < 0.6 * trained[1]
+    trainer = new_trainer(short(**changes))
+    run(trainer)
+    assert error_of(trainer.model) < 0.6 * trained[1]
     other = trained[0].model.state_dict()
-    assert any(not torch.equal(values, other[name]) for name, values in course.model.state_dict().items())
+    assert any(not torch.equal(values, other[name]) for name, values in trainer.model.state_dict().items())
 
 
 def test_the_limit_counts_both_kinds():
     limit = 405
     recipe = short(density=replace(short().density, max_gaussians=limit, smallest_opacity=0.0), prune_small=False)
-    steps = run(new_course(replace(recipe, prune_invisible=False)))
+    steps = run(new_trainer(replace(recipe, prune_invisible=False)))
     assert max(step.gaussians for step in steps) == limit
 
 
 def test_the_rate_of_motion_falls_or_stays():
     for decays in (True, False):
-        course = new_course(replace(EX4DGS_N3V, decay_motion_rate=decays))
-        group = next(group for group in course.optimiser.param_groups if group["name"] == "dynamic.means")
-        course.begin(1)
+        trainer = new_trainer(replace(EX4DGS_N3V, decay_motion_rate=decays))
+        group = next(group for group in trainer.optimiser.param_groups if group["name"] == "dynamic.means")
+        trainer.begin(1)
         assert group["lr"] == pytest.approx(1.6e-4 * EXTENT, rel=1e-3)
-        course.begin(30000)
+        trainer.begin(30000)
         assert group["lr"] == pytest.approx((1.6e-5 if decays else 1.6e-4) * EXTENT)
 
 
 def test_a_world_of_another_scale_shows_the_same_and_learns_in_its_own_units():
-    own, other = new_course(short()), new_course(short(), world_scale=EXTENT)
-    torch.testing.assert_close(picture(other.model, ALL[3]).colour, picture(own.model, ALL[3]).colour)
+    own, other = new_trainer(short()), new_trainer(short(), world_scale=EXTENT)
+    torch.testing.assert_close(image(other.model, ALL[3]).colour, image(own.model, ALL[3]).colour)
     assert other.extent == 1.0 and own.extent == EXTENT
 
 
-def test_small_gaussians_go_after_a_pass_in_proportion_to_the_picture():
-    course = new_course(short(smallest_radius=5 * 1352 / 40))  # 5 px of 40
-    course.statistics[0].rows["smallest_radius"][:] = torch.tensor([4.0, 5.0]).repeat(200)
-    course.sampler.passes = 1
-    course.control(course.recipe.prune_start)
-    assert course.count == 400
-    course.sampler.passes = 2
-    course.control(course.recipe.prune_start + 1)
-    assert course.count == 200 and (course.statistics[0].rows["smallest_radius"] == 5).all()
+def test_small_gaussians_go_after_a_pass_in_proportion_to_the_image():
+    trainer = new_trainer(short(smallest_radius=5 * 1352 / 40))  # 5 px of 40
+    trainer.statistics[0].rows["smallest_radius"][:] = torch.tensor([4.0, 5.0]).repeat(200)
+    trainer.sampler.passes = 1
+    trainer.control(trainer.recipe.prune_start)
+    assert trainer.count == 400
+    trainer.sampler.passes = 2
+    trainer.control(trainer.recipe.prune_start + 1)
+    assert trainer.count == 200 and (trainer.statistics[0].rows["smallest_radius"] == 5).all()
 
 
 def test_pruning_by_error_takes_what_shows_large_errors():
     errors = Errors(start=10, every=1, l1=0.08, dissimilarity=0.6)
-    course = new_course(short(prune_by_error=True, errors=errors))
-    rows = course.statistics[0].rows
+    trainer = new_trainer(short(prune_by_error=True, errors=errors))
+    rows = trainer.statistics[0].rows
     rows["shown"][:], rows["ssim"][:], rows["l1"][:] = 2.0, 2.0, torch.tensor([0.1, 0.2]).repeat(200)
-    course.control(25)
-    assert course.count == 200
+    trainer.control(25)
+    assert trainer.count == 200

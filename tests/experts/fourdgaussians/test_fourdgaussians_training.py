@@ -14,10 +14,10 @@ from moegs_rasterizer import Layer, rasterize
 from experts import EXPERTS, LoadOptions
 from experts.fourdgaussians.model import FourDGaussians
 from experts.fourdgaussians.presets import PRESETS, start_model
-from experts.fourdgaussians.training import FourDGaussiansCourse, FourDGaussiansRecipe
+from experts.fourdgaussians.training import FourDGaussiansRecipe, FourDGaussiansTrainer
 from experts.training.density import Density
 from experts.training.loop import train
-from experts.training.samplers import Shot
+from experts.training.samplers import Sample
 from tests.experts.small_clip import NUM_FRAMES, camera, shown
 from tests.experts.training.small_footage import small_footage, small_start
 
@@ -37,71 +37,71 @@ def footage():
     return small_footage()
 
 
-def new_course(footage, recipe: FourDGaussiansRecipe = RECIPE, seed: int = 0) -> FourDGaussiansCourse:
+def new_trainer(footage, recipe: FourDGaussiansRecipe = RECIPE, seed: int = 0) -> FourDGaussiansTrainer:
     model = start_model(small_start(every=4), PRESET, recipe, extent=1.0, num_frames=NUM_FRAMES, seed=seed)
-    return FourDGaussiansCourse(model, recipe, extent=1.0, footage=footage, seed=seed)
+    return FourDGaussiansTrainer(model, recipe, extent=1.0, footage=footage, seed=seed)
 
 
 @torch.no_grad()
-def mean_error(course: FourDGaussiansCourse, iteration: int) -> float:
-    """L1 over all training pictures, as an iteration shows them."""
+def mean_error(trainer: FourDGaussiansTrainer, iteration: int) -> float:
+    """L1 over all training images, as an iteration shows them."""
     errors = []
-    for view, seen_from in enumerate(course.footage.cameras):
+    for view, seen_from in enumerate(trainer.footage.cameras):
         for frame in range(NUM_FRAMES):
-            shot = Shot(view=view, frame=frame)
+            sample = Sample(view=view, frame=frame)
             layer = Layer(
-                gaussians=course.gaussians(shot, iteration),
-                settings=course.model.settings,
-                background=course.background(),
+                gaussians=trainer.gaussians(sample, iteration),
+                settings=trainer.model.settings,
+                background=trainer.background(),
             )
-            errors.append((rasterize([layer], seen_from)[0].colour - course.footage.image(shot)).abs().mean())
+            errors.append((rasterize([layer], seen_from)[0].colour - trainer.footage.image(sample)).abs().mean())
     return float(torch.stack(errors).mean())
 
 
 def test_both_stages_come_nearer_and_the_model_reads_back(footage, tmp_path: Path) -> None:
     """Mean L1 of the clip seen: 0.225 at the start, 0.162 after the coarse stage, 0.104 after the fine one."""
-    course = new_course(footage)
-    coarse, counts, errors = RECIPE.coarse_iterations, [course.count], [mean_error(course, 1)]
-    for step in train(course):
+    trainer = new_trainer(footage)
+    coarse, counts, errors = RECIPE.coarse_iterations, [trainer.count], [mean_error(trainer, 1)]
+    for step in train(trainer):
         if step.iteration in (coarse, RECIPE.iterations):
             counts.append(step.gaussians)
-            errors.append(mean_error(course, step.iteration))
+            errors.append(mean_error(trainer, step.iteration))
     assert errors[1] < 0.85 * errors[0] and errors[2] < 0.85 * errors[1], errors
     assert counts[0] < counts[1] < counts[2], counts
     entry = EXPERTS[FourDGaussians.name]
-    entry.save(course.model, tmp_path, RECIPE.iterations)
+    entry.save(trainer.model, tmp_path, RECIPE.iterations)
     loaded = entry.load(tmp_path, LoadOptions())
     assert loaded.num_frames == NUM_FRAMES
     for frame in (0, NUM_FRAMES - 1):
         with torch.no_grad():
-            assert torch.equal(shown(loaded, camera(0.2), frame), shown(course.model, camera(0.2), frame))
+            assert torch.equal(shown(loaded, camera(0.2), frame), shown(trainer.model, camera(0.2), frame))
 
 
 def test_the_coarse_stage_knows_no_time_and_the_fine_one_begins_afresh(footage) -> None:
-    course = new_course(footage)
-    network = {name: value.detach().clone() for name, value in course.model.deformation.named_parameters()}
-    steps = train(course)
+    trainer = new_trainer(footage)
+    network = {name: value.detach().clone() for name, value in trainer.model.deformation.named_parameters()}
+    steps = train(trainer)
     for _ in range(RECIPE.coarse_iterations):
         next(steps)
-    assert all(torch.equal(value, network[name]) for name, value in course.model.deformation.named_parameters())
-    assert course.regulariser(RECIPE.coarse_iterations) is None
-    first, last = (course.gaussians(Shot(view=0, frame=frame), 30) for frame in (0, NUM_FRAMES - 1))
-    assert torch.equal(first.means, last.means) and torch.equal(first.means, course.model.gaussians.means)
+    assert all(torch.equal(value, network[name]) for name, value in trainer.model.deformation.named_parameters())
+    assert trainer.regulariser(RECIPE.coarse_iterations) is None
+    first, last = (trainer.gaussians(Sample(view=0, frame=frame), 30) for frame in (0, NUM_FRAMES - 1))
+    assert torch.equal(first.means, last.means) and torch.equal(first.means, trainer.model.gaussians.means)
     assert first.sh is not None and first.sh.shape[1] == 4  # degree 1 after 20 iterations
-    old, rate = course.optimiser, course.optimiser.param_groups[0]["lr"]
+    old, rate = trainer.optimiser, trainer.optimiser.param_groups[0]["lr"]
     next(steps)
-    assert course.optimiser is not old
-    assert {int(state["step"]) for state in course.optimiser.state.values()} == {1}
-    assert course.optimiser.param_groups[0]["lr"] > rate  # the schedule begins again
-    assert any(not torch.equal(value, network[name]) for name, value in course.model.deformation.named_parameters())
-    moved = [course.gaussians(Shot(view=0, frame=frame), 31).means for frame in (0, NUM_FRAMES - 1)]
+    assert trainer.optimiser is not old
+    assert {int(state["step"]) for state in trainer.optimiser.state.values()} == {1}
+    assert trainer.optimiser.param_groups[0]["lr"] > rate  # the schedule begins again
+    assert any(not torch.equal(value, network[name]) for name, value in trainer.model.deformation.named_parameters())
+    moved = [trainer.gaussians(Sample(view=0, frame=frame), 31).means for frame in (0, NUM_FRAMES - 1)]
     assert not torch.equal(*moved)
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_a_batch_counts_as_one_picture_or_as_several(footage, together: bool) -> None:
-    course = new_course(footage, replace(RECIPE, sum_batch_gradients=together))
-    count = course.count
+def test_a_batch_counts_as_one_image_or_as_several(footage, together: bool) -> None:
+    trainer = new_trainer(footage, replace(RECIPE, sum_batch_gradients=together))
+    count = trainer.count
     gradients, radii = torch.zeros(2, count, 2), torch.zeros(2, count, dtype=torch.int32)
     gradients[0, 0], gradients[1, 0] = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])
     gradients[0, 1], gradients[1, 1] = torch.tensor([1.0, 1.0]), torch.tensor([-1.0, -1.0])
@@ -110,57 +110,57 @@ def test_a_batch_counts_as_one_picture_or_as_several(footage, together: bool) ->
         SimpleNamespace(screen_gradients=lambda of=1, i=i: of * gradients[i], splat=SimpleNamespace(radii=radii[i]))
         for i in (0, 1)
     ]
-    course.observe(seen, 1)  # type: ignore[arg-type]
-    statistics = course.statistics[0]
+    trainer.observe(seen, 1)  # type: ignore[arg-type]
+    statistics = trainer.statistics[0]
     assert statistics.largest_radius[:4].tolist() == [7, 7, 2, 0]
     if together:
         assert statistics.gradients[:2].tolist() == [5.0, 0.0] and statistics.seen[:4].tolist() == [1, 1, 1, 0]
-    else:  # each as if it were alone: the loss's mean over two pictures undone
+    else:  # each as if it were alone: the loss's mean over two images undone
         torch.testing.assert_close(statistics.gradients[:2], torch.tensor([14.0, 4 * 2**0.5]))
         assert statistics.seen[:4].tolist() == [2, 2, 1, 0]
 
 
 @pytest.mark.parametrize("at_every_frame", [True, False])
 def test_what_appears_at_some_frame_stays(footage, at_every_frame: bool) -> None:
-    course = new_course(footage, replace(RECIPE, faint_at_every_frame=at_every_frame))
-    course.model.gaussians.opacity_logits.data[:10] = -9.0  # faint before deformation, and at all frames if it stays
-    course.model.gaussians.opacity_logits.data[5:10] = -8.0
-    course.model.at = lambda frame: SimpleNamespace(  # deformation brings 5 to 9 out at the last frame
+    trainer = new_trainer(footage, replace(RECIPE, faint_at_every_frame=at_every_frame))
+    trainer.model.gaussians.opacity_logits.data[:10] = -9.0  # faint before deformation, and at all frames if it stays
+    trainer.model.gaussians.opacity_logits.data[5:10] = -8.0
+    trainer.model.at = lambda frame: SimpleNamespace(  # deformation brings 5 to 9 out at the last frame
         opacities=(
-            course.model.gaussians.opacity_logits + 8 * (frame == NUM_FRAMES - 1) * (torch.arange(100) // 5 == 1)
+            trainer.model.gaussians.opacity_logits + 8 * (frame == NUM_FRAMES - 1) * (torch.arange(100) // 5 == 1)
         ).sigmoid()
     )
-    course.control(RECIPE.coarse_iterations + 20)
-    assert course.count == (95 if at_every_frame else 90)
+    trainer.control(RECIPE.coarse_iterations + 20)
+    assert trainer.count == (95 if at_every_frame else 90)
 
 
 def test_nothing_is_pruned_below_prune_above(footage) -> None:
     density = replace(RECIPE.density, prune_above=100)
-    course = new_course(footage, replace(RECIPE, density=density))
-    course.model.gaussians.opacity_logits.data[:10] = -9.0
-    course.control(20)
-    assert course.count == 100
+    trainer = new_trainer(footage, replace(RECIPE, density=density))
+    trainer.model.gaussians.opacity_logits.data[:10] = -9.0
+    trainer.control(20)
+    assert trainer.count == 100
 
 
 @pytest.mark.parametrize(("iteration", "left"), [(20, 100), (30 + 20, 100), (30 + 30, 93)])
 def test_sizes_count_after_the_first_reset_of_a_stage(footage, iteration: int, left: int) -> None:
     density = replace(RECIPE.density, reset_every=20, largest_scale=0.1, gradient=1e9)
-    course = new_course(footage, replace(RECIPE, density=density))
-    course.model.gaussians.log_scales.data[:] = -5.0
-    course.model.gaussians.log_scales.data[:7] = 0.0
-    course.control(iteration)
-    assert course.count == left
-    assert bool((course.model.gaussians.opacity_logits.sigmoid() <= 0.0101).all()) == (iteration % 30 == 20)
+    trainer = new_trainer(footage, replace(RECIPE, density=density))
+    trainer.model.gaussians.log_scales.data[:] = -5.0
+    trainer.model.gaussians.log_scales.data[:7] = 0.0
+    trainer.control(iteration)
+    assert trainer.count == left
+    assert bool((trainer.model.gaussians.opacity_logits.sigmoid() <= 0.0101).all()) == (iteration % 30 == 20)
 
 
 @pytest.mark.parametrize("stop", [17, 30, 52])
 def test_resuming_in_either_stage_is_exact(footage, stop: int) -> None:
     recipe = replace(RECIPE, iterations=66)
-    whole = new_course(footage, recipe)
+    whole = new_trainer(footage, recipe)
     for step in train(whole):
         if step.iteration == stop:
             saved = deepcopy(whole.state())
-    resumed = new_course(footage, recipe, seed=5)
+    resumed = new_trainer(footage, recipe, seed=5)
     resumed.load(saved)
     for _ in train(resumed, start=stop):
         pass
@@ -172,9 +172,9 @@ def test_resuming_in_either_stage_is_exact(footage, stop: int) -> None:
 
 def test_a_coarse_stage_longer_than_the_training_is_refused(footage) -> None:
     with pytest.raises(ValueError, match="coarse_iterations is 30, more than the 20 iterations"):
-        new_course(footage, replace(RECIPE, iterations=20))
+        new_trainer(footage, replace(RECIPE, iterations=20))
 
 
 def test_harmonics_that_the_network_writes_untrained_are_refused(footage) -> None:
     with pytest.raises(ValueError, match="sh_degree is 1"):
-        new_course(footage, replace(RECIPE, sh_degree=1))
+        new_trainer(footage, replace(RECIPE, sh_degree=1))

@@ -168,19 +168,19 @@ def test_decoder_is_a_network_of_one_pixel(output) -> None:
     features = 2 * torch.randn(9, 12, 16)
     part = segment(kind="full")
     part.decoder.output = output
-    picture = STG(segments=[part]).colour(splat_of(features), CAMERA, frame=0)
+    image = STG(segments=[part]).colour(splat_of(features), CAMERA, frame=0)
     x = torch.cat([features[3:, 7, 2], camera_rays(CAMERA)[:, 7, 2]])
     first, second = part.decoder.mlp1.weight[:, :, 0, 0], part.decoder.mlp2.weight[:, :, 0, 0]
     expected = features[:3, 7, 2] + second @ (first @ x).relu()
     expected = {"sigmoid": expected.sigmoid(), "clamp": expected.clamp(0, 1), "none": expected}[output]
-    assert torch.allclose(picture[:, 7, 2], expected, atol=1e-5)
+    assert torch.allclose(image[:, 7, 2], expected, atol=1e-5)
 
 
 def test_each_full_segment_decodes_with_its_own_network() -> None:
     expert, splat = three_segments("full"), splat_of(torch.rand(9, 12, 16))
     first, second = (expert.colour(splat, CAMERA, frame=frame) for frame in (2, 12))
-    for picture, part in ((first, expert.parts[0]), (second, expert.parts[1])):
-        assert torch.equal(picture, part.decoder(splat.colour, camera_rays(CAMERA)))
+    for image, part in ((first, expert.parts[0]), (second, expert.parts[1])):
+        assert torch.equal(image, part.decoder(splat.colour, camera_rays(CAMERA)))
     assert not torch.allclose(first, second)
 
 

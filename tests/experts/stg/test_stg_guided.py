@@ -11,7 +11,7 @@ from moegs_rasterizer import Camera
 from experts.stg.guided import GuidedSampling, along_rays, bad_pixels, largest_depth, new_gaussians
 from experts.stg.recipe import Guidance
 from experts.training.initial import SH_0
-from experts.training.samplers import Shot
+from experts.training.samplers import Sample
 
 WIDTH, HEIGHT, PATCH = 160, 96, 16
 BAD = (slice(32, 64), slice(48, 96))  # rows and columns: two by three patches
@@ -31,7 +31,7 @@ CAMERA = Camera(world_to_camera=pose(), fx=120, fy=110, cx=75, cy=50, width=WIDT
 
 
 def seen(view: int = 0, *, bad: bool = True):
-    """A picture that agrees with the truth, or but for a block and single pixels."""
+    """An image that agrees with the truth, or but for a block and single pixels."""
     generator = torch.Generator().manual_seed(0)
     target = 0.2 + 0.6 * torch.rand(3, HEIGHT, WIDTH, generator=generator)
     image = target.clone()
@@ -43,7 +43,7 @@ def seen(view: int = 0, *, bad: bool = True):
     depth = torch.full((HEIGHT, WIDTH), 4.0)
     depth[:, :80], depth[:5] = 9.0, 300.0
     splat = SimpleNamespace(alpha=alpha, depth=depth)
-    return SimpleNamespace(shot=Shot(view=view, frame=0), camera=CAMERA, image=image, target=target, splat=splat)
+    return SimpleNamespace(sample=Sample(view=view, frame=0), camera=CAMERA, image=image, target=target, splat=splat)
 
 
 def sample(one, *, room: int | None = None, largest: float = 4.0, far: float = 300.0):
@@ -127,23 +127,23 @@ def test_rays_go_through_the_centres_of_pixels():
 
 def test_the_worst_views_are_sampled_once_each_and_apart():
     guided = GuidedSampling(GUIDANCE, views=4, device=torch.device("cpu"))
-    pictures = [seen(0), seen(1, bad=False), seen(2), seen(3)]
-    pictures[2].image = pictures[2].image * 0.5  # the worst of them
-    pictures[0].image = pictures[0].image * 0.8
-    for one in pictures:
+    images = [seen(0), seen(1, bad=False), seen(2), seen(3)]
+    images[2].image = images[2].image * 0.5  # the worst of them
+    images[0].image = images[0].image * 0.8
+    for one in images:
         guided.look(one, 1)
     assert guided.chosen is None and guided.depths.tolist() == [4.0] * 4
-    for iteration, one in enumerate(pictures, 10):
+    for iteration, one in enumerate(images, 10):
         assert not guided.wants(one, iteration)
         guided.look(one, iteration)
     assert guided.chosen == [2, 0]
     state = guided.state()
-    assert not guided.wants(pictures[3], 14) and guided.wants(pictures[2], 15)
-    assert not guided.wants(pictures[0], 19) and not guided.wants(seen(0, bad=False), 20)
-    assert guided.wants(pictures[0], 50) and not guided.wants(pictures[2], 50) and guided.chosen == []
+    assert not guided.wants(images[3], 14) and guided.wants(images[2], 15)
+    assert not guided.wants(images[0], 19) and not guided.wants(seen(0, bad=False), 20)
+    assert guided.wants(images[0], 50) and not guided.wants(images[2], 50) and guided.chosen == []
     other = GuidedSampling(GUIDANCE, views=4, device=torch.device("cpu"))
     other.load(state)
-    assert other.chosen == [2, 0] and not other.wants(pictures[2], 51) and other.wants(pictures[2], 30)
+    assert other.chosen == [2, 0] and not other.wants(images[2], 51) and other.wants(images[2], 30)
 
 
 def test_no_view_is_chosen_where_one_alone_is_bad():

@@ -100,7 +100,7 @@ def test_what_stands_close_before_a_camera_is_found_in_worlds_of_any_scale(unit)
     limits = near_limits(means, cameras, 1 / 3)
     assert torch.allclose(limits, unit * torch.tensor([3.0, 8.5 / 3]), rtol=1e-5)
     close = stands_close(means, cameras, near_limits(means, cameras, 0.4))
-    assert close.tolist() == [False, False, False, True, False, True]  # the fifth is in no picture, the last behind all
+    assert close.tolist() == [False, False, False, True, False, True]  # the fifth is in no image, the last behind all
     assert near_limits(means[5:], cameras, 1 / 3).tolist() == [0.0, 0.0]
     opposite = torch.diag(torch.tensor([-1.0, 1, -1, 1]))
     opposite[2, 3] = 20 * unit

@@ -14,12 +14,12 @@ from experts.stg import training as stg_training
 from experts.stg.files import load_stg, save_stg
 from experts.stg.presets import stg_recipe
 from experts.stg.recipe import THINNINGS, Guidance, STGRecipe, in_mode, stg_rates
-from experts.stg.training import STGCourse, new_stg
+from experts.stg.training import STGTrainer, new_stg
 from experts.training.density import Density
 from experts.training.loop import train
 from experts.training.points import StartPoints
 from experts.training.recipe import scaled
-from experts.training.samplers import Shot
+from experts.training.samplers import Sample
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES
 from tests.experts.training.small_footage import small_footage, small_start
 
@@ -27,10 +27,10 @@ EXTENT = 0.22  # of the small clip's two cameras
 FOOTAGE = small_footage()
 
 
-def course(recipe: STGRecipe, *, every: int = 1, seed: int = 0, **segment: int) -> STGCourse:
+def trainer(recipe: STGRecipe, *, every: int = 1, seed: int = 0, **segment: int) -> STGTrainer:
     frames = {"first": 0, "num_frames": NUM_FRAMES, **segment}
     model = new_stg(small_start(every=every), recipe, near=NEAR, far=FAR, extent=EXTENT, seed=seed, **frames)
-    return STGCourse(model, recipe, extent=EXTENT, footage=FOOTAGE, seed=seed)
+    return STGTrainer(model, recipe, extent=EXTENT, footage=FOOTAGE, seed=seed)
 
 
 def small_recipe(**changes) -> STGRecipe:
@@ -69,7 +69,7 @@ def test_what_happens_when(monkeypatch, scene, densified, pruned, resets, near, 
         return lambda *_, **__: (events[name].append(now), result)[1]
 
     recipe = replace(stg_recipe(*scene), prune_when_densifying=False)
-    taught = course(recipe, every=20)
+    taught = trainer(recipe, every=20)
     taught.begin(1)
     monkeypatch.setattr(stg_training, "clone_and_split", note("split"))
     monkeypatch.setattr(stg_training, "prune", note("prune"))
@@ -88,7 +88,7 @@ def test_what_happens_when(monkeypatch, scene, densified, pruned, resets, near, 
 
 @pytest.mark.parametrize("applied", [True, False])
 def test_the_faint_may_be_pruned_where_others_are_cloned(applied):
-    taught = course(small_recipe(prune_when_densifying=applied), every=10)
+    taught = trainer(small_recipe(prune_when_densifying=applied), every=10)
     taught.begin(1)
     count = taught.count
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_the_faint_may_be_pruned_where_others_are_cloned(applied):
 
 
 def test_clones_and_children_have_windows_at_random_moments():
-    taught = course(small_recipe(), every=10)
+    taught = trainer(small_recipe(), every=10)
     taught.begin(1)
     population, statistics = taught.populations[0], taught.statistics[0]
     population.put("log_scales", torch.full((taught.count, 3), 0.01 * EXTENT).log() + torch.tensor([0.0, 0.0, -1.0]))
@@ -116,14 +116,14 @@ def test_clones_and_children_have_windows_at_random_moments():
 
 
 @pytest.mark.parametrize("all_of_them", [True, False])
-def test_statistics_of_all_pictures_or_of_the_last(all_of_them):
-    taught = course(small_recipe(statistics_of_all=all_of_them))
+def test_statistics_of_all_images_or_of_the_last(all_of_them):
+    taught = trainer(small_recipe(statistics_of_all=all_of_them))
     next(train(taught))
     assert taught.statistics[0].seen.max() == (2 if all_of_them else 1)
 
 
 def test_what_turns_learns_omegas_and_all_else_quats():
-    taught = course(small_recipe(turning_start=4, turning_stop=7), every=10)
+    taught = trainer(small_recipe(turning_start=4, turning_stop=7), every=10)
     taught.begin(1)
     population = taught.populations[0]
     sizes, speeds = torch.full((taught.count, 3), 0.05 * EXTENT), torch.zeros(taught.count, 9)
@@ -150,7 +150,7 @@ def test_what_turns_learns_omegas_and_all_else_quats():
     assert omegas.all() and quats.all()
 
 
-def picture(model, frame, view=1):
+def image(model, frame, view=1):
     background = torch.tensor(model.background)
     with torch.no_grad():
         layer = Layer(gaussians=model.at(frame), settings=model.settings, background=background)
@@ -158,9 +158,9 @@ def picture(model, frame, view=1):
 
 
 def error(model) -> float:
-    """Mean absolute error of all the clip's pictures."""
-    shots = [Shot(view=view, frame=frame) for view in range(2) for frame in range(NUM_FRAMES)]
-    errors = [(picture(model, shot.frame, shot.view) - FOOTAGE.image(shot)).abs().mean() for shot in shots]
+    """Mean absolute error of all the clip's images."""
+    samples = [Sample(view=view, frame=frame) for view in range(2) for frame in range(NUM_FRAMES)]
+    errors = [(image(model, sample.frame, sample.view) - FOOTAGE.image(sample)).abs().mean() for sample in samples]
     return torch.stack(errors).mean().item()
 
 
@@ -169,7 +169,7 @@ def test_training_shows_the_clip_better_within_its_limits(monkeypatch):
     add = stg_training.add
     monkeypatch.setattr(stg_training, "add", lambda p, s, rows: (added.append(len(rows["means"])), add(p, s, rows)))
     recipe = small_recipe(density=replace(small_recipe().density, max_gaussians=900))
-    taught = course(recipe)
+    taught = trainer(recipe)
     before = error(taught.model)
     steps = list(train(taught))
     assert error(taught.model) < 0.7 * before
@@ -179,12 +179,12 @@ def test_training_shows_the_clip_better_within_its_limits(monkeypatch):
 
 
 def test_a_scaled_recipe_trains():
-    taught = course(scaled(stg_recipe("n3v", "flame_steak"), 12), every=5)
+    taught = trainer(scaled(stg_recipe("n3v", "flame_steak"), 12), every=5)
     assert [step.iteration for step in train(taught)] == list(range(1, 13))
 
 
 def test_it_goes_on_as_if_it_had_never_stopped():
-    whole, begun, resumed = (course(small_recipe(), every=2, seed=seed) for seed in (0, 0, 5))
+    whole, begun, resumed = (trainer(small_recipe(), every=2, seed=seed) for seed in (0, 0, 5))
     for _ in train(whole):
         pass
     for step in train(begun):
@@ -201,30 +201,30 @@ def test_it_goes_on_as_if_it_had_never_stopped():
 def test_segments_are_saved_under_their_frames_and_show_the_same(tmp_path):
     folder, models = tmp_path / "clip", []
     for first, length in ((0, 3), (3, 2)):
-        taught = course(scaled(small_recipe(), 20), first=first, num_frames=length)
-        shots = {shot.frame for iteration in range(1, 15) for shot in taught.shots(iteration)}
-        assert shots == set(range(first, first + length))
-        taught = course(scaled(small_recipe(), 20), first=first, num_frames=length)
+        taught = trainer(scaled(small_recipe(), 20), first=first, num_frames=length)
+        samples = {sample.frame for iteration in range(1, 15) for sample in taught.samples(iteration)}
+        assert samples == set(range(first, first + length))
+        taught = trainer(scaled(small_recipe(), 20), first=first, num_frames=length)
         list(train(taught))
         save_stg(taught.model, folder / f"clip_{first}to{first + length - 1}", 20)
         models.append(taught.model)
     loaded = load_stg(folder, LoadOptions(num_frames=NUM_FRAMES))
     assert loaded.num_gaussians == sum(model.num_gaussians for model in models)
     for frame in range(NUM_FRAMES):
-        assert torch.equal(picture(loaded, frame), picture(models[frame // 3], frame))
+        assert torch.equal(image(loaded, frame), image(models[frame // 3], frame))
     single = load_stg(folder / "clip_0to2", LoadOptions(num_frames=3))
-    assert torch.equal(picture(single, 1), picture(models[0], 1))
+    assert torch.equal(image(single, 1), image(models[0], 1))
 
 
 def test_segments_that_cannot_be_trained():
     recipe = small_recipe()
     with pytest.raises(ValueError, match="ends at frame 6, the clip at 4"):
-        course(recipe, first=2, num_frames=5)
-    model = course(recipe, every=10).model
-    other = course(recipe, every=10, first=2, num_frames=2).model
+        trainer(recipe, first=2, num_frames=5)
+    model = trainer(recipe, every=10).model
+    other = trainer(recipe, every=10, first=2, num_frames=2).model
     both = type(model)(segments=[*model.parts, *other.parts])
     with pytest.raises(ValueError, match="2 segments"):
-        STGCourse(both, recipe, extent=EXTENT, footage=FOOTAGE, seed=0)
+        STGTrainer(both, recipe, extent=EXTENT, footage=FOOTAGE, seed=0)
 
 
 def test_a_whole_clip_of_300_frames_is_one_segment():
@@ -240,14 +240,14 @@ def test_a_whole_clip_of_300_frames_is_one_segment():
     assert model.at(299).opacities.min() > 0.1 * 0.3
 
 
-def test_pictures_of_one_moment_share_the_model(monkeypatch):
+def test_images_of_one_moment_share_the_model(monkeypatch):
     """As if each had the model's pass to itself."""
     recipe = small_recipe(iterations=1)
-    together, apart = course(recipe), course(recipe)
+    together, apart = trainer(recipe), trainer(recipe)
     passes = []
     for one in (together, apart):
         monkeypatch.setattr(one, "gaussians", lambda *words, own=one.gaussians: (passes.append(1), own(*words))[1])
-    monkeypatch.setattr(apart, "moment", lambda shot, iteration: shot)
+    monkeypatch.setattr(apart, "moment", lambda sample, iteration: sample)
     for one in (together, apart):
         monkeypatch.setattr(one.optimiser, "zero_grad", lambda **_: None)
         assert len(list(train(one))) == 1

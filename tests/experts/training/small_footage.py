@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from experts.training.points import StartPoints
-from experts.training.samplers import Shot
+from experts.training.samplers import Sample
 from experts.training.views import Footage
-from tests.experts.small_clip import NUM_FRAMES, camera, small_points, true_picture
+from tests.experts.small_clip import NUM_FRAMES, camera, small_points, true_image
 
 
 class SmallFootage:
@@ -16,14 +16,14 @@ class SmallFootage:
     def __init__(self) -> None:
         points = small_points()
         self.cameras, self.numbers, self.num_frames = [camera(0.0), camera(0.4)], [1, 2], NUM_FRAMES
-        self.announced: list[Shot] = []
-        self._images = [[true_picture(points, each, frame) for frame in range(NUM_FRAMES)] for each in self.cameras]
+        self.announced: list[Sample] = []
+        self._images = [[true_image(points, each, frame) for frame in range(NUM_FRAMES)] for each in self.cameras]
 
-    def announce(self, shots) -> None:
-        self.announced += shots
+    def announce(self, samples) -> None:
+        self.announced += samples
 
-    def image(self, shot: Shot) -> torch.Tensor:
-        return self._images[shot.view][shot.frame]
+    def image(self, sample: Sample) -> torch.Tensor:
+        return self._images[sample.view][sample.frame]
 
 
 def small_footage() -> Footage:

@@ -15,7 +15,7 @@ from experts.training.density import Density
 from experts.training.rates import Rate, build_optimiser, set_rates
 from experts.training.recipe import Recipe, scaled
 from experts.training.recipe_fields import INTERVAL, ITERATIONS
-from experts.training.samplers import SameMoment, ShuffledPass, shots_from_lists, shots_to_lists
+from experts.training.samplers import SameMoment, ShuffledPass, samples_from_lists, samples_to_lists
 
 
 class Model(nn.Module):
@@ -39,7 +39,7 @@ def test_the_longest_prefix_counts_and_the_rest_is_frozen():
         build_optimiser(model, {"nets": Rate(first=1.0)}, kind="radam", extent=1.0)
 
 
-def test_a_pass_shows_every_picture_once_and_grows():
+def test_a_pass_shows_every_image_once_and_grows():
     sampler = ShuffledPass(views=3, frames=2, generator=torch.Generator().manual_seed(1), start=5)
     first = [sampler.next(i)[0] for i in range(6)]
     assert Counter((s.view, s.frame) for s in first) == Counter((v, f) for v in range(3) for f in (5, 6))
@@ -66,7 +66,7 @@ def test_one_moment_different_cameras():
         a, b = sampler.next(i)
         assert a.frame == b.frame and a.view != b.view
     assert len(SameMoment(views=1, frames=5, generator=torch.Generator(), batch=2).next(0)) == 1
-    assert shots_from_lists(shots_to_lists([(a, b)])) == [(a, b)]
+    assert samples_from_lists(samples_to_lists([(a, b)])) == [(a, b)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,7 @@ def test_small_ones_are_cloned_large_ones_split_others_left():
     assert statistics.seen.shape == (5,) and bool((statistics.seen == 0).all())
 
 
-def test_the_mean_counts_only_pictures_that_showed_it():
+def test_the_mean_counts_only_images_that_showed_it():
     _, population, statistics = cloud([0.05, 0.05])
     for shown in ([4, 4], [0, 4], [0, 4]):
         statistics.observe(torch.tensor([[1.5e-3, 0.0], [0.5e-3, 0.0]]), torch.tensor(shown))

@@ -103,7 +103,7 @@ def test_a_failed_view_leaves_no_partial_file_and_the_next_run_goes_on(tmp_path)
     write_n3v_scene(folder, Rig(frames=3), pattern="{name}/{frame}.png")
     whole = (folder / "cam02" / "2.png").read_bytes()
     (folder / "cam02" / "2.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SceneError, match=r"cam02/2.png: not a readable picture .* copy it again"):
+    with pytest.raises(SceneError, match=r"cam02/2.png: not a readable image .* copy it again"):
         load(folder)
     assert not list((tmp_path / "cache").glob("*.partial"))
     assert not (tmp_path / "cache" / "cam02.npy").exists()
@@ -214,7 +214,7 @@ def test_reads_are_copies(tmp_path):
 def test_resizing_is_pillows(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (3, 4, 48, 64, 3), dtype=np.uint8)
     write_n3v_scene(
-        tmp_path / "room", pattern="{name}/{frame}.png", picture=lambda camera, frame, *_: noise[camera, frame]
+        tmp_path / "room", pattern="{name}/{frame}.png", image=lambda camera, frame, *_: noise[camera, frame]
     )
     for name in ("bilinear", "bicubic", "lanczos", "box"):
         scene = load(tmp_path / "room", resolution=4, resize=name)

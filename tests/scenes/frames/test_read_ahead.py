@@ -11,29 +11,29 @@ from scenes.frames.read_ahead import ReadAhead
 from tests.scenes.frames.test_prefetch import Store, scene_of
 
 
-def test_announced_and_other_pictures_come_as_they_are_asked_for():
-    with ReadAhead(scene_of(Store()), memory_mb=1) as pictures:
-        pictures.announce([(1, 2), (1, 3), (1, 2), (2, 4)])
+def test_announced_and_other_images_come_as_they_are_asked_for():
+    with ReadAhead(scene_of(Store()), memory_mb=1) as images:
+        images.announce([(1, 2), (1, 3), (1, 2), (2, 4)])
         for view, frame in [(1, 3), (0, 9), (1, 2), (1, 2), (2, 4), (2, 4)]:
-            assert torch.equal(pictures.image((view, frame))[:, 5, 5], torch.tensor([view, frame, 255]) / 255)
+            assert torch.equal(images.image((view, frame))[:, 5, 5], torch.tensor([view, frame, 255]) / 255)
 
 
-def test_every_picture_is_read_once_although_more_are_announced_than_fit():
+def test_every_image_is_read_once_although_more_are_announced_than_fit():
     store = Store()
-    shots = [(view, frame) for frame in range(40) for view in (1, 2)]
-    with ReadAhead(scene_of(store), memory_mb=0) as pictures:
-        pictures.announce(shots)
-        for shot in reversed(shots):  # another order than announced: the one that is read waits to the end
-            pictures.image(shot)
-    assert pictures.slots == 1 and store.reads == len(shots)
+    view_frames = [(view, frame) for frame in range(40) for view in (1, 2)]
+    with ReadAhead(scene_of(store), memory_mb=0) as images:
+        images.announce(view_frames)
+        for view_frame in reversed(view_frames):  # another order than announced: the one that is read waits to the end
+            images.image(view_frame)
+    assert images.slots == 1 and store.reads == len(view_frames)
 
 
-def test_a_picture_that_cannot_be_read_is_an_error_when_it_is_asked_for():
-    with ReadAhead(scene_of(Store(bad=(1, 2)))) as pictures:
-        pictures.announce([(1, 2), (1, 3)])
-        assert pictures.image((1, 3)).shape == (3, 64, 64)
+def test_a_image_that_cannot_be_read_is_an_error_when_it_is_asked_for():
+    with ReadAhead(scene_of(Store(bad=(1, 2)))) as images:
+        images.announce([(1, 2), (1, 3)])
+        assert images.image((1, 3)).shape == (3, 64, 64)
         with pytest.raises(OSError, match="disk unplugged"):
-            pictures.image((1, 2))
+            images.image((1, 2))
 
 
 def test_a_cut_is_a_clip_of_its_own():

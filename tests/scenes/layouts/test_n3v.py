@@ -61,7 +61,7 @@ def test_every_frame_layout_gives_cameras_and_frames(tmp_path, pattern):
 def test_frames_win_over_the_video_unless_they_are_fewer(tmp_path):
     folder = tmp_path / "room"
     write_n3v_scene(folder, Rig(frames=4))
-    write_n3v_frames(folder, Rig(frames=3), picture=lambda *place: 255 - draw(*place))
+    write_n3v_frames(folder, Rig(frames=3), image=lambda *place: 255 - draw(*place))
     whole = load(folder)
     assert whole.num_frames == 4
     assert "frames from camXX.mp4; also there and not used: camXX/<number>.png" in whole.notes
@@ -71,7 +71,7 @@ def test_frames_win_over_the_video_unless_they_are_fewer(tmp_path):
     assert tuple(part.frames.read(1, 2)[0, 0]) == tuple(255 - np.array(colour(1, 2)))
 
 
-def test_pictures_of_some_cameras_do_not_win(tmp_path):
+def test_images_of_some_cameras_do_not_win(tmp_path):
     folder = tmp_path / "room"
     write_n3v_scene(folder)
     write_n3v_frames(folder, Rig(cameras=["cam00", "cam01"]))
@@ -89,7 +89,7 @@ def test_start_end_and_duration_cut_the_clip(tmp_path, pattern):
         scene.frames.read(1, 3)
 
 
-def test_pictures_numbered_from_one(tmp_path):
+def test_images_numbered_from_one(tmp_path):
     write_n3v_scene(tmp_path / "room", Rig(start=1), pattern="{name}/{frame:03d}.png")
     scene = load(tmp_path / "room")
     assert (scene.start, scene.num_frames) == (1, 4)
@@ -241,7 +241,7 @@ def test_cameras_of_different_frame_sizes_are_reported(tmp_path):
     assert scene.frames.read(1, 0).shape == (24, 32, 3)
 
 
-def test_alpha_and_grey_pictures(tmp_path):
+def test_alpha_and_grey_images(tmp_path):
     folder = tmp_path / "room"
     write_n3v_scene(folder, pattern="{name}/{frame}.png")
     Image.fromarray(np.full((48, 64, 4), (10, 20, 30, 0), np.uint8)).save(folder / "cam01" / "0.png")

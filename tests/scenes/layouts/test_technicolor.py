@@ -32,7 +32,7 @@ def test_cameras_frames_and_split(tmp_path):
         assert tuple(scene.frames.read(index, 2)[0, 0]) == colour(index, 3)
 
 
-def test_principal_points_scale_with_the_pictures(tmp_path):
+def test_principal_points_scale_with_the_images(tmp_path):
     cameras = write_technicolor_scene(tmp_path / "birthday")
     camera = load(tmp_path / "birthday", resolution=2).views[4].camera
     assert (camera.cx, camera.cy) == pytest.approx((cameras["cam04"].cx / 2, cameras["cam04"].cy / 2))
@@ -70,7 +70,7 @@ def test_rows_that_cannot_be_read(tmp_path):
         ("60 32 24 1 0 1 0 0 0", r"row 2 \(cam01\): 9 numbers, expected 12"),
         ("60 32 24 1 0 0 0 0 0 1 2 3", r"row 2 \(cam01\): focal length 60, quaternion .* are no camera"),
         ("60 32 24 1 0 1 0 0 0 1 2 nan", r"row 2 \(cam01\): focal length 60"),
-        ("3000 1024 544 1 0 1 0 0 0 1 2 3", r"\(1024, 544\) is far from the middle of pictures of 64x48 px"),
+        ("3000 1024 544 1 0 1 0 0 0 1 2 3", r"\(1024, 544\) is far from the middle of images of 64x48 px"),
     ):
         table.write_text("\n".join([*lines[:2], row, *lines[3:]]) + "\n")
         with pytest.raises(SceneError, match=message):
@@ -103,7 +103,7 @@ def test_wrong_folders(tmp_path):
         load(tmp_path / "empty")
 
 
-def test_cameras_with_fewer_pictures(tmp_path):
+def test_cameras_with_fewer_images(tmp_path):
     write_technicolor_scene(tmp_path / "birthday", Rig(frames=5))
     (tmp_path / "birthday" / "Birthday_undist_00002_01.png").unlink()
     with pytest.raises(SceneError, match="cam01: frame 2 is missing, its frames are 0 to 4"):

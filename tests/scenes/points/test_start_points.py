@@ -140,7 +140,7 @@ def broken_files(folder: Path) -> dict[str, Path]:
         ("model.ply", "trained model, not a point cloud"),
         ("none.ply", "holds no points"),
         ("bright.ply", r"colours from 51 to 51, floats must lie in 0 ... 1"),
-        ("behind.ply", "none of the start points is in the picture .* another world frame"),
+        ("behind.ply", "none of the start points is in the image .* another world frame"),
         ("nan.ply", "no start points are left .*3 points that were not finite"),
     ],
 )
@@ -184,4 +184,4 @@ def test_points_of_a_published_colmap_model(shared, tmp_path):
     scene = load_scene(room.parent, SceneOptions(cache=tmp_path / "cache", resolution=8, needed="test", progress=False))
     cloud = load(scene)
     assert cloud.count == 7188 and cloud.note.endswith("110 repeated points dropped")
-    assert (views_of(cloud.positions, trained(scene)) >= 2).all(), "a triangulated point is in two pictures"
+    assert (views_of(cloud.positions, trained(scene)) >= 2).all(), "a triangulated point is in two images"

@@ -11,7 +11,7 @@ from PIL import Image
 from scenes import SceneError
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video, decode_video, probe_video
-from scenes.preparation.frames import Pictures, written_frames
+from scenes.preparation.frames import Images, written_frames
 from scenes.preparation.steps import opened
 from tests.scenes.preparation.stand_in import contents, options
 from tests.scenes.scene_folders import Rig, write_n3v_frames
@@ -26,11 +26,11 @@ def footage(root: Path) -> dict[str, FrameSource]:
     return {name: probe_video(root / f"{name}.mp4") for name in RIG.cameras}
 
 
-def written(root: Path, numbers: list[int], **changed: object) -> tuple[Pictures, list[str]]:
+def written(root: Path, numbers: list[int], **changed: object) -> tuple[Images, list[str]]:
     sources = footage(root)
     with opened(root) as bench:
-        pictures = written_frames(bench, sources, numbers, options(**changed))
-        return pictures, [report.outcome for report in bench.reports]
+        images = written_frames(bench, sources, numbers, options(**changed))
+        return images, [report.outcome for report in bench.reports]
 
 
 def names(root: Path) -> list[str]:
@@ -38,17 +38,17 @@ def names(root: Path) -> list[str]:
 
 
 def test_frames_are_written_as_decoded(tmp_path: Path) -> None:
-    pictures, _ = written(tmp_path, [0, 3])
+    images, _ = written(tmp_path, [0, 3])
     assert names(tmp_path) == ["cam00/000000.png", "cam00/000003.png", "cam01/000000.png", "cam01/000003.png"]
     video = footage(tmp_path)["cam01"]
     assert isinstance(video, Video)
     frames = list(decode_video(video, 0, 5, threads=1))
-    assert np.array_equal(np.asarray(Image.open(pictures[3]["cam01"])), frames[3])
+    assert np.array_equal(np.asarray(Image.open(images[3]["cam01"])), frames[3])
 
 
 def test_training_resolution_is_that_of_the_readers(tmp_path: Path) -> None:
-    pictures, _ = written(tmp_path, [1], resolution=2)
-    assert Image.open(pictures[1]["cam00"]).size == (32, 24)
+    images, _ = written(tmp_path, [1], resolution=2)
+    assert Image.open(images[1]["cam00"]).size == (32, 24)
     _, outcomes = written(tmp_path, [1], resolution=2)
     assert outcomes == ["skipped", "skipped"]
     _, outcomes = written(tmp_path, [1], resolution=2, resize="lanczos")
@@ -78,7 +78,7 @@ def test_a_damaged_frame_is_written_again_for_its_camera_alone(tmp_path: Path) -
     assert contents(tmp_path) == whole
 
 
-def test_pictures_of_someone_else_are_left_alone(tmp_path: Path) -> None:
+def test_images_of_someone_else_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "cam01").mkdir()
     (tmp_path / "cam01" / "000000.png").write_bytes(b"mine")
     with pytest.raises(SceneError, match=r"cam01/000000\.png would be overwritten"):

@@ -44,19 +44,19 @@ def test_it_leaves_what_the_experts_start_from(tmp_path: Path) -> None:
     assert [(cloud.frame, cloud.points, cloud.median_error) for cloud in report.clouds] == [(0, 12, 0.5)]
     assert report.clouds[0].tried == ("once: 12",)
     assert report.cloud_sizes["points3D.ply"] == 3
-    assert report.pictures["cam01"].is_file()
+    assert report.images["cam01"].is_file()
     loaded = load_scene(tmp_path, SceneOptions(cache=tmp_path / "cache", progress=False))
     assert loaded.num_frames == 4
     assert "cameras from colmap_0/sparse/0" in loaded.notes
 
 
-def test_cameras_are_those_of_poses_bounds_at_the_size_of_the_pictures(tmp_path: Path) -> None:
+def test_cameras_are_those_of_poses_bounds_at_the_size_of_the_images(tmp_path: Path) -> None:
     report = prepare(scene(tmp_path), resolution=2)
     expected = rig_cameras(RIG)
     for name, camera in report.cameras.items():
         assert (camera.width, camera.height, camera.fx) == (32, 24, 30.0)
         torch.testing.assert_close(camera.world_to_camera, expected[name].world_to_camera)
-    assert Image.open(report.pictures["cam00"]).size == (32, 24)
+    assert Image.open(report.images["cam00"]).size == (32, 24)
 
 
 def test_a_second_run_skips_everything_and_a_changed_option_what_depends_on_it(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_damaged_model_is_made_again(tmp_path: Path) -> None:
     assert contents(tmp_path) == whole
 
 
-def test_one_set_of_pictures_serves_all_layouts(tmp_path: Path) -> None:
+def test_one_set_of_images_serves_all_layouts(tmp_path: Path) -> None:
     report = prepare(scene(tmp_path), **EVERYTHING)
     files = contents(tmp_path)
     assert files["images/cam01/0003.png"] == "../../cam01/000003.png"
@@ -162,16 +162,16 @@ def test_killed_at_any_change_of_the_disk_the_next_run_completes_it(
         assert contents(root) == whole, operation
 
 
-def test_pictures_in_place_of_videos(tmp_path: Path) -> None:
+def test_images_in_place_of_videos(tmp_path: Path) -> None:
     write_n3v_scene(tmp_path, RIG, pattern="{name}/{frame}.png")
     before = contents(tmp_path)
     report = prepare(tmp_path, frames="all", resolution=2)
-    assert Image.open(report.pictures["cam00"]).size == (64, 48)
+    assert Image.open(report.images["cam00"]).size == (64, 48)
     assert {name: content for name, content in contents(tmp_path).items() if name in before} == before
     assert not (tmp_path / "cam00" / "000000.png").exists()
 
 
-def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
+def test_a_damaged_image_is_named(tmp_path: Path) -> None:
     write_n3v_scene(tmp_path, RIG, pattern="{name}/{frame}.png")
     path = tmp_path / "cam01" / "0.png"
     path.write_bytes(path.read_bytes()[:-60])
@@ -180,7 +180,7 @@ def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "colmap_0").exists()
 
 
-def test_pictures_that_someone_extracted_go_before_the_videos(tmp_path: Path) -> None:
+def test_images_that_someone_extracted_go_before_the_videos(tmp_path: Path) -> None:
     scene(tmp_path)
     write_n3v_frames(tmp_path, Rig(frames=2), "{name}/{frame}.png")
     report = prepare(tmp_path)
@@ -188,7 +188,7 @@ def test_pictures_that_someone_extracted_go_before_the_videos(tmp_path: Path) ->
     assert "frames from camXX/<number>.png, found there and used as they are" in report.notes
     for path in (tmp_path / "cam02").iterdir():
         path.unlink()
-    with pytest.raises(SceneError, match=r"videos of 3 cameras, but pictures in camXX/ of 2"):
+    with pytest.raises(SceneError, match=r"videos of 3 cameras, but images in camXX/ of 2"):
         prepare(tmp_path)
 
 

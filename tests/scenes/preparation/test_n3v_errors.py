@@ -73,7 +73,7 @@ def test_errors_are_one_line_and_leave_nothing(tmp_path: Path, damage: Any, mess
     [
         ({"every": 0}, r"every 0 means nothing"),
         ({"end": 9}, r"4 frames found from frame 0 on, 9 asked for"),
-        ({"layouts": ("ed3dgs",)}, r"ed3dgs link to the pictures of all frames; .*--frames all"),
+        ({"layouts": ("ed3dgs",)}, r"ed3dgs link to the images of all frames; .*--frames all"),
         ({"resolution": 0}, r"resolution 0 means nothing"),
     ],
 )

@@ -9,7 +9,7 @@ from PIL import Image
 
 from scenes.points.visibility import project
 from scenes.preparation.sheets.lettering import Labels
-from scenes.preparation.sheets.overview import PAPER, draw_overview, points_picture, write_overview
+from scenes.preparation.sheets.overview import PAPER, draw_overview, points_image, write_overview
 from scenes.preparation.sheets.viewpoints import frusta, frustum_depth, rig_axes, viewpoint, without_strays
 from tests.scenes.small_rigs import AROUND, FORWARD, places, rig
 
@@ -43,18 +43,18 @@ def test_the_nearer_point_hides_the_farther(order):
     positions = np.array([[0, 0, 2.0], [0, 0, 5.0]])[list(order)]
     colours = np.array([RED, GREEN], np.uint8)[list(order)]
     eye = looking_along_z(np.array([[-1, -1, 2.0], [1, 1, 5]]))
-    picture = points_picture(eye, positions, colours)
-    drawn = (picture != PAPER).any(2)
+    image = points_image(eye, positions, colours)
+    drawn = (image != PAPER).any(2)
     assert drawn.sum() > 20
-    assert (picture[drawn] == RED).all()
+    assert (image[drawn] == RED).all()
 
 
 def test_points_at_the_edge_and_behind():
     eye = looking_along_z(np.array([[-1, -1, 2.0], [1, 1, 5]]))
     behind = eye.camera_to_world[:3, 3].numpy() - [0, 0, 1]
-    assert (points_picture(eye, behind[None], np.array([RED], np.uint8)) == PAPER).all()
+    assert (points_image(eye, behind[None], np.array([RED], np.uint8)) == PAPER).all()
     many = np.random.default_rng(0).uniform(-9, 9, (400, 3))
-    assert (points_picture(eye, many, np.full((400, 3), 7, np.uint8)) == 7).any()
+    assert (points_image(eye, many, np.full((400, 3), 7, np.uint8)) == 7).any()
 
 
 def test_rigs_are_told_apart():
@@ -68,7 +68,7 @@ def test_rigs_are_told_apart():
         assert np.linalg.det(frame) == pytest.approx(1)
 
 
-def test_frusta_are_the_pictures_corners():
+def test_frusta_are_the_images_corners():
     camera = rig(AROUND, 2.0)[3]
     corners = torch.from_numpy(frusta([camera], 1.5)[0])
     np.testing.assert_allclose(corners[0], camera.centre, atol=1e-9)
@@ -87,7 +87,7 @@ def test_strays_are_left_out_of_what_is_shown():
 
 
 @pytest.mark.parametrize(("kind", "scale"), [(FORWARD, 1e-3), (AROUND, 1e3)])
-def test_pictures_do_not_depend_on_the_scale(kind, scale):
+def test_images_do_not_depend_on_the_scale(kind, scale):
     def drawn(by):
         cameras = {f"cam{index:02d}": camera for index, camera in enumerate(rig(kind, by))}
         positions = by * places(300).astype(np.float64)
@@ -101,8 +101,8 @@ def test_pictures_do_not_depend_on_the_scale(kind, scale):
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_cameras_and_no_points(tmp_path, count):
     cameras = {f"cam{index:02d}": camera for index, camera in enumerate(rig(FORWARD, 1.0)[:count])}
-    write_overview(cameras, np.zeros((0, 3)), np.zeros((0, 3), np.uint8), tmp_path / "picture", title="few")
-    with Image.open(tmp_path / "picture") as image:
+    write_overview(cameras, np.zeros((0, 3)), np.zeros((0, 3), np.uint8), tmp_path / "image", title="few")
+    with Image.open(tmp_path / "image") as image:
         assert (image.format, image.width) == ("PNG", 1600)
         blue = (np.asarray(image.convert("RGB"))[:, :, 2] > 200) & (np.asarray(image.convert("RGB"))[:, :, 0] < 50)
     assert blue.sum() > 200
@@ -113,8 +113,8 @@ def test_frusta_of_cameras_at_one_place():
 
 
 def test_names_keep_apart_until_there_is_no_room():
-    picture = Image.new("RGB", (200, 120), "white")
-    labels = Labels(picture, 16, colour=(0, 0, 0))
+    image = Image.new("RGB", (200, 120), "white")
+    labels = Labels(image, 16, colour=(0, 0, 0))
     put = [labels.put("cam00", 100, 60) for _ in range(60)]
     assert put[0] and not put[-1]
     boxes = labels._taken

@@ -26,8 +26,8 @@ Move = Callable[[int], tuple[float, float, float]]  # frame -> shift x, y in px,
 
 
 def film(path: Path, move: Move, *, actor: bool = True, texture: bool = True, frames: int = FRAMES) -> Video:
-    """A camera of 480 x 360 px before a textured wall; an actor, a sixth of the picture, walks through it."""
-    pictures = []
+    """A camera of 480 x 360 px before a textured wall; an actor, a sixth of the image, walks through it."""
+    images = []
     for number in range(frames):
         wall = np.full_like(SCENE, 128) if not texture else SCENE.copy()
         if actor and texture:
@@ -37,8 +37,8 @@ def film(path: Path, move: Move, *, actor: bool = True, texture: bool = True, fr
             (480, 360), Image.Transform.AFFINE, (zoom, 0, 160 + x, 0, zoom, 120 + y), Image.Resampling.BICUBIC
         )
         noise = RNG.normal(0, 2, (360, 480, 3))
-        pictures.append(np.clip(np.asarray(frame) + noise, 0, 255).astype(np.uint8))
-    write_video(path, pictures)
+        images.append(np.clip(np.asarray(frame) + noise, 0, 255).astype(np.uint8))
+    write_video(path, images)
     return probe_video(path)
 
 
@@ -76,12 +76,12 @@ def test_motion_after_the_first_frames_is_seen_in_key_frames(tmp_path: Path) -> 
     assert motion_of(video, whole(video)).moves
 
 
-def test_pictures_are_judged_as_videos_are(tmp_path: Path) -> None:
-    from scenes.frames.image_files import numbered_pictures, probe_pictures
+def test_images_are_judged_as_videos_are(tmp_path: Path) -> None:
+    from scenes.frames.image_files import numbered_images, probe_images
 
     for number in range(4):
         Image.fromarray(SCENE[9 * number :][:360, :480]).save(tmp_path / f"{number}.png")
-    source = probe_pictures(numbered_pictures(tmp_path))
+    source = probe_images(numbered_images(tmp_path))
     assert motion_of(source, Clip(start=0, count=4, available=4)).moves
     assert not motion_of(source, Clip(start=0, count=1, available=4)).judged
 

@@ -22,10 +22,10 @@ FEW = replace(OPTIONS, max_features=250)
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory) -> Made:
-    """Six cameras found from their pictures alone."""
+    """Six cameras found from their images alone."""
     folder = tmp_path_factory.mktemp("room")
     cameras = room_cameras()
-    images = write_room(folder / "pictures", cameras)
+    images = write_room(folder / "images", cameras)
     target = folder / "colmap_0"
     return Made(cameras, images, target, mapped(images, target, OPTIONS))
 
@@ -77,7 +77,7 @@ def test_found_cameras_as_poses_bounds(room, tmp_path):
 
 def test_a_lens_that_bends_names_the_filter_that_straightens(tmp_path):
     cameras = room_cameras()
-    images = write_room(tmp_path / "pictures", cameras, distortion=-0.15)
+    images = write_room(tmp_path / "images", cameras, distortion=-0.15)
     with pytest.raises(SceneError, match=r"move pixels by up to 1\d\.\d px") as failure:
         mapped(images, tmp_path / "colmap_0", OPTIONS)
     assert not (tmp_path / "colmap_0").exists()
@@ -103,15 +103,15 @@ def test_a_camera_that_sees_something_else_is_named(room, tmp_path):
     assert not (tmp_path / "colmap_0" / "images" / "cam06.png").exists()
 
 
-def test_two_pictures_are_too_few(room, tmp_path):
+def test_two_images_are_too_few(room, tmp_path):
     two = {name: room.images[name] for name in ("cam00", "cam01")}
-    with pytest.raises(SceneError, match=r"2 pictures; structure from motion needs 3 cameras"):
+    with pytest.raises(SceneError, match=r"2 images; structure from motion needs 3 cameras"):
         mapped(two, tmp_path / "colmap_0", OPTIONS)
 
 
 def test_cameras_that_poses_bounds_cannot_hold(tmp_path):
     cameras = room_cameras(3, off_centre=(3.0, -2.0))
-    images = write_room(tmp_path / "pictures", cameras)
+    images = write_room(tmp_path / "images", cameras)
     triangulated(images, cameras, tmp_path / "colmap_0", replace(OPTIONS, accept_poor=True))
     with pytest.raises(SceneError, match=r"cam00 has focal lengths 260 and 260 .* 3 px off the middle"):
         poses_bounds_from(tmp_path / "colmap_0" / "sparse" / "0", tmp_path / "poses_bounds.npy")
@@ -127,14 +127,14 @@ def _unit(found: Mapping[str, Camera], true: Mapping[str, Camera]) -> float:
     return float(np.linalg.norm(theirs) / np.linalg.norm(ours))
 
 
-def _unlike(picture: np.ndarray, true: Path) -> float:
+def _unlike(image: np.ndarray, true: Path) -> float:
     """Mean absolute difference away from the borders, of 255."""
     inside = (slice(30, -30), slice(40, -40))
-    return float(np.abs(picture - np.asarray(Image.open(true)).astype(float))[inside].mean())
+    return float(np.abs(image - np.asarray(Image.open(true)).astype(float))[inside].mean())
 
 
 def _filtered(path: Path, k1: float) -> np.ndarray:
-    """A picture through FFmpeg's lenscorrection."""
+    """An image through FFmpeg's lenscorrection."""
     import av
 
     frame = av.VideoFrame.from_ndarray(np.asarray(Image.open(path)), format="rgb24").reformat(format="yuv444p")

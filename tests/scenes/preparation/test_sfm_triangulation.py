@@ -26,7 +26,7 @@ def room(tmp_path_factory) -> Made:
     """Six cameras with principal points off the middle, triangulated."""
     folder = tmp_path_factory.mktemp("room")
     cameras = room_cameras(off_centre=(3.0, -2.0))
-    images = write_room(folder / "pictures", cameras)
+    images = write_room(folder / "images", cameras)
     target = folder / "colmap_7"
     return Made(cameras, images, target, triangulated(images, cameras, target, OPTIONS))
 
@@ -111,9 +111,9 @@ def test_few_points_make_a_second_attempt(room, tmp_path):
     assert f"{report.points:,} points" in second
 
 
-def test_pictures_without_features_fail_after_two_attempts(tmp_path):
+def test_images_without_features_fail_after_two_attempts(tmp_path):
     cameras = room_cameras()
-    images = grey(tmp_path / "pictures", cameras)
+    images = grey(tmp_path / "images", cameras)
     with pytest.raises(SceneError) as failure:
         triangulated(images, cameras, tmp_path / "colmap_0", replace(OPTIONS, accept_poor=True))
     message = str(failure.value)
@@ -122,7 +122,7 @@ def test_pictures_without_features_fail_after_two_attempts(tmp_path):
     assert "; 1000 features, peak 0.002, edge 30, domain-size pooling" in message
     assert "\n" not in message
     assert not (tmp_path / "colmap_0").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 def test_a_camera_that_nods_after_its_calibration_is_named(room, tmp_path):
@@ -138,13 +138,13 @@ def test_a_camera_that_nods_after_its_calibration_is_named(room, tmp_path):
     assert len(report.tried) == 1
 
 
-def test_pictures_and_cameras_that_do_not_fit(room, tmp_path):
+def test_images_and_cameras_that_do_not_fit(room, tmp_path):
     target = tmp_path / "colmap_0"
-    with pytest.raises(SceneError, match=r"pictures of cam05, but no cameras"):
+    with pytest.raises(SceneError, match=r"images of cam05, but no cameras"):
         triangulated(room.images, {k: v for k, v in room.cameras.items() if k != "cam05"}, target, OPTIONS)
-    with pytest.raises(SceneError, match=r"1 pictures given \(cam00\)"):
+    with pytest.raises(SceneError, match=r"1 images given \(cam00\)"):
         triangulated({"cam00": room.images["cam00"]}, room.cameras, target, OPTIONS)
-    with pytest.raises(SceneError, match=r"gone.png: no such picture"):
+    with pytest.raises(SceneError, match=r"gone.png: no such image"):
         triangulated({**room.images, "cam00": tmp_path / "gone.png"}, room.cameras, target, OPTIONS)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.preparation import PrepareReport, prepare_technicolor
-from scenes.preparation.damaged import check_picture, readable_rows
+from scenes.preparation.damaged import check_image, readable_rows
 from tests.scenes.preparation.stand_in import Killed, StandIn, contents, killed_at, options, outcomes
 from tests.scenes.scene_folders import rig_cameras, write_technicolor_scene
 
@@ -20,7 +20,7 @@ FRAMES = {(camera, frame): RNG.integers(0, 256, (34, 64, 3), np.uint8) for camer
 
 
 def scene(root: Path) -> Path:
-    write_technicolor_scene(root, picture=lambda camera, frame, width, height: FRAMES[camera, frame])
+    write_technicolor_scene(root, image=lambda camera, frame, width, height: FRAMES[camera, frame])
     return root
 
 
@@ -34,7 +34,7 @@ def truncate(path: Path, share: float = 0.5) -> bytes:
     return path.read_bytes()
 
 
-def picture(root: Path, frame: int, camera: int) -> Path:
+def image(root: Path, frame: int, camera: int) -> Path:
     return root / f"{root.name.capitalize()}_undist_{frame:05d}_{camera:02d}.png"
 
 
@@ -68,12 +68,12 @@ def rig_cameras_of() -> dict[str, Any]:
 def test_every_and_start_choose_the_frames_of_models(tmp_path: Path) -> None:
     report = prepare(scene(tmp_path / "birthday"), start=2, every=1)
     assert [cloud.frame for cloud in report.clouds] == [2, 3]
-    assert report.pictures["cam03"] == picture(tmp_path / "birthday", 2, 3)
+    assert report.images["cam03"] == image(tmp_path / "birthday", 2, 3)
 
 
-def test_a_truncated_picture_gets_its_missing_rows_from_the_frame_before(tmp_path: Path) -> None:
+def test_a_truncated_image_gets_its_missing_rows_from_the_frame_before(tmp_path: Path) -> None:
     root = scene(tmp_path / "birthday")
-    path = picture(root, 2, 9)
+    path = image(root, 2, 9)
     damaged = truncate(path)
     report = prepare(root)
     mended = np.asarray(Image.open(path))
@@ -92,7 +92,7 @@ def test_a_truncated_picture_gets_its_missing_rows_from_the_frame_before(tmp_pat
 
 def test_the_repair_is_still_told_when_the_camera_is_checked_anew(tmp_path: Path) -> None:
     root = scene(tmp_path / "birthday")
-    truncate(picture(root, 2, 9))
+    truncate(image(root, 2, 9))
     first = prepare(root)
     (root / "preparation" / "checked_cam09.json").unlink()
     assert prepare(root).repaired == first.repaired
@@ -100,21 +100,21 @@ def test_the_repair_is_still_told_when_the_camera_is_checked_anew(tmp_path: Path
 
 def test_the_first_frame_is_repaired_from_the_second(tmp_path: Path) -> None:
     root = scene(tmp_path / "birthday")
-    truncate(picture(root, 1, 0), share=0.3)
+    truncate(image(root, 1, 0), share=0.3)
     report = prepare(root)
     assert report.repaired[0].endswith("taken from Birthday_undist_00002_00.png")
-    assert np.array_equal(np.asarray(Image.open(picture(root, 1, 0)))[-1], FRAMES[0, 2][-1])
+    assert np.array_equal(np.asarray(Image.open(image(root, 1, 0)))[-1], FRAMES[0, 2][-1])
 
 
 def test_what_cannot_be_repaired_is_named(tmp_path: Path) -> None:
     root = scene(tmp_path / "birthday")
-    truncate(picture(root, 1, 4))
-    truncate(picture(root, 2, 4))
+    truncate(image(root, 1, 4))
+    truncate(image(root, 2, 4))
     with pytest.raises(SceneError, match=r"00001_04\.png: damaged, and so are or missing are the frames before and af"):
         prepare(root)
     before = contents(root)
     scene(root)
-    picture(root, 2, 4).write_bytes(b"no picture")
+    image(root, 2, 4).write_bytes(b"no image")
     with pytest.raises(SceneError, match=r"00002_04\.png: not a PNG with a readable header"):
         prepare(root)
     assert before.keys() == contents(root).keys()
@@ -131,9 +131,9 @@ def test_rows_of_every_kind_of_png_are_recovered(tmp_path: Path, mode: str) -> N
     path = tmp_path / "a.png"
     Image.fromarray(RNG.integers(0, 256, (40, 31, 3), np.uint8)).convert(mode).save(path)
     whole = np.asarray(Image.open(path).convert("RGB"))
-    assert check_picture(path).whole
+    assert check_image(path).whole
     truncate(path, share=0.6)
-    assert not check_picture(path).whole
+    assert not check_image(path).whole
     pixels, rows = readable_rows(path)
     assert 5 < rows < 40
     assert np.array_equal(pixels[:rows], whole[:rows])
@@ -144,7 +144,7 @@ def test_a_flipped_byte_is_found_by_the_check_sum(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(RNG.integers(0, 256, (40, 31, 3), np.uint8)).save(path)
     flip(path, 600)
-    assert not check_picture(path).whole
+    assert not check_image(path).whole
     assert readable_rows(path)[1] == 0  # the whole of its one data chunk is in doubt
 
 
@@ -161,9 +161,9 @@ def test_rows_before_a_broken_chunk_are_kept(tmp_path: Path) -> None:
             for kind, body in chunks
         )
     )
-    assert check_picture(path).whole
+    assert check_image(path).whole
     flip(path, 2500)  # in the sixth data chunk, so five of 400 bytes are right: 21 rows of 94
-    assert not check_picture(path).whole
+    assert not check_image(path).whole
     found, count = readable_rows(path)
     assert count == 21
     assert np.array_equal(found[:count], pixels[:count])
@@ -173,7 +173,7 @@ def test_killed_at_any_change_of_the_disk_the_next_run_completes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def damaged(root: Path) -> Path:
-        truncate(picture(scene(root), 2, 9))
+        truncate(image(scene(root), 2, 9))
         return root
 
     prepare(damaged(tmp_path / "whole" / "birthday"))
@@ -211,11 +211,11 @@ def broken_table(root: Path) -> None:
     path.write_text(path.read_text().replace(" 0 ", " x ", 1))
 
 
-def missing_picture(root: Path) -> None:
-    picture(root, 2, 5).unlink()
+def missing_image(root: Path) -> None:
+    image(root, 2, 5).unlink()
 
 
-def no_pictures(root: Path) -> None:
+def no_images(root: Path) -> None:
     for path in root.glob("*.png"):
         path.unlink()
 
@@ -226,8 +226,8 @@ def no_pictures(root: Path) -> None:
         (no_table, r"cameras_parameters\.txt: no such file"),
         (short_table, r"no row for cam04, cam05, .*, only for cam00, cam01, cam02, cam03; complete it"),
         (broken_table, r"row 1 \(cam00\): could not convert"),
-        (missing_picture, r"cam05: frame 2 is missing"),
-        (no_pictures, r"no frames found"),
+        (missing_image, r"cam05: frame 2 is missing"),
+        (no_images, r"no frames found"),
     ],
 )
 def test_errors_are_one_line_and_leave_nothing(tmp_path: Path, damage: Any, message: str) -> None:

@@ -26,10 +26,10 @@ def panning(camera: int, frame: int, width: int, height: int) -> np.ndarray:
     return np.roll(still(camera, frame, width, height), 5 * frame * (camera == 1), axis=1)
 
 
-def scene(root: Path, names: tuple[str, ...] = NAMES, picture: Any = still) -> Path:
+def scene(root: Path, names: tuple[str, ...] = NAMES, image: Any = still) -> Path:
     root.mkdir(exist_ok=True)
     for camera, name in enumerate(names):
-        write_video(root / name, [picture(camera, frame, RIG.width, RIG.height) for frame in range(RIG.frames)])
+        write_video(root / name, [image(camera, frame, RIG.width, RIG.height) for frame in range(RIG.frames)])
     return root
 
 
@@ -67,11 +67,11 @@ def test_videos_of_any_name_become_a_scene_that_every_reader_takes(tmp_path: Pat
 def test_names_that_are_camera_names_stay(tmp_path: Path) -> None:
     root = scene(tmp_path / "rig", ("cam03.mp4", "cam07.mkv", "cam11.mp4"))
     stand_in = StandIn(rig=dict(zip(("cam03", "cam07", "cam11"), rig_cameras(RIG).values(), strict=True)))
-    assert list(prepare(root, stand_in).pictures) == ["cam03", "cam07", "cam11"]
+    assert list(prepare(root, stand_in).images) == ["cam03", "cam07", "cam11"]
     assert not list(root.glob("cam0[0-2]*"))
 
 
-def test_folders_of_pictures_are_numbered_and_linked(tmp_path: Path) -> None:
+def test_folders_of_images_are_numbered_and_linked(tmp_path: Path) -> None:
     for camera, name in enumerate(("left", "middle", "right")):
         folder = tmp_path / "rig" / name
         folder.mkdir(parents=True)
@@ -84,7 +84,7 @@ def test_folders_of_pictures_are_numbered_and_linked(tmp_path: Path) -> None:
     assert set(outcomes(prepare(root)).values()) == {"skipped"}
 
 
-def test_numbered_pictures_of_named_cameras_stay(tmp_path: Path) -> None:
+def test_numbered_images_of_named_cameras_stay(tmp_path: Path) -> None:
     write_n3v_frames(tmp_path, RIG, "{name}/{frame}.png", still)
     before = contents(tmp_path)
     prepare(tmp_path)

@@ -1,4 +1,4 @@
-"""Pictures of a room's corner: three textured planes, cast ray by ray, whose geometry is known exactly."""
+"""Images of a room's corner: three textured planes, cast ray by ray, whose geometry is known exactly."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def room_cameras(count: int = 6, *, off_centre: tuple[float, float] = (0.0, 0.0)
     return cameras
 
 
-def picture(camera: Camera, *, distortion: float = 0.0) -> np.ndarray:
+def image(camera: Camera, *, distortion: float = 0.0) -> np.ndarray:
     """uint8 [height, width, 3] of the room through a SIMPLE_RADIAL lens."""
     x, y = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
     bent = np.stack([(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy], axis=-1)
@@ -81,11 +81,11 @@ def picture(camera: Camera, *, distortion: float = 0.0) -> np.ndarray:
 def write_room(
     folder: Path, cameras: Mapping[str, Camera], *, distortion: float = 0.0, suffix: str = ".png"
 ) -> dict[str, Path]:
-    """One picture a camera; returns them by name."""
+    """One image a camera; returns them by name."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"view_{name}{suffix}" for name in cameras}
     for name, camera in cameras.items():
-        Image.fromarray(picture(camera, distortion=distortion)).save(paths[name])
+        Image.fromarray(image(camera, distortion=distortion)).save(paths[name])
     return paths
 
 

@@ -1,4 +1,4 @@
-"""What all courses have in common."""
+"""What all trainers have in common."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from types import SimpleNamespace
 import torch
 
 from losses import photometric
-from tests.experts.stg.test_stg_training import course, small_recipe
+from tests.experts.stg.test_stg_training import small_recipe, trainer
 
 
-def test_pictures_of_one_moment_are_compared_together_and_count_each():
-    one = course(small_recipe())
+def test_images_of_one_moment_are_compared_together_and_count_each():
+    one = trainer(small_recipe())
     generator = torch.Generator().manual_seed(2)
 
-    def picture(height):
+    def image(height):
         image = torch.rand(3, height, 40, generator=generator).requires_grad_()
         return SimpleNamespace(image=image, target=torch.rand(3, height, 40, generator=generator))
 
-    seen = [picture(30), picture(20), picture(30)]
+    seen = [image(30), image(20), image(30)]
     loss = one.loss(seen, 1)  # type: ignore[arg-type]
     gradients = torch.autograd.grad(loss, [each.image for each in seen])
     alone = [photometric(each.image, each.target, lambda_dssim=one.recipe.dssim) for each in seen]
