@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 
-from benchmarks import training_step as profile
-from demo import commands as demo_commands
-from engine.commands import prepare, train_expert
 from engine.errors import ConfigError
-from engine.settings.command_line import run_command
+from engine.settings.command_line import exit_code
 from engine.settings.config_file import nearest
 
-# Command: what it does, and the function that does it with the arguments after its name.
-COMMANDS: dict[str, tuple[str, Callable[..., int]]] = {
-    "prepare": ("Prepare a scene: cameras and start points from n3v, technicolor or any videos.", prepare.command),
-    "train-expert": ("Train one of the experts: ex4dgs, ed3dgs, 4dgaussians or stg.", train_expert.command),
-    "demo-scene": ("Film a small ray-traced scene in the N3V layout.", demo_commands.scene_command),
-    "demo-report": ("Compare a rendered run's mixture with its experts.", demo_commands.report_command),
-    "demo-figure": ("Draw one frame of a run: truth, experts, mixture, gates.", demo_commands.figure_command),
-    "profile-step": ("Time the stages of one training step on random experts.", profile.command),
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A row of the table of commands."""
+
+    about: str
+    location: str  # module:function, imported when the command is run
+
+    def function(self) -> Callable[..., int]:
+        """The function that runs the command with the arguments after its name."""
+        module, _, name = self.location.partition(":")
+        function: Callable[..., int] = getattr(import_module(module), name)
+        return function
+
+
+COMMANDS = {
+    "prepare": Command(
+        "Prepare a scene: cameras and start points from n3v, technicolor or any videos.",
+        "engine.commands.prepare:command",
+    ),
+    "train-expert": Command(
+        "Train one of the experts: ex4dgs, ed3dgs, 4dgaussians or stg.", "engine.commands.train_expert:command"
+    ),
+    "demo-scene": Command("Film a small ray-traced scene in the N3V layout.", "demo.commands:scene_command"),
+    "demo-report": Command("Compare a rendered run's mixture with its experts.", "demo.commands:report_command"),
+    "demo-figure": Command("Draw one frame of a run: truth, experts, mixture, gates.", "demo.commands:figure_command"),
+    "profile-step": Command(
+        "Time the stages of one training step on random experts.", "benchmarks.training_step:command"
+    ),
 }
 
 
@@ -28,18 +48,21 @@ def main(argv: Sequence[str]) -> int:
     name = argv[0] if argv else "--help"
     if name in ("-h", "--help"):
         width = max(map(len, COMMANDS))
-        lines = [f"  {command:{width}}  {about}" for command, (about, _) in COMMANDS.items()]
+        lines = [f"  {command:{width}}  {row.about}" for command, row in COMMANDS.items()]
         print("usage: python moegs.py COMMAND [--help | FLAGS]", "", *lines, sep="\n")
         return 0
-    return run_command(lambda: _run(name, argv[1:]), argv)
+    with exit_code(argv) as code:
+        command = find_command(name)
+        code.value = command.function()(argv[1:], prog=f"moegs.py {name}", description=command.about)
+    return code.value
 
 
-def _run(name: str, arguments: Sequence[str]) -> int:
+def find_command(name: str) -> Command:
+    """A command's row; ConfigError naming the nearest where there is none of that name."""
     if name not in COMMANDS:
         close = nearest(name, COMMANDS)
         raise ConfigError(f"no command {name!r}; {f'did you mean {close}?' if close else 'see --help'}")
-    about, command = COMMANDS[name]
-    return command(arguments, prog=f"moegs.py {name}", description=about)
+    return COMMANDS[name]
 
 
 if __name__ == "__main__":

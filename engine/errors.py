@@ -6,7 +6,7 @@ import torch
 from moegs_rasterizer import RasterizerError
 
 from experts.base import CheckpointError
-from experts.training.loop import DivergedError
+from experts.training.trainer import DivergedError
 from scenes.types import SceneError
 
 

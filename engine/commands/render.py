@@ -18,7 +18,7 @@ from engine.outputs.image_writer import Images
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_camera
 from engine.runs.saved import load_run
-from engine.settings.command_line import parse, run_command, set_up_logging
+from engine.settings.command_line import exit_code, parse, set_up_logging
 from engine.settings.render import (
     RenderConfig,
     check_render_config,
@@ -32,13 +32,16 @@ from scenes.novel_views import rig_up, shifted, with_focal_mm
 from scenes.options import Needed
 
 
-def main(ensemble: str, argv: Sequence[str] | None = None) -> int:
+def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
     """The command `render_<ensemble>.py`: its exit code. argv None: the arguments of this process."""
     arguments = sys.argv[1:] if argv is None else argv
-    return run_command(lambda: _command(ENSEMBLES[ensemble], arguments), arguments)
+    with exit_code(arguments) as code:
+        code.value = render(ENSEMBLES[ensemble_name], arguments)
+    return code.value
 
 
-def _command(ensemble: Ensemble, argv: Sequence[str]) -> int:
+def render(ensemble: Ensemble, argv: Sequence[str]) -> int:
+    """Renders and scores what the arguments ask for; returns the exit code."""
     experts = ", ".join(name for name, _ in ensemble.experts)
     refuse_training_flags(argv)
     config = parse(

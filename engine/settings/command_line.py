@@ -9,7 +9,8 @@ import itertools
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -78,21 +79,30 @@ def parse_words(
         raise ConfigError(_first_paragraph(shown.getvalue())) from None
 
 
-def run_command(action: Callable[[], int], argv: Sequence[str]) -> int:
-    """Runs a command: its exit code, 2 after an error that is the user's to mend (one line), 130 after an interrupt.
+@dataclass(slots=True)
+class ExitCode:
+    """What a command ends with."""
 
-    --debug among the arguments shows the traceback as well.
+    value: int = 0
+
+
+@contextlib.contextmanager
+def exit_code(argv: Sequence[str]) -> Iterator[ExitCode]:
+    """Around a command: its exit code becomes 2 after an error that is the user's to mend, 130 after an interrupt.
+
+    Such an error is printed in one line; --debug among the arguments shows the traceback as well.
     """
+    code = ExitCode()
     try:
-        return action()
+        yield code
     except USER_ERRORS as error:
         if "--debug" in argv:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return WRONG_USE
+        code.value = WRONG_USE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        code.value = INTERRUPTED
 
 
 def set_up_logging(*, quiet: bool) -> None:

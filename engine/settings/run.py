@@ -172,7 +172,7 @@ class RunConfig:
     machine: MachineConfig = field(default_factory=MachineConfig)
 
 
-def evaluation_steps(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
+def evaluation_iterations(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
     """Iterations after which to evaluate; those beyond the end never come."""
     last = config.training.iterations
     chosen = config.output.test_iterations
@@ -181,7 +181,7 @@ def evaluation_steps(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
     return tuple(sorted({step for step in chosen if step <= last}))
 
 
-def save_steps(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
+def save_iterations(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
     """Iterations after which to save, the last one among them."""
     last = config.training.iterations
     chosen = config.output.save_iterations

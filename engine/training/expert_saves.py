@@ -32,7 +32,7 @@ LARGEST_DIFFERENCE = 1e-4  # root mean square, colours in [0, 1], between the mo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class ExpertOutput:
     """Where an expert is saved, and what of: a clip or a segment of one."""
 
     folder: Path
@@ -51,24 +51,29 @@ class Target:
         )
 
 
-def save_expert(expert: Expert, target: Target, iteration: int, *, facts: Mapping[str, object]) -> Path:
+def save_expert(expert: Expert, output: ExpertOutput, iteration: int, *, facts: Mapping[str, object]) -> Path:
     """Saves an expert whole or not at all, once what was written shows what the model in memory shows.
 
     facts: for cfg_args, beside those the format needs. Returns the folder point_cloud/iteration_N. Raises
     CheckpointError where the written expert cannot be read again or shows something else: nothing is left then.
     """
-    final = target.folder / "point_cloud" / f"iteration_{iteration}"
+    final = model_folder(output.folder, iteration)
     final.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".saving_", dir=target.folder) as name, torch.no_grad():
+    with tempfile.TemporaryDirectory(prefix=".saving_", dir=output.folder) as name, torch.no_grad():
         staged = Path(name) / "model"
-        EXPERTS[target.name].save(expert, staged, iteration)
-        compare(expert, load_expert(target.name, staged, target.load_options(iteration)), target)
+        EXPERTS[output.name].save(expert, staged, iteration)
+        compare(expert, load_expert(output.name, staged, output.load_options(iteration)), output)
         written = staged / "point_cloud" / final.name
-        write_cfg_args(target.folder, {**(read_cfg_args(staged) or {}), **facts})
+        write_cfg_args(output.folder, {**(read_cfg_args(staged) or {}), **facts})
         if final.exists():
             os.replace(final, Path(name) / "old")
         os.replace(written, final)
     return final
+
+
+def model_folder(folder: Path, iteration: int) -> Path:
+    """Where a model's folder holds the expert of an iteration."""
+    return folder / "point_cloud" / f"iteration_{iteration}"
 
 
 @torch.no_grad()
@@ -84,20 +89,20 @@ def covered(expert: Expert, frames: Sequence[int]) -> list[int]:
     return found
 
 
-def compare(expert: Expert, loaded: Expert, target: Target) -> None:
+def compare(expert: Expert, loaded: Expert, output: ExpertOutput) -> None:
     """Raises CheckpointError where two experts show different images of a training camera at the clip's middle.
 
     Or at its first frame, where the middle is not shown yet.
     """
-    frame = covered(expert, (target.scene.num_frames // 2, 0))[0]
-    camera = target.scene.views[target.scene.train[0]].camera
+    frame = covered(expert, (output.scene.num_frames // 2, 0))[0]
+    camera = output.scene.views[output.scene.train[0]].camera
     if isinstance(loaded, nn.Module):
-        loaded.eval().requires_grad_(False).to(target.compute.device)
-    shown, expected = (image_of(one, camera, frame, compute=target.compute) for one in (loaded, expert))
+        loaded.eval().requires_grad_(False).to(output.compute.device)
+    shown, expected = (image_of(one, camera, frame, compute=output.compute) for one in (loaded, expert))
     difference = (shown - expected).square().mean().sqrt().item()
     if not difference <= LARGEST_DIFFERENCE:
         raise CheckpointError(
-            f"{target.folder}: {target.name} read back from disk differs from the model that was saved by "
+            f"{output.folder}: {output.name} read back from disk differs from the model that was saved by "
             f"{difference:.2g} (root mean square of colours) at frame "
             f"{frame}; this is a fault of the program, report it"
         )

@@ -9,7 +9,7 @@ from typing import cast
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice
 from engine.settings.train_expert import TrainExpertConfig
-from engine.training.expert_saves import Target
+from engine.training.expert_saves import ExpertOutput
 from engine.training.expert_table import Trainee
 from scenes import Scene
 from scenes.cutting import cut
@@ -17,7 +17,9 @@ from scenes.cutting import cut
 _SEGMENT = re.compile(r"(?:.+_)?\d+to\d+")
 
 
-def choose_targets(config: TrainExpertConfig, trainee: Trainee, scene: Scene, compute: ComputeDevice) -> list[Target]:
+def choose_outputs(
+    config: TrainExpertConfig, trainee: Trainee, scene: Scene, compute: ComputeDevice
+) -> list[ExpertOutput]:
     """The clip, or for STG each of its segments, or the one that --segment asks for, in time order.
 
     A segmented model is laid out as upstream's: <model_path>/<its last component>_<first>to<last>. ConfigError for a
@@ -27,7 +29,7 @@ def choose_targets(config: TrainExpertConfig, trainee: Trainee, scene: Scene, co
     if trainee.name != "STG":
         if recipe.segment is not None:
             raise ConfigError(f"--segment is STG's; {trainee.name} is one model of the whole clip: leave it out")
-        return [Target(folder=model_path, name=trainee.name, scene=scene, compute=compute)]
+        return [ExpertOutput(folder=model_path, name=trainee.name, scene=scene, compute=compute)]
     length = recipe.segments or scene.num_frames
     starts = list(range(0, scene.num_frames, length))
     if recipe.segment is not None and recipe.segment > len(starts):
@@ -36,15 +38,15 @@ def choose_targets(config: TrainExpertConfig, trainee: Trainee, scene: Scene, co
         )
     if len(starts) == 1:
         _check_cut(model_path, planned=())
-        return [Target(folder=model_path, name=trainee.name, scene=scene, compute=compute)]
+        return [ExpertOutput(folder=model_path, name=trainee.name, scene=scene, compute=compute)]
     prefix = model_path.resolve().name
-    targets = []
+    outputs = []
     for first in starts:
         count = min(length, scene.num_frames - first)
         folder = model_path / f"{prefix}_{first}to{first + count - 1}"
-        targets.append(Target(folder=folder, name=trainee.name, scene=cut(scene, first, count), compute=compute))
-    _check_cut(model_path, planned=tuple(target.folder.name for target in targets))
-    return targets if recipe.segment is None else [targets[recipe.segment - 1]]
+        outputs.append(ExpertOutput(folder=folder, name=trainee.name, scene=cut(scene, first, count), compute=compute))
+    _check_cut(model_path, planned=tuple(output.folder.name for output in outputs))
+    return outputs if recipe.segment is None else [outputs[recipe.segment - 1]]
 
 
 def _check_cut(model_path: Path, *, planned: tuple[str, ...]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 
 import torch
 from torch import Tensor
@@ -16,10 +15,10 @@ from scenes.frames.read_ahead import ReadAhead, slots_of
 VALUES = 3  # a pixel
 
 
-class TrainingFootage:
+class SceneViews:
     """Implements experts.training's Footage: images are read ahead by threads, held-out cameras are not among them.
 
-    Frames stay in the scene's cache on disk; `waiting_bytes` bounds what is in memory. Use as a context manager.
+    Frames stay in the scene's cache on disk; `waiting_bytes` bounds what is in memory.
     """
 
     def __init__(self, scene: Scene, *, device: torch.device) -> None:
@@ -37,12 +36,8 @@ class TrainingFootage:
         """Image [3, h, w] in 0 ... 1, float32, on the device of training."""
         return self._images.image((self._views[sample.view], sample.frame))
 
-    def __enter__(self) -> TrainingFootage:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Stops reading."""
         self._images.close()
 
 

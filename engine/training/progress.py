@@ -1,11 +1,12 @@
-"""What a training shows of itself: a bar on a terminal, a line now and then in a log."""
+"""Progress of a training: a bar on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 from tqdm import tqdm
@@ -17,8 +18,18 @@ SMOOTHING = 0.98  # of the PSNR shown: single images differ by many decibels
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Numbers of one iteration."""
+
+    iteration: int  # counted from 1
+    loss: float
+    psnr: float  # of a training image before the update, dB
+    gaussians: int | None = None  # None: their number does not change
+
+
 class Progress:
-    """Iterations done, smoothed training PSNR, loss, what else is given, and the time left; a context manager.
+    """Iterations done, smoothed training PSNR, loss, Gaussians and the time left; a context manager.
 
     Where standard error is no terminal, a line goes to the log every LINE_EVERY seconds; quiet shows nothing.
     """
@@ -28,25 +39,29 @@ class Progress:
         self._name, self._total, self._done, self._first = name, total, start, start
         terminal = sys.stderr.isatty()
         self._lines = not quiet and not terminal
-        self._bar = tqdm(total=total, initial=start, desc=name, disable=quiet or not terminal, mininterval=0.5)
+        hidden = quiet or not terminal or start >= total
+        self._bar = tqdm(total=total, initial=start, desc=name, disable=hidden, mininterval=0.5)
         self._begun = self._last = time.monotonic()
         self._shown: dict[str, object] = {}
 
-    def read(self, iteration: int, *, loss: float, psnr: float, more: Mapping[str, object] | None = None) -> None:
-        """Takes in the numbers of an iteration."""
-        self.psnr = psnr if self.psnr is None else SMOOTHING * self.psnr + (1 - SMOOTHING) * psnr
-        self._shown = {"PSNR": f"{self.psnr:.2f}", "loss": f"{loss:.4f}", **(more or {})}
-        if iteration % SHOW_EVERY == 0:
-            self._bar.set_postfix(self._shown, refresh=False)
-
-    def advance(self, iteration: int) -> None:
-        """An iteration is done."""
+    def advance(self, iteration: int, readings: Sequence[Reading] = ()) -> None:
+        """An iteration is done, and numbers of it or of earlier ones are known."""
+        for reading in readings:
+            self._take_in(reading)
         self._done = iteration
         self._bar.update()
         now = time.monotonic()
         if self._lines and now - self._last >= LINE_EVERY:
             self._last = now
             logger.info("%s", self._line(now))
+
+    def _take_in(self, reading: Reading) -> None:
+        self.psnr = reading.psnr if self.psnr is None else SMOOTHING * self.psnr + (1 - SMOOTHING) * reading.psnr
+        self._shown = {"PSNR": f"{self.psnr:.2f}", "loss": f"{reading.loss:.4f}"}
+        if reading.gaussians is not None:
+            self._shown["Gaussians"] = reading.gaussians
+        if reading.iteration % SHOW_EVERY == 0:
+            self._bar.set_postfix(self._shown, refresh=False)
 
     def _line(self, now: float) -> str:
         numbers = "".join(f", {name} {value}" for name, value in self._shown.items())

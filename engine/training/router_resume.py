@@ -1,4 +1,4 @@
-"""Where a training run starts: at nothing, or at the newest save of its folder."""
+"""Where a router's training starts: at nothing, or at the newest save of its folder; and the state it goes on from."""
 
 from __future__ import annotations
 
@@ -6,16 +6,26 @@ import logging
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from engine.errors import ConfigError
-from engine.runs.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint, saved_iterations, scene_facts
+from engine.runs.checkpoint import (
+    STATE,
+    SavedRouter,
+    checkpoint_folder,
+    load_checkpoint,
+    read_tensors,
+    saved_iterations,
+    scene_facts,
+)
 from engine.runs.expert_records import ExpertRecord
 from engine.runs.run import Run
 from engine.settings.run import RunConfig
-from engine.training.router_state import restore_training_state
 from experts.base import CheckpointError
 
 logger = logging.getLogger(__name__)
+
+SEED, RANDOM = "seed", "torch_random"
 
 
 def check_folder(config: RunConfig, save_path: Path) -> None:
@@ -79,3 +89,49 @@ def _check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...])
                 f"{run.scene.root}: {key} is {value}, {saved.folder} was trained with {saved.scene[key]}; give the "
                 "same scene and cut, or start again with --overwrite"
             )
+
+
+def training_state(optimiser: torch.optim.Optimizer, seed: int) -> dict[str, Tensor]:
+    """The optimiser's moments and steps, the sampler's seed (its position is the iteration) and torch's generator.
+
+    All on the CPU, like the generator: a GPU's is never used.
+    """
+    moments = {
+        f"optimiser.{index}.{name}": value.cpu().contiguous()
+        for index, entries in optimiser.state_dict()["state"].items()
+        for name, value in entries.items()
+    }
+    return {**moments, SEED: torch.tensor(seed), RANDOM: torch.get_rng_state()}
+
+
+def restore_training_state(optimiser: torch.optim.Optimizer, folder: Path, seed: int) -> None:
+    """Gives a fresh optimiser the state saved in a checkpoint's folder, and torch its generator's.
+
+    Raises CheckpointError where the file is missing, damaged, or from a run with another seed.
+    """
+    path = folder / STATE
+    state = read_tensors(path)
+    try:
+        if int(state.pop(SEED)) != seed:
+            raise CheckpointError(f"{path}: saved with another --seed than {seed}; resume with that run's seed")
+        random = state.pop(RANDOM)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            _, index, name = key.split(".")
+            moments.setdefault(int(index), {})[name] = value
+        fresh = optimiser.state_dict()
+        _check_shapes(optimiser, moments)
+        optimiser.load_state_dict({"state": moments, "param_groups": fresh["param_groups"]})
+        torch.set_rng_state(random)
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path}: damaged ({error!r}); start again with --overwrite") from error
+
+
+def _check_shapes(optimiser: torch.optim.Optimizer, moments: dict[int, dict[str, Tensor]]) -> None:
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    for index, entries in moments.items():
+        for name, value in entries.items():
+            if name != "step" and value.shape != parameters[index].shape:
+                raise ValueError(f"{name} of parameter {index} is {list(value.shape)}")

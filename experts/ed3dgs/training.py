@@ -17,8 +17,9 @@ from experts.ed3dgs.recipe import LENGTHS, NETWORK, ED3DGSRecipe
 from experts.ed3dgs.smoothness import Neighbourhood, Pairs, neighbourhood, pairs_of, smoothness
 from experts.training.points import StartPoints
 from experts.training.population import Population
+from experts.training.rendered import RenderedView, added
 from experts.training.samplers import Sample
-from experts.training.trainer import ExpertTrainer, Seen, added
+from experts.training.trainer import ExpertTrainer
 from experts.training.views import Footage
 from losses import ssim
 
@@ -100,7 +101,7 @@ class ED3DGSTrainer(ExpertTrainer):
         super().begin(iteration)
         self.model.iteration = iteration
 
-    def loss(self, seen: Sequence[Seen], iteration: int) -> Tensor:
+    def image_loss(self, seen: Sequence[RenderedView], iteration: int) -> Tensor:
         """L1, and in a streak 1 - SSIM beside it: it then sees several cameras at one time."""
         recipe, losses = self.recipe, []
         for one in seen:
@@ -134,7 +135,7 @@ class ED3DGSTrainer(ExpertTrainer):
         self._near, self._near_of = near, self.model.gaussians.means
         self._pairs = pairs_of(near, near.parts(self.recipe.smooth_pairs))
 
-    def observe(self, seen: Sequence[Seen], iteration: int) -> None:
+    def observe(self, seen: Sequence[RenderedView], iteration: int) -> None:
         """Statistics, and how far each image was off."""
         super().observe(seen, iteration)
         for one, error in zip(seen, self._errors, strict=True):

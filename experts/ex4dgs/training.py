@@ -19,8 +19,9 @@ from experts.ex4dgs.model import Ex4DGS
 from experts.ex4dgs.recipe import Ex4DGSRecipe
 from experts.training.density import Density, clone_and_split, copied, prune, remove, split_in_two
 from experts.training.population import Population
+from experts.training.rendered import RenderedView, added
 from experts.training.samplers import ShuffledPass
-from experts.training.trainer import ExpertTrainer, Seen, added
+from experts.training.trainer import ExpertTrainer
 from experts.training.views import Footage
 
 _HARMONICS = ("sh_dc", "sh_rest")
@@ -54,7 +55,7 @@ class Ex4DGSTrainer(ExpertTrainer):
         )
         self.statistics = tuple(BacktrackedErrors(population.count, self.device) for population in populations)
         self._passes = 0  # begun, as far as pruning knows
-        self._last: Seen | None = None
+        self._last: RenderedView | None = None
 
     def new_sampler(self) -> ShuffledPass:
         """All images of the frames in training."""
@@ -81,9 +82,9 @@ class Ex4DGSTrainer(ExpertTrainer):
         channels = 3 if self.recipe.prune_by_error else 2
         return torch.zeros(gaussians.count, channels, device=self.device, requires_grad=True)
 
-    def loss(self, seen: Sequence[Seen], iteration: int) -> Tensor:
+    def image_loss(self, seen: Sequence[RenderedView], iteration: int) -> Tensor:
         """The recipe's, and zero for the sake of the features' gradients."""
-        loss = super().loss(seen, iteration)
+        loss = super().image_loss(seen, iteration)
         for one in seen:
             if one.features is not None and one.splat.features is not None:
                 maps = error_maps(one.image, one.target, channels=one.features.shape[1])
@@ -103,7 +104,7 @@ class Ex4DGSTrainer(ExpertTrainer):
             terms.append(recipe.motion_weight / self.extent * distances.mean())
         return added(terms) if terms else None
 
-    def observe(self, seen: Sequence[Seen], iteration: int) -> None:
+    def observe(self, seen: Sequence[RenderedView], iteration: int) -> None:
         """Statistics, and the errors of the pixels that Gaussians showed."""
         super().observe(seen, iteration)
         counts = [population.count for population in self.populations]

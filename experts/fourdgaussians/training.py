@@ -18,8 +18,9 @@ from experts.training.population import Population
 from experts.training.rates import Rate
 from experts.training.recipe import Recipe
 from experts.training.recipe_fields import ITERATIONS
+from experts.training.rendered import RenderedView, cut_harmonics
 from experts.training.samplers import Sample
-from experts.training.trainer import ExpertTrainer, Seen, cut_harmonics
+from experts.training.trainer import ExpertTrainer
 from experts.training.units import N3V_EXTENT
 from experts.training.views import Footage
 
@@ -163,7 +164,7 @@ class FourDGaussiansTrainer(ExpertTrainer):
             return None
         return plane_regulariser(self.model.deformation.deformation_net.grid, self.recipe.planes)
 
-    def observe(self, seen: Sequence[Seen], iteration: int) -> None:
+    def observe(self, seen: Sequence[RenderedView], iteration: int) -> None:
         """Statistics of the batch as of one image: gradients added, radii the largest."""
         if not self.recipe.sum_batch_gradients:
             return super().observe(seen, iteration)

@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d
 from experts.stg.recipe import Guidance
 from experts.stg.start import first_log_scales, fresh_rows
 from experts.training.density import Rows
-from experts.training.trainer import Seen
+from experts.training.rendered import RenderedView
 from losses import ssim
 
 FARTHEST = 0.95  # of the far plane: deeper samples are set here
@@ -37,7 +37,7 @@ class GuidedSampling:
         self._judged: set[int] = set()
         self._last = -guidance.apart  # iteration of the last sampling
 
-    def look(self, seen: Seen, iteration: int) -> None:
+    def look(self, seen: RenderedView, iteration: int) -> None:
         """Takes in a training image; waits for a GPU only when views are chosen."""
         view = seen.sample.view
         if view not in self._first_seen:
@@ -54,7 +54,7 @@ class GuidedSampling:
         bad = views[values < self.guidance.choose_below].tolist()
         return bad[: self.guidance.views] if len(bad) >= 2 else []
 
-    def wants(self, seen: Seen, iteration: int) -> bool:
+    def wants(self, seen: RenderedView, iteration: int) -> bool:
         """Whether an image is to be sampled now; its view is then done."""
         guidance, view = self.guidance, seen.sample.view
         due = guidance.start <= iteration <= guidance.stop and iteration - self._last >= guidance.apart
@@ -134,7 +134,7 @@ def sampled_depths(largest: Tensor, count: int, far: float, guidance: Guidance, 
 
 
 def new_gaussians(
-    seen: Seen,
+    seen: RenderedView,
     guidance: Guidance,
     *,
     largest: Tensor,

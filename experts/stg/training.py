@@ -26,8 +26,9 @@ from experts.training.density import (
     split_in_two,
 )
 from experts.training.population import Population
+from experts.training.rendered import RenderedView
 from experts.training.samplers import SameMoment, Sampler
-from experts.training.trainer import ExpertTrainer, Seen
+from experts.training.trainer import ExpertTrainer
 from experts.training.views import Footage
 
 __all__ = ["STGRecipe", "STGTrainer", "new_stg"]
@@ -60,7 +61,7 @@ class STGTrainer(ExpertTrainer):
         self.statistics[0].add(_TURNING, 0.0)
         self.guided = GuidedSampling(recipe.guidance, views=len(footage.cameras), device=self.device)
         self._place: dict[str, Tensor] = {}  # near limits and box of the first Gaussians; empty before the first step
-        self._badly_shown: Seen | None = None
+        self._badly_shown: RenderedView | None = None
 
     def new_sampler(self) -> Sampler:
         """Different cameras at one of the segment's frames."""
@@ -86,7 +87,7 @@ class STGTrainer(ExpertTrainer):
             self._cull_near()
         self._place["box"] = bounding_box(population["means"], self.recipe.box_margin)
 
-    def observe(self, seen: Sequence[Seen], iteration: int) -> None:
+    def observe(self, seen: Sequence[RenderedView], iteration: int) -> None:
         """Statistics, which images are bad, and which Gaussians' rotations learn."""
         counted = seen if self.recipe.statistics_of_all else seen[-1:]
         for one in counted:
@@ -150,7 +151,7 @@ class STGTrainer(ExpertTrainer):
             return density
         return replace(density, max_gaussians=int((1 - GUIDED_SHARE) * density.max_gaussians))
 
-    def _sample(self, seen: Seen) -> None:
+    def _sample(self, seen: RenderedView) -> None:
         population, limit = self.populations[0], self.recipe.density.max_gaussians
         rows = new_gaussians(
             seen,

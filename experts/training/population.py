@@ -87,3 +87,17 @@ def _exchange(
             key: follow(value).contiguous() if isinstance(value, Tensor) and value.shape == old.shape else value
             for key, value in state.items()
         }
+
+
+def fill_parameters(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Gives a model the tensors of another of its kind, also where it has more Gaussians."""
+    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    if own.keys() != values.keys():
+        raise ValueError(f"parameters differ: {', '.join(sorted(own.keys() ^ values.keys()))}")
+    for name, tensor in values.items():
+        path, _, attribute = name.rpartition(".")
+        owner, old = model.get_submodule(path), own[name]
+        value = tensor.detach().to(old.device, copy=True)
+        if isinstance(old, nn.Parameter):
+            value = nn.Parameter(value, requires_grad=old.requires_grad)
+        setattr(owner, attribute, value)

@@ -1,22 +1,26 @@
-"""One training of one expert: what all have in common, and where recipes differ."""
+"""The training of one expert: what all experts share, and the methods where recipes differ."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, ClassVar
 
 import torch
-from moegs_rasterizer import Camera, Gaussians, Splat
+from moegs_rasterizer import Gaussians
+from moegs_rasterizer.types import Backend
 from torch import Tensor, nn
 
 from common.tensors import constant
 from experts.base import Expert
+from experts.training.colour_correction import ColourCorrection
 from experts.training.density import clone_and_split, prune, reset_opacities
-from experts.training.population import Population
+from experts.training.population import Population, fill_parameters
 from experts.training.rates import build_optimiser, set_rates
 from experts.training.recipe import Recipe
+from experts.training.rendered import RenderedView, added, cut_harmonics, render, stacked
 from experts.training.samplers import Sample, Sampler, ShuffledPass, samples_from_lists, samples_to_lists
 from experts.training.statistics import Statistics
 from experts.training.views import Footage
@@ -26,32 +30,16 @@ FULL_DEGREE = 3  # of spherical harmonics, in all experts' files
 AHEAD = 8  # iterations by which images are chosen before they are needed, so that they can be read meanwhile
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """A training image as it was rendered."""
-
-    sample: Sample
-    camera: Camera
-    gaussians: Gaussians
-    splat: Splat
-    features: Tensor | None  # [n, c] what was carried beside the colours
-    image: Tensor  # [3, h, w] as the loss sees it
-    target: Tensor  # [3, h, w]
-
-    def screen_gradients(self, *, of: int = 1) -> Tensor:
-        """Gradients [n, 2] of the means on the screen in NDC units, times the number of images `of` in the loss."""
-        found = self.splat.means2d.grad
-        if found is None:
-            return torch.zeros_like(self.splat.means2d)
-        half = (0.5 * of * self.camera.width, 0.5 * of * self.camera.height)
-        return found * constant(half, found.dtype, found.device)
+class DivergedError(RuntimeError):
+    """A training whose loss is no longer finite."""
 
 
 class ExpertTrainer:
     """A model in training, with its optimiser, statistics and random numbers; one subclass an expert.
 
-    What a recipe's table cannot say is a method that the subclass overrides. `extent` is 3DGS's: 1.1 times the
-    largest distance of a training camera from their mean, in the model's units.
+    An iteration is `losses`, each differentiated as it comes, then `update`. What a recipe's table cannot say is a
+    method that the subclass overrides. `extent` is 3DGS's: 1.1 times the largest distance of a training camera from
+    their mean, in the model's units.
     """
 
     name: ClassVar[str]
@@ -80,11 +68,85 @@ class ExpertTrainer:
         self.footage = footage
         self.generator = torch.Generator().manual_seed(seed)
         self.device = populations[0].device
+        self.backend: Backend = "auto"
+        self.correction: ColourCorrection | None = None
         self.statistics = tuple(Statistics(population.count, self.device) for population in populations)
         self.sampler = self.new_sampler()
         self.optimiser = self.new_optimiser()
         self._pending: deque[tuple[Sample, ...]] = deque()
         self._drawn = 0  # iterations whose images are chosen
+        self._rendered: list[RenderedView] = []  # of the iteration under way
+        self._loss = torch.zeros(())  # mean over its images, without regularisers
+
+    def losses(self, iteration: int) -> Iterator[Tensor]:
+        """The loss of an iteration, counted from 1, in parts, each differentiated before the next is asked for.
+
+        A part is of one moment: its images share the model's pass, and one pass back, since small models wait for
+        the launch of operators. Parts sum to the mean over images, with the regularisers in the last.
+        """
+        self.begin(iteration)
+        samples = self.samples(iteration)
+        moments = [tuple(group) for _, group in groupby(samples, key=lambda sample: self.moment(sample, iteration))]
+        self._rendered, self._loss = [], torch.zeros((), device=self.device)
+        for number, moment in enumerate(moments, 1):
+            gaussians = self.gaussians(moment[0], iteration)
+            rendered = [self._render(gaussians, sample, iteration) for sample in moment]
+            part = self.image_loss(rendered, iteration) / len(samples)
+            yield added([part, *(self._regularisers(iteration) if number == len(moments) else [])])
+            self._loss = self._loss + part.detach()
+            self._rendered += rendered
+
+    @torch.no_grad()
+    def update(self, iteration: int) -> None:
+        """Moves the parameters, then adds and removes Gaussians.
+
+        3DGS does it in the other order, so that what was replaced misses a step.
+        """
+        self.observe(self._rendered, iteration)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.correction is not None:
+            self.correction.step(iteration / self.recipe.iterations)
+        self.control(iteration)
+
+    def read(self, iteration: int) -> tuple[float, float]:
+        """Loss, and PSNR (dB) of the last image, of the iteration that is done; waits for the device.
+
+        Raises DivergedError where the loss is not finite.
+        """
+        loss, psnr = torch.stack([self._loss, self._rendered[-1].psnr]).tolist()
+        if not loss < math.inf:
+            raise DivergedError(
+                f"{self.name}: the loss is {loss} at iteration {iteration}; lower the learning rates, or look for "
+                "images and start points that do not belong together"
+            )
+        return loss, psnr
+
+    def _regularisers(self, iteration: int) -> list[Tensor]:
+        terms = (self.regulariser(iteration), self.correction.regulariser() if self.correction else None)
+        return [term for term in terms if term is not None]
+
+    def _render(self, gaussians: Gaussians, sample: Sample, iteration: int) -> RenderedView:
+        return render(
+            self.model,
+            gaussians,
+            sample,
+            self.footage,
+            features=self.features(gaussians, iteration),
+            background=self.background(),
+            backend=self.backend,
+            correction=self.correction,
+        )
+
+    def samples(self, iteration: int) -> tuple[Sample, ...]:
+        """The iteration's images; those of later iterations are chosen and announced meanwhile."""
+        while self._drawn < min(iteration + AHEAD, self.recipe.iterations):
+            self._drawn += 1
+            self._pending.append(self.sampler.next(self._drawn))
+            self.footage.announce(self._pending[-1])
+        return self._pending.popleft()
+
+    # Where recipes differ.
 
     def new_sampler(self) -> Sampler:
         """Every image once before any comes again."""
@@ -105,14 +167,6 @@ class ExpertTrainer:
         """Before an iteration, counted from 1: learning rates."""
         set_rates(self.optimiser, iteration / self.recipe.rate_iterations)
 
-    def samples(self, iteration: int) -> tuple[Sample, ...]:
-        """The iteration's images; those of later iterations are chosen and announced meanwhile."""
-        while self._drawn < min(iteration + AHEAD, self.recipe.iterations):
-            self._drawn += 1
-            self._pending.append(self.sampler.next(self._drawn))
-            self.footage.announce(self._pending[-1])
-        return self._pending.popleft()
-
     def degree(self, iteration: int) -> int:
         """Degree of spherical harmonics in use."""
         return self.recipe.active_degree(iteration)
@@ -123,8 +177,8 @@ class ExpertTrainer:
 
     def gaussians(self, sample: Sample, iteration: int) -> Gaussians:
         """The model at an image's frame, its harmonics cut to the degree in use."""
-        found: Gaussians = self.model.at(sample.frame, camera=self.footage.numbers[sample.view])
-        return cut_harmonics(found, self.degree(iteration))
+        gaussians: Gaussians = self.model.at(sample.frame, camera=self.footage.numbers[sample.view])
+        return cut_harmonics(gaussians, self.degree(iteration))
 
     def features(self, gaussians: Gaussians, iteration: int) -> Tensor | None:
         """Values [n, c] to carry to the pixels beside the colours."""
@@ -136,29 +190,28 @@ class ExpertTrainer:
             return torch.rand(3, generator=self.generator).to(self.device, non_blocking=True)
         return constant(tuple(self.model.background), torch.float32, self.device)
 
-    def loss(self, seen: Sequence[Seen], iteration: int) -> Tensor:
+    def image_loss(self, rendered: Sequence[RenderedView], iteration: int) -> Tensor:
         """Sum over images of one moment of the recipe's mixture of L1 and 1 - SSIM; equal sizes go together."""
         recipe = self.recipe
-        sizes: dict[torch.Size, list[Seen]] = {}
-        for one in seen:
-            sizes.setdefault(one.image.shape, []).append(one)
+        sizes: dict[torch.Size, list[RenderedView]] = {}
+        for view in rendered:
+            sizes.setdefault(view.image.shape, []).append(view)
         losses = []
-        for same_size in sizes.values():
-            images = _stacked([one.image for one in same_size])
-            targets = _stacked([one.target for one in same_size])
-            losses.append(recipe.l1 * len(same_size) * (images - targets).abs().mean())
+        for views in sizes.values():
+            images, targets = stacked([view.image for view in views]), stacked([view.target for view in views])
+            losses.append(recipe.l1 * len(views) * (images - targets).abs().mean())
             if recipe.dssim:
-                losses.append(recipe.dssim * len(same_size) * (1 - ssim(images, targets)))
+                losses.append(recipe.dssim * len(views) * (1 - ssim(images, targets)))
         return added(losses)
 
     def regulariser(self, iteration: int) -> Tensor | None:
         """Added to the loss once an iteration."""
         return None
 
-    def observe(self, seen: Sequence[Seen], iteration: int) -> None:
+    def observe(self, rendered: Sequence[RenderedView], iteration: int) -> None:
         """After the gradients are there: statistics of every image, as if it had been alone in the iteration."""
-        for one in seen:
-            self.take_in(one.screen_gradients(of=len(seen)), one.splat.radii)
+        for view in rendered:
+            self.take_in(view.screen_gradients(of=len(rendered)), view.splat.radii)
 
     def take_in(self, gradients: Tensor, radii: Tensor) -> None:
         """Gives every population's statistics their rows of an image's."""
@@ -208,34 +261,3 @@ class ExpertTrainer:
         self.generator.set_state(state["random"])
         for samples in self._pending:
             self.footage.announce(samples)
-
-
-def added(terms: Sequence[Tensor]) -> Tensor:
-    """The sum of one tensor or more, in as few launches as it takes."""
-    return sum(terms[1:], start=terms[0])
-
-
-def _stacked(images: Sequence[Tensor]) -> Tensor:
-    """torch.stack, without copying where there is one."""
-    return images[0].unsqueeze(0) if len(images) == 1 else torch.stack(list(images))
-
-
-def cut_harmonics(gaussians: Gaussians, degree: int) -> Gaussians:
-    """Gaussians whose spherical harmonics end at a degree."""
-    if gaussians.sh is None or gaussians.sh.shape[1] <= (degree + 1) ** 2:
-        return gaussians
-    return replace(gaussians, sh=gaussians.sh[:, : (degree + 1) ** 2])
-
-
-def fill_parameters(model: nn.Module, values: Mapping[str, Tensor]) -> None:
-    """Gives a model the tensors of another of its kind, also where it has more Gaussians."""
-    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    if own.keys() != values.keys():
-        raise ValueError(f"parameters differ: {', '.join(sorted(own.keys() ^ values.keys()))}")
-    for name, tensor in values.items():
-        path, _, attribute = name.rpartition(".")
-        owner, old = model.get_submodule(path), own[name]
-        value = tensor.detach().to(old.device, copy=True)
-        if isinstance(old, nn.Parameter):
-            value = nn.Parameter(value, requires_grad=old.requires_grad)
-        setattr(owner, attribute, value)

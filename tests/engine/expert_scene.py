@@ -28,10 +28,12 @@ def arguments(film: Path, model: Path, expert: str, *more: str) -> list[str]:
 
 def run(film: Path, model: Path, expert: str, *more: str) -> int:
     """The exit code of a training."""
-    from engine.settings.command_line import run_command
+    from engine.settings.command_line import exit_code
 
     argv = arguments(film, model, expert, *more)
-    return run_command(lambda: train_expert.command(argv, prog="moegs.py train-expert", description=""), argv)
+    with exit_code(argv) as code:
+        code.value = train_expert.command(argv, prog="moegs.py train-expert", description="")
+    return code.value
 
 
 def reloaded(expert: str, model: Path) -> dict[str, torch.Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import struct
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 from moegs_rasterizer import RasterizerError, cuda
 
 import engine.runs.opening
-import engine.training.router_steps
+import engine.training.router
 from engine.commands import train
 from engine.evaluation.evaluator import EvaluationOptions, evaluate
 from engine.evaluation.lpips import Lpips
@@ -25,11 +24,11 @@ from engine.runs.device import CPU, CUDA, ComputeDevice, open_compute_device
 from engine.runs.run import Run, mix_view
 from engine.runs.saved import load_run
 from engine.settings.run import TrainingConfig
-from engine.training.router_optimiser import make_optimiser
-from engine.training.router_steps import READ_EVERY, training_steps
+from engine.training.router import READ_EVERY
 from scenes import Prefetcher
 from tests.engine.evaluation.test_lpips import random_weights
 from tests.engine.training.test_router_resume import interrupt_at
+from tests.engine.training.test_router_training import train_alone
 from tests.small_world import FRAMES, CloudExpert, open_expert, random_scene, small_run, use_small_world
 
 pytestmark = pytest.mark.cuda
@@ -106,22 +105,24 @@ def test_what_is_trained_on_one_device_renders_alike_on_the_other(tmp_path, argu
 
 def test_a_training_step_does_not_wait_for_the_gpu(tmp_path):
     run, training = small_run(tmp_path, GPU), TrainingConfig(iterations=2 * READ_EVERY)
-    with closing(training_steps(run, make_optimiser(run.router, training), training)) as steps:
-        next(steps)  # what is made once is made now
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            taken = [next(steps) for _ in range(READ_EVERY - 2)]
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-        assert not any(step.readings for step in taken)
-        assert [reading.iteration for reading in next(steps).readings] == list(range(1, READ_EVERY + 1))
+    modes = {1: "error", READ_EVERY - 1: "default", READ_EVERY + 1: "error", 2 * READ_EVERY - 1: "default"}
+
+    def watch(iteration: int) -> None:  # what is made once is made in the first iteration
+        if iteration in modes:
+            torch.cuda.set_sync_debug_mode(modes[iteration])
+
+    try:
+        readings = train_alone(run, training, each=watch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert [reading.iteration for reading in readings] == list(range(1, 2 * READ_EVERY + 1))
 
 
 def test_training_uses_deterministic_operations_alone(tmp_path):
     run, training = small_run(tmp_path, GPU), TrainingConfig(iterations=3)
     torch.use_deterministic_algorithms(True)
     try:
-        assert len(list(training_steps(run, make_optimiser(run.router, training), training))) == 3
+        assert len(train_alone(run, training)) == 3
     finally:
         torch.use_deterministic_algorithms(False)
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 import engine.commands.prepare
 from engine.commands.prepare import summary
-from engine.settings.command_line import run_command
+from engine.settings.command_line import exit_code
 from engine.settings.fields import leaves
 from engine.settings.prepare import PrepareConfig, options_of, read_settings
 from scenes.preparation import PreparedCloud, PrepareReport, prepare_n3v
@@ -49,7 +49,9 @@ MISTAKES = [
 
 def run(arguments, *more: str) -> int:
     argv = [*map(str, arguments), *more]
-    return run_command(lambda: engine.commands.prepare.command(argv, prog="moegs.py prepare", description=""), argv)
+    with exit_code(argv) as code:
+        code.value = engine.commands.prepare.command(argv, prog="moegs.py prepare", description="")
+    return code.value
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import pytest
 import torch
 from moegs_rasterizer import RasterizerError
 
-import engine.commands.train
+import engine.training.router
 from engine.commands import train
 from engine.errors import ConfigError
 from engine.runs.checkpoint import TENSORS, saved_iterations
 from engine.settings.run import RunConfig, TrainingConfig
-from engine.training.router_optimiser import make_optimiser, set_rates
-from engine.training.router_steps import training_steps
+from engine.training.router_schedule import make_optimiser, set_rates
 from router import Router
+from tests.engine.training.test_router_training import train_alone
 from tests.small_world import FRAMES, small_run, use_small_world
 
 
@@ -47,7 +47,9 @@ def test_the_last_update_is_taken_and_the_save_comes_after_it(tmp_path, argument
 
 
 def test_an_interrupt_during_evaluation_saves_at_once(tmp_path, arguments, monkeypatch):
-    monkeypatch.setattr(engine.commands.train, "evaluate", lambda *args, **options: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(
+        engine.training.router, "evaluate", lambda *args, **options: signal.raise_signal(signal.SIGTERM)
+    )
     nine = ["--iterations", "9", "--test_iterations", "3", "--save_iterations"]
     assert train.main("E3", [*arguments, *nine]) == 130
     assert saved_iterations(tmp_path / "out") == (3,)
@@ -58,7 +60,7 @@ def test_an_error_on_the_way_saves_before_it_ends_the_run(tmp_path, arguments, m
     def fails(*args, **options):
         raise ConfigError("no room for videos")
 
-    monkeypatch.setattr(engine.commands.train, "evaluate", fails)
+    monkeypatch.setattr(engine.training.router, "evaluate", fails)
     assert train.main("E3", [*arguments, "--iterations", "9", "--test_iterations", "3", "--save_iterations"]) == 2
     assert capsys.readouterr().err == "error: no room for videos\n"
     assert saved_iterations(tmp_path / "out") == (3,)
@@ -72,7 +74,7 @@ def test_a_router_that_is_not_finite_is_never_saved(tmp_path, arguments, monkeyp
         run.router.head.mlp3.weight.fill_(math.nan)
         raise ConfigError("no room for videos")
 
-    monkeypatch.setattr(engine.commands.train, "evaluate", torch.no_grad()(spoils))
+    monkeypatch.setattr(engine.training.router, "evaluate", torch.no_grad()(spoils))
     assert train.main("E3", [*arguments, "--iterations", "9", "--test_iterations", "3", "--save_iterations"]) == 2
     assert capsys.readouterr().err == "error: no room for videos\n"
     assert saved_iterations(tmp_path / "out") == ()
@@ -82,7 +84,7 @@ def test_a_fault_that_the_gpu_finds_late_keeps_the_save_from_being_written(tmp_p
     def found_late(compute):
         raise RasterizerError("layer 1: opacities has 2 NaN or infinite values")
 
-    monkeypatch.setattr(engine.commands.train, "wait", found_late)
+    monkeypatch.setattr(engine.training.router, "wait", found_late)
     assert train.main("E3", [*arguments, "--iterations", "2", "--test_iterations"]) == 2
     assert capsys.readouterr().err == "error: layer 1: opacities has 2 NaN or infinite values\n"
     assert saved_iterations(tmp_path / "out") == ()
@@ -102,7 +104,7 @@ def test_only_the_router_learns(tmp_path):
     run, training = small_run(tmp_path), TrainingConfig(iterations=6, featuret_lr=0.5, feature_lr=0.05, rgb_lr=0.05)
     experts = [expert.means.clone() for expert in run.experts]
     before = {name: value.clone() for name, value in run.router.state_dict().items()}
-    list(training_steps(run, make_optimiser(run.router, training), training))
+    train_alone(run, training)
     assert all(torch.equal(old, expert.means) for old, expert in zip(experts, run.experts, strict=True))
     assert all(not torch.equal(value, before[name]) for name, value in run.router.state_dict().items())
     assert {expert.cameras[-1] for expert in run.experts} <= {1, 2}
@@ -113,7 +115,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_where(tmp_path):
     with torch.no_grad():
         run.router.head.mlp3.weight.fill_(math.nan)
     with pytest.raises(ConfigError, match=r"the loss is nan at iteration 1 \(cam0\d, frame \d\): lower the learning"):
-        list(training_steps(run, make_optimiser(run.router, training), training))
+        train_alone(run, training)
 
 
 def test_rates_follow_the_schedule_of_the_released_code():
@@ -130,13 +132,13 @@ def test_rates_follow_the_schedule_of_the_released_code():
 
 def test_test_frames_are_spread_evenly(tmp_path, arguments, monkeypatch):
     asked = []
-    original = engine.commands.train.evaluate
+    original = engine.training.router.evaluate
 
     def evaluate(run, **arguments):
         asked.append(arguments["options"].frames)
         return original(run, **arguments)
 
-    monkeypatch.setattr(engine.commands.train, "evaluate", evaluate)
+    monkeypatch.setattr(engine.training.router, "evaluate", evaluate)
     assert train.main("E3", [*arguments, "--iterations", "1", "--test_frames", "3"]) == 0
     assert asked == [[0, 1, 2]]
     assert train.main("E3", [*arguments, "--iterations", "1", "--test_frames", "99", "--overwrite"]) == 0

@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 
 import engine.commands.train_expert
+import engine.training.expert
 from engine.evaluation.metrics import psnr
 from engine.runs.device import CPU
+from engine.training.expert import ExpertTask
 from engine.training.expert_saves import load_state, saved_state
 from experts.formats.torch_files import read_cfg_args
 from scenes.frames.read_ahead import slots_of
@@ -58,7 +60,7 @@ def test_an_expert_is_trained_saved_scored_and_read_again(film, tmp_path, expert
 
 def test_memory_is_given_back_whenever_the_number_of_gaussians_changed(film, tmp_path, monkeypatch):
     devices = []
-    monkeypatch.setattr(engine.commands.train_expert, "release_unused", devices.append)
+    monkeypatch.setattr(engine.training.expert, "release_unused", devices.append)
     assert run(film, tmp_path / "short", "ed3dgs", "--iterations=2") == 0
     assert devices == []
     assert run(film, tmp_path / "growing", "ed3dgs", "--set", *FASTER["ed3dgs"]) == 0
@@ -78,13 +80,13 @@ def test_images_lie_beside_their_truth(film, tmp_path):
 def test_interrupted_and_resumed_is_the_same_to_the_bit(film, tmp_path, monkeypatch, expert, device):
     settings = (f"--device={device}", "--colour_correction", "--set", *FASTER[expert])
     assert run(film, tmp_path / "whole", expert, *settings) == 0
-    real = engine.commands.train_expert._evaluate
+    real = ExpertTask.evaluate
 
     def interrupts(*args, **options):
-        monkeypatch.setattr(engine.commands.train_expert, "_evaluate", real)
+        monkeypatch.setattr(ExpertTask, "evaluate", real)
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(engine.commands.train_expert, "_evaluate", interrupts)
+    monkeypatch.setattr(ExpertTask, "evaluate", interrupts)
     assert run(film, tmp_path / "parts", expert, "--test_iterations=13", *settings) == 130
     assert saved_state(tmp_path / "parts")[0] == 13
     assert run(film, tmp_path / "parts", expert, "--resume") == 0
@@ -130,22 +132,22 @@ def test_segments_see_their_own_frames(film, tmp_path):
 
 def test_no_held_out_image_is_read_before_it_is_scored(film, tmp_path, monkeypatch):
     seen = set()
-    real = engine.commands.train_expert.open_session
+    real = engine.commands.train_expert.open_task
 
-    def watched(config, trainee, target):
-        session = real(config, trainee, target)
-        read = session.footage._images._scene.frames.read
+    def watched(config, trainee, output):
+        task = real(config, trainee, output)
+        read = task.views._images._scene.frames.read
 
         class Watching:
             def read(self, view, frame):
                 seen.add(view)
                 return read(view, frame)
 
-        object.__setattr__(session.footage._images._scene, "frames", Watching())
-        return session
+        object.__setattr__(task.views._images._scene, "frames", Watching())
+        return task
 
-    monkeypatch.setattr(engine.commands.train_expert, "open_session", watched)
-    monkeypatch.setattr(engine.commands.train_expert, "_evaluate", lambda *args, **options: None)
+    monkeypatch.setattr(engine.commands.train_expert, "open_task", watched)
+    monkeypatch.setattr(ExpertTask, "score", lambda *args, **options: None)
     assert run(film, tmp_path, "stg", "--iterations=12") == 0
     assert seen == {1, 2}
 

@@ -8,7 +8,7 @@ import pytest
 
 from engine.commands import train
 from engine.errors import ConfigError
-from engine.settings.command_line import run_command
+from engine.settings.command_line import exit_code
 from engine.settings.fields import leaves
 from engine.settings.run import RunConfig
 
@@ -63,16 +63,16 @@ def test_debug_shows_the_traceback():
 
 
 def test_codes_of_ends(capsys):
-    def fails(error: BaseException):
-        def action() -> int:
-            raise error
+    def end_of(error: BaseException | None) -> int:
+        with exit_code([]) as code:
+            if error is not None:
+                raise error
+        return code.value
 
-        return action
-
-    assert run_command(lambda: 0, []) == 0
-    assert run_command(fails(FileNotFoundError(2, "No such file or directory", "x")), []) == 2
-    assert run_command(fails(KeyboardInterrupt()), []) == 130
-    assert run_command(fails(ConfigError("two\nlines")), []) == 2
+    assert end_of(None) == 0
+    assert end_of(FileNotFoundError(2, "No such file or directory", "x")) == 2
+    assert end_of(KeyboardInterrupt()) == 130
+    assert end_of(ConfigError("two\nlines")) == 2
     assert "error: two lines" in capsys.readouterr().err
     with pytest.raises(ZeroDivisionError):
-        run_command(fails(ZeroDivisionError()), [])
+        end_of(ZeroDivisionError())

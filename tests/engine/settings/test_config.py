@@ -12,7 +12,7 @@ from engine.settings.command_line import parse
 from engine.settings.config_file import read_config_file, write_config_file
 from engine.settings.fields import leaves, values_of, with_values
 from engine.settings.retired import RETIRED
-from engine.settings.run import RunConfig, check_config, evaluation_steps, save_steps
+from engine.settings.run import RunConfig, check_config, evaluation_iterations, save_iterations
 from router import ENSEMBLES
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -139,16 +139,16 @@ def test_a_dump_keeps_paths_valid_from_everywhere(tmp_path, monkeypatch):
 
 def test_default_steps_end_with_the_last_iteration():
     config = parsed("--iterations", "5500")
-    assert evaluation_steps(config, ENSEMBLES["E3"]) == (500, 2000, 5000, 5500)
-    assert evaluation_steps(config, ENSEMBLES["E3_tech"]) == (2000, 5000, 5500)
-    assert save_steps(config, ENSEMBLES["E4"]) == (500, 1000, 2000, 3000, 4000, 5000, 5500)
+    assert evaluation_iterations(config, ENSEMBLES["E3"]) == (500, 2000, 5000, 5500)
+    assert evaluation_iterations(config, ENSEMBLES["E3_tech"]) == (2000, 5000, 5500)
+    assert save_iterations(config, ENSEMBLES["E4"]) == (500, 1000, 2000, 3000, 4000, 5000, 5500)
 
 
 def test_given_steps_are_taken_as_they_are_but_the_end_is_always_saved():
     config = parsed("--iterations", "300", "--test_iterations", "900", "100", "--save_iterations", "200")
-    assert evaluation_steps(config, ENSEMBLES["E4"]) == (100,)
-    assert save_steps(config, ENSEMBLES["E4"]) == (200, 300)
-    assert evaluation_steps(parsed("--test_iterations"), ENSEMBLES["E4"]) == ()
+    assert evaluation_iterations(config, ENSEMBLES["E4"]) == (100,)
+    assert save_iterations(config, ENSEMBLES["E4"]) == (200, 300)
+    assert evaluation_iterations(parsed("--test_iterations"), ENSEMBLES["E4"]) == ()
 
 
 WRONG = [

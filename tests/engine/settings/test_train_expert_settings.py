@@ -11,7 +11,7 @@ import torch
 from engine.errors import ConfigError
 from engine.settings.recipe import difference, flattened, parse_setting, setting_words, settings_of, with_settings
 from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_settings
-from engine.training.expert_session import choose_planes, recipe_for
+from engine.training.expert_opening import choose_planes, recipe_for
 from engine.training.expert_table import TRAINEES, choose_preset, trainee_named
 from engine.training.expert_views import disk_bytes, waiting_bytes
 from experts.training.recipe import Recipe

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from engine.training import progress
-from engine.training.progress import Progress, duration
+from engine.training.progress import Progress, Reading, duration
 
 
 def test_without_a_terminal_a_line_comes_now_and_then(caplog, monkeypatch):
@@ -14,8 +14,7 @@ def test_without_a_terminal_a_line_comes_now_and_then(caplog, monkeypatch):
     caplog.set_level(logging.INFO)
     with Progress("STG", total=100, start=90) as shown:
         for iteration in range(91, 101):
-            shown.read(iteration, loss=0.5, psnr=20.0, more={"Gaussians": 7})
-            shown.advance(iteration)
+            shown.advance(iteration, [Reading(iteration=iteration, loss=0.5, psnr=20.0, gaussians=7)])
     lines = [record.getMessage() for record in caplog.records]
     assert lines == [
         "STG: iteration 93 of 100, PSNR 20.00, loss 0.5000, Gaussians 7, 70 s left",
@@ -35,7 +34,7 @@ def test_quiet_shows_nothing(caplog, monkeypatch, capsys):
 def test_psnr_is_smoothed():
     with Progress("STG", total=9, quiet=True) as shown:
         for psnr in (20.0, 30.0):
-            shown.read(1, loss=0.0, psnr=psnr)
+            shown.advance(1, [Reading(iteration=1, loss=0.0, psnr=psnr)])
     assert shown.psnr == pytest.approx(20.2)
 
 

@@ -8,15 +8,38 @@ import numpy as np
 import torch
 
 from engine.runs.run import Run, mix_view
-from engine.settings.run import TrainingConfig
-from engine.training.router_optimiser import make_optimiser
-from engine.training.router_steps import training_steps
+from engine.settings.run import RunConfig, TrainingConfig
+from engine.training.loop import Schedule, train
+from engine.training.progress import Reading
+from engine.training.router import RouterTask
+from engine.training.router_schedule import make_optimiser
 from router import concentration
 from tests.small_world import FRAMES, HEIGHT, WIDTH, Images, small_run
 
 
 def psnr(image: torch.Tensor, target: torch.Tensor) -> float:
     return -10 * (image - target).square().mean().log10().item()
+
+
+class Watched(RouterTask):
+    """A router's training that keeps what it read."""
+
+    def __init__(self, run: Run, training: TrainingConfig) -> None:
+        super().__init__(run, make_optimiser(run.router, training), RunConfig(training=training))
+        self.readings: list[Reading] = []
+
+    def update(self, iteration):
+        readings = super().update(iteration)
+        self.readings += readings
+        return readings
+
+
+def train_alone(run: Run, training: TrainingConfig, **options) -> list[Reading]:
+    """Trains a run's router without saving or evaluating; returns the numbers that were read."""
+    task = Watched(run, training)
+    schedule = Schedule(start=0, last=training.iterations, saves=(), evaluations=())
+    assert train(task, schedule, quiet=True, **options)
+    return task.readings
 
 
 def divided_world(root) -> Run:
@@ -35,9 +58,9 @@ def test_training_beats_every_expert_and_their_mean_on_the_held_out_camera(tmp_p
     torch.manual_seed(0)
     run = divided_world(tmp_path)
     training = TrainingConfig(iterations=80, featuret_lr=0.5, feature_lr=0.05, rgb_lr=0.05)
-    steps = list(training_steps(run, make_optimiser(run.router, training), training))
-    assert [step.iteration for step in steps] == list(range(1, 81))
-    losses = [reading.loss for step in steps for reading in step.readings]
+    readings = train_alone(run, training)
+    assert [reading.iteration for reading in readings] == list(range(1, 81))
+    losses = [reading.loss for reading in readings]
     assert np.mean(losses[-8:]) < 0.5 * np.mean(losses[:8])
     mixture, target = mix_view(run, 0, 2), torch.from_numpy(run.scene.frames.read(0, 2)).permute(2, 0, 1) / 255
     rivals = [psnr(image, target) for image in (*mixture.images, mixture.images.mean(0))]
@@ -53,6 +76,6 @@ def test_the_weight_of_unequal_gates_makes_them_more_equal(tmp_path):
         torch.manual_seed(0)
         run = divided_world(tmp_path)
         training = TrainingConfig(iterations=40, featuret_lr=0.5, feature_lr=0.05, rgb_lr=0.05, lambda_gates=weight)
-        list(training_steps(run, make_optimiser(run.router, training), training))
+        train_alone(run, training)
         found.append(concentration(mix_view(run, 0, 2).gates).item())
     assert found[0] > found[1] > found[2] and found[2] < 0.1 * found[0]

@@ -15,13 +15,12 @@ from experts.ed3dgs.presets import ed3dgs_recipe
 from experts.ed3dgs.recipe import LENGTHS, ED3DGSRecipe
 from experts.ed3dgs.training import ED3DGSTrainer, start_ed3dgs
 from experts.training.density import Density
-from experts.training.loop import train
 from experts.training.points import StartPoints
 from experts.training.recipe import scaled
 from experts.training.samplers import Sample
 from experts.training.units import N3V_EXTENT
 from tests.experts.small_clip import NUM_FRAMES, camera, shown
-from tests.experts.training.small_footage import small_footage, small_start
+from tests.experts.training.small_footage import small_footage, small_start, train
 
 ITERATIONS, EXTENT = 60, 2.0
 

@@ -6,8 +6,8 @@ import torch
 from moegs_rasterizer import Layer, rasterize
 
 from experts.ex4dgs.errors import NEW, UNSEEN, BacktrackedErrors
+from experts.training.rendered import RenderedView
 from experts.training.samplers import Sample
-from experts.training.trainer import Seen
 from losses import ssim_map
 from tests.experts.ex4dgs.test_ex4dgs_training import FOOTAGE, new_trainer, short
 
@@ -23,7 +23,7 @@ def seen_by(trainer, sample, *, features):
     camera = FOOTAGE.cameras[sample.view]
     splat = rasterize([layer], camera, grad="full", backend="torch")[0]
     splat.means2d.retain_grad()
-    return Seen(
+    return RenderedView(
         sample=sample,
         camera=camera,
         gaussians=gaussians,
@@ -52,7 +52,7 @@ def test_errors_are_means_over_pixels_with_the_blending_weights():
     least, sums = [], torch.zeros(2, trainer.count)
     for sample in samples:
         seen = seen_by(trainer, sample, features=True)
-        trainer.loss([seen], 1).backward()
+        trainer.image_loss([seen], 1).backward()
         with torch.no_grad():
             trainer.observe([seen], 1)
         weights = weights_of(trainer, sample)
@@ -76,7 +76,7 @@ def test_carrying_errors_changes_no_other_gradient_and_no_loss():
     for features in (False, True):
         trainer = new_trainer(short())
         seen = seen_by(trainer, Sample(view=0, frame=2), features=features)
-        loss = trainer.loss([seen], 1)
+        loss = trainer.image_loss([seen], 1)
         loss.backward()
         found.append([loss.detach(), *(parameter.grad for parameter in trainer.model.static.parameters())])
     for without, with_features in zip(*found, strict=True):

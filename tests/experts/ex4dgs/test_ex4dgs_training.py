@@ -15,11 +15,10 @@ from experts.ex4dgs.presets import EX4DGS_N3V
 from experts.ex4dgs.recipe import Errors
 from experts.ex4dgs.start import new_ex4dgs
 from experts.ex4dgs.training import Ex4DGSTrainer
-from experts.training.loop import train
 from experts.training.recipe import scaled
 from experts.training.samplers import Sample
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES
-from tests.experts.training.small_footage import small_footage, small_start
+from tests.experts.training.small_footage import small_footage, small_start, train
 
 EXTENT, ITERATIONS = 0.5, 60
 FOOTAGE = small_footage()

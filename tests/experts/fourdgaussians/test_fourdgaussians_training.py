@@ -16,10 +16,9 @@ from experts.fourdgaussians.model import FourDGaussians
 from experts.fourdgaussians.presets import PRESETS, start_model
 from experts.fourdgaussians.training import FourDGaussiansRecipe, FourDGaussiansTrainer
 from experts.training.density import Density
-from experts.training.loop import train
 from experts.training.samplers import Sample
 from tests.experts.small_clip import NUM_FRAMES, camera, shown
-from tests.experts.training.small_footage import small_footage, small_start
+from tests.experts.training.small_footage import small_footage, small_start, train
 
 PRESET = replace(PRESETS["N3V"], width=16, channels=4, levels=(1,))
 RECIPE = replace(

@@ -16,12 +16,11 @@ from experts.stg.presets import stg_recipe
 from experts.stg.recipe import THINNINGS, Guidance, STGRecipe, in_mode, stg_rates
 from experts.stg.training import STGTrainer, new_stg
 from experts.training.density import Density
-from experts.training.loop import train
 from experts.training.points import StartPoints
 from experts.training.recipe import scaled
 from experts.training.samplers import Sample
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES
-from tests.experts.training.small_footage import small_footage, small_start
+from tests.experts.training.small_footage import small_footage, small_start, train
 
 EXTENT = 0.22  # of the small clip's two cameras
 FOOTAGE = small_footage()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 
 from experts.training.points import StartPoints
 from experts.training.samplers import Sample
+from experts.training.trainer import ExpertTrainer
 from experts.training.views import Footage
 from tests.experts.small_clip import NUM_FRAMES, camera, small_points, true_image
 
@@ -34,3 +38,31 @@ def small_start(*, every: int = 1) -> StartPoints:
     """Every so many-th point at the first frame."""
     points = small_points()
     return StartPoints(positions=points.tracks[::every, 0].clone(), colours=points.colours[::every].clone())
+
+
+READ_EVERY = 20
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An iteration that is done."""
+
+    iteration: int
+    gaussians: int
+    psnr: float | None = None
+    loss: float | None = None
+
+
+def train(trainer: ExpertTrainer, *, start: int = 0, backend: str = "auto") -> Iterator[Trained]:
+    """Trains from the iteration after `start` to the recipe's last, one at a time, as the engine's loop does."""
+    trainer.backend = backend
+    last = trainer.recipe.iterations
+    for iteration in range(start + 1, last + 1):
+        for loss in trainer.losses(iteration):
+            loss.backward()
+        trainer.update(iteration)
+        if iteration % READ_EVERY and iteration != last:
+            yield Trained(iteration, trainer.count)
+        else:
+            value, psnr = trainer.read(iteration)
+            yield Trained(iteration, trainer.count, psnr, value)

@@ -19,7 +19,7 @@ def test_images_of_one_moment_are_compared_together_and_count_each():
         return SimpleNamespace(image=image, target=torch.rand(3, height, 40, generator=generator))
 
     seen = [image(30), image(20), image(30)]
-    loss = one.loss(seen, 1)  # type: ignore[arg-type]
+    loss = one.image_loss(seen, 1)  # type: ignore[arg-type]
     gradients = torch.autograd.grad(loss, [each.image for each in seen])
     alone = [photometric(each.image, each.target, lambda_dssim=one.recipe.dssim) for each in seen]
     torch.testing.assert_close(loss, torch.stack(alone).sum())

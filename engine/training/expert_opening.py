@@ -1,4 +1,4 @@
-"""One training of one expert, opened: its scene, start points, recipe and trainer, fresh or from its last state."""
+"""Opens the training of an expert: recipe, start points, culling planes and trainer, fresh or from its last state."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import json
 import logging
 import math
 import shutil
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
 from engine.errors import ConfigError
-from engine.settings.recipe import difference, settings_of, with_settings
+from engine.settings.recipe import difference, with_settings
 from engine.settings.train_expert import TrainExpertConfig, recipe_values
-from engine.training.expert_saves import Target, load_state, saved_state
+from engine.training.expert import ExpertStart, ExpertTask
+from engine.training.expert_saves import ExpertOutput, load_state, saved_state
 from engine.training.expert_table import Planes, Preset, Start, Trainee, choose_preset
-from engine.training.expert_views import TrainingFootage
+from engine.training.expert_views import SceneViews
 from experts.base import CheckpointError
 from experts.training.colour_correction import ColourCorrection
 from experts.training.points import StartPoints
@@ -32,36 +31,6 @@ logger = logging.getLogger(__name__)
 FAR_EXTENTS = 75.0  # a measured far plane, in extents at least: N3V's 300 over its rigs' 4
 FAR_DEPTHS = 10.0  # and in depths of the farthest start point that a camera shows
 FILES = ("point_cloud", "training", "test", "cfg_args", "train_expert.json")  # what a training leaves in its folder
-
-
-@dataclass(slots=True, kw_only=True)
-class Session:
-    """A training under way."""
-
-    config: TrainExpertConfig
-    target: Target
-    preset: str
-    recipe: Recipe
-    start_note: str  # where the start points came from
-    start_count: int
-    planes: Planes | None
-    footage: TrainingFootage
-    trainer: ExpertTrainer
-    correction: ColourCorrection | None
-    start: int = 0  # iterations done before
-    seconds: float = 0.0  # of training, evaluations and saves left out
-    history: list[dict[str, Any]] = field(default_factory=list)  # scores on the way
-
-    def state(self) -> dict[str, Any]:
-        """What continuing exactly needs."""
-        return {
-            "facts": json.dumps(facts_of(self)),
-            "trainer": self.trainer.state(),
-            "correction": None if self.correction is None else self.correction.state(),
-            "torch_random": torch.get_rng_state(),
-            "seconds": self.seconds,
-            "history": json.dumps(self.history),
-        }
 
 
 def recipe_for(config: TrainExpertConfig, trainee: Trainee, preset: Preset) -> Recipe:
@@ -80,62 +49,55 @@ def recipe_for(config: TrainExpertConfig, trainee: Trainee, preset: Preset) -> R
     return with_settings(recipe, given, where="the flags")
 
 
-def open_session(config: TrainExpertConfig, trainee: Trainee, target: Target) -> Session:
+def open_task(config: TrainExpertConfig, trainee: Trainee, output: ExpertOutput) -> ExpertTask:
     """A training at its beginning, or with --resume where it was; older files are removed with --overwrite.
 
     Raises SceneError, ConfigError or CheckpointError for what does not fit, before anything is removed.
     """
-    scene, compute = target.scene, target.compute
-    name, preset = choose_preset(trainee, config.recipe.preset, scene=scene.name, layout=scene.layout)
+    scene, compute, asked = output.scene, output.compute, config.recipe
+    name, preset = choose_preset(trainee, asked.preset, scene=scene.name, layout=scene.layout)
     recipe = recipe_for(config, trainee, preset)
     frames = range(scene.num_frames) if trainee.moments == "all" else (0,)
     cloud = load_start_points(
-        scene, source=config.data.points, frames=frames, limit=config.data.max_points, seed=config.recipe.seed
+        scene, source=config.data.points, frames=frames, limit=config.data.max_points, seed=asked.seed
     )
-    footage = TrainingFootage(scene, device=compute.device)
-    start = _start(config, trainee, preset, target, cloud=cloud, footage=footage)
-    torch.manual_seed(config.recipe.seed)
+    views = SceneViews(scene, device=compute.device)
+    start = _start(config, trainee, preset, output, cloud=cloud, views=views)
+    torch.manual_seed(asked.seed)
     try:
         trainer = trainee.begin(preset, recipe, start)
     except ValueError as error:
         raise ConfigError(f"{trainee.name} cannot be trained like this: {error}") from error
     check_start(cloud, scene, trainer)
-    correction = ColourCorrection(len(footage.cameras)).to(compute.device) if config.recipe.colour_correction else None
-    session = Session(
-        config=config,
-        target=target,
-        preset=name,
-        recipe=recipe,
-        start_note=cloud.note,
-        start_count=trainer.count,
-        planes=start.planes,
-        footage=footage,
-        trainer=trainer,
-        correction=correction,
-    )
-    _log(session)
+    trainer.backend = compute.backend
+    if asked.colour_correction:
+        trainer.correction = ColourCorrection(len(views.cameras)).to(compute.device)
+    planes = None if start.planes is None else (start.planes.near, start.planes.far)
+    begun = ExpertStart(preset=name, recipe=recipe, points=cloud.note, gaussians=trainer.count, planes=planes)
+    task = ExpertTask(trainer, views, output, config, begun=begun)
+    _log(task)
     if config.output.resume:
-        _resume(session)
+        _resume(task)
     if config.output.overwrite:
-        _remove(target)
-    return session
+        _remove(output)
+    return task
 
 
 def _start(
     config: TrainExpertConfig,
     trainee: Trainee,
     preset: Preset,
-    target: Target,
+    output: ExpertOutput,
     *,
     cloud: PointCloud,
-    footage: TrainingFootage,
+    views: SceneViews,
 ) -> Start:
     """What a trainer begins from; Ex4DGS counts lengths of Technicolor scenes in radii of the rig, as its code does."""
-    scene = target.scene
+    scene = output.scene
     world_scale = scene.rig_radius if scene.layout == "technicolor" and trainee.name == "Ex4DGS" else 1.0
     return Start(
-        points=_points(cloud).to(target.compute.device),
-        footage=footage,
+        points=_points(cloud).to(output.compute.device),
+        footage=views,
         extent=scene.rig_radius,
         world_scale=world_scale,
         planes=choose_planes(config, preset, scene, cloud, unit=world_scale) if trainee.has_planes else None,
@@ -180,58 +142,32 @@ def _points(cloud: PointCloud) -> StartPoints:
     return StartPoints(positions=cloud.positions, colours=cloud.colours, frames=cloud.frames)
 
 
-def _log(session: Session) -> None:
-    recipe, planes = session.recipe, session.planes
-    logger.info("start: %s", session.start_note)
+def _log(task: ExpertTask) -> None:
+    begun = task.begun
+    logger.info("start: %s", begun.points)
     logger.info(
         "%s: preset %s, %d iterations of %d images, %d Gaussians at the start%s",
-        session.target.name,
-        session.preset,
-        recipe.iterations,
-        recipe.batch,
-        session.start_count,
-        "" if planes is None else f", near {planes.near:.3g}, far {planes.far:.3g}",
+        task.name,
+        begun.preset,
+        task.last,
+        begun.recipe.batch,
+        begun.gaussians,
+        "" if begun.planes is None else ", near {:.3g}, far {:.3g}".format(*begun.planes),
     )
 
 
-def facts_of(session: Session) -> dict[str, Any]:
-    """What a training must have in common with the one it continues, as plain JSON values."""
-    scene, config = session.target.scene, session.config
-    planes = session.planes
-    facts = {
-        "expert": session.target.name,
-        "iterations": session.recipe.iterations,
-        "seed": config.recipe.seed,
-        "colour_correction": config.recipe.colour_correction,
-        "near": None if planes is None else planes.near,
-        "far": None if planes is None else planes.far,
-        "first frame": scene.start,
-        "frames": scene.num_frames,
-        "training cameras": [scene.views[index].name for index in scene.train],
-        "sizes": [[view.camera.width, view.camera.height] for view in scene.views],
-        **settings_of(session.recipe),
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(facts))
-    return plain
-
-
-def _resume(session: Session) -> None:
-    found = saved_state(session.target.folder)
-    if found is None:
-        logger.info("%s holds nothing to resume: starting at the beginning", session.target.folder)
+def _resume(task: ExpertTask) -> None:
+    newest = saved_state(task.output.folder)
+    if newest is None:
+        logger.info("%s holds nothing to resume: starting at the beginning", task.output.folder)
         return
-    iteration, path = found
+    iteration, path = newest
     state = load_state(path)
     try:
-        changed = difference(json.loads(state["facts"]), facts_of(session))
+        changed = difference(json.loads(state["facts"]), task.facts())
         if changed is not None:
             raise ConfigError(f"{path}: saved with other settings ({changed}); give the same, or --overwrite")
-        session.trainer.load(state["trainer"])
-        if session.correction is not None:
-            session.correction.load(state["correction"])
-        session.history = json.loads(state["history"])
-        session.start, session.seconds = int(state["iteration"]), float(state["seconds"])
-        torch.set_rng_state(state["torch_random"])
+        task.load(state)
     except ConfigError:
         raise
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
@@ -239,9 +175,9 @@ def _resume(session: Session) -> None:
     logger.info("resumed at iteration %d from %s", iteration, path)
 
 
-def _remove(target: Target) -> None:
+def _remove(output: ExpertOutput) -> None:
     for name in FILES:
-        path = target.folder / name
+        path = output.folder / name
         if path.is_dir():
             shutil.rmtree(path)
         else:

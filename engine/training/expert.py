@@ -1,0 +1,241 @@
+"""Stage 1: an expert in training, from the videos of a scene."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.errors import ConfigError
+from engine.evaluation.expert import ExpertScores, evaluate_expert, spread
+from engine.outputs.files import results_folder
+from engine.runs.device import release_unused, wait
+from engine.settings.recipe import settings_of
+from engine.settings.run import LAYOUTS
+from engine.settings.train_expert import TrainExpertConfig
+from engine.training.expert_saves import ExpertOutput, covered, save_expert, save_state, saved_state
+from engine.training.expert_views import SceneViews, disk_bytes, waiting_bytes
+from engine.training.loop import Schedule
+from engine.training.progress import Reading
+from experts.training.recipe import Recipe
+from experts.training.trainer import ExpertTrainer
+
+logger = logging.getLogger(__name__)
+
+READ_EVERY = 20  # iterations between readings of the loss: reading one waits for the GPU
+QUARTERS = 4  # when held-out frames are scored on the way, by default
+FRAMES_ON_THE_WAY = 8  # of each held-out camera
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertStart:
+    """How a training began."""
+
+    preset: str
+    recipe: Recipe  # as asked for; the trainer may hold another, made from it
+    points: str  # where the start points came from
+    gaussians: int
+    planes: tuple[float, float] | None  # near and far, data units; None: fixed by the expert
+
+
+class ExpertTask:
+    """An expert in training, with where it is saved and what is known of it. Use it as a context manager."""
+
+    def __init__(
+        self,
+        trainer: ExpertTrainer,
+        views: SceneViews,
+        output: ExpertOutput,
+        config: TrainExpertConfig,
+        *,
+        begun: ExpertStart,
+    ) -> None:
+        self.trainer = trainer
+        self.views = views
+        self.output = output
+        self.config = config
+        self.begun = begun
+        self.start = 0  # iterations done before
+        self.seconds = 0.0  # of training, evaluations and saves left out
+        self.history: list[dict[str, Any]] = []  # scores on the way
+        self._clock = 0.0
+
+    @property
+    def name(self) -> str:
+        """The expert's name."""
+        return self.output.name
+
+    @property
+    def last(self) -> int:
+        """The recipe's last iteration."""
+        return self.begun.recipe.iterations
+
+    def schedule(self) -> Schedule:
+        """When it saves and evaluates."""
+        output, last = self.config.output, self.last
+        tests = output.test_iterations
+        if tests is None:
+            tests = tuple(last * part // QUARTERS for part in range(1, QUARTERS))
+        return Schedule(
+            start=self.start,
+            last=last,
+            saves={*output.save_iterations, last},
+            evaluations={iteration for iteration in tests if iteration < last},
+        )
+
+    def __enter__(self) -> ExpertTask:
+        scene, compute = self.output.scene, self.output.compute
+        waiting = waiting_bytes(scene, batch=self.begun.recipe.batch, gpu=compute.device.type == "cuda")
+        logger.info(
+            "footage: %d images, %.1f MB on disk, at most %.1f MB of them in memory at a time",
+            len(scene.train) * scene.num_frames,
+            disk_bytes(scene) / MEGABYTE,
+            waiting / MEGABYTE,
+        )
+        if self.start >= self.last:
+            logger.info("%s: already at iteration %d of %d", self.output.folder, self.start, self.last)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.views.close()
+
+    def losses(self, iteration: int) -> Iterator[Tensor]:
+        """The loss of an iteration, moment by moment."""
+        self._clock = time.perf_counter()
+        return self.trainer.losses(iteration)
+
+    def update(self, iteration: int) -> Sequence[Reading]:
+        """Moves the parameters, adds and removes Gaussians; raises DivergedError where a loss read is not finite."""
+        before = self.trainer.count
+        self.trainer.update(iteration)
+        if self.trainer.count != before:
+            release_unused(self.output.compute.device)
+        readings = []
+        if iteration % READ_EVERY == 0 or iteration == self.last:
+            loss, psnr = self.trainer.read(iteration)
+            readings.append(Reading(iteration=iteration, loss=loss, psnr=psnr, gaussians=self.trainer.count))
+        self.seconds += time.perf_counter() - self._clock
+        return readings
+
+    def is_finite(self) -> bool:
+        """Whether all of the model's parameters are finite."""
+        return all(bool(parameter.isfinite().all()) for parameter in self.trainer.model.parameters())
+
+    def is_saved(self, iteration: int) -> bool:
+        """Whether the newest state is of an iteration."""
+        newest = saved_state(self.output.folder)
+        return newest is not None and newest[0] == iteration
+
+    def save(self, iteration: int) -> None:
+        """Saves the state, then the expert: where that fails, its training can still be continued."""
+        output, model = self.output, self.trainer.model
+        wait(output.compute)
+        if not self.is_finite():
+            raise ConfigError(
+                f"{output.name} holds values that are not finite after iteration {iteration}, which is not saved: "
+                "lower the learning rates, or look for images and start points that do not belong together"
+            )
+        save_state(output.folder, iteration, self.state())
+        if not covered(model, (0,)):
+            logger.info("iteration %d: saved the state; the model shows no frame of the clip yet", iteration)
+            return
+        folder = save_expert(model, output, iteration, facts=self._cfg_facts())
+        logger.info("iteration %d: saved %s, %d Gaussians", iteration, folder, self.trainer.count)
+
+    def evaluate(self, iteration: int) -> None:
+        """Scores a few held-out frames on the way."""
+        self.score(iteration, FRAMES_ON_THE_WAY, lpips=False)
+
+    def score(self, iteration: int, wanted: int | None, *, lpips: bool) -> ExpertScores | None:
+        """Scores on the held-out cameras, logged and kept in the history; None where the model shows no frame yet."""
+        output, model = self.output, self.trainer.model
+        frames = covered(model, spread(output.scene.num_frames, wanted))
+        if not frames:
+            return None
+        result = evaluate_expert(
+            model,
+            output.scene,
+            compute=output.compute,
+            folder=results_folder(output.folder, "test", iteration),
+            frames=frames,
+            lpips=lpips,
+            lpips_weights=self.config.output.lpips_weights,
+            quiet=self.config.machine.quiet,
+        )
+        scores = asdict(result.scores)
+        self.history.append(
+            {"iteration": iteration, "gaussians": self.trainer.count, "frames": result.frames, **scores}
+        )
+        shown = "" if result.scores.lpips is None else f", LPIPS {result.scores.lpips:.4f}"
+        logger.info(
+            "iteration %d: held out, %d frames: PSNR %.2f, SSIM %.4f%s",
+            iteration,
+            result.frames,
+            result.scores.psnr,
+            result.scores.ssim,
+            shown,
+        )
+        return result
+
+    def state(self) -> dict[str, Any]:
+        """What continuing exactly needs."""
+        correction = self.trainer.correction
+        return {
+            "facts": json.dumps(self.facts()),
+            "course": self.trainer.state(),
+            "correction": None if correction is None else correction.state(),
+            "torch_random": torch.get_rng_state(),
+            "seconds": self.seconds,
+            "history": json.dumps(self.history),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes on from a state; raises KeyError, ValueError, TypeError or RuntimeError where it is damaged."""
+        self.trainer.load(state["course"])
+        if self.trainer.correction is not None:
+            self.trainer.correction.load(state["correction"])
+        self.history = json.loads(state["history"])
+        self.start, self.seconds = int(state["iteration"]), float(state["seconds"])
+        torch.set_rng_state(state["torch_random"])
+
+    def facts(self) -> dict[str, Any]:
+        """What a training must have in common with the one it continues, as plain JSON values."""
+        scene, recipe = self.output.scene, self.config.recipe
+        near, far = self.begun.planes or (None, None)
+        facts = {
+            "expert": self.output.name,
+            "iterations": self.last,
+            "seed": recipe.seed,
+            "colour_correction": recipe.colour_correction,
+            "near": near,
+            "far": far,
+            "first frame": scene.start,
+            "frames": scene.num_frames,
+            "training cameras": [scene.views[index].name for index in scene.train],
+            "sizes": [[view.camera.width, view.camera.height] for view in scene.views],
+            **settings_of(self.begun.recipe),
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(facts))
+        return plain
+
+    def _cfg_facts(self) -> dict[str, object]:
+        """What cfg_args says beside what the expert's format needs."""
+        scene = self.output.scene
+        return {
+            "source_path": str(scene.root.absolute()),
+            "model_path": str(self.output.folder.absolute()),
+            "resolution": self.config.data.resolution,
+            "loader": next(name for name, layout in LAYOUTS.items() if layout == scene.layout),
+            "start_timestamp": scene.start,
+            "iterations": self.last,
+        }

@@ -1,0 +1,109 @@
+"""The training loop, the same for the router and for every expert."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+from torch import Tensor
+from torch.profiler import record_function
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from engine.training.interruption import Interruption
+from engine.training.progress import Progress, Reading
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingTask(Protocol):
+    """What is trained: it gives losses, moves its parameters by their gradients, saves and scores itself."""
+
+    @property
+    def name(self) -> str:
+        """Label of its progress."""
+        ...
+
+    def losses(self, iteration: int) -> Iterator[Tensor]:
+        """The loss of an iteration, in parts, each differentiated before the next is asked for."""
+        ...
+
+    def update(self, iteration: int) -> Sequence[Reading]:
+        """Moves the parameters by the gradients; gives the numbers of iterations that are known by now."""
+        ...
+
+    def evaluate(self, iteration: int) -> None:
+        """Scores held-out views."""
+        ...
+
+    def save(self, iteration: int) -> None:
+        """Leaves all that is needed to go on."""
+        ...
+
+    def is_saved(self, iteration: int) -> bool: ...
+
+    def is_finite(self) -> bool:
+        """Whether what it has learned may be saved."""
+        ...
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """From which iteration to which, and after which ones to save and to evaluate."""
+
+    start: int  # iterations done before
+    last: int
+    saves: Collection[int]
+    evaluations: Collection[int]
+
+
+def train(
+    task: TrainingTask, schedule: Schedule, *, quiet: bool = False, each: Callable[[int], None] | None = None
+) -> bool:
+    """Trains to the last iteration: True at its end, False where a signal interrupted it.
+
+    A signal or an error saves what was reached before it ends the run; errors are raised again. each: called after
+    every iteration, for whoever looks on.
+    """
+    done = schedule.start
+    progress = Progress(task.name, total=schedule.last, start=done, quiet=quiet)
+    with logging_redirect_tqdm(), Interruption() as interruption, progress:
+        try:
+            with task:
+                for iteration in range(schedule.start + 1, schedule.last + 1):
+                    for loss in task.losses(iteration):
+                        with record_function(BACKWARD):
+                            loss.backward()
+                    with record_function(UPDATE):
+                        progress.advance(iteration, task.update(iteration))
+                    done = iteration
+                    if each is not None:
+                        each(iteration)
+                    if iteration in schedule.saves:
+                        task.save(iteration)
+                    if interruption.requested:
+                        raise KeyboardInterrupt
+                    if iteration in schedule.evaluations:
+                        with interruption.at_once():
+                            task.evaluate(iteration)
+        except BaseException as error:
+            if interruption.insisted:  # it may have come in the middle of an update: not a state to save
+                raise
+            if done > schedule.start and not task.is_saved(done) and task.is_finite():
+                task.save(done)
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            logger.warning("interrupted at iteration %d of %d: continue with --resume", done, schedule.last)
+            return False
+    return True
+
+
+BACKWARD, UPDATE = "backward", "update"  # marks in a profile

@@ -1,0 +1,186 @@
+"""Stage 2: the router in training, with the experts frozen."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from engine.errors import ConfigError
+from engine.evaluation.evaluator import EvaluationOptions, evaluate
+from engine.outputs.files import results_folder
+from engine.runs.checkpoint import save_checkpoint, saved_iterations
+from engine.runs.device import wait
+from engine.runs.expert_records import ExpertRecord
+from engine.runs.run import Run, mix_camera
+from engine.settings.run import RunConfig, TrainingConfig
+from engine.training.progress import Reading
+from engine.training.router_resume import training_state
+from engine.training.router_schedule import set_rates, training_pairs
+from losses import matched_colours, photometric
+from router import Mixture, concentration
+from scenes import Prefetcher
+
+logger = logging.getLogger(__name__)
+
+READ_EVERY = 10  # iterations whose numbers are fetched together from a GPU: fetching waits until it has caught up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unread:
+    """Numbers of an iteration that nobody has waited for yet."""
+
+    iteration: int
+    image: str  # "cam03, frame 7"
+    loss: Tensor
+    error: Tensor  # mean squared
+
+
+class RouterTask:
+    """A run's router in training: one image, one update an iteration. Use it as a context manager.
+
+    save_path and experts: where it is saved, and the experts' files to record; None where it only trains.
+    """
+
+    name = "train"
+
+    def __init__(
+        self,
+        run: Run,
+        optimiser: torch.optim.Optimizer,
+        config: RunConfig,
+        *,
+        start: int = 0,
+        save_path: Path | None = None,
+        experts: tuple[ExpertRecord, ...] = (),
+    ) -> None:
+        self.run = run
+        self.optimiser = optimiser
+        self.config = config
+        self.start = start  # iterations done before
+        self.save_path = save_path
+        self.experts = experts
+        self._open = ExitStack()
+        self._images: Iterator[tuple[int, int, Tensor]] = iter(())
+        self._unread: list[_Unread] = []
+        self._readings: tuple[Reading, ...] = ()
+
+    def __enter__(self) -> RouterTask:
+        training, scene = self.config.training, self.run.scene
+        order = training_pairs(scene.train, scene.num_frames, seed=training.seed, start=self.start)
+        order = islice(order, max(0, training.iterations - self.start))
+        self._open.enter_context(torch.autograd.set_detect_anomaly(training.detect_anomaly))
+        self._images = self._open.enter_context(Prefetcher(scene, order, device=self.run.device))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def losses(self, iteration: int) -> Iterator[Tensor]:
+        """The loss of the iteration's image.
+
+        Raises ConfigError where a loss is not finite any more: on the CPU at once, on a GPU some iterations later.
+        """
+        training = self.config.training
+        view, frame, target = next(self._images)
+        camera = self.run.scene.views[view]
+        set_rates(self.optimiser, training, iteration)
+        mixture = mix_camera(
+            self.run,
+            camera.camera,
+            frame,
+            camera_number=camera.number,
+            temperature=self.run.router.temperature,
+            grad="features",
+        )
+        loss = router_loss(mixture, target, training)
+        error = (mixture.image.detach() - target).square().mean()
+        self._unread.append(
+            _Unread(iteration=iteration, image=f"{camera.name}, frame {frame}", loss=loss.detach(), error=error)
+        )
+        if self.run.device.type == "cpu" or iteration % READ_EVERY == 0 or iteration == training.iterations:
+            self._readings = self._read()
+        yield loss
+
+    def _read(self) -> tuple[Reading, ...]:
+        """The numbers nobody has waited for yet, in one transfer; ConfigError naming the first loss not finite."""
+        wait(self.run.compute)
+        numbers = torch.stack([number for unread in self._unread for number in (unread.loss, unread.error)]).tolist()
+        readings = []
+        for unread, loss, error in zip(self._unread, numbers[::2], numbers[1::2], strict=True):
+            if not math.isfinite(loss):
+                raise ConfigError(
+                    f"the loss is {loss} at iteration {unread.iteration} ({unread.image}): lower the learning rates, "
+                    "or find the cause with --detect_anomaly"
+                )
+            readings.append(Reading(iteration=unread.iteration, loss=loss, psnr=-10 * math.log10(max(error, 1e-12))))
+        self._unread.clear()
+        return tuple(readings)
+
+    def update(self, iteration: int) -> Sequence[Reading]:
+        """Moves the router's weights."""
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        readings, self._readings = self._readings, ()
+        return readings
+
+    def is_finite(self) -> bool:
+        """Whether it can be saved; on a GPU it may have learned from a fault that is found some iterations later."""
+        return all(bool(parameter.isfinite().all()) for parameter in self.run.router.parameters())
+
+    def is_saved(self, iteration: int) -> bool:
+        """Whether a checkpoint of an iteration is there."""
+        return self.save_path is not None and iteration in saved_iterations(self.save_path)
+
+    def save(self, iteration: int) -> None:
+        """Writes a checkpoint to go on from; ConfigError where the router is not finite."""
+        assert self.save_path is not None
+        wait(self.run.compute)
+        if not self.is_finite():
+            raise ConfigError(
+                f"the router holds values that are not finite after iteration {iteration}, which is not saved: lower "
+                "the learning rates, or find the cause with --detect_anomaly"
+            )
+        state = training_state(self.optimiser, self.config.training.seed)
+        folder = save_checkpoint(self.save_path, self.run, iteration, experts=self.experts, state=state)
+        logger.info("iteration %d: saved %s", iteration, folder)
+
+    def evaluate(self, iteration: int) -> None:
+        """Renders and scores frames of the held-out cameras."""
+        assert self.save_path is not None
+        scene, output = self.run.scene, self.config.output
+        count = scene.num_frames
+        chosen = min(count if output.test_frames is None else output.test_frames, count)
+        evaluation = evaluate(
+            replace(self.run, iteration=iteration),
+            views=scene.test,
+            folder=results_folder(self.save_path, "test", iteration),
+            options=EvaluationOptions(
+                frames=[index * count // chosen for index in range(chosen)],
+                lpips=False,
+                constant_frames=0,
+                progress=not self.config.machine.quiet,
+            ),
+        )
+        means = ", ".join(f"{name} {scores.psnr:.2f}" for name, scores in evaluation.means.items())
+        cameras = " ".join(scene.views[view].name for view in scene.test)
+        logger.info("iteration %d: PSNR on %s, %d frames: %s", iteration, cameras, chosen, means)
+
+
+def router_loss(mixture: Mixture, target: Tensor, training: TrainingConfig) -> Tensor:
+    """(1 - lambda) L1 + lambda (1 - SSIM) of the blended image [3, h, w], and a little for unequal gates."""
+    image = matched_colours(mixture.image, target) if training.match_colours else mixture.image
+    loss = photometric(image, target, lambda_dssim=training.lambda_dssim)
+    if training.lambda_gates:
+        loss = torch.add(loss, concentration(mixture.gates), alpha=training.lambda_gates)
+    return loss
