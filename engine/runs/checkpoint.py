@@ -40,8 +40,8 @@ class SavedRouter:
 
 def saved_iterations(save_path: Path) -> tuple[int, ...]:
     """Iterations with a checkpoint below a run's folder, ascending."""
-    found = (re.fullmatch(r"iteration_(\d+)", folder.name) for folder in (save_path / "router").glob("iteration_*"))
-    return tuple(sorted(int(match[1]) for match in found if match))
+    matches = (re.fullmatch(r"iteration_(\d+)", folder.name) for folder in (save_path / "router").glob("iteration_*"))
+    return tuple(sorted(int(match[1]) for match in matches if match))
 
 
 def checkpoint_folder(save_path: Path, iteration: int | None = None) -> Path:

@@ -28,9 +28,9 @@ def check_rasterizer(compute: ComputeDevice) -> None:
     Raises RasterizerError where they differ: images of a miscompiled rasterizer look plausible.
     """
     layers, camera = _five_gaussians()
-    found, expected = (_probe(layers, camera, where) for where in (compute, ComputeDevice(device=CPU, backend="torch")))
+    computed, expected = (_probe(layers, camera, where) for where in (compute, ComputeDevice(device=CPU, backend="torch")))
     for name in expected:
-        difference = (found[name] - expected[name]).abs().max().item()
+        difference = (computed[name] - expected[name]).abs().max().item()
         if not difference <= TOLERANCE:
             raise RasterizerError(
                 f"rasterizer back-end {compute.backend!r} differs from the PyTorch one by {difference:.2g} in the "
@@ -71,13 +71,13 @@ def _probe(layers: Sequence[Layer], camera: Camera, compute: ComputeDevice) -> d
     splats = rasterize(layers, camera, grad="features", backend=compute.backend)
     carried = torch.stack([splat.features for splat in splats if splat.features is not None])
     (gradient,) = torch.autograd.grad(carried.square().mean(), features)
-    found = {
+    results = {
         "colour": torch.stack([splat.colour for splat in splats]),
         "features": carried,
         "coverage": torch.stack([splat.alpha for splat in splats]),
         "feature gradient": gradient,
     }
-    return {name: tensor.detach().to(CPU) for name, tensor in found.items()}
+    return {name: tensor.detach().to(CPU) for name, tensor in results.items()}
 
 
 def _moved(layer: Layer, device: torch.device) -> Layer:

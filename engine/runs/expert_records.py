@@ -91,8 +91,8 @@ def find_expert(record: ExpertRecord, *, given: Path | None, save_path: Path, fl
 
 def recorded_iteration(record: ExpertRecord) -> int | None:
     """The iteration to load so that the recorded files are read; None where its segments have different ones."""
-    found = {part for name in record.files for part in Path(name).parts if part.startswith("iteration_")}
-    return record.iteration if len(found) <= 1 else None
+    iterations = {part for name in record.files for part in Path(name).parts if part.startswith("iteration_")}
+    return record.iteration if len(iterations) <= 1 else None
 
 
 def require_same_files(record: ExpertRecord, loaded: ExpertRecord, flag_name: str) -> None:

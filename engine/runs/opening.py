@@ -120,11 +120,11 @@ def expert_folders(config: RunConfig, ensemble: Ensemble) -> dict[str, Path]:
 
 def _by_source(notes: Sequence[str]) -> list[str]:
     """Lines "from shapes: width 32, depth 1" of notes such as "width 32 (from shapes)"; other notes as they are."""
-    found: dict[str, list[str]] = {}
+    lines: dict[str, list[str]] = {}
     for note in notes:
         inferred = re.fullmatch(r"(.*) \((from [\w ]+)\)", note)
-        found.setdefault(inferred[2] if inferred else note, []).extend([inferred[1]] if inferred else [])
-    return [f"{source}: {', '.join(settings)}" if settings else source for source, settings in found.items()]
+        lines.setdefault(inferred[2] if inferred else note, []).extend([inferred[1]] if inferred else [])
+    return [f"{source}: {', '.join(settings)}" if settings else source for source, settings in lines.items()]
 
 
 def open_expert(

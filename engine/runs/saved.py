@@ -82,10 +82,10 @@ def _reopen(
 
 def _check_scene(saved: SavedRouter, run: Run) -> None:
     """Raises ConfigError where the clip is another than the router's: its time would run differently."""
-    found = scene_facts(run)
+    facts = scene_facts(run)
     for key in ("start", "num_frames"):
-        if found[key] != saved.scene[key]:
+        if facts[key] != saved.scene[key]:
             raise ConfigError(
-                f"{run.scene.root}: {key} is {found[key]}, the router was trained with {saved.scene[key]}; "
+                f"{run.scene.root}: {key} is {facts[key]}, the router was trained with {saved.scene[key]}; "
                 "give the same clip with --start_timestamp, --end_timestamp and --duration"
             )

@@ -15,19 +15,19 @@ Config = TypeVar("Config")
 
 def leaves(config_type: Any) -> dict[str, Any]:
     """Annotation of every setting by its flat name, groups opened."""
-    found: dict[str, Any] = {}
+    annotations: dict[str, Any] = {}
     for name, annotation in get_type_hints(config_type, include_extras=True).items():
-        found.update(leaves(annotation) if is_dataclass(annotation) else {name: annotation})
-    return found
+        annotations.update(leaves(annotation) if is_dataclass(annotation) else {name: annotation})
+    return annotations
 
 
 def values_of(config: Any) -> dict[str, Any]:
     """Every setting's value by its flat name."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for field in fields(config):
         value = getattr(config, field.name)
-        found.update(values_of(value) if is_dataclass(value) else {field.name: value})
-    return found
+        values.update(values_of(value) if is_dataclass(value) else {field.name: value})
+    return values
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:

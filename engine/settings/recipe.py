@@ -67,10 +67,10 @@ def setting_words(values: Mapping[str, Any]) -> tuple[str, ...]:
 
 def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """JSON objects within an object as dotted names: {"density": {"stop": 9}} is {"density.stop": 9}."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in content.items():
-        found |= flattened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
+        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
@@ -94,10 +94,10 @@ def _is_table(value: Any) -> bool:
 
 
 def _leaves(value: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    found: dict[str, tuple[Any, Any]] = {}
+    settings: dict[str, tuple[Any, Any]] = {}
     for name, part, annotation in _parts(value):
-        found |= _leaves(part, f"{prefix}{name}.") if _is_table(part) else {prefix + name: (part, annotation)}
-    return found
+        settings |= _leaves(part, f"{prefix}{name}.") if _is_table(part) else {prefix + name: (part, annotation)}
+    return settings
 
 
 def _changed(value: Any, changes: Mapping[str, Any], prefix: str) -> Any:

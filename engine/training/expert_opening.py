@@ -109,15 +109,15 @@ def choose_planes(config: TrainExpertConfig, preset: Preset, scene: Scene, cloud
     """Culling planes in data units: the flags', else the preset's (in units of `unit`), else by the start points."""
     cameras = [scene.views[index].camera for index in scene.train]
     if preset.planes is not None:
-        found = Planes(near=preset.planes.near * unit, far=preset.planes.far * unit)
+        known = Planes(near=preset.planes.near * unit, far=preset.planes.far * unit)
     else:
         depths = visible_depths(cloud.positions, cameras)
         deepest = float(depths.max()) if len(depths) else 0.0
         near = suggest_near(cloud, cameras) or 0.01 * scene.rig_radius
-        found = Planes(near=near, far=max(FAR_EXTENTS * scene.rig_radius, FAR_DEPTHS * deepest))
+        known = Planes(near=near, far=max(FAR_EXTENTS * scene.rig_radius, FAR_DEPTHS * deepest))
     asked = config.recipe
-    near = found.near if asked.near is None else asked.near
-    far = found.far if asked.far is None else asked.far
+    near = known.near if asked.near is None else asked.near
+    far = known.far if asked.far is None else asked.far
     if not near < far:
         raise ConfigError(f"the near plane, {near:g}, is not nearer than the far one, {far:g}; give --near and --far")
     return Planes(near=near, far=far)

@@ -79,14 +79,14 @@ def model_folder(folder: Path, iteration: int) -> Path:
 @torch.no_grad()
 def covered(expert: Expert, frames: Sequence[int]) -> list[int]:
     """Those of some frames that an expert can show: while Ex4DGS grows along the clip, not all."""
-    found = []
+    shown = []
     for frame in frames:
         try:
             expert.at(frame)
         except ValueError:
             continue
-        found.append(frame)
-    return found
+        shown.append(frame)
+    return shown
 
 
 def compare(expert: Expert, loaded: Expert, output: ExpertOutput) -> None:
@@ -110,12 +110,12 @@ def compare(expert: Expert, loaded: Expert, output: ExpertOutput) -> None:
 
 def saved_state(folder: Path) -> tuple[int, Path] | None:
     """Iteration and file of the newest state below a model's folder."""
-    found = {
+    states = {
         int(match[1]): path
         for path in (folder / STATE_FOLDER).glob("iteration_*.pt")
         if (match := _STATE.fullmatch(path.name))
     }
-    return (max(found), found[max(found)]) if found else None
+    return (max(states), states[max(states)]) if states else None
 
 
 def holds_training(folder: Path) -> bool:
