@@ -28,7 +28,8 @@ def check_rasterizer(compute: ComputeDevice) -> None:
     Raises RasterizerError where they differ: images of a miscompiled rasterizer look plausible.
     """
     layers, camera = _five_gaussians()
-    computed, expected = (_probe(layers, camera, where) for where in (compute, ComputeDevice(device=CPU, backend="torch")))
+    oracle = ComputeDevice(device=CPU, backend="torch")
+    computed, expected = (_probe(layers, camera, device) for device in (compute, oracle))
     for name in expected:
         difference = (computed[name] - expected[name]).abs().max().item()
         if not difference <= TOLERANCE:
