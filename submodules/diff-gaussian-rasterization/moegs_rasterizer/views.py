@@ -1,4 +1,4 @@
-"""What the compiled back-ends know of a camera and of a layer's settings: rows of doubles."""
+"""A camera and a layer's settings as the compiled back-ends take them: rows of doubles."""
 
 from __future__ import annotations
 

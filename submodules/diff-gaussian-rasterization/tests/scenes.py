@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Output:
-    """What a reference says of a layer, as arrays shaped like Splat's."""
+    """A reference's outputs for a layer, as arrays shaped like Splat's."""
 
     colour: np.ndarray
     features: np.ndarray

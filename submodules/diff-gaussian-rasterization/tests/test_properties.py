@@ -1,4 +1,4 @@
-"""What must hold for any scene: order, layers, channels and odd sizes do not matter where they should not."""
+"""Properties of any scene: order, layers, channels and odd sizes do not matter where they should not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .scenes import camera_of, layer_of, rows_of
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
-# The same examples in every run: a float32 picture may flip at a threshold in one of a million pixels.
+# The same examples in every run: a float32 image may flip at a threshold in one of a million pixels.
 few = settings(max_examples=8, deadline=None, derandomize=True)
 seeds = st.integers(0, 10_000)
 rules = st.sampled_from(["exact", "inria"])
@@ -77,7 +77,7 @@ def test_layers_of_one_call_are_separate_calls_to_the_bit(backend, seed):
     camera = camera_of(33, 18)
 
     def run(groups: list[list[Layer]]) -> list[dict[str, Tensor]]:
-        found = []
+        results = []
         for group in groups:
             leaves = [layer.gaussians.means.detach().requires_grad_() for layer in group]
             moved = [
@@ -86,8 +86,8 @@ def test_layers_of_one_call_are_separate_calls_to_the_bit(backend, seed):
             ]
             splats = rendered(moved, camera, backend, grad="full", deterministic=True)
             sum(splat.colour.square().sum() + splat.alpha.sum() for splat in splats).backward()
-            found += [tensors(splat) | {"gradient": leaf.grad} for splat, leaf in zip(splats, leaves, strict=True)]
-        return found
+            results += [tensors(splat) | {"gradient": leaf.grad} for splat, leaf in zip(splats, leaves, strict=True)]
+        return results
 
     for together, alone in zip(run([layers]), run([[layer] for layer in layers]), strict=True):
         for name, value in together.items():
@@ -140,7 +140,7 @@ def transparent(layer: Layer) -> Layer:
 @pytest.mark.parametrize(
     ("depth", "far", "expected"), [("sum", None, 0), ("mean", 9.0, 9), ("mean", None, 0), ("median", None, 15)]
 )
-def test_an_empty_picture_is_the_background(backend, empty, depth, far, expected):
+def test_an_empty_image_is_the_background(backend, empty, depth, far, expected):
     convention = RasterSettings(depth=depth, far=far)
     layer = empty(layer_of(9, dtype=torch.float32, sh=4, features=2, settings=convention))
     leaf = layer.gaussians.means.detach().requires_grad_()
