@@ -120,7 +120,7 @@ def layer_timings(device: torch.device, sizes: Sizes, *, seed: int) -> dict[str,
 
 
 def ensemble_timings(frames: Sequence[Frame], device: torch.device, repeats: int) -> dict[str, Timing]:
-    """Every plan, the backward passes of one launch alone, and what the same bits run after run cost."""
+    """Every plan, the backward passes of one launch alone, and the one-launch plans with `deterministic=True`."""
     timings = {}
     for name, plan in PLANS.items():
         timings[name], backward = measure(work_of(frames, plan), device, sets=len(frames), repeats=repeats)
@@ -231,7 +231,7 @@ def _gsplat_runs(frame: Frame) -> bool:
 
 
 def _check_values(device: torch.device) -> None:
-    """Values are checked by the kernels, and an error raised later: not after the table, please."""
+    """Raise now, before the table is printed, what the kernels have found wrong with the input."""
     if device.type == "cuda":
         from moegs_rasterizer import cuda
 

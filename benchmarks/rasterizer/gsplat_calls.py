@@ -24,7 +24,7 @@ def version() -> str | None:
 
 
 def render(frame: Frame, gaussians: Gaussians) -> tuple[Tensor, dict[str, Any]]:
-    """Image [h, w, 3] of one layer's Gaussians by `gsplat.rasterization`, and what it says about the pass."""
+    """Image [h, w, 3] of one layer's Gaussians by `gsplat.rasterization`, and its facts about the pass."""
     assert gaussians.sh is not None
     camera = frame.camera
     device = gaussians.means.device

@@ -85,7 +85,7 @@ def stage_times(kernels: Sequence[Kernel], runs: int) -> dict[str, float]:
 
 
 def unknown(names: Iterable[str]) -> list[str]:
-    """Those of the stages' names that are kernels which no table knows."""
+    """Names of stages that are kernels which no table knows."""
     known = {*OUR_KERNELS.values(), *OTHER_KERNELS.values(), *SORT_AFTER.values()}
     return [name for name in names if name not in known]
 

@@ -1,4 +1,4 @@
-"""Facts about the GPU that a time means nothing without, and those that the estimate divides by."""
+"""Facts about the GPU to print beside its times, and the rates that the estimate divides by."""
 
 from __future__ import annotations
 

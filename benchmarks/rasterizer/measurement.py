@@ -35,7 +35,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One repetition on input set `index`: a forward pass, and a backward pass from what it returned."""
+    """One repetition on input set `index`: a forward pass, and a backward pass from its results."""
 
     forward: Callable[[int], Any]
     backward: Callable[[int, Any], None] | None = None

@@ -21,10 +21,12 @@ class Needed:
 
     @property
     def any(self) -> bool:
+        """True where some input wants a gradient."""
         return self.shape or self.colours or self.features or self.background
 
     @property
     def shape(self) -> bool:
+        """True where the 2D Gaussians themselves want a gradient, not only the channels they carry."""
         return self.means2d or self.conics
 
     @property

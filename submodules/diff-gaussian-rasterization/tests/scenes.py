@@ -75,14 +75,3 @@ def layer_of(
         background=torch.rand(width, generator=draw, dtype=torch.float64).to(dtype),
         features=torch.rand(count, features, generator=draw, dtype=torch.float64).to(dtype) if features else None,
     )
-
-
-def rows_of(gaussians: Gaussians, rows: Tensor) -> Gaussians:
-    return Gaussians(
-        means=gaussians.means[rows],
-        scales=gaussians.scales[rows],
-        quats=gaussians.quats[rows],
-        opacities=gaussians.opacities[rows],
-        sh=None if gaussians.sh is None else gaussians.sh[rows],
-        colours=None if gaussians.colours is None else gaussians.colours[rows],
-    )

@@ -9,10 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moegs_rasterizer import Camera, Gaussians, Layer, RasterSettings, Splat
+from moegs_rasterizer.reference.oracle import select_rows
 from torch import Tensor
 
 from .backends import PLAYED, one_thread, rendered
-from .scenes import camera_of, layer_of, rows_of
+from .scenes import camera_of, layer_of
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
@@ -37,7 +38,7 @@ def tensors(splat: Splat) -> dict[str, Tensor]:
 def test_order_of_gaussians_does_not_matter(backend, seed, rule):
     layer = layer_of(60, seed, dtype=torch.float32, features=2, settings=RasterSettings(tile_rule=rule))
     order = torch.randperm(60, generator=torch.Generator().manual_seed(seed))
-    shuffled = replace(layer, gaussians=rows_of(layer.gaussians, order), features=layer.features[order])
+    shuffled = replace(layer, gaussians=select_rows(layer.gaussians, order), features=layer.features[order])
     first, second = (render(some, camera_of(35, 21), backend) for some in (layer, shuffled))
     for name, value in tensors(first).items():
         value = value[order] if name in ("radii", "means2d") else value
@@ -48,7 +49,7 @@ def test_order_of_gaussians_does_not_matter(backend, seed, rule):
 def test_equal_depths_keep_the_order_of_rows(backend):
     gaussians = layer_of(1, dtype=torch.float32).gaussians
     stack = replace(
-        rows_of(gaussians, torch.zeros(20, dtype=torch.long)),
+        select_rows(gaussians, torch.zeros(20, dtype=torch.long)),
         means=torch.zeros(20, 3),
         scales=torch.ones(20, 3),
         opacities=torch.full((20,), 0.5),
@@ -56,7 +57,7 @@ def test_equal_depths_keep_the_order_of_rows(backend):
     )
     layer = Layer(gaussians=stack, settings=RasterSettings(), background=torch.zeros(1))
     centre = render(layer, camera_of(8, 8), backend).colour[0, 4, 4]
-    reverse = replace(layer, gaussians=rows_of(stack, torch.arange(19, -1, -1)))
+    reverse = replace(layer, gaussians=select_rows(stack, torch.arange(19, -1, -1)))
     assert centre < 1.5  # the first rows lead: about sum of i / 2^(i + 1)
     assert render(reverse, camera_of(8, 8), backend).colour[0, 4, 4] > 17.5
 
@@ -124,7 +125,7 @@ def test_pixels_are_convex_mixtures_of_colours_and_background(backend, seed):
 
 def nothing(layer: Layer) -> Layer:
     none = torch.zeros(0, dtype=torch.long)
-    return replace(layer, gaussians=rows_of(layer.gaussians, none), features=layer.features[none])
+    return replace(layer, gaussians=select_rows(layer.gaussians, none), features=layer.features[none])
 
 
 def behind(layer: Layer) -> Layer:

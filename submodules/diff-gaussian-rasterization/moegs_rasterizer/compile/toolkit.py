@@ -1,4 +1,4 @@
-"""Finding a CUDA toolkit that can compile the CUDA back-end, and saying what is missing where there is none."""
+"""Finds a CUDA toolkit that can compile the CUDA back-end, and says what is missing where there is none."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from .passes import CARRIED, GRADIENTS, IMAGES, INSTANCES, PLANES, PROJECTED, SH
 
 
 class Project(torch.autograd.Function):
-    """From 3D Gaussians to 2D ones, of all layers."""
+    """Projects the 3D Gaussians of all layers to 2D ones."""
 
     @staticmethod
     def forward(ctx: Any, cuda_pass: CudaPass, *gaussians: Tensor) -> tuple[Tensor, ...]:
@@ -41,7 +41,7 @@ class Project(torch.autograd.Function):
 
 
 class Blend(torch.autograd.Function):
-    """From 2D Gaussians and what they carry to images, of all layers."""
+    """Blends the 2D Gaussians of all layers, with the channels they carry, into images."""
 
     @staticmethod
     def forward(ctx: Any, cuda_pass: CudaPass, shared: Sequence[Tensor], *carried: Tensor) -> tuple[Tensor, ...]:

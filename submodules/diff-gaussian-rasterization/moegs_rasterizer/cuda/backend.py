@@ -69,7 +69,7 @@ def _rasterize_group(layers: list[Layer], cuda_pass: CudaPass, grad: Grad) -> li
 
 
 def _splat(layer: Layer, projected: Sequence[Tensor], images: Sequence[Tensor]) -> Splat:
-    """From lists that begin with the layer's own."""
+    """A layer's splat, from lists that begin with the layer's own tensors."""
     colour, features, alpha, depth = images[:PLANES]
     means2d, _, _, radii = projected[:PROJECTED]
     return Splat(

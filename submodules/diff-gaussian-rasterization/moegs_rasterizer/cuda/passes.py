@@ -69,6 +69,7 @@ class CudaPass:
 
     @property
     def mailbox(self) -> Mailbox:
+        """The reports of the pass's GPU."""
         return mailbox(self.device)
 
     def bin(

@@ -101,7 +101,7 @@ def _symmetric(six: Tensor) -> Tensor:
 
 
 def _inverse(matrix: Tensor) -> Tensor:
-    """Of [n, 2, 2]; written out, because a GPU's solver would wait for errors."""
+    """Inverse of [n, 2, 2]; written out, because a GPU's solver would wait for errors."""
     a, b, c, d = matrix.reshape(-1, 4).unbind(1)
     adjugate = torch.stack([d, -b, -c, a], dim=1) / (a * d - b * c).unsqueeze(1)
     return adjugate.reshape(-1, 2, 2)

@@ -1,4 +1,4 @@
-"""The PyTorch back-end: readable, float32 or float64, differentiable by autograd; the others are checked against it."""
+"""Rasterizes layer by layer in plain PyTorch: cull, project, list the Gaussians of each tile, blend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .tiles import TILE, Boxes, tile_boxes, tile_lists, usable
 
 
 def rasterize_layers(layers: list[Layer], camera: Camera, grad: Grad) -> list[Splat]:
-    """Rasterize validated layers one after the other; `grad` needs no care here, autograd follows what requires it."""
+    """Rasterize validated layers one after the other; `grad` is not looked at, autograd follows what requires one."""
     return [_rasterize_layer(layer, camera) for layer in layers]
 
 

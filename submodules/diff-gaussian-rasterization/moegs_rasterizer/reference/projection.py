@@ -1,4 +1,4 @@
-"""From 3D Gaussians to 2D ones: pixel position, covariance, conic, effective opacity (EWA splatting as in 3DGS)."""
+"""Projects 3D Gaussians to 2D ones: pixel position, covariance, conic, effective opacity (EWA splatting as in 3DGS)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Boxes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileLists:
-    """For each tile in row-major order, its stretch of the Gaussians' ids."""
+    """For each tile in row-major order, its range of the Gaussians' ids."""
 
     starts: Tensor  # [tiles] int64
     counts: Tensor  # [tiles] int64

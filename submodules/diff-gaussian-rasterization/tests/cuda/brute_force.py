@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from moegs_rasterizer import Camera, Layer
 from moegs_rasterizer.reference.blending import LARGEST_ALPHA, LEAST_TRANSMITTANCE
+from moegs_rasterizer.reference.oracle import select_rows
 from moegs_rasterizer.reference.projection import Projection, in_view, project, view_points
 from moegs_rasterizer.reference.sh import sh_colours
 from moegs_rasterizer.reference.tiles import LEAST_ALPHA, usable
 from torch import Tensor
-
-from ..scenes import rows_of
 
 ROWS_AT_ONCE = 250_000  # bounds the memory
 
@@ -18,7 +17,7 @@ ROWS_AT_ONCE = 250_000  # bounds the memory
 def values_at(layer: Layer, camera: Camera, pixels: Tensor) -> Tensor:
     """Channels [p, k + c] at pixels [p, 2] (x, y) under the tile rule "exact", without tiles; differentiable."""
     rows = _reaching_rows(layer, camera, pixels)
-    given = rows_of(layer.gaussians, rows)
+    given = select_rows(layer.gaussians, rows)
     projection = project(given, camera, layer.settings)
     order = torch.argsort(projection.depths.detach(), stable=True)
     alphas = _alphas(projection, pixels)[order]
@@ -40,7 +39,7 @@ def _reaching_rows(layer: Layer, camera: Camera, pixels: Tensor) -> Tensor:
     reaching = []
     for rows in torch.arange(layer.gaussians.count, device=pixels.device).split(ROWS_AT_ONCE):
         rows = rows[in_view(view_points(layer.gaussians.means[rows], camera), camera, layer.settings)]
-        projection = project(rows_of(layer.gaussians, rows), camera, layer.settings)
+        projection = project(select_rows(layer.gaussians, rows), camera, layer.settings)
         reaching.append(rows[usable(projection) & (_alphas(projection, pixels) > 0).any(1)])
     return torch.cat(reaching)
 

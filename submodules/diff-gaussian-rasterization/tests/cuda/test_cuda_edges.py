@@ -76,7 +76,7 @@ def test_100k_gaussians_in_one_tile(opacity):
     count = 100_000
     layer, camera = layer_of(count, 64, 48, sh_degree=1, features=4)
     draw = torch.Generator().manual_seed(0)
-    pixels = torch.rand(count, 2, generator=draw) * 12 + 18  # pixels: well inside the second tile of the second row
+    pixels = torch.rand(count, 2, generator=draw) * 12 + 18  # well inside the second tile of the second row
     depth = 3 + 4 * torch.rand(count, 1, generator=draw)
     offsets = (pixels - torch.tensor([camera.cx, camera.cy])) / camera.fx * depth
     to_world = camera.camera_to_world
