@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from moegs_rasterizer import Camera, Gaussians
-from moegs_rasterizer.random_scene import trained_like_scene
+from moegs_rasterizer.random_scenes import trained_like_scene
 from torch import Tensor, nn
 
 from engine.runs.device import ComputeDevice

@@ -30,12 +30,12 @@ choose_python() {
 
 # The rest of the project needs more than the rasterizer does.
 choose_tests() {
-    tests=("$package/tests")
+    tests=("$package/tests" tests/benchmarks)
     local missing
     if missing=$("$python" -c 'import av, PIL, pycolmap, safetensors, tqdm, tyro' 2>&1); then
-        tests+=(tests)
+        tests=("$package/tests" tests)
     else
-        echo "Left out: tests/, as ${missing##*Error: }; pip install -r requirements.txt" >&2
+        echo "Left out: most of tests/, as ${missing##*Error: }; pip install -r requirements.txt" >&2
     fi
 }
 
@@ -51,7 +51,7 @@ sanitize() {
     for tool in memcheck racecheck initcheck; do
         echo "compute-sanitizer --tool $tool"
         compute-sanitizer --tool "$tool" --error-exitcode 9 \
-            "$python" -m pytest -m cuda -q "$package/tests/test_cuda_sanitize.py" "$@"
+            "$python" -m pytest -m cuda -q "$package/tests/cuda/test_cuda_sanitize.py" "$@"
     done
 }
 

@@ -1,4 +1,4 @@
-"""Rasterizer for several layers of 3D Gaussians in one call: colour and any extra channels, in C++ or plain PyTorch."""
+"""Rasterizer for several layers of 3D Gaussians in one call: colour and any extra channels, by CUDA, C++ or PyTorch."""
 
 from .api import rasterize
 from .rays import camera_rays

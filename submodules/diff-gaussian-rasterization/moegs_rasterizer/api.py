@@ -11,7 +11,7 @@ from typing import get_args
 import torch
 
 from .types import Backend, Camera, Gaussians, Grad, Layer, RasterizerError, Splat
-from .validate import choice, validate, validate_values
+from .validation import check_choice, validate, validate_values
 
 
 def rasterize(
@@ -36,12 +36,12 @@ def rasterize(
     On "cuda" values are looked at by the GPU, which nobody waits for: images of a layer with bad ones are NaN at once,
     and the error comes with the backward pass, the next call or `moegs_rasterizer.cuda.check()`.
     """
-    choice("grad", grad, get_args(Grad))
-    choice("backend", backend, get_args(Backend))
+    check_choice("grad", grad, get_args(Grad))
+    check_choice("backend", backend, get_args(Backend))
     layers = list(layers) if isinstance(layers, Sequence) else layers
     validate(layers, camera)
     chosen = _choose(layers, backend)
-    if chosen != "cuda":  # there the kernels look, so that nobody waits: cuda_reports.py
+    if chosen != "cuda":  # on a GPU the kernels look, so that nobody waits: cuda/reports.py
         validate_values(layers)
     prepared = [_detached(layer, grad) for layer in layers]
     with torch.set_grad_enabled(grad != "none" and torch.is_grad_enabled()):
@@ -53,9 +53,9 @@ def rasterize(
             from . import cpu
 
             return cpu.rasterize_layers(prepared, camera, grad)
-        from . import oracle
+        from . import reference
 
-        return oracle.rasterize_layers(prepared, camera, grad)
+        return reference.rasterize_layers(prepared, camera, grad)
 
 
 def _choose(layers: list[Layer], backend: Backend) -> Backend:

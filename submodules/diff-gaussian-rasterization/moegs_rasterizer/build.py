@@ -1,121 +1,13 @@
-"""Compiles the C++ back-end into a per-user cache, on first use or by `python -m moegs_rasterizer.build`."""
+"""Compiles a back-end ahead of its first use: `python -m moegs_rasterizer.build [--cuda]`."""
 
 from __future__ import annotations
 
 import argparse
-import functools
-import hashlib
 import logging
-import platform
-import shlex
-import subprocess
 import sys
-from pathlib import Path
 
-import torch
-
-from . import build_cuda
-from .build_steps import (
-    SOURCES,
-    STABLE_ABI,
-    BuildError,
-    Built,
-    Recipe,
-    Unit,
-    cache_root,
-    find_compiler,
-    fingerprint,
-    make_library,
-    torch_include,
-    torch_libraries,
-)
-
-LIBRARY_NAME = "moegs_rasterizer.so"
-LOCK_SECONDS = 300.0  # a build takes seconds
-
-COMMON_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", STABLE_ABI)
-# For the kernels alone, never at link time, where such flags can change the whole process. None of them permits
-# reordering: sums stay as written.
-KERNEL_FLAGS = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
-# Spelt as features, which older compilers know too; the two sets are within x86-64-v3 and x86-64-v4.
-AVX2_FLAGS = ("-mavx2", "-mfma")
-AVX512_FLAGS = (*AVX2_FLAGS, "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512")
-KERNEL_SOURCE = "kernels.cpp"
-X86_MACHINES = ("x86_64", "amd64")
-
-
-def cache_folder() -> Path:
-    """Folder for libraries built from these sources, for this PyTorch and platform.
-
-    $MOEGS_RASTERIZER_CACHE, or ~/.cache/moegs_rasterizer, with a folder for each hash below it.
-    """
-    return cache_root() / _fingerprint()
-
-
-@functools.cache
-def _fingerprint() -> str:
-    # Files alone: the folder of CUDA sources has a library, and a hash, of its own.
-    files = sorted(path for path in SOURCES.iterdir() if path.is_file())
-    platforms = (torch.__version__, sys.platform, platform.machine())
-    return fingerprint(files, (*platforms, *COMMON_FLAGS, *KERNEL_FLAGS, *AVX512_FLAGS))
-
-
-def library(*, force: bool = False) -> Built:
-    """The compiled back-end for this machine, built first where the cache lacks it; raises BuildError.
-
-    `force` compiles it even where the cache has it.
-    """
-    folder = cache_folder()
-    if sys.platform == "win32":
-        raise BuildError('the C++ back-end builds on Linux and macOS only; use backend="torch"')
-    try:
-        compiler = find_compiler()
-    except BuildError:
-        # A library built earlier, say in the image this container started from, needs no compiler any more.
-        earlier = sorted(folder.glob(f"*/{LIBRARY_NAME}"))
-        if earlier and not force:
-            return Built(path=earlier[0], seconds=0.0)
-        raise
-    target = folder / _version_hash(compiler) / LIBRARY_NAME
-    return make_library(_recipe(compiler), target, force=force)
-
-
-@functools.cache
-def _version_hash(compiler: tuple[str, ...]) -> str:
-    asked = [*compiler, "--version"]
-    try:
-        version = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        raise BuildError(
-            f"the C++ compiler does not run: {shlex.join(asked)}: {error}; repair it or point CXX at another"
-        ) from error
-    return hashlib.sha256(shlex.join([*compiler[1:], version]).encode()).hexdigest()[:16]
-
-
-def _recipe(compiler: tuple[str, ...]) -> Recipe:
-    """Three variants of the kernels on x86, one elsewhere, and every other source once."""
-    kernels: dict[str, tuple[str, tuple[str, ...]]] = {"portable": ("kPortableKernels", ())}
-    if platform.machine().lower() in X86_MACHINES:
-        kernels = {"avx512": ("kAvx512Kernels", AVX512_FLAGS), "avx2": ("kAvx2Kernels", AVX2_FLAGS), **kernels}
-    units = []
-    for isa, (table, isa_flags) in kernels.items():
-        flags = (*COMMON_FLAGS, *KERNEL_FLAGS, *isa_flags, f"-DMOEGS_ISA={isa}", f"-DMOEGS_TABLE={table}")
-        command = (*compiler, *flags, "-c", str(SOURCES / KERNEL_SOURCE))
-        units.append(Unit(command=command, output=f"kernels_{isa}.o"))
-    for source in sorted(SOURCES.glob("*.cpp")):
-        if source.name != KERNEL_SOURCE:
-            command = (*compiler, *COMMON_FLAGS, torch_include(), "-c", str(source))
-            units.append(Unit(command=command, output=source.stem + ".o"))
-    shared = ("-dynamiclib", "-undefined", "dynamic_lookup") if sys.platform == "darwin" else ("-shared",)
-    return Recipe(
-        name="C++ back-end",
-        announcement=f"compiling the C++ rasterizer with {compiler[0]} (once, some seconds)",
-        units=tuple(units),
-        linker=(*compiler, *shared),
-        libraries=torch_libraries(),
-        lock_seconds=LOCK_SECONDS,
-        advice="choose another compiler with CXX",
-    )
+from .compile import cpp_library, cuda_library
+from .compile.steps import BuildError
 
 
 def main() -> None:
@@ -127,7 +19,7 @@ def main() -> None:
         "--cuda_archs",
         metavar='"80;90"',
         help="with --cuda: compute capabilities of the GPUs to compile for (default: "
-        f"${build_cuda.ARCHITECTURES_VARIABLE}, else the visible GPUs, else 90)",
+        f"${cuda_library.ARCHITECTURES_VARIABLE}, else the visible GPUs, else 90)",
     )
     arguments = parser.parse_args()
     if arguments.cuda_archs is not None and not arguments.cuda:
@@ -135,10 +27,10 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         if arguments.cuda:
-            named = build_cuda.named_architectures(arguments.cuda_archs)
-            name, built = "CUDA", build_cuda.library(named, force=arguments.force)
+            named = cuda_library.named_architectures(arguments.cuda_archs)
+            name, built = "CUDA", cuda_library.library(named, force=arguments.force)
         else:
-            name, built = "C++", library(force=arguments.force)
+            name, built = "C++", cpp_library.library(force=arguments.force)
     except BuildError as error:
         sys.exit(f"error: {error}")
     how = f"compiled in {built.seconds:.1f} s" if built.seconds else "already built"

@@ -1,4 +1,4 @@
-"""What the compiled back-ends share of their derivatives."""
+"""Parts of the backward pass that both compiled back-ends need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needed:
-    """Which inputs of a layer's blending want gradients."""
+    """Flags for the inputs of a layer's blending that want gradients."""
 
     means2d: bool
     conics: bool
@@ -21,15 +21,17 @@ class Needed:
 
     @property
     def any(self) -> bool:
+        """True where some input wants a gradient."""
         return self.shape or self.colours or self.features or self.background
 
     @property
     def shape(self) -> bool:
+        """True where the 2D Gaussians themselves want a gradient, not only the channels they carry."""
         return self.means2d or self.conics
 
     @property
     def linear(self) -> bool:
-        """Whether only features and background want gradients, in which the images are linear."""
+        """True where only features and background want gradients: the images are linear in them."""
         return not (self.shape or self.colours)
 
     def constant(self, images: Sequence[Tensor]) -> list[Tensor]:

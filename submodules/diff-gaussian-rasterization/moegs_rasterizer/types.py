@@ -1,4 +1,4 @@
-"""The rasterizer's vocabulary: what goes in (Gaussians, Camera, RasterSettings, Layer) and what comes out (Splat)."""
+"""The types of the rasterizer's input (Gaussians, Camera, RasterSettings, Layer) and of its output (Splat)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ MEDIAN_DEPTH_OF_EMPTY_PIXELS = 15.0
 
 
 class RasterizerError(ValueError):
-    """Input that cannot be rasterized, or a back-end that cannot run here; one line: what, found what, what to do."""
+    """Input that cannot be rasterized, or a back-end that cannot run here.
+
+    The message is one line: what is wrong, what was found, what to do.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,7 @@ class RasterSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """Gaussians, how to splat them, and what else to carry to the pixels with the same weights."""
+    """Gaussians, the convention to splat them by, and features to carry to the pixels with the same weights."""
 
     gaussians: Gaussians
     settings: RasterSettings

@@ -1,4 +1,4 @@
-"""What the compiled back-ends know of a camera and of a layer's settings: rows of doubles."""
+"""A camera and a layer's settings as the compiled back-ends take them: rows of doubles."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def matrix_rows(matrix: Tensor) -> list[list[float]]:
 
 
 def determinant(m: list[list[float]]) -> float:
-    """Of a 3x3 matrix."""
+    """Determinant of the upper left 3x3 part of a matrix."""
     minors = (m[1][1] * m[2][2] - m[1][2] * m[2][1], m[1][0] * m[2][2] - m[1][2] * m[2][0])
     return m[0][0] * minors[0] - m[0][1] * minors[1] + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
 

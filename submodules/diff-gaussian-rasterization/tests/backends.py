@@ -1,4 +1,4 @@
-"""Which back-ends a test runs on, on which device and on how many threads."""
+"""Back-ends to run a test on, with their devices, and a single thread."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from moegs_rasterizer import Camera, Gaussians, Layer, Splat, cpu, cuda, rasterize
 from torch import Tensor
 
-from . import kernels
+from .kernels_on_cpu import player
 
 CUDA = pytest.param("cuda", marks=pytest.mark.cuda)
 KERNELS = "cuda kernels on the cpu"
 COMPILED = ("cpu", CUDA)
 BACKENDS = ("torch", *COMPILED)
-PLAYED = (*BACKENDS, KERNELS)  # for tests of pictures and gradients, not of the interface
+PLAYED = (*BACKENDS, KERNELS)  # for tests of images and gradients, not of the interface
 
 
 def require(backend: str) -> str:
@@ -26,7 +26,7 @@ def require(backend: str) -> str:
         if reason is not None:
             pytest.skip(f"the C++ back-end cannot run here: {reason}")
     if backend == KERNELS:
-        kernels.box()
+        player.mailbox()
     if backend == "cuda":
         reason = cuda.unavailable_reason()
         if reason is not None:
@@ -61,7 +61,7 @@ def rendered(layers: Sequence[Layer], camera: Camera, backend: str, **options: s
     """`rasterize` on the back-end's own device, from tensors of the CPU to tensors of the CPU."""
     moved = [on(require(backend), layer) for layer in layers]
     if backend == KERNELS:
-        return kernels.rasterize(moved, camera, **options)
+        return player.rasterize(moved, camera, **options)
     return [off(splat) for splat in rasterize(moved, camera, backend=backend, **options)]
 
 

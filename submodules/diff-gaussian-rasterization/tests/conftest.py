@@ -1,4 +1,4 @@
-"""Where the reference data lies: outside the repository, because its licences differ."""
+"""Fixtures of all tests. The reference data lies outside the repository, because its licences differ."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from .golden.original_gradients import references
+
+__all__ = ["references", "shared"]
 
 ROOT = Path(os.environ.get("MOEGS_REFERENCE", Path(__file__).resolve().parents[4] / "shared"))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Output:
-    """What a reference says of a layer, as arrays shaped like Splat's."""
+    """A reference's outputs for a layer, as arrays shaped like Splat's."""
 
     colour: np.ndarray
     features: np.ndarray
@@ -74,15 +74,4 @@ def layer_of(
         settings=settings or RasterSettings(),
         background=torch.rand(width, generator=draw, dtype=torch.float64).to(dtype),
         features=torch.rand(count, features, generator=draw, dtype=torch.float64).to(dtype) if features else None,
-    )
-
-
-def rows_of(gaussians: Gaussians, rows: Tensor) -> Gaussians:
-    return Gaussians(
-        means=gaussians.means[rows],
-        scales=gaussians.scales[rows],
-        quats=gaussians.quats[rows],
-        opacities=gaussians.opacities[rows],
-        sh=None if gaussians.sh is None else gaussians.sh[rows],
-        colours=None if gaussians.colours is None else gaussians.colours[rows],
     )

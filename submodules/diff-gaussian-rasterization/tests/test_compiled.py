@@ -9,7 +9,7 @@ import torch
 from moegs_rasterizer import Camera, Layer, RasterSettings
 
 from .backends import COMPILED, KERNELS, one_thread, rendered
-from .cpu_scenes import PARTS, PLANES, Run, double, gradients_of, layer_of, run
+from .random_layers import PARTS, PLANES, Run, double, gradients_of, layer_of, run
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
@@ -43,32 +43,34 @@ def pair(request, backend) -> tuple[Run, Run]:
 
 
 def test_values(pair):
-    found, wanted = pair
+    compiled, wanted = pair
     for name in PLANES:
-        value = getattr(found.splats[0], name)
+        value = getattr(compiled.splats[0], name)
         if value is None:
             continue
         error = (value - getattr(wanted.splats[0], name)).detach().abs()
         # Seen: 6e-6, and 3e-5 for depths around 6. Single pixels may flip at the thresholds.
         assert (error <= (5e-5 if name == "depth" else 1e-5)).float().mean() >= 0.999, name
-    assert torch.equal(found.splats[0].radii, wanted.splats[0].radii)
-    torch.testing.assert_close(found.splats[0].means2d.cpu().double(), wanted.splats[0].means2d, atol=1e-5, rtol=1e-6)
+    assert torch.equal(compiled.splats[0].radii, wanted.splats[0].radii)
+    torch.testing.assert_close(
+        compiled.splats[0].means2d.cpu().double(), wanted.splats[0].means2d, atol=1e-5, rtol=1e-6
+    )
 
 
 def test_gradients(pair, backend):
-    found, wanted = (gradients_of(one, 0) for one in pair)
-    assert found.keys() == wanted.keys()
+    compiled, wanted = (gradients_of(one, 0) for one in pair)
+    assert compiled.keys() == wanted.keys()
     for name, gradient in wanted.items():
         assert gradient.norm() > 0, name
-        error = (found[name] - gradient).norm() / gradient.norm()
+        error = (compiled[name] - gradient).norm() / gradient.norm()
         assert error <= TOLERANCE[backend], f"{name}: {error:.1e}"
 
 
 def test_no_gradient_vanishes(pair):
-    found, wanted = (gradients_of(one, 0) for one in pair)
+    compiled, wanted = (gradients_of(one, 0) for one in pair)
     for name, gradient in wanted.items():
         large = gradient.abs() > 1e-4 * gradient.abs().max()
-        ratio = found[name][large] / gradient[large]
+        ratio = compiled[name][large] / gradient[large]
         assert ((ratio - 1).abs() < 0.01).double().mean() > 0.999, name
 
 
@@ -84,34 +86,34 @@ def ragged_layers() -> tuple[list[Layer], Camera]:
 
 def test_ragged_layers(backend):
     layers, camera = ragged_layers()
-    found = run(layers, camera, backend=backend)
+    compiled = run(layers, camera, backend=backend)
     wanted = run([double(layer) for layer in layers], camera, backend="torch")
-    for index, (one, other) in enumerate(zip(found.splats, wanted.splats, strict=True)):
+    for index, (one, other) in enumerate(zip(compiled.splats, wanted.splats, strict=True)):
         torch.testing.assert_close(one.colour.double(), other.colour, atol=1e-5, rtol=0)
         torch.testing.assert_close(one.alpha.double(), other.alpha, atol=1e-5, rtol=0)
         for name, gradient in gradients_of(wanted, index).items():
-            error = (gradients_of(found, index)[name] - gradient).norm()
+            error = (gradients_of(compiled, index)[name] - gradient).norm()
             assert error <= TOLERANCE[backend] * gradient.norm(), (index, name)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (17, 1), (1, 33)])
 def test_odd_sizes(size, backend):
     layer, camera = layer_of(60, *size, colours=3)
-    found, wanted = run([layer], camera, backend=backend), run([double(layer)], camera, backend="torch")
-    torch.testing.assert_close(found.splats[0].colour.double(), wanted.splats[0].colour, atol=1e-5, rtol=0)
+    compiled, wanted = run([layer], camera, backend=backend), run([double(layer)], camera, backend="torch")
+    torch.testing.assert_close(compiled.splats[0].colour.double(), wanted.splats[0].colour, atol=1e-5, rtol=0)
     for name, gradient in gradients_of(wanted, 0).items():
         # Seen on the CPU: 1e-5, at a single pixel, where the residual's rounding does not average out.
-        assert (gradients_of(found, 0)[name] - gradient).norm() <= 3 * TOLERANCE[backend] * gradient.norm(), name
+        assert (gradients_of(compiled, 0)[name] - gradient).norm() <= 3 * TOLERANCE[backend] * gradient.norm(), name
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_one_output_alone_sends_gradients(part, backend):
     """Every output may be missing from the loss without hurting the others."""
     layer, camera = layer_of(200, 40, 30, sh_degree=1)
-    found = run([layer], camera, backend=backend, parts=(part,))
+    compiled = run([layer], camera, backend=backend, parts=(part,))
     wanted = run([double(layer)], camera, backend="torch", parts=(part,))
     for name, gradient in gradients_of(wanted, 0).items():
-        assert (gradients_of(found, 0)[name] - gradient).norm() <= TOLERANCE[backend] * gradient.norm() + 1e-12, name
+        assert (gradients_of(compiled, 0)[name] - gradient).norm() <= TOLERANCE[backend] * gradient.norm() + 1e-12, name
 
 
 def test_only_what_can_have_a_gradient_records_one(backend):
@@ -132,7 +134,7 @@ def test_thin_gaussians(low_pass, share, most, backend):
     layer, camera = layer_of(60, 64, 48, seed=3, features=0, settings=RasterSettings(low_pass=low_pass))
     layer.gaussians.scales[:, 0] *= 3
     layer.gaussians.scales[:, 1:] = 3e-5 * layer.gaussians.scales[:, :1]
-    found = rendered([layer], camera, backend)[0].colour
+    compiled = rendered([layer], camera, backend)[0].colour
     wanted = rendered([double(layer)], camera, "torch")[0].colour
     # What rounding the conics to float32 does, here and in the PyTorch back-end alike.
-    assert ((found - wanted).abs().amax(0) <= most).double().mean() >= share
+    assert ((compiled - wanted).abs().amax(0) <= most).double().mean() >= share

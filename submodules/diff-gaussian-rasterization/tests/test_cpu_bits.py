@@ -6,11 +6,13 @@ import os
 
 import pytest
 import torch
-from moegs_rasterizer import RasterizerError, RasterSettings, cpu, native, rasterize
+from moegs_rasterizer import RasterizerError, RasterSettings, rasterize
+from moegs_rasterizer.cpu import backend as cpu_backend
+from moegs_rasterizer.cpu import loading
 from moegs_rasterizer.views import view_rows
 
 from .backends import one_thread, require
-from .cpu_scenes import PLANES, assert_same_bits, gradients_of, layer_of, run, tensors_of, with_tensors
+from .random_layers import PLANES, assert_same_bits, gradients_of, layer_of, run, tensors_of, with_tensors
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
@@ -49,7 +51,7 @@ def test_bands_do_not_matter(monkeypatch):
     layer, camera = scene()
     whole = run([layer, layer], camera, backend="cpu")
     for floats in (1, 5_000):
-        monkeypatch.setattr(cpu, "BAND_FLOATS", floats)
+        monkeypatch.setattr(cpu_backend, "BAND_FLOATS", floats)
         banded = run([layer, layer], camera, backend="cpu")
         assert_same_bits(whole, banded, 0, 0)
         assert_same_bits(whole, banded, 1, 1)
@@ -68,11 +70,11 @@ def test_features_alone_get_the_gradient_of_full():
 
 def test_instruction_sets_agree(monkeypatch):
     layer, camera = scene()
-    available = native.available_isas()
+    available = loading.available_isas()
     assert available[0] == "portable"
     runs = {}
     for isa in available:
-        monkeypatch.setenv(native.ISA_VARIABLE, isa)
+        monkeypatch.setenv(loading.ISA_VARIABLE, isa)
         runs[isa] = run([layer], camera, backend="cpu")
     for isa in available[1:]:
         for name in PLANES:
@@ -86,16 +88,16 @@ def test_instruction_sets_agree(monkeypatch):
 
 def test_unknown_instruction_set_is_refused(monkeypatch):
     layer, camera = scene()
-    monkeypatch.setenv(native.ISA_VARIABLE, "avx1024")
+    monkeypatch.setenv(loading.ISA_VARIABLE, "avx1024")
     with pytest.raises(RasterizerError, match=r"avx1024.*portable"):
         rasterize([layer], camera, backend="cpu")
-    assert os.environ[native.ISA_VARIABLE] == "avx1024"
+    assert os.environ[loading.ISA_VARIABLE] == "avx1024"
 
 
 def test_operators_keep_their_schemas():
     """No operator changes an input or returns one, as its schema says."""
     layer, camera = scene()
-    given, isa = layer.gaussians, native.ISAS.index("portable")
+    given, isa = layer.gaussians, loading.ISAS.index("portable")
     view = torch.tensor(view_rows(camera, [layer.settings])[0], dtype=torch.float64)
     ops = torch.ops.moegs_rasterizer
     gaussians = (given.means, given.scales, given.quats, given.opacities, given.sh)
@@ -107,9 +109,9 @@ def test_operators_keep_their_schemas():
     size = (camera.width, camera.height)
     torch.library.opcheck(ops.blend.default, (inputs, options, *size, True, isa), **check)
     results = ops.blend(inputs, options, *size, True, isa)
-    gradients = [torch.ones_like(image) for image in results[: cpu.OUTPUTS]]
-    call = (inputs, results, gradients, *size, False, cpu.BAND_FLOATS, isa)
+    gradients = [torch.ones_like(image) for image in results[: cpu_backend.OUTPUTS]]
+    call = (inputs, results, gradients, *size, False, cpu_backend.BAND_FLOATS, isa)
     torch.library.opcheck(ops.blend_backward.default, call, **check)
-    found = ops.blend_backward(*call)
-    call = (*gaussians, view, radii, *found[:3], isa)
+    by_projected = ops.blend_backward(*call)
+    call = (*gaussians, view, radii, *by_projected[:3], isa)
     torch.library.opcheck(ops.project_backward.default, call, **check)

@@ -1,4 +1,4 @@
-"""What must hold for any scene: order, layers, channels and odd sizes do not matter where they should not."""
+"""Properties of any scene: order, layers, channels and odd sizes do not matter where they should not."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moegs_rasterizer import Camera, Gaussians, Layer, RasterSettings, Splat
+from moegs_rasterizer.reference.oracle import select_rows
 from torch import Tensor
 
 from .backends import PLAYED, one_thread, rendered
-from .scenes import camera_of, layer_of, rows_of
+from .scenes import camera_of, layer_of
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
-# The same examples in every run: a float32 picture may flip at a threshold in one of a million pixels.
+# The same examples in every run: a float32 image may flip at a threshold in one of a million pixels.
 few = settings(max_examples=8, deadline=None, derandomize=True)
 seeds = st.integers(0, 10_000)
 rules = st.sampled_from(["exact", "inria"])
@@ -37,7 +38,7 @@ def tensors(splat: Splat) -> dict[str, Tensor]:
 def test_order_of_gaussians_does_not_matter(backend, seed, rule):
     layer = layer_of(60, seed, dtype=torch.float32, features=2, settings=RasterSettings(tile_rule=rule))
     order = torch.randperm(60, generator=torch.Generator().manual_seed(seed))
-    shuffled = replace(layer, gaussians=rows_of(layer.gaussians, order), features=layer.features[order])
+    shuffled = replace(layer, gaussians=select_rows(layer.gaussians, order), features=layer.features[order])
     first, second = (render(some, camera_of(35, 21), backend) for some in (layer, shuffled))
     for name, value in tensors(first).items():
         value = value[order] if name in ("radii", "means2d") else value
@@ -48,7 +49,7 @@ def test_order_of_gaussians_does_not_matter(backend, seed, rule):
 def test_equal_depths_keep_the_order_of_rows(backend):
     gaussians = layer_of(1, dtype=torch.float32).gaussians
     stack = replace(
-        rows_of(gaussians, torch.zeros(20, dtype=torch.long)),
+        select_rows(gaussians, torch.zeros(20, dtype=torch.long)),
         means=torch.zeros(20, 3),
         scales=torch.ones(20, 3),
         opacities=torch.full((20,), 0.5),
@@ -56,7 +57,7 @@ def test_equal_depths_keep_the_order_of_rows(backend):
     )
     layer = Layer(gaussians=stack, settings=RasterSettings(), background=torch.zeros(1))
     centre = render(layer, camera_of(8, 8), backend).colour[0, 4, 4]
-    reverse = replace(layer, gaussians=rows_of(stack, torch.arange(19, -1, -1)))
+    reverse = replace(layer, gaussians=select_rows(stack, torch.arange(19, -1, -1)))
     assert centre < 1.5  # the first rows lead: about sum of i / 2^(i + 1)
     assert render(reverse, camera_of(8, 8), backend).colour[0, 4, 4] > 17.5
 
@@ -77,7 +78,7 @@ def test_layers_of_one_call_are_separate_calls_to_the_bit(backend, seed):
     camera = camera_of(33, 18)
 
     def run(groups: list[list[Layer]]) -> list[dict[str, Tensor]]:
-        found = []
+        results = []
         for group in groups:
             leaves = [layer.gaussians.means.detach().requires_grad_() for layer in group]
             moved = [
@@ -86,8 +87,8 @@ def test_layers_of_one_call_are_separate_calls_to_the_bit(backend, seed):
             ]
             splats = rendered(moved, camera, backend, grad="full", deterministic=True)
             sum(splat.colour.square().sum() + splat.alpha.sum() for splat in splats).backward()
-            found += [tensors(splat) | {"gradient": leaf.grad} for splat, leaf in zip(splats, leaves, strict=True)]
-        return found
+            results += [tensors(splat) | {"gradient": leaf.grad} for splat, leaf in zip(splats, leaves, strict=True)]
+        return results
 
     for together, alone in zip(run([layers]), run([[layer] for layer in layers]), strict=True):
         for name, value in together.items():
@@ -124,7 +125,7 @@ def test_pixels_are_convex_mixtures_of_colours_and_background(backend, seed):
 
 def nothing(layer: Layer) -> Layer:
     none = torch.zeros(0, dtype=torch.long)
-    return replace(layer, gaussians=rows_of(layer.gaussians, none), features=layer.features[none])
+    return replace(layer, gaussians=select_rows(layer.gaussians, none), features=layer.features[none])
 
 
 def behind(layer: Layer) -> Layer:
@@ -140,7 +141,7 @@ def transparent(layer: Layer) -> Layer:
 @pytest.mark.parametrize(
     ("depth", "far", "expected"), [("sum", None, 0), ("mean", 9.0, 9), ("mean", None, 0), ("median", None, 15)]
 )
-def test_an_empty_picture_is_the_background(backend, empty, depth, far, expected):
+def test_an_empty_image_is_the_background(backend, empty, depth, far, expected):
     convention = RasterSettings(depth=depth, far=far)
     layer = empty(layer_of(9, dtype=torch.float32, sh=4, features=2, settings=convention))
     leaf = layer.gaussians.means.detach().requires_grad_()

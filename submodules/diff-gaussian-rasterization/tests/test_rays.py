@@ -44,10 +44,10 @@ def test_rays_of_a_camera_on_the_gpu_lie_there():
 
 def test_rays_are_those_stg_was_trained_with(shared):
     with np.load(shared("reference/experts/renders/kitchen_tiny") / "stg_full.npz") as file:
-        found = {key: file[key] for key in ("rays_cam00_step8", "cam_w2c_cam00", "cam_K_cam00", "cam_size_cam00")}
-    k, (width, height) = found["cam_K_cam00"], found["cam_size_cam00"]
+        recorded = {key: file[key] for key in ("rays_cam00_step8", "cam_w2c_cam00", "cam_K_cam00", "cam_size_cam00")}
+    k, (width, height) = recorded["cam_K_cam00"], recorded["cam_size_cam00"]
     camera = Camera(
-        world_to_camera=torch.from_numpy(found["cam_w2c_cam00"]),
+        world_to_camera=torch.from_numpy(recorded["cam_w2c_cam00"]),
         fx=float(k[0, 0]),
         fy=float(k[1, 1]),
         cx=float(k[0, 2]),
@@ -56,4 +56,4 @@ def test_rays_are_those_stg_was_trained_with(shared):
         height=int(height),
     )
     rays = camera_rays(camera)[:, ::8, ::8]
-    torch.testing.assert_close(rays, torch.from_numpy(found["rays_cam00_step8"]), atol=2e-6, rtol=0)
+    torch.testing.assert_close(rays, torch.from_numpy(recorded["rays_cam00_step8"]), atol=2e-6, rtol=0)

@@ -55,12 +55,12 @@ def refusal(layers: object, camera: Camera | None = None, **options: str) -> str
 def test_nan_and_infinite_values_are_counted_and_placed(name, index, value, data):
     layers = [sound(), sound()]
     tensor = tensor_of(layers[index], name).clone()
-    places = data.draw(st.sets(st.integers(0, tensor.numel() - 1), min_size=1, max_size=3))
-    tensor.view(-1)[list(places)] = value
+    marked = data.draw(st.sets(st.integers(0, tensor.numel() - 1), min_size=1, max_size=3))
+    tensor.view(-1)[list(marked)] = value
     layers[index] = changed(layers[index], **{name: tensor})
-    first = min(places) // (tensor.numel() // tensor.shape[0])
+    first = min(marked) // (tensor.numel() // tensor.shape[0])
     message = refusal(layers)
-    assert message.startswith(f"layer {index}: {name} has {len(places)} NaN or infinite values, first at row {first}: ")
+    assert message.startswith(f"layer {index}: {name} has {len(marked)} NaN or infinite values, first at row {first}: ")
 
 
 def test_finite_values_whose_sum_overflows_are_accepted():
@@ -214,12 +214,12 @@ def test_without_the_cpp_back_end_auto_warns_once_and_cpu_is_refused(monkeypatch
     assert refusal([sound()], backend="cpu").endswith("no C++ compiler was found; install g++")
     api._warn_slow.cache_clear()
     with pytest.warns(RuntimeWarning, match="install g\\+\\+"):
-        found = rasterize([sound()], camera_of(8, 8))[0]
+        splat = rasterize([sound()], camera_of(8, 8))[0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rasterize([sound()], camera_of(8, 8))
         rasterize([layer_of(3)], camera_of(8, 8))
-    assert torch.equal(found.colour, rasterize([sound()], camera_of(8, 8), backend="torch")[0].colour)
+    assert torch.equal(splat.colour, rasterize([sound()], camera_of(8, 8), backend="torch")[0].colour)
 
 
 def test_auto_takes_the_cpp_back_end_where_it_can(monkeypatch):

@@ -1,0 +1,1 @@
+"""Times of the rasterizer on seeded random scenes: `python -m benchmarks.rasterizer`."""

@@ -1,0 +1,5 @@
+"""Runs the command: `python -m benchmarks.rasterizer`."""
+
+from .command import main
+
+main()

@@ -1,0 +1,80 @@
+"""The command of the benchmark: arguments, the device, and the table for it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+
+import torch
+from moegs_rasterizer.types import RasterizerError
+
+from . import cpu_table, cuda_table
+
+CPU_ONLY = ("large", "threads", "no_oracle")
+
+
+def main() -> None:
+    """Print the GPU's table where the CUDA back-end runs, else the CPU's; medians with their range, milliseconds."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rasterizer", description=main.__doc__)
+    parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="what to time")
+    parser.add_argument("--quick", action="store_true", help="small scenes and few runs, to see that it works")
+    parser.add_argument("--repeats", type=_positive, help="timed runs of each entry")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the scenes")
+    parser.add_argument("--stages", action="store_true", help="GPU only: the stages of one pass, nothing else")
+    cpu = parser.add_argument_group("CPU only")
+    large = cpu_table.LARGE
+    cpu.add_argument("--large", action="store_true", help=f"{large.count} Gaussians at {large.width}x{large.height}")
+    cpu.add_argument("--threads", type=_positive, help="PyTorch threads")
+    cpu.add_argument("--no_oracle", action="store_true", help="leave the PyTorch back-end out")
+    arguments = parser.parse_args()
+    if arguments.large and arguments.quick:
+        parser.error("--large and --quick contradict each other; leave one out")
+    try:
+        device = _device(arguments.device)
+        if device.type == "cpu":
+            if arguments.stages:
+                parser.error("--stages times a GPU's kernels; leave it out or add --device cuda")
+            _time_cpu(arguments)
+            return
+        if given := [f"--{name}" for name in CPU_ONLY if getattr(arguments, name)]:
+            parser.error(f"{', '.join(given)} changes nothing on a GPU; leave it out or add --device cpu")
+        sizes = cuda_table.QUICK if arguments.quick else cuda_table.FULL
+        sizes = replace(sizes, repeats=arguments.repeats or sizes.repeats)
+        (cuda_table.run_stages if arguments.stages else cuda_table.run)(device, sizes, seed=arguments.seed)
+    except RasterizerError as error:
+        sys.exit(f"error: {error}")
+
+
+def _device(name: str) -> torch.device:
+    """The device to time; raises RasterizerError where CUDA was asked for and cannot run."""
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    from moegs_rasterizer import cuda
+
+    reason = cuda.unavailable_reason()
+    if reason is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    if name == "cuda":
+        raise RasterizerError(f"--device cuda cannot run here: {reason}; use --device cpu")
+    print(f"timing the CPU, because the CUDA back-end cannot run here: {reason}", file=sys.stderr)
+    return torch.device("cpu")
+
+
+def _time_cpu(arguments: argparse.Namespace) -> None:
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    case = cpu_table.SMALL
+    if arguments.quick or arguments.large:
+        case = cpu_table.QUICK if arguments.quick else cpu_table.LARGE
+    oracle = case.oracle and not arguments.no_oracle
+    case = replace(case, oracle=oracle, repeats=arguments.repeats or case.repeats)
+    cpu_table.run(case, seed=arguments.seed)
+
+
+def _positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return value

@@ -1,0 +1,7 @@
+"""The CUDA back-end: float32 on an NVIDIA GPU, every layer of a call in one pass; compiled on first use."""
+
+from .backend import rasterize_layers
+from .loading import unavailable_reason
+from .reports import check
+
+__all__ = ["check", "rasterize_layers", "unavailable_reason"]

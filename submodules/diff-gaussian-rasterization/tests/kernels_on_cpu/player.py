@@ -1,0 +1,116 @@
+"""The CUDA kernels thread by thread on the CPU, for machines without a GPU: the files in headers/ play the GPU."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from moegs_rasterizer import Camera, Layer, RasterizerError, Splat
+from moegs_rasterizer.api import _detached
+from moegs_rasterizer.compile.steps import (
+    SOURCES,
+    STABLE_ABI,
+    BuildPlan,
+    CompilerCall,
+    cache_root,
+    find_compiler,
+    fingerprint,
+    make_library,
+    torch_include,
+    torch_libraries,
+)
+from moegs_rasterizer.cuda import backend, passes
+from moegs_rasterizer.cuda.reports import SLOTS, WORDS, Mailbox, Report
+from moegs_rasterizer.validation import validate
+
+HEADERS = Path(__file__).parent / "headers"
+FLAGS = ("-std=c++17", "-O1", "-g1", "-fPIC", "-fvisibility=hidden", "-DMOEGS_ISA=cuda", f"-I{HEADERS}", STABLE_ABI)
+# Of the compiler's checks: addresses that are not aligned as the type asks, which a GPU refuses.
+CHECKS = ("-fsanitize=alignment", "-fsanitize-undefined-trap-on-error")
+
+
+class Event:
+    """Of a stream on which everything has ended when its launch returns."""
+
+    def synchronize(self) -> None:
+        pass
+
+
+class CpuMailbox(Mailbox):
+    """Reports of kernels that have ended when their launch returns."""
+
+    def sent(self, sequence: int, *, size: tuple[Any, ...], first_layer: int, device: torch.device) -> Report:
+        event: Any = Event()
+        report = Report(slot=sequence % SLOTS, sequence=sequence, size=size, first_layer=first_layer, event=event)
+        self.pending.append(report)
+        return report
+
+
+@functools.cache
+def mailbox() -> CpuMailbox:
+    """Load the kernels and let the back-end call them instead of a GPU's; skips the test where that cannot be."""
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU, which runs the kernels itself")
+    try:
+        torch.ops.load_library(str(make_library(_plan(), _target()).path))
+    except RasterizerError as error:
+        pytest.skip(f"the kernels cannot be compiled for the CPU here: {error}")
+    reports = CpuMailbox(words=torch.zeros(SLOTS + 1, WORDS, dtype=torch.int64))
+    passes.mailbox = lambda device: reports
+    passes.captured = lambda: False
+    backend.stream_of = lambda device: 0
+    return reports
+
+
+def rasterize(
+    layers: Sequence[Layer], camera: Camera, *, grad: str = "none", deterministic: bool = False, **_: str
+) -> list[Splat]:
+    """`rasterize` as the CUDA back-end does it, of tensors on the CPU."""
+    mailbox()
+    layers = list(layers)
+    validate(layers, camera)
+    if not layers:
+        return []
+    prepared = [_detached(layer, grad) for layer in layers]
+    with torch.set_grad_enabled(grad != "none" and torch.is_grad_enabled()):
+        return backend.rasterize_layers(prepared, camera, grad, deterministic)
+
+
+def check() -> None:
+    """Raises what `moegs_rasterizer.cuda.check` would."""
+    mailbox().read()
+
+
+def _files() -> list[Path]:
+    return sorted(path for folder in (SOURCES / "cuda", HEADERS) for path in folder.rglob("*") if path.is_file())
+
+
+def _target() -> Path:
+    compiler = find_compiler()
+    files = [*sorted(SOURCES.glob("*.h")), *_files()]
+    return cache_root() / f"kernels-on-cpu-{fingerprint(files, (*compiler, *FLAGS, *CHECKS))}" / "kernels.so"
+
+
+def _plan() -> BuildPlan:
+    compiler = find_compiler()
+    calls = [
+        CompilerCall(
+            command=(*compiler, *FLAGS, *CHECKS, torch_include(), "-x", "c++", "-c", str(source)),
+            output=source.name + ".o",
+        )
+        for source in _files()
+        if source.suffix in (".cu", ".cpp")
+    ]
+    return BuildPlan(
+        name="CUDA kernels on the CPU",
+        announcement="compiling the CUDA kernels for the CPU",
+        calls=tuple(calls),
+        linker=(*compiler, "-shared"),
+        libraries=torch_libraries(),
+        lock_seconds=300.0,
+        advice="or choose another compiler with CXX",
+    )
