@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from engine.errors import ConfigError
-from engine.evaluation.evaluator import EvaluationOptions, evaluate
+from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
+from engine.evaluation.scoring import evenly_spread, psnr_of
 from engine.outputs.files import results_folder
 from engine.runs.checkpoint import save_checkpoint, saved_iterations
 from engine.runs.device import peak_memory, wait
@@ -162,19 +163,18 @@ def _save(session: Session, iteration: int) -> None:
 
 def _evaluate(session: Session, iteration: int) -> None:
     run, wanted = session.run, session.config.output.test_frames
-    count = run.scene.num_frames
-    chosen = min(count if wanted is None else wanted, count)
-    evaluation = evaluate(
+    frames = evenly_spread(run.scene.num_frames, wanted)
+    evaluation = evaluate_mixture(
         replace(run, iteration=iteration),
         views=run.scene.test,
         folder=results_folder(session.save_path, "test", iteration),
         options=EvaluationOptions(
-            frames=[index * count // chosen for index in range(chosen)],
-            lpips=False,
+            frames=frames,
+            networks=False,
             constant_frames=0,
             progress=not session.config.machine.quiet,
         ),
     )
-    means = ", ".join(f"{name} {scores.psnr:.2f}" for name, scores in evaluation.means.items())
+    means = ", ".join(f"{name} {psnr_of(scores):.2f}" for name, scores in evaluation.means.items())
     cameras = " ".join(run.scene.views[view].name for view in run.scene.test)
-    logger.info("iteration %d: PSNR on %s, %d frames: %s", iteration, cameras, chosen, means)
+    logger.info("iteration %d: PSNR on %s, %d frames: %s", iteration, cameras, len(frames), means)

@@ -6,17 +6,17 @@ import logging
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 from common.files import write_json
 from engine.errors import ConfigError
-from engine.evaluation.expert import ExpertScores, evaluate_expert, spread
-from engine.evaluation.measured_under import versions
+from engine.evaluation.conditions import versions
+from engine.evaluation.expert import ExpertScores, evaluate_expert
+from engine.evaluation.scoring import evenly_spread, scores_text, weights_facts
 from engine.outputs.files import results_folder
 from engine.runs.checks import check_rasterizer
-from engine.runs.device import device_name, gpu_versions, open_compute_device, peak_memory, release_unused, wait
+from engine.runs.device import device_name, open_compute_device, peak_memory, release_unused, wait
 from engine.runs.opening import read_scene
 from engine.settings.command_line import INTERRUPTED, set_up_logging
 from engine.settings.run import LAYOUTS
@@ -165,33 +165,24 @@ def _evaluate(session: Session, iteration: int, *, on_the_way: bool) -> ExpertSc
     """Scores on the held-out cameras, logged and kept in the history; None where the model shows no frame yet."""
     target, model = session.target, session.trainer.model
     wanted = FRAMES_ON_THE_WAY if on_the_way else session.config.output.test_frames
-    frames = covered(model, spread(target.scene.num_frames, wanted))
+    frames = covered(model, evenly_spread(target.scene.num_frames, wanted))
     if not frames:
         return None
-    found = evaluate_expert(
+    evaluated = evaluate_expert(
         model,
         target.scene,
         compute=target.compute,
         folder=results_folder(target.folder, "test", iteration),
         frames=frames,
-        lpips=not on_the_way,
+        networks=not on_the_way,
         lpips_weights=session.config.output.lpips_weights,
         quiet=session.config.machine.quiet,
     )
-    scores = asdict(found.scores)
     session.history.append(
-        {"iteration": iteration, "gaussians": session.trainer.count, "frames": found.frames, **scores}
+        {"iteration": iteration, "gaussians": session.trainer.count, "frames": evaluated.frames, **evaluated.scores}
     )
-    lpips = "" if found.scores.lpips is None else f", LPIPS {found.scores.lpips:.4f}"
-    logger.info(
-        "iteration %d: held out, %d frames: PSNR %.2f, SSIM %.4f%s",
-        iteration,
-        found.frames,
-        found.scores.psnr,
-        found.scores.ssim,
-        lpips,
-    )
-    return found
+    logger.info("iteration %d: held out, %d frames: %s", iteration, evaluated.frames, scores_text(evaluated.scores))
+    return evaluated
 
 
 def _log_footage(session: Session) -> None:
@@ -219,15 +210,15 @@ def _report(session: Session, scores: ExpertScores | None) -> dict[str, Any]:
         "start_points": session.start_note,
         "megabytes": bytes_of(_saved_model(session)) / MEGABYTE,
         "training_seconds": session.seconds,
-        "scores": None if scores is None else asdict(scores.scores),
+        "scores": None if scores is None else scores.scores,
         "scored_frames": None if scores is None else scores.frames,
         "seconds_a_frame": None if scores is None else scores.seconds,
-        "lpips_weights": None if scores is None else scores.lpips_source,
+        **(weights_facts(None) if scores is None else scores.weights),
         "history": session.history,
         "device": device_name(compute.device),
         "backend": compute.backend,
         "peak_gpu_memory_mib": peak_memory(compute.device),
-        "versions": versions() | gpu_versions(compute.device),
+        "versions": versions(compute.device),
         "scene_notes": list(target.scene.notes),
         "settings": facts_of(session),
     }

@@ -1,4 +1,4 @@
-"""Where results go, in upstream's folders, and images as files."""
+"""Files of a run's results: their folders and names, as upstream has them, and images as PNG."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def write_png(path: Path, image: np.ndarray) -> Path:
     with replacing(path) as temporary:
         Image.fromarray(image).save(temporary, format="PNG")
     return path
+
+
+def image_name(camera: str, frame: int) -> str:
+    """Name of an image's file without its suffix: "cam00_00012"."""
+    return f"{camera}_{frame:05d}"
 
 
 def results_folder(save_path: Path, split: str, iteration: int, *, variant: str = "") -> Path:
