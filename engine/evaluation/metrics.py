@@ -82,7 +82,7 @@ class Metric:
     digits: int  # decimals in tables
     definition: Callable[[MetricProtocol], str]  # for result files
     open: Callable[[MetricRequest], OpenedMetric]
-    network: bool = False  # result files say where the weights came from; left out while an expert or a router trains
+    needs_network: bool = False  # result files tell its weights' source; not measured on the way through a training
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -158,7 +158,7 @@ METRICS = {
                 f"{protocol.lpips_net} v0.1, inputs in {'[-1, 1]' if protocol.lpips_rescaled else '[0, 1]'}"
             ),
             open=_open_lpips,
-            network=True,
+            needs_network=True,
         ),
     )
 }

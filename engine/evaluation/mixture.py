@@ -32,7 +32,7 @@ from router import Mixture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationOptions:
-    """What to evaluate and what to leave behind."""
+    """The frames to evaluate, the baselines and metrics, and the files to write."""
 
     frames: Sequence[int] | None = None  # None: every frame of the clip
     videos: bool = True

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from common.tensors import image_from_uint8
-from engine.evaluation.metrics import METRICS, MetricProtocol, MetricRequest, OpenedMetric, value_text
+from engine.evaluation.metrics import METRICS, Measure, MetricProtocol, MetricRequest, OpenedMetric, value_text
 from scenes import Scene
 
 NOT_ASKED_FOR = OpenedMetric(measure=None, source="not asked for")
@@ -58,7 +58,7 @@ class ScoredFrame(Generic[Rendering]):
 def open_suite(request: MetricRequest, *, networks: bool) -> MetricSuite:
     """Every metric of METRICS under a request; networks False: without those that need a network."""
     metrics = {
-        metric.name: metric.open(request) if networks or not metric.network else NOT_ASKED_FOR
+        metric.name: metric.open(request) if networks or not metric.needs_network else NOT_ASKED_FOR
         for metric in METRICS.values()
     }
     return MetricSuite(protocol=request.protocol, metrics=metrics)
@@ -81,32 +81,34 @@ def scored_frames(
         start = time.perf_counter()
         rendering = render((view, frame))
         seconds = time.perf_counter() - start
-        images = images_of(rendering)
         truth = scene.frames.read(view, frame)
-        reference = prepare_reference(suite, image_tensor(truth, device))
-        scores = {name: score(suite, image, reference) for name, image in images.items()}
+        scores = _score_all(suite, images_of(rendering), image_tensor(truth, device))
         yield ScoredFrame(view=view, frame=frame, rendering=rendering, seconds=seconds, truth=truth, scores=scores)
 
 
+def _score_all(suite: MetricSuite, images: Mapping[str, Tensor], truth: Tensor) -> dict[str, Scores]:
+    """Scores per image; features take much memory, and are gone before the next frame is rendered."""
+    reference = prepare_reference(suite, truth)
+    return {name: score(suite, image, reference) for name, image in images.items()}
+
+
 @torch.no_grad()
-def prepare_reference(suite: MetricSuite, image: Tensor) -> ReferenceImage:
+def prepare_reference(suite: MetricSuite, truth: Tensor) -> ReferenceImage:
     """A true image [3, h, w] as the protocol wants it; 8-bit images divided by 255 are not changed by it."""
-    prepared = _prepare(suite.protocol, image.clamp(0, 1))
-    return ReferenceImage(
-        features={name: opened.measure.features(prepared) for name, opened in suite.metrics.items() if opened.measure}
-    )
+    prepared = _prepare(suite.protocol, truth.clamp(0, 1))
+    measures = {name: opened.measure for name, opened in suite.metrics.items() if opened.measure is not None}
+    return ReferenceImage(features={name: measure.features(prepared) for name, measure in measures.items()})
 
 
 @torch.no_grad()
 def score(suite: MetricSuite, image: Tensor, reference: ReferenceImage) -> Scores:
     """Scores of a rendered image [3, h, w] against the true one."""
     prepared = _prepare(suite.protocol, image)
-    return {
-        name: opened.measure.compare(opened.measure.features(prepared), reference.features[name])
-        if opened.measure
-        else None
-        for name, opened in suite.metrics.items()
-    }
+
+    def value(name: str, measure: Measure | None) -> float | None:
+        return None if measure is None else measure.compare(measure.features(prepared), reference.features[name])
+
+    return {name: value(name, opened.measure) for name, opened in suite.metrics.items()}
 
 
 def _prepare(protocol: MetricProtocol, image: Tensor) -> Tensor:
@@ -143,7 +145,7 @@ def weights_facts(suite: MetricSuite | None) -> dict[str, str | None]:
 
     None for every metric where nothing was measured (suite None).
     """
-    names = [metric.name for metric in METRICS.values() if metric.network]
+    names = [metric.name for metric in METRICS.values() if metric.needs_network]
     return {f"{name}_weights": None if suite is None else suite.metrics[name].source for name in names}
 
 

@@ -80,7 +80,7 @@ def test_the_demos_report_follows(mae, evaluated, tmp_path):
 
 
 def test_an_experts_scores_follow(mae, flat_run, tmp_path):
-    found = evaluate_expert(
+    result = evaluate_expert(
         flat_run.experts[0],
         flat_run.scene,
         compute=flat_run.compute,
@@ -90,9 +90,9 @@ def test_an_experts_scores_follow(mae, flat_run, tmp_path):
         quiet=True,
     )
     report = json.loads((tmp_path / "metrics.json").read_text())
-    assert found.scores["mae"] == report["means"]["mae"] == pytest.approx(19 * LEVEL)
+    assert result.scores["mae"] == report["means"]["mae"] == pytest.approx(19 * LEVEL)
     assert [frame["scores"]["mae"] for frame in report["per_frame"]] == pytest.approx([20 * LEVEL, 18 * LEVEL])
-    assert scores_text(found.scores).startswith("PSNR 22.") and scores_text(found.scores).endswith(", MAE 0.075")
+    assert scores_text(result.scores).startswith("PSNR 22.") and scores_text(result.scores).endswith(", MAE 0.075")
 
 
 def test_a_report_of_a_rendering_before_the_metric_was_there_leaves_it_out(evaluated, tmp_path, monkeypatch):
@@ -104,7 +104,7 @@ def test_a_report_of_a_rendering_before_the_metric_was_there_leaves_it_out(evalu
 
 def test_a_metric_that_cannot_be_measured_is_null_with_its_reason(evaluated, monkeypatch):
     opened = OpenedMetric(measure=None, source="it needs images of 999 pixels")
-    monkeypatch.setitem(METRICS, "mae", row(open=lambda request: opened, network=False))
+    monkeypatch.setitem(METRICS, "mae", row(open=lambda request: opened, needs_network=False))
     result, folder = evaluated()
     assert json.loads((folder / "mean_metrics.json").read_text())["MoE-GS_MAE"] is None
     lines = summary("test", result).splitlines()
@@ -113,7 +113,7 @@ def test_a_metric_that_cannot_be_measured_is_null_with_its_reason(evaluated, mon
 
 
 def test_the_weights_of_a_metric_with_a_network_are_recorded(evaluated, monkeypatch):
-    monkeypatch.setitem(METRICS, "mae", row(network=True))
+    monkeypatch.setitem(METRICS, "mae", row(needs_network=True))
     _, folder = evaluated()
     report = json.loads((folder / "metrics.json").read_text())
     assert list(report)[:4] == ["schema", "protocol", "lpips_weights", "mae_weights"]
