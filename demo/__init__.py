@@ -1,1 +1,1 @@
-"""The demo: a generated scene, its four small experts, and the commands that show them."""
+"""The demo: a generated scene, four small experts trained on it, and the commands that film, score and show them."""

@@ -1,4 +1,4 @@
-"""The demo's commands of moegs.py: what they can be told, and what they do."""
+"""The commands demo-scene, demo-report and demo-figure of moegs.py."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import tyro
 
 from demo.figure import write_figure
 from demo.playroom import write_scene
-from demo.report import read_verdict, table
+from demo.report import read_verdict, report_lines
 from engine.settings.command_line import flag, parse, set_up_logging
 
-LOST = 1  # exit code where the mixture is not better than its experts
+LOST = 1  # exit code where the mixture is not better than its best expert and the uniform mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,7 @@ class FigureConfig:
 
 
 def scene_command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """Films the scene into a folder; the exit code."""
     config = parse(SceneConfig, argv, defaults=SceneConfig(), prog=prog, description=description)
     set_up_logging(quiet=False)
     write_scene(config.folder)
@@ -59,15 +60,16 @@ def scene_command(argv: Sequence[str], *, prog: str, description: str) -> int:
 
 
 def report_command(argv: Sequence[str], *, prog: str, description: str) -> int:
-    """Exit code 1 where the mixture is not above its best expert and the uniform mean."""
+    """Prints scores and verdict; exit code LOST where the mixture does not win."""
     config = parse(ReportConfig, argv, defaults=ReportConfig(), prog=prog, description=description)
     verdict = read_verdict(config.save_path)
-    print(table(verdict))
+    print(*report_lines(verdict), sep="\n")
     print("The mixture beats its best expert and their mean." if verdict.wins else "FAILED: the mixture does not win.")
     return 0 if verdict.wins else LOST
 
 
 def figure_command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """Writes the figure and prints its path; the exit code."""
     config = parse(FigureConfig, argv, defaults=FigureConfig(), prog=prog, description=description)
     set_up_logging(quiet=True)
     print(write_figure(config.save_path, config.target, frame=config.frame))

@@ -1,4 +1,4 @@
-"""One image of a run: ground truth, mixture, experts and gates of a held-out frame, as a labelled grid."""
+"""The demo's figure: ground truth, mixture, experts and gates of a held-out frame, as a labelled grid."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from common.files import replacing
+from common.tensors import to_uint8
 from engine.evaluation.metrics import psnr
-from engine.outputs.files import to_uint8
+from engine.evaluation.scoring import image_tensor
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
 from engine.runs.saved import load_run
-from experts.formats.torch_files import replacing
 
 TILE_WIDTH = 300  # pixels
 MARGIN, LABEL = 6, 24
@@ -47,10 +48,10 @@ def figure_tiles(run: Run, frame: int) -> list[Tile]:
     view = run.scene.test[0]
     mixture, truth = mix_view(run, view, frame), run.scene.frames.read(view, frame)
     wait(run.compute)
-    wanted = mixture.image.new_tensor(truth).permute(2, 0, 1) / 255
+    reference = image_tensor(truth, run.device)
 
     def scored(name: str, image: Tensor) -> Tile:
-        return Tile(label=f"{name}  {psnr(image.clamp(0, 1), wanted):.1f} dB", image=to_uint8(image))
+        return Tile(label=f"{name}  {psnr(image.clamp(0, 1), reference):.1f} dB", image=to_uint8(image))
 
     names = [expert.name for expert in run.experts]
     return [

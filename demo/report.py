@@ -1,4 +1,4 @@
-"""What a rendered run shows: the mixture against what it must beat, as a table."""
+"""The demo's report: a rendered run's mixture against its experts and baselines, as a table."""
 
 from __future__ import annotations
 
@@ -7,33 +7,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.tables import Column, table_lines
 from engine.errors import ConfigError
-from engine.evaluation.results import CONSTANT, UNIFORM
+from engine.evaluation.baselines import CONSTANT, UNIFORM
+from engine.evaluation.metrics import METRICS, Metric, value_text
+from engine.evaluation.scoring import Scores, psnr_of
 from engine.outputs.files import results_folder
-from engine.outputs.image_writer import BLEND
+from engine.outputs.render_writer import BLEND
 
 TITLES = {UNIFORM: "uniform mean", CONSTANT: "best constants", BLEND: "MoE-GS"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Scores of a rendered iteration on the held-out cameras."""
+    """Mean scores of a rendered iteration on the held-out cameras; PSNR decides whether the mixture wins."""
 
-    psnr: Mapping[str, float]  # mean dB per method: experts, uniform mean, best constants, mixture
+    scores: Mapping[str, Scores]  # per method: mixture, experts, uniform mean, best constants
     videos: tuple[Path, ...]
 
     @property
     def best_expert(self) -> str:
-        experts = [name for name in self.psnr if name not in TITLES]
-        return max(experts, key=lambda name: self.psnr[name])
+        """The expert of the highest PSNR."""
+        experts = [method for method in self.scores if method not in TITLES]
+        return max(experts, key=lambda expert: psnr_of(self.scores[expert]))
 
     @property
     def gains(self) -> dict[str, float]:
         """Decibels by which the mixture is above its best expert and above the uniform mean."""
-        return {name: self.psnr[BLEND] - self.psnr[name] for name in (self.best_expert, UNIFORM)}
+        mixture = psnr_of(self.scores[BLEND])
+        return {method: mixture - psnr_of(self.scores[method]) for method in (self.best_expert, UNIFORM)}
 
     @property
     def wins(self) -> bool:
+        """The mixture is above both."""
         return min(self.gains.values()) > 0
 
 
@@ -42,20 +48,38 @@ def read_verdict(save_path: Path) -> Verdict:
     folder = _newest(save_path)
     means = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["means"]
     return Verdict(
-        psnr={name: float(scores["psnr"]) for name, scores in means.items()},
+        scores={method: _scores(values) for method, values in means.items()},
         videos=tuple(sorted((folder / "videos").glob("*.mp4"), key=lambda path: (BLEND not in path.name, path.name))),
     )
 
 
-def table(verdict: Verdict) -> str:
-    """PSNR per method, the mixture last, what it gains, and where the videos are."""
-    order = [*(name for name in verdict.psnr if name not in TITLES), *(name for name in TITLES if name in verdict.psnr)]
-    lines = ["PSNR on the held-out camera, dB"]
-    lines += [f"  {TITLES.get(name, name):15} {verdict.psnr[name]:6.2f}" for name in order]
-    above = [f"{gain:+.2f} dB over {TITLES.get(name, name)}" for name, gain in verdict.gains.items()]
-    lines.append(f"MoE-GS: {', '.join(above)}")
-    lines += ["Videos", *(f"  {path}" for path in verdict.videos)]
-    return "\n".join(lines)
+def _scores(values: Mapping[str, float | str | None]) -> Scores:
+    """Scores as a file holds them: infinite ones are text, and metrics that are newer than the file are not there."""
+    return {name: None if (value := values.get(name)) is None else float(value) for name in METRICS}
+
+
+def report_lines(verdict: Verdict) -> list[str]:
+    """Every metric per method, the mixture last, what it gains in PSNR, and where the videos are."""
+    scores, metrics = verdict.scores, METRICS.values()
+    order = [*(name for name in scores if name not in TITLES), *(name for name in TITLES if name in scores)]
+    columns = [Column(gap=2, left=True, width=15), *(Column(heading=_heading(metric), width=6) for metric in metrics)]
+    rows = [
+        [TITLES.get(name, name), *(value_text(metric, scores[name][metric.name]) for metric in metrics)]
+        for name in order
+    ]
+    lower = ", ".join(metric.label for metric in metrics if not metric.higher_is_better)
+    gains = [f"{gain:+.2f} dB over {TITLES.get(name, name)}" for name, gain in verdict.gains.items()]
+    return [
+        f"Scores on the held-out camera; higher is better, lower for {lower}",
+        *table_lines(columns, rows),
+        f"MoE-GS: {', '.join(gains)}",
+        "Videos",
+        *(f"  {path}" for path in verdict.videos),
+    ]
+
+
+def _heading(metric: Metric) -> str:
+    return f"{metric.label}, {metric.unit}" if metric.unit else metric.label
 
 
 def _newest(save_path: Path) -> Path:

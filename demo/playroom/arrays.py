@@ -1,4 +1,4 @@
-"""The array type of the procedural scene: float32."""
+"""Types of the generated scene: float32 arrays and points."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float32]
-Point = tuple[float, float, float]
+Point = tuple[float, float, float]  # metres
 
 
 def f32(values: ArrayLike) -> Array:

@@ -1,4 +1,4 @@
-"""Films the procedural world: every camera's frames, supersampled."""
+"""The frames that a camera films of the world, supersampled."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from moegs_rasterizer import Camera
 from numpy.typing import NDArray
 
 from demo.playroom.arrays import Array
-from demo.playroom.rig import camera_grid
+from demo.playroom.rig import pixel_rays
 from demo.playroom.tracer import soft_shadow, trace_moving, trace_still
 from demo.playroom.world import World
 
 
 def film_camera(world: World, camera: Camera, *, num_frames: int, supersampling: int = 2) -> NDArray[np.uint8]:
-    """All frames of one camera, [num_frames, h, w, 3] RGB; what does not move is traced once."""
-    rays = camera_grid(camera, supersampling=supersampling)
+    """All frames of one camera, RGB [num_frames, h, w, 3]; solids that do not move are traced once."""
+    rays = pixel_rays(camera, supersampling=supersampling)
     still = trace_still(world, rays)
     points = rays.origin + rays.directions * still.distances[:, None]
     sampled = _as_image(points, camera, supersampling)[:, 0, :, 0].reshape(-1, 3)

@@ -1,4 +1,4 @@
-"""Motions of the procedural scene: each gives a function from the time in [0, 1) to a pose."""
+"""Motions of solids: functions from the time in [0, 1) to a pose."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Known surface points of the procedural world with their tracks: what a reconstruction of real footage would give."""
+"""Known surface points of the world with their tracks, in place of those a reconstruction of real footage gives."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import numpy as np
 from moegs_rasterizer import Camera
 from numpy.typing import NDArray
 
+from common.files import replacing
 from demo.playroom.arrays import Array, f32
-from demo.playroom.rig import camera_grid
+from demo.playroom.rig import pixel_rays
 from demo.playroom.solids import to_world
 from demo.playroom.tracer import ROOM, soft_shadow, trace_moving, trace_still
 from demo.playroom.world import World
@@ -26,16 +26,16 @@ class KnownPoints:
     tracks: Array  # [n, num_frames, 3] metres
     colours: Array  # [n, 3] RGB in [0, 1], as shaded where the point was found
     present: NDArray[np.bool_]  # [n, num_frames]: the point's solid is in the scene
-    solids: NDArray[np.int64]  # [n] index into World.solids, -1 is the room
+    solids: NDArray[np.int64]  # [n] index into World.solids, or tracer.ROOM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointCounts:
-    """How many points to take, and at how many instants to look for moving ones."""
+    """Numbers of points to take."""
 
     still: int = 6000
     moving: int = 3000
-    instants: int = 6
+    instants: int = 6  # frames of each camera in which moving points are looked for
 
 
 def known_points(
@@ -46,7 +46,7 @@ def known_points(
     rng = np.random.default_rng(seed)
     still, moving = [], []
     for camera in cameras:
-        rays = camera_grid(camera, supersampling=1)
+        rays = pixel_rays(camera, supersampling=1)
         hits = trace_still(world, rays)
         still.append(_columns(hits.solids, hits.canonical, hits.colours))
         points = rays.origin + rays.directions * hits.distances[:, None]
@@ -63,12 +63,11 @@ def known_points(
 
 def save_known_points(points: KnownPoints, folder: Path) -> Path:
     """Writes known_points.npz into a scene folder and returns its path."""
-    path, partial = folder / FILE_NAME, folder / f".{FILE_NAME}.part"
-    with partial.open("wb") as file:
+    path = folder / FILE_NAME
+    with replacing(path) as temporary:
         np.savez_compressed(
-            file, tracks=points.tracks, colours=points.colours, present=points.present, solids=points.solids
+            temporary, tracks=points.tracks, colours=points.colours, present=points.present, solids=points.solids
         )
-    os.replace(partial, path)
     return path
 
 

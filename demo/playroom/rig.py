@@ -1,4 +1,4 @@
-"""The camera rig of the procedural scene: a forward-facing arc, the held-out camera in its middle."""
+"""The rig: cameras on a forward-facing arc, the held-out one in its middle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANGLES = ((1, 0), (-24, -5), (-16, 7), (-9, -7), (-5, 6), (7, -6), (11, 7), (18,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RigSize:
-    """How large the videos are."""
+    """Sizes of the rig and of its videos."""
 
     width: int = 160
     height: int = 120
@@ -35,7 +35,7 @@ def rig_cameras(size: RigSize) -> list[Camera]:
     return [_camera(yaw, pitch, size, focal) for yaw, pitch in ANGLES[: size.num_cameras]]
 
 
-def camera_grid(camera: Camera, *, supersampling: int) -> Rays:
+def pixel_rays(camera: Camera, *, supersampling: int) -> Rays:
     """Rays through supersampling x supersampling points of every pixel, rows of the finer image first."""
     finer = Camera(
         world_to_camera=camera.world_to_camera,

@@ -1,4 +1,4 @@
-"""Solids of the procedural scene: unit shapes under a pose that depends on the time, and rays against them."""
+"""Solids: unit shapes under a pose that depends on the time, their surfaces, and the rays that hit them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Shape = Literal["sphere", "box", "cylinder"]  # unit ball; cube [-1, 1]^3; |y| <
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pose:
-    """Where a solid is at one instant; `size` scales it about its centre, 0 is absent."""
+    """A solid's pose at one instant; `size` scales it about its centre, 0 is absent."""
 
     rotation: Array  # [3, 3] world_from_solid
     centre: Array  # [3] metres
@@ -111,7 +111,7 @@ def _largest_axis(points: Array) -> Array:
 
 
 def _quadric_interval(origins: Array, directions: Array) -> tuple[Array, Array]:
-    """Where a ray is inside |p| < 1; an empty interval where it misses."""
+    """The interval of a ray inside |p| < 1; empty where it misses."""
     a = (directions * directions).sum(axis=1)
     b = (origins * directions).sum(axis=1)
     c = (origins * origins).sum(axis=1) - 1.0
@@ -120,6 +120,6 @@ def _quadric_interval(origins: Array, directions: Array) -> tuple[Array, Array]:
 
 
 def _slab_interval(origins: Array, directions: Array) -> tuple[Array, Array]:
-    """Where a ray is inside |p_i| < 1 on every axis given."""
+    """The interval of a ray inside |p_i| < 1 on every axis given."""
     first, second = (-1.0 - origins) / directions, (1.0 - origins) / directions
     return np.minimum(first, second).max(axis=1), np.maximum(first, second).min(axis=1)

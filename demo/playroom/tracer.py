@@ -1,4 +1,4 @@
-"""Ray tracing of the procedural world: primary hits, Lambert shading, shadows."""
+"""Ray tracing of the world: primary hits, Lambert shading, shadows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Rays:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hits:
-    """What every ray meets first."""
+    """The first surface that each ray meets."""
 
     colours: Array  # [n, 3], shaded
     distances: Array  # [n] metres

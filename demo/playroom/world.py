@@ -1,4 +1,4 @@
-"""The cast of the procedural scene: a textured room, still furniture and six solids that each move in their own way."""
+"""The demo's world: a textured room, still furniture, five solids and a pendulum that each move in their own way."""
 
 from __future__ import annotations
 
@@ -16,20 +16,18 @@ class Room:
 
     low: Point  # metres
     high: Point
-    faces: tuple[
-        Texture, Texture, Texture, Texture, Texture, Texture
-    ]  # -x, +x, -y (ceiling), +y (floor), -z, +z (back)
+    faces: tuple[Texture, ...]  # six: -x, +x, -y (ceiling), +y (floor), -z, +z (back)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Everything there is to see, and the lamp."""
+    """The room, the solids in it and the lamp."""
 
     room: Room
     solids: tuple[Solid, ...]
     lamp: Array  # [3] metres
-    ambient: float = 0.5
-    diffuse: float = 0.7
+    ambient: float = 0.5  # light from everywhere
+    diffuse: float = 0.7  # light from the lamp
 
 
 def demo_world() -> World:

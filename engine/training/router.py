@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from engine.errors import ConfigError
-from engine.evaluation.evaluator import EvaluationOptions, evaluate
+from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
+from engine.evaluation.scoring import evenly_spread, psnr_of
 from engine.outputs.files import results_folder
 from engine.runs.checkpoint import save_checkpoint, saved_iterations
 from engine.runs.device import wait
@@ -159,22 +160,21 @@ class RouterTask:
         """Renders and scores frames of the held-out cameras."""
         assert self.save_path is not None
         scene, output = self.run.scene, self.config.output
-        count = scene.num_frames
-        chosen = min(count if output.test_frames is None else output.test_frames, count)
-        evaluation = evaluate(
+        frames = evenly_spread(scene.num_frames, output.test_frames)
+        evaluation = evaluate_mixture(
             replace(self.run, iteration=iteration),
             views=scene.test,
             folder=results_folder(self.save_path, "test", iteration),
             options=EvaluationOptions(
-                frames=[index * count // chosen for index in range(chosen)],
-                lpips=False,
+                frames=frames,
+                networks=False,
                 constant_frames=0,
                 progress=not self.config.machine.quiet,
             ),
         )
-        means = ", ".join(f"{name} {scores.psnr:.2f}" for name, scores in evaluation.means.items())
+        means = ", ".join(f"{name} {psnr_of(scores):.2f}" for name, scores in evaluation.means.items())
         cameras = " ".join(scene.views[view].name for view in scene.test)
-        logger.info("iteration %d: PSNR on %s, %d frames: %s", iteration, cameras, chosen, means)
+        logger.info("iteration %d: PSNR on %s, %d frames: %s", iteration, cameras, len(frames), means)
 
 
 def router_loss(mixture: Mixture, target: Tensor, training: TrainingConfig) -> Tensor:

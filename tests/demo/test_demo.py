@@ -12,7 +12,7 @@ from PIL import Image
 import moegs
 from demo.figure import Tile, compose
 from demo.playroom import PointCounts, RigSize, write_scene
-from demo.report import read_verdict, table
+from demo.report import read_verdict, report_lines
 from engine.commands import render, train
 from engine.errors import ConfigError
 from router import ENSEMBLES
@@ -38,10 +38,13 @@ def test_the_shipped_experts_show_the_scene_and_are_reported(demo: Path, capsys:
     printed = capsys.readouterr().out
     verdict = read_verdict(demo / "run")
     assert code == (0 if verdict.wins else 1)
-    assert set(verdict.psnr) == {"Ex4DGS", "E-D3DGS", "STG", "4DGaussians", "uniform_mean", "best_constant", "MoE"}
-    assert all(value > 20 for value in verdict.psnr.values()), verdict.psnr  # 21.0 to 25.6 seen
+    methods = {"Ex4DGS", "E-D3DGS", "STG", "4DGaussians", "uniform_mean", "best_constant", "MoE"}
+    assert set(verdict.scores) == methods
+    psnr = {method: scores["psnr"] for method, scores in verdict.scores.items()}
+    assert all(value > 20 for value in psnr.values()), psnr  # 21.0 to 25.6 seen
     assert str(demo / "run" / "test" / "itrs_3" / "videos" / "video_MoE.mp4") in printed
-    assert f"MoE-GS          {verdict.psnr['MoE']:6.2f}" in printed
+    (row,) = (line.split() for line in printed.splitlines() if line.startswith("  MoE-GS "))
+    assert row[1:3] == [f"{psnr['MoE']:.2f}", f"{verdict.scores['MoE']['ssim']:.4f}"]
 
 
 def test_a_figure_shows_every_expert_and_gate(demo: Path, tmp_path: Path) -> None:
@@ -69,7 +72,7 @@ def test_the_newest_rendering_counts(tmp_path: Path) -> None:
     assert verdict.wins and verdict.best_expert == "STG"
     assert verdict.gains == pytest.approx({"STG": 1.0, "uniform_mean": 0.5})
     assert verdict.videos[0].name == "video_MoE.mp4"
-    assert "+1.00 dB over STG, +0.50 dB over uniform mean" in table(verdict)
+    assert "MoE-GS: +1.00 dB over STG, +0.50 dB over uniform mean" in report_lines(verdict)
 
 
 @pytest.mark.parametrize("mixture", [31.2, 30.0])

@@ -1,4 +1,4 @@
-"""The procedural scene: repeatable, and its points, images and files agree with each other."""
+"""The generated scene: repeatable, and its points, images and files agree with each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from demo.playroom import PointCounts, RigSize, known_points, rig_cameras, write_scene
 from demo.playroom.film import film_camera
-from demo.playroom.rig import camera_grid, poses_bounds
+from demo.playroom.rig import pixel_rays, poses_bounds
 from demo.playroom.solids import Solid, canonical_normals, hit_distances, to_canonical, to_world
 from demo.playroom.tracer import ROOM, soft_shadow, trace_moving, trace_still
 from demo.playroom.world import demo_world
@@ -92,7 +92,7 @@ def test_known_points_project_onto_their_own_surface() -> None:
     agreeing = 0
     for frame in (0, 3):
         camera = cameras[1]
-        rays = camera_grid(camera, supersampling=1)
+        rays = pixel_rays(camera, supersampling=1)
         still = trace_still(world, rays)
         surface = rays.origin + rays.directions * still.distances[:, None]
         time = frame / 6
@@ -144,4 +144,4 @@ def test_known_points_of_a_folder(folder: Path) -> None:
     first, last = (points.positions[points.frames == frame] for frame in (0, SMALL.num_frames - 1))
     assert 300 < len(first) <= 500 and len(np.unique(points.frames)) == SMALL.num_frames
     assert np.array_equal(first[:300], last[:300]), "still points move"
-    assert not [path for path in folder.iterdir() if path.suffix == ".part"]
+    assert not list(folder.glob(".*")), "a temporary file is left"

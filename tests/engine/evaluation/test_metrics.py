@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from engine.evaluation.metrics import PROTOCOLS, MetricSuite, Scores, mean_scores, prepare_target, psnr, score, ssim
+from engine.evaluation.metrics import PROTOCOLS, MetricRequest, psnr, ssim
+from engine.evaluation.scoring import MetricSuite, mean_scores, open_suite, prepare_reference, score
+from engine.runs.device import CPU
 from losses import ssim as ssim_of_the_loss
 
 C1, C2 = 0.01**2, 0.03**2
 
 
 def suite(name: str = "8bit") -> MetricSuite:
-    return MetricSuite(protocol=PROTOCOLS[name], lpips=None)
+    return open_suite(MetricRequest(protocol=PROTOCOLS[name], cameras=(), device=CPU), networks=False)
 
 
 def direct_ssim(a: np.ndarray, b: np.ndarray) -> float:
@@ -62,22 +64,21 @@ def test_ssim_by_strips_is_the_ssim_of_the_loss(height):
 def test_8bit_protocol_clamps_and_rounds_and_upstream_does_not():
     truth = torch.full((3, 16, 16), 100 / 255)
     slightly_off = truth + 0.4 / 255  # rounds back to 100
-    assert score(suite(), slightly_off, prepare_target(suite(), truth)).psnr == math.inf
-    upstream = score(suite("upstream"), slightly_off, prepare_target(suite("upstream"), truth))
-    assert upstream.psnr == pytest.approx(-20 * math.log10(0.4 / 255), abs=1e-3)
+    assert score(suite(), slightly_off, prepare_reference(suite(), truth))["psnr"] == math.inf
+    upstream = score(suite("upstream"), slightly_off, prepare_reference(suite("upstream"), truth))
+    assert upstream["psnr"] == pytest.approx(-20 * math.log10(0.4 / 255), abs=1e-3)
 
     white = torch.ones(3, 16, 16)
-    assert score(suite(), white + 0.5, prepare_target(suite(), white)).psnr == math.inf
-    assert score(suite("upstream"), white + 0.5, prepare_target(suite("upstream"), white)).psnr == pytest.approx(
+    assert score(suite(), white + 0.5, prepare_reference(suite(), white))["psnr"] == math.inf
+    assert score(suite("upstream"), white + 0.5, prepare_reference(suite("upstream"), white))["psnr"] == pytest.approx(
         -20 * math.log10(0.5), abs=1e-5
     )
 
 
 def test_means_are_of_each_metric_alone():
-    scores = [Scores(psnr=20, ssim=0.5, lpips=0.1), Scores(psnr=30, ssim=0.7, lpips=0.3)]
-    mean = mean_scores(scores)
-    assert (mean.psnr, mean.ssim, mean.lpips) == (25, pytest.approx(0.6), pytest.approx(0.2))
-    assert mean_scores([*scores, Scores(psnr=1, ssim=1, lpips=None)]).lpips is None
+    scores = [{"psnr": 20, "ssim": 0.5, "lpips": 0.1}, {"psnr": 30, "ssim": 0.7, "lpips": 0.3}]
+    assert mean_scores(scores) == {"psnr": 25, "ssim": pytest.approx(0.6), "lpips": pytest.approx(0.2)}
+    assert mean_scores([*scores, {"psnr": 1, "ssim": 1, "lpips": None}])["lpips"] is None
 
 
 def frames(path, numbers):
@@ -95,6 +96,6 @@ def test_published_renders_of_a_real_scene_score_as_known(shared, name, lowest, 
     numbers = (0, 5, 10)
     pairs = zip(frames(folder / f"{name}.mp4", numbers), frames(folder / "gt_reference.mp4", numbers), strict=True)
     for render, truth in pairs:
-        result = score(suite(), render, prepare_target(suite(), truth))
-        assert lowest <= result.psnr <= highest
-        assert 0.6 < result.ssim < 0.95
+        result = score(suite(), render, prepare_reference(suite(), truth))
+        assert lowest <= result["psnr"] <= highest
+        assert 0.6 < result["ssim"] < 0.95

@@ -33,13 +33,13 @@ def test_what_is_written_is_read_back(tmp_path, height, width):
     with VideoWriter(tmp_path / "a.mp4") as writer:
         for frame in frames:
             writer.write(frame)
-    found = read(tmp_path / "a.mp4")
-    assert len(found) == writer.frames == 5
-    assert found[0].shape == (height + height % 2, width + width % 2, 3)
-    for wanted, got in zip(frames, found, strict=True):
-        assert psnr(wanted, got[:height, :width]) > 39  # 40.1 dB was the worst seen
+    decoded = read(tmp_path / "a.mp4")
+    assert len(decoded) == writer.frames == 5
+    assert decoded[0].shape == (height + height % 2, width + width % 2, 3)
+    for written, got in zip(frames, decoded, strict=True):
+        assert psnr(written, got[:height, :width]) > 39  # 40.1 dB was the worst seen
     if height % 2:
-        assert np.abs(found[0][-1].astype(int) - found[0][-2]).max() <= 12  # the padding repeats the edge
+        assert np.abs(decoded[0][-1].astype(int) - decoded[0][-2]).max() <= 12  # the padding repeats the edge
 
 
 @pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (17, 130, 200)])
@@ -54,10 +54,10 @@ def test_grey_images_stay_grey(tmp_path):
     ramp = np.tile(np.linspace(0, 255, W).round().astype(np.uint8), (H, 1))
     with VideoWriter(tmp_path / "a.mp4") as writer:
         writer.write(ramp)
-    found = read(tmp_path / "a.mp4")[0].astype(int)
-    assert np.abs(found - ramp[..., None]).max() <= 3
-    assert found[:, 0].max() <= 2
-    assert found[:, -1].min() >= 253
+    grey = read(tmp_path / "a.mp4")[0].astype(int)
+    assert np.abs(grey - ramp[..., None]).max() <= 3
+    assert grey[:, 0].max() <= 2
+    assert grey[:, -1].min() >= 253
 
 
 def test_tags_say_what_the_pixels_are(tmp_path):

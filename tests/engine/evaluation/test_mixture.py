@@ -11,12 +11,12 @@ import pytest
 from moegs_rasterizer import RasterizerError
 from PIL import Image
 
-import engine.evaluation.evaluator
 import engine.evaluation.lpips_weights
+import engine.evaluation.mixture
 from engine.errors import ConfigError
-from engine.evaluation.evaluator import EvaluationOptions, evaluate
 from engine.evaluation.lpips_weights import LoadedLpips
-from engine.evaluation.results import summary
+from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
+from engine.evaluation.mixture_results import summary
 
 QUIET = EvaluationOptions(progress=False)
 
@@ -28,14 +28,14 @@ def level_psnr(levels: float) -> float:
 @pytest.fixture(autouse=True)
 def no_lpips(monkeypatch):
     monkeypatch.setattr(
-        engine.evaluation.lpips_weights, "load_lpips", lambda net, path: LoadedLpips(metric=None, source="none here")
+        engine.evaluation.lpips_weights, "load_lpips", lambda net, path: LoadedLpips(network=None, source="none here")
     )
 
 
 def test_known_images_give_known_numbers(flat_run, tmp_path):
-    result = evaluate(flat_run, views=flat_run.scene.test, folder=tmp_path / "out", options=QUIET)
+    result = evaluate_mixture(flat_run, views=flat_run.scene.test, folder=tmp_path / "out", options=QUIET)
     for frame in result.frames:
-        off = {name: scores.psnr for name, scores in frame.scores.items()}
+        off = {name: scores["psnr"] for name, scores in frame.scores.items()}
         t = frame.frame
         assert off["low"] == pytest.approx(level_psnr(20 - t), abs=1e-4)
         assert off["high"] == pytest.approx(level_psnr(10 + t), abs=1e-4)
@@ -44,14 +44,14 @@ def test_known_images_give_known_numbers(flat_run, tmp_path):
     # the target is 19, 18 and 17 levels above "low" of the three frames, "high" always 30: weight 19 / 30
     weights = json.loads((tmp_path / "out" / "metrics.json").read_text())["baselines"]["best_constant"]["weights"]
     assert weights["high"] == pytest.approx(19 / 30, abs=2e-3)
-    assert result.means["MoE"].psnr == pytest.approx(np.mean([level_psnr(5 - t) for t in range(3)]), abs=1e-4)
-    assert result.means["low"].lpips is None
+    assert result.means["MoE"]["psnr"] == pytest.approx(np.mean([level_psnr(5 - t) for t in range(3)]), abs=1e-4)
+    assert result.means["low"]["lpips"] is None
 
 
 def test_everything_is_written(flat_run, tmp_path):
     options = replace(QUIET, images=True)
     folder = tmp_path / "save" / "test" / "itrs_7"
-    result = evaluate(flat_run, views=[0], folder=folder, options=options)
+    result = evaluate_mixture(flat_run, views=[0], folder=folder, options=options)
     names = ["video_MoE", "video_low", "video_high", "weights_low", "weights_high"]
     assert sorted(p.name for p in (folder / "videos").iterdir()) == sorted(f"{n}.mp4" for n in names)
     assert all(path.exists() for path in result.files)
@@ -95,14 +95,14 @@ def test_a_fault_that_the_gpu_finds_late_leaves_no_numbers_and_no_videos(flat_ru
         if next(calls) == 2:
             raise RasterizerError("layer 0: means has 1 NaN")
 
-    monkeypatch.setattr(engine.evaluation.evaluator, "wait", found_late)
+    monkeypatch.setattr(engine.evaluation.mixture, "wait", found_late)
     with pytest.raises(RasterizerError, match="1 NaN"):
-        evaluate(flat_run, views=[0], folder=tmp_path / "out", options=replace(QUIET, constant_frames=0))
+        evaluate_mixture(flat_run, views=[0], folder=tmp_path / "out", options=replace(QUIET, constant_frames=0))
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 def test_views_follow_one_another_in_one_video(flat_run, tmp_path):
-    evaluate(flat_run, views=flat_run.scene.train, folder=tmp_path / "out", options=QUIET)
+    evaluate_mixture(flat_run, views=flat_run.scene.train, folder=tmp_path / "out", options=QUIET)
     with av.open(str(tmp_path / "out" / "videos" / "video_high.mp4")) as container:
         levels = [frame.to_ndarray(format="rgb24").mean() for frame in container.decode(video=0)]
     assert levels == pytest.approx([110, 111, 112] * 2, abs=1.5)
@@ -110,35 +110,35 @@ def test_views_follow_one_another_in_one_video(flat_run, tmp_path):
 
 def test_only_training_cameras_give_their_number_to_experts(flat_run, tmp_path):
     options = replace(QUIET, frames=[1], videos=False, constant_frames=0)
-    evaluate(flat_run, views=[0, 2], folder=tmp_path / "out", options=options)
+    evaluate_mixture(flat_run, views=[0, 2], folder=tmp_path / "out", options=options)
     assert flat_run.experts[0].cameras == [None, 2]
 
 
 def test_an_evaluation_in_training_leaves_numbers_only(flat_run, tmp_path):
     options = replace(QUIET, frames=[0, 2], videos=False, constant_frames=0, protocol="upstream")
-    result = evaluate(flat_run, views=[0], folder=tmp_path / "out", options=options)
+    result = evaluate_mixture(flat_run, views=[0], folder=tmp_path / "out", options=options)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["mean_metrics.json", "metrics.json"]
     assert [frame.frame for frame in result.frames] == [0, 2]
     assert "best_constant" not in result.means
-    assert result.means["low"].psnr == pytest.approx((level_psnr(20) + level_psnr(18)) / 2, abs=1e-4)
+    assert result.means["low"]["psnr"] == pytest.approx((level_psnr(20) + level_psnr(18)) / 2, abs=1e-4)
 
 
 def test_unusable_choices_are_named(flat_run, tmp_path):
     with pytest.raises(ConfigError, match="8bit, 8bit_vgg, upstream"):
-        evaluate(flat_run, views=[0], folder=tmp_path, options=replace(QUIET, protocol="psnr"))
+        evaluate_mixture(flat_run, views=[0], folder=tmp_path, options=replace(QUIET, protocol="psnr"))
     with pytest.raises(ConfigError, match="nothing to evaluate"):
-        evaluate(flat_run, views=[], folder=tmp_path, options=QUIET)
+        evaluate_mixture(flat_run, views=[], folder=tmp_path, options=QUIET)
     camera = replace(flat_run.scene.views[1].camera, width=40)
     views = (flat_run.scene.views[0], replace(flat_run.scene.views[1], camera=camera), flat_run.scene.views[2])
     mixed = replace(flat_run, scene=replace(flat_run.scene, views=views))
     with pytest.raises(ConfigError, match="cannot share a video"):
-        evaluate(mixed, views=[0, 1], folder=tmp_path, options=QUIET)
+        evaluate_mixture(mixed, views=[0, 1], folder=tmp_path, options=QUIET)
     assert not (tmp_path / "metrics.json").exists()
 
 
 def test_memory_does_not_hold_the_clip(flat_run, tmp_path, monkeypatch):
     made, most = [], 0
-    real = engine.evaluation.evaluator.mix_view
+    real = engine.evaluation.mixture.mix_view
 
     def counted(run, view, frame):
         nonlocal most
@@ -147,7 +147,7 @@ def test_memory_does_not_hold_the_clip(flat_run, tmp_path, monkeypatch):
         most = max(most, sum(reference() is not None for reference in made))
         return mixture
 
-    monkeypatch.setattr(engine.evaluation.evaluator, "mix_view", counted)
-    evaluate(flat_run, views=[0, 1, 2], folder=tmp_path / "out", options=QUIET)
+    monkeypatch.setattr(engine.evaluation.mixture, "mix_view", counted)
+    evaluate_mixture(flat_run, views=[0, 1, 2], folder=tmp_path / "out", options=QUIET)
     assert len(made) == 9 + 9  # every frame, after the frames that constants are fitted on
     assert most <= 2  # the one last scored and the one just made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.evaluation.evaluator import EvaluationOptions, evaluate
+from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.opening import assemble, open_expert, open_scene
 from engine.settings.run import DataConfig, ExpertsConfig, MachineConfig, OutputConfig, RunConfig
@@ -35,12 +35,12 @@ def test_blends_of_four_trained_experts_score_as_known(shared, tmp_path):
     compute = ComputeDevice(device=CPU, backend="auto")
     run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
 
-    options = EvaluationOptions(frames=tuple(UNIFORM_MEAN), videos=False, lpips=False, progress=False)
-    result = evaluate(run, views=scene.test, folder=tmp_path / "out", options=options)
+    options = EvaluationOptions(frames=tuple(UNIFORM_MEAN), videos=False, networks=False, progress=False)
+    result = evaluate_mixture(run, views=scene.test, folder=tmp_path / "out", options=options)
     for frame in result.frames:
-        psnr = {method: scores.psnr for method, scores in frame.scores.items()}
+        psnr = {method: scores["psnr"] for method, scores in frame.scores.items()}
         assert psnr["uniform_mean"] == pytest.approx(UNIFORM_MEAN[frame.frame], abs=0.006)
         best = max(psnr[expert.name] for expert in experts)
         assert best == pytest.approx(BEST_EXPERT[frame.frame], abs=0.006)
-    means = {method: scores.psnr for method, scores in result.means.items()}
+    means = {method: scores["psnr"] for method, scores in result.means.items()}
     assert means["best_constant"] == max(value for method, value in means.items() if method != "MoE")

@@ -1,4 +1,4 @@
-"""What an evaluation found: scores of every frame for every way of rendering it, and the files that record them."""
+"""Results of a mixture's evaluation: the scores of every frame and method, the files that record them, the table."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engine.evaluation.metrics import Scores, mean_scores
-from engine.outputs.files import write_json
-from engine.outputs.image_writer import BLEND
+from common.files import write_json
+from common.tables import Column, table_lines
+from engine.evaluation.baselines import CONSTANT
+from engine.evaluation.metrics import METRICS, value_text
+from engine.evaluation.scoring import Scores, mean_scores, mean_seconds, psnr_of, timed
+from engine.outputs.render_writer import BLEND
 
-UNIFORM = "uniform_mean"
-CONSTANT = "best_constant"
 SCHEMA = 1
+WIDTH = 7  # characters of a column of numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +32,11 @@ class FrameResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """All frames of an evaluation, what it was made under, and what it wrote."""
+    """All frames of an evaluation, the conditions of the measurement, and the files written."""
 
     frames: tuple[FrameResult, ...]
     conditions: Mapping[str, Any]  # protocol, cameras, resolution, temperature, hashes, versions ...
+    unavailable: Mapping[str, str]  # the reason per metric that could not be measured
     files: tuple[Path, ...]
 
     @property
@@ -50,32 +53,28 @@ class Evaluation:
     @property
     def seconds(self) -> float:
         """Mean seconds a frame; the first frame warms up and does not count when there are others."""
-        return statistics.fmean(frame.seconds for frame in self.frames[1:] or self.frames)
+        return mean_seconds([frame.seconds for frame in self.frames])
 
 
 def upstream_metrics(evaluation: Evaluation) -> dict[str, float | None]:
-    """The four keys of upstream's mean_metrics.json; LPIPS is null when it could not be measured."""
+    """mean_metrics.json with upstream's keys, `MoE-GS_<LABEL>` per metric and `MoE-GS_times`; null: not measured."""
     mixture = evaluation.means[BLEND]
-    return {
-        "MoE-GS_PSNR": mixture.psnr,
-        "MoE-GS_SSIM": mixture.ssim,
-        "MoE-GS_LPIPS": mixture.lpips,
-        "MoE-GS_times": evaluation.seconds,
-    }
+    metrics = {f"MoE-GS_{metric.label}": mixture[metric.name] for metric in METRICS.values()}
+    return {**metrics, "MoE-GS_times": evaluation.seconds}
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> Evaluation:
     """Writes `metrics.json` (everything) and `mean_metrics.json` (upstream's keys); returns it with those files."""
-    by_psnr = sorted(evaluation.frames, key=lambda frame: frame.scores[BLEND].psnr)
+    by_psnr = sorted(evaluation.frames, key=lambda frame: psnr_of(frame.scores[BLEND]))
     report = {
         "schema": SCHEMA,
         **evaluation.conditions,
         "timing": {
             "mean_seconds": evaluation.seconds,
-            "median_seconds": statistics.median(frame.seconds for frame in evaluation.frames[1:] or evaluation.frames),
+            "median_seconds": statistics.median(timed([frame.seconds for frame in evaluation.frames])),
             "what": "experts, one rasterizer call, head and blend of one frame; the first frame does not count",
         },
-        "means": {method: asdict(scores) for method, scores in evaluation.means.items()},
+        "means": evaluation.means,
         "mean_gates": evaluation.mean_gates,
         "best_frame": _named(by_psnr[-1]),
         "worst_frame": _named(by_psnr[0]),
@@ -89,11 +88,11 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> Evaluation:
 
 
 def _named(frame: FrameResult) -> dict[str, object]:
-    return {"camera": frame.camera, "frame": frame.frame, "psnr": frame.scores[BLEND].psnr}
+    return {"camera": frame.camera, "frame": frame.frame, "psnr": psnr_of(frame.scores[BLEND])}
 
 
 def summary(title: str, evaluation: Evaluation) -> str:
-    """What was measured and a table of every method's mean scores, the mixture last, as lines of text."""
+    """The conditions and a table of every method's mean scores, the mixture last, as lines of text."""
     facts, means = evaluation.conditions, evaluation.means
     sizes = ", ".join(f"{width}x{height}" for width, height in facts["resolutions"])
     lines = [
@@ -101,16 +100,21 @@ def summary(title: str, evaluation: Evaluation) -> str:
         f"metrics: {facts['protocol']['name']}; temperature {facts['temperature']:g}; "
         f"{evaluation.seconds:.2f} s a frame"
     ]
-    order = [method for method in means if method != BLEND] + [BLEND]
-    width = max(len(method) for method in order)
-    lines.append(f"  {'':{width}}    PSNR    SSIM   LPIPS    gate")
-    for method in order:
-        scores, gate = means[method], evaluation.mean_gates.get(method)
-        lpips = "      -" if scores.lpips is None else f"{scores.lpips:7.4f}"
-        share = "" if gate is None else f"{gate:8.3f}"
-        lines.append(f"  {method:{width}} {scores.psnr:7.2f} {scores.ssim:7.4f} {lpips}{share}")
+    lines += _table(evaluation)
     if CONSTANT in means:
         lines.append(f"  {CONSTANT} is fitted on the evaluated frames: an upper bound for constant weights")
-    if means[BLEND].lpips is None:
-        lines.append(f"  LPIPS: {facts['lpips_weights']}")
+    lines += [f"  {METRICS[name].label}: {reason}" for name, reason in evaluation.unavailable.items()]
     return "\n".join(lines)
+
+
+def _table(evaluation: Evaluation) -> list[str]:
+    """Mean scores and gate per method; the gates of experts alone."""
+    means, gates = evaluation.means, evaluation.mean_gates
+    headings = [*(metric.label for metric in METRICS.values()), "gate"]
+    columns = [Column(gap=2, left=True), *(Column(heading=heading, width=WIDTH) for heading in headings)]
+    rows = []
+    for method in (*(method for method in means if method != BLEND), BLEND):
+        values = [value_text(metric, means[method][metric.name]) for metric in METRICS.values()]
+        gate = [f"{gates[method]:.3f}"] if method in gates else []
+        rows.append([method, *values, *gate])
+    return table_lines(columns, rows)

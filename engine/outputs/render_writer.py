@@ -1,4 +1,4 @@
-"""The images a rendered sequence leaves: videos as upstream names them and, on request, a PNG per frame."""
+"""Images of a rendered sequence as files: videos as upstream names them and, on request, a PNG per frame."""
 
 from __future__ import annotations
 
@@ -9,60 +9,61 @@ from types import TracebackType
 
 import numpy as np
 
-from engine.outputs.files import to_uint8, write_png
+from common.tensors import to_uint8
+from engine.outputs.files import write_png
 from engine.outputs.video import VideoWriter
 from router import Mixture
 
-BLEND = "MoE"
+BLEND = "MoE"  # the mixture's name among files and scored methods
 
 
-class Images:
+class RenderWriter:
     """Streams mixtures into `videos/{video_MoE, video_<Expert>, weights_<Expert>}.mp4` and PNG folders.
 
-    PNGs (images=True) go to `renders/`, `gt/`, `renders_<Expert>/` and `weights_<Expert>/`. Weight images are grey:
+    PNGs (pngs=True) go to `renders/`, `gt/`, `renders_<Expert>/` and `weights_<Expert>/`. Weight images are grey:
     gate x 255, rounded. Use it as a context manager; a video appears when the block ends well.
     """
 
-    def __init__(self, folder: Path, experts: Sequence[str], *, videos: bool, images: bool) -> None:
+    def __init__(self, folder: Path, experts: Sequence[str], *, videos: bool, pngs: bool) -> None:
         self.folder = folder
         self.experts = tuple(experts)
-        self.images = images
+        self.pngs = pngs
         self._stack = ExitStack()
         names = [f"video_{name}" for name in (BLEND, *self.experts)] + [f"weights_{name}" for name in self.experts]
-        self._writers = {name: VideoWriter(folder / "videos" / f"{name}.mp4") for name in names} if videos else {}
-        self._image_folders: set[Path] = set()
+        self._videos = {name: VideoWriter(folder / "videos" / f"{name}.mp4") for name in names} if videos else {}
+        self._png_folders: set[Path] = set()
 
     def write(self, name: str, mixture: Mixture, truth: np.ndarray | None = None) -> None:
-        """Appends one image to every video; `name` ("cam00_00012") is the PNGs' name, `truth` uint8 [h, w, 3]."""
-        if not self._writers and not self.images:
+        """Appends a frame to every video; `name` ("cam00_00012") is the PNGs' name, `truth` uint8 [h, w, 3]."""
+        if not self._videos and not self.pngs:
             return
-        for video, images, image in self._streams(mixture):
-            if self._writers:
-                self._writers[video].write(image)
-            if self.images:
-                self._image(images, name, image)
-        if self.images and truth is not None:
-            self._image("gt", name, truth)
+        for video, folder, image in self._images(mixture):
+            if self._videos:
+                self._videos[video].write(image)
+            if self.pngs:
+                self._write_png(folder, name, image)
+        if self.pngs and truth is not None:
+            self._write_png("gt", name, truth)
 
-    def _streams(self, mixture: Mixture) -> Iterator[tuple[str, str, np.ndarray]]:
+    def _images(self, mixture: Mixture) -> Iterator[tuple[str, str, np.ndarray]]:
         """Name of the video, name of the PNG folder, image."""
         yield f"video_{BLEND}", "renders", to_uint8(mixture.image)
         for expert, image, gate in zip(self.experts, mixture.images, mixture.gates, strict=True):
             yield f"video_{expert}", f"renders_{expert}", to_uint8(image)
             yield f"weights_{expert}", f"weights_{expert}", to_uint8(gate)
 
-    def _image(self, folder: str, name: str, image: np.ndarray) -> None:
-        self._image_folders.add(self.folder / folder)
+    def _write_png(self, folder: str, name: str, image: np.ndarray) -> None:
+        self._png_folders.add(self.folder / folder)
         write_png(self.folder / folder / f"{name}.png", image)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The videos written and the folders of PNGs."""
-        videos = [writer.path for writer in self._writers.values() if writer.frames]
-        return (*videos, *sorted(self._image_folders))
+        videos = [writer.path for writer in self._videos.values() if writer.frames]
+        return (*videos, *sorted(self._png_folders))
 
-    def __enter__(self) -> Images:
-        for writer in self._writers.values():
+    def __enter__(self) -> RenderWriter:
+        for writer in self._videos.values():
             self._stack.enter_context(writer)
         return self
 

@@ -1,0 +1,93 @@
+"""The conditions of a measurement, recorded with its numbers, so that they can be compared and checked later."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from common.files import files_hash
+from common.tensors import tensors_hash
+from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights
+from engine.evaluation.metrics import describe
+from engine.evaluation.scoring import MetricSuite, ViewFrame, weights_facts
+from engine.runs.checkpoint import named_tensors
+from engine.runs.device import ComputeDevice, device_name, gpu_versions, peak_memory
+from engine.runs.run import Run
+from scenes import Scene
+
+RECORDED_PACKAGES = ("moegs-rasterizer", "torch", "numpy")
+
+
+def mixture_conditions(
+    run: Run, view_frames: Sequence[ViewFrame], *, suite: MetricSuite, constants: ConstantWeights | None
+) -> dict[str, Any]:
+    """Protocol, cameras, frames, temperature, baselines, versions, hashes and device, for a mixture's metrics.json."""
+    views = list(dict.fromkeys(view for view, _ in view_frames))
+    return {
+        **_protocol(suite),
+        "ensemble": run.ensemble.name,
+        "experts": [expert.name for expert in run.experts],
+        "iteration": run.iteration,
+        "scene": run.scene.name,
+        "cameras": [run.scene.views[view].name for view in views],
+        "held_out": [view not in run.scene.train for view in views],
+        "frames": sorted({frame for _, frame in view_frames}),
+        "resolutions": sorted({(run.scene.views[v].camera.width, run.scene.views[v].camera.height) for v in views}),
+        "temperature": run.router.eval_temperature,
+        "baselines": _baselines(run, constants),
+        "hashes": _hashes(run),
+        "versions": versions(run.device),
+        "device": device_name(run.device),
+        "peak_gpu_memory_mib": peak_memory(run.device),
+    }
+
+
+def expert_conditions(scene: Scene, compute: ComputeDevice, *, suite: MetricSuite) -> dict[str, Any]:
+    """Protocol, scene, cameras, device and versions, for an expert's metrics.json."""
+    return {
+        **_protocol(suite),
+        "scene": scene.name,
+        "first_frame": scene.start,
+        "cameras": [scene.views[view].name for view in scene.test],
+        "device": device_name(compute.device),
+        "versions": versions(compute.device),
+    }
+
+
+def versions(device: torch.device) -> dict[str, str]:
+    """Versions of Python, of the packages that decide numbers and, for a GPU, of CUDA and its driver."""
+    numbers = {"python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            numbers[package] = version(package)
+        except PackageNotFoundError:
+            numbers[package] = "not installed as a package"
+    return numbers | gpu_versions(device)
+
+
+def _protocol(suite: MetricSuite) -> dict[str, Any]:
+    return {"protocol": describe(suite.protocol), **weights_facts(suite)}
+
+
+def _baselines(run: Run, constants: ConstantWeights | None) -> dict[str, object]:
+    uniform: dict[str, object] = {UNIFORM: "every expert weighs the same"}
+    if constants is None:
+        return uniform
+    return uniform | {
+        CONSTANT: {
+            "weights": {expert.name: weight for expert, weight in zip(run.experts, constants.weights, strict=True)},
+            "what": f"least squares on {constants.frames} of the evaluated frames themselves: an upper bound for "
+            "constants",
+        }
+    }
+
+
+def _hashes(run: Run) -> dict[str, object]:
+    return {
+        "router": tensors_hash(named_tensors(run.router)),
+        "experts": {expert.name: files_hash(expert.provenance.files) for expert in run.experts},
+    }

@@ -1,0 +1,140 @@
+"""Evaluation of a mixture: one pass over views and frames scores and shows it, its experts and its baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+from tqdm import tqdm
+
+from engine.errors import ConfigError
+from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights, best_constants, constant_blend
+from engine.evaluation.conditions import mixture_conditions
+from engine.evaluation.metrics import PROTOCOLS, MetricRequest
+from engine.evaluation.mixture_results import Evaluation, FrameResult, write_evaluation
+from engine.evaluation.scoring import (
+    MetricSuite,
+    ScoredFrame,
+    ViewFrame,
+    evenly_spread,
+    image_tensor,
+    open_suite,
+    scored_frames,
+)
+from engine.outputs.files import image_name
+from engine.outputs.render_writer import BLEND, RenderWriter
+from engine.runs.device import wait
+from engine.runs.run import Run, mix_view
+from router import Mixture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationOptions:
+    """The frames to evaluate, the baselines and metrics, and the files to write."""
+
+    frames: Sequence[int] | None = None  # None: every frame of the clip
+    videos: bool = True
+    images: bool = False  # a PNG per frame: blend, truth, experts, gates
+    networks: bool = True  # metrics that need a network: LPIPS
+    lpips_weights: Path | None = None  # None: the installed packages
+    protocol: str = "8bit"  # a key of metrics.PROTOCOLS
+    constant_frames: int = 16  # evaluated frames that the best constant weights are fitted on; 0: without that baseline
+    progress: bool = True
+
+
+def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: EvaluationOptions) -> Evaluation:
+    """Scores the blend, every expert, their uniform mean and the best constant weights; writes everything to `folder`.
+
+    views: indices into run.scene.views, shown one after another in the videos. Rendering uses the router's evaluation
+    temperature; memory does not grow with the number of frames. Raises ConfigError for what cannot be evaluated.
+    """
+    view_frames = _view_frames(run, views, options)
+    suite = _open_suite(run, views, options)
+    constants = _fit_constants(run, view_frames, options)
+    names = [expert.name for expert in run.experts]
+    results = []
+    with RenderWriter(folder, names, videos=options.videos, pngs=options.images) as writer:
+        for scored in scored_frames(
+            run.scene,
+            tqdm(view_frames, desc=f"evaluate {folder.name}", unit="frame", leave=False, disable=not options.progress),
+            render=lambda view_frame: _render(run, view_frame),
+            images_of=lambda mixture: _images_of(run, mixture, constants),
+            suite=suite,
+            device=run.device,
+        ):
+            results.append(_result(run, scored))
+            writer.write(image_name(results[-1].camera, scored.frame), scored.rendering, scored.truth)
+    evaluation = Evaluation(
+        frames=tuple(results),
+        conditions=mixture_conditions(run, view_frames, suite=suite, constants=constants),
+        unavailable=suite.unavailable,
+        files=writer.files,
+    )
+    return write_evaluation(folder, evaluation)
+
+
+def _view_frames(run: Run, views: Sequence[int], options: EvaluationOptions) -> list[ViewFrame]:
+    frames = range(run.scene.num_frames) if options.frames is None else options.frames
+    view_frames = [(view, frame) for view in views for frame in frames]
+    if not view_frames:
+        raise ConfigError(f"{run.scene.root}: nothing to evaluate: {len(views)} views, {len(frames)} frames chosen")
+    if options.protocol not in PROTOCOLS:
+        raise ConfigError(f"metric protocol {options.protocol!r} is unknown; choose one of {', '.join(PROTOCOLS)}")
+    sizes = {(run.scene.views[view].camera.width, run.scene.views[view].camera.height) for view in views}
+    if options.videos and len(sizes) > 1:
+        raise ConfigError(
+            f"{run.scene.root}: views of sizes {sorted(sizes)} cannot share a video; render without videos"
+        )
+    return view_frames
+
+
+def _open_suite(run: Run, views: Sequence[int], options: EvaluationOptions) -> MetricSuite:
+    request = MetricRequest(
+        protocol=PROTOCOLS[options.protocol],
+        cameras=[run.scene.views[view].camera for view in views],
+        device=run.device,
+        lpips_weights=options.lpips_weights,
+    )
+    return open_suite(request, networks=options.networks)
+
+
+def _fit_constants(run: Run, view_frames: Sequence[ViewFrame], options: EvaluationOptions) -> ConstantWeights | None:
+    if options.constant_frames < 1:
+        return None
+    chosen = [view_frames[index] for index in evenly_spread(len(view_frames), options.constant_frames)]
+
+    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
+        for view_frame in tqdm(chosen, desc="fit constants", unit="frame", leave=False, disable=not options.progress):
+            images = mix_view(run, *view_frame).images
+            yield images, image_tensor(run.scene.frames.read(*view_frame), run.device)
+
+    return ConstantWeights(weights=best_constants(pairs()), frames=len(chosen))
+
+
+def _render(run: Run, view_frame: ViewFrame) -> Mixture:
+    mixture = mix_view(run, *view_frame)
+    wait(run.compute)
+    return mixture
+
+
+def _images_of(run: Run, mixture: Mixture, constants: ConstantWeights | None) -> dict[str, Tensor]:
+    """The images to score: the blend, each expert and the baselines."""
+    images = {BLEND: mixture.image}
+    images |= {expert.name: image for expert, image in zip(run.experts, mixture.images, strict=True)}
+    images[UNIFORM] = mixture.images.mean(dim=0)
+    if constants is not None:
+        images[CONSTANT] = constant_blend(mixture.images, constants.weights)
+    return images
+
+
+def _result(run: Run, scored: ScoredFrame[Mixture]) -> FrameResult:
+    gates = scored.rendering.gates.mean(dim=(1, 2)).tolist()
+    return FrameResult(
+        camera=run.scene.views[scored.view].name,
+        frame=scored.frame,
+        seconds=scored.seconds,
+        gates={expert.name: gate for expert, gate in zip(run.experts, gates, strict=True)},
+        scores=scored.scores,
+    )

@@ -1,0 +1,128 @@
+"""A row of METRICS is all that a further metric takes."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+import pytest
+
+from demo.report import read_verdict, report_lines
+from engine.evaluation.expert import evaluate_expert
+from engine.evaluation.metrics import METRICS, PROTOCOLS, Metric, OpenedMetric, always_available, describe
+from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
+from engine.evaluation.mixture_results import summary
+from engine.evaluation.scoring import scores_text
+from engine.settings.fields import leaves
+from engine.settings.render import MetricConfig
+
+LEVEL = 1 / 255
+
+
+def mean_error(a, b) -> float:
+    return float((a - b).abs().mean())
+
+
+def row(**changes) -> Metric:
+    fields = {
+        "name": "mae",
+        "label": "MAE",
+        "unit": "",
+        "higher_is_better": False,
+        "digits": 3,
+        "definition": lambda protocol: f"mean absolute error, {protocol.name}",
+        "open": always_available(mean_error),
+    }
+    return Metric(**(fields | changes))
+
+
+@pytest.fixture
+def mae(monkeypatch) -> Metric:
+    metric = row()
+    monkeypatch.setitem(METRICS, "mae", metric)
+    return metric
+
+
+@pytest.fixture
+def evaluated(flat_run, tmp_path):
+    """Evaluates the flat run's held-out camera as iteration 7 of `<tmp_path>/run`, without networks."""
+
+    def evaluate():
+        options = EvaluationOptions(networks=False, videos=False, constant_frames=0, progress=False)
+        folder = tmp_path / "run" / "test" / "itrs_7"
+        return evaluate_mixture(flat_run, views=[0], folder=folder, options=options), folder
+
+    return evaluate
+
+
+def test_the_files_and_tables_of_a_mixture_follow(mae, evaluated):
+    result, folder = evaluated()
+    report = json.loads((folder / "metrics.json").read_text())
+    assert list(report["means"]["low"]) == ["psnr", "ssim", "lpips", "mae"]
+    assert report["per_frame"][0]["scores"]["high"]["mae"] == pytest.approx(10 * LEVEL)
+    assert report["means"]["high"]["mae"] == pytest.approx(11 * LEVEL)
+    assert report["protocol"]["mae"] == "mean absolute error, 8bit"
+    upstream = json.loads((folder / "mean_metrics.json").read_text())
+    assert list(upstream) == ["MoE-GS_PSNR", "MoE-GS_SSIM", "MoE-GS_LPIPS", "MoE-GS_MAE", "MoE-GS_times"]
+    assert upstream["MoE-GS_MAE"] == report["means"]["MoE"]["mae"] == pytest.approx(4 * LEVEL)
+    lines = summary("test", result).splitlines()
+    assert lines[1].split() == ["PSNR", "SSIM", "LPIPS", "MAE", "gate"]
+    assert [line.split()[-2] for line in lines[2:4]] == ["0.075", "0.043"]
+
+
+def test_the_demos_report_follows(mae, evaluated, tmp_path):
+    evaluated()
+    lines = report_lines(read_verdict(tmp_path / "run"))
+    assert lines[0].endswith("lower for LPIPS, MAE")
+    assert lines[1].split() == ["PSNR,", "dB", "SSIM", "LPIPS", "MAE"]
+    (mixture,) = (line.split() for line in lines if line.startswith("  MoE-GS "))
+    assert mixture[-2:] == ["-", "0.016"]
+
+
+def test_an_experts_scores_follow(mae, flat_run, tmp_path):
+    result = evaluate_expert(
+        flat_run.experts[0],
+        flat_run.scene,
+        compute=flat_run.compute,
+        folder=tmp_path,
+        frames=[0, 2],
+        networks=False,
+        quiet=True,
+    )
+    report = json.loads((tmp_path / "metrics.json").read_text())
+    assert result.scores["mae"] == report["means"]["mae"] == pytest.approx(19 * LEVEL)
+    assert [frame["scores"]["mae"] for frame in report["per_frame"]] == pytest.approx([20 * LEVEL, 18 * LEVEL])
+    assert scores_text(result.scores).startswith("PSNR 22.") and scores_text(result.scores).endswith(", MAE 0.075")
+
+
+def test_a_report_of_a_rendering_before_the_metric_was_there_leaves_it_out(evaluated, tmp_path, monkeypatch):
+    evaluated()
+    monkeypatch.setitem(METRICS, "mae", row())
+    (mixture,) = (line.split() for line in report_lines(read_verdict(tmp_path / "run")) if line.startswith("  MoE-GS "))
+    assert mixture[-1] == "-"
+
+
+def test_a_metric_that_cannot_be_measured_is_null_with_its_reason(evaluated, monkeypatch):
+    opened = OpenedMetric(measure=None, source="it needs images of 999 pixels")
+    monkeypatch.setitem(METRICS, "mae", row(open=lambda request: opened, needs_network=False))
+    result, folder = evaluated()
+    assert json.loads((folder / "mean_metrics.json").read_text())["MoE-GS_MAE"] is None
+    lines = summary("test", result).splitlines()
+    assert [line.split()[-2] for line in lines[2:4]] == ["-", "-"]
+    assert lines[-2:] == ["  LPIPS: not asked for", "  MAE: it needs images of 999 pixels"]
+
+
+def test_the_weights_of_a_metric_with_a_network_are_recorded(evaluated, monkeypatch):
+    monkeypatch.setitem(METRICS, "mae", row(needs_network=True))
+    _, folder = evaluated()
+    report = json.loads((folder / "metrics.json").read_text())
+    assert list(report)[:4] == ["schema", "protocol", "lpips_weights", "mae_weights"]
+    assert report["mae_weights"] == "not asked for"
+    assert report["means"]["MoE"]["mae"] is None
+
+
+def test_every_protocol_defines_every_metric_and_is_a_flag():
+    for protocol in PROTOCOLS.values():
+        assert list(describe(protocol)) == ["name", "image", *METRICS]
+    choices = get_args(leaves(MetricConfig)["metric_protocol"])[0]
+    assert get_args(choices) == tuple(PROTOCOLS)
