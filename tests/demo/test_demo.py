@@ -107,21 +107,6 @@ def test_mistakes_are_answered_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
-def test_help_lists_every_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert moegs.main(arguments) == 0
-    printed = capsys.readouterr().out
-    assert all(name in printed for name in moegs.COMMANDS)
-
-
-@pytest.mark.parametrize("name", moegs.COMMANDS)
-def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        moegs.main([name, "--help"])
-    assert end.value.code == 0
-    assert moegs.COMMANDS[name][0] in capsys.readouterr().out
-
-
 def test_a_run_without_renderings_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"test: no metrics\.json"):
         read_verdict(tmp_path)
