@@ -122,7 +122,7 @@ def event(
 
 TRACE = [
     event(DATA, 10, 14.5, number=1, user=True),
-    event("aten::to", 11, 13, number=7),  # an operator with the number of a call
+    event("aten::to", 11, 13, number=10),
     event("cudaMemcpyAsync", 12, 13, number=8),
     event(DATA, 12.5, 40, number=1, gpu=True, user=True),  # the mark once more, in the GPU's own time
     event("Memcpy HtoD", 20, 21.25, number=8, gpu=True),
@@ -135,6 +135,7 @@ TRACE = [
     event("gemm", 60, 60.5, number=9, gpu=True),
     event(UPDATE, 32, 33, number=5, user=True),
     event("Optimizer.step#RAdam.step", 32, 33, number=6, user=True),
+    event("aten::add_", 32.25, 32.75, number=7),  # an operator with the number of a call
 ]
 
 
