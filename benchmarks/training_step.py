@@ -79,7 +79,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     )
     on_gpu = run.device.type == "cuda"
     print(stage_table(read_stages(trace, run), on_gpu=on_gpu))
-    print(f"without the profiler an iteration takes {milliseconds:.2f} ms")
+    print(f"without the profiler an iteration takes {milliseconds:.2f} ms on average")
     print(kernel_table(longest_kernels(trace, config.iterations, on_gpu=on_gpu), total=milliseconds, on_gpu=on_gpu))
     memory = peak_memory(run.device)
     if memory is not None:
@@ -90,13 +90,14 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 def trace_training(run: Run, *, iterations: int, seed: int) -> tuple[torch.profiler.profile, float]:
     """Trains the run's router for WARM_UP iterations, then twice for `iterations`: by the clock, and in a trace.
 
-    Returns the trace, and milliseconds of an iteration without it.
+    Returns the trace, and an iteration's milliseconds without it, on average. Raises KeyboardInterrupt after a signal.
     """
     on_gpu, timed_from, traced_from = run.device.type == "cuda", WARM_UP, WARM_UP + iterations
     training = TrainingConfig(iterations=traced_from + iterations, seed=seed)
     task = RouterTask(run, make_optimiser(run.router, training), RunConfig(training=training))
     schedule = Schedule(start=0, last=training.iterations, saves=(), evaluations=())
-    trace = torch.profiler.profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu])
+    activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]
+    trace = torch.profiler.profile(activities=activities, acc_events=True)  # else PyTorch 2.11 warns of further traces
     clock: list[float] = []
     with ExitStack() as tracing:
 
