@@ -1,194 +1,116 @@
-"""Where the time of a training step goes: the stages of the training loop itself, timed from outside."""
+"""Where the time of a training step goes: the marks of a trace, added up by iteration and stage."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import wraps
-from importlib import import_module
-from typing import Any
+from itertools import pairwise
 
-import torch
-from moegs_rasterizer import Layer, Splat
-from torch import Tensor
+from torch.autograd import DeviceType
+from torch.autograd.profiler_util import FunctionEvent
 
-from engine.runs.run import Run
+from common.marks import BACKWARD, BLEND, DATA, LOSS, RASTERIZE, ROUTING_WEIGHTS, UPDATE, at_a_frame
 
-DATA = "data to the device"
-RASTERIZE = "rasterize, forward"
-ROUTER = "router's weights, head, blend"
-L1, SSIM = "loss: L1", "loss: SSIM"
-BACKWARD_RASTERIZE, BACKWARD = "backward: rasterize", "backward: the rest"
-OPTIMISER = "optimiser"
+BACKWARD_RASTERIZE = "backward: rasterize"
 REST = "the loop's rest"
+RASTERIZER_NODES = ("BlendBackward", "_BlendBackward")  # autograd's names: of the CUDA back-end, of the C++ one
 
 
-def stages(run: Run) -> tuple[str, ...]:
-    """Every stage of a run's training step, in the order of their start."""
-    experts = (_at(expert.name) for expert in run.experts)
-    return DATA, *experts, RASTERIZE, ROUTER, L1, SSIM, BACKWARD, BACKWARD_RASTERIZE, OPTIMISER, REST
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A stretch of the host's time."""
+
+    stage: str
+    start: int  # nanoseconds
+    end: int  # the first nanosecond after it
 
 
-def _at(expert: str) -> str:
-    return f"{expert} at a frame"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A kernel or a copy that the host asked the GPU for."""
+
+    time: int  # of the host, nanoseconds
+    duration: int  # of the kernel on the GPU, nanoseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Milliseconds between two marks."""
+    """Time of a stage in one iteration, nanoseconds."""
 
-    device: float  # on a GPU from event to event, its waiting for the host included
-    host: float  # until the host had asked for the work; on a CPU the same as `device`
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Mark:
-    """From here on, time belongs to a stage of an iteration."""
-
-    iteration: int
-    stage: str
-    seconds: float
-    event: torch.cuda.Event | None
+    host: int
+    kernels: int
 
 
-class Timeline:
-    """Marks without gaps, so that an iteration's stages add up to its whole time; the GPU is not waited for."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._on_gpu = device.type == "cuda"
-        self._marks: list[_Mark] = []
-        self._iteration = 0
-        self.stage = REST
-
-    def begin_iteration(self) -> None:
-        """An iteration begins with its data."""
-        self._iteration += 1
-        self.begin(DATA)
-
-    def begin(self, stage: str) -> None:
-        """Ends the stage that is under way and begins another."""
-        event = torch.cuda.Event(enable_timing=True) if self._on_gpu else None
-        if event is not None:
-            event.record(torch.cuda.current_stream())
-        self._marks.append(_Mark(iteration=self._iteration, stage=stage, seconds=time.perf_counter(), event=event))
-        self.stage = stage
-
-    def iterations(self) -> list[dict[str, Spent]]:
-        """Time by stage of every iteration between the first and the last mark; waits for the GPU."""
-        if self._on_gpu:
-            torch.cuda.synchronize()
-        found: dict[int, dict[str, Spent]] = {}
-        for mark, following in zip(self._marks, self._marks[1:], strict=False):
-            host = 1000 * (following.seconds - mark.seconds)
-            device = host
-            if mark.event is not None and following.event is not None:
-                device = mark.event.elapsed_time(following.event)
-            spent = found.setdefault(mark.iteration, {})
-            before = spent.get(mark.stage, Spent(device=0.0, host=0.0))
-            spent[mark.stage] = Spent(device=before.device + device, host=before.host + host)
-        return list(found.values())
+def step_marks(experts: Iterable[str]) -> tuple[str, ...]:
+    """The marks of a router's training step, in the order of their start."""
+    return DATA, ROUTING_WEIGHTS, *map(at_a_frame, experts), RASTERIZE, BLEND, LOSS, BACKWARD, UPDATE
 
 
-@contextmanager
-def instrumented(run: Run, optimiser: torch.optim.Optimizer, timeline: Timeline) -> Iterator[None]:
-    """While it lasts, the functions that the training loop calls mark their start and end."""
-    stage, steps = _Stages(timeline), import_module("engine.training.router_steps")
-    seams: list[tuple[Any, str, Callable[[Any], Any]]] = [
-        (
-            import_module("engine.training.router_steps"),
-            "mix_camera",
-            lambda call: stage.over(ROUTER, call, after=REST),
-        ),
-        (steps, "photometric", stage.loss),
-        (import_module("losses.photometric_loss"), "ssim", lambda call: stage.over(SSIM, call)),
-        (import_module("router.router"), "rasterize", stage.rasterizer),
-        *((expert, "at", stage.expert(expert.name)) for expert in run.experts),
+def stage_times(marks: Sequence[Mark], launches: Sequence[Launch], *, first: str) -> list[dict[str, Spent]]:
+    """Time by stage of every iteration: its marks in the order of their start, then REST, what lies outside of them.
+
+    An iteration begins with its mark `first` and lasts until the next one's, the last one until its last mark ends.
+    Where marks overlap, time belongs to the one that began last, so that the stages add up to the iteration. A kernel
+    belongs to the stage during which it was launched, from whichever thread.
+    """
+    starts = sorted(mark.start for mark in marks if mark.stage == first)
+    if not starts:
+        return []
+    bounds = pairwise([*starts, max(mark.end for mark in marks)])
+    return [_iteration(marks, launches, start=start, end=end) for start, end in bounds]
+
+
+def _iteration(marks: Sequence[Mark], launches: Sequence[Launch], *, start: int, end: int) -> dict[str, Spent]:
+    inside = sorted((mark for mark in marks if start <= mark.start < end), key=lambda mark: (mark.start, -mark.end))
+    host: Counter[str] = Counter()
+    kernels: Counter[str] = Counter()
+    cuts = {time for mark in inside for time in (mark.start, mark.end) if time < end}
+    for here, there in pairwise(sorted({start, *cuts, end})):
+        host[_stage_at(inside, here)] += there - here
+    for launch in launches:
+        if start <= launch.time < end:
+            kernels[_stage_at(inside, launch.time)] += launch.duration
+    stages = dict.fromkeys([*(mark.stage for mark in inside), REST])
+    return {stage: Spent(host=host[stage], kernels=kernels[stage]) for stage in stages}
+
+
+def _stage_at(inside: Sequence[Mark], time: int) -> str:
+    """The stage that a moment belongs to; marks in the order of their start."""
+    return next((mark.stage for mark in reversed(inside) if mark.start <= time < mark.end), REST)
+
+
+def marks_of(events: Iterable[FunctionEvent], names: Collection[str]) -> list[Mark]:
+    """A trace's marks by these names, and the rasterizer's part of each backward pass, in the order of their start."""
+    stages = {**{name: name for name in names}, **dict.fromkeys(RASTERIZER_NODES, BACKWARD_RASTERIZE)}
+    marks = [
+        Mark(
+            stage=stages[event.name],
+            start=_nanoseconds(event.time_range.start),
+            end=_nanoseconds(event.time_range.end),
+        )
+        for event in events
+        if event.name in stages and event.device_type == DeviceType.CPU  # a GPU's timeline repeats the marks
     ]
-    with ExitStack() as stack:
-        for owner, name, wrap in seams:
-            stack.enter_context(_replaced(owner, name, wrap))
-        for handle in (
-            optimiser.register_step_pre_hook(lambda *_: timeline.begin(OPTIMISER)),
-            optimiser.register_step_post_hook(lambda *_: timeline.begin(REST)),
-        ):
-            stack.callback(handle.remove)
-        yield
+    return sorted(marks, key=lambda mark: mark.start)
 
 
-class _Stages:
-    """Wrappers of functions, which tell a timeline where their stages begin and end."""
-
-    def __init__(self, timeline: Timeline) -> None:
-        self._timeline = timeline
-
-    def over(self, stage: str, call: Callable[..., Any], *, after: str | None = None) -> Callable[..., Any]:
-        """The call as a stage; then `after` begins, or what was under way goes on."""
-
-        @wraps(call)
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            before = self._timeline.stage
-            self._timeline.begin(stage)
-            try:
-                return call(*args, **kwargs)
-            finally:
-                self._timeline.begin(before if after is None else after)
-
-        return timed
-
-    def expert(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        return lambda call: self.over(_at(name), call)
-
-    def loss(self, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """The photometric loss, whose gradient is the first of the backward pass."""
-        timed = self.over(L1, call, after=REST)
-
-        @wraps(call)
-        def watched(*args: Any, **kwargs: Any) -> Tensor:
-            loss: Tensor = timed(*args, **kwargs)
-            self._begin_with_gradient([loss], BACKWARD)
-            return loss
-
-        return watched
-
-    def rasterizer(self, call: Callable[..., list[Splat]]) -> Callable[..., list[Splat]]:
-        """The rasterizer, which goes backward between its images' gradients and its features'."""
-        timed = self.over(RASTERIZE, call)
-
-        @wraps(call)
-        def watched(layers: Sequence[Layer], *args: Any, **kwargs: Any) -> list[Splat]:
-            splats: list[Splat] = timed(layers, *args, **kwargs)
-            self._begin_with_gradient([splat.features for splat in splats], BACKWARD_RASTERIZE)
-            self._begin_with_gradient([layer.features for layer in layers], BACKWARD)
-            return splats
-
-        return watched
-
-    def _begin_with_gradient(self, tensors: Iterable[Tensor | None], stage: str) -> None:
-        """The stage begins as soon as one of the tensors has its gradient."""
-        begun = False
-
-        def hook(_gradient: Tensor) -> None:
-            nonlocal begun
-            if not begun:
-                self._timeline.begin(stage)
-            begun = True
-
-        for tensor in tensors:
-            if tensor is not None and tensor.requires_grad:
-                tensor.register_hook(hook)
+def launches_of(events: Sequence[FunctionEvent]) -> list[Launch]:
+    """A trace's kernels and copies by the time of the CUDA call that asked for them: the two have the same id."""
+    calls = {  # the CUDA calls alone: operators count their ids apart
+        event.id: event.time_range.start
+        for event in events
+        if event.device_type == DeviceType.CPU and event.name.startswith("cu")
+    }
+    return [
+        Launch(
+            time=_nanoseconds(calls[event.id]),
+            duration=_nanoseconds(event.time_range.end - event.time_range.start),
+        )
+        for event in events
+        if event.device_type == DeviceType.CUDA and not event.is_user_annotation and event.id in calls
+    ]
 
 
-@contextmanager
-def _replaced(owner: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
-    """An attribute wrapped for a while, of a module or of one object."""
-    original, own = getattr(owner, name), name in vars(owner)
-    setattr(owner, name, wrap(original))
-    try:
-        yield
-    finally:
-        if own:
-            setattr(owner, name, original)
-        else:
-            delattr(owner, name)
+def _nanoseconds(microseconds: float) -> int:
+    return round(1000 * microseconds)

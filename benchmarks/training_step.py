@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -14,26 +15,28 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity
 
 from benchmarks.random_run import Workload, random_run
-from benchmarks.stages import Spent, Timeline, instrumented, stages
+from benchmarks.stages import BACKWARD_RASTERIZE, Spent, launches_of, marks_of, stage_times, step_marks
+from common.marks import BACKWARD, DATA
 from engine.errors import ConfigError
 from engine.runs.checks import check_rasterizer
-from engine.runs.device import DeviceChoice, device_name, open_compute_device, peak_memory
+from engine.runs.device import DeviceChoice, device_name, open_compute_device, peak_memory, wait
 from engine.runs.run import Run
 from engine.settings.command_line import flag, parse, set_up_logging
-from engine.settings.run import TrainingConfig
-from engine.training.router_optimiser import make_optimiser
-from engine.training.router_steps import training_steps
+from engine.settings.run import RunConfig, TrainingConfig
+from engine.training.loop import Schedule, train
+from engine.training.router import RouterTask
+from engine.training.router_schedule import make_optimiser
 from router import ENSEMBLES
 
 WARM_UP = 5  # iterations before the timed ones: memory is allocated, libraries are loaded
-TRACED = 3  # iterations from which the longest kernels are taken
 LONGEST = 10
 NAME_WIDTH = 100  # characters of a kernel's name
+MILLISECOND = 1e6  # nanoseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileConfig:
-    """What to time."""
+    """Settings of a profile."""
 
     gaussians: Annotated[int, flag("Gaussians of each expert")] = 200_000
     width: Annotated[int, flag("width of the images, pixels")] = 1352
@@ -68,77 +71,64 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     check_rasterizer(compute)
     workload = Workload(gaussians=config.gaussians, width=config.width, height=config.height, seed=config.seed)
     run = random_run(workload, ENSEMBLES[config.ensemble], compute)
-    timed = time_stages(run, iterations=config.iterations, seed=config.seed)
+    trace, milliseconds = trace_training(run, iterations=config.iterations, seed=config.seed)
     print(
         f"{config.ensemble}: {len(run.experts)} experts of {config.gaussians} random Gaussians, {config.width}x"
         f"{config.height}, seed {config.seed}; {device_name(run.device)}, back-end {run.backend}; "
-        f"{config.iterations} iterations after {WARM_UP}"
+        f"{config.iterations} iterations after {WARM_UP}, then {config.iterations} with the profiler"
     )
-    print(stage_table(run, timed))
-    print(kernel_table(run, longest_kernels(run, seed=config.seed), total=_median(timed)))
+    on_gpu = run.device.type == "cuda"
+    print(stage_table(read_stages(trace, run), on_gpu=on_gpu))
+    print(f"without the profiler an iteration takes {milliseconds:.2f} ms on average")
+    print(kernel_table(longest_kernels(trace, config.iterations, on_gpu=on_gpu), total=milliseconds, on_gpu=on_gpu))
     memory = peak_memory(run.device)
     if memory is not None:
         print(f"most GPU memory in tensors at a time: {memory} MiB")
     return 0
 
 
-def time_stages(run: Run, *, iterations: int, seed: int) -> list[dict[str, Spent]]:
-    """Time by stage of every iteration of the training loop after the first WARM_UP; the run's router learns."""
-    training = TrainingConfig(iterations=WARM_UP + iterations, seed=seed)
-    timeline, optimiser = Timeline(run.device), make_optimiser(run.router, training)
-    with instrumented(run, optimiser, timeline), closing(training_steps(run, optimiser, training)) as steps:
-        timeline.begin_iteration()
-        for _ in steps:
-            timeline.begin_iteration()
-    return timeline.iterations()[WARM_UP:]
+def trace_training(run: Run, *, iterations: int, seed: int) -> tuple[torch.profiler.profile, float]:
+    """Trains the run's router for WARM_UP iterations, then twice for `iterations`: by the clock, and in a trace.
+
+    Returns the trace, and an iteration's milliseconds without it, on average. Raises KeyboardInterrupt after a signal.
+    """
+    on_gpu, timed_from, traced_from = run.device.type == "cuda", WARM_UP, WARM_UP + iterations
+    training = TrainingConfig(iterations=traced_from + iterations, seed=seed)
+    task = RouterTask(run, make_optimiser(run.router, training), RunConfig(training=training))
+    schedule = Schedule(start=0, last=training.iterations, saves=(), evaluations=())
+    activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]
+    trace = torch.profiler.profile(activities=activities, acc_events=True)  # else PyTorch 2.11 warns of further traces
+    clock: list[float] = []
+    with ExitStack() as tracing:
+
+        def look_on(iteration: int) -> None:
+            if iteration in (timed_from, traced_from):
+                wait(run.compute)
+                clock.append(time.perf_counter())
+            if iteration == traced_from:
+                tracing.enter_context(trace)
+
+        if not train(task, schedule, quiet=True, each=look_on):
+            raise KeyboardInterrupt
+        wait(run.compute)
+    return trace, 1000 * (clock[1] - clock[0]) / iterations
 
 
-def stage_table(run: Run, timed: Sequence[Mapping[str, Spent]]) -> str:
-    """One line a stage: median and range of its milliseconds, its share of the total; on a GPU the host's as well."""
-    on_gpu = run.device.type == "cuda"
-    total = _median(timed)
-    heading = f"{'stage':30}{'median ms':>10}  {'(least-most)':19}{'share':>6}"
-    lines = [heading + f"{'host ms':>10}" * on_gpu]
-    for stage in (*stages(run), "total"):
-        spent = [_total(each) if stage == "total" else each.get(stage, _NOTHING) for each in timed]
-        device = [one.device for one in spent]
-        span, median = f"({min(device):.2f}-{max(device):.2f})", statistics.median(device)
-        host = f"{statistics.median(one.host for one in spent):10.2f}" * on_gpu
-        lines.append(f"{stage:30}{median:10.2f}  {span:19}{median / total:6.1%}{host}")
-    return "\n".join(lines)
+def read_stages(trace: torch.profiler.profile, run: Run) -> list[dict[str, Spent]]:
+    """Time by stage of a trace's iterations."""
+    events = trace.events()
+    marks = marks_of(events, step_marks(expert.name for expert in run.experts))
+    return stage_times(marks, launches_of(events), first=DATA)
 
 
-_NOTHING = Spent(device=0.0, host=0.0)
-
-
-def _total(spent: Mapping[str, Spent]) -> Spent:
-    return Spent(device=sum(one.device for one in spent.values()), host=sum(one.host for one in spent.values()))
-
-
-def _median(timed: Sequence[Mapping[str, Spent]]) -> float:
-    """Milliseconds of an iteration."""
-    return statistics.median(_total(each).device for each in timed)
-
-
-def longest_kernels(run: Run, *, seed: int) -> list[Kernel]:
-    """Every kernel (on a CPU operator) of TRACED iterations after WARM_UP others, the longest first."""
-    training = TrainingConfig(iterations=WARM_UP + TRACED, seed=seed)
-    on_gpu = run.device.type == "cuda"
-    activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
-    with closing(training_steps(run, make_optimiser(run.router, training), training)) as steps:
-        for _ in range(WARM_UP):
-            next(steps)
-        with torch.profiler.profile(activities=[activity]) as trace:
-            for _ in range(TRACED):
-                next(steps)
-            if on_gpu:
-                torch.cuda.synchronize()
+def longest_kernels(trace: torch.profiler.profile, iterations: int, *, on_gpu: bool) -> list[Kernel]:
+    """Every kernel of a trace, on a CPU every operator without those that it calls; the longest first."""
     wanted = DeviceType.CUDA if on_gpu else DeviceType.CPU
     kernels = [
         Kernel(
             name=event.key,
-            calls=event.count / TRACED,
-            milliseconds=(event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1000 / TRACED,
+            calls=event.count / iterations,
+            milliseconds=(event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1000 / iterations,
         )
         for event in trace.key_averages()
         if event.device_type == wanted and not event.is_user_annotation
@@ -146,14 +136,39 @@ def longest_kernels(run: Run, *, seed: int) -> list[Kernel]:
     return sorted(kernels, key=lambda kernel: kernel.milliseconds, reverse=True)
 
 
-def kernel_table(run: Run, kernels: Sequence[Kernel], *, total: float) -> str:
+def stage_table(iterations: Sequence[Mapping[str, Spent]], *, on_gpu: bool) -> str:
+    """One line a stage: median and range of the host's milliseconds, their share; on a GPU its kernels' as well."""
+    rows = {stage: [each[stage] for each in iterations] for stage in iterations[0]}
+    if BACKWARD_RASTERIZE in rows:
+        rows = {"backward: the rest" if stage == BACKWARD else stage: spent for stage, spent in rows.items()}
+    rows["total"] = [_sum(each.values()) for each in iterations]
+    total = _median(spent.host for spent in rows["total"])
+    lines = [f"{'stage':30}{'host ms':>10}  {'(least-most)':19}{'share':>6}" + f"{'kernels ms':>12}" * on_gpu]
+    for stage, spent in rows.items():
+        host = [one.host / MILLISECOND for one in spent]
+        span, median = f"({min(host):.2f}-{max(host):.2f})", statistics.median(host)
+        kernels = f"{_median(one.kernels for one in spent):12.2f}" * on_gpu
+        lines.append(f"{stage:30}{median:10.2f}  {span:19}{median / total:6.1%}{kernels}")
+    return "\n".join(lines)
+
+
+def _sum(stages: Collection[Spent]) -> Spent:
+    return Spent(host=sum(one.host for one in stages), kernels=sum(one.kernels for one in stages))
+
+
+def _median(nanoseconds: Iterable[int]) -> float:
+    """In milliseconds."""
+    return statistics.median(nanoseconds) / MILLISECOND
+
+
+def kernel_table(kernels: Sequence[Kernel], *, total: float, on_gpu: bool) -> str:
     """The LONGEST kernels; on a GPU also how long it was busy, of an iteration's milliseconds `total`."""
     if not kernels:
         return "torch.profiler recorded nothing: on a GPU it needs CUPTI, and the right to use it"
-    what = "kernel" if run.device.type == "cuda" else "operator"
+    what = "kernel" if on_gpu else "operator"
     lines = [f"\n{'ms':>8}{'calls':>8}  {what}, an iteration, by torch.profiler"]
     lines += [f"{each.milliseconds:8.3f}{each.calls:8.1f}  {each.name[:NAME_WIDTH]}" for each in kernels[:LONGEST]]
-    if run.device.type == "cuda":
+    if on_gpu:
         busy, calls = sum(each.milliseconds for each in kernels), sum(each.calls for each in kernels)
         lines.append(
             f"GPU busy {busy:.2f} ms of {total:.2f} ms an iteration with {calls:.0f} kernels and copies; "

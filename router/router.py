@@ -10,7 +10,9 @@ import torch
 from moegs_rasterizer import Camera, Layer, camera_rays, rasterize
 from moegs_rasterizer.types import Backend, TileRule
 from torch import nn
+from torch.profiler import record_function
 
+from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame
 from common.tensors import constant
 from experts.base import Expert
 from router.features import FEATURE_BACKGROUND, RoutingFeatures
@@ -65,26 +67,24 @@ def mix(
     experts' images are constants. tile_rule None: each expert's own.
     """
     with torch.set_grad_enabled(grad != "none"):
+        with record_function(ROUTING_WEIGHTS):
+            weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
         layers = [
-            _layer(
-                expert,
-                router.features(index, expert.rows(frame), time),
-                frame=frame,
-                camera_number=camera_number,
-                tile_rule=tile_rule,
-            )
-            for index, expert in enumerate(experts)
+            _layer(expert, features, frame=frame, camera_number=camera_number, tile_rule=tile_rule)
+            for expert, features in zip(experts, weights, strict=True)
         ]
-        splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
-        with torch.no_grad():
-            images = torch.stack(
-                [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
-            )
-        features = [splat.features for splat in splats if splat.features is not None]
-        rays = camera_rays if grad == "none" else router.rays.of  # images may be of any camera, training's return
-        seen = rays(camera, dtype=features[0].dtype, device=features[0].device)
-        logits = router.head(features, seen)
-        return blend(images, logits, temperature=temperature)
+        with record_function(RASTERIZE):
+            splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
+        with record_function(BLEND):
+            with torch.no_grad():
+                images = torch.stack(
+                    [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
+                )
+            features = [splat.features for splat in splats if splat.features is not None]
+            rays = camera_rays if grad == "none" else router.rays.of  # images may be of any camera, training's return
+            seen = rays(camera, dtype=features[0].dtype, device=features[0].device)
+            logits = router.head(features, seen)
+            return blend(images, logits, temperature=temperature)
 
 
 def _layer(
@@ -95,7 +95,7 @@ def _layer(
     camera_number: int | None,
     tile_rule: TileRule | None,
 ) -> Layer:
-    with torch.no_grad():
+    with torch.no_grad(), record_function(at_a_frame(expert.name)):
         gaussians = expert.at(frame, camera=camera_number)
     settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
     background = constant((*expert.background, *FEATURE_BACKGROUND), gaussians.means.dtype, gaussians.means.device)

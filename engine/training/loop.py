@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.profiler import record_function
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from common.marks import BACKWARD, UPDATE
 from engine.training.interruption import Interruption
 from engine.training.progress import Progress, Reading
 
@@ -104,6 +105,3 @@ def train(
             logger.warning("interrupted at iteration %d of %d: continue with --resume", done, schedule.last)
             return False
     return True
-
-
-BACKWARD, UPDATE = "backward", "update"  # marks in a profile

@@ -13,7 +13,9 @@ from types import TracebackType
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
+from common.marks import DATA, LOSS
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.scoring import evenly_spread, psnr_of
@@ -93,7 +95,8 @@ class RouterTask:
         Raises ConfigError where a loss is not finite any more: on the CPU at once, on a GPU some iterations later.
         """
         training = self.config.training
-        view, frame, target = next(self._images)
+        with record_function(DATA):
+            view, frame, target = next(self._images)
         camera = self.run.scene.views[view]
         set_rates(self.optimiser, training, iteration)
         mixture = mix_camera(
@@ -104,7 +107,8 @@ class RouterTask:
             temperature=self.run.router.temperature,
             grad="features",
         )
-        loss = router_loss(mixture, target, training)
+        with record_function(LOSS):
+            loss = router_loss(mixture, target, training)
         error = (mixture.image.detach() - target).square().mean()
         self._unread.append(
             _Unread(iteration=iteration, image=f"{camera.name}, frame {frame}", loss=loss.detach(), error=error)
@@ -140,8 +144,8 @@ class RouterTask:
         return all(bool(parameter.isfinite().all()) for parameter in self.run.router.parameters())
 
     def is_saved(self, iteration: int) -> bool:
-        """Whether a checkpoint of an iteration is there."""
-        return self.save_path is not None and iteration in saved_iterations(self.save_path)
+        """Whether a checkpoint of an iteration is there, or none is wanted."""
+        return self.save_path is None or iteration in saved_iterations(self.save_path)
 
     def save(self, iteration: int) -> None:
         """Writes a checkpoint to go on from; ConfigError where the router is not finite."""

@@ -1,166 +1,159 @@
-"""The profile of a training step: time is found where it is spent, and looking changes nothing."""
+"""The profile of a training step: the loop's marks say where time was spent, and looking changes nothing."""
 
 from __future__ import annotations
 
-import time
-from importlib import import_module
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 
 from benchmarks import training_step as profile
-from benchmarks.random_run import MAKERS, Workload, random_run
-from benchmarks.stages import (
-    BACKWARD,
-    BACKWARD_RASTERIZE,
-    DATA,
-    L1,
-    OPTIMISER,
-    RASTERIZE,
-    ROUTER,
-    SSIM,
-    Timeline,
-    instrumented,
-    stages,
-)
-from engine.runs.device import CPU, ComputeDevice
+from benchmarks.random_run import Workload, random_run
+from benchmarks.stages import BACKWARD_RASTERIZE, REST, Spent, marks_of, step_marks
+from common.marks import BACKWARD, DATA, UPDATE
+from engine.runs.device import CPU, CUDA, ComputeDevice
 from engine.runs.run import Run
-from engine.settings.run import TrainingConfig
-from engine.training.router_optimiser import make_optimiser
-from engine.training.router_steps import training_steps
+from engine.settings.run import RunConfig, TrainingConfig
+from engine.training.loop import Schedule, train
+from engine.training.router import RouterTask
+from engine.training.router_schedule import make_optimiser
 from router import ENSEMBLES
-from tests.small_world import small_run
+from tests.small_world import NAMES, small_run
 
 SIZE = ["--gaussians", "60", "--width", "24", "--height", "16", "--iterations", "2"]
-DELAY = 0.1  # seconds
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch):
-    monkeypatch.setattr(profile, "WARM_UP", 1)
-    monkeypatch.setattr(profile, "TRACED", 1)
+COMPILED = ComputeDevice(device=CPU, backend="cpu")
 
 
 def command(*arguments: str) -> int:
     return profile.command([*SIZE, *arguments], prog="moegs.py profile-step", description="")
 
 
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory) -> tuple[Run, torch.profiler.profile]:
+    """A run that was profiled for three iterations, and the trace."""
+    run = small_run(tmp_path_factory.mktemp("small"), COMPILED)
+    trace, milliseconds = profile.trace_training(run, iterations=3, seed=0)
+    assert milliseconds > 0
+    return run, trace
+
+
+def test_every_mark_is_set_once_an_iteration_in_order(traced):
+    names = step_marks(NAMES)
+    assert len(set(names)) == len(names) == 7 + len(NAMES)
+    marks = marks_of(traced[1].events(), names)
+    own = [each for each in marks if each.stage != BACKWARD_RASTERIZE]
+    assert [each.stage for each in own] == 3 * [*names]
+    assert all(before.end <= after.start for before, after in pairwise(own))
+    outer = [each for each in marks if each.stage == BACKWARD]
+    inner = [each for each in marks if each.stage == BACKWARD_RASTERIZE]
+    assert all(a.start < b.start < b.end < a.end for a, b in zip(outer, inner, strict=True))
+
+
+def test_the_stages_of_a_trace_add_up_to_its_iterations(traced):
+    run, trace = traced
+    iterations, marks = profile.read_stages(trace, run), marks_of(trace.events(), step_marks(NAMES))
+    starts = [each.start for each in marks if each.stage == DATA]
+    lengths = [after - before for before, after in zip(starts, [*starts[1:], marks[-1].end], strict=True)]
+    assert [sum(one.host for one in each.values()) for each in iterations] == lengths
+    for each in iterations:
+        assert set(each) == {*step_marks(NAMES), BACKWARD_RASTERIZE, REST}
+        assert not any(one.kernels for one in each.values())
+
+
+def test_looking_changes_no_bit(traced, tmp_path):
+    run, plain = traced[0], small_run(tmp_path, COMPILED)
+    config = RunConfig(training=TrainingConfig(iterations=profile.WARM_UP + 2 * 3, seed=0))
+    task = RouterTask(plain, make_optimiser(plain.router, config.training), config)
+    assert train(task, Schedule(start=0, last=config.training.iterations, saves=(), evaluations=()), quiet=True)
+    for ours, theirs in zip(run.router.parameters(), plain.router.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+class Broken:
+    """Frames that cannot be read."""
+
+    def read(self, view, frame):
+        raise OSError("the disk is gone")
+
+
+def test_an_error_of_the_loop_is_raised_as_it_is(tmp_path):
+    run = small_run(tmp_path, COMPILED)
+    with pytest.raises(OSError, match="the disk is gone"):
+        profile.trace_training(replace(run, scene=replace(run.scene, frames=Broken())), iterations=2, seed=0)
+
+
+@pytest.mark.parametrize("iteration", [1, profile.WARM_UP + 1])  # before the trace, and in it
+def test_an_interrupt_ends_the_profile(iteration, tmp_path, monkeypatch):
+    update = RouterTask.update
+
+    def interrupted(self, number):
+        if number == iteration + 1:
+            raise KeyboardInterrupt
+        return update(self, number)
+
+    monkeypatch.setattr(RouterTask, "update", interrupted)
+    run = small_run(tmp_path, COMPILED)
+    with pytest.raises(KeyboardInterrupt):
+        profile.trace_training(run, iterations=1, seed=0)
+    monkeypatch.undo()
+    trace, _ = profile.trace_training(run, iterations=1, seed=0)  # the trace was closed: another can begin
+    assert len(profile.read_stages(trace, run)) == 1
+
+
 @pytest.mark.parametrize("ensemble", list(ENSEMBLES))
 def test_every_stage_has_a_line_and_the_total_is_their_sum(ensemble, capsys):
-    assert command("--device=cpu", "--backend=torch", "--ensemble", ensemble) == 0
+    assert command("--device=cpu", "--backend=cpu", "--ensemble", ensemble) == 0
     table, operators = capsys.readouterr().out.split("\n\n")
-    lines = table.splitlines()[2:]
-    names = [f"{name} at a frame" for name, _ in ENSEMBLES[ensemble].experts]
-    assert [line[:30].strip() for line in lines[1 : len(names) + 1]] == names and len(lines) == len(names) + 10
-    spent = [float(line[30:40]) for line in lines]
-    assert min(spent) >= 0 and max(spent) == spent[-1] > 0
+    title, heading, *lines, alone = table.splitlines()
+    assert title.startswith(f"{ensemble}: ") and "2 iterations after 5, then 2 with the profiler" in title
+    assert heading.split() == ["stage", "host", "ms", "(least-most)", "share"]
+    assert alone.startswith("without the profiler an iteration takes ")
+    marks = step_marks(name for name, _ in ENSEMBLES[ensemble].experts)
+    wanted = [*marks[:-2], "backward: the rest", BACKWARD_RASTERIZE, UPDATE, REST, "total"]
+    assert [line[:30].strip() for line in lines] == wanted
+    host = [float(line[30:40]) for line in lines]
     # of two iterations the medians are the means, and rounded to 0.01
-    assert spent[-1] == pytest.approx(sum(spent[:-1]), abs=0.005 * len(spent))
+    assert host[-1] == pytest.approx(sum(host[:-1]), abs=0.005 * len(host))
     assert len(operators.splitlines()) == 1 + profile.LONGEST and "aten::" in operators
 
 
-def test_words_that_make_no_sense_are_refused():
+def spent(host: float, kernels: float) -> Spent:
+    """Of milliseconds."""
+    return Spent(host=round(1e6 * host), kernels=round(1e6 * kernels))
+
+
+def test_the_table_of_a_gpu_shows_kernels_too():
+    first = {DATA: spent(1, 0.25), BACKWARD: spent(2, 5), REST: spent(1, 0)}
+    second = {DATA: spent(3, 0.25), BACKWARD: spent(2, 7), REST: spent(1, 0)}
+    assert profile.stage_table([first, second], on_gpu=True).splitlines() == [
+        "stage                            host ms  (least-most)        share  kernels ms",
+        "data to the device                  2.00  (1.00-3.00)         40.0%        0.25",
+        "backward                            2.00  (2.00-2.00)         40.0%        6.00",
+        "the loop's rest                     1.00  (1.00-1.00)         20.0%        0.00",
+        "total                               5.00  (4.00-6.00)        100.0%        6.25",
+    ]
+
+
+def test_the_gpu_waits_for_the_host_where_kernels_take_less_than_the_iteration():
+    kernels = [
+        profile.Kernel(name="x" * 200, calls=2.0, milliseconds=3.0),
+        profile.Kernel(name="y", calls=1.5, milliseconds=0.5),
+    ]
+    *_, longest, second, busy = profile.kernel_table(kernels, total=4.0, on_gpu=True).splitlines()
+    assert longest == "   3.000     2.0  " + "x" * profile.NAME_WIDTH and second == "   0.500     1.5  y"
+    assert busy == (
+        "GPU busy 3.50 ms of 4.00 ms an iteration with 4 kernels and copies; 0.50 ms it waited for the host"
+    )
+
+
+def test_kernels_of_which_nothing_was_recorded():
+    assert "recorded nothing" in profile.kernel_table([], total=1.0, on_gpu=True)
+
+
+def test_values_that_make_no_sense_are_refused():
     with pytest.raises(profile.ConfigError, match="--gaussians is 0: give 1 or more"):
         command("--gaussians=0")
-
-
-class SlowBackward(torch.autograd.Function):
-    """Nothing but a delay on the way back."""
-
-    @staticmethod
-    def forward(ctx, value):
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        time.sleep(DELAY)
-        return gradient
-
-
-def slow_backward(call):
-    """A rasterizer with a slow backward pass: its first layer's features take the delay along."""
-
-    def delayed(layers, *args, **kwargs):
-        first = layers[0]
-        slowed = type(first)(
-            gaussians=first.gaussians,
-            settings=first.settings,
-            background=first.background,
-            features=SlowBackward.apply(first.features),
-        )
-        return call([slowed, *layers[1:]], *args, **kwargs)
-
-    return delayed
-
-
-def slow(call):
-    def delayed(*args, **kwargs):
-        time.sleep(DELAY)
-        return call(*args, **kwargs)
-
-    return delayed
-
-
-CASES = {
-    DATA: ("scenes.frames.prefetch", "Prefetcher.__next__", slow),
-    RASTERIZE: ("router.router", "rasterize", slow),
-    ROUTER: ("router.router", "blend", slow),
-    L1: ("engine.training.router_steps", "photometric", slow),
-    SSIM: ("losses.photometric_loss", "ssim", slow),
-    BACKWARD_RASTERIZE: ("router.router", "rasterize", slow_backward),
-    OPTIMISER: ("torch.optim", "RAdam.step", slow),
-}
-
-
-@pytest.mark.parametrize("stage", [*CASES, "E-D3DGS at a frame", BACKWARD])
-def test_time_is_found_in_the_stage_that_spends_it(stage, tmp_path, monkeypatch):
-    run = small_run(tmp_path)
-    if stage in CASES:
-        module, name, wrap = CASES[stage]
-        owner = import_module(module)
-        *parents, name = name.split(".")
-        for parent in parents:
-            owner = getattr(owner, parent)
-        monkeypatch.setattr(owner, name, wrap(getattr(owner, name)))
-    elif stage == BACKWARD:
-        run.router.head.mlp1.weight.register_hook(lambda gradient: time.sleep(DELAY))
-    else:
-        expert = run.experts[1]
-        monkeypatch.setattr(expert, "at", slow(expert.at))
-    (spent,) = profile.time_stages(run, iterations=1, seed=0)
-    assert set(spent) == set(stages(run))
-    assert max(spent, key=lambda name: spent[name].device) == stage
-    assert spent[stage].host == spent[stage].device >= 1000 * DELAY
-
-
-def test_looking_changes_no_bit_and_leaves_nothing_behind(tmp_path):
-    plain, watched = small_run(tmp_path), small_run(tmp_path)
-    seams = [(import_module(module), name) for module, name, _ in CASES.values() if "." not in name]
-    before = [getattr(module, name) for module, name in seams]
-    profile.time_stages(watched, iterations=3, seed=0)
-    training = TrainingConfig(iterations=profile.WARM_UP + 3, seed=0)
-    for _ in training_steps(plain, make_optimiser(plain.router, training), training):
-        pass
-    for ours, theirs in zip(watched.router.parameters(), plain.router.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
-    assert [getattr(module, name) for module, name in seams] == before
-    assert all("at" not in vars(expert) for expert in watched.experts)
-
-
-def test_an_error_leaves_nothing_behind(tmp_path):
-    run = small_run(tmp_path)
-    mix, optimiser = (
-        import_module("engine.training.router_steps").mix_camera,
-        make_optimiser(run.router, TrainingConfig()),
-    )
-    with pytest.raises(KeyboardInterrupt), instrumented(run, optimiser, Timeline(CPU)):
-        raise KeyboardInterrupt
-    assert import_module("engine.training.router_steps").mix_camera is mix and "at" not in vars(run.experts[0])
-    assert not optimiser._optimizer_step_pre_hooks
-
-
-def test_kernels_of_which_nothing_was_recorded(tmp_path):
-    assert "recorded nothing" in profile.kernel_table(small_run(tmp_path), [], total=1.0)
 
 
 def test_random_experts_are_seen_and_repeat():
@@ -169,7 +162,7 @@ def test_random_experts_are_seen_and_repeat():
         return random_run(workload, ENSEMBLES["E4"], ComputeDevice(device=CPU, backend="torch"))
 
     first, again, other = run(0), run(0), run(1)
-    assert [expert.name for expert in first.experts] == list(MAKERS)
+    assert [expert.name for expert in first.experts] == [name for name, _ in ENSEMBLES["E4"].experts]
     camera = first.scene.views[0].camera
     for one, same, different in zip(first.experts, again.experts, other.experts, strict=True):
         means = one.at(150, camera=1).means
@@ -183,7 +176,20 @@ def test_random_experts_are_seen_and_repeat():
 
 
 @pytest.mark.cuda
+def test_on_a_gpu_every_kernel_of_an_iteration_has_a_stage(tmp_path):
+    run = small_run(tmp_path, ComputeDevice(device=CUDA, backend="cuda"))
+    trace, _ = profile.trace_training(run, iterations=3, seed=0)
+    marks, kernels = marks_of(trace.events(), step_marks(NAMES)), profile.longest_kernels(trace, 3, on_gpu=True)
+    assert [each.stage for each in marks if each.stage != BACKWARD_RASTERIZE] == 3 * [*step_marks(NAMES)]
+    iterations = profile.read_stages(trace, run)
+    for each in iterations:
+        assert all(each[stage].kernels > 0 for stage in (DATA, BACKWARD, BACKWARD_RASTERIZE, UPDATE))
+    launched = sum(one.kernels for each in iterations for one in each.values()) / 1e6 / 3
+    assert launched == pytest.approx(sum(kernel.milliseconds for kernel in kernels), rel=1e-3)
+
+
+@pytest.mark.cuda
 def test_on_a_gpu_the_kernels_are_listed_too(capsys):
     assert command("--device=cuda") == 0
     out = capsys.readouterr().out
-    assert "host ms" in out and "GPU busy" in out and "kernel, an iteration" in out
+    assert "host ms" in out and "kernels ms" in out and "GPU busy" in out and "kernel, an iteration" in out
