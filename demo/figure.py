@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from common.files import replacing
+from common.tensors import to_uint8
 from engine.evaluation.metrics import psnr
-from engine.outputs.files import to_uint8
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
 from engine.runs.saved import load_run
-from experts.formats.torch_files import replacing
 
 TILE_WIDTH = 300  # pixels
 MARGIN, LABEL = 6, 24

@@ -10,10 +10,11 @@ from pathlib import Path
 from moegs_rasterizer import Camera
 from tqdm import tqdm
 
+from common.files import write_json
 from engine.errors import ConfigError
 from engine.evaluation.evaluator import EvaluationOptions, evaluate
 from engine.evaluation.results import Evaluation, summary, upstream_metrics
-from engine.outputs.files import results_folder, write_json
+from engine.outputs.files import results_folder
 from engine.outputs.image_writer import Images
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_camera

@@ -10,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from common.files import write_json
 from engine.errors import ConfigError
 from engine.evaluation.expert import ExpertScores, evaluate_expert, spread
 from engine.evaluation.measured_under import versions
-from engine.outputs.files import results_folder, write_json
+from engine.outputs.files import results_folder
 from engine.runs.checks import check_rasterizer
 from engine.runs.device import device_name, gpu_versions, open_compute_device, peak_memory, release_unused, wait
 from engine.runs.opening import read_scene

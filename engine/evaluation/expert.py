@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from common.files import write_json
+from common.tensors import to_uint8
 from engine.evaluation.evaluator import to_tensor
 from engine.evaluation.lpips_weights import LoadedLpips, lpips_for
 from engine.evaluation.measured_under import versions
 from engine.evaluation.metrics import PROTOCOLS, MetricSuite, Scores, mean_scores, prepare_target, score
-from engine.outputs.files import to_uint8, write_json, write_png
+from engine.outputs.files import write_png
 from engine.runs.device import ComputeDevice, device_name, gpu_versions
 from engine.runs.expert_views import image_of
 from experts.base import Expert

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from common.files import files_hash
+from common.tensors import tensors_hash
 from engine.evaluation.lpips_weights import LoadedLpips
 from engine.evaluation.metrics import MetricSuite
-from engine.outputs.files import files_hash, tensors_hash
 from engine.runs.checkpoint import named_tensors
 from engine.runs.device import device_name, gpu_versions, peak_memory
 from engine.runs.run import Run

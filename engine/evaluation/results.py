@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from common.files import write_json
 from engine.evaluation.metrics import Scores, mean_scores
-from engine.outputs.files import write_json
 from engine.outputs.image_writer import BLEND
 
 UNIFORM = "uniform_mean"

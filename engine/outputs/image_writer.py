@@ -9,7 +9,8 @@ from types import TracebackType
 
 import numpy as np
 
-from engine.outputs.files import to_uint8, write_png
+from common.tensors import to_uint8
+from engine.outputs.files import write_png
 from engine.outputs.video import VideoWriter
 from router import Mixture
 

@@ -11,7 +11,7 @@ import numpy as np
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from experts.formats.torch_files import replacing
+from common.files import replacing
 
 FPS = 30
 CRF = 18  # x264's constant rate factor: visually lossless

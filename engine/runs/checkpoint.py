@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from common.files import write_json
+from common.tensors import tensors_hash
 from engine.errors import ConfigError
-from engine.outputs.files import tensors_hash, write_json
 from engine.runs.expert_records import ExpertRecord
 from engine.runs.run import Run
 from experts.base import CheckpointError

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from common.files import files_hash, replacing
 from engine.errors import ConfigError
-from engine.outputs.files import files_hash
 from experts.base import CheckpointError, Expert
-from experts.formats.torch_files import replacing
 
 CFG_ARGS = "cfg_args"
 

@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from common.files import write_json
 from engine.errors import ConfigError
-from engine.outputs.files import write_json
 from engine.settings.fields import convert, leaves, values_of
 from engine.settings.retired import RETIRED
 

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.files import replacing
 from experts.base import CheckpointError
-from experts.formats.torch_files import replacing, require_file
+from experts.formats.torch_files import require_file
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_ROWS = 100_000_000

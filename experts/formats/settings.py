@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from common.files import replacing
 from experts.base import CheckpointError
-from experts.formats.torch_files import read_cfg_args, replacing
+from experts.formats.torch_files import read_cfg_args
 
 
 class Settings:

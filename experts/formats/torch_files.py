@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
-import hashlib
 import logging
-import os
 import pickle
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.files import replacing
 from experts.base import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -194,27 +192,6 @@ def find_iteration(folder: Path, iteration: int | None) -> tuple[int, Path]:
     if number not in found:
         raise CheckpointError(f"{clouds}: no iteration {number}; available: {', '.join(map(str, sorted(found)))}")
     return number, found[number]
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path next to `path` that takes its place when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # some writers choose the format by suffix
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_tensors(value: object, path: Path) -> None:

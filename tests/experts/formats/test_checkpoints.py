@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+from common.files import file_hash
 from experts.base import CheckpointError
 from experts.formats.torch_files import (
-    file_hash,
     find_iteration,
     load_state_dict,
     load_tensors,
     read_cfg_args,
-    replacing,
     require_finite,
     save_tensors,
 )
@@ -145,25 +144,6 @@ def test_saved_bytes_depend_on_the_value_only(tmp_path: Path) -> None:
     save_tensors({"a": torch.arange(3.0)}, tmp_path / "a.pth")
     save_tensors({"a": torch.arange(3.0)}, tmp_path / "sub" / "b.pth")
     assert file_hash(tmp_path / "a.pth") == file_hash(tmp_path / "sub" / "b.pth")
-
-
-def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-
-    def interrupted() -> None:
-        with replacing(path) as temporary:
-            temporary.write_text("ne")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("a.txt", "old")]
-
-
-def test_file_hash_is_sha256(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"abc")
-    assert file_hash(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_cfg_args_of_the_original_trainers(shared: Callable[[str], Path]) -> None:

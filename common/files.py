@@ -1,0 +1,65 @@
+"""Files that are whole or not there, and what tells one content from another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path next to `path` that takes its place when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # some writers choose the format by suffix
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> Path:
+    """Write indented JSON; JSON has no infinities or NaN, so they become the strings "inf", "-inf" and "nan"."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(_portable(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def _portable(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _portable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_portable(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def files_hash(paths: Iterable[Path]) -> str:
+    """SHA-256 over the contents of files, in order; a file read before and not touched since is not read again."""
+    digest = hashlib.sha256()
+    for path in paths:
+        state = path.stat()
+        digest.update(bytes.fromhex(_known_hash(path, state.st_size, state.st_mtime_ns)))
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _known_hash(path: Path, size: int, modified: int) -> str:
+    del size, modified  # part of the cache's key only
+    return file_hash(path)
