@@ -11,6 +11,7 @@ from torch import Tensor
 
 from common.files import replacing
 from common.tensors import to_uint8
+from engine.evaluation.evaluator import to_tensor
 from engine.evaluation.metrics import psnr
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
@@ -47,7 +48,7 @@ def figure_tiles(run: Run, frame: int) -> list[Tile]:
     view = run.scene.test[0]
     mixture, truth = mix_view(run, view, frame), run.scene.frames.read(view, frame)
     wait(run.compute)
-    wanted = mixture.image.new_tensor(truth).permute(2, 0, 1) / 255
+    wanted = to_tensor(truth, mixture.image)
 
     def scored(name: str, image: Tensor) -> Tile:
         return Tile(label=f"{name}  {psnr(image.clamp(0, 1), wanted):.1f} dB", image=to_uint8(image))

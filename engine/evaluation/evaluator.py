@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from common.tensors import image_from_uint8
 from engine.errors import ConfigError
 from engine.evaluation.baselines import best_constants, constant_blend
 from engine.evaluation.lpips_weights import LoadedLpips, lpips_for
@@ -134,4 +135,4 @@ def _result(
 
 def to_tensor(image: np.ndarray, like: Tensor) -> Tensor:
     """[3, h, w] in [0, 1] from uint8 [h, w, 3], where `like` lives."""
-    return torch.tensor(image, device=like.device).permute(2, 0, 1).float() / 255
+    return image_from_uint8(torch.tensor(image, device=like.device), contiguous=False)

@@ -10,6 +10,7 @@ import torch
 from moegs_rasterizer import Camera, Gaussians, Layer, RasterizerError, RasterSettings, rasterize
 from torch import Tensor
 
+from common.geometry import transformed
 from engine.errors import ConfigError
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.expert_views import splat_of
@@ -145,8 +146,7 @@ def _scene_of(folder: Path) -> str:
 def _depths(expert: Expert, camera: Camera, frame: int) -> str:
     with torch.no_grad():
         means = expert.at(frame).means
-    rotation, translation = camera.world_to_camera[:3, :3].to(means), camera.world_to_camera[:3, 3].to(means)
-    depths = (means @ rotation.T + translation)[:, 2]
+    depths = transformed(means, camera.world_to_camera.to(means))[:, 2]
     ahead = depths[depths > 0]
     if len(ahead) == 0:
         return "all its Gaussians lie behind the camera"

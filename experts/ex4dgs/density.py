@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from common.geometry import turned
 from experts.ex4dgs.motion import Timeline
-from experts.training.density import Rows, shrunk, turned, twice
+from experts.training.density import Rows, shrunk, twice
 
 _LOG_WIDTH = 2.0  # of the windows of clones and children
 _SPREAD = 2.0  # of children, times the parent's scales

@@ -8,6 +8,8 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
+from common.geometry import onto_image, transformed
+
 
 def near_limits(means: Tensor, cameras: Sequence[Camera], share: float) -> Tensor:
     """Depth [cameras] below which a camera's view should be free: a share of the median depth of what it shows.
@@ -51,9 +53,8 @@ def outside(means: Tensor, box: Tensor) -> Tensor:
 
 def _depths(means: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
     """Depths [n], and the mask [n] of means that a camera has in front of it within its image."""
-    pose = camera.world_to_camera.to(means)
-    x, y, z = (means @ pose[:3, :3].T + pose[:3, 3]).unbind(1)
-    front = z > 0
-    safe = torch.where(front, z, torch.ones_like(z))
-    column, row = camera.fx * x / safe + camera.cx, camera.fy * y / safe + camera.cy
-    return z, front & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
+    local = transformed(means, camera.world_to_camera.to(means))
+    focal, centre = (camera.fx, camera.fy), (camera.cx, camera.cy)
+    column, row = onto_image(local, focal, centre, focal_first=True).unbind(1)
+    z = local[:, 2]
+    return z, (z > 0) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)

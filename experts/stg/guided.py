@@ -10,6 +10,7 @@ from moegs_rasterizer import Camera, Splat
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from common.geometry import transformed
 from experts.stg.recipe import Guidance
 from experts.stg.start import first_log_scales, fresh_rows
 from experts.training.density import Rows
@@ -121,8 +122,7 @@ def along_rays(pixels: Tensor, depths: Tensor, camera: Camera) -> Tensor:
     rows, columns = (pixels.to(depths) + 0.5).unbind(1)
     x, y = (columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy
     local = depths.unsqueeze(2) * torch.stack([x, y, torch.ones_like(x)], dim=1)
-    pose = camera.camera_to_world.to(depths)
-    return local @ pose[:3, :3].T + pose[:3, 3]
+    return transformed(local, camera.camera_to_world.to(depths))
 
 
 def sampled_depths(largest: Tensor, count: int, far: float, guidance: Guidance, generator: torch.Generator) -> Tensor:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
+from common.geometry import turned
 from experts.training.population import Population
 from experts.training.recipe_fields import INTERVAL, ITERATIONS
 from experts.training.statistics import Statistics
@@ -81,14 +81,6 @@ def random_offsets(deviations: Tensor, quats: Tensor, generator: torch.Generator
     """Offsets [2 n, 3] drawn from Gaussians of deviations [n, 3] along axes turned by quaternions [n, 4]."""
     drawn = torch.randn((CHILDREN * len(deviations), 3), generator=generator).to(deviations)
     return turned(drawn * twice(deviations), twice(quats))
-
-
-def turned(vectors: Tensor, quats: Tensor) -> Tensor:
-    """Vectors [n, 3] turned by quaternions [n, 4] wxyz of any length; a zero one turns nothing."""
-    unit = normalize(quats, dim=1)
-    real, axis = unit[:, :1], unit[:, 1:]
-    across = 2 * torch.linalg.cross(axis, vectors)
-    return vectors + real * across + torch.linalg.cross(axis, across)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
+from common.tensors import image_from_uint8
 from scenes.types import Scene
 
 MEBIBYTE = 2**20
@@ -53,7 +54,7 @@ class ReadAhead:
             pixels = self._read(view_frame)
         self._fill()
         if self._gpu is not None:  # pinned memory: the copy is asked for here, nobody waits for it
-            return _image(pixels.to(self._gpu, non_blocking=True))
+            return image_from_uint8(pixels.to(self._gpu, non_blocking=True))
         return pixels
 
     def close(self) -> None:
@@ -86,7 +87,7 @@ class ReadAhead:
 
     def _read(self, view_frame: ViewFrame) -> Tensor:
         pixels = torch.from_numpy(self._scene.frames.read(*view_frame))
-        return _image(pixels) if self._gpu is None else pixels.pin_memory()
+        return image_from_uint8(pixels) if self._gpu is None else pixels.pin_memory()
 
 
 def slots_of(scene: Scene, *, gpu: bool, memory_mb: int | None = None) -> int:
@@ -97,8 +98,3 @@ def slots_of(scene: Scene, *, gpu: bool, memory_mb: int | None = None) -> int:
     budget = (scene.memory_mb if memory_mb is None else memory_mb) * MEBIBYTE
     largest = max(view.camera.height * view.camera.width for view in scene.views)
     return max(1, budget // (3 * (1 if gpu else 4) * largest))
-
-
-def _image(pixels: Tensor) -> Tensor:
-    """float32 [3, h, w] in [0, 1] of uint8 [h, w, 3]."""
-    return pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(255)

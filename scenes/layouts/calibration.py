@@ -60,19 +60,6 @@ def largest_difference(ours: Mapping[str, Camera], theirs: Mapping[str, Camera])
     return worst, differences[worst]
 
 
-def rotation_of(quat: Sequence[float]) -> Tensor:
-    """Rotation [3, 3] float64 of a quaternion wxyz of any length but 0."""
-    w, x, y, z = (torch.tensor(quat, dtype=torch.float64) / torch.tensor(quat, dtype=torch.float64).norm()).tolist()
-    return torch.tensor(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ],
-        dtype=torch.float64,
-    )
-
-
 def _angle(a: Tensor, b: Tensor) -> float:
     # From the chord |A - B| = 2 sqrt(2) sin(angle / 2), which unlike the trace keeps small angles.
     return 2 * float(torch.asin(((a - b).norm() / 8**0.5).clamp(max=1)))

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from moegs_rasterizer import Camera
 
+from common.geometry import rotation_of
 from scenes.frames.image_files import Images, images_of, keyed_images, probe_images
-from scenes.layouts.calibration import rotation_of
 from scenes.layouts.clip import choose_clip
 from scenes.layouts.colmap_model import colmap_folder, read_colmap_cameras
 from scenes.layouts.rig_files import Footage

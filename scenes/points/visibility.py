@@ -8,6 +8,8 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
+from common.geometry import onto_image, transformed
+from common.tensors import from_uint8
 from scenes.points.cloud import PointCloud
 from scenes.types import Scene
 
@@ -17,13 +19,10 @@ def project(positions: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
 
     Before the camera and inside its image; pixels of other points mean nothing.
     """
-    matrix = camera.world_to_camera.double()
-    local = positions.double() @ matrix[:3, :3].T + matrix[:3, 3]
+    local = transformed(positions.double(), camera.world_to_camera.double())
     depths = local[:, 2]
-    focal = torch.tensor([camera.fx, camera.fy], dtype=torch.float64)
-    centre = torch.tensor([camera.cx, camera.cy], dtype=torch.float64)
+    pixels = onto_image(local, (camera.fx, camera.fy), (camera.cx, camera.cy))
     size = torch.tensor([camera.width, camera.height], dtype=torch.float64)
-    pixels = local[:, :2] / depths[:, None] * focal + centre
     return pixels, depths, (depths > 0) & (pixels >= 0).all(1) & (pixels < size).all(1)
 
 
@@ -62,6 +61,6 @@ def shown_colours(positions: Tensor, scene: Scene, frame: int) -> Tensor:
     for index in scene.train:
         pixels, _, inside = project(positions, scene.views[index].camera)
         x, y = pixels[inside].long().T
-        total[inside] += torch.from_numpy(scene.frames.read(index, frame))[y, x].float() / 255
+        total[inside] += from_uint8(torch.from_numpy(scene.frames.read(index, frame))[y, x])
         seen[inside] += 1
     return torch.where(seen > 0, total / seen.clamp_min(1), 0.5)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.tensors import quantised
 from scenes.points.cloud import PointCloud, cleaned, thinned
 from scenes.points.files import MODEL_POINTS, StoredPoints, read_points
 from scenes.preparation.sfm.attempts import CloudReport
@@ -83,7 +84,7 @@ def _write_ply(path: Path, cloud: PointCloud) -> None:
     table = np.zeros(cloud.count, dtype)
     for axis in range(3):
         table[floats[axis]] = cloud.positions[:, axis].numpy()
-        table[colours[axis]] = (cloud.colours[:, axis] * 255).round().to(torch.uint8).numpy()
+        table[colours[axis]] = quantised(cloud.colours[:, axis]).numpy()
     if cloud.frames is not None:
         table["frame"] = cloud.frames.numpy()
     types = {"<f4": "float", "u1": "uchar"}

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 
+from common.tensors import quantised
 from scenes.points.files import MODEL_POINTS, read_points
 from scenes.preparation.report import PreparedCloud, PrepareReport, StepReport
 from scenes.preparation.sfm.models import camera_numbers
@@ -65,7 +66,7 @@ def _written(name: str, write: Callable[[Path], None]) -> Callable[[Path], Any]:
 
 def _overview(report: PrepareReport, cloud: PreparedCloud, path: Path, title: str) -> None:
     stored = read_points(_points_file(cloud))
-    colours = (stored.colours * 255).round().astype(np.uint8)
+    colours = quantised(torch.from_numpy(stored.colours)).numpy()
     write_overview(report.cameras, stored.positions, colours, path, title=title)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from moegs_rasterizer import Camera
 
+from common.geometry import transformed
+
 INWARD = 0.3  # length of the mean level viewing direction below which a rig looks at its middle
 SHOWN = (0.02, 0.98)  # quantiles of the points that an image makes room for: sparse clouds have points far astray
 MARGIN = 0.93  # of the image that its content fills
@@ -87,8 +89,7 @@ def frusta(cameras: Sequence[Camera], depth: float) -> np.ndarray:
         x = (np.array([0, camera.width, camera.width, 0]) - camera.cx) / camera.fx
         y = (np.array([0, 0, camera.height, camera.height]) - camera.cy) / camera.fy
         local = np.stack([np.append(0, x), np.append(0, y), np.append(0, np.ones(4))], axis=1) * depth
-        matrix = camera.camera_to_world.double().numpy()
-        corners.append(local @ matrix[:3, :3].T + matrix[:3, 3])
+        corners.append(transformed(local, camera.camera_to_world.double().numpy()))
     return np.stack(corners)
 
 

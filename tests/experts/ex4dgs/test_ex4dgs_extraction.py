@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from common.geometry import turned
 from experts.ex4dgs.density import clone_dynamic, split_dynamic
 from experts.ex4dgs.errors import BacktrackedErrors
 from experts.ex4dgs.extraction import (
@@ -17,7 +18,6 @@ from experts.ex4dgs.extraction import (
 )
 from experts.ex4dgs.motion import Timeline
 from experts.ex4dgs.start import new_ex4dgs
-from experts.training.density import turned
 from experts.training.points import StartPoints
 from experts.training.population import Population
 

@@ -14,7 +14,6 @@ from experts.training.density import (
     prune,
     reset_opacities,
     split_in_two,
-    turned,
 )
 from experts.training.population import Population
 from experts.training.statistics import Statistics
@@ -93,13 +92,6 @@ def test_children_follow_their_parents_distribution():
     deviations = children["means"].std(dim=0)
     assert torch.allclose(deviations, torch.tensor([2.0, 1.0, 3.0]), rtol=0.02)  # seen: 0.6 %
     assert torch.equal(children["other"][:count], children["other"][count:])
-
-
-def test_turning_leaves_what_a_zero_quaternion_has():
-    vectors = torch.randn(5, 3)
-    assert torch.equal(turned(vectors, torch.zeros(5, 4)), vectors)
-    quats = torch.randn(5, 4)
-    assert torch.allclose(turned(vectors, quats).norm(dim=1), vectors.norm(dim=1), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
