@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from benchmarks import training_step as profile
+from common.suggestions import nearest
 from demo import commands as demo_commands
 from engine.commands import prepare, train_expert
 from engine.errors import ConfigError
 from engine.settings.command_line import run_command
-from engine.settings.config_file import nearest
 
 # Command: what it does, and the function that does it with the arguments after its name.
 COMMANDS: dict[str, tuple[str, Callable[..., int]]] = {

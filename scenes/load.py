@@ -6,9 +6,9 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
+from common.suggestions import ranked
 from scenes.frames.cache import FrameCache
 from scenes.frames.cache_record import ViewFrames
 from scenes.frames.resize import FILTERS, training_size
@@ -69,8 +69,8 @@ def _check_folder(root: Path, options: SceneOptions) -> None:
         raise SceneError(f"resize filter {options.resize!r} is unknown; use {', '.join(FILTERS)}")
     if not root.is_dir():
         beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
-        nearest = get_close_matches(root.name, beside, n=3, cutoff=0)
-        raise SceneError(f"{root}: no such folder; nearest beside it: {', '.join(nearest) or 'none'}")
+        close = ranked(root.name, beside, 3)
+        raise SceneError(f"{root}: no such folder; nearest beside it: {', '.join(close) or 'none'}")
     looks = guess_layout(root)
     if looks is not None and looks != options.layout:
         raise SceneError(f"{root}: looks like the {looks} layout, not {options.layout}; load it as {looks}")

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from common.suggestions import nearest
 from engine.errors import ConfigError
 from engine.settings.command_line import flag, parse_words
-from engine.settings.config_file import nearest
 from scenes.preparation import PrepareOptions, VideosOptions
 from scenes.preparation.options import ExtraLayout
 from scenes.preparation.sfm.matching import SfmOptions

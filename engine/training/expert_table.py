@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from common.suggestions import nearest
 from engine.errors import ConfigError
 from experts.ed3dgs.presets import ed3dgs_recipe
 from experts.ed3dgs.training import ED3DGSTrainer, start_ed3dgs
@@ -207,8 +207,8 @@ def trainee_named(key: str) -> Trainee:
     known = ", ".join(TRAINEES)
     if not key:
         raise ConfigError(f"the expert to train is missing: give one of {known} first")
-    close = difflib.get_close_matches(key.lower(), TRAINEES, n=1, cutoff=0.4)
-    raise ConfigError(f"no expert is called {key!r}; {f'did you mean {close[0]}?' if close else f'known: {known}'}")
+    close = nearest(key.lower(), TRAINEES, likeness=0.4)
+    raise ConfigError(f"no expert is called {key!r}; {f'did you mean {close}?' if close else f'known: {known}'}")
 
 
 def choose_preset(trainee: Trainee, asked: str, *, scene: str, layout: Layout) -> tuple[str, Preset]:
@@ -221,8 +221,8 @@ def choose_preset(trainee: Trainee, asked: str, *, scene: str, layout: Layout) -
         name = next((known for known in SCENES[layout] if scene.lower().startswith(known.lower())), layout)
         return name, trainee.presets[name]
     if asked.lower() not in by_name:
-        close = difflib.get_close_matches(asked.lower(), by_name, n=1)
-        advice = f"did you mean {by_name[close[0]]}?" if close else f"known: {', '.join(trainee.presets)}"
+        close = nearest(asked.lower(), by_name)
+        advice = f"did you mean {by_name[close]}?" if close else f"known: {', '.join(trainee.presets)}"
         raise ConfigError(f"--preset {asked}: {trainee.name} has no such preset; {advice}")
     name = by_name[asked.lower()]
     return name, trainee.presets[name]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from scenes.frames.cache_lock import folder_lock
+from common.locks import folder_lock
 from scenes.frames.cache_record import ViewFrames, cache_file, is_current, record_file, write_record
 from scenes.frames.resize import resized
 from scenes.frames.sources import decode

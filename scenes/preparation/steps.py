@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scenes.frames.cache_lock import folder_lock
+from common.locks import folder_lock
 from scenes.preparation.records import Record, as_json, outputs_intact, read_record, stamps_of, write_record
 from scenes.preparation.report import StepReport
 from scenes.types import SceneError
