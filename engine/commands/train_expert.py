@@ -19,7 +19,6 @@ from engine.runs.checks import check_rasterizer
 from engine.runs.device import device_name, gpu_versions, open_compute_device, peak_memory, release_unused, wait
 from engine.runs.opening import read_scene
 from engine.settings.command_line import INTERRUPTED, set_up_logging
-from engine.settings.run import LAYOUTS
 from engine.settings.train_expert import TrainExpertConfig, check_settings, read_settings, write_settings
 from engine.training.expert_saves import bytes_of, check_folder, covered, save_expert, save_state, saved_state
 from engine.training.expert_segments import choose_targets
@@ -30,7 +29,8 @@ from engine.training.milestones import Milestones, train_through
 from engine.training.progress import Progress, duration
 from experts.training.loop import Step, train
 from scenes import Scene
-from scenes.load import guess_layout
+from scenes.layouts import LAYOUTS, LOADERS, guess_layout
+from scenes.options import DEFAULT_LAYOUT
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def open_scene(config: TrainExpertConfig, model_path: Path) -> Scene:
     """The scene of --source_path, in the layout that it looks like unless --loader says."""
     data = config.data
     source = cast(Path, data.source_path)
-    layout = LAYOUTS[data.loader] if data.loader else guess_layout(source) or "n3v"
+    layout = LOADERS[data.loader].name if data.loader else guess_layout(source) or DEFAULT_LAYOUT
     cache = data.cache_path or model_path / "cache"
     return read_scene(data, source, layout=layout, cache=cache, quiet=config.machine.quiet)
 
@@ -155,7 +155,7 @@ def _cfg_facts(session: Session) -> dict[str, object]:
         "source_path": str(scene.root.absolute()),
         "model_path": str(session.target.folder.absolute()),
         "resolution": config.data.resolution,
-        "loader": next(name for name, layout in LAYOUTS.items() if layout == scene.layout),
+        "loader": LAYOUTS[scene.layout].loader,
         "start_timestamp": scene.start,
         "iterations": session.recipe.iterations,
     }

@@ -17,18 +17,18 @@ from experts.fourdgaussians.presets import PRESETS as FOURD_PRESETS
 from experts.fourdgaussians.presets import preset_for as fourdgaussians_preset
 from experts.fourdgaussians.presets import start_model
 from experts.fourdgaussians.training import FourDGaussiansTrainer
-from experts.stg.presets import stg_recipe
+from experts.stg.presets import Dataset, stg_recipe
 from experts.stg.training import STGTrainer, new_stg
 from experts.training.points import StartPoints
 from experts.training.recipe import Recipe
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import Footage
-from scenes import Layout
 
-SCENES: Mapping[Layout, tuple[str, ...]] = {
+SCENES: Mapping[Dataset, tuple[str, ...]] = {
     "n3v": ("coffee_martini", "cook_spinach", "cut_roasted_beef", "flame_salmon_1", "flame_steak", "sear_steak"),
     "technicolor": ("Birthday", "Fabien", "Painter", "Theater", "Train"),
 }
+UNPUBLISHED: Dataset = "n3v"  # whose presets, with measured planes, are for layouts that no data set was published in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,34 +72,34 @@ class Trainee:
     begin: Callable[[Preset, Recipe, Start], ExpertTrainer]
 
 
-def _per_scene(preset: Callable[[Layout, str], Preset]) -> dict[str, Preset]:
+def _per_scene(preset: Callable[[Dataset, str], Preset]) -> dict[str, Preset]:
     """A preset for every published scene, and one for each layout, for scenes that nobody published."""
     found = {scene: preset(layout, scene) for layout, scenes in SCENES.items() for scene in scenes}
     return found | {layout: preset(layout, "") for layout in SCENES}
 
 
-def _ex4dgs(layout: Layout, scene: str) -> Preset:
+def _ex4dgs(layout: Dataset, scene: str) -> Preset:
     recipe = ex4dgs_recipe(technicolor=layout == "technicolor", scene=scene)
     planes = Planes(near=recipe.near, far=recipe.far)
     return Preset(recipe=recipe, planes=_known(layout, scene, planes))
 
 
-def _stg(layout: Layout, scene: str) -> Preset:
+def _stg(layout: Dataset, scene: str) -> Preset:
     planes = Planes(near=4.0 if layout == "n3v" else 0.01, far=300.0)  # MoE-GS's, as its scenes' configs have them
     return Preset(recipe=stg_recipe(layout, scene), planes=_known(layout, scene, planes))
 
 
-def _known(layout: Layout, scene: str, planes: Planes) -> Planes | None:
+def _known(layout: Dataset, scene: str, planes: Planes) -> Planes | None:
     """N3V's planes fit its scenes alone; others have them measured."""
     return planes if scene or layout == "technicolor" else None
 
 
-def _fourdgaussians(layout: Layout, scene: str) -> Preset:
+def _fourdgaussians(layout: Dataset, scene: str) -> Preset:
     found = fourdgaussians_preset(scene)
     return Preset(recipe=found.recipe, network=found)
 
 
-def _ed3dgs(layout: Layout, scene: str) -> Preset:
+def _ed3dgs(layout: Dataset, scene: str) -> Preset:
     return Preset(recipe=ed3dgs_recipe(technicolor=layout == "technicolor", scene=scene))
 
 
@@ -211,14 +211,16 @@ def trainee_named(key: str) -> Trainee:
     raise ConfigError(f"no expert is called {key!r}; {f'did you mean {close}?' if close else f'known: {known}'}")
 
 
-def choose_preset(trainee: Trainee, asked: str, *, scene: str, layout: Layout) -> tuple[str, Preset]:
+def choose_preset(trainee: Trainee, asked: str, *, scene: str, layout: str) -> tuple[str, Preset]:
     """Name and settings of a preset; "auto" is the scene's own, else its layout's. ConfigError naming the nearest.
 
     A scene is known by its name or by what that begins with ("cook_spinach_half").
     """
     by_name = {name.lower(): name for name in trainee.presets}
     if asked == "auto":
-        name = next((known for known in SCENES[layout] if scene.lower().startswith(known.lower())), layout)
+        published = next((names for dataset, names in SCENES.items() if dataset == layout), ())
+        name = next((known for known in published if scene.lower().startswith(known.lower())), layout)
+        name = name if name in trainee.presets else UNPUBLISHED
         return name, trainee.presets[name]
     if asked.lower() not in by_name:
         close = nearest(asked.lower(), by_name)

@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Images:
+class NumberedImages:
     """Images of one camera by frame number."""
 
     paths: Mapping[int, Path]
@@ -62,7 +62,7 @@ def keyed_images(numbered: Iterable[tuple[int, Path]]) -> dict[int, Path]:
     return paths
 
 
-def probe_images(paths: Mapping[int, Path]) -> Images:
+def probe_images(paths: Mapping[int, Path]) -> NumberedImages:
     """Size from the header of the first image; SceneError where it cannot be read."""
     path = paths[min(paths)]
     try:
@@ -70,10 +70,10 @@ def probe_images(paths: Mapping[int, Path]) -> Images:
             width, height = image.size
     except (OSError, SyntaxError) as error:
         raise _unreadable(path, error) from error
-    return Images(paths=paths, width=width, height=height)
+    return NumberedImages(paths=paths, width=width, height=height)
 
 
-def decode_images(images: Images, start: int, count: int) -> Iterator[np.ndarray]:
+def decode_images(images: NumberedImages, start: int, count: int) -> Iterator[np.ndarray]:
     """Yield uint8 [height, width, 3] RGB (an alpha channel is dropped) of the frames [start, start + count).
 
     SceneError where a file is damaged or has another size than the camera's first image.

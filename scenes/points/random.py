@@ -10,7 +10,7 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from scenes.layouts.poses_bounds import POSES
+from scenes.calibration.poses_bounds import POSES
 from scenes.points.cloud import PointCloud
 from scenes.points.visibility import shown_colours, views_of
 from scenes.types import Scene, SceneError

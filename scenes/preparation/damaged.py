@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
-from scenes.preparation.steps import Step, Workbench
+from scenes.preparation.steps import PreparationStep, Workbench
 from scenes.types import SceneError
 
 VERSION = 1
@@ -59,8 +59,8 @@ def repaired_images(bench: Workbench, cameras: Mapping[str, Mapping[int, Path]],
     return tuple(lines)
 
 
-def _checking(name: str, images: Mapping[int, Path]) -> Step:
-    return Step(
+def _checking(name: str, images: Mapping[int, Path]) -> PreparationStep:
+    return PreparationStep(
         name=f"checked_{name}",
         version=VERSION,
         inputs=list(images.values()),

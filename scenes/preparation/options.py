@@ -11,7 +11,7 @@ from scenes.types import ResizeFilter, SceneError
 if TYPE_CHECKING:
     from scenes.preparation.sfm.matching import SfmOptions
 
-ExtraLayout = Literal["ed3dgs", "4dgaussians"]
+OtherTrainer = Literal["ed3dgs", "4dgaussians"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class PrepareOptions:
     frames: Literal["needed", "all"] = "needed"  # images written: those COLMAP needs, or the whole clip
     resolution: int = 1  # of the images written and given to COLMAP; 3DGS's rule: 1, 2, 4, 8 divide, else width in px
     resize: ResizeFilter = "bilinear"
-    layouts: tuple[ExtraLayout, ...] = ()  # folders as other trainers want them, linked to the one set of images
+    trainer_folders: tuple[OtherTrainer, ...] = ()  # links to the one set of images, as these trainers want them
     upstream_moegs: bool = False  # also transforms_train.json and transforms_test.json
     progress: bool = True
 
@@ -43,8 +43,8 @@ def check_options(root: Path, options: PrepareOptions) -> None:
     """SceneError where options contradict each other."""
     if options.every is not None and options.every < 1:
         raise SceneError(f"every {options.every} means nothing: give 1 for all frames, N for every N-th")
-    if options.layouts and options.frames != "all":
+    if options.trainer_folders and options.frames != "all":
         raise SceneError(
-            f"{root}: the layouts {', '.join(options.layouts)} link to the images of all frames; "
+            f"{root}: the layouts {', '.join(options.trainer_folders)} link to the images of all frames; "
             "have them written by --frames all"
         )

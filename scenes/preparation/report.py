@@ -9,8 +9,6 @@ from typing import Literal
 
 from moegs_rasterizer import Camera
 
-Kind = Literal["n3v", "technicolor", "videos"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
@@ -38,7 +36,7 @@ class PreparedCloud:
 class PrepareReport:
     """What a preparation left in the scene's folder."""
 
-    kind: Kind
+    kind: str  # name of its row in scenes.layouts.PREPARATIONS
     root: Path
     steps: tuple[StepReport, ...]  # in order
     cameras: Mapping[str, Camera]  # by name, sorted; at the size of the frames given to COLMAP

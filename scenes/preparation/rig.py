@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from scenes.frames.clip import Clip
 from scenes.frames.sources import FrameSource, decode
 from scenes.frames.video import Video, decode_keyframes
-from scenes.layouts.clip import Clip
 
 LATER = (1, 3, 10, 30)  # frames after the first; further ones are spread over the clip
 SPREAD = 6

@@ -26,7 +26,7 @@ UNFINISHED = "unfinished"  # below FOLDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class PreparationStep:
     """One piece of work with its inputs and outputs; `options` and the result are JSON types."""
 
     name: str  # also its record's name
@@ -46,7 +46,7 @@ class Workbench:
         self.folder = root / FOLDER
         self.reports: list[StepReport] = []
 
-    def run(self, step: Step) -> Any:
+    def run(self, step: PreparationStep) -> Any:
         """The result of a step, made now or earlier.
 
         SceneError where an input is missing or changes meanwhile, an output is there that no earlier run wrote, or the
@@ -70,7 +70,7 @@ class Workbench:
         """The record of a step, also an unfinished one."""
         return read_record(self.folder / f"{name}.json")
 
-    def is_current(self, step: Step) -> bool:
+    def is_current(self, step: PreparationStep) -> bool:
         """Whether `run` would skip a step."""
         record = self.record(step.name)
         return record is not None and self._is_current(record, step, self._stamps_of_inputs(step))
@@ -91,13 +91,13 @@ class Workbench:
                 "not write; move it away first"
             )
 
-    def _stamps_of_inputs(self, step: Step) -> list[Any]:
+    def _stamps_of_inputs(self, step: PreparationStep) -> list[Any]:
         try:
             return stamps_of(self.root, step.inputs)
         except FileNotFoundError as error:
             raise SceneError(f"{error.filename}: no such file, needed for {step.name}; put it back") from error
 
-    def _is_current(self, record: Record, step: Step, inputs: Sequence[Any]) -> bool:
+    def _is_current(self, record: Record, step: PreparationStep, inputs: Sequence[Any]) -> bool:
         return (
             record.finished
             and record.version == step.version
@@ -107,7 +107,7 @@ class Workbench:
             and outputs_intact(self.root, record)
         )
 
-    def _make(self, step: Step, inputs: list[Any]) -> Record:
+    def _make(self, step: PreparationStep, inputs: list[Any]) -> Record:
         scratch = self.folder / UNFINISHED / step.name
         try:
             (scratch / "new").mkdir(parents=True)
@@ -122,7 +122,7 @@ class Workbench:
         finally:
             _clear(scratch)
 
-    def _finish(self, step: Step, inputs: list[Any], result: Any, scratch: Path) -> Record:
+    def _finish(self, step: PreparationStep, inputs: list[Any], result: Any, scratch: Path) -> Record:
         path = self.folder / f"{step.name}.json"
         earlier = self.record(step.name)
         stale = [name for name in (earlier.outputs if earlier else ()) if name not in set(step.outputs)]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from scenes.layouts.colmap_model import read_colmap_cameras
+from scenes.calibration.colmap_model import read_colmap_cameras
 from scenes.preparation.sfm.agreement import Agreement, verify_by
 from scenes.preparation.sfm.attempts import Attempt, CloudReport, best_of, measured, reported
 from scenes.preparation.sfm.known_cameras import copy_matches, unknown_model, write_database

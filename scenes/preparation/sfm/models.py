@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from moegs_rasterizer import Camera
 from tqdm import tqdm
 
-from scenes.layouts.clip import Clip
+from scenes.frames.clip import Clip
 from scenes.preparation.damaged import check_image
-from scenes.preparation.frames import Images
+from scenes.preparation.frames import ImagesByFrame
 from scenes.preparation.options import PrepareOptions
 from scenes.preparation.report import PreparedCloud
-from scenes.preparation.steps import Step, Workbench
+from scenes.preparation.steps import PreparationStep, Workbench
 from scenes.types import SceneError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Sfm:
 
 def pycolmap_sfm() -> Sfm:
     """Structure from motion by pycolmap, which is imported only here."""
-    from scenes.preparation.clouds import write_clouds
+    from scenes.preparation.sfm.clouds import write_clouds
     from scenes.preparation.sfm.mapping import mapped, poses_bounds_from
     from scenes.preparation.sfm.triangulation import triangulated
 
@@ -60,7 +60,7 @@ def model_folder(root: Path, frame: int) -> Path:
 
 
 def prepared_models(
-    bench: Workbench, images: Images, cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
+    bench: Workbench, images: ImagesByFrame, cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
 ) -> list[PreparedCloud]:
     """`colmap_<frame>` of every frame, by triangulation with known cameras."""
     known = {"cameras": {name: camera_numbers(camera) for name, camera in cameras.items()}}
@@ -90,7 +90,7 @@ def prepared_model(
     """`colmap_<frame>`, as `find` makes it; a model that was made without leave to be poor needs none."""
     folder = f"colmap_{frame}"
     sfm = {name: value for name, value in asdict(options.sfm).items() if name not in NO_MATTER}
-    step = Step(
+    step = PreparationStep(
         name=folder,
         version=VERSION,
         inputs=images,
@@ -115,7 +115,7 @@ def prepared_model(
 def prepared_clouds(bench: Workbench, frame: int, sfm: Sfm) -> dict[str, int]:
     """The scene's point clouds from one frame's model: points by file name."""
     model = model_folder(bench.root, frame)
-    step = Step(
+    step = PreparationStep(
         name="clouds",
         version=VERSION,
         inputs=[model],

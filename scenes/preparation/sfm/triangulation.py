@@ -12,8 +12,8 @@ from typing import Any
 
 from moegs_rasterizer import Camera
 
+from scenes.calibration.cameras import fitted
 from scenes.frames.image_files import probe_images
-from scenes.layouts.calibration import fitted
 from scenes.preparation.sfm.agreement import verify_by
 from scenes.preparation.sfm.attempts import Attempt, CloudReport, best_of, measured, reported
 from scenes.preparation.sfm.known_cameras import known_model, write_database

@@ -14,7 +14,7 @@ from scenes.preparation.report import PreparedCloud, PrepareReport, StepReport
 from scenes.preparation.sfm.models import camera_numbers
 from scenes.preparation.sheets.contact_sheet import write_sheet
 from scenes.preparation.sheets.overview import write_overview
-from scenes.preparation.steps import FOLDER, Step, opened
+from scenes.preparation.steps import FOLDER, PreparationStep, opened
 from scenes.types import SceneError
 
 VERSION = 1
@@ -33,7 +33,7 @@ def show_prepared(report: PrepareReport) -> tuple[StepReport, ...]:
     cameras = {camera: camera_numbers(found) for camera, found in report.cameras.items()}
     with opened(report.root) as bench:
         bench.run(
-            Step(
+            PreparationStep(
                 name="contact_sheet",
                 version=VERSION,
                 inputs=list(report.images.values()),
@@ -43,7 +43,7 @@ def show_prepared(report: PrepareReport) -> tuple[StepReport, ...]:
             )
         )
         bench.run(
-            Step(
+            PreparationStep(
                 name="overview",
                 version=VERSION,
                 inputs=[_points_file(cloud)],

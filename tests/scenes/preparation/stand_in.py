@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from moegs_rasterizer import Camera
 
-from scenes.preparation import PrepareOptions, VideosOptions
+from scenes.preparation.options import PrepareOptions, VideosOptions
 from scenes.preparation.sfm.models import CLOUD_FILES, Sfm
 from tests.scenes.scene_folders import write_colmap_model, write_poses_bounds
 from tests.scenes.small_rigs import write_points3d

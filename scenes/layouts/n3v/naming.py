@@ -11,9 +11,9 @@ from typing import Any
 from scenes.frames.image_files import images_of, numbered_images, probe_images
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import VIDEO_SUFFIXES, probe_video
-from scenes.layouts.n3v_frames import CAMERA_NAME
-from scenes.preparation.layouts import make_link
-from scenes.preparation.steps import FOLDER, Step, Workbench
+from scenes.layouts.n3v.frames import CAMERA_NAME
+from scenes.preparation.steps import FOLDER, PreparationStep, Workbench
+from scenes.preparation.trainer_folders import make_link
 from scenes.types import SceneError
 
 VERSION = 1
@@ -86,7 +86,7 @@ def _natural(path: Path) -> list[Any]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name.lower())]
 
 
-def _naming(bench: Workbench, table: Mapping[str, str], links: Mapping[str, Path]) -> Step:
+def _naming(bench: Workbench, table: Mapping[str, str], links: Mapping[str, Path]) -> PreparationStep:
     def make(scratch: Path) -> Any:
         for link, target in links.items():
             images = sorted(images_of(target), key=_natural) if target.is_dir() else []
@@ -97,7 +97,7 @@ def _naming(bench: Workbench, table: Mapping[str, str], links: Mapping[str, Path
                 make_link(scratch / link, bench.root / link, target)
         (scratch / NAMES_FILE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
-    return Step(
+    return PreparationStep(
         name="camera_names",
         version=VERSION,
         inputs=[bench.root / name for name in table.values()],

@@ -1,4 +1,4 @@
-"""The folder layouts in which N3V's frames are found."""
+"""N3V's frames: the folders and files in which they are found."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from scenes.calibration.poses_bounds import POSES
+from scenes.frames.clip import Clip, choose_clip, first_frame, wanted_frames
 from scenes.frames.image_files import images_of, keyed_images, numbered_images, probe_images
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import VIDEO_SUFFIXES, probe_video
-from scenes.layouts.clip import Clip, choose_clip, first_frame, wanted_frames
 from scenes.options import SceneOptions
 from scenes.types import SceneError
 
 CAMERA_NAME = re.compile(r"cam\d+")
+TEST_CAMERA = "cam00"
+
+
+def is_like_n3v(name: str) -> bool:
+    """Tell whether a file or folder of this name belongs to an N3V scene."""
+    return name == POSES or re.fullmatch(r"cam\d+(\.\w+)?", name) is not None
 
 
 def find_frames(root: Path, options: SceneOptions) -> tuple[dict[str, FrameSource], Clip, list[str]]:
