@@ -14,7 +14,7 @@ DEFAULT_LAYOUT = "n3v"  # of folders that look like no layout; a row of scenes.l
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneOptions:
-    """How to read a scene folder; frame numbers are those of the files."""
+    """Options of reading a scene folder; frame numbers are those of the files."""
 
     cache: Path  # folder of the decoded frames
     layout: str = DEFAULT_LAYOUT  # name of a row of scenes.layouts.LAYOUTS

@@ -29,7 +29,7 @@ class FrameStore(Protocol):
     """Frames of every view at the training resolution; safe to read from several threads."""
 
     def read(self, view: int, frame: int) -> np.ndarray:
-        """uint8 [h, w, 3] RGB of views[view] at a frame (0 = the clip's start)."""
+        """Read uint8 [h, w, 3] RGB of views[view] at a frame (0 = the clip's start)."""
         ...
 
 

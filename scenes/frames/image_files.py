@@ -31,29 +31,29 @@ class NumberedImages:
         return max(self.paths)
 
     def run(self, start: int) -> int:
-        """Number of frames from `start` on without a gap."""
+        """Count the frames from `start` on without a gap."""
         count = 0
         while start + count in self.paths:
             count += 1
         return count
 
     def files(self, start: int, count: int) -> list[Path]:
-        """Files that the frames [start, start + count) come from."""
+        """List the files that the frames [start, start + count) come from."""
         return [self.paths[number] for number in range(start, start + count)]
 
 
 def numbered_images(folder: Path) -> dict[int, Path]:
-    """Images of a folder whose names are integers (0.png, 000000.jpg); SceneError where two have the same number."""
+    """Find a folder's images whose names are integers (0.png, 000000.jpg); SceneError where two have one number."""
     return keyed_images((int(path.stem), path) for path in images_of(folder) if path.stem.isdecimal())
 
 
 def images_of(folder: Path) -> list[Path]:
-    """Image files directly inside a folder, sorted by name."""
+    """List the image files directly inside a folder, sorted by name."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def keyed_images(numbered: Iterable[tuple[int, Path]]) -> dict[int, Path]:
-    """Number -> file; SceneError where two files claim one number."""
+    """Map numbers to files; SceneError where two files claim one number."""
     paths: dict[int, Path] = {}
     for number, path in numbered:
         if number in paths:
@@ -63,7 +63,7 @@ def keyed_images(numbered: Iterable[tuple[int, Path]]) -> dict[int, Path]:
 
 
 def probe_images(paths: Mapping[int, Path]) -> NumberedImages:
-    """Size from the header of the first image; SceneError where it cannot be read."""
+    """Read the size from the header of the first image; SceneError where it cannot be read."""
     path = paths[min(paths)]
     try:
         with Image.open(path) as image:

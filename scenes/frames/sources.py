@@ -1,4 +1,4 @@
-"""Where the frames of one camera come from: a video or numbered images."""
+"""Sources of one camera's frames: a video or numbered images."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ ImagesByFrame = Mapping[int, Mapping[str, Path]]  # frame number -> camera -> fi
 def written_frames(
     bench: Workbench, sources: Mapping[str, FrameSource], numbers: Sequence[int], options: PrepareOptions
 ) -> ImagesByFrame:
-    """Files of the frames of all cameras; frames of videos are written first, images are used as they are.
+    """Give the files of all cameras' frames; those of videos are written first, images are used as they are.
 
     One step a camera, several at a time; frames that an earlier run wrote at the same size stay. SceneError where a
     video is damaged or the disk too full.
@@ -48,7 +48,7 @@ def written_frames(
 
 
 def image_size(source: FrameSource, options: PrepareOptions) -> tuple[int, int]:
-    """Width and height in px of the images that `written_frames` gives."""
+    """Give width and height in px of the images that `written_frames` gives."""
     if isinstance(source, Video):
         return training_size(source.width, source.height, options.resolution)
     return source.width, source.height

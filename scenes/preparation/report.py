@@ -1,4 +1,4 @@
-"""What a preparation did and what came of it."""
+"""Reports of a preparation: its steps and results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PreparedCloud:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareReport:
-    """What a preparation left in the scene's folder."""
+    """Everything that a preparation left in the scene's folder."""
 
     kind: str  # name of its row in scenes.layouts.PREPARATIONS
     root: Path

@@ -39,7 +39,7 @@ class PreparationStep:
 
 
 class Workbench:
-    """Runs the steps of one scene; several threads may run different steps."""
+    """The runner of one scene's steps; several threads may run different steps."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -47,7 +47,7 @@ class Workbench:
         self.reports: list[StepReport] = []
 
     def run(self, step: PreparationStep) -> Any:
-        """The result of a step, made now or earlier.
+        """Give the result of a step, made now or earlier.
 
         SceneError where an input is missing or changes meanwhile, an output is there that no earlier run wrote, or the
         disk is full.
@@ -67,21 +67,21 @@ class Workbench:
         return record.result
 
     def record(self, name: str) -> Record | None:
-        """The record of a step, also an unfinished one."""
+        """Read the record of a step, also an unfinished one."""
         return read_record(self.folder / f"{name}.json")
 
     def is_current(self, step: PreparationStep) -> bool:
-        """Whether `run` would skip a step."""
+        """Tell whether `run` would skip a step."""
         record = self.record(step.name)
         return record is not None and self._is_current(record, step, self._stamps_of_inputs(step))
 
     def owned(self) -> set[str]:
-        """Outputs that steps of this or an earlier run claim."""
-        records = [read_record(path) for path in self.folder.glob("*.json")]
+        """List the outputs that steps of this or an earlier run claim."""
+        records = [read_record(path) for path in self.folder.glob("[!.]*.json")]  # hidden: what a killed run left
         return {name for record in records if record is not None for name in record.outputs}
 
     def refuse_strangers(self, outputs: Sequence[str]) -> None:
-        """SceneError where one of these outputs exists that no run of a preparation wrote."""
+        """Raise SceneError where one of these outputs exists that no run of a preparation wrote."""
         present = [name for name in outputs if os.path.lexists(self.root / name)]
         strangers = sorted(set(present) - self.owned()) if present else []
         if strangers:
@@ -156,7 +156,7 @@ class Workbench:
 
 @contextmanager
 def opened(root: Path) -> Iterator[Workbench]:
-    """The workbench of a scene, held by one process at a time; SceneError where the folder is missing or read-only."""
+    """Hold a scene's workbench, one process at a time; SceneError where the folder is missing or read-only."""
     if not root.is_dir():
         raise SceneError(f"{root}: no such folder; give the folder of the scene")
     bench = Workbench(root)

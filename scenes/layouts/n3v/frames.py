@@ -25,22 +25,22 @@ def is_like_n3v(name: str) -> bool:
 
 
 def find_frames(root: Path, options: SceneOptions) -> tuple[dict[str, FrameSource], Clip, list[str]]:
-    """Frame sources by camera name (sorted), the clip, and what was decided.
+    """Find the frame sources by camera name (sorted), and the clip; the notes tell what was decided.
 
     Of several layouts the first in FINDERS' order that has every camera and enough frames is used; without an end or
     duration, as many as the richest layout has. SceneError where there are no frames, or too few in every layout.
     """
-    found = {label: sources for label, find in FINDERS.items() if (sources := find(root))}
-    if not found:
+    layouts = {label: sources for label, find in FINDERS.items() if (sources := find(root))}
+    if not layouts:
         raise SceneError(f"{root}: no frames found; looked for {', '.join(FINDERS)} (N3V layout)")
-    most = max(len(sources) for sources in found.values())
-    whole = {label: sources for label, sources in found.items() if len(sources) == most}
+    most = max(len(sources) for sources in layouts.values())
+    whole = {label: sources for label, sources in layouts.items() if len(sources) == most}
     label = _richest_or_first_sufficient(whole, options)
-    unused = [other for other in found if other != label]
+    unused = [other for other in layouts if other != label]
     notes = [f"frames from {label}"]
     if unused:
         notes = [f"frames from {label}; also there and not used: {', '.join(unused)}"]
-    sources = {name: found[label][name] for name in sorted(found[label])}
+    sources = {name: layouts[label][name] for name in sorted(layouts[label])}
     return sources, choose_clip(sources, options), notes
 
 

@@ -20,11 +20,11 @@ from scenes.preparation.options import PrepareOptions, check_options
 from scenes.preparation.report import PrepareReport
 from scenes.preparation.rig import size_notes
 from scenes.preparation.sfm.models import (
+    PYCOLMAP,
     Sfm,
     model_outputs,
     prepared_clouds,
     prepared_models,
-    pycolmap_sfm,
     wanted_frames,
 )
 from scenes.preparation.steps import Workbench, opened
@@ -32,14 +32,13 @@ from scenes.preparation.trainer_folders import link_trainer_folders, n3v_trainer
 from scenes.types import SceneError
 
 
-def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) -> PrepareReport:
-    """Images, COLMAP models and point clouds of an N3V scene, from its videos and `poses_bounds.npy`.
+def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm = PYCOLMAP) -> PrepareReport:
+    """Make images, COLMAP models and point clouds of an N3V scene, from its videos and `poses_bounds.npy`.
 
     What an earlier run left and is still right is kept. SceneError, with nothing half-written, where footage or cameras
     are missing or damaged, do not fit each other, the result is poor or the disk full.
     """
     check_options(root, options)
-    sfm = sfm or pycolmap_sfm()
     with opened(root) as bench:
         sources, clip, notes = _footage(bench, options)
         cameras = _cameras(root, sources, options)

@@ -24,7 +24,7 @@ UNSYNCHRONISED = {"coffee_martini": "cam13"}  # scene -> camera known to be out 
 
 
 def read_n3v(root: Path, options: SceneOptions) -> RigFiles:
-    """Cameras and frames of an N3V scene.
+    """Read cameras and frames of an N3V scene.
 
     Cameras come from `colmap_<start>/sparse/0` where it exists, else from `poses_bounds.npy`; principal points are the
     image centres, as in Ex4DGS and MoE-GS. SceneError where frames or cameras are missing or do not fit each other.

@@ -1,4 +1,4 @@
-"""transforms_train.json and transforms_test.json, which MoE-GS's released scripts ask for beside the N3V layout."""
+"""The files transforms_train.json and transforms_test.json, which MoE-GS's released scripts want in an N3V scene."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPENGL_FROM_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch
 
 
 def written_transforms(bench: Workbench, cameras: Mapping[str, Camera], clip: Clip) -> list[str]:
-    """Writes both files, the held-out camera in one and the others in the other; returns remarks."""
+    """Write both files, the held-out camera in one and the others in the other; returns remarks."""
 
     def make(scratch: Path) -> Any:
         for name, content in transforms(cameras, clip).items():
@@ -38,7 +38,7 @@ def written_transforms(bench: Workbench, cameras: Mapping[str, Camera], clip: Cl
 
 
 def transforms(cameras: Mapping[str, Camera], clip: Clip) -> dict[str, dict[str, Any]]:
-    """Content of both files.
+    """Compose the content of both files.
 
     fl_x, fl_y, cx, cy in px; a row for every frame of every camera: file_path camXX_<frame>, time in 0 ... 1, and
     transform_matrix, camera to world with OpenGL's axes (x right, y up, z back).

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from moegs_rasterizer import Camera
 from tqdm import tqdm
@@ -21,13 +20,14 @@ from scenes.preparation.frames import ImagesByFrame, written_frames
 from scenes.preparation.options import VideosOptions, check_options
 from scenes.preparation.report import PreparedCloud, PrepareReport
 from scenes.preparation.rig import Motion, described, motion_of, size_notes
+from scenes.preparation.sfm.attempts import CloudReport
 from scenes.preparation.sfm.models import (
+    PYCOLMAP,
     Sfm,
     model_outputs,
     prepared_clouds,
     prepared_model,
     prepared_models,
-    pycolmap_sfm,
     wanted_frames,
     whole_images,
 )
@@ -35,21 +35,17 @@ from scenes.preparation.steps import PreparationStep, Workbench, opened
 from scenes.preparation.trainer_folders import link_trainer_folders, n3v_trainer_notes, trainer_folder_outputs
 from scenes.types import SceneError
 
-if TYPE_CHECKING:
-    from scenes.preparation.sfm.attempts import CloudReport
-
 VERSION = 1
 
 
-def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm | None = None) -> PrepareReport:
-    """Cameras, COLMAP models and point clouds of a rig, from its videos alone, in the layout of N3V.
+def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm = PYCOLMAP) -> PrepareReport:
+    """Make cameras, COLMAP models and point clouds of a rig, from its videos alone, in the layout of N3V.
 
     Structure from motion runs on one frame; other frames are triangulated with the cameras it finds. What an earlier
     run left and is still right is kept. SceneError, with nothing half-written, where footage is missing or damaged, a
     camera moves, cameras are not found, the result is poor or the disk full.
     """
     check_options(root, options)
-    sfm = sfm or pycolmap_sfm()
     with opened(root) as bench:
         paths, notes = named_cameras(bench, options.leave_out)
         sources = {name: probe(path) for name, path in paths.items()}

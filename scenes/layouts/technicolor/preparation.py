@@ -18,11 +18,11 @@ from scenes.preparation.options import PrepareOptions, check_options
 from scenes.preparation.report import PrepareReport
 from scenes.preparation.rig import size_notes
 from scenes.preparation.sfm.models import (
+    PYCOLMAP,
     Sfm,
     model_outputs,
     prepared_clouds,
     prepared_models,
-    pycolmap_sfm,
     wanted_frames,
 )
 from scenes.preparation.steps import opened
@@ -30,15 +30,14 @@ from scenes.preparation.trainer_folders import link_trainer_folders, trainer_fol
 from scenes.types import SceneError
 
 
-def prepare_technicolor(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) -> PrepareReport:
-    """COLMAP models and point clouds of a Technicolor scene, from its images and `cameras_parameters.txt`.
+def prepare_technicolor(root: Path, options: PrepareOptions, *, sfm: Sfm = PYCOLMAP) -> PrepareReport:
+    """Make COLMAP models and point clouds of a Technicolor scene, from its images and `cameras_parameters.txt`.
 
     All images of the clip are decoded first, and truncated ones repaired. What an earlier run left and is still right
     is kept. SceneError, with nothing half-written, where footage or cameras are missing or damaged beyond repair, do
     not fit each other, the result is poor or the disk full.
     """
     _check_options(root, options)
-    sfm = sfm or pycolmap_sfm()
     with opened(root) as bench:
         sources = find_images(root)
         clip = choose_clip(sources, SceneOptions(cache=bench.folder, start=options.start, end=options.end))

@@ -30,7 +30,7 @@ def is_like_technicolor(name: str) -> bool:
 
 
 def read_technicolor(root: Path, options: SceneOptions) -> RigFiles:
-    """Cameras and frames of a Technicolor scene; off-centre principal points are kept.
+    """Read cameras and frames of a Technicolor scene; off-centre principal points are kept.
 
     Cameras come from `cameras_parameters.txt`, or from `colmap_<start>/sparse/0` where that is missing. SceneError
     where frames or cameras are missing or do not fit each other.
@@ -60,7 +60,7 @@ def read_technicolor(root: Path, options: SceneOptions) -> RigFiles:
 
 
 def read_camera_table(path: Path, sources: Mapping[str, NumberedImages]) -> dict[str, Camera]:
-    """Cameras of a `cameras_parameters.txt`, at the size of their images; the i-th row after the header is cam<i>.
+    """Read the cameras of a `cameras_parameters.txt`, at their images' size; the i-th row after the header is cam<i>.
 
     A row holds f cx cy _ _ qw qx qy qz tx ty tz: focal length and principal point in px (COLMAP's), world to camera.
     Rows of cameras without images are passed over. SceneError where a row is unreadable or does not fit the images.
@@ -100,7 +100,7 @@ def _camera(place: str, line: str, images: NumberedImages) -> Camera:
 
 
 def find_images(root: Path) -> dict[str, NumberedImages]:
-    """Images by camera name, sorted; SceneError where there are none, or the first of a camera cannot be read."""
+    """Find images by camera name, sorted; SceneError where there are none, or a camera's first cannot be read."""
     numbered: dict[str, list[tuple[int, Path]]] = defaultdict(list)
     for path in images_of(root):
         if match := FILE_NAME.fullmatch(path.stem):
