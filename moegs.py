@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
+from common.suggestions import nearest
 from engine.errors import ConfigError
 from engine.settings.command_line import exit_code
-from engine.settings.config_file import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,8 @@ class Command:
 
 
 COMMANDS = {
-    "prepare": Command(
-        "Prepare a scene: cameras and start points from n3v, technicolor or any videos.",
-        "engine.commands.prepare:command",
-    ),
-    "train-expert": Command(
-        "Train one of the experts: ex4dgs, ed3dgs, 4dgaussians or stg.", "engine.commands.train_expert:command"
-    ),
+    "prepare": Command("Prepare a scene: its cameras and start points.", "engine.commands.prepare:command"),
+    "train-expert": Command("Train one of the experts on a scene.", "engine.commands.train_expert:command"),
     "demo-scene": Command("Film a small ray-traced scene in the N3V layout.", "demo.commands:scene_command"),
     "demo-report": Command("Compare a rendered run's mixture with its experts.", "demo.commands:report_command"),
     "demo-figure": Command("Draw one frame of a run: truth, experts, mixture, gates.", "demo.commands:figure_command"),

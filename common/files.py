@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what tells one content from another."""
+"""Files that are whole or not there, JSON, and hashes of contents."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _portable(value: object) -> object:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    """Compute SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -51,7 +51,7 @@ def file_hash(path: Path) -> str:
 
 
 def files_hash(paths: Iterable[Path]) -> str:
-    """SHA-256 over the contents of files, in order; a file read before and not touched since is not read again."""
+    """Compute SHA-256 over contents of files, in order; a file not touched since it was read is not read again."""
     digest = hashlib.sha256()
     for path in paths:
         state = path.stat()

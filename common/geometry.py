@@ -45,7 +45,7 @@ def turned(vectors: Tensor, quats: Tensor) -> Tensor:
 
 
 def rotation_of(quat: Sequence[float]) -> Tensor:
-    """Rotation matrix [3, 3], float64, of a quaternion wxyz of any length but 0."""
+    """Compute the rotation matrix [3, 3], float64, of a quaternion wxyz of any length but 0."""
     w, x, y, z = (torch.tensor(quat, dtype=torch.float64) / torch.tensor(quat, dtype=torch.float64).norm()).tolist()
     return torch.tensor(
         [

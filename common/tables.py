@@ -17,7 +17,7 @@ class Column:
 
 
 def table_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table, the headings first where any column has one; no line ends in spaces.
+    """Lay out a table as lines, the headings first where any column has one; no line ends in spaces.
 
     A row may be shorter than the list of columns: the cells that it lacks stay empty. Raises ValueError for a longer
     one.

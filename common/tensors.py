@@ -13,7 +13,7 @@ from torch import Tensor
 
 @lru_cache(maxsize=64)
 def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Numbers [n] on a device, made once: copying them to a GPU waits until it has done everything before."""
+    """Make a tensor [n] of numbers, once: copying them to a GPU waits until it has done everything before."""
     with torch.inference_mode(False):  # autograd keeps no tensor that was made in it
         return torch.tensor(values, dtype=dtype, device=device)
 
@@ -45,7 +45,7 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
 
 def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors, by name."""
+    """Compute SHA-256 over names, types, shapes and bytes of tensors, by name."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
+from common.suggestions import nearest
 from experts.base import CheckpointError, Expert, LoadOptions, Provenance
 from experts.ed3dgs.files import load_ed3dgs, read_ed3dgs_routing, save_ed3dgs
 from experts.ex4dgs.files import load_ex4dgs, read_ex4dgs_routing, save_ex4dgs
@@ -78,8 +78,8 @@ EXPERTS: dict[str, ExpertSpec] = {
 def load_expert(name: str, path: Path, options: LoadOptions) -> Expert:
     """Load an expert by its name in EXPERTS; raises CheckpointError for an unknown name and for unusable files."""
     if name not in EXPERTS:
-        close = difflib.get_close_matches(name, EXPERTS, n=1, cutoff=0.3)
-        hint = f"nearest: {close[0]}" if close else f"known: {', '.join(EXPERTS)}"
+        close = nearest(name, EXPERTS, likeness=0.3)
+        hint = f"nearest: {close}" if close else f"known: {', '.join(EXPERTS)}"
         raise CheckpointError(f"no expert is called {name!r}; {hint}")
     if name != "STG" and is_segmented(path):
         raise CheckpointError(f"{path}: looks like STG (a folder of segments), {name} expected; give it to --stg_path")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +10,7 @@ class Ensemble:
     """Experts in softmax order, each with the flag that gives its folder, and the data set layout they are for."""
 
     name: str
-    layout: Literal["n3v", "technicolor"]
+    layout: str  # name of a row of scenes.layouts.LAYOUTS
     experts: tuple[tuple[str, str], ...]  # (expert name, flag without dashes)
 
 

@@ -1,4 +1,4 @@
-"""A part of a clip as a clip of its own."""
+"""Cutting a clip."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scenes.types import FrameStore, Scene, SceneError
 
 
 def cut(scene: Scene, first: int, count: int) -> Scene:
-    """Frames first ... first + count - 1 of a scene, numbered from 0; SceneError where it has not so many."""
+    """Cut a scene to frames first ... first + count - 1, numbered from 0; SceneError where it has not so many."""
     if not 0 <= first < first + count <= scene.num_frames:
         raise SceneError(
             f"{scene.root}: frames {first} to {first + count - 1} asked for; the clip has 0 to {scene.num_frames - 1}"
@@ -32,5 +32,5 @@ class _Later:
     first: int
 
     def read(self, view: int, frame: int) -> np.ndarray:
-        """uint8 [h, w, 3] RGB."""
+        """Read uint8 [h, w, 3] RGB."""
         return self.frames.read(view, self.first + frame)

@@ -1,4 +1,4 @@
-"""Viewpoints that were not filmed: the rig shifted along its up direction, and other focal lengths."""
+"""Views that were not filmed: the rig shifted along its up direction, and other focal lengths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEAST_AGREEMENT = 0.1  # length of the mean of the cameras' unit up vectors belo
 
 
 def rig_up(views: Sequence[View]) -> Tensor:
-    """Unit vector [3] that points up for a rig: the mean of its cameras' -y axes, in world space.
+    """Find the unit vector [3] that points up for a rig: the mean of its cameras' -y axes, in world space.
 
     Raises SceneError where the cameras' own up directions cancel out.
     """
@@ -31,14 +31,14 @@ def rig_up(views: Sequence[View]) -> Tensor:
 
 
 def shifted(camera: Camera, offset: Tensor) -> Camera:
-    """The same camera, rotation and intrinsics kept, with its centre moved by `offset` [3], world units."""
+    """Move a camera's centre by `offset` [3], world units; rotation and intrinsics stay."""
     pose = camera.world_to_camera.clone()
     pose[:3, 3] -= pose[:3, :3] @ offset.to(pose)
     return replace(camera, world_to_camera=pose)
 
 
 def with_focal_mm(camera: Camera, focal_mm: float) -> Camera:
-    """The same camera with fx = fy = focal_mm / 36 x width (35 mm equivalent by width); principal point kept."""
+    """Give a camera fx = fy = focal_mm / 36 x width (35 mm equivalent by width); its principal point stays."""
     if focal_mm <= 0:
         raise SceneError(f"a focal length is positive, found {focal_mm} mm: give millimetres of the 35 mm equivalent")
     focal = focal_mm / FILM_WIDTH_MM * camera.width

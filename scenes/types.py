@@ -1,4 +1,4 @@
-"""What was filmed: a rig of static, synchronised cameras and their frames."""
+"""Scenes: a rig of static, synchronised cameras and their frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Literal, Protocol
 import numpy as np
 from moegs_rasterizer import Camera
 
-Layout = Literal["n3v", "technicolor"]
 ResizeFilter = Literal["bilinear", "bicubic", "lanczos", "box"]
 
 
@@ -30,7 +29,7 @@ class FrameStore(Protocol):
     """Frames of every view at the training resolution; safe to read from several threads."""
 
     def read(self, view: int, frame: int) -> np.ndarray:
-        """uint8 [h, w, 3] RGB of views[view] at a frame (0 = the clip's start)."""
+        """Read uint8 [h, w, 3] RGB of views[view] at a frame (0 = the clip's start)."""
         ...
 
 
@@ -39,7 +38,7 @@ class Scene:
     """A multi-view clip with its split."""
 
     name: str
-    layout: Layout
+    layout: str  # name of its row in scenes.layouts.LAYOUTS
     root: Path
     views: tuple[View, ...]  # sorted by name
     train: tuple[int, ...]  # indices into views

@@ -12,7 +12,7 @@ import importlib
 import sys
 
 failed = []
-for name in ("torch", "numpy", "scipy", "PIL", "av", "safetensors", "pycolmap", "tyro", "tqdm", "moegs_rasterizer"):
+for name in ("torch", "numpy", "scipy", "PIL", "av", "safetensors", "pycolmap", "tyro", "tqdm", "filelock", "moegs_rasterizer"):
     try:
         module = importlib.import_module(name)
         print(f"  {name} {getattr(module, '__version__', '')}".rstrip())

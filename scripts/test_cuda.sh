@@ -32,7 +32,7 @@ choose_python() {
 choose_tests() {
     tests=("$package/tests" tests/benchmarks)
     local missing
-    if missing=$("$python" -c 'import av, PIL, pycolmap, safetensors, tqdm, tyro' 2>&1); then
+    if missing=$("$python" -c 'import av, filelock, PIL, pycolmap, safetensors, tqdm, tyro' 2>&1); then
         tests=("$package/tests" tests)
     else
         echo "Left out: most of tests/, as ${missing##*Error: }; pip install -r requirements.txt" >&2

@@ -17,7 +17,7 @@ from demo.playroom.film import film_camera
 from demo.playroom.points import PointCounts, known_points, save_known_points
 from demo.playroom.rig import RigSize, poses_bounds, rig_cameras
 from demo.playroom.world import World, demo_world
-from scenes.layouts.poses_bounds import POSES
+from scenes.calibration.poses_bounds import POSES
 
 logger = logging.getLogger(__name__)
 

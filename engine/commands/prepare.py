@@ -1,28 +1,24 @@
-"""From footage to what the experts start from: python moegs.py prepare {n3v,technicolor,videos} SCENE."""
+"""The command that makes of footage what the experts start from: python moegs.py prepare KIND SCENE."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from engine.settings.command_line import set_up_logging
 from engine.settings.prepare import options_of, read_settings
 from engine.training.interruption import Interruption
 from engine.training.progress import duration
-from scenes.preparation import PreparedCloud, PrepareReport, prepare_n3v, prepare_technicolor, prepare_videos
-from scenes.preparation.report import StepReport
+from scenes.layouts import LAYOUTS, PREPARATIONS
+from scenes.preparation.report import PreparedCloud, PrepareReport, StepReport
 from scenes.preparation.sfm.matching import pycolmap_module
 from scenes.preparation.sheets.steps import OVERVIEW, SHEET, show_prepared
 
 logger = logging.getLogger(__name__)
 
-PIPELINES: dict[str, Callable[[Path, Any], PrepareReport]] = {
-    "n3v": prepare_n3v,
-    "technicolor": prepare_technicolor,
-    "videos": prepare_videos,
-}
+ABOUT = f"Prepare a scene: cameras and start points from {', '.join(LAYOUTS)} or any videos."
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
@@ -32,7 +28,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     root = cast(Path, config.scene)
     pycolmap_module()  # first: it answers SIGTERM by a trace of the stack, until Interruption takes the signal over
     with Interruption() as interruption, interruption.at_once():
-        report = PIPELINES[config.kind](root, options_of(config))
+        report = PREPARATIONS[config.kind].run(root, options_of(config))
         _log(report)
         steps = (*report.steps, *show_prepared(report))
     for line in summary(report, steps):

@@ -15,7 +15,6 @@ from engine.runs.checks import check_rasterizer
 from engine.runs.device import device_name, open_compute_device, peak_memory
 from engine.runs.opening import read_scene
 from engine.settings.command_line import INTERRUPTED, set_up_logging
-from engine.settings.run import LAYOUTS
 from engine.settings.train_expert import TrainExpertConfig, check_settings, read_settings, write_settings
 from engine.training.expert import MEGABYTE, ExpertTask
 from engine.training.expert_opening import open_task
@@ -25,7 +24,8 @@ from engine.training.expert_table import trainee_named
 from engine.training.loop import train
 from engine.training.progress import duration
 from scenes import Scene
-from scenes.load import guess_layout
+from scenes.layouts import LOADERS, guess_layout
+from scenes.options import DEFAULT_LAYOUT
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def open_scene(config: TrainExpertConfig, model_path: Path) -> Scene:
     """The scene of --source_path, in the layout that it looks like unless --loader says."""
     data = config.data
     source = cast(Path, data.source_path)
-    layout = LAYOUTS[data.loader] if data.loader else guess_layout(source) or "n3v"
+    layout = LOADERS[data.loader].name if data.loader else guess_layout(source) or DEFAULT_LAYOUT
     cache = data.cache_path or model_path / "cache"
     return read_scene(data, source, layout=layout, cache=cache, quiet=config.machine.quiet)
 

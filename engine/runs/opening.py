@@ -14,12 +14,12 @@ from engine.errors import ConfigError
 from engine.runs.checks import check_frames, check_rasterizer, check_visible
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.run import Run
-from engine.settings.run import LAYOUTS, DataConfig, RunConfig
+from engine.settings.run import DataConfig, RunConfig
 from experts import Expert, LoadOptions, load_expert
 from router import Ensemble, Router
 from scenes import Scene, SceneOptions, load_scene
+from scenes.layouts import LOADERS, ex4dgs_unit, trained_frames
 from scenes.options import Needed
-from scenes.types import Layout
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +77,13 @@ def open_scene(config: RunConfig, ensemble: Ensemble, *, needed: Needed = "all")
     data, save_path = config.data, config.output.save_path
     if data.source_path is None or save_path is None:
         raise ConfigError("--source_path and --save_path are needed to open a scene: give both")
-    layout = LAYOUTS[data.loader] if data.loader else ensemble.layout
+    layout = LOADERS[data.loader].name if data.loader else ensemble.layout
     cache = data.cache_path or save_path / "cache"
     return read_scene(data, data.source_path, layout=layout, cache=cache, needed=needed, quiet=config.machine.quiet)
 
 
 def read_scene(
-    data: DataConfig, source: Path, *, layout: Layout, cache: Path, needed: Needed = "all", quiet: bool = False
+    data: DataConfig, source: Path, *, layout: str, cache: Path, needed: Needed = "all", quiet: bool = False
 ) -> Scene:
     """The scene of a folder as the settings cut it; its notes go to the log."""
     options = SceneOptions(
@@ -138,11 +138,10 @@ def open_expert(
         scene=scene.name,
         iteration=iteration,
         num_frames=scene.num_frames,
-        # N3V's experts see the whole footage, however short the clip of this run is; Technicolor's see the clip.
-        trained_frames=scene.footage_frames if scene.layout == "n3v" else scene.num_frames,
+        trained_frames=trained_frames(scene),
         near=settings.near,
         far=settings.far,
-        world_scale=scene.rig_radius if scene.layout == "technicolor" else 1.0,
+        world_scale=ex4dgs_unit(scene),
         trust_checkpoint=settings.trust_checkpoint,
     )
     expert = load_expert(name, folder, options)

@@ -16,8 +16,9 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import tyro
 
+from common.suggestions import nearest
 from engine.errors import USER_ERRORS, ConfigError
-from engine.settings.config_file import nearest, read_config_file
+from engine.settings.config_file import read_config_file
 from engine.settings.fields import leaves, with_values
 from engine.settings.retired import RETIRED
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from common.files import write_json
+from common.suggestions import nearest
 from engine.errors import ConfigError
 from engine.settings.fields import convert, leaves, values_of
 from engine.settings.retired import RETIRED
@@ -57,11 +57,6 @@ def write_config_file(path: Path, config: Any) -> Path:
         if key not in FLAGS_ONLY
     }
     return write_json(path, values)
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like this one, or None where none is."""
-    return next(iter(get_close_matches(name, list(known), n=1)), None)
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -1,25 +1,24 @@
-"""Everything a preparation can be told."""
+"""Settings of a preparation: flags, their defaults, and the options that a pipeline gets."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from common.suggestions import nearest
 from engine.errors import ConfigError
 from engine.settings.command_line import flag, parse_words
-from engine.settings.config_file import nearest
-from scenes.preparation import PrepareOptions, VideosOptions
-from scenes.preparation.options import ExtraLayout
+from scenes.layouts import PREPARATIONS
+from scenes.preparation.options import OtherTrainer, PrepareOptions
 from scenes.preparation.sfm.matching import SfmOptions
 from scenes.types import ResizeFilter
 
-KINDS = ("n3v", "technicolor", "videos")
-OF_VIDEOS = ("mapped_frame", "leave_out", "accept_moving")  # flags that mean something for videos alone
+KINDS = tuple(PREPARATIONS)
 GONE = {
     "videopath": "the scene's folder stands after the kind: python moegs.py prepare n3v SCENE",
     "startframe": "use --start_timestamp",
@@ -50,7 +49,7 @@ class FootageConfig:
     ] = 1
     resize_filter: Annotated[ResizeFilter, flag("how images are made smaller")] = "bilinear"
     layouts: Annotated[
-        tuple[ExtraLayout, ...],
+        tuple[OtherTrainer, ...],
         flag("also link the images as these trainers' own code wants them (ed3dgs, 4dgaussians)", metavar="NAME ..."),
     ] = ()
     upstream_moegs: Annotated[
@@ -94,7 +93,7 @@ class CamerasConfig:
 class PrepareConfig:
     """All settings of a preparation; flags are the fields' names, without the groups."""
 
-    kind: Annotated[tyro.conf.Positional[str], flag("n3v, technicolor or videos", metavar="KIND")] = ""
+    kind: Annotated[tyro.conf.Positional[str], flag(f"{', '.join(KINDS[:-1])} or {KINDS[-1]}", metavar="KIND")] = ""
     scene: Annotated[tyro.conf.Positional[Path | None], flag("folder of the scene", metavar="SCENE")] = None
     footage: FootageConfig = field(default_factory=FootageConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
@@ -112,11 +111,7 @@ def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> P
     if config.scene is None:
         raise ConfigError(f"the folder of the scene is missing: {prog} {config.kind} SCENE")
     _check_numbers(config)
-    if config.kind != "videos":
-        default = CamerasConfig()
-        given = [name for name in OF_VIDEOS if getattr(config.cameras, name) != getattr(default, name)]
-        if given:
-            raise ConfigError(f"--{given[0]} is for videos whose cameras are unknown; leave it out for {config.kind}")
+    _check_cameras(config)
     return config
 
 
@@ -127,6 +122,13 @@ def _check_kind(config: PrepareConfig) -> None:
         close = nearest(config.kind, KINDS)
         hint = f"did you mean {close}?" if close else f"there are {', '.join(KINDS)}"
         raise ConfigError(f"nothing called {config.kind!r} can be prepared; {hint}")
+
+
+def _check_cameras(config: PrepareConfig) -> None:
+    used, default = _camera_settings(config), CamerasConfig()
+    for name in _names(CamerasConfig):
+        if name not in used and getattr(config.cameras, name) != getattr(default, name):
+            raise ConfigError(f"--{name} is for videos whose cameras are unknown; leave it out for {config.kind}")
 
 
 def _check_numbers(config: PrepareConfig) -> None:
@@ -145,9 +147,9 @@ def _check_numbers(config: PrepareConfig) -> None:
 
 def options_of(config: PrepareConfig) -> PrepareOptions:
     """The settings as the pipelines take them; bars are shown on a terminal only."""
-    footage, cameras, features = config.footage, config.cameras, config.features
+    footage, features = config.footage, config.features
     progress = not config.quiet and sys.stderr.isatty()
-    given = {name: getattr(features, name) for name in FeaturesConfig.__dataclass_fields__}
+    given = {name: getattr(features, name) for name in _names(FeaturesConfig)}
     shared: dict[str, Any] = {
         "sfm": SfmOptions(**given, progress=progress),
         "start": footage.start_timestamp,
@@ -156,15 +158,18 @@ def options_of(config: PrepareConfig) -> PrepareOptions:
         "frames": footage.frames,
         "resolution": footage.resolution,
         "resize": footage.resize_filter,
-        "layouts": footage.layouts,
+        "trainer_folders": footage.layouts,
         "upstream_moegs": footage.upstream_moegs,
         "progress": progress,
     }
-    if config.kind != "videos":
-        return PrepareOptions(**shared)
-    return VideosOptions(
-        **shared,
-        mapped_frame=cameras.mapped_frame,
-        leave_out=cameras.leave_out,
-        accept_moving=cameras.accept_moving,
-    )
+    return PREPARATIONS[config.kind].options(**shared, **_camera_settings(config))
+
+
+def _camera_settings(config: PrepareConfig) -> dict[str, Any]:
+    """Those of the settings about unknown cameras that the preparation takes."""
+    taken = _names(PREPARATIONS[config.kind].options)
+    return {name: getattr(config.cameras, name) for name in _names(CamerasConfig) if name in taken}
+
+
+def _names(settings: Any) -> list[str]:
+    return [field.name for field in fields(settings)]

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, get_type_hints
 
+from common.suggestions import nearest
 from engine.errors import ConfigError
-from engine.settings.config_file import nearest
 from engine.settings.fields import convert
 
 Recipe = TypeVar("Recipe")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
+import tyro
 from moegs_rasterizer.types import Backend, TileRule
 
 from engine.errors import ConfigError
@@ -14,10 +15,14 @@ from engine.settings.command_line import flag
 from router.ensembles import ENSEMBLES, Ensemble
 from router.head import HeadKind
 from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
-from scenes.types import Layout, ResizeFilter
+from scenes.layouts import LAYOUTS, LOADERS
+from scenes.types import ResizeFilter
 
-Loader = Literal["neural3dvideo", "technicolor"]
-LAYOUTS: dict[Loader, Layout] = {"neural3dvideo": "n3v", "technicolor": "technicolor"}
+if TYPE_CHECKING:
+    Loader = str  # a key of LOADERS
+else:
+    Loader = tyro.extras.literal_type_from_choices(list(LOADERS))
+_TEST_CAMERAS = ", ".join(f"{spec.test_camera} ({spec.title})" for spec in LAYOUTS.values())
 
 # Upstream's lists per script; the last iteration is added to each.
 TEST_ITERATIONS = {
@@ -34,7 +39,7 @@ class DataConfig:
 
     source_path: Annotated[Path | None, flag("folder of the scene", "-s", metavar="PATH")] = None
     loader: Annotated[
-        Loader | None, flag("layout of the scene; default: the script's data set", metavar="neural3dvideo|technicolor")
+        Loader | None, flag("layout of the scene; default: the script's data set", metavar="|".join(LOADERS))
     ] = None
     resolution: Annotated[
         int, flag("1, 2, 4, 8: divide the size; -1: as it is, at most 1600 px wide; else: width in pixels", "-r")
@@ -44,7 +49,7 @@ class DataConfig:
     end_timestamp: Annotated[int, flag("first frame after the clip; -1: as many as there are")] = -1
     duration: Annotated[int, flag("frames of the clip; -1: all of them")] = -1
     test_cameras: Annotated[
-        tuple[str, ...] | None, flag("held-out cameras; default: cam00 (N3V), cam10 (Technicolor)", metavar="CAM ...")
+        tuple[str, ...] | None, flag(f"held-out cameras; default: {_TEST_CAMERAS}", metavar="CAM ...")
     ] = None
     cache_path: Annotated[Path | None, flag("folder of decoded frames; default: <save_path>/cache", metavar="PATH")] = (
         None

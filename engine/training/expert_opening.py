@@ -22,6 +22,7 @@ from experts.training.points import StartPoints
 from experts.training.recipe import Recipe, scaled
 from experts.training.trainer import ExpertTrainer
 from scenes import Scene
+from scenes.layouts import ex4dgs_unit
 from scenes.points.cloud import PointCloud
 from scenes.points.start import load_start_points
 from scenes.points.visibility import suggest_near, views_of, visible_depths
@@ -92,9 +93,9 @@ def _start(
     cloud: PointCloud,
     views: SceneViews,
 ) -> Start:
-    """What a trainer begins from; Ex4DGS counts lengths of Technicolor scenes in radii of the rig, as its code does."""
+    """What a trainer begins from; Ex4DGS counts lengths in the unit that its code has for the scene's layout."""
     scene = output.scene
-    world_scale = scene.rig_radius if scene.layout == "technicolor" and trainee.name == "Ex4DGS" else 1.0
+    world_scale = ex4dgs_unit(scene) if trainee.name == "Ex4DGS" else 1.0
     return Start(
         points=_points(cloud).to(output.compute.device),
         footage=views,

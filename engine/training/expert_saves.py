@@ -22,6 +22,7 @@ from experts.base import CheckpointError
 from experts.formats.settings import write_cfg_args
 from experts.formats.torch_files import load_tensors, read_cfg_args, save_tensors
 from scenes import Scene
+from scenes.layouts import ex4dgs_unit
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class ExpertOutput:
             iteration=iteration,
             num_frames=scene.num_frames,
             trained_frames=scene.num_frames,
-            world_scale=scene.rig_radius if scene.layout == "technicolor" else 1.0,
+            world_scale=ex4dgs_unit(scene),
         )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from common.suggestions import nearest
 from engine.errors import ConfigError
 from experts.ed3dgs.presets import ed3dgs_recipe
 from experts.ed3dgs.training import ED3DGSTrainer, start_ed3dgs
@@ -17,18 +17,18 @@ from experts.fourdgaussians.presets import PRESETS as FOURD_PRESETS
 from experts.fourdgaussians.presets import preset_for as fourdgaussians_preset
 from experts.fourdgaussians.presets import start_model
 from experts.fourdgaussians.training import FourDGaussiansTrainer
-from experts.stg.presets import stg_recipe
+from experts.stg.presets import Dataset, stg_recipe
 from experts.stg.training import STGTrainer, new_stg
 from experts.training.points import StartPoints
 from experts.training.recipe import Recipe
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import Footage
-from scenes import Layout
 
-SCENES: Mapping[Layout, tuple[str, ...]] = {
+SCENES: Mapping[Dataset, tuple[str, ...]] = {
     "n3v": ("coffee_martini", "cook_spinach", "cut_roasted_beef", "flame_salmon_1", "flame_steak", "sear_steak"),
     "technicolor": ("Birthday", "Fabien", "Painter", "Theater", "Train"),
 }
+UNPUBLISHED: Dataset = "n3v"  # whose presets, with measured planes, are for layouts that no data set was published in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,34 +72,34 @@ class Trainee:
     begin: Callable[[Preset, Recipe, Start], ExpertTrainer]
 
 
-def _per_scene(preset: Callable[[Layout, str], Preset]) -> dict[str, Preset]:
+def _per_scene(preset: Callable[[Dataset, str], Preset]) -> dict[str, Preset]:
     """A preset for every published scene, and one for each layout, for scenes that nobody published."""
     found = {scene: preset(layout, scene) for layout, scenes in SCENES.items() for scene in scenes}
     return found | {layout: preset(layout, "") for layout in SCENES}
 
 
-def _ex4dgs(layout: Layout, scene: str) -> Preset:
+def _ex4dgs(layout: Dataset, scene: str) -> Preset:
     recipe = ex4dgs_recipe(technicolor=layout == "technicolor", scene=scene)
     planes = Planes(near=recipe.near, far=recipe.far)
     return Preset(recipe=recipe, planes=_known(layout, scene, planes))
 
 
-def _stg(layout: Layout, scene: str) -> Preset:
+def _stg(layout: Dataset, scene: str) -> Preset:
     planes = Planes(near=4.0 if layout == "n3v" else 0.01, far=300.0)  # MoE-GS's, as its scenes' configs have them
     return Preset(recipe=stg_recipe(layout, scene), planes=_known(layout, scene, planes))
 
 
-def _known(layout: Layout, scene: str, planes: Planes) -> Planes | None:
+def _known(layout: Dataset, scene: str, planes: Planes) -> Planes | None:
     """N3V's planes fit its scenes alone; others have them measured."""
     return planes if scene or layout == "technicolor" else None
 
 
-def _fourdgaussians(layout: Layout, scene: str) -> Preset:
+def _fourdgaussians(layout: Dataset, scene: str) -> Preset:
     found = fourdgaussians_preset(scene)
     return Preset(recipe=found.recipe, network=found)
 
 
-def _ed3dgs(layout: Layout, scene: str) -> Preset:
+def _ed3dgs(layout: Dataset, scene: str) -> Preset:
     return Preset(recipe=ed3dgs_recipe(technicolor=layout == "technicolor", scene=scene))
 
 
@@ -207,22 +207,24 @@ def trainee_named(key: str) -> Trainee:
     known = ", ".join(TRAINEES)
     if not key:
         raise ConfigError(f"the expert to train is missing: give one of {known} first")
-    close = difflib.get_close_matches(key.lower(), TRAINEES, n=1, cutoff=0.4)
-    raise ConfigError(f"no expert is called {key!r}; {f'did you mean {close[0]}?' if close else f'known: {known}'}")
+    close = nearest(key.lower(), TRAINEES, likeness=0.4)
+    raise ConfigError(f"no expert is called {key!r}; {f'did you mean {close}?' if close else f'known: {known}'}")
 
 
-def choose_preset(trainee: Trainee, asked: str, *, scene: str, layout: Layout) -> tuple[str, Preset]:
+def choose_preset(trainee: Trainee, asked: str, *, scene: str, layout: str) -> tuple[str, Preset]:
     """Name and settings of a preset; "auto" is the scene's own, else its layout's. ConfigError naming the nearest.
 
     A scene is known by its name or by what that begins with ("cook_spinach_half").
     """
     by_name = {name.lower(): name for name in trainee.presets}
     if asked == "auto":
-        name = next((known for known in SCENES[layout] if scene.lower().startswith(known.lower())), layout)
+        published = next((names for dataset, names in SCENES.items() if dataset == layout), ())
+        name = next((known for known in published if scene.lower().startswith(known.lower())), layout)
+        name = name if name in trainee.presets else UNPUBLISHED
         return name, trainee.presets[name]
     if asked.lower() not in by_name:
-        close = difflib.get_close_matches(asked.lower(), by_name, n=1)
-        advice = f"did you mean {by_name[close[0]]}?" if close else f"known: {', '.join(trainee.presets)}"
+        close = nearest(asked.lower(), by_name)
+        advice = f"did you mean {by_name[close]}?" if close else f"known: {', '.join(trainee.presets)}"
         raise ConfigError(f"--preset {asked}: {trainee.name} has no such preset; {advice}")
     name = by_name[asked.lower()]
     return name, trainee.presets[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from common.files import replacing
+from common.suggestions import nearest
 from experts.base import CheckpointError
 from experts.formats.torch_files import require_file
 
@@ -100,8 +100,8 @@ def describe(head: bytes) -> str:
 
 
 def _nearest(name: str, present: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, present, n=1)
-    return f" (nearest: {close[0]})" if close else ""
+    close = nearest(name, present)
+    return f" (nearest: {close})" if close else ""
 
 
 def _parse_header(path: Path, header: str) -> tuple[int, tuple[str, ...]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import difflib
 import logging
 import pickle
 import re
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from common.files import replacing
+from common.suggestions import nearest
 from experts.base import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -116,8 +116,7 @@ def _nearest(path: Path) -> str:
     if parent != path.parent:
         return f"not even its folder exists below {parent}"
     names = sorted(entry.name for entry in parent.iterdir())
-    close = difflib.get_close_matches(path.name, names, n=1) or names[:1]
-    return f"nearest there: {close[0]}" if close else "its folder is empty"
+    return f"nearest there: {nearest(path.name, names) or names[0]}" if names else "its folder is empty"
 
 
 def shorten(names: list[str], *, limit: int = 3) -> str:

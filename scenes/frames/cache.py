@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from scenes.frames.cache_lock import folder_lock
+from common.locks import folder_lock
 from scenes.frames.cache_record import ViewFrames, cache_file, is_current, record_file, write_record
 from scenes.frames.resize import resized
 from scenes.frames.sources import decode
@@ -22,7 +22,7 @@ GIGABYTE = 1e9
 
 
 class FrameCache:
-    """Frame store on `<folder>/<view>.npy` (uint8 [frames, h, w, 3]), with `<view>.json` saying what it was made from.
+    """Frame store on `<folder>/<view>.npy` (uint8 [frames, h, w, 3]), each with its record in `<view>.json`.
 
     A file whose record matches is used as it is; others are decoded again, each written under a temporary name and
     renamed, so that an interrupted run loses only unfinished views. Safe to read from several threads.
@@ -52,7 +52,7 @@ class FrameCache:
                 self._arrays[view] = np.load(cache_file(self._folder, self._views[view].name), mmap_mode="r")
 
     def read(self, view: int, frame: int) -> np.ndarray:
-        """uint8 [h, w, 3] RGB, the caller's own copy; decodes the view first where that has not happened yet."""
+        """Read uint8 [h, w, 3] RGB, the caller's own copy; decodes the view first where that has not happened yet."""
         if not 0 <= frame < self._views[view].count:
             raise IndexError(
                 f"frame {frame} of {self._views[view].name}: the clip has {self._views[view].count} frames"

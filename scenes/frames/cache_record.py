@@ -1,15 +1,15 @@
-"""What a cache file was made from, to tell whether it is still right."""
+"""Records of cache files: the settings and source files that each was made from."""
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common.files import replacing
 from scenes.frames.sources import FrameSource
 from scenes.types import ResizeFilter
 
@@ -18,7 +18,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewFrames:
-    """The frames of one view: where from, which, and at what size."""
+    """The frames of one view: their source, numbers and size."""
 
     name: str
     source: FrameSource
@@ -38,7 +38,7 @@ class ViewFrames:
 
 
 def make_record(frames: ViewFrames, root: Path) -> dict[str, Any]:
-    """The record of a view as JSON types: settings, and size and modification time of every source file."""
+    """Make the record of a view as JSON types: settings, and size and modification time of every source file."""
     files = []
     for path in frames.source.files(frames.start, frames.count):
         status = path.stat()
@@ -63,7 +63,7 @@ def record_file(folder: Path, name: str) -> Path:
 
 
 def is_current(frames: ViewFrames, root: Path, folder: Path) -> bool:
-    """Whether the cached file of a view is whole and was made from the same files with the same settings."""
+    """Tell whether the cached file of a view is whole and was made from the same files with the same settings."""
     try:
         stored = json.loads(record_file(folder, frames.name).read_text(encoding="utf-8"))
         array = np.load(cache_file(folder, frames.name), mmap_mode="r", allow_pickle=False)
@@ -74,6 +74,5 @@ def is_current(frames: ViewFrames, root: Path, folder: Path) -> bool:
 
 def write_record(frames: ViewFrames, root: Path, folder: Path) -> None:
     target = record_file(folder, frames.name)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(json.dumps(make_record(frames, root)) + "\n", encoding="utf-8")
-    os.replace(partial, target)
+    with replacing(target) as temporary:
+        temporary.write_text(json.dumps(make_record(frames, root)) + "\n", encoding="utf-8")

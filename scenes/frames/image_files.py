@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Images:
+class NumberedImages:
     """Images of one camera by frame number."""
 
     paths: Mapping[int, Path]
@@ -31,29 +31,29 @@ class Images:
         return max(self.paths)
 
     def run(self, start: int) -> int:
-        """Number of frames from `start` on without a gap."""
+        """Count the frames from `start` on without a gap."""
         count = 0
         while start + count in self.paths:
             count += 1
         return count
 
     def files(self, start: int, count: int) -> list[Path]:
-        """Files that the frames [start, start + count) come from."""
+        """List the files that the frames [start, start + count) come from."""
         return [self.paths[number] for number in range(start, start + count)]
 
 
 def numbered_images(folder: Path) -> dict[int, Path]:
-    """Images of a folder whose names are integers (0.png, 000000.jpg); SceneError where two have the same number."""
+    """Find a folder's images whose names are integers (0.png, 000000.jpg); SceneError where two have one number."""
     return keyed_images((int(path.stem), path) for path in images_of(folder) if path.stem.isdecimal())
 
 
 def images_of(folder: Path) -> list[Path]:
-    """Image files directly inside a folder, sorted by name."""
+    """List the image files directly inside a folder, sorted by name."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def keyed_images(numbered: Iterable[tuple[int, Path]]) -> dict[int, Path]:
-    """Number -> file; SceneError where two files claim one number."""
+    """Map numbers to files; SceneError where two files claim one number."""
     paths: dict[int, Path] = {}
     for number, path in numbered:
         if number in paths:
@@ -62,18 +62,18 @@ def keyed_images(numbered: Iterable[tuple[int, Path]]) -> dict[int, Path]:
     return paths
 
 
-def probe_images(paths: Mapping[int, Path]) -> Images:
-    """Size from the header of the first image; SceneError where it cannot be read."""
+def probe_images(paths: Mapping[int, Path]) -> NumberedImages:
+    """Read the size from the header of the first image; SceneError where it cannot be read."""
     path = paths[min(paths)]
     try:
         with Image.open(path) as image:
             width, height = image.size
     except (OSError, SyntaxError) as error:
         raise _unreadable(path, error) from error
-    return Images(paths=paths, width=width, height=height)
+    return NumberedImages(paths=paths, width=width, height=height)
 
 
-def decode_images(images: Images, start: int, count: int) -> Iterator[np.ndarray]:
+def decode_images(images: NumberedImages, start: int, count: int) -> Iterator[np.ndarray]:
     """Yield uint8 [height, width, 3] RGB (an alpha channel is dropped) of the frames [start, start + count).
 
     SceneError where a file is damaged or has another size than the camera's first image.

@@ -19,7 +19,7 @@ ViewFrame = tuple[int, int]  # index into scene.views, frame
 
 
 class ReadAhead:
-    """Images by view and frame: `announce` says which will be asked for, in order; `image` hands one over.
+    """Images by view and frame: `announce` them in the order in which they will be asked for; `image` hands one over.
 
     Images are float32 [3, h, w] in [0, 1] on `device`, the caller's own. At most `memory_mb` MiB of images (and at
     least one) are read but not yet handed over, however long the clip and the announced order are; None: what the
@@ -40,12 +40,12 @@ class ReadAhead:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
 
     def announce(self, view_frames: Iterable[ViewFrame]) -> None:
-        """These will be asked for, after those announced before."""
+        """Take note of what will be asked for, after what was announced before."""
         self._waiting.extend(view_frames)
         self._fill()
 
     def image(self, view_frame: ViewFrame) -> Tensor:
-        """The image of a view at a frame; raises what reading it raised. One not announced is read now."""
+        """Give the image of a view at a frame; raises what reading it raised. One not announced is read now."""
         if view_frame not in self._reading and view_frame in self._waiting:
             self._waiting.remove(view_frame)
         if view_frame in self._reading:
@@ -58,7 +58,7 @@ class ReadAhead:
         return pixels
 
     def close(self) -> None:
-        """Stops the threads and drops what was read; may be called twice."""
+        """Stop the threads and drop what was read; may be called twice."""
         self._waiting.clear()
         self._reading.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -91,7 +91,7 @@ class ReadAhead:
 
 
 def slots_of(scene: Scene, *, gpu: bool, memory_mb: int | None = None) -> int:
-    """How many images of a scene `memory_mb` MiB hold while they wait, at least 1.
+    """Count the images of a scene that `memory_mb` MiB hold while they wait, at least 1.
 
     What waits for a GPU waits as it was read, in 8 bits a value, otherwise in 32. None: what the scene was loaded with.
     """

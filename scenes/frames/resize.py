@@ -1,4 +1,4 @@
-"""Size of the training images, and resizing to it."""
+"""Resizing to the size of the training images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILTERS: dict[ResizeFilter, Image.Resampling] = {
 
 
 def training_size(width: int, height: int, resolution: int) -> tuple[int, int]:
-    """Width and height in px of the training images (the rule of 3DGS's `--resolution`).
+    """Choose width and height in px of the training images (the rule of 3DGS's `--resolution`).
 
     1, 2, 4 and 8 divide both sides and round; -1 keeps the size but caps the width at 1600; any other positive number
     is the width, and the height follows, rounded down. SceneError for 0 and other negative numbers.
@@ -36,7 +36,7 @@ def training_size(width: int, height: int, resolution: int) -> tuple[int, int]:
 
 
 def resized(image: np.ndarray, width: int, height: int, resize: ResizeFilter) -> np.ndarray:
-    """uint8 [h, w, 3] at another size by Pillow's filters, which widen with the reduction (antialiased)."""
+    """Resize uint8 [h, w, 3] by Pillow's filters, which widen with the reduction (antialiased)."""
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), FILTERS[resize]))

@@ -1,4 +1,4 @@
-"""Where the frames of one camera come from: a video or numbered images."""
+"""Sources of one camera's frames: a video or numbered images."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scenes.frames.image_files import Images, decode_images
+from scenes.frames.image_files import NumberedImages, decode_images
 from scenes.frames.video import Video, decode_video
 
-FrameSource = Video | Images
+FrameSource = Video | NumberedImages
 
 
 def decode(source: FrameSource, start: int, count: int, *, threads: int = 1) -> Iterator[np.ndarray]:

@@ -35,16 +35,16 @@ class Video:
         return self.count - 1
 
     def run(self, start: int) -> int:
-        """Number of frames from `start` on without a gap."""
+        """Count the frames from `start` on without a gap."""
         return max(0, self.count - start)
 
     def files(self, start: int, count: int) -> list[Path]:
-        """Files that the frames [start, start + count) come from."""
+        """List the files that the frames [start, start + count) come from."""
         return [self.path]
 
 
 def probe_video(path: Path) -> Video:
-    """Count and size from the file's index, without decoding; SceneError where it cannot be read or holds no frame."""
+    """Read count and size from the file's index, without decoding; SceneError where it is unreadable or empty."""
     with _opened(path) as (container, stream):
         count = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
         width, height = stream.codec_context.width, stream.codec_context.height

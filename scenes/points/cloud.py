@@ -1,4 +1,4 @@
-"""Coloured points in space, and the two things done to every cloud: cleaning and thinning."""
+"""Coloured points in space, cleaned and thinned."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PointCloud:
 
 
 def taken(cloud: PointCloud, rows: Tensor, note: str) -> PointCloud:
-    """Some of the points (indices or a mask), with one more remark in the note where it is not empty."""
+    """Take some of the points (indices or a mask), with one more remark in the note where it is not empty."""
     return replace(
         cloud,
         positions=cloud.positions[rows],
@@ -40,7 +40,7 @@ def taken(cloud: PointCloud, rows: Tensor, note: str) -> PointCloud:
 
 
 def cleaned(cloud: PointCloud) -> PointCloud:
-    """The cloud without points that are not finite and without repetitions (same position, same frame), in order."""
+    """Drop points that are not finite and repetitions (same position, same frame); the others keep their order."""
     whole = cloud.positions.isfinite().all(1) & cloud.colours.isfinite().all(1)
     if cloud.frames is not None:
         whole &= cloud.frames.isfinite()
@@ -57,7 +57,7 @@ def cleaned(cloud: PointCloud) -> PointCloud:
 
 
 def thinned(cloud: PointCloud, limit: int) -> PointCloud:
-    """At most `limit` of the points, evenly: of each cubic voxel (and frame) the point nearest to its centre.
+    """Thin a cloud evenly to at most `limit` points: of each cubic voxel (and frame) the one nearest to its centre.
 
     The voxel's size is the smallest that bisection finds to leave so few. SceneError where the limit is below one point
     a frame.
@@ -71,15 +71,15 @@ def thinned(cloud: PointCloud, limit: int) -> PointCloud:
     positions = positions - positions.min(axis=0)
     rows = _rows_of_moments(cloud)
     largest = 1.001 * float(positions.max())  # one voxel holds all
-    smallest, size, found = largest / _CELLS, largest, moments
-    while found < ENOUGH * limit and size / smallest > 1.001:
+    smallest, size, left = largest / _CELLS, largest, moments
+    while left < ENOUGH * limit and size / smallest > 1.001:
         middle = (smallest * size) ** 0.5
         voxels = _voxels(positions, middle)
         occupied = sum(len(np.unique(voxels[part])) for part in rows)
         if occupied > limit:
             smallest = middle
         else:
-            size, found = middle, occupied
+            size, left = middle, occupied
     kept = np.sort(np.concatenate([part[_one_a_voxel(positions[part], size)] for part in rows]))
     note = f"thinned from {cloud.count} to {len(kept)} points, one a voxel of {size:.3g} world units"
     return taken(cloud, torch.from_numpy(kept), note)

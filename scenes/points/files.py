@@ -30,7 +30,7 @@ class StoredPoints:
 
 
 def read_points(path: Path) -> StoredPoints:
-    """Points of a .ply, .npz, .bin or .txt (COLMAP's points3D) file.
+    """Read the points of a .ply, .npz, .bin or .txt (COLMAP's points3D) file.
 
     PLY: columns x y z and red green blue (whole numbers up to the type's largest, or floats in 0 ... 1), and perhaps
     `frame` (number as in the footage's files), `t` or `time` (fraction of the clip). Numpy archive: xyz [n, 3], rgb

@@ -25,7 +25,7 @@ _ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
 
 
 def read_ply_vertices(path: Path) -> np.ndarray:
-    """The rows of the first element, which must be `vertex`, as a structured array with the file's column names.
+    """Read the first element, which must be `vertex`, as a structured array with the file's column names.
 
     What follows the vertices (faces) is passed over. SceneError where the file is no PLY file, has other elements first
     or lists in its vertices, or is cut short; checked against the file's size before anything is allocated.
@@ -49,8 +49,8 @@ def _parse_header(path: Path, header: str) -> tuple[str, int, list[tuple[str, st
     lines = [line.split() for line in header.splitlines()[1:]]
     lines = [line for line in lines if line and line[0] not in ("comment", "obj_info")]
     if len(lines) < 2 or lines[0][0] != "format" or lines[0][1] not in _ORDERS:
-        found = " ".join(lines[0]) if lines else "nothing"
-        raise SceneError(f"{path}: its header says '{found}', known are {', '.join(_ORDERS)}; save it as one of them")
+        stated = " ".join(lines[0]) if lines else "nothing"
+        raise SceneError(f"{path}: its header says '{stated}', known are {', '.join(_ORDERS)}; save it as one of them")
     if lines[1][:2] != ["element", "vertex"] or len(lines[1]) != 3 or not lines[1][2].isdecimal():
         raise SceneError(f"{path}: begins with '{' '.join(lines[1])}', not 'element vertex <n>'; save points alone")
     columns = []

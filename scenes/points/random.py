@@ -10,7 +10,7 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from scenes.layouts.poses_bounds import POSES
+from scenes.calibration.poses_bounds import POSES
 from scenes.points.cloud import PointCloud
 from scenes.points.visibility import shown_colours, views_of
 from scenes.types import Scene, SceneError
@@ -25,7 +25,7 @@ Draw = Callable[[int], Tensor]
 
 
 def random_points(scene: Scene, *, frame: int, count: int, seed: int) -> PointCloud:
-    """`count` points in what at least two training cameras see, in the mean of the colours they show there at a frame.
+    """Draw `count` points that at least two training cameras see, in the mean of the colours they show at a frame.
 
     Cameras around a place: uniform in a ball about the point nearest to all optical axes. Others: on rays of random
     pixels, uniform in 1/depth, between the near and far of `poses_bounds.npy` where it has them. SceneError where the
@@ -57,7 +57,7 @@ def random_points(scene: Scene, *, frame: int, count: int, seed: int) -> PointCl
 
 
 def stored_bounds(scene: Scene) -> tuple[float, float] | None:
-    """Near and far, world units, of the scene's `poses_bounds.npy`: the median camera's; None where it has none."""
+    """Read near and far, world units, of the median camera in `poses_bounds.npy`; None where the scene has none."""
     path = scene.root / POSES
     try:
         near, far = np.median(np.load(path, allow_pickle=False)[:, -2:].astype(np.float64), axis=0).tolist()
@@ -67,7 +67,7 @@ def stored_bounds(scene: Scene) -> tuple[float, float] | None:
 
 
 def inward_ball(cameras: Sequence[Camera], rig_radius: float) -> tuple[Tensor, float] | None:
-    """Centre [3] and radius of what cameras look at that stand around it; None for a forward-facing rig.
+    """Find centre [3] and radius of what cameras look at that stand around it; None for a forward-facing rig.
 
     The centre has the least squared distance to the optical axes. A rig looks inward where that point lies within the
     rig's radius of the cameras' mean, and before nine of ten cameras.
@@ -119,13 +119,13 @@ def _in_frusta(cameras: Sequence[Camera], near: float, far: float, rng: np.rando
 
 def _accepted(draw: Draw, count: int, accept: Callable[[Tensor], Tensor]) -> Tensor | None:
     """The first `count` accepted draws, float32 [count, 3]; None where so many are not found."""
-    found, number = [], 0
+    accepted, number = [], 0
     for _ in range(DRAWS):
         points = draw(count).float()
-        found.append(points[accept(points)])
-        number += len(found[-1])
+        accepted.append(points[accept(points)])
+        number += len(accepted[-1])
         if number >= count:
-            return torch.cat(found)[:count]
-        if number == 0 and len(found) >= DRAWS // 20:
+            return torch.cat(accepted)[:count]
+        if number == 0 and len(accepted) >= DRAWS // 20:
             return None
     return None

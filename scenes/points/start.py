@@ -1,4 +1,4 @@
-"""Where a training's first Gaussians stand: the first of a list of sources that a scene has."""
+"""Start points of a training: from the first of a list of sources that the scene has."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FEW_SEEN = 0.5  # share of points in some image below which another world frame 
 def load_start_points(
     scene: Scene, *, source: Path | None, frames: Sequence[int], limit: int | None, seed: int
 ) -> PointCloud:
-    """Coloured points of the scene's world for a training on some frames of the clip (0 is its start).
+    """Load coloured points of the scene's world for a training on some frames of the clip (0 is its start).
 
     From the file `source` where given (see `read_points`); else COLMAP models `colmap_<number>/sparse/0` of the asked
     frames, numbered as the footage's files; else the first of CLOUDS; else `limit` random points (RANDOM_POINTS without
@@ -63,21 +63,21 @@ def _stored_cloud(scene: Scene, source: Path | None, frames: Sequence[int]) -> P
 
 def _colmap_cloud(scene: Scene, frames: Sequence[int]) -> PointCloud | None:
     """Points of the asked frames' COLMAP models, each with its frame; None where no model has points."""
-    found: dict[int, StoredPoints] = {}
+    stored: dict[int, StoredPoints] = {}
     for frame in frames:
         folder = scene.root / f"colmap_{scene.start + frame}" / "sparse" / "0"
         path = next((folder / name for name in MODEL_POINTS if (folder / name).is_file()), None)
         if path is not None and len((points := read_points(path)).positions) > 0:
-            found[frame] = points
-    if not found:
+            stored[frame] = points
+    if not stored:
         return None
-    counts = [len(points.positions) for points in found.values()]
-    missing = len(frames) - len(found)
-    note = f"{sum(counts)} points of the COLMAP models of {len(found)} frames"
+    counts = [len(points.positions) for points in stored.values()]
+    missing = len(frames) - len(stored)
+    note = f"{sum(counts)} points of the COLMAP models of {len(stored)} frames"
     return PointCloud(
-        positions=torch.from_numpy(np.concatenate([points.positions for points in found.values()])),
-        colours=torch.from_numpy(np.concatenate([points.colours for points in found.values()])),
-        frames=torch.from_numpy(np.repeat(np.array(list(found), np.float32), counts)),
+        positions=torch.from_numpy(np.concatenate([points.positions for points in stored.values()])),
+        colours=torch.from_numpy(np.concatenate([points.colours for points in stored.values()])),
+        frames=torch.from_numpy(np.repeat(np.array(list(stored), np.float32), counts)),
         note=f"{note}; {missing} frames have none" if missing else note,
     )
 

@@ -1,4 +1,4 @@
-"""Which cameras see a point, at what depth, and in what colour."""
+"""Points as cameras see them: how many do, at which depth and in which colour."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from scenes.types import Scene
 
 
 def project(positions: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixels [n, 2] of points [n, 3], their depths [n] (world units, float64), and whether they lie in the image.
+    """Project points [n, 3]: pixels [n, 2], depths [n] (world units, float64), and a mask [n] of those in the image.
 
-    Before the camera and inside its image; pixels of other points mean nothing.
+    These lie before the camera and inside its image; pixels of other points mean nothing.
     """
     local = transformed(positions.double(), camera.world_to_camera.double())
     depths = local[:, 2]
@@ -27,7 +27,7 @@ def project(positions: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def views_of(positions: Tensor, cameras: Sequence[Camera], *, near: float = 0.0, far: float = float("inf")) -> Tensor:
-    """Number of cameras [n] that have each point [n, 3] in their image at a depth in [near, far]."""
+    """Count the cameras [n] that have each point [n, 3] in their image at a depth in [near, far]."""
     seen = torch.zeros(positions.shape[0], dtype=torch.int64)
     for camera in cameras:
         _, depths, inside = project(positions, camera)
@@ -36,16 +36,16 @@ def views_of(positions: Tensor, cameras: Sequence[Camera], *, near: float = 0.0,
 
 
 def visible_depths(positions: Tensor, cameras: Sequence[Camera]) -> Tensor:
-    """Depths [m] of points [n, 3] in all images that they lie in, camera after camera, in world units."""
-    found = []
+    """Measure depths [m] of points [n, 3] in all images that they lie in, camera after camera, in world units."""
+    depths_of_all = []
     for camera in cameras:
         _, depths, inside = project(positions, camera)
-        found.append(depths[inside].float())
-    return torch.cat(found)
+        depths_of_all.append(depths[inside].float())
+    return torch.cat(depths_of_all)
 
 
 def suggest_near(cloud: PointCloud, cameras: Sequence[Camera]) -> float:
-    """A near plane for a scene of any scale: half of the depth that 1 % of what the cameras see of the cloud is below.
+    """Suggest a near plane for any scale: half of the depth that 1 % of what the cameras see of the cloud is below.
 
     0 where they see nothing of it.
     """
@@ -56,7 +56,7 @@ def suggest_near(cloud: PointCloud, cameras: Sequence[Camera]) -> float:
 
 
 def shown_colours(positions: Tensor, scene: Scene, frame: int) -> Tensor:
-    """Mean colour [n, 3] in 0 ... 1 which training cameras show where points [n, 3] are, at a frame; else grey."""
+    """Average the colours [n, 3] in [0, 1] that training cameras show of points [n, 3] at a frame; grey if none do."""
     total, seen = torch.zeros(positions.shape[0], 3), torch.zeros(positions.shape[0], 1)
     for index in scene.train:
         pixels, _, inside = project(positions, scene.views[index].camera)

@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
-from scenes.preparation.steps import Step, Workbench
+from scenes.preparation.steps import PreparationStep, Workbench
 from scenes.types import SceneError
 
 VERSION = 1
@@ -31,7 +31,7 @@ PIECE = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunks:
-    """What could be read of a PNG."""
+    """The readable parts of a PNG."""
 
     header: bytes
     palette: bytes
@@ -41,14 +41,14 @@ class Chunks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What decoding an image told."""
+    """Result of decoding an image."""
 
     whole: bool
     note: str | None = None  # of an image that was repaired earlier
 
 
 def repaired_images(bench: Workbench, cameras: Mapping[str, Mapping[int, Path]], *, progress: bool) -> tuple[str, ...]:
-    """Decodes all images (camera -> frame -> file), repairs damaged PNGs; a line for each repair, also earlier ones.
+    """Decode all images (camera -> frame -> file), repair damaged PNGs; a line for each repair, also earlier ones.
 
     The original stays beside it as <name>.png.damaged. One step a camera. SceneError where an image's header is not
     readable, it is no PNG, or neither neighbouring frame is whole.
@@ -59,8 +59,8 @@ def repaired_images(bench: Workbench, cameras: Mapping[str, Mapping[int, Path]],
     return tuple(lines)
 
 
-def _checking(name: str, images: Mapping[int, Path]) -> Step:
-    return Step(
+def _checking(name: str, images: Mapping[int, Path]) -> PreparationStep:
+    return PreparationStep(
         name=f"checked_{name}",
         version=VERSION,
         inputs=list(images.values()),
@@ -87,7 +87,7 @@ def _checked(images: Mapping[int, Path], scratch: Path) -> list[str]:
 
 
 def check_image(path: Path) -> Check:
-    """Decodes an image to its last row; a PNG's check sums, which decoders pass over, must be right too."""
+    """Decode an image to its last row; a PNG's check sums, which decoders pass over, must be right too."""
     try:
         with Image.open(path) as image:
             image.load()
@@ -98,7 +98,7 @@ def check_image(path: Path) -> Check:
 
 
 def repair(path: Path, neighbour: Path, scratch: Path) -> str:
-    """Puts the neighbouring frame's pixels in the rows that a truncated PNG lost; returns a line that tells which.
+    """Put the neighbouring frame's pixels in the rows that a truncated PNG lost; returns a line that tells which.
 
     The line is also written into the PNG. SceneError where the file is no PNG with a readable header, or the sizes
     differ.
@@ -122,7 +122,7 @@ def repair(path: Path, neighbour: Path, scratch: Path) -> str:
 
 
 def readable_rows(path: Path) -> tuple[np.ndarray, int]:
-    """Pixels uint8 [h, w, 3] of a damaged PNG, and how many of its rows, from the top, are right.
+    """Read the pixels uint8 [h, w, 3] of a damaged PNG; also says how many of its rows, from the top, are right.
 
     SceneError where its header cannot be read; an interlaced PNG, whose rows are spread, counts as all lost.
     """
@@ -143,17 +143,17 @@ def readable_rows(path: Path) -> tuple[np.ndarray, int]:
 def _chunks(path: Path) -> Chunks:
     """The parts of a PNG up to its end, where the file breaks off, or a check sum that is wrong."""
     file = path.read_bytes()
-    found = {b"IHDR": b"", b"PLTE": b"", b"IDAT": b""}
+    parts = {b"IHDR": b"", b"PLTE": b"", b"IDAT": b""}
     place = len(SIGNATURE) if file.startswith(SIGNATURE) else len(file)
     while place + 8 <= len(file):
         length, kind = struct.unpack(">I4s", file[place : place + 8])
         body, checksum = file[place + 8 : place + 8 + length], file[place + 8 + length : place + 12 + length]
         if len(checksum) == 4 and zlib.crc32(kind + body) != struct.unpack(">I", checksum)[0]:
-            return Chunks(header=found[b"IHDR"], palette=found[b"PLTE"], data=found[b"IDAT"], sound=False)
-        if kind in found:
-            found[kind] += body
+            return Chunks(header=parts[b"IHDR"], palette=parts[b"PLTE"], data=parts[b"IDAT"], sound=False)
+        if kind in parts:
+            parts[kind] += body
         place += 12 + length
-    return Chunks(header=found[b"IHDR"], palette=found[b"PLTE"], data=found[b"IDAT"], sound=True)
+    return Chunks(header=parts[b"IHDR"], palette=parts[b"PLTE"], data=parts[b"IDAT"], sound=True)
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

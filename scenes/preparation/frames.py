@@ -17,7 +17,7 @@ from scenes.frames.resize import resized, training_size
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video, decode_video
 from scenes.preparation.options import PrepareOptions
-from scenes.preparation.steps import Step, Workbench
+from scenes.preparation.steps import PreparationStep, Workbench
 from scenes.types import ResizeFilter, SceneError
 
 VERSION = 1
@@ -25,13 +25,13 @@ GIGABYTE = 1e9
 SHARE_OF_RAW = 0.6  # bytes of a photograph's PNG over those of its pixels, about
 COMPRESSION = 3  # zlib's level
 
-Images = Mapping[int, Mapping[str, Path]]  # frame number -> camera -> file
+ImagesByFrame = Mapping[int, Mapping[str, Path]]  # frame number -> camera -> file
 
 
 def written_frames(
     bench: Workbench, sources: Mapping[str, FrameSource], numbers: Sequence[int], options: PrepareOptions
-) -> Images:
-    """Files of the frames of all cameras; frames of videos are written first, images are used as they are.
+) -> ImagesByFrame:
+    """Give the files of all cameras' frames; those of videos are written first, images are used as they are.
 
     One step a camera, several at a time; frames that an earlier run wrote at the same size stay. SceneError where a
     video is damaged or the disk too full.
@@ -48,7 +48,7 @@ def written_frames(
 
 
 def image_size(source: FrameSource, options: PrepareOptions) -> tuple[int, int]:
-    """Width and height in px of the images that `written_frames` gives."""
+    """Give width and height in px of the images that `written_frames` gives."""
     if isinstance(source, Video):
         return training_size(source.width, source.height, options.resolution)
     return source.width, source.height
@@ -84,12 +84,12 @@ class _Ticker:
 
 def _step(
     bench: Workbench, name: str, video: Video, numbers: Iterable[int], *, options: PrepareOptions, ticker: _Ticker
-) -> Step:
+) -> PreparationStep:
     """The step that writes these frames of a camera, and those that an earlier one wrote and that are still right."""
     size = image_size(video, options)
     resize = options.resize if size != (video.width, video.height) else "bilinear"
 
-    def step(wanted: Iterable[int], present: Collection[int]) -> Step:
+    def step(wanted: Iterable[int], present: Collection[int]) -> PreparationStep:
         outputs = {number: _output(name, number) for number in sorted(wanted)}
 
         def make(scratch: Path) -> None:
@@ -100,7 +100,7 @@ def _step(
                 ticker.tick()
             _write(video, targets, size, resize, ticker)
 
-        return Step(
+        return PreparationStep(
             name=f"frames_{name}",
             version=VERSION,
             inputs=[video.path],
@@ -134,7 +134,7 @@ def _write(
             ticker.tick()
 
 
-def _check_space(root: Path, steps: Sequence[Step]) -> None:
+def _check_space(root: Path, steps: Sequence[PreparationStep]) -> None:
     raw = sum(len(step.outputs) * step.options["width"] * step.options["height"] * 3 for step in steps)
     freed = sum(path.stat().st_size for step in steps for name in step.outputs if (path := root / name).is_file())
     needed, free = raw * SHARE_OF_RAW, shutil.disk_usage(root).free + freed
@@ -145,7 +145,7 @@ def _check_space(root: Path, steps: Sequence[Step]) -> None:
         )
 
 
-def _run_all(bench: Workbench, steps: Sequence[Step], ticker: _Ticker) -> None:
+def _run_all(bench: Workbench, steps: Sequence[PreparationStep], ticker: _Ticker) -> None:
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="frames") as pool:
         jobs = [pool.submit(bench.run, step) for step in steps]
         try:

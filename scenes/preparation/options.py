@@ -1,22 +1,20 @@
-"""What a preparation can be told."""
+"""Options of a preparation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from scenes.preparation.sfm.matching import SfmOptions
 from scenes.types import ResizeFilter, SceneError
 
-if TYPE_CHECKING:
-    from scenes.preparation.sfm.matching import SfmOptions
-
-ExtraLayout = Literal["ed3dgs", "4dgaussians"]
+OtherTrainer = Literal["ed3dgs", "4dgaussians"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareOptions:
-    """How to prepare a scene; frame numbers are those of the files."""
+    """Options of preparing a scene; frame numbers are those of the files."""
 
     sfm: SfmOptions
     start: int = 0  # first frame of the clip, whose points every expert starts from
@@ -25,14 +23,14 @@ class PrepareOptions:
     frames: Literal["needed", "all"] = "needed"  # images written: those COLMAP needs, or the whole clip
     resolution: int = 1  # of the images written and given to COLMAP; 3DGS's rule: 1, 2, 4, 8 divide, else width in px
     resize: ResizeFilter = "bilinear"
-    layouts: tuple[ExtraLayout, ...] = ()  # folders as other trainers want them, linked to the one set of images
+    trainer_folders: tuple[OtherTrainer, ...] = ()  # links to the one set of images, as these trainers want them
     upstream_moegs: bool = False  # also transforms_train.json and transforms_test.json
     progress: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideosOptions(PrepareOptions):
-    """How to prepare a folder of videos whose cameras are unknown."""
+    """Options of preparing a folder of videos whose cameras are unknown."""
 
     mapped_frame: int | None = None  # structure from motion runs on this frame; None: the first
     leave_out: tuple[str, ...] = ()  # files or folders that are none of the cameras
@@ -40,11 +38,11 @@ class VideosOptions(PrepareOptions):
 
 
 def check_options(root: Path, options: PrepareOptions) -> None:
-    """SceneError where options contradict each other."""
+    """Raise SceneError where options contradict each other."""
     if options.every is not None and options.every < 1:
         raise SceneError(f"every {options.every} means nothing: give 1 for all frames, N for every N-th")
-    if options.layouts and options.frames != "all":
+    if options.trainer_folders and options.frames != "all":
         raise SceneError(
-            f"{root}: the layouts {', '.join(options.layouts)} link to the images of all frames; "
+            f"{root}: the layouts {', '.join(options.trainer_folders)} link to the images of all frames; "
             "have them written by --frames all"
         )

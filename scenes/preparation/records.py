@@ -1,13 +1,14 @@
-"""What a step of a preparation was made from and what it made, to tell whether it is still right."""
+"""Records of steps: inputs, options and outputs, which tell whether a step's work is still right."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from common.files import replacing
 
 Stamp = list[Any]  # path below the root, bytes, modification time in ns
 
@@ -26,7 +27,7 @@ class Record:
 
 
 def read_record(path: Path) -> Record | None:
-    """The record in a file, None where there is none or it is damaged."""
+    """Read the record in a file; None where there is none or it is damaged."""
     try:
         return Record(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -34,14 +35,13 @@ def read_record(path: Path) -> Record | None:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Replaces the file at once."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    """Write a record, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
 
 
 def stamps_of(root: Path, paths: Iterable[Path]) -> list[Stamp]:
-    """Size and modification time of files and of everything in folders; FileNotFoundError where one is missing.
+    """List size and modification time of files and of everything in folders; FileNotFoundError where one is missing.
 
     Links count as what they lead to.
     """
@@ -49,7 +49,7 @@ def stamps_of(root: Path, paths: Iterable[Path]) -> list[Stamp]:
 
 
 def outputs_intact(root: Path, record: Record) -> bool:
-    """Whether the outputs of a step are as it left them."""
+    """Tell whether the outputs of a step are as it left them."""
     try:
         return stamps_of(root, [root / name for name in record.outputs]) == record.stamps
     except OSError:
@@ -57,7 +57,7 @@ def outputs_intact(root: Path, record: Record) -> bool:
 
 
 def as_json(value: Any) -> Any:
-    """The value as it is when read from a JSON file: tuples become lists, paths words, numpy's numbers numbers."""
+    """Give a value as it is when read from a JSON file: tuples become lists, paths text, numpy's numbers numbers."""
     return json.loads(json.dumps(value, default=lambda other: other.item() if hasattr(other, "item") else str(other)))
 
 

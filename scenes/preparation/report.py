@@ -1,4 +1,4 @@
-"""What a preparation did and what came of it."""
+"""Reports of a preparation: its steps and results."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from moegs_rasterizer import Camera
-
-Kind = Literal["n3v", "technicolor", "videos"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +34,9 @@ class PreparedCloud:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareReport:
-    """What a preparation left in the scene's folder."""
+    """Everything that a preparation left in the scene's folder."""
 
-    kind: Kind
+    kind: str  # name of its row in scenes.layouts.PREPARATIONS
     root: Path
     steps: tuple[StepReport, ...]  # in order
     cameras: Mapping[str, Camera]  # by name, sorted; at the size of the frames given to COLMAP

@@ -1,4 +1,4 @@
-"""Whether footage comes from a rig of still cameras: differing counts and sizes, cameras that move.
+"""Checks of a rig's footage: differing counts and sizes, cameras that move.
 
 A camera is compared with itself: its first frame with later ones, on grey images WIDTH px wide. The image is cut
 into half-overlapping tiles, and phase correlation finds each tile's shift to a fraction of a px. Tiles without texture,
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from scenes.frames.clip import Clip
 from scenes.frames.sources import FrameSource, decode
 from scenes.frames.video import Video, decode_keyframes
-from scenes.layouts.clip import Clip
 
 LATER = (1, 3, 10, 30)  # frames after the first; further ones are spread over the clip
 SPREAD = 6
@@ -33,7 +33,7 @@ FEWEST_TILES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Motion:
-    """What the tiles of two frames of one camera say."""
+    """Comparison of the tiles of two frames of one camera."""
 
     textured: int  # tiles with texture in both frames
     found: int  # of them, tiles found again
@@ -50,7 +50,7 @@ class Motion:
 
 
 def size_notes(sources: Mapping[str, FrameSource]) -> list[str]:
-    """A remark where cameras differ in frame size or in their number of frames."""
+    """Remark on cameras that differ in frame size or in their number of frames."""
     notes = []
     for what, values in (
         ("frame size", {name: f"{source.width}x{source.height}" for name, source in sources.items()}),
@@ -66,7 +66,7 @@ def size_notes(sources: Mapping[str, FrameSource]) -> list[str]:
 
 
 def motion_of(source: FrameSource, clip: Clip) -> Motion:
-    """The comparison of a camera's first frame with later ones that speaks most for its moving.
+    """Compare a camera's first frame with later ones; returns what speaks most for its moving.
 
     SceneError where the footage is damaged.
     """
@@ -80,7 +80,7 @@ def motion_of(source: FrameSource, clip: Clip) -> Motion:
 
 
 def described(motion: Motion) -> str:
-    """A sentence's end on how a camera moves."""
+    """Describe a camera's motion, as the end of a sentence."""
     if motion.found < FEWEST_TILES:
         return f"of {motion.textured} textured places {motion.found} are found again in a later frame"
     share = motion.still / motion.found
@@ -88,7 +88,7 @@ def described(motion: Motion) -> str:
 
 
 def compare_tiles(first: np.ndarray, later: np.ndarray) -> Motion:
-    """Shifts by phase correlation between tiles [n, TILE, TILE] of two frames, windowed and without their mean."""
+    """Compare tiles [n, TILE, TILE] of two frames, windowed and without their mean, by phase correlation."""
     textured = (first.std(axis=(1, 2)) > TEXTURE) & (later.std(axis=(1, 2)) > TEXTURE)
     if not textured.any():
         return Motion(textured=0, found=0, still=0, shift=0.0)
@@ -103,7 +103,7 @@ def compare_tiles(first: np.ndarray, later: np.ndarray) -> Motion:
 
 
 def phase_shifts(first: np.ndarray, later: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shift (x, y) [n, 2] in px from each tile to its later self, and the height of its peak in standard deviations.
+    """Measure shifts (x, y) [n, 2] in px from tiles to their later selves, and their peaks in standard deviations.
 
     Noise and compression are kept down: high frequencies are damped by a Gaussian, and the spectrum is whitened in part
     only. The peak is placed between px by a parabola along each axis.
@@ -122,7 +122,7 @@ def phase_shifts(first: np.ndarray, later: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _parabola(before: np.ndarray, peak: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Where between -0.5 and 0.5 the parabola through three neighbouring values has its top."""
+    """Position between -0.5 and 0.5 of the top of the parabola through three neighbouring values."""
     curvature = before - 2 * peak + after
     return np.where(curvature < 0, 0.5 * (before - after) / np.where(curvature < 0, curvature, -1.0), 0.0)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scenes.frames.cache_lock import folder_lock
+from common.locks import folder_lock
 from scenes.preparation.records import Record, as_json, outputs_intact, read_record, stamps_of, write_record
 from scenes.preparation.report import StepReport
 from scenes.types import SceneError
@@ -26,7 +26,7 @@ UNFINISHED = "unfinished"  # below FOLDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class PreparationStep:
     """One piece of work with its inputs and outputs; `options` and the result are JSON types."""
 
     name: str  # also its record's name
@@ -39,15 +39,15 @@ class Step:
 
 
 class Workbench:
-    """Runs the steps of one scene; several threads may run different steps."""
+    """The runner of one scene's steps; several threads may run different steps."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.folder = root / FOLDER
         self.reports: list[StepReport] = []
 
-    def run(self, step: Step) -> Any:
-        """The result of a step, made now or earlier.
+    def run(self, step: PreparationStep) -> Any:
+        """Give the result of a step, made now or earlier.
 
         SceneError where an input is missing or changes meanwhile, an output is there that no earlier run wrote, or the
         disk is full.
@@ -67,21 +67,21 @@ class Workbench:
         return record.result
 
     def record(self, name: str) -> Record | None:
-        """The record of a step, also an unfinished one."""
+        """Read the record of a step, also an unfinished one."""
         return read_record(self.folder / f"{name}.json")
 
-    def is_current(self, step: Step) -> bool:
-        """Whether `run` would skip a step."""
+    def is_current(self, step: PreparationStep) -> bool:
+        """Tell whether `run` would skip a step."""
         record = self.record(step.name)
         return record is not None and self._is_current(record, step, self._stamps_of_inputs(step))
 
     def owned(self) -> set[str]:
-        """Outputs that steps of this or an earlier run claim."""
-        records = [read_record(path) for path in self.folder.glob("*.json")]
+        """List the outputs that steps of this or an earlier run claim."""
+        records = [read_record(path) for path in self.folder.glob("[!.]*.json")]  # hidden: what a killed run left
         return {name for record in records if record is not None for name in record.outputs}
 
     def refuse_strangers(self, outputs: Sequence[str]) -> None:
-        """SceneError where one of these outputs exists that no run of a preparation wrote."""
+        """Raise SceneError where one of these outputs exists that no run of a preparation wrote."""
         present = [name for name in outputs if os.path.lexists(self.root / name)]
         strangers = sorted(set(present) - self.owned()) if present else []
         if strangers:
@@ -91,13 +91,13 @@ class Workbench:
                 "not write; move it away first"
             )
 
-    def _stamps_of_inputs(self, step: Step) -> list[Any]:
+    def _stamps_of_inputs(self, step: PreparationStep) -> list[Any]:
         try:
             return stamps_of(self.root, step.inputs)
         except FileNotFoundError as error:
             raise SceneError(f"{error.filename}: no such file, needed for {step.name}; put it back") from error
 
-    def _is_current(self, record: Record, step: Step, inputs: Sequence[Any]) -> bool:
+    def _is_current(self, record: Record, step: PreparationStep, inputs: Sequence[Any]) -> bool:
         return (
             record.finished
             and record.version == step.version
@@ -107,7 +107,7 @@ class Workbench:
             and outputs_intact(self.root, record)
         )
 
-    def _make(self, step: Step, inputs: list[Any]) -> Record:
+    def _make(self, step: PreparationStep, inputs: list[Any]) -> Record:
         scratch = self.folder / UNFINISHED / step.name
         try:
             (scratch / "new").mkdir(parents=True)
@@ -122,7 +122,7 @@ class Workbench:
         finally:
             _clear(scratch)
 
-    def _finish(self, step: Step, inputs: list[Any], result: Any, scratch: Path) -> Record:
+    def _finish(self, step: PreparationStep, inputs: list[Any], result: Any, scratch: Path) -> Record:
         path = self.folder / f"{step.name}.json"
         earlier = self.record(step.name)
         stale = [name for name in (earlier.outputs if earlier else ()) if name not in set(step.outputs)]
@@ -156,7 +156,7 @@ class Workbench:
 
 @contextmanager
 def opened(root: Path) -> Iterator[Workbench]:
-    """The workbench of a scene, held by one process at a time; SceneError where the folder is missing or read-only."""
+    """Hold a scene's workbench, one process at a time; SceneError where the folder is missing or read-only."""
     if not root.is_dir():
         raise SceneError(f"{root}: no such folder; give the folder of the scene")
     bench = Workbench(root)

@@ -12,7 +12,7 @@ import torch
 from moegs_rasterizer import Camera
 
 from scenes import Scene, View
-from scenes.layouts.calibration import rig_radius
+from scenes.calibration.cameras import rig_radius
 from scenes.points.cloud import PointCloud
 from scenes.points.start import load_start_points
 

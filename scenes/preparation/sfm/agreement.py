@@ -1,4 +1,4 @@
-"""Whether cameras and matches agree: matches judged by the epipolar lines of the cameras, not by their own alone."""
+"""Agreement of cameras and matches: matches are verified by the epipolar lines of the cameras."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from scenes.preparation.sfm.matching import ALL_CORES, pycolmap_module
 
-FEWEST_MATCHES = 50  # of a camera, before it is judged
+FEWEST_MATCHES = 50  # of a camera, before they tell
 # Of a camera's matches. Seen where right: 0.3 (little texture) to 1; where wrong: 0 to 0.07, but up to 0.4 in images
 # so small that COLMAP's tolerance of 4 px forgives most.
 LEAST_OF_KNOWN = 0.1
@@ -21,16 +21,16 @@ class Agreement:
     """Share of the verified matches that a model's cameras confirm; 0 without matches."""
 
     share: float
-    by_camera: Mapping[str, float]  # of the cameras that have enough matches to be judged
+    by_camera: Mapping[str, float]  # of the cameras that have enough matches to tell
 
     @property
     def contradicted(self) -> tuple[str, ...]:
-        """Cameras whose matches say that they are somewhere else; to be judged where cameras are known beforehand."""
+        """Cameras whose matches say that they are somewhere else; it tells where cameras are known beforehand."""
         return tuple(name for name, share in sorted(self.by_camera.items()) if share < LEAST_OF_KNOWN)
 
 
 def verify_by(database: Path, model: Any, *, threads: int | None) -> Agreement:
-    """Replaces the verified matches by those near the epipolar lines of the model's cameras; says how they agree."""
+    """Replace the verified matches by those near the epipolar lines of the model's cameras; says how they agree."""
     pycolmap = pycolmap_module()
     with pycolmap.Database.open(database) as store:
         for camera in model.cameras.values():

@@ -1,4 +1,4 @@
-"""Attempts at a reconstruction: what each gave, whether that is enough, and which is kept."""
+"""Attempts at a reconstruction: results, faults, and the choice of the best."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMED = 4  # cameras, before "and … more"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudReport:
-    """What finding cameras and points gave."""
+    """Result of finding cameras and points."""
 
     cameras: int
     registered: int  # cameras that see some of the points
@@ -46,7 +46,7 @@ class Attempt:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What makes it poor; none where it may be used."""
+        """The reasons why it is poor; none where it may be used."""
         fewest = max(FEWEST_POINTS, FEWEST_A_CAMERA * self.cameras)
         contradicted = self.agreement.contradicted
         unsure = not self.are_known and self.agreement.share < LEAST_OF_FOUND
@@ -74,7 +74,7 @@ class Attempt:
 
 
 def measured(settings: str, model: Any, names: Sequence[str], agreement: Agreement, *, are_known: bool) -> Attempt:
-    """The attempt that gave a reconstruction of the cameras `names` (None: nothing)."""
+    """Make the attempt of a reconstruction of the cameras `names` (None: nothing came of it)."""
     errors: list[float] = []
     seen: set[str] = set()
     if model is not None:
@@ -95,12 +95,12 @@ def measured(settings: str, model: Any, names: Sequence[str], agreement: Agreeme
 
 
 def best_of(attempts: Sequence[Attempt]) -> Attempt:
-    """The attempt that is not poor, has the most cameras, and of those the most points; the first of equals."""
+    """Choose the attempt that is not poor, has the most cameras, and of those the most points; the first of equals."""
     return max(attempts, key=lambda attempt: (not attempt.faults, -len(attempt.lost), attempt.points))
 
 
 def reported(attempts: Sequence[Attempt], kept: Attempt, *, accept_poor: bool, place: str, advice: str) -> CloudReport:
-    """The report of the attempt that is kept; SceneError where it is poor or empty, naming what was tried."""
+    """Report on the attempt that is kept; SceneError where it is poor or empty, naming what was tried."""
     tried = tuple(attempt.line for attempt in attempts)
     if kept.points == 0 or (kept.faults and not accept_poor):
         raise SceneError(f"{place}: too poor: {'; '.join(kept.faults)}. Tried: {'; '.join(tried)}. {advice}")

@@ -14,7 +14,7 @@ FOCAL_GUESS = 1.2  # of the longer side: COLMAP's first guess of an unknown foca
 
 
 def known_model(cameras: Mapping[str, Camera], files: Mapping[str, str]) -> Any:
-    """A pycolmap.Reconstruction without points: a PINHOLE camera, a rig and a posed frame for each image.
+    """Make a pycolmap.Reconstruction without points: a PINHOLE camera, a rig and a posed frame for each image.
 
     `files` are the images' names by camera; ids count from 1 in the order of the cameras' names. Each camera is the
     only sensor of its own rig: COLMAP from 3.12 on refuses models without rigs and frames.
@@ -39,7 +39,7 @@ def known_model(cameras: Mapping[str, Camera], files: Mapping[str, str]) -> Any:
 
 
 def pose_of(camera: Camera) -> Any:
-    """World to camera as a pycolmap.Rigid3d whose quaternion another normalisation leaves as it is, to the bit."""
+    """Give world to camera as a pycolmap.Rigid3d whose quaternion stays the same, to the bit, when normalised again."""
     pycolmap = pycolmap_module()
     matrix = camera.world_to_camera.double().cpu().numpy()
     rotation = pycolmap.Rotation3d(matrix[:3, :3])
@@ -49,7 +49,7 @@ def pose_of(camera: Camera) -> Any:
 
 
 def unknown_model(sizes: Mapping[str, tuple[int, int]], files: Mapping[str, str], *, own: bool) -> Any:
-    """A pycolmap.Reconstruction of SIMPLE_RADIAL cameras to be found, without poses and points.
+    """Make a pycolmap.Reconstruction of SIMPLE_RADIAL cameras to be found, without poses and points.
 
     Images of one size (width, height in px) share a camera, or each has its `own`.
     """
@@ -71,7 +71,7 @@ def unknown_model(sizes: Mapping[str, tuple[int, int]], files: Mapping[str, str]
 
 
 def write_database(path: Path, model: Any) -> None:
-    """A new database with the model's cameras, rigs, frames and images, by the same ids."""
+    """Write a new database with the model's cameras, rigs, frames and images, by the same ids."""
     pycolmap = pycolmap_module()
     with pycolmap.Database.open(path) as store:
         for number in sorted(model.cameras):
@@ -83,7 +83,7 @@ def write_database(path: Path, model: Any) -> None:
 
 
 def copy_matches(source: Path, target: Path) -> None:
-    """Features and verified matches of one database into another that has the same images but none of those."""
+    """Copy features and verified matches of a database into another that has the same images but none of those."""
     pycolmap = pycolmap_module()
     with pycolmap.Database.open(source) as old, pycolmap.Database.open(target) as new:
         for image in old.read_all_images():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from scenes.layouts.colmap_model import read_colmap_cameras
+from common.files import replacing
+from scenes.calibration.colmap_model import read_colmap_cameras
 from scenes.preparation.sfm.agreement import Agreement, verify_by
 from scenes.preparation.sfm.attempts import Attempt, CloudReport, best_of, measured, reported
 from scenes.preparation.sfm.known_cameras import copy_matches, unknown_model, write_database
@@ -40,7 +40,7 @@ ADVICE = (
 
 
 def mapped(images: Mapping[str, Path], target: Path, options: SfmOptions) -> CloudReport:
-    """Cameras and points of images (by camera name) taken at once: `target`/images and `target`/sparse/0.
+    """Find cameras and points of images (by camera name) taken at once: `target`/images and `target`/sparse/0.
 
     Cameras are SIMPLE_RADIAL while they are searched, one for all images of one size, or each its own where that
     gives too little; then their distortion, if it may be neglected, is dropped and all is adjusted once more, so that
@@ -73,14 +73,14 @@ def mapped(images: Mapping[str, Path], target: Path, options: SfmOptions) -> Clo
 
 
 def bend(camera: Any) -> float:
-    """How far a SIMPLE_RADIAL camera's distortion moves its corners' pixels, in px."""
+    """Measure how far a SIMPLE_RADIAL camera's distortion moves its corners' pixels, in px."""
     focal, _, _, k = camera.params
     radius = math.hypot(camera.width, camera.height) / 2 / focal
     return abs(k) * radius**3 * focal
 
 
 def straighten(model: Any) -> None:
-    """Makes a model's SIMPLE_RADIAL cameras PINHOLE without distortion and adjusts poses, focal lengths and points."""
+    """Make a model's SIMPLE_RADIAL cameras PINHOLE without distortion and adjust poses, focal lengths and points."""
     pycolmap = pycolmap_module()
     for camera in model.cameras.values():
         focal, cx, cy, _ = camera.params
@@ -142,8 +142,10 @@ def _map(
     settings.num_threads = options.threads or ALL_CORES
     settings.random_seed = SEED
     pycolmap.set_random_seed(SEED)
-    found = pycolmap.incremental_mapping(database, matches.parent.parent / "images", models, settings)
-    largest = max(found.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()), default=None)
+    reconstructions = pycolmap.incremental_mapping(database, matches.parent.parent / "images", models, settings)
+    largest = max(
+        reconstructions.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()), default=None
+    )
     agreement = Agreement(share=0.0, by_camera={})
     if largest is not None:
         agreement = verify_by(database, largest, threads=options.threads)
@@ -152,7 +154,7 @@ def _map(
 
 
 def poses_bounds_from(model: Path, target: Path) -> None:
-    """Writes a COLMAP model's cameras as `poses_bounds.npy` (see `read_poses_bounds`), in the order of their names.
+    """Write a COLMAP model's cameras as `poses_bounds.npy` (see `read_poses_bounds`), in the order of their names.
 
     Near and far are the 1 % and 99 % quantiles of the depths of the points that a camera sees, in the model's world
     units. SceneError where the model is unreadable, a camera sees no points, or the format cannot hold a camera: it
@@ -175,10 +177,8 @@ def poses_bounds_from(model: Path, target: Path) -> None:
         size = np.array([camera.height, camera.width, camera.fx])
         matrix = np.stack([down, right, -forward, centre, size], axis=1)
         rows.append([*matrix.ravel(), *np.quantile(depths[name], NEAR_AND_FAR)])
-    unfinished = target.with_name(f".{target.name}.tmp")
-    with unfinished.open("wb") as stream:
-        np.save(stream, np.array(rows))
-    os.replace(unfinished, target)
+    with replacing(target) as temporary:
+        np.save(temporary, np.array(rows))
 
 
 def _depths(model: Path) -> dict[str, np.ndarray]:

@@ -15,14 +15,14 @@ from tqdm import tqdm
 from scenes.types import SceneError
 
 SEED = 0
-ALL_CORES = -1  # pycolmap's word
+ALL_CORES = -1  # as pycolmap says it
 PAIR_BATCHES = 10  # steps of the progress bar, of which each indexes its images anew
 FEWEST_PAIRS = 25  # in a step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SfmOptions:
-    """How features, matches and points are found.
+    """Options of finding features, matches and points.
 
     The defaults are those of Ex4DGS's preparation (COLMAP's, with the two thresholds changed).
     """
@@ -42,7 +42,7 @@ class SfmOptions:
 
 
 def escalated(options: SfmOptions) -> SfmOptions:
-    """Settings that find more in images of little texture, at two to three times the time."""
+    """Give settings that find more in images of little texture, at two to three times the time."""
     return replace(
         options,
         max_features=2 * options.max_features,
@@ -54,7 +54,7 @@ def escalated(options: SfmOptions) -> SfmOptions:
 
 
 def described(options: SfmOptions) -> str:
-    """The settings that decide what is found, in one phrase."""
+    """Describe in one phrase the settings that decide what is found."""
     flags = {
         "affine shape": options.affine_shape,
         "domain-size pooling": options.domain_size_pooling,
@@ -67,7 +67,7 @@ def described(options: SfmOptions) -> str:
 
 
 def pycolmap_module() -> Any:
-    """pycolmap, its log cut to errors; SceneError where it is not installed."""
+    """Import pycolmap, its log cut to errors; SceneError where it is not installed."""
     try:
         pycolmap = importlib.import_module("pycolmap")
     except ImportError as error:
@@ -79,14 +79,14 @@ def pycolmap_module() -> Any:
 
 
 def device_for(pycolmap: Any) -> Any:
-    """COLMAP's device: a GPU where its CUDA wheel finds one; left to itself, that wheel fails where there is none."""
+    """Choose COLMAP's device: a GPU where its CUDA wheel finds one; left to itself, that wheel fails without one."""
     gpu = pycolmap.has_cuda and pycolmap.get_num_cuda_devices() > 0
     return pycolmap.Device.cuda if gpu else pycolmap.Device.cpu
 
 
 @contextmanager
 def colmap_errors(doing: str) -> Iterator[None]:
-    """Turns pycolmap's errors into a SceneError that says what was being done."""
+    """Turn pycolmap's errors into a SceneError that says what was being done."""
     try:
         yield
     except SceneError:
@@ -98,7 +98,7 @@ def colmap_errors(doing: str) -> Iterator[None]:
 
 
 def match_all(database: Path, folder: Path, names: Sequence[str], options: SfmOptions) -> None:
-    """SIFT features of every image and verified matches of all pairs, into a database that knows the images.
+    """Find SIFT features of every image and verified matches of all pairs, into a database that knows the images.
 
     On a GPU where pycolmap has CUDA and finds one (but for affine shape and domain-size pooling). On the CPU the
     result is the same run after run and for any number of threads: every RANSAC begins from a fixed seed.

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moegs_rasterizer import Camera
 from tqdm import tqdm
 
-from scenes.layouts.clip import Clip
+from scenes.frames.clip import Clip
 from scenes.preparation.damaged import check_image
-from scenes.preparation.frames import Images
+from scenes.preparation.frames import ImagesByFrame
 from scenes.preparation.options import PrepareOptions
 from scenes.preparation.report import PreparedCloud
-from scenes.preparation.steps import Step, Workbench
+from scenes.preparation.sfm.attempts import CloudReport
+from scenes.preparation.sfm.clouds import LIMITS, write_clouds
+from scenes.preparation.sfm.mapping import mapped, poses_bounds_from
+from scenes.preparation.sfm.triangulation import triangulated
+from scenes.preparation.steps import PreparationStep, Workbench
 from scenes.types import SceneError
 
-if TYPE_CHECKING:
-    from scenes.preparation.sfm.attempts import CloudReport
-
 VERSION = 1
-CLOUD_FILES = ("points3D.ply", "points3D_downsample.ply", "points3D_downsample2.ply")
 NO_MATTER = ("threads", "progress")  # options of structure from motion that change no result
 
 
@@ -36,23 +36,17 @@ class Sfm:
     poses_bounds_from: Callable[[Path, Path], None]
 
 
-def pycolmap_sfm() -> Sfm:
-    """Structure from motion by pycolmap, which is imported only here."""
-    from scenes.preparation.clouds import write_clouds
-    from scenes.preparation.sfm.mapping import mapped, poses_bounds_from
-    from scenes.preparation.sfm.triangulation import triangulated
-
-    return Sfm(triangulated=triangulated, mapped=mapped, write_clouds=write_clouds, poses_bounds_from=poses_bounds_from)
+PYCOLMAP = Sfm(triangulated=triangulated, mapped=mapped, write_clouds=write_clouds, poses_bounds_from=poses_bounds_from)
 
 
 def wanted_frames(clip: Clip, every: int | None) -> list[int]:
-    """Numbers of the frames that get a COLMAP model: the clip's first, and every N-th after it."""
+    """Number the frames that get a COLMAP model: the clip's first, and every N-th after it."""
     return list(range(clip.start, clip.start + clip.count, every or clip.count))
 
 
 def model_outputs(frames: Iterable[int]) -> list[str]:
-    """Files and folders that the models of these frames, and the clouds, will take."""
-    return [*(f"colmap_{frame}" for frame in frames), *CLOUD_FILES]
+    """List the files and folders that the models of these frames, and the clouds, will take."""
+    return [*(f"colmap_{frame}" for frame in frames), *LIMITS]
 
 
 def model_folder(root: Path, frame: int) -> Path:
@@ -60,9 +54,9 @@ def model_folder(root: Path, frame: int) -> Path:
 
 
 def prepared_models(
-    bench: Workbench, images: Images, cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
+    bench: Workbench, images: ImagesByFrame, cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
 ) -> list[PreparedCloud]:
-    """`colmap_<frame>` of every frame, by triangulation with known cameras."""
+    """Make `colmap_<frame>` of every frame, by triangulation with known cameras."""
     known = {"cameras": {name: camera_numbers(camera) for name, camera in cameras.items()}}
     made = []
     for frame in tqdm(list(images), desc="COLMAP models", unit="frame", disable=not options.progress):
@@ -87,10 +81,10 @@ def prepared_model(
     options: PrepareOptions,
     find: Callable[[Path], CloudReport],
 ) -> PreparedCloud:
-    """`colmap_<frame>`, as `find` makes it; a model that was made without leave to be poor needs none."""
+    """Make `colmap_<frame>` by `find`; a model that was made without leave to be poor needs none."""
     folder = f"colmap_{frame}"
     sfm = {name: value for name, value in asdict(options.sfm).items() if name not in NO_MATTER}
-    step = Step(
+    step = PreparationStep(
         name=folder,
         version=VERSION,
         inputs=images,
@@ -113,21 +107,21 @@ def prepared_model(
 
 
 def prepared_clouds(bench: Workbench, frame: int, sfm: Sfm) -> dict[str, int]:
-    """The scene's point clouds from one frame's model: points by file name."""
+    """Make the scene's point clouds from one frame's model; returns the number of points by file name."""
     model = model_folder(bench.root, frame)
-    step = Step(
+    step = PreparationStep(
         name="clouds",
         version=VERSION,
         inputs=[model],
         options={},
-        outputs=CLOUD_FILES,
+        outputs=list(LIMITS),
         make=lambda scratch: sfm.write_clouds([model], scratch),
     )
     return bench.run(step)
 
 
 def whole_images(images: Mapping[str, Path]) -> Mapping[str, Path]:
-    """The same images; SceneError where one does not decode."""
+    """Return the same images; SceneError where one does not decode."""
     for path in images.values():
         if not check_image(path).whole:
             raise SceneError(f"{path}: damaged; copy it again or put a neighbouring frame in its place")
@@ -135,6 +129,6 @@ def whole_images(images: Mapping[str, Path]) -> Mapping[str, Path]:
 
 
 def camera_numbers(camera: Camera) -> list[float]:
-    """A camera as JSON types."""
+    """List a camera's numbers, as JSON types."""
     intrinsics = [camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
     return [*intrinsics, *camera.world_to_camera.double().flatten().tolist()]

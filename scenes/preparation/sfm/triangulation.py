@@ -12,8 +12,8 @@ from typing import Any
 
 from moegs_rasterizer import Camera
 
+from scenes.calibration.cameras import fitted
 from scenes.frames.image_files import probe_images
-from scenes.layouts.calibration import fitted
 from scenes.preparation.sfm.agreement import verify_by
 from scenes.preparation.sfm.attempts import Attempt, CloudReport, best_of, measured, reported
 from scenes.preparation.sfm.known_cameras import known_model, write_database
@@ -39,7 +39,7 @@ ADVICE = (
 def triangulated(
     images: Mapping[str, Path], cameras: Mapping[str, Camera], target: Path, options: SfmOptions
 ) -> CloudReport:
-    """Points of images (by camera name) taken at once by known cameras: `target`/images and `target`/sparse/0.
+    """Find points of images (by camera name) taken at once by known cameras: `target`/images and `target`/sparse/0.
 
     Poses and intrinsics stay as they are; cameras calibrated at another size of the images are scaled to it. Where
     few points are found, a second attempt is made with `escalated` settings, and the better one kept. The images,
@@ -68,7 +68,7 @@ def triangulated(
 
 
 def image_sizes(images: Mapping[str, Path]) -> dict[str, tuple[int, int]]:
-    """Width and height in px of each image; SceneError where fewer than two are given, or one is unreadable."""
+    """Read width and height in px of each image; SceneError where fewer than two are given, or one is unreadable."""
     if len(images) < 2:
         raise SceneError(f"{len(images)} images given ({', '.join(images)}); points need at least two cameras")
     missing = [str(path) for path in images.values() if not path.is_file()]
@@ -80,14 +80,14 @@ def image_sizes(images: Mapping[str, Path]) -> dict[str, tuple[int, int]]:
 
 @contextmanager
 def scratch_beside(target: Path) -> Iterator[Path]:
-    """A folder on the target's disk that is gone after use."""
+    """Make a folder on the target's disk that is gone after use."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}_", dir=target.parent) as folder:
         yield Path(folder)
 
 
 def linked(images: Mapping[str, Path], folder: Path) -> dict[str, str]:
-    """Puts images into a folder as <camera><ending>, linked where the disk allows; returns those file names."""
+    """Put images into a folder as <camera><ending>, linked where the disk allows; returns those file names."""
     folder.mkdir()
     files = {name: name + path.suffix.lower() for name, path in sorted(images.items())}
     for name, file in files.items():
@@ -99,7 +99,7 @@ def linked(images: Mapping[str, Path], folder: Path) -> dict[str, str]:
 
 
 def put_in_place(scratch: Path, model: Any, target: Path) -> None:
-    """Writes the model (binary) and moves it and the images to the target, which loses what it had of them."""
+    """Write the model (binary) and move it and the images to the target, which loses what it had of them."""
     (scratch / "sparse" / "0").mkdir(parents=True)
     model.write_binary(scratch / "sparse" / "0")
     target.mkdir(exist_ok=True)
@@ -119,11 +119,11 @@ def _attempt(cameras: Mapping[str, Camera], files: Mapping[str, str], folder: Pa
     match_all(database, images, [files[name] for name in sorted(files)], options)
     if options.verify_by_cameras:
         agreement = verify_by(database, model, threads=options.threads)
-        found = _points(database, model, images, options)
+        with_points = _points(database, model, images, options)
     else:
-        found = _points(database, model, images, options)
+        with_points = _points(database, model, images, options)
         agreement = verify_by(database, known_model(cameras, files), threads=options.threads)
-    return measured(described(options), found, sorted(files), agreement, are_known=True)
+    return measured(described(options), with_points, sorted(files), agreement, are_known=True)
 
 
 def _points(database: Path, model: Any, images: Path, options: SfmOptions) -> Any:

@@ -1,1 +1,1 @@
-"""Images that show what a preparation gave."""
+"""Images that show a prepared scene."""

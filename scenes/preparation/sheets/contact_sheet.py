@@ -18,12 +18,12 @@ GROUND = (235, 235, 235)
 
 
 def write_sheet(images: Mapping[str, Path], target: Path, *, title: str) -> None:
-    """Writes the sheet of `draw_sheet` as PNG."""
+    """Write the sheet of `draw_sheet` as PNG."""
     draw_sheet(images, title=title).save(target, format="PNG")
 
 
 def draw_sheet(images: Mapping[str, Path], *, title: str) -> Image.Image:
-    """Images by camera name, row by row in the mapping's order, 1600 px wide; each keeps its shape.
+    """Draw images by camera name, row by row in the mapping's order, 1600 px wide; each keeps its shape.
 
     Cameras of different sizes are shown at one scale. SceneError where an image is unreadable.
     """
@@ -46,7 +46,7 @@ def draw_sheet(images: Mapping[str, Path], *, title: str) -> Image.Image:
 
 
 def columns_of(count: int, ratio: float) -> int:
-    """Columns for images of a height over width: the sheet's own comes near to SHAPE, and few places stay empty."""
+    """Count columns for images of a height over width: the sheet's own comes near to SHAPE, few places stay empty."""
 
     def badness(columns: int) -> float:
         rows = -(-count // columns)
@@ -57,8 +57,8 @@ def columns_of(count: int, ratio: float) -> int:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    found = probe_images({0: path})
-    return found.width, found.height
+    images = probe_images({0: path})
+    return images.width, images.height
 
 
 def _small(path: Path, size: tuple[int, int]) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Words in images: titles, captions, and names that keep out of each other's way."""
+"""Text in images: titles, captions, and names that keep out of each other's way."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own typeface at a size in px."""
+    """Load Pillow's own typeface at a size in px."""
     return ImageFont.load_default(size=size)
 
 
 def titled(title: str, width: int, height: int, *, paper: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
-    """A canvas with a title in its uppermost TITLE px; a title too long for it is set smaller."""
+    """Make a canvas with a title in its uppermost TITLE px; a title too long for it is set smaller."""
     canvas = Image.new("RGB", (width, height), paper)
     draw, size = ImageDraw.Draw(canvas), 24
     while size > 10 and draw.textlength(title, font=font(size)) > width - 2 * MARGIN:
@@ -39,11 +39,11 @@ class Labels:
         self._taken: list[Box] = []
 
     def keep_clear(self, box: Box) -> None:
-        """No name is put there."""
+        """Keep names out of a box."""
         self._taken.append(box)
 
     def put(self, name: str, x: float, y: float) -> bool:
-        """Writes a name next to a point in px, as near as there is room; False where there is none."""
+        """Write a name next to a point in px, as near as there is room; False where there is none."""
         width, height = self._draw.textlength(name, font=self._font), float(self._size)
         for step in _STEPS:
             for across, down in _PLACES:

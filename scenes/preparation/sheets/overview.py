@@ -35,21 +35,21 @@ class Panel:
     direction: np.ndarray  # [3]
     up: np.ndarray  # [3]
     angle: float  # degrees
-    content: np.ndarray  # [m, 3] what it has to show
+    content: np.ndarray  # [m, 3] points that it has to show
     scale_bar: bool = False
 
 
 def write_overview(
     cameras: Mapping[str, Camera], positions: np.ndarray, colours: np.ndarray, target: Path, *, title: str
 ) -> None:
-    """Writes the image of `draw_overview` as PNG."""
+    """Write the image of `draw_overview` as PNG."""
     draw_overview(cameras, positions, colours, title=title).save(target, format="PNG", optimize=True)
 
 
 def draw_overview(
     cameras: Mapping[str, Camera], positions: np.ndarray, colours: np.ndarray, *, title: str
 ) -> Image.Image:
-    """Cameras as frusta with their names and points in their colours: from behind, from above, closer or from the side.
+    """Draw cameras as frusta with names, and points in their colours: from behind, from above, closer or from the side.
 
     positions: [n, 3] world units; colours: uint8 [n, 3]; n may be 0. A frustum's red edge is its image's top. There
     is room for the cameras and most points; points far astray may lie outside the panels.
@@ -106,7 +106,7 @@ def _drawn(panel: Panel, cameras: Mapping[str, Camera], positions: np.ndarray, c
 
 
 def points_image(eye: Camera, positions: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """uint8 [h, w, 3]: points as discs of 1 to 3 px radius, fewer ones larger, the nearest drawn last."""
+    """Draw points as discs of 1 to 3 px radius, fewer ones larger, the nearest last: uint8 [h, w, 3]."""
     image = np.full((eye.height, eye.width, 3), PAPER, np.uint8)
     pixels, depths, inside = project(torch.from_numpy(np.asarray(positions, np.float64)).reshape(-1, 3), eye)
     order = np.flatnonzero(inside.numpy())

@@ -1,4 +1,4 @@
-"""The images that show what a preparation gave, as steps: the contact sheet, and cameras and points in space."""
+"""The images of a prepared scene, as steps: the contact sheet, and cameras and points in space."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scenes.preparation.report import PreparedCloud, PrepareReport, StepReport
 from scenes.preparation.sfm.models import camera_numbers
 from scenes.preparation.sheets.contact_sheet import write_sheet
 from scenes.preparation.sheets.overview import write_overview
-from scenes.preparation.steps import FOLDER, Step, opened
+from scenes.preparation.steps import FOLDER, PreparationStep, opened
 from scenes.types import SceneError
 
 VERSION = 1
@@ -22,7 +22,7 @@ SHEET, OVERVIEW = f"{FOLDER}/contact_sheet.png", f"{FOLDER}/overview.png"
 
 
 def show_prepared(report: PrepareReport) -> tuple[StepReport, ...]:
-    """Writes SHEET and OVERVIEW below the scene's folder, for the clip's first frame; the steps this took.
+    """Write SHEET and OVERVIEW below the scene's folder, for the clip's first frame; returns the steps this took.
 
     SceneError where an image or model is unreadable or the disk full.
     """
@@ -30,10 +30,10 @@ def show_prepared(report: PrepareReport) -> tuple[StepReport, ...]:
     cloud = next(cloud for cloud in report.clouds if cloud.frame == report.start)
     sheet_title = f"{name}: {len(report.images)} cameras, frame {report.start}"
     overview_title = f"{name}: {cloud.registered} cameras, {cloud.points:,} points, frame {report.start}"
-    cameras = {camera: camera_numbers(found) for camera, found in report.cameras.items()}
+    cameras = {name: camera_numbers(camera) for name, camera in report.cameras.items()}
     with opened(report.root) as bench:
         bench.run(
-            Step(
+            PreparationStep(
                 name="contact_sheet",
                 version=VERSION,
                 inputs=list(report.images.values()),
@@ -43,7 +43,7 @@ def show_prepared(report: PrepareReport) -> tuple[StepReport, ...]:
             )
         )
         bench.run(
-            Step(
+            PreparationStep(
                 name="overview",
                 version=VERSION,
                 inputs=[_points_file(cloud)],

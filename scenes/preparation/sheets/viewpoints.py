@@ -1,4 +1,4 @@
-"""Where to look at a rig and its points from, so that an image of them shows everything."""
+"""Viewpoints from which an image shows all of a rig and its points."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RigAxes:
 
 
 def rig_axes(cameras: Sequence[Camera]) -> RigAxes:
-    """Up is what the cameras' images agree on, forward where they look; of a ring, where its first camera looks."""
+    """Find up, on which the images agree, and forward, where cameras look; in a ring, where the first one looks."""
     rotations = np.stack([camera.world_to_camera[:3, :3].double().numpy() for camera in cameras])
     up = _unit(-rotations[:, 1].mean(axis=0), otherwise=-rotations[0, 1])
     candidates = [rotations[:, 2].mean(axis=0), rotations[0, 2], rotations[0, 1]]
@@ -46,7 +46,7 @@ def _unit(vector: np.ndarray, otherwise: np.ndarray | None = None) -> np.ndarray
 def viewpoint(
     content: np.ndarray, direction: np.ndarray, up: np.ndarray, *, size: tuple[int, int], angle: float
 ) -> Camera:
-    """A camera that looks along a direction [3], upright, and has all of the content [n, 3] in its image.
+    """Place a camera that looks along a direction [3], upright, and has all of the content [n, 3] in its image.
 
     size: width and height, px. angle: horizontal field of view, degrees; a small one draws parallel lines parallel.
     """
@@ -75,7 +75,7 @@ def viewpoint(
 
 
 def without_strays(positions: np.ndarray) -> np.ndarray:
-    """The points [m, 3] of a cloud [n, 3] inside the box of its middle quantiles, which an image has to show."""
+    """Keep the points [m, 3] of a cloud [n, 3] inside the box of its middle quantiles, which an image has to show."""
     if len(positions) == 0:
         return positions
     low, high = np.quantile(positions, SHOWN, axis=0)
@@ -83,7 +83,7 @@ def without_strays(positions: np.ndarray) -> np.ndarray:
 
 
 def frusta(cameras: Sequence[Camera], depth: float) -> np.ndarray:
-    """Corners [cameras, 5, 3] in world units: each centre, then the image's corners at a depth, clockwise."""
+    """Give corners [cameras, 5, 3] in world units: each centre, then the image's corners at a depth, clockwise."""
     corners = []
     for camera in cameras:
         x = (np.array([0, camera.width, camera.width, 0]) - camera.cx) / camera.fx
@@ -94,7 +94,7 @@ def frusta(cameras: Sequence[Camera], depth: float) -> np.ndarray:
 
 
 def frustum_depth(cameras: Sequence[Camera]) -> float:
-    """A depth of frusta that keeps neighbouring ones apart: 0.6 of the median distance to the nearest camera."""
+    """Choose a depth of frusta that keeps neighbours apart: 0.6 of the median distance to the nearest camera."""
     centres = np.stack([camera.centre.double().numpy() for camera in cameras])
     distances = np.linalg.norm(centres[:, None] - centres[None], axis=2)
     np.fill_diagonal(distances, np.inf)

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from engine.commands.prepare import summary
 from engine.settings.command_line import exit_code
 from engine.settings.fields import leaves
 from engine.settings.prepare import PrepareConfig, options_of, read_settings
-from scenes.preparation import PreparedCloud, PrepareReport, prepare_n3v
-from scenes.preparation.report import StepReport
+from scenes.layouts import PREPARATIONS
+from scenes.layouts.n3v.preparation import prepare_n3v
+from scenes.preparation.report import PreparedCloud, PrepareReport, StepReport
 from tests.scenes.preparation.stand_in import StandIn
 from tests.scenes.scene_folders import write_n3v_scene, write_technicolor_scene
 
@@ -58,8 +60,9 @@ def run(arguments, *more: str) -> int:
 def stand_in(monkeypatch) -> StandIn:
     """Structure from motion of all three kinds, in place of pycolmap's."""
     found = StandIn()
-    for kind, prepare in engine.commands.prepare.PIPELINES.items():
-        monkeypatch.setitem(engine.commands.prepare.PIPELINES, kind, partial(prepare, sfm=found.sfm()))
+    for kind, preparation in PREPARATIONS.items():
+        run = partial(preparation.run, sfm=found.sfm())
+        monkeypatch.setitem(PREPARATIONS, kind, replace(preparation, run=run))
     return found
 
 
@@ -88,7 +91,7 @@ def test_settings_reach_the_pipeline():
     arguments += "--affine_shape --two_view_points --accept_poor --threads 3 --mapped_frame 4 --leave_out a.mp4 b.mp4"
     options = options_of(read_settings(arguments.split(), prog="", description=""))
     assert (options.every, options.start, options.end, options.frames) == (5, 2, 9, "all")
-    assert (options.resolution, options.resize, options.layouts) == (2, "box", ("ed3dgs",))
+    assert (options.resolution, options.resize, options.trainer_folders) == (2, "box", ("ed3dgs",))
     assert (options.upstream_moegs, options.mapped_frame, options.leave_out) == (True, 4, ("a.mp4", "b.mp4"))
     sfm = options.sfm
     assert (sfm.max_image_size, sfm.max_features, sfm.peak_threshold, sfm.edge_threshold) == (None, 5, 0.1, 7)
@@ -142,7 +145,7 @@ def test_an_interruption(number, monkeypatch, capsys):
         os.kill(os.getpid(), number)
         return prepare_n3v(root, options)
 
-    monkeypatch.setitem(engine.commands.prepare.PIPELINES, "n3v", interrupted)
+    monkeypatch.setitem(PREPARATIONS, "n3v", replace(PREPARATIONS["n3v"], run=interrupted))
     before = signal.getsignal(number)
     assert run(["n3v", "nowhere"]) == 130
     assert capsys.readouterr().err == "interrupted\n"

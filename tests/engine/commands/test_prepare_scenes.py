@@ -10,7 +10,6 @@ from moegs_rasterizer import Camera
 
 from scenes import Scene, SceneOptions, load_scene
 from scenes.points.start import load_start_points
-from scenes.types import Layout
 from tests.engine.commands.test_prepare import run, shell
 from tests.scenes.preparation.textured_room import distances, image, room_cameras
 from tests.scenes.scene_folders import Rig, rig_cameras, write_n3v_scene, write_technicolor_scene, write_video
@@ -24,7 +23,7 @@ def show(rig: Rig):
     return lambda camera, frame, width, height: views[camera]
 
 
-def opened(folder: Path, layout: Layout, cache: Path, **changed) -> Scene:
+def opened(folder: Path, layout: str, cache: Path, **changed) -> Scene:
     return load_scene(folder, SceneOptions(cache=cache, layout=layout, progress=False, needed="train", **changed))
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from moegs_rasterizer import Camera
 
-from scenes.preparation import PrepareOptions, VideosOptions
-from scenes.preparation.sfm.models import CLOUD_FILES, Sfm
+from scenes.preparation.options import PrepareOptions, VideosOptions
+from scenes.preparation.sfm.clouds import LIMITS
+from scenes.preparation.sfm.models import Sfm
 from tests.scenes.scene_folders import write_colmap_model, write_poses_bounds
 from tests.scenes.small_rigs import write_points3d
 
@@ -64,10 +65,10 @@ class StandIn:
 
     def write_clouds(self, models: Sequence[Path], scene: Path) -> dict[str, int]:
         assert all((model / "points3D.bin").is_file() for model in models)
-        for number, name in enumerate(CLOUD_FILES):
+        for number, name in enumerate(LIMITS):
             (scene / name).write_bytes(b"ply" * (3 - number))
             self._called(name)
-        return {name: 3 - number for number, name in enumerate(CLOUD_FILES)}
+        return {name: 3 - number for number, name in enumerate(LIMITS)}
 
     def poses_bounds_from(self, model: Path, target: Path) -> None:
         self._called("poses")

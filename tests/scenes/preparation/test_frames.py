@@ -11,7 +11,7 @@ from PIL import Image
 from scenes import SceneError
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video, decode_video, probe_video
-from scenes.preparation.frames import Images, written_frames
+from scenes.preparation.frames import ImagesByFrame, written_frames
 from scenes.preparation.steps import opened
 from tests.scenes.preparation.stand_in import contents, options
 from tests.scenes.scene_folders import Rig, write_n3v_frames
@@ -26,7 +26,7 @@ def footage(root: Path) -> dict[str, FrameSource]:
     return {name: probe_video(root / f"{name}.mp4") for name in RIG.cameras}
 
 
-def written(root: Path, numbers: list[int], **changed: object) -> tuple[Images, list[str]]:
+def written(root: Path, numbers: list[int], **changed: object) -> tuple[ImagesByFrame, list[str]]:
     sources = footage(root)
     with opened(root) as bench:
         images = written_frames(bench, sources, numbers, options(**changed))

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from scenes import SceneError
+from scenes.frames.clip import Clip
 from scenes.frames.video import Video, decode_keyframes, probe_video
-from scenes.layouts.clip import Clip
 from scenes.preparation.rig import described, motion_of, phase_shifts, size_notes
 from tests.scenes.scene_folders import write_video
 

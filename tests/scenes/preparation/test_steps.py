@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scenes import SceneError
-from scenes.preparation.steps import Step, Workbench, opened
+from scenes.preparation.steps import PreparationStep, Workbench, opened
 from tests.scenes.preparation.stand_in import Killed, contents, killed_at
 
 
@@ -24,7 +24,9 @@ class Copying:
         if not self.source.exists():
             self.source.write_text("source")
 
-    def step(self, text: str = "a", *, version: int = 1, outputs: tuple[str, ...] = ("file.txt", "folder")) -> Step:
+    def step(
+        self, text: str = "a", *, version: int = 1, outputs: tuple[str, ...] = ("file.txt", "folder")
+    ) -> PreparationStep:
         def make(scratch: Path) -> Any:
             self.made += 1
             for name in outputs:
@@ -35,7 +37,7 @@ class Copying:
                         file.write(text + self.source.read_text())
             return {"text": text, "sizes": (1, 2)}
 
-        return Step(
+        return PreparationStep(
             name="copy", version=version, inputs=[self.source], options={"text": text}, outputs=outputs, make=make
         )
 
@@ -120,7 +122,7 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
 def test_an_input_that_changes_meanwhile_is_found(tmp_path: Path) -> None:
     copying = Copying(tmp_path)
     step = copying.step(outputs=())
-    changing = Step(
+    changing = PreparationStep(
         name="copy",
         version=1,
         inputs=step.inputs,
@@ -139,7 +141,7 @@ def test_an_error_names_the_place_of_the_output_not_the_scratch_folder(tmp_path:
     def poor(scratch: Path) -> None:
         raise SceneError(f"{scratch / 'folder'}: too poor")
 
-    step = Step(name="copy", version=1, inputs=[], options={}, outputs=["folder"], make=poor)
+    step = PreparationStep(name="copy", version=1, inputs=[], options={}, outputs=["folder"], make=poor)
     with pytest.raises(SceneError, match=f"^{tmp_path / 'folder'}: too poor"):
         copying.bench.run(step)
 
@@ -154,7 +156,9 @@ def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path, monkeypatch: py
         raise OSError(errno.ENOSPC, "No space left on device", str(scratch / "file.txt"))
 
     step = copying.step("b")
-    broken = Step(name=step.name, version=1, inputs=step.inputs, options={"text": "b"}, outputs=step.outputs, make=full)
+    broken = PreparationStep(
+        name=step.name, version=1, inputs=step.inputs, options={"text": "b"}, outputs=step.outputs, make=full
+    )
     with pytest.raises(SceneError, match=r"No space left on device \(copy\); free space") as caught:
         copying.bench.run(broken)
     assert "\n" not in str(caught.value)

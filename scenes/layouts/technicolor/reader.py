@@ -11,27 +11,33 @@ import torch
 from moegs_rasterizer import Camera
 
 from common.geometry import rotation_of
-from scenes.frames.image_files import Images, images_of, keyed_images, probe_images
-from scenes.layouts.clip import choose_clip
-from scenes.layouts.colmap_model import colmap_folder, read_colmap_cameras
-from scenes.layouts.rig_files import Footage
+from scenes.calibration.colmap_model import colmap_folder, read_colmap_cameras
+from scenes.frames.clip import choose_clip
+from scenes.frames.image_files import NumberedImages, images_of, keyed_images, probe_images
+from scenes.layouts.spec import RigFiles
 from scenes.options import SceneOptions
 from scenes.types import SceneError
 
 FILE_NAME = re.compile(r".*_(\d+)_(\d+)")
 PATTERN = "<Scene>_undist_<frame>_<camera>.png"
 COLUMNS = 12
+TABLE = "cameras_parameters.txt"
 
 
-def read_technicolor(root: Path, options: SceneOptions) -> Footage:
-    """Cameras and frames of a Technicolor scene; off-centre principal points are kept.
+def is_like_technicolor(name: str) -> bool:
+    """Tell whether a file or folder of this name belongs to a Technicolor scene."""
+    return name == TABLE or FILE_NAME.fullmatch(Path(name).stem) is not None
+
+
+def read_technicolor(root: Path, options: SceneOptions) -> RigFiles:
+    """Read cameras and frames of a Technicolor scene; off-centre principal points are kept.
 
     Cameras come from `cameras_parameters.txt`, or from `colmap_<start>/sparse/0` where that is missing. SceneError
     where frames or cameras are missing or do not fit each other.
     """
     sources = find_images(root)
     clip = choose_clip(sources, options)
-    table = root / "cameras_parameters.txt"
+    table = root / TABLE
     model = colmap_folder(root, options.start)
     if table.is_file():
         cameras = read_camera_table(table, sources)
@@ -48,13 +54,13 @@ def read_technicolor(root: Path, options: SceneOptions) -> Footage:
         raise SceneError(
             f"{root}: no calibration of {', '.join(missing)}, only of {', '.join(sorted(cameras))}; complete it"
         )
-    return Footage(
+    return RigFiles(
         cameras={name: cameras[name] for name in sources}, sources=sources, clip=clip, notes=(*notes, *clip.notes)
     )
 
 
-def read_camera_table(path: Path, sources: Mapping[str, Images]) -> dict[str, Camera]:
-    """Cameras of a `cameras_parameters.txt`, at the size of their images; the i-th row after the header is cam<i>.
+def read_camera_table(path: Path, sources: Mapping[str, NumberedImages]) -> dict[str, Camera]:
+    """Read the cameras of a `cameras_parameters.txt`, at their images' size; the i-th row after the header is cam<i>.
 
     A row holds f cx cy _ _ qw qx qy qz tx ty tz: focal length and principal point in px (COLMAP's), world to camera.
     Rows of cameras without images are passed over. SceneError where a row is unreadable or does not fit the images.
@@ -71,7 +77,7 @@ def read_camera_table(path: Path, sources: Mapping[str, Images]) -> dict[str, Ca
     return cameras
 
 
-def _camera(place: str, line: str, images: Images) -> Camera:
+def _camera(place: str, line: str, images: NumberedImages) -> Camera:
     try:
         row = [float(value) for value in line.split()]
     except ValueError as error:
@@ -93,8 +99,8 @@ def _camera(place: str, line: str, images: Images) -> Camera:
     return Camera(world_to_camera=world_to_camera, fx=focal, fy=focal, cx=cx, cy=cy, **size)
 
 
-def find_images(root: Path) -> dict[str, Images]:
-    """Images by camera name, sorted; SceneError where there are none, or the first of a camera cannot be read."""
+def find_images(root: Path) -> dict[str, NumberedImages]:
+    """Find images by camera name, sorted; SceneError where there are none, or a camera's first cannot be read."""
     numbered: dict[str, list[tuple[int, Path]]] = defaultdict(list)
     for path in images_of(root):
         if match := FILE_NAME.fullmatch(path.stem):

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from scenes import SceneError, SceneOptions, load_scene
-from scenes.preparation import PrepareReport, prepare_technicolor
+from scenes.layouts.technicolor.preparation import prepare_technicolor
 from scenes.preparation.damaged import check_image, readable_rows
+from scenes.preparation.report import PrepareReport
 from tests.scenes.preparation.stand_in import Killed, StandIn, contents, killed_at, options, outcomes
 from tests.scenes.scene_folders import rig_cameras, write_technicolor_scene
 
@@ -191,7 +192,7 @@ def test_killed_at_any_change_of_the_disk_the_next_run_completes_it(
 
 def test_layout_of_ed3dgs_counts_from_the_clips_start(tmp_path: Path) -> None:
     root = scene(tmp_path / "birthday")
-    prepare(root, start=2, layouts=("ed3dgs",))
+    prepare(root, start=2, trainer_folders=("ed3dgs",))
     files = contents(root)
     assert files["images/cam03/0000.png"] == "../../Birthday_undist_00002_03.png"
     assert (root / "colmap/dense/workspace/sparse/points3D.bin").is_file()
@@ -240,7 +241,9 @@ def test_errors_are_one_line_and_leave_nothing(tmp_path: Path, damage: Any, mess
     assert (contents(root), stand_in.calls) == (before, [])
 
 
-@pytest.mark.parametrize("changed", [{"resolution": 2}, {"upstream_moegs": True}, {"layouts": ("4dgaussians",)}])
+@pytest.mark.parametrize(
+    "changed", [{"resolution": 2}, {"upstream_moegs": True}, {"trainer_folders": ("4dgaussians",)}]
+)
 def test_options_of_n3v_are_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
     with pytest.raises(SceneError, match=r"Technicolor"):
         prepare(scene(tmp_path / "birthday"), **changed)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from scenes import SceneError
+from tests.scenes.layouts.n3v.test_n3v_preparation import prepare, scene
 from tests.scenes.preparation.stand_in import StandIn, contents
-from tests.scenes.preparation.test_n3v import prepare, scene
 
 
 def no_poses(root: Path) -> None:
@@ -73,7 +73,7 @@ def test_errors_are_one_line_and_leave_nothing(tmp_path: Path, damage: Any, mess
     [
         ({"every": 0}, r"every 0 means nothing"),
         ({"end": 9}, r"4 frames found from frame 0 on, 9 asked for"),
-        ({"layouts": ("ed3dgs",)}, r"ed3dgs link to the images of all frames; .*--frames all"),
+        ({"trainer_folders": ("ed3dgs",)}, r"ed3dgs link to the images of all frames; .*--frames all"),
         ({"resolution": 0}, r"resolution 0 means nothing"),
     ],
 )

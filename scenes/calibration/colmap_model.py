@@ -19,13 +19,13 @@ POINTS_OF_NONE = {".bin": bytes(8), ".txt": b""}
 
 
 def colmap_folder(root: Path, start: int) -> Path | None:
-    """`colmap_<start>/sparse/0`, where a model lies there."""
+    """Give `colmap_<start>/sparse/0`; None where no model lies there."""
     folder = root / f"colmap_{start}" / "sparse" / "0"
     return folder if any((folder / f"images{suffix}").is_file() for suffix in POINTS_OF_NONE) else None
 
 
 def read_colmap_cameras(folder: Path) -> dict[str, Camera]:
-    """Cameras by image name without its ending ("cam00.png" -> "cam00"), principal points as stored.
+    """Read cameras by image name without its ending ("cam00.png" -> "cam00"), principal points as stored.
 
     World units of the model. SceneError where it is unreadable, or a camera is neither PINHOLE nor SIMPLE_PINHOLE.
     """

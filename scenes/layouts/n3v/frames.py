@@ -1,4 +1,4 @@
-"""The folder layouts in which N3V's frames are found."""
+"""N3V's frames: the folders and files in which they are found."""
 
 from __future__ import annotations
 
@@ -7,33 +7,40 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from scenes.calibration.poses_bounds import POSES
+from scenes.frames.clip import Clip, choose_clip, first_frame, wanted_frames
 from scenes.frames.image_files import images_of, keyed_images, numbered_images, probe_images
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import VIDEO_SUFFIXES, probe_video
-from scenes.layouts.clip import Clip, choose_clip, first_frame, wanted_frames
 from scenes.options import SceneOptions
 from scenes.types import SceneError
 
 CAMERA_NAME = re.compile(r"cam\d+")
+TEST_CAMERA = "cam00"
+
+
+def is_like_n3v(name: str) -> bool:
+    """Tell whether a file or folder of this name belongs to an N3V scene."""
+    return name == POSES or re.fullmatch(r"cam\d+(\.\w+)?", name) is not None
 
 
 def find_frames(root: Path, options: SceneOptions) -> tuple[dict[str, FrameSource], Clip, list[str]]:
-    """Frame sources by camera name (sorted), the clip, and what was decided.
+    """Find the frame sources by camera name (sorted), and the clip; the notes tell what was decided.
 
     Of several layouts the first in FINDERS' order that has every camera and enough frames is used; without an end or
     duration, as many as the richest layout has. SceneError where there are no frames, or too few in every layout.
     """
-    found = {label: sources for label, find in FINDERS.items() if (sources := find(root))}
-    if not found:
+    layouts = {label: sources for label, find in FINDERS.items() if (sources := find(root))}
+    if not layouts:
         raise SceneError(f"{root}: no frames found; looked for {', '.join(FINDERS)} (N3V layout)")
-    most = max(len(sources) for sources in found.values())
-    whole = {label: sources for label, sources in found.items() if len(sources) == most}
+    most = max(len(sources) for sources in layouts.values())
+    whole = {label: sources for label, sources in layouts.items() if len(sources) == most}
     label = _richest_or_first_sufficient(whole, options)
-    unused = [other for other in found if other != label]
+    unused = [other for other in layouts if other != label]
     notes = [f"frames from {label}"]
     if unused:
         notes = [f"frames from {label}; also there and not used: {', '.join(unused)}"]
-    sources = {name: found[label][name] for name in sorted(found[label])}
+    sources = {name: layouts[label][name] for name in sorted(layouts[label])}
     return sources, choose_clip(sources, options), notes
 
 

@@ -7,52 +7,51 @@ from pathlib import Path
 
 from moegs_rasterizer import Camera
 
+from scenes.calibration.cameras import fitted, scaled
+from scenes.calibration.poses_bounds import POSES, read_poses_bounds
+from scenes.frames.clip import Clip, choose_clip
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video
-from scenes.layouts.calibration import fitted, scaled
-from scenes.layouts.clip import Clip, choose_clip
-from scenes.layouts.n3v_frames import FINDERS, find_frames
-from scenes.layouts.poses_bounds import POSES, read_poses_bounds
+from scenes.layouts.n3v.frames import FINDERS, find_frames
+from scenes.layouts.n3v.transforms_json import TRANSFORMS, written_transforms
 from scenes.options import SceneOptions
 from scenes.preparation.frames import image_size, written_frames
-from scenes.preparation.layouts import layout_outputs, linked_layouts, n3v_layout_notes
 from scenes.preparation.options import PrepareOptions, check_options
 from scenes.preparation.report import PrepareReport
 from scenes.preparation.rig import size_notes
 from scenes.preparation.sfm.models import (
+    PYCOLMAP,
     Sfm,
     model_outputs,
     prepared_clouds,
     prepared_models,
-    pycolmap_sfm,
     wanted_frames,
 )
 from scenes.preparation.steps import Workbench, opened
-from scenes.preparation.transforms_json import TRANSFORMS, written_transforms
+from scenes.preparation.trainer_folders import link_trainer_folders, n3v_trainer_notes, trainer_folder_outputs
 from scenes.types import SceneError
 
 
-def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm | None = None) -> PrepareReport:
-    """Images, COLMAP models and point clouds of an N3V scene, from its videos and `poses_bounds.npy`.
+def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm = PYCOLMAP) -> PrepareReport:
+    """Make images, COLMAP models and point clouds of an N3V scene, from its videos and `poses_bounds.npy`.
 
     What an earlier run left and is still right is kept. SceneError, with nothing half-written, where footage or cameras
     are missing or damaged, do not fit each other, the result is poor or the disk full.
     """
     check_options(root, options)
-    sfm = sfm or pycolmap_sfm()
     with opened(root) as bench:
         sources, clip, notes = _footage(bench, options)
         cameras = _cameras(root, sources, options)
         numbers = wanted_frames(clip, options.every)
-        claimed = [*model_outputs(numbers), *layout_outputs(sources, options)]
+        claimed = [*model_outputs(numbers), *trainer_folder_outputs(sources, options)]
         bench.refuse_strangers([*claimed, *(TRANSFORMS if options.upstream_moegs else ())])
         written = range(clip.start, clip.start + clip.count) if options.frames == "all" else numbers
         images = written_frames(bench, sources, written, options)
         chosen = {number: images[number] for number in numbers}
         clouds = prepared_models(bench, chosen, cameras, options, sfm)
         sizes = prepared_clouds(bench, clip.start, sfm)
-        linked_layouts(bench, images, clip, options)
-        notes += n3v_layout_notes(clip, options)
+        link_trainer_folders(bench, images, clip, options)
+        notes += n3v_trainer_notes(clip, options)
         if options.upstream_moegs:
             notes += written_transforms(bench, cameras, clip)
     return PrepareReport(

@@ -1,4 +1,4 @@
-"""Calibrated cameras: fitting them to the images' size, and comparing two calibrations of one rig."""
+"""Calibrated cameras: fitted to the images' size, and compared with another calibration of the rig."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scenes.types import SceneError
 
 
 def scaled(camera: Camera, width: int, height: int) -> Camera:
-    """The camera of the same image at another size in px, each axis by its own ratio."""
+    """Scale a camera to another size of its image in px, each axis by its own ratio."""
     x, y = width / camera.width, height / camera.height
     return replace(
         camera, fx=camera.fx * x, fy=camera.fy * y, cx=camera.cx * x, cy=camera.cy * y, width=width, height=height
@@ -21,7 +21,7 @@ def scaled(camera: Camera, width: int, height: int) -> Camera:
 
 
 def fitted(name: str, camera: Camera, width: int, height: int) -> Camera:
-    """The camera at the size of its frames; SceneError where their aspect ratio differs by more than rounding to px."""
+    """Scale a camera to the size of its frames; SceneError where aspect ratios differ by more than rounding to px."""
     ratio = width / camera.width
     if abs(height - camera.height * ratio) > max(1, ratio):
         raise SceneError(
@@ -32,18 +32,18 @@ def fitted(name: str, camera: Camera, width: int, height: int) -> Camera:
 
 
 def centred(camera: Camera) -> Camera:
-    """The camera with its principal point in the image centre."""
+    """Move a camera's principal point to the image centre."""
     return replace(camera, cx=camera.width / 2, cy=camera.height / 2)
 
 
 def rig_radius(cameras: Sequence[Camera]) -> float:
-    """1.1 x the largest distance of a camera centre from their mean (3DGS's scene extent; Ex4DGS's world scale)."""
+    """Measure 1.1 x the largest distance of a camera centre from their mean (3DGS's extent; Ex4DGS's world scale)."""
     centres = torch.stack([camera.centre.double() for camera in cameras])
     return 1.1 * float((centres - centres.mean(dim=0)).norm(dim=1).max())
 
 
 def largest_difference(ours: Mapping[str, Camera], theirs: Mapping[str, Camera]) -> tuple[str, float]:
-    """Camera on which two calibrations of one rig differ most, and by how much, relative.
+    """Find the camera on which two calibrations of one rig differ most, and by how much, relative.
 
     The largest of: angle between the rotations (rad), distance of the centres over the rig's radius, change of focal
     length in image widths. Both must name the same cameras.

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from moegs_rasterizer import Camera
 
-from scenes.layouts.calibration import centred, largest_difference
-from scenes.layouts.colmap_model import colmap_folder, read_colmap_cameras
-from scenes.layouts.n3v_frames import find_frames
-from scenes.layouts.poses_bounds import POSES, read_poses_bounds
-from scenes.layouts.rig_files import Footage
+from scenes.calibration.cameras import centred, largest_difference
+from scenes.calibration.colmap_model import colmap_folder, read_colmap_cameras
+from scenes.calibration.poses_bounds import POSES, read_poses_bounds
+from scenes.layouts.n3v.frames import find_frames
+from scenes.layouts.spec import RigFiles
 from scenes.options import SceneOptions
 from scenes.types import SceneError
 
@@ -20,10 +20,11 @@ logger = logging.getLogger(__name__)
 
 SAME_RIG = 1e-3  # relative difference up to which two calibrations agree
 OFF_CENTRE_NOTED = 0.5  # px
+UNSYNCHRONISED = {"coffee_martini": "cam13"}  # scene -> camera known to be out of step with the others
 
 
-def read_n3v(root: Path, options: SceneOptions) -> Footage:
-    """Cameras and frames of an N3V scene.
+def read_n3v(root: Path, options: SceneOptions) -> RigFiles:
+    """Read cameras and frames of an N3V scene.
 
     Cameras come from `colmap_<start>/sparse/0` where it exists, else from `poses_bounds.npy`; principal points are the
     image centres, as in Ex4DGS and MoE-GS. SceneError where frames or cameras are missing or do not fit each other.
@@ -41,9 +42,19 @@ def read_n3v(root: Path, options: SceneOptions) -> Footage:
         notes += [f"cameras from {model.relative_to(root)}", *more]
         if bounds.is_file():
             notes += _compared(cameras, bounds, list(sources))
-    return Footage(
+    return RigFiles(
         cameras=cameras, sources={name: sources[name] for name in cameras}, clip=clip, notes=(*notes, *clip.notes)
     )
+
+
+def unsynchronised(root: Path, train: Sequence[str]) -> list[str]:
+    """Warn of training cameras that are known to be out of step with the others of their scene."""
+    return [
+        f"{camera} of {scene} is not synchronised with the other cameras, and it is among the training views; "
+        "remove its frames and its row of poses_bounds.npy to leave it out"
+        for scene, camera in UNSYNCHRONISED.items()
+        if scene in root.resolve().name and camera in train
+    ]
 
 
 def _no_cameras(root: Path, start: int) -> str:

@@ -5,51 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from moegs_rasterizer import Camera
 from tqdm import tqdm
 
+from scenes.calibration.colmap_model import read_colmap_cameras
+from scenes.calibration.poses_bounds import POSES
+from scenes.frames.clip import Clip, choose_clip
 from scenes.frames.sources import FrameSource
-from scenes.layouts.clip import Clip, choose_clip
-from scenes.layouts.colmap_model import read_colmap_cameras
-from scenes.layouts.poses_bounds import POSES
+from scenes.layouts.n3v.naming import named_cameras, probe
+from scenes.layouts.n3v.transforms_json import TRANSFORMS, written_transforms
 from scenes.options import SceneOptions
-from scenes.preparation.frames import Images, written_frames
-from scenes.preparation.layouts import layout_outputs, linked_layouts, n3v_layout_notes
-from scenes.preparation.naming import named_cameras, probe
+from scenes.preparation.frames import ImagesByFrame, written_frames
 from scenes.preparation.options import VideosOptions, check_options
 from scenes.preparation.report import PreparedCloud, PrepareReport
 from scenes.preparation.rig import Motion, described, motion_of, size_notes
+from scenes.preparation.sfm.attempts import CloudReport
 from scenes.preparation.sfm.models import (
+    PYCOLMAP,
     Sfm,
     model_outputs,
     prepared_clouds,
     prepared_model,
     prepared_models,
-    pycolmap_sfm,
     wanted_frames,
     whole_images,
 )
-from scenes.preparation.steps import Step, Workbench, opened
-from scenes.preparation.transforms_json import TRANSFORMS, written_transforms
+from scenes.preparation.steps import PreparationStep, Workbench, opened
+from scenes.preparation.trainer_folders import link_trainer_folders, n3v_trainer_notes, trainer_folder_outputs
 from scenes.types import SceneError
-
-if TYPE_CHECKING:
-    from scenes.preparation.sfm.attempts import CloudReport
 
 VERSION = 1
 
 
-def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm | None = None) -> PrepareReport:
-    """Cameras, COLMAP models and point clouds of a rig, from its videos alone, in the layout of N3V.
+def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm = PYCOLMAP) -> PrepareReport:
+    """Make cameras, COLMAP models and point clouds of a rig, from its videos alone, in the layout of N3V.
 
     Structure from motion runs on one frame; other frames are triangulated with the cameras it finds. What an earlier
     run left and is still right is kept. SceneError, with nothing half-written, where footage is missing or damaged, a
     camera moves, cameras are not found, the result is poor or the disk full.
     """
     check_options(root, options)
-    sfm = sfm or pycolmap_sfm()
     with opened(root) as bench:
         paths, notes = named_cameras(bench, options.leave_out)
         sources = {name: probe(path) for name, path in paths.items()}
@@ -57,7 +53,7 @@ def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm | None = None
         notes += [*clip.notes, *size_notes(sources)]
         numbers = wanted_frames(clip, options.every)
         mapped_frame = _mapped_frame(clip, options)
-        claimed = [POSES, *model_outputs({*numbers, mapped_frame}), *layout_outputs(sources, options)]
+        claimed = [POSES, *model_outputs({*numbers, mapped_frame}), *trainer_folder_outputs(sources, options)]
         bench.refuse_strangers([*claimed, *(TRANSFORMS if options.upstream_moegs else ())])
         notes += _still_cameras(bench, paths, sources, clip, options)
         images = _images(bench, sources, clip, {*numbers, mapped_frame}, options)
@@ -69,8 +65,8 @@ def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm | None = None
         )
         sizes = prepared_clouds(bench, clip.start, sfm)
         bench.run(_poses(first, sfm))
-        linked_layouts(bench, images, clip, options)
-        notes += n3v_layout_notes(clip, options)
+        link_trainer_folders(bench, images, clip, options)
+        notes += n3v_trainer_notes(clip, options)
         if options.upstream_moegs:
             notes += written_transforms(bench, cameras, clip)
     return PrepareReport(
@@ -121,8 +117,8 @@ def _still_cameras(
     return notes + ([f"too little texture to tell whether they are still: {', '.join(unknown)}"] if unknown else [])
 
 
-def _judging(name: str, path: Path, source: FrameSource, clip: Clip) -> Step:
-    return Step(
+def _judging(name: str, path: Path, source: FrameSource, clip: Clip) -> PreparationStep:
+    return PreparationStep(
         name=f"still_{name}",
         version=VERSION,
         inputs=[path],
@@ -134,7 +130,7 @@ def _judging(name: str, path: Path, source: FrameSource, clip: Clip) -> Step:
 
 def _images(
     bench: Workbench, sources: Mapping[str, FrameSource], clip: Clip, needed: set[int], options: VideosOptions
-) -> Images:
+) -> ImagesByFrame:
     everything = set(range(clip.start, clip.start + clip.count))
     return written_frames(bench, sources, sorted(everything if options.frames == "all" else needed), options)
 
@@ -169,7 +165,7 @@ def _lost_cameras(
 def _clouds(
     bench: Workbench,
     first: PreparedCloud,
-    images: Images,
+    images: ImagesByFrame,
     cameras: Mapping[str, Camera],
     *,
     options: VideosOptions,
@@ -182,8 +178,8 @@ def _clouds(
     return sorted(made, key=lambda cloud: cloud.frame)
 
 
-def _poses(first: PreparedCloud, sfm: Sfm) -> Step:
-    return Step(
+def _poses(first: PreparedCloud, sfm: Sfm) -> PreparationStep:
+    return PreparationStep(
         name="poses",
         version=VERSION,
         inputs=[first.model],

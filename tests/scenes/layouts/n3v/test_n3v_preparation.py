@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from scenes import SceneError, SceneOptions, load_scene
-from scenes.preparation import PrepareReport, prepare_n3v
+from scenes.layouts.n3v.preparation import prepare_n3v
+from scenes.preparation.report import PrepareReport
 from tests.scenes.preparation.stand_in import Killed, Settings, StandIn, contents, killed_at, options, outcomes
 from tests.scenes.scene_folders import Rig, rig_cameras, write_n3v_frames, write_n3v_scene
 
@@ -18,7 +19,7 @@ RIG = Rig(frames=4)
 EVERYTHING: dict[str, Any] = {
     "every": 2,
     "frames": "all",
-    "layouts": ("ed3dgs", "4dgaussians"),
+    "trainer_folders": ("ed3dgs", "4dgaussians"),
     "upstream_moegs": True,
 }
 

@@ -6,8 +6,8 @@ import pytest
 from scenes import SceneError
 from scenes.points.files import read_points
 from scenes.points.ply import read_ply_vertices
-from scenes.preparation import clouds
-from scenes.preparation.clouds import write_clouds
+from scenes.preparation.sfm import clouds
+from scenes.preparation.sfm.clouds import write_clouds
 from tests.scenes.small_rigs import places, write_points3d
 
 NAMES = ["points3D.ply", "points3D_downsample.ply", "points3D_downsample2.ply"]

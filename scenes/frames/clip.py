@@ -1,4 +1,4 @@
-"""Which frames of the files make the clip."""
+"""The clip: the frames of the files that are used."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Clip:
 
 
 def first_frame(sources: Mapping[str, FrameSource], options: SceneOptions) -> int:
-    """Number of the clip's first frame: as asked for, or where the files' numbers begin if 0 is asked but absent."""
+    """Number the clip's first frame: as asked for, or as the files' first one if 0 is asked for but absent."""
     lowest = [source.first for source in sources.values()]
     return max(lowest) if options.start == 0 and min(lowest) > 0 else options.start
 
 
 def wanted_frames(options: SceneOptions, start: int) -> int | None:
-    """Number of frames that end and duration ask for from `start` on; None where both leave it open.
+    """Count the frames that end and duration ask for from `start` on; None where both leave it open.
 
     SceneError where they leave no frame, or where the duration exceeds [start, end).
     """
@@ -47,7 +47,7 @@ def wanted_frames(options: SceneOptions, start: int) -> int | None:
 
 
 def choose_clip(sources: Mapping[str, FrameSource], options: SceneOptions) -> Clip:
-    """The clip, which every camera must have; without an end or duration it is as long as the shortest camera.
+    """Choose the clip, which every camera must have; without end or duration it is as long as the shortest camera.
 
     SceneError where a camera has too few frames, or a gap in them.
     """

@@ -11,8 +11,8 @@ from moegs_rasterizer import Camera
 from PIL import Image
 
 from scenes import SceneError
-from scenes.layouts.colmap_model import read_colmap_cameras
-from scenes.layouts.poses_bounds import read_poses_bounds
+from scenes.calibration.colmap_model import read_colmap_cameras
+from scenes.calibration.poses_bounds import read_poses_bounds
 from scenes.preparation.sfm.mapping import mapped, poses_bounds_from
 from scenes.preparation.sfm.triangulation import triangulated
 from tests.scenes.preparation.textured_room import OPTIONS, Made, room_cameras, write_room

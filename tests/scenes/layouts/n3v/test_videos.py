@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from scenes import SceneError, SceneOptions, load_scene
-from scenes.preparation import PrepareReport, prepare_videos
+from scenes.layouts.n3v.videos import prepare_videos
+from scenes.preparation.report import PrepareReport
 from tests.scenes.preparation.stand_in import Killed, Settings, StandIn, contents, killed_at, outcomes, videos_options
 from tests.scenes.scene_folders import Rig, rig_cameras, write_n3v_frames, write_video
 

@@ -13,8 +13,8 @@ from moegs_rasterizer import Camera
 from PIL import Image
 
 from scenes import SceneError
-from scenes.layouts.calibration import scaled
-from scenes.layouts.colmap_model import read_colmap_cameras
+from scenes.calibration.cameras import scaled
+from scenes.calibration.colmap_model import read_colmap_cameras
 from scenes.points.files import read_points
 from scenes.preparation.sfm.known_cameras import pose_of
 from scenes.preparation.sfm.triangulation import triangulated

@@ -15,7 +15,7 @@ POSES = "poses_bounds.npy"
 
 
 def read_poses_bounds(path: Path, names: Sequence[str]) -> dict[str, Camera]:
-    """Cameras by name; row i belongs to names[i], which must be sorted as the files are.
+    """Read cameras by name; row i belongs to names[i], which must be sorted as the files are.
 
     Each row holds a 3 x 5 matrix (rotation columns down, right, back; centre; height, width, focal length in px), then
     near and far, which are not used. World units as the file has them; principal points are the image centres.

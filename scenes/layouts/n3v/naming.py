@@ -11,9 +11,9 @@ from typing import Any
 from scenes.frames.image_files import images_of, numbered_images, probe_images
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import VIDEO_SUFFIXES, probe_video
-from scenes.layouts.n3v_frames import CAMERA_NAME
-from scenes.preparation.layouts import make_link
-from scenes.preparation.steps import FOLDER, Step, Workbench
+from scenes.layouts.n3v.frames import CAMERA_NAME
+from scenes.preparation.steps import FOLDER, PreparationStep, Workbench
+from scenes.preparation.trainer_folders import make_link
 from scenes.types import SceneError
 
 VERSION = 1
@@ -22,26 +22,26 @@ FEWEST_CAMERAS = 2
 
 
 def named_cameras(bench: Workbench, leave_out: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
-    """Camera name -> video or folder of images in the scene's folder, and remarks.
+    """Name the videos or folders of images in the scene's folder; returns path by camera name, and remarks.
 
     Videos called camXX, and folders called so with numbered images, keep their names. Others are numbered in the
     order of their names (cam2 before cam10) and linked to camXX.mp4, or image by image to camXX/000000.png;
     `camera_names.json` lists both names.
     SceneError where there are fewer than two, or a link's name is taken.
     """
-    found, kind = _found(bench, leave_out)
-    if len(found) < FEWEST_CAMERAS:
+    paths, kind = _camera_paths(bench, leave_out)
+    if len(paths) < FEWEST_CAMERAS:
         raise SceneError(
-            f"{bench.root}: {kind} found: {len(found)}; structure from motion needs at least {FEWEST_CAMERAS} cameras: "
+            f"{bench.root}: {kind} found: {len(paths)}; structure from motion needs at least {FEWEST_CAMERAS} cameras: "
             f"put one video ({', '.join(VIDEO_SUFFIXES)}) or one folder of images a camera there"
         )
-    if all(_is_named(path) for path in found):
-        names = {_stem(path): path for path in found}
-        if len(names) < len(found):
+    if all(_is_named(path) for path in paths):
+        names = {_stem(path): path for path in paths}
+        if len(names) < len(paths):
             raise SceneError(f"{bench.root}: two {kind} claim one camera name; keep one of each")
         links: dict[str, Path] = {}
     else:
-        names = {f"cam{index:02d}": path for index, path in enumerate(found)}
+        names = {f"cam{index:02d}": path for index, path in enumerate(paths)}
         links = {_link_name(name, path): path for name, path in names.items()}
     table = {name: path.name for name, path in names.items()}
     bench.run(_naming(bench, table, links))
@@ -50,11 +50,11 @@ def named_cameras(bench: Workbench, leave_out: Sequence[str]) -> tuple[dict[str,
 
 
 def probe(path: Path) -> FrameSource:
-    """A camera's frames: a video, or the numbered images of a folder."""
+    """Probe a camera's frames: a video, or the numbered images of a folder."""
     return probe_images(numbered_images(path)) if path.is_dir() else probe_video(path)
 
 
-def _found(bench: Workbench, leave_out: Sequence[str]) -> tuple[list[Path], str]:
+def _camera_paths(bench: Workbench, leave_out: Sequence[str]) -> tuple[list[Path], str]:
     """Videos, or where there are none folders with images, but for what preparations made and what is left out."""
     inside = {path.name: path for path in bench.root.iterdir() if not path.name.startswith(".")}
     unknown = sorted(set(leave_out) - set(inside))
@@ -86,7 +86,7 @@ def _natural(path: Path) -> list[Any]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name.lower())]
 
 
-def _naming(bench: Workbench, table: Mapping[str, str], links: Mapping[str, Path]) -> Step:
+def _naming(bench: Workbench, table: Mapping[str, str], links: Mapping[str, Path]) -> PreparationStep:
     def make(scratch: Path) -> Any:
         for link, target in links.items():
             images = sorted(images_of(target), key=_natural) if target.is_dir() else []
@@ -97,7 +97,7 @@ def _naming(bench: Workbench, table: Mapping[str, str], links: Mapping[str, Path
                 make_link(scratch / link, bench.root / link, target)
         (scratch / NAMES_FILE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
-    return Step(
+    return PreparationStep(
         name="camera_names",
         version=VERSION,
         inputs=[bench.root / name for name in table.values()],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.files import replacing
 from common.tensors import quantised
 from scenes.points.cloud import PointCloud, cleaned, thinned
 from scenes.points.files import MODEL_POINTS, StoredPoints, read_points
-from scenes.preparation.sfm.attempts import CloudReport
 from scenes.types import SceneError
-
-__all__ = ["LIMITS", "CloudReport", "write_clouds"]
 
 LIMITS = {  # most points of each file, as in the trainings that read it
     "points3D.ply": None,  # Ex4DGS's and 3DGS's
@@ -27,7 +24,7 @@ FRAME_OF_FOLDER = re.compile(r"colmap_(\d+)")
 
 
 def write_clouds(models: Sequence[Path], scene: Path) -> dict[str, int]:
-    """Writes the three PLY files of one or several COLMAP models (`colmap_<frame>/sparse/0`); returns their counts.
+    """Write the three PLY files of one or several COLMAP models (`colmap_<frame>/sparse/0`); returns their counts.
 
     Columns x y z nx ny nz (float, normals 0) and red green blue (uchar), binary; of several models all points, with
     their frame's number in one more column, `frame` (float). World units of the models. Thinned ones keep of each
@@ -90,6 +87,5 @@ def _write_ply(path: Path, cloud: PointCloud) -> None:
     types = {"<f4": "float", "u1": "uchar"}
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {cloud.count}"]
     header += [f"property {types[kind]} {name}" for name, kind in dtype]
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_bytes("\n".join([*header, "end_header\n"]).encode() + table.tobytes())
-    os.replace(unfinished, path)
+    with replacing(path) as temporary:
+        temporary.write_bytes("\n".join([*header, "end_header\n"]).encode() + table.tobytes())

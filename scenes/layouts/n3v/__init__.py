@@ -1,0 +1,25 @@
+"""The Neural 3D Video layout: camXX.mp4 or their frames, and poses_bounds.npy or a COLMAP model."""
+
+from __future__ import annotations
+
+from scenes.layouts.n3v.frames import TEST_CAMERA, is_like_n3v
+from scenes.layouts.n3v.preparation import prepare_n3v
+from scenes.layouts.n3v.reader import read_n3v, unsynchronised
+from scenes.layouts.n3v.videos import prepare_videos
+from scenes.layouts.spec import LayoutSpec, Preparation
+from scenes.preparation.options import PrepareOptions, VideosOptions
+
+N3V = LayoutSpec(
+    name="n3v",
+    loader="neural3dvideo",
+    title="N3V",
+    test_camera=TEST_CAMERA,
+    read=read_n3v,
+    is_like=is_like_n3v,
+    preparation=Preparation(options=PrepareOptions, run=prepare_n3v),
+    trained_on_footage=True,
+    unit_is_rig_radius=False,
+    warnings=unsynchronised,
+)
+
+VIDEOS = Preparation(options=VideosOptions, run=prepare_videos)  # makes a scene in this layout

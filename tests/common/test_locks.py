@@ -1,0 +1,65 @@
+"""Locks of folders, against a second process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from filelock import Timeout
+
+from common.locks import folder_lock
+
+ROOT = Path(__file__).resolve().parents[2]
+HOLD = """
+import sys, time
+from pathlib import Path
+from common.locks import folder_lock
+with folder_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds the lock of the folder until it is killed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_others_wait_until_the_process_that_holds_it_is_dead(tmp_path, holder):
+    entered = threading.Event()
+
+    def enter() -> None:
+        with folder_lock(tmp_path):
+            entered.set()
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    with pytest.raises(Timeout):
+        folder_lock(tmp_path).acquire(blocking=False)
+    assert not entered.is_set()
+    holder.kill()
+    thread.join()
+    assert entered.is_set()
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_it_is_free_again_after_use_and_after_errors(tmp_path):
+    with pytest.raises(RuntimeError), folder_lock(tmp_path):
+        raise RuntimeError
+    with folder_lock(tmp_path):
+        assert (tmp_path / ".lock").stat().st_size == 0
+
+
+def test_a_folder_that_cannot_be_locked_is_an_oserror(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError), folder_lock(tmp_path / "file"):
+        pass
