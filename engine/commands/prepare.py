@@ -11,14 +11,12 @@ from engine.settings.command_line import set_up_logging
 from engine.settings.prepare import options_of, read_settings
 from engine.training.interruption import Interruption
 from engine.training.progress import duration
-from scenes.layouts import LAYOUTS, PREPARATIONS
+from scenes.layouts import PREPARATIONS
 from scenes.preparation.report import PreparedCloud, PrepareReport, StepReport
 from scenes.preparation.sfm.matching import pycolmap_module
 from scenes.preparation.sheets.steps import OVERVIEW, SHEET, show_prepared
 
 logger = logging.getLogger(__name__)
-
-ABOUT = f"Prepare a scene: cameras and start points from {', '.join(LAYOUTS)} or any videos."
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:

@@ -19,7 +19,6 @@ from engine.evaluation.scoring import evenly_spread, scores_text
 from engine.outputs.files import results_folder
 from engine.runs.device import release_unused, wait
 from engine.settings.recipe import settings_of
-from engine.settings.run import LAYOUTS
 from engine.settings.train_expert import TrainExpertConfig
 from engine.training.expert_saves import ExpertOutput, covered, save_expert, save_state, saved_state
 from engine.training.expert_views import SceneViews, disk_bytes, waiting_bytes
@@ -27,6 +26,7 @@ from engine.training.loop import Schedule
 from engine.training.progress import Reading
 from experts.training.recipe import Recipe
 from experts.training.trainer import ExpertTrainer
+from scenes.layouts import LAYOUTS
 
 logger = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ class ExpertTask:
             "source_path": str(scene.root.absolute()),
             "model_path": str(self.output.folder.absolute()),
             "resolution": self.config.data.resolution,
-            "loader": next(name for name, layout in LAYOUTS.items() if layout == scene.layout),
+            "loader": LAYOUTS[scene.layout].loader,
             "start_timestamp": scene.start,
             "iterations": self.last,
         }
