@@ -3,7 +3,7 @@
 from router.ensembles import ENSEMBLES, Ensemble
 from router.features import RoutingFeatures
 from router.head import RouterHead
-from router.mixture import Mixture, blend, concentration
+from router.mixture import Mixture, blend
 from router.router import Router, mix
 
 __all__ = [
@@ -14,6 +14,5 @@ __all__ = [
     "RouterHead",
     "RoutingFeatures",
     "blend",
-    "concentration",
     "mix",
 ]

@@ -16,8 +16,7 @@ from engine.runs.run import Run, mix_camera
 from engine.settings.run import TrainingConfig
 from engine.training.router_optimiser import set_rates
 from engine.training.router_sampler import training_pairs
-from losses import matched_colours, photometric
-from router import concentration
+from losses import concentration, matched_colours, photometric
 from scenes import Prefetcher
 
 READ_EVERY = 10  # steps whose numbers are fetched together from a GPU: fetching waits until it has caught up
@@ -89,7 +88,7 @@ def _look(
         grad="features",
     )
     image = matched_colours(mixture.image, target) if training.match_colours else mixture.image
-    loss = photometric(image, target, lambda_dssim=training.lambda_dssim)
+    loss = photometric(image, target, l1=1 - training.lambda_dssim, dssim=training.lambda_dssim)
     if training.lambda_gates:
         loss = torch.add(loss, concentration(mixture.gates), alpha=training.lambda_gates)
     error = (mixture.image.detach() - target).square().mean()

@@ -20,7 +20,7 @@ from experts.training.population import Population
 from experts.training.samplers import Sample
 from experts.training.trainer import ExpertTrainer, Seen, added
 from experts.training.views import Footage
-from losses import ssim
+from losses import dssim_loss, l1_loss
 
 _CAMERAS = 30  # rows of E-D3DGS's table of time offsets, where no camera has a larger number
 _GAUSSIANS = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest")
@@ -104,11 +104,11 @@ class ED3DGSTrainer(ExpertTrainer):
         """L1, and in a streak 1 - SSIM beside it: it then sees several cameras at one time."""
         recipe, losses = self.recipe, []
         for one in seen:
-            error = (one.image - one.target).abs().mean()
+            error = l1_loss(one.image, one.target)
             self._errors.append(error.detach())
             losses.append(recipe.l1 * error)
             if recipe.dssim and recipe.in_streak(iteration):
-                losses.append(recipe.dssim * (1 - ssim(one.image, one.target)))
+                losses.append(recipe.dssim * dssim_loss(one.image, one.target))
         return added(losses)
 
     def regulariser(self, iteration: int) -> Tensor:

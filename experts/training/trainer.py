@@ -20,7 +20,7 @@ from experts.training.recipe import Recipe
 from experts.training.samplers import Sample, Sampler, ShuffledPass, samples_from_lists, samples_to_lists
 from experts.training.statistics import Statistics
 from experts.training.views import Footage
-from losses import ssim
+from losses import photometric_sum
 
 FULL_DEGREE = 3  # of spherical harmonics, in all experts' files
 AHEAD = 8  # iterations by which images are chosen before they are needed, so that they can be read meanwhile
@@ -137,19 +137,9 @@ class ExpertTrainer:
         return constant(tuple(self.model.background), torch.float32, self.device)
 
     def loss(self, seen: Sequence[Seen], iteration: int) -> Tensor:
-        """Sum over images of one moment of the recipe's mixture of L1 and 1 - SSIM; equal sizes go together."""
-        recipe = self.recipe
-        sizes: dict[torch.Size, list[Seen]] = {}
-        for one in seen:
-            sizes.setdefault(one.image.shape, []).append(one)
-        losses = []
-        for same_size in sizes.values():
-            images = _stacked([one.image for one in same_size])
-            targets = _stacked([one.target for one in same_size])
-            losses.append(recipe.l1 * len(same_size) * (images - targets).abs().mean())
-            if recipe.dssim:
-                losses.append(recipe.dssim * len(same_size) * (1 - ssim(images, targets)))
-        return added(losses)
+        """Sum over images of one moment of the recipe's mixture of L1 and 1 - SSIM."""
+        images, targets = [one.image for one in seen], [one.target for one in seen]
+        return photometric_sum(images, targets, l1=self.recipe.l1, dssim=self.recipe.dssim)
 
     def regulariser(self, iteration: int) -> Tensor | None:
         """Added to the loss once an iteration."""
@@ -213,11 +203,6 @@ class ExpertTrainer:
 def added(terms: Sequence[Tensor]) -> Tensor:
     """The sum of one tensor or more, in as few launches as it takes."""
     return sum(terms[1:], start=terms[0])
-
-
-def _stacked(images: Sequence[Tensor]) -> Tensor:
-    """torch.stack, without copying where there is one."""
-    return images[0].unsqueeze(0) if len(images) == 1 else torch.stack(list(images))
 
 
 def cut_harmonics(gaussians: Gaussians, degree: int) -> Gaussians:

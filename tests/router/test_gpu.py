@@ -31,7 +31,7 @@ class Trained:
     def step(self) -> list[Tensor]:
         """The loss, and the gradients of the weights and features."""
         logits = self.head(self.features, self.rays)
-        loss = photometric(blend(self.images, logits, temperature=0.5).image, self.target, lambda_dssim=0.2)
+        loss = photometric(blend(self.images, logits, temperature=0.5).image, self.target, l1=0.8, dssim=0.2)
         return [loss.detach(), *torch.autograd.grad(loss, [*self.head.parameters(), *self.features])]
 
 

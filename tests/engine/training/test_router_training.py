@@ -11,7 +11,7 @@ from engine.runs.run import Run, mix_view
 from engine.settings.run import TrainingConfig
 from engine.training.router_optimiser import make_optimiser
 from engine.training.router_steps import training_steps
-from router import concentration
+from losses import concentration
 from tests.small_world import FRAMES, HEIGHT, WIDTH, Images, small_run
 
 
