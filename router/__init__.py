@@ -3,11 +3,13 @@
 from router.ensembles import ENSEMBLES, Ensemble
 from router.features import RoutingFeatures
 from router.head import RouterHead
+from router.heads import HEADS, new_head
 from router.mixture import Mixture, blend
 from router.router import Router, mix
 
 __all__ = [
     "ENSEMBLES",
+    "HEADS",
     "Ensemble",
     "Mixture",
     "Router",
@@ -15,4 +17,5 @@ __all__ = [
     "RoutingFeatures",
     "blend",
     "mix",
+    "new_head",
 ]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from losses import photometric
-from router import RouterHead, blend
+from router import blend, new_head
 
 pytestmark = pytest.mark.cuda
 
@@ -24,7 +24,7 @@ class Trained:
             return torch.rand(*shape, *size, generator=generator).to(where, dtype)
 
         torch.manual_seed(1)
-        self.head = RouterHead().to(where, dtype)
+        self.head = new_head("sandwichlite").to(where, dtype)
         self.features = [uniform(3).requires_grad_() for _ in range(EXPERTS)]
         self.images, self.rays, self.target = uniform(EXPERTS, 3), uniform(6), uniform(3)
 
