@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from experts.canonical.fresh import EMBEDDING_WIDTH, LARGEST_LOG_SCALE, new_ed3dgs_deformation, new_gaussians
+from experts.ed3dgs.embedding_smoothness import Neighbourhood, neighbourhood
+from experts.ed3dgs.embedding_smoothness_fused import Pairs, fused_smoothness, pairs_of
 from experts.ed3dgs.frame_sampler import FrameErrors
 from experts.ed3dgs.model import ED3DGS
 from experts.ed3dgs.recipe import LENGTHS, NETWORK, ED3DGSRecipe
-from experts.ed3dgs.smoothness import Neighbourhood, Pairs, neighbourhood, pairs_of, smoothness
 from experts.training.points import StartPoints
 from experts.training.population import Population
 from experts.training.samplers import Sample
@@ -119,7 +120,8 @@ class ED3DGSTrainer(ExpertTrainer):
             return loss
         self._neighbours()
         pairs = self._pairs[iteration % len(self._pairs)]
-        return torch.add(loss, smoothness(self.model.embeddings, pairs), alpha=recipe.smooth)
+        rough = fused_smoothness(self.model.embeddings, pairs)  # plain_smoothness: the same, more slowly
+        return torch.add(loss, rough, alpha=recipe.smooth)
 
     def _neighbours(self) -> Neighbourhood:
         """Neighbours as they were when Gaussians last came or went; they move little in between."""
