@@ -1,4 +1,4 @@
-"""Gaussian window of SSIM over many maps at once: 11x11, sigma 1.5, zero padding."""
+"""Constants of SSIM, and its Gaussian window over many maps at once: 11x11, sigma 1.5, zero padding."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from common.tensors import constant
 
-RADIUS = 5
-SIGMA = 1.5
+C1, C2 = 0.01**2, 0.03**2  # (0.01 L)^2 and (0.03 L)^2 of Wang et al. 2004, where values go from 0 to L = 1
+RADIUS, SIGMA = 5, 1.5  # of the window, px
 _HALF = [math.exp(-(offset**2) / (2 * SIGMA**2)) for offset in range(RADIUS + 1)]
 _WINDOW = [weight / (_HALF[0] + 2 * sum(_HALF[1:])) for weight in _HALF]  # from the centre outwards
 
@@ -34,7 +34,7 @@ class Canvas:
 
 
 def canvas(count: int, images: Tensor) -> Canvas:
-    """Room for maps of the size, type and place of images [n, h, w]."""
+    """Room for maps of the size and type of images [n, h, w], on their device."""
     if images.device.type == "cpu":
         return Canvas(maps=images.new_empty(count, *images.shape), flat=None)
     return padded_canvas(count, images)
@@ -44,10 +44,10 @@ def blurred(filled: Canvas) -> Tensor:
     """The maps, filtered: [count, n, h or more, w or more]. What lies beyond h and w is finite and means nothing."""
     if filled.flat is not None:
         return _blurred_by_products(filled.maps, filled.flat)
-    found = torch.empty_like(filled.maps)
-    for source, target in zip(filled.maps, found, strict=True):
+    filtered = torch.empty_like(filled.maps)
+    for source, target in zip(filled.maps, filtered, strict=True):
         _shifted(_shifted(source, -1), -2, out=target)
-    return found
+    return filtered
 
 
 def _shifted(image: Tensor, dim: int, *, out: Tensor | None = None) -> Tensor:

@@ -13,23 +13,12 @@ DEFAULT_EVAL_TEMPERATURE: float | None = None  # of the softmax elsewhere; None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
-    """One blended image and what it was blended from."""
+    """One blended image, and the images, gates and logits it was blended from."""
 
     image: Tensor  # [3, h, w], not clamped
     images: Tensor  # [E, 3, h, w], the experts' own images
     gates: Tensor  # [E, h, w], sum to 1 over experts
     logits: Tensor  # [E, h, w], before the temperature
-
-
-def concentration(gates: Tensor) -> Tensor:
-    """How unequal gates [E, h, w] are: the mean of their sum of squares, scaled to 0 (all equal) ... 1 (one has all).
-
-    Where experts' errors are independent, the blend's variance is theirs times the sum of squared gates. What an
-    expert gets wrong beside its training cameras is such an error, which a router that learns at them never sees.
-    """
-    experts, height, width = gates.shape
-    squares = torch.linalg.vector_norm(gates).square() / (height * width)
-    return (squares - 1 / experts) / (1 - 1 / experts)
 
 
 def blend(images: Tensor, logits: Tensor, *, temperature: float) -> Mixture:

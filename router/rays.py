@@ -9,11 +9,11 @@ import torch
 from moegs_rasterizer import Camera, camera_rays
 from torch import Tensor
 
-MOST = 2**30  # bytes; the 20 cameras of an N3V scene at 1352x1014 take 0.66e9
+MOST = 2**30  # bytes in all; the 20 cameras of an N3V scene at 1352x1014 take 0.66e9
 
 
 class KeptRays:
-    """`camera_rays`, computed once for each of the cameras asked for last, as many as fit into a number of bytes.
+    """Keeps the results of `camera_rays` for the cameras asked for last, as many as fit into `most` bytes.
 
     Copies and pickles of an owner start without them.
     """
@@ -23,7 +23,7 @@ class KeptRays:
         self._maps: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()  # the last asked for last
 
     def of(self, camera: Camera, *, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """[6, h, w], not to be changed."""
+        """Ray map [6, h, w] of a camera, shared by all who ask: do not change it."""
         values = {field.name: getattr(camera, field.name) for field in fields(camera)}
         matrix = values.pop("world_to_camera").flatten().tolist()
         key = (*matrix, *values.values(), dtype, device)

@@ -16,7 +16,7 @@ from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame
 from common.tensors import constant
 from experts.base import Expert
 from router.features import FEATURE_BACKGROUND, RoutingFeatures
-from router.head import HeadKind, RouterHead
+from router.heads import HeadKind, new_head
 from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE, Mixture, blend
 from router.rays import KeptRays
 
@@ -41,7 +41,8 @@ class Router(nn.Module):
         super().__init__()
         self.expert_names = tuple(expert_names)
         self.features = RoutingFeatures(counts, init)
-        self.head = RouterHead(kind)
+        self.head_kind = kind
+        self.head = new_head(kind)
         self.rays = KeptRays()
         self.temperature = temperature
         self.eval_temperature = temperature if eval_temperature is None else eval_temperature

@@ -151,7 +151,7 @@ def _facts(run: Run, iteration: int, experts: tuple[ExpertRecord, ...], tensors:
         "format": FORMAT,
         "iteration": iteration,
         "ensemble": run.ensemble.name,
-        "rgbfunction": run.router.head.kind,
+        "rgbfunction": run.router.head_kind,
         "temperature": run.router.temperature,
         "eval_temperature": run.router.eval_temperature,
         "experts": [record.to_json() for record in experts],

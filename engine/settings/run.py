@@ -13,7 +13,7 @@ from engine.errors import ConfigError
 from engine.runs.device import DeviceChoice
 from engine.settings.command_line import flag
 from router.ensembles import ENSEMBLES, Ensemble
-from router.head import HeadKind
+from router.heads import HeadKind
 from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from scenes.layouts import LAYOUTS, LOADERS
 from scenes.types import ResizeFilter

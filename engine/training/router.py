@@ -28,8 +28,8 @@ from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.progress import Reading
 from engine.training.router_resume import training_state
 from engine.training.router_schedule import set_rates, training_pairs
-from losses import matched_colours, photometric
-from router import Mixture, concentration
+from losses import concentration, matched_colours, photometric
+from router import Mixture
 from scenes import Prefetcher
 
 logger = logging.getLogger(__name__)
@@ -184,7 +184,7 @@ class RouterTask:
 def router_loss(mixture: Mixture, target: Tensor, training: TrainingConfig) -> Tensor:
     """(1 - lambda) L1 + lambda (1 - SSIM) of the blended image [3, h, w], and a little for unequal gates."""
     image = matched_colours(mixture.image, target) if training.match_colours else mixture.image
-    loss = photometric(image, target, lambda_dssim=training.lambda_dssim)
+    loss = photometric(image, target, l1=1 - training.lambda_dssim, dssim=training.lambda_dssim)
     if training.lambda_gates:
         loss = torch.add(loss, concentration(mixture.gates), alpha=training.lambda_gates)
     return loss

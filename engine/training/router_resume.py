@@ -71,9 +71,9 @@ def resume_newest(
 
 
 def _check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...]) -> None:
-    kind = run.router.head.kind
-    if saved.router.head.kind != kind:
-        raise ConfigError(f"{saved.folder}: has the head {saved.router.head.kind}, not {kind}; give --rgbfunction")
+    kind = run.router.head_kind
+    if saved.router.head_kind != kind:
+        raise ConfigError(f"{saved.folder}: has the head {saved.router.head_kind}, not {kind}; give --rgbfunction")
     if [record.name for record in saved.experts] != [record.name for record in records]:
         raise ConfigError(f"{saved.folder}: is a router of {saved.ensemble}, not {run.ensemble.name}; use its script")
     for old, new in zip(saved.experts, records, strict=True):

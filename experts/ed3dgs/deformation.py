@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from experts.canonical.gaussians import Raw
-from experts.canonical.heads import Affine, affine_layers, head, run_networks, trunk
-from experts.ed3dgs.temporal import layers_at_time, temporal_embeddings
+from experts.canonical.heads import head, plain_heads, trunk
+from experts.ed3dgs.deformation_fused import fused_residuals
+from experts.ed3dgs.temporal_fused import fused_temporal_embeddings
 
 ANNEAL = 1000  # iterations over which a residual grows to its full size
-_OUTPUTS: tuple[tuple[Literal["means", "log_scales", "quats", "opacity_logits", "sh"], str, int], ...] = (
+Key = Literal["means", "log_scales", "quats", "opacity_logits", "sh"]  # of a raw tensor
+_OUTPUTS: tuple[tuple[Key, str, int], ...] = (  # with its head's name and width
     ("means", "pos_deform", 3),
     ("log_scales", "scales_deform", 3),
     ("quats", "rotations_deform", 4),
@@ -25,7 +27,7 @@ _OUTPUTS: tuple[tuple[Literal["means", "log_scales", "quats", "opacity_logits", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ED3DGSOptions:
-    """What the tensors do not tell, under E-D3DGS's own names; the defaults are its N3V preset."""
+    """Switches that the tensors do not tell, under E-D3DGS's own names; the defaults are its N3V preset."""
 
     min_embeddings: int = 30  # rows of the temporal table as the coarse network sees it
     use_coarse_temporal_embedding: bool = True  # False: the coarse network sees as many as the fine one
@@ -46,7 +48,7 @@ class ED3DGSOptions:
         return max(self.c2f_temporal_iter, self.deform_from_iter + ANNEAL)
 
     def enabled(self) -> dict[str, bool]:
-        """Which raw tensors are deformed."""
+        """Raw tensors by name: True for those that are deformed."""
         return {
             "means": True,
             "log_scales": not self.no_ds,
@@ -64,6 +66,20 @@ N3V = ED3DGSOptions()
 TECHNICOLOR = ED3DGSOptions(
     min_embeddings=5, no_c2f_temporal_embedding=True, use_anneal=False, deform_from_iter=0, no_dc=True
 )
+
+
+def plain_residuals(
+    embeddings: Tensor, temporal: Tensor, trunks: Sequence[nn.Module], heads: Sequence[Sequence[nn.Module]]
+) -> list[Tensor]:
+    """One residual [n, outputs] per head, summed over s networks (E-D3DGS, "coarse-fine deformation").
+
+    Every network sees a Gaussian's embedding [n, e] behind a temporal one of its own, a row of [s, t].
+    """
+    by_network = []
+    for at_time, before, own in zip(temporal, trunks, heads, strict=True):
+        inputs = torch.cat([at_time.expand(len(embeddings), -1), embeddings], dim=1)
+        by_network.append(plain_heads(inputs, before, own))
+    return [torch.stack(residuals).sum(0) for residuals in zip(*by_network, strict=True)]
 
 
 class ED3DGSDeformation(nn.Module):
@@ -110,33 +126,36 @@ class ED3DGSDeformation(nn.Module):
         return int(smallest + (largest - smallest) * max(iteration, 0) / last)
 
     def forward(self, raw: Raw, embeddings: Tensor, time: Tensor, *, iteration: int) -> Raw:
-        """Raw tensors at a time (float64 scalar, offset included) from the canonical ones and embeddings [n, 32]."""
+        """Raw tensors at a time (float64 scalar, offset included) from the canonical ones and embeddings [n, 32].
+
+        Each becomes raw + annealing factor * residual.
+        """
         stages, enabled = self.options.stages(), self.options.enabled()
-        outputs = {key: name for key, name, _ in _OUTPUTS if enabled[key]}
-        deformed = raw.copy()
         if not stages:
-            return deformed
-        temporal = temporal_embeddings(self.weight, time, [self.rows(stage, iteration) for stage in stages])
-        trunks = [affine_layers(self.get_submodule(f"feature_out_{stage}")) for stage in stages]
-        firsts, *rest = zip(*trunks, strict=True)
-        layers = [layers_at_time(firsts, temporal), *map(_stacked, rest)]
-        heads = [[self.get_submodule(f"{name}_{stage}") for name in outputs.values()] for stage in stages]
-        residuals = dict(zip(outputs, run_networks(embeddings, layers, heads), strict=True))
-        factors = {key: self._anneal(key, iteration) for key in outputs}
+            return raw.copy()
+        names = {key: name for key, name, _ in _OUTPUTS if enabled[key]}
+        rows = [self.rows(stage, iteration) for stage in stages]
+        trunks = [self.get_submodule(f"feature_out_{stage}") for stage in stages]
+        heads = [[self.get_submodule(f"{name}_{stage}") for name in names.values()] for stage in stages]
+        # The choice: plain_temporal_embedding and plain_residuals give the same up to rounding, in many more launches.
+        temporal = fused_temporal_embeddings(self.weight, time, rows)
+        residuals = dict(zip(names, fused_residuals(embeddings, temporal, trunks, heads), strict=True))
+        return self._annealed(raw, residuals, iteration)
+
+    def _annealed(self, raw: Raw, residuals: Mapping[Key, Tensor], iteration: int) -> Raw:
+        """raw + factor * residual, those of one factor in one launch."""
+        moved = raw.copy()
+        factors = {key: self._factor(key, iteration) for key in residuals}
         for factor in dict.fromkeys(factors.values()):
-            keys = [key for key in outputs if factors[key] == factor]
+            keys = [key for key in residuals if factors[key] == factor]
             sums = torch._foreach_add([raw[key] for key in keys], [residuals[key] for key in keys], alpha=factor)
             for key, value in zip(keys, sums, strict=True):
-                deformed[key] = value
-        return deformed
+                moved[key] = value
+        return moved
 
-    def _anneal(self, key: str, iteration: int) -> float:
+    def _factor(self, key: str, iteration: int) -> float:
+        """Annealing factor of a tensor's residual, 0 ... 1 (E-D3DGS's code)."""
         if not self.options.use_anneal:
             return 1.0
         start = 0 if key in ("means", "quats") else self.options.deform_from_iter
         return min(max((iteration - start) / ANNEAL, 0.0), 1.0)
-
-
-def _stacked(layers: Sequence[Affine]) -> Affine:
-    weights, biases = zip(*layers, strict=True)
-    return torch.stack(weights), torch.stack(biases)

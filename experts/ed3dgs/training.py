@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from experts.canonical.fresh import EMBEDDING_WIDTH, LARGEST_LOG_SCALE, new_ed3dgs_deformation, new_gaussians
+from experts.ed3dgs.embedding_smoothness import Neighbourhood, neighbourhood
+from experts.ed3dgs.embedding_smoothness_fused import Pairs, fused_smoothness, pairs_of
 from experts.ed3dgs.frame_sampler import FrameErrors
 from experts.ed3dgs.model import ED3DGS
 from experts.ed3dgs.recipe import LENGTHS, NETWORK, ED3DGSRecipe
-from experts.ed3dgs.smoothness import Neighbourhood, Pairs, neighbourhood, pairs_of, smoothness
 from experts.training.points import StartPoints
 from experts.training.population import Population
 from experts.training.rendered import RenderedView, added
 from experts.training.samplers import Sample
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import Footage
-from losses import ssim
+from losses import dssim_loss, l1_loss
 
 _CAMERAS = 30  # rows of E-D3DGS's table of time offsets, where no camera has a larger number
 _GAUSSIANS = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest")
@@ -105,11 +106,11 @@ class ED3DGSTrainer(ExpertTrainer):
         """L1, and in a streak 1 - SSIM beside it: it then sees several cameras at one time."""
         recipe, losses = self.recipe, []
         for one in seen:
-            error = (one.image - one.target).abs().mean()
+            error = l1_loss(one.image, one.target)
             self._errors.append(error.detach())
             losses.append(recipe.l1 * error)
             if recipe.dssim and recipe.in_streak(iteration):
-                losses.append(recipe.dssim * (1 - ssim(one.image, one.target)))
+                losses.append(recipe.dssim * dssim_loss(one.image, one.target))
         return added(losses)
 
     def regulariser(self, iteration: int) -> Tensor:
@@ -120,7 +121,8 @@ class ED3DGSTrainer(ExpertTrainer):
             return loss
         self._neighbours()
         pairs = self._pairs[iteration % len(self._pairs)]
-        return torch.add(loss, smoothness(self.model.embeddings, pairs), alpha=recipe.smooth)
+        rough = fused_smoothness(self.model.embeddings, pairs)  # plain_smoothness: the same, more slowly
+        return torch.add(loss, rough, alpha=recipe.smooth)
 
     def _neighbours(self) -> Neighbourhood:
         """Neighbours as they were when Gaussians last came or went; they move little in between."""

@@ -1,4 +1,4 @@
-"""4DGaussians' deformation: one network of HexPlane features at a Gaussian's place and time (Wu et al., CVPR 2024)."""
+"""4DGaussians' deformation: one network of HexPlane features at a Gaussian's mean and time (Wu et al., CVPR 2024)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from experts.canonical.gaussians import Raw
-from experts.canonical.heads import affine_layers, head, run_heads, trunk
-from experts.fourdgaussians.planes import PLANES, TIME, EmptyVoxel, HexPlanes
+from experts.canonical.heads import head, trunk
+from experts.canonical.heads_fused import fused_heads
+from experts.fourdgaussians.planes import PLANES, TIME, EmptyVoxel
+from experts.fourdgaussians.planes_fused import FusedHexPlanes
 
 _OUTPUTS: tuple[tuple[Literal["means", "log_scales", "quats", "opacity_logits", "sh"], str, int], ...] = (
     ("means", "pos_deform", 3),
@@ -24,7 +26,7 @@ _OUTPUTS: tuple[tuple[Literal["means", "log_scales", "quats", "opacity_logits", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FourDGaussiansOptions:
-    """What the tensors do not tell, under 4DGaussians' own names; the defaults are its N3V preset."""
+    """Switches that the tensors do not tell, under 4DGaussians' own names; the defaults are its N3V preset."""
 
     no_dx: bool = False
     no_ds: bool = False
@@ -34,7 +36,7 @@ class FourDGaussiansOptions:
     apply_rotation: bool = False  # compose rotations instead of adding quaternions
 
     def enabled(self) -> dict[str, bool]:
-        """Which raw tensors are deformed."""
+        """Raw tensors by name: True for those that are deformed."""
         return {
             "means": not self.no_dx,
             "log_scales": not self.no_ds,
@@ -55,7 +57,7 @@ class NetworkShape:
     colour_head: bool = True  # absent from early files
     static_mlp: bool = False
     empty_voxel: tuple[int, ...] | None = None
-    encodings: tuple[int, ...] = (4, 10, 2, 2)  # of time, place, rotation and scale, opacity: never used
+    encodings: tuple[int, ...] = (4, 10, 2, 2)  # of time, means, rotation and scale, opacity: never used
     timenet: tuple[int, ...] = (64, 32)  # never used
 
 
@@ -64,7 +66,8 @@ class PlaneNetwork(nn.Module):
 
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
-        self.grid = HexPlanes(channels=shape.channels, resolutions=shape.resolutions)
+        # The choice: HexPlanes gives the same features up to rounding, in more launches.
+        self.grid = FusedHexPlanes(channels=shape.channels, resolutions=shape.resolutions)
         self.feature_out = trunk(shape.channels * len(shape.resolutions), shape.width, shape.depth)
         for key, name, outputs in _OUTPUTS:
             if key != "sh" or shape.colour_head:
@@ -77,7 +80,8 @@ class PlaneNetwork(nn.Module):
         heads = [self.get_submodule(name) for name in names]
         if self.static_mlp is not None:
             heads.append(self.static_mlp)
-        residuals = run_heads(self.grid(points, time), affine_layers(self.feature_out), heads)
+        # The choice: plain_heads gives the same up to rounding, in more launches.
+        residuals = fused_heads(self.grid(points, time), self.feature_out, heads)
         if self.static_mlp is not None:
             return residuals[:-1], residuals[-1]
         return residuals, None if self.empty_voxel is None else self.empty_voxel(points)

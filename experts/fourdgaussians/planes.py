@@ -1,9 +1,8 @@
-"""HexPlane features of 4DGaussians: products of planes through space and time (Wu et al., CVPR 2024)."""
+"""4DGaussians' HexPlane features in plain PyTorch: products of planes through space and time (Wu et al., CVPR 2024)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
 from typing import cast
@@ -11,9 +10,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
-
-from experts.fourdgaussians.repeatable_bilinear import bilinear
-from experts.frozen import Kept
 
 TIME = 3
 PLANES = tuple(combinations(range(4), 2))  # axes of each plane; x y z t are 0 1 2 3
@@ -32,78 +28,30 @@ class HexPlanes(nn.Module):
             nn.ParameterList(torch.empty(1, channels, level[second], level[first]) for first, second in PLANES)
             for level in resolutions
         )
-        self._box: Kept[tuple[Tensor, Tensor]] = Kept()
-        self._timeless: Kept[_Timeless] = Kept()
 
     def forward(self, points: Tensor, time: float) -> Tensor:
         """Features [n, channels x levels] of points [n, 3] at a time in -1 ... 1; outside, the planes' edges go on.
 
-        Per level the product over the six planes of a bilinear look-up (4DGaussians). Time is not rescaled to the
-        planes: frames cover 0 ... 1, the upper half of them. Time planes are read at the time first, which leaves
-        lines; what does not depend on it is computed once for a frozen model.
+        Per level the product over the six planes of a bilinear look-up, levels side by side (4DGaussians,
+        "Spatial-Temporal Structure Encoder"). Time is not rescaled to the planes: frames cover 0 ... 1, the upper half
+        of them.
         """
-        sources = [points, self.get_buffer("aabb"), *self.grids.parameters()]
-        timeless = self._timeless.of(sources, lambda: self._without_time(points))
-        places = timeless.inside.t()[:, None, :, None].expand(-1, -1, -1, 2)  # a line of height 1 ignores the second
-        lines = [[_at_time(plane, time) for plane in planes] for planes in timeless.moving]
-        moving = _product([_look_up(level, places) for level in lines])
-        return (timeless.still * moving).flatten(0, 1).t()
-
-    def _without_time(self, points: Tensor) -> _Timeless:
-        centre, scale = self._box.of([self.get_buffer("aabb")], self._centre_and_scale)
+        centre, scale = self.centre_and_scale()
         inside = (points - centre) * scale
-        axes = inside.unbind(1)
-        places = torch.stack([axes[axis] for index in STILL for axis in PLANES[index]])
-        places = places.view(len(STILL), 1, 2, -1).transpose(2, 3)  # [3, 1, n, 2]
-        levels = [cast(nn.ParameterList, planes) for planes in self.grids]
-        still = _product([_look_up(_joined([planes[index] for index in STILL]), places) for planes in levels])
-        moving = [_joined([planes[index] for index in MOVING]) for planes in levels]
-        return _Timeless(inside=inside, still=still, moving=moving)
+        coordinates = torch.cat([inside, torch.full_like(inside[:, :1], time)], dim=1)  # [n, 4]
+        levels = []
+        for planes in self.grids:
+            values = [
+                grid_sample(plane, coordinates[None, None][..., axes], padding_mode="border", align_corners=True)
+                for plane, axes in zip(cast(nn.ParameterList, planes), PLANES, strict=True)
+            ]  # six of [1, channels, 1, n]
+            levels.append(reduce(torch.mul, values))
+        return torch.cat(levels, dim=1)[0, :, 0].t()
 
-    def _centre_and_scale(self) -> tuple[Tensor, Tensor]:
-        """What takes the box to 1 ... -1 when subtracted, then multiplied by: the largest corner becomes -1."""
+    def centre_and_scale(self) -> tuple[Tensor, Tensor]:
+        """Centre and scale: (point - centre) * scale is -1 at the box's largest corner, 1 at its smallest."""
         largest, smallest = self.get_buffer("aabb")
         return (largest + smallest) / 2, 2 / (smallest - largest)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Timeless:
-    """What features at all times share."""
-
-    inside: Tensor  # [n, 3], -1 ... 1 in the box
-    still: Tensor  # [channels x levels, 1, n], product of what the planes without time give
-    moving: list[Sequence[Tensor]]  # per level the planes with time, as `_joined`
-
-
-def _joined(planes: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Planes [1, channels, height, width] as one tensor where they have one shape: small kernels cost their number."""
-    return [torch.cat(list(planes))] if len({plane.shape for plane in planes}) == 1 else planes
-
-
-def _at_time(planes: Tensor, time: float) -> Tensor:
-    """Lines [k, channels, 1, width] that planes [k, channels, height, width] are at a time; edges go on outside."""
-    last = planes.shape[2] - 1
-    place = min(max((time + 1) / 2 * last, 0.0), float(last))
-    below = min(int(place), max(last - 1, 0))
-    rows = planes[:, :, below : below + 2].unbind(2)
-    return torch.lerp(rows[0], rows[-1], place - below).unsqueeze(2)
-
-
-def _look_up(planes: Sequence[Tensor], places: Tensor) -> Tensor:
-    """Values [k, channels, 1, n] of k planes (`_joined`) at places [k, 1, n, 2] of each, bilinear."""
-    if len(planes) == 1:
-        return bilinear(planes[0], places)
-    return torch.cat([bilinear(plane, place[None]) for plane, place in zip(planes, places, strict=True)])
-
-
-def _product(levels: Sequence[Tensor]) -> Tensor:
-    """Product over planes [channels x levels, 1, n] of what each level's planes give, [planes, channels, 1, n].
-
-    Few kernels, also for the derivative (that of prod is slow), where there is one; else little memory.
-    """
-    if any(level.requires_grad for level in levels):
-        return reduce(torch.mul, torch.cat(list(levels), dim=1).unbind(0))
-    return torch.cat([reduce(Tensor.mul_, level.unbind(0)) for level in levels])
 
 
 class EmptyVoxel(nn.Module):
@@ -118,5 +66,5 @@ class EmptyVoxel(nn.Module):
     def forward(self, points: Tensor) -> Tensor:
         """Factors [n, 1] at points [n, 3]: trilinear, 0 outside."""
         low, high = self.get_buffer("xyz_min"), self.get_buffer("xyz_max")
-        place = ((points - low) / (high - low)).flip(-1) * 2 - 1  # the grid's last axis is z
-        return grid_sample(self.grid, place.reshape(1, -1, 1, 1, 3), align_corners=True).reshape(-1, 1)
+        coordinate = ((points - low) / (high - low)).flip(-1) * 2 - 1  # the grid's last axis is z
+        return grid_sample(self.grid, coordinate.reshape(1, -1, 1, 1, 3), align_corners=True).reshape(-1, 1)

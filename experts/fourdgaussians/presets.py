@@ -10,7 +10,7 @@ from torch import Tensor
 from experts.canonical.fresh import new_fourdgaussians
 from experts.fourdgaussians.deformation import FourDGaussiansOptions, NetworkShape
 from experts.fourdgaussians.model import FourDGaussians
-from experts.fourdgaussians.plane_regulariser import PlaneWeights
+from experts.fourdgaussians.plane_regularisers import PlaneWeights
 from experts.fourdgaussians.training import LENGTHS, RATES, FourDGaussiansRecipe, as_published
 from experts.training.density import Density
 from experts.training.points import StartPoints

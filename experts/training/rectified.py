@@ -1,4 +1,7 @@
-"""RAdam by Adam's fused kernel: one launch a parameter in place of twenty, which is what training waits for."""
+"""RAdam by Adam's fused kernel: one launch a parameter in place of twenty; training waits for launches.
+
+The plain version is torch.optim.RAdam. `build_optimiser` in rates.py chooses.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,19 @@ _TRUSTED = 5.0  # length of the variance's average from which on the variance is
 
 
 class RectifiedAdam(torch.optim.Adam):
-    """torch.optim.RAdam with its default settings (Liu et al., ICLR 2020); every group has one parameter.
+    """torch.optim.RAdam with its default settings, up to rounding (Liu et al., ICLR 2020, algorithm 2).
 
-    Its rectification is a factor on Adam's step, and its epsilon counts before the correction of the variance's bias,
-    Adam's after it. The first five steps, which have no variance yet, are those of momentum.
+    Every group has one parameter; ValueError otherwise. RAdam's rectification is a factor on Adam's step. Its epsilon
+    counts before the correction of the variance's bias, Adam's after it. The first five steps, which have no variance
+    yet, are those of momentum.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
         super().__init__(groups, betas=_BETAS, eps=_EPSILON, fused=True)
         for group in self.param_groups:
             if len(group["params"]) != 1:
-                found = len(group["params"])
-                raise ValueError(f"group {group.get('name', '')!r} has {found} parameters; give it one")
+                count = len(group["params"])
+                raise ValueError(f"group {group.get('name', '')!r} has {count} parameters; give it one")
             group["taken"] = 0  # steps
 
     @torch.no_grad()
@@ -61,7 +65,10 @@ class RectifiedAdam(torch.optim.Adam):
 
 
 def rectification(taken: int) -> float | None:
-    """RAdam's factor on the step number `taken`, from 1; None while the variance is not to be trusted (eq. 3)."""
+    """RAdam's factor on the step number `taken`, counted from 1; None while the variance is not to be trusted.
+
+    Liu et al., ICLR 2020, algorithm 2.
+    """
     beta = _BETAS[1]
     longest = 2 / (1 - beta) - 1
     length = longest - 2 * taken * beta**taken / (1 - beta**taken)

@@ -78,11 +78,6 @@ def added(terms: Sequence[Tensor]) -> Tensor:
     return sum(terms[1:], start=terms[0])
 
 
-def stacked(images: Sequence[Tensor]) -> Tensor:
-    """torch.stack, without copying where there is one."""
-    return images[0].unsqueeze(0) if len(images) == 1 else torch.stack(list(images))
-
-
 def cut_harmonics(gaussians: Gaussians, degree: int) -> Gaussians:
     """Gaussians whose spherical harmonics end at a degree."""
     if gaussians.sh is None or gaussians.sh.shape[1] <= (degree + 1) ** 2:

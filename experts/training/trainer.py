@@ -20,11 +20,11 @@ from experts.training.density import clone_and_split, prune, reset_opacities
 from experts.training.population import Population, fill_parameters
 from experts.training.rates import build_optimiser, set_rates
 from experts.training.recipe import Recipe
-from experts.training.rendered import RenderedView, added, cut_harmonics, render, stacked
+from experts.training.rendered import RenderedView, added, cut_harmonics, render
 from experts.training.samplers import Sample, Sampler, ShuffledPass, samples_from_lists, samples_to_lists
 from experts.training.statistics import Statistics
 from experts.training.views import Footage
-from losses import ssim
+from losses import photometric_sum
 
 FULL_DEGREE = 3  # of spherical harmonics, in all experts' files
 AHEAD = 8  # iterations by which images are chosen before they are needed, so that they can be read meanwhile
@@ -191,18 +191,9 @@ class ExpertTrainer:
         return constant(tuple(self.model.background), torch.float32, self.device)
 
     def image_loss(self, rendered: Sequence[RenderedView], iteration: int) -> Tensor:
-        """Sum over images of one moment of the recipe's mixture of L1 and 1 - SSIM; equal sizes go together."""
-        recipe = self.recipe
-        sizes: dict[torch.Size, list[RenderedView]] = {}
-        for view in rendered:
-            sizes.setdefault(view.image.shape, []).append(view)
-        losses = []
-        for views in sizes.values():
-            images, targets = stacked([view.image for view in views]), stacked([view.target for view in views])
-            losses.append(recipe.l1 * len(views) * (images - targets).abs().mean())
-            if recipe.dssim:
-                losses.append(recipe.dssim * len(views) * (1 - ssim(images, targets)))
-        return added(losses)
+        """Sum over images of one moment of the recipe's mixture of L1 and 1 - SSIM."""
+        images, targets = [view.image for view in rendered], [view.target for view in rendered]
+        return photometric_sum(images, targets, l1=self.recipe.l1, dssim=self.recipe.dssim)
 
     def regulariser(self, iteration: int) -> Tensor | None:
         """Added to the loss once an iteration."""

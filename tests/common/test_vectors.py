@@ -1,10 +1,12 @@
-"""Vectors of length 1: values and gradients of torch's normalize, and of differences."""
+"""Vectors of length 1: the fused version against the plain one, torch's normalize and differences."""
 
+import pytest
 import torch
 from torch.autograd import gradcheck
 from torch.nn.functional import normalize
 
-from common.vectors import unit
+from common.vectors import plain_unit, unit
+from tests.plain_and_fused import assert_same
 
 
 def test_values_and_gradients_are_those_of_normalize():
@@ -27,3 +29,10 @@ def test_values_and_gradients_are_those_of_normalize():
 def test_gradients_are_differences():
     vectors = torch.randn(7, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
     assert gradcheck(unit, (vectors,))
+
+
+@pytest.mark.parametrize("size", [(1, 3), (7, 4), (2, 5, 4)])
+def test_fused_unit_is_the_plain_one(size):
+    vectors = torch.randn(size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    vectors.requires_grad_()
+    assert_same(lambda: plain_unit(vectors), lambda: unit(vectors), [vectors], atol=1e-14)

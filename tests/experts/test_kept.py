@@ -96,10 +96,10 @@ def pair(shape: NetworkShape = SHAPE) -> tuple[FourDGaussians, FourDGaussians]:
 
 @torch.no_grad()
 def test_space_planes_of_a_frozen_model_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from experts.fourdgaussians import planes
+    from experts.fourdgaussians import planes_fused
 
-    (expert, _), look_up, seen = pair(), planes._look_up, []
-    monkeypatch.setattr(planes, "_look_up", lambda *args: seen.append(1) or look_up(*args))
+    (expert, _), look_up, seen = pair(), planes_fused._look_up, []
+    monkeypatch.setattr(planes_fused, "_look_up", lambda *args: seen.append(1) or look_up(*args))
     expert.at(3)
     expert.at(4)
     assert len(seen) == 2 + 2 * 2  # two levels: once without time, at two frames with it

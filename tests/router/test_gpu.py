@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from losses import photometric
-from router import RouterHead, blend
+from router import blend, new_head
 
 pytestmark = pytest.mark.cuda
 
@@ -24,14 +24,14 @@ class Trained:
             return torch.rand(*shape, *size, generator=generator).to(where, dtype)
 
         torch.manual_seed(1)
-        self.head = RouterHead().to(where, dtype)
+        self.head = new_head("sandwichlite").to(where, dtype)
         self.features = [uniform(3).requires_grad_() for _ in range(EXPERTS)]
         self.images, self.rays, self.target = uniform(EXPERTS, 3), uniform(6), uniform(3)
 
     def step(self) -> list[Tensor]:
         """The loss, and the gradients of the weights and features."""
         logits = self.head(self.features, self.rays)
-        loss = photometric(blend(self.images, logits, temperature=0.5).image, self.target, lambda_dssim=0.2)
+        loss = photometric(blend(self.images, logits, temperature=0.5).image, self.target, l1=0.8, dssim=0.2)
         return [loss.detach(), *torch.autograd.grad(loss, [*self.head.parameters(), *self.features])]
 
 

@@ -80,7 +80,7 @@ def test_gradients_equal_finite_differences():
     target = torch.rand(3, 16, 24, dtype=torch.float64)
 
     def loss() -> torch.Tensor:
-        return photometric(render(router, experts, grad="features").image, target, lambda_dssim=0.2)
+        return photometric(render(router, experts, grad="features").image, target, l1=0.8, dssim=0.2)
 
     loss().backward()
     generator = torch.Generator().manual_seed(0)

@@ -102,6 +102,7 @@ FAULTS = [
     ({"near": True}, "near is True: number or null expected"),
     ({"test_iterations": [5, "x"]}, "test_iterations[1] is 'x': whole number expected"),
     ({"loader": "colmap"}, "loader is 'colmap': 'neural3dvideo' or 'technicolor' or null expected"),
+    ({"rgbfunction": "sandwich"}, "rgbfunction is 'sandwich': 'sandwichlite' or 'sandwichpixel' expected"),
     ({"trust_checkpoint": True}, "trust_checkpoint can only be given on the command line; remove it here"),
     ([], "holds a list; one JSON object of settings expected"),
     ('{"near": 1, "near": 2}', "near given twice; keep one"),

@@ -36,7 +36,7 @@ def test_stage_2_takes_six_frames_at_most(tmp_path, monkeypatch):
 
 
 def test_stage_1_takes_seven_frames_at_most(tmp_path, monkeypatch):
-    monkeypatch.setattr(experts.training.trainer, "photometric", stop_at_the_loss)
+    monkeypatch.setattr(experts.training.trainer, "photometric_sum", stop_at_the_loss)
     film = write_film(tmp_path)
     with pytest.raises(Reached) as reached:
         moegs.main(["train-expert", *arguments(film, tmp_path / "model", "stg")])

@@ -13,7 +13,7 @@ from engine.training.loop import Schedule, train
 from engine.training.progress import Reading
 from engine.training.router import RouterTask
 from engine.training.router_schedule import make_optimiser
-from router import concentration
+from losses import concentration
 from tests.small_world import FRAMES, HEIGHT, WIDTH, Images, small_run
 
 

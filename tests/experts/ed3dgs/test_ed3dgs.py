@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -11,10 +12,13 @@ from torch.nn.functional import grid_sample, interpolate
 
 from experts.base import Expert
 from experts.canonical.fresh import new_ed3dgs
-from experts.canonical.heads import affine_layers, head, run_heads, run_networks, trunk
-from experts.ed3dgs.deformation import N3V, TECHNICOLOR, ED3DGSDeformation
+from experts.ed3dgs import deformation
+from experts.ed3dgs.deformation import N3V, TECHNICOLOR, ED3DGSDeformation, plain_residuals
+from experts.ed3dgs.deformation_fused import fused_residuals
 from experts.ed3dgs.model import ED3DGS
+from experts.ed3dgs.temporal import plain_temporal_embedding
 from experts.training.initial import neighbour_log_scales
+from tests.plain_and_fused import assert_same, results
 
 
 def small(count: int = 50, **changes: object) -> ED3DGS:
@@ -134,32 +138,40 @@ def test_deeper_trunks() -> None:
     compare(expert, 11, 0, direct(expert, 11 / 20))
 
 
-@pytest.mark.parametrize("recorded", [False, True], ids=["no gradients", "gradients"])
-def test_heads_on_many_rows_are_the_networks(recorded: bool) -> None:
-    inputs, before, heads = torch.randn(1300, 8), trunk(8, 16, 2), [head(16, 3), head(16, 1)]
-    with torch.set_grad_enabled(recorded):
-        for ours, network in zip(run_heads(inputs, affine_layers(before), heads), heads, strict=True):
-            torch.testing.assert_close(ours, network(before(inputs)), rtol=0, atol=1e-6)
-
-
-def test_sums_over_deeper_networks_are_the_modules_with_their_gradients() -> None:
-    """Three networks of two heads behind trunks of three layers, in pieces of rows; 1e-13 seen."""
+@pytest.mark.parametrize("count", [1, 40])
+@pytest.mark.parametrize("stages", ["f", "cf"])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_fused_residuals_are_the_plain_ones(count: int, stages: str, depth: int) -> None:
     torch.manual_seed(0)
-    inputs = torch.randn(1300, 8).double().requires_grad_()
-    trunks = nn.ModuleList(trunk(8, 16, 3) for _ in range(3)).double()
-    heads = nn.ModuleList(nn.ModuleList([head(16, 3), head(16, 1)]) for _ in range(3)).double()
-    weights = [torch.randn(1300, outputs).double() for outputs in (3, 1)]
-    stages = [affine_layers(one) for one in trunks]
-    layers = [tuple(torch.stack(parts) for parts in zip(*layer, strict=True)) for layer in zip(*stages, strict=True)]
-    ours = run_networks(inputs, layers, list(heads))
-    theirs = [sum(own[k](before(inputs)) for before, own in zip(trunks, heads, strict=True)) for k in range(2)]
-    parameters = [inputs, *trunks.parameters(), *heads.parameters()]
-    found, expected = (
-        torch.autograd.grad([(value * weight).sum() for value, weight in zip(values, weights, strict=True)], parameters)
-        for values in (ours, theirs)
+    network = ED3DGSDeformation(N3V, width=16, depth=depth, temporal_width=12, embedding_width=8).double()
+    embeddings, temporal = torch.randn(count, 8).double(), torch.randn(len(stages), 12).double()
+    trunks = [network.get_submodule(f"feature_out_{stage}") for stage in stages]
+    names = ("pos_deform", "opacity_deform", "rgb_deform")
+    heads = [[network.get_submodule(f"{name}_{stage}") for name in names] for stage in stages]
+    modules = nn.ModuleList([*trunks, *(own for by_stage in heads for own in by_stage)])
+    inputs = embeddings.requires_grad_(), temporal.requires_grad_()
+    plain, fused = (partial(which, *inputs, trunks, heads) for which in (plain_residuals, fused_residuals))
+    assert_same(plain, fused, [*inputs, *modules.parameters()], atol=1e-12)
+
+
+@pytest.mark.parametrize("changes", [{}, {"no_ds": True}, {"no_coarse_deform": True}])
+def test_the_plain_parts_make_the_same_model(changes: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    expert = small(**changes).double()
+    used = [
+        parameter
+        for name, parameter in expert.named_parameters()
+        if not ("scales_deform" in name and "no_ds" in changes)
+        and not ("_c." in name and "no_coarse_deform" in changes)
+    ]
+    fused = results(lambda: _values(expert), used)
+    monkeypatch.setattr(deformation, "fused_residuals", plain_residuals)
+    monkeypatch.setattr(
+        deformation,
+        "fused_temporal_embeddings",
+        lambda table, time, rows: torch.stack([plain_temporal_embedding(table, time, count) for count in rows]),
     )
-    for own, other in zip([*ours, *found], [*theirs, *expected], strict=True):
-        torch.testing.assert_close(own, other, rtol=1e-11, atol=1e-11)
+    for ours, theirs in zip(fused, results(lambda: _values(expert), used), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-11)
 
 
 def test_gradients_reach_every_parameter_and_are_right() -> None:

@@ -1,11 +1,13 @@
-"""E-D3DGS's embedding smoothness, against a direct formula."""
+"""E-D3DGS's embedding smoothness: the fused version against the plain one, which stands against sums written out."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from experts.ed3dgs.smoothness import Neighbourhood, neighbourhood, pairs_of, smoothness
+from experts.ed3dgs.embedding_smoothness import Neighbourhood, neighbourhood, plain_smoothness
+from experts.ed3dgs.embedding_smoothness_fused import fused_smoothness, pairs_of
+from tests.plain_and_fused import assert_same
 
 
 def direct(embeddings: torch.Tensor, means: torch.Tensor, falloff: float, count: int) -> torch.Tensor:
@@ -28,27 +30,34 @@ def cloud():
     return means, embeddings
 
 
+def test_plain_smoothness_is_the_sum_written_out(cloud):
+    means, embeddings = cloud
+    own = plain_smoothness(embeddings, neighbourhood(means, falloff=3.0, count=8))
+    torch.testing.assert_close(own, direct(embeddings, means, 3.0, 8), rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("parts", [1, 4])
-def test_value_and_gradient_are_the_formulas_whole_or_in_parts(cloud, parts: int):
+@pytest.mark.parametrize("points", [40, 9])
+def test_fused_smoothness_is_the_plain_one_whole_or_in_parts(cloud, parts: int, points: int):
     """In double precision: 1e-16 seen."""
     means, embeddings = cloud
-    near = neighbourhood(means, falloff=3.0, count=8)
-    own = torch.stack([smoothness(embeddings, pairs) for pairs in pairs_of(near, parts)]).mean()
-    expected = direct(embeddings, means, 3.0, 8)
-    torch.testing.assert_close(own, expected, rtol=1e-12, atol=0)
-    (gradient,) = torch.autograd.grad(own, embeddings)
-    torch.testing.assert_close(gradient, torch.autograd.grad(expected, embeddings)[0], rtol=1e-10, atol=1e-14)
+    near, few = neighbourhood(means[:points], falloff=3.0, count=8), embeddings.detach()[:points].requires_grad_()
+
+    def fused():
+        return torch.stack([fused_smoothness(few, pairs) for pairs in pairs_of(near, parts)]).mean()
+
+    assert_same(lambda: plain_smoothness(few, near), fused, [few], atol=1e-14)
 
 
 def test_equal_embeddings_are_at_rest(cloud):
     """At the start of training all are zero: sqrt has no slope there."""
     (pairs,) = pairs_of(neighbourhood(cloud[0].float(), falloff=3.0), 1)
     embeddings = torch.zeros(40, 32, requires_grad=True)
-    smoothness(embeddings, pairs).backward()
+    fused_smoothness(embeddings, pairs).backward()
     assert torch.equal(embeddings.grad, torch.zeros(40, 32))
     embeddings.data[0] = 1e-22  # its square is 0 in float32
     embeddings.grad = None
-    smoothness(embeddings, pairs).backward()
+    fused_smoothness(embeddings, pairs).backward()
     assert torch.isfinite(embeddings.grad).all()
 
 
@@ -56,7 +65,7 @@ def test_tiny_models_have_as_many_neighbours_as_there_are():
     embeddings = torch.ones(2, 4, requires_grad=True)
     assert neighbourhood(torch.eye(3)[:2], falloff=1.0).indices.tolist() == [[1, 0]]
     alone = neighbourhood(torch.zeros(1, 3), falloff=1.0)
-    smoothness(embeddings[:1], *pairs_of(alone, alone.parts(5))).backward()
+    fused_smoothness(embeddings[:1], *pairs_of(alone, alone.parts(5))).backward()
     assert torch.equal(embeddings.grad, torch.zeros(2, 4)) and alone.parts(5) == 1
 
 

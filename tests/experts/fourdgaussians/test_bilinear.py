@@ -3,34 +3,29 @@
 import pytest
 import torch
 from torch.autograd import gradcheck
-from torch.nn.functional import grid_sample
 
-from experts.fourdgaussians.repeatable_bilinear import bilinear, repeatable
-
-
-def sampled(planes, places):
-    return grid_sample(planes, places, padding_mode="border", align_corners=True)
+from experts.fourdgaussians.bilinear_look_up import bilinear, plain_bilinear, repeatable_bilinear
 
 
 def case(shape, *, count=5000, dtype=torch.float32, device="cpu"):
     generator = torch.Generator().manual_seed(0)
     planes = torch.randn(shape, generator=generator, dtype=dtype)
-    places = torch.rand(shape[0], 1, count, 2, generator=generator, dtype=dtype) * 2.6 - 1.3  # some lie outside
-    places[:, 0, :3] = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [0.0, -1.0]])
+    coordinates = torch.rand(shape[0], 1, count, 2, generator=generator, dtype=dtype) * 2.6 - 1.3  # some lie outside
+    coordinates[:, 0, :3] = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [0.0, -1.0]])
     weights = torch.randn(shape[0], shape[1], 1, count, generator=generator, dtype=dtype)
-    return planes.to(device).requires_grad_(), places.to(device).requires_grad_(), weights.to(device)
+    return planes.to(device).requires_grad_(), coordinates.to(device).requires_grad_(), weights.to(device)
 
 
-def results(function, planes, places, weights):
-    values = function(planes, places)
-    return values.detach(), *torch.autograd.grad((values * weights).sum(), [planes, places])
+def results(function, planes, coordinates, weights):
+    values = function(planes, coordinates)
+    return values.detach(), *torch.autograd.grad((values * weights).sum(), [planes, coordinates])
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5, 7), (2, 3, 1, 6), (2, 3, 6, 1), (1, 2, 1, 1), (1, 16, 64, 64)])
 def test_values_and_gradients_are_those_of_grid_sample(shape):
     given = case(shape)
-    values, of_planes, of_places = results(repeatable, *given)
-    theirs = results(sampled, *given)
+    values, of_planes, of_places = results(repeatable_bilinear, *given)
+    theirs = results(plain_bilinear, *given)
     assert torch.equal(values, theirs[0]) and torch.equal(of_places, theirs[2])
     assert theirs[1].abs().max() > 1
     torch.testing.assert_close(of_planes, theirs[1], atol=5e-6 * float(theirs[1].abs().max()), rtol=0)
@@ -38,37 +33,40 @@ def test_values_and_gradients_are_those_of_grid_sample(shape):
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e30])
 def test_gradients_of_any_size_keep_their_digits(scale):
-    planes, places, weights = case((1, 2, 4, 4), count=50)
-    (_, ours, _), (_, theirs, _) = (results(which, planes, places, weights * scale) for which in (repeatable, sampled))
+    planes, coordinates, weights = case((1, 2, 4, 4), count=50)
+    (_, ours, _), (_, theirs, _) = (
+        results(which, planes, coordinates, weights * scale) for which in (repeatable_bilinear, plain_bilinear)
+    )
     torch.testing.assert_close(ours / scale, theirs / scale, atol=1e-5, rtol=1e-5)
 
 
 def test_no_gradients_give_none():
-    planes, places, weights = case((1, 2, 4, 4), count=50)
-    assert results(repeatable, planes, places, weights * 0)[1].abs().max() == 0
+    planes, coordinates, weights = case((1, 2, 4, 4), count=50)
+    assert results(repeatable_bilinear, planes, coordinates, weights * 0)[1].abs().max() == 0
 
 
 def test_gradients_are_differences():
-    planes, places, _ = case((2, 2, 3, 4), count=6, dtype=torch.float64)
-    assert gradcheck(lambda planes: repeatable(planes, places.detach()), (planes,))
+    planes, coordinates, _ = case((2, 2, 3, 4), count=6, dtype=torch.float64)
+    assert gradcheck(lambda planes: repeatable_bilinear(planes, coordinates.detach()), (planes,))
 
 
 def test_the_order_of_points_does_not_change_a_bit():
-    planes, places, weights = case((1, 8, 4, 4), count=20_000)
+    planes, coordinates, weights = case((1, 8, 4, 4), count=20_000)
     order = torch.randperm(20_000, generator=torch.Generator().manual_seed(1))
     (_, straight, _), (_, shuffled, _) = (
-        results(repeatable, planes, places[:, :, which], weights[..., which]) for which in (slice(None), order)
+        results(repeatable_bilinear, planes, coordinates[:, :, which], weights[..., which])
+        for which in (slice(None), order)
     )
     assert torch.equal(straight, shuffled)
 
 
 def test_places_that_are_no_numbers_do_not_break_the_look_up():
-    planes, places, weights = case((1, 2, 4, 4), count=50)
+    planes, coordinates, weights = case((1, 2, 4, 4), count=50)
     with torch.no_grad():
-        places[0, 0, 7] = float("nan")
-    bilinear(planes, places).mul(weights).sum().backward()  # torch's grid_sample alone dies of it on a CPU
-    assert planes.grad.isfinite().all() and places.grad.isfinite().all()
-    repeatable(planes, places.detach()).mul(weights).sum().backward()
+        coordinates[0, 0, 7] = float("nan")
+    bilinear(planes, coordinates).mul(weights).sum().backward()  # torch's grid_sample alone dies of it on a CPU
+    assert planes.grad.isfinite().all() and coordinates.grad.isfinite().all()
+    repeatable_bilinear(planes, coordinates.detach()).mul(weights).sum().backward()
 
 
 @pytest.mark.cuda
@@ -76,5 +74,5 @@ def test_places_that_are_no_numbers_do_not_break_the_look_up():
 def test_a_gpu_repeats_its_gradients_to_the_bit(shape):
     found = [results(bilinear, *case(shape, count=100_000, device="cuda"))[1] for _ in range(5)]
     assert all(torch.equal(found[0], other) for other in found)
-    theirs = results(sampled, *case(shape, count=100_000))[1]
+    theirs = results(plain_bilinear, *case(shape, count=100_000))[1]
     torch.testing.assert_close(found[0].cpu(), theirs, atol=1e-5 * float(theirs.abs().max()), rtol=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -14,6 +15,8 @@ from experts.canonical.fresh import new_fourdgaussians
 from experts.fourdgaussians.deformation import FourDGaussiansOptions, NetworkShape, quaternion_product
 from experts.fourdgaussians.model import FourDGaussians
 from experts.fourdgaussians.planes import PLANES, EmptyVoxel, HexPlanes
+from experts.fourdgaussians.planes_fused import FusedHexPlanes
+from tests.plain_and_fused import assert_same
 
 SHAPE = NetworkShape(width=16, channels=4, resolutions=((5, 6, 7, 8), (10, 12, 14, 8)))
 CUBES = replace(SHAPE, resolutions=((6, 6, 6, 8), (11, 11, 11, 8)))  # as published: planes of one shape
@@ -69,9 +72,24 @@ def test_plane_features_are_products_of_bilinear_lookups(time: float, shape: Net
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("resolutions", [SHAPE.resolutions, CUBES.resolutions, [(4, 4, 4, 1)]])
+@pytest.mark.parametrize("time", [-1.5, 0.0, 0.37, 0.9966, 1.2])
+def test_fused_planes_are_the_plain_ones(resolutions: Sequence[Sequence[int]], time: float) -> None:
+    plain, fused = (kind(channels=4, resolutions=resolutions) for kind in (HexPlanes, FusedHexPlanes))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in plain.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator).double()
+    fused.grids = plain.grids
+    plain.aabb = fused.aabb = torch.tensor([[1.5, 1.0, 2.0], [-1.0, -2.0, -0.5]]).double()
+    points = torch.randn(30, 3, generator=generator).double().requires_grad_()  # several outside the box
+    learned = [points, *plain.parameters()]
+    assert_same(lambda: plain(points, time), lambda: fused(points, time), learned, atol=1e-12)
+
+
 @torch.no_grad()
-def test_the_largest_corner_is_the_first_cell() -> None:
-    grid = HexPlanes(channels=1, resolutions=[(4, 5, 6, 7)])
+@pytest.mark.parametrize("kind", [HexPlanes, FusedHexPlanes])
+def test_the_largest_corner_is_the_first_cell(kind: type[HexPlanes]) -> None:
+    grid = kind(channels=1, resolutions=[(4, 5, 6, 7)])
     for planes in grid.grids:
         for plane in planes:  # type: ignore[union-attr]
             plane.data.fill_(1.0)

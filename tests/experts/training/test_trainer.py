@@ -21,6 +21,6 @@ def test_images_of_one_moment_are_compared_together_and_count_each():
     seen = [image(30), image(20), image(30)]
     loss = one.image_loss(seen, 1)  # type: ignore[arg-type]
     gradients = torch.autograd.grad(loss, [each.image for each in seen])
-    alone = [photometric(each.image, each.target, lambda_dssim=one.recipe.dssim) for each in seen]
+    alone = [photometric(each.image, each.target, l1=one.recipe.l1, dssim=one.recipe.dssim) for each in seen]
     torch.testing.assert_close(loss, torch.stack(alone).sum())
     torch.testing.assert_close(gradients, torch.autograd.grad(torch.stack(alone).sum(), [each.image for each in seen]))

@@ -1,4 +1,4 @@
-"""What 4DGaussians asks of its feature planes besides the images: smoothness, and time planes near one."""
+"""4DGaussians' plane regularisers in few launches: planes of one shape together, the gradient by hand."""
 
 from __future__ import annotations
 
@@ -12,28 +12,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from common.tensors import constant
+from experts.fourdgaussians.plane_regularisers import PlaneWeights
 from experts.fourdgaussians.planes import MOVING, HexPlanes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlaneWeights:
-    """Weights of the plane regularisers; the defaults are 4DGaussians' for N3V.
-
-    smooth_both_axes: planes of space are smoothed along both of their axes. Upstream does it along the height alone: y
-    of the plane xy, z of xz and yz, never x.
-    """
-
-    space: float = 2e-4  # roughness of planes without time
-    time: float = 1e-3  # roughness of planes with time, along time
-    still: float = 1e-4  # distance of planes with time from one, where they change nothing
-    smooth_both_axes: bool = False
-
-
-def plane_regulariser(grid: HexPlanes, weights: PlaneWeights) -> Tensor:
-    """Weighted sum over levels and planes of roughness, and of mean |1 - plane| of planes with time (4DGaussians).
-
-    Roughness is the mean squared second difference of neighbouring cells along an axis, 0 of fewer than 3 cells.
-    """
+def fused_plane_regulariser(grid: HexPlanes, weights: PlaneWeights) -> Tensor:
+    """`plain_plane_regulariser`: the weighted sum over levels and planes, a scalar."""
     alike: dict[_Terms, list[Tensor]] = {}
     for level in grid.grids:
         for index, plane in enumerate(cast(nn.ParameterList, level)):
@@ -44,7 +28,7 @@ def plane_regulariser(grid: HexPlanes, weights: PlaneWeights) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Terms:
-    """What a sum runs over planes P of one shape: h |D P|^2 + w |P D'|^2 + d |P - 1|_1, with second differences D."""
+    """Factors of planes P of one shape in the sum h |D P|^2 + w |P D'|^2 + d |P - 1|_1, with second differences D."""
 
     shape: tuple[int, ...]  # of a plane, [1, channels, height, width]
     moving: bool
@@ -96,13 +80,13 @@ class _Regulariser(torch.autograd.Function):
 
 def _to_gradient(term: _Terms, offset: Tensor, signs: Tensor) -> Tensor:
     """Makes the signs of offsets [planes, channels, height, width] the gradient."""
-    rows, found = offset.flatten(0, 1), signs.flatten(0, 1)
+    rows, gradients = offset.flatten(0, 1), signs.flatten(0, 1)
     (count, height, width), like = rows.shape, (rows.dtype, rows.device)
     down = _twice_differences(height, *like).expand(count, -1, -1)
-    found.baddbmm_(down, rows, beta=term.distance, alpha=2 * term.along_height)
+    gradients.baddbmm_(down, rows, beta=term.distance, alpha=2 * term.along_height)
     if term.along_width:
         across = _twice_differences(width, *like).expand(count, -1, -1)
-        found.baddbmm_(rows, across, alpha=2 * term.along_width)
+        gradients.baddbmm_(rows, across, alpha=2 * term.along_width)
     return signs
 
 

@@ -1,4 +1,4 @@
-"""E-D3DGS's embedding smoothness: Gaussians that are close together shall move alike (Bae et al., ECCV 2024)."""
+"""E-D3DGS's embedding smoothness in few launches, derived by hand, with gradients of the same bits run after run."""
 
 from __future__ import annotations
 
@@ -11,35 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding
 
 from common.tensors import constant
-from experts.training.points import nearest
-
-NEIGHBOURS = 20
-_FLOOR = 1e-10  # squared under the root, as E-D3DGS: equal embeddings have gradient 0 instead of 0 / 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbourhood:
-    """Each Gaussian's k nearest others, the nearest first, and how strongly their embeddings are pulled together."""
-
-    indices: Tensor  # [k, n] int64
-    strengths: Tensor  # [k, n] in 0 ... 1
-
-    def parts(self, pairs: int | None) -> int:
-        """Equal parts in which to take the neighbours so that one has at most `pairs` pairs, or one neighbour each.
-
-        None: all in one.
-        """
-        k, n = self.indices.shape
-        fitting = (parts for parts in range(1, k) if k % parts == 0 and (pairs is None or n * k <= pairs * parts))
-        return next(fitting, max(k, 1))
-
-
-@torch.no_grad()
-def neighbourhood(means: Tensor, *, falloff: float, count: int = NEIGHBOURS) -> Neighbourhood:
-    """The `count` nearest of means [n, 3], with strengths exp(-falloff d^2) at distances d; fewer in a small model."""
-    distances, indices = nearest(means.detach(), count)
-    strengths = torch.exp(-falloff * distances.square())
-    return Neighbourhood(indices=indices.t().contiguous(), strengths=strengths.t().contiguous())
+from experts.ed3dgs.embedding_smoothness import FLOOR, Neighbourhood
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +32,15 @@ def pairs_of(near: Neighbourhood, parts: int) -> tuple[Pairs, ...]:
     indices, strengths = (
         values.view(k // parts, parts, n).transpose(0, 1).contiguous() for values in (near.indices, near.strengths)
     )
-    found = torch.sort(indices.flatten(1), dim=1, stable=True)
+    by_neighbour = torch.sort(indices.flatten(1), dim=1, stable=True)
     firsts = torch.arange(n + 1, device=indices.device).expand(parts, -1).contiguous()
-    each = (indices, strengths, strengths.sqrt(), found.indices, torch.searchsorted(found.values, firsts))
+    each = (indices, strengths, strengths.sqrt(), by_neighbour.indices, torch.searchsorted(by_neighbour.values, firsts))
     names = ("indices", "strengths", "roots", "order", "starts")
     return tuple(Pairs(**dict(zip(names, part, strict=True))) for part in zip(*each, strict=True))
 
 
-def smoothness(embeddings: Tensor, pairs: Pairs) -> Tensor:
-    """Mean of sqrt(strength) * |difference of embeddings [n, c]| over pairs of neighbours, a scalar.
+def fused_smoothness(embeddings: Tensor, pairs: Pairs) -> Tensor:
+    """`plain_smoothness` of embeddings [n, c] over one part of the pairs, a scalar.
 
     The mean over all parts is the mean over all pairs. Its gradient reaches the embeddings.
     """
@@ -89,7 +61,7 @@ class _MeanLength(torch.autograd.Function):
     def forward(ctx: Any, embeddings: Tensor, pairs: Pairs) -> Tensor:
         differences = embedding(pairs.indices, embeddings).sub_(embeddings)
         lengths = torch.linalg.vector_norm(differences, dim=2).mul_(pairs.roots)
-        lengths.hypot_(constant((_FLOOR,), lengths.dtype, lengths.device))
+        lengths.hypot_(constant((FLOOR,), lengths.dtype, lengths.device))
         ctx.pairs = pairs
         ctx.save_for_backward(differences.mul_((pairs.strengths / lengths)[..., None]))
         return lengths.mean()
@@ -99,5 +71,5 @@ class _MeanLength(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (each,), pairs = ctx.saved_tensors, ctx.pairs
         pulls = each.flatten(0, 1).index_select(0, pairs.order)
-        found = torch.segment_reduce(pulls, "sum", offsets=pairs.starts, unsafe=True)
-        return found.sub_(each.sum(0)).mul_(gradient / pairs.indices.numel()), None
+        sums = torch.segment_reduce(pulls, "sum", offsets=pairs.starts, unsafe=True)
+        return sums.sub_(each.sum(0)).mul_(gradient / pairs.indices.numel()), None
