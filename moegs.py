@@ -15,7 +15,7 @@ from engine.settings.config_file import nearest
 # Command: what it does, and the function that does it with the arguments after its name.
 COMMANDS: dict[str, tuple[str, Callable[..., int]]] = {
     "prepare": ("Prepare a scene: cameras and start points from n3v, technicolor or any videos.", prepare.command),
-    "train-expert": ("Train one of the experts: ex4dgs, ed3dgs, 4dgaussians or stg.", train_expert.command),
+    "train-expert": (train_expert.ABOUT, train_expert.command),
     "demo-scene": ("Film a small ray-traced scene in the N3V layout.", demo_commands.scene_command),
     "demo-report": ("Compare a rendered run's mixture with its experts.", demo_commands.report_command),
     "demo-figure": ("Draw one frame of a run: truth, experts, mixture, gates.", demo_commands.figure_command),

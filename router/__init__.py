@@ -1,6 +1,6 @@
 """The paper: per-Gaussian routing weights, the pixel head and the gated blend."""
 
-from router.ensembles import ENSEMBLES, Ensemble
+from router.ensembles import ENSEMBLES, Ensemble, ensembles_with, folder_flags
 from router.features import RoutingFeatures
 from router.head import RouterHead
 from router.mixture import Mixture, blend, concentration
@@ -15,5 +15,7 @@ __all__ = [
     "RoutingFeatures",
     "blend",
     "concentration",
+    "ensembles_with",
+    "folder_flags",
     "mix",
 ]

@@ -39,7 +39,7 @@ def main(ensemble: str, argv: Sequence[str] | None = None) -> int:
 
 
 def _command(ensemble: Ensemble, argv: Sequence[str]) -> int:
-    experts = ", ".join(name for name, _ in ensemble.experts)
+    experts = ", ".join(ensemble.experts)
     refuse_training_flags(argv)
     config = parse(
         RenderConfig,

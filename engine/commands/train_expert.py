@@ -18,21 +18,24 @@ from engine.runs.checks import check_rasterizer
 from engine.runs.device import device_name, gpu_versions, open_compute_device, peak_memory, release_unused, wait
 from engine.runs.opening import read_scene
 from engine.settings.command_line import INTERRUPTED, set_up_logging
+from engine.settings.expert_settings import KEYS
 from engine.settings.run import LAYOUTS
 from engine.settings.train_expert import TrainExpertConfig, check_settings, read_settings, write_settings
+from engine.training.expert_choice import expert_of_key
 from engine.training.expert_saves import bytes_of, check_folder, covered, save_expert, save_state, saved_state
 from engine.training.expert_segments import choose_targets
 from engine.training.expert_session import Session, facts_of, open_session
-from engine.training.expert_table import Trainee, trainee_named
 from engine.training.expert_views import disk_bytes, waiting_bytes
 from engine.training.milestones import Milestones, train_through
 from engine.training.progress import Progress, duration
+from experts import ExpertSpec
 from experts.training.loop import Step, train
 from scenes import Scene
 from scenes.load import guess_layout
 
 logger = logging.getLogger(__name__)
 
+ABOUT = f"Train one of the experts: {KEYS}."
 REPORT = "train_expert.json"
 SCHEMA = 1
 QUARTERS = 4  # when held-out frames are scored on the way, by default
@@ -44,20 +47,20 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """The command's exit code: 0 done, 130 interrupted and saved."""
     set_up_logging(quiet="--quiet" in argv)
     config = read_settings(argv, prog=prog, description=description)
-    trainee = trainee_named(config.expert)
+    spec = expert_of_key(config.expert)
     check_settings(config)
     model_path, output = cast(Path, config.output.model_path), config.output
     scene = open_scene(config, model_path)
     compute = open_compute_device(config.machine.device, config.machine.backend)
     check_rasterizer(compute)
-    targets = choose_targets(config, trainee, scene, compute)
+    targets = choose_targets(config, spec, scene, compute)
     for target in targets:
         check_folder(target.folder, resume=output.resume, overwrite=output.overwrite)
     for target in targets:
-        session = open_session(config, trainee, target)
+        session = open_session(config, spec, target)
         write_settings(config, model_path)
         with session.footage:
-            if not train_expert(session, trainee):
+            if not train_expert(session, spec):
                 return INTERRUPTED
     return 0
 
@@ -71,7 +74,7 @@ def open_scene(config: TrainExpertConfig, model_path: Path) -> Scene:
     return read_scene(data, source, layout=layout, cache=cache, quiet=config.machine.quiet)
 
 
-def train_expert(session: Session, trainee: Trainee) -> bool:
+def train_expert(session: Session, spec: ExpertSpec) -> bool:
     """Trains to the last iteration, saving and scoring on the way, then reports; False where it was interrupted."""
     total, output = session.recipe.iterations, session.config.output
     folder = session.target.folder
@@ -98,7 +101,7 @@ def train_expert(session: Session, trainee: Trainee) -> bool:
     if session.start < total or not (folder / REPORT).is_file():
         scores = _evaluate(session, total, on_the_way=False)
         report = write_json(folder / REPORT, _report(session, scores))
-        logger.info("%s: done in %s: %s", trainee.name, duration(session.seconds), report)
+        logger.info("%s: done in %s: %s", spec.name, duration(session.seconds), report)
     return True
 
 

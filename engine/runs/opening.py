@@ -15,8 +15,8 @@ from engine.runs.checks import check_frames, check_rasterizer, check_visible
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.run import Run
 from engine.settings.run import LAYOUTS, DataConfig, RunConfig
-from experts import Expert, LoadOptions, load_expert
-from router import Ensemble, Router
+from experts import EXPERTS, Expert, LoadOptions, load_expert
+from router import Ensemble, Router, folder_flags
 from scenes import Scene, SceneOptions, load_scene
 from scenes.options import Needed
 from scenes.types import Layout
@@ -47,7 +47,7 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
         eval_temperature=router_settings.eval_temperature,
     )
     run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
-    for name, flag_name in ensemble.experts:
+    for name, flag_name in folder_flags(ensemble).items():
         check_visible(run, name, label=f"--{flag_name} {folders[name]}", folder=folders[name])
     return run
 
@@ -115,7 +115,7 @@ def read_scene(
 
 def expert_folders(config: RunConfig, ensemble: Ensemble) -> dict[str, Path]:
     """The folder of every expert of an ensemble, by expert name."""
-    return {name: getattr(config.experts, flag_name) for name, flag_name in ensemble.experts}
+    return {name: getattr(config.experts, flag_name) for name, flag_name in folder_flags(ensemble).items()}
 
 
 def _by_source(notes: Sequence[str]) -> list[str]:
@@ -142,7 +142,7 @@ def open_expert(
         trained_frames=scene.footage_frames if scene.layout == "n3v" else scene.num_frames,
         near=settings.near,
         far=settings.far,
-        world_scale=scene.rig_radius if scene.layout == "technicolor" else 1.0,
+        world_scale=EXPERTS[name].world_scale(scene.layout, scene.rig_radius),
         trust_checkpoint=settings.trust_checkpoint,
     )
     expert = load_expert(name, folder, options)

@@ -19,8 +19,8 @@ from engine.runs.device import ComputeDevice
 from engine.runs.expert_views import image_of
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from experts.base import CheckpointError
-from experts.formats.settings import write_cfg_args
-from experts.formats.torch_files import load_tensors, read_cfg_args, save_tensors
+from experts.formats.cfg_args import read_cfg_args, write_cfg_args
+from experts.formats.torch_files import load_tensors, save_tensors
 from scenes import Scene
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Target:
             iteration=iteration,
             num_frames=scene.num_frames,
             trained_frames=scene.num_frames,
-            world_scale=scene.rig_radius if scene.layout == "technicolor" else 1.0,
+            world_scale=EXPERTS[self.name].world_scale(scene.layout, scene.rig_radius),
         )
 
 

@@ -12,15 +12,17 @@ from typing import Any
 import torch
 
 from engine.errors import ConfigError
+from engine.settings.expert_settings import WITH_PLANES
 from engine.settings.recipe import difference, settings_of, with_settings
 from engine.settings.train_expert import TrainExpertConfig, recipe_values
+from engine.training.expert_choice import choose_preset
 from engine.training.expert_saves import Target, load_state, saved_state
-from engine.training.expert_table import Planes, Preset, Start, Trainee, choose_preset
 from engine.training.expert_views import TrainingFootage
-from experts.base import CheckpointError
+from experts import CheckpointError, ExpertSpec, begin_training
 from experts.training.colour_correction import ColourCorrection
-from experts.training.points import StartPoints
+from experts.training.presets import Planes, TrainingPreset
 from experts.training.recipe import Recipe, scaled
+from experts.training.start import StartPoints, TrainingStart
 from experts.training.trainer import ExpertTrainer
 from scenes import Scene
 from scenes.points.cloud import PointCloud
@@ -64,7 +66,7 @@ class Session:
         }
 
 
-def recipe_for(config: TrainExpertConfig, trainee: Trainee, preset: Preset) -> Recipe:
+def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPreset) -> Recipe:
     """The preset's recipe, of the asked length, with what the file and --set say, then the flags."""
     recipe, asked = preset.recipe, config.recipe
     if asked.iterations is not None:
@@ -74,31 +76,31 @@ def recipe_for(config: TrainExpertConfig, trainee: Trainee, preset: Preset) -> R
     given = {name: value for name, value in flags.items() if value is not None}
     if asked.dssim is not None and math.isclose(recipe.l1 + recipe.dssim, 1):
         given["l1"] = 1 - asked.dssim
-    if not trainee.has_planes and (asked.near is not None or asked.far is not None):
+    if not spec.has_planes and (asked.near is not None or asked.far is not None):
         flag = "--near" if asked.near is not None else "--far"
-        raise ConfigError(f"{flag} is not used by {trainee.name}, whose planes are fixed; leave it out")
+        raise ConfigError(f"{flag} is not used by {spec.name}, whose planes are fixed; leave it out")
     return with_settings(recipe, given, where="the flags")
 
 
-def open_session(config: TrainExpertConfig, trainee: Trainee, target: Target) -> Session:
+def open_session(config: TrainExpertConfig, spec: ExpertSpec, target: Target) -> Session:
     """A training at its beginning, or with --resume where it was; older files are removed with --overwrite.
 
     Raises SceneError, ConfigError or CheckpointError for what does not fit, before anything is removed.
     """
     scene, compute = target.scene, target.compute
-    name, preset = choose_preset(trainee, config.recipe.preset, scene=scene.name, layout=scene.layout)
-    recipe = recipe_for(config, trainee, preset)
-    frames = range(scene.num_frames) if trainee.moments == "all" else (0,)
+    name, preset = choose_preset(spec, config.recipe.preset, scene=scene.name, layout=scene.layout)
+    recipe = recipe_for(config, spec, preset)
+    frames = range(scene.num_frames) if spec.training.start_frames == "all" else (0,)
     cloud = load_start_points(
         scene, source=config.data.points, frames=frames, limit=config.data.max_points, seed=config.recipe.seed
     )
     footage = TrainingFootage(scene, device=compute.device)
-    start = _start(config, trainee, preset, target, cloud=cloud, footage=footage)
+    start = _start(config, spec, preset, target, cloud=cloud, footage=footage)
     torch.manual_seed(config.recipe.seed)
     try:
-        trainer = trainee.begin(preset, recipe, start)
+        trainer = begin_training(spec, recipe, start)
     except ValueError as error:
-        raise ConfigError(f"{trainee.name} cannot be trained like this: {error}") from error
+        raise ConfigError(f"{spec.name} cannot be trained like this: {error}") from error
     check_start(cloud, scene, trainer)
     correction = ColourCorrection(len(footage.cameras)).to(compute.device) if config.recipe.colour_correction else None
     session = Session(
@@ -123,39 +125,42 @@ def open_session(config: TrainExpertConfig, trainee: Trainee, target: Target) ->
 
 def _start(
     config: TrainExpertConfig,
-    trainee: Trainee,
-    preset: Preset,
+    spec: ExpertSpec,
+    preset: TrainingPreset,
     target: Target,
     *,
     cloud: PointCloud,
     footage: TrainingFootage,
-) -> Start:
-    """What a trainer begins from; Ex4DGS counts lengths of Technicolor scenes in radii of the rig, as its code does."""
+) -> TrainingStart:
+    """All that a trainer begins from beside its recipe."""
     scene = target.scene
-    world_scale = scene.rig_radius if scene.layout == "technicolor" and trainee.name == "Ex4DGS" else 1.0
-    return Start(
+    world_scale = spec.world_scale(scene.layout, scene.rig_radius)
+    return TrainingStart(
         points=_points(cloud).to(target.compute.device),
         footage=footage,
         extent=scene.rig_radius,
         world_scale=world_scale,
-        planes=choose_planes(config, preset, scene, cloud, unit=world_scale) if trainee.has_planes else None,
+        planes=choose_planes(config, preset, scene, cloud, unit=world_scale) if spec.has_planes else None,
+        network=preset.network,
         seed=config.recipe.seed,
     )
 
 
-def choose_planes(config: TrainExpertConfig, preset: Preset, scene: Scene, cloud: PointCloud, *, unit: float) -> Planes:
+def choose_planes(
+    config: TrainExpertConfig, preset: TrainingPreset, scene: Scene, cloud: PointCloud, *, unit: float
+) -> Planes:
     """Culling planes in data units: the flags', else the preset's (in units of `unit`), else by the start points."""
     cameras = [scene.views[index].camera for index in scene.train]
     if preset.planes is not None:
-        found = Planes(near=preset.planes.near * unit, far=preset.planes.far * unit)
+        planes = Planes(near=preset.planes.near * unit, far=preset.planes.far * unit)
     else:
         depths = visible_depths(cloud.positions, cameras)
         deepest = float(depths.max()) if len(depths) else 0.0
         near = suggest_near(cloud, cameras) or 0.01 * scene.rig_radius
-        found = Planes(near=near, far=max(FAR_EXTENTS * scene.rig_radius, FAR_DEPTHS * deepest))
+        planes = Planes(near=near, far=max(FAR_EXTENTS * scene.rig_radius, FAR_DEPTHS * deepest))
     asked = config.recipe
-    near = found.near if asked.near is None else asked.near
-    far = found.far if asked.far is None else asked.far
+    near = planes.near if asked.near is None else asked.near
+    far = planes.far if asked.far is None else asked.far
     if not near < far:
         raise ConfigError(f"the near plane, {near:g}, is not nearer than the far one, {far:g}; give --near and --far")
     return Planes(near=near, far=far)
@@ -172,7 +177,7 @@ def check_start(cloud: PointCloud, scene: Scene, trainer: ExpertTrainer) -> None
     raise ConfigError(
         f"{scene.root}: no training camera shows a start point between {trainer.name}'s near plane, {settings.near:g}, "
         f"and its far plane, {far:g}; those in the images lie at depths {float(depths.min()):.3g} to "
-        f"{float(depths.max()):.3g} scene units: give --near and --far for Ex4DGS and STG, else rescale the scene"
+        f"{float(depths.max()):.3g} scene units: give --near and --far for {WITH_PLANES}, else rescale the scene"
     )
 
 

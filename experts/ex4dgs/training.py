@@ -35,7 +35,7 @@ class Ex4DGSTrainer(ExpertTrainer):
     extent: in data units, as the cameras are; the model's own world may be another (`world_scale`).
     """
 
-    name: ClassVar[str] = "Ex4DGS"
+    name: ClassVar[str] = Ex4DGS.name
     recipe: Ex4DGSRecipe
     sampler: ShuffledPass
     statistics: tuple[BacktrackedErrors, ...]

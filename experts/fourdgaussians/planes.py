@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
 from experts.fourdgaussians.repeatable_bilinear import bilinear
-from experts.frozen import Kept
+from experts.frozen import FrozenCache
 
 TIME = 3
 PLANES = tuple(combinations(range(4), 2))  # axes of each plane; x y z t are 0 1 2 3
@@ -32,8 +32,8 @@ class HexPlanes(nn.Module):
             nn.ParameterList(torch.empty(1, channels, level[second], level[first]) for first, second in PLANES)
             for level in resolutions
         )
-        self._box: Kept[tuple[Tensor, Tensor]] = Kept()
-        self._timeless: Kept[_Timeless] = Kept()
+        self._box: FrozenCache[tuple[Tensor, Tensor]] = FrozenCache()
+        self._timeless: FrozenCache[_Timeless] = FrozenCache()
 
     def forward(self, points: Tensor, time: float) -> Tensor:
         """Features [n, channels x levels] of points [n, 3] at a time in -1 ... 1; outside, the planes' edges go on.

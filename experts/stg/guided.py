@@ -133,7 +133,7 @@ def sampled_depths(largest: Tensor, count: int, far: float, guidance: Guidance, 
     return depths * (1 + guidance.jitter * drawn.to(largest))
 
 
-def new_gaussians(
+def gaussians_along_rays(
     seen: Seen,
     guidance: Guidance,
     *,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import training_step as profile
-from benchmarks.random_run import MAKERS, Workload, random_run
+from benchmarks.random_run import Workload, random_run
 from benchmarks.stages import (
     BACKWARD,
     BACKWARD_RASTERIZE,
@@ -50,7 +50,7 @@ def test_every_stage_has_a_line_and_the_total_is_their_sum(ensemble, capsys):
     assert command("--device=cpu", "--backend=torch", "--ensemble", ensemble) == 0
     table, operators = capsys.readouterr().out.split("\n\n")
     lines = table.splitlines()[2:]
-    names = [f"{name} at a frame" for name, _ in ENSEMBLES[ensemble].experts]
+    names = [f"{name} at a frame" for name in ENSEMBLES[ensemble].experts]
     assert [line[:30].strip() for line in lines[1 : len(names) + 1]] == names and len(lines) == len(names) + 10
     spent = [float(line[30:40]) for line in lines]
     assert min(spent) >= 0 and max(spent) == spent[-1] > 0
@@ -169,7 +169,7 @@ def test_random_experts_are_seen_and_repeat():
         return random_run(workload, ENSEMBLES["E4"], ComputeDevice(device=CPU, backend="torch"))
 
     first, again, other = run(0), run(0), run(1)
-    assert [expert.name for expert in first.experts] == list(MAKERS)
+    assert [expert.name for expert in first.experts] == list(ENSEMBLES["E4"].experts)
     camera = first.scene.views[0].camera
     for one, same, different in zip(first.experts, again.experts, other.experts, strict=True):
         means = one.at(150, camera=1).means

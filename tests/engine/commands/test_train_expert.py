@@ -13,7 +13,7 @@ import engine.commands.train_expert
 from engine.evaluation.metrics import psnr
 from engine.runs.device import CPU
 from engine.training.expert_saves import load_state, saved_state
-from experts.formats.torch_files import read_cfg_args
+from experts.formats.cfg_args import read_cfg_args
 from scenes.frames.read_ahead import slots_of
 from tests.engine.expert_scene import NAMES, reloaded, run, write_film
 
@@ -132,8 +132,8 @@ def test_no_held_out_image_is_read_before_it_is_scored(film, tmp_path, monkeypat
     seen = set()
     real = engine.commands.train_expert.open_session
 
-    def watched(config, trainee, target):
-        session = real(config, trainee, target)
+    def watched(config, spec, target):
+        session = real(config, spec, target)
         read = session.footage._images._scene.frames.read
 
         class Watching:

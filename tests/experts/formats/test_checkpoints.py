@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from experts.base import CheckpointError
+from experts.formats.cfg_args import read_cfg_args
+from experts.formats.folders import find_iteration
 from experts.formats.torch_files import (
     file_hash,
-    find_iteration,
     load_state_dict,
     load_tensors,
-    read_cfg_args,
     replacing,
     require_finite,
     save_tensors,

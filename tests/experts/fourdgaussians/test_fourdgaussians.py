@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from experts.base import Expert
-from experts.canonical.fresh import new_fourdgaussians
 from experts.fourdgaussians.deformation import FourDGaussiansOptions, NetworkShape, quaternion_product
 from experts.fourdgaussians.model import FourDGaussians
 from experts.fourdgaussians.planes import PLANES, EmptyVoxel, HexPlanes
+from tests.experts.canonical_models import new_fourdgaussians
 
 SHAPE = NetworkShape(width=16, channels=4, resolutions=((5, 6, 7, 8), (10, 12, 14, 8)))
 CUBES = replace(SHAPE, resolutions=((6, 6, 6, 8), (11, 11, 11, 8)))  # as published: planes of one shape
