@@ -25,7 +25,7 @@ CAMERA_STEP = 0.2  # world units between neighbouring cameras
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """How much one iteration has to do."""
+    """Size of one iteration's work."""
 
     gaussians: int  # of each expert
     width: int  # pixels

@@ -31,7 +31,7 @@ class SegmentFolders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSpec:
-    """How an expert is trained."""
+    """The training of an expert."""
 
     presets: Mapping[str, TrainingPreset]  # by scene, layout or data set
     start_frames: Literal["first", "all"]  # frames whose start points it uses

@@ -1,4 +1,4 @@
-"""Which experts are blended on which data set; any other subset is one more row."""
+"""The ensembles: subsets of the experts that are blended, one row each."""
 
 from __future__ import annotations
 

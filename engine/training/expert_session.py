@@ -135,8 +135,9 @@ def _start(
     """All that a trainer begins from beside its recipe."""
     scene = target.scene
     world_scale = spec.world_scale(scene.layout, scene.rig_radius)
+    points = StartPoints(positions=cloud.positions, colours=cloud.colours, frames=cloud.frames)
     return TrainingStart(
-        points=_points(cloud).to(target.compute.device),
+        points=points.to(target.compute.device),
         footage=footage,
         extent=scene.rig_radius,
         world_scale=world_scale,
@@ -181,10 +182,6 @@ def check_start(cloud: PointCloud, scene: Scene, trainer: ExpertTrainer) -> None
     )
 
 
-def _points(cloud: PointCloud) -> StartPoints:
-    return StartPoints(positions=cloud.positions, colours=cloud.colours, frames=cloud.frames)
-
-
 def _log(session: Session) -> None:
     recipe, planes = session.recipe, session.planes
     logger.info("start: %s", session.start_note)
@@ -221,11 +218,11 @@ def facts_of(session: Session) -> dict[str, Any]:
 
 
 def _resume(session: Session) -> None:
-    found = saved_state(session.target.folder)
-    if found is None:
+    newest = saved_state(session.target.folder)
+    if newest is None:
         logger.info("%s holds nothing to resume: starting at the beginning", session.target.folder)
         return
-    iteration, path = found
+    iteration, path = newest
     state = load_state(path)
     try:
         changed = difference(json.loads(state["facts"]), facts_of(session))

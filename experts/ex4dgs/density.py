@@ -1,4 +1,4 @@
-"""How Ex4DGS clones and splits dynamic Gaussians."""
+"""Ex4DGS's cloning and splitting of dynamic Gaussians."""
 
 from __future__ import annotations
 

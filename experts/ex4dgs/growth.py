@@ -20,7 +20,7 @@ _WIDE, _NARROWEST = 1.0, 0.5  # log widths
 
 @dataclass(slots=True)
 class Span:
-    """How much of the clip is in training, and whether an extraction is due."""
+    """The part of the clip that is in training, and the state of the extraction that follows its growth."""
 
     frames: int  # beyond the clip's by the timeline's shift in the end
     wanted: bool = True  # keyframes came: extract some iterations later
@@ -78,9 +78,9 @@ def append_keyframes(dynamic: Population, old: KeyframeTimeline, new: KeyframeTi
 
     The windows that end with the old clip become _WIDE behind it, their centres stay within it.
     """
-    found = dynamic["means"].shape[1]  # 0 before the first extraction
-    missing = needed_keyframes(new) - found
-    if found == 0 or missing <= 0:
+    keyframes = dynamic["means"].shape[1]  # 0 before the first extraction
+    missing = needed_keyframes(new) - keyframes
+    if keyframes == 0 or missing <= 0:
         return False
     for name in ("means", "quats"):
         dynamic.put(name, continued(dynamic[name].detach(), missing))

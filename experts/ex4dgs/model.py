@@ -98,7 +98,7 @@ class _Still:
     sh: Tensor  # [n + m, 16, 3]
 
 
-def world_scale(layout: DataLayout, rig_radius: float) -> float:
+def world_scale_of(layout: DataLayout, rig_radius: float) -> float:
     """Data units per unit of a model: Ex4DGS trains Technicolor's scenes in a world divided by the rig's radius."""
     return rig_radius if layout == "technicolor" else 1.0
 

@@ -20,7 +20,7 @@ _MAX_LOG_WIDTH = 40.0  # of either sign: exp of it is wider than any clip or shu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyframeTimeline:
-    """Where Ex4DGS's keyframes lie in time: keyframe k at frame k * interval - shift."""
+    """Positions of Ex4DGS's keyframes in time: keyframe k lies at frame k * interval - shift."""
 
     duration: float = 300  # frames over which a static Gaussian moves by its displacement
     interval: float = 10  # frames between keyframes

@@ -61,7 +61,7 @@ class FourDGaussiansRecipe(Recipe):
     faint_at_every_frame: bool = True
 
     def stage(self, iteration: int) -> tuple[bool, int]:
-        """Whether an iteration is of the fine stage, and its number in its stage, both counted from 1."""
+        """True for an iteration of the fine stage, and its number in its stage; iterations count from 1."""
         fine = iteration > self.coarse_iterations
         return fine, iteration - self.coarse_iterations if fine else iteration
 

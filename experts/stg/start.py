@@ -114,9 +114,9 @@ def _few(count: int, room: int | None, generator: torch.Generator) -> Tensor:
 
 
 def fresh_rows(means: Tensor, colours: Tensor, centres: Tensor, log_width: float) -> Rows:
-    """What a new Gaussian begins with, at means [n, 3], with colours [n, 3] in 0 ... 1 and window centres [n].
+    """Parameters of new Gaussians at means [n, 3], of colours [n, 3] in 0 ... 1, with window centres [n].
 
-    It stands still, has opacity 0.1 and no rotation; scales are the caller's.
+    They stand still, have opacity 0.1 and no rotation; scales are the caller's.
     """
     count = len(means)
     sh = split_sh(sh_from_colours(colours))

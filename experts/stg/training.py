@@ -56,7 +56,7 @@ class STGTrainer(ExpertTrainer):
         self.recipe: STGRecipe = recipe
         self.statistics[0].add(_TURNING, 0.0)
         self.guided = GuidedSampling(recipe.guidance, views=len(footage.cameras), device=self.device)
-        self._place: dict[str, Tensor] = {}  # near limits and box of the first Gaussians; empty before the first step
+        self._place: dict[str, Tensor] = {}  # near limits and box of the first Gaussians; empty at first
         self._badly_shown: Seen | None = None
 
     def new_sampler(self) -> Sampler:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 
@@ -15,6 +14,8 @@ def nearest_neighbours(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
     With k or fewer points there are only n - 1 columns. Computed on the CPU in float64; comes back on the points'
     device, distances in their type. ValueError where a point is not finite.
     """
+    from scipy.spatial import cKDTree  # here: importing it takes as long as all experts, and rendering needs none
+
     count = points.shape[0]
     columns = max(0, min(k, count - 1))
     if columns == 0:
@@ -26,6 +27,6 @@ def nearest_neighbours(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
         )
     distances, indices = cKDTree(places).query(places, k=columns + 1, workers=-1)
     others = indices != np.arange(count)[:, None]
-    others[others.all(1), -1] = False  # more points at one place than were asked for: itself is not among the found
+    others[others.all(1), -1] = False  # more points at one place than were asked for: itself is not among them
     distances, indices = distances[others].reshape(count, columns), indices[others].reshape(count, columns)
     return torch.from_numpy(distances).to(points), torch.from_numpy(indices).to(points.device, torch.int64)

@@ -24,8 +24,8 @@ class RectifiedAdam(torch.optim.Adam):
         super().__init__(groups, betas=_BETAS, eps=_EPSILON, fused=True)
         for group in self.param_groups:
             if len(group["params"]) != 1:
-                found = len(group["params"])
-                raise ValueError(f"group {group.get('name', '')!r} has {found} parameters; give it one")
+                count = len(group["params"])
+                raise ValueError(f"group {group.get('name', '')!r} has {count} parameters; give it one")
             group["taken"] = 0  # steps
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Which static Gaussians become dynamic, where their keyframes are, and how dynamic ones multiply."""
+"""Static Gaussians that become dynamic, their keyframes, and the multiplication of dynamic ones."""
 
 from __future__ import annotations
 

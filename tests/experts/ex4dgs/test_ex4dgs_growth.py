@@ -1,4 +1,4 @@
-"""How far Ex4DGS's clip has grown when, its keyframes and opacity windows."""
+"""Growth of Ex4DGS's clip in training, its keyframes and opacity windows."""
 
 from __future__ import annotations
 
