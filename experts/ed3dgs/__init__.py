@@ -4,7 +4,7 @@ from experts.canonical.files import read_routed
 from experts.ed3dgs.files import load_ed3dgs, save_ed3dgs, write_routed_ed3dgs
 from experts.ed3dgs.model import ED3DGS
 from experts.ed3dgs.presets import PRESETS
-from experts.ed3dgs.random_model import random_model
+from experts.ed3dgs.random_model import random_ed3dgs
 from experts.ed3dgs.start import start_model
 from experts.ed3dgs.training import ED3DGSTrainer
 from experts.spec import ExpertSpec, TrainingSpec
@@ -19,5 +19,5 @@ SPEC = ExpertSpec(
     read_routed=read_routed,
     signature=("embedding_0",),
     training=TrainingSpec(presets=PRESETS, start_frames="first", start_model=start_model, trainer=ED3DGSTrainer),
-    random_model=random_model,
+    random_model=random_ed3dgs,
 )

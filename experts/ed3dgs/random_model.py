@@ -12,7 +12,7 @@ from experts.ed3dgs.start import EMBEDDING_WIDTH, new_deformation
 from experts.random_models import NUM_FRAMES, raw_tensors
 
 
-def random_model(gaussians: Gaussians) -> ED3DGS:
+def random_ed3dgs(gaussians: Gaussians) -> ED3DGS:
     """N3V's networks, whose initial weights move Gaussians little."""
     return ED3DGS(
         gaussians=CanonicalGaussians(**raw_tensors(gaussians)),

@@ -60,9 +60,9 @@ def pairs_of(near: Neighbourhood, parts: int) -> tuple[Pairs, ...]:
     indices, strengths = (
         values.view(k // parts, parts, n).transpose(0, 1).contiguous() for values in (near.indices, near.strengths)
     )
-    by_neighbour = torch.sort(indices.flatten(1), dim=1, stable=True)
+    found = torch.sort(indices.flatten(1), dim=1, stable=True)
     firsts = torch.arange(n + 1, device=indices.device).expand(parts, -1).contiguous()
-    each = (indices, strengths, strengths.sqrt(), by_neighbour.indices, torch.searchsorted(by_neighbour.values, firsts))
+    each = (indices, strengths, strengths.sqrt(), found.indices, torch.searchsorted(found.values, firsts))
     names = ("indices", "strengths", "roots", "order", "starts")
     return tuple(Pairs(**dict(zip(names, part, strict=True))) for part in zip(*each, strict=True))
 
@@ -99,5 +99,5 @@ class _MeanLength(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (each,), pairs = ctx.saved_tensors, ctx.pairs
         pulls = each.flatten(0, 1).index_select(0, pairs.order)
-        pulled = torch.segment_reduce(pulls, "sum", offsets=pairs.starts, unsafe=True)
-        return pulled.sub_(each.sum(0)).mul_(gradient / pairs.indices.numel()), None
+        found = torch.segment_reduce(pulls, "sum", offsets=pairs.starts, unsafe=True)
+        return found.sub_(each.sum(0)).mul_(gradient / pairs.indices.numel()), None

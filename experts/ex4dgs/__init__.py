@@ -3,7 +3,7 @@
 from experts.ex4dgs.files import load_ex4dgs, read_routed_ex4dgs, save_ex4dgs, write_routed_ex4dgs
 from experts.ex4dgs.model import Ex4DGS, world_scale_of
 from experts.ex4dgs.presets import PRESETS
-from experts.ex4dgs.random_model import random_model
+from experts.ex4dgs.random_model import random_ex4dgs
 from experts.ex4dgs.start import start_model
 from experts.ex4dgs.training import Ex4DGSTrainer
 from experts.spec import ExpertSpec, TrainingSpec
@@ -21,5 +21,5 @@ SPEC = ExpertSpec(
     has_planes=True,
     world_scale=world_scale_of,
     training=TrainingSpec(presets=PRESETS, start_frames="first", start_model=start_model, trainer=Ex4DGSTrainer),
-    random_model=random_model,
+    random_model=random_ex4dgs,
 )

@@ -16,7 +16,7 @@ KEYFRAMES = 36  # of Ex4DGS's N3V models
 DYNAMIC_SHARE = 0.1  # of all Gaussians: a choice, the paper's models differ
 
 
-def random_model(gaussians: Gaussians) -> Ex4DGS:
+def random_ex4dgs(gaussians: Gaussians) -> Ex4DGS:
     """Static Gaussians that drift, and a share of dynamic ones that tremble and are there all the time."""
     raw, moving = raw_tensors(gaussians), math.ceil(gaussians.count * DYNAMIC_SHARE)
     keyframed = {

@@ -4,7 +4,7 @@ from experts.canonical.files import read_routed
 from experts.fourdgaussians.files import load_fourdgaussians, save_fourdgaussians, write_routed_fourdgaussians
 from experts.fourdgaussians.model import FourDGaussians
 from experts.fourdgaussians.presets import PRESETS
-from experts.fourdgaussians.random_model import random_model
+from experts.fourdgaussians.random_model import random_fourdgaussians
 from experts.fourdgaussians.start import start_model
 from experts.fourdgaussians.training import FourDGaussiansTrainer
 from experts.spec import ExpertSpec, TrainingSpec
@@ -21,5 +21,5 @@ SPEC = ExpertSpec(
     training=TrainingSpec(
         presets=PRESETS, start_frames="first", start_model=start_model, trainer=FourDGaussiansTrainer
     ),
-    random_model=random_model,
+    random_model=random_fourdgaussians,
 )

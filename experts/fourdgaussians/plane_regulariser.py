@@ -1,4 +1,4 @@
-"""4DGaussians' regulariser of its feature planes: smoothness, and time planes near one."""
+"""What 4DGaussians asks of its feature planes besides the images: smoothness, and time planes near one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def plane_regulariser(grid: HexPlanes, weights: PlaneWeights) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Terms:
-    """Terms of planes P of one shape: h |D P|^2 + w |P D'|^2 + d |P - 1|_1, with second differences D."""
+    """What a sum runs over planes P of one shape: h |D P|^2 + w |P D'|^2 + d |P - 1|_1, with second differences D."""
 
     shape: tuple[int, ...]  # of a plane, [1, channels, height, width]
     moving: bool
@@ -96,13 +96,13 @@ class _Regulariser(torch.autograd.Function):
 
 def _to_gradient(term: _Terms, offset: Tensor, signs: Tensor) -> Tensor:
     """Makes the signs of offsets [planes, channels, height, width] the gradient."""
-    rows, gradient = offset.flatten(0, 1), signs.flatten(0, 1)
+    rows, found = offset.flatten(0, 1), signs.flatten(0, 1)
     (count, height, width), like = rows.shape, (rows.dtype, rows.device)
     down = _twice_differences(height, *like).expand(count, -1, -1)
-    gradient.baddbmm_(down, rows, beta=term.distance, alpha=2 * term.along_height)
+    found.baddbmm_(down, rows, beta=term.distance, alpha=2 * term.along_height)
     if term.along_width:
         across = _twice_differences(width, *like).expand(count, -1, -1)
-        gradient.baddbmm_(rows, across, alpha=2 * term.along_width)
+        found.baddbmm_(rows, across, alpha=2 * term.along_width)
     return signs
 
 

@@ -61,14 +61,14 @@ class HexPlanes(nn.Module):
         return _Timeless(inside=inside, still=still, moving=moving)
 
     def _centre_and_scale(self) -> tuple[Tensor, Tensor]:
-        """Subtracted, then multiplied by, these take the box to 1 ... -1: the largest corner becomes -1."""
+        """What takes the box to 1 ... -1 when subtracted, then multiplied by: the largest corner becomes -1."""
         largest, smallest = self.get_buffer("aabb")
         return (largest + smallest) / 2, 2 / (smallest - largest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Timeless:
-    """The part of the features that all times share."""
+    """What features at all times share."""
 
     inside: Tensor  # [n, 3], -1 ... 1 in the box
     still: Tensor  # [channels x levels, 1, n], product of what the planes without time give

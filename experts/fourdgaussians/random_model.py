@@ -11,7 +11,7 @@ from experts.fourdgaussians.start import new_deformation
 from experts.random_models import NUM_FRAMES, raw_tensors
 
 
-def random_model(gaussians: Gaussians) -> FourDGaussians:
+def random_fourdgaussians(gaussians: Gaussians) -> FourDGaussians:
     """N3V's network, whose initial weights move Gaussians little."""
     return FourDGaussians(
         gaussians=CanonicalGaussians(**raw_tensors(gaussians)),

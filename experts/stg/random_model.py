@@ -9,7 +9,7 @@ from experts.random_models import MOTION, NUM_FRAMES, raw_tensors
 from experts.stg.model import STG, STGSegment
 
 
-def random_model(gaussians: Gaussians) -> STG:
+def random_stg(gaussians: Gaussians) -> STG:
     """The lite variant around Gaussians; windows as wide as the clip, which is how they start on N3V."""
     raw, count = raw_tensors(gaussians), gaussians.count
     segment = STGSegment(
