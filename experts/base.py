@@ -1,4 +1,4 @@
-"""What every expert offers: a frozen dynamic Gaussian model that gives Gaussians at a frame."""
+"""The interface of all experts: a frozen dynamic Gaussian model that gives Gaussians at a frame."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """What a run knows that a checkpoint may not; None means: take it from the checkpoint, then from the preset."""
+    """Facts a run knows that a checkpoint may not; None: the checkpoint's own, else the preset's."""
 
-    scene: str | None = None  # scene name: STG's segment folders carry it, cfg_args is compared with it
+    scene: str | None = None  # scene name: folders of segments may carry it, cfg_args is compared with it
     iteration: int | None = None  # None: the highest in point_cloud/
     num_frames: int | None = None  # frames of the run's clip
     trained_frames: int | None = None  # frames an expert was most likely trained on, where its cfg_args do not say
-    near: float | None = None  # Ex4DGS and STG: near and far culling planes, scene units
+    near: float | None = None  # near and far culling planes, scene units, of experts for which they can be chosen
     far: float | None = None
-    world_scale: float = 1.0  # data units per model unit; not 1 for Ex4DGS on Technicolor: the rig's radius
+    world_scale: float = 1.0  # data units per model unit, as the expert's row says
     trust_checkpoint: bool = False  # allow a full pickle where the safe loader refuses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where a loaded expert came from, for logs, hashes and reports."""
+    """Origin of a loaded expert, for logs, hashes and reports."""
 
     files: tuple[Path, ...]  # every file read, in reading order
     iteration: int
@@ -46,7 +46,7 @@ class Expert(Protocol):
     Frames are relative to the clip's start: 0 ... num_frames - 1, fractions allowed.
     """
 
-    name: str  # "Ex4DGS", "E-D3DGS", "STG", "4DGaussians"
+    name: str  # in EXPERTS
     background: tuple[float, ...]  # one value per colour channel of its Gaussians
     provenance: Provenance
 

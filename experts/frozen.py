@@ -11,7 +11,7 @@ from torch import Tensor
 Value = TypeVar("Value")
 
 
-class Kept(Generic[Value]):
+class FrozenCache(Generic[Value]):
     """A value computed from tensors, kept as long as none of them changes or asks for gradients.
 
     A change is another storage (`.to`, `.data = …`) or a step of PyTorch's version counter, which every in-place
@@ -39,5 +39,5 @@ class Kept(Generic[Value]):
             for source, (kept, version) in zip(sources, self._sources, strict=True)
         )
 
-    def __reduce__(self) -> tuple[type[Kept[Value]], tuple[()]]:
+    def __reduce__(self) -> tuple[type[FrozenCache[Value]], tuple[()]]:
         return type(self), ()

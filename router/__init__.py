@@ -1,6 +1,6 @@
 """The paper: per-Gaussian routing weights, the pixel head and the gated blend."""
 
-from router.ensembles import ENSEMBLES, Ensemble
+from router.ensembles import ENSEMBLES, Ensemble, ensembles_with, folder_flags
 from router.features import RoutingFeatures
 from router.head import RouterHead
 from router.heads import HEADS, new_head
@@ -16,6 +16,8 @@ __all__ = [
     "RouterHead",
     "RoutingFeatures",
     "blend",
+    "ensembles_with",
+    "folder_flags",
     "mix",
     "new_head",
 ]

@@ -17,12 +17,12 @@ from torch import nn
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.run import Run
 from experts.base import Provenance
-from router import ENSEMBLES, Router
+from router import ENSEMBLES, Router, folder_flags
 from scenes.types import Scene, View
 
 WIDTH, HEIGHT, FRAMES, GAUSSIANS = 24, 16, 4, 50
 ENSEMBLE = ENSEMBLES["E3"]
-NAMES = tuple(name for name, _ in ENSEMBLE.experts)
+NAMES = ENSEMBLE.experts
 
 
 class CloudExpert(nn.Module):
@@ -135,7 +135,7 @@ def small_run(root: Path, compute: ComputeDevice = ComputeDevice(device=CPU, bac
 def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path, *, backend: str = "torch") -> list[str]:
     """Lets the training script read this world instead of files; returns its flags, without --save_path."""
     arguments = ["--quiet", "--backend", backend, f"--source_path={root}"]
-    for name, flag in ENSEMBLE.experts:
+    for name, flag in folder_flags(ENSEMBLE).items():
         file = root / "models" / name / "point_cloud" / f"iteration_{NAMES.index(name) + 1}" / "point_cloud.ply"
         file.parent.mkdir(parents=True)
         file.write_text(f"Gaussians of {name}")

@@ -43,7 +43,7 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
 
 def read_settings(ensemble: Ensemble, arguments: Sequence[str]) -> RunConfig:
     """Settings of a training command; --resume without --config takes those of the run's own config.json."""
-    names = ", ".join(name for name, _ in ensemble.experts)
+    names = ", ".join(ensemble.experts)
     script, about = f"train_{ensemble.name}.py", f"Train the router that blends {names}."
 
     def parsed(defaults: RunConfig) -> RunConfig:

@@ -17,10 +17,10 @@ from engine.runs.opening import read_scene
 from engine.settings.command_line import INTERRUPTED, set_up_logging
 from engine.settings.train_expert import TrainExpertConfig, check_settings, read_settings, write_settings
 from engine.training.expert import MEGABYTE, ExpertTask
+from engine.training.expert_choice import expert_of_key
 from engine.training.expert_opening import open_task
 from engine.training.expert_saves import bytes_of, check_folder, model_folder
 from engine.training.expert_segments import choose_outputs
-from engine.training.expert_table import trainee_named
 from engine.training.loop import train
 from engine.training.progress import duration
 from scenes import Scene
@@ -37,17 +37,17 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """The command's exit code: 0 done, 130 interrupted and saved."""
     set_up_logging(quiet="--quiet" in argv)
     config = read_settings(argv, prog=prog, description=description)
-    trainee = trainee_named(config.expert)
+    spec = expert_of_key(config.expert)
     check_settings(config)
     model_path = cast(Path, config.output.model_path)
     scene = open_scene(config, model_path)
     compute = open_compute_device(config.machine.device, config.machine.backend)
     check_rasterizer(compute)
-    outputs = choose_outputs(config, trainee, scene, compute)
+    outputs = choose_outputs(config, spec, scene, compute)
     for output in outputs:
         check_folder(output.folder, resume=config.output.resume, overwrite=config.output.overwrite)
     for output in outputs:
-        task = open_task(config, trainee, output)
+        task = open_task(config, spec, output)
         write_settings(config, model_path)
         if not train(task, task.schedule(), quiet=config.machine.quiet):
             return INTERRUPTED

@@ -16,7 +16,7 @@ from engine.runs.device import CPU, ComputeDevice
 from engine.runs.expert_views import splat_of
 from engine.runs.run import Run
 from experts.base import CheckpointError, Expert
-from experts.formats.torch_files import read_cfg_args
+from experts.formats.cfg_args import read_cfg_args
 
 SMALLEST_COVERAGE = 0.02  # share of an image that an expert of this scene covers at least
 PROBE_WIDTH = 160  # pixels of the image that is looked at for it

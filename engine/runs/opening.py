@@ -15,10 +15,10 @@ from engine.runs.checks import check_frames, check_rasterizer, check_visible
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.run import Run
 from engine.settings.run import DataConfig, RunConfig
-from experts import Expert, LoadOptions, load_expert
-from router import Ensemble, Router
+from experts import EXPERTS, Expert, LoadOptions, load_expert
+from router import Ensemble, Router, folder_flags
 from scenes import Scene, SceneOptions, load_scene
-from scenes.layouts import LOADERS, ex4dgs_unit, trained_frames
+from scenes.layouts import LOADERS, trained_frames
 from scenes.options import Needed
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
         eval_temperature=router_settings.eval_temperature,
     )
     run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
-    for name, flag_name in ensemble.experts:
+    for name, flag_name in folder_flags(ensemble).items():
         check_visible(run, name, label=f"--{flag_name} {folders[name]}", folder=folders[name])
     return run
 
@@ -115,7 +115,7 @@ def read_scene(
 
 def expert_folders(config: RunConfig, ensemble: Ensemble) -> dict[str, Path]:
     """The folder of every expert of an ensemble, by expert name."""
-    return {name: getattr(config.experts, flag_name) for name, flag_name in ensemble.experts}
+    return {name: getattr(config.experts, flag_name) for name, flag_name in folder_flags(ensemble).items()}
 
 
 def _by_source(notes: Sequence[str]) -> list[str]:
@@ -141,7 +141,7 @@ def open_expert(
         trained_frames=trained_frames(scene),
         near=settings.near,
         far=settings.far,
-        world_scale=ex4dgs_unit(scene),
+        world_scale=EXPERTS[name].world_scale(scene.layout, scene.rig_radius),
         trust_checkpoint=settings.trust_checkpoint,
     )
     expert = load_expert(name, folder, options)

@@ -20,7 +20,7 @@ from engine.settings.config_file import read_config_file
 from engine.settings.fields import with_values
 from engine.settings.run import RunConfig
 from experts import Expert
-from router import ENSEMBLES
+from router import ENSEMBLES, folder_flags
 from scenes import Scene
 from scenes.options import Needed
 
@@ -45,11 +45,11 @@ def load_run(
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     config = with_values(_trained_config(save_path), {**HERE, **given, "save_path": save_path})
     ensemble = ENSEMBLES.get(saved.ensemble)
-    if ensemble is None or [name for name, _ in ensemble.experts] != [record.name for record in saved.experts]:
+    if ensemble is None or list(ensemble.experts) != [record.name for record in saved.experts]:
         raise ConfigError(f"{saved.folder}: ensemble {saved.ensemble!r} is not one of {', '.join(ENSEMBLES)}")
     compute = open_compute_device(config.machine.device, config.machine.backend)
     check_rasterizer(compute)
-    flags = dict(ensemble.experts)
+    flags = folder_flags(ensemble)
     folders = [
         find_expert(record, given=given.get(flags[record.name]), save_path=save_path, flag_name=flags[record.name])
         for record in saved.experts

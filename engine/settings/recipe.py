@@ -11,7 +11,7 @@ from common.suggestions import nearest
 from engine.errors import ConfigError
 from engine.settings.fields import convert
 
-Recipe = TypeVar("Recipe")
+AnyRecipe = TypeVar("AnyRecipe")
 
 # Settings with a flag of their own, because they do more than change one number.
 FLAGS = {
@@ -27,7 +27,7 @@ def settings_of(recipe: Any) -> dict[str, Any]:
     return {name: value for name, (value, _) in _leaves(recipe).items() if name not in FLAGS}
 
 
-def with_settings(recipe: Recipe, values: Mapping[str, Any], *, where: str) -> Recipe:
+def with_settings(recipe: AnyRecipe, values: Mapping[str, Any], *, where: str) -> AnyRecipe:
     """A recipe with some settings replaced; raises ConfigError, naming the nearest, for a name it has not.
 
     where: what gave them, for messages. Values are JSON's, of the settings' types.
@@ -42,7 +42,7 @@ def with_settings(recipe: Recipe, values: Mapping[str, Any], *, where: str) -> R
             advice = f"did you mean {close}?" if close else f"known: {', '.join(known)}"
             raise ConfigError(f"{where}: {type(recipe).__name__} has no {name!r}; {advice}")
         changes[name] = convert(value, known[name][1], f"{where}: {name}")
-    changed: Recipe = _changed(recipe, changes, "")
+    changed: AnyRecipe = _changed(recipe, changes, "")
     return changed
 
 

@@ -12,9 +12,11 @@ from moegs_rasterizer.types import Backend, TileRule
 from engine.errors import ConfigError
 from engine.runs.device import DeviceChoice
 from engine.settings.command_line import flag, parse
+from engine.settings.expert_settings import expert_folder_settings
 from engine.settings.fields import leaves, values_of
 from engine.settings.run import RunConfig
-from router import ENSEMBLES, Ensemble
+from experts import EXPERTS
+from router import Ensemble
 
 Split = Literal["train", "test"]
 
@@ -77,18 +79,21 @@ class NovelViewConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OverridesConfig:
-    """Settings that replace those of the training where they are given."""
-
+class _SourceConfig:
     source_path: Annotated[
         Path | None, flag("folder of the scene; default: where it was in training", "-s", metavar="PATH")
     ] = None
-    model_path: Annotated[Path | None, flag("folder of the Ex4DGS model, if it was moved", "-m", metavar="PATH")] = None
-    emb_path: Annotated[Path | None, flag("folder of the E-D3DGS model, if it was moved", metavar="PATH")] = None
-    stg_path: Annotated[Path | None, flag("folder of the STG model, if it was moved", metavar="PATH")] = None
-    fgaussian_path: Annotated[Path | None, flag("folder of the 4DGaussians model, if it was moved", metavar="PATH")] = (
-        None
-    )
+
+
+_Folders: Any = expert_folder_settings(
+    lambda spec: f"folder of the {spec.name} model, if it was moved", after=(_SourceConfig,)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverridesConfig(_Folders):
+    """Settings that replace those of the training where they are given."""
+
     eval_temperature: Annotated[
         float | None, flag("softmax temperature; default: the one saved with the router", metavar="FLOAT")
     ] = None
@@ -118,7 +123,7 @@ class RenderConfig:
 def read_render_settings(ensemble: Ensemble, arguments: Sequence[str]) -> RenderConfig:
     """Settings of a render command; ConfigError for flags that it does not have, and those of training alone."""
     _refuse_training_flags(arguments)
-    experts = ", ".join(name for name, _ in ensemble.experts)
+    experts = ", ".join(ensemble.experts)
     return parse(
         RenderConfig,
         arguments,
@@ -176,8 +181,6 @@ def check_render_config(config: RenderConfig, ensemble: Ensemble) -> None:
         raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")
     if config.metrics.constant_frames < 0:
         raise ConfigError(f"--constant_frames is {config.metrics.constant_frames}: give 0 or more")
-    flags = {flag_name for row in ENSEMBLES.values() for _, flag_name in row.experts}
-    used = {flag_name for _, flag_name in ensemble.experts}
-    for name in sorted(flags - used):
-        if getattr(config.overrides, name) is not None:
-            raise ConfigError(f"--{name}: {ensemble.name} has no such expert; leave it out")
+    for spec in EXPERTS.values():
+        if spec.name not in ensemble.experts and getattr(config.overrides, spec.flag) is not None:
+            raise ConfigError(f"--{spec.flag}: {ensemble.name} has no such expert; leave it out")

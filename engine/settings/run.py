@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from moegs_rasterizer.types import Backend, TileRule
@@ -12,7 +12,9 @@ from moegs_rasterizer.types import Backend, TileRule
 from engine.errors import ConfigError
 from engine.runs.device import DeviceChoice
 from engine.settings.command_line import flag
-from router.ensembles import ENSEMBLES, Ensemble
+from engine.settings.expert_settings import WITH_PLANES, expert_folder_settings
+from experts import EXPERTS, ExpertSpec
+from router.ensembles import ENSEMBLES, Ensemble, ensembles_with, folder_flags
 from router.heads import HeadKind
 from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from scenes.layouts import LAYOUTS, LOADERS
@@ -23,14 +25,6 @@ if TYPE_CHECKING:
 else:
     Loader = tyro.extras.literal_type_from_choices(list(LOADERS))
 _TEST_CAMERAS = ", ".join(f"{spec.test_camera} ({spec.title})" for spec in LAYOUTS.values())
-
-# Upstream's lists per script; the last iteration is added to each.
-TEST_ITERATIONS = {
-    "E4": (500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000, 15000, 20000),
-    "E3": (500, 2000, 5000, 6000, 7000, 8000, 9000, 10000, 15000, 20000),
-    "E3_tech": (2000, 5000, 6000, 7000, 8000, 9000, 10000, 15000, 20000),
-}
-SAVE_ITERATIONS = {"E4": (500, 1000, 2000, 3000, 4000, 5000), "E3": (500, 2000, 5000), "E3_tech": (2000, 5000)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,22 +51,25 @@ class DataConfig:
     cache_mb: Annotated[int, flag("memory for frames read ahead, MiB")] = 512
 
 
+def _folder_help(spec: ExpertSpec) -> str:
+    ensembles = ensembles_with(spec.name)
+    of_some = f" ({', '.join(ensembles)})" if len(ensembles) < len(ENSEMBLES) else ""
+    return f"folder of the trained {spec.name} model{of_some}"
+
+
+_Folders: Any = expert_folder_settings(_folder_help)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExpertsConfig:
+class ExpertsConfig(_Folders):
     """The trained experts."""
 
-    model_path: Annotated[Path | None, flag("folder of the trained Ex4DGS model", "-m", metavar="PATH")] = None
-    emb_path: Annotated[Path | None, flag("folder of the trained E-D3DGS model", metavar="PATH")] = None
-    stg_path: Annotated[Path | None, flag("folder of the trained STG model (E4, E3_tech)", metavar="PATH")] = None
-    fgaussian_path: Annotated[Path | None, flag("folder of the trained 4DGaussians model (E4, E3)", metavar="PATH")] = (
-        None
-    )
     load_iteration: Annotated[int, flag("iteration to read of every expert; -1: each one's newest")] = -1
     near: Annotated[
-        float | None, flag("near plane of Ex4DGS and STG, scene units; default: their cfg_args", metavar="FLOAT")
+        float | None, flag(f"near plane of {WITH_PLANES}, scene units; default: their cfg_args", metavar="FLOAT")
     ] = None
     far: Annotated[
-        float | None, flag("far plane of Ex4DGS and STG, scene units; default: their cfg_args", metavar="FLOAT")
+        float | None, flag(f"far plane of {WITH_PLANES}, scene units; default: their cfg_args", metavar="FLOAT")
     ] = None
     trust_checkpoint: Annotated[bool, flag("let an expert's .pth file run code; only for files you made")] = False
 
@@ -136,7 +133,7 @@ class OutputConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceConfig:
+class DeviceConfig:
     """Where a command computes, and how it talks."""
 
     device: Annotated[DeviceChoice, flag("where to compute; auto: on the GPU where there is one, else on the CPU")] = (
@@ -150,7 +147,7 @@ class PlaceConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MachineConfig(PlaceConfig):
+class MachineConfig(DeviceConfig):
     """How this machine computes and talks."""
 
     tile_rule: Annotated[
@@ -182,7 +179,7 @@ def evaluation_iterations(config: RunConfig, ensemble: Ensemble) -> tuple[int, .
     last = config.training.iterations
     chosen = config.output.test_iterations
     if chosen is None:
-        chosen = (*TEST_ITERATIONS[ensemble.name], last)
+        chosen = (*ensemble.test_iterations, last)
     return tuple(sorted({step for step in chosen if step <= last}))
 
 
@@ -191,7 +188,7 @@ def save_iterations(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
     last = config.training.iterations
     chosen = config.output.save_iterations
     if chosen is None:
-        chosen = SAVE_ITERATIONS[ensemble.name]
+        chosen = ensemble.save_iterations
     return tuple(sorted({step for step in (*chosen, last) if step <= last}))
 
 
@@ -226,13 +223,10 @@ def _check_paths(config: RunConfig, ensemble: Ensemble) -> None:
         raise ConfigError("--save_path is missing: give the folder of the results")
     if config.data.source_path is None:
         raise ConfigError("--source_path is missing: give the folder of the scene")
-    used = {flag_name: name for name, flag_name in ensemble.experts}
-    for flag_name in ExpertsConfig.__dataclass_fields__:
-        if flag_name.endswith("_path") and flag_name not in used and getattr(config.experts, flag_name) is not None:
-            raise ConfigError(
-                f"--{flag_name} is not used by {ensemble.name}: {_scripts_with(flag_name)} it; leave it out"
-            )
-    for flag_name, name in used.items():
+    for spec in EXPERTS.values():
+        if spec.name not in ensemble.experts and getattr(config.experts, spec.flag) is not None:
+            raise ConfigError(f"--{spec.flag} is not used by {ensemble.name}: {_scripts_with(spec)} it; leave it out")
+    for name, flag_name in folder_flags(ensemble).items():
         path = getattr(config.experts, flag_name)
         if path is None:
             raise ConfigError(f"--{flag_name} is missing: give the folder of the trained {name} model")
@@ -240,6 +234,6 @@ def _check_paths(config: RunConfig, ensemble: Ensemble) -> None:
             raise ConfigError(f"--{flag_name} {path}: no such folder; give the folder of the trained {name} model")
 
 
-def _scripts_with(flag_name: str) -> str:
-    scripts = [f"train_{e.name}.py" for e in ENSEMBLES.values() if flag_name in dict(e.experts).values()]
+def _scripts_with(spec: ExpertSpec) -> str:
+    scripts = [f"train_{name}.py" for name in ensembles_with(spec.name)]
     return f"{' and '.join(scripts)} {'use' if len(scripts) > 1 else 'uses'}"

@@ -13,10 +13,11 @@ import tyro
 from engine.errors import ConfigError
 from engine.settings.command_line import config_path, flag, parse_words
 from engine.settings.config_file import read_object, settings_of_object, write_config_file
+from engine.settings.expert_settings import KEYS, WITH_PLANES, WITH_SEGMENTS
 from engine.settings.fields import leaves, with_values
 from engine.settings.recipe import flattened, parse_setting, setting_words
 from engine.settings.retired import RETIRED
-from engine.settings.run import DataConfig, PlaceConfig
+from engine.settings.run import DataConfig, DeviceConfig
 
 CONFIG_FILE = "train_expert_config.json"
 AUTO = "auto"
@@ -73,10 +74,10 @@ class RecipeConfig:
     ] = None
     max_gaussians: Annotated[int | None, flag("most Gaussians of each kind", metavar="INT")] = None
     near: Annotated[
-        float | None, flag("near plane of Ex4DGS and STG, scene units; default: the preset's", metavar="FLOAT")
+        float | None, flag(f"near plane of {WITH_PLANES}, scene units; default: the preset's", metavar="FLOAT")
     ] = None
     far: Annotated[
-        float | None, flag("far plane of Ex4DGS and STG, scene units; default: the preset's", metavar="FLOAT")
+        float | None, flag(f"far plane of {WITH_PLANES}, scene units; default: the preset's", metavar="FLOAT")
     ] = None
     batch: Annotated[int | None, flag("images an iteration", metavar="INT")] = None
     dssim: Annotated[
@@ -90,9 +91,12 @@ class RecipeConfig:
     colour_correction: Annotated[
         bool, flag("learn an affine change of colour for each training camera, dropped when rendering")
     ] = True
-    segments: Annotated[int, flag("STG: frames of each of its models; 0: the whole clip in one", metavar="INT")] = 150
+    segments: Annotated[
+        int, flag(f"{WITH_SEGMENTS}: frames of each of its models; 0: the whole clip in one", metavar="INT")
+    ] = 150
     segment: Annotated[
-        int | None, flag("STG: train this one of them alone, counted from 1; default: all in turn", metavar="INT")
+        int | None,
+        flag(f"{WITH_SEGMENTS}: train this one of them alone, counted from 1; default: all in turn", metavar="INT"),
     ] = None
     seed: Annotated[int, flag("seed of everything random: the same seed gives the same model")] = 0
 
@@ -101,14 +105,14 @@ class RecipeConfig:
 class TrainExpertConfig:
     """All settings of an expert's training; flags and JSON keys are the fields' names, without the groups."""
 
-    expert: Annotated[tyro.conf.Positional[str], flag("ex4dgs, ed3dgs, 4dgaussians or stg", metavar="EXPERT")] = ""
+    expert: Annotated[tyro.conf.Positional[str], flag(KEYS, metavar="EXPERT")] = ""
     config: Annotated[
         Path | None, flag("JSON file of settings, also the recipe's; flags go before it", metavar="PATH")
     ] = None
     data: ExpertDataConfig = field(default_factory=ExpertDataConfig)
     output: ExpertOutputConfig = field(default_factory=ExpertOutputConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
-    machine: PlaceConfig = field(default_factory=PlaceConfig)
+    machine: DeviceConfig = field(default_factory=DeviceConfig)
 
 
 def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> TrainExpertConfig:

@@ -10,19 +10,20 @@ import shutil
 import torch
 
 from engine.errors import ConfigError
+from engine.settings.expert_settings import WITH_PLANES
 from engine.settings.recipe import difference, with_settings
 from engine.settings.train_expert import TrainExpertConfig, recipe_values
 from engine.training.expert import ExpertStart, ExpertTask
+from engine.training.expert_choice import choose_preset
 from engine.training.expert_saves import ExpertOutput, load_state, saved_state
-from engine.training.expert_table import Planes, Preset, Start, Trainee, choose_preset
 from engine.training.expert_views import SceneViews
-from experts.base import CheckpointError
+from experts import CheckpointError, ExpertSpec, begin_training
 from experts.training.colour_correction import ColourCorrection
-from experts.training.points import StartPoints
+from experts.training.presets import Planes, TrainingPreset
 from experts.training.recipe import Recipe, scaled
+from experts.training.start import StartPoints, TrainingStart
 from experts.training.trainer import ExpertTrainer
 from scenes import Scene
-from scenes.layouts import ex4dgs_unit
 from scenes.points.cloud import PointCloud
 from scenes.points.start import load_start_points
 from scenes.points.visibility import suggest_near, views_of, visible_depths
@@ -34,7 +35,7 @@ FAR_DEPTHS = 10.0  # and in depths of the farthest start point that a camera sho
 FILES = ("point_cloud", "training", "test", "cfg_args", "train_expert.json")  # what a training leaves in its folder
 
 
-def recipe_for(config: TrainExpertConfig, trainee: Trainee, preset: Preset) -> Recipe:
+def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPreset) -> Recipe:
     """The preset's recipe, of the asked length, with what the file and --set say, then the flags."""
     recipe, asked = preset.recipe, config.recipe
     if asked.iterations is not None:
@@ -44,31 +45,31 @@ def recipe_for(config: TrainExpertConfig, trainee: Trainee, preset: Preset) -> R
     given = {name: value for name, value in flags.items() if value is not None}
     if asked.dssim is not None and math.isclose(recipe.l1 + recipe.dssim, 1):
         given["l1"] = 1 - asked.dssim
-    if not trainee.has_planes and (asked.near is not None or asked.far is not None):
+    if not spec.has_planes and (asked.near is not None or asked.far is not None):
         flag = "--near" if asked.near is not None else "--far"
-        raise ConfigError(f"{flag} is not used by {trainee.name}, whose planes are fixed; leave it out")
+        raise ConfigError(f"{flag} is not used by {spec.name}, whose planes are fixed; leave it out")
     return with_settings(recipe, given, where="the flags")
 
 
-def open_task(config: TrainExpertConfig, trainee: Trainee, output: ExpertOutput) -> ExpertTask:
+def open_task(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput) -> ExpertTask:
     """A training at its beginning, or with --resume where it was; older files are removed with --overwrite.
 
     Raises SceneError, ConfigError or CheckpointError for what does not fit, before anything is removed.
     """
     scene, compute, asked = output.scene, output.compute, config.recipe
-    name, preset = choose_preset(trainee, asked.preset, scene=scene.name, layout=scene.layout)
-    recipe = recipe_for(config, trainee, preset)
-    frames = range(scene.num_frames) if trainee.moments == "all" else (0,)
+    name, preset = choose_preset(spec, asked.preset, scene=scene.name, layout=scene.layout)
+    recipe = recipe_for(config, spec, preset)
+    frames = range(scene.num_frames) if spec.training.start_frames == "all" else (0,)
     cloud = load_start_points(
         scene, source=config.data.points, frames=frames, limit=config.data.max_points, seed=asked.seed
     )
     views = SceneViews(scene, device=compute.device)
-    start = _start(config, trainee, preset, output, cloud=cloud, views=views)
+    start = _start(config, spec, preset, output, cloud=cloud, views=views)
     torch.manual_seed(asked.seed)
     try:
-        trainer = trainee.begin(preset, recipe, start)
+        trainer = begin_training(spec, recipe, start)
     except ValueError as error:
-        raise ConfigError(f"{trainee.name} cannot be trained like this: {error}") from error
+        raise ConfigError(f"{spec.name} cannot be trained like this: {error}") from error
     check_start(cloud, scene, trainer)
     trainer.backend = compute.backend
     if asked.colour_correction:
@@ -86,27 +87,31 @@ def open_task(config: TrainExpertConfig, trainee: Trainee, output: ExpertOutput)
 
 def _start(
     config: TrainExpertConfig,
-    trainee: Trainee,
-    preset: Preset,
+    spec: ExpertSpec,
+    preset: TrainingPreset,
     output: ExpertOutput,
     *,
     cloud: PointCloud,
     views: SceneViews,
-) -> Start:
-    """What a trainer begins from; Ex4DGS counts lengths in the unit that its code has for the scene's layout."""
+) -> TrainingStart:
+    """All that a trainer begins from beside its recipe."""
     scene = output.scene
-    world_scale = ex4dgs_unit(scene) if trainee.name == "Ex4DGS" else 1.0
-    return Start(
-        points=_points(cloud).to(output.compute.device),
+    world_scale = spec.world_scale(scene.layout, scene.rig_radius)
+    points = StartPoints(positions=cloud.positions, colours=cloud.colours, frames=cloud.frames)
+    return TrainingStart(
+        points=points.to(output.compute.device),
         footage=views,
         extent=scene.rig_radius,
         world_scale=world_scale,
-        planes=choose_planes(config, preset, scene, cloud, unit=world_scale) if trainee.has_planes else None,
+        planes=choose_planes(config, preset, scene, cloud, unit=world_scale) if spec.has_planes else None,
+        network=preset.network,
         seed=config.recipe.seed,
     )
 
 
-def choose_planes(config: TrainExpertConfig, preset: Preset, scene: Scene, cloud: PointCloud, *, unit: float) -> Planes:
+def choose_planes(
+    config: TrainExpertConfig, preset: TrainingPreset, scene: Scene, cloud: PointCloud, *, unit: float
+) -> Planes:
     """Culling planes in data units: the flags', else the preset's (in units of `unit`), else by the start points."""
     cameras = [scene.views[index].camera for index in scene.train]
     if preset.planes is not None:
@@ -135,12 +140,8 @@ def check_start(cloud: PointCloud, scene: Scene, trainer: ExpertTrainer) -> None
     raise ConfigError(
         f"{scene.root}: no training camera shows a start point between {trainer.name}'s near plane, {settings.near:g}, "
         f"and its far plane, {far:g}; those in the images lie at depths {float(depths.min()):.3g} to "
-        f"{float(depths.max()):.3g} scene units: give --near and --far for Ex4DGS and STG, else rescale the scene"
+        f"{float(depths.max()):.3g} scene units: give --near and --far for {WITH_PLANES}, else rescale the scene"
     )
-
-
-def _points(cloud: PointCloud) -> StartPoints:
-    return StartPoints(positions=cloud.positions, colours=cloud.colours, frames=cloud.frames)
 
 
 def _log(task: ExpertTask) -> None:

@@ -19,10 +19,9 @@ from engine.runs.device import ComputeDevice
 from engine.runs.expert_views import image_of
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from experts.base import CheckpointError
-from experts.formats.settings import write_cfg_args
-from experts.formats.torch_files import load_tensors, read_cfg_args, save_tensors
+from experts.formats.cfg_args import read_cfg_args, write_cfg_args
+from experts.formats.torch_files import load_tensors, save_tensors
 from scenes import Scene
-from scenes.layouts import ex4dgs_unit
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class ExpertOutput:
             iteration=iteration,
             num_frames=scene.num_frames,
             trained_frames=scene.num_frames,
-            world_scale=ex4dgs_unit(scene),
+            world_scale=EXPERTS[self.name].world_scale(scene.layout, scene.rig_radius),
         )
 
 

@@ -11,22 +11,13 @@ from torch import Tensor, nn
 
 from experts.base import CheckpointError, LoadOptions
 from experts.canonical.gaussians import CanonicalGaussians
-from experts.formats.columns import (
-    GAUSSIAN,
-    OPACITY,
-    POSITION,
-    QUATS,
-    ROUTING,
-    SCALES,
-    require_expert,
-    routing_to_columns,
-    select_routing,
-    select_sh,
-    sh_to_columns,
-)
-from experts.formats.ply import PlyTable, read_ply, select, write_ply
-from experts.formats.settings import Settings
-from experts.formats.torch_files import find_iteration, load_state_dict, shorten
+from experts.formats.cfg_args import CFG_ARGS
+from experts.formats.columns import GAUSSIAN, OPACITY, POSITION, QUATS, SCALES, select_sh, sh_to_columns
+from experts.formats.folders import find_iteration
+from experts.formats.ply import PlyTable, select, write_ply
+from experts.formats.routing import append_columns, read_columns_of
+from experts.formats.settings import CheckpointSettings
+from experts.formats.torch_files import load_state_dict, shorten
 
 CLOUD_FILE = "point_cloud.ply"
 DEFORMATION_FILE = "deformation.pth"
@@ -47,13 +38,9 @@ def read_canonical(table: PlyTable) -> CanonicalGaussians:
 
 
 def write_canonical(
-    path: Path,
-    gaussians: CanonicalGaussians,
-    *,
-    extra: tuple[Sequence[str], Tensor] | None = None,
-    routing: Tensor | None = None,
+    path: Path, gaussians: CanonicalGaussians, *, extra: tuple[Sequence[str], Tensor] | None = None
 ) -> None:
-    """Write 3DGS's columns, then the expert's extra columns, then the router's [n, 3] (base, directional, temporal)."""
+    """Write 3DGS's columns, then the expert's extra columns."""
     sh = sh_to_columns(gaussians.sh_dc, gaussians.sh_rest)
     normals = torch.zeros_like(gaussians.means)
     opacity = gaussians.opacity_logits[:, None]
@@ -62,17 +49,17 @@ def write_canonical(
     if extra is not None:
         names += extra[0]
         columns.append(extra[1])
-    if routing is not None:
-        names += ROUTING
-        columns.append(routing_to_columns(routing).to(gaussians.means))
     write_ply(path, names, torch.cat(columns, dim=1))
 
 
-def read_routing(folder: Path, iteration: int | None, expert: str) -> Tensor | None:
-    """A router's weights [n, 3] (base, directional, temporal) in a model folder's point_cloud.ply, or None."""
-    table = read_ply(find_iteration(folder, iteration)[1] / CLOUD_FILE)
-    require_expert(table, expert)
-    return select_routing(table)
+def append_routed(folder: Path, iteration: int, weights: Tensor) -> None:
+    """Add the router's weights [n, 3] (base, directional, temporal) to a saved model's point_cloud.ply."""
+    append_columns(folder / "point_cloud" / f"iteration_{iteration}" / CLOUD_FILE, weights)
+
+
+def read_routed(folder: Path, iteration: int | None = None) -> Tensor | None:
+    """The router's weights [n, 3] (base, directional, temporal) in a model folder's point_cloud.ply, or None."""
+    return read_columns_of([(find_iteration(folder, iteration)[1] / CLOUD_FILE, "")], parts="its files")
 
 
 def read_deformation(path: Path, *, trust: bool) -> dict[str, Tensor]:
@@ -84,8 +71,8 @@ def read_deformation(path: Path, *, trust: bool) -> dict[str, Tensor]:
 def shape_in(state: Mapping[str, Tensor], name: str, path: Path, *, dimensions: int) -> tuple[int, ...]:
     """Shape of a tensor that the file must have, with so many dimensions; raises CheckpointError."""
     if name not in state:
-        found = shorten(sorted(state)) or "nothing"
-        raise CheckpointError(f"{path}: no tensor {name}, found {found}; another model's deformation?")
+        there = shorten(sorted(state)) or "nothing"
+        raise CheckpointError(f"{path}: no tensor {name}, found {there}; another model's deformation?")
     shape = tuple(state[name].shape)
     if len(shape) != dimensions:
         raise CheckpointError(f"{path}: {name} is {list(shape)}, expected {dimensions} dimensions; damaged file?")
@@ -117,12 +104,12 @@ def fill(network: Network, state: Mapping[str, Tensor], path: Path) -> Network:
     return network
 
 
-def cfg_args_file(settings: Settings) -> tuple[Path, ...]:
+def cfg_args_file(settings: CheckpointSettings) -> tuple[Path, ...]:
     """The folder's cfg_args if it was read: rendering depends on it as on the tensors."""
-    return () if settings.cfg_args is None else (settings.folder / "cfg_args",)
+    return () if settings.cfg_args is None else (settings.folder / CFG_ARGS,)
 
 
-def clip_length(settings: Settings, options: LoadOptions, preset: int) -> int:
+def clip_length(settings: CheckpointSettings, options: LoadOptions, preset: int) -> int:
     """Frames by which a frame is divided to give the network's time.
 
     The checkpoint's own number wins over the run's: a model trained on 300 frames keeps its clock in a shorter clip.

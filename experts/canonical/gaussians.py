@@ -9,7 +9,7 @@ from moegs_rasterizer import Gaussians
 from torch import Tensor, nn
 
 from common.vectors import unit
-from experts.frozen import Kept
+from experts.frozen import FrozenCache
 
 
 class Raw(TypedDict):
@@ -42,7 +42,7 @@ class CanonicalGaussians(nn.Module):
         self.opacity_logits = nn.Parameter(opacity_logits)
         self.sh_dc = nn.Parameter(sh_dc)
         self.sh_rest = nn.Parameter(sh_rest)
-        self._sh: Kept[Tensor] = Kept()
+        self._sh: FrozenCache[Tensor] = FrozenCache()
 
     def raw(self) -> Raw:
         """The tensors in the shapes that deformation heads give."""

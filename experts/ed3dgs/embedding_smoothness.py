@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from experts.training.points import nearest
+from experts.training.neighbours import nearest_neighbours
 
 NEIGHBOURS = 20
 FLOOR = 1e-10  # squared under the root, as E-D3DGS: equal embeddings have gradient 0 instead of 0 / 0
@@ -33,7 +33,7 @@ class Neighbourhood:
 @torch.no_grad()
 def neighbourhood(means: Tensor, *, falloff: float, count: int = NEIGHBOURS) -> Neighbourhood:
     """The `count` nearest of means [n, 3], with strengths exp(-falloff d^2) at distances d; fewer in a small model."""
-    distances, indices = nearest(means.detach(), count)
+    distances, indices = nearest_neighbours(means.detach(), count)
     strengths = torch.exp(-falloff * distances.square())
     return Neighbourhood(indices=indices.t().contiguous(), strengths=strengths.t().contiguous())
 

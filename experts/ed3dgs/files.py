@@ -14,22 +14,25 @@ from experts.canonical.files import (
     CLIP_LENGTH,
     CLOUD_FILE,
     DEFORMATION_FILE,
+    append_routed,
     cfg_args_file,
     clip_length,
     fill,
     read_canonical,
     read_deformation,
-    read_routing,
     shape_in,
     trunk_depth,
     write_canonical,
 )
 from experts.ed3dgs.deformation import N3V, TECHNICOLOR, ED3DGSDeformation, ED3DGSOptions
 from experts.ed3dgs.model import ED3DGS
-from experts.formats.columns import ROUTING, numbered, require_expert
+from experts.formats.cfg_args import read_cfg_args, write_cfg_args
+from experts.formats.columns import numbered
+from experts.formats.folders import find_iteration
 from experts.formats.ply import PlyTable, numbered_columns, read_ply, select
-from experts.formats.settings import Settings, write_cfg_args
-from experts.formats.torch_files import find_iteration, read_cfg_args, save_tensors
+from experts.formats.routing import ROUTING
+from experts.formats.settings import CheckpointSettings
+from experts.formats.torch_files import save_tensors
 
 _EMBEDDING = "embedding_"
 _TRAINED = "trained_iterations"  # our own entry in cfg_args: folder's number -> iteration up to which it was trained
@@ -41,11 +44,10 @@ def load_ed3dgs(path: Path, options: LoadOptions) -> ED3DGS:
     Network sizes come from the tensors' shapes, switches and schedules from cfg_args, else from the preset that the
     size of the temporal table tells (N3V 150 rows, Technicolor 25); the notes say which. Raises CheckpointError.
     """
-    settings = Settings(path)
+    settings = CheckpointSettings(path)
     settings.compare_scene(options.scene)
     iteration, folder = find_iteration(path, options.iteration)
     table = read_ply(folder / CLOUD_FILE)
-    require_expert(table, ED3DGS.name)
     embeddings = select(table, numbered_columns(table.names, _EMBEDDING))
     source = folder / DEFORMATION_FILE
     state = _renamed(read_deformation(source, trust=options.trust_checkpoint))
@@ -63,14 +65,11 @@ def load_ed3dgs(path: Path, options: LoadOptions) -> ED3DGS:
     )
 
 
-def save_ed3dgs(expert: ED3DGS, folder: Path, iteration: int, *, routing: Tensor | None = None) -> None:
-    """Write an E-D3DGS model below `folder`, and the settings it needs into cfg_args.
-
-    routing [n, 3] (base, directional, temporal) adds MoE-GS's columns.
-    """
+def save_ed3dgs(expert: ED3DGS, folder: Path, iteration: int) -> None:
+    """Write an E-D3DGS model below `folder`, and the settings it needs into cfg_args."""
     target = folder / "point_cloud" / f"iteration_{iteration}"
     names = numbered(_EMBEDDING, expert.embeddings.shape[1])
-    write_canonical(target / CLOUD_FILE, expert.gaussians, extra=(names, expert.embeddings), routing=routing)
+    write_canonical(target / CLOUD_FILE, expert.gaussians, extra=(names, expert.embeddings))
     state = {name: value.detach().cpu() for name, value in expert.deformation.state_dict().items()}
     save_tensors(state, target / DEFORMATION_FILE)
     trained = {**_trained_iterations(read_cfg_args(folder) or {}), iteration: expert.iteration}
@@ -78,12 +77,13 @@ def save_ed3dgs(expert: ED3DGS, folder: Path, iteration: int, *, routing: Tensor
     write_cfg_args(folder, values)
 
 
-def read_ed3dgs_routing(folder: Path, iteration: int | None = None) -> Tensor | None:
-    """MoE-GS's weights [n, 3] (base, directional, temporal) of a saved model, or None."""
-    return read_routing(folder, iteration, ED3DGS.name)
+def write_routed_ed3dgs(expert: ED3DGS, folder: Path, iteration: int, weights: Tensor) -> None:
+    """Write a model with the router's weights [n, 3] (base, directional, temporal) as columns."""
+    save_ed3dgs(expert, folder, iteration)
+    append_routed(folder, iteration, weights)
 
 
-def _trained_until(settings: Settings, number: int, table: PlyTable, options: ED3DGSOptions) -> int:
+def _trained_until(settings: CheckpointSettings, number: int, table: PlyTable, options: ED3DGSOptions) -> int:
     """Training iteration of a model, which annealing and coarse-to-fine need: not always its folder's number.
 
     MoE-GS saves a copy under its router's iteration; such a copy without our entry in cfg_args is a finished model.
@@ -111,7 +111,7 @@ def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _deformation(
-    state: dict[str, Tensor], settings: Settings, path: Path, *, embedding_width: int
+    state: dict[str, Tensor], settings: CheckpointSettings, path: Path, *, embedding_width: int
 ) -> ED3DGSDeformation:
     rows, temporal = shape_in(state, "weight", path, dimensions=2)
     width, inputs = shape_in(state, "feature_out_c.0.weight", path, dimensions=2)
@@ -142,7 +142,7 @@ def _deformation(
     return fill(network, state, path)
 
 
-def _options(settings: Settings, table: Tensor) -> ED3DGSOptions:
+def _options(settings: CheckpointSettings, table: Tensor) -> ED3DGSOptions:
     preset, name = (TECHNICOLOR, "Technicolor") if _is_technicolor(table) else (N3V, "N3V")
     settings.notes.append(f"preset {name} (a temporal table of {table.shape[0]} rows)")
     chosen = {}

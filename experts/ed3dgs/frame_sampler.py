@@ -74,9 +74,9 @@ class FrameErrors:
         """Goes on from a state; raises ValueError where it is of another clip."""
         errors: Tensor = state["errors"]
         if errors.shape != self.errors.shape:
-            found, own = tuple(errors.shape), tuple(self.errors.shape)
+            saved, own = tuple(errors.shape), tuple(self.errors.shape)
             raise ValueError(
-                f"errors of {found} cameras and frames were saved, this clip has {own}; resume with its own"
+                f"errors of {saved} cameras and frames were saved, this clip has {own}; resume with its own"
             )
         self.errors.copy_(errors)
         read: Tensor = state["chances"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from experts.ed3dgs.recipe import ED3DGSRecipe, ed3dgs_rates
 from experts.training.density import Density
+from experts.training.presets import DataLayout, TrainingPreset, per_scene
 
 _UNTIL = 80000
 
@@ -24,7 +26,7 @@ ED3DGS_N3V_SCENES: dict[str, ED3DGSRecipe] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scene:
-    """What differs between Technicolor's scenes."""
+    """Differences between Technicolor's scenes."""
 
     iterations: int = _UNTIL
     smooth: float = 1.0
@@ -72,3 +74,10 @@ def ed3dgs_recipe(*, technicolor: bool, scene: str) -> ED3DGSRecipe:
     if known is not None:
         return known
     return ED3DGS_TECHNICOLOR if technicolor else ED3DGSRecipe()
+
+
+def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
+    return TrainingPreset(recipe=ed3dgs_recipe(technicolor=layout == "technicolor", scene=scene))
+
+
+PRESETS: Mapping[str, TrainingPreset] = per_scene(_preset)

@@ -70,7 +70,7 @@ class ED3DGSRecipe(Recipe):
     scale_free: bool = True
 
     def in_streak(self, iteration: int) -> bool:
-        """Whether an iteration hands its frame on to the next, and sees SSIM."""
+        """True for an iteration that hands its frame on to the next, and sees SSIM."""
         return iteration >= self.errors_from and iteration % self.streak_every < self.streak
 
     def rows(self, num_frames: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -10,13 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from experts.canonical.fresh import EMBEDDING_WIDTH, LARGEST_LOG_SCALE, new_ed3dgs_deformation, new_gaussians
 from experts.ed3dgs.embedding_smoothness import Neighbourhood, neighbourhood
 from experts.ed3dgs.embedding_smoothness_fused import Pairs, fused_smoothness, pairs_of
 from experts.ed3dgs.frame_sampler import FrameErrors
 from experts.ed3dgs.model import ED3DGS
-from experts.ed3dgs.recipe import LENGTHS, NETWORK, ED3DGSRecipe
-from experts.training.points import StartPoints
+from experts.ed3dgs.recipe import ED3DGSRecipe
 from experts.training.population import Population
 from experts.training.rendered import RenderedView, added
 from experts.training.samplers import Sample
@@ -24,45 +21,13 @@ from experts.training.trainer import ExpertTrainer
 from experts.training.views import Footage
 from losses import dssim_loss, l1_loss
 
-_CAMERAS = 30  # rows of E-D3DGS's table of time offsets, where no camera has a larger number
 _GAUSSIANS = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest")
-
-
-def start_ed3dgs(
-    points: StartPoints, recipe: ED3DGSRecipe, *, num_frames: int, numbers: Sequence[int], extent: float, seed: int
-) -> ED3DGS:
-    """The model that training starts from, on the points' device: embeddings of zeros, networks of random weights.
-
-    numbers: the training cameras', for their time offsets.
-    """
-    device, unit = points.positions.device, recipe.relative_extent(extent)
-    gaussians = new_gaussians(points.positions.cpu(), points.colours.cpu())
-    gaussians.log_scales.data.clamp_(max=LARGEST_LOG_SCALE + math.log(unit))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        deformation = new_ed3dgs_deformation(
-            recipe.options(num_frames),
-            max_embeddings=recipe.rows(num_frames),
-            cameras=max([_CAMERAS, *(number + 1 for number in numbers)]),
-        )
-    if recipe.zero_table:
-        torch.nn.init.zeros_(deformation.weight)
-    for name in LENGTHS:
-        for parameter in deformation.get_submodule(name.removeprefix(f"{NETWORK}.")).parameters():
-            parameter.data.mul_(unit)
-    return ED3DGS(
-        gaussians=gaussians,
-        embeddings=torch.zeros(points.count, EMBEDDING_WIDTH),
-        deformation=deformation,
-        num_frames=num_frames,
-        iteration=0,
-    ).to(device)
 
 
 class ED3DGSTrainer(ExpertTrainer):
     """One training of E-D3DGS."""
 
-    name: ClassVar[str] = "E-D3DGS"
+    name: ClassVar[str] = ED3DGS.name
     deforms_harmonics: ClassVar[bool] = True
     recipe: ED3DGSRecipe
     model: ED3DGS

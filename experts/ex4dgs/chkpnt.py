@@ -40,7 +40,7 @@ _FLATTENED = ("opacity_logits", "opacity_centres", "opacity_log_widths")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTime:
-    """What a chkpnt says about time, in frames; the PLY pair leaves it to cfg_args."""
+    """Times in frames that a chkpnt stores; the PLY pair leaves them to cfg_args."""
 
     duration: float
     interval: float
@@ -60,8 +60,8 @@ class Parts:
 
 def find_chkpnts(folder: Path) -> dict[int, Path]:
     """Iteration -> chkpnt<iteration>.pth of a model folder."""
-    found = ((re.fullmatch(r"chkpnt(\d+)\.pth", entry.name), entry) for entry in folder.glob("chkpnt*.pth"))
-    return {int(match.group(1)): entry for match, entry in found if match}
+    matches = ((re.fullmatch(r"chkpnt(\d+)\.pth", entry.name), entry) for entry in folder.glob("chkpnt*.pth"))
+    return {int(match.group(1)): entry for match, entry in matches if match}
 
 
 def read_chkpnt(path: Path, *, trust: bool = False) -> Parts:
@@ -105,8 +105,8 @@ def _tensors(
         value = capture[entry]
         shape = (count, *(keyframes if size == _KEYFRAMES else size for size in tail))
         if not isinstance(value, Tensor) or (tuple(value.shape) != shape and (count or value.numel())):
-            found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise CheckpointError(f"{path}: {name} (entry {entry}) is {found}, {list(shape)} expected; damaged file?")
+            kind = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise CheckpointError(f"{path}: {name} (entry {entry}) is {kind}, {list(shape)} expected; damaged file?")
         flat = value.detach().to(torch.float32).reshape(shape)
         tensors[name] = (flat.squeeze(-1) if name in _FLATTENED else flat).clone()
     require_finite(tensors, path)

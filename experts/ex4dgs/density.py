@@ -1,4 +1,4 @@
-"""How Ex4DGS clones and splits dynamic Gaussians."""
+"""Ex4DGS's cloning and splitting of dynamic Gaussians."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from common.geometry import turned
-from experts.ex4dgs.motion import Timeline
+from experts.ex4dgs.motion import KeyframeTimeline
 from experts.training.density import Rows, shrunk, twice
 
 _LOG_WIDTH = 2.0  # of the windows of clones and children
 _SPREAD = 2.0  # of children, times the parent's scales
 
 
-def clone_dynamic(rows: Rows, generator: torch.Generator, timeline: Timeline) -> Rows:
+def clone_dynamic(rows: Rows, generator: torch.Generator, timeline: KeyframeTimeline) -> Rows:
     """Copies of dynamic rows whose opacity windows lie elsewhere in the clip."""
     centres = rows["opacity_centres"]
     apart = (centres[:, 1] - centres[:, 0]).abs() / 3
@@ -26,7 +26,7 @@ def clone_dynamic(rows: Rows, generator: torch.Generator, timeline: Timeline) ->
     }
 
 
-def split_dynamic(rows: Rows, generator: torch.Generator, timeline: Timeline) -> Rows:
+def split_dynamic(rows: Rows, generator: torch.Generator, timeline: KeyframeTimeline) -> Rows:
     """Children of dynamic rows: an offset each, turned as the parent turns, at 1 / 1.6 of its scale; other windows."""
     children = clone_dynamic({name: twice(values) for name, values in rows.items()}, generator, timeline)
     means, quats = children["means"], children["quats"]
@@ -36,6 +36,6 @@ def split_dynamic(rows: Rows, generator: torch.Generator, timeline: Timeline) ->
     return shrunk({**children, "means": means + moved})
 
 
-def within(centres: Tensor, timeline: Timeline, frames: float) -> Tensor:
+def within(centres: Tensor, timeline: KeyframeTimeline, frames: float) -> Tensor:
     """Centres of windows held between frame 1 and the last but one of so many."""
     return centres.clamp(timeline.position(1), timeline.position(frames - 1))

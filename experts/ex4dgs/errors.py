@@ -1,4 +1,4 @@
-"""How large the errors of the pixels are that each Gaussian shows (Ex4DGS's point backtracking)."""
+"""Errors of the pixels that each Gaussian shows (Ex4DGS's point backtracking)."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class BacktrackedErrors(Statistics):
 
 @torch.no_grad()
 def error_maps(image: Tensor, target: Tensor, *, channels: int) -> Tensor:
-    """What Gaussians are judged by: 1, L1 and, as a third channel, SSIM of every pixel of two images [3, h, w].
+    """Maps that Gaussians are judged by: 1, L1 and, as a third channel, SSIM of every pixel of two images [3, h, w].
 
     [channels, h, w], channels 2 or 3. Zeros carried to the pixels, times these, add nothing to a loss and have the
     sums of weights times these as their gradients. Ex4DGS also divides L1 and SSIM by the pixel's alpha.

@@ -8,7 +8,7 @@ from torch import Tensor
 from experts.ex4dgs.density import within
 from experts.ex4dgs.errors import BacktrackedErrors
 from experts.ex4dgs.growth import first_keyframes
-from experts.ex4dgs.motion import Timeline
+from experts.ex4dgs.motion import KeyframeTimeline
 from experts.training.density import Rows, add, remove
 from experts.training.population import Population
 
@@ -45,7 +45,7 @@ def extract(
     static: tuple[Population, BacktrackedErrors],
     dynamic: tuple[Population, BacktrackedErrors],
     chosen: Tensor,
-    timeline: Timeline,
+    timeline: KeyframeTimeline,
     *,
     frames: int,
     along_path: bool,
@@ -70,14 +70,14 @@ def extract(
     remove(*static, chosen)
 
 
-def path_at_keyframes(rows: Rows, keyframes: int, timeline: Timeline, frames: int) -> Tensor:
+def path_at_keyframes(rows: Rows, keyframes: int, timeline: KeyframeTimeline, frames: int) -> Tensor:
     """Means [n, k, 3] of static rows at the frames of the keyframes."""
     numbers = torch.arange(keyframes, dtype=rows["means"].dtype, device=rows["means"].device)
     shares = (numbers * timeline.interval - timeline.shift) / timeline.duration
     return rows["means"][:, None] + rows["displacements"][:, None] * shares[:, None]
 
 
-def stretched_path(rows: Rows, keyframes: int, timeline: Timeline, frames: int) -> Tensor:
+def stretched_path(rows: Rows, keyframes: int, timeline: KeyframeTimeline, frames: int) -> Tensor:
     """Means [n, k, 3] as Ex4DGS lays them: its path a little beyond the clip, spread over all keyframes.
 
     Shares of the path are those of bilinear interpolation from two values to K: (k + 1/2) 2 / K - 1/2, in 0 ... 1.
@@ -89,7 +89,7 @@ def stretched_path(rows: Rows, keyframes: int, timeline: Timeline, frames: int) 
     return torch.lerp(means - moved * margin, means + moved * (1 + margin), shares)
 
 
-def first_windows(best: Tensor, timeline: Timeline, frames: int) -> Rows:
+def first_windows(best: Tensor, timeline: KeyframeTimeline, frames: int) -> Rows:
     """Opacity windows of Gaussians that fit best at frames [n]: centred on either side of them.
 
     Log widths are in frames, as Ex4DGS has them: windows are open at all times until a clone gets others.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -11,29 +10,15 @@ from torch import Tensor
 
 from experts.base import CheckpointError, LoadOptions, Provenance
 from experts.ex4dgs.chkpnt import Parts, StoredTime, find_chkpnts, read_chkpnt
+from experts.ex4dgs.columns import DISPLACEMENT, MOVING, STATIC, dynamic_columns, keyframe_columns
 from experts.ex4dgs.model import DynamicGaussians, Ex4DGS, StaticGaussians
-from experts.ex4dgs.motion import INTERPOLATIONS, Interpolation, Timeline
-from experts.formats.columns import (
-    EX4DGS_DISPLACEMENT,
-    EX4DGS_DYNAMIC_ROUTING,
-    EX4DGS_STATIC,
-    OPACITY,
-    POSITION,
-    QUATS,
-    ROUTING,
-    SCALES,
-    ex4dgs_dynamic,
-    ex4dgs_keyframe_columns,
-    numbered,
-    require_expert,
-    routing_to_columns,
-    select_routing,
-    select_sh,
-    sh_to_columns,
-)
+from experts.ex4dgs.motion import INTERPOLATIONS, Interpolation, KeyframeTimeline
+from experts.formats.cfg_args import write_cfg_args
+from experts.formats.columns import OPACITY, POSITION, QUATS, SCALES, numbered, select_sh, sh_to_columns
+from experts.formats.folders import find_iteration
 from experts.formats.ply import read_ply, select, write_ply
-from experts.formats.settings import Settings, write_cfg_args
-from experts.formats.torch_files import find_iteration
+from experts.formats.routing import append_columns, read_columns_of
+from experts.formats.settings import CheckpointSettings
 
 STATIC_FILE = "point_cloud.ply"
 DYNAMIC_FILE = "dynamic_point_cloud.ply"
@@ -47,7 +32,7 @@ def load_ex4dgs(path: Path, options: LoadOptions) -> Ex4DGS:
     in the frames over which static Gaussians move: cfg_args' duration for the PLY pair, a stored, longer one for a
     chkpnt. Settings: the run's, else cfg_args', else the presets. Raises CheckpointError.
     """
-    settings = Settings(path if path.is_dir() else path.parent)
+    settings = CheckpointSettings(path if path.is_dir() else path.parent)
     settings.compare_scene(options.scene)
     chkpnt = _chosen_chkpnt(path, options.iteration)
     parts = (
@@ -75,41 +60,37 @@ def load_ex4dgs(path: Path, options: LoadOptions) -> Ex4DGS:
     return expert
 
 
-def save_ex4dgs(expert: Ex4DGS, folder: Path, iteration: int, *, routing: Tensor | None = None) -> None:
-    """Write the PLY pair below `folder` and the settings it needs into cfg_args.
-
-    routing [n, 3] (base, directional, temporal; static rows first) adds MoE-GS's columns.
-    """
+def save_ex4dgs(expert: Ex4DGS, folder: Path, iteration: int) -> None:
+    """Write the PLY pair below `folder` and the settings it needs into cfg_args."""
     static, dynamic, target = expert.static, expert.dynamic, folder / "point_cloud" / f"iteration_{iteration}"
-    split = static.means.shape[0]
     count, keyframes = dynamic.means.shape[:2]
     columns = [
         *(static.means, torch.zeros_like(static.means), sh_to_columns(static.sh_dc, static.sh_rest)),
         *(static.opacity_logits.unsqueeze(1), static.log_scales, static.quats, static.displacements),
     ]
-    names = EX4DGS_STATIC if routing is None else EX4DGS_STATIC + ROUTING
-    write_ply(target / STATIC_FILE, names, _matrix(columns, None if routing is None else routing[:split]))
+    write_ply(target / STATIC_FILE, STATIC, torch.cat(columns, dim=1))
     columns = [
         dynamic.means.reshape(count, 3 * keyframes),
         *(sh_to_columns(dynamic.sh_dc, dynamic.sh_rest), dynamic.log_scales),
         *(dynamic.opacity_logits.unsqueeze(1), dynamic.opacity_centres, dynamic.opacity_log_widths),
         dynamic.quats.reshape(count, 4 * keyframes),
     ]
-    names = ex4dgs_dynamic(keyframes) + (() if routing is None else EX4DGS_DYNAMIC_ROUTING)
-    write_ply(target / DYNAMIC_FILE, names, _matrix(columns, None if routing is None else routing[split:]))
+    write_ply(target / DYNAMIC_FILE, dynamic_columns(keyframes), torch.cat(columns, dim=1))
     write_cfg_args(folder, _cfg_args(expert))
 
 
-def read_ex4dgs_routing(folder: Path, iteration: int | None = None) -> Tensor | None:
-    """MoE-GS's weights [n, 3] (base, directional, temporal; static rows first) of a saved pair, or None."""
+def write_routed_ex4dgs(expert: Ex4DGS, folder: Path, iteration: int, weights: Tensor) -> None:
+    """Write a model with the router's weights [n, 3] (base, directional, temporal; static rows first) as columns."""
+    save_ex4dgs(expert, folder, iteration)
+    target, static = folder / "point_cloud" / f"iteration_{iteration}", expert.static.means.shape[0]
+    append_columns(target / STATIC_FILE, weights[:static])
+    append_columns(target / DYNAMIC_FILE, weights[static:], MOVING)
+
+
+def read_routed_ex4dgs(folder: Path, iteration: int | None = None) -> Tensor | None:
+    """The router's weights [n, 3] (base, directional, temporal; static rows first) of a saved pair, or None."""
     _, source = find_iteration(folder, iteration)
-    static = select_routing(read_ply(source / STATIC_FILE))
-    dynamic = select_routing(read_ply(source / DYNAMIC_FILE), "motion_")
-    if static is None and dynamic is None:
-        return None
-    if static is None or dynamic is None:
-        raise CheckpointError(f"{source}: only one of its two PLY files has a router's columns; save the pair again")
-    return torch.cat([static, dynamic])
+    return read_columns_of([(source / STATIC_FILE, ""), (source / DYNAMIC_FILE, MOVING)], parts="its two PLY files")
 
 
 def _chosen_chkpnt(path: Path, iteration: int | None) -> Path | None:
@@ -134,10 +115,9 @@ def _read_pair(path: Path, iteration: int | None) -> Parts:
 
 def _read_static(path: Path) -> StaticGaussians:
     table = read_ply(path)
-    require_expert(table, "Ex4DGS")
     return StaticGaussians(
         means=select(table, POSITION),
-        displacements=select(table, EX4DGS_DISPLACEMENT),
+        displacements=select(table, DISPLACEMENT),
         log_scales=select(table, SCALES),
         quats=select(table, QUATS),
         opacity_logits=select(table, OPACITY).squeeze(1),
@@ -147,30 +127,31 @@ def _read_static(path: Path) -> StaticGaussians:
 
 def _read_dynamic(path: Path) -> DynamicGaussians:
     table = read_ply(path)
-    require_expert(table, "Ex4DGS")
     count, keyframes = len(table.matrix), sum(name.startswith("motion_xyz_") for name in table.names) // 3
     return DynamicGaussians(
-        means=select(table, ex4dgs_keyframe_columns("xyz", keyframes, 3)).reshape(count, keyframes, 3),
-        quats=select(table, ex4dgs_keyframe_columns("rot", keyframes, 4)).reshape(count, keyframes, 4),
-        log_scales=select(table, [f"motion_{name}" for name in SCALES]),
+        means=select(table, keyframe_columns("xyz", keyframes, 3)).reshape(count, keyframes, 3),
+        quats=select(table, keyframe_columns("rot", keyframes, 4)).reshape(count, keyframes, 4),
+        log_scales=select(table, [f"{MOVING}{name}" for name in SCALES]),
         opacity_logits=select(table, ["motion_opacity"]).squeeze(1),
         opacity_centres=select(table, numbered("motion_opacity_c_", 2)),
         opacity_log_widths=select(table, numbered("motion_opacity_v_", 2)),
-        **select_sh(table, "motion_"),
+        **select_sh(table, MOVING),
     )
 
 
-def _timeline(settings: Settings, options: LoadOptions, stored: StoredTime | None, *, keyframes: int) -> Timeline:
+def _timeline(
+    settings: CheckpointSettings, options: LoadOptions, stored: StoredTime | None, *, keyframes: int
+) -> KeyframeTimeline:
     kind = cast(Interpolation, settings.choice("interp_type", "cube", INTERPOLATIONS))
     settings.choice("rot_interp_type", "slerp", ("slerp",))
     var_pad = settings.number("var_pad", 3)
     if stored is not None:
         settings.notes.append(f"duration {stored.duration:g}, time_interval {stored.interval:g} (stored in the chkpnt)")
         pad = stored.shift if kind == "linear" else stored.shift - stored.interval
-        return Timeline(
+        return KeyframeTimeline(
             duration=stored.duration, interval=stored.interval, pad=pad, var_pad=var_pad, interpolation=kind
         )
-    return Timeline(
+    return KeyframeTimeline(
         duration=settings.number("duration", options.num_frames or 300, above=0),
         interval=settings.number("time_interval", 10, above=0),
         pad=settings.number("time_pad", 3 if 0 < keyframes <= _TECHNICOLOR_KEYFRAMES else 2),
@@ -192,7 +173,3 @@ def _cfg_args(expert: Ex4DGS) -> dict[str, object]:
         "near": expert.near,
         "far": expert.far,
     }
-
-
-def _matrix(columns: Sequence[Tensor], routing: Tensor | None) -> Tensor:
-    return torch.cat([*columns, *([] if routing is None else [routing_to_columns(routing).to(columns[0])])], dim=1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from experts.ex4dgs.motion import Timeline
+from experts.ex4dgs.motion import KeyframeTimeline
 from experts.ex4dgs.recipe import Growth
 from experts.training.population import Population
 
@@ -20,7 +20,7 @@ _WIDE, _NARROWEST = 1.0, 0.5  # log widths
 
 @dataclass(slots=True)
 class Span:
-    """How much of the clip is in training, and whether an extraction is due."""
+    """The part of the clip that is in training, and the state of the extraction that follows its growth."""
 
     frames: int  # beyond the clip's by the timeline's shift in the end
     wanted: bool = True  # keyframes came: extract some iterations later
@@ -36,7 +36,7 @@ class Span:
         self.armed, self.wanted = False, self.wanted or not some
 
 
-def full_span(timeline: Timeline, num_frames: int) -> int:
+def full_span(timeline: KeyframeTimeline, num_frames: int) -> int:
     """Frames at which a span stops growing."""
     return math.ceil(num_frames + timeline.shift)
 
@@ -56,31 +56,31 @@ def next_span(frames: int, iteration: int, growth: Growth, *, full: int, stop: i
     return min(full, frames + step)
 
 
-def first_keyframes(timeline: Timeline, frames: int) -> int:
+def first_keyframes(timeline: KeyframeTimeline, frames: int) -> int:
     """Keyframes of the first dynamic Gaussians, when so many frames are in training."""
     return math.ceil((frames + 2 * timeline.shift + 1) / timeline.interval) + _SPARE
 
 
-def needed_keyframes(timeline: Timeline) -> int:
+def needed_keyframes(timeline: KeyframeTimeline) -> int:
     """Keyframes of a timeline whose duration has grown."""
     reach = timeline.duration + timeline.shift + 2 * timeline.pad + 1
     return math.ceil(reach / timeline.interval) + _SPARE
 
 
-def lengthened(timeline: Timeline, frames: int) -> Timeline:
+def lengthened(timeline: KeyframeTimeline, frames: int) -> KeyframeTimeline:
     """The timeline of a training on so many frames."""
     return replace(timeline, duration=frames + 1)
 
 
 @torch.no_grad()
-def append_keyframes(dynamic: Population, old: Timeline, new: Timeline) -> bool:
+def append_keyframes(dynamic: Population, old: KeyframeTimeline, new: KeyframeTimeline) -> bool:
     """Continues the keyframes as far as a grown timeline needs them; whether any were added.
 
     The windows that end with the old clip become _WIDE behind it, their centres stay within it.
     """
-    found = dynamic["means"].shape[1]  # 0 before the first extraction
-    missing = needed_keyframes(new) - found
-    if found == 0 or missing <= 0:
+    keyframes = dynamic["means"].shape[1]  # 0 before the first extraction
+    missing = needed_keyframes(new) - keyframes
+    if keyframes == 0 or missing <= 0:
         return False
     for name in ("means", "quats"):
         dynamic.put(name, continued(dynamic[name].detach(), missing))
@@ -101,7 +101,7 @@ def continued(keyframes: Tensor, more: int) -> Tensor:
 
 
 @torch.no_grad()
-def adjust_windows(dynamic: Population, timeline: Timeline, frames: int) -> None:
+def adjust_windows(dynamic: Population, timeline: KeyframeTimeline, frames: int) -> None:
     """Widens opacity windows that begin or end with the clip, and holds their centres within it."""
     first, last = timeline.position(0) + _EDGE, timeline.position(frames) - _EDGE
     centres, widths = dynamic["opacity_centres"].detach(), dynamic["opacity_log_widths"].detach()

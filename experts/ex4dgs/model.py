@@ -9,8 +9,9 @@ from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat
 from torch import Tensor, nn
 
 from experts.base import Provenance
-from experts.ex4dgs.motion import Arcs, Timeline, along, arcs, interpolate, opacity_window, slerp
-from experts.frozen import Kept
+from experts.ex4dgs.motion import Arcs, KeyframeTimeline, along, arcs, interpolate, opacity_window, slerp
+from experts.frozen import FrozenCache
+from experts.training.presets import DataLayout
 
 
 class StaticGaussians(nn.Module):
@@ -36,7 +37,7 @@ class StaticGaussians(nn.Module):
         self.sh_dc = nn.Parameter(sh_dc)
         self.sh_rest = nn.Parameter(sh_rest)
 
-    def means_at(self, frame: float, timeline: Timeline) -> Tensor:
+    def means_at(self, frame: float, timeline: KeyframeTimeline) -> Tensor:
         """Means [n, 3] at a frame, in model units."""
         return torch.add(self.means, self.displacements, alpha=frame / timeline.duration)
 
@@ -65,13 +66,13 @@ class DynamicGaussians(nn.Module):
         self.opacity_log_widths = nn.Parameter(opacity_log_widths)
         self.sh_dc = nn.Parameter(sh_dc)
         self.sh_rest = nn.Parameter(sh_rest)
-        self._arcs: Kept[Arcs] = Kept()
+        self._arcs: FrozenCache[Arcs] = FrozenCache()
 
-    def means_at(self, frame: float, timeline: Timeline) -> Tensor:
+    def means_at(self, frame: float, timeline: KeyframeTimeline) -> Tensor:
         """Means [m, 3] at a frame that the keyframes cover, in model units."""
         return interpolate(self.means, timeline.position(frame), timeline.interpolation)
 
-    def quats_at(self, frame: float, timeline: Timeline) -> Tensor:
+    def quats_at(self, frame: float, timeline: KeyframeTimeline) -> Tensor:
         """Unit quaternions [m, 4] at a frame that the keyframes cover."""
         position = timeline.position(frame)
         index = int(position)
@@ -80,7 +81,7 @@ class DynamicGaussians(nn.Module):
         way = self._arcs.of([self.quats], lambda: arcs(self.quats.transpose(0, 1).contiguous()))
         return along(way, index, position - index)
 
-    def window_at(self, frame: float, timeline: Timeline) -> Tensor:
+    def window_at(self, frame: float, timeline: KeyframeTimeline) -> Tensor:
         """Factors [m] of the opacities at a frame."""
         smallest = timeline.var_pad / timeline.interval
         position = timeline.position(frame)
@@ -89,12 +90,17 @@ class DynamicGaussians(nn.Module):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Still:
-    """What no frame changes."""
+    """Values that no frame changes."""
 
     scales: Tensor  # [n + m, 3] in model units
     opacities: Tensor  # [n] of static Gaussians
     highest: Tensor  # [m] of dynamic ones, before their window
     sh: Tensor  # [n + m, 16, 3]
+
+
+def world_scale_of(layout: DataLayout, rig_radius: float) -> float:
+    """Data units per unit of a model: Ex4DGS trains Technicolor's scenes in a world divided by the rig's radius."""
+    return rig_radius if layout == "technicolor" else 1.0
 
 
 class Ex4DGS(nn.Module):
@@ -112,7 +118,7 @@ class Ex4DGS(nn.Module):
         *,
         static: StaticGaussians,
         dynamic: DynamicGaussians,
-        timeline: Timeline,
+        timeline: KeyframeTimeline,
         near: float,
         far: float,
         low_pass: float = 0.1,
@@ -127,7 +133,7 @@ class Ex4DGS(nn.Module):
         self.low_pass = low_pass
         self.world_scale = world_scale
         self.provenance = provenance or Provenance(files=(), iteration=0)
-        self._kept: Kept[_Still] = Kept()
+        self._frozen: FrozenCache[_Still] = FrozenCache()
 
     @property
     def num_gaussians(self) -> int:
@@ -183,7 +189,7 @@ class Ex4DGS(nn.Module):
         first, last = self.static, self.dynamic
         log_scales, logits = (first.log_scales, last.log_scales), (first.opacity_logits, last.opacity_logits)
         sh_dc, sh_rest = (first.sh_dc, last.sh_dc), (first.sh_rest, last.sh_rest)
-        return self._kept.of(
+        return self._frozen.of(
             [*log_scales, *logits, *sh_dc, *sh_rest],
             lambda: _Still(
                 scales=torch.cat(log_scales).exp(),

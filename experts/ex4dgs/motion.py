@@ -19,8 +19,8 @@ _MAX_LOG_WIDTH = 40.0  # of either sign: exp of it is wider than any clip or shu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timeline:
-    """Where Ex4DGS's keyframes lie in time: keyframe k at frame k * interval - shift."""
+class KeyframeTimeline:
+    """Positions of Ex4DGS's keyframes in time: keyframe k lies at frame k * interval - shift."""
 
     duration: float = 300  # frames over which a static Gaussian moves by its displacement
     interval: float = 10  # frames between keyframes
@@ -48,7 +48,7 @@ def interpolate(keyframes: Tensor, position: float, kind: Interpolation) -> Tens
     """Values [n, c] at a position (units of keyframes) between keyframes [n, k, c].
 
     cube: cubic Hermite with central differences (Catmull-Rom); pchip: Hermite with monotone tangents; linear.
-    The position must leave the neighbours it reads on both sides (Timeline.frames).
+    The position must leave the neighbours it reads on both sides (KeyframeTimeline.frames).
     """
     index = math.floor(position)
     delta = position - index

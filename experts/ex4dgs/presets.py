@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from experts.ex4dgs.recipe import Ex4DGSRecipe, ex4dgs_rates
+from experts.training.presets import DataLayout, Planes, TrainingPreset, known_planes, per_scene
 
 EX4DGS_N3V = Ex4DGSRecipe()  # the defaults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scene:
-    """What differs between Technicolor's scenes."""
+    """Differences between Technicolor's scenes."""
 
     iterations: int = 40000
     far: float = 100.0
@@ -88,3 +90,12 @@ def ex4dgs_recipe(*, technicolor: bool, scene: str) -> Ex4DGSRecipe:
     if not technicolor:
         return EX4DGS_N3V
     return EX4DGS_TECHNICOLOR.get(scene, EX4DGS_TECHNICOLOR["Theater"])
+
+
+def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
+    recipe = ex4dgs_recipe(technicolor=layout == "technicolor", scene=scene)
+    planes = Planes(near=recipe.near, far=recipe.far)
+    return TrainingPreset(recipe=recipe, planes=known_planes(layout, scene, planes))
+
+
+PRESETS: Mapping[str, TrainingPreset] = per_scene(_preset)

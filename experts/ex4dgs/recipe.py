@@ -52,7 +52,7 @@ class Growth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errors:
-    """How Gaussians are judged by the errors of the pixels they show."""
+    """Limits on the errors of the pixels that a Gaussian shows."""
 
     start: int = field(default=20000, metadata=ITERATIONS)
     every: int = 5  # densifications
@@ -76,7 +76,7 @@ class Ex4DGSRecipe(Recipe):
     )  # max_gaussians counts static and dynamic ones together
     dynamic_gradient: float = 1e-4  # density.gradient of dynamic Gaussians
     growth: Growth = field(default_factory=Growth)
-    near: float = 4.0  # culling planes, model units
+    near: float = 4.0  # published culling planes, model units
     far: float = 300.0
     time_pad: int = 2  # frames before frame 0 that belong to the first interpolated interval
     static_weight: float = 1e-4  # of the mean log of the displacements' lengths
@@ -89,13 +89,13 @@ class Ex4DGSRecipe(Recipe):
     smallest_radius: float = 5.0  # px at the published width; at another width in proportion
     published_width: int = 1352  # px
     errors: Errors = field(default_factory=Errors)
+    # Apply `errors`, as the paper says. Ex4DGS's code compared sums that it had just cleared, and pruned nothing by
+    # error.
     prune_by_error: bool = False
-    """Whether `errors` is applied, as the paper says. Ex4DGS's code compared sums that it had just cleared, and pruned
-    nothing by error."""
+    # Let the rate of the keyframes' means fall as the table says. In Ex4DGS's code it stays constant.
     decay_motion_rate: bool = False
-    """Whether the rate of the keyframes' means falls as the table says. In Ex4DGS's code it stays constant."""
+    # Measure distances in extraction from the camera's centre. Ex4DGS's code takes the camera's translation.
     extract_by_camera_centre: bool = True
-    """Whether distances in extraction are from the camera's centre. Ex4DGS's code takes the camera's translation."""
+    # Lay a new dynamic Gaussian's keyframes where the static one was at their frames. Ex4DGS's code spreads its path
+    # over all keyframes, so that it starts late and moves at another speed.
     extract_along_path: bool = True
-    """Whether a new dynamic Gaussian's keyframes lie where the static one was at their frames. Ex4DGS's code spreads
-    its path over all keyframes, so that it starts late and moves at another speed."""

@@ -1,14 +1,15 @@
-"""Where Ex4DGS's training starts: static Gaussians on points, no dynamic ones."""
+"""Start of Ex4DGS's training: static Gaussians on points, no dynamic ones."""
 
 from __future__ import annotations
 
 import torch
 
 from experts.ex4dgs.model import DynamicGaussians, Ex4DGS, StaticGaussians
-from experts.ex4dgs.motion import Timeline
+from experts.ex4dgs.motion import KeyframeTimeline
+from experts.ex4dgs.recipe import Ex4DGSRecipe
 from experts.formats.harmonics import split_sh
 from experts.training.initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
-from experts.training.points import StartPoints
+from experts.training.start import TrainingStart
 
 _NO_ROWS = {
     "means": (0, 0, 3),
@@ -22,16 +23,11 @@ _NO_ROWS = {
 }
 
 
-def new_ex4dgs(
-    points: StartPoints, *, near: float, far: float, time_pad: float = 2, frames: int = 10, world_scale: float = 1.0
-) -> Ex4DGS:
-    """Ex4DGS's start: static Gaussians of opacity 0.1 at rest on points in data units; no keyframes yet.
-
-    near, far: culling planes in model units. time_pad: frames before frame 0 that belong to the first interpolated
-    interval. frames: how many are in training first. world_scale: data units per model unit (Technicolor: the rig's
-    radius, else 1).
-    """
-    means, device = points.positions / world_scale, points.positions.device
+def start_model(recipe: Ex4DGSRecipe, start: TrainingStart) -> Ex4DGS:
+    """Static Gaussians of opacity 0.1 at rest on the start points; no keyframes yet."""
+    assert start.planes is not None
+    points, scale = start.points, start.world_scale
+    means, device = points.positions / scale, points.positions.device
     return Ex4DGS(
         static=StaticGaussians(
             means=means,
@@ -42,8 +38,8 @@ def new_ex4dgs(
             **split_sh(sh_from_colours(points.colours)),
         ),
         dynamic=DynamicGaussians(**{name: torch.zeros(shape, device=device) for name, shape in _NO_ROWS.items()}),
-        timeline=Timeline(duration=frames, pad=time_pad),
-        near=near,
-        far=far,
-        world_scale=world_scale,
+        timeline=KeyframeTimeline(duration=recipe.growth.frames, pad=recipe.time_pad),
+        near=start.planes.near / scale,
+        far=start.planes.far / scale,
+        world_scale=scale,
     )

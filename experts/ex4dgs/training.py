@@ -36,7 +36,7 @@ class Ex4DGSTrainer(ExpertTrainer):
     extent: in data units, as the cameras are; the model's own world may be another (`world_scale`).
     """
 
-    name: ClassVar[str] = "Ex4DGS"
+    name: ClassVar[str] = Ex4DGS.name
     recipe: Ex4DGSRecipe
     sampler: ShuffledPass
     statistics: tuple[BacktrackedErrors, ...]
@@ -159,7 +159,7 @@ class Ex4DGSTrainer(ExpertTrainer):
             self.span.extracted(bool(chosen.any()))
 
     def _viewpoint(self) -> Tensor:
-        """What an extraction measures distances from, [3] in model units."""
+        """The point [3] in model units from which an extraction measures distances."""
         assert self._last is not None
         camera = self._last.camera
         point = camera.centre if self.recipe.extract_by_camera_centre else camera.world_to_camera[:3, 3]
@@ -203,7 +203,7 @@ class Ex4DGSTrainer(ExpertTrainer):
                 remove(population, statistics, unwanted)
 
     def _prune_after_pass(self, iteration: int) -> None:
-        """What no image of the pass showed, while errors tell; what some image showed too small."""
+        """Removes Gaussians that no image of the pass showed, while errors tell, and those shown too small."""
         recipe = self.recipe
         radius = recipe.smallest_radius * self.footage.cameras[0].width / recipe.published_width
         for population, statistics in zip(self.populations, self.statistics, strict=True):
@@ -222,7 +222,7 @@ class Ex4DGSTrainer(ExpertTrainer):
         return min(self.span.frames, self.footage.num_frames)
 
     def state(self) -> dict[str, Any]:
-        """What going on needs, with how far the clip has grown."""
+        """The trainer's state, with the part of the clip that is in training."""
         span = self.span
         grown = [span.frames, int(span.wanted), int(span.armed)]
         return {**super().state(), "span": grown, "duration": self.model.timeline.duration, "pruned": self._passes}

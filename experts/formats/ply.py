@@ -14,7 +14,7 @@ from torch import Tensor
 from common.files import replacing
 from common.suggestions import nearest
 from experts.base import CheckpointError
-from experts.formats.torch_files import require_file
+from experts.formats.folders import require_file
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_ROWS = 100_000_000
@@ -37,19 +37,16 @@ def read_ply(path: Path) -> PlyTable:
     The header is checked against the file's size before anything is allocated. Raises CheckpointError for a missing,
     foreign, text, big-endian or truncated file, for other column types, and for NaN or infinite values.
     """
-    require_file(path)
-    with path.open("rb") as stream:
-        head = stream.read(MAX_HEADER_BYTES)
-    end = _END.search(head)
-    if not head.startswith(b"ply") or head[3:4] not in (b"\n", b"\r"):
-        raise CheckpointError(f"{path}: not a PLY file but {describe(head)}; get the file again from its source")
-    if end is None:
-        raise CheckpointError(f"{path}: a PLY header without an end (truncated?); get the file again from its source")
-    count, names = _parse_header(path, head[: end.start()].decode("ascii", "replace"))
-    _check_size(path, count, len(names), end.end())
-    matrix = np.fromfile(path, dtype="<f4", count=count * len(names), offset=end.end()).reshape(count, len(names))
+    count, names, offset = _read_header(path)
+    _check_size(path, count, len(names), offset)
+    matrix = np.fromfile(path, dtype="<f4", count=count * len(names), offset=offset).reshape(count, len(names))
     _check_finite(path, names, matrix)
     return PlyTable(path=path, names=names, matrix=matrix)
+
+
+def read_column_names(path: Path) -> tuple[str, ...]:
+    """Names of a PLY table's columns from its header alone; raises CheckpointError as `read_ply` does for headers."""
+    return _read_header(path)[1]
 
 
 def write_ply(path: Path, names: Sequence[str], matrix: np.ndarray | Tensor) -> None:
@@ -81,12 +78,12 @@ def select(table: PlyTable, names: Sequence[str]) -> Tensor:
 def numbered_columns(names: Sequence[str], prefix: str) -> tuple[str, ...]:
     """Names of the form `<prefix><number>`, sorted by number: f_rest_10 after f_rest_9."""
     pattern = re.compile(re.escape(prefix) + r"(\d+)")
-    found = [(int(match.group(1)), name) for name in names if (match := pattern.fullmatch(name))]
-    return tuple(name for _, name in sorted(found))
+    numbered = [(int(match.group(1)), name) for name in names if (match := pattern.fullmatch(name))]
+    return tuple(name for _, name in sorted(numbered))
 
 
 def describe(head: bytes) -> str:
-    """What the first bytes of a foreign file look like, in a few words."""
+    """A guess in a few words at a foreign file's kind, from its first bytes."""
     start = head[:256].lstrip().lower()
     if not head:
         return "an empty file"
@@ -104,16 +101,30 @@ def _nearest(name: str, present: Sequence[str]) -> str:
     return f" (nearest: {close})" if close else ""
 
 
+def _read_header(path: Path) -> tuple[int, tuple[str, ...], int]:
+    """Number of rows, names of the columns, and where in the file the rows begin."""
+    require_file(path)
+    with path.open("rb") as stream:
+        head = stream.read(MAX_HEADER_BYTES)
+    end = _END.search(head)
+    if not head.startswith(b"ply") or head[3:4] not in (b"\n", b"\r"):
+        raise CheckpointError(f"{path}: not a PLY file but {describe(head)}; get the file again from its source")
+    if end is None:
+        raise CheckpointError(f"{path}: a PLY header without an end (truncated?); get the file again from its source")
+    count, names = _parse_header(path, head[: end.start()].decode("ascii", "replace"))
+    return count, names, end.end()
+
+
 def _parse_header(path: Path, header: str) -> tuple[int, tuple[str, ...]]:
     lines = [line.split() for line in header.splitlines()[1:]]
     lines = [line for line in lines if line and line[0] not in ("comment", "obj_info")]
     if not lines or lines[0][0] != "format" or lines[0][1:2] != ["binary_little_endian"]:
-        found = " ".join(lines[0]) if lines else "nothing"
-        raise CheckpointError(f"{path}: header says '{found}', not 'format binary_little_endian 1.0'; save it as that")
+        first = " ".join(lines[0]) if lines else "nothing"
+        raise CheckpointError(f"{path}: header says '{first}', not 'format binary_little_endian 1.0'; save it as that")
     elements = [line for line in lines if line[0] == "element"]
     if len(elements) != 1 or elements[0][1:2] != ["vertex"] or len(elements[0]) != 3 or lines[1] != elements[0]:
-        found = ", ".join(" ".join(line[1:]) for line in elements) or "none"
-        raise CheckpointError(f"{path}: exactly one element 'vertex' expected, found {found}; not a Gaussian table")
+        listed = ", ".join(" ".join(line[1:]) for line in elements) or "none"
+        raise CheckpointError(f"{path}: exactly one element 'vertex' expected, found {listed}; not a Gaussian table")
     if not elements[0][2].isdecimal() or int(elements[0][2]) > MAX_ROWS:
         raise CheckpointError(f"{path}: impossible number of Gaussians {elements[0][2]} (limit {MAX_ROWS}); damaged")
     for line in lines[2:]:
@@ -129,12 +140,12 @@ def _parse_header(path: Path, header: str) -> tuple[int, tuple[str, ...]]:
 
 
 def _check_size(path: Path, count: int, columns: int, offset: int) -> None:
-    expected, found = offset + 4 * count * columns, path.stat().st_size
-    if found < expected:
-        whole = (found - offset) // (4 * columns)
+    expected, size = offset + 4 * count * columns, path.stat().st_size
+    if size < expected:
+        whole = (size - offset) // (4 * columns)
         raise CheckpointError(f"{path}: truncated: {whole} of {count} Gaussians are there; get the file again")
-    if found > expected:
-        raise CheckpointError(f"{path}: {found - expected} bytes more than its header says; get the file again")
+    if size > expected:
+        raise CheckpointError(f"{path}: {size - expected} bytes more than its header says; get the file again")
 
 
 def _check_finite(path: Path, names: Sequence[str], matrix: np.ndarray) -> None:

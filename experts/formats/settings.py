@@ -1,20 +1,18 @@
-"""Where an expert's setting comes from: the run, else the expert's own cfg_args, else the published preset."""
+"""Precedence of an expert's settings: the run's value, else the one in its own cfg_args, else the published preset."""
 
 from __future__ import annotations
 
-import argparse
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from common.files import replacing
 from experts.base import CheckpointError
-from experts.formats.torch_files import read_cfg_args
+from experts.formats.cfg_args import CFG_ARGS, read_cfg_args
 
 
-class Settings:
-    """The settings of one checkpoint folder; notes says for each value asked for where it came from."""
+class CheckpointSettings:
+    """The settings of one checkpoint folder; `notes` holds, for each value asked for, its source."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -26,12 +24,12 @@ class Settings:
 
         Raises CheckpointError where cfg_args holds something else.
         """
-        found = (self.cfg_args or {}).get(key)
-        if run is None and found is not None and (not isinstance(found, int | float) or not math.isfinite(found)):
-            raise CheckpointError(f"{self.folder / 'cfg_args'}: {key} is {found!r}, a number expected; mend it")
-        if isinstance(found, int | float) and found <= above:
-            found = None
-        value, source = self._choose(run, found, preset)
+        stored = (self.cfg_args or {}).get(key)
+        if run is None and stored is not None and (not isinstance(stored, int | float) or not math.isfinite(stored)):
+            raise CheckpointError(f"{self.folder / CFG_ARGS}: {key} is {stored!r}, a number expected; mend it")
+        if isinstance(stored, int | float) and stored <= above:
+            stored = None
+        value, source = self._choose(run, stored, preset)
         self.notes.append(f"{key} {value:g} ({source})")
         return value
 
@@ -40,7 +38,7 @@ class Settings:
         value, source = self._choose(None, (self.cfg_args or {}).get(key), preset)
         if value not in choices:
             listed = ", ".join(choices)
-            raise CheckpointError(f"{self.folder / 'cfg_args'}: {key} {value!r} is not supported (supported: {listed})")
+            raise CheckpointError(f"{self.folder / CFG_ARGS}: {key} {value!r} is not supported (supported: {listed})")
         self.notes.append(f"{key} {value} ({source})")
         return str(value)
 
@@ -53,20 +51,9 @@ class Settings:
         if parts and parts[-1] != scene:
             self.notes.append(f"warning: cfg_args names the scene {parts[-1]}, the run's is {scene}")
 
-    def _choose(self, run: Any, found: Any, preset: Any) -> tuple[Any, str]:
+    def _choose(self, run: Any, stored: Any, preset: Any) -> tuple[Any, str]:
         if run is not None:
             return run, "from the run"
-        if found is not None:
-            return found, "from cfg_args"
+        if stored is not None:
+            return stored, "from cfg_args"
         return preset, "preset; cfg_args does not say" if self.cfg_args is not None else "preset; no cfg_args"
-
-
-def write_cfg_args(folder: Path, values: Mapping[str, object]) -> None:
-    """Write settings as the text Namespace(name=value, ...); other settings already in the folder's file stay."""
-    before = read_cfg_args(folder)
-    plain = {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in values.items()}
-    merged = {**(before or {}), **plain}
-    if merged == before:
-        return
-    with replacing(folder / "cfg_args") as temporary:
-        temporary.write_text(str(argparse.Namespace(**merged)), encoding="utf-8")

@@ -1,9 +1,8 @@
-"""Reading other people's checkpoint folders without running anything that lies in them."""
+"""Torch files of strangers: loaded without running anything that lies in them, and written whole or not at all."""
 
 from __future__ import annotations
 
 import argparse
-import ast
 import logging
 import pickle
 import re
@@ -16,15 +15,13 @@ import torch
 from torch import Tensor
 
 from common.files import replacing
-from common.suggestions import nearest
 from experts.base import CheckpointError
+from experts.formats.folders import require_file
 
 logger = logging.getLogger(__name__)
 
-_ITERATION = re.compile(r"^iteration_(\d+)$")
 _REFUSED = re.compile(r"GLOBAL ([\w.]+)")
 _ZIP_MAGIC = b"PK\x03\x04"  # what torch.save writes since 1.6
-_CFG_ARGS_LIMIT = 1 << 20  # bytes; real ones have a few thousand
 _NUMPY_SCALAR = np.float64(0).__reduce__()[0]
 
 # Beyond tensors: what trainers of the 3DGS family leave in their files (learning rates and extents from numpy, args).
@@ -103,94 +100,10 @@ def require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
         )
 
 
-def require_file(path: Path) -> None:
-    """Raise CheckpointError naming the nearest existing file when `path` is not a file."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; {_nearest(path)}")
-
-
-def _nearest(path: Path) -> str:
-    parent = path.parent
-    while not parent.is_dir() and parent != parent.parent:
-        parent = parent.parent
-    if parent != path.parent:
-        return f"not even its folder exists below {parent}"
-    names = sorted(entry.name for entry in parent.iterdir())
-    return f"nearest there: {nearest(path.name, names) or names[0]}" if names else "its folder is empty"
-
-
 def shorten(names: list[str], *, limit: int = 3) -> str:
     """Join names for an error message, counting those beyond `limit`."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
-
-
-def read_cfg_args(folder: Path) -> dict[str, object] | None:
-    """Arguments a 3DGS-style trainer left in `folder/cfg_args`, None without the file.
-
-    The text `Namespace(key=value, ...)` is parsed, never evaluated; values that are not literals are left out.
-    Raises CheckpointError when it is anything else.
-    """
-    path = folder / "cfg_args"
-    if not path.is_file():
-        return None
-    try:
-        if path.stat().st_size > _CFG_ARGS_LIMIT:
-            raise ValueError(f"larger than {_CFG_ARGS_LIMIT} bytes")
-        call = ast.parse(path.read_text(encoding="utf-8").strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as fault:
-        raise _malformed(path, str(fault).splitlines()[0] if str(fault) else type(fault).__name__) from fault
-    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Namespace"):
-        raise _malformed(path, "something else")
-    if call.args:
-        raise _malformed(path, "values without a name")
-    values: dict[str, object] = {}
-    for keyword in call.keywords:
-        literal = _literal(keyword.value)
-        if keyword.arg is None and isinstance(literal, dict):  # how argparse prints names that are no identifiers
-            values.update({str(key): value for key, value in literal.items()})
-        elif keyword.arg is not None and literal is not _NOT_A_LITERAL:
-            values[keyword.arg] = literal
-    return values
-
-
-_NOT_A_LITERAL = object()
-
-
-def _literal(node: ast.expr) -> object:
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError, MemoryError):
-        return _NOT_A_LITERAL
-
-
-def _malformed(path: Path, found: str) -> CheckpointError:
-    return CheckpointError(f"{path}: expected the text Namespace(name=value, ...), found {found}; mend or remove it")
-
-
-def find_iteration(folder: Path, iteration: int | None) -> tuple[int, Path]:
-    """Number and path of `folder/point_cloud/iteration_<n>`: the asked one, or the highest for None.
-
-    Raises CheckpointError listing the iterations that exist.
-    """
-    clouds = folder / "point_cloud"
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder}: no such folder; {_nearest(folder)}")
-    if not clouds.is_dir():
-        raise CheckpointError(
-            f"{folder}: no folder point_cloud in it; {_nearest(clouds)}; give a trained model's folder"
-        )
-    found = {
-        int(match.group(1)): entry
-        for entry in clouds.iterdir()
-        if (match := _ITERATION.match(entry.name)) and entry.is_dir()
-    }
-    if not found:
-        raise CheckpointError(f"{clouds}: no iteration_<number> folder in it; {_nearest(clouds / 'iteration_30000')}")
-    number = max(found) if iteration is None else iteration
-    if number not in found:
-        raise CheckpointError(f"{clouds}: no iteration {number}; available: {', '.join(map(str, sorted(found)))}")
-    return number, found[number]
 
 
 def save_tensors(value: object, path: Path) -> None:

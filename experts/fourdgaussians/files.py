@@ -15,20 +15,21 @@ from experts.canonical.files import (
     CLIP_LENGTH,
     CLOUD_FILE,
     DEFORMATION_FILE,
+    append_routed,
     cfg_args_file,
     clip_length,
     fill,
     read_canonical,
     read_deformation,
-    read_routing,
     shape_in,
     trunk_depth,
     write_canonical,
 )
-from experts.formats.columns import require_expert
+from experts.formats.cfg_args import write_cfg_args
+from experts.formats.folders import find_iteration
 from experts.formats.ply import read_ply
-from experts.formats.settings import Settings, write_cfg_args
-from experts.formats.torch_files import find_iteration, load_tensors, require_finite, save_tensors
+from experts.formats.settings import CheckpointSettings
+from experts.formats.torch_files import load_tensors, require_finite, save_tensors
 from experts.fourdgaussians.deformation import FourDGaussiansDeformation, FourDGaussiansOptions, NetworkShape
 from experts.fourdgaussians.model import FourDGaussians
 from experts.fourdgaussians.planes import PLANES
@@ -48,11 +49,10 @@ def load_fourdgaussians(path: Path, options: LoadOptions) -> FourDGaussians:
     Network sizes and the scene's box come from deformation.pth, switches from cfg_args, else from the N3V preset; the
     notes say which. Raises CheckpointError.
     """
-    settings = Settings(path)
+    settings = CheckpointSettings(path)
     settings.compare_scene(options.scene)
     iteration, folder = find_iteration(path, options.iteration)
     table = read_ply(folder / CLOUD_FILE)
-    require_expert(table, FourDGaussians.name)
     source = folder / DEFORMATION_FILE
     state = read_deformation(source, trust=options.trust_checkpoint)
     gaussians = read_canonical(table)
@@ -74,13 +74,10 @@ def load_fourdgaussians(path: Path, options: LoadOptions) -> FourDGaussians:
     )
 
 
-def save_fourdgaussians(expert: FourDGaussians, folder: Path, iteration: int, *, routing: Tensor | None = None) -> None:
-    """Write a 4DGaussians model below `folder`, and the settings it needs into cfg_args.
-
-    routing [n, 3] (base, directional, temporal) adds MoE-GS's columns.
-    """
+def save_fourdgaussians(expert: FourDGaussians, folder: Path, iteration: int) -> None:
+    """Write a 4DGaussians model below `folder`, and the settings it needs into cfg_args."""
     target = folder / "point_cloud" / f"iteration_{iteration}"
-    write_canonical(target / CLOUD_FILE, expert.gaussians, routing=routing)
+    write_canonical(target / CLOUD_FILE, expert.gaussians)
     state = {name: value.detach().cpu() for name, value in expert.deformation.state_dict().items()}
     save_tensors(state, target / DEFORMATION_FILE)
     for name, file, _ in _TABLES:
@@ -90,24 +87,25 @@ def save_fourdgaussians(expert: FourDGaussians, folder: Path, iteration: int, *,
     write_cfg_args(folder, {**asdict(expert.deformation.options), CLIP_LENGTH: expert.num_frames})
 
 
-def read_fourdgaussians_routing(folder: Path, iteration: int | None = None) -> Tensor | None:
-    """MoE-GS's weights [n, 3] (base, directional, temporal) of a saved model, or None."""
-    return read_routing(folder, iteration, FourDGaussians.name)
+def write_routed_fourdgaussians(expert: FourDGaussians, folder: Path, iteration: int, weights: Tensor) -> None:
+    """Write a model with the router's weights [n, 3] (base, directional, temporal) as columns."""
+    save_fourdgaussians(expert, folder, iteration)
+    append_routed(folder, iteration, weights)
 
 
 def _read_table(path: Path, expected: tuple[int, ...], *, trust: bool) -> Tensor:
     value = load_tensors(path, trust=trust)
-    found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-    if found != list(expected):
+    kind = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    if kind != list(expected):
         raise CheckpointError(
-            f"{path}: found {found}, expected a tensor {list(expected)} as {CLOUD_FILE} beside it has "
+            f"{path}: found {kind}, expected a tensor {list(expected)} as {CLOUD_FILE} beside it has "
             f"{expected[0]} Gaussians; remove the file, rendering does not need it"
         )
     require_finite({path.stem: value}, path)
     return value
 
 
-def _deformation(state: Mapping[str, Tensor], settings: Settings, path: Path) -> FourDGaussiansDeformation:
+def _deformation(state: Mapping[str, Tensor], settings: CheckpointSettings, path: Path) -> FourDGaussiansDeformation:
     shape = network_shape(state, path)
     settings.notes += [f"{entry.name} {getattr(shape, entry.name)} (from shapes)" for entry in fields(shape)]
     switches = {entry.name: bool(settings.number(entry.name, False)) for entry in fields(FourDGaussiansOptions)}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from experts.fourdgaussians.bilinear_look_up import bilinear
 from experts.fourdgaussians.planes import MOVING, PLANES, STILL, HexPlanes
-from experts.frozen import Kept
+from experts.frozen import FrozenCache
 
 
 class FusedHexPlanes(HexPlanes):
@@ -25,8 +25,8 @@ class FusedHexPlanes(HexPlanes):
     def __init__(self, *, channels: int, resolutions: Sequence[Sequence[int]]) -> None:
         """resolutions: per level those of x, y, z and t."""
         super().__init__(channels=channels, resolutions=resolutions)
-        self._box: Kept[tuple[Tensor, Tensor]] = Kept()
-        self._timeless: Kept[_Timeless] = Kept()
+        self._box: FrozenCache[tuple[Tensor, Tensor]] = FrozenCache()
+        self._timeless: FrozenCache[_Timeless] = FrozenCache()
 
     def forward(self, points: Tensor, time: float) -> Tensor:
         """Features [n, channels x levels] of points [n, 3] at a time in -1 ... 1; outside, the planes' edges go on."""

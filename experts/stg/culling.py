@@ -1,4 +1,4 @@
-"""What STG's training removes by its place: before the lenses, and outside the first points' box."""
+"""STG's removal of Gaussians by position: before the lenses, and outside the first points' box."""
 
 from __future__ import annotations
 

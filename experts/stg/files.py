@@ -4,44 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from experts.base import CheckpointError, LoadOptions, Provenance
-from experts.formats.columns import (
-    OPACITY,
-    POSITION,
-    QUATS,
-    ROUTING,
-    SCALES,
-    STG_FULL,
-    STG_LITE,
-    STG_MOTION,
-    STG_OMEGA,
-    STG_SH,
-    STG_TIME,
-    STG_TIME_FEATURES,
-    require_expert,
-    routing_to_columns,
-    select_routing,
-    select_sh,
-    sh_to_columns,
-)
+from experts.formats.cfg_args import write_cfg_args
+from experts.formats.columns import OPACITY, POSITION, QUATS, SCALES, select_sh, sh_to_columns
+from experts.formats.folders import find_iteration
 from experts.formats.ply import PlyTable, numbered_columns, read_ply, select, write_ply
-from experts.formats.settings import Settings, write_cfg_args
-from experts.formats.torch_files import find_iteration, load_state_dict, save_tensors
+from experts.formats.routing import append_columns, read_columns_of
+from experts.formats.settings import CheckpointSettings
+from experts.formats.torch_files import load_state_dict, save_tensors
+from experts.stg.columns import COLUMNS, MOTION, OMEGA, TIME, TIME_FEATURES, Kind
 from experts.stg.decoder import DecoderOutput, SandwichDecoder
 from experts.stg.model import STG, STGSegment
-from experts.stg.segments import SegmentFolder, check_coverage, find_segments
+from experts.stg.segments import SegmentFolder, check_coverage, find_segments, frames_name, segment_folder
 
-Kind = Literal["sh", "full", "lite"]
 TABLE_FILE = "point_cloud.ply"
 DECODER_FILE = "point_cloud.pt"
 _OUTPUTS: dict[str, DecoderOutput] = {"sandwich": "sigmoid", "sandwichnoact": "clamp", "sandwichnoactss": "none"}
 _PRESET_FRAMES = 50  # what the public models cover
-_COLUMNS: dict[Kind, tuple[str, ...]] = {"sh": STG_SH, "full": STG_FULL, "lite": STG_LITE}
 
 
 def load_stg(path: Path, options: LoadOptions) -> STG:
@@ -50,9 +33,9 @@ def load_stg(path: Path, options: LoadOptions) -> STG:
     Segments say in their names which frames they show (last one included); a single model shows cfg_args' duration.
     near and far (SH variant): the run's, else cfg_args', else the presets. Raises CheckpointError.
     """
-    found = find_segments(path, scene=options.scene)
-    loaded = [_load_segment(segment, options) for segment in found]
-    settings = Settings(found[0].folder)
+    folders = find_segments(path, scene=options.scene)
+    loaded = [_load_segment(folder, options) for folder in folders]
+    settings = CheckpointSettings(folders[0].folder)
     settings.compare_scene(options.scene)
     kinds = [kind_of(part.segment) for part in loaded]
     if len(set(kinds)) > 1:
@@ -70,40 +53,37 @@ def load_stg(path: Path, options: LoadOptions) -> STG:
     return STG(segments=segments, near=near, far=far, low_pass=low_pass, provenance=provenance)
 
 
-def save_stg(expert: STG, folder: Path, iteration: int, *, routing: Tensor | None = None) -> None:
-    """Write a model's folder, or one per segment: <folder's name>_<first>to<last>, the layout of training.
-
-    routing [n, 3] (base, directional, temporal; all segments) adds MoE-GS's columns and names segments as its results
-    do: <first>to<last>. Raises ValueError for the full variant with routing: both have a column f_t_0.
-    """
-    start = 0
+def save_stg(expert: STG, folder: Path, iteration: int) -> None:
+    """Write a model's folder, or one per segment: <folder's name>_<first>to<last>, the layout of training."""
     for segment in expert.parts:
-        frames = f"{segment.first}to{segment.first + segment.num_frames - 1}"
-        name = frames if routing is not None else f"{folder.resolve().name}_{frames}"
-        target = folder if len(expert.parts) == 1 else folder / name
-        end = start + segment.means.shape[0]
-        _write_segment(
-            segment,
-            target / "point_cloud" / f"iteration_{iteration}",
-            routing=None if routing is None else routing[start:end],
-        )
-        write_cfg_args(target, _cfg_args(expert, segment))
-        start = end
+        last = segment.first + segment.num_frames - 1
+        target = folder if len(expert.parts) == 1 else segment_folder(folder, segment.first, last)
+        _write_segment(expert, segment, target, iteration)
 
 
-def read_stg_routing(path: Path, iteration: int | None = None) -> Tensor | None:
-    """MoE-GS's weights [n, 3] (base, directional, temporal; all segments) of a saved model, or None."""
+def write_routed_stg(expert: STG, folder: Path, iteration: int, weights: Tensor) -> None:
+    """Write a model with the router's weights [n, 3] (base, directional, temporal; all segments) as columns.
+
+    Segments are named as in MoE-GS's results: <first>to<last>. Raises ValueError for the full variant: its time
+    features and the router's columns both have a column f_t_0.
+    """
+    if any(kind_of(segment) == "full" for segment in expert.parts):
+        raise ValueError("STG: the full variant cannot carry a router's columns, both have f_t_0; use the SH variant")
+    rows = weights.split([segment.means.shape[0] for segment in expert.parts])
+    for segment, own in zip(expert.parts, rows, strict=True):
+        last = segment.first + segment.num_frames - 1
+        target = folder if len(expert.parts) == 1 else folder / frames_name(segment.first, last)
+        append_columns(_write_segment(expert, segment, target, iteration), own)
+
+
+def read_routed_stg(path: Path, iteration: int | None = None) -> Tensor | None:
+    """The router's weights [n, 3] (base, directional, temporal; all segments) of a saved model, or None."""
     folders = [find_iteration(segment.folder, iteration)[1] for segment in find_segments(path)]
-    weights = [select_routing(read_ply(folder / TABLE_FILE)) for folder in folders]
-    if all(part is None for part in weights):
-        return None
-    if any(part is None for part in weights):
-        raise CheckpointError(f"{path}: only some of its segments have a router's columns; save them again")
-    return torch.cat([part for part in weights if part is not None])
+    return read_columns_of([(folder / TABLE_FILE, "") for folder in folders], parts="its segments")
 
 
 def kind_of(segment: STGSegment) -> Kind:
-    """Which of STG's three variants a segment is."""
+    """A segment's variant: MoE-GS's with spherical harmonics, or one of the two original ones."""
     if segment.sh_dc is not None:
         return "sh"
     return "lite" if segment.decoder is None else "full"
@@ -119,14 +99,13 @@ class _Loaded:
 
 def _load_segment(source: SegmentFolder, options: LoadOptions) -> _Loaded:
     iteration, folder = find_iteration(source.folder, options.iteration)
-    settings = Settings(source.folder)
+    settings = CheckpointSettings(source.folder)
     if source.last is None:
         num_frames = int(settings.number("duration", options.num_frames or _PRESET_FRAMES, above=0))
     else:
         num_frames = source.last - source.first + 1
         settings.notes.append("frames from its name")
     table = read_ply(folder / TABLE_FILE)
-    require_expert(table, "STG")
     files: tuple[Path, ...] = (table.path,)
     decoder, kind = None, _kind_of_table(table)
     settings.notes.append(f"{kind} variant from its columns")
@@ -138,17 +117,17 @@ def _load_segment(source: SegmentFolder, options: LoadOptions) -> _Loaded:
         first=source.first,
         num_frames=num_frames,
         means=select(table, POSITION),
-        motion=select(table, STG_MOTION),
+        motion=select(table, MOTION),
         quats=select(table, QUATS),
-        omegas=select(table, STG_OMEGA),
+        omegas=select(table, OMEGA),
         log_scales=select(table, SCALES),
         opacity_logits=select(table, OPACITY).squeeze(1),
-        trbf_centres=select(table, STG_TIME[:1]).squeeze(1),
-        trbf_log_widths=select(table, STG_TIME[1:]).squeeze(1),
+        trbf_centres=select(table, TIME[:1]).squeeze(1),
+        trbf_log_widths=select(table, TIME[1:]).squeeze(1),
         sh_dc=None if sh is None else sh["sh_dc"],
         sh_rest=None if sh is None else sh["sh_rest"],
         features=select(table, numbered_columns(table.names, "f_dc_")) if sh is None else None,
-        time_features=select(table, STG_TIME_FEATURES) if kind == "full" else None,
+        time_features=select(table, TIME_FEATURES) if kind == "full" else None,
         decoder=decoder,
     )
     return _Loaded(segment=segment, iteration=iteration, files=files, note=", ".join(settings.notes))
@@ -159,7 +138,7 @@ def _kind_of_table(table: PlyTable) -> Kind:
     rest, features = numbered_columns(table.names, "f_rest_"), numbered_columns(table.names, "f_dc_")
     if rest:
         return "sh"
-    if len(features) == 6 and set(STG_TIME_FEATURES) <= set(table.names):
+    if len(features) == 6 and set(TIME_FEATURES) <= set(table.names):
         return "full"
     if len(features) == 3:
         return "lite"
@@ -169,7 +148,7 @@ def _kind_of_table(table: PlyTable) -> Kind:
     )
 
 
-def _read_decoder(path: Path, settings: Settings, *, trust: bool) -> SandwichDecoder:
+def _read_decoder(path: Path, settings: CheckpointSettings, *, trust: bool) -> SandwichDecoder:
     state = load_state_dict(path, trust=trust)
     shapes = {name: list(value.shape) for name, value in state.items()}
     if shapes != {"mlp1.weight": [6, 12, 1, 1], "mlp2.weight": [3, 6, 1, 1]}:
@@ -178,21 +157,20 @@ def _read_decoder(path: Path, settings: Settings, *, trust: bool) -> SandwichDec
     return SandwichDecoder(mlp1=state["mlp1.weight"].float(), mlp2=state["mlp2.weight"].float(), output=output)
 
 
-def _write_segment(segment: STGSegment, folder: Path, *, routing: Tensor | None) -> None:
-    kind = kind_of(segment)
-    if kind == "full" and routing is not None:
-        raise ValueError("STG: the full variant cannot carry a router's columns, both have f_t_0; use the SH variant")
+def _write_segment(expert: STG, segment: STGSegment, folder: Path, iteration: int) -> Path:
+    """Write a segment's files and cfg_args; returns its PLY file."""
+    target = folder / "point_cloud" / f"iteration_{iteration}"
     times = torch.stack([segment.trbf_centres, segment.trbf_log_widths], dim=1)
     columns = [
         *(segment.means, times, torch.zeros_like(segment.means), segment.motion, _colour_columns(segment)),
         *(segment.opacity_logits.unsqueeze(1), segment.log_scales, segment.quats, segment.omegas),
         *([] if segment.time_features is None else [segment.time_features]),
-        *([] if routing is None else [routing_to_columns(routing).to(segment.means)]),
     ]
-    names = _COLUMNS[kind] + (() if routing is None else ROUTING)
-    write_ply(folder / TABLE_FILE, names, torch.cat(columns, dim=1))
+    write_ply(target / TABLE_FILE, COLUMNS[kind_of(segment)], torch.cat(columns, dim=1))
     if segment.decoder is not None:
-        save_tensors(segment.decoder.state_dict(), folder / DECODER_FILE)
+        save_tensors(segment.decoder.state_dict(), target / DECODER_FILE)
+    write_cfg_args(folder, _cfg_args(expert, segment))
+    return target / TABLE_FILE
 
 
 def _colour_columns(segment: STGSegment) -> Tensor:

@@ -23,7 +23,7 @@ _BRIGHTNESS = 0.01  # added to mean colours that images are divided by
 
 
 class GuidedSampling:
-    """Which views are shown worst, and when each of them is to be sampled: once, at different times.
+    """Choice of the views that are shown worst; each is sampled once, at different times.
 
     After guidance.start every view's SSIM is taken once or more; of those below choose_below the worst are chosen.
     Fewer than two such views: none is.
@@ -56,7 +56,7 @@ class GuidedSampling:
         return bad[: self.guidance.views] if len(bad) >= 2 else []
 
     def wants(self, seen: RenderedView, iteration: int) -> bool:
-        """Whether an image is to be sampled now; its view is then done."""
+        """True where an image is to be sampled now; its view is then done."""
         guidance, view = self.guidance, seen.sample.view
         due = guidance.start <= iteration <= guidance.stop and iteration - self._last >= guidance.apart
         if not due or self.chosen is None or view not in self.chosen:
@@ -68,7 +68,7 @@ class GuidedSampling:
         return True
 
     def state(self) -> dict[str, Any]:
-        """What `load` goes on from."""
+        """The state that `load` goes on from."""
         return {
             "depths": self.depths.clone(),
             "ssim": self._ssim.clone(),
@@ -133,7 +133,7 @@ def sampled_depths(largest: Tensor, count: int, far: float, guidance: Guidance, 
     return depths * (1 + guidance.jitter * drawn.to(largest))
 
 
-def new_gaussians(
+def gaussians_along_rays(
     seen: RenderedView,
     guidance: Guidance,
     *,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from common.vectors import unit
 from experts.base import Provenance
-from experts.frozen import Kept
+from experts.frozen import FrozenCache
 from experts.stg.decoder import SandwichDecoder
 
 _MAX_LOG_WIDTH = 40.0  # of either sign: the window is then 1 (or 0) to the last bit, without overflow
@@ -65,7 +65,7 @@ class STGSegment(nn.Module):
         self.features = None if features is None else nn.Parameter(features)
         self.time_features = None if time_features is None else nn.Parameter(time_features)
         self.decoder = decoder
-        self._sh: Kept[Tensor] = Kept()
+        self._sh: FrozenCache[Tensor] = FrozenCache()
 
     @property
     def colour_channels(self) -> int:

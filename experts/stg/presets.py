@@ -6,15 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal
 
 from experts.stg.recipe import THINNINGS, STGRecipe, in_mode, stg_rates
-
-Dataset = Literal["n3v", "technicolor"]
+from experts.training.presets import DataLayout, Planes, TrainingPreset, known_planes, per_scene
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preset:
+class _Scene:
     """A row of the tables; iterations are those after which STG's authors test, where training on makes it worse."""
 
     scales: float  # learning rate
@@ -25,16 +23,16 @@ class Preset:
     iterations: int = 30000
 
 
-_N3V = Preset(scales=1.5e-3, mode=1)
-_TECHNICOLOR = Preset(scales=5e-3, mode=3, densifications=12, window=math.exp(-2.0))
+_N3V = _Scene(scales=1.5e-3, mode=1)
+_TECHNICOLOR = _Scene(scales=5e-3, mode=3, densifications=12, window=math.exp(-2.0))
 
-PRESETS: Mapping[Dataset, Mapping[str, Preset]] = MappingProxyType(
+SCENE_TABLES: Mapping[DataLayout, Mapping[str, _Scene]] = MappingProxyType(
     {
         "n3v": {
-            "coffee_martini": Preset(scales=3e-3, mode=2, iterations=10000),
+            "coffee_martini": _Scene(scales=3e-3, mode=2, iterations=10000),
             "cook_spinach": _N3V,
             "cut_roasted_beef": _N3V,
-            "flame_salmon_1": Preset(scales=3e-3, mode=2, iterations=12000),
+            "flame_salmon_1": _Scene(scales=3e-3, mode=2, iterations=12000),
             "flame_steak": _N3V,
             "sear_steak": _N3V,
         },
@@ -47,17 +45,26 @@ PRESETS: Mapping[Dataset, Mapping[str, Preset]] = MappingProxyType(
         },
     }
 )
-OTHERS: Mapping[Dataset, Preset] = MappingProxyType({"n3v": _N3V, "technicolor": _TECHNICOLOR})
+OTHERS: Mapping[DataLayout, _Scene] = MappingProxyType({"n3v": _N3V, "technicolor": _TECHNICOLOR})
 
 
-def stg_recipe(dataset: Dataset, scene: str) -> STGRecipe:
+def stg_recipe(layout: DataLayout, scene: str) -> STGRecipe:
     """The recipe for a scene of a data set's layout; scenes that are not of the data set get its most common row."""
-    preset = PRESETS[dataset].get(scene, OTHERS[dataset])
+    row = SCENE_TABLES[layout].get(scene, OTHERS[layout])
     recipe = STGRecipe(
-        iterations=preset.iterations,
-        rates=stg_rates(scales=preset.scales),
-        densifications=preset.densifications,
-        thinning=THINNINGS[preset.thinning],
-        trbf_log_width=math.log(preset.window),
+        iterations=row.iterations,
+        rates=stg_rates(scales=row.scales),
+        densifications=row.densifications,
+        thinning=THINNINGS[row.thinning],
+        trbf_log_width=math.log(row.window),
     )
-    return in_mode(recipe, preset.mode)
+    return in_mode(recipe, row.mode)
+
+
+def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
+    """A scene's preset, with MoE-GS's culling planes, as its configs have them."""
+    planes = Planes(near=4.0 if layout == "n3v" else 0.01, far=300.0)
+    return TrainingPreset(recipe=stg_recipe(layout, scene), planes=known_planes(layout, scene, planes))
+
+
+PRESETS: Mapping[str, TrainingPreset] = per_scene(_preset)

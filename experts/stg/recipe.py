@@ -20,7 +20,7 @@ from experts.training.units import N3V_EXTENT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thinning:
-    """Which points of a cloud of many moments are kept; the first moment's always are."""
+    """Choice of the points of a cloud of many moments; the first moment's always stay."""
 
     whole: int  # every so many-th moment keeps all its points; 0: the first moment alone
     share: float  # of the points of other moments that is kept: those farthest from their nearest neighbour
@@ -79,7 +79,7 @@ def stg_rates(*, scales: float = 1.5e-3) -> Mapping[str, Rate]:
 
 @dataclass(frozen=True, kw_only=True)
 class STGRecipe(Recipe):
-    """How one segment of STG is trained: by default N3V's easier scenes in densification mode 1."""
+    """The training of one segment of STG: by default N3V's easier scenes in densification mode 1."""
 
     iterations: int = field(default=30000, metadata=ITERATIONS)
     rates: Mapping[str, Rate] = field(default_factory=stg_rates)

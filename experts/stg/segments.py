@@ -22,9 +22,19 @@ class SegmentFolder:
     last: int | None = None  # included
 
 
-def is_segmented(path: Path) -> bool:
-    """Whether a folder holds segments of an STG model and no model of its own."""
-    return bool(_named(path)) and not (path / "point_cloud").exists()
+def frames_name(first: int, last: int) -> str:
+    """The frames of a segment, last one included, as names of folders have them."""
+    return f"{first}to{last}"
+
+
+def segment_folder(path: Path, first: int, last: int) -> Path:
+    """The folder of a segment below a model's, as training names it: <the model's last component>_<first>to<last>."""
+    return path / f"{path.resolve().name}_{frames_name(first, last)}"
+
+
+def segment_names(path: Path) -> list[str]:
+    """Names of the folders below a path that are named like segments, sorted."""
+    return [segment.folder.name for segment in _named(path)]
 
 
 def find_segments(path: Path, *, scene: str | None = None) -> tuple[SegmentFolder, ...]:
@@ -71,8 +81,8 @@ def _of_scene(path: Path, named: Sequence[SegmentFolder], scene: str | None) -> 
         wanted += list(prefixes)
     chosen = next((prefix for prefix in wanted if prefix in prefixes), "")
     if chosen == "":
-        found = ", ".join(segment.folder.name for segment in named[:4])
-        raise CheckpointError(f"{path}: segments {wanted[0]}_<first>to<last> expected, found {found}; another scene's?")
+        there = ", ".join(segment.folder.name for segment in named[:4])
+        raise CheckpointError(f"{path}: segments {wanted[0]}_<first>to<last> expected, found {there}; another scene's?")
     return sorted((s for s in named if s.prefix == chosen), key=lambda segment: segment.first)
 
 

@@ -1,4 +1,4 @@
-"""STG's first Gaussians: points of many moments, thinned, each with its moment as the centre of its window."""
+"""Start of STG's training: points of many moments, thinned, each with its moment as the centre of its window."""
 
 from __future__ import annotations
 
@@ -12,11 +12,27 @@ from experts.stg.model import STG, STGSegment
 from experts.stg.recipe import STGRecipe, Thinning
 from experts.training.density import Rows
 from experts.training.initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
-from experts.training.points import StartPoints, nearest
+from experts.training.neighbours import nearest_neighbours
+from experts.training.start import StartPoints, TrainingStart
 from experts.training.units import N3V_EXTENT
 
 LARGEST_SCALE = math.e / N3V_EXTENT  # of a first Gaussian, over the extent; in STG's code log scales end at 1
 START_SHARE = 0.5  # of the recipe's max_gaussians: the rest is room for what training adds
+
+
+def start_model(recipe: STGRecipe, start: TrainingStart) -> STG:
+    """The untrained model of a clip, which is a segment of the footage or all of it."""
+    assert start.planes is not None
+    return new_stg(
+        start.points,
+        recipe,
+        first=0,
+        num_frames=start.footage.num_frames,
+        near=start.planes.near,
+        far=start.planes.far,
+        extent=start.extent,
+        seed=start.seed,
+    )
 
 
 def new_stg(
@@ -84,7 +100,7 @@ def thinned(positions: Tensor, times: Tensor, thinning: Thinning) -> Tensor:
 
 def _loneliest(positions: Tensor, share: float) -> Tensor:
     """Indices of a share of points [n, 3]: those farthest from their nearest neighbour."""
-    distances, _ = nearest(positions, 1)
+    distances, _ = nearest_neighbours(positions, 1)
     if distances.shape[1] == 0:
         return torch.arange(len(positions), device=positions.device)
     return distances[:, 0].argsort(descending=True)[: int(len(positions) * share)]
@@ -98,9 +114,9 @@ def _few(count: int, room: int | None, generator: torch.Generator) -> Tensor:
 
 
 def fresh_rows(means: Tensor, colours: Tensor, centres: Tensor, log_width: float) -> Rows:
-    """What a new Gaussian begins with, at means [n, 3], with colours [n, 3] in 0 ... 1 and window centres [n].
+    """Parameters of new Gaussians at means [n, 3], of colours [n, 3] in 0 ... 1, with window centres [n].
 
-    It stands still, has opacity 0.1 and no rotation; scales are the caller's.
+    They stand still, have opacity 0.1 and no rotation; scales are the caller's.
     """
     count = len(means)
     sh = split_sh(sh_from_colours(colours))

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from experts.stg.culling import bounding_box, near_limits, outside, stands_close
-from experts.stg.guided import GuidedSampling, new_gaussians
+from experts.stg.guided import GuidedSampling, gaussians_along_rays
 from experts.stg.model import STG
 from experts.stg.recipe import STGRecipe
-from experts.stg.start import new_stg
 from experts.training.density import (
     Density,
     Rows,
@@ -31,8 +30,6 @@ from experts.training.samplers import SameMoment, Sampler
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import Footage
 
-__all__ = ["STGRecipe", "STGTrainer", "new_stg"]
-
 PARAMETERS = (
     *("means", "motion", "quats", "omegas", "log_scales", "opacity_logits"),
     *("trbf_centres", "trbf_log_widths", "sh_dc", "sh_rest"),
@@ -44,7 +41,7 @@ _TURNING = "turning"  # statistic: 1 where omegas learn and quats do not, from r
 class STGTrainer(ExpertTrainer):
     """The training of an STG with one segment, which sees only the segment's frames."""
 
-    name: ClassVar[str] = "STG"
+    name: ClassVar[str] = STG.name
 
     def __init__(self, model: STG, recipe: STGRecipe, *, extent: float, footage: Footage, seed: int) -> None:
         if len(model.parts) != 1:
@@ -153,7 +150,7 @@ class STGTrainer(ExpertTrainer):
 
     def _sample(self, seen: RenderedView) -> None:
         population, limit = self.populations[0], self.recipe.density.max_gaussians
-        rows = new_gaussians(
+        rows = gaussians_along_rays(
             seen,
             self.recipe.guidance,
             largest=self.guided.depths[seen.sample.view],

@@ -34,7 +34,7 @@ class ColourCorrection(nn.Module):
         return (changed + self.offsets[view][:, None]).view(image.shape)
 
     def regulariser(self) -> Tensor:
-        """What keeps cameras near the identity."""
+        """The term of the loss that keeps cameras near the identity."""
         return self.strength * (self.matrices.square().mean() + self.offsets.square().mean())
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""How Gaussians are added and removed: cloned, split, pruned, made faint (Kerbl et al. 2023), for all experts."""
+"""Adaptive density of all experts: Gaussians are cloned, split, pruned, made faint (Kerbl et al. 2023)."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Density:
     max_gaussians: int | None = None
 
     def densifies(self, iteration: int) -> bool:
-        """Whether an iteration ends with cloning and splitting."""
+        """True for an iteration that ends with cloning and splitting."""
         return self._within(iteration) and iteration % self.every == 0
 
     def prunes(self, iteration: int) -> bool:
-        """Whether an iteration ends with pruning."""
+        """True for an iteration that ends with pruning."""
         return self._within(iteration) and iteration % self.prune_every == 0
 
     def resets(self, iteration: int) -> bool:
-        """Whether an iteration ends with making all Gaussians faint."""
+        """True for an iteration that ends with making all Gaussians faint."""
         return self.reset_every is not None and iteration < self.stop and iteration % self.reset_every == 0
 
     def _within(self, iteration: int) -> bool:

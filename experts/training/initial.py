@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from experts.training.neighbours import nearest
+from experts.training.neighbours import nearest_neighbours
 
 SH_0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 
@@ -15,7 +15,7 @@ def neighbour_log_scales(points: Tensor, *, neighbours: int = 3) -> Tensor:
 
     3DGS's rule (its simple-knn): squared distances below 1e-7 count as 1e-7, the point itself does not count.
     """
-    distances, _ = nearest(points, neighbours)
+    distances, _ = nearest_neighbours(points, neighbours)
     if distances.shape[1] == 0:
         return points.new_zeros(points.shape[0], 3)
     return distances.square().mean(1).clamp_min(1e-7).sqrt().log()[:, None].repeat(1, 3)

@@ -1,4 +1,4 @@
-"""What all recipes have in common: the table whose entries differ from expert to expert."""
+"""The part that all recipes have: a table whose entries differ from expert to expert."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BackgroundKind = Literal["own", "random"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How an expert is trained. Numbers of iterations are those of `iterations`; `scaled` changes them together."""
+    """The training of an expert. Numbers of iterations are those of `iterations`; `scaled` changes them together."""
 
     iterations: int = field(metadata=ITERATIONS)
     rates: Mapping[str, Rate] = field(default_factory=dict)  # by parameter name or prefix

@@ -20,17 +20,17 @@ def scaled_fields(value: Value, factor: float) -> Value:
     """
     changes: dict[str, Any] = {}
     for one in fields(value):  # type: ignore[arg-type]
-        found = getattr(value, one.name)
+        part = getattr(value, one.name)
         if "shortest" in one.metadata:
-            changes[one.name] = _times(found, factor, one.metadata["shortest"])
-        elif is_dataclass(found) and not isinstance(found, type):
-            changes[one.name] = scaled_fields(found, factor)
+            changes[one.name] = _times(part, factor, one.metadata["shortest"])
+        elif is_dataclass(part) and not isinstance(part, type):
+            changes[one.name] = scaled_fields(part, factor)
     return replace(value, **changes)  # type: ignore[type-var]
 
 
-def _times(found: Any, factor: float, shortest: int) -> Any:
-    if isinstance(found, tuple):
-        return tuple(_times(one, factor, shortest) for one in found)
-    if found is None or found <= 0:
-        return found
-    return max(round(found * factor), min(found, shortest))
+def _times(iterations: Any, factor: float, shortest: int) -> Any:
+    if isinstance(iterations, tuple):
+        return tuple(_times(one, factor, shortest) for one in iterations)
+    if iterations is None or iterations <= 0:
+        return iterations
+    return max(round(iterations * factor), min(iterations, shortest))

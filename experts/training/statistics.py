@@ -1,4 +1,4 @@
-"""What training images tell about each Gaussian between two densifications."""
+"""Statistics of each Gaussian in the training images between two densifications."""
 
 from __future__ import annotations
 

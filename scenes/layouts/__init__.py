@@ -31,8 +31,3 @@ def guess_layout(root: Path) -> str | None:
 def trained_frames(scene: Scene) -> int:
     """Count the frames, from the clip's start on, that a published expert of the scene was trained on."""
     return scene.footage_frames if layout_named(scene.layout).trained_on_footage else scene.num_frames
-
-
-def ex4dgs_unit(scene: Scene) -> float:
-    """Length, in data units, of the unit of the world in which Ex4DGS's code trains on the scene."""
-    return scene.rig_radius if layout_named(scene.layout).unit_is_rig_radius else 1.0

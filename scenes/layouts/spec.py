@@ -50,5 +50,4 @@ class LayoutSpec:
     is_like: Callable[[str], bool]  # True for names of files and folders that tell such a scene from others
     preparation: Preparation
     trained_on_footage: bool  # published experts saw all frames of the files, however short a run's clip; else the clip
-    unit_is_rig_radius: bool  # Ex4DGS's code counts the world's lengths in radii of the rig; else in data units
     warnings: Callable[[Path, Sequence[str]], list[str]] = no_warnings  # scene's folder, names of training cameras

@@ -109,7 +109,7 @@ def test_every_stage_has_a_line_and_the_total_is_their_sum(ensemble, capsys):
     assert title.startswith(f"{ensemble}: ") and "2 iterations after 5, then 2 with the profiler" in title
     assert heading.split() == ["stage", "host", "ms", "(least-most)", "share"]
     assert alone.startswith("without the profiler an iteration takes ")
-    marks = step_marks(name for name, _ in ENSEMBLES[ensemble].experts)
+    marks = step_marks(name for name in ENSEMBLES[ensemble].experts)
     wanted = [*marks[:-2], "backward: the rest", BACKWARD_RASTERIZE, UPDATE, REST, "total"]
     assert [line[:30].strip() for line in lines] == wanted
     host = [float(line[30:40]) for line in lines]
@@ -162,7 +162,7 @@ def test_random_experts_are_seen_and_repeat():
         return random_run(workload, ENSEMBLES["E4"], ComputeDevice(device=CPU, backend="torch"))
 
     first, again, other = run(0), run(0), run(1)
-    assert [expert.name for expert in first.experts] == [name for name, _ in ENSEMBLES["E4"].experts]
+    assert [expert.name for expert in first.experts] == list(ENSEMBLES["E4"].experts)
     camera = first.scene.views[0].camera
     for one, same, different in zip(first.experts, again.experts, other.experts, strict=True):
         means = one.at(150, camera=1).means

@@ -15,7 +15,7 @@ from demo.playroom import PointCounts, RigSize, write_scene
 from demo.report import read_verdict, report_lines
 from engine.commands import render, train
 from engine.errors import ConfigError
-from router import ENSEMBLES
+from router import ENSEMBLES, folder_flags
 
 SIZE = RigSize(width=80, height=60, num_cameras=3)
 EXPERTS = Path(__file__).resolve().parents[2] / "demo" / "experts"
@@ -26,7 +26,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's folder after its commands, with three steps of the router."""
     root = tmp_path_factory.mktemp("demo")
     write_scene(root / "playroom", size=SIZE, counts=PointCounts(still=20, moving=20, instants=1), supersampling=2)
-    flags = [f"--{flag}={EXPERTS / name}" for name, flag in ENSEMBLES["E4"].experts]
+    flags = [f"--{flag}={EXPERTS / name}" for name, flag in folder_flags(ENSEMBLES["E4"]).items()]
     data = ["--source_path", str(root / "playroom"), "--save_path", str(root / "run"), "--quiet"]
     assert train.main("E4", [*data, *flags, "--iterations", "3", "--test_iterations", "--test_frames", "1"]) == 0
     assert render.main("E4", ["--save_path", str(root / "run"), "--skip_train", "--quiet"]) == 0

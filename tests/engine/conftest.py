@@ -90,6 +90,6 @@ def flat_run(tmp_path: Path) -> Run:
         rig_radius=1.0,
         notes=(),
     )
-    ensemble = Ensemble(name="flat", layout="n3v", experts=(("low", "model_path"), ("high", "emb_path")))
+    ensemble = Ensemble(name="flat", layout="n3v", experts=("low", "high"))
     router = Router([expert.name for expert in experts], [1, 1], temperature=1.0)
     return Run(ensemble=ensemble, scene=scene, experts=tuple(experts), router=router, backend="torch")

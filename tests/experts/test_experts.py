@@ -5,30 +5,53 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from moegs_rasterizer.random_scenes import trained_like_scene
 
 from experts import EXPERTS, CheckpointError, Expert, LoadOptions, load_expert
-from router import ENSEMBLES
+from experts.ex4dgs.columns import STATIC
+from experts.formats.ply import write_ply
+from router import ENSEMBLES, ensembles_with, folder_flags
 
 
-def test_names_and_flags_are_those_of_the_ensembles() -> None:
-    rows = {row for ensemble in ENSEMBLES.values() for row in ensemble.experts}
-    assert rows == {(spec.name, spec.flag) for spec in EXPERTS.values()}
-    assert all(name == spec.name and spec.paper and spec.licence for name, spec in EXPERTS.items())
+def test_rows_are_told_apart_by_name_key_flag_and_signature() -> None:
+    rows = list(EXPERTS.values())
+    for field in ("name", "key", "flag", "signature"):
+        assert len({getattr(row, field) for row in rows}) == len(rows), field
+    assert all(name == row.name == row.training.trainer.name for name, row in EXPERTS.items())
+    assert {name for ensemble in ENSEMBLES.values() for name in ensemble.experts} == set(EXPERTS)
+    assert folder_flags(ENSEMBLES["E3_tech"]) == {"Ex4DGS": "model_path", "E-D3DGS": "emb_path", "STG": "stg_path"}
+    assert ensembles_with("STG") == ["E4", "E3_tech"]
 
 
 @pytest.mark.parametrize("name", list(EXPERTS))
-def test_every_expert_loads_saves_and_has_no_routing_weights(shared, tmp_path: Path, name: str) -> None:
-    folder = shared("reference/experts") / name / "kitchen_tiny"
+def test_every_expert_loads_saves_and_carries_a_routers_weights(shared, tmp_path: Path, name: str) -> None:
+    folder, spec = shared("reference/experts") / name / "kitchen_tiny", EXPERTS[name]
     expert = load_expert(name, folder, LoadOptions(scene="kitchen_tiny", num_frames=300, near=1.13))
     assert isinstance(expert, Expert) and expert.name == name
     assert len(expert.background) == expert.at(200).colour_channels
     assert expert.at(200).count == len(range(*expert.rows(200).indices(expert.num_gaussians)))
     assert all(file.is_file() for file in expert.provenance.files) and expert.provenance.notes
-    assert EXPERTS[name].read_routing(folder, None) is None
-    EXPERTS[name].save(expert, tmp_path / "kitchen_tiny", 7)
-    again = load_expert(name, tmp_path / "kitchen_tiny", LoadOptions(scene="kitchen_tiny", num_frames=300))
-    assert again.provenance.iteration == 7 and again.num_gaussians == expert.num_gaussians
+    assert spec.read_routed(folder, None) is None
+    spec.save(expert, tmp_path / "kitchen_tiny", 7)
+    weights = torch.randn(expert.num_gaussians, 3)
+    spec.write_routed(expert, tmp_path / "routed" / "kitchen_tiny", 7, weights)
+    assert torch.equal(spec.read_routed(tmp_path / "routed" / "kitchen_tiny", 7), weights)
+    for parent in (tmp_path, tmp_path / "routed"):
+        again = load_expert(name, parent / "kitchen_tiny", LoadOptions(scene="kitchen_tiny", num_frames=300))
+        assert again.provenance.iteration == 7 and again.num_gaussians == expert.num_gaussians
+        assert torch.equal(again.at(200).means, expert.at(200).means)
+
+
+@pytest.mark.parametrize("name", list(EXPERTS))
+def test_random_models_are_experts_around_the_given_gaussians(name: str) -> None:
+    gaussians, _ = trained_like_scene(count=40, width=32, height=24, seed=1)
+    expert = EXPERTS[name].random_model(gaussians)
+    assert isinstance(expert, Expert) and expert.name == name and expert.num_gaussians == 40
+    with torch.no_grad():
+        assert expert.at(150).count == 40
 
 
 def test_unknown_names(tmp_path: Path) -> None:
@@ -45,3 +68,33 @@ def test_a_folder_at_the_wrong_flag_is_recognised(shared, name: str, other: str)
         load_expert(name, folder, LoadOptions(scene="basketball"))
     message = str(caught.value)
     assert f"looks like {other}" in message and f"{name} expected" in message and f"--{EXPERTS[other].flag}" in message
+
+
+def write_table(folder: Path, names: tuple[str, ...]) -> None:
+    write_ply(folder / "point_cloud" / "iteration_3" / "point_cloud.ply", names, np.zeros((2, len(names)), np.float32))
+
+
+def refused(name: str, folder: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load_expert(name, folder, LoadOptions())
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_segment_of_another_expert_is_recognised(tmp_path: Path) -> None:
+    for name in ("a_0to9", "a_10to14"):
+        write_table(tmp_path / "a" / name, STATIC)
+    assert "a_0to9/point_cloud/iteration_3/point_cloud.ply: looks like Ex4DGS, STG expected" in refused(
+        "STG", tmp_path / "a"
+    )
+    assert (
+        f"{tmp_path / 'a'}: looks like STG (a folder of segments), Ex4DGS expected; give it to --stg_path"
+        in refused("Ex4DGS", tmp_path / "a")
+    )
+
+
+def test_a_table_of_no_expert_is_recognised(tmp_path: Path) -> None:
+    write_table(tmp_path, ("x", "y", "z", "intensity"))
+    assert "no expert's Gaussians (columns x, y, z, intensity, ...), STG expected; check the path" in refused(
+        "STG", tmp_path
+    )

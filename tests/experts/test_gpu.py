@@ -8,21 +8,19 @@ from dataclasses import fields
 import pytest
 import torch
 from moegs_rasterizer import Camera, Splat, camera_rays
+from moegs_rasterizer.random_scenes import trained_like_scene
 
-from experts.canonical.fresh import new_ed3dgs, new_fourdgaussians
-from tests.experts.ex4dgs.test_ex4dgs import model as new_ex4dgs
+from experts import EXPERTS
 from tests.experts.stg.test_stg import three_segments
 
 pytestmark = pytest.mark.cuda
 
 CAMERA = Camera(world_to_camera=torch.eye(4), fx=20.0, fy=20.0, cx=8.0, cy=6.0, width=16, height=12)
-POINTS, COLOURS = torch.rand(2, 3000, 3, generator=torch.Generator().manual_seed(3))
+GAUSSIANS, _ = trained_like_scene(count=3000, width=64, height=48, seed=3)
 MODELS = {
-    "Ex4DGS": new_ex4dgs,
-    "E-D3DGS": lambda: new_ed3dgs(POINTS, COLOURS, num_frames=20, iteration=30000),
-    "STG": three_segments,
+    **{name: lambda spec=spec: spec.random_model(GAUSSIANS) for name, spec in EXPERTS.items()},
+    "STG in segments": three_segments,
     "STG full": lambda: three_segments("full"),
-    "4DGaussians": lambda: new_fourdgaussians(POINTS, COLOURS, num_frames=20),
 }
 
 

@@ -8,26 +8,25 @@ from dataclasses import fields
 import pytest
 import torch
 from moegs_rasterizer import Gaussians
+from moegs_rasterizer.random_scenes import trained_like_scene
 from torch import Tensor, nn
 
+from experts import EXPERTS
 from experts.base import Expert
-from experts.canonical.fresh import new_ed3dgs, new_fourdgaussians
-from experts.ed3dgs.model import ED3DGS
 from experts.ex4dgs.model import Ex4DGS
-from experts.ex4dgs.motion import Timeline
-from experts.fourdgaussians.model import FourDGaussians
+from experts.ex4dgs.motion import KeyframeTimeline
 from experts.stg.model import STG
 from tests.experts.ex4dgs.test_ex4dgs import model as new_ex4dgs
 from tests.experts.stg.test_stg import segment
 
 FRAMES, COUNT = 20, 600  # more Gaussians than a network takes at once on a CPU
-POINTS, COLOURS = torch.rand(2, COUNT, 3, generator=torch.Generator().manual_seed(3))
+GAUSSIANS, _ = trained_like_scene(count=COUNT, width=64, height=48, seed=3)
 NEVER_USED = "deformation.timenet."  # of 4DGaussians' network, in its files all the same
 
 
 def ex4dgs(interpolation: str = "cube") -> Ex4DGS:
     """Windows that open and shut within the clip."""
-    expert = new_ex4dgs(30, 40, timeline=Timeline(duration=FRAMES, interpolation=interpolation))
+    expert = new_ex4dgs(30, 40, timeline=KeyframeTimeline(duration=FRAMES, interpolation=interpolation))
     with torch.no_grad():
         expert.dynamic.opacity_log_widths.sub_(10)
     return expert
@@ -37,22 +36,17 @@ def stg(kind: str) -> Callable[[], Expert]:
     return lambda: STG(segments=[segment(0, FRAMES, count=30, kind=kind)])
 
 
-def ed3dgs() -> ED3DGS:
+def random_model(name: str) -> Expert:
     torch.manual_seed(0)
-    return new_ed3dgs(POINTS, COLOURS, num_frames=FRAMES, iteration=30000)
+    return EXPERTS[name].random_model(GAUSSIANS)
 
 
-def fourdgaussians() -> FourDGaussians:
-    torch.manual_seed(0)
-    return new_fourdgaussians(POINTS, COLOURS, num_frames=FRAMES)
-
-
-MODELS: dict[str, Callable[[], Expert]] = {
+VARIANTS: dict[str, Callable[[], Expert]] = {
     **{f"Ex4DGS {kind}": lambda kind=kind: ex4dgs(kind) for kind in ("cube", "pchip", "linear")},
     **{f"STG {kind}": stg(kind) for kind in ("sh", "full", "lite")},
-    "E-D3DGS": ed3dgs,
-    "4DGaussians": fourdgaussians,
 }
+OTHERS = [name for name in EXPERTS if not any(variant.startswith(f"{name} ") for variant in VARIANTS)]
+MODELS = VARIANTS | {name: lambda name=name: random_model(name) for name in OTHERS}
 
 
 def weighted(gaussians: Gaussians, seed: int) -> Tensor:
@@ -92,7 +86,7 @@ def test_every_parameter_of_every_gaussian_learns(name: str) -> None:
 @pytest.mark.parametrize("var_pad", [0.0, 3.0])
 @pytest.mark.parametrize("log_width", [-300.0, 300.0])
 def test_ex4dgs_windows_as_wide_as_their_start_or_shut_stay_finite(log_width: float, var_pad: float) -> None:
-    expert = new_ex4dgs(5, 40, timeline=Timeline(duration=FRAMES, var_pad=var_pad))
+    expert = new_ex4dgs(5, 40, timeline=KeyframeTimeline(duration=FRAMES, var_pad=var_pad))
     with torch.no_grad():
         expert.dynamic.opacity_log_widths.fill_(log_width)
         expert.dynamic.opacity_centres[0] = expert.timeline.position(4.0)
@@ -116,7 +110,7 @@ def test_ex4dgs_keyframes_without_motion_stay_finite(interpolation: str) -> None
 
 @pytest.mark.parametrize("keyframes", [0, 8])
 def test_ex4dgs_without_dynamic_gaussians_trains(keyframes: int) -> None:
-    expert = new_ex4dgs(30, 0, timeline=Timeline(duration=FRAMES))
+    expert = new_ex4dgs(30, 0, timeline=KeyframeTimeline(duration=FRAMES))
     expert.dynamic.means = nn.Parameter(torch.zeros(0, keyframes, 3))
     expert.dynamic.quats = nn.Parameter(torch.zeros(0, keyframes, 4))
     before = {name: parameter.detach().clone() for name, parameter in expert.named_parameters()}
@@ -141,18 +135,18 @@ def test_zero_quaternions_of_stg_stay_finite() -> None:
 
 
 def test_4dgaussians_places_learn_through_the_planes() -> None:
-    expert = fourdgaussians()
+    expert = random_model("4DGaussians")
     scales = expert.at(3).scales.sum()  # which hang on the places by the planes alone
     assert (torch.autograd.grad(scales, expert.gaussians.means)[0].abs().sum(1) > 0).all()
 
 
 def test_e_d3dgs_learns_the_offset_of_the_camera_it_is_given() -> None:
-    expert = ed3dgs()
+    expert = random_model("E-D3DGS")
     expert.at(3.3, camera=4).means.sum().backward()
     assert expert.deformation.offsets.grad.nonzero().tolist() == [[4, 0]]
 
 
-@pytest.mark.parametrize("name", ["Ex4DGS cube", "STG sh", "E-D3DGS", "4DGaussians"])
+@pytest.mark.parametrize("name", ["Ex4DGS cube", "STG sh", *OTHERS])
 @pytest.mark.parametrize("learning", [True, False])
 def test_rows_that_come_and_go_are_counted(name: str, learning: bool) -> None:
     expert = MODELS[name]().requires_grad_(learning)

@@ -4,9 +4,8 @@ import pytest
 import torch
 from moegs_rasterizer import Layer, rasterize
 
-from experts import EXPERTS
 from losses import photometric
-from router import ENSEMBLES, Router, mix
+from router import ENSEMBLES, Router, folder_flags, mix
 from tests.small_world import FRAMES, GAUSSIANS, CloudExpert, camera, small_experts
 
 
@@ -118,11 +117,14 @@ def test_eval_temperature_defaults_to_the_training_one():
 
 
 def test_ensembles_are_upstreams_in_its_softmax_order():
-    names = {name: [expert for expert, _ in ensemble.experts] for name, ensemble in ENSEMBLES.items()}
-    assert names == {
-        "E4": ["Ex4DGS", "E-D3DGS", "STG", "4DGaussians"],
-        "E3": ["Ex4DGS", "E-D3DGS", "4DGaussians"],
-        "E3_tech": ["Ex4DGS", "E-D3DGS", "STG"],
+    assert {name: ensemble.experts for name, ensemble in ENSEMBLES.items()} == {
+        "E4": ("Ex4DGS", "E-D3DGS", "STG", "4DGaussians"),
+        "E3": ("Ex4DGS", "E-D3DGS", "4DGaussians"),
+        "E3_tech": ("Ex4DGS", "E-D3DGS", "STG"),
     }
+
+
+def test_flags_are_upstreams():
+    flags = {"Ex4DGS": "model_path", "E-D3DGS": "emb_path", "STG": "stg_path", "4DGaussians": "fgaussian_path"}
     for ensemble in ENSEMBLES.values():
-        assert all(EXPERTS[name].flag == flag for name, flag in ensemble.experts)
+        assert folder_flags(ensemble) == {name: flags[name] for name in ensemble.experts}

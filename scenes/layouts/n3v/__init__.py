@@ -18,7 +18,6 @@ N3V = LayoutSpec(
     is_like=is_like_n3v,
     preparation=Preparation(options=PrepareOptions, run=prepare_n3v),
     trained_on_footage=True,
-    unit_is_rig_radius=False,
     warnings=unsynchronised,
 )
 

@@ -16,5 +16,4 @@ TECHNICOLOR = LayoutSpec(
     is_like=is_like_technicolor,
     preparation=Preparation(options=PrepareOptions, run=prepare_technicolor),
     trained_on_footage=False,
-    unit_is_rig_radius=True,
 )

@@ -15,7 +15,7 @@ from engine.evaluation.metrics import psnr
 from engine.runs.device import CPU
 from engine.training.expert import ExpertTask
 from engine.training.expert_saves import load_state, saved_state
-from experts.formats.torch_files import read_cfg_args
+from experts.formats.cfg_args import read_cfg_args
 from scenes.frames.read_ahead import slots_of
 from tests.engine.expert_scene import NAMES, reloaded, run, write_film
 

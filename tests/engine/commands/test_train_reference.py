@@ -8,7 +8,7 @@ import torch
 from engine.commands import train
 from engine.runs.run import mix_view
 from engine.runs.saved import load_run
-from router import ENSEMBLES
+from router import ENSEMBLES, folder_flags
 
 # Uniform mean and best expert on cam00, dB, as the references' own renderers gave them (frame: values).
 UNIFORM = {0: 22.81, 75: 22.39, 150: 23.34, 299: 22.50}
@@ -22,7 +22,8 @@ def psnr(image: torch.Tensor, truth: torch.Tensor) -> float:
 @pytest.mark.slow
 def test_four_experts_of_the_tiny_kitchen(shared, tmp_path):
     scene, models = shared("data/kitchen_tiny"), shared("reference/experts")
-    arguments = [f"--{flag}={models / name / 'kitchen_tiny'}" for name, flag in ENSEMBLES["E4"].experts]
+    flags = folder_flags(ENSEMBLES["E4"])
+    arguments = [f"--{flag}={models / name / 'kitchen_tiny'}" for name, flag in flags.items()]
     arguments += [
         f"--source_path={scene}",
         f"--save_path={tmp_path}",

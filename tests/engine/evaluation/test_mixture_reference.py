@@ -8,7 +8,7 @@ from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.opening import assemble, open_expert, open_scene
 from engine.settings.run import DataConfig, ExpertsConfig, MachineConfig, OutputConfig, RunConfig
-from router import ENSEMBLES, Router
+from router import ENSEMBLES, Router, folder_flags
 
 # dB on cam00 of kitchen_tiny, measured outside this project on clamped images, to two digits
 UNIFORM_MEAN = {0: 22.81, 75: 22.39, 150: 23.34, 299: 22.50}
@@ -18,11 +18,11 @@ BEST_EXPERT = {0: 22.74, 75: 22.59, 150: 23.21, 299: 22.71}
 def test_blends_of_four_trained_experts_score_as_known(shared, tmp_path):
     models = shared("reference/experts")
     ensemble = ENSEMBLES["E4"]
-    folders = {name: models / name / "kitchen_tiny" for name, _ in ensemble.experts}
+    folders = {name: models / name / "kitchen_tiny" for name in ensemble.experts}
     config = RunConfig(
         data=DataConfig(source_path=shared("data/kitchen_tiny"), cache_path=tmp_path / "cache"),
         experts=ExpertsConfig(
-            **{flag: folders[name] for name, flag in ensemble.experts},
+            **{flag: folders[name] for name, flag in folder_flags(ensemble).items()},
             near=1.13,
             far=300.0,
         ),

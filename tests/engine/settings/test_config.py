@@ -11,8 +11,10 @@ from engine.errors import ConfigError
 from engine.settings.command_line import parse
 from engine.settings.config_file import read_config_file, write_config_file
 from engine.settings.fields import leaves, values_of, with_values
+from engine.settings.render import RenderConfig
 from engine.settings.retired import RETIRED
 from engine.settings.run import RunConfig, check_config, evaluation_iterations, save_iterations
+from experts import EXPERTS
 from router import ENSEMBLES
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -74,6 +76,17 @@ def test_upstreams_files_are_accepted_unchanged(tmp_path, caplog, content):
     assert {key: values[key] for key in used} == {key: content[key] for key in used}
     assert f"{len(content) - len(used)} keys of expert training skipped" in caplog.text
     assert len(caplog.records) == 1
+
+
+def test_every_experts_folder_has_its_flag_in_training_and_rendering():
+    flags = [spec.flag for spec in EXPERTS.values()]
+    for config_type in (RunConfig, RenderConfig):
+        assert [name for name in leaves(config_type) if name in flags] == flags
+    for group in ("experts", "overrides"):
+        config_type = RunConfig if group == "experts" else RenderConfig
+        config = parse(config_type, ["-m", "a", "--emb_path=b"], defaults=config_type(), prog="", description="")
+        given = getattr(config, group)
+        assert (given.model_path, given.emb_path, given.stg_path) == (Path("a"), Path("b"), None)
 
 
 def test_no_setting_is_retired():

@@ -11,9 +11,10 @@ import torch
 from engine.errors import ConfigError
 from engine.settings.recipe import difference, flattened, parse_setting, setting_words, settings_of, with_settings
 from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_settings
+from engine.training.expert_choice import choose_preset, expert_of_key
 from engine.training.expert_opening import choose_planes, recipe_for
-from engine.training.expert_table import TRAINEES, choose_preset, trainee_named
 from engine.training.expert_views import disk_bytes, waiting_bytes
+from experts import EXPERTS
 from experts.training.recipe import Recipe
 from moegs import main
 from scenes.points.cloud import PointCloud
@@ -68,7 +69,7 @@ def test_folders_are_needed(film, tmp_path, capsys):
     assert main(["train-expert", "stg", "--quiet", f"--model_path={tmp_path}"]) == 2
     assert "--source_path is missing" in capsys.readouterr().err
     assert main(["train-expert", "--quiet"]) == 2
-    assert "the expert to train is missing: give one of ex4dgs, ed3dgs, 4dgaussians, stg" in capsys.readouterr().err
+    assert "the expert to train is missing: give one of ex4dgs, ed3dgs, stg, 4dgaussians" in capsys.readouterr().err
 
 
 def test_a_trained_folder_is_not_written_over_unasked(film, trained, tmp_path, capsys):
@@ -172,9 +173,9 @@ def test_words_come_after_the_file_and_the_file_after_the_preset(tmp_path):
     path.write_text(json.dumps({"iterations": 3000, "density": {"every": 7}, "l1": 0.5, "preset": "flame_steak"}))
     argv = ["stg", f"--config={path}", "--set", "l1=0.6", "--dssim=0.1"]
     config = read_settings(argv, prog="", description="")
-    trainee = trainee_named("STG")
-    name, preset = choose_preset(trainee, config.recipe.preset, scene="film", layout="n3v")
-    recipe = recipe_for(config, trainee, preset)
+    spec = expert_of_key("STG")
+    name, preset = choose_preset(spec, config.recipe.preset, scene="film", layout="n3v")
+    recipe = recipe_for(config, spec, preset)
     assert (name, recipe.iterations, recipe.density.every) == ("flame_steak", 3000, 7)
     assert (recipe.l1, recipe.dssim) == (0.6, 0.1)
     assert recipe.density.stop == preset.recipe.density.stop // 10  # schedules follow the length
@@ -182,15 +183,15 @@ def test_words_come_after_the_file_and_the_file_after_the_preset(tmp_path):
 
 def test_l1_makes_up_one_with_dssim_where_it_did():
     for argument, l1 in (("stg", 0.6), ("ed3dgs", 1.0)):
-        trainee = trainee_named(argument)
+        spec = expert_of_key(argument)
         config = TrainExpertConfig(recipe=RecipeConfig(dssim=0.4))
-        recipe = recipe_for(config, trainee, trainee.presets["n3v"])
+        recipe = recipe_for(config, spec, spec.training.presets["n3v"])
         assert (recipe.l1, recipe.dssim) == (pytest.approx(l1), 0.4)
 
 
-@pytest.mark.parametrize("argument", TRAINEES)
-def test_presets_follow_the_scenes_name(argument):
-    trainee = TRAINEES[argument]
+@pytest.mark.parametrize("expert", EXPERTS)
+def test_presets_follow_the_scenes_name(expert):
+    spec = EXPERTS[expert]
     for scene, layout, expected in (
         ("flame_steak", "n3v", "flame_steak"),
         ("cook_spinach_half", "n3v", "cook_spinach"),
@@ -198,14 +199,14 @@ def test_presets_follow_the_scenes_name(argument):
         ("kitchen", "n3v", "n3v"),
         ("kitchen", "technicolor", "technicolor"),
     ):
-        name, preset = choose_preset(trainee, "auto", scene=scene, layout=layout)
+        name, preset = choose_preset(spec, "auto", scene=scene, layout=layout)
         assert name == expected and isinstance(preset.recipe, Recipe)
-    known, unknown = trainee.presets["sear_steak"].planes, trainee.presets["n3v"].planes
-    assert unknown is None and (known is not None) == trainee.has_planes
+    presets = spec.training.presets
+    assert presets["n3v"].planes is None and (presets["sear_steak"].planes is not None) == spec.has_planes
 
 
 def test_planes_are_measured_where_no_scene_is_known(flat_run):
-    trainee, scene = TRAINEES["ex4dgs"], replace(flat_run.scene, rig_radius=2.0)
+    presets, scene = EXPERTS["Ex4DGS"].training.presets, replace(flat_run.scene, rig_radius=2.0)
     depths = torch.linspace(2, 100, 99)
     cloud = PointCloud(
         positions=torch.stack([torch.zeros(99), torch.zeros(99), depths], 1),
@@ -214,26 +215,26 @@ def test_planes_are_measured_where_no_scene_is_known(flat_run):
         note="",
     )
     cloud = replace(cloud, positions=cloud.positions - torch.tensor([1.5, 0, 0]))  # between the training cameras
-    measured = choose_planes(TrainExpertConfig(), trainee.presets["n3v"], scene, cloud, unit=1.0)
+    measured = choose_planes(TrainExpertConfig(), presets["n3v"], scene, cloud, unit=1.0)
     assert 0.5 <= measured.near <= 4 and measured.far == pytest.approx(1000)
     asked = TrainExpertConfig(recipe=RecipeConfig(near=0.25))
-    assert choose_planes(asked, trainee.presets["n3v"], scene, cloud, unit=1.0).near == 0.25
-    published = choose_planes(TrainExpertConfig(), trainee.presets["Fabien"], scene, cloud, unit=2.0)
+    assert choose_planes(asked, presets["n3v"], scene, cloud, unit=1.0).near == 0.25
+    published = choose_planes(TrainExpertConfig(), presets["Fabien"], scene, cloud, unit=2.0)
     assert (published.near, published.far) == (0.02, 200)  # the model's units are the rig's radius
 
 
 def test_every_setting_of_every_recipe_can_be_given_by_name():
-    for trainee in TRAINEES.values():
-        recipe = trainee.presets["n3v"].recipe
+    for spec in EXPERTS.values():
+        recipe = spec.training.presets["n3v"].recipe
         assert with_settings(recipe, json.loads(json.dumps(settings_of(recipe))), where="itself") == recipe
 
 
 def test_every_switch_is_in_the_docs():
     text = (Path(__file__).parents[3] / "docs" / "train_expert.md").read_text()
-    for trainee in TRAINEES.values():
-        settings = settings_of(trainee.presets["n3v"].recipe)
+    for spec in EXPERTS.values():
+        settings = settings_of(spec.training.presets["n3v"].recipe)
         switches = {name for name, value in settings.items() if isinstance(value, bool) and "per_extent" not in name}
-        rows = "".join(line for line in text.splitlines() if line.startswith(f"| {trainee.name} |"))
+        rows = "".join(line for line in text.splitlines() if line.startswith(f"| {spec.name} |"))
         assert {name for name in switches if f"`{name}`" not in rows} == set()
 
 

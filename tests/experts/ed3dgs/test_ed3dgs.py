@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,13 +12,16 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
 
 from experts.base import Expert
-from experts.canonical.fresh import new_ed3dgs
 from experts.ed3dgs import deformation
 from experts.ed3dgs.deformation import N3V, TECHNICOLOR, ED3DGSDeformation, plain_residuals
 from experts.ed3dgs.deformation_fused import fused_residuals
 from experts.ed3dgs.model import ED3DGS
+from experts.ed3dgs.recipe import ED3DGSRecipe
+from experts.ed3dgs.start import start_model
 from experts.ed3dgs.temporal import plain_temporal_embedding
 from experts.training.initial import neighbour_log_scales
+from experts.training.start import StartPoints, TrainingStart
+from tests.experts.canonical_models import new_ed3dgs
 from tests.plain_and_fused import assert_same, results
 
 
@@ -209,7 +213,9 @@ def _values(expert: ED3DGS) -> list[Tensor]:
 def test_new_model_starts_like_3dgs() -> None:
     points = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3], [1000, 0, 0]])
     colours = torch.rand(5, 3)
-    expert = new_ed3dgs(points, colours, num_frames=10, iteration=0)
+    footage = SimpleNamespace(num_frames=10, numbers=[0])
+    start = TrainingStart(points=StartPoints(positions=points, colours=colours), footage=footage, extent=7.0)
+    expert = start_model(ED3DGSRecipe(scale_free=False), start)
     assert isinstance(expert, Expert) and expert.rows(3) == slice(0, 5) and expert.num_gaussians == 5
     first = expert.gaussians.log_scales[0].exp()
     torch.testing.assert_close(first, torch.full((3,), (14 / 3) ** 0.5).clamp(max=2.7182817))

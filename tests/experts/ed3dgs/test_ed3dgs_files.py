@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from experts.base import CheckpointError, LoadOptions
-from experts.canonical.fresh import new_ed3dgs, new_fourdgaussians
+from experts.canonical.files import read_routed
 from experts.ed3dgs.deformation import N3V, TECHNICOLOR
-from experts.ed3dgs.files import load_ed3dgs, read_ed3dgs_routing, save_ed3dgs
+from experts.ed3dgs.files import load_ed3dgs, save_ed3dgs, write_routed_ed3dgs
 from experts.ed3dgs.model import ED3DGS
-from experts.fourdgaussians.files import save_fourdgaussians
+from tests.experts.canonical_models import new_ed3dgs
 
 OPTIONS = replace(N3V, min_embeddings=7, c2f_temporal_iter=100, deform_from_iter=10, no_ds=True)
 
@@ -73,15 +73,14 @@ def test_original_files_come_back_byte_by_byte(shared: Callable[[str], Path], tm
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_saving_with_routing_appends_columns(tmp_path: Path) -> None:
-    routing = torch.arange(27.0).reshape(9, 3)
-    assert read_ed3dgs_routing(saved(tmp_path)) is None
-    save_ed3dgs(small(), tmp_path, 5000, routing=routing)
+def test_the_routers_weights_are_appended_as_columns(tmp_path: Path) -> None:
+    weights = torch.arange(27.0).reshape(9, 3)
+    assert read_routed(saved(tmp_path)) is None
+    write_routed_ed3dgs(small(), tmp_path, 5000, weights)
     header = cloud(tmp_path).read_bytes().split(b"end_header")[0].decode()
     columns = [line.split()[2] for line in header.splitlines() if line.startswith("property")]
     assert columns[-5:] == ["embedding_30", "embedding_31", "f_t_0", "w_b_0", "w_b_1"] and len(columns) == 97
-    found = read_ed3dgs_routing(tmp_path)
-    assert found is not None and torch.equal(found, routing)
+    assert torch.equal(read_routed(tmp_path), weights)
     load_ed3dgs(tmp_path, LoadOptions())
 
 
@@ -95,7 +94,7 @@ def test_a_copy_under_another_number_still_renders_the_same(tmp_path: Path) -> N
 
 
 def test_a_router_s_copy_without_cfg_args_is_fully_trained(tmp_path: Path) -> None:
-    save_ed3dgs(small(max_embeddings=150), tmp_path, 2000, routing=torch.zeros(9, 3))
+    write_routed_ed3dgs(small(max_embeddings=150), tmp_path, 2000, torch.zeros(9, 3))
     (tmp_path / "cfg_args").unlink()
     assert load_ed3dgs(tmp_path, LoadOptions()).iteration == 10000
     save_ed3dgs(small(max_embeddings=150), tmp_path, 2000)
@@ -177,12 +176,6 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
 def test_wrong_networks(tmp_path: Path, change: Callable[[dict[str, Tensor]], object], expected: str) -> None:
     edit(saved(tmp_path), change)
     assert expected in fault(tmp_path)
-
-
-def test_another_expert_s_folder_is_recognised(shared: Callable[[str], Path], tmp_path: Path) -> None:
-    save_fourdgaussians(new_fourdgaussians(torch.randn(4, 3), torch.rand(4, 3), num_frames=3), tmp_path, 5)
-    assert "looks like 4DGaussians, E-D3DGS expected" in fault(tmp_path)
-    assert "looks like Ex4DGS, E-D3DGS expected" in fault(shared("reference/experts") / "Ex4DGS" / "kitchen_tiny")
 
 
 def test_wrong_value_in_cfg_args(tmp_path: Path) -> None:

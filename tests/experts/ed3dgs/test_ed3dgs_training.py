@@ -13,11 +13,12 @@ import torch
 from experts import EXPERTS, LoadOptions
 from experts.ed3dgs.presets import ed3dgs_recipe
 from experts.ed3dgs.recipe import LENGTHS, ED3DGSRecipe
-from experts.ed3dgs.training import ED3DGSTrainer, start_ed3dgs
+from experts.ed3dgs.start import start_model
+from experts.ed3dgs.training import ED3DGSTrainer
 from experts.training.density import Density
-from experts.training.points import StartPoints
 from experts.training.recipe import scaled
 from experts.training.samplers import Sample
+from experts.training.start import StartPoints, TrainingStart
 from experts.training.units import N3V_EXTENT
 from tests.experts.small_clip import NUM_FRAMES, camera, shown
 from tests.experts.training.small_footage import small_footage, small_start, train
@@ -37,9 +38,8 @@ def short_recipe(**changes) -> ED3DGSRecipe:
 
 
 def trainer(footage, recipe: ED3DGSRecipe, *, seed: int = 0) -> ED3DGSTrainer:
-    model = start_ed3dgs(
-        small_start(every=3), recipe, num_frames=NUM_FRAMES, numbers=footage.numbers, extent=EXTENT, seed=seed
-    )
+    start = TrainingStart(points=small_start(every=3), footage=footage, extent=EXTENT, seed=seed)
+    model = start_model(recipe, start)
     return ED3DGSTrainer(model, recipe, extent=EXTENT, footage=footage, seed=seed)
 
 
@@ -142,7 +142,8 @@ def test_a_world_in_other_units_starts_as_the_same_world(footage, scale_free: bo
     for unit in (1.0, 100.0):
         points = small_start(every=3)
         scaled_points = StartPoints(positions=points.positions * unit, colours=points.colours)
-        model = start_ed3dgs(scaled_points, recipe, num_frames=NUM_FRAMES, numbers=[40], extent=EXTENT * unit, seed=0)
+        numbered = small_footage(numbers=[40, 7])
+        model = start_model(recipe, TrainingStart(points=scaled_points, footage=numbered, extent=EXTENT * unit))
         model.iteration = 1
         assert model.deformation.offsets.shape == (41, 1)
         run = ED3DGSTrainer(model, recipe, extent=EXTENT * unit, footage=footage, seed=0)

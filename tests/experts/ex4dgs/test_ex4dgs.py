@@ -10,7 +10,7 @@ from moegs_rasterizer import Camera, Layer, rasterize
 
 from experts.base import Expert
 from experts.ex4dgs.model import DynamicGaussians, Ex4DGS, StaticGaussians
-from experts.ex4dgs.motion import Timeline
+from experts.ex4dgs.motion import KeyframeTimeline
 from experts.formats.harmonics import split_sh
 
 KEYFRAMES = 8
@@ -39,7 +39,7 @@ def model(statics: int = 3, dynamics: int = 2, **changes) -> Ex4DGS:
         opacity_log_widths=normal(dynamics, 2) + 10,
         **split_sh(0.3 * normal(dynamics, 16, 3)),
     )
-    options = {"timeline": Timeline(duration=40), "near": 0.5, "far": 30.0} | changes
+    options = {"timeline": KeyframeTimeline(duration=40), "near": 0.5, "far": 30.0} | changes
     return Ex4DGS(static=static, dynamic=dynamic, **options)
 
 

@@ -1,4 +1,4 @@
-"""Which static Gaussians become dynamic, where their keyframes are, and how dynamic ones multiply."""
+"""Static Gaussians that become dynamic, their keyframes, and the multiplication of dynamic ones."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from experts.ex4dgs.extraction import (
     path_at_keyframes,
     stretched_path,
 )
-from experts.ex4dgs.motion import Timeline
-from experts.ex4dgs.start import new_ex4dgs
-from experts.training.points import StartPoints
+from experts.ex4dgs.motion import KeyframeTimeline
+from experts.ex4dgs.presets import EX4DGS_N3V
+from experts.ex4dgs.start import start_model
 from experts.training.population import Population
+from experts.training.presets import Planes
+from experts.training.start import StartPoints, TrainingStart
+from tests.experts.training.small_footage import small_footage
 
 STATIC = ("means", "displacements", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest")
 DYNAMIC = (
@@ -33,7 +36,8 @@ def moving_model(count=20):
     points = StartPoints(
         positions=torch.randn(count, 3, generator=generator), colours=torch.rand(count, 3, generator=generator)
     )
-    model = new_ex4dgs(points, near=0.1, far=10.0)
+    start = TrainingStart(points=points, footage=small_footage(), extent=1.0, planes=Planes(near=0.1, far=10.0))
+    model = start_model(EX4DGS_N3V, start)
     model.static.displacements.data = torch.randn(count, 3, generator=generator)
     return model
 
@@ -50,7 +54,7 @@ def test_the_published_path_is_two_ends_spread_over_all_keyframes():
     start, end = (rows["means"] + share * rows["displacements"] for share in (-10 / 30, 1 + 10 / 30))
     ends = torch.stack([start, end], dim=2)
     expected = F.interpolate(ends, size=9, mode="linear", align_corners=False).transpose(1, 2)
-    torch.testing.assert_close(stretched_path(rows, 9, Timeline(), 30), expected)
+    torch.testing.assert_close(stretched_path(rows, 9, KeyframeTimeline(), 30), expected)
 
 
 def test_a_path_at_the_keyframes_moves_as_the_static_gaussian_did():
@@ -63,7 +67,7 @@ def test_a_path_at_the_keyframes_moves_as_the_static_gaussian_did():
     for frame, means in zip((0, 4, 9), before, strict=True):
         torch.testing.assert_close(model.at(frame).means, torch.cat([means[~chosen], means[chosen]]))
     rows = {"means": torch.zeros(1, 3), "displacements": torch.ones(1, 3)}
-    shares = path_at_keyframes(rows, 3, Timeline(duration=20), 20)[0, :, 0]
+    shares = path_at_keyframes(rows, 3, KeyframeTimeline(duration=20), 20)[0, :, 0]
     torch.testing.assert_close(shares, torch.tensor([-0.6, -0.1, 0.4]))  # frames -12, -2, 8 of 20
 
 
@@ -80,7 +84,7 @@ def test_later_extractions_have_as_many_keyframes_and_statistics_follow():
 
 def test_first_windows_lie_on_both_sides_of_the_best_frame():
     best = torch.tensor([0.0, 8.0, 29.0])
-    made = first_windows(best, Timeline(), 30)
+    made = first_windows(best, KeyframeTimeline(), 30)
     expected = torch.tensor([[1.3, 2.7], [1.6, 3.1], [2.65, 4.1]])  # (t / 2 + 12) / 10, ((30 + t) / 2 + 12) / 10
     torch.testing.assert_close(made["opacity_centres"], expected)  # from (12 + 1) / 10 to (12 + 29) / 10
     assert made["opacity_log_widths"].tolist() == [[2.0, 32.0], [10.0, 24.0], [31.0, 3.0]]
@@ -121,7 +125,7 @@ def dynamic_rows(count=400, keyframes=8):
 
 
 def test_clones_of_dynamic_gaussians_have_other_windows_within_the_clip():
-    rows, timeline = dynamic_rows(), Timeline(duration=31)
+    rows, timeline = dynamic_rows(), KeyframeTimeline(duration=31)
     clones = clone_dynamic(rows, torch.Generator().manual_seed(0), timeline)
     changed = {"opacity_centres", "opacity_log_widths"}
     assert all(torch.equal(clones[name], rows[name]) for name in rows.keys() - changed)
@@ -132,7 +136,7 @@ def test_clones_of_dynamic_gaussians_have_other_windows_within_the_clip():
 
 
 def test_children_of_dynamic_gaussians_keep_their_offset_in_the_turning_frame():
-    rows, timeline = dynamic_rows(), Timeline(duration=31)
+    rows, timeline = dynamic_rows(), KeyframeTimeline(duration=31)
     children = split_dynamic(rows, torch.Generator().manual_seed(0), timeline)
     assert children["means"].shape == (800, 8, 3)
     torch.testing.assert_close(children["log_scales"], rows["log_scales"].repeat(2, 1) - torch.tensor(1.6).log())

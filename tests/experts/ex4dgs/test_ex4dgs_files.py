@@ -11,10 +11,10 @@ import torch
 
 from experts.base import CheckpointError, LoadOptions
 from experts.ex4dgs.chkpnt import read_chkpnt
-from experts.ex4dgs.files import load_ex4dgs, read_ex4dgs_routing, save_ex4dgs
+from experts.ex4dgs.columns import STATIC as STATIC_COLUMNS
+from experts.ex4dgs.files import load_ex4dgs, read_routed_ex4dgs, save_ex4dgs, write_routed_ex4dgs
 from experts.ex4dgs.model import DynamicGaussians, Ex4DGS, StaticGaussians
-from experts.ex4dgs.motion import Timeline
-from experts.formats.columns import EX4DGS_STATIC, STG_SH
+from experts.ex4dgs.motion import KeyframeTimeline
 from experts.formats.ply import read_ply, write_ply
 
 N, M, K = 4, 3, 9
@@ -36,7 +36,7 @@ def model(dynamics: int = M, **changes) -> Ex4DGS:
     generator = torch.Generator().manual_seed(0)
     static = {name: torch.randn(N, *shape, generator=generator) for name, shape in STATIC.items()}
     dynamic = {name: torch.randn(dynamics, *shape, generator=generator) for name, shape in DYNAMIC.items()}
-    timeline = Timeline(duration=50, interval=8, pad=3, var_pad=2.5)
+    timeline = KeyframeTimeline(duration=50, interval=8, pad=3, var_pad=2.5)
     options = {"timeline": timeline, "near": 0.7, "far": 80.0, "low_pass": 0.15} | changes
     return Ex4DGS(static=StaticGaussians(**static), dynamic=DynamicGaussians(**dynamic), **options)
 
@@ -109,7 +109,7 @@ def test_the_run_wins_over_cfg_args_and_cfg_args_over_presets(folder: Path) -> N
     (folder / "cfg_args").unlink()
     bare = load_ex4dgs(folder, LoadOptions(num_frames=40))
     assert (bare.near, bare.far, bare.low_pass) == (0.2, 300, 0.1)
-    assert bare.timeline == Timeline(duration=40, interval=10, pad=3, var_pad=3)
+    assert bare.timeline == KeyframeTimeline(duration=40, interval=10, pad=3, var_pad=3)
     assert "time_interval 10 (preset; no cfg_args)" in bare.provenance.notes
 
 
@@ -133,7 +133,7 @@ def test_chkpnt_as_the_path_brings_its_own_time(folder: Path) -> None:
     torch.save((capture(model()), 25), folder / "chkpnt25.pth")
     loaded = load_ex4dgs(folder / "chkpnt25.pth", LoadOptions(num_frames=50))
     assert same(loaded, model())
-    assert loaded.timeline == Timeline(duration=64, interval=10, pad=3, var_pad=2.5)
+    assert loaded.timeline == KeyframeTimeline(duration=64, interval=10, pad=3, var_pad=2.5)
     assert loaded.provenance.iteration == 25 and loaded.near == 0.7
     assert "duration 64, time_interval 10 (stored in the chkpnt)" in loaded.provenance.notes
 
@@ -166,17 +166,17 @@ def test_saving_keeps_other_settings_of_the_folder(folder: Path) -> None:
     assert "iterations=40000" in text and "near=0.7" in text and "duration=50," in text
 
 
-def test_routing_weights_ride_along_in_both_files(folder: Path) -> None:
-    routing = torch.arange(3.0 * (N + M)).reshape(-1, 3)
-    assert read_ex4dgs_routing(folder) is None
-    save_ex4dgs(model(), folder, 31, routing=routing)
-    assert torch.equal(read_ex4dgs_routing(folder, 31), routing)
+def test_the_routers_weights_ride_along_in_both_files(folder: Path) -> None:
+    weights = torch.arange(3.0 * (N + M)).reshape(-1, 3)
+    assert read_routed_ex4dgs(folder) is None
+    write_routed_ex4dgs(model(), folder, 31, weights)
+    assert torch.equal(read_routed_ex4dgs(folder, 31), weights)
     assert read_ply(pair(folder, 31)[0]).names[-3:] == ("f_t_0", "w_b_0", "w_b_1")
     assert read_ply(pair(folder, 31)[1]).names[-3:] == ("motion_f_t_0", "motion_w_b_0", "motion_w_b_1")
     assert same(load_ex4dgs(folder, LoadOptions()), model())
     shutil.copy(pair(folder)[1], pair(folder, 31)[1])
-    with pytest.raises(CheckpointError, match="only one of its two PLY files"):
-        read_ex4dgs_routing(folder)
+    with pytest.raises(CheckpointError, match="only some of its two PLY files"):
+        read_routed_ex4dgs(folder)
 
 
 def test_missing_folders_and_iterations(folder: Path) -> None:
@@ -186,19 +186,14 @@ def test_missing_folders_and_iterations(folder: Path) -> None:
     assert "dynamic_point_cloud.ply: no such file" in fault(folder)
 
 
-def test_another_experts_file_is_recognised(folder: Path) -> None:
-    write_ply(pair(folder)[0], STG_SH, np.zeros((2, len(STG_SH)), np.float32))
-    assert "looks like STG, Ex4DGS expected" in fault(folder)
-
-
 def test_broken_tables(folder: Path) -> None:
     static, dynamic = pair(folder)
     table = read_ply(static)
-    write_ply(static, (*EX4DGS_STATIC[:-3], "xyz_disp_0", "a", "b"), table.matrix)
+    write_ply(static, (*STATIC_COLUMNS[:-3], "xyz_disp_0", "a", "b"), table.matrix)
     assert "2 columns missing: xyz_disp_1" in fault(folder)
-    write_ply(static, [n.replace("f_rest_44", "f_rest_x") for n in EX4DGS_STATIC], table.matrix)
+    write_ply(static, [n.replace("f_rest_44", "f_rest_x") for n in STATIC_COLUMNS], table.matrix)
     assert "44 f_rest_* columns" in fault(folder)
-    write_ply(static, EX4DGS_STATIC, table.matrix)
+    write_ply(static, STATIC_COLUMNS, table.matrix)
     moving = read_ply(dynamic)
     write_ply(dynamic, [n.replace("motion_rot_8_3", "motion_rot_9_3") for n in moving.names], moving.matrix)
     assert "motion_rot_8_3 (nearest: motion_rot_" in fault(folder)

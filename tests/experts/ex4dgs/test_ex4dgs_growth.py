@@ -1,4 +1,4 @@
-"""How far Ex4DGS's clip has grown when, its keyframes and opacity windows."""
+"""Growth of Ex4DGS's clip in training, its keyframes and opacity windows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from experts.ex4dgs.growth import (
     needed_keyframes,
     next_span,
 )
-from experts.ex4dgs.motion import Timeline
+from experts.ex4dgs.motion import KeyframeTimeline
 from experts.ex4dgs.presets import EX4DGS_N3V, EX4DGS_TECHNICOLOR, ex4dgs_recipe
 from experts.training.population import Population
 from experts.training.recipe import scaled
@@ -25,7 +25,7 @@ from experts.training.recipe import scaled
 
 def simulated(recipe, num_frames):
     """Final keyframes and duration, and the iteration at which all frames were in training, without rendering."""
-    timeline, span, keyframes, done = Timeline(duration=10, pad=recipe.time_pad), Span(frames=10), 0, None
+    timeline, span, keyframes, done = KeyframeTimeline(duration=10, pad=recipe.time_pad), Span(frames=10), 0, None
     full = full_span(timeline, num_frames)
     for iteration in range(1, recipe.iterations + 1):
         frames = next_span(span.frames, iteration, recipe.growth, full=full, stop=recipe.density.stop)
@@ -83,18 +83,18 @@ def windows(centres, widths, keyframes=8):
 
 
 def test_windows_that_end_with_the_clip_stay_open_behind_it():
-    old, new = Timeline(duration=31), Timeline(duration=41)
+    old, new = KeyframeTimeline(duration=31), KeyframeTimeline(duration=41)
     dynamic = windows([[2.0, 3.0], [2.0, 3.7], [1.5, 4.5]], [[5.0, 6.0], [5.0, 6.0], [5.0, 6.0]])
     assert append_keyframes(dynamic, old, new)
     assert dynamic["means"].shape == (3, 9, 3) and dynamic["quats"].shape == (3, 9, 4)  # 58 frames: 6 + 3
     assert dynamic["opacity_log_widths"][:, 1].tolist() == [6.0, 1.0, 1.0]  # behind 4.1 - 0.5 keyframes
     assert dynamic["opacity_log_widths"][:, 0].tolist() == [5.0, 5.0, 5.0]
     torch.testing.assert_close(dynamic["opacity_centres"][:, 1], torch.tensor([3.0, 3.7, 4.2]))  # (12 + 30) / 10
-    assert not append_keyframes(dynamic, new, Timeline(duration=42))
+    assert not append_keyframes(dynamic, new, KeyframeTimeline(duration=42))
 
 
 def test_windows_at_the_ends_of_the_clip_are_widened_and_held_within():
     dynamic = windows([[1.3, 2.0], [2.0, 3.1], [2.0, 2.5]], [[3.0, 3.0], [0.2, 0.2], [0.2, 4.0]])
-    adjust_windows(dynamic, Timeline(), frames=20)  # from 1.2 + 0.2 to 3.2 - 0.2 keyframes
+    adjust_windows(dynamic, KeyframeTimeline(), frames=20)  # from 1.2 + 0.2 to 3.2 - 0.2 keyframes
     torch.testing.assert_close(dynamic["opacity_centres"][:2], torch.tensor([[1.4, 2.0], [2.0, 3.0]]))
     torch.testing.assert_close(dynamic["opacity_log_widths"], torch.tensor([[6.0, 3.0], [0.5, 2.0], [0.5, 4.0]]))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experts.ex4dgs.motion import Timeline, interpolate, opacity_window, slerp
+from experts.ex4dgs.motion import KeyframeTimeline, interpolate, opacity_window, slerp
 
 KEYS = torch.tensor([[[0.0], [1.0], [4.0], [2.0], [2.0]]])  # one Gaussian, five keyframes
 unit = st.floats(0.0, 0.999)
@@ -22,16 +22,16 @@ def window(c0: float, c1: float, v0: float, v1: float, at: float) -> float:
 
 @pytest.mark.parametrize(("interpolation", "shift"), [("cube", 12), ("pchip", 12), ("linear", 2)])
 def test_timeline_places_keyframes(interpolation, shift: int) -> None:
-    timeline = Timeline(duration=300, interval=10, pad=2, interpolation=interpolation)
+    timeline = KeyframeTimeline(duration=300, interval=10, pad=2, interpolation=interpolation)
     assert timeline.shift == shift
     assert timeline.position(-shift) == 0.0
     assert timeline.position(10 * 7 - shift) == 7.0
 
 
 def test_timeline_covers_the_frames_whose_keyframes_exist() -> None:
-    assert Timeline(pad=2).frames(36) == (-2, 328)  # N3V: frame 299 reads keyframes 30 to 33
-    assert Timeline(pad=3).frames(12) == (-3, 87)  # Technicolor: frame 49 reads keyframes 5 to 8
-    assert Timeline(pad=2, interpolation="linear").frames(36) == (-2, 348)
+    assert KeyframeTimeline(pad=2).frames(36) == (-2, 328)  # N3V: frame 299 reads keyframes 30 to 33
+    assert KeyframeTimeline(pad=3).frames(12) == (-3, 87)  # Technicolor: frame 49 reads keyframes 5 to 8
+    assert KeyframeTimeline(pad=2, interpolation="linear").frames(36) == (-2, 348)
 
 
 @pytest.mark.parametrize("kind", ["cube", "pchip", "linear"])

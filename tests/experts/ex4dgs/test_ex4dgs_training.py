@@ -13,10 +13,12 @@ from experts.base import LoadOptions
 from experts.ex4dgs.files import load_ex4dgs, save_ex4dgs
 from experts.ex4dgs.presets import EX4DGS_N3V
 from experts.ex4dgs.recipe import Errors
-from experts.ex4dgs.start import new_ex4dgs
+from experts.ex4dgs.start import start_model
 from experts.ex4dgs.training import Ex4DGSTrainer
+from experts.training.presets import Planes
 from experts.training.recipe import scaled
 from experts.training.samplers import Sample
+from experts.training.start import TrainingStart
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES
 from tests.experts.training.small_footage import small_footage, small_start, train
 
@@ -36,8 +38,11 @@ def short(**changes):
 
 
 def new_trainer(recipe, *, world_scale=1.0, seed=0):
-    near, far = NEAR / world_scale, FAR / world_scale
-    model = new_ex4dgs(small_start(), near=near, far=far, world_scale=world_scale)
+    planes = Planes(near=NEAR, far=FAR)
+    start = TrainingStart(
+        points=small_start(), footage=FOOTAGE, extent=EXTENT, world_scale=world_scale, planes=planes, seed=seed
+    )
+    model = start_model(recipe, start)
     return Ex4DGSTrainer(model, recipe, extent=EXTENT, footage=FOOTAGE, seed=seed)
 
 

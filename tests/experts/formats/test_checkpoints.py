@@ -15,11 +15,11 @@ import torch
 
 from common.files import file_hash
 from experts.base import CheckpointError
+from experts.formats.cfg_args import read_cfg_args
+from experts.formats.folders import find_iteration
 from experts.formats.torch_files import (
-    find_iteration,
     load_state_dict,
     load_tensors,
-    read_cfg_args,
     require_finite,
     save_tensors,
 )

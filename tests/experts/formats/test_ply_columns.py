@@ -9,9 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experts import EXPERTS
 from experts.base import CheckpointError
+from experts.ex4dgs.columns import MOVING, STATIC, dynamic_columns
 from experts.formats import columns
-from experts.formats.ply import read_ply, write_ply
+from experts.formats.ply import read_column_names, read_ply, write_ply
+from experts.formats.routing import ROUTING, append_columns, columns_of
+from experts.recognition import owner_of
+from experts.stg.columns import COLUMNS as STG
+
+EMBEDDED = columns.GAUSSIAN + columns.numbered("embedding_", 32)  # E-D3DGS's
 
 
 def table_of(folder: Path, names: tuple[str, ...]):
@@ -21,24 +28,24 @@ def table_of(folder: Path, names: tuple[str, ...]):
 
 def test_widths_of_all_formats() -> None:
     assert len(columns.GAUSSIAN) == 62
-    assert len(columns.EX4DGS_STATIC) == 65
-    assert len(columns.ex4dgs_dynamic(36)) == 308 and len(columns.ex4dgs_dynamic(12)) == 140
-    assert len(columns.ED3DGS) == 94
-    assert (len(columns.STG_FULL), len(columns.STG_LITE), len(columns.STG_SH)) == (38, 32, 77)
-    assert columns.ROUTING == ("f_t_0", "w_b_0", "w_b_1")
+    assert len(STATIC) == 65
+    assert len(dynamic_columns(36)) == 308 and len(dynamic_columns(12)) == 140
+    assert len(EMBEDDED) == 94
+    assert (len(STG["full"]), len(STG["lite"]), len(STG["sh"])) == (38, 32, 77)
+    assert ROUTING == ("f_t_0", "w_b_0", "w_b_1")
 
 
 @pytest.mark.parametrize(
     ("place", "names"),
     [
-        ("Ex4DGS/*/point_cloud/*/point_cloud.ply", columns.EX4DGS_STATIC),
-        ("Ex4DGS/kitchen_tiny/point_cloud/*/dynamic_point_cloud.ply", columns.ex4dgs_dynamic(36)),
-        ("Ex4DGS/basketball/point_cloud/*/dynamic_point_cloud.ply", columns.ex4dgs_dynamic(21)),
-        ("E-D3DGS/*/point_cloud/*/point_cloud.ply", columns.ED3DGS),
+        ("Ex4DGS/*/point_cloud/*/point_cloud.ply", STATIC),
+        ("Ex4DGS/kitchen_tiny/point_cloud/*/dynamic_point_cloud.ply", dynamic_columns(36)),
+        ("Ex4DGS/basketball/point_cloud/*/dynamic_point_cloud.ply", dynamic_columns(21)),
+        ("E-D3DGS/*/point_cloud/*/point_cloud.ply", EMBEDDED),
         ("4DGaussians/*/point_cloud/*/point_cloud.ply", columns.GAUSSIAN),
-        ("STG/*/*/point_cloud/*/point_cloud.ply", columns.STG_SH),
-        ("STG_original/*_full_*/point_cloud/*/point_cloud.ply", columns.STG_FULL),
-        ("STG_original/*_lite_*/point_cloud/*/point_cloud.ply", columns.STG_LITE),
+        ("STG/*/*/point_cloud/*/point_cloud.ply", STG["sh"]),
+        ("STG_original/*_full_*/point_cloud/*/point_cloud.ply", STG["full"]),
+        ("STG_original/*_lite_*/point_cloud/*/point_cloud.ply", STG["lite"]),
     ],
 )
 def test_orders_and_bytes_are_those_of_the_experts_own_files(shared, tmp_path: Path, place, names) -> None:
@@ -73,39 +80,44 @@ def test_another_sh_degree_is_named(tmp_path: Path) -> None:
         columns.select_sh(table)
 
 
-def test_routing_weights_come_as_base_directional_temporal(tmp_path: Path) -> None:
-    table = table_of(tmp_path, columns.ROUTING)
-    weights = columns.select_routing(table)
+def test_a_routers_weights_come_as_base_directional_temporal(tmp_path: Path) -> None:
+    weights = columns_of(table_of(tmp_path, ROUTING))
     assert weights is not None and weights[0].tolist() == [1.0, 2.0, 0.0]
-    assert columns.routing_to_columns(weights)[0].tolist() == [0.0, 1.0, 2.0]
-    moving = table_of(tmp_path, columns.EX4DGS_DYNAMIC_ROUTING)
-    assert torch.equal(columns.select_routing(moving, "motion_"), weights)
-    assert columns.select_routing(moving) is None
+    moving = table_of(tmp_path, tuple(f"{MOVING}{name}" for name in ROUTING))
+    assert torch.equal(columns_of(moving, MOVING), weights)
+    assert columns_of(moving) is None
 
 
-def test_stg_time_features_are_not_routing_weights(tmp_path: Path) -> None:
-    assert columns.select_routing(table_of(tmp_path, columns.STG_FULL)) is None
+def test_a_routers_weights_are_appended_behind_the_files_own_columns(tmp_path: Path) -> None:
+    before = table_of(tmp_path, columns.POSITION)
+    weights = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    append_columns(before.path, weights, MOVING)
+    after = read_ply(before.path)
+    assert after.names == ("x", "y", "z", "motion_f_t_0", "motion_w_b_0", "motion_w_b_1")
+    assert (after.matrix[:, :3] == before.matrix).all() and after.matrix[0, 3:].tolist() == [3.0, 1.0, 2.0]
+    assert torch.equal(columns_of(after, MOVING), weights)
+
+
+def test_stg_time_features_are_not_a_routers_weights(tmp_path: Path) -> None:
+    assert columns_of(table_of(tmp_path, STG["full"])) is None
 
 
 @pytest.mark.parametrize(
     ("names", "looks_like"),
     [
-        (columns.STG_SH, "STG"),
-        (columns.STG_LITE, "STG"),
-        (columns.ED3DGS, "E-D3DGS"),
-        (columns.EX4DGS_STATIC, "Ex4DGS"),
-        (columns.ex4dgs_dynamic(4), "Ex4DGS"),
+        (STG["sh"], "STG"),
+        (STG["lite"], "STG"),
+        (EMBEDDED, "E-D3DGS"),
+        (STATIC, "Ex4DGS"),
+        (dynamic_columns(4), "Ex4DGS"),
         (columns.GAUSSIAN, "4DGaussians"),
     ],
 )
-def test_a_file_given_to_the_wrong_expert_is_recognised(tmp_path: Path, names, looks_like: str) -> None:
-    table = table_of(tmp_path, names)
-    columns.require_expert(table, looks_like)
-    other = "STG" if looks_like != "STG" else "Ex4DGS"
-    with pytest.raises(CheckpointError, match=f"looks like {looks_like}, {other} expected"):
-        columns.require_expert(table, other)
+def test_every_experts_columns_are_told_apart(tmp_path: Path, names, looks_like: str) -> None:
+    path = table_of(tmp_path, (*names, *(name for name in ROUTING if name not in names))).path
+    owner = owner_of(read_column_names(path), EXPERTS.values())
+    assert owner is not None and owner.name == looks_like
 
 
-def test_a_table_of_no_expert_is_recognised(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no expert's Gaussians"):
-        columns.require_expert(table_of(tmp_path, ("x", "y", "z", "intensity")), "STG")
+def test_a_table_of_no_expert_has_no_owner() -> None:
+    assert owner_of(("x", "y", "z", "intensity"), EXPERTS.values()) is None

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from experts.base import Expert
-from experts.canonical.fresh import new_fourdgaussians
 from experts.fourdgaussians.deformation import FourDGaussiansOptions, NetworkShape, quaternion_product
 from experts.fourdgaussians.model import FourDGaussians
 from experts.fourdgaussians.planes import PLANES, EmptyVoxel, HexPlanes
 from experts.fourdgaussians.planes_fused import FusedHexPlanes
+from tests.experts.canonical_models import new_fourdgaussians
 from tests.plain_and_fused import assert_same
 
 SHAPE = NetworkShape(width=16, channels=4, resolutions=((5, 6, 7, 8), (10, 12, 14, 8)))

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from experts.base import CheckpointError, LoadOptions
-from experts.canonical.fresh import new_ed3dgs, new_fourdgaussians
-from experts.ed3dgs.files import save_ed3dgs
+from experts.canonical.files import read_routed
 from experts.fourdgaussians.deformation import FourDGaussiansOptions, NetworkShape
-from experts.fourdgaussians.files import load_fourdgaussians, read_fourdgaussians_routing, save_fourdgaussians
+from experts.fourdgaussians.files import load_fourdgaussians, save_fourdgaussians, write_routed_fourdgaussians
 from experts.fourdgaussians.model import FourDGaussians
+from tests.experts.canonical_models import new_fourdgaussians
 
 SHAPE = NetworkShape(width=16, channels=4, resolutions=((5, 6, 7, 8), (10, 12, 14, 8)))
 NET = "deformation_net"
@@ -91,15 +91,14 @@ def test_original_files_come_back(
         assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_saving_with_routing_appends_columns(tmp_path: Path) -> None:
-    routing = torch.arange(27.0).reshape(9, 3)
-    assert read_fourdgaussians_routing(saved(tmp_path)) is None
-    save_fourdgaussians(small(), tmp_path, 14000, routing=routing)
+def test_the_routers_weights_are_appended_as_columns(tmp_path: Path) -> None:
+    weights = torch.arange(27.0).reshape(9, 3)
+    assert read_routed(saved(tmp_path)) is None
+    write_routed_fourdgaussians(small(), tmp_path, 14000, weights)
     header = inner(tmp_path, "point_cloud.ply").read_bytes().split(b"end_header")[0].decode()
     columns = [line.split()[2] for line in header.splitlines() if line.startswith("property")]
     assert columns[-4:] == ["rot_3", "f_t_0", "w_b_0", "w_b_1"] and len(columns) == 65
-    found = read_fourdgaussians_routing(tmp_path)
-    assert found is not None and torch.equal(found, routing)
+    assert torch.equal(read_routed(tmp_path), weights)
     load_fourdgaussians(tmp_path, LoadOptions())
 
 
@@ -167,8 +166,3 @@ def test_missing_damaged_and_foreign_files(tmp_path: Path) -> None:
     assert "web page" in fault(tmp_path)
     path.unlink()
     assert "no such file" in fault(tmp_path)
-
-
-def test_another_expert_s_folder_is_recognised(tmp_path: Path) -> None:
-    save_ed3dgs(new_ed3dgs(torch.randn(4, 3), torch.rand(4, 3), num_frames=3, iteration=5), tmp_path, 5)
-    assert "looks like E-D3DGS, 4DGaussians expected" in fault(tmp_path)

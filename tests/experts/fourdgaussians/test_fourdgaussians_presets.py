@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from experts.fourdgaussians.presets import PRESETS, box, preset_for, start_model
-from experts.fourdgaussians.training import LENGTHS, FourDGaussiansRecipe, as_published
-from experts.training.points import StartPoints
+from experts.fourdgaussians.model import FourDGaussians
+from experts.fourdgaussians.presets import PRESETS, PresetNetwork
+from experts.fourdgaussians.recipe import LENGTHS, FourDGaussiansRecipe, as_published
+from experts.fourdgaussians.start import box, start_model
 from experts.training.rates import build_optimiser
 from experts.training.recipe import scaled
+from experts.training.start import StartPoints, TrainingStart
 from experts.training.units import N3V_EXTENT
 
-SMALL = replace(PRESETS["N3V"], width=16, channels=4, levels=(1,))
+RECIPE = FourDGaussiansRecipe()
+SMALL = PresetNetwork(width=16, channels=4, levels=(1,))
 
 
 def start_points(count: int = 40, scale: float = 1.0) -> StartPoints:
@@ -23,14 +26,20 @@ def start_points(count: int = 40, scale: float = 1.0) -> StartPoints:
     return StartPoints(positions=positions, colours=torch.rand(count, 3, generator=generator))
 
 
+def first_model(
+    recipe: FourDGaussiansRecipe, *, scale: float = 1.0, extent: float = 1.0, seed: int = 0
+) -> FourDGaussians:
+    points, footage = start_points(scale=scale), SimpleNamespace(num_frames=10)
+    return start_model(recipe, TrainingStart(points=points, footage=footage, extent=extent, network=SMALL, seed=seed))
+
+
 def test_scenes_have_their_own_batches_and_every_second_frame_a_cell() -> None:
-    assert [preset_for(scene).recipe.batch for scene in ("coffee_martini", "sear_steak", "mine")] == [4, 2, 2]
-    assert preset_for("sear_steak", "multipleview").recipe.batch == 1
-    n3v = PRESETS["N3V"]
+    assert [PRESETS[name].recipe.batch for name in ("coffee_martini", "sear_steak", "n3v")] == [4, 2, 2]
+    assert PRESETS["multipleview"].recipe.batch == 1
+    assert PRESETS["technicolor"] == PRESETS["n3v"]
+    n3v = PRESETS["n3v"].network
     assert n3v.shape(300).resolutions == ((64, 64, 64, 150), (128, 128, 128, 150))
     assert n3v.shape(50).resolutions[0][3] == 25 and n3v.shape(5).resolutions[0][3] == 8
-    with pytest.raises(ValueError, match=r"no preset 'Technicolor'; there are N3V"):
-        preset_for("Birthday", "Technicolor")
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -50,9 +59,9 @@ def test_stages_count_for_themselves_and_harmonics_grow_in_both() -> None:
 
 
 def test_at_the_extent_of_n3v_scale_free_rates_are_the_published_ones() -> None:
-    model = start_model(start_points(), SMALL, SMALL.recipe, extent=1.0, num_frames=10, seed=0)
+    model = first_model(RECIPE)
     found = []
-    for recipe in (SMALL.recipe, as_published(SMALL.recipe)):
+    for recipe in (RECIPE, as_published(RECIPE)):
         optimiser = build_optimiser(model, recipe.network_rates(), kind="adam", extent=N3V_EXTENT)
         ends = {id(p): (g["first"], g["last"]) for g in optimiser.param_groups for p in g["params"]}
         found.append({name: ends[id(parameter)] for name, parameter in model.named_parameters()})
@@ -61,32 +70,25 @@ def test_at_the_extent_of_n3v_scale_free_rates_are_the_published_ones() -> None:
         assert ends == pytest.approx(found[1][name], rel=1e-12), name
     grid, means = found[1]["deformation.deformation_net.grid.grids.0.0"], found[1]["gaussians.means"]
     assert grid == pytest.approx((1.6e-3 * N3V_EXTENT, 1.6e-4 * N3V_EXTENT)) and means[0] == pytest.approx(1.04e-3)
-    rates = SMALL.recipe.network_rates()
+    rates = RECIPE.network_rates()
     assert rates[LENGTHS].per_extent and not rates["deformation"].per_extent
 
 
 def test_a_scene_in_other_units_starts_alike() -> None:
     """Offsets of places follow the units to float32's rounding, 3e-6 seen; published, they do not."""
-    models = [
-        start_model(start_points(scale=scale), SMALL, SMALL.recipe, extent=2 * scale, num_frames=10, seed=3)
-        for scale in (1.0, 100.0)
-    ]
+    models = [first_model(RECIPE, scale=scale, extent=2 * scale, seed=3) for scale in (1.0, 100.0)]
     with torch.no_grad():
         one, other = (model.at(4) for model in models)
     torch.testing.assert_close(100 * one.means, other.means, rtol=1e-4, atol=1e-3)
     assert torch.allclose(one.opacities, other.opacities, atol=1e-5)
-    published = start_model(
-        start_points(scale=100.0), SMALL, as_published(SMALL.recipe), extent=200.0, num_frames=10, seed=3
-    )
+    published = first_model(as_published(RECIPE), scale=100.0, extent=200.0, seed=3)
     with torch.no_grad():
         assert not torch.allclose(published.at(4).means, other.means, rtol=1e-4, atol=1e-3)
 
 
 def test_the_same_seed_gives_the_same_model_and_leaves_the_global_generator_alone() -> None:
     before = torch.random.get_rng_state()
-    models = [
-        start_model(start_points(), SMALL, SMALL.recipe, extent=1.0, num_frames=10, seed=seed) for seed in (0, 0, 1)
-    ]
+    models = [first_model(RECIPE, seed=seed) for seed in (0, 0, 1)]
     assert torch.equal(torch.random.get_rng_state(), before)
     weights = [model.deformation.deformation_net.feature_out[0].weight for model in models]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])

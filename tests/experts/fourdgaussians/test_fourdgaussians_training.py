@@ -13,16 +13,18 @@ from moegs_rasterizer import Layer, rasterize
 
 from experts import EXPERTS, LoadOptions
 from experts.fourdgaussians.model import FourDGaussians
-from experts.fourdgaussians.presets import PRESETS, start_model
-from experts.fourdgaussians.training import FourDGaussiansRecipe, FourDGaussiansTrainer
+from experts.fourdgaussians.presets import PresetNetwork
+from experts.fourdgaussians.recipe import FourDGaussiansRecipe
+from experts.fourdgaussians.start import start_model
+from experts.fourdgaussians.training import FourDGaussiansTrainer
 from experts.training.density import Density
 from experts.training.samplers import Sample
+from experts.training.start import TrainingStart
 from tests.experts.small_clip import NUM_FRAMES, camera, shown
 from tests.experts.training.small_footage import small_footage, small_start, train
 
-PRESET = replace(PRESETS["N3V"], width=16, channels=4, levels=(1,))
-RECIPE = replace(
-    PRESET.recipe,
+NETWORK = PresetNetwork(width=16, channels=4, levels=(1,))
+RECIPE = FourDGaussiansRecipe(
     iterations=80,
     coarse_iterations=30,
     rate_iterations=80,
@@ -37,7 +39,8 @@ def footage():
 
 
 def new_trainer(footage, recipe: FourDGaussiansRecipe = RECIPE, seed: int = 0) -> FourDGaussiansTrainer:
-    model = start_model(small_start(every=4), PRESET, recipe, extent=1.0, num_frames=NUM_FRAMES, seed=seed)
+    start = TrainingStart(points=small_start(every=4), footage=footage, extent=1.0, network=NETWORK, seed=seed)
+    model = start_model(recipe, start)
     return FourDGaussiansTrainer(model, recipe, extent=1.0, footage=footage, seed=seed)
 
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from experts.base import CheckpointError, LoadOptions
-from experts.formats.columns import EX4DGS_STATIC, STG_FULL, STG_LITE, STG_SH
 from experts.formats.ply import read_ply, write_ply
+from experts.stg.columns import COLUMNS
 from experts.stg.decoder import SandwichDecoder
-from experts.stg.files import kind_of, load_stg, read_stg_routing, save_stg
+from experts.stg.files import kind_of, load_stg, read_routed_stg, save_stg, write_routed_stg
 from experts.stg.model import STG, STGSegment
 
+SH, FULL, LITE = COLUMNS["sh"], COLUMNS["full"], COLUMNS["lite"]
 COUNTS, LENGTHS = (3, 4), (10, 5)
 
 
@@ -106,43 +107,41 @@ def test_frames_of_a_single_model(tmp_path: Path) -> None:
     assert load_stg(path, LoadOptions()).num_frames == 50
 
 
-def test_routing_weights_use_stage_twos_layout(tmp_path: Path) -> None:
-    routing = torch.arange(21.0).reshape(7, 3)
+def test_the_routers_weights_come_in_stage_twos_layout(tmp_path: Path) -> None:
+    weights = torch.arange(21.0).reshape(7, 3)
     folder = tmp_path / "STG"
-    save_stg(model(), folder, 5, routing=routing)
+    write_routed_stg(model(), folder, 5, weights)
     assert sorted(entry.name for entry in folder.iterdir()) == ["0to9", "10to14"]
-    assert read_ply(table(folder, "0to9", 5)).names == (*STG_SH, "f_t_0", "w_b_0", "w_b_1")
-    assert torch.equal(read_stg_routing(folder), routing)
+    assert read_ply(table(folder, "0to9", 5)).names == (*SH, "f_t_0", "w_b_0", "w_b_1")
+    assert torch.equal(read_routed_stg(folder), weights)
     assert same(load_stg(folder, LoadOptions(scene="steak")), model())
-    save_stg(model(segments=1), tmp_path / "tech", 5, routing=routing[:3])
-    assert torch.equal(read_stg_routing(tmp_path / "tech"), routing[:3])
+    write_routed_stg(model(segments=1), tmp_path / "tech", 5, weights[:3])
+    assert torch.equal(read_routed_stg(tmp_path / "tech"), weights[:3])
 
 
-def test_no_routing_weights_and_half_of_them(folder: Path) -> None:
-    assert read_stg_routing(folder) is None
-    names = (*STG_SH, "f_t_0", "w_b_0", "w_b_1")
+def test_no_weights_of_a_router_and_half_of_them(folder: Path) -> None:
+    assert read_routed_stg(folder) is None
+    names = (*SH, "f_t_0", "w_b_0", "w_b_1")
     write_ply(table(folder), names, np.zeros((3, len(names)), np.float32))
     with pytest.raises(CheckpointError, match="only some of its segments"):
-        read_stg_routing(folder)
+        read_routed_stg(folder)
 
 
-def test_lite_variant_with_routing_is_still_lite(tmp_path: Path) -> None:
-    save_stg(model("lite", 1), tmp_path, 5, routing=torch.zeros(3, 3))
+def test_the_lite_variant_with_a_routers_weights_is_still_lite(tmp_path: Path) -> None:
+    write_routed_stg(model("lite", 1), tmp_path, 5, torch.zeros(3, 3))
     assert same(load_stg(tmp_path, LoadOptions()), model("lite", 1))
-    assert read_stg_routing(tmp_path).shape == (3, 3)
+    assert read_routed_stg(tmp_path).shape == (3, 3)
 
 
-def test_full_variant_cannot_carry_routing(tmp_path: Path) -> None:
+def test_the_full_variant_cannot_carry_a_routers_weights(tmp_path: Path) -> None:
     save_stg(model("full", 1), tmp_path, 5)
-    assert read_stg_routing(tmp_path) is None
+    assert read_routed_stg(tmp_path) is None
     with pytest.raises(ValueError, match="both have f_t_0"):
-        save_stg(model("full", 1), tmp_path, 6, routing=torch.zeros(3, 3))
+        write_routed_stg(model("full", 1), tmp_path, 6, torch.zeros(3, 3))
     assert not (tmp_path / "point_cloud" / "iteration_6").exists()
 
 
-def test_wrong_expert_and_wrong_scene(folder: Path) -> None:
-    write_ply(table(folder), EX4DGS_STATIC, np.zeros((2, len(EX4DGS_STATIC)), np.float32))
-    assert "looks like Ex4DGS, STG expected" in fault(folder)
+def test_wrong_scene(folder: Path) -> None:
     (folder / "steak_0to9").rename(folder / "spinach_0to9")
     (folder / "steak_10to14").rename(folder / "spinach_10to14")
     assert "segments beef_<first>to<last> expected, found spinach_0to9" in fault(folder, scene="beef")
@@ -162,11 +161,11 @@ def test_cfg_args_of_another_scene_is_a_note(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "what"),
     [
-        ([n for n in STG_SH if n != "f_rest_44"], "44 f_rest_* columns, 45 (SH degree 3) expected"),
-        ([n for n in STG_FULL if n != "f_t_2"], "6 f_dc_* and no f_rest_* columns fit none of STG's variants"),
-        ([n for n in STG_LITE if n != "f_dc_2"], "2 f_dc_* and no f_rest_* columns fit none"),
-        ([n for n in STG_LITE if n != "omega_3"], "1 columns missing: omega_3 (nearest: omega_"),
-        (STG_LITE, "segments of different kinds (lite, sh)"),
+        ([n for n in SH if n != "f_rest_44"], "44 f_rest_* columns, 45 (SH degree 3) expected"),
+        ([n for n in FULL if n != "f_t_2"], "6 f_dc_* and no f_rest_* columns fit none of STG's variants"),
+        ([n for n in LITE if n != "f_dc_2"], "2 f_dc_* and no f_rest_* columns fit none"),
+        ([n for n in LITE if n != "omega_3"], "1 columns missing: omega_3 (nearest: omega_"),
+        (LITE, "segments of different kinds (lite, sh)"),
     ],
 )
 def test_columns_that_fit_no_variant(folder: Path, names, what: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from moegs_rasterizer import Camera
 
-from experts.stg.guided import GuidedSampling, along_rays, bad_pixels, largest_depth, new_gaussians
+from experts.stg.guided import GuidedSampling, along_rays, bad_pixels, gaussians_along_rays, largest_depth
 from experts.stg.recipe import Guidance
 from experts.training.initial import SH_0
 from experts.training.samplers import Sample
@@ -47,7 +47,7 @@ def seen(view: int = 0, *, bad: bool = True):
 
 
 def sample(one, *, room: int | None = None, largest: float = 4.0, far: float = 300.0):
-    return new_gaussians(
+    return gaussians_along_rays(
         one,
         GUIDANCE,
         largest=torch.tensor(largest),

@@ -11,13 +11,13 @@ import torch
 from moegs_rasterizer import Camera
 
 from experts.stg.culling import bounding_box, near_limits, outside, stands_close
-from experts.stg.presets import PRESETS, stg_recipe
+from experts.stg.presets import SCENE_TABLES, stg_recipe
 from experts.stg.recipe import THINNINGS, STGRecipe
 from experts.stg.start import new_stg, thinned
 from experts.training.density import Density
 from experts.training.initial import SH_0
-from experts.training.points import StartPoints
 from experts.training.recipe import scaled
+from experts.training.start import StartPoints
 
 PLACE = {"near": 0.1, "far": 50.0, "extent": 2.0}
 MOMENTS, PER_MOMENT = 12, 8
@@ -117,7 +117,7 @@ def test_the_box_of_the_first_means_with_its_margin():
 
 
 def test_presets_scale_with_their_length():
-    for dataset, scenes in PRESETS.items():
+    for dataset, scenes in SCENE_TABLES.items():
         for scene in (*scenes, "another"):
             recipe = stg_recipe(dataset, scene)
             short = scaled(recipe, recipe.iterations // 10)

@@ -14,11 +14,12 @@ from experts.stg import training as stg_training
 from experts.stg.files import load_stg, save_stg
 from experts.stg.presets import stg_recipe
 from experts.stg.recipe import THINNINGS, Guidance, STGRecipe, in_mode, stg_rates
-from experts.stg.training import STGTrainer, new_stg
+from experts.stg.start import new_stg
+from experts.stg.training import STGTrainer
 from experts.training.density import Density
-from experts.training.points import StartPoints
 from experts.training.recipe import scaled
 from experts.training.samplers import Sample
+from experts.training.start import StartPoints
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES
 from tests.experts.training.small_footage import small_footage, small_start, train
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from experts.training.points import StartPoints
 from experts.training.samplers import Sample
+from experts.training.start import StartPoints
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import Footage
 from tests.experts.small_clip import NUM_FRAMES, camera, small_points, true_image
@@ -17,9 +17,9 @@ from tests.experts.small_clip import NUM_FRAMES, camera, small_points, true_imag
 class SmallFootage:
     """Two cameras, five frames, 40 x 30 pixels."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Sequence[int]) -> None:
         points = small_points()
-        self.cameras, self.numbers, self.num_frames = [camera(0.0), camera(0.4)], [1, 2], NUM_FRAMES
+        self.cameras, self.numbers, self.num_frames = [camera(0.0), camera(0.4)], numbers, NUM_FRAMES
         self.announced: list[Sample] = []
         self._images = [[true_image(points, each, frame) for frame in range(NUM_FRAMES)] for each in self.cameras]
 
@@ -30,8 +30,9 @@ class SmallFootage:
         return self._images[sample.view][sample.frame]
 
 
-def small_footage() -> Footage:
-    return SmallFootage()
+def small_footage(numbers: Sequence[int] = (1, 2)) -> Footage:
+    """numbers: of the two cameras."""
+    return SmallFootage(numbers)
 
 
 def small_start(*, every: int = 1) -> StartPoints:

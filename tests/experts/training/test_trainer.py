@@ -1,4 +1,4 @@
-"""What all trainers have in common."""
+"""The common part of all trainers."""
 
 from __future__ import annotations
 

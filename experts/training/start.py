@@ -1,15 +1,15 @@
-"""Points that a training's first Gaussians stand on."""
+"""Start of a training: the points that the first Gaussians stand on, and what else the first model depends on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from experts.training.neighbours import nearest
-
-__all__ = ["StartPoints", "nearest"]
+from experts.training.presets import Planes
+from experts.training.views import Footage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +31,16 @@ class StartPoints:
             colours=self.colours.to(device),
             frames=None if self.frames is None else self.frames.to(device),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingStart:
+    """All that a training begins with beside its recipe."""
+
+    points: StartPoints
+    footage: Footage
+    extent: float  # 1.1 x largest distance of a training camera from their mean, data units
+    world_scale: float = 1.0  # data units per unit of the model
+    planes: Planes | None = None  # data units; None: the expert's are fixed
+    network: Any = None  # the preset's
+    seed: int = 0

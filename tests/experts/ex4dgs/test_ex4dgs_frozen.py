@@ -10,7 +10,7 @@ import torch
 
 from experts.ex4dgs import model as ex4dgs
 from experts.ex4dgs.model import Ex4DGS
-from experts.ex4dgs.motion import Timeline, arcs, slerp
+from experts.ex4dgs.motion import KeyframeTimeline, arcs, slerp
 from tests.experts.ex4dgs.test_ex4dgs import model
 
 
@@ -26,7 +26,7 @@ def assert_same(frozen: Ex4DGS, learning: Ex4DGS, frame: float) -> None:
 @pytest.mark.parametrize("interpolation", ["cube", "pchip", "linear"])
 @pytest.mark.parametrize("world_scale", [1.0, 4.0])
 def test_a_frozen_model_gives_what_one_that_learns_gives(interpolation, world_scale):
-    timeline = Timeline(duration=40, interpolation=interpolation)
+    timeline = KeyframeTimeline(duration=40, interpolation=interpolation)
     learning = model(30, 20, timeline=timeline, world_scale=world_scale)
     frozen = copy.deepcopy(learning).requires_grad_(False)
     for frame in (0, 5.5, 18, 30):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from experts.fourdgaussians.deformation import NetworkShape
 from experts.fourdgaussians.model import FourDGaussians
-from experts.frozen import Kept
+from experts.frozen import FrozenCache
 from tests.experts.fourdgaussians.test_fourdgaussians import CUBES, SHAPE, small
 
 
@@ -21,7 +21,7 @@ class Owner(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.arange(3.0), requires_grad=False)
-        self.kept: Kept[Tensor] = Kept()
+        self.kept: FrozenCache[Tensor] = FrozenCache()
         self.computed = 0
 
     def forward(self) -> Tensor:

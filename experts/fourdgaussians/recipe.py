@@ -1,0 +1,102 @@
+"""4DGaussians' recipe: the table of what its training can be told (Wu et al., CVPR 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from experts.fourdgaussians.plane_regularisers import PlaneWeights
+from experts.training.density import Density
+from experts.training.rates import Rate
+from experts.training.recipe import Recipe
+from experts.training.recipe_fields import ITERATIONS
+from experts.training.units import N3V_EXTENT
+
+LENGTHS = "deformation.deformation_net.pos_deform.3"  # the network's last layer for places: its outputs are lengths
+_NETWORK = "deformation"
+
+RATES: Mapping[str, Rate] = {
+    "gaussians.means": Rate(first=1.6e-4, last=1.6e-6, per_extent=True),
+    "gaussians.log_scales": Rate(first=5e-3),
+    "gaussians.quats": Rate(first=1e-3),
+    "gaussians.opacity_logits": Rate(first=0.05),
+    "gaussians.sh_dc": Rate(first=2.5e-3),
+    "gaussians.sh_rest": Rate(first=1.25e-4),
+    "deformation": Rate(first=1.6e-4, last=1.6e-5, per_extent=True),
+    "deformation.deformation_net.grid": Rate(first=1.6e-3, last=1.6e-4, per_extent=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourDGaussiansRecipe(Recipe):
+    """4DGaussians' training table; the defaults are its N3V preset, but for the switches below.
+
+    iterations: of both stages. Schedules and the density table count from 1 in each stage, with a fresh optimiser.
+    Published results come from the values that `as_published` sets; each switch says what they do.
+
+    sum_batch_gradients: an iteration's images count as one: their screen-space gradients are added, then measured.
+        False: every image counts by itself (3DGS).
+    scale_free: the network's rates do not grow with the scene, but for its last layer for places, whose outputs are
+        lengths and which starts in proportion to the extent: a scene in other units is trained in the same way.
+        Upstream multiplies all rates by the extent, and starts with offsets of one size whatever the scene's; at an
+        extent of N3V_EXTENT both are the same.
+    outliers: share of the start points left out at either end of an axis of the planes' box, outside of which planes
+        go on as at their edge. Upstream: 0, so that one stray point makes all cells larger.
+    faint_at_every_frame: pruned is what is faint at all of eight frames of the clip. Upstream looks at the opacity
+        before deformation, also of Gaussians that appear in a part of the clip only.
+    """
+
+    iterations: int = field(default=17000, metadata=ITERATIONS)
+    coarse_iterations: int = field(default=3000, metadata=ITERATIONS)
+    rate_iterations: int = field(default=20000, metadata=ITERATIONS)
+    rates: Mapping[str, Rate] = field(default_factory=lambda: dict(RATES))
+    batch: int = 2
+    l1: float = 1.0
+    dssim: float = 0.0
+    density: Density = field(default_factory=lambda: Density(stop=10000, max_gaussians=360_000))
+    planes: PlaneWeights = field(default_factory=PlaneWeights)
+    sum_batch_gradients: bool = True
+    scale_free: bool = True
+    outliers: float = 0.005
+    faint_at_every_frame: bool = True
+
+    def stage(self, iteration: int) -> tuple[bool, int]:
+        """True for an iteration of the fine stage, and its number in its stage; iterations count from 1."""
+        fine = iteration > self.coarse_iterations
+        return fine, iteration - self.coarse_iterations if fine else iteration
+
+    def active_degree(self, iteration: int) -> int:
+        """Degree of spherical harmonics at an iteration: each stage adds one every sh_every iterations of its own."""
+        fine, own = self.stage(iteration)
+        earlier = self.coarse_iterations // self.sh_every if fine else 0
+        return min(self.sh_degree, earlier + own // self.sh_every)
+
+    def relative_extent(self, extent: float) -> float:
+        """By how much the network's first offsets are larger than published."""
+        return extent / N3V_EXTENT if self.scale_free else 1.0
+
+    def network_rates(self) -> Mapping[str, Rate]:
+        """Rates by parameter, with what `scale_free` says of the network's."""
+        if not self.scale_free:
+            return self.rates
+        network = {name: _fixed(rate) for name, rate in self.rates.items() if name.split(".")[0] == _NETWORK}
+        return {**self.rates, **network, LENGTHS: self.rates[_NETWORK]}
+
+
+def _fixed(rate: Rate) -> Rate:
+    """A rate as it is at N3V_EXTENT."""
+    last = None if rate.last is None else rate.last * N3V_EXTENT
+    return Rate(first=rate.first * N3V_EXTENT, last=last)
+
+
+def as_published(recipe: FourDGaussiansRecipe) -> FourDGaussiansRecipe:
+    """The recipe with all switches as in 4DGaussians' own trainer, which prunes only above 200,000 Gaussians."""
+    return replace(
+        recipe,
+        scale_free=False,
+        outliers=0.0,
+        faint_at_every_frame=False,
+        sum_batch_gradients=True,
+        planes=replace(recipe.planes, smooth_both_axes=False),
+        density=replace(recipe.density, prune_above=200_000),
+    )

@@ -1,0 +1,73 @@
+"""The row of an expert: all that the project knows about one before a model of it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from moegs_rasterizer import Gaussians
+from torch import Tensor
+
+from experts.base import Expert, LoadOptions
+from experts.training.presets import DataLayout, TrainingPreset
+from experts.training.start import TrainingStart
+from experts.training.trainer import ExpertTrainer
+
+
+def in_data_units(layout: DataLayout, rig_radius: float) -> float:
+    """Data units per unit of a model that lives in the data's world: 1."""
+    return 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentFolders:
+    """Folders of an expert that has a model for each segment of a clip."""
+
+    folder: Callable[[Path, int, int], Path]  # (model's folder, first frame, last one included) -> a segment's folder
+    names: Callable[[Path], list[str]]  # of the segments' folders below a model's folder, sorted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSpec:
+    """The training of an expert."""
+
+    presets: Mapping[str, TrainingPreset]  # by scene, layout or data set
+    start_frames: Literal["first", "all"]  # frames whose start points it uses
+    start_model: Callable[[Any, TrainingStart], Expert]  # (its recipe, start) -> the model that training starts from
+    trainer: Callable[..., ExpertTrainer]  # (model, recipe, *, extent, footage, seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertSpec:
+    """One row of EXPERTS.
+
+    signature: columns of which only this expert's point_cloud.ply has one; for an expert that adds none, one of 3DGS's.
+    world_scale: data units per unit of its models, from the data's layout and the rig's radius.
+    write_routed, read_routed: a model's folder with the router's weights [n, 3] (base, directional, temporal) as
+    columns, as MoE-GS's own stage 2 writes it; read_routed gives None where there are none.
+    random_model: from activated Gaussians of random numbers, in networks of the published N3V sizes, as costly as a
+    trained one.
+    """
+
+    name: str
+    key: str  # the argument of train-expert
+    flag: str  # stage 2's flag of its folder, without dashes
+    alias: str | None = None  # the flag's short form, with its dash
+    load: Callable[[Path, LoadOptions], Expert]
+    save: Callable[[Any, Path, int], None]  # (expert, folder, iteration)
+    write_routed: Callable[[Any, Path, int, Tensor], None]  # (expert, folder, iteration, weights)
+    read_routed: Callable[[Path, int | None], Tensor | None]  # (folder, iteration; None: the highest)
+    signature: tuple[str, ...]
+    has_planes: bool = False  # near and far can be chosen
+    segments: SegmentFolders | None = None  # None: one model of the whole clip
+    world_scale: Callable[[DataLayout, float], float] = in_data_units
+    training: TrainingSpec
+    random_model: Callable[[Gaussians], Expert]
+
+
+def begin_training(spec: ExpertSpec, recipe: Any, start: TrainingStart) -> ExpertTrainer:
+    """A trainer of the expert before its first iteration; raises ValueError for a recipe or start it cannot use."""
+    model = spec.training.start_model(recipe, start)
+    return spec.training.trainer(model, recipe, extent=start.extent, footage=start.footage, seed=start.seed)
