@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from moegs_rasterizer import Camera
 from numpy.typing import NDArray
 
+from common.files import replacing
 from demo.playroom.arrays import Array, f32
 from demo.playroom.rig import camera_grid
 from demo.playroom.solids import to_world
@@ -63,12 +63,11 @@ def known_points(
 
 def save_known_points(points: KnownPoints, folder: Path) -> Path:
     """Writes known_points.npz into a scene folder and returns its path."""
-    path, partial = folder / FILE_NAME, folder / f".{FILE_NAME}.part"
-    with partial.open("wb") as file:
+    path = folder / FILE_NAME
+    with replacing(path) as temporary:
         np.savez_compressed(
-            file, tracks=points.tracks, colours=points.colours, present=points.present, solids=points.solids
+            temporary, tracks=points.tracks, colours=points.colours, present=points.present, solids=points.solids
         )
-    os.replace(partial, path)
     return path
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from moegs_rasterizer import Camera
 from numpy.typing import NDArray
 
+from common.files import replacing
 from demo.playroom.film import film_camera
 from demo.playroom.points import PointCounts, known_points, save_known_points
 from demo.playroom.rig import RigSize, poses_bounds, rig_cameras
@@ -45,10 +46,8 @@ def write_scene(
             log.info("wrote %s", path)
     points = known_points(world, cameras[1:], num_frames=size.num_frames, counts=counts, seed=seed)
     save_known_points(points, folder)
-    partial = folder / ".poses_bounds.npy.part"
-    with partial.open("wb") as file:
-        np.save(file, poses_bounds(cameras, near=NEAR, far=FAR))
-    os.replace(partial, folder / POSES)
+    with replacing(folder / POSES) as temporary:
+        np.save(temporary, poses_bounds(cameras, near=NEAR, far=FAR))
 
 
 def _film(world: World, item: tuple[int, Camera], folder: Path, size: RigSize, supersampling: int) -> Path:
@@ -60,12 +59,10 @@ def _film(world: World, item: tuple[int, Camera], folder: Path, size: RigSize, s
 
 def write_video(path: Path, frames: NDArray[np.uint8]) -> None:
     """Writes RGB frames [n, h, w, 3] as H.264 with full chroma and no loss but that of rounding."""
-    partial = path.with_name(f".{path.name}.part")
-    with av.open(str(partial), "w", format="mp4") as container:
+    with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options={"crf": "0", "preset": "veryfast"})
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv444p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-    os.replace(partial, path)
