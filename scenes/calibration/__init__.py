@@ -1,0 +1,1 @@
+"""Cameras of a rig: read from calibration files, fitted to the images, compared."""
