@@ -10,14 +10,15 @@ import pytest
 
 from engine.settings.prepare import KINDS
 from engine.settings.run import Loader
-from engine.training.expert_table import SCENES, TRAINEES, choose_preset
+from engine.training.expert_choice import choose_preset
+from experts import EXPERTS
+from experts.training.presets import SCENES
 from router.ensembles import ENSEMBLES
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.layouts import (
     LAYOUTS,
     LOADERS,
     PREPARATIONS,
-    ex4dgs_unit,
     guess_layout,
     layout_named,
     trained_frames,
@@ -65,9 +66,8 @@ def test_what_experts_were_trained_on(tmp_path):
     theater = load_scene(
         tmp_path / "theater", options(tmp_path / "b", layout="technicolor", start=1, duration=2, resolution=1)
     )
-    assert (room.num_frames, trained_frames(room), ex4dgs_unit(room)) == (2, 5, 1.0)
+    assert (room.num_frames, trained_frames(room)) == (2, 5)
     assert (theater.num_frames, trained_frames(theater)) == (2, 2)
-    assert ex4dgs_unit(theater) == theater.rig_radius != 1.0
 
 
 def test_a_row_more_is_a_layout_more(tmp_path, monkeypatch):
@@ -79,7 +79,6 @@ def test_a_row_more_is_a_layout_more(tmp_path, monkeypatch):
         test_camera="cam02",
         is_like=lambda name: name == "dome.txt",
         trained_on_footage=False,
-        unit_is_rig_radius=True,
         warnings=lambda root, train: [f"{root.name} trains on {' '.join(train)}"],
     )
     monkeypatch.setitem(LAYOUTS, "dome", dome)
@@ -100,6 +99,6 @@ def test_a_row_more_is_a_layout_more(tmp_path, monkeypatch):
     scene = load_scene(tmp_path / "hall", options(tmp_path / "cache", layout="dome", duration=1))
     assert (scene.layout, scene.test, scene.num_frames) == ("dome", (2,), 1)
     assert scene.notes[-1] == "hall trains on cam00 cam01"
-    assert (trained_frames(scene), ex4dgs_unit(scene)) == (1, scene.rig_radius)
-    name, preset = choose_preset(TRAINEES["ex4dgs"], "auto", scene=scene.name, layout=scene.layout)
+    assert trained_frames(scene) == 1
+    name, preset = choose_preset(EXPERTS["Ex4DGS"], "auto", scene=scene.name, layout=scene.layout)
     assert (name, preset.planes) == ("n3v", None)  # nothing published: measured planes
