@@ -29,6 +29,8 @@ class Command:
 COMMANDS = {
     "prepare": Command("Prepare a scene: its cameras and start points.", "engine.commands.prepare:command"),
     "train-expert": Command("Train one of the experts on a scene.", "engine.commands.train_expert:command"),
+    "train": Command("Train a router that blends any experts.", "engine.commands.train:command"),
+    "render": Command("Render and score a run of any experts.", "engine.commands.render:command"),
     "demo-scene": Command("Film a small ray-traced scene in the N3V layout.", "demo.commands:scene_command"),
     "demo-report": Command("Compare a rendered run's mixture with its experts.", "demo.commands:report_command"),
     "demo-figure": Command("Draw one frame of a run: truth, experts, mixture, gates.", "demo.commands:figure_command"),

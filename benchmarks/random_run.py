@@ -17,6 +17,7 @@ from experts import EXPERTS
 from experts.random_models import NUM_FRAMES
 from router import Ensemble, Router
 from scenes import Scene
+from scenes.options import DEFAULT_LAYOUT
 from scenes.types import View
 
 CAMERAS = 4
@@ -78,7 +79,7 @@ def _scene(camera: Camera, seed: int, ensemble: Ensemble) -> Scene:
     )
     return Scene(
         name="profile",
-        layout=ensemble.layout,
+        layout=ensemble.layout or DEFAULT_LAYOUT,
         root=Path(),
         views=views,
         train=tuple(range(CAMERAS)),

@@ -1,6 +1,14 @@
 """The paper: per-Gaussian routing weights, the pixel head and the gated blend."""
 
-from router.ensembles import ENSEMBLES, Ensemble, ensembles_with, folder_flags
+from router.ensembles import (
+    ENSEMBLES,
+    Ensemble,
+    ensemble_of,
+    ensembles_with,
+    folder_flags,
+    is_published,
+    kind_of,
+)
 from router.features import RoutingFeatures
 from router.head import RouterHead
 from router.heads import HEADS, new_head
@@ -16,8 +24,11 @@ __all__ = [
     "RouterHead",
     "RoutingFeatures",
     "blend",
+    "ensemble_of",
     "ensembles_with",
     "folder_flags",
+    "is_published",
+    "kind_of",
     "mix",
     "new_head",
 ]

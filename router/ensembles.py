@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experts import EXPERTS
@@ -9,11 +12,14 @@ from experts import EXPERTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ensemble:
-    """Experts in softmax order, the data set's layout they are for, and when upstream's script tests and saves."""
+    """Experts in softmax order, the data set's layout they are for, and when upstream's script tests and saves.
+
+    An expert goes by its name in EXPERTS, a second one of the same kind by that name with a number: "STG-2".
+    """
 
     name: str
-    layout: str  # name of a row of scenes.layouts.LAYOUTS
-    experts: tuple[str, ...]  # names in EXPERTS
+    layout: str | None  # name of a row of scenes.layouts.LAYOUTS; None: what the scene looks like
+    experts: tuple[str, ...]
     test_iterations: tuple[int, ...] = ()  # the last iteration is added to each
     save_iterations: tuple[int, ...] = ()
 
@@ -46,11 +52,33 @@ ENSEMBLES = {
 }
 
 
+def ensemble_of(kinds: Sequence[str]) -> Ensemble:
+    """An ensemble of any experts, names in EXPERTS, in softmax order."""
+    before: Counter[str] = Counter()
+    experts = []
+    for kind in kinds:
+        before[kind] += 1
+        experts.append(kind if before[kind] == 1 else f"{kind}-{before[kind]}")
+    return Ensemble(name="+".join(experts), layout=None, experts=tuple(experts))
+
+
+def kind_of(expert: str) -> str:
+    """Name in EXPERTS of an ensemble's expert: "STG" of "STG-2"."""
+    return expert if expert in EXPERTS else re.sub(r"-\d+$", "", expert)
+
+
+def is_published(ensemble: Ensemble) -> bool:
+    """Whether an ensemble is a row of the table, with scripts of its own."""
+    return ENSEMBLES.get(ensemble.name) == ensemble
+
+
 def folder_flags(ensemble: Ensemble) -> dict[str, str]:
-    """The flag of each expert's folder, without dashes, by the expert's name in softmax order."""
-    return {name: EXPERTS[name].flag for name in ensemble.experts}
+    """The flag of each expert's folder, without dashes, by expert in softmax order."""
+    if is_published(ensemble):
+        return {name: EXPERTS[name].flag for name in ensemble.experts}
+    return {name: f"expert {kind_of(name)}" for name in ensemble.experts}
 
 
 def ensembles_with(expert: str) -> list[str]:
-    """Names of the ensembles that an expert is in."""
+    """Names of the published ensembles that an expert is in."""
     return [ensemble.name for ensemble in ENSEMBLES.values() if expert in ensemble.experts]

@@ -25,12 +25,13 @@ from engine.settings.render import (
     Split,
     check_render_config,
     overrides_of,
+    read_any_render_settings,
     read_render_settings,
     run_folder,
     splits_of,
     variant_of,
 )
-from router import ENSEMBLES, Ensemble
+from router import ENSEMBLES, Ensemble, is_published
 from scenes.novel_views import rig_up, shifted, with_focal_mm
 from scenes.options import Needed
 
@@ -38,14 +39,22 @@ from scenes.options import Needed
 def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
     """The command `render_<ensemble>.py`: its exit code. argv None: the arguments of this process."""
     arguments = sys.argv[1:] if argv is None else argv
+    ensemble = ENSEMBLES[ensemble_name]
     with exit_code(arguments) as code:
-        code.value = render(ENSEMBLES[ensemble_name], arguments)
+        code.value = render(read_render_settings(ensemble, arguments), ensemble)
     return code.value
 
 
-def render(ensemble: Ensemble, arguments: Sequence[str]) -> int:
-    """Opens the run, renders and scores each split or else renders the novel views, prints scores and files."""
-    config = read_render_settings(ensemble, arguments)
+def command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """Renders and scores a run of any experts; returns the exit code."""
+    return render(read_any_render_settings(argv, prog=prog, description=description))
+
+
+def render(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
+    """Opens the run, renders and scores each split or else renders the novel views, prints scores and files.
+
+    ensemble: the run's, None where any is allowed.
+    """
     set_up_logging(quiet=config.quiet)
     run = open_run(config, ensemble)
     files = list(render_novel_views(run, config)) if variant_of(config) else []
@@ -57,8 +66,8 @@ def render(ensemble: Ensemble, arguments: Sequence[str]) -> int:
     return 0
 
 
-def open_run(config: RenderConfig, ensemble: Ensemble) -> Run:
-    """The saved run that the settings choose; ConfigError where they do not fit or it is another ensemble's."""
+def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:
+    """The saved run that the settings choose; ConfigError where they do not fit or it is of another ensemble."""
     check_render_config(config, ensemble)
     splits = splits_of(config) or ("test",)  # novel views are those of the held-out cameras
     needed: Needed = splits[0] if len(splits) == 1 else "all"
@@ -68,8 +77,10 @@ def open_run(config: RenderConfig, ensemble: Ensemble) -> Run:
         overrides=overrides_of(config),
         needed=needed,
     )
-    if run.ensemble.name != ensemble.name:
-        raise ConfigError(f"{run_folder(config)}: a run of {run.ensemble.name}; use render_{run.ensemble.name}.py")
+    if ensemble is not None and run.ensemble.name != ensemble.name:
+        name = run.ensemble.name
+        script = f"render_{name}.py" if is_published(run.ensemble) else "moegs.py render"
+        raise ConfigError(f"{run_folder(config)}: a run of {name}; use {script}")
     return run
 
 

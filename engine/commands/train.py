@@ -1,4 +1,4 @@
-"""Train a router: the three training scripts."""
+"""Train a router: the three training scripts, and `moegs.py train` for any experts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from engine.errors import ConfigError
 from engine.runs.device import peak_memory
 from engine.runs.expert_records import bundle_expert, record_expert
-from engine.runs.opening import expert_folders, new_run
-from engine.runs.saved import CONFIG_FILE
-from engine.settings.command_line import INTERRUPTED, exit_code, parse, set_up_logging
-from engine.settings.config_file import read_config_file, write_config_file
-from engine.settings.fields import with_values
-from engine.settings.run import RunConfig, check_config, evaluation_iterations, save_iterations
+from engine.runs.opening import new_run
+from engine.settings.command_line import INTERRUPTED, exit_code, set_up_logging
+from engine.settings.config_file import write_config_file
+from engine.settings.experts import ensemble_and_folders
+from engine.settings.run import RunConfig, check_config, evaluation_iterations, expert_folders, save_iterations
+from engine.settings.train import CONFIG_FILE, read_any_settings, read_settings
 from engine.training.loop import Schedule, train
 from engine.training.router import RouterTask
 from engine.training.router_resume import check_folder, resume_newest
 from engine.training.router_schedule import make_optimiser
-from router import ENSEMBLES, Ensemble
+from router import ENSEMBLES, Ensemble, is_published
 
 logger = logging.getLogger(__name__)
 
@@ -41,21 +41,17 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
     return code.value
 
 
-def read_settings(ensemble: Ensemble, arguments: Sequence[str]) -> RunConfig:
-    """Settings of a training command; --resume without --config takes those of the run's own config.json."""
-    names = ", ".join(ensemble.experts)
-    script, about = f"train_{ensemble.name}.py", f"Train the router that blends {names}."
-
-    def parsed(defaults: RunConfig) -> RunConfig:
-        return parse(RunConfig, arguments, defaults=defaults, prog=script, description=about)
-
-    config = parsed(RunConfig())
-    saved = config.output.save_path / CONFIG_FILE if config.output.save_path else None
-    if config.output.resume and config.config is None and saved is not None and saved.is_file():
-        return parsed(with_values(RunConfig(), read_config_file(saved, RunConfig)))
-    if config.config is None:
-        logger.info("no --config: default learning rates; configs/ holds those of the paper's scenes")
-    return config
+def command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """Trains a router of any experts, each given by --expert NAME=PATH; returns the exit code."""
+    set_up_logging(quiet="--quiet" in argv)
+    config = read_any_settings(argv, prog=prog, description=description)
+    ensemble, _ = ensemble_and_folders(config.experts.expert)
+    check_config(config, ensemble)
+    task = open_task(config, ensemble)
+    if not train(task, schedule(task), quiet=config.machine.quiet):
+        return INTERRUPTED
+    log_end(task)
+    return 0
 
 
 def open_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
@@ -99,10 +95,8 @@ def log_end(task: RouterTask) -> None:
     if memory is not None:
         logger.info("most GPU memory in tensors at a time: %d MiB", memory)
     assert task.save_path is not None
-    last = max(task.start, task.config.training.iterations)
+    ensemble, last = task.run.ensemble, max(task.start, task.config.training.iterations)
+    script = f"render_{ensemble.name}.py" if is_published(ensemble) else "moegs.py render"
     logger.info(
-        "done; render it with: python render_%s.py --save_path %s --iteration %d",
-        task.run.ensemble.name,
-        task.save_path.absolute(),
-        last,
+        "done; render it with: python %s --save_path %s --iteration %d", script, task.save_path.absolute(), last
     )

@@ -14,12 +14,12 @@ from engine.errors import ConfigError
 from engine.runs.checks import check_frames, check_rasterizer, check_visible
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.run import Run
-from engine.settings.run import DataConfig, RunConfig
+from engine.settings.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
-from router import Ensemble, Router, folder_flags
+from router import Ensemble, Router, folder_flags, kind_of
 from scenes import Scene, SceneOptions, load_scene
-from scenes.layouts import LOADERS, trained_frames
-from scenes.options import Needed
+from scenes.layouts import LOADERS, guess_layout, trained_frames
+from scenes.options import DEFAULT_LAYOUT, Needed
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,8 @@ def open_scene(config: RunConfig, ensemble: Ensemble, *, needed: Needed = "all")
     data, save_path = config.data, config.output.save_path
     if data.source_path is None or save_path is None:
         raise ConfigError("--source_path and --save_path are needed to open a scene: give both")
-    layout = LOADERS[data.loader].name if data.loader else ensemble.layout
+    looks = ensemble.layout or guess_layout(data.source_path) or DEFAULT_LAYOUT
+    layout = LOADERS[data.loader].name if data.loader else looks
     cache = data.cache_path or save_path / "cache"
     return read_scene(data, data.source_path, layout=layout, cache=cache, needed=needed, quiet=config.machine.quiet)
 
@@ -113,11 +114,6 @@ def read_scene(
     return scene
 
 
-def expert_folders(config: RunConfig, ensemble: Ensemble) -> dict[str, Path]:
-    """The folder of every expert of an ensemble, by expert name."""
-    return {name: getattr(config.experts, flag_name) for name, flag_name in folder_flags(ensemble).items()}
-
-
 def _by_source(notes: Sequence[str]) -> list[str]:
     """Lines "from shapes: width 32, depth 1" of notes such as "width 32 (from shapes)"; other notes as they are."""
     lines: dict[str, list[str]] = {}
@@ -131,7 +127,7 @@ def open_expert(
     config: RunConfig, scene: Scene, name: str, folder: Path, *, device: torch.device, iteration: int | None = None
 ) -> Expert:
     """Loads and freezes an expert, on a device; what it inferred goes to the log. iteration None: --load_iteration."""
-    settings = config.experts
+    settings, kind = config.experts, kind_of(name)
     if iteration is None and settings.load_iteration != -1:
         iteration = settings.load_iteration
     options = LoadOptions(
@@ -141,10 +137,12 @@ def open_expert(
         trained_frames=trained_frames(scene),
         near=settings.near,
         far=settings.far,
-        world_scale=EXPERTS[name].world_scale(scene.layout, scene.rig_radius),
+        world_scale=EXPERTS[kind].world_scale(scene.layout, scene.rig_radius),
         trust_checkpoint=settings.trust_checkpoint,
     )
-    expert = load_expert(name, folder, options)
+    expert = load_expert(kind, folder, options)
+    if name != kind:
+        expert.name = name  # a second of its kind
     if isinstance(expert, nn.Module):
         expert.eval().requires_grad_(False).to(device)
     logger.info("expert %s: %d Gaussians, iteration %d", name, expert.num_gaussians, expert.provenance.iteration)

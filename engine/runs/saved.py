@@ -16,15 +16,16 @@ from engine.runs.device import open_compute_device
 from engine.runs.expert_records import ExpertRecord, find_expert, record_expert, recorded_iteration, require_same_files
 from engine.runs.opening import assemble, open_expert, open_scene
 from engine.runs.run import Run
-from engine.settings.config_file import read_config_file
+from engine.settings.config_file import read_object, settings_of_object
+from engine.settings.experts import folders_by_name
 from engine.settings.fields import with_values
-from engine.settings.run import RunConfig
+from engine.settings.run import AnyRunConfig, RunConfig
+from engine.settings.train import CONFIG_FILE
 from experts import Expert
-from router import ENSEMBLES, folder_flags
+from router import ENSEMBLES, Ensemble, ensemble_of, folder_flags, kind_of
 from scenes import Scene
 from scenes.options import Needed
 
-CONFIG_FILE = "config.json"
 HERE = {"device": "auto", "backend": "auto"}  # a run trained on a GPU is rendered anywhere
 
 
@@ -43,15 +44,19 @@ def load_run(
     """
     saved = load_checkpoint(checkpoint_folder(save_path, iteration))
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    moved = folders_by_name(given.pop("expert", ()), [record.name for record in saved.experts])
     config = with_values(_trained_config(save_path), {**HERE, **given, "save_path": save_path})
-    ensemble = ENSEMBLES.get(saved.ensemble)
-    if ensemble is None or list(ensemble.experts) != [record.name for record in saved.experts]:
-        raise ConfigError(f"{saved.folder}: ensemble {saved.ensemble!r} is not one of {', '.join(ENSEMBLES)}")
+    ensemble = _ensemble(saved)
     compute = open_compute_device(config.machine.device, config.machine.backend)
     check_rasterizer(compute)
     flags = folder_flags(ensemble)
     folders = [
-        find_expert(record, given=given.get(flags[record.name]), save_path=save_path, flag_name=flags[record.name])
+        find_expert(
+            record,
+            given=moved.get(record.name) or given.get(flags[record.name]),
+            save_path=save_path,
+            flag_name=flags[record.name],
+        )
         for record in saved.experts
     ]
     scene = open_scene(config, ensemble, needed=needed)
@@ -68,7 +73,21 @@ def load_run(
 
 
 def _trained_config(save_path: Path) -> RunConfig:
-    return with_values(RunConfig(), read_config_file(save_path / CONFIG_FILE, RunConfig))
+    path = save_path / CONFIG_FILE
+    content = read_object(path)
+    defaults = AnyRunConfig() if "expert" in content else RunConfig()
+    return with_values(defaults, settings_of_object(content, type(defaults), path))
+
+
+def _ensemble(saved: SavedRouter) -> Ensemble:
+    """The published ensemble of a checkpoint's name, else the one of its experts; ConfigError where it is neither."""
+    names = tuple(record.name for record in saved.experts)
+    for ensemble in (ENSEMBLES.get(saved.ensemble), ensemble_of([kind_of(name) for name in names])):
+        if ensemble is not None and (ensemble.name, ensemble.experts) == (saved.ensemble, names):
+            return ensemble
+    raise ConfigError(
+        f"{saved.folder}: ensemble {saved.ensemble!r} of {', '.join(names)} is not one of {', '.join(ENSEMBLES)}"
+    )
 
 
 def _reopen(

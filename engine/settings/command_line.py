@@ -39,15 +39,15 @@ def _hint(default: str) -> str:
 def parse(config_type: type[Config], argv: Sequence[str], *, defaults: Config, prog: str, description: str) -> Config:
     """Settings from defaults, then the JSON file of --config where the type has one, then the command line.
 
-    Raises ConfigError and exits as `parse_words` does.
+    Raises ConfigError and exits as `parse_arguments` does.
     """
     given = config_path(argv) if "config" in leaves(config_type) else None
     if given is not None:
         defaults = with_values(defaults, read_config_file(given, config_type))
-    return parse_words(config_type, argv, defaults=defaults, prog=prog, description=description)
+    return parse_arguments(config_type, argv, defaults=defaults, prog=prog, description=description)
 
 
-def parse_words(
+def parse_arguments(
     config_type: type[Config],
     argv: Sequence[str],
     *,
@@ -62,6 +62,7 @@ def parse_words(
     is gone) and values that do not fit; exits with 0 after --help.
     """
     _check_flags(argv, config_type, retired)
+    defaults = with_values(defaults, dict.fromkeys(_repeated(argv, config_type), ()))  # not added to a file's values
     shown = io.StringIO()
     try:
         with contextlib.redirect_stderr(shown):
@@ -135,6 +136,14 @@ def _check_flags(argv: Sequence[str], config_type: Any, retired: Mapping[str, st
             raise ConfigError(
                 f"{argument.split('=')[0]} is not a flag; {f'did you mean --{close}?' if close else 'see --help'}"
             )
+
+
+def _repeated(argv: Sequence[str], config_type: Any) -> list[str]:
+    """Settings among the arguments that are given by one flag for each value."""
+    flags = {argument.split("=")[0] for argument in argv}
+    marker = get_args(tyro.conf.UseAppendAction[int])[1]
+    repeatable = (name for name, annotation in leaves(config_type).items() if marker in get_args(annotation))
+    return [name for name in repeatable if f"--{name}" in flags]
 
 
 def _is_number(argument: str) -> bool:

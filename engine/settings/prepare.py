@@ -12,7 +12,7 @@ import tyro
 
 from common.suggestions import nearest
 from engine.errors import ConfigError
-from engine.settings.command_line import flag, parse_words
+from engine.settings.command_line import flag, parse_arguments
 from scenes.layouts import PREPARATIONS
 from scenes.preparation.options import OtherTrainer, PrepareOptions
 from scenes.preparation.sfm.matching import SfmOptions
@@ -104,7 +104,7 @@ class PrepareConfig:
 
 def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> PrepareConfig:
     """Settings from the arguments. Raises ConfigError for what is missing, unknown or out of range."""
-    config = parse_words(
+    config = parse_arguments(
         PrepareConfig, arguments, defaults=PrepareConfig(), prog=prog, description=description, retired=GONE
     )
     _check_kind(config)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tyro
 from moegs_rasterizer.types import Backend, TileRule
 
 from engine.errors import ConfigError
 from engine.runs.device import DeviceChoice
 from engine.settings.command_line import flag, parse
-from engine.settings.expert_settings import expert_folder_settings
+from engine.settings.experts import expert_folder_settings
 from engine.settings.fields import leaves, values_of
 from engine.settings.run import RunConfig
 from experts import EXPERTS
@@ -78,7 +79,7 @@ class NovelViewConfig:
     ] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _SourceConfig:
     source_path: Annotated[
         Path | None, flag("folder of the scene; default: where it was in training", "-s", metavar="PATH")
@@ -90,10 +91,21 @@ _Folders: Any = expert_folder_settings(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverridesConfig(_Folders):
-    """Settings that replace those of the training where they are given."""
+@dataclass(frozen=True, kw_only=True)
+class FoldersByName(_SourceConfig):
+    """Folders of experts that were moved, given by name."""
 
+    expert: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        flag("folder of an expert that was moved; NAME as the run's results call it", metavar="NAME=PATH"),
+    ] = ()
+
+
+_ByName: Any = FoldersByName  # so that mypy lets the group stand in the place of OverridesConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ReplacedConfig:
     eval_temperature: Annotated[
         float | None, flag("softmax temperature; default: the one saved with the router", metavar="FLOAT")
     ] = None
@@ -108,6 +120,16 @@ class OverridesConfig(_Folders):
     tile_rule: Annotated[TileRule | None, flag("splat extent; default: as in training", metavar="{exact,inria}")] = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class OverridesConfig(_ReplacedConfig, _Folders):
+    """Settings that replace those of the training where they are given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyOverridesConfig(_ReplacedConfig, _ByName):
+    """`OverridesConfig` for runs of any experts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderConfig:
     """All settings of a rendering; flags are the fields' names, without the groups."""
@@ -118,6 +140,19 @@ class RenderConfig:
     overrides: OverridesConfig = field(default_factory=OverridesConfig)
     quiet: Annotated[bool, flag("show warnings and results only")] = False
     debug: Annotated[bool, flag("show the traceback of an error")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyRenderConfig(RenderConfig):
+    """All settings of the rendering of a run of any experts."""
+
+    overrides: AnyOverridesConfig = field(default_factory=AnyOverridesConfig)
+
+
+def read_any_render_settings(arguments: Sequence[str], *, prog: str, description: str) -> AnyRenderConfig:
+    """Settings of `moegs.py render`; ConfigError for flags that it does not have, and those of training alone."""
+    _refuse_training_flags(arguments)
+    return parse(AnyRenderConfig, arguments, defaults=AnyRenderConfig(), prog=prog, description=description)
 
 
 def read_render_settings(ensemble: Ensemble, arguments: Sequence[str]) -> RenderConfig:
@@ -168,8 +203,8 @@ def run_folder(config: RenderConfig) -> Path:
     return config.choice.save_path
 
 
-def check_render_config(config: RenderConfig, ensemble: Ensemble) -> None:
-    """Raises ConfigError for settings that are missing, out of range or not for this script."""
+def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None:
+    """Raises ConfigError for settings that are missing, out of range or not for this script's ensemble."""
     choice, novel = config.choice, config.novel_view
     run_folder(config)
     if choice.skip_test and (choice.skip_train or variant_of(config)):
@@ -181,6 +216,8 @@ def check_render_config(config: RenderConfig, ensemble: Ensemble) -> None:
         raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")
     if config.metrics.constant_frames < 0:
         raise ConfigError(f"--constant_frames is {config.metrics.constant_frames}: give 0 or more")
+    if ensemble is None:
+        return
     for spec in EXPERTS.values():
         if spec.name not in ensemble.experts and getattr(config.overrides, spec.flag) is not None:
             raise ConfigError(f"--{spec.flag}: {ensemble.name} has no such expert; leave it out")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from moegs_rasterizer.types import Backend, TileRule
@@ -12,13 +12,15 @@ from moegs_rasterizer.types import Backend, TileRule
 from engine.errors import ConfigError
 from engine.runs.device import DeviceChoice
 from engine.settings.command_line import flag
-from engine.settings.expert_settings import WITH_PLANES, expert_folder_settings
+from engine.settings.experts import AnyExpertsConfig, ExpertsConfig, ensemble_and_folders
 from experts import EXPERTS, ExpertSpec
-from router.ensembles import ENSEMBLES, Ensemble, ensembles_with, folder_flags
+from router.ensembles import Ensemble, ensembles_with, folder_flags
 from router.heads import HeadKind
 from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from scenes.layouts import LAYOUTS, LOADERS
 from scenes.types import ResizeFilter
+
+FEWEST_EXPERTS = 2  # of a blend
 
 if TYPE_CHECKING:
     Loader = str  # a key of LOADERS
@@ -49,29 +51,6 @@ class DataConfig:
         None
     )
     cache_mb: Annotated[int, flag("memory for frames read ahead, MiB")] = 512
-
-
-def _folder_help(spec: ExpertSpec) -> str:
-    ensembles = ensembles_with(spec.name)
-    of_some = f" ({', '.join(ensembles)})" if len(ensembles) < len(ENSEMBLES) else ""
-    return f"folder of the trained {spec.name} model{of_some}"
-
-
-_Folders: Any = expert_folder_settings(_folder_help)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpertsConfig(_Folders):
-    """The trained experts."""
-
-    load_iteration: Annotated[int, flag("iteration to read of every expert; -1: each one's newest")] = -1
-    near: Annotated[
-        float | None, flag(f"near plane of {WITH_PLANES}, scene units; default: their cfg_args", metavar="FLOAT")
-    ] = None
-    far: Annotated[
-        float | None, flag(f"far plane of {WITH_PLANES}, scene units; default: their cfg_args", metavar="FLOAT")
-    ] = None
-    trust_checkpoint: Annotated[bool, flag("let an expert's .pth file run code; only for files you made")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +153,31 @@ class RunConfig:
     machine: MachineConfig = field(default_factory=MachineConfig)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyRunConfig(RunConfig):
+    """All settings of a training run whose experts are given by name."""
+
+    experts: AnyExpertsConfig = field(default_factory=AnyExpertsConfig)
+
+
+def expert_folders(config: RunConfig, ensemble: Ensemble) -> dict[str, Path]:
+    """The folder of every expert of an ensemble; ConfigError where one is not given or does not exist."""
+    flags = folder_flags(ensemble)
+    given: dict[str, Path | None] = {}
+    if isinstance(config.experts, AnyExpertsConfig):
+        given.update(ensemble_and_folders(config.experts.expert)[1])
+    else:
+        given.update({name: getattr(config.experts, flag_name) for name, flag_name in flags.items()})
+    folders = {}
+    for name, path in given.items():
+        if path is None:
+            raise ConfigError(f"--{flags[name]} is missing: give the folder of the trained {name} model")
+        if not path.exists():
+            raise ConfigError(f"--{flags[name]} {path}: no such folder; give the folder of the trained {name} model")
+        folders[name] = path
+    return folders
+
+
 def evaluation_iterations(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
     """Iterations after which to evaluate; those beyond the end never come."""
     last = config.training.iterations
@@ -223,15 +227,22 @@ def _check_paths(config: RunConfig, ensemble: Ensemble) -> None:
         raise ConfigError("--save_path is missing: give the folder of the results")
     if config.data.source_path is None:
         raise ConfigError("--source_path is missing: give the folder of the scene")
-    for spec in EXPERTS.values():
-        if spec.name not in ensemble.experts and getattr(config.experts, spec.flag) is not None:
-            raise ConfigError(f"--{spec.flag} is not used by {ensemble.name}: {_scripts_with(spec)} it; leave it out")
-    for name, flag_name in folder_flags(ensemble).items():
-        path = getattr(config.experts, flag_name)
-        if path is None:
-            raise ConfigError(f"--{flag_name} is missing: give the folder of the trained {name} model")
-        if not path.exists():
-            raise ConfigError(f"--{flag_name} {path}: no such folder; give the folder of the trained {name} model")
+    _check_experts(config, ensemble)
+
+
+def _check_experts(config: RunConfig, ensemble: Ensemble) -> None:
+    if isinstance(config.experts, AnyExpertsConfig):
+        if len(ensemble.experts) < FEWEST_EXPERTS:
+            raise ConfigError(
+                f"--expert is given {len(ensemble.experts)} times: a blend needs {FEWEST_EXPERTS} or more"
+            )
+    else:
+        for spec in EXPERTS.values():
+            if spec.name not in ensemble.experts and getattr(config.experts, spec.flag) is not None:
+                raise ConfigError(
+                    f"--{spec.flag} is not used by {ensemble.name}: {_scripts_with(spec)} it; leave it out"
+                )
+    expert_folders(config, ensemble)
 
 
 def _scripts_with(spec: ExpertSpec) -> str:

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import tyro
 
 from engine.errors import ConfigError
-from engine.settings.command_line import config_path, flag, parse_words
+from engine.settings.command_line import config_path, flag, parse_arguments
 from engine.settings.config_file import read_object, settings_of_object, write_config_file
-from engine.settings.expert_settings import KEYS, WITH_PLANES, WITH_SEGMENTS
+from engine.settings.experts import KEYS, WITH_PLANES, WITH_SEGMENTS
 from engine.settings.fields import leaves, with_values
 from engine.settings.recipe import flattened, parse_setting, setting_words
 from engine.settings.retired import RETIRED
@@ -122,7 +122,7 @@ def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> T
     """
 
     def parsed(defaults: TrainExpertConfig) -> TrainExpertConfig:
-        return parse_words(
+        return parse_arguments(
             TrainExpertConfig, arguments, defaults=defaults, prog=prog, description=description, retired=RECIPE_NAMES
         )
 

@@ -10,7 +10,7 @@ import shutil
 import torch
 
 from engine.errors import ConfigError
-from engine.settings.expert_settings import WITH_PLANES
+from engine.settings.experts import WITH_PLANES
 from engine.settings.recipe import difference, with_settings
 from engine.settings.train_expert import TrainExpertConfig, recipe_values
 from engine.training.expert import ExpertStart, ExpertTask

@@ -7,7 +7,7 @@ from typing import cast
 
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice
-from engine.settings.expert_settings import WITH_SEGMENTS
+from engine.settings.experts import WITH_SEGMENTS
 from engine.settings.train_expert import TrainExpertConfig
 from engine.training.expert_saves import ExpertOutput
 from experts import ExpertSpec

@@ -1,0 +1,119 @@
+"""Settings about experts that follow from the table EXPERTS: their folders by flag or by name, and help texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from common.suggestions import nearest
+from engine.errors import ConfigError
+from engine.settings.command_line import flag
+from experts import EXPERTS, ExpertSpec
+from router import ENSEMBLES, Ensemble, ensemble_of, ensembles_with
+
+WITH_PLANES = " and ".join(spec.name for spec in EXPERTS.values() if spec.has_planes)
+WITH_SEGMENTS = " and ".join(spec.name for spec in EXPERTS.values() if spec.segments is not None)
+*_FIRST_KEYS, _LAST_KEY = (spec.key for spec in EXPERTS.values())
+KEYS = f"{', '.join(_FIRST_KEYS)} or {_LAST_KEY}"
+
+
+def expert_folder_settings(help: Callable[[ExpertSpec], str], *, after: tuple[type, ...] = ()) -> Any:
+    """A group of settings, a frozen dataclass to inherit from: an optional folder for each expert, by its flag.
+
+    help: the flag's. after: groups whose settings come first.
+    """
+    folders = [(spec.flag, Annotated[Path | None, _folder_flag(spec, help(spec))], None) for spec in EXPERTS.values()]
+    return make_dataclass("ExpertFolders", folders, bases=after, frozen=True, kw_only=True)
+
+
+def _folder_flag(spec: ExpertSpec, help: str) -> Any:
+    aliases = () if spec.alias is None else (spec.alias,)
+    return flag(help, *aliases, metavar="PATH")
+
+
+def _folder_help(spec: ExpertSpec) -> str:
+    ensembles = ensembles_with(spec.name)
+    of_some = f" ({', '.join(ensembles)})" if len(ensembles) < len(ENSEMBLES) else ""
+    return f"folder of the trained {spec.name} model{of_some}"
+
+
+_Folders: Any = expert_folder_settings(_folder_help)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertReadingConfig:
+    """How trained experts are read."""
+
+    load_iteration: Annotated[int, flag("iteration to read of every expert; -1: each one's newest")] = -1
+    near: Annotated[
+        float | None, flag(f"near plane of {WITH_PLANES}, scene units; default: their cfg_args", metavar="FLOAT")
+    ] = None
+    far: Annotated[
+        float | None, flag(f"far plane of {WITH_PLANES}, scene units; default: their cfg_args", metavar="FLOAT")
+    ] = None
+    trust_checkpoint: Annotated[bool, flag("let an expert's .pth file run code; only for files you made")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertsConfig(ExpertReadingConfig, _Folders):
+    """The trained experts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertsByName:
+    """Experts in softmax order, given by name."""
+
+    expert: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        flag(
+            f"a trained expert: NAME is {', '.join(EXPERTS)}; give one flag for each, in any order", metavar="NAME=PATH"
+        ),
+    ] = ()
+
+
+_ByName: Any = ExpertsByName  # so that mypy lets the group stand in the place of ExpertsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyExpertsConfig(ExpertReadingConfig, _ByName):
+    """The trained experts."""
+
+
+def ensemble_and_folders(given: Sequence[str]) -> tuple[Ensemble, dict[str, Path]]:
+    """The ensemble of --expert NAME=PATH arguments, and each expert's folder; ConfigError where one cannot be read."""
+    kinds, paths = [], []
+    for argument in given:
+        name, equals, path = argument.partition("=")
+        if not equals or not path:
+            raise ConfigError(f"--expert {argument}: NAME=PATH expected, for example --expert STG=output/stg")
+        kinds.append(_kind_named(name))
+        paths.append(Path(path))
+    ensemble = ensemble_of(kinds)
+    return ensemble, dict(zip(ensemble.experts, paths, strict=True))
+
+
+def folders_by_name(given: Sequence[str], experts: Sequence[str]) -> dict[str, Path]:
+    """Folders of --expert NAME=PATH arguments that name experts of a run; ConfigError where one is not of the run."""
+    folders = {}
+    for argument in given:
+        name, equals, path = argument.partition("=")
+        if not equals or not path or name not in experts:
+            raise ConfigError(f"--expert {argument}: NAME=PATH expected, where NAME is {' or '.join(experts)}")
+        folders[name] = Path(path)
+    return folders
+
+
+def _kind_named(name: str) -> str:
+    """Name in EXPERTS of an expert that is given by its name or train-expert's key, in any case."""
+    known = {alias.lower(): spec.name for spec in EXPERTS.values() for alias in (spec.name, spec.key)}
+    if name.lower() in known:
+        return known[name.lower()]
+    close = nearest(name.lower(), known, likeness=0.4)
+    raise ConfigError(
+        f"--expert {name}: no expert has this name; "
+        + (f"did you mean {known[close]}?" if close else f"known: {', '.join(EXPERTS)}")
+    )
