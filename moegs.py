@@ -31,6 +31,8 @@ COMMANDS = {
     "train-expert": Command("Train one of the experts on a scene.", "engine.commands.train_expert:command"),
     "train": Command("Train a router that blends any experts.", "engine.commands.train:command"),
     "render": Command("Render and score a run of any experts.", "engine.commands.render:command"),
+    "export": Command("Write a run as the paper's own code saves it.", "engine.commands.export:command"),
+    "import": Command("Make a run of a folder that the paper's code saved.", "engine.commands.import_run:command"),
     "demo-scene": Command("Film a small ray-traced scene in the N3V layout.", "demo.commands:scene_command"),
     "demo-report": Command("Compare a rendered run's mixture with its experts.", "demo.commands:report_command"),
     "demo-figure": Command("Draw one frame of a run: truth, experts, mixture, gates.", "demo.commands:figure_command"),

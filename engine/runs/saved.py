@@ -45,7 +45,7 @@ def load_run(
     saved = load_checkpoint(checkpoint_folder(save_path, iteration))
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     moved = folders_by_name(given.pop("expert", ()), [record.name for record in saved.experts])
-    config = with_values(_trained_config(save_path), {**HERE, **given, "save_path": save_path})
+    config = with_values(trained_config(save_path), {**HERE, **given, "save_path": save_path})
     ensemble = _ensemble(saved)
     compute = open_compute_device(config.machine.device, config.machine.backend)
     check_rasterizer(compute)
@@ -72,7 +72,8 @@ def load_run(
     return replace(run, iteration=saved.iteration)
 
 
-def _trained_config(save_path: Path) -> RunConfig:
+def trained_config(save_path: Path) -> RunConfig:
+    """The settings that a run was trained with, from its config.json."""
     path = save_path / CONFIG_FILE
     content = read_object(path)
     defaults = AnyRunConfig() if "expert" in content else RunConfig()

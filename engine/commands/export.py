@@ -1,0 +1,52 @@
+"""Export a trained run: python moegs.py export SAVE_PATH --layout upstream --out FOLDER."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.errors import ConfigError
+from engine.outputs.upstream_layout import write_upstream_layout
+from engine.runs.run import Run
+from engine.runs.saved import load_run, trained_config
+from engine.settings.command_line import parse, set_up_logging
+from engine.settings.exchange import ExportConfig
+from engine.settings.fields import values_of
+
+
+def command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """Writes a run in another layout; returns the exit code."""
+    config = parse(ExportConfig, argv, defaults=ExportConfig(), prog=prog, description=description)
+    set_up_logging(quiet=config.quiet)
+    if config.run is None or config.out is None:
+        missing = "the run's folder is missing: give it first" if config.run is None else "--out is missing"
+        raise ConfigError(f"{missing}; python moegs.py export SAVE_PATH --out FOLDER")
+    run = load_run(
+        config.run,
+        iteration=None if config.iteration == -1 else config.iteration,
+        overrides={"source_path": config.source_path, "expert": config.expert or None, "device": "cpu"},
+        needed="test",
+    )
+    try:
+        folder = write_upstream_layout(run, config.out, upstream_settings(run, config.run))
+    except ValueError as error:
+        raise ConfigError(f"{config.out}: {error}") from error
+    print(f"written: {folder}, iteration {run.iteration}, {', '.join(expert.name for expert in run.experts)}")
+    return 0
+
+
+def upstream_settings(run: Run, save_path: Path) -> dict[str, object]:
+    """The run's settings under upstream's names, as its cfg_args holds them."""
+    settings = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in values_of(trained_config(save_path)).items()
+        if value is not None
+    }
+    return settings | {
+        "source_path": str(run.scene.root.absolute()),
+        "duration": run.scene.num_frames,
+        "start_timestamp": run.scene.start,
+        "rgbfunction": run.router.head_kind,
+        "temperature": run.router.temperature,
+        "eval_temperature": run.router.eval_temperature,
+    }

@@ -1,0 +1,93 @@
+"""Import a run of the paper's own code: python moegs.py import FOLDER --save_path SAVE_PATH."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.errors import ConfigError
+from engine.outputs.upstream_layout import ensemble_in, fill_router, read_router
+from engine.runs.checkpoint import save_checkpoint, saved_iterations
+from engine.runs.expert_records import record_expert
+from engine.runs.opening import new_run
+from engine.settings.command_line import parse, set_up_logging
+from engine.settings.config_file import write_config_file
+from engine.settings.exchange import ImportConfig
+from engine.settings.fields import convert, leaves, with_values
+from engine.settings.run import AnyRunConfig, RunConfig, expert_folders
+from engine.settings.train import CONFIG_FILE
+from engine.training.router_resume import training_state
+from engine.training.router_schedule import make_optimiser
+from experts.formats.cfg_args import CFG_ARGS, read_cfg_args
+from experts.formats.folders import find_iteration
+from router import Ensemble, folder_flags, is_published, kind_of
+
+logger = logging.getLogger(__name__)
+
+# What a run takes from cfg_args; all else there is of the experts' trainings, or says where upstream wrote.
+TAKEN = (
+    *("source_path", "loader", "resolution", "start_timestamp", "end_timestamp", "duration", "test_cameras"),
+    *("near", "far"),
+)
+UPSTREAM = {"rgbfunction": "sandwichlite", "temperature": 0.01, "eval_temperature": 1.0}  # where cfg_args does not say
+
+
+def command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """Makes a run of a folder of the paper's code; returns the exit code."""
+    config = parse(ImportConfig, argv, defaults=ImportConfig(), prog=prog, description=description)
+    set_up_logging(quiet=config.quiet)
+    if config.folder is None or config.save_path is None:
+        missing = "the folder is missing: give it first" if config.folder is None else "--save_path is missing"
+        raise ConfigError(f"{missing}; python moegs.py import FOLDER --save_path SAVE_PATH")
+    if saved_iterations(config.save_path):
+        raise ConfigError(f"{config.save_path}: holds a run already; choose another --save_path")
+    ensemble = ensemble_in(config.folder)
+    iteration = _iteration(config, ensemble)
+    settings = run_settings(config, ensemble, iteration)
+    stored = read_router(config.folder, ensemble, iteration, kind=settings.router.rgbfunction)
+    run = new_run(settings, ensemble)
+    fill_router(run.router, stored)
+    folders = expert_folders(settings, ensemble)
+    records = tuple(record_expert(expert, folders[expert.name]) for expert in run.experts)
+    state = training_state(make_optimiser(run.router, settings.training), settings.training.seed)
+    write_config_file(config.save_path / CONFIG_FILE, settings)
+    folder = save_checkpoint(config.save_path, run, iteration, experts=records, state=state)
+    script = f"render_{ensemble.name}.py" if is_published(ensemble) else "moegs.py render"
+    print(f"imported: {folder}; render it with: python {script} --save_path {config.save_path}")
+    return 0
+
+
+def _iteration(config: ImportConfig, ensemble: Ensemble) -> int:
+    assert config.folder is not None
+    first = config.folder / ensemble.experts[0]
+    segments = sorted(path.parent for path in first.glob("*/point_cloud"))
+    wanted = None if config.iteration == -1 else config.iteration
+    return find_iteration(segments[0] if segments and not (first / "point_cloud").exists() else first, wanted)[0]
+
+
+def run_settings(config: ImportConfig, ensemble: Ensemble, iteration: int) -> RunConfig:
+    """Settings of the run to make: those of the folder's cfg_args that a run has, then the command line's."""
+    assert config.folder is not None and config.save_path is not None
+    folder = config.folder.absolute()
+    stored = read_cfg_args(folder) or {}
+    values: dict[str, Any] = _converted({name: stored[name] for name in (*TAKEN, *UPSTREAM) if name in stored}, folder)
+    values = UPSTREAM | values | {"save_path": config.save_path, "load_iteration": iteration}
+    for name in ("source_path", *UPSTREAM):
+        if getattr(config, name) is not None:
+            values[name] = getattr(config, name)
+    if "source_path" not in values:
+        raise ConfigError("--source_path is missing: cfg_args does not name the scene; give its folder")
+    if is_published(ensemble):
+        values |= {flag: folder / name for name, flag in folder_flags(ensemble).items()}
+        return with_values(RunConfig(), values)
+    values["expert"] = tuple(f"{kind_of(name)}={folder / name}" for name in ensemble.experts)
+    return with_values(AnyRunConfig(), values)
+
+
+def _converted(stored: Mapping[str, object], folder: Path) -> dict[str, Any]:
+    """Values of cfg_args as the settings' types; ConfigError where one is of another kind."""
+    annotations, path = leaves(RunConfig), folder / CFG_ARGS
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in stored.items()}
+    return {name: convert(value, annotations[name], f"{path}: {name}") for name, value in plain.items()}
