@@ -80,7 +80,7 @@ class StoredRouter:
 
 
 def read_router(folder: Path, ensemble: Ensemble, iteration: int, *, kind: HeadKind) -> StoredRouter:
-    """Reads the router's columns of all experts and its head; CheckpointError where one is missing or of another kind."""
+    """Reads the columns of all experts and the head; CheckpointError where one is missing or of another kind."""
     tables = {}
     for name in ensemble.experts:
         weights = EXPERTS[kind_of(name)].read_routed(folder / name, iteration)
