@@ -16,7 +16,7 @@ from torch.profiler import ProfilerActivity
 
 from benchmarks.random_run import Workload, random_run
 from benchmarks.stages import BACKWARD_RASTERIZE, Spent, launches_of, marks_of, stage_times, step_marks
-from common.marks import BACKWARD, DATA
+from common.marks import BACKWARD, DATA, marks_are_set
 from engine.errors import ConfigError
 from engine.runs.checks import check_rasterizer
 from engine.runs.device import DeviceChoice, device_name, open_compute_device, peak_memory, wait
@@ -106,6 +106,7 @@ def trace_training(run: Run, *, iterations: int, seed: int) -> tuple[torch.profi
                 wait(run.compute)
                 clock.append(time.perf_counter())
             if iteration == traced_from:
+                tracing.enter_context(marks_are_set())
                 tracing.enter_context(trace)
 
         if not train(task, schedule, quiet=True, each=look_on):

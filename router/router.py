@@ -10,9 +10,8 @@ import torch
 from moegs_rasterizer import Camera, Layer, camera_rays, rasterize
 from moegs_rasterizer.types import Backend, TileRule
 from torch import nn
-from torch.profiler import record_function
 
-from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame
+from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame, mark
 from common.tensors import constant
 from experts.base import Expert
 from router.features import FEATURE_BACKGROUND, RoutingFeatures
@@ -68,15 +67,15 @@ def mix(
     experts' images are constants. tile_rule None: each expert's own.
     """
     with torch.set_grad_enabled(grad != "none"):
-        with record_function(ROUTING_WEIGHTS):
+        with mark(ROUTING_WEIGHTS):
             weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
         layers = [
             _layer(expert, features, frame=frame, camera_number=camera_number, tile_rule=tile_rule)
             for expert, features in zip(experts, weights, strict=True)
         ]
-        with record_function(RASTERIZE):
+        with mark(RASTERIZE):
             splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
-        with record_function(BLEND):
+        with mark(BLEND):
             with torch.no_grad():
                 images = torch.stack(
                     [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
@@ -96,7 +95,7 @@ def _layer(
     camera_number: int | None,
     tile_rule: TileRule | None,
 ) -> Layer:
-    with torch.no_grad(), record_function(at_a_frame(expert.name)):
+    with torch.no_grad(), mark(at_a_frame(expert.name)):
         gaussians = expert.at(frame, camera=camera_number)
     settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
     background = constant((*expert.background, *FEATURE_BACKGROUND), gaussians.means.dtype, gaussians.means.device)

@@ -9,10 +9,9 @@ from types import TracebackType
 from typing import Protocol
 
 from torch import Tensor
-from torch.profiler import record_function
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from common.marks import BACKWARD, UPDATE
+from common.marks import BACKWARD, UPDATE, mark
 from engine.training.interruption import Interruption
 from engine.training.progress import Progress, Reading
 
@@ -81,9 +80,9 @@ def train(
             with task:
                 for iteration in range(schedule.start + 1, schedule.last + 1):
                     for loss in task.losses(iteration):
-                        with record_function(BACKWARD):
+                        with mark(BACKWARD):
                             loss.backward()
-                    with record_function(UPDATE):
+                    with mark(UPDATE):
                         progress.advance(iteration, task.update(iteration))
                     done = iteration
                     if each is not None:

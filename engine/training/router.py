@@ -13,9 +13,8 @@ from types import TracebackType
 
 import torch
 from torch import Tensor
-from torch.profiler import record_function
 
-from common.marks import DATA, LOSS
+from common.marks import DATA, LOSS, mark
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.scoring import evenly_spread, psnr_of
@@ -95,7 +94,7 @@ class RouterTask:
         Raises ConfigError where a loss is not finite any more: on the CPU at once, on a GPU some iterations later.
         """
         training = self.config.training
-        with record_function(DATA):
+        with mark(DATA):
             view, frame, target = next(self._images)
         camera = self.run.scene.views[view]
         set_rates(self.optimiser, training, iteration)
@@ -107,7 +106,7 @@ class RouterTask:
             temperature=self.run.router.temperature,
             grad="features",
         )
-        with record_function(LOSS):
+        with mark(LOSS):
             loss = router_loss(mixture, target, training)
         error = (mixture.image.detach() - target).square().mean()
         self._unread.append(
