@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: the marks of a trace, added up by iteration and stage."""
+"""The time of each stage of a training step: the marks of a trace, added up by iteration and stage."""
 
 from __future__ import annotations
 

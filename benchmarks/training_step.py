@@ -14,8 +14,8 @@ from moegs_rasterizer.types import Backend
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity
 
-from benchmarks.random_run import Workload, random_run
 from benchmarks.stages import BACKWARD_RASTERIZE, Spent, launches_of, marks_of, stage_times, step_marks
+from benchmarks.workload import Workload, random_run
 from common.marks import BACKWARD, DATA, marks_are_set
 from engine.errors import ConfigError
 from engine.runs.checks import check_rasterizer

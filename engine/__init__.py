@@ -1,4 +1,4 @@
-"""How a run goes: configuration, command line, training, evaluation, checkpoints and outputs."""
+"""A run: configuration, command line, training, evaluation, checkpoints and outputs."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What can go wrong by a user's hand; the command line shows each as one line without a traceback."""
+"""The errors a user can cause; the command line shows each as one line without a traceback."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from scenes.frames.prefetch import Prefetcher
 from scenes.load import load_scene
 from scenes.options import SceneOptions
-from scenes.types import FrameStore, ResizeFilter, Scene, SceneError, View
+from scenes.types import FrameStore, ResizeFilter, Scene, SceneError, View, ViewFrame
 
 __all__ = [
     "FrameStore",
@@ -13,5 +13,6 @@ __all__ = [
     "SceneError",
     "SceneOptions",
     "View",
+    "ViewFrame",
     "load_scene",
 ]

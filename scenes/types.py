@@ -10,6 +10,7 @@ import numpy as np
 from moegs_rasterizer import Camera
 
 ResizeFilter = Literal["bilinear", "bicubic", "lanczos", "box"]
+ViewFrame = tuple[int, int]  # index into scene.views, frame
 
 
 class SceneError(ValueError):

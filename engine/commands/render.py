@@ -41,16 +41,16 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     ensemble = ENSEMBLES[ensemble_name]
     with exit_code(arguments) as code:
-        code.value = render(read_render_settings(ensemble, arguments), ensemble)
+        code.value = render_run(read_render_settings(ensemble, arguments), ensemble)
     return code.value
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Renders and scores a run of any experts; returns the exit code."""
-    return render(read_any_render_settings(argv, prog=prog, description=description))
+    return render_run(read_any_render_settings(argv, prog=prog, description=description))
 
 
-def render(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
+def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
     """Opens the run, renders and scores each split or else renders the novel views, prints scores and files.
 
     ensemble: the run's, None where any is allowed.

@@ -13,11 +13,11 @@ from common.files import files_hash
 from common.tensors import tensors_hash
 from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights
 from engine.evaluation.metrics import describe
-from engine.evaluation.scoring import MetricSuite, ViewFrame, weights_facts
+from engine.evaluation.scoring import MetricSuite, weights_facts
 from engine.runs.checkpoint import named_tensors
 from engine.runs.device import ComputeDevice, device_name, gpu_versions, peak_memory
 from engine.runs.run import Run
-from scenes import Scene
+from scenes import Scene, ViewFrame
 
 RECORDED_PACKAGES = ("moegs-rasterizer", "torch", "numpy")
 

@@ -16,7 +16,6 @@ from engine.evaluation.metrics import PROTOCOLS, MetricRequest
 from engine.evaluation.scoring import (
     ScoredFrame,
     Scores,
-    ViewFrame,
     evenly_spread,
     mean_scores,
     mean_seconds,
@@ -26,9 +25,9 @@ from engine.evaluation.scoring import (
 )
 from engine.outputs.files import image_name, write_png
 from engine.runs.device import ComputeDevice, wait
-from engine.runs.expert_views import image_of
+from engine.runs.expert_images import image_of
 from experts.base import Expert
-from scenes import Scene
+from scenes import Scene, ViewFrame
 
 PROTOCOL = PROTOCOLS["8bit"]  # render_*.py's default
 SHOWN = 4  # frames of each camera that are left as PNGs, evenly spread

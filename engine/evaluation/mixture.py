@@ -17,7 +17,6 @@ from engine.evaluation.mixture_results import Evaluation, FrameResult, write_eva
 from engine.evaluation.scoring import (
     MetricSuite,
     ScoredFrame,
-    ViewFrame,
     evenly_spread,
     image_tensor,
     open_suite,
@@ -28,6 +27,7 @@ from engine.outputs.render_writer import BLEND, RenderWriter
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
 from router import Mixture
+from scenes import ViewFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from common.tensors import image_from_uint8
 from engine.evaluation.metrics import METRICS, Measure, MetricProtocol, MetricRequest, OpenedMetric, value_text
-from scenes import Scene
+from scenes import Scene, ViewFrame
 
 NOT_ASKED_FOR = OpenedMetric(measure=None, source="not asked for")
 
 Scores = Mapping[str, float | None]  # value per name of METRICS, of an image or a mean of several; None: not measured
-ViewFrame = tuple[int, int]  # index into scene.views, frame
 Rendering = TypeVar("Rendering")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from common.geometry import transformed
 from engine.errors import ConfigError
 from engine.runs.device import CPU, ComputeDevice
-from engine.runs.expert_views import splat_of
+from engine.runs.expert_images import splat_of
 from engine.runs.run import Run
 from experts.base import CheckpointError, Expert
 from experts.formats.cfg_args import read_cfg_args

@@ -1,4 +1,4 @@
-"""Where a run computes: decided here alone, from --device, --backend and what this machine has."""
+"""The device a run computes on: decided here alone, from --device, --backend and what this machine has."""
 
 from __future__ import annotations
 

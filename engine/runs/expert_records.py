@@ -1,4 +1,4 @@
-"""Which files a run's experts were read from: recorded by content, found again, copied along."""
+"""Records of the files a run's experts were read from: by content, to recognise them later and copy them along."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run works on: a scene, its frozen experts, and the router that blends them."""
+"""The value a run works on: a scene, its frozen experts, and the router that blends them."""
 
 from __future__ import annotations
 

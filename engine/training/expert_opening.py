@@ -16,7 +16,7 @@ from engine.settings.train_expert import TrainExpertConfig, recipe_values
 from engine.training.expert import ExpertStart, ExpertTask
 from engine.training.expert_choice import choose_preset
 from engine.training.expert_saves import ExpertOutput, load_state, saved_state
-from engine.training.expert_views import SceneViews
+from engine.training.scene_views import SceneViews
 from experts import CheckpointError, ExpertSpec, begin_training
 from experts.training.colour_correction import ColourCorrection
 from experts.training.presets import Planes, TrainingPreset

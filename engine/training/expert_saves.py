@@ -1,4 +1,4 @@
-"""What the training of an expert leaves on disk: the expert, in its own format, and the state to continue from."""
+"""Saves of an expert in training: the expert, in its own format, and the state to continue from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import nn
 
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice
-from engine.runs.expert_views import image_of
+from engine.runs.expert_images import image_of
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from experts.base import CheckpointError
 from experts.formats.cfg_args import read_cfg_args, write_cfg_args

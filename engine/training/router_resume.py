@@ -1,4 +1,4 @@
-"""Where a router's training starts: at nothing, or at the newest save of its folder; and the state it goes on from."""
+"""The start of a router's training: from nothing, or from the newest save of its folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images an iteration looks at."""
+"""The order in which a training looks at its images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stage 1 sees of a scene."""
+"""The views of a scene as stage 1 reads them."""
 
 from __future__ import annotations
 

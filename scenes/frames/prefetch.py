@@ -9,8 +9,8 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from scenes.frames.read_ahead import ReadAhead, ViewFrame
-from scenes.types import Scene
+from scenes.frames.read_ahead import ReadAhead
+from scenes.types import Scene, ViewFrame
 
 Item = tuple[int, int, Tensor]
 

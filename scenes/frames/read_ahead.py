@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 
 from common.tensors import image_from_uint8
-from scenes.types import Scene
+from scenes.types import Scene, ViewFrame
 
 MEBIBYTE = 2**20
-
-ViewFrame = tuple[int, int]  # index into scene.views, frame
 
 
 class ReadAhead:

@@ -36,7 +36,7 @@ class Motion:
     """Comparison of the tiles of two frames of one camera."""
 
     textured: int  # tiles with texture in both frames
-    found: int  # of them, tiles found again
+    matched: int  # of them, tiles found again
     still: int  # of them, tiles that stay
     shift: float  # px of an image WIDTH px wide: median over the tiles found again
 
@@ -46,7 +46,7 @@ class Motion:
 
     @property
     def moves(self) -> bool:
-        return self.judged and self.still < STILL_SHARE * max(self.found, FEWEST_TILES)
+        return self.judged and self.still < STILL_SHARE * max(self.matched, FEWEST_TILES)
 
 
 def size_notes(sources: Mapping[str, FrameSource]) -> list[str]:
@@ -74,29 +74,29 @@ def motion_of(source: FrameSource, clip: Clip) -> Motion:
     first = _tiles(next(frames))
     comparisons = [compare_tiles(first, _tiles(frame)) for frame in frames]
     if not comparisons:
-        return Motion(textured=0, found=0, still=0, shift=0.0)
+        return Motion(textured=0, matched=0, still=0, shift=0.0)
     moving = [motion for motion in comparisons if motion.moves]
     return moving[0] if moving else max(comparisons, key=lambda motion: motion.shift)
 
 
 def described(motion: Motion) -> str:
     """Describe a camera's motion, as the end of a sentence."""
-    if motion.found < FEWEST_TILES:
-        return f"of {motion.textured} textured places {motion.found} are found again in a later frame"
-    share = motion.still / motion.found
-    return f"{share:.0%} of {motion.found} places stay, the median shift is {motion.shift / WIDTH:.2%} of the width"
+    if motion.matched < FEWEST_TILES:
+        return f"of {motion.textured} textured places {motion.matched} are found again in a later frame"
+    share = motion.still / motion.matched
+    return f"{share:.0%} of {motion.matched} places stay, the median shift is {motion.shift / WIDTH:.2%} of the width"
 
 
 def compare_tiles(first: np.ndarray, later: np.ndarray) -> Motion:
     """Compare tiles [n, TILE, TILE] of two frames, windowed and without their mean, by phase correlation."""
     textured = (first.std(axis=(1, 2)) > TEXTURE) & (later.std(axis=(1, 2)) > TEXTURE)
     if not textured.any():
-        return Motion(textured=0, found=0, still=0, shift=0.0)
+        return Motion(textured=0, matched=0, still=0, shift=0.0)
     shifts, peaks = phase_shifts(first[textured], later[textured])
     lengths = np.linalg.norm(shifts[peaks > PEAK], axis=1)
     return Motion(
         textured=int(textured.sum()),
-        found=len(lengths),
+        matched=len(lengths),
         still=int((lengths < STAYS).sum()),
         shift=float(np.median(lengths)) if len(lengths) else 0.0,
     )

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from benchmarks import training_step as profile
-from benchmarks.random_run import Workload, random_run
 from benchmarks.stages import BACKWARD_RASTERIZE, REST, Spent, marks_of, step_marks
+from benchmarks.workload import Workload, random_run
 from common.marks import BACKWARD, DATA, UPDATE
 from engine.runs.device import CPU, CUDA, ComputeDevice
 from engine.runs.run import Run

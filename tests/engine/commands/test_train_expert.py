@@ -155,7 +155,7 @@ def test_no_held_out_image_is_read_before_it_is_scored(film, tmp_path, monkeypat
 def test_memory_of_the_footage_does_not_depend_on_its_length(flat_run):
     from dataclasses import replace
 
-    from engine.training.expert_views import disk_bytes, waiting_bytes
+    from engine.training.scene_views import disk_bytes, waiting_bytes
 
     scene = flat_run.scene
     longer = replace(scene, num_frames=300)

@@ -13,7 +13,7 @@ from engine.settings.recipe import difference, flattened, parse_setting, setting
 from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_settings
 from engine.training.expert_choice import choose_preset, expert_of_key
 from engine.training.expert_opening import choose_planes, recipe_for
-from engine.training.expert_views import disk_bytes, waiting_bytes
+from engine.training.scene_views import disk_bytes, waiting_bytes
 from experts import EXPERTS
 from experts.training.recipe import Recipe
 from moegs import main

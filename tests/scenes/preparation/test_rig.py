@@ -50,7 +50,7 @@ def test_a_still_camera_is_still_though_an_actor_passes(tmp_path: Path) -> None:
     video = film(tmp_path / "cam00.mp4", lambda frame: (0, 0, 1))
     motion = motion_of(video, whole(video))
     assert motion.judged and not motion.moves
-    assert motion.still > 0.5 * motion.found  # seen: 54 of 72
+    assert motion.still > 0.5 * motion.matched  # seen: 54 of 72
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Every kernel on tiny scenes, for compute-sanitizer: for each of its tools memcheck, racecheck and initcheck
 
     PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool memcheck --error-exitcode 1 \
-        python -m pytest -q submodules/diff-gaussian-rasterization/tests/test_cuda_sanitize.py
+        python -m pytest -q submodules/diff-gaussian-rasterization/tests/cuda/test_cuda_sanitize.py
 
 Without PyTorch's cache every tensor is an allocation of its own, whose ends and first values the tools then watch.
 """
