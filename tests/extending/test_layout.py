@@ -8,7 +8,7 @@ from pathlib import Path
 from demo.playroom import RigSize
 from tests.extending.pages import answers, copy_product, follow, read_page, without_edits
 
-SIZE = RigSize(width=160, height=120, num_frames=2, num_cameras=4)
+SIZE = RigSize(width=128, height=96, num_frames=2, num_cameras=5)
 HELD_OUT = "cam01"
 
 
@@ -18,12 +18,12 @@ def test_the_page_adds_a_layout(tmp_path: Path) -> None:
     assert [one.code for one in ran] == [0, 0, 0, 0], ran[-1].err
     _, prepared, trained, _ = ran
     room = product.out / "room"
-    assert prepared.out.startswith(f"{room}: 4/4 cameras")
+    assert prepared.out.startswith(f"{room}: 5/5 cameras")
     for name in ("points3D.ply", "colmap_0/sparse/0/points3D.bin", "preparation/contact_sheet.png"):
         assert (room / name).stat().st_size > 0
     assert "points of the COLMAP models of 1 frames" in trained.err  # the preparation's
     settings = json.loads((product.out / "stg/train_expert.json").read_text())["settings"]
-    assert settings["training cameras"] == ["cam00", "cam02", "cam03"]
+    assert settings["training cameras"] == ["cam00", "cam02", "cam03", "cam04"]
     scene = json.loads((product.out / "run/router/iteration_20/router.json").read_text())["scene"]
     assert (scene["layout"], scene["test"], scene["num_frames"]) == ("studio", [HELD_OUT], 2)
     metrics = json.loads((product.out / "run/test/itrs_20/metrics.json").read_text())
