@@ -7,9 +7,10 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import torch
+import tyro
 from moegs_rasterizer.types import Backend
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity
@@ -33,6 +34,11 @@ LONGEST = 10
 NAME_WIDTH = 100  # characters of a kernel's name
 MILLISECOND = 1e6  # nanoseconds
 
+if TYPE_CHECKING:
+    EnsembleName = str  # a key of ENSEMBLES
+else:
+    EnsembleName = tyro.extras.literal_type_from_choices(list(ENSEMBLES))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileConfig:
@@ -41,7 +47,7 @@ class ProfileConfig:
     gaussians: Annotated[int, flag("Gaussians of each expert")] = 200_000
     width: Annotated[int, flag("width of the images, pixels")] = 1352
     height: Annotated[int, flag("height of the images, pixels")] = 1014
-    ensemble: Annotated[Literal["E4", "E3", "E3_tech"], flag("experts that are blended")] = "E4"
+    ensemble: Annotated[EnsembleName, flag("experts that are blended")] = "E4"
     iterations: Annotated[int, flag(f"timed iterations, after {WARM_UP} that are not")] = 20
     device: Annotated[DeviceChoice, flag("where to compute; auto: on the GPU where there is one, else on the CPU")] = (
         "auto"

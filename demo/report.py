@@ -91,5 +91,5 @@ def _newest(save_path: Path) -> Path:
         if path.parent.name.removeprefix("itrs_").isdecimal()
     }
     if not rendered:
-        raise ConfigError(f"{parent}: no metrics.json in an itrs_<N> folder; render the run first with render_E4.py")
+        raise ConfigError(f"{parent}: no metrics.json in an itrs_<N> folder; render the run first")
     return rendered[max(rendered)]

@@ -1,4 +1,4 @@
-"""The experts: pretrained dynamic Gaussian models, one folder and one row each."""
+"""The experts: pretrained dynamic Gaussian models, one folder and one row each; docs/extending/expert.md adds one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ __all__ = [
     "load_expert",
 ]
 
-EXPERTS: dict[str, ExpertSpec] = {spec.name: spec for spec in (ex4dgs.SPEC, ed3dgs.SPEC, stg.SPEC, fourdgaussians.SPEC)}
+EXPERTS: dict[str, ExpertSpec] = {
+    spec.name: spec
+    for spec in (
+        ex4dgs.SPEC,
+        ed3dgs.SPEC,
+        stg.SPEC,
+        fourdgaussians.SPEC,
+    )
+}
 
 
 def load_expert(name: str, path: Path, options: LoadOptions) -> Expert:

@@ -16,7 +16,7 @@ FIRST, SECOND = 6, 3  # channels of the hidden layers
 class RouterHead(nn.Module):
     """A router head: an nn.Module whose `forward` makes logits out of splatted routing weights and view rays.
 
-    To add one, derive a class, write its `forward` and give it a row in `router/heads.py`.
+    docs/extending/router_head.md adds one.
     """
 
     def forward(self, features: Sequence[Tensor], rays: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Image metrics, one row of METRICS each, and the protocols that they are measured under.
 
-A further metric is a function that compares two images and a row with it; result files, tables and reports follow.
+docs/extending/metric.md adds one.
 """
 
 from __future__ import annotations

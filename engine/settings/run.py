@@ -57,7 +57,9 @@ class DataConfig:
 class RouterConfig:
     """The router."""
 
-    rgbfunction: Annotated[HeadKind, flag("router head: with the view ray, or without")] = "sandwichlite"
+    rgbfunction: Annotated[HeadKind, flag("router head; sandwichpixel is sandwichlite without the view ray")] = (
+        "sandwichlite"
+    )
     init_mixprob: Annotated[float, flag("start value of the base and directional weights")] = 0.9
     temperature: Annotated[float, flag("softmax temperature while training")] = DEFAULT_TEMPERATURE
     eval_temperature: Annotated[

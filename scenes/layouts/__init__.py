@@ -1,9 +1,4 @@
-"""The layouts of scene folders, one row each.
-
-To add one, write a package beside `n3v` whose row, a LayoutSpec, names its reader and its preparation, and put the row
-into LAYOUTS. The choices of --loader, the guess of a folder's layout, the kinds of `moegs.py prepare`, messages and
-defaults follow from the table.
-"""
+"""The layouts of scene folders, one row each; docs/extending/layout.md adds one."""
 
 from __future__ import annotations
 
