@@ -114,6 +114,7 @@ class RouterTask:
         )
         if self.run.device.type == "cpu" or iteration % READ_EVERY == 0 or iteration == training.iterations:
             self._readings = self._read()
+        del mixture  # its images would take memory all through the backward pass
         yield loss
 
     def _read(self) -> tuple[Reading, ...]:
