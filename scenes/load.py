@@ -30,7 +30,8 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     layout = layout_named(options.layout)
     _check_folder(root, options)
     rig = layout.read(root, options)
-    views = tuple(_view(name, rig, options) for name in rig.cameras)
+    numbers = _camera_numbers(root, rig)
+    views = tuple(_view(name, number, rig, options) for name, number in numbers.items())
     notes = [*rig.notes, *_size_notes(rig, views)]
     names = [view.name for view in views]
     test = _test_views(names, options, notes)
@@ -68,14 +69,29 @@ def _check_folder(root: Path, options: SceneOptions) -> None:
         raise SceneError(f"{root}: no such folder; nearest beside it: {', '.join(close) or 'none'}")
     looks = guess_layout(root)
     if looks is not None and looks != options.layout:
-        raise SceneError(f"{root}: looks like the {looks} layout, not {options.layout}; load it as {looks}")
+        loader = layout_named(looks).loader
+        raise SceneError(
+            f"{root}: looks like the {looks} layout, not {options.layout}; load it as {looks} (--loader {loader})"
+        )
 
 
-def _view(name: str, rig: RigFiles, options: SceneOptions) -> View:
+def _camera_numbers(root: Path, rig: RigFiles) -> dict[str, int]:
+    """The digits of each camera's name: experts keep what they learned of a camera under its number."""
+    numbers: dict[str, int] = {}
+    for name in rig.cameras:
+        digits = re.sub(r"\D", "", name)
+        same = [other for other, number in numbers.items() if digits and number == int(digits)]
+        if not digits or same:
+            fault = f"the number of {same[0]}" if same else "no number"
+            raise SceneError(f"{root}: camera {name} has {fault}; expected names with a number each, as cam00, cam01")
+        numbers[name] = int(digits)
+    return numbers
+
+
+def _view(name: str, number: int, rig: RigFiles, options: SceneOptions) -> View:
     source = rig.sources[name]
     camera = fitted(name, rig.cameras[name], source.width, source.height)
     camera = scaled(camera, *training_size(source.width, source.height, options.resolution))
-    number = int(re.sub(r"\D", "", name))
     return View(name=name, number=number, camera=replace(camera, world_to_camera=camera.world_to_camera.float()))
 
 

@@ -70,6 +70,22 @@ def test_what_experts_were_trained_on(tmp_path):
     assert (theater.num_frames, trained_frames(theater)) == (2, 2)
 
 
+@pytest.mark.parametrize(("left", "fault"), [("left", "no number"), ("left1", "the number of cam01")])
+def test_cameras_have_a_number_each(tmp_path, monkeypatch, left, fault):
+    n3v = LAYOUTS["n3v"]
+
+    def read(root, asked):
+        rig = n3v.read(root, asked)
+        names = {"cam00": "cam00", "cam01": "cam01", "cam02": left}
+        cameras, sources = ({names[name]: of[name] for name in names} for of in (rig.cameras, rig.sources))
+        return replace(rig, cameras=cameras, sources=sources)
+
+    monkeypatch.setitem(LAYOUTS, "n3v", replace(n3v, read=read))
+    write_n3v_scene(tmp_path / "room", Rig(frames=1))
+    with pytest.raises(SceneError, match=f"room: camera {left} has {fault}; expected names with a number each"):
+        load_scene(tmp_path / "room", options(tmp_path / "cache"))
+
+
 def test_a_row_more_is_a_layout_more(tmp_path, monkeypatch):
     """Scenes as N3V's in a folder with a file of their own name, the last camera held out."""
     dome = replace(
@@ -86,7 +102,7 @@ def test_a_row_more_is_a_layout_more(tmp_path, monkeypatch):
     (tmp_path / "hall" / "poses_bounds.npy").rename(tmp_path / "hall" / "poses.npy")
     (tmp_path / "hall" / "dome.txt").touch()
     assert guess_layout(tmp_path / "hall") == "dome"
-    with pytest.raises(SceneError, match="looks like the dome layout, not n3v; load it as dome"):
+    with pytest.raises(SceneError, match=r"looks like the dome layout, not n3v; load it as dome \(--loader domes\)"):
         load_scene(tmp_path / "hall", options(tmp_path / "cache"))
 
     read = LAYOUTS["n3v"].read
