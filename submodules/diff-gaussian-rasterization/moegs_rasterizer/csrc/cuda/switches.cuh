@@ -1,4 +1,4 @@
-// What can be left out, one at a time, to measure what it is worth: docs/rasterizer.md says how.
+// What can be left out, one at a time, to measure what it is worth: docs/dev/rasterizer.md says how.
 #pragma once
 
 namespace moegs {
