@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from common.suggestions import nearest
@@ -32,12 +33,18 @@ EXPERTS: dict[str, ExpertSpec] = {
 }
 
 
-def load_expert(name: str, path: Path, options: LoadOptions) -> Expert:
-    """Load an expert by its name in EXPERTS; raises CheckpointError for an unknown name and for unusable files."""
+def load_expert(
+    name: str, path: Path, options: LoadOptions, *, argument_of: Callable[[str], str] | None = None
+) -> Expert:
+    """Load an expert by its name in EXPERTS; raises CheckpointError for an unknown name and for unusable files.
+
+    argument_of: what a user writes to give the folder of an expert of some name; None: its flag.
+    """
     if name not in EXPERTS:
         close = nearest(name, EXPERTS, likeness=0.3)
         hint = f"nearest: {close}" if close else f"known: {', '.join(EXPERTS)}"
         raise CheckpointError(f"no expert is called {name!r}; {hint}")
     spec = EXPERTS[name]
-    require_own_files(spec, path, options.iteration, experts=EXPERTS.values())
+    argument_of = argument_of or (lambda other: f"--{EXPERTS[other].flag}")
+    require_own_files(spec, path, options.iteration, experts=EXPERTS.values(), argument_of=argument_of)
     return spec.load(path, options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from experts.base import CheckpointError
@@ -14,14 +14,27 @@ from experts.spec import ExpertSpec
 _TABLE = "point_cloud.ply"  # of every expert
 
 
-def require_own_files(spec: ExpertSpec, path: Path, iteration: int | None, *, experts: Collection[ExpertSpec]) -> None:
-    """Raise CheckpointError where a folder's files look like another expert's, naming the flag to give it to.
+def require_own_files(
+    spec: ExpertSpec,
+    path: Path,
+    iteration: int | None,
+    *,
+    experts: Collection[ExpertSpec],
+    argument_of: Callable[[str], str],
+) -> None:
+    """Raise CheckpointError where a folder's files look like another expert's, naming the argument to give it to.
 
-    iteration: to be read, None for the highest. Files that are missing are the loader's to name.
+    iteration: to be read, None for the highest. argument_of: by the expert's name. Files that are missing are the
+    loader's to name.
     """
+
+    def mistaken(where: Path, owner: ExpertSpec, detail: str = "") -> CheckpointError:
+        hint = f"{spec.name} expected; give it to {argument_of(owner.name)}"
+        return CheckpointError(f"{where}: looks like {owner.name}{detail}, {hint}")
+
     segments = _segments(path, experts)
     if segments and spec.segments is None:
-        raise _mistaken(path, segments[0], spec, detail=" (a folder of segments)")
+        raise mistaken(path, segments[0], " (a folder of segments)")
     for table in _tables([path / name for name in segments[1]] if segments else [path], iteration):
         names = read_column_names(table)
         owner = owner_of(names, experts)
@@ -31,7 +44,7 @@ def require_own_files(spec: ExpertSpec, path: Path, iteration: int | None, *, ex
                 f"{table}: no expert's Gaussians (columns {listed}, ...), {spec.name} expected; check the path"
             )
         if owner.name != spec.name:
-            raise _mistaken(table, owner, spec)
+            raise mistaken(table, owner)
 
 
 def owner_of(columns: Collection[str], experts: Collection[ExpertSpec]) -> ExpertSpec | None:
@@ -60,9 +73,3 @@ def _tables(folders: list[Path], iteration: int | None) -> list[Path]:
         except CheckpointError:
             continue
     return [table for table in tables if table.is_file()]
-
-
-def _mistaken(path: Path, owner: ExpertSpec, wanted: ExpertSpec, *, detail: str = "") -> CheckpointError:
-    return CheckpointError(
-        f"{path}: looks like {owner.name}{detail}, {wanted.name} expected; give it to --{owner.flag}"
-    )

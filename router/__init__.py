@@ -8,6 +8,7 @@ from router.ensembles import (
     folder_flags,
     is_published,
     kind_of,
+    render_command,
 )
 from router.features import RoutingFeatures
 from router.head import RouterHead
@@ -31,4 +32,5 @@ __all__ = [
     "kind_of",
     "mix",
     "new_head",
+    "render_command",
 ]

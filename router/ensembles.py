@@ -73,10 +73,13 @@ def is_published(ensemble: Ensemble) -> bool:
 
 
 def folder_flags(ensemble: Ensemble) -> dict[str, str]:
-    """The flag of each expert's folder, without dashes, by expert in softmax order."""
-    if is_published(ensemble):
-        return {name: EXPERTS[name].flag for name in ensemble.experts}
-    return {name: f"expert {kind_of(name)}" for name in ensemble.experts}
+    """The flag of each expert's folder, without dashes, by expert in softmax order; of published ensembles alone."""
+    return {name: EXPERTS[name].flag for name in ensemble.experts} if is_published(ensemble) else {}
+
+
+def render_command(ensemble: Ensemble) -> str:
+    """The command that renders runs of an ensemble, without its arguments."""
+    return f"render_{ensemble.name}.py" if is_published(ensemble) else "moegs.py render"
 
 
 def ensembles_with(expert: str) -> list[str]:

@@ -142,5 +142,5 @@ def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path, *, backend: str
         (root / "models" / name / "cfg_args").write_text("Namespace(source_path='data/small')")
         arguments.append(f"--{flag}={root / 'models' / name}")
     monkeypatch.setattr("engine.runs.opening.load_scene", lambda source, options: random_scene(root))
-    monkeypatch.setattr("engine.runs.opening.load_expert", lambda name, folder, options: open_expert(name, folder))
+    monkeypatch.setattr("engine.runs.opening.load_expert", lambda name, folder, options, **_: open_expert(name, folder))
     return arguments

@@ -24,7 +24,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     run = load_run(
         config.run,
         iteration=None if config.iteration == -1 else config.iteration,
-        overrides={"source_path": config.source_path, "expert": config.expert or None, "device": "cpu"},
+        overrides={"source_path": config.source_path, "expert": config.expert, "device": "cpu"},
         needed="test",
     )
     try:

@@ -22,7 +22,7 @@ from engine.training.router_resume import training_state
 from engine.training.router_schedule import make_optimiser
 from experts.formats.cfg_args import CFG_ARGS, read_cfg_args
 from experts.formats.folders import find_iteration
-from router import Ensemble, folder_flags, is_published, kind_of
+from router import Ensemble, folder_flags, is_published, kind_of, render_command
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +54,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     state = training_state(make_optimiser(run.router, settings.training), settings.training.seed)
     write_config_file(config.save_path / CONFIG_FILE, settings)
     folder = save_checkpoint(config.save_path, run, iteration, experts=records, state=state)
-    script = f"render_{ensemble.name}.py" if is_published(ensemble) else "moegs.py render"
-    print(f"imported: {folder}; render it with: python {script} --save_path {config.save_path}")
+    print(f"imported: {folder}; render it with: python {render_command(ensemble)} --save_path {config.save_path}")
     return 0
 
 

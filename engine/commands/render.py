@@ -31,7 +31,7 @@ from engine.settings.render import (
     splits_of,
     variant_of,
 )
-from router import ENSEMBLES, Ensemble, is_published
+from router import ENSEMBLES, Ensemble, render_command
 from scenes.novel_views import rig_up, shifted, with_focal_mm
 from scenes.options import Needed
 
@@ -78,9 +78,7 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:
         needed=needed,
     )
     if ensemble is not None and run.ensemble.name != ensemble.name:
-        name = run.ensemble.name
-        script = f"render_{name}.py" if is_published(run.ensemble) else "moegs.py render"
-        raise ConfigError(f"{run_folder(config)}: a run of {name}; use {script}")
+        raise ConfigError(f"{run_folder(config)}: a run of {run.ensemble.name}; use {render_command(run.ensemble)}")
     return run
 
 

@@ -20,7 +20,7 @@ from engine.training.loop import Schedule, train
 from engine.training.router import RouterTask
 from engine.training.router_resume import check_folder, resume_newest
 from engine.training.router_schedule import make_optimiser
-from router import ENSEMBLES, Ensemble, is_published
+from router import ENSEMBLES, Ensemble, render_command
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,9 @@ def log_end(task: RouterTask) -> None:
         logger.info("most GPU memory in tensors at a time: %d MiB", memory)
     assert task.save_path is not None
     ensemble, last = task.run.ensemble, max(task.start, task.config.training.iterations)
-    script = f"render_{ensemble.name}.py" if is_published(ensemble) else "moegs.py render"
     logger.info(
-        "done; render it with: python %s --save_path %s --iteration %d", script, task.save_path.absolute(), last
+        "done; render it with: python %s --save_path %s --iteration %d",
+        render_command(ensemble),
+        task.save_path.absolute(),
+        last,
     )

@@ -64,7 +64,7 @@ def bundle_folder(record: ExpertRecord, save_path: Path) -> Path:
     return save_path / "experts" / record.name / Path(record.folder).name
 
 
-def find_expert(record: ExpertRecord, *, given: Path | None, save_path: Path, flag_name: str) -> Path:
+def find_expert(record: ExpertRecord, *, given: Path | None, save_path: Path, argument: str) -> Path:
     """The folder to load an expert of a checkpoint from: the given one, else the bundle's, else where it was.
 
     Raises ConfigError where there is none, CheckpointError naming the file where one is missing or changed: the
@@ -73,16 +73,14 @@ def find_expert(record: ExpertRecord, *, given: Path | None, save_path: Path, fl
     places = [bundle_folder(record, save_path), Path(record.folder)] if given is None else [given]
     root = next((place if place.is_dir() else place.parent for place in places if place.exists()), None)
     if root is None:
-        raise ConfigError(f"{places[-1]}: the {record.name} model is not there any more; say where with --{flag_name}")
+        raise ConfigError(f"{places[-1]}: the {record.name} model is not there any more; say where with {argument}")
     for name, expected in record.files.items():
         path = root / name
         if not path.is_file():
-            raise CheckpointError(
-                f"{path}: missing; the router was trained with it, give that model with --{flag_name}"
-            )
+            raise CheckpointError(f"{path}: missing; the router was trained with it, give that model with {argument}")
         if files_hash([path]) != expected:
             raise CheckpointError(
-                f"{path}: changed since the router was trained with it; give the old one with --{flag_name}, "
+                f"{path}: changed since the router was trained with it; give the old one with {argument}, "
                 "or train again"
             )
     return root / record.entry
@@ -94,11 +92,11 @@ def recorded_iteration(record: ExpertRecord) -> int | None:
     return record.iteration if len(iterations) <= 1 else None
 
 
-def require_same_files(record: ExpertRecord, loaded: ExpertRecord, flag_name: str) -> None:
+def require_same_files(record: ExpertRecord, loaded: ExpertRecord, argument: str) -> None:
     """Raises CheckpointError where other files were loaded than the recorded ones: newer iterations beside them."""
     if loaded.files != record.files:
         other = sorted(set(loaded.files) ^ set(record.files))
         raise CheckpointError(
             f"{loaded.folder}: {record.name} was read from other files than the router was trained with "
-            f"({', '.join(other[:3])}); give the old model with --{flag_name}"
+            f"({', '.join(other[:3])}); give the old model with {argument}"
         )

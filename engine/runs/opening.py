@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,9 +15,10 @@ from engine.errors import ConfigError
 from engine.runs.checks import check_frames, check_rasterizer, check_visible
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.run import Run
+from engine.settings.experts import folder_argument
 from engine.settings.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
-from router import Ensemble, Router, folder_flags, kind_of
+from router import Ensemble, Router, is_published, kind_of
 from scenes import Scene, SceneOptions, load_scene
 from scenes.layouts import LOADERS, guess_layout, trained_frames
 from scenes.options import DEFAULT_LAYOUT, Needed
@@ -36,7 +38,11 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
     check_rasterizer(compute)
     scene = open_scene(config, ensemble)
     folders = expert_folders(config, ensemble)
-    experts = tuple(open_expert(config, scene, name, folder, device=compute.device) for name, folder in folders.items())
+    by_name = not is_published(ensemble)
+    experts = tuple(
+        open_expert(config, scene, name, folder, device=compute.device, by_name=by_name)
+        for name, folder in folders.items()
+    )
     torch.manual_seed(config.training.seed)
     router = Router(
         [expert.name for expert in experts],
@@ -47,8 +53,9 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
         eval_temperature=router_settings.eval_temperature,
     )
     run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
-    for name, flag_name in folder_flags(ensemble).items():
-        check_visible(run, name, label=f"--{flag_name} {folders[name]}", folder=folders[name])
+    for name, folder in folders.items():
+        label = folder_argument(kind_of(name), folder, by_name=by_name)
+        check_visible(run, name, label=label, folder=folder)
     return run
 
 
@@ -124,9 +131,19 @@ def _by_source(notes: Sequence[str]) -> list[str]:
 
 
 def open_expert(
-    config: RunConfig, scene: Scene, name: str, folder: Path, *, device: torch.device, iteration: int | None = None
+    config: RunConfig,
+    scene: Scene,
+    name: str,
+    folder: Path,
+    *,
+    device: torch.device,
+    iteration: int | None = None,
+    by_name: bool = False,
 ) -> Expert:
-    """Loads and freezes an expert, on a device; what it inferred goes to the log. iteration None: --load_iteration."""
+    """Loads and freezes an expert, on a device; what it inferred goes to the log.
+
+    iteration None: --load_iteration. by_name: folders are given with --expert, as errors then say.
+    """
     settings, kind = config.experts, kind_of(name)
     if iteration is None and settings.load_iteration != -1:
         iteration = settings.load_iteration
@@ -140,7 +157,7 @@ def open_expert(
         world_scale=EXPERTS[kind].world_scale(scene.layout, scene.rig_radius),
         trust_checkpoint=settings.trust_checkpoint,
     )
-    expert = load_expert(kind, folder, options)
+    expert = load_expert(kind, folder, options, argument_of=partial(folder_argument, by_name=by_name))
     if name != kind:
         expert.name = name  # a second of its kind
     if isinstance(expert, nn.Module):

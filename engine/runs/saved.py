@@ -17,7 +17,7 @@ from engine.runs.expert_records import ExpertRecord, find_expert, record_expert,
 from engine.runs.opening import assemble, open_expert, open_scene
 from engine.runs.run import Run
 from engine.settings.config_file import read_object, settings_of_object
-from engine.settings.experts import folders_by_name
+from engine.settings.experts import folder_argument, folders_by_name
 from engine.settings.fields import with_values
 from engine.settings.run import AnyRunConfig, RunConfig
 from engine.settings.train import CONFIG_FILE
@@ -44,24 +44,26 @@ def load_run(
     """
     saved = load_checkpoint(checkpoint_folder(save_path, iteration))
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    by_name = "expert" in given
     moved = folders_by_name(given.pop("expert", ()), [record.name for record in saved.experts])
     config = with_values(trained_config(save_path), {**HERE, **given, "save_path": save_path})
     ensemble = _ensemble(saved)
     compute = open_compute_device(config.machine.device, config.machine.backend)
     check_rasterizer(compute)
     flags = folder_flags(ensemble)
+    by_name = by_name or not flags
     folders = [
         find_expert(
             record,
-            given=moved.get(record.name) or given.get(flags[record.name]),
+            given=moved.get(record.name) or given.get(flags.get(record.name, "")),
             save_path=save_path,
-            flag_name=flags[record.name],
+            argument=folder_argument(record.name, by_name=by_name),
         )
         for record in saved.experts
     ]
     scene = open_scene(config, ensemble, needed=needed)
     experts = tuple(
-        _reopen(config, scene, record, folder=folder, flag_name=flags[record.name], device=compute.device)
+        _reopen(config, scene, record, folder=folder, device=compute.device, by_name=by_name)
         for record, folder in zip(saved.experts, folders, strict=True)
     )
     if "eval_temperature" in given:
@@ -92,11 +94,11 @@ def _ensemble(saved: SavedRouter) -> Ensemble:
 
 
 def _reopen(
-    config: RunConfig, scene: Scene, record: ExpertRecord, *, folder: Path, flag_name: str, device: torch.device
+    config: RunConfig, scene: Scene, record: ExpertRecord, *, folder: Path, device: torch.device, by_name: bool
 ) -> Expert:
     iteration = recorded_iteration(record)
-    expert = open_expert(config, scene, record.name, folder, device=device, iteration=iteration)
-    require_same_files(record, record_expert(expert, folder), flag_name)
+    expert = open_expert(config, scene, record.name, folder, device=device, iteration=iteration, by_name=by_name)
+    require_same_files(record, record_expert(expert, folder), folder_argument(record.name, by_name=by_name))
     return expert
 
 

@@ -83,6 +83,16 @@ class AnyExpertsConfig(ExpertReadingConfig, _ByName):
     """The trained experts."""
 
 
+def folder_argument(expert: str, folder: Path | None = None, *, by_name: bool) -> str:
+    """The argument that gives an expert's folder: "--stg_path FOLDER"; by name "--expert STG=FOLDER".
+
+    expert: its name in the run, "STG-2" for a second one. Without a folder: the text that tells a user what to give.
+    """
+    if by_name:
+        return f"--expert {expert}={folder or 'PATH'}"
+    return f"--{EXPERTS[expert].flag} {folder or ''}".rstrip()
+
+
 def ensemble_and_folders(given: Sequence[str]) -> tuple[Ensemble, dict[str, Path]]:
     """The ensemble of --expert NAME=PATH arguments, and each expert's folder; ConfigError where one cannot be read."""
     kinds, paths = [], []

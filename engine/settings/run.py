@@ -12,9 +12,9 @@ from moegs_rasterizer.types import Backend, TileRule
 from engine.errors import ConfigError
 from engine.runs.device import DeviceChoice
 from engine.settings.command_line import flag
-from engine.settings.experts import AnyExpertsConfig, ExpertsConfig, ensemble_and_folders
+from engine.settings.experts import AnyExpertsConfig, ExpertsConfig, ensemble_and_folders, folder_argument
 from experts import EXPERTS, ExpertSpec
-from router.ensembles import Ensemble, ensembles_with, folder_flags
+from router.ensembles import Ensemble, ensembles_with, folder_flags, kind_of
 from router.heads import HeadKind
 from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from scenes.layouts import LAYOUTS, LOADERS
@@ -164,18 +164,19 @@ class AnyRunConfig(RunConfig):
 
 def expert_folders(config: RunConfig, ensemble: Ensemble) -> dict[str, Path]:
     """The folder of every expert of an ensemble; ConfigError where one is not given or does not exist."""
-    flags = folder_flags(ensemble)
+    by_name = isinstance(config.experts, AnyExpertsConfig)
     given: dict[str, Path | None] = {}
-    if isinstance(config.experts, AnyExpertsConfig):
+    if by_name:
         given.update(ensemble_and_folders(config.experts.expert)[1])
     else:
-        given.update({name: getattr(config.experts, flag_name) for name, flag_name in flags.items()})
+        given.update({name: getattr(config.experts, flag_name) for name, flag_name in folder_flags(ensemble).items()})
     folders = {}
     for name, path in given.items():
+        argument = folder_argument(kind_of(name), path, by_name=by_name)
         if path is None:
-            raise ConfigError(f"--{flags[name]} is missing: give the folder of the trained {name} model")
+            raise ConfigError(f"{argument} is missing: give the folder of the trained {name} model")
         if not path.exists():
-            raise ConfigError(f"--{flags[name]} {path}: no such folder; give the folder of the trained {name} model")
+            raise ConfigError(f"{argument}: no such folder; give the folder of the trained {name} model")
         folders[name] = path
     return folders
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 import moegs
+from engine.commands.train import main as train_script
 from engine.runs.saved import load_run
+from router import ENSEMBLES, folder_flags
+from tests.engine.expert_scene import write_film
 from tests.small_world import use_small_world
+
+ROOT = Path(__file__).resolve().parents[3]
 
 FEW = ("--iterations", "2", "--test_iterations", "--test_frames", "1")
 
@@ -70,10 +77,43 @@ def test_a_moved_expert_is_found_by_name(world, tmp_path, capsys):
     moved = world[1]["Ex4DGS"].rename(tmp_path / "moved")
     render = ["render", f"--save_path={tmp_path / 'out'}", "--skip_train", "--quiet"]
     assert moegs.main(render) == 2
-    assert "the Ex4DGS model is not there any more; say where with --expert Ex4DGS" in capsys.readouterr().err
+    assert "the Ex4DGS model is not there any more; say where with --expert Ex4DGS=PATH" in capsys.readouterr().err
     assert moegs.main([*render, f"--expert=Ex4DGS={moved}"]) == 0
     assert moegs.main([*render, f"--expert=STG={moved}"]) == 2
     assert "NAME=PATH expected, where NAME is 4DGaussians or Ex4DGS" in capsys.readouterr().err
+
+
+def test_a_moved_second_expert_of_a_kind_goes_by_its_name_in_the_run(world, tmp_path, capsys):
+    shared, folders = world
+    second = shutil.copytree(folders["E-D3DGS"], tmp_path / "models" / "second")
+    named = [f"--expert=E-D3DGS={folder}" for folder in (folders["E-D3DGS"], second)]
+    assert moegs.main(["train", *shared, *named, f"--save_path={tmp_path / 'out'}", *FEW]) == 0
+    moved = second.rename(tmp_path / "moved")
+    render = ["render", f"--save_path={tmp_path / 'out'}", "--skip_train", "--quiet"]
+    assert moegs.main(render) == 2
+    assert (
+        "the E-D3DGS-2 model is not there any more; say where with --expert E-D3DGS-2=PATH" in capsys.readouterr().err
+    )
+    assert moegs.main([*render, f"--expert=E-D3DGS-2={moved}"]) == 0
+
+
+def test_this_command_renders_the_runs_of_scripts_and_names_its_own_flag(world, tmp_path, capsys):
+    shared, folders = world
+    flags = [f"--{flag}={folders[name]}" for name, flag in folder_flags(ENSEMBLES["E3"]).items()]
+    assert train_script("E3", [*shared, *flags, f"--save_path={tmp_path / 'out'}", *FEW]) == 0
+    moved = folders["4DGaussians"].rename(tmp_path / "moved")
+    render = ["render", f"--save_path={tmp_path / 'out'}", "--skip_train", "--quiet"]
+    assert moegs.main(render) == 2
+    assert "say where with --expert 4DGaussians=PATH" in capsys.readouterr().err
+    assert moegs.main([*render, f"--expert=4DGaussians={moved}"]) == 0
+
+
+def test_a_folder_of_another_expert_is_told_with_the_flag_of_the_command(tmp_path, capsys):
+    film = write_film(tmp_path)
+    stg, save_path = ROOT / "demo" / "experts" / "STG", tmp_path / "out"
+    given = [f"--source_path={film}", f"--save_path={save_path}", f"--expert=Ex4DGS={stg}", f"--expert=STG={stg}"]
+    assert moegs.main(["train", *given, "--device=cpu"]) == 2
+    assert "looks like STG, Ex4DGS expected; give it to --expert STG=PATH" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -82,12 +122,12 @@ def test_a_moved_expert_is_found_by_name(world, tmp_path, capsys):
         ((), "--expert is missing: give --expert NAME=PATH for each of two experts or more"),
         (("Ex4DGS",), "--expert is given 1 times: a blend needs 2 or more"),
         (("Ex4DG", "E-D3DGS"), "--expert Ex4DG: no expert has this name; did you mean Ex4DGS?"),
-        (("Ex4DGS", "STG"), "--expert STG STG: no such folder; give the folder of the trained STG model"),
+        (("Ex4DGS", "STG"), "--expert STG=STG: no such folder; give the folder of the trained STG model"),
     ],
 )
 def test_mistakes_are_told_in_one_line(world, tmp_path, monkeypatch, capsys, experts, message):
     monkeypatch.chdir(tmp_path)
     assert train(world, tmp_path / "out", *experts) == 2
     shown = capsys.readouterr().err
-    assert message.replace("STG STG", f"STG {tmp_path / 'STG'}") in shown and shown.count("\n") == 1
+    assert message.replace("STG=STG", f"STG={tmp_path / 'STG'}") in shown and shown.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -46,7 +46,7 @@ def test_experts_that_show_the_scene_pass(tmp_path):
 def test_an_expert_that_shows_nothing_is_named_with_its_likely_causes(tmp_path, monkeypatch, capsys):
     arguments = use_small_world(monkeypatch, tmp_path)
 
-    def near_plane_too_far(name, folder, options):
+    def near_plane_too_far(name, folder, options, **_):
         expert = CloudExpert(name, 1)
         if name == "E-D3DGS":
             expert.settings = replace(expert.settings, near=4.0)
