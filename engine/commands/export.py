@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from engine.errors import ConfigError
@@ -10,8 +10,11 @@ from engine.outputs.upstream_layout import write_upstream_layout
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
 from engine.settings.command_line import parse, set_up_logging
-from engine.settings.exchange import ExportConfig
+from engine.settings.exchange import ExportConfig, Layout
 from engine.settings.fields import values_of
+
+# By --layout: writes a run with its settings below a new folder, and returns that.
+EXPORTS: Mapping[Layout, Callable[[Run, Path, Mapping[str, object]], Path]] = {"upstream": write_upstream_layout}
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
@@ -28,7 +31,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         needed="test",
     )
     try:
-        folder = write_upstream_layout(run, config.out, upstream_settings(run, config.run))
+        folder = EXPORTS[config.layout](run, config.out, upstream_settings(run, config.run))
     except ValueError as error:
         raise ConfigError(f"{config.out}: {error}") from error
     print(f"written: {folder}, iteration {run.iteration}, {', '.join(expert.name for expert in run.experts)}")

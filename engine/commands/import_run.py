@@ -20,6 +20,7 @@ from engine.settings.run import AnyRunConfig, RunConfig, expert_folders
 from engine.settings.train import CONFIG_FILE
 from engine.training.router_resume import training_state
 from engine.training.router_schedule import make_optimiser
+from experts import EXPERTS
 from experts.formats.cfg_args import CFG_ARGS, read_cfg_args
 from experts.formats.folders import find_iteration
 from router import Ensemble, folder_flags, is_published, kind_of, render_command
@@ -61,9 +62,10 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 def _iteration(config: ImportConfig, ensemble: Ensemble) -> int:
     assert config.folder is not None
     first = config.folder / ensemble.experts[0]
-    segments = sorted(path.parent for path in first.glob("*/point_cloud"))
+    segments = EXPERTS[kind_of(ensemble.experts[0])].segments
+    names = [] if segments is None or (first / "point_cloud").exists() else segments.names(first)
     wanted = None if config.iteration == -1 else config.iteration
-    return find_iteration(segments[0] if segments and not (first / "point_cloud").exists() else first, wanted)[0]
+    return find_iteration(first / names[0] if names else first, wanted)[0]
 
 
 def run_settings(config: ImportConfig, ensemble: Ensemble, iteration: int) -> RunConfig:

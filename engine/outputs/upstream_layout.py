@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from engine.errors import ConfigError
 from engine.runs.run import Run
 from experts import EXPERTS, CheckpointError
-from experts.formats.cfg_args import write_cfg_args
+from experts.formats.cfg_args import read_cfg_args, write_cfg_args
 from experts.formats.torch_files import load_state_dict, save_tensors
 from router import ENSEMBLES, Ensemble, Router, ensemble_of, kind_of, new_head
 from router.heads import HeadKind
@@ -27,6 +27,7 @@ from router.heads import HeadKind
 HEAD_OWNER = "Ex4DGS"  # in whose folder upstream keeps the head
 NO_OWNER = "router"  # its place where that expert is not in the ensemble
 HEAD_FILE = "point_cloud.pt"
+ORDER = "experts"  # in cfg_args: their names in softmax order, which upstream's scripts know themselves
 
 
 def write_upstream_layout(run: Run, folder: Path, settings: Mapping[str, object]) -> Path:
@@ -46,7 +47,7 @@ def write_upstream_layout(run: Run, folder: Path, settings: Mapping[str, object]
             spec.write_routed(expert, staged / expert.name, run.iteration, routing_weights(run.router, index))
         state = {name: value.detach().cpu() for name, value in run.router.head.state_dict().items()}
         save_tensors(state, _head_file(staged, run.ensemble, run.iteration))
-        write_cfg_args(staged, settings)
+        write_cfg_args(staged, {**settings, ORDER: [expert.name for expert in run.experts]})
         if folder.exists():
             folder.rmdir()
         os.replace(staged, folder)
@@ -59,15 +60,25 @@ def routing_weights(router: Router, index: int) -> Tensor:
 
 
 def ensemble_in(folder: Path) -> Ensemble:
-    """The ensemble whose experts lie in a folder: a published one of just these, else all in the table's order."""
+    """The ensemble whose experts lie in a folder.
+
+    Their order is that of cfg_args, else a published ensemble's of just these experts, else the table's.
+    """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; give one that holds {', '.join(EXPERTS)} as MoE-GS saves them")
     present = sorted(path.name for path in folder.iterdir() if path.is_dir() and kind_of(path.name) in EXPERTS)
     if not present:
         raise ConfigError(f"{folder}: holds no expert's folder ({', '.join(EXPERTS)}); give the folder of a run")
-    published = (ensemble for ensemble in ENSEMBLES.values() if sorted(ensemble.experts) == present)
-    kinds = [kind_of(name) for name in present]
-    return next(published, ensemble_of(sorted(kinds, key=list(EXPERTS).index)))
+    stored = (read_cfg_args(folder) or {}).get(ORDER)
+    ordered = [str(name) for name in stored] if isinstance(stored, list) else []
+    kinds = [kind_of(name) for name in (ordered if sorted(ordered) == present else _in_table_order(present))]
+    published = (ensemble for ensemble in ENSEMBLES.values() if list(ensemble.experts) == kinds)
+    return next(published, ensemble_of(kinds))
+
+
+def _in_table_order(names: Sequence[str]) -> list[str]:
+    published = (ensemble.experts for ensemble in ENSEMBLES.values() if sorted(ensemble.experts) == list(names))
+    return list(next(published, sorted(names, key=lambda name: (list(EXPERTS).index(kind_of(name)), name))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

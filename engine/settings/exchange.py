@@ -11,6 +11,8 @@ import tyro
 from engine.settings.command_line import flag
 from router.heads import HeadKind
 
+Layout = Literal["upstream"]  # a row of engine.commands.export's EXPORTS each
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
@@ -18,7 +20,7 @@ class ExportConfig:
 
     run: Annotated[tyro.conf.Positional[Path | None], flag("folder of the trained run", metavar="SAVE_PATH")] = None
     layout: Annotated[
-        Literal["upstream"], flag("upstream: as the paper's code saves a run (PLY columns, head weights, cfg_args)")
+        Layout, flag("upstream: as the paper's code saves a run (PLY columns, head weights, cfg_args)")
     ] = "upstream"
     out: Annotated[Path | None, flag("new folder to write; required", metavar="PATH")] = None
     iteration: Annotated[int, flag("saved iteration; -1: the newest")] = -1
