@@ -20,13 +20,13 @@ from benchmarks.workload import Workload, random_run
 from common.marks import BACKWARD, DATA, marks_are_set
 from engine.errors import ConfigError
 from engine.runs.checks import check_rasterizer
-from engine.runs.device import DeviceChoice, device_name, open_compute_device, peak_memory, wait
+from engine.runs.device import device_name, open_compute_device, peak_memory, wait
 from engine.runs.run import Run
 from engine.settings.command_line import flag, parse, set_up_logging
-from engine.settings.run import RunConfig, TrainingConfig
+from engine.settings.run import DeviceChoice, RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train
-from engine.training.router import RouterTask
-from engine.training.router_schedule import make_optimiser
+from engine.training.router.schedule import make_optimiser
+from engine.training.router.task import RouterTask
 from router import ENSEMBLES
 
 WARM_UP = 5  # iterations before the timed ones: memory is allocated, libraries are loaded

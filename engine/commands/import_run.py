@@ -18,8 +18,8 @@ from engine.settings.exchange import ImportConfig
 from engine.settings.fields import convert, leaves, with_values
 from engine.settings.run import AnyRunConfig, RunConfig, expert_folders
 from engine.settings.train import CONFIG_FILE
-from engine.training.router_resume import training_state
-from engine.training.router_schedule import make_optimiser
+from engine.training.router.resume import training_state
+from engine.training.router.schedule import make_optimiser
 from experts import EXPERTS
 from experts.formats.cfg_args import CFG_ARGS, read_cfg_args
 from experts.formats.folders import find_iteration

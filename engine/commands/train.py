@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import sys
 from collections.abc import Sequence
 
-from engine.errors import ConfigError
 from engine.runs.device import peak_memory
-from engine.runs.expert_records import bundle_expert, record_expert
-from engine.runs.opening import new_run
 from engine.settings.command_line import INTERRUPTED, exit_code, set_up_logging
-from engine.settings.config_file import write_config_file
 from engine.settings.experts import ensemble_and_folders
-from engine.settings.run import RunConfig, check_config, evaluation_iterations, expert_folders, save_iterations
-from engine.settings.train import CONFIG_FILE, read_any_settings, read_settings
-from engine.training.loop import Schedule, train
-from engine.training.router import RouterTask
-from engine.training.router_resume import check_folder, resume_newest
-from engine.training.router_schedule import make_optimiser
-from router import ENSEMBLES, Ensemble, render_command
+from engine.settings.run import check_config
+from engine.settings.train import read_any_settings, read_settings
+from engine.training.loop import train
+from engine.training.router.opening import open_task, schedule
+from engine.training.router.task import RouterTask
+from router import ENSEMBLES, render_command
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +28,7 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
         config = read_settings(ensemble, arguments)
         check_config(config, ensemble)
         task = open_task(config, ensemble)
-        if train(task, schedule(task), quiet=config.machine.quiet):
-            log_end(task)
-        else:
-            code.value = INTERRUPTED
+        code.value = ended(task, complete=train(task, schedule(task), quiet=config.machine.quiet))
     return code.value
 
 
@@ -48,49 +39,13 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     ensemble, _ = ensemble_and_folders(config.experts.expert)
     check_config(config, ensemble)
     task = open_task(config, ensemble)
-    if not train(task, schedule(task), quiet=config.machine.quiet):
+    return ended(task, complete=train(task, schedule(task), quiet=config.machine.quiet))
+
+
+def ended(task: RouterTask, *, complete: bool) -> int:
+    """The exit code of a training; of a complete one the memory it needed and the command to render it are logged."""
+    if not complete:
         return INTERRUPTED
-    log_end(task)
-    return 0
-
-
-def open_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
-    """The router's training, fresh or where it was saved; writes config.json, and the bundle where asked for."""
-    save_path = config.output.save_path
-    if save_path is None:
-        raise ConfigError("--save_path is missing: give the folder of the results")
-    check_folder(config, save_path)
-    run = new_run(config, ensemble)
-    folders = expert_folders(config, ensemble)
-    experts = tuple(record_expert(expert, folders[expert.name]) for expert in run.experts)
-    optimiser = make_optimiser(run.router, config.training)
-    start = 0
-    if config.output.resume:
-        start = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
-    if config.output.overwrite:
-        shutil.rmtree(save_path / "router", ignore_errors=True)
-    logger.info("settings: %s", write_config_file(save_path / CONFIG_FILE, config))
-    if config.output.bundle:
-        for record in experts:
-            logger.info("bundled: %s", bundle_expert(record, save_path))
-    return RouterTask(run, optimiser, config, start=start, save_path=save_path, experts=experts)
-
-
-def schedule(task: RouterTask) -> Schedule:
-    """When a router's training saves and evaluates."""
-    config, ensemble = task.config, task.run.ensemble
-    if task.start >= config.training.iterations:
-        logger.info("already at iteration %d of %d: nothing left to train", task.start, config.training.iterations)
-    return Schedule(
-        start=task.start,
-        last=config.training.iterations,
-        saves=save_iterations(config, ensemble),
-        evaluations=evaluation_iterations(config, ensemble),
-    )
-
-
-def log_end(task: RouterTask) -> None:
-    """Logs the memory that was needed, and the command that renders the run."""
     memory = peak_memory(task.run.device)
     if memory is not None:
         logger.info("most GPU memory in tensors at a time: %d MiB", memory)
@@ -102,3 +57,4 @@ def log_end(task: RouterTask) -> None:
         task.save_path.absolute(),
         last,
     )
+    return 0

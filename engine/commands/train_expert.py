@@ -16,11 +16,11 @@ from engine.runs.device import device_name, open_compute_device, peak_memory
 from engine.runs.opening import read_scene
 from engine.settings.command_line import INTERRUPTED, set_up_logging
 from engine.settings.train_expert import TrainExpertConfig, check_settings, read_settings, write_settings
-from engine.training.expert import MEGABYTE, ExpertTask
-from engine.training.expert_choice import expert_of_key
-from engine.training.expert_opening import open_task
-from engine.training.expert_saves import bytes_of, check_folder, model_folder
-from engine.training.expert_segments import choose_outputs
+from engine.training.expert.choice import expert_of_key
+from engine.training.expert.opening import open_task
+from engine.training.expert.saves import bytes_of, check_folder, model_folder
+from engine.training.expert.segments import choose_outputs
+from engine.training.expert.task import MEGABYTE, ExpertTask
 from engine.training.loop import train
 from engine.training.progress import duration
 from scenes import Scene

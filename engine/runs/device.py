@@ -7,16 +7,16 @@ import logging
 import os
 import platform
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from moegs_rasterizer.types import Backend
 
 from engine.errors import ConfigError
+from engine.settings.run import DeviceChoice
 
 logger = logging.getLogger(__name__)
 
-DeviceChoice = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 BACKENDS: dict[str, tuple[Backend, ...]] = {"cpu": ("auto", "cpu", "torch"), "cuda": ("auto", "cuda", "torch")}
 MEBIBYTE = 2**20

@@ -11,11 +11,10 @@ import tyro
 from moegs_rasterizer.types import Backend, TileRule
 
 from engine.errors import ConfigError
-from engine.runs.device import DeviceChoice
 from engine.settings.command_line import flag, parse
 from engine.settings.experts import expert_folder_settings
 from engine.settings.fields import leaves, values_of
-from engine.settings.run import RunConfig
+from engine.settings.run import DeviceChoice, RunConfig
 from experts import EXPERTS
 from router import Ensemble
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from moegs_rasterizer.types import Backend, TileRule
 
 from engine.errors import ConfigError
-from engine.runs.device import DeviceChoice
 from engine.settings.command_line import flag
 from engine.settings.experts import AnyExpertsConfig, ExpertsConfig, ensemble_and_folders, folder_argument
 from experts import EXPERTS, ExpertSpec
@@ -20,6 +19,7 @@ from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from scenes.layouts import LAYOUTS, LOADERS
 from scenes.types import ResizeFilter
 
+DeviceChoice = Literal["auto", "cpu", "cuda"]
 FEWEST_EXPERTS = 2  # of a blend
 
 if TYPE_CHECKING:

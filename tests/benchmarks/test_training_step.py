@@ -16,8 +16,8 @@ from engine.runs.device import CPU, CUDA, ComputeDevice
 from engine.runs.run import Run
 from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train
-from engine.training.router import RouterTask
-from engine.training.router_schedule import make_optimiser
+from engine.training.router.schedule import make_optimiser
+from engine.training.router.task import RouterTask
 from router import ENSEMBLES
 from tests.small_world import NAMES, small_run
 

@@ -13,7 +13,7 @@ import torch
 from moegs_rasterizer import RasterizerError, cuda
 
 import engine.runs.opening
-import engine.training.router
+import engine.training.router.task
 from engine.commands import train
 from engine.evaluation.lpips_network import Lpips
 from engine.evaluation.metrics import PROTOCOLS, MetricRequest, OpenedMetric, lpips_measure, psnr
@@ -25,7 +25,7 @@ from engine.runs.device import CPU, CUDA, ComputeDevice, open_compute_device
 from engine.runs.run import Run, mix_view
 from engine.runs.saved import load_run
 from engine.settings.run import TrainingConfig
-from engine.training.router import READ_EVERY
+from engine.training.router.task import READ_EVERY
 from scenes import Prefetcher
 from tests.engine.evaluation.test_lpips import random_weights
 from tests.engine.training.test_router_resume import interrupt_at

@@ -9,12 +9,12 @@ import pytest
 import torch
 from moegs_rasterizer import RasterizerError
 
-import engine.training.router
+import engine.training.router.task
 from engine.commands import train
 from engine.errors import ConfigError
 from engine.runs.checkpoint import TENSORS, saved_iterations
 from engine.settings.run import RunConfig, TrainingConfig
-from engine.training.router_schedule import make_optimiser, set_rates
+from engine.training.router.schedule import make_optimiser, set_rates
 from router import Router
 from tests.engine.training.test_router_training import train_alone
 from tests.small_world import FRAMES, small_run, use_small_world
@@ -48,7 +48,7 @@ def test_the_last_update_is_taken_and_the_save_comes_after_it(tmp_path, argument
 
 def test_an_interrupt_during_evaluation_saves_at_once(tmp_path, arguments, monkeypatch):
     monkeypatch.setattr(
-        engine.training.router, "evaluate_mixture", lambda *args, **options: signal.raise_signal(signal.SIGTERM)
+        engine.training.router.task, "evaluate_mixture", lambda *args, **options: signal.raise_signal(signal.SIGTERM)
     )
     nine = ["--iterations", "9", "--test_iterations", "3", "--save_iterations"]
     assert train.main("E3", [*arguments, *nine]) == 130
@@ -60,7 +60,7 @@ def test_an_error_on_the_way_saves_before_it_ends_the_run(tmp_path, arguments, m
     def fails(*args, **options):
         raise ConfigError("no room for videos")
 
-    monkeypatch.setattr(engine.training.router, "evaluate_mixture", fails)
+    monkeypatch.setattr(engine.training.router.task, "evaluate_mixture", fails)
     assert train.main("E3", [*arguments, "--iterations", "9", "--test_iterations", "3", "--save_iterations"]) == 2
     assert capsys.readouterr().err == "error: no room for videos\n"
     assert saved_iterations(tmp_path / "out") == (3,)
@@ -74,7 +74,7 @@ def test_a_router_that_is_not_finite_is_never_saved(tmp_path, arguments, monkeyp
         run.router.head.mlp3.weight.fill_(math.nan)
         raise ConfigError("no room for videos")
 
-    monkeypatch.setattr(engine.training.router, "evaluate_mixture", torch.no_grad()(spoils))
+    monkeypatch.setattr(engine.training.router.task, "evaluate_mixture", torch.no_grad()(spoils))
     assert train.main("E3", [*arguments, "--iterations", "9", "--test_iterations", "3", "--save_iterations"]) == 2
     assert capsys.readouterr().err == "error: no room for videos\n"
     assert saved_iterations(tmp_path / "out") == ()
@@ -84,7 +84,7 @@ def test_a_fault_that_the_gpu_finds_late_keeps_the_save_from_being_written(tmp_p
     def found_late(compute):
         raise RasterizerError("layer 1: opacities has 2 NaN or infinite values")
 
-    monkeypatch.setattr(engine.training.router, "wait", found_late)
+    monkeypatch.setattr(engine.training.router.task, "wait", found_late)
     assert train.main("E3", [*arguments, "--iterations", "2", "--test_iterations"]) == 2
     assert capsys.readouterr().err == "error: layer 1: opacities has 2 NaN or infinite values\n"
     assert saved_iterations(tmp_path / "out") == ()
@@ -132,13 +132,13 @@ def test_rates_follow_the_schedule_of_the_released_code():
 
 def test_test_frames_are_spread_evenly(tmp_path, arguments, monkeypatch):
     asked = []
-    original = engine.training.router.evaluate_mixture
+    original = engine.training.router.task.evaluate_mixture
 
     def evaluate(run, **arguments):
         asked.append(arguments["options"].frames)
         return original(run, **arguments)
 
-    monkeypatch.setattr(engine.training.router, "evaluate_mixture", evaluate)
+    monkeypatch.setattr(engine.training.router.task, "evaluate_mixture", evaluate)
     assert train.main("E3", [*arguments, "--iterations", "1", "--test_frames", "3"]) == 0
     assert asked == [[0, 1, 2]]
     assert train.main("E3", [*arguments, "--iterations", "1", "--test_frames", "99", "--overwrite"]) == 0

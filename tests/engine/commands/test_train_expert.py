@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 import engine.commands.train_expert
-import engine.training.expert
+import engine.training.expert.task
 from engine.evaluation.metrics import psnr
 from engine.runs.device import CPU
-from engine.training.expert import ExpertTask
-from engine.training.expert_saves import load_state, saved_state
+from engine.training.expert.saves import load_state, saved_state
+from engine.training.expert.task import ExpertTask
 from experts.formats.cfg_args import read_cfg_args
 from scenes.frames.read_ahead import slots_of
 from tests.engine.expert_scene import NAMES, reloaded, run, write_film
@@ -60,7 +60,7 @@ def test_an_expert_is_trained_saved_scored_and_read_again(film, tmp_path, expert
 
 def test_memory_is_given_back_whenever_the_number_of_gaussians_changed(film, tmp_path, monkeypatch):
     devices = []
-    monkeypatch.setattr(engine.training.expert, "release_unused", devices.append)
+    monkeypatch.setattr(engine.training.expert.task, "release_unused", devices.append)
     assert run(film, tmp_path / "short", "ed3dgs", "--iterations=2") == 0
     assert devices == []
     assert run(film, tmp_path / "growing", "ed3dgs", "--set", *FASTER["ed3dgs"]) == 0
@@ -155,7 +155,7 @@ def test_no_held_out_image_is_read_before_it_is_scored(film, tmp_path, monkeypat
 def test_memory_of_the_footage_does_not_depend_on_its_length(flat_run):
     from dataclasses import replace
 
-    from engine.training.scene_views import disk_bytes, waiting_bytes
+    from engine.training.expert.scene_views import disk_bytes, waiting_bytes
 
     scene = flat_run.scene
     longer = replace(scene, num_frames=300)

@@ -11,9 +11,9 @@ import torch
 from engine.errors import ConfigError
 from engine.settings.recipe import difference, flattened, parse_setting, setting_words, settings_of, with_settings
 from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_settings
-from engine.training.expert_choice import choose_preset, expert_of_key
-from engine.training.expert_opening import choose_planes, recipe_for
-from engine.training.scene_views import disk_bytes, waiting_bytes
+from engine.training.expert.choice import choose_preset, expert_of_key
+from engine.training.expert.opening import choose_planes, recipe_for
+from engine.training.expert.scene_views import disk_bytes, waiting_bytes
 from experts import EXPERTS
 from experts.training.recipe import Recipe
 from moegs import main
@@ -111,7 +111,7 @@ def test_another_cut_is_not_put_into_the_same_folder(film, trained, capsys):
 
 
 def test_a_model_that_is_not_what_was_saved_is_never_left(film, tmp_path, capsys, monkeypatch):
-    from engine.training import expert_saves
+    from engine.training.expert import saves as expert_saves
 
     real = expert_saves.load_expert
 

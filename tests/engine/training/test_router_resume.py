@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
-import engine.training.router
+import engine.training.router.task
 from engine.commands import train
 from engine.runs.checkpoint import STATE, TENSORS
-from engine.training.router_schedule import training_pairs
+from engine.training.router.schedule import training_pairs
 from tests.small_world import use_small_world
 
 LAST = 21  # past two epochs of eight images
@@ -27,14 +27,14 @@ def files(folder) -> dict[str, bytes]:
 
 
 def interrupt_at(monkeypatch, step: int) -> None:
-    original = engine.training.router.set_rates
+    original = engine.training.router.task.set_rates
 
     def set_rates(optimiser, training, iteration):
         if iteration == step:
             signal.raise_signal(signal.SIGINT)
         original(optimiser, training, iteration)
 
-    monkeypatch.setattr(engine.training.router, "set_rates", set_rates)
+    monkeypatch.setattr(engine.training.router.task, "set_rates", set_rates)
 
 
 def test_a_stopped_run_continues_to_the_same_bits(tmp_path, arguments, monkeypatch, capsys):

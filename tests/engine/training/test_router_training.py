@@ -11,8 +11,8 @@ from engine.runs.run import Run, mix_view
 from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train
 from engine.training.progress import Reading
-from engine.training.router import RouterTask
-from engine.training.router_schedule import make_optimiser
+from engine.training.router.schedule import make_optimiser
+from engine.training.router.task import RouterTask
 from losses import concentration
 from tests.small_world import FRAMES, HEIGHT, WIDTH, Images, small_run
 

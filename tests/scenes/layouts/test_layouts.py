@@ -10,7 +10,7 @@ import pytest
 
 from engine.settings.prepare import KINDS
 from engine.settings.run import Loader
-from engine.training.expert_choice import choose_preset
+from engine.training.expert.choice import choose_preset
 from experts import EXPERTS
 from experts.training.presets import SCENES
 from router.ensembles import ENSEMBLES

@@ -13,10 +13,10 @@ from engine.errors import ConfigError
 from engine.settings.experts import WITH_PLANES
 from engine.settings.recipe import difference, with_settings
 from engine.settings.train_expert import TrainExpertConfig, recipe_values
-from engine.training.expert import ExpertStart, ExpertTask
-from engine.training.expert_choice import choose_preset
-from engine.training.expert_saves import ExpertOutput, load_state, saved_state
-from engine.training.scene_views import SceneViews
+from engine.training.expert.choice import choose_preset
+from engine.training.expert.saves import ExpertOutput, load_state, saved_state
+from engine.training.expert.scene_views import SceneViews
+from engine.training.expert.task import ExpertStart, ExpertTask
 from experts import CheckpointError, ExpertSpec, begin_training
 from experts.training.colour_correction import ColourCorrection
 from experts.training.presets import Planes, TrainingPreset

@@ -9,7 +9,7 @@ from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice
 from engine.settings.experts import WITH_SEGMENTS
 from engine.settings.train_expert import TrainExpertConfig
-from engine.training.expert_saves import ExpertOutput
+from engine.training.expert.saves import ExpertOutput
 from experts import ExpertSpec
 from experts.spec import SegmentFolders
 from scenes import Scene

@@ -25,8 +25,8 @@ from engine.runs.expert_records import ExpertRecord
 from engine.runs.run import Run, mix_camera
 from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.progress import Reading
-from engine.training.router_resume import training_state
-from engine.training.router_schedule import set_rates, training_pairs
+from engine.training.router.resume import training_state
+from engine.training.router.schedule import set_rates, training_pairs
 from losses import concentration, matched_colours, photometric
 from router import Mixture
 from scenes import Prefetcher

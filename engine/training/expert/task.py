@@ -20,10 +20,10 @@ from engine.outputs.files import results_folder
 from engine.runs.device import release_unused, wait
 from engine.settings.recipe import settings_of
 from engine.settings.train_expert import TrainExpertConfig
-from engine.training.expert_saves import ExpertOutput, covered, save_expert, save_state, saved_state
+from engine.training.expert.saves import ExpertOutput, covered, save_expert, save_state, saved_state
+from engine.training.expert.scene_views import SceneViews, disk_bytes, waiting_bytes
 from engine.training.loop import Schedule
 from engine.training.progress import Reading
-from engine.training.scene_views import SceneViews, disk_bytes, waiting_bytes
 from experts.training.recipe import Recipe
 from experts.training.trainer import ExpertTrainer
 from scenes.layouts import LAYOUTS

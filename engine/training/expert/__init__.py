@@ -1,0 +1,1 @@
+"""Stage 1: an expert's training."""

@@ -1,0 +1,55 @@
+"""Opens the training of a router, fresh or from its newest save, and says when it saves and evaluates."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+
+from engine.errors import ConfigError
+from engine.runs.expert_records import bundle_expert, record_expert
+from engine.runs.opening import new_run
+from engine.settings.config_file import write_config_file
+from engine.settings.run import RunConfig, evaluation_iterations, expert_folders, save_iterations
+from engine.settings.train import CONFIG_FILE
+from engine.training.loop import Schedule
+from engine.training.router.resume import check_folder, resume_newest
+from engine.training.router.schedule import make_optimiser
+from engine.training.router.task import RouterTask
+from router import Ensemble
+
+logger = logging.getLogger(__name__)
+
+
+def open_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
+    """The router's training, fresh or where it was saved; writes config.json, and the bundle where asked for."""
+    save_path = config.output.save_path
+    if save_path is None:
+        raise ConfigError("--save_path is missing: give the folder of the results")
+    check_folder(config, save_path)
+    run = new_run(config, ensemble)
+    folders = expert_folders(config, ensemble)
+    experts = tuple(record_expert(expert, folders[expert.name]) for expert in run.experts)
+    optimiser = make_optimiser(run.router, config.training)
+    start = 0
+    if config.output.resume:
+        start = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
+    if config.output.overwrite:
+        shutil.rmtree(save_path / "router", ignore_errors=True)
+    logger.info("settings: %s", write_config_file(save_path / CONFIG_FILE, config))
+    if config.output.bundle:
+        for record in experts:
+            logger.info("bundled: %s", bundle_expert(record, save_path))
+    return RouterTask(run, optimiser, config, start=start, save_path=save_path, experts=experts)
+
+
+def schedule(task: RouterTask) -> Schedule:
+    """When a router's training saves and evaluates."""
+    config, ensemble = task.config, task.run.ensemble
+    if task.start >= config.training.iterations:
+        logger.info("already at iteration %d of %d: nothing left to train", task.start, config.training.iterations)
+    return Schedule(
+        start=task.start,
+        last=config.training.iterations,
+        saves=save_iterations(config, ensemble),
+        evaluations=evaluation_iterations(config, ensemble),
+    )
