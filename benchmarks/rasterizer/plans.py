@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import torch
 from moegs_rasterizer import rasterize
-from moegs_rasterizer.random_scenes import trained_like_scene
 from moegs_rasterizer.types import Camera, Gaussians, Grad, Layer, RasterSettings, Splat
 from torch import Tensor
+
+from benchmarks.trained_scenes import trained_like_scene
 
 from .measurement import Work
 
