@@ -29,7 +29,7 @@ from engine.training.router import RouterTask
 from engine.training.router_schedule import make_optimiser
 from router import ENSEMBLES
 
-WARM_UP = 5  # iterations before the timed ones: memory is allocated, libraries are loaded
+WARM_UP_ITERATIONS = 5  # before the timed ones: memory is allocated, libraries are loaded
 LONGEST = 10
 NAME_WIDTH = 100  # characters of a kernel's name
 MILLISECOND = 1e6  # nanoseconds
@@ -48,7 +48,7 @@ class ProfileConfig:
     width: Annotated[int, flag("width of the images, pixels")] = 1352
     height: Annotated[int, flag("height of the images, pixels")] = 1014
     ensemble: Annotated[EnsembleName, flag("experts that are blended")] = "E4"
-    iterations: Annotated[int, flag(f"timed iterations, after {WARM_UP} that are not")] = 20
+    iterations: Annotated[int, flag(f"timed iterations, after {WARM_UP_ITERATIONS} that are not")] = 20
     device: Annotated[DeviceChoice, flag("where to compute; auto: on the GPU where there is one, else on the CPU")] = (
         "auto"
     )
@@ -58,12 +58,12 @@ class ProfileConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kernel:
-    """A GPU kernel, on a CPU an operator."""
+class KernelTotal:
+    """All runs of one GPU kernel, on a CPU of one operator, in an average iteration."""
 
     name: str
-    calls: float  # an iteration
-    milliseconds: float  # an iteration
+    calls: float
+    milliseconds: float
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
@@ -81,7 +81,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     print(
         f"{config.ensemble}: {len(run.experts)} experts of {config.gaussians} random Gaussians, {config.width}x"
         f"{config.height}, seed {config.seed}; {device_name(run.device)}, back-end {run.backend}; "
-        f"{config.iterations} iterations after {WARM_UP}, then {config.iterations} with the profiler"
+        f"{config.iterations} iterations after {WARM_UP_ITERATIONS}, then {config.iterations} with the profiler"
     )
     on_gpu = run.device.type == "cuda"
     print(stage_table(read_stages(trace, run), on_gpu=on_gpu))
@@ -94,11 +94,11 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 
 
 def trace_training(run: Run, *, iterations: int, seed: int) -> tuple[torch.profiler.profile, float]:
-    """Trains the run's router for WARM_UP iterations, then twice for `iterations`: by the clock, and in a trace.
+    """Trains the run's router for WARM_UP_ITERATIONS, then twice for `iterations`: by the clock, and in a trace.
 
     Returns the trace, and an iteration's milliseconds without it, on average. Raises KeyboardInterrupt after a signal.
     """
-    on_gpu, timed_from, traced_from = run.device.type == "cuda", WARM_UP, WARM_UP + iterations
+    on_gpu, timed_from, traced_from = run.device.type == "cuda", WARM_UP_ITERATIONS, WARM_UP_ITERATIONS + iterations
     training = TrainingConfig(iterations=traced_from + iterations, seed=seed)
     task = RouterTask(run, make_optimiser(run.router, training), RunConfig(training=training))
     schedule = Schedule(start=0, last=training.iterations, saves=(), evaluations=())
@@ -128,11 +128,11 @@ def read_stages(trace: torch.profiler.profile, run: Run) -> list[dict[str, Spent
     return stage_times(marks, launches_of(events), first=DATA)
 
 
-def longest_kernels(trace: torch.profiler.profile, iterations: int, *, on_gpu: bool) -> list[Kernel]:
+def longest_kernels(trace: torch.profiler.profile, iterations: int, *, on_gpu: bool) -> list[KernelTotal]:
     """Every kernel of a trace, on a CPU every operator without those that it calls; the longest first."""
     wanted = DeviceType.CUDA if on_gpu else DeviceType.CPU
     kernels = [
-        Kernel(
+        KernelTotal(
             name=event.key,
             calls=event.count / iterations,
             milliseconds=(event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1000 / iterations,
@@ -168,7 +168,7 @@ def _median(nanoseconds: Iterable[int]) -> float:
     return statistics.median(nanoseconds) / MILLISECOND
 
 
-def kernel_table(kernels: Sequence[Kernel], *, total: float, on_gpu: bool) -> str:
+def kernel_table(kernels: Sequence[KernelTotal], *, total: float, on_gpu: bool) -> str:
     """The LONGEST kernels; on a GPU also how long it was busy, of an iteration's milliseconds `total`."""
     if not kernels:
         return "torch.profiler recorded nothing: on a GPU it needs CUPTI, and the right to use it"

@@ -10,9 +10,8 @@ from moegs_rasterizer import rasterize
 from moegs_rasterizer.types import Camera, Gaussians, Grad, Layer, RasterSettings, Splat
 from torch import Tensor
 
+from benchmarks.rasterizer.measurement import Work
 from benchmarks.trained_scenes import trained_like_scene
-
-from .measurement import Work
 
 FEATURES = 3
 
