@@ -18,6 +18,7 @@ from torch.profiler import ProfilerActivity
 from benchmarks.stages import BACKWARD_RASTERIZE, Spent, launches_of, marks_of, stage_times, step_marks
 from benchmarks.workload import Workload, random_run
 from common.marks import BACKWARD, DATA, marks_are_set
+from common.tables import Column, table_lines
 from engine.errors import ConfigError
 from engine.runs.checks import check_rasterizer
 from engine.runs.device import DeviceChoice, device_name, open_compute_device, peak_memory, wait
@@ -33,6 +34,14 @@ WARM_UP_ITERATIONS = 5  # before the timed ones: memory is allocated, libraries 
 LONGEST = 10
 NAME_WIDTH = 100  # characters of a kernel's name
 MILLISECOND = 1e6  # nanoseconds
+STAGE_COLUMNS = (
+    Column(heading="stage", gap=0, width=30, left=True),
+    Column(heading="host ms", gap=0, width=10),
+    Column(heading="(least-most)", gap=2, width=19, left=True),
+    Column(heading="share", gap=0, width=6),
+    Column(heading="kernels ms", gap=2, width=10),  # on a GPU
+)
+KERNEL_COLUMNS = (Column(heading="ms", gap=0, width=8), Column(heading="calls", gap=2, width=6))
 
 if TYPE_CHECKING:
     EnsembleName = str  # a key of ENSEMBLES
@@ -150,13 +159,14 @@ def stage_table(iterations: Sequence[Mapping[str, Spent]], *, on_gpu: bool) -> s
         rows = {"backward: the rest" if stage == BACKWARD else stage: spent for stage, spent in rows.items()}
     rows["total"] = [_sum(each.values()) for each in iterations]
     total = _median(spent.host for spent in rows["total"])
-    lines = [f"{'stage':30}{'host ms':>10}  {'(least-most)':19}{'share':>6}" + f"{'kernels ms':>12}" * on_gpu]
+    lines = []
     for stage, spent in rows.items():
         host = [one.host / MILLISECOND for one in spent]
-        span, median = f"({min(host):.2f}-{max(host):.2f})", statistics.median(host)
-        kernels = f"{_median(one.kernels for one in spent):12.2f}" * on_gpu
-        lines.append(f"{stage:30}{median:10.2f}  {span:19}{median / total:6.1%}{kernels}")
-    return "\n".join(lines)
+        median = statistics.median(host)
+        kernels = [f"{_median(one.kernels for one in spent):.2f}"] if on_gpu else []
+        span = f"({min(host):.2f}-{max(host):.2f})"
+        lines.append([stage, f"{median:.2f}", span, f"{median / total:.1%}", *kernels])
+    return "\n".join(table_lines(STAGE_COLUMNS if on_gpu else STAGE_COLUMNS[:-1], lines))
 
 
 def _sum(stages: Collection[Spent]) -> Spent:
@@ -173,8 +183,9 @@ def kernel_table(kernels: Sequence[KernelTotal], *, total: float, on_gpu: bool) 
     if not kernels:
         return "torch.profiler recorded nothing: on a GPU it needs CUPTI, and the right to use it"
     what = "kernel" if on_gpu else "operator"
-    lines = [f"\n{'ms':>8}{'calls':>8}  {what}, an iteration, by torch.profiler"]
-    lines += [f"{each.milliseconds:8.3f}{each.calls:8.1f}  {each.name[:NAME_WIDTH]}" for each in kernels[:LONGEST]]
+    columns = (*KERNEL_COLUMNS, Column(heading=f"{what}, an iteration, by torch.profiler", gap=2, left=True))
+    rows = [(f"{each.milliseconds:.3f}", f"{each.calls:.1f}", each.name[:NAME_WIDTH]) for each in kernels[:LONGEST]]
+    lines = ["", *table_lines(columns, rows)]
     if on_gpu:
         busy, calls = sum(each.milliseconds for each in kernels), sum(each.calls for each in kernels)
         lines.append(

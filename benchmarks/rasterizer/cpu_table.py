@@ -16,9 +16,18 @@ from moegs_rasterizer.types import Backend, Camera, Grad, Layer, RasterSettings
 
 from benchmarks.rasterizer.measurement import spread
 from benchmarks.rasterizer.plans import recording
+from common.tables import Column, table_lines
 
-GRADS: tuple[Grad, ...] = ("none", "features", "full")
-HEADINGS = ("forward", "forward + features backward", "forward + full backward")
+# Heading of each column, and the gradients that its pass computes.
+CPU_STEPS: dict[str, Grad] = {
+    "forward": "none",
+    "forward + features backward": "features",
+    "forward + full backward": "full",
+}
+COLUMNS = (
+    Column(gap=0, width=14, left=True),
+    *(Column(heading=heading, gap=2, width=30) for heading in CPU_STEPS),
+)
 ORACLE_REPEATS = 3
 WARM_UP_PASSES = 2
 
@@ -60,14 +69,13 @@ def _run(case: Case, kind: str, degree: int | None, *, seed: int) -> None:
         features=features,
     )
     _describe(case, kind, layer, camera, seed)
-    print(f"{'':14}" + "".join(f"{heading:>32}" for heading in HEADINGS))
+    rows = []
     for isa in loading.available_isas():
         with _chosen_isa(isa):
-            cells = [_time(layer, camera, grad, "cpu", case.repeats) for grad in GRADS]
-        print(f"cpu {isa:<10}" + "".join(f"{cell:>32}" for cell in cells))
+            rows.append([f"cpu {isa}", *_times(layer, camera, "cpu", case.repeats)])
     if case.oracle:
-        cells = [_time(layer, camera, grad, "torch", ORACLE_REPEATS) for grad in GRADS]
-        print(f"{'torch':<14}" + "".join(f"{cell:>32}" for cell in cells))
+        rows.append(["torch", *_times(layer, camera, "torch", ORACLE_REPEATS)])
+    print("\n".join(table_lines(COLUMNS, rows)))
     print()
 
 
@@ -92,6 +100,10 @@ def _chosen_isa(isa: str) -> Iterator[None]:
             del os.environ[loading.ISA_VARIABLE]
         else:
             os.environ[loading.ISA_VARIABLE] = before
+
+
+def _times(layer: Layer, camera: Camera, backend: Backend, repeats: int) -> list[str]:
+    return [_time(layer, camera, grad, backend, repeats) for grad in CPU_STEPS.values()]
 
 
 def _time(layer: Layer, camera: Camera, grad: Grad, backend: Backend, repeats: int) -> str:
