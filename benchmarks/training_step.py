@@ -18,6 +18,7 @@ from torch.profiler import ProfilerActivity
 from benchmarks.stages import BACKWARD_RASTERIZE, Spent, launches_of, marks_of, stage_times, step_marks
 from benchmarks.workload import Workload, random_run
 from common.marks import BACKWARD, DATA, marks_are_set
+from common.tables import Column, table_lines
 from engine.errors import ConfigError
 from engine.runs.checks import check_rasterizer
 from engine.runs.device import device_name, open_compute_device, peak_memory, wait
@@ -29,10 +30,18 @@ from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask
 from router import ENSEMBLES
 
-WARM_UP = 5  # iterations before the timed ones: memory is allocated, libraries are loaded
+WARM_UP_ITERATIONS = 5  # before the timed ones: memory is allocated, libraries are loaded
 LONGEST = 10
 NAME_WIDTH = 100  # characters of a kernel's name
 MILLISECOND = 1e6  # nanoseconds
+STAGE_COLUMNS = (
+    Column(heading="stage", gap=0, width=30, left=True),
+    Column(heading="host ms", gap=0, width=10),
+    Column(heading="(least-most)", gap=2, width=19, left=True),
+    Column(heading="share", gap=0, width=6),
+    Column(heading="kernels ms", gap=2, width=10),  # on a GPU
+)
+KERNEL_COLUMNS = (Column(heading="ms", gap=0, width=8), Column(heading="calls", gap=2, width=6))
 
 if TYPE_CHECKING:
     EnsembleName = str  # a key of ENSEMBLES
@@ -48,7 +57,7 @@ class ProfileConfig:
     width: Annotated[int, flag("width of the images, pixels")] = 1352
     height: Annotated[int, flag("height of the images, pixels")] = 1014
     ensemble: Annotated[EnsembleName, flag("experts that are blended")] = "E4"
-    iterations: Annotated[int, flag(f"timed iterations, after {WARM_UP} that are not")] = 20
+    iterations: Annotated[int, flag(f"timed iterations, after {WARM_UP_ITERATIONS} that are not")] = 20
     device: Annotated[DeviceChoice, flag("where to compute; auto: on the GPU where there is one, else on the CPU")] = (
         "auto"
     )
@@ -58,12 +67,12 @@ class ProfileConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kernel:
-    """A GPU kernel, on a CPU an operator."""
+class KernelTotal:
+    """All runs of one GPU kernel, on a CPU of one operator, in an average iteration."""
 
     name: str
-    calls: float  # an iteration
-    milliseconds: float  # an iteration
+    calls: float
+    milliseconds: float
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
@@ -81,7 +90,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     print(
         f"{config.ensemble}: {len(run.experts)} experts of {config.gaussians} random Gaussians, {config.width}x"
         f"{config.height}, seed {config.seed}; {device_name(run.device)}, back-end {run.backend}; "
-        f"{config.iterations} iterations after {WARM_UP}, then {config.iterations} with the profiler"
+        f"{config.iterations} iterations after {WARM_UP_ITERATIONS}, then {config.iterations} with the profiler"
     )
     on_gpu = run.device.type == "cuda"
     print(stage_table(read_stages(trace, run), on_gpu=on_gpu))
@@ -94,11 +103,11 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 
 
 def trace_training(run: Run, *, iterations: int, seed: int) -> tuple[torch.profiler.profile, float]:
-    """Trains the run's router for WARM_UP iterations, then twice for `iterations`: by the clock, and in a trace.
+    """Trains the run's router for WARM_UP_ITERATIONS, then twice for `iterations`: by the clock, and in a trace.
 
     Returns the trace, and an iteration's milliseconds without it, on average. Raises KeyboardInterrupt after a signal.
     """
-    on_gpu, timed_from, traced_from = run.device.type == "cuda", WARM_UP, WARM_UP + iterations
+    on_gpu, timed_from, traced_from = run.device.type == "cuda", WARM_UP_ITERATIONS, WARM_UP_ITERATIONS + iterations
     training = TrainingConfig(iterations=traced_from + iterations, seed=seed)
     task = RouterTask(run, make_optimiser(run.router, training), RunConfig(training=training))
     schedule = Schedule(start=0, last=training.iterations, saves=(), evaluations=())
@@ -128,11 +137,11 @@ def read_stages(trace: torch.profiler.profile, run: Run) -> list[dict[str, Spent
     return stage_times(marks, launches_of(events), first=DATA)
 
 
-def longest_kernels(trace: torch.profiler.profile, iterations: int, *, on_gpu: bool) -> list[Kernel]:
+def longest_kernels(trace: torch.profiler.profile, iterations: int, *, on_gpu: bool) -> list[KernelTotal]:
     """Every kernel of a trace, on a CPU every operator without those that it calls; the longest first."""
     wanted = DeviceType.CUDA if on_gpu else DeviceType.CPU
     kernels = [
-        Kernel(
+        KernelTotal(
             name=event.key,
             calls=event.count / iterations,
             milliseconds=(event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1000 / iterations,
@@ -150,13 +159,14 @@ def stage_table(iterations: Sequence[Mapping[str, Spent]], *, on_gpu: bool) -> s
         rows = {"backward: the rest" if stage == BACKWARD else stage: spent for stage, spent in rows.items()}
     rows["total"] = [_sum(each.values()) for each in iterations]
     total = _median(spent.host for spent in rows["total"])
-    lines = [f"{'stage':30}{'host ms':>10}  {'(least-most)':19}{'share':>6}" + f"{'kernels ms':>12}" * on_gpu]
+    lines = []
     for stage, spent in rows.items():
         host = [one.host / MILLISECOND for one in spent]
-        span, median = f"({min(host):.2f}-{max(host):.2f})", statistics.median(host)
-        kernels = f"{_median(one.kernels for one in spent):12.2f}" * on_gpu
-        lines.append(f"{stage:30}{median:10.2f}  {span:19}{median / total:6.1%}{kernels}")
-    return "\n".join(lines)
+        median = statistics.median(host)
+        kernels = [f"{_median(one.kernels for one in spent):.2f}"] if on_gpu else []
+        span = f"({min(host):.2f}-{max(host):.2f})"
+        lines.append([stage, f"{median:.2f}", span, f"{median / total:.1%}", *kernels])
+    return "\n".join(table_lines(STAGE_COLUMNS if on_gpu else STAGE_COLUMNS[:-1], lines))
 
 
 def _sum(stages: Collection[Spent]) -> Spent:
@@ -168,13 +178,14 @@ def _median(nanoseconds: Iterable[int]) -> float:
     return statistics.median(nanoseconds) / MILLISECOND
 
 
-def kernel_table(kernels: Sequence[Kernel], *, total: float, on_gpu: bool) -> str:
+def kernel_table(kernels: Sequence[KernelTotal], *, total: float, on_gpu: bool) -> str:
     """The LONGEST kernels; on a GPU also how long it was busy, of an iteration's milliseconds `total`."""
     if not kernels:
         return "torch.profiler recorded nothing: on a GPU it needs CUPTI, and the right to use it"
     what = "kernel" if on_gpu else "operator"
-    lines = [f"\n{'ms':>8}{'calls':>8}  {what}, an iteration, by torch.profiler"]
-    lines += [f"{each.milliseconds:8.3f}{each.calls:8.1f}  {each.name[:NAME_WIDTH]}" for each in kernels[:LONGEST]]
+    columns = (*KERNEL_COLUMNS, Column(heading=f"{what}, an iteration, by torch.profiler", gap=2, left=True))
+    rows = [(f"{each.milliseconds:.3f}", f"{each.calls:.1f}", each.name[:NAME_WIDTH]) for each in kernels[:LONGEST]]
+    lines = ["", *table_lines(columns, rows)]
     if on_gpu:
         busy, calls = sum(each.milliseconds for each in kernels), sum(each.calls for each in kernels)
         lines.append(

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from moegs_rasterizer import Camera
-from moegs_rasterizer.random_scenes import trained_like_scene
 from torch import nn
 
+from benchmarks.trained_scenes import trained_like_scene
 from engine.runs.device import ComputeDevice
 from engine.runs.run import Run
 from experts import EXPERTS

@@ -1,5 +1,5 @@
 """Runs the command: `python -m benchmarks.rasterizer`."""
 
-from .command import main
+from benchmarks.rasterizer.command import main
 
 main()

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from moegs_rasterizer.types import RasterizerError
 
-from . import cpu_table, cuda_table
+from benchmarks.rasterizer import cpu_table, cuda_table
 
 CPU_ONLY = ("large", "threads", "no_oracle")
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the scenes")
     parser.add_argument("--stages", action="store_true", help="GPU only: the stages of one pass, nothing else")
     cpu = parser.add_argument_group("CPU only")
-    large = cpu_table.LARGE
+    large = cpu_table.LARGE_CASE
     cpu.add_argument("--large", action="store_true", help=f"{large.count} Gaussians at {large.width}x{large.height}")
     cpu.add_argument("--threads", type=_positive, help="PyTorch threads")
     cpu.add_argument("--no_oracle", action="store_true", help="leave the PyTorch back-end out")
@@ -39,9 +39,10 @@ def main() -> None:
             return
         if given := [f"--{name}" for name in CPU_ONLY if getattr(arguments, name)]:
             parser.error(f"{', '.join(given)} changes nothing on a GPU; leave it out or add --device cpu")
-        sizes = cuda_table.QUICK if arguments.quick else cuda_table.FULL
+        sizes = cuda_table.QUICK_SIZES if arguments.quick else cuda_table.FULL_SIZES
         sizes = replace(sizes, repeats=arguments.repeats or sizes.repeats)
-        (cuda_table.run_stages if arguments.stages else cuda_table.run)(device, sizes, seed=arguments.seed)
+        print_table = cuda_table.print_gpu_stages if arguments.stages else cuda_table.print_gpu_table
+        print_table(device, sizes, seed=arguments.seed)
     except RasterizerError as error:
         sys.exit(f"error: {error}")
 
@@ -64,12 +65,12 @@ def _device(name: str) -> torch.device:
 def _time_cpu(arguments: argparse.Namespace) -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    case = cpu_table.SMALL
+    case = cpu_table.SMALL_CASE
     if arguments.quick or arguments.large:
-        case = cpu_table.QUICK if arguments.quick else cpu_table.LARGE
+        case = cpu_table.QUICK_CASE if arguments.quick else cpu_table.LARGE_CASE
     oracle = case.oracle and not arguments.no_oracle
     case = replace(case, oracle=oracle, repeats=arguments.repeats or case.repeats)
-    cpu_table.run(case, seed=arguments.seed)
+    cpu_table.print_cpu_table(case, seed=arguments.seed)
 
 
 def _positive(text: str) -> int:

@@ -14,13 +14,22 @@ from moegs_rasterizer.cpu import loading
 from moegs_rasterizer.random_scenes import random_scene
 from moegs_rasterizer.types import Backend, Camera, Grad, Layer, RasterSettings
 
-from .measurement import spread
-from .plans import recording
+from benchmarks.rasterizer.measurement import spread
+from benchmarks.rasterizer.plans import recording
+from common.tables import Column, table_lines
 
-GRADS: tuple[Grad, ...] = ("none", "features", "full")
-HEADINGS = ("forward", "forward + features backward", "forward + full backward")
+# Heading of each column, and the gradients that its pass computes.
+CPU_STEPS: dict[str, Grad] = {
+    "forward": "none",
+    "forward + features backward": "features",
+    "forward + full backward": "full",
+}
+COLUMNS = (
+    Column(gap=0, width=14, left=True),
+    *(Column(heading=heading, gap=2, width=30) for heading in CPU_STEPS),
+)
 ORACLE_REPEATS = 3
-WARM_UP = 2
+WARM_UP_PASSES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +43,14 @@ class Case:
     oracle: bool
 
 
-SMALL = Case(count=20_000, width=320, height=240, repeats=50, oracle=True)
-LARGE = Case(count=200_000, width=1352, height=1014, repeats=7, oracle=False)
-QUICK = Case(count=500, width=64, height=48, repeats=3, oracle=True)
+SMALL_CASE = Case(count=20_000, width=320, height=240, repeats=50, oracle=True)
+LARGE_CASE = Case(count=200_000, width=1352, height=1014, repeats=7, oracle=False)
+QUICK_CASE = Case(count=500, width=64, height=48, repeats=3, oracle=True)
 # Colours given (1 channel) and from spherical harmonics of degree 3; each with 3 features.
 KINDS = {"1 colour + 3 features": None, "SH degree 3 + 3 features": 3}
 
 
-def run(case: Case, *, seed: int) -> None:
+def print_cpu_table(case: Case, *, seed: int) -> None:
     """Print medians with their range, in milliseconds, for each instruction set and for the PyTorch back-end."""
     for kind, degree in KINDS.items():
         _run(case, kind, degree, seed=seed)
@@ -60,14 +69,13 @@ def _run(case: Case, kind: str, degree: int | None, *, seed: int) -> None:
         features=features,
     )
     _describe(case, kind, layer, camera, seed)
-    print(f"{'':14}" + "".join(f"{heading:>32}" for heading in HEADINGS))
+    rows = []
     for isa in loading.available_isas():
         with _chosen_isa(isa):
-            cells = [_time(layer, camera, grad, "cpu", case.repeats) for grad in GRADS]
-        print(f"cpu {isa:<10}" + "".join(f"{cell:>32}" for cell in cells))
+            rows.append([f"cpu {isa}", *_times(layer, camera, "cpu", case.repeats)])
     if case.oracle:
-        cells = [_time(layer, camera, grad, "torch", ORACLE_REPEATS) for grad in GRADS]
-        print(f"{'torch':<14}" + "".join(f"{cell:>32}" for cell in cells))
+        rows.append(["torch", *_times(layer, camera, "torch", ORACLE_REPEATS)])
+    print("\n".join(table_lines(COLUMNS, rows)))
     print()
 
 
@@ -94,8 +102,12 @@ def _chosen_isa(isa: str) -> Iterator[None]:
             os.environ[loading.ISA_VARIABLE] = before
 
 
+def _times(layer: Layer, camera: Camera, backend: Backend, repeats: int) -> list[str]:
+    return [_time(layer, camera, grad, backend, repeats) for grad in CPU_STEPS.values()]
+
+
 def _time(layer: Layer, camera: Camera, grad: Grad, backend: Backend, repeats: int) -> str:
-    warm_up = WARM_UP if backend == "cpu" else 0
+    warm_up = WARM_UP_PASSES if backend == "cpu" else 0
     times = [_once(recording(layer, grad), camera, grad, backend) for _ in range(repeats + warm_up)][warm_up:]
     times_spread = spread(times)
     return f"{times_spread.median:.1f} ({times_spread.least:.1f}-{times_spread.most:.1f})"

@@ -8,13 +8,33 @@ from dataclasses import dataclass
 import torch
 from moegs_rasterizer.types import Grad, RasterizerError
 
-from . import gsplat_calls
-from .kernel_stages import profiled, stage_times, unknown
-from .machine import describe, machine_of
-from .measurement import Timing, measure
-from .plans import FEATURES, Frame, Plan, apart, one_by_one, render, together, trained_like_frame, work_of
-from .roofline import Counts, Machine, count_layers, estimate_backward, estimate_forward
-from .table import AtMost, Faster, Goal, Row, estimate_row, markdown, stage_rows, timing_rows, title
+from benchmarks.rasterizer import gsplat_calls
+from benchmarks.rasterizer.kernel_stages import device_times, profiled, unknown
+from benchmarks.rasterizer.machine import describe, machine_of
+from benchmarks.rasterizer.measurement import Timing, measure
+from benchmarks.rasterizer.plans import (
+    FEATURES,
+    Frame,
+    Plan,
+    apart,
+    one_by_one,
+    render,
+    together,
+    trained_like_frame,
+    work_of,
+)
+from benchmarks.rasterizer.roofline import Counts, Machine, count_layers, estimate_backward, estimate_forward
+from benchmarks.rasterizer.table import (
+    AtMost,
+    Faster,
+    Goal,
+    Row,
+    estimate_row,
+    markdown,
+    stage_rows,
+    timing_rows,
+    title,
+)
 
 LAYERS = 4
 SETS = 3  # of inputs, in turn
@@ -32,8 +52,8 @@ class Sizes:
     has_goals: bool = True  # False: the goals are for other sizes
 
 
-FULL = Sizes(counts=(200_000, 1_000_000), ensemble=200_000, size=(1352, 1014), repeats=60)
-QUICK = Sizes(counts=(2_000, 5_000), ensemble=1_000, size=(160, 120), repeats=6, has_goals=False)
+FULL_SIZES = Sizes(counts=(200_000, 1_000_000), ensemble=200_000, size=(1352, 1014), repeats=60)
+QUICK_SIZES = Sizes(counts=(2_000, 5_000), ensemble=1_000, size=(160, 120), repeats=6, has_goals=False)
 
 FORWARD, STEP, FULL_STEP = "forward", "forward + features backward", "forward + full backward"
 STEPS: dict[str, Grad] = {FORWARD: "none", STEP: "features", FULL_STEP: "full"}
@@ -60,7 +80,7 @@ FORWARD_LIMIT, STEP_LIMIT = 2.2, 4.7
 GOALS: tuple[Goal, ...] = (
     *(
         Faster(row=f"{count:,}, {step}, ours", slower=f"{count:,}, {step}, gsplat", least=1.5)
-        for count in FULL.counts
+        for count in FULL_SIZES.counts
         for step in (FORWARD, FULL_STEP)
     ),
     Faster(row=f"{FORWARD}, {ONE}", slower=f"{FORWARD}, {APART}", least=4),
@@ -71,7 +91,7 @@ GOALS: tuple[Goal, ...] = (
 )
 
 
-def run(device: torch.device, sizes: Sizes, *, seed: int) -> None:
+def print_gpu_table(device: torch.device, sizes: Sizes, *, seed: int) -> None:
     """Print what is rendered and whether the ways to render it agree, then the table."""
     print(describe(device))
     print(
@@ -93,7 +113,7 @@ def run(device: torch.device, sizes: Sizes, *, seed: int) -> None:
     print("\n" + markdown(rows))
 
 
-def run_stages(device: torch.device, sizes: Sizes, *, seed: int) -> None:
+def print_gpu_stages(device: torch.device, sizes: Sizes, *, seed: int) -> None:
     """Print the stages of one pass alone, to compare kernels built with one of csrc/cuda/switches.cuh."""
     print(describe(device))
     frames = _frames(device, sizes, sizes.ensemble, LAYERS, seed=seed)
@@ -112,7 +132,7 @@ def layer_timings(device: torch.device, sizes: Sizes, *, seed: int) -> dict[str,
         for step in (FORWARD, FULL_STEP):
             works = {"ours": work_of(frames, together(STEPS[step]))}
             if beside:
-                works["gsplat"] = gsplat_calls.work_of(frames, STEPS[step])
+                works["gsplat"] = gsplat_calls.gsplat_work(frames, STEPS[step])
             for name, work in works.items():
                 timings[f"{count:,}, {step}, {name}"], _ = measure(work, device, sets=SETS, repeats=sizes.repeats)
     _check_values(device)
@@ -155,7 +175,7 @@ def _stage_part(frames: Sequence[Frame], counts: Counts, forward: Timing, most: 
         if not kernels:
             print(f"{step}: torch.profiler saw no kernels (is CUPTI allowed here?), so its stages are left out")
             continue
-        measured = stage_times(kernels, PROFILED_RUNS)
+        measured = device_times(kernels, PROFILED_RUNS)
         if names := unknown(measured):
             print(f"{step}: kernels that no stage claims, under their own names: {', '.join(names)}")
         rows += stage_rows(step, measured, _estimates(counts, machine, grad))
@@ -220,7 +240,7 @@ def _gsplat_runs(frame: Frame) -> bool:
         return False
     try:
         with torch.no_grad():
-            image, facts = gsplat_calls.render(frame, frame.layers[0].gaussians)
+            image, facts = gsplat_calls.gsplat_image(frame, frame.layers[0].gaussians)
     except (ImportError, RuntimeError, AttributeError) as error:
         print(f"gsplat {version} is installed but cannot render, so its rows and goals are left out: {error}")
         return False

@@ -11,8 +11,8 @@ import torch
 from moegs_rasterizer.types import Gaussians, Grad
 from torch import Tensor
 
-from .measurement import Work
-from .plans import Frame, recording
+from benchmarks.rasterizer.measurement import Work
+from benchmarks.rasterizer.plans import Frame, recording
 
 
 def version() -> str | None:
@@ -23,7 +23,7 @@ def version() -> str | None:
         return None
 
 
-def render(frame: Frame, gaussians: Gaussians) -> tuple[Tensor, dict[str, Any]]:
+def gsplat_image(frame: Frame, gaussians: Gaussians) -> tuple[Tensor, dict[str, Any]]:
     """Image [h, w, 3] of one layer's Gaussians by `gsplat.rasterization`, and its facts about the pass."""
     assert gaussians.sh is not None
     camera = frame.camera
@@ -48,14 +48,14 @@ def render(frame: Frame, gaussians: Gaussians) -> tuple[Tensor, dict[str, Any]]:
     return images[0], facts
 
 
-def work_of(frames: Sequence[Frame], grad: Grad) -> Work:
+def gsplat_work(frames: Sequence[Frame], grad: Grad) -> Work:
     """The forward pass, and for grad="full" the backward pass, of each frame's one layer."""
     layers = [recording(frame.layers[0], grad).gaussians for frame in frames]
     upstream = [frame.upstream[0].permute(1, 2, 0).contiguous() for frame in frames]
 
     def forward(index: int) -> Tensor:
         with torch.set_grad_enabled(grad != "none"):
-            return render(frames[index], layers[index])[0]
+            return gsplat_image(frames[index], layers[index])[0]
 
     def backward(index: int, image: Tensor) -> None:
         given = layers[index]

@@ -10,7 +10,7 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from .measurement import Work
+from benchmarks.rasterizer.measurement import Work
 
 # Kernel functions of csrc/cuda and the stage each belongs to.
 OUR_KERNELS = {
@@ -39,15 +39,15 @@ SORT_AFTER = {"packing": "depth sort", "instances": "tile sort", "blending backw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kernel:
-    """One kernel that ran on the device."""
+class KernelRun:
+    """One run of a kernel on the device."""
 
     name: str  # as demangled, with its template arguments
     start: float  # microseconds
     milliseconds: float
 
 
-def profiled(work: Work, *, sets: int, runs: int) -> list[Kernel]:
+def profiled(work: Work, *, sets: int, runs: int) -> list[KernelRun]:
     """Kernels of `runs` repetitions in the order of their start; empty where the profiler sees no GPU."""
     for turn in range(sets):
         _repeat(work, turn)
@@ -57,7 +57,7 @@ def profiled(work: Work, *, sets: int, runs: int) -> list[Kernel]:
             _repeat(work, turn % sets)
         torch.cuda.synchronize()
     kernels = [
-        Kernel(
+        KernelRun(
             name=event.name,
             start=event.time_range.start,
             milliseconds=(event.time_range.end - event.time_range.start) / 1000,
@@ -68,7 +68,7 @@ def profiled(work: Work, *, sets: int, runs: int) -> list[Kernel]:
     return sorted(kernels, key=lambda kernel: kernel.start)
 
 
-def stage_times(kernels: Sequence[Kernel], runs: int) -> dict[str, float]:
+def device_times(kernels: Sequence[KernelRun], runs: int) -> dict[str, float]:
     """Milliseconds per run of each stage, in the order of their first kernel.
 
     A kernel that no table knows is a stage of its own, under its function's name.

@@ -7,8 +7,8 @@ import subprocess
 import torch
 from moegs_rasterizer.types import RasterizerError
 
-from .measurement import Work, measure
-from .roofline import Machine
+from benchmarks.rasterizer.measurement import Work, measure
+from benchmarks.rasterizer.roofline import Machine
 
 SCHEDULERS = 4  # of a multiprocessor, each issuing one warp's instruction a clock
 COPY_BYTES, COPY_RUNS = 2**29, 20

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-WARM_UP = 2  # rounds over all input sets
+WARM_UP_ROUNDS = 2  # over all input sets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +46,19 @@ def measure(work: Work, device: torch.device, *, sets: int, repeats: int) -> tup
 
     Rotating keeps a GPU's cache from holding the input of the next run.
     """
-    for turn in range(WARM_UP * sets):
+    for turn in range(WARM_UP_ROUNDS * sets):
         _pass(work, turn % sets, device)
     spreads: list[tuple[Spread, Spread]] = []
     for alone in (False, True):
-        marks = []
+        passes = []
         synchronise(device)
         for turn in range(repeats):
             if alone:
                 synchronise(device)
-            marks.append(_pass(work, turn % sets, device))
+            passes.append(_pass(work, turn % sets, device))
         synchronise(device)
-        whole = [milliseconds(start, end) for start, _, end in marks]
-        backward = [milliseconds(middle, end) for _, middle, end in marks]
+        whole = [milliseconds(start, end) for start, _, end in passes]
+        backward = [milliseconds(middle, end) for _, middle, end in passes]
         spreads.append((spread(whole), spread(backward)))
     (queued, queued_backward), (single, single_backward) = spreads
     return Timing(queued=queued, single=single), Timing(queued=queued_backward, single=single_backward)
@@ -75,7 +75,7 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def mark(device: torch.device) -> Any:
+def timestamp(device: torch.device) -> Any:
     """A point in the device's time, for `milliseconds`."""
     if device.type != "cuda":
         return time.perf_counter()
@@ -85,14 +85,14 @@ def mark(device: torch.device) -> Any:
 
 
 def milliseconds(start: Any, end: Any) -> float:
-    """Time between two marks; on a GPU, synchronise first."""
+    """Time between two timestamps; on a GPU, synchronise first."""
     return 1000 * (end - start) if isinstance(start, float) else start.elapsed_time(end)
 
 
 def _pass(work: Work, index: int, device: torch.device) -> tuple[Any, Any, Any]:
-    start = mark(device)
+    start = timestamp(device)
     outputs = work.forward(index)
-    middle = mark(device)
+    middle = timestamp(device)
     if work.backward is not None:
         work.backward(index, outputs)
-    return start, middle, mark(device)
+    return start, middle, timestamp(device)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import torch
 from moegs_rasterizer import rasterize
-from moegs_rasterizer.random_scenes import trained_like_scene
 from moegs_rasterizer.types import Camera, Gaussians, Grad, Layer, RasterSettings, Splat
 from torch import Tensor
 
-from .measurement import Work
+from benchmarks.rasterizer.measurement import Work
+from benchmarks.trained_scenes import trained_like_scene
 
 FEATURES = 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .measurement import Timing
+from benchmarks.rasterizer.measurement import Timing
 
 HEADINGS = ("what", "queued, ms", "single, ms", "goal (on the queued median)")
 

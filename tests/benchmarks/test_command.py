@@ -24,7 +24,7 @@ def _printed(monkeypatch, capsys, *arguments: str) -> str:
 @pytest.mark.usefixtures("cpp_back_end")
 def test_benchmark_prints_every_back_end(monkeypatch, capsys, flags):
     tiny = cpu_table.Case(count=50, width=32, height=24, repeats=2, oracle=True)
-    monkeypatch.setattr(cpu_table, "QUICK" if flags else "SMALL", tiny)
+    monkeypatch.setattr(cpu_table, "QUICK_CASE" if flags else "SMALL_CASE", tiny)
     printed = _printed(monkeypatch, capsys, "--device", "cpu", "--threads", "1", *flags)
     assert printed.count("50 Gaussians (seed 0), 32x24") == len(cpu_table.KINDS)
     for name in (*(f"cpu {isa}" for isa in loading.available_isas()), "torch"):
@@ -33,7 +33,7 @@ def test_benchmark_prints_every_back_end(monkeypatch, capsys, flags):
 
 @pytest.mark.usefixtures("cpp_back_end")
 def test_benchmark_without_a_gpu_times_the_cpu(monkeypatch, capsys):
-    monkeypatch.setattr(cpu_table, "SMALL", cpu_table.Case(count=9, width=16, height=16, repeats=1, oracle=True))
+    monkeypatch.setattr(cpu_table, "SMALL_CASE", cpu_table.Case(count=9, width=16, height=16, repeats=1, oracle=True))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "torch" not in _printed(monkeypatch, capsys, "--threads", "1", "--no_oracle")
 

@@ -103,9 +103,9 @@ def test_gsplat_is_called_with_the_same_scene(monkeypatch, capsys):
     psnr = re.fullmatch(r"gsplat 1\.5\.3: (.*) dB PSNR to ours, 5 tile pairs\n", capsys.readouterr().out)
     assert psnr is not None
     assert float(psnr[1]) > 100
-    work = gsplat_calls.work_of([frame], "full")
+    work = gsplat_calls.gsplat_work([frame], "full")
     work.backward(0, work.forward(0))
-    image = gsplat_calls.work_of([frame], "none").forward(0)
+    image = gsplat_calls.gsplat_work([frame], "none").forward(0)
     assert not image.requires_grad
 
 
@@ -128,7 +128,7 @@ def test_agreement_in_decibels():
 
 
 def test_whole_table_on_the_cpu(capsys):
-    cuda_table.run(CPU, TINY, seed=0)
+    cuda_table.print_gpu_table(CPU, TINY, seed=0)
     printed = capsys.readouterr().out
     names = [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("|")]
     layer = [f"30, {step}, ours" for step in (cuda_table.FORWARD, cuda_table.FULL_STEP)]

@@ -13,7 +13,7 @@ import torch
 from moegs_rasterizer import RasterizerError
 
 from benchmarks.rasterizer import cuda_table, machine
-from benchmarks.rasterizer.kernel_stages import OUR_KERNELS, Kernel, function_name, stage_times, unknown
+from benchmarks.rasterizer.kernel_stages import OUR_KERNELS, KernelRun, device_times, function_name, unknown
 from benchmarks.rasterizer.measurement import Timing, spread
 from benchmarks.rasterizer.plans import trained_like_frame
 from benchmarks.rasterizer.roofline import Machine, count_layers
@@ -40,11 +40,11 @@ def test_stages_of_a_pass():
     ]
     runs = 2
     kernels = [
-        Kernel(name=name, start=float(turn * 100 + index), milliseconds=2.0 ** (index - 1))
+        KernelRun(name=name, start=float(turn * 100 + index), milliseconds=2.0 ** (index - 1))
         for turn in range(runs)
         for index, name in enumerate(names)
     ]
-    times = stage_times(kernels, runs)
+    times = device_times(kernels, runs)
     assert times == {
         "copies and fills": 0.5,
         "projection": 1,
@@ -99,7 +99,7 @@ def test_goals_look_at_the_queued_median():
 
 def test_goals_name_rows_that_are_measured():
     plans = {*cuda_table.PLANS, *cuda_table.BACKWARDS.values()}
-    layers = {f"{count:,}, " for count in cuda_table.FULL.counts}
+    layers = {f"{count:,}, " for count in cuda_table.FULL_SIZES.counts}
     for goal in cuda_table.GOALS:
         rows = [goal.row] if isinstance(goal, AtMost) else [goal.row, goal.slower]
         assert all(row in plans or any(row.startswith(start) for start in layers) for row in rows)
@@ -142,7 +142,7 @@ def stage_part(monkeypatch):
     monkeypatch.setattr(cuda_table, "machine_of", lambda device: rates)
 
     def part(names: list[str]) -> list[tuple[str, ...]]:
-        kernels = [Kernel(name=name, start=0.0, milliseconds=1.5) for name in names]
+        kernels = [KernelRun(name=name, start=0.0, milliseconds=1.5) for name in names]
         monkeypatch.setattr(cuda_table, "profiled", lambda work, *, sets, runs: runs * kernels)
         counts = count_layers(frames[0].layers, frames[0].camera)
         return [row.cells for row in cuda_table._stage_part(frames, counts, _timing(1.0, 2.0), None)]

@@ -63,7 +63,7 @@ def test_the_stages_of_a_trace_add_up_to_its_iterations(traced):
 
 def test_looking_changes_no_bit(traced, tmp_path):
     run, plain = traced[0], small_run(tmp_path, COMPILED)
-    config = RunConfig(training=TrainingConfig(iterations=profile.WARM_UP + 2 * 3, seed=0))
+    config = RunConfig(training=TrainingConfig(iterations=profile.WARM_UP_ITERATIONS + 2 * 3, seed=0))
     task = RouterTask(plain, make_optimiser(plain.router, config.training), config)
     assert train(task, Schedule(start=0, last=config.training.iterations, saves=(), evaluations=()), quiet=True)
     for ours, theirs in zip(run.router.parameters(), plain.router.parameters(), strict=True):
@@ -83,7 +83,7 @@ def test_an_error_of_the_loop_is_raised_as_it_is(tmp_path):
         profile.trace_training(replace(run, scene=replace(run.scene, frames=Broken())), iterations=2, seed=0)
 
 
-@pytest.mark.parametrize("iteration", [1, profile.WARM_UP + 1])  # before the trace, and in it
+@pytest.mark.parametrize("iteration", [1, profile.WARM_UP_ITERATIONS + 1])  # before the trace, and in it
 def test_an_interrupt_ends_the_profile(iteration, tmp_path, monkeypatch):
     update = RouterTask.update
 
@@ -137,8 +137,8 @@ def test_the_table_of_a_gpu_shows_kernels_too():
 
 def test_the_gpu_waits_for_the_host_where_kernels_take_less_than_the_iteration():
     kernels = [
-        profile.Kernel(name="x" * 200, calls=2.0, milliseconds=3.0),
-        profile.Kernel(name="y", calls=1.5, milliseconds=0.5),
+        profile.KernelTotal(name="x" * 200, calls=2.0, milliseconds=3.0),
+        profile.KernelTotal(name="y", calls=1.5, milliseconds=0.5),
     ]
     *_, longest, second, busy = profile.kernel_table(kernels, total=4.0, on_gpu=True).splitlines()
     assert longest == "   3.000     2.0  " + "x" * profile.NAME_WIDTH and second == "   0.500     1.5  y"

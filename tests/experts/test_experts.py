@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from moegs_rasterizer.random_scenes import trained_like_scene
 
+from benchmarks.trained_scenes import trained_like_scene
 from experts import EXPERTS, CheckpointError, Expert, LoadOptions, load_expert
 from experts.ex4dgs.columns import STATIC
 from experts.formats.ply import write_ply

@@ -8,8 +8,8 @@ from dataclasses import fields
 import pytest
 import torch
 from moegs_rasterizer import Camera, Splat, camera_rays
-from moegs_rasterizer.random_scenes import trained_like_scene
 
+from benchmarks.trained_scenes import trained_like_scene
 from experts import EXPERTS
 from tests.experts.stg.test_stg import three_segments
 

@@ -8,9 +8,9 @@ from dataclasses import fields
 import pytest
 import torch
 from moegs_rasterizer import Gaussians
-from moegs_rasterizer.random_scenes import trained_like_scene
 from torch import Tensor, nn
 
+from benchmarks.trained_scenes import trained_like_scene
 from experts import EXPERTS
 from experts.base import Expert
 from experts.ex4dgs.model import Ex4DGS

@@ -56,7 +56,7 @@ def gaussians_of(count: int, seed: int, *, dtype: torch.dtype, sh: int = 0, chan
     )
 
 
-def layer_of(
+def small_layer(
     count: int,
     seed: int = 0,
     *,

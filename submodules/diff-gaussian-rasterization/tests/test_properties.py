@@ -13,7 +13,7 @@ from moegs_rasterizer.reference.oracle import select_rows
 from torch import Tensor
 
 from .backends import PLAYED, one_thread, rendered
-from .scenes import camera_of, layer_of
+from .scenes import camera_of, small_layer
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
@@ -36,7 +36,7 @@ def tensors(splat: Splat) -> dict[str, Tensor]:
 @few
 @given(seed=seeds, rule=rules)
 def test_order_of_gaussians_does_not_matter(backend, seed, rule):
-    layer = layer_of(60, seed, dtype=torch.float32, features=2, settings=RasterSettings(tile_rule=rule))
+    layer = small_layer(60, seed, dtype=torch.float32, features=2, settings=RasterSettings(tile_rule=rule))
     order = torch.randperm(60, generator=torch.Generator().manual_seed(seed))
     shuffled = replace(layer, gaussians=select_rows(layer.gaussians, order), features=layer.features[order])
     first, second = (render(some, camera_of(35, 21), backend) for some in (layer, shuffled))
@@ -47,7 +47,7 @@ def test_order_of_gaussians_does_not_matter(backend, seed, rule):
 
 @both
 def test_equal_depths_keep_the_order_of_rows(backend):
-    gaussians = layer_of(1, dtype=torch.float32).gaussians
+    gaussians = small_layer(1, dtype=torch.float32).gaussians
     stack = replace(
         select_rows(gaussians, torch.zeros(20, dtype=torch.long)),
         means=torch.zeros(20, 3),
@@ -72,7 +72,7 @@ def test_layers_of_one_call_are_separate_calls_to_the_bit(backend, seed):
         RasterSettings(low_pass=0.1, compensate=True, near=1.0, far=6.0, ndc_limit=1.3, depth="mean"),
     ]
     layers = [
-        layer_of(20 + 15 * i, seed + i, dtype=torch.float32, sh=(0, 1, 16)[i], features=i, settings=convention)
+        small_layer(20 + 15 * i, seed + i, dtype=torch.float32, sh=(0, 1, 16)[i], features=i, settings=convention)
         for i, convention in enumerate(conventions)
     ]
     camera = camera_of(33, 18)
@@ -99,7 +99,7 @@ def test_layers_of_one_call_are_separate_calls_to_the_bit(backend, seed):
 @few
 @given(seed=seeds, rule=rules)
 def test_features_are_composited_like_colours(backend, seed, rule):
-    layer = layer_of(40, seed, dtype=torch.float32, channels=3, features=14, settings=RasterSettings(tile_rule=rule))
+    layer = small_layer(40, seed, dtype=torch.float32, channels=3, features=14, settings=RasterSettings(tile_rule=rule))
     joined = torch.cat([layer.gaussians.colours, layer.features], dim=1)
     as_colours = replace(layer, gaussians=replace(layer.gaussians, colours=joined), features=None)
     camera = camera_of(30, 20)
@@ -113,7 +113,7 @@ def test_features_are_composited_like_colours(backend, seed, rule):
 @few
 @given(seed=seeds)
 def test_pixels_are_convex_mixtures_of_colours_and_background(backend, seed):
-    layer = layer_of(50, seed, dtype=torch.float32)
+    layer = small_layer(50, seed, dtype=torch.float32)
     splat = render(layer, camera_of(24, 24), backend)
     choices = torch.cat([layer.gaussians.colours, layer.background[None]])
     for channel in range(3):
@@ -143,7 +143,7 @@ def transparent(layer: Layer) -> Layer:
 )
 def test_an_empty_image_is_the_background(backend, empty, depth, far, expected):
     convention = RasterSettings(depth=depth, far=far)
-    layer = empty(layer_of(9, dtype=torch.float32, sh=4, features=2, settings=convention))
+    layer = empty(small_layer(9, dtype=torch.float32, sh=4, features=2, settings=convention))
     leaf = layer.gaussians.means.detach().requires_grad_()
     layer = replace(layer, gaussians=replace(layer.gaussians, means=leaf))
     splat = rendered([layer], camera_of(20, 10), backend, grad="full")[0]
@@ -162,7 +162,7 @@ def test_an_empty_image_is_the_background(backend, empty, depth, far, expected):
 @given(seed=seeds, rule=rules)
 def test_one_pixel_is_the_corner_of_a_larger_image(backend, seed, rule):
     """With the field of view kept wide, so that the Jacobian's clamp, which follows the image size, stays idle."""
-    layer = layer_of(30, seed, dtype=torch.float32, settings=RasterSettings(tile_rule=rule))
+    layer = small_layer(30, seed, dtype=torch.float32, settings=RasterSettings(tile_rule=rule))
     wide = replace(camera_of(16, 16), fx=2.0, fy=2.0, cx=0.5, cy=0.5)
     layer = replace(layer, gaussians=replace(layer.gaussians, means=layer.gaussians.means * 0.2))
     large, small = render(layer, wide, backend), render(layer, replace(wide, width=1, height=1), backend)

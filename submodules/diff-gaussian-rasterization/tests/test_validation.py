@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from moegs_rasterizer import Camera, Layer, RasterizerError, api, cpu, rasterize
 
 from .backends import COMPILED, CUDA, on, one_thread
-from .scenes import camera_of, layer_of
+from .scenes import camera_of, small_layer
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
@@ -24,7 +24,7 @@ TENSORS = ("means", "scales", "quats", "opacities", "colours", "features", "back
 
 
 def sound() -> Layer:
-    return layer_of(COUNT, dtype=torch.float32, features=2)
+    return small_layer(COUNT, dtype=torch.float32, features=2)
 
 
 def tensor_of(layer: Layer, name: str) -> torch.Tensor:
@@ -119,7 +119,7 @@ def test_types(backend):
     whole = on(backend, changed(sound(), means=torch.zeros(COUNT, 3, dtype=torch.long)))
     message = refusal([whole], backend=backend)
     assert message == "layer 0: means is torch.int64, expected torch.float32 or torch.float64"
-    message = refusal([on(backend, sound()), on(backend, layer_of(3))], backend=backend)
+    message = refusal([on(backend, sound()), on(backend, small_layer(3))], backend=backend)
     start = f"layer 1: means is torch.float64 on {there}, but layer 0: means is torch.float32 on {there}"
     assert message.startswith(start)
 
@@ -205,7 +205,7 @@ def test_tensors_that_the_back_end_cannot_reach(given, backend, move):
 
 @everywhere
 def test_compiled_back_ends_refuse_float64(backend):
-    message = refusal([on(backend, layer_of(3))], backend=backend)
+    message = refusal([on(backend, small_layer(3))], backend=backend)
     assert message.startswith(f'backend="{backend}" takes float32')
 
 
@@ -218,7 +218,7 @@ def test_without_the_cpp_back_end_auto_warns_once_and_cpu_is_refused(monkeypatch
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rasterize([sound()], camera_of(8, 8))
-        rasterize([layer_of(3)], camera_of(8, 8))
+        rasterize([small_layer(3)], camera_of(8, 8))
     assert torch.equal(splat.colour, rasterize([sound()], camera_of(8, 8), backend="torch")[0].colour)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 import torch
+from filelock import FileLock, Timeout
 
 from ..types import RasterizerError
 
@@ -122,20 +123,11 @@ def make_library(plan: BuildPlan, target: Path, *, force: bool = False) -> Built
 @contextmanager
 def _locked(path: Path, *, seconds: float) -> Iterator[None]:
     """Hold the file's lock. The system releases it when its holder dies, so none is ever stale."""
-    import fcntl  # not on Windows, where the callers have refused by now
-
-    deadline = time.monotonic() + seconds
-    with path.open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise BuildError(
-                        f"another process has held {path} for {seconds:.0f} s; end it and try again"
-                    ) from None
-                time.sleep(0.1)
+    try:
+        held = FileLock(path).acquire(timeout=seconds)
+    except Timeout:
+        raise BuildError(f"another process has held {path} for {seconds:.0f} s; end it and try again") from None
+    with held:
         yield
 
 

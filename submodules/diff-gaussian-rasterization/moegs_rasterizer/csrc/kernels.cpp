@@ -1,5 +1,6 @@
-// Compiled once for each instruction set, with MOEGS_ISA naming it and MOEGS_TABLE its table (build.py). Nothing of the
-// standard library is used here: the linker could keep the copy of a shared template that needs the newest processor.
+// Compiled once for each instruction set, with MOEGS_ISA naming it and MOEGS_TABLE its table (compile/cpp_library.py).
+// Nothing of the standard library is used here: the linker could keep the copy of a shared template that needs the
+// newest processor.
 #include "kernels.h"
 
 #include "blend.h"

@@ -1,4 +1,4 @@
-// Plain structs that the parts pass to each other. No PyTorch here: only ops.cpp knows tensors.
+// Plain structs that the parts pass to each other. No PyTorch here: only the files ops_*.cpp know tensors.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ constexpr float kLargestAlpha = 0.99f;         // 3DGS
 constexpr float kLeastTransmittance = 1e-4f;   // blending stops before the Gaussian that would go below (3DGS)
 constexpr float kEmptyMedianDepth = 15.0f;     // types.py: MEDIAN_DEPTH_OF_EMPTY_PIXELS
 
-// Camera and splatting settings of one layer; cpu.py fills these doubles in this order.
+// Camera and splatting settings of one layer; views.py fills these doubles in this order.
 struct View {
   double rotation[9];  // world to camera, row-major
   double translation[3];

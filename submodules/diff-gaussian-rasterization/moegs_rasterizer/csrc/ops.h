@@ -1,5 +1,5 @@
-// The operators PyTorch sees; cpu.py calls them and gives them their derivatives. Float tensors are float32, contiguous
-// and on the CPU; empty tensors stand for absent ones. `isa` is one of Isa in kernels.h.
+// The operators PyTorch sees; cpu/backend.py calls them and gives them their derivatives. Float tensors are float32,
+// contiguous and on the CPU; empty tensors stand for absent ones. `isa` is one of Isa in kernels.h.
 #pragma once
 
 #include <tuple>

@@ -6,7 +6,8 @@
 
 namespace moegs::MOEGS_ISA {
 
-// Widens the box of "exact" so that rounding cannot lose a pixel; each pixel tests again. The same as in tiles.py.
+// Widens the box of "exact" so that rounding cannot lose a pixel; each pixel tests again. The same as in
+// reference/tiles.py.
 constexpr double kBoxFactor = 1.001, kBoxMargin = 0.001;
 constexpr double kLargestRadius = 2147483520.0;  // largest int32 that a float holds
 

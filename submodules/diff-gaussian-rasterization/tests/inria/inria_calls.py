@@ -82,7 +82,7 @@ def call(layer: Layer, camera: Camera, backend: str, *, covariances: bool = Fals
     return InriaResult(colour.cpu(), radii.cpu(), screen)
 
 
-def gradients_of(made: InriaResult, leaf: dict[str, Tensor], grad_out: Tensor) -> dict[str, Tensor]:
+def inria_gradients(made: InriaResult, leaf: dict[str, Tensor], grad_out: Tensor) -> dict[str, Tensor]:
     """After backward(grad_out): the leaves' gradients and the first two columns of the screen's, in float64."""
     made.colour.backward(grad_out.to(made.colour.dtype))
     by_leaf = {name: tensor.grad.double() for name, tensor in leaf.items()}

@@ -13,8 +13,8 @@ from moegs_rasterizer.inria.rasterizer import CONVENTION
 from ..backends import BACKENDS, CUDA, on, one_thread, require
 from ..golden.golden_files import KINDS, read_golden
 from ..golden.original_gradients import TOLERANCE, distance, leaves, with_leaves
-from ..scenes import camera_of, layer_of
-from .inria_calls import arguments_of, call, gradients_of, settings_of
+from ..scenes import camera_of, small_layer
+from .inria_calls import arguments_of, call, inria_gradients, settings_of
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
@@ -40,7 +40,7 @@ def test_gradients_are_the_originals_without_quirks(shared, references, name, ba
     original, quirky, true = references(name)
     golden = read_golden(shared("reference/raster"), name, torch.float32)
     leaf = leaves(golden)
-    computed = gradients_of(call(with_leaves(golden, leaf), golden.camera, backend), leaf, golden.tensor("grad_out"))
+    computed = inria_gradients(call(with_leaves(golden, leaf), golden.camera, backend), leaf, golden.tensor("grad_out"))
     for tensor, expected in original.items():
         assert distance(computed[tensor], expected - quirky[tensor] + true[tensor]) <= TOLERANCE, tensor
 
@@ -49,8 +49,8 @@ def test_gradients_are_the_originals_without_quirks(shared, references, name, ba
 def test_a_training_loop_densifies_by_the_screen_space_gradient(backend):
     """The lines of 3DGS's training code that touch the rasterizer; more Gaussians count as the loop goes on."""
     camera = camera_of(40, 32)
-    layer = on(require(backend), layer_of(60, dtype=torch.float32, sh=16))
-    filmed = replace(layer_of(60, seed=5, dtype=torch.float32, sh=16), background=layer.background)
+    layer = on(require(backend), small_layer(60, dtype=torch.float32, sh=16))
+    filmed = replace(small_layer(60, seed=5, dtype=torch.float32, sh=16), background=layer.background)
     target = call(filmed, camera, backend).colour.detach()
     given = {name: tensor.clone() for name, tensor in arguments_of(layer.gaussians).items() if tensor is not None}
     trained = [given[name].requires_grad_() for name in ("means3D", "shs", "opacities", "scales", "rotations")]
@@ -79,7 +79,7 @@ def test_a_training_loop_densifies_by_the_screen_space_gradient(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_nothing_is_recorded_where_nothing_asks(backend):
-    camera, layer = camera_of(20, 18), on(require(backend), layer_of(20, dtype=torch.float32))
+    camera, layer = camera_of(20, 18), on(require(backend), small_layer(20, dtype=torch.float32))
     rasterizer = GaussianRasterizer(settings_of(camera, layer.background), backend=backend)
     given = arguments_of(layer.gaussians)
     plain = rasterizer(**given)[0]
@@ -97,7 +97,7 @@ def test_nothing_is_recorded_where_nothing_asks(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_graph_kept_can_be_walked_twice_and_in_parts(backend):
-    camera, layer = camera_of(24, 20), on(require(backend), layer_of(30, dtype=torch.float32))
+    camera, layer = camera_of(24, 20), on(require(backend), small_layer(30, dtype=torch.float32))
     given = arguments_of(layer.gaussians)
     screen = torch.zeros_like(layer.gaussians.means, requires_grad=True)
     image = GaussianRasterizer(settings_of(camera, layer.background), backend=backend)(**(given | {"means2D": screen}))
@@ -109,7 +109,7 @@ def test_a_graph_kept_can_be_walked_twice_and_in_parts(backend):
 
 
 def test_fewer_degrees_use_and_train_the_first_coefficients_only():
-    camera, layer = camera_of(24, 20), layer_of(30, dtype=torch.float32, sh=16)
+    camera, layer = camera_of(24, 20), small_layer(30, dtype=torch.float32, sh=16)
     stored = layer.gaussians.sh.clone().requires_grad_()
     made = call(replace(layer, gaussians=replace(layer.gaussians, sh=stored)), camera, "torch", sh_degree=1)
     made.colour.sum().backward()
@@ -121,21 +121,21 @@ def test_fewer_degrees_use_and_train_the_first_coefficients_only():
 
 
 def test_the_scale_modifier_multiplies_scales():
-    camera, layer = camera_of(24, 20), layer_of(30)
+    camera, layer = camera_of(24, 20), small_layer(30)
     larger = replace(layer, gaussians=replace(layer.gaussians, scales=layer.gaussians.scales * 1.5))
 
     assert torch.equal(call(layer, camera, "torch", scale_modifier=1.5).colour, call(larger, camera, "torch").colour)
 
 
 def test_colours_of_any_number_of_channels():
-    camera, layer = camera_of(24, 20), layer_of(30, channels=7)
+    camera, layer = camera_of(24, 20), small_layer(30, channels=7)
     expected = rasterize([replace(layer, settings=CONVENTION)], camera, backend="torch")[0].colour
 
     assert (call(layer, camera, "torch", campos=torch.zeros(3)).colour - expected).abs().max() <= 1e-13  # seen: 1.7e-15
 
 
 def test_the_function_takes_empty_tensors_for_what_is_not_given():
-    camera, layer = camera_of(24, 20), layer_of(30, sh=4)
+    camera, layer = camera_of(24, 20), small_layer(30, sh=4)
     given, settings = arguments_of(layer.gaussians), settings_of(camera, layer.background, sh_degree=1)
     empty = torch.tensor([])
     by_function = rasterize_gaussians(
@@ -148,7 +148,7 @@ def test_the_function_takes_empty_tensors_for_what_is_not_given():
 
 
 def test_no_gaussians_give_the_background_and_gradients():
-    layer = layer_of(0)
+    layer = small_layer(0)
     made = call(layer, camera_of(20, 18), "torch")
     made.colour.sum().backward()
 
@@ -167,7 +167,7 @@ def test_mark_visible_is_the_near_plane_alone(device):
 
 @pytest.mark.cuda
 def test_debug_reports_refused_values_at_once():
-    layer = on(require("cuda"), layer_of(20, dtype=torch.float32))
+    layer = on(require("cuda"), small_layer(20, dtype=torch.float32))
     given = arguments_of(layer.gaussians)
     rasterizer = GaussianRasterizer(settings_of(camera_of(20, 18), layer.background, debug=True))
     with pytest.raises(RasterizerError, match="scales"):
@@ -202,7 +202,7 @@ ROW_VECTORS = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 4
     ],
 )
 def test_what_cannot_be_rasterized_is_refused(arguments, settings, message):
-    layer = layer_of(5, sh=16)
+    layer = small_layer(5, sh=16)
     given = arguments_of(layer.gaussians)
     given["means3D"].requires_grad_()
     rasterizer = GaussianRasterizer(settings_of(camera_of(20, 18, turned=False), layer.background, **settings))

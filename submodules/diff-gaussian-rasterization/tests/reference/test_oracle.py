@@ -12,7 +12,7 @@ from moegs_rasterizer.reference import blending
 from torch import Tensor
 
 from ..backends import PLAYED, one_thread, rendered
-from ..scenes import camera_of, layer_of
+from ..scenes import camera_of, small_layer
 from .pixel_rule import output_by_rule
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
@@ -30,10 +30,10 @@ CONVENTIONS = [
 @pytest.mark.parametrize("settings", CONVENTIONS)
 def test_every_output_follows_the_rule(settings, size, backend):
     dtype = torch.float64 if backend == "torch" else torch.float32
-    layer = layer_of(40, seed=3, dtype=dtype, features=2, settings=settings)
+    layer = small_layer(40, seed=3, dtype=dtype, features=2, settings=settings)
     camera = camera_of(*size, shift=(1.5, -2.0))
     splat = rendered([layer], camera, backend)[0]
-    expected = output_by_rule(layer_of(40, seed=3, features=2, settings=settings), camera)
+    expected = output_by_rule(small_layer(40, seed=3, features=2, settings=settings), camera)
 
     tolerance = 1e-12 if dtype == torch.float64 else 2e-5
     np.testing.assert_array_equal(splat.radii.numpy(), expected.radii)
@@ -142,7 +142,7 @@ def test_no_gradient_where_alpha_is_clamped():
 def test_screen_space_gradient_is_that_of_moving_the_image(backend):
     """Moving every 2D mean by e pixels moves the image: d loss / d e is the sum of the screen-space gradients."""
     dtype = torch.float64 if backend == "torch" else torch.float32
-    layer = layer_of(30, seed=1, dtype=dtype)
+    layer = small_layer(30, seed=1, dtype=dtype)
     means = layer.gaussians.means.requires_grad_()
     camera = camera_of(24, 20)
     weights = torch.rand(3, 20, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
@@ -151,7 +151,7 @@ def test_screen_space_gradient_is_that_of_moving_the_image(backend):
     (splat.colour * weights).sum().backward()
 
     step = 1e-4
-    fine = layer_of(30, seed=1)
+    fine = small_layer(30, seed=1)
     left, right = (
         rasterize([fine], replace(camera, cx=camera.cx + side * step), backend="torch")[0].colour for side in (-1, 1)
     )
@@ -162,7 +162,7 @@ def test_screen_space_gradient_is_that_of_moving_the_image(backend):
 
 @pytest.mark.parametrize("pairs", [700, 5000])
 def test_batches_do_not_change_the_result(monkeypatch, pairs):
-    layer = layer_of(60, seed=2, features=3)
+    layer = small_layer(60, seed=2, features=3)
     camera = camera_of(40, 33)
 
     def run() -> tuple[Tensor, ...]:
@@ -181,7 +181,7 @@ def test_batches_do_not_change_the_result(monkeypatch, pairs):
 @pytest.mark.parametrize("backend", PLAYED)
 def test_grad_says_what_gets_a_gradient(backend):
     def run(grad: str):
-        layer = layer_of(20, dtype=torch.float32, features=2)
+        layer = small_layer(20, dtype=torch.float32, features=2)
         given = layer.gaussians
         leaves = [given.means, given.scales, given.quats, given.opacities, given.colours, layer.background]
         for leaf in (*leaves, layer.features):
@@ -208,7 +208,7 @@ def test_float32_and_float64_agree():
     for rule in ("exact", "inria"):
         settings = RasterSettings(tile_rule=rule)
         coarse, fine = (
-            rasterize([layer_of(200, 4, dtype=dtype, sh=16, settings=settings)], camera, backend="torch")[0]
+            rasterize([small_layer(200, 4, dtype=dtype, sh=16, settings=settings)], camera, backend="torch")[0]
             for dtype in (torch.float32, torch.float64)
         )
         torch.testing.assert_close(coarse.colour.double(), fine.colour, atol=2e-5, rtol=0)

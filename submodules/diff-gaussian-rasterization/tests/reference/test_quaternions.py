@@ -13,7 +13,7 @@ from moegs_rasterizer.reference.projection import rotations
 from torch import Tensor
 
 from ..backends import PLAYED, one_thread, rendered
-from ..scenes import camera_of, layer_of
+from ..scenes import camera_of, small_layer
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
@@ -39,7 +39,7 @@ def test_a_quaternion_of_length_p_mixes_identity_and_rotation(quat):
 @given(seed=st.integers(0, 10_000), length=st.floats(0.2, 1.6))
 def test_gaussians_with_any_quaternion_length_follow_the_mix(backend, seed, length):
     """The image is that of unit quaternions and scales made from the covariance of the mixed matrix."""
-    layer = layer_of(12, seed, dtype=torch.float64)
+    layer = small_layer(12, seed, dtype=torch.float64)
     unit = torch.nn.functional.normalize(layer.gaussians.quats, dim=1)
     mixed = (1 - length**2) * torch.eye(3, dtype=torch.float64) + length**2 * rotations(unit)
     covariance = mixed @ torch.diag_embed(layer.gaussians.scales**2) @ mixed.transpose(1, 2)

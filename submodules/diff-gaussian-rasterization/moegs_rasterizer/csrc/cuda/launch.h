@@ -9,7 +9,8 @@
 
 namespace moegs {
 
-// The tables of a call travel as kernel arguments, which hold 4 KB; cuda.py splits calls of more layers.
+// The tables of a call travel as kernel arguments, which hold 4 KB; cuda/backend.py splits calls of more
+// layers.
 constexpr int kMostLayers = 12;
 constexpr int kValuesPerPass = 16;  // carried by one pass over a tile's list; more channels take more passes
 
@@ -31,7 +32,7 @@ class DeviceScope {
 // call's instances.
 constexpr unsigned long long kNoFault = ~0ull;
 constexpr int kStatusWords = kMostLayers + 1;
-// What was wrong; cuda.py: FAULTS says it in words.
+// What was wrong, in the order of NOT_FINITE and OUT_OF_RANGE in cuda/reports.py, which say it in words.
 enum Fault : int {
   kBadMeans, kBadScales, kBadQuats, kBadOpacities, kBadSh, kBadColours, kBadFeatures, kBadBackground,
   kNegativeScale, kOpacityRange,

@@ -1,6 +1,6 @@
-// The operators PyTorch sees; cuda.py calls them and gives them their derivatives. Float tensors are float32,
-// contiguous and on one GPU, but for `views` and `options` (float64, CPU) and `mail` (int64, pinned CPU memory); empty
-// tensors stand for absent ones. `stream` is a cudaStream_t.
+// The operators PyTorch sees; cuda/passes.py looks them up, cuda/autograd.py gives their derivatives. Float tensors
+// are float32, contiguous and on one GPU, but for `views` and `options` (float64, CPU) and `mail` (int64, pinned CPU
+// memory); empty tensors stand for absent ones. `stream` is a cudaStream_t.
 #pragma once
 
 #include "../tensors.h"

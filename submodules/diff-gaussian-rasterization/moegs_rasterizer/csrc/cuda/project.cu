@@ -5,7 +5,7 @@
 namespace moegs {
 namespace {
 
-constexpr float kOpacityTolerance = 1e-6f;  // validate.py: OPACITY_TOLERANCE
+constexpr float kOpacityTolerance = 1e-6f;  // validation.py: OPACITY_TOLERANCE
 
 __device__ bool finite_row(const float* values, int count) {
   bool finite = true;
