@@ -1,4 +1,4 @@
-"""The command that makes of footage what the experts start from: python moegs.py prepare KIND SCENE."""
+"""Prepare a scene for the experts, from its videos or images: python moegs.py prepare KIND SCENE."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _log(report: PrepareReport) -> None:
 
 
 def summary(report: PrepareReport, steps: Sequence[StepReport]) -> list[str]:
-    """What a preparation gave and took, for people: one line for the models, one for the work, one for the files."""
+    """Summary of a preparation for people: one line for the models, one for the work, one for the files."""
     done = [step for step in steps if step.outcome == "done"]
     work = [f"{len(done)} step{'' if len(done) == 1 else 's'} done", f"{len(steps) - len(done)} skipped"]
     work.append(duration(sum(step.seconds for step in done)))

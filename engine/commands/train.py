@@ -77,7 +77,7 @@ def open_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
 
 
 def schedule(task: RouterTask) -> Schedule:
-    """When a router's training saves and evaluates."""
+    """The first, last, saving and evaluating iterations of a router's training."""
     config, ensemble = task.config, task.run.ensemble
     if task.start >= config.training.iterations:
         logger.info("already at iteration %d of %d: nothing left to train", task.start, config.training.iterations)

@@ -23,7 +23,7 @@ STRIP = 128  # rows of an image whose SSIM a CPU computes at a time: they stay i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricProtocol:
-    """How images are prepared: a number of this field means little without it."""
+    """Preparation of images for the metrics, by name; scores of different protocols cannot be compared."""
 
     name: str
     eight_bit: bool  # clamp to [0, 1] and round to 8 bits first, as a file would hold it

@@ -161,7 +161,7 @@ def _facts(run: Run, iteration: int, experts: tuple[ExpertRecord, ...], tensors:
 
 
 def scene_facts(run: Run) -> dict[str, Any]:
-    """What a router's checkpoint remembers of the scene it was trained on."""
+    """Facts of the training scene that a router's checkpoint records."""
     scene = run.scene
     return {
         "name": scene.name,

@@ -1,4 +1,4 @@
-"""Asked before hours are spent: does the rasterizer compute what it should, and do the experts show this scene?"""
+"""Checks before a long run: the rasterizer computes what it should, and the experts show this scene."""
 
 from __future__ import annotations
 

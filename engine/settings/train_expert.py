@@ -1,4 +1,4 @@
-"""Everything the training of an expert can be told, and where each setting comes from."""
+"""Settings of an expert's training, from its arguments and files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RECIPE_NAMES = dict.fromkeys(RETIRED, _GIVEN_BY_SET)  # as the experts' own trai
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertDataConfig(DataConfig):
-    """What was filmed, which part of it is used, and where the first Gaussians stand."""
+    """The scene, the part of it to use, and the points of the first Gaussians."""
 
     cache_path: Annotated[
         Path | None,
@@ -44,7 +44,7 @@ class ExpertDataConfig(DataConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertOutputConfig:
-    """What is written, and when."""
+    """The results, and the iterations that write them."""
 
     model_path: Annotated[Path | None, flag("folder of the trained expert", "-m", metavar="PATH")] = None
     save_iterations: Annotated[
@@ -66,7 +66,7 @@ class ExpertOutputConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeConfig:
-    """How the expert is trained; what is not given is the preset's."""
+    """The training of the expert; the preset gives what is not set here."""
 
     preset: Annotated[str, flag("published settings; auto: those of the scene's name, else of its data set")] = AUTO
     iterations: Annotated[
@@ -148,7 +148,7 @@ def write_settings(config: TrainExpertConfig, model_path: Path) -> Path:
 
 
 def recipe_values(config: TrainExpertConfig) -> dict[str, Any]:
-    """What --set and the file say of the recipe's settings, by name; of one said twice the last counts."""
+    """The recipe's settings that --set and the file give, by name; of one given twice the last counts."""
     return dict(parse_setting(argument) for argument in config.recipe.set)
 
 

@@ -33,7 +33,7 @@ LARGEST_DIFFERENCE = 1e-4  # root mean square, colours in [0, 1], between the mo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertOutput:
-    """Where an expert is saved, and what of: a clip or a segment of one."""
+    """An expert to save: its folder, its name, and the clip or segment it shows."""
 
     folder: Path
     name: str  # in EXPERTS
@@ -41,7 +41,7 @@ class ExpertOutput:
     compute: ComputeDevice
 
     def load_options(self, iteration: int) -> LoadOptions:
-        """How stage 2 would open it."""
+        """The options with which stage 2 would load a saved iteration."""
         scene = self.scene
         return LoadOptions(
             iteration=iteration,
@@ -72,7 +72,7 @@ def save_expert(expert: Expert, output: ExpertOutput, iteration: int, *, facts: 
 
 
 def model_folder(folder: Path, iteration: int) -> Path:
-    """Where a model's folder holds the expert of an iteration."""
+    """The folder, below a model's, of the expert at an iteration."""
     return folder / "point_cloud" / f"iteration_{iteration}"
 
 
@@ -119,7 +119,7 @@ def saved_state(folder: Path) -> tuple[int, Path] | None:
 
 
 def holds_training(folder: Path) -> bool:
-    """Whether a folder has an expert, or the beginning of one, in it."""
+    """True where a folder holds an expert, or the beginning of one."""
     return saved_state(folder) is not None or any((folder / "point_cloud").glob("iteration_*"))
 
 
@@ -144,7 +144,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Raises ConfigError where a folder holds a training and nothing was said about it."""
+    """Raises ConfigError where a folder holds a training and neither --resume nor --overwrite is given."""
     if holds_training(folder) and not (resume or overwrite):
         newest = saved_state(folder)
         reached = f"a training that reached iteration {newest[0]}" if newest else "an expert"

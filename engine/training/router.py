@@ -140,11 +140,11 @@ class RouterTask:
         return readings
 
     def is_finite(self) -> bool:
-        """Whether it can be saved; on a GPU it may have learned from a fault that is found some iterations later."""
+        """True where all parameters are finite: on a GPU, a loss that is not is found some iterations later."""
         return all(bool(parameter.isfinite().all()) for parameter in self.run.router.parameters())
 
     def is_saved(self, iteration: int) -> bool:
-        """Whether a checkpoint of an iteration is there, or none is wanted."""
+        """True where a checkpoint of this iteration exists, or none is wanted."""
         return self.save_path is None or iteration in saved_iterations(self.save_path)
 
     def save(self, iteration: int) -> None:

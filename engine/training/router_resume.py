@@ -29,7 +29,7 @@ SEED, RANDOM = "seed", "torch_random"
 
 
 def check_folder(config: RunConfig, save_path: Path) -> None:
-    """Raises ConfigError where the folder holds a run and nothing was said about it."""
+    """Raises ConfigError where the folder holds a run and neither --resume nor --overwrite is given."""
     saved = saved_iterations(save_path)
     if saved and not (config.output.resume or config.output.overwrite):
         raise ConfigError(

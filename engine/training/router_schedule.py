@@ -1,4 +1,4 @@
-"""Stage 2's schedule: which image each iteration sees, and its learning rates."""
+"""Stage 2's schedule: the image and the learning rates of each iteration."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class ExpertTrainer:
         return self.recipe.active_degree(iteration)
 
     def moment(self, sample: Sample, iteration: int) -> Hashable:
-        """What `gaussians` depends on: images that agree in it share them."""
+        """Key of the Gaussians of an image: images of one key share them."""
         return sample.frame
 
     def gaussians(self, sample: Sample, iteration: int) -> Gaussians:
