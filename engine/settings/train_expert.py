@@ -15,7 +15,7 @@ from engine.settings.command_line import config_path, flag, parse_arguments
 from engine.settings.config_file import read_object, settings_of_object, write_config_file
 from engine.settings.experts import KEYS, WITH_PLANES, WITH_SEGMENTS
 from engine.settings.fields import leaves, with_values
-from engine.settings.recipe import flattened, parse_setting, setting_words
+from engine.settings.recipe import flattened, parse_setting, setting_arguments
 from engine.settings.retired import RETIRED
 from engine.settings.run import DataConfig, DeviceConfig
 
@@ -137,7 +137,7 @@ def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> T
     own = {key: value for key, value in content.items() if key in known or key == "debug"}
     settings = flattened({key: value for key, value in content.items() if key not in own})
     values = settings_of_object(own, TrainExpertConfig, path)
-    first = (*setting_words(settings), *values.pop("set", ()))
+    first = (*setting_arguments(settings), *values.pop("set", ()))
     config = parsed(with_values(TrainExpertConfig(), values))
     return replace(config, recipe=replace(config.recipe, set=(*first, *config.recipe.set)))
 

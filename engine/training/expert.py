@@ -184,7 +184,7 @@ class ExpertTask:
         correction = self.trainer.correction
         return {
             "facts": json.dumps(self.facts()),
-            "course": self.trainer.state(),
+            "course": self.trainer.state(),  # the key of files that exist
             "correction": None if correction is None else correction.state(),
             "torch_random": torch.get_rng_state(),
             "seconds": self.seconds,

@@ -57,7 +57,9 @@ class STGTrainer(ExpertTrainer):
         self.recipe: STGRecipe = recipe
         self.statistics[0].add(_TURNING, 0.0)
         self.guided = GuidedSampling(recipe.guidance, views=len(footage.cameras), device=self.device)
-        self._place: dict[str, Tensor] = {}  # near limits and box of the first Gaussians; empty before the first step
+        self._bounds: dict[
+            str, Tensor
+        ] = {}  # near limits and box of the first Gaussians; empty before the first iteration
         self._badly_shown: RenderedView | None = None
 
     def new_sampler(self) -> Sampler:
@@ -72,17 +74,17 @@ class STGTrainer(ExpertTrainer):
 
     def begin(self, iteration: int) -> None:
         """Learning rates; before the first iteration also what is measured of the first Gaussians."""
-        if not self._place:
+        if not self._bounds:
             self._survey()
         super().begin(iteration)
 
     @torch.no_grad()
     def _survey(self) -> None:
         population = self.populations[0]
-        self._place["limits"] = near_limits(population["means"], self.footage.cameras, self.recipe.near_share)
+        self._bounds["limits"] = near_limits(population["means"], self.footage.cameras, self.recipe.near_share)
         if self.recipe.near_cull:
             self._cull_near()
-        self._place["box"] = bounding_box(population["means"], self.recipe.box_margin)
+        self._bounds["box"] = bounding_box(population["means"], self.recipe.box_margin)
 
     def observe(self, seen: Sequence[RenderedView], iteration: int) -> None:
         """Statistics, which images are bad, and which Gaussians' rotations learn."""
@@ -121,7 +123,7 @@ class STGTrainer(ExpertTrainer):
             self._choose_turning()
         if iteration == self.recipe.box_cull:
             population = self.populations[0]
-            remove(population, self.statistics[0], outside(population["means"].detach(), self._place["box"]))
+            remove(population, self.statistics[0], outside(population["means"].detach(), self._bounds["box"]))
 
     def _densify_or_prune(self, iteration: int) -> None:
         recipe, density = self.recipe, self.recipe.density
@@ -165,7 +167,7 @@ class STGTrainer(ExpertTrainer):
 
     def _cull_near(self) -> None:
         population = self.populations[0]
-        close = stands_close(population["means"].detach(), self.footage.cameras, self._place["limits"])
+        close = stands_close(population["means"].detach(), self.footage.cameras, self._bounds["limits"])
         remove(population, self.statistics[0], close)
 
     def _choose_turning(self) -> None:
@@ -184,12 +186,13 @@ class STGTrainer(ExpertTrainer):
 
     def state(self) -> dict[str, Any]:
         """The trainer's, with what was measured of the first Gaussians and what guided sampling knows."""
-        return {**super().state(), "place": dict(self._place), "guided": self.guided.state()}
+        # "place": the key of files that exist
+        return {**super().state(), "place": dict(self._bounds), "guided": self.guided.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Goes on from a state; raises KeyError, ValueError or RuntimeError where it is of another training."""
         super().load(state)
-        self._place = {name: values.to(self.device) for name, values in state["place"].items()}
+        self._bounds = {name: values.to(self.device) for name, values in state["place"].items()}
         self.guided.load(state["guided"])
 
 

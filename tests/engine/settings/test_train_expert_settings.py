@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engine.errors import ConfigError
-from engine.settings.recipe import difference, flattened, parse_setting, setting_words, settings_of, with_settings
+from engine.settings.recipe import difference, flattened, parse_setting, setting_arguments, settings_of, with_settings
 from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_settings
 from engine.training.expert_choice import choose_preset, expert_of_key
 from engine.training.expert_opening import choose_planes, recipe_for
@@ -163,7 +163,7 @@ def test_words_give_values():
     given = ["a=1", "b=1e-3", "c=True", "d=none", "e=[1, 2]", "f=own", "g.h=-2"]
     values = dict(map(parse_setting, given))
     assert values == {"a": 1, "b": 1e-3, "c": True, "d": None, "e": [1, 2], "f": "own", "g.h": -2}
-    assert dict(map(parse_setting, setting_words(values))) == values
+    assert dict(map(parse_setting, setting_arguments(values))) == values
     assert flattened({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
     assert difference({"a": 1}, {"a": 1}) is None and difference({"a": 1}, {"a": 2}) == "a: 1, now 2"
 
