@@ -100,7 +100,7 @@ def _start(
     points = StartPoints(positions=cloud.positions, colours=cloud.colours, frames=cloud.frames)
     return TrainingStart(
         points=points.to(output.compute.device),
-        footage=views,
+        views=views,
         extent=scene.rig_radius,
         world_scale=world_scale,
         planes=choose_planes(config, preset, scene, cloud, unit=world_scale) if spec.has_planes else None,

@@ -16,7 +16,7 @@ VALUES = 3  # a pixel
 
 
 class SceneViews:
-    """Implements experts.training's Footage: images are read ahead by threads, held-out cameras are not among them.
+    """Implements TrainingViews: images are read ahead by threads, held-out cameras are not among them.
 
     Frames stay in the scene's cache on disk; `waiting_bytes` bounds what is in memory.
     """

@@ -27,7 +27,7 @@ def start_model(recipe: STGRecipe, start: TrainingStart) -> STG:
         start.points,
         recipe,
         first=0,
-        num_frames=start.footage.num_frames,
+        num_frames=start.views.num_frames,
         near=start.planes.near,
         far=start.planes.far,
         extent=start.extent,

@@ -28,7 +28,7 @@ from experts.training.population import Population
 from experts.training.rendered import RenderedView
 from experts.training.samplers import SameMoment, Sampler
 from experts.training.trainer import ExpertTrainer
-from experts.training.views import Footage
+from experts.training.views import TrainingViews
 
 PARAMETERS = (
     *("means", "motion", "quats", "omegas", "log_scales", "opacity_logits"),
@@ -43,29 +43,27 @@ class STGTrainer(ExpertTrainer):
 
     name: ClassVar[str] = STG.name
 
-    def __init__(self, model: STG, recipe: STGRecipe, *, extent: float, footage: Footage, seed: int) -> None:
+    def __init__(self, model: STG, recipe: STGRecipe, *, extent: float, views: TrainingViews, seed: int) -> None:
         if len(model.parts) != 1:
             raise ValueError(f"STG: {len(model.parts)} segments; train one at a time, each in a trainer of its own")
         self.segment = model.parts[0]
         end = self.segment.first + self.segment.num_frames
-        if end > footage.num_frames:
+        if end > views.num_frames:
             raise ValueError(
-                f"STG: the segment ends at frame {end - 1}, the clip at {footage.num_frames - 1}; shorten the segment"
+                f"STG: the segment ends at frame {end - 1}, the clip at {views.num_frames - 1}; shorten the segment"
             )
         population = Population({name: (self.segment, name) for name in PARAMETERS})
-        super().__init__(model, recipe, populations=[population], extent=extent, footage=footage, seed=seed)
+        super().__init__(model, recipe, populations=[population], extent=extent, views=views, seed=seed)
         self.recipe: STGRecipe = recipe
         self.statistics[0].add(_TURNING, 0.0)
-        self.guided = GuidedSampling(recipe.guidance, views=len(footage.cameras), device=self.device)
-        self._bounds: dict[
-            str, Tensor
-        ] = {}  # near limits and box of the first Gaussians; empty before the first iteration
+        self.guided = GuidedSampling(recipe.guidance, views=len(views.cameras), device=self.device)
+        self._bounds: dict[str, Tensor] = {}  # near limits and box of the first Gaussians; empty until iteration 1
         self._badly_shown: RenderedView | None = None
 
     def new_sampler(self) -> Sampler:
         """Different cameras at one of the segment's frames."""
         return SameMoment(
-            views=len(self.footage.cameras),
+            views=len(self.views.cameras),
             frames=self.segment.num_frames,
             generator=self.generator,
             batch=self.recipe.batch,
@@ -81,7 +79,7 @@ class STGTrainer(ExpertTrainer):
     @torch.no_grad()
     def _survey(self) -> None:
         population = self.populations[0]
-        self._bounds["limits"] = near_limits(population["means"], self.footage.cameras, self.recipe.near_share)
+        self._bounds["limits"] = near_limits(population["means"], self.views.cameras, self.recipe.near_share)
         if self.recipe.near_cull:
             self._cull_near()
         self._bounds["box"] = bounding_box(population["means"], self.recipe.box_margin)
@@ -167,7 +165,7 @@ class STGTrainer(ExpertTrainer):
 
     def _cull_near(self) -> None:
         population = self.populations[0]
-        close = stands_close(population["means"].detach(), self.footage.cameras, self._bounds["limits"])
+        close = stands_close(population["means"].detach(), self.views.cameras, self._bounds["limits"])
         remove(population, self.statistics[0], close)
 
     def _choose_turning(self) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 class Sample:
     """A training image."""
 
-    view: int  # index into Footage.cameras
+    view: int  # index into TrainingViews.cameras
     frame: int  # 0 is the clip's first
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from experts.training.samplers import Sample
 
 
-class Footage(Protocol):
+class TrainingViews(Protocol):
     """The training cameras of a clip and their images."""
 
     @property

@@ -213,8 +213,8 @@ def _values(expert: ED3DGS) -> list[Tensor]:
 def test_new_model_starts_like_3dgs() -> None:
     points = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3], [1000, 0, 0]])
     colours = torch.rand(5, 3)
-    footage = SimpleNamespace(num_frames=10, numbers=[0])
-    start = TrainingStart(points=StartPoints(positions=points, colours=colours), footage=footage, extent=7.0)
+    views = SimpleNamespace(num_frames=10, numbers=[0])
+    start = TrainingStart(points=StartPoints(positions=points, colours=colours), views=views, extent=7.0)
     expert = start_model(ED3DGSRecipe(scale_free=False), start)
     assert isinstance(expert, Expert) and expert.rows(3) == slice(0, 5) and expert.num_gaussians == 5
     first = expert.gaussians.log_scales[0].exp()

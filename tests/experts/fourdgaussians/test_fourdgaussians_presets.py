@@ -29,8 +29,8 @@ def start_points(count: int = 40, scale: float = 1.0) -> StartPoints:
 def first_model(
     recipe: FourDGaussiansRecipe, *, scale: float = 1.0, extent: float = 1.0, seed: int = 0
 ) -> FourDGaussians:
-    points, footage = start_points(scale=scale), SimpleNamespace(num_frames=10)
-    return start_model(recipe, TrainingStart(points=points, footage=footage, extent=extent, network=SMALL, seed=seed))
+    points, views = start_points(scale=scale), SimpleNamespace(num_frames=10)
+    return start_model(recipe, TrainingStart(points=points, views=views, extent=extent, network=SMALL, seed=seed))
 
 
 def test_scenes_have_their_own_batches_and_every_second_frame_a_cell() -> None:
