@@ -15,10 +15,10 @@ from engine.settings.command_line import INTERRUPTED, exit_code, set_up_logging
 from engine.settings.config_file import write_config_file
 from engine.settings.experts import ensemble_and_folders
 from engine.settings.run import RunConfig, check_config, evaluation_iterations, expert_folders, save_iterations
-from engine.settings.train import CONFIG_FILE, read_any_settings, read_settings
+from engine.settings.train import CONFIG_FILE, read_any_train_settings, read_train_settings
 from engine.training.loop import Schedule, train
 from engine.training.router import RouterTask
-from engine.training.router_resume import check_folder, resume_newest
+from engine.training.router_resume import check_router_folder, resume_newest
 from engine.training.router_schedule import make_optimiser
 from router import ENSEMBLES, Ensemble, is_published
 
@@ -31,9 +31,9 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
     with exit_code(arguments) as code:
         set_up_logging(quiet="--quiet" in arguments)
         ensemble = ENSEMBLES[ensemble_name]
-        config = read_settings(ensemble, arguments)
+        config = read_train_settings(ensemble, arguments)
         check_config(config, ensemble)
-        task = open_task(config, ensemble)
+        task = open_router_task(config, ensemble)
         if train(task, schedule(task), quiet=config.machine.quiet):
             log_end(task)
         else:
@@ -44,22 +44,22 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Trains a router of any experts, each given by --expert NAME=PATH; returns the exit code."""
     set_up_logging(quiet="--quiet" in argv)
-    config = read_any_settings(argv, prog=prog, description=description)
+    config = read_any_train_settings(argv, prog=prog, description=description)
     ensemble, _ = ensemble_and_folders(config.experts.expert)
     check_config(config, ensemble)
-    task = open_task(config, ensemble)
+    task = open_router_task(config, ensemble)
     if not train(task, schedule(task), quiet=config.machine.quiet):
         return INTERRUPTED
     log_end(task)
     return 0
 
 
-def open_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
+def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     """The router's training, fresh or where it was saved; writes config.json, and the bundle where asked for."""
     save_path = config.output.save_path
     if save_path is None:
         raise ConfigError("--save_path is missing: give the folder of the results")
-    check_folder(config, save_path)
+    check_router_folder(config, save_path)
     run = new_run(config, ensemble)
     folders = expert_folders(config, ensemble)
     experts = tuple(record_expert(expert, folders[expert.name]) for expert in run.experts)

@@ -114,7 +114,7 @@ def check_visible(run: Run, name: str, *, label: str, folder: Path) -> None:
     frame, views = run.scene.num_frames // 2, run.scene.train
     seen = 0.0
     for view in dict.fromkeys((views[len(views) // 2], views[0], views[-1])):
-        camera = shrunk(run.scene.views[view].camera)
+        camera = probe_camera(run.scene.views[view].camera)
         seen = max(seen, splat_of(expert, camera, frame, compute=run.compute).alpha.mean().item())
         if seen >= SMALLEST_COVERAGE:
             return
@@ -125,7 +125,7 @@ def check_visible(run: Run, name: str, *, label: str, folder: Path) -> None:
     )
 
 
-def shrunk(camera: Camera) -> Camera:
+def probe_camera(camera: Camera) -> Camera:
     """A camera whose image is at most PROBE_WIDTH wide: enough to see whether anything is there."""
     scale = min(1.0, PROBE_WIDTH / camera.width)
     return replace(

@@ -102,7 +102,7 @@ class PrepareConfig:
     debug: Annotated[bool, flag("show the traceback of an error")] = False
 
 
-def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> PrepareConfig:
+def read_prepare_settings(arguments: Sequence[str], *, prog: str, description: str) -> PrepareConfig:
     """Settings from the arguments. Raises ConfigError for what is missing, unknown or out of range."""
     config = parse_arguments(
         PrepareConfig, arguments, defaults=PrepareConfig(), prog=prog, description=description, retired=GONE

@@ -19,7 +19,7 @@ from engine.settings.recipe import flattened, parse_setting, setting_arguments
 from engine.settings.retired import RETIRED
 from engine.settings.run import DataConfig, DeviceConfig
 
-CONFIG_FILE = "train_expert_config.json"
+EXPERT_CONFIG_FILE = "train_expert_config.json"
 AUTO = "auto"
 _GIVEN_BY_SET = "a recipe's settings are given by --set name=value, with the names of docs/train_expert.md"
 RECIPE_NAMES = dict.fromkeys(RETIRED, _GIVEN_BY_SET)  # as the experts' own trainers call their settings
@@ -115,7 +115,7 @@ class TrainExpertConfig:
     machine: DeviceConfig = field(default_factory=DeviceConfig)
 
 
-def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> TrainExpertConfig:
+def read_expert_settings(arguments: Sequence[str], *, prog: str, description: str) -> TrainExpertConfig:
     """Settings from the JSON file, then the arguments; --resume without --config takes the file the training left.
 
     What the file says of the recipe comes first in `recipe.set`, before --set. Raises ConfigError.
@@ -128,7 +128,7 @@ def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> T
 
     config, path = parsed(TrainExpertConfig()), config_path(arguments)
     if path is None and config.output.resume and config.output.model_path is not None:
-        left = config.output.model_path / CONFIG_FILE
+        left = config.output.model_path / EXPERT_CONFIG_FILE
         path = left if left.is_file() else None
     if path is None:
         return config
@@ -144,7 +144,9 @@ def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> T
 
 def write_settings(config: TrainExpertConfig, model_path: Path) -> Path:
     """Leaves the settings in a model's folder, for --resume; which segments were asked for is said anew."""
-    return write_config_file(model_path / CONFIG_FILE, replace(config, recipe=replace(config.recipe, segment=None)))
+    return write_config_file(
+        model_path / EXPERT_CONFIG_FILE, replace(config, recipe=replace(config.recipe, segment=None))
+    )
 
 
 def recipe_values(config: TrainExpertConfig) -> dict[str, Any]:

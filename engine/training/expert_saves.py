@@ -57,7 +57,7 @@ def save_expert(expert: Expert, output: ExpertOutput, iteration: int, *, facts: 
     facts: for cfg_args, beside those the format needs. Returns the folder point_cloud/iteration_N. Raises
     CheckpointError where the written expert cannot be read again or shows something else: nothing is left then.
     """
-    final = model_folder(output.folder, iteration)
+    final = saved_expert_folder(output.folder, iteration)
     final.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".saving_", dir=output.folder) as name, torch.no_grad():
         staged = Path(name) / "model"
@@ -71,7 +71,7 @@ def save_expert(expert: Expert, output: ExpertOutput, iteration: int, *, facts: 
     return final
 
 
-def model_folder(folder: Path, iteration: int) -> Path:
+def saved_expert_folder(folder: Path, iteration: int) -> Path:
     """The folder, below a model's, of the expert at an iteration."""
     return folder / "point_cloud" / f"iteration_{iteration}"
 
@@ -143,7 +143,7 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+def check_model_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     """Raises ConfigError where a folder holds a training and neither --resume nor --overwrite is given."""
     if holds_training(folder) and not (resume or overwrite):
         newest = saved_state(folder)

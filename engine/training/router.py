@@ -26,7 +26,7 @@ from engine.runs.run import Run, mix_camera
 from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.progress import Reading
 from engine.training.router_resume import training_state
-from engine.training.router_schedule import set_rates, training_pairs
+from engine.training.router_schedule import set_router_rates, training_pairs
 from losses import concentration, matched_colours, photometric
 from router import Mixture
 from scenes import Prefetcher
@@ -97,7 +97,7 @@ class RouterTask:
         with mark(DATA):
             view, frame, target = next(self._images)
         camera = self.run.scene.views[view]
-        set_rates(self.optimiser, training, iteration)
+        set_router_rates(self.optimiser, training, iteration)
         mixture = mix_camera(
             self.run,
             camera.camera,

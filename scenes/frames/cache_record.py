@@ -72,7 +72,7 @@ def is_current(frames: ViewFrames, root: Path, folder: Path) -> bool:
     return stored == make_record(frames, root) and array.shape == frames.shape and array.dtype == np.uint8
 
 
-def write_record(frames: ViewFrames, root: Path, folder: Path) -> None:
+def write_view_record(frames: ViewFrames, root: Path, folder: Path) -> None:
     target = record_file(folder, frames.name)
     with replacing(target) as temporary:
         temporary.write_text(json.dumps(make_record(frames, root)) + "\n", encoding="utf-8")

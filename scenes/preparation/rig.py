@@ -32,7 +32,7 @@ FEWEST_TILES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Motion:
+class CameraMotion:
     """Comparison of the tiles of two frames of one camera."""
 
     textured: int  # tiles with texture in both frames
@@ -65,7 +65,7 @@ def size_notes(sources: Mapping[str, FrameSource]) -> list[str]:
     return notes
 
 
-def motion_of(source: FrameSource, clip: Clip) -> Motion:
+def motion_of(source: FrameSource, clip: Clip) -> CameraMotion:
     """Compare a camera's first frame with later ones; returns what speaks most for its moving.
 
     SceneError where the footage is damaged.
@@ -74,12 +74,12 @@ def motion_of(source: FrameSource, clip: Clip) -> Motion:
     first = _tiles(next(frames))
     comparisons = [compare_tiles(first, _tiles(frame)) for frame in frames]
     if not comparisons:
-        return Motion(textured=0, matched=0, still=0, shift=0.0)
+        return CameraMotion(textured=0, matched=0, still=0, shift=0.0)
     moving = [motion for motion in comparisons if motion.moves]
     return moving[0] if moving else max(comparisons, key=lambda motion: motion.shift)
 
 
-def described(motion: Motion) -> str:
+def described_motion(motion: CameraMotion) -> str:
     """Describe a camera's motion, as the end of a sentence."""
     if motion.matched < FEWEST_TILES:
         return f"of {motion.textured} textured places {motion.matched} are found again in a later frame"
@@ -87,14 +87,14 @@ def described(motion: Motion) -> str:
     return f"{share:.0%} of {motion.matched} places stay, the median shift is {motion.shift / WIDTH:.2%} of the width"
 
 
-def compare_tiles(first: np.ndarray, later: np.ndarray) -> Motion:
+def compare_tiles(first: np.ndarray, later: np.ndarray) -> CameraMotion:
     """Compare tiles [n, TILE, TILE] of two frames, windowed and without their mean, by phase correlation."""
     textured = (first.std(axis=(1, 2)) > TEXTURE) & (later.std(axis=(1, 2)) > TEXTURE)
     if not textured.any():
-        return Motion(textured=0, matched=0, still=0, shift=0.0)
+        return CameraMotion(textured=0, matched=0, still=0, shift=0.0)
     shifts, peaks = phase_shifts(first[textured], later[textured])
     lengths = np.linalg.norm(shifts[peaks > PEAK], axis=1)
-    return Motion(
+    return CameraMotion(
         textured=int(textured.sum()),
         matched=len(lengths),
         still=int((lengths < STAYS).sum()),

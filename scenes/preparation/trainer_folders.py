@@ -11,7 +11,7 @@ from typing import Any
 from scenes.frames.clip import Clip
 from scenes.preparation.frames import ImagesByFrame
 from scenes.preparation.options import OtherTrainer, PrepareOptions
-from scenes.preparation.sfm.models import model_folder
+from scenes.preparation.sfm.models import colmap_model_folder
 from scenes.preparation.steps import PreparationStep, Workbench
 
 VERSION = 1
@@ -52,7 +52,7 @@ def trainer_folder_outputs(cameras: Iterable[str], options: PrepareOptions) -> l
 def _ed3dgs_links(root: Path, images: ImagesByFrame, clip: Clip) -> Links:
     links = _renumbered(images, clip, "images/{name}/{frame:04d}")
     workspace = "colmap/dense/workspace"
-    links[f"{workspace}/sparse"] = model_folder(root, clip.start)
+    links[f"{workspace}/sparse"] = colmap_model_folder(root, clip.start)
     links[f"{workspace}/fused.ply"] = root / "points3D.ply"
     return links
 

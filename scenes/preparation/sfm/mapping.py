@@ -20,7 +20,7 @@ from scenes.preparation.sfm.matching import (
     SEED,
     SfmOptions,
     colmap_errors,
-    described,
+    described_options,
     escalated,
     match_all,
     pycolmap_module,
@@ -150,7 +150,7 @@ def _map(
     if largest is not None:
         agreement = verify_by(database, largest, threads=options.threads)
     kind = "a camera each" if own else "shared cameras"
-    return measured(f"{described(options)}, {kind}", largest, sorted(files), agreement, are_known=False)
+    return measured(f"{described_options(options)}, {kind}", largest, sorted(files), agreement, are_known=False)
 
 
 def poses_bounds_from(model: Path, target: Path) -> None:

@@ -49,7 +49,7 @@ def model_outputs(frames: Iterable[int]) -> list[str]:
     return [*(f"colmap_{frame}" for frame in frames), *LIMITS]
 
 
-def model_folder(root: Path, frame: int) -> Path:
+def colmap_model_folder(root: Path, frame: int) -> Path:
     return root / f"colmap_{frame}" / "sparse" / "0"
 
 
@@ -97,7 +97,7 @@ def prepared_model(
     report = bench.run(step)
     return PreparedCloud(
         frame=frame,
-        model=model_folder(bench.root, frame),
+        model=colmap_model_folder(bench.root, frame),
         cameras=report["cameras"],
         registered=report["registered"],
         points=report["points"],
@@ -108,7 +108,7 @@ def prepared_model(
 
 def prepared_clouds(bench: Workbench, frame: int, sfm: Sfm) -> dict[str, int]:
     """Make the scene's point clouds from one frame's model; returns the number of points by file name."""
-    model = model_folder(bench.root, frame)
+    model = colmap_model_folder(bench.root, frame)
     step = PreparationStep(
         name="clouds",
         version=VERSION,

@@ -22,7 +22,7 @@ from scenes.preparation.sfm.matching import (
     SEED,
     SfmOptions,
     colmap_errors,
-    described,
+    described_options,
     escalated,
     match_all,
     pycolmap_module,
@@ -123,7 +123,7 @@ def _attempt(cameras: Mapping[str, Camera], files: Mapping[str, str], folder: Pa
     else:
         with_points = _points(database, model, images, options)
         agreement = verify_by(database, known_model(cameras, files), threads=options.threads)
-    return measured(described(options), with_points, sorted(files), agreement, are_known=True)
+    return measured(described_options(options), with_points, sorted(files), agreement, are_known=True)
 
 
 def _points(database: Path, model: Any, images: Path, options: SfmOptions) -> Any:

@@ -29,7 +29,7 @@ def draw_sheet(images: Mapping[str, Path], *, title: str) -> Image.Image:
     """
     sizes = {name: _size(path) for name, path in images.items()}
     widest, highest = max(width for width, _ in sizes.values()), max(height for _, height in sizes.values())
-    columns = columns_of(len(images), highest / widest)
+    columns = column_count(len(images), highest / widest)
     cell = (WIDTH - MARGIN) // columns - MARGIN
     scale = cell / widest
     row = LABEL + round(scale * highest) + MARGIN
@@ -45,7 +45,7 @@ def draw_sheet(images: Mapping[str, Path], *, title: str) -> Image.Image:
     return canvas
 
 
-def columns_of(count: int, ratio: float) -> int:
+def column_count(count: int, ratio: float) -> int:
     """Count columns for images of a height over width: the sheet's own comes near to SHAPE, few places stay empty."""
 
     def badness(columns: int) -> float:

@@ -10,7 +10,7 @@ import torch
 
 from engine.errors import ConfigError
 from engine.settings.recipe import difference, flattened, parse_setting, setting_arguments, settings_of, with_settings
-from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_settings
+from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_expert_settings
 from engine.training.expert_choice import choose_preset, expert_of_key
 from engine.training.expert_opening import choose_planes, recipe_for
 from engine.training.scene_views import disk_bytes, waiting_bytes
@@ -89,7 +89,7 @@ def test_a_training_is_continued_only_with_its_settings(film, trained, capsys):
 
 
 def test_resume_takes_the_settings_that_were_left(film, trained):
-    config = read_settings(["stg", f"--model_path={trained}", "--resume"], prog="", description="")
+    config = read_expert_settings(["stg", f"--model_path={trained}", "--resume"], prog="", description="")
     assert (config.data.source_path, config.recipe.iterations) == (film, 3)
     assert config.output.resume and config.recipe.segment is None
 
@@ -172,7 +172,7 @@ def test_words_come_after_the_file_and_the_file_after_the_preset(tmp_path):
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"iterations": 3000, "density": {"every": 7}, "l1": 0.5, "preset": "flame_steak"}))
     argv = ["stg", f"--config={path}", "--set", "l1=0.6", "--dssim=0.1"]
-    config = read_settings(argv, prog="", description="")
+    config = read_expert_settings(argv, prog="", description="")
     spec = expert_of_key("STG")
     name, preset = choose_preset(spec, config.recipe.preset, scene="film", layout="n3v")
     recipe = recipe_for(config, spec, preset)

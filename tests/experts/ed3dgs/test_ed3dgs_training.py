@@ -16,7 +16,7 @@ from experts.ed3dgs.recipe import LENGTHS, ED3DGSRecipe
 from experts.ed3dgs.start import start_model
 from experts.ed3dgs.training import ED3DGSTrainer
 from experts.training.density import Density
-from experts.training.recipe import scaled
+from experts.training.recipe import scaled_recipe
 from experts.training.samplers import Sample
 from experts.training.start import StartPoints, TrainingStart
 from experts.training.units import N3V_EXTENT
@@ -33,7 +33,7 @@ def views():
 
 def short_recipe(**changes) -> ED3DGSRecipe:
     density = Density(start=10, stop=ITERATIONS, every=15, prune_every=15, gradient=1e-4, max_gaussians=220)
-    recipe = replace(scaled(ED3DGSRecipe(), ITERATIONS), density=density, errors_from=20, streak_every=10)
+    recipe = replace(scaled_recipe(ED3DGSRecipe(), ITERATIONS), density=density, errors_from=20, streak_every=10)
     return replace(recipe, **changes)
 
 
@@ -106,13 +106,13 @@ def test_neighbours_are_found_anew_when_gaussians_come_or_go(views):
 
 
 def test_schedules_scale_and_a_short_training_is_not_left_half_grown():
-    recipe = scaled(ED3DGSRecipe(), 8000)
+    recipe = scaled_recipe(ED3DGSRecipe(), 8000)
     options = recipe.options(300)
     assert (recipe.errors_from, recipe.rate_iterations, recipe.sh_every, recipe.streak_every) == (1000, 8000, 100, 50)
     assert (recipe.density.start, recipe.density.stop, recipe.density.every) == (500, 8000, 50)
     assert (options.deform_from_iter, options.c2f_temporal_iter, options.use_anneal) == (500, 1000, True)
     assert 2 * options.finished <= 8000
-    tiny = scaled(recipe, 1000).options(300)
+    tiny = scaled_recipe(recipe, 1000).options(300)
     assert not tiny.use_anneal and tiny.finished <= 1000
 
 

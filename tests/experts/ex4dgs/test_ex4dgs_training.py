@@ -16,7 +16,7 @@ from experts.ex4dgs.recipe import Errors
 from experts.ex4dgs.start import start_model
 from experts.ex4dgs.training import Ex4DGSTrainer
 from experts.training.presets import Planes
-from experts.training.recipe import scaled
+from experts.training.recipe import scaled_recipe
 from experts.training.samplers import Sample
 from experts.training.start import TrainingStart
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES
@@ -29,7 +29,7 @@ ALL = [Sample(view=view, frame=frame) for view in range(2) for frame in range(NU
 
 def short(**changes):
     """The published recipe in 60 iterations: RAdam warms up for longer than that, so that rates are larger."""
-    recipe = scaled(EX4DGS_N3V, ITERATIONS)
+    recipe = scaled_recipe(EX4DGS_N3V, ITERATIONS)
     density = replace(recipe.density, every=25, prune_every=25, start=10, stop=50, gradient=0.005)
     rates = {name: replace(rate, first=30 * rate.first, last=None) for name, rate in recipe.rates.items()}
     rates["dynamic.means"] = replace(rates["dynamic.means"], last=1e-4)

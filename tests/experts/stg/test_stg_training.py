@@ -17,7 +17,7 @@ from experts.stg.recipe import THINNINGS, Guidance, STGRecipe, in_mode, stg_rate
 from experts.stg.start import new_stg
 from experts.stg.training import STGTrainer
 from experts.training.density import Density
-from experts.training.recipe import scaled
+from experts.training.recipe import scaled_recipe
 from experts.training.samplers import Sample
 from experts.training.start import StartPoints
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES
@@ -179,7 +179,7 @@ def test_training_shows_the_clip_better_within_its_limits(monkeypatch):
 
 
 def test_a_scaled_recipe_trains():
-    taught = trainer(scaled(stg_recipe("n3v", "flame_steak"), 12), every=5)
+    taught = trainer(scaled_recipe(stg_recipe("n3v", "flame_steak"), 12), every=5)
     assert [step.iteration for step in train(taught)] == list(range(1, 13))
 
 
@@ -201,10 +201,10 @@ def test_it_goes_on_as_if_it_had_never_stopped():
 def test_segments_are_saved_under_their_frames_and_show_the_same(tmp_path):
     folder, models = tmp_path / "clip", []
     for first, length in ((0, 3), (3, 2)):
-        taught = trainer(scaled(small_recipe(), 20), first=first, num_frames=length)
+        taught = trainer(scaled_recipe(small_recipe(), 20), first=first, num_frames=length)
         samples = {sample.frame for iteration in range(1, 15) for sample in taught.samples(iteration)}
         assert samples == set(range(first, first + length))
-        taught = trainer(scaled(small_recipe(), 20), first=first, num_frames=length)
+        taught = trainer(scaled_recipe(small_recipe(), 20), first=first, num_frames=length)
         list(train(taught))
         save_stg(taught.model, folder / f"clip_{first}to{first + length - 1}", 20)
         models.append(taught.model)
