@@ -30,7 +30,7 @@ from scenes.options import DEFAULT_LAYOUT
 logger = logging.getLogger(__name__)
 
 REPORT = "train_expert.json"
-SCHEMA = 1
+_SCHEMA = 1
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
@@ -79,7 +79,7 @@ def report(task: ExpertTask, scores: ExpertScores | None) -> dict[str, Any]:
     """Everything worth comparing of a finished training."""
     output, compute = task.output, task.output.compute
     return {
-        "schema": SCHEMA,
+        "schema": _SCHEMA,
         "expert": output.name,
         "scene": output.scene.name,
         "source_path": output.scene.root.absolute(),

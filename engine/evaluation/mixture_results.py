@@ -15,8 +15,8 @@ from engine.evaluation.metrics import METRICS, value_text
 from engine.evaluation.scoring import Scores, mean_scores, mean_seconds, psnr_of, timed
 from engine.outputs.render_writer import MIXTURE
 
-SCHEMA = 1
-WIDTH = 7  # characters of a column of numbers
+_SCHEMA = 1
+_WIDTH = 7  # characters of a column of numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> Evaluation:
     """Writes `metrics.json` (everything) and `mean_metrics.json` (upstream's keys); returns it with those files."""
     by_psnr = sorted(evaluation.frames, key=lambda frame: psnr_of(frame.scores[MIXTURE]))
     report = {
-        "schema": SCHEMA,
+        "schema": _SCHEMA,
         **evaluation.conditions,
         "timing": {
             "mean_seconds": evaluation.seconds,
@@ -111,7 +111,7 @@ def _table(evaluation: Evaluation) -> list[str]:
     """Mean scores and gate per method; the gates of experts alone."""
     means, gates = evaluation.means, evaluation.mean_gates
     headings = [*(metric.label for metric in METRICS.values()), "gate"]
-    columns = [Column(gap=2, left=True), *(Column(heading=heading, width=WIDTH) for heading in headings)]
+    columns = [Column(gap=2, left=True), *(Column(heading=heading, width=_WIDTH) for heading in headings)]
     rows = []
     for method in (*(method for method in means if method != MIXTURE), MIXTURE):
         values = [value_text(metric, means[method][metric.name]) for metric in METRICS.values()]

@@ -20,7 +20,7 @@ from experts.formats.cfg_args import read_cfg_args
 
 SMALLEST_COVERAGE = 0.02  # share of an image that an expert of this scene covers at least
 PROBE_WIDTH = 160  # pixels of the image that is looked at for it
-TOLERANCE = 1e-4  # of colours in [0, 1], between a back-end and the oracle
+_TOLERANCE = 1e-4  # of colours in [0, 1], between a back-end and the oracle
 
 
 def check_rasterizer(compute: ComputeDevice) -> None:
@@ -33,7 +33,7 @@ def check_rasterizer(compute: ComputeDevice) -> None:
     computed, expected = (_probe(layers, camera, device) for device in (compute, oracle))
     for name in expected:
         difference = (computed[name] - expected[name]).abs().max().item()
-        if not difference <= TOLERANCE:
+        if not difference <= _TOLERANCE:
             raise RasterizerError(
                 f"rasterizer back-end {compute.backend!r} differs from the PyTorch one by {difference:.2g} in the "
                 f"{name} of a self-test; rebuild it (python -m moegs_rasterizer.build), or use --backend torch"

@@ -30,7 +30,7 @@ from scenes.layouts import LAYOUTS
 
 logger = logging.getLogger(__name__)
 
-READ_EVERY = 20  # iterations between readings of the loss: reading one waits for the GPU
+_READ_EVERY = 20  # iterations between readings of the loss: reading one waits for the GPU
 QUARTERS = 4  # when held-out frames are scored on the way, by default
 FRAMES_ON_THE_WAY = 8  # of each held-out camera
 MEGABYTE = 1e6
@@ -122,7 +122,7 @@ class ExpertTask:
         if self.trainer.count != before:
             release_unused(self.output.compute.device)
         readings = []
-        if iteration % READ_EVERY == 0 or iteration == self.last:
+        if iteration % _READ_EVERY == 0 or iteration == self.last:
             loss, psnr = self.trainer.read(iteration)
             readings.append(Reading(iteration=iteration, loss=loss, psnr=psnr, gaussians=self.trainer.count))
         self.seconds += time.perf_counter() - self._clock

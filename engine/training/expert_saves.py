@@ -25,7 +25,7 @@ from scenes import Scene
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+_FORMAT = 1
 STATE_FOLDER = "training"
 _STATE = re.compile(r"iteration_(\d+)\.pt")
 LARGEST_DIFFERENCE = 1e-4  # root mean square, colours in [0, 1], between the model in memory and the one on disk
@@ -126,7 +126,7 @@ def holds_training(folder: Path) -> bool:
 def save_state(folder: Path, iteration: int, state: Mapping[str, Any]) -> Path:
     """Writes a state of tensors, numbers, texts, lists and dicts; older ones are removed once it is there."""
     path = folder / STATE_FOLDER / f"iteration_{iteration}.pt"
-    save_tensors({"format": FORMAT, "iteration": iteration, **state}, path)
+    save_tensors({"format": _FORMAT, "iteration": iteration, **state}, path)
     for older in path.parent.glob("iteration_*.pt"):
         if older != path:
             older.unlink()
@@ -138,8 +138,8 @@ def load_state(path: Path) -> dict[str, Any]:
     state = load_tensors(path)
     if not isinstance(state, dict) or "format" not in state:
         raise CheckpointError(f"{path}: not a training's state; start again with --overwrite")
-    if state["format"] != FORMAT:
-        raise CheckpointError(f"{path}: format {state['format']}, this version reads {FORMAT}; use the one it is from")
+    if state["format"] != _FORMAT:
+        raise CheckpointError(f"{path}: format {state['format']}, this version reads {_FORMAT}; use the one it is from")
     return state
 
 

@@ -14,7 +14,7 @@ from scenes.preparation.options import OtherTrainer, PrepareOptions
 from scenes.preparation.sfm.models import colmap_model_folder
 from scenes.preparation.steps import PreparationStep, Workbench
 
-VERSION = 1
+_VERSION = 1
 FRAMES_ED3DGS = 300  # its N3V loader asks for exactly so many
 
 Links = Mapping[str, Path]  # name below the scene's folder -> what it leads to
@@ -84,7 +84,7 @@ def _linking(bench: Workbench, name: str, links: Links, outputs: list[str]) -> P
             make_link(scratch / link, bench.root / link, target)
 
     return PreparationStep(
-        name=name, version=VERSION, inputs=list(links.values()), options={}, outputs=outputs, make=make
+        name=name, version=_VERSION, inputs=list(links.values()), options={}, outputs=outputs, make=make
     )
 
 

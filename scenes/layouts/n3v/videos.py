@@ -35,7 +35,7 @@ from scenes.preparation.steps import PreparationStep, Workbench, opened
 from scenes.preparation.trainer_folders import link_trainer_folders, n3v_trainer_notes, trainer_folder_outputs
 from scenes.types import SceneError
 
-VERSION = 1
+_VERSION = 1
 
 
 def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm = PYCOLMAP) -> PrepareReport:
@@ -120,7 +120,7 @@ def _still_cameras(
 def _judging(name: str, path: Path, source: FrameSource, clip: Clip) -> PreparationStep:
     return PreparationStep(
         name=f"still_{name}",
-        version=VERSION,
+        version=_VERSION,
         inputs=[path],
         options={"start": clip.start, "count": clip.count},
         outputs=[],
@@ -181,7 +181,7 @@ def _clouds(
 def _poses(first: PreparedCloud, sfm: Sfm) -> PreparationStep:
     return PreparationStep(
         name="poses",
-        version=VERSION,
+        version=_VERSION,
         inputs=[first.model],
         options={},
         outputs=[POSES],

@@ -33,7 +33,7 @@ LARGEST_BEND = 0.003  # of the diagonal: how far a lens may move a corner's pixe
 LARGEST_OFFSET = 0.5  # px, of a principal point in poses_bounds.npy
 LARGEST_ASPECT = 1e-3  # of fx / fy - 1 there
 NEAR_AND_FAR = (0.01, 0.99)  # quantiles of depths
-ADVICE = (
+_ADVICE = (
     "Choose a frame with more texture, leave out videos that share little of the others' view, or put a calibration "
     "(poses_bounds.npy) there and prepare it as n3v"
 )
@@ -61,7 +61,7 @@ def mapped(images: Mapping[str, Path], target: Path, options: SfmOptions) -> Clo
                 break
         kept = best_of(attempts)
         place = f"{target}: cameras found from the images"
-        report = reported(attempts, kept, accept_poor=options.accept_poor, place=place, advice=ADVICE)
+        report = reported(attempts, kept, accept_poor=options.accept_poor, place=place, advice=_ADVICE)
         if not options.accept_poor:
             _check_lenses(target, kept.model)
         straighten(kept.model)

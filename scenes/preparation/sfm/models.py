@@ -22,7 +22,7 @@ from scenes.preparation.sfm.triangulation import triangulated
 from scenes.preparation.steps import PreparationStep, Workbench
 from scenes.types import SceneError
 
-VERSION = 1
+_VERSION = 1
 NO_MATTER = ("threads", "progress")  # options of structure from motion that change no result
 
 
@@ -86,7 +86,7 @@ def prepared_model(
     sfm = {name: value for name, value in asdict(options.sfm).items() if name not in NO_MATTER}
     step = PreparationStep(
         name=folder,
-        version=VERSION,
+        version=_VERSION,
         inputs=images,
         options={**settings, "sfm": {**sfm, "accept_poor": False}},
         outputs=[folder],
@@ -111,7 +111,7 @@ def prepared_clouds(bench: Workbench, frame: int, sfm: Sfm) -> dict[str, int]:
     model = colmap_model_folder(bench.root, frame)
     step = PreparationStep(
         name="clouds",
-        version=VERSION,
+        version=_VERSION,
         inputs=[model],
         options={},
         outputs=list(LIMITS),
