@@ -9,6 +9,7 @@ import pytest
 import torch
 from moegs_rasterizer import RasterizerError
 
+import engine.runs.opening
 import engine.training.router
 from engine.commands import train
 from engine.errors import ConfigError
@@ -95,7 +96,7 @@ def test_a_failed_start_leaves_the_folder_free(tmp_path, arguments, monkeypatch)
         raise ConfigError("no scene")
 
     with monkeypatch.context() as patch:
-        patch.setattr("engine.runs.opening.load_scene", fails)
+        patch.setattr(engine.runs.opening, "load_scene", fails)
         assert train.main("E3", [*arguments, "--iterations", "1"]) == 2
     assert train.main("E3", [*arguments, "--iterations", "1", "--test_iterations"]) == 0
 

@@ -15,6 +15,7 @@ from engine.training.expert_choice import choose_preset, expert_of_key
 from engine.training.expert_opening import choose_planes, recipe_for
 from engine.training.scene_views import disk_bytes, waiting_bytes
 from experts import EXPERTS
+from experts.stg.training import STGTrainer
 from experts.training.recipe import Recipe
 from moegs import main
 from scenes.points.cloud import PointCloud
@@ -132,7 +133,7 @@ def test_values_that_are_not_finite_are_not_saved(film, tmp_path, capsys, monkey
     def spoils(trainer, iteration):
         trainer.populations[0]["omegas"].fill_(float("nan"))
 
-    monkeypatch.setattr("experts.stg.training.STGTrainer.control", spoils)
+    monkeypatch.setattr(STGTrainer, "control", spoils)
     assert run(film, tmp_path / "model", "stg", "--iterations=1") == 2
     assert "STG holds values that are not finite after iteration 1, which is not saved" in capsys.readouterr().err
     assert not list((tmp_path / "model").glob("*/iteration_1*"))
