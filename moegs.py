@@ -1,4 +1,4 @@
-"""Everything beyond the six scripts: python moegs.py <command>; --help lists the commands."""
+"""All commands beyond the six scripts: python moegs.py <command>; --help lists them."""
 
 from __future__ import annotations
 

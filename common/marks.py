@@ -37,7 +37,7 @@ def mark(name: str) -> AbstractContextManager[object]:
 
 @contextmanager
 def marks_are_set() -> Iterator[None]:
-    """Around a loop that is profiled: marks are set while it lasts."""
+    """Sets marks while the context lasts, for a loop that is profiled."""
     global _set
     before, _set = _set, True
     try:

@@ -19,7 +19,7 @@ LOST = 1  # exit code where the mixture is not better than its best expert and t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneConfig:
-    """Where to write the scene."""
+    """Settings of demo-scene."""
 
     folder: Annotated[tyro.conf.Positional[Path], flag("folder to write the scene into", metavar="FOLDER")] = Path(
         "output/demo/playroom"
@@ -29,7 +29,7 @@ class SceneConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportConfig:
-    """Which run to report on."""
+    """Settings of demo-report."""
 
     save_path: Annotated[tyro.conf.Positional[Path], flag("folder of the rendered run", metavar="RUN")] = Path(
         "output/demo/run"
@@ -39,7 +39,7 @@ class ReportConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureConfig:
-    """Which run to show, and where."""
+    """Settings of demo-figure."""
 
     save_path: Annotated[tyro.conf.Positional[Path], flag("folder of the trained run", metavar="RUN")] = Path(
         "output/demo/run"

@@ -13,9 +13,9 @@ from engine.evaluation.baselines import CONSTANT, UNIFORM
 from engine.evaluation.metrics import METRICS, Metric, value_text
 from engine.evaluation.scoring import Scores, psnr_of
 from engine.outputs.files import results_folder
-from engine.outputs.render_writer import BLEND
+from engine.outputs.render_writer import MIXTURE
 
-TITLES = {UNIFORM: "uniform mean", CONSTANT: "best constants", BLEND: "MoE-GS"}
+TITLES = {UNIFORM: "uniform mean", CONSTANT: "best constants", MIXTURE: "MoE-GS"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Verdict:
     @property
     def gains(self) -> dict[str, float]:
         """Decibels by which the mixture is above its best expert and above the uniform mean."""
-        mixture = psnr_of(self.scores[BLEND])
+        mixture = psnr_of(self.scores[MIXTURE])
         return {method: mixture - psnr_of(self.scores[method]) for method in (self.best_expert, UNIFORM)}
 
     @property
@@ -49,7 +49,7 @@ def read_verdict(save_path: Path) -> Verdict:
     means = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["means"]
     return Verdict(
         scores={method: _scores(values) for method, values in means.items()},
-        videos=tuple(sorted((folder / "videos").glob("*.mp4"), key=lambda path: (BLEND not in path.name, path.name))),
+        videos=tuple(sorted((folder / "videos").glob("*.mp4"), key=lambda path: (MIXTURE not in path.name, path.name))),
     )
 
 

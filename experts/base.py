@@ -46,7 +46,7 @@ class Expert(Protocol):
     Frames are relative to the clip's start: 0 ... num_frames - 1, fractions allowed.
     """
 
-    name: str  # in EXPERTS
+    name: str  # in the run: that of EXPERTS, numbered where a run has several of a kind ("STG-2")
     background: tuple[float, ...]  # one value per colour channel of its Gaussians
     provenance: Provenance
 

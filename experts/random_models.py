@@ -10,7 +10,7 @@ from torch import Tensor
 from experts.formats.harmonics import split_sh
 
 NUM_FRAMES = 300  # of the clip that random models show
-MOTION = 0.02  # world units or parts of a quaternion: movement that leaves the Gaussians where they are seen
+MOTION_SCALE = 0.02  # world units or parts of a quaternion: movement that leaves the Gaussians where they are seen
 
 
 class RawGaussians(TypedDict):

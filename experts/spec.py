@@ -36,7 +36,7 @@ class TrainingSpec:
     presets: Mapping[str, TrainingPreset]  # by scene, layout or data set
     start_frames: Literal["first", "all"]  # frames whose start points it uses
     start_model: Callable[[Any, TrainingStart], Expert]  # (its recipe, start) -> the model that training starts from
-    trainer: Callable[..., ExpertTrainer]  # (model, recipe, *, extent, footage, seed)
+    trainer: Callable[..., ExpertTrainer]  # (model, recipe, *, extent, views, seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,4 +70,4 @@ class ExpertSpec:
 def begin_training(spec: ExpertSpec, recipe: Any, start: TrainingStart) -> ExpertTrainer:
     """A trainer of the expert before its first iteration; raises ValueError for a recipe or start it cannot use."""
     model = spec.training.start_model(recipe, start)
-    return spec.training.trainer(model, recipe, extent=start.extent, footage=start.footage, seed=start.seed)
+    return spec.training.trainer(model, recipe, extent=start.extent, views=start.views, seed=start.seed)

@@ -68,7 +68,7 @@ def kind_of(expert: str) -> str:
 
 
 def is_published(ensemble: Ensemble) -> bool:
-    """Whether an ensemble is a row of the table, with scripts of its own."""
+    """True where an ensemble is a row of the table, with scripts of its own."""
     return ENSEMBLES.get(ensemble.name) == ensemble
 
 

@@ -14,6 +14,7 @@ import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings
 from torch import nn
 
+import engine.runs.opening
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.run import Run
 from experts.base import Provenance
@@ -141,6 +142,8 @@ def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path, *, backend: str
         file.write_text(f"Gaussians of {name}")
         (root / "models" / name / "cfg_args").write_text("Namespace(source_path='data/small')")
         arguments.append(f"--{flag}={root / 'models' / name}")
-    monkeypatch.setattr("engine.runs.opening.load_scene", lambda source, options: random_scene(root))
-    monkeypatch.setattr("engine.runs.opening.load_expert", lambda name, folder, options, **_: open_expert(name, folder))
+    monkeypatch.setattr(engine.runs.opening, "load_scene", lambda source, options: random_scene(root))
+    monkeypatch.setattr(
+        engine.runs.opening, "load_expert", lambda name, folder, options, **_: open_expert(name, folder)
+    )
     return arguments

@@ -1,4 +1,4 @@
-"""The command that makes of footage what the experts start from: python moegs.py prepare KIND SCENE."""
+"""Prepare a scene for the experts, from its videos or images: python moegs.py prepare KIND SCENE."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from engine.settings.command_line import set_up_logging
-from engine.settings.prepare import options_of, read_settings
+from engine.settings.prepare import options_of, read_prepare_settings
 from engine.training.interruption import Interruption
 from engine.training.progress import duration
 from scenes.layouts import PREPARATIONS
@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """The command's exit code: 0 when all is there. The summary goes to standard output, the rest to standard error."""
     set_up_logging(quiet="--quiet" in argv)
-    config = read_settings(argv, prog=prog, description=description)
+    config = read_prepare_settings(argv, prog=prog, description=description)
     root = cast(Path, config.scene)
     pycolmap_module()  # first: it answers SIGTERM by a trace of the stack, until Interruption takes the signal over
     with Interruption() as interruption, interruption.at_once():
         report = PREPARATIONS[config.kind].run(root, options_of(config))
         _log(report)
         steps = (*report.steps, *show_prepared(report))
-    for line in summary(report, steps):
+    for line in preparation_summary(report, steps):
         print(line)
     return 0
 
@@ -46,8 +46,8 @@ def _log(report: PrepareReport) -> None:
             logger.warning("frame %d: %d of %d cameras see points", cloud.frame, cloud.registered, cloud.cameras)
 
 
-def summary(report: PrepareReport, steps: Sequence[StepReport]) -> list[str]:
-    """What a preparation gave and took, for people: one line for the models, one for the work, one for the files."""
+def preparation_summary(report: PrepareReport, steps: Sequence[StepReport]) -> list[str]:
+    """Summary of a preparation for people: one line for the models, one for the work, one for the files."""
     done = [step for step in steps if step.outcome == "done"]
     work = [f"{len(done)} step{'' if len(done) == 1 else 's'} done", f"{len(steps) - len(done)} skipped"]
     work.append(duration(sum(step.seconds for step in done)))

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from common.files import write_json
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
-from engine.evaluation.mixture_results import Evaluation, summary, upstream_metrics
+from engine.evaluation.mixture_results import Evaluation, evaluation_summary, upstream_metrics
 from engine.outputs.files import image_name, results_folder
 from engine.outputs.render_writer import RenderWriter
 from engine.runs.device import wait
@@ -60,7 +60,7 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
     files = list(render_novel_views(run, config)) if variant_of(config) else []
     for split in splits_of(config):
         evaluation = evaluate_split(run, split, config)
-        print(summary(split, evaluation), end="\n\n")
+        print(evaluation_summary(split, evaluation), end="\n\n")
         files += evaluation.files
     print("written:", *files, sep="\n  ")
     return 0

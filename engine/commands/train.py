@@ -10,9 +10,9 @@ from engine.runs.device import peak_memory
 from engine.settings.command_line import INTERRUPTED, exit_code, set_up_logging
 from engine.settings.experts import ensemble_and_folders
 from engine.settings.run import check_config
-from engine.settings.train import read_any_settings, read_settings
+from engine.settings.train import read_any_train_settings, read_train_settings
 from engine.training.loop import train
-from engine.training.router.opening import open_task, schedule
+from engine.training.router.opening import open_router_task, schedule
 from engine.training.router.task import RouterTask
 from router import ENSEMBLES, render_command
 
@@ -25,9 +25,9 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
     with exit_code(arguments) as code:
         set_up_logging(quiet="--quiet" in arguments)
         ensemble = ENSEMBLES[ensemble_name]
-        config = read_settings(ensemble, arguments)
+        config = read_train_settings(ensemble, arguments)
         check_config(config, ensemble)
-        task = open_task(config, ensemble)
+        task = open_router_task(config, ensemble)
         code.value = ended(task, complete=train(task, schedule(task), quiet=config.machine.quiet))
     return code.value
 
@@ -35,10 +35,10 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Trains a router of any experts, each given by --expert NAME=PATH; returns the exit code."""
     set_up_logging(quiet="--quiet" in argv)
-    config = read_any_settings(argv, prog=prog, description=description)
+    config = read_any_train_settings(argv, prog=prog, description=description)
     ensemble, _ = ensemble_and_folders(config.experts.expert)
     check_config(config, ensemble)
-    task = open_task(config, ensemble)
+    task = open_router_task(config, ensemble)
     return ended(task, complete=train(task, schedule(task), quiet=config.machine.quiet))
 
 

@@ -15,10 +15,10 @@ from engine.runs.checks import check_rasterizer
 from engine.runs.device import device_name, open_compute_device, peak_memory
 from engine.runs.opening import read_scene
 from engine.settings.command_line import INTERRUPTED, set_up_logging
-from engine.settings.train_expert import TrainExpertConfig, check_settings, read_settings, write_settings
+from engine.settings.train_expert import TrainExpertConfig, check_settings, read_expert_settings, write_settings
 from engine.training.expert.choice import expert_of_key
-from engine.training.expert.opening import open_task
-from engine.training.expert.saves import bytes_of, check_folder, model_folder
+from engine.training.expert.opening import open_expert_task
+from engine.training.expert.saves import bytes_of, check_model_folder, saved_expert_folder
 from engine.training.expert.segments import choose_outputs
 from engine.training.expert.task import MEGABYTE, ExpertTask
 from engine.training.loop import train
@@ -30,24 +30,24 @@ from scenes.options import DEFAULT_LAYOUT
 logger = logging.getLogger(__name__)
 
 REPORT = "train_expert.json"
-SCHEMA = 1
+_SCHEMA = 1
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """The command's exit code: 0 done, 130 interrupted and saved."""
     set_up_logging(quiet="--quiet" in argv)
-    config = read_settings(argv, prog=prog, description=description)
+    config = read_expert_settings(argv, prog=prog, description=description)
     spec = expert_of_key(config.expert)
     check_settings(config)
     model_path = cast(Path, config.output.model_path)
-    scene = open_scene(config, model_path)
+    scene = open_expert_scene(config, model_path)
     compute = open_compute_device(config.machine.device, config.machine.backend)
     check_rasterizer(compute)
     outputs = choose_outputs(config, spec, scene, compute)
     for output in outputs:
-        check_folder(output.folder, resume=config.output.resume, overwrite=config.output.overwrite)
+        check_model_folder(output.folder, resume=config.output.resume, overwrite=config.output.overwrite)
     for output in outputs:
-        task = open_task(config, spec, output)
+        task = open_expert_task(config, spec, output)
         write_settings(config, model_path)
         if not train(task, task.schedule(), quiet=config.machine.quiet):
             return INTERRUPTED
@@ -55,7 +55,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     return 0
 
 
-def open_scene(config: TrainExpertConfig, model_path: Path) -> Scene:
+def open_expert_scene(config: TrainExpertConfig, model_path: Path) -> Scene:
     """The scene of --source_path, in the layout that it looks like unless --loader says."""
     data = config.data
     source = cast(Path, data.source_path)
@@ -67,7 +67,7 @@ def open_scene(config: TrainExpertConfig, model_path: Path) -> Scene:
 def finish(task: ExpertTask) -> None:
     """Scores a trained expert and writes its report, where that was not done before."""
     folder, last = task.output.folder, task.last
-    if not model_folder(folder, last).is_dir():  # saving it failed, after the state was saved
+    if not saved_expert_folder(folder, last).is_dir():  # saving it failed, after the state was saved
         task.save(last)
     if task.start < last or not (folder / REPORT).is_file():
         scores = task.score(last, task.config.output.test_frames, networks=True)
@@ -79,7 +79,7 @@ def report(task: ExpertTask, scores: ExpertScores | None) -> dict[str, Any]:
     """Everything worth comparing of a finished training."""
     output, compute = task.output, task.output.compute
     return {
-        "schema": SCHEMA,
+        "schema": _SCHEMA,
         "expert": output.name,
         "scene": output.scene.name,
         "source_path": output.scene.root.absolute(),
@@ -87,7 +87,7 @@ def report(task: ExpertTask, scores: ExpertScores | None) -> dict[str, Any]:
         "gaussians": task.trainer.count,
         "gaussians_at_start": task.begun.gaussians,
         "start_points": task.begun.points,
-        "megabytes": bytes_of(model_folder(output.folder, task.last)) / MEGABYTE,
+        "megabytes": bytes_of(saved_expert_folder(output.folder, task.last)) / MEGABYTE,
         "training_seconds": task.seconds,
         "scores": None if scores is None else scores.scores,
         "scored_frames": None if scores is None else scores.frames,

@@ -12,7 +12,7 @@ import torch
 from common.files import files_hash
 from common.tensors import tensors_hash
 from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights
-from engine.evaluation.metrics import describe
+from engine.evaluation.metrics import describe_protocol
 from engine.evaluation.scoring import MetricSuite, weights_facts
 from engine.runs.checkpoint import named_tensors
 from engine.runs.device import ComputeDevice, device_name, gpu_versions, peak_memory
@@ -70,7 +70,7 @@ def versions(device: torch.device) -> dict[str, str]:
 
 
 def _protocol(suite: MetricSuite) -> dict[str, Any]:
-    return {"protocol": describe(suite.protocol), **weights_facts(suite)}
+    return {"protocol": describe_protocol(suite.protocol), **weights_facts(suite)}
 
 
 def _baselines(run: Run, constants: ConstantWeights | None) -> dict[str, object]:

@@ -23,7 +23,7 @@ STRIP = 128  # rows of an image whose SSIM a CPU computes at a time: they stay i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricProtocol:
-    """How images are prepared: a number of this field means little without it."""
+    """Preparation of images for the metrics, by name; scores of different protocols cannot be compared."""
 
     name: str
     eight_bit: bool  # clamp to [0, 1] and round to 8 bits first, as a file would hold it
@@ -91,7 +91,7 @@ def psnr(a: Tensor, b: Tensor) -> float:
     return float(-10 * torch.log10(error))
 
 
-def ssim(a: Tensor, b: Tensor) -> float:
+def measured_ssim(a: Tensor, b: Tensor) -> float:
     """3DGS's SSIM of two images [3, h, w] with data range 1, by strips of rows on a CPU (twice as fast)."""
     height, total = a.shape[-2], 0.0
     rows = STRIP if a.device.type == "cpu" else height
@@ -146,7 +146,7 @@ METRICS = {
             definition=lambda protocol: (
                 "3DGS: 11x11 Gaussian window of sigma 1.5, zero padding, data range 1, mean over frames"
             ),
-            open=always_available(ssim),
+            open=always_available(measured_ssim),
         ),
         Metric(
             name="lpips",
@@ -164,7 +164,7 @@ METRICS = {
 }
 
 
-def describe(protocol: MetricProtocol) -> dict[str, str]:
+def describe_protocol(protocol: MetricProtocol) -> dict[str, str]:
     """A protocol and every metric's definition under it in words, for result files."""
     rounding = "clamped to [0, 1] and rounded to 8 bits" if protocol.eight_bit else "unclamped floats"
     definitions = {metric.name: metric.definition(protocol) for metric in METRICS.values()}

@@ -23,7 +23,7 @@ from engine.evaluation.scoring import (
     scored_frames,
 )
 from engine.outputs.files import image_name
-from engine.outputs.render_writer import BLEND, RenderWriter
+from engine.outputs.render_writer import MIXTURE, RenderWriter
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
 from router import Mixture
@@ -121,7 +121,7 @@ def _render(run: Run, view_frame: ViewFrame) -> Mixture:
 
 def _images_of(run: Run, mixture: Mixture, constants: ConstantWeights | None) -> dict[str, Tensor]:
     """The images to score: the blend, each expert and the baselines."""
-    images = {BLEND: mixture.image}
+    images = {MIXTURE: mixture.image}
     images |= {expert.name: image for expert, image in zip(run.experts, mixture.images, strict=True)}
     images[UNIFORM] = mixture.images.mean(dim=0)
     if constants is not None:

@@ -13,10 +13,10 @@ from common.tables import Column, table_lines
 from engine.evaluation.baselines import CONSTANT
 from engine.evaluation.metrics import METRICS, value_text
 from engine.evaluation.scoring import Scores, mean_scores, mean_seconds, psnr_of, timed
-from engine.outputs.render_writer import BLEND
+from engine.outputs.render_writer import MIXTURE
 
-SCHEMA = 1
-WIDTH = 7  # characters of a column of numbers
+_SCHEMA = 1
+_WIDTH = 7  # characters of a column of numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +58,16 @@ class Evaluation:
 
 def upstream_metrics(evaluation: Evaluation) -> dict[str, float | None]:
     """mean_metrics.json with upstream's keys, `MoE-GS_<LABEL>` per metric and `MoE-GS_times`; null: not measured."""
-    mixture = evaluation.means[BLEND]
+    mixture = evaluation.means[MIXTURE]
     metrics = {f"MoE-GS_{metric.label}": mixture[metric.name] for metric in METRICS.values()}
     return {**metrics, "MoE-GS_times": evaluation.seconds}
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> Evaluation:
     """Writes `metrics.json` (everything) and `mean_metrics.json` (upstream's keys); returns it with those files."""
-    by_psnr = sorted(evaluation.frames, key=lambda frame: psnr_of(frame.scores[BLEND]))
+    by_psnr = sorted(evaluation.frames, key=lambda frame: psnr_of(frame.scores[MIXTURE]))
     report = {
-        "schema": SCHEMA,
+        "schema": _SCHEMA,
         **evaluation.conditions,
         "timing": {
             "mean_seconds": evaluation.seconds,
@@ -88,10 +88,10 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> Evaluation:
 
 
 def _named(frame: FrameResult) -> dict[str, object]:
-    return {"camera": frame.camera, "frame": frame.frame, "psnr": psnr_of(frame.scores[BLEND])}
+    return {"camera": frame.camera, "frame": frame.frame, "psnr": psnr_of(frame.scores[MIXTURE])}
 
 
-def summary(title: str, evaluation: Evaluation) -> str:
+def evaluation_summary(title: str, evaluation: Evaluation) -> str:
     """The conditions and a table of every method's mean scores, the mixture last, as lines of text."""
     facts, means = evaluation.conditions, evaluation.means
     sizes = ", ".join(f"{width}x{height}" for width, height in facts["resolutions"])
@@ -111,9 +111,9 @@ def _table(evaluation: Evaluation) -> list[str]:
     """Mean scores and gate per method; the gates of experts alone."""
     means, gates = evaluation.means, evaluation.mean_gates
     headings = [*(metric.label for metric in METRICS.values()), "gate"]
-    columns = [Column(gap=2, left=True), *(Column(heading=heading, width=WIDTH) for heading in headings)]
+    columns = [Column(gap=2, left=True), *(Column(heading=heading, width=_WIDTH) for heading in headings)]
     rows = []
-    for method in (*(method for method in means if method != BLEND), BLEND):
+    for method in (*(method for method in means if method != MIXTURE), MIXTURE):
         values = [value_text(metric, means[method][metric.name]) for metric in METRICS.values()]
         gate = [f"{gates[method]:.3f}"] if method in gates else []
         rows.append([method, *values, *gate])

@@ -14,7 +14,7 @@ from engine.outputs.files import write_png
 from engine.outputs.video import VideoWriter
 from router import Mixture
 
-BLEND = "MoE"  # the mixture's name among files and scored methods
+MIXTURE = "MoE"  # the mixture's name among files and scored methods
 
 
 class RenderWriter:
@@ -29,7 +29,7 @@ class RenderWriter:
         self.experts = tuple(experts)
         self.pngs = pngs
         self._stack = ExitStack()
-        names = [f"video_{name}" for name in (BLEND, *self.experts)] + [f"weights_{name}" for name in self.experts]
+        names = [f"video_{name}" for name in (MIXTURE, *self.experts)] + [f"weights_{name}" for name in self.experts]
         self._videos = {name: VideoWriter(folder / "videos" / f"{name}.mp4") for name in names} if videos else {}
         self._png_folders: set[Path] = set()
 
@@ -47,7 +47,7 @@ class RenderWriter:
 
     def _images(self, mixture: Mixture) -> Iterator[tuple[str, str, np.ndarray]]:
         """Name of the video, name of the PNG folder, image."""
-        yield f"video_{BLEND}", "renders", to_uint8(mixture.image)
+        yield f"video_{MIXTURE}", "renders", to_uint8(mixture.image)
         for expert, image, gate in zip(self.experts, mixture.images, mixture.gates, strict=True):
             yield f"video_{expert}", f"renders_{expert}", to_uint8(image)
             yield f"weights_{expert}", f"weights_{expert}", to_uint8(gate)

@@ -23,7 +23,7 @@ from engine.runs.run import Run
 from experts.base import CheckpointError
 from router import Router
 
-FORMAT = 1
+_FORMAT = 1
 TENSORS, FACTS, STATE = "router.safetensors", "router.json", "training_state.safetensors"
 
 
@@ -86,9 +86,9 @@ def load_checkpoint(folder: Path) -> SavedRouter:
     path = folder / FACTS
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        if facts["format"] != FORMAT:
+        if facts["format"] != _FORMAT:
             raise CheckpointError(
-                f"{path}: format {facts['format']}, this version reads {FORMAT}; use the one it is from"
+                f"{path}: format {facts['format']}, this version reads {_FORMAT}; use the one it is from"
             )
         records = tuple(ExpertRecord.from_json(entry) for entry in facts["experts"])
         router = Router(
@@ -148,7 +148,7 @@ def _fill(router: Router, path: Path, expected_hash: str) -> None:
 
 def _facts(run: Run, iteration: int, experts: tuple[ExpertRecord, ...], tensors: str) -> dict[str, Any]:
     return {
-        "format": FORMAT,
+        "format": _FORMAT,
         "iteration": iteration,
         "ensemble": run.ensemble.name,
         "rgbfunction": run.router.head_kind,
@@ -161,7 +161,7 @@ def _facts(run: Run, iteration: int, experts: tuple[ExpertRecord, ...], tensors:
 
 
 def scene_facts(run: Run) -> dict[str, Any]:
-    """What a router's checkpoint remembers of the scene it was trained on."""
+    """Facts of the training scene that a router's checkpoint records."""
     scene = run.scene
     return {
         "name": scene.name,

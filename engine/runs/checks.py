@@ -1,4 +1,4 @@
-"""Asked before hours are spent: does the rasterizer compute what it should, and do the experts show this scene?"""
+"""Checks before a long run: the rasterizer computes what it should, and the experts show this scene."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from experts.formats.cfg_args import read_cfg_args
 
 SMALLEST_COVERAGE = 0.02  # share of an image that an expert of this scene covers at least
 PROBE_WIDTH = 160  # pixels of the image that is looked at for it
-TOLERANCE = 1e-4  # of colours in [0, 1], between a back-end and the oracle
+_TOLERANCE = 1e-4  # of colours in [0, 1], between a back-end and the oracle
 
 
 def check_rasterizer(compute: ComputeDevice) -> None:
@@ -33,7 +33,7 @@ def check_rasterizer(compute: ComputeDevice) -> None:
     computed, expected = (_probe(layers, camera, device) for device in (compute, oracle))
     for name in expected:
         difference = (computed[name] - expected[name]).abs().max().item()
-        if not difference <= TOLERANCE:
+        if not difference <= _TOLERANCE:
             raise RasterizerError(
                 f"rasterizer back-end {compute.backend!r} differs from the PyTorch one by {difference:.2g} in the "
                 f"{name} of a self-test; rebuild it (python -m moegs_rasterizer.build), or use --backend torch"
@@ -114,7 +114,7 @@ def check_visible(run: Run, name: str, *, label: str, folder: Path) -> None:
     frame, views = run.scene.num_frames // 2, run.scene.train
     seen = 0.0
     for view in dict.fromkeys((views[len(views) // 2], views[0], views[-1])):
-        camera = shrunk(run.scene.views[view].camera)
+        camera = probe_camera(run.scene.views[view].camera)
         seen = max(seen, splat_of(expert, camera, frame, compute=run.compute).alpha.mean().item())
         if seen >= SMALLEST_COVERAGE:
             return
@@ -125,7 +125,7 @@ def check_visible(run: Run, name: str, *, label: str, folder: Path) -> None:
     )
 
 
-def shrunk(camera: Camera) -> Camera:
+def probe_camera(camera: Camera) -> Camera:
     """A camera whose image is at most PROBE_WIDTH wide: enough to see whether anything is there."""
     scale = min(1.0, PROBE_WIDTH / camera.width)
     return replace(

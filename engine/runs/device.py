@@ -32,7 +32,7 @@ class ComputeDevice:
 
 
 def open_compute_device(device: DeviceChoice, backend: Backend) -> ComputeDevice:
-    """Where to compute, logged; on a GPU, arithmetic is set to full float32 and the same bits run after run.
+    """Chooses and logs the device; on a GPU, sets arithmetic to full float32 and the same bits run after run.
 
     device "auto": the GPU where its rasterizer runs, unless the back-end asked for is another's; a GPU that cannot be
     used is a warning that says why. Raises ConfigError where what was asked for does not go together or cannot run.
@@ -67,7 +67,7 @@ def choose_compute_device(device: DeviceChoice, backend: Backend) -> ComputeDevi
 
 
 def gpu_here() -> bool:
-    """Whether this machine has a GPU, usable or not, that the environment does not hide."""
+    """True where this machine has a GPU, usable or not, that the environment does not hide."""
     if torch.cuda.is_available() or "CUDA_VISIBLE_DEVICES" in os.environ:
         return torch.cuda.is_available()
     count = ctypes.c_uint()
@@ -98,7 +98,7 @@ def wait(compute: ComputeDevice) -> None:
 
 
 def device_name(device: torch.device) -> str:
-    """What a run computes on, for logs and reports."""
+    """The device's name, for logs and reports."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"

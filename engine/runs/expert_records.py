@@ -16,7 +16,7 @@ CFG_ARGS = "cfg_args"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertRecord:
-    """One expert of a checkpoint: where it was, how many rows its table has, and its files by content."""
+    """One expert of a checkpoint: its folder, the number of rows of its table, and its files by content."""
 
     name: str
     folder: str  # absolute
@@ -60,7 +60,7 @@ def bundle_expert(record: ExpertRecord, save_path: Path) -> Path:
 
 
 def bundle_folder(record: ExpertRecord, save_path: Path) -> Path:
-    """Where a bundle keeps an expert; its folder's own name stays, because segments are named after it."""
+    """The folder of an expert in a bundle; its own name stays, because segments are named after it."""
     return save_path / "experts" / record.name / Path(record.folder).name
 
 

@@ -28,12 +28,12 @@ class Run:
 
     @property
     def compute(self) -> ComputeDevice:
-        """Where it computes."""
+        """The device and the rasterizer's back-end."""
         return ComputeDevice(device=self.device, backend=self.backend)
 
     @property
     def device(self) -> torch.device:
-        """Where its router is, its experts and their images."""
+        """The device of the router, the experts and their images."""
         return next(self.router.parameters()).device
 
     def time(self, frame: float) -> float:

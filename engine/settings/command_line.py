@@ -28,7 +28,7 @@ WRONG_USE, INTERRUPTED = 2, 130
 
 
 def flag(help: str, *aliases: str, metavar: str | None = None) -> Any:
-    """What a setting looks like on the command line, for Annotated; the help text says what a default of None means."""
+    """The flag of a setting, for Annotated; the help text has to say what a default of None means."""
     return tyro.conf.arg(help=help, aliases=aliases or None, metavar=metavar, help_behavior_hint=_hint)
 
 
@@ -83,14 +83,14 @@ def parse_arguments(
 
 @dataclass(slots=True)
 class ExitCode:
-    """What a command ends with."""
+    """A command's exit code, set when it ends."""
 
     value: int = 0
 
 
 @contextlib.contextmanager
 def exit_code(argv: Sequence[str]) -> Iterator[ExitCode]:
-    """Around a command: its exit code becomes 2 after an error that is the user's to mend, 130 after an interrupt.
+    """Runs a command as a context: its exit code is 2 after an error of the user's, 130 after an interrupt.
 
     Such an error is printed in one line; --debug among the arguments shows the traceback as well.
     """

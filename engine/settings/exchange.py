@@ -16,7 +16,7 @@ Layout = Literal["upstream"]  # a row of engine.commands.export's EXPORTS each
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """What to export, and where to."""
+    """Settings of an export."""
 
     run: Annotated[tyro.conf.Positional[Path | None], flag("folder of the trained run", metavar="SAVE_PATH")] = None
     layout: Annotated[
@@ -34,7 +34,7 @@ class ExportConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportConfig:
-    """What to import, and where to."""
+    """Settings of an import."""
 
     folder: Annotated[
         tyro.conf.Positional[Path | None], flag("folder that the paper's code saved a run in", metavar="FOLDER")

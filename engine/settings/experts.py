@@ -46,7 +46,7 @@ _Folders: Any = expert_folder_settings(_folder_help)
 
 @dataclass(frozen=True, kw_only=True)
 class ExpertReadingConfig:
-    """How trained experts are read."""
+    """The reading of trained experts."""
 
     load_iteration: Annotated[int, flag("iteration to read of every expert; -1: each one's newest")] = -1
     near: Annotated[

@@ -30,7 +30,7 @@ GONE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FootageConfig:
-    """Which part of the footage is prepared, and what is written of it."""
+    """The part of the footage to prepare, and the files to write of it."""
 
     start_timestamp: Annotated[int, flag("first frame of the clip, as the files number it")] = 0
     end_timestamp: Annotated[int, flag("first frame after the clip; -1: as many as there are")] = -1
@@ -59,7 +59,7 @@ class FootageConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturesConfig:
-    """How features, matches and points are found; where few are, a second attempt changes these by itself."""
+    """The search for features, matches and points; where few are found, a second attempt changes these by itself."""
 
     max_image_size: Annotated[
         int | None, flag("larger images are shrunk for finding features, px; None: never", metavar="INT|None")
@@ -78,7 +78,7 @@ class FeaturesConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CamerasConfig:
-    """How unknown cameras are found: `videos` only."""
+    """The search for unknown cameras: `videos` only."""
 
     mapped_frame: Annotated[
         int | None, flag("frame that the cameras are found from; default: the first", metavar="INT")
@@ -102,7 +102,7 @@ class PrepareConfig:
     debug: Annotated[bool, flag("show the traceback of an error")] = False
 
 
-def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> PrepareConfig:
+def read_prepare_settings(arguments: Sequence[str], *, prog: str, description: str) -> PrepareConfig:
     """Settings from the arguments. Raises ConfigError for what is missing, unknown or out of range."""
     config = parse_arguments(
         PrepareConfig, arguments, defaults=PrepareConfig(), prog=prog, description=description, retired=GONE

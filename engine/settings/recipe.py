@@ -19,7 +19,7 @@ FLAGS = {
     "near": "--near, in the scene's units",
     "far": "--far, in the scene's units",
 }
-_WORDS = {"none": None, "true": True, "false": False}
+_LITERALS = {"none": None, "true": True, "false": False}
 
 
 def settings_of(recipe: Any) -> dict[str, Any]:
@@ -52,16 +52,16 @@ def parse_setting(argument: str) -> tuple[str, Any]:
     if not equals or not name.strip():
         raise ConfigError(f"--set {argument}: name=value expected, for example --set dssim=0.1")
     text = text.strip()
-    if text.lower() in _WORDS:
-        return name.strip(), _WORDS[text.lower()]
+    if text.lower() in _LITERALS:
+        return name.strip(), _LITERALS[text.lower()]
     try:
         return name.strip(), json.loads(text)
     except json.JSONDecodeError:
         return name.strip(), text
 
 
-def setting_words(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """The inverse of `parse_setting`, of all of them."""
+def setting_arguments(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Arguments name=value of settings; the inverse of `parse_setting`."""
     return tuple(f"{name}={json.dumps(value)}" for name, value in values.items())
 
 

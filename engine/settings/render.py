@@ -34,7 +34,7 @@ class ChoiceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricConfig:
-    """How images are measured."""
+    """The measurement of images."""
 
     metric_protocol: Annotated[
         Literal["8bit", "8bit_vgg", "upstream"],

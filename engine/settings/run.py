@@ -1,4 +1,4 @@
-"""Everything a training run can be told: groups of settings, their defaults and what they must satisfy."""
+"""Settings of a training run, in groups: their defaults and the conditions they must satisfy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TEST_CAMERAS = ", ".join(f"{spec.test_camera} ({spec.title})" for spec in LAYOU
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """What was filmed, and which part of it is used."""
+    """The scene, and the part of it to use."""
 
     source_path: Annotated[Path | None, flag("folder of the scene", "-s", metavar="PATH")] = None
     loader: Annotated[
@@ -69,7 +69,7 @@ class RouterConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """How the router is trained."""
+    """The training of the router."""
 
     iterations: Annotated[int, flag("training steps, one image each")] = 5000
     featuret_lr: Annotated[float, flag("learning rate of the base and directional weights; a hundredth at 10000")] = 0.1
@@ -92,7 +92,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputConfig:
-    """What is written, and when."""
+    """The results, and the iterations that write them."""
 
     save_path: Annotated[Path | None, flag("folder of the results", metavar="PATH")] = None
     test_iterations: Annotated[
@@ -115,7 +115,7 @@ class OutputConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceConfig:
-    """Where a command computes, and how it talks."""
+    """The device, and the messages of a command."""
 
     device: Annotated[DeviceChoice, flag("where to compute; auto: on the GPU where there is one, else on the CPU")] = (
         "auto"
@@ -129,7 +129,7 @@ class DeviceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineConfig(DeviceConfig):
-    """How this machine computes and talks."""
+    """The device, the rasterizer, and the messages of a command."""
 
     tile_rule: Annotated[
         TileRule | None,

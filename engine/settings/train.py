@@ -21,15 +21,15 @@ CONFIG_FILE = "config.json"  # the settings that a run leaves in its folder
 Config = TypeVar("Config", bound=RunConfig)
 
 
-def read_settings(ensemble: Ensemble, arguments: Sequence[str]) -> RunConfig:
+def read_train_settings(ensemble: Ensemble, arguments: Sequence[str]) -> RunConfig:
     """Settings of a training script; --resume without --config takes those of the run's own config.json."""
     names = ", ".join(ensemble.experts)
     script, about = f"train_{ensemble.name}.py", f"Train the router that blends {names}."
     return _settings(RunConfig(), arguments, prog=script, description=about)
 
 
-def read_any_settings(arguments: Sequence[str], *, prog: str, description: str) -> AnyRunConfig:
-    """`read_settings` for experts given by name; those of the command line replace those of a file."""
+def read_any_train_settings(arguments: Sequence[str], *, prog: str, description: str) -> AnyRunConfig:
+    """`read_train_settings` for experts given by name; those of the command line replace those of a file."""
     config = _settings(AnyRunConfig(), arguments, prog=prog, description=description)
     if not config.experts.expert:
         raise ConfigError("--expert is missing: give --expert NAME=PATH for each of two experts or more")

@@ -1,4 +1,4 @@
-"""Everything the training of an expert can be told, and where each setting comes from."""
+"""Settings of an expert's training, from its arguments and files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from engine.settings.command_line import config_path, flag, parse_arguments
 from engine.settings.config_file import read_object, settings_of_object, write_config_file
 from engine.settings.experts import KEYS, WITH_PLANES, WITH_SEGMENTS
 from engine.settings.fields import leaves, with_values
-from engine.settings.recipe import flattened, parse_setting, setting_words
+from engine.settings.recipe import flattened, parse_setting, setting_arguments
 from engine.settings.retired import RETIRED
 from engine.settings.run import DataConfig, DeviceConfig
 
-CONFIG_FILE = "train_expert_config.json"
+EXPERT_CONFIG_FILE = "train_expert_config.json"
 AUTO = "auto"
 _GIVEN_BY_SET = "a recipe's settings are given by --set name=value, with the names of docs/train_expert.md"
 RECIPE_NAMES = dict.fromkeys(RETIRED, _GIVEN_BY_SET)  # as the experts' own trainers call their settings
@@ -27,7 +27,7 @@ RECIPE_NAMES = dict.fromkeys(RETIRED, _GIVEN_BY_SET)  # as the experts' own trai
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertDataConfig(DataConfig):
-    """What was filmed, which part of it is used, and where the first Gaussians stand."""
+    """The scene, the part of it to use, and the points of the first Gaussians."""
 
     cache_path: Annotated[
         Path | None,
@@ -44,7 +44,7 @@ class ExpertDataConfig(DataConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertOutputConfig:
-    """What is written, and when."""
+    """The results, and the iterations that write them."""
 
     model_path: Annotated[Path | None, flag("folder of the trained expert", "-m", metavar="PATH")] = None
     save_iterations: Annotated[
@@ -66,7 +66,7 @@ class ExpertOutputConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeConfig:
-    """How the expert is trained; what is not given is the preset's."""
+    """The training of the expert; the preset gives what is not set here."""
 
     preset: Annotated[str, flag("published settings; auto: those of the scene's name, else of its data set")] = AUTO
     iterations: Annotated[
@@ -115,7 +115,7 @@ class TrainExpertConfig:
     machine: DeviceConfig = field(default_factory=DeviceConfig)
 
 
-def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> TrainExpertConfig:
+def read_expert_settings(arguments: Sequence[str], *, prog: str, description: str) -> TrainExpertConfig:
     """Settings from the JSON file, then the arguments; --resume without --config takes the file the training left.
 
     What the file says of the recipe comes first in `recipe.set`, before --set. Raises ConfigError.
@@ -128,7 +128,7 @@ def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> T
 
     config, path = parsed(TrainExpertConfig()), config_path(arguments)
     if path is None and config.output.resume and config.output.model_path is not None:
-        left = config.output.model_path / CONFIG_FILE
+        left = config.output.model_path / EXPERT_CONFIG_FILE
         path = left if left.is_file() else None
     if path is None:
         return config
@@ -137,18 +137,20 @@ def read_settings(arguments: Sequence[str], *, prog: str, description: str) -> T
     own = {key: value for key, value in content.items() if key in known or key == "debug"}
     settings = flattened({key: value for key, value in content.items() if key not in own})
     values = settings_of_object(own, TrainExpertConfig, path)
-    first = (*setting_words(settings), *values.pop("set", ()))
+    first = (*setting_arguments(settings), *values.pop("set", ()))
     config = parsed(with_values(TrainExpertConfig(), values))
     return replace(config, recipe=replace(config.recipe, set=(*first, *config.recipe.set)))
 
 
 def write_settings(config: TrainExpertConfig, model_path: Path) -> Path:
     """Leaves the settings in a model's folder, for --resume; which segments were asked for is said anew."""
-    return write_config_file(model_path / CONFIG_FILE, replace(config, recipe=replace(config.recipe, segment=None)))
+    return write_config_file(
+        model_path / EXPERT_CONFIG_FILE, replace(config, recipe=replace(config.recipe, segment=None))
+    )
 
 
 def recipe_values(config: TrainExpertConfig) -> dict[str, Any]:
-    """What --set and the file say of the recipe's settings, by name; of one said twice the last counts."""
+    """The recipe's settings that --set and the file give, by name; of one given twice the last counts."""
     return dict(parse_setting(argument) for argument in config.recipe.set)
 
 

@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """While it is entered, the first signal sets `requested`; a second sets `insisted` and raises KeyboardInterrupt.
+    """A context manager: the first signal sets `requested`; a second sets `insisted` and raises KeyboardInterrupt.
 
     Signals reach the main thread only: entered elsewhere it changes nothing.
     """

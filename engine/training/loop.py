@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingTask(Protocol):
-    """What is trained: it gives losses, moves its parameters by their gradients, saves and scores itself."""
+    """A training as the loop sees it: it gives losses, moves parameters by their gradients, saves and scores itself."""
 
     @property
     def name(self) -> str:
@@ -39,13 +39,13 @@ class TrainingTask(Protocol):
         ...
 
     def save(self, iteration: int) -> None:
-        """Leaves all that is needed to go on."""
+        """Saves all that is needed to continue."""
         ...
 
     def is_saved(self, iteration: int) -> bool: ...
 
     def is_finite(self) -> bool:
-        """Whether what it has learned may be saved."""
+        """True where all learned parameters are finite, so that they may be saved."""
         ...
 
     def __enter__(self) -> object: ...
@@ -57,7 +57,7 @@ class TrainingTask(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """From which iteration to which, and after which ones to save and to evaluate."""
+    """The first and last iteration, and those after which to save and to evaluate."""
 
     start: int  # iterations done before
     last: int

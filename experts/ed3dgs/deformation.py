@@ -62,8 +62,8 @@ class ED3DGSOptions:
         return ("c",) * (not self.no_coarse_deform) + ("f",) * (not self.no_fine_deform)
 
 
-N3V = ED3DGSOptions()
-TECHNICOLOR = ED3DGSOptions(
+N3V_OPTIONS = ED3DGSOptions()
+TECHNICOLOR_OPTIONS = ED3DGSOptions(
     min_embeddings=5, no_c2f_temporal_embedding=True, use_anneal=False, deform_from_iter=0, no_dc=True
 )
 

@@ -24,7 +24,7 @@ from experts.canonical.files import (
     trunk_depth,
     write_canonical,
 )
-from experts.ed3dgs.deformation import N3V, TECHNICOLOR, ED3DGSDeformation, ED3DGSOptions
+from experts.ed3dgs.deformation import N3V_OPTIONS, TECHNICOLOR_OPTIONS, ED3DGSDeformation, ED3DGSOptions
 from experts.ed3dgs.model import ED3DGS
 from experts.formats.cfg_args import read_cfg_args, write_cfg_args
 from experts.formats.columns import numbered
@@ -143,7 +143,7 @@ def _deformation(
 
 
 def _options(settings: CheckpointSettings, table: Tensor) -> ED3DGSOptions:
-    preset, name = (TECHNICOLOR, "Technicolor") if _is_technicolor(table) else (N3V, "N3V")
+    preset, name = (TECHNICOLOR_OPTIONS, "Technicolor") if _is_technicolor(table) else (N3V_OPTIONS, "N3V")
     settings.notes.append(f"preset {name} (a temporal table of {table.shape[0]} rows)")
     chosen = {}
     for entry in fields(preset):
@@ -153,4 +153,4 @@ def _options(settings: CheckpointSettings, table: Tensor) -> ED3DGSOptions:
 
 
 def _is_technicolor(table: Tensor) -> bool:
-    return table.shape[0] < N3V.min_embeddings  # 25 rows there; the N3V settings would not fit
+    return table.shape[0] < N3V_OPTIONS.min_embeddings  # 25 rows there; the N3V settings would not fit

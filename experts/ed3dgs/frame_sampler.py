@@ -11,7 +11,7 @@ from torch import Tensor
 from experts.training.samplers import Sample
 
 FIRST_ERROR = 100.0  # of images not seen yet
-READ_EVERY = 50  # iterations between readings of the errors: reading them waits for the GPU
+_READ_EVERY = 50  # iterations between readings of the errors: reading them waits for the GPU
 
 
 class FrameErrors:
@@ -61,7 +61,7 @@ class FrameErrors:
     def _drawn_frame(self, iteration: int) -> int:
         if iteration < self._errors_from or iteration % 2:
             return int(torch.randint(self.errors.shape[1], (1,), generator=self._generator))
-        if self._chances is None or iteration % READ_EVERY == 0:
+        if self._chances is None or iteration % _READ_EVERY == 0:
             self._chances = chances(self.errors)
         return int(torch.multinomial(self._chances, 1, generator=self._generator))
 

@@ -6,7 +6,7 @@ import torch
 from moegs_rasterizer import Gaussians
 
 from experts.canonical.gaussians import CanonicalGaussians
-from experts.ed3dgs.deformation import N3V
+from experts.ed3dgs.deformation import N3V_OPTIONS
 from experts.ed3dgs.model import ED3DGS
 from experts.ed3dgs.start import EMBEDDING_WIDTH, new_deformation
 from experts.random_models import NUM_FRAMES, raw_tensors
@@ -17,7 +17,7 @@ def random_ed3dgs(gaussians: Gaussians) -> ED3DGS:
     return ED3DGS(
         gaussians=CanonicalGaussians(**raw_tensors(gaussians)),
         embeddings=torch.randn(gaussians.count, EMBEDDING_WIDTH),
-        deformation=new_deformation(N3V),
+        deformation=new_deformation(N3V_OPTIONS),
         num_frames=NUM_FRAMES,
-        iteration=N3V.finished,
+        iteration=N3V_OPTIONS.finished,
     )

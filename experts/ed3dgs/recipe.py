@@ -1,4 +1,4 @@
-"""E-D3DGS's recipe: the table of what its training can be told (Bae et al., ECCV 2024)."""
+"""E-D3DGS's recipe: the settings of its training (Bae et al., ECCV 2024)."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ class ED3DGSRecipe(Recipe):
         )
 
     def relative_extent(self, extent: float) -> float:
-        """By how much lengths are larger than in the world in which the published ones hold."""
+        """Factor from lengths of the world in which the published ones hold to lengths of this one."""
         return extent / N3V_EXTENT if self.scale_free else 1.0
 
     def network_rates(self) -> Mapping[str, Rate]:
-        """Rates by parameter, with what `scale_free` says of the networks'."""
+        """Rates by parameter; `scale_free` changes the networks'."""
         published = self.rates[NETWORK]
         if not self.scale_free:
             return self.rates

@@ -24,7 +24,7 @@ def start_model(recipe: ED3DGSRecipe, start: TrainingStart) -> ED3DGS:
 
     The largest first scale and the networks' first shifts are lengths, in units that recipe.scale_free decides.
     """
-    points, num_frames = start.points, start.footage.num_frames
+    points, num_frames = start.points, start.views.num_frames
     unit = recipe.relative_extent(start.extent)
     gaussians = new_gaussians(points.positions.cpu(), points.colours.cpu())
     gaussians.log_scales.data.clamp_(max=LARGEST_LOG_SCALE + math.log(unit))
@@ -33,7 +33,7 @@ def start_model(recipe: ED3DGSRecipe, start: TrainingStart) -> ED3DGS:
         deformation = new_deformation(
             recipe.options(num_frames),
             max_embeddings=recipe.rows(num_frames),
-            cameras=max([_CAMERAS, *(number + 1 for number in start.footage.numbers)]),
+            cameras=max([_CAMERAS, *(number + 1 for number in start.views.numbers)]),
         )
     if recipe.zero_table:
         nn.init.zeros_(deformation.weight)

@@ -18,7 +18,7 @@ from experts.training.population import Population
 from experts.training.rendered import RenderedView, added
 from experts.training.samplers import Sample
 from experts.training.trainer import ExpertTrainer
-from experts.training.views import Footage
+from experts.training.views import TrainingViews
 from losses import dssim_loss, l1_loss
 
 _GAUSSIANS = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest")
@@ -33,7 +33,7 @@ class ED3DGSTrainer(ExpertTrainer):
     model: ED3DGS
     sampler: FrameErrors
 
-    def __init__(self, model: ED3DGS, recipe: ED3DGSRecipe, *, extent: float, footage: Footage, seed: int) -> None:
+    def __init__(self, model: ED3DGS, recipe: ED3DGSRecipe, *, extent: float, views: TrainingViews, seed: int) -> None:
         slots = {name: (model.gaussians, name) for name in _GAUSSIANS}
         population = Population({**slots, "embeddings": (model, "embeddings")})
         recipe = replace(recipe, rates=recipe.network_rates())
@@ -41,15 +41,15 @@ class ED3DGSTrainer(ExpertTrainer):
         self._near_of: Tensor | None = None  # the positions it was found for
         self._pairs: tuple[Pairs, ...] = ()  # its pairs, one part an iteration
         self._errors: list[Tensor] = []  # L1 of the iteration's images
-        super().__init__(model, recipe, populations=[population], extent=extent, footage=footage, seed=seed)
+        super().__init__(model, recipe, populations=[population], extent=extent, views=views, seed=seed)
 
     def new_sampler(self) -> FrameErrors:
         """Frames by their errors, cameras by chance."""
-        footage, recipe = self.footage, self.recipe
-        positions = torch.stack([camera.centre.cpu() for camera in footage.cameras]) if recipe.far_cameras else None
+        views, recipe = self.views, self.recipe
+        positions = torch.stack([camera.centre.cpu() for camera in views.cameras]) if recipe.far_cameras else None
         return FrameErrors(
-            views=len(footage.cameras),
-            frames=footage.num_frames,
+            views=len(views.cameras),
+            frames=views.num_frames,
             generator=self.generator,
             errors_from=recipe.errors_from,
             in_streak=recipe.in_streak,

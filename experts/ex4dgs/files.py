@@ -10,7 +10,7 @@ from torch import Tensor
 
 from experts.base import CheckpointError, LoadOptions, Provenance
 from experts.ex4dgs.chkpnt import Parts, StoredTime, find_chkpnts, read_chkpnt
-from experts.ex4dgs.columns import DISPLACEMENT, MOVING, STATIC, dynamic_columns, keyframe_columns
+from experts.ex4dgs.columns import DISPLACEMENT, MOTION_PREFIX, STATIC, dynamic_columns, keyframe_columns
 from experts.ex4dgs.model import DynamicGaussians, Ex4DGS, StaticGaussians
 from experts.ex4dgs.motion import INTERPOLATIONS, Interpolation, KeyframeTimeline
 from experts.formats.cfg_args import write_cfg_args
@@ -84,13 +84,15 @@ def write_routed_ex4dgs(expert: Ex4DGS, folder: Path, iteration: int, weights: T
     save_ex4dgs(expert, folder, iteration)
     target, static = folder / "point_cloud" / f"iteration_{iteration}", expert.static.means.shape[0]
     append_columns(target / STATIC_FILE, weights[:static])
-    append_columns(target / DYNAMIC_FILE, weights[static:], MOVING)
+    append_columns(target / DYNAMIC_FILE, weights[static:], MOTION_PREFIX)
 
 
 def read_routed_ex4dgs(folder: Path, iteration: int | None = None) -> Tensor | None:
     """The router's weights [n, 3] (base, directional, temporal; static rows first) of a saved pair, or None."""
     _, source = find_iteration(folder, iteration)
-    return read_columns_of([(source / STATIC_FILE, ""), (source / DYNAMIC_FILE, MOVING)], parts="its two PLY files")
+    return read_columns_of(
+        [(source / STATIC_FILE, ""), (source / DYNAMIC_FILE, MOTION_PREFIX)], parts="its two PLY files"
+    )
 
 
 def _chosen_chkpnt(path: Path, iteration: int | None) -> Path | None:
@@ -131,11 +133,11 @@ def _read_dynamic(path: Path) -> DynamicGaussians:
     return DynamicGaussians(
         means=select(table, keyframe_columns("xyz", keyframes, 3)).reshape(count, keyframes, 3),
         quats=select(table, keyframe_columns("rot", keyframes, 4)).reshape(count, keyframes, 4),
-        log_scales=select(table, [f"{MOVING}{name}" for name in SCALES]),
+        log_scales=select(table, [f"{MOTION_PREFIX}{name}" for name in SCALES]),
         opacity_logits=select(table, ["motion_opacity"]).squeeze(1),
         opacity_centres=select(table, numbered("motion_opacity_c_", 2)),
         opacity_log_widths=select(table, numbered("motion_opacity_v_", 2)),
-        **select_sh(table, MOVING),
+        **select_sh(table, MOTION_PREFIX),
     )
 
 

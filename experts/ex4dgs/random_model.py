@@ -9,7 +9,7 @@ from moegs_rasterizer import Gaussians
 
 from experts.ex4dgs.model import DynamicGaussians, Ex4DGS, StaticGaussians
 from experts.ex4dgs.motion import KeyframeTimeline
-from experts.random_models import MOTION, NUM_FRAMES, raw_tensors
+from experts.random_models import MOTION_SCALE, NUM_FRAMES, raw_tensors
 
 NEAR, FAR = 4.0, 300.0  # of Ex4DGS's N3V settings
 KEYFRAMES = 36  # of Ex4DGS's N3V models
@@ -20,13 +20,13 @@ def random_ex4dgs(gaussians: Gaussians) -> Ex4DGS:
     """Static Gaussians that drift, and a share of dynamic ones that tremble and are there all the time."""
     raw, moving = raw_tensors(gaussians), math.ceil(gaussians.count * DYNAMIC_SHARE)
     keyframed = {
-        "means": raw["means"][:moving, None] + MOTION * torch.randn(moving, KEYFRAMES, 3),
-        "quats": raw["quats"][:moving, None] + MOTION * torch.randn(moving, KEYFRAMES, 4),
+        "means": raw["means"][:moving, None] + MOTION_SCALE * torch.randn(moving, KEYFRAMES, 3),
+        "quats": raw["quats"][:moving, None] + MOTION_SCALE * torch.randn(moving, KEYFRAMES, 4),
     }
     return Ex4DGS(
         static=StaticGaussians(
             means=raw["means"][moving:].clone(),
-            displacements=MOTION * torch.randn(gaussians.count - moving, 3),
+            displacements=MOTION_SCALE * torch.randn(gaussians.count - moving, 3),
             log_scales=raw["log_scales"][moving:].clone(),
             quats=raw["quats"][moving:].clone(),
             opacity_logits=raw["opacity_logits"][moving:].clone(),

@@ -1,4 +1,4 @@
-"""Ex4DGS's table: what its training has beside what all recipes have (Lee et al., NeurIPS 2024)."""
+"""Ex4DGS's recipe: settings of its training beside those of all recipes (Lee et al., NeurIPS 2024)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ex4dgs_rates(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """When the clip in training gets longer, and when static Gaussians become dynamic."""
+    """Schedule of the growth of the clip in training, and of the extraction of dynamic Gaussians from static ones."""
 
     start: int = field(default=500, metadata=ITERATIONS)  # nothing of it up to this iteration
     frames: int = 10  # in training at first, and how many more each time

@@ -22,7 +22,7 @@ from experts.training.population import Population
 from experts.training.rendered import RenderedView, added
 from experts.training.samplers import ShuffledPass
 from experts.training.trainer import ExpertTrainer
-from experts.training.views import Footage
+from experts.training.views import TrainingViews
 
 _HARMONICS = ("sh_dc", "sh_rest")
 _STATIC = ("means", "displacements", "log_scales", "quats", "opacity_logits", *_HARMONICS)
@@ -41,7 +41,7 @@ class Ex4DGSTrainer(ExpertTrainer):
     sampler: ShuffledPass
     statistics: tuple[BacktrackedErrors, ...]
 
-    def __init__(self, model: Ex4DGS, recipe: Ex4DGSRecipe, *, extent: float, footage: Footage, seed: int) -> None:
+    def __init__(self, model: Ex4DGS, recipe: Ex4DGSRecipe, *, extent: float, views: TrainingViews, seed: int) -> None:
         if not recipe.decay_motion_rate:
             constant = replace(recipe.rates["dynamic.means"], last=None)
             recipe = replace(recipe, rates={**recipe.rates, "dynamic.means": constant})
@@ -51,7 +51,7 @@ class Ex4DGSTrainer(ExpertTrainer):
             Population({name: (model.dynamic, name) for name in _DYNAMIC}),
         )
         super().__init__(
-            model, recipe, populations=populations, extent=extent / model.world_scale, footage=footage, seed=seed
+            model, recipe, populations=populations, extent=extent / model.world_scale, views=views, seed=seed
         )
         self.statistics = tuple(BacktrackedErrors(population.count, self.device) for population in populations)
         self._passes = 0  # begun, as far as pruning knows
@@ -59,14 +59,14 @@ class Ex4DGSTrainer(ExpertTrainer):
 
     def new_sampler(self) -> ShuffledPass:
         """All images of the frames in training."""
-        cameras, frames = len(self.footage.cameras), self._frames_in_training()
+        cameras, frames = len(self.views.cameras), self._frames_in_training()
         return ShuffledPass(views=cameras, frames=frames, generator=self.generator, batch=self.recipe.batch)
 
     def begin(self, iteration: int) -> None:
         """Before an iteration: learning rates; the clip in training gets longer."""
         super().begin(iteration)
         timeline, growth = self.model.timeline, self.recipe.growth
-        full, stop = full_span(timeline, self.footage.num_frames), min(self._stop, self.recipe.iterations)
+        full, stop = full_span(timeline, self.views.num_frames), min(self._stop, self.recipe.iterations)
         frames = next_span(self.span.frames, iteration, growth, full=full, stop=stop)
         if frames > self.span.frames:
             self.span.frames = frames
@@ -205,7 +205,7 @@ class Ex4DGSTrainer(ExpertTrainer):
     def _prune_after_pass(self, iteration: int) -> None:
         """Removes Gaussians that no image of the pass showed, while errors tell, and those shown too small."""
         recipe = self.recipe
-        radius = recipe.smallest_radius * self.footage.cameras[0].width / recipe.published_width
+        radius = recipe.smallest_radius * self.views.cameras[0].width / recipe.published_width
         for population, statistics in zip(self.populations, self.statistics, strict=True):
             if recipe.prune_invisible and iteration < self._stop:
                 remove(population, statistics, statistics.invisible())
@@ -219,7 +219,7 @@ class Ex4DGSTrainer(ExpertTrainer):
         return self.recipe.density.stop
 
     def _frames_in_training(self) -> int:
-        return min(self.span.frames, self.footage.num_frames)
+        return min(self.span.frames, self.views.num_frames)
 
     def state(self) -> dict[str, Any]:
         """The trainer's state, with the part of the clip that is in training."""

@@ -15,7 +15,7 @@ ROUTING = ("f_t_0", "w_b_0", "w_b_1")  # temporal, base, directional: the order 
 _BASE_DIRECTIONAL_TEMPORAL = ("w_b_0", "w_b_1", "f_t_0")
 
 
-def columns_of(table: PlyTable, prefix: str = "") -> Tensor | None:
+def routing_columns(table: PlyTable, prefix: str = "") -> Tensor | None:
     """Router weights [n, 3] as (base, directional, temporal), or None where the file has none.
 
     prefix: of the columns' names. Original full STG files also have f_t_* columns (their time features): only w_b_*
@@ -39,7 +39,7 @@ def read_columns_of(tables: Sequence[tuple[Path, str]], *, parts: str) -> Tensor
 
     parts: a name for the files, for the message. Raises CheckpointError where only some of them have weights.
     """
-    weights = [columns_of(read_ply(path), prefix) for path, prefix in tables]
+    weights = [routing_columns(read_ply(path), prefix) for path, prefix in tables]
     there = [part for part in weights if part is not None]
     if 0 < len(there) < len(weights):
         raise CheckpointError(f"{tables[0][0]}: only some of {parts} have a router's columns; save them all again")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from experts.canonical.gaussians import Raw
 from experts.canonical.heads import head, trunk
 from experts.canonical.heads_fused import fused_heads
-from experts.fourdgaussians.planes import PLANES, TIME, EmptyVoxel
+from experts.fourdgaussians.planes import PLANES, TIME_AXIS, EmptyVoxel
 from experts.fourdgaussians.planes_fused import FusedHexPlanes
 
 _OUTPUTS: tuple[tuple[Literal["means", "log_scales", "quats", "opacity_logits", "sh"], str, int], ...] = (
@@ -135,7 +135,7 @@ def initialise(network: FourDGaussiansDeformation) -> None:
     for planes in network.deformation_net.grid.grids:
         assert isinstance(planes, nn.ParameterList)
         for plane, axes in zip(planes, PLANES, strict=True):
-            if TIME in axes:
+            if TIME_AXIS in axes:
                 nn.init.ones_(plane)
             else:
                 nn.init.uniform_(plane, 0.1, 0.5)

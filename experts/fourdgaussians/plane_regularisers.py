@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from experts.fourdgaussians.planes import MOVING, HexPlanes
+from experts.fourdgaussians.planes import TIME_PLANES, HexPlanes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ def plain_plane_regulariser(grid: HexPlanes, weights: PlaneWeights) -> Tensor:
     terms = []
     for level in grid.grids:
         for index, plane in enumerate(cast(nn.ParameterList, level)):
-            if index in MOVING:
+            if index in TIME_PLANES:
                 terms.append(weights.time * roughness(plane, dim=2))
                 terms.append(weights.still * (1 - plane).abs().mean())
             else:

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from common.tensors import constant
 from experts.fourdgaussians.plane_regularisers import PlaneWeights
-from experts.fourdgaussians.planes import MOVING, HexPlanes
+from experts.fourdgaussians.planes import TIME_PLANES, HexPlanes
 
 
 def fused_plane_regulariser(grid: HexPlanes, weights: PlaneWeights) -> Tensor:
@@ -21,7 +21,7 @@ def fused_plane_regulariser(grid: HexPlanes, weights: PlaneWeights) -> Tensor:
     alike: dict[_Terms, list[Tensor]] = {}
     for level in grid.grids:
         for index, plane in enumerate(cast(nn.ParameterList, level)):
-            alike.setdefault(_terms(plane.shape, weights, moving=index in MOVING), []).append(plane)
+            alike.setdefault(_terms(plane.shape, weights, moving=index in TIME_PLANES), []).append(plane)
     total: Tensor = _Regulariser.apply(tuple(alike), *(torch.cat(planes) for planes in alike.values()))
     return total
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
-TIME = 3
+TIME_AXIS = 3
 PLANES = tuple(combinations(range(4), 2))  # axes of each plane; x y z t are 0 1 2 3
-STILL = tuple(index for index, axes in enumerate(PLANES) if TIME not in axes)
-MOVING = tuple(index for index, axes in enumerate(PLANES) if TIME in axes)  # time is their second axis
+SPACE_PLANES = tuple(index for index, axes in enumerate(PLANES) if TIME_AXIS not in axes)
+TIME_PLANES = tuple(index for index, axes in enumerate(PLANES) if TIME_AXIS in axes)  # time is their second axis
 
 
 class HexPlanes(nn.Module):

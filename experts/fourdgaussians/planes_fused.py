@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from experts.fourdgaussians.bilinear_look_up import bilinear
-from experts.fourdgaussians.planes import MOVING, PLANES, STILL, HexPlanes
+from experts.fourdgaussians.planes import PLANES, SPACE_PLANES, TIME_PLANES, HexPlanes
 from experts.frozen import FrozenCache
 
 
@@ -41,11 +41,13 @@ class FusedHexPlanes(HexPlanes):
         centre, scale = self._box.of([self.get_buffer("aabb")], self.centre_and_scale)
         inside = (points - centre) * scale
         axes = inside.unbind(1)
-        coordinates = torch.stack([axes[axis] for index in STILL for axis in PLANES[index]])
-        coordinates = coordinates.view(len(STILL), 1, 2, -1).transpose(2, 3)  # [3, 1, n, 2]
+        coordinates = torch.stack([axes[axis] for index in SPACE_PLANES for axis in PLANES[index]])
+        coordinates = coordinates.view(len(SPACE_PLANES), 1, 2, -1).transpose(2, 3)  # [3, 1, n, 2]
         levels = [cast(nn.ParameterList, planes) for planes in self.grids]
-        still = _product([_look_up(_joined([planes[index] for index in STILL]), coordinates) for planes in levels])
-        moving = [_joined([planes[index] for index in MOVING]) for planes in levels]
+        still = _product(
+            [_look_up(_joined([planes[index] for index in SPACE_PLANES]), coordinates) for planes in levels]
+        )
+        moving = [_joined([planes[index] for index in TIME_PLANES]) for planes in levels]
         return _Timeless(inside=inside, still=still, moving=moving)
 
 

@@ -47,7 +47,7 @@ _D_NERF = replace(
     planes=PlaneWeights(space=1e-4, time=0.01),
 )
 
-N3V = TrainingPreset(recipe=_N3V, network=PresetNetwork())
+N3V_PRESET = TrainingPreset(recipe=_N3V, network=PresetNetwork())
 DATA_SETS: Mapping[str, TrainingPreset] = {
     "N3V_published": TrainingPreset(recipe=as_published(_N3V), network=PresetNetwork()),
     "multipleview": TrainingPreset(
@@ -77,8 +77,8 @@ def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
     Technicolor and other footage of several cameras, for which nothing is published, is trained as N3V.
     """
     if scene not in BATCHES:
-        return N3V
-    return replace(N3V, recipe=replace(_N3V, batch=BATCHES[scene]))
+        return N3V_PRESET
+    return replace(N3V_PRESET, recipe=replace(_N3V, batch=BATCHES[scene]))
 
 
 PRESETS: Mapping[str, TrainingPreset] = {**per_scene(_preset), **DATA_SETS}

@@ -1,4 +1,4 @@
-"""4DGaussians' recipe: the table of what its training can be told (Wu et al., CVPR 2024)."""
+"""4DGaussians' recipe: the settings of its training (Wu et al., CVPR 2024)."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class FourDGaussiansRecipe(Recipe):
         return min(self.sh_degree, earlier + own // self.sh_every)
 
     def relative_extent(self, extent: float) -> float:
-        """By how much the network's first offsets are larger than published."""
+        """Factor from the published first offsets of the network to this one's."""
         return extent / N3V_EXTENT if self.scale_free else 1.0
 
     def network_rates(self) -> Mapping[str, Rate]:
-        """Rates by parameter, with what `scale_free` says of the network's."""
+        """Rates by parameter; `scale_free` changes the network's."""
         if not self.scale_free:
             return self.rates
         network = {name: _fixed(rate) for name, rate in self.rates.items() if name.split(".")[0] == _NETWORK}

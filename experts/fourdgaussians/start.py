@@ -21,7 +21,7 @@ from experts.training.start import TrainingStart
 def start_model(recipe: FourDGaussiansRecipe, start: TrainingStart) -> FourDGaussians:
     """The model that training starts from, on the points' device; its seed leaves PyTorch's generator alone."""
     network: PresetNetwork = start.network
-    points, num_frames = start.points.positions.cpu(), start.footage.num_frames
+    points, num_frames = start.points.positions.cpu(), start.views.num_frames
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(start.seed)
         model = FourDGaussians(

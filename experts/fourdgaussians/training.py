@@ -19,7 +19,7 @@ from experts.training.population import Population
 from experts.training.rendered import RenderedView, cut_harmonics
 from experts.training.samplers import Sample
 from experts.training.trainer import ExpertTrainer
-from experts.training.views import Footage
+from experts.training.views import TrainingViews
 
 _FRAMES_LOOKED_AT = 8  # for a Gaussian's largest opacity
 
@@ -36,7 +36,7 @@ class FourDGaussiansTrainer(ExpertTrainer):
     recipe: FourDGaussiansRecipe
 
     def __init__(
-        self, model: FourDGaussians, recipe: FourDGaussiansRecipe, *, extent: float, footage: Footage, seed: int
+        self, model: FourDGaussians, recipe: FourDGaussiansRecipe, *, extent: float, views: TrainingViews, seed: int
     ) -> None:
         """Raises ValueError where the coarse stage is longer than the whole training."""
         if recipe.coarse_iterations > recipe.iterations:
@@ -46,7 +46,7 @@ class FourDGaussiansTrainer(ExpertTrainer):
             )
         recipe = replace(recipe, rates=recipe.network_rates())
         gaussians = Population({name: (model.gaussians, name) for name, _ in model.gaussians.named_parameters()})
-        super().__init__(model, recipe, populations=[gaussians], extent=extent, footage=footage, seed=seed)
+        super().__init__(model, recipe, populations=[gaussians], extent=extent, views=views, seed=seed)
 
     def begin(self, iteration: int) -> None:
         """A new optimiser and new statistics where the fine stage begins; learning rates."""
@@ -106,6 +106,6 @@ class FourDGaussiansTrainer(ExpertTrainer):
     @torch.no_grad()
     def largest_opacities(self) -> Tensor:
         """Each Gaussian's largest opacity [n] at eight frames between the clip's first and last."""
-        last = self.footage.num_frames - 1
+        last = self.views.num_frames - 1
         frames = sorted({round(last * part / (_FRAMES_LOOKED_AT - 1)) for part in range(_FRAMES_LOOKED_AT)})
         return torch.stack([self.model.at(frame).opacities for frame in frames]).amax(0)

@@ -37,7 +37,7 @@ def load_stg(path: Path, options: LoadOptions) -> STG:
     loaded = [_load_segment(folder, options) for folder in folders]
     settings = CheckpointSettings(folders[0].folder)
     settings.compare_scene(options.scene)
-    kinds = [kind_of(part.segment) for part in loaded]
+    kinds = [segment_variant(part.segment) for part in loaded]
     if len(set(kinds)) > 1:
         raise CheckpointError(f"{path}: segments of different kinds ({', '.join(kinds)}); all must be of one kind")
     check_coverage(path, sum(part.segment.num_frames for part in loaded), options.num_frames)
@@ -67,7 +67,7 @@ def write_routed_stg(expert: STG, folder: Path, iteration: int, weights: Tensor)
     Segments are named as in MoE-GS's results: <first>to<last>. Raises ValueError for the full variant: its time
     features and the router's columns both have a column f_t_0.
     """
-    if any(kind_of(segment) == "full" for segment in expert.parts):
+    if any(segment_variant(segment) == "full" for segment in expert.parts):
         raise ValueError("STG: the full variant cannot carry a router's columns, both have f_t_0; use the SH variant")
     rows = weights.split([segment.means.shape[0] for segment in expert.parts])
     for segment, own in zip(expert.parts, rows, strict=True):
@@ -82,7 +82,7 @@ def read_routed_stg(path: Path, iteration: int | None = None) -> Tensor | None:
     return read_columns_of([(folder / TABLE_FILE, "") for folder in folders], parts="its segments")
 
 
-def kind_of(segment: STGSegment) -> Kind:
+def segment_variant(segment: STGSegment) -> Kind:
     """A segment's variant: MoE-GS's with spherical harmonics, or one of the two original ones."""
     if segment.sh_dc is not None:
         return "sh"
@@ -107,7 +107,7 @@ def _load_segment(source: SegmentFolder, options: LoadOptions) -> _Loaded:
         settings.notes.append("frames from its name")
     table = read_ply(folder / TABLE_FILE)
     files: tuple[Path, ...] = (table.path,)
-    decoder, kind = None, _kind_of_table(table)
+    decoder, kind = None, _table_variant(table)
     settings.notes.append(f"{kind} variant from its columns")
     if kind == "full":
         files = (table.path, folder / DECODER_FILE)
@@ -133,7 +133,7 @@ def _load_segment(source: SegmentFolder, options: LoadOptions) -> _Loaded:
     return _Loaded(segment=segment, iteration=iteration, files=files, note=", ".join(settings.notes))
 
 
-def _kind_of_table(table: PlyTable) -> Kind:
+def _table_variant(table: PlyTable) -> Kind:
     """The variant of an STG file; one f_t column is the router's weight, three are the full variant's time features."""
     rest, features = numbered_columns(table.names, "f_rest_"), numbered_columns(table.names, "f_dc_")
     if rest:
@@ -166,7 +166,7 @@ def _write_segment(expert: STG, segment: STGSegment, folder: Path, iteration: in
         *(segment.opacity_logits.unsqueeze(1), segment.log_scales, segment.quats, segment.omegas),
         *([] if segment.time_features is None else [segment.time_features]),
     ]
-    write_ply(target / TABLE_FILE, COLUMNS[kind_of(segment)], torch.cat(columns, dim=1))
+    write_ply(target / TABLE_FILE, COLUMNS[segment_variant(segment)], torch.cat(columns, dim=1))
     if segment.decoder is not None:
         save_tensors(segment.decoder.state_dict(), target / DECODER_FILE)
     write_cfg_args(folder, _cfg_args(expert, segment))

@@ -35,7 +35,7 @@ class GuidedSampling:
         self.chosen: list[int] | None = None  # views still to be sampled; None before the choice
         self._ssim = torch.ones(views, device=device)
         self._first_seen: set[int] = set()
-        self._judged: set[int] = set()
+        self._measured: set[int] = set()  # views whose SSIM was taken since guidance.start
         self._last = -guidance.apart  # iteration of the last sampling
 
     def look(self, seen: RenderedView, iteration: int) -> None:
@@ -46,8 +46,8 @@ class GuidedSampling:
             self.depths[view] = largest_depth(seen.splat)
         if self.chosen is None and self.guidance.start <= iteration <= self.guidance.stop:
             self._ssim[view] = ssim(seen.image.detach(), seen.target)
-            self._judged.add(view)
-            if len(self._judged) == len(self._ssim):
+            self._measured.add(view)
+            if len(self._measured) == len(self._ssim):
                 self.chosen = self._worst()
 
     def _worst(self) -> list[int]:
@@ -73,7 +73,7 @@ class GuidedSampling:
             "depths": self.depths.clone(),
             "ssim": self._ssim.clone(),
             "first_seen": sorted(self._first_seen),
-            "judged": sorted(self._judged),
+            "judged": sorted(self._measured),  # the key of files that exist
             "chosen": None if self.chosen is None else list(self.chosen),
             "last": self._last,
         }
@@ -82,7 +82,7 @@ class GuidedSampling:
         """Goes on from a state."""
         self.depths.copy_(state["depths"])
         self._ssim.copy_(state["ssim"])
-        self._first_seen, self._judged = set(state["first_seen"]), set(state["judged"])
+        self._first_seen, self._measured = set(state["first_seen"]), set(state["judged"])
         self.chosen = None if state["chosen"] is None else list(state["chosen"])
         self._last = int(state["last"])
 

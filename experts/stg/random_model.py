@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from moegs_rasterizer import Gaussians
 
-from experts.random_models import MOTION, NUM_FRAMES, raw_tensors
+from experts.random_models import MOTION_SCALE, NUM_FRAMES, raw_tensors
 from experts.stg.model import STG, STGSegment
 
 
@@ -16,9 +16,9 @@ def random_stg(gaussians: Gaussians) -> STG:
         first=0,
         num_frames=NUM_FRAMES,
         means=raw["means"],
-        motion=MOTION * torch.randn(count, 9),
+        motion=MOTION_SCALE * torch.randn(count, 9),
         quats=raw["quats"],
-        omegas=MOTION * torch.randn(count, 4),
+        omegas=MOTION_SCALE * torch.randn(count, 4),
         log_scales=raw["log_scales"],
         opacity_logits=raw["opacity_logits"],
         trbf_centres=torch.rand(count),

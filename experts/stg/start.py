@@ -27,7 +27,7 @@ def start_model(recipe: STGRecipe, start: TrainingStart) -> STG:
         start.points,
         recipe,
         first=0,
-        num_frames=start.footage.num_frames,
+        num_frames=start.views.num_frames,
         near=start.planes.near,
         far=start.planes.far,
         extent=start.extent,
@@ -62,7 +62,7 @@ def new_stg(
         centres = torch.rand(len(rows), generator=generator).to(points.positions)
         log_width = max(0.0, recipe.trbf_log_width)
     else:
-        kept = thinned(points.positions[rows], times, recipe.thinning)
+        kept = thinned_indices(points.positions[rows], times, recipe.thinning)
         rows, centres, log_width = rows[kept], times[kept], recipe.trbf_log_width
     room = None if recipe.density.max_gaussians is None else int(START_SHARE * recipe.density.max_gaussians)
     few = _few(len(rows), room, generator).to(rows.device)
@@ -88,7 +88,7 @@ def segment_points(points: StartPoints, first: int, num_frames: int) -> tuple[Te
     return inside, None if len(times[inside].unique()) == 1 and num_frames > 1 else times[inside]
 
 
-def thinned(positions: Tensor, times: Tensor, thinning: Thinning) -> Tensor:
+def thinned_indices(positions: Tensor, times: Tensor, thinning: Thinning) -> Tensor:
     """Indices of the points [n, 3] with moments [n] that a thinning keeps (STG's `preprocesspoints`)."""
     kept = []
     for order, moment in enumerate(times.unique()):

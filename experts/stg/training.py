@@ -28,7 +28,7 @@ from experts.training.population import Population
 from experts.training.rendered import RenderedView
 from experts.training.samplers import SameMoment, Sampler
 from experts.training.trainer import ExpertTrainer
-from experts.training.views import Footage
+from experts.training.views import TrainingViews
 
 PARAMETERS = (
     *("means", "motion", "quats", "omegas", "log_scales", "opacity_logits"),
@@ -43,27 +43,27 @@ class STGTrainer(ExpertTrainer):
 
     name: ClassVar[str] = STG.name
 
-    def __init__(self, model: STG, recipe: STGRecipe, *, extent: float, footage: Footage, seed: int) -> None:
+    def __init__(self, model: STG, recipe: STGRecipe, *, extent: float, views: TrainingViews, seed: int) -> None:
         if len(model.parts) != 1:
             raise ValueError(f"STG: {len(model.parts)} segments; train one at a time, each in a trainer of its own")
         self.segment = model.parts[0]
         end = self.segment.first + self.segment.num_frames
-        if end > footage.num_frames:
+        if end > views.num_frames:
             raise ValueError(
-                f"STG: the segment ends at frame {end - 1}, the clip at {footage.num_frames - 1}; shorten the segment"
+                f"STG: the segment ends at frame {end - 1}, the clip at {views.num_frames - 1}; shorten the segment"
             )
         population = Population({name: (self.segment, name) for name in PARAMETERS})
-        super().__init__(model, recipe, populations=[population], extent=extent, footage=footage, seed=seed)
+        super().__init__(model, recipe, populations=[population], extent=extent, views=views, seed=seed)
         self.recipe: STGRecipe = recipe
         self.statistics[0].add(_TURNING, 0.0)
-        self.guided = GuidedSampling(recipe.guidance, views=len(footage.cameras), device=self.device)
-        self._place: dict[str, Tensor] = {}  # near limits and box of the first Gaussians; empty before the first step
+        self.guided = GuidedSampling(recipe.guidance, views=len(views.cameras), device=self.device)
+        self._bounds: dict[str, Tensor] = {}  # near limits and box of the first Gaussians; empty until iteration 1
         self._badly_shown: RenderedView | None = None
 
     def new_sampler(self) -> Sampler:
         """Different cameras at one of the segment's frames."""
         return SameMoment(
-            views=len(self.footage.cameras),
+            views=len(self.views.cameras),
             frames=self.segment.num_frames,
             generator=self.generator,
             batch=self.recipe.batch,
@@ -72,17 +72,17 @@ class STGTrainer(ExpertTrainer):
 
     def begin(self, iteration: int) -> None:
         """Learning rates; before the first iteration also what is measured of the first Gaussians."""
-        if not self._place:
+        if not self._bounds:
             self._survey()
         super().begin(iteration)
 
     @torch.no_grad()
     def _survey(self) -> None:
         population = self.populations[0]
-        self._place["limits"] = near_limits(population["means"], self.footage.cameras, self.recipe.near_share)
+        self._bounds["limits"] = near_limits(population["means"], self.views.cameras, self.recipe.near_share)
         if self.recipe.near_cull:
             self._cull_near()
-        self._place["box"] = bounding_box(population["means"], self.recipe.box_margin)
+        self._bounds["box"] = bounding_box(population["means"], self.recipe.box_margin)
 
     def observe(self, seen: Sequence[RenderedView], iteration: int) -> None:
         """Statistics, which images are bad, and which Gaussians' rotations learn."""
@@ -121,7 +121,7 @@ class STGTrainer(ExpertTrainer):
             self._choose_turning()
         if iteration == self.recipe.box_cull:
             population = self.populations[0]
-            remove(population, self.statistics[0], outside(population["means"].detach(), self._place["box"]))
+            remove(population, self.statistics[0], outside(population["means"].detach(), self._bounds["box"]))
 
     def _densify_or_prune(self, iteration: int) -> None:
         recipe, density = self.recipe, self.recipe.density
@@ -165,7 +165,7 @@ class STGTrainer(ExpertTrainer):
 
     def _cull_near(self) -> None:
         population = self.populations[0]
-        close = stands_close(population["means"].detach(), self.footage.cameras, self._place["limits"])
+        close = stands_close(population["means"].detach(), self.views.cameras, self._bounds["limits"])
         remove(population, self.statistics[0], close)
 
     def _choose_turning(self) -> None:
@@ -184,12 +184,13 @@ class STGTrainer(ExpertTrainer):
 
     def state(self) -> dict[str, Any]:
         """The trainer's, with what was measured of the first Gaussians and what guided sampling knows."""
-        return {**super().state(), "place": dict(self._place), "guided": self.guided.state()}
+        # "place": the key of files that exist
+        return {**super().state(), "place": dict(self._bounds), "guided": self.guided.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Goes on from a state; raises KeyError, ValueError or RuntimeError where it is of another training."""
         super().load(state)
-        self._place = {name: values.to(self.device) for name, values in state["place"].items()}
+        self._bounds = {name: values.to(self.device) for name, values in state["place"].items()}
         self.guided.load(state["guided"])
 
 

@@ -22,7 +22,7 @@ SHRINK = 0.8 * CHILDREN  # a child's scale is its parent's over this
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Density:
-    """When and where Gaussians are added and removed."""
+    """Schedule and thresholds for adding and removing Gaussians."""
 
     start: int = field(default=500, metadata=ITERATIONS)  # after this iteration
     stop: int = field(default=15000, metadata=ITERATIONS)  # before this one

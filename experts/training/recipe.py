@@ -15,7 +15,7 @@ BackgroundKind = Literal["own", "random"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The training of an expert. Numbers of iterations are those of `iterations`; `scaled` changes them together."""
+    """The training of an expert. Schedules belong to `iterations`; `scaled_recipe` changes all together."""
 
     iterations: int = field(metadata=ITERATIONS)
     rates: Mapping[str, Rate] = field(default_factory=dict)  # by parameter name or prefix
@@ -37,7 +37,7 @@ class Recipe:
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 
-def scaled(recipe: AnyRecipe, iterations: int) -> AnyRecipe:
+def scaled_recipe(recipe: AnyRecipe, iterations: int) -> AnyRecipe:
     """The recipe for a training of another length: all its schedules shrink or stretch with it."""
     if iterations < 1:
         raise ValueError(f"iterations is {iterations}: give at least 1")

@@ -14,7 +14,7 @@ from common.tensors import constant
 from experts.base import Expert
 from experts.training.colour_correction import ColourCorrection
 from experts.training.samplers import Sample
-from experts.training.views import Footage
+from experts.training.views import TrainingViews
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def render(
     model: Expert,
     gaussians: Gaussians,
     sample: Sample,
-    footage: Footage,
+    views: TrainingViews,
     *,
     features: Tensor | None,
     background: Tensor,
@@ -57,7 +57,7 @@ def render(
     """Renders the model's Gaussians of a moment from a training camera, ready for gradients of everything."""
     if features is not None:
         background = torch.cat([background, features.new_zeros(features.shape[1])])
-    camera = footage.cameras[sample.view]
+    camera = views.cameras[sample.view]
     layer = Layer(gaussians=gaussians, settings=model.settings, background=background, features=features)
     splat = rasterize([layer], camera, grad="full", backend=backend, deterministic=True)[0]
     splat.means2d.retain_grad()
@@ -69,7 +69,7 @@ def render(
         splat=splat,
         features=features,
         image=image if correction is None else correction(image, sample.view),
-        target=footage.image(sample),
+        target=views.image(sample),
     )
 
 

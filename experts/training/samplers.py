@@ -14,7 +14,7 @@ from torch import Tensor
 class Sample:
     """A training image."""
 
-    view: int  # index into Footage.cameras
+    view: int  # index into TrainingViews.cameras
     frame: int  # 0 is the clip's first
 
 
@@ -55,7 +55,7 @@ class ShuffledPass:
         return Sample(view=view, frame=self._start + frame)
 
     def state(self) -> dict[str, Any]:
-        """What of the pass is left."""
+        """The images of the pass that are left."""
         return {"frames": self.frames, "passes": self.passes, "left": torch.tensor(self._left, dtype=torch.int64)}
 
     def load(self, state: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from experts.training.presets import Planes
-from experts.training.views import Footage
+from experts.training.views import TrainingViews
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class TrainingStart:
     """All that a training begins with beside its recipe."""
 
     points: StartPoints
-    footage: Footage
+    views: TrainingViews
     extent: float  # 1.1 x largest distance of a training camera from their mean, data units
     world_scale: float = 1.0  # data units per unit of the model
     planes: Planes | None = None  # data units; None: the expert's are fixed

@@ -23,7 +23,7 @@ from experts.training.recipe import Recipe
 from experts.training.rendered import RenderedView, added, cut_harmonics, render
 from experts.training.samplers import Sample, Sampler, ShuffledPass, samples_from_lists, samples_to_lists
 from experts.training.statistics import Statistics
-from experts.training.views import Footage
+from experts.training.views import TrainingViews
 from losses import photometric_sum
 
 FULL_DEGREE = 3  # of spherical harmonics, in all experts' files
@@ -52,7 +52,7 @@ class ExpertTrainer:
         *,
         populations: Sequence[Population],
         extent: float,
-        footage: Footage,
+        views: TrainingViews,
         seed: int,
     ) -> None:
         assert isinstance(model, nn.Module)
@@ -65,7 +65,7 @@ class ExpertTrainer:
         self.recipe = recipe
         self.populations = tuple(populations)
         self.extent = extent
-        self.footage = footage
+        self.views = views
         self.generator = torch.Generator().manual_seed(seed)
         self.device = populations[0].device
         self.backend: Backend = "auto"
@@ -131,7 +131,7 @@ class ExpertTrainer:
             self.model,
             gaussians,
             sample,
-            self.footage,
+            self.views,
             features=self.features(gaussians, iteration),
             background=self.background(),
             backend=self.backend,
@@ -143,16 +143,16 @@ class ExpertTrainer:
         while self._drawn < min(iteration + AHEAD, self.recipe.iterations):
             self._drawn += 1
             self._pending.append(self.sampler.next(self._drawn))
-            self.footage.announce(self._pending[-1])
+            self.views.announce(self._pending[-1])
         return self._pending.popleft()
 
     # Where recipes differ.
 
     def new_sampler(self) -> Sampler:
         """Every image once before any comes again."""
-        footage = self.footage
+        views = self.views
         return ShuffledPass(
-            views=len(footage.cameras), frames=footage.num_frames, generator=self.generator, batch=self.recipe.batch
+            views=len(views.cameras), frames=views.num_frames, generator=self.generator, batch=self.recipe.batch
         )
 
     def new_optimiser(self) -> torch.optim.Optimizer:
@@ -172,12 +172,12 @@ class ExpertTrainer:
         return self.recipe.active_degree(iteration)
 
     def moment(self, sample: Sample, iteration: int) -> Hashable:
-        """What `gaussians` depends on: images that agree in it share them."""
+        """Key of the Gaussians of an image: images of one key share them."""
         return sample.frame
 
     def gaussians(self, sample: Sample, iteration: int) -> Gaussians:
         """The model at an image's frame, its harmonics cut to the degree in use."""
-        gaussians: Gaussians = self.model.at(sample.frame, camera=self.footage.numbers[sample.view])
+        gaussians: Gaussians = self.model.at(sample.frame, camera=self.views.numbers[sample.view])
         return cut_harmonics(gaussians, self.degree(iteration))
 
     def features(self, gaussians: Gaussians, iteration: int) -> Tensor | None:
@@ -251,4 +251,4 @@ class ExpertTrainer:
         self._drawn = int(state["drawn"])
         self.generator.set_state(state["random"])
         for samples in self._pending:
-            self.footage.announce(samples)
+            self.views.announce(samples)

@@ -11,7 +11,7 @@ from torch import Tensor
 from experts.training.samplers import Sample
 
 
-class Footage(Protocol):
+class TrainingViews(Protocol):
     """The training cameras of a clip and their images."""
 
     @property
@@ -28,7 +28,7 @@ class Footage(Protocol):
     def num_frames(self) -> int: ...
 
     def announce(self, samples: Sequence[Sample]) -> None:
-        """These will be asked for soon, in this order: reading may begin."""
+        """Announces images that will be asked for soon, in this order: reading may begin."""
         ...
 
     def image(self, sample: Sample) -> Tensor:

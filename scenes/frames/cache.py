@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.locks import folder_lock
-from scenes.frames.cache_record import ViewFrames, cache_file, is_current, record_file, write_record
+from scenes.frames.cache_record import ViewFrames, cache_file, is_current, record_file, write_view_record
 from scenes.frames.resize import resized
 from scenes.frames.sources import decode
 from scenes.types import SceneError
@@ -118,4 +118,4 @@ class FrameCache:
             ) from error
         finally:
             partial.unlink(missing_ok=True)
-        write_record(frames, self._root, self._folder)
+        write_view_record(frames, self._root, self._folder)

@@ -13,7 +13,7 @@ from common.files import replacing
 from scenes.frames.sources import FrameSource
 from scenes.types import ResizeFilter
 
-VERSION = 1
+_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ def make_record(frames: ViewFrames, root: Path) -> dict[str, Any]:
         status = path.stat()
         files.append([path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns])
     return {
-        "version": VERSION,
+        "version": _VERSION,
         "start": frames.start,
         "count": frames.count,
         "width": frames.width,
@@ -72,7 +72,7 @@ def is_current(frames: ViewFrames, root: Path, folder: Path) -> bool:
     return stored == make_record(frames, root) and array.shape == frames.shape and array.dtype == np.uint8
 
 
-def write_record(frames: ViewFrames, root: Path, folder: Path) -> None:
+def write_view_record(frames: ViewFrames, root: Path, folder: Path) -> None:
     target = record_file(folder, frames.name)
     with replacing(target) as temporary:
         temporary.write_text(json.dumps(make_record(frames, root)) + "\n", encoding="utf-8")

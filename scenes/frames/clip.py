@@ -26,7 +26,7 @@ def first_frame(sources: Mapping[str, FrameSource], options: SceneOptions) -> in
     return max(lowest) if options.start == 0 and min(lowest) > 0 else options.start
 
 
-def wanted_frames(options: SceneOptions, start: int) -> int | None:
+def wanted_frame_count(options: SceneOptions, start: int) -> int | None:
     """Count the frames that end and duration ask for from `start` on; None where both leave it open.
 
     SceneError where they leave no frame, or where the duration exceeds [start, end).
@@ -55,7 +55,7 @@ def choose_clip(sources: Mapping[str, FrameSource], options: SceneOptions) -> Cl
     notes = [] if start == options.start else [f"frames are numbered from {start} on: the clip begins there"]
     runs = {name: source.run(start) for name, source in sources.items()}
     shortest = min(runs, key=lambda name: (runs[name], name))
-    count = wanted_frames(options, start)
+    count = wanted_frame_count(options, start)
     if count is not None:
         if runs[shortest] < count:
             raise SceneError(_too_few(runs, shortest, count, start))

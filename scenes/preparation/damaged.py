@@ -20,11 +20,11 @@ from tqdm import tqdm
 from scenes.preparation.steps import PreparationStep, Workbench
 from scenes.types import SceneError
 
-VERSION = 1
+_VERSION = 1
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by PNG's colour type
 HEADER = struct.Struct(">IIBBBBB")
-KEPT = ".damaged"  # added to the name of what a repaired image replaces
+_KEPT = ".damaged"  # added to the name of what a repaired image replaces
 NOTE = "Repaired"  # key of the text in a repaired PNG
 PIECE = 4096
 
@@ -62,7 +62,7 @@ def repaired_images(bench: Workbench, cameras: Mapping[str, Mapping[int, Path]],
 def _checking(name: str, images: Mapping[int, Path]) -> PreparationStep:
     return PreparationStep(
         name=f"checked_{name}",
-        version=VERSION,
+        version=_VERSION,
         inputs=list(images.values()),
         options={},
         outputs=[],
@@ -113,7 +113,7 @@ def repair(path: Path, neighbour: Path, scratch: Path) -> str:
     text.add_text(NOTE, note)
     mended = scratch / path.name
     Image.fromarray(np.concatenate([own[:rows], other[rows:]])).save(mended, pnginfo=text)
-    kept = path.with_name(path.name + KEPT)
+    kept = path.with_name(path.name + _KEPT)
     if not kept.exists():
         shutil.copy2(path, scratch / kept.name)
         os.replace(scratch / kept.name, kept)

@@ -20,7 +20,7 @@ from scenes.preparation.options import PrepareOptions
 from scenes.preparation.steps import PreparationStep, Workbench
 from scenes.types import ResizeFilter, SceneError
 
-VERSION = 1
+_VERSION = 1
 GIGABYTE = 1e9
 SHARE_OF_RAW = 0.6  # bytes of a photograph's PNG over those of its pixels, about
 COMPRESSION = 3  # zlib's level
@@ -102,7 +102,7 @@ def _step(
 
         return PreparationStep(
             name=f"frames_{name}",
-            version=VERSION,
+            version=_VERSION,
             inputs=[video.path],
             options={"width": size[0], "height": size[1], "resize": resize},
             outputs=list(outputs.values()),

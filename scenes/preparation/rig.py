@@ -1,6 +1,6 @@
 """Checks of a rig's footage: differing counts and sizes, cameras that move.
 
-A camera is compared with itself: its first frame with later ones, on grey images WIDTH px wide. The image is cut
+A camera is compared with itself: its first frame with later ones, on grey images _WIDTH px wide. The image is cut
 into half-overlapping tiles, and phase correlation finds each tile's shift to a fraction of a px. Tiles without texture,
 and those without one clear peak (something passed through them), say nothing. Whatever moves in the scene, the
 background of a still camera stays where it was; when the camera turns, travels or zooms, hardly any tile does. So a
@@ -21,24 +21,24 @@ from scenes.frames.video import Video, decode_keyframes
 
 LATER = (1, 3, 10, 30)  # frames after the first; further ones are spread over the clip
 SPREAD = 6
-WIDTH = 480
+_WIDTH = 480
 TILE = 64
 TEXTURE = 3.0  # grey levels: standard deviation of a tile under its window, below which it says nothing
 PEAK = 6.0  # of the correlation over its standard deviation, below which a tile is not found again
 WHITENING = 0.7  # 1: phase correlation proper, 0: cross-correlation; with 1, grain hides where blurred tiles stay
-STAYS = 0.3  # px of an image WIDTH px wide
+STAYS = 0.3  # px of an image _WIDTH px wide
 STILL_SHARE = 0.15
 FEWEST_TILES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Motion:
+class CameraMotion:
     """Comparison of the tiles of two frames of one camera."""
 
     textured: int  # tiles with texture in both frames
     matched: int  # of them, tiles found again
     still: int  # of them, tiles that stay
-    shift: float  # px of an image WIDTH px wide: median over the tiles found again
+    shift: float  # px of an image _WIDTH px wide: median over the tiles found again
 
     @property
     def judged(self) -> bool:
@@ -65,7 +65,7 @@ def size_notes(sources: Mapping[str, FrameSource]) -> list[str]:
     return notes
 
 
-def motion_of(source: FrameSource, clip: Clip) -> Motion:
+def motion_of(source: FrameSource, clip: Clip) -> CameraMotion:
     """Compare a camera's first frame with later ones; returns what speaks most for its moving.
 
     SceneError where the footage is damaged.
@@ -74,27 +74,27 @@ def motion_of(source: FrameSource, clip: Clip) -> Motion:
     first = _tiles(next(frames))
     comparisons = [compare_tiles(first, _tiles(frame)) for frame in frames]
     if not comparisons:
-        return Motion(textured=0, matched=0, still=0, shift=0.0)
+        return CameraMotion(textured=0, matched=0, still=0, shift=0.0)
     moving = [motion for motion in comparisons if motion.moves]
     return moving[0] if moving else max(comparisons, key=lambda motion: motion.shift)
 
 
-def described(motion: Motion) -> str:
+def described_motion(motion: CameraMotion) -> str:
     """Describe a camera's motion, as the end of a sentence."""
     if motion.matched < FEWEST_TILES:
         return f"of {motion.textured} textured places {motion.matched} are found again in a later frame"
     share = motion.still / motion.matched
-    return f"{share:.0%} of {motion.matched} places stay, the median shift is {motion.shift / WIDTH:.2%} of the width"
+    return f"{share:.0%} of {motion.matched} places stay, the median shift is {motion.shift / _WIDTH:.2%} of the width"
 
 
-def compare_tiles(first: np.ndarray, later: np.ndarray) -> Motion:
+def compare_tiles(first: np.ndarray, later: np.ndarray) -> CameraMotion:
     """Compare tiles [n, TILE, TILE] of two frames, windowed and without their mean, by phase correlation."""
     textured = (first.std(axis=(1, 2)) > TEXTURE) & (later.std(axis=(1, 2)) > TEXTURE)
     if not textured.any():
-        return Motion(textured=0, matched=0, still=0, shift=0.0)
+        return CameraMotion(textured=0, matched=0, still=0, shift=0.0)
     shifts, peaks = phase_shifts(first[textured], later[textured])
     lengths = np.linalg.norm(shifts[peaks > PEAK], axis=1)
-    return Motion(
+    return CameraMotion(
         textured=int(textured.sum()),
         matched=len(lengths),
         still=int((lengths < STAYS).sum()),
@@ -144,7 +144,7 @@ def _frames(source: FrameSource, clip: Clip) -> Iterator[np.ndarray]:
 def _tiles(frame: np.ndarray) -> np.ndarray:
     """Half-overlapping tiles [n, TILE, TILE] of the small grey image, without their mean and under a window."""
     height, width = frame.shape[:2]
-    size = (WIDTH, max(TILE, round(height * WIDTH / width)))
+    size = (_WIDTH, max(TILE, round(height * _WIDTH / width)))
     grey = np.asarray(Image.fromarray(frame).convert("L").resize(size, Image.Resampling.BOX), np.float32)
     views = np.lib.stride_tricks.sliding_window_view(grey, (TILE, TILE))[:: TILE // 2, :: TILE // 2]
     tiles = views.reshape(-1, TILE, TILE)

@@ -11,10 +11,10 @@ from typing import Any
 from scenes.frames.clip import Clip
 from scenes.preparation.frames import ImagesByFrame
 from scenes.preparation.options import OtherTrainer, PrepareOptions
-from scenes.preparation.sfm.models import model_folder
+from scenes.preparation.sfm.models import colmap_model_folder
 from scenes.preparation.steps import PreparationStep, Workbench
 
-VERSION = 1
+_VERSION = 1
 FRAMES_ED3DGS = 300  # its N3V loader asks for exactly so many
 
 Links = Mapping[str, Path]  # name below the scene's folder -> what it leads to
@@ -52,7 +52,7 @@ def trainer_folder_outputs(cameras: Iterable[str], options: PrepareOptions) -> l
 def _ed3dgs_links(root: Path, images: ImagesByFrame, clip: Clip) -> Links:
     links = _renumbered(images, clip, "images/{name}/{frame:04d}")
     workspace = "colmap/dense/workspace"
-    links[f"{workspace}/sparse"] = model_folder(root, clip.start)
+    links[f"{workspace}/sparse"] = colmap_model_folder(root, clip.start)
     links[f"{workspace}/fused.ply"] = root / "points3D.ply"
     return links
 
@@ -84,7 +84,7 @@ def _linking(bench: Workbench, name: str, links: Links, outputs: list[str]) -> P
             make_link(scratch / link, bench.root / link, target)
 
     return PreparationStep(
-        name=name, version=VERSION, inputs=list(links.values()), options={}, outputs=outputs, make=make
+        name=name, version=_VERSION, inputs=list(links.values()), options={}, outputs=outputs, make=make
     )
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from experts.canonical.start import new_gaussians
-from experts.ed3dgs.deformation import N3V, ED3DGSOptions
+from experts.ed3dgs.deformation import N3V_OPTIONS, ED3DGSOptions
 from experts.ed3dgs.model import ED3DGS
 from experts.ed3dgs.start import EMBEDDING_WIDTH
 from experts.ed3dgs.start import new_deformation as new_embedding_networks
@@ -21,7 +21,7 @@ def new_ed3dgs(
     *,
     num_frames: int,
     iteration: int,
-    options: ED3DGSOptions = N3V,
+    options: ED3DGSOptions = N3V_OPTIONS,
     max_embeddings: int = 150,
     cameras: int = 30,
 ) -> ED3DGS:

@@ -20,7 +20,7 @@ from engine.training.expert.task import ExpertStart, ExpertTask
 from experts import CheckpointError, ExpertSpec, begin_training
 from experts.training.colour_correction import ColourCorrection
 from experts.training.presets import Planes, TrainingPreset
-from experts.training.recipe import Recipe, scaled
+from experts.training.recipe import Recipe, scaled_recipe
 from experts.training.start import StartPoints, TrainingStart
 from experts.training.trainer import ExpertTrainer
 from scenes import Scene
@@ -39,7 +39,7 @@ def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPres
     """The preset's recipe, of the asked length, with what the file and --set say, then the flags."""
     recipe, asked = preset.recipe, config.recipe
     if asked.iterations is not None:
-        recipe = scaled(recipe, asked.iterations)
+        recipe = scaled_recipe(recipe, asked.iterations)
     recipe = with_settings(recipe, recipe_values(config), where="recipe")
     flags = {"batch": asked.batch, "dssim": asked.dssim, "density.max_gaussians": asked.max_gaussians}
     given = {name: value for name, value in flags.items() if value is not None}
@@ -51,7 +51,7 @@ def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPres
     return with_settings(recipe, given, where="the flags")
 
 
-def open_task(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput) -> ExpertTask:
+def open_expert_task(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput) -> ExpertTask:
     """A training at its beginning, or with --resume where it was; older files are removed with --overwrite.
 
     Raises SceneError, ConfigError or CheckpointError for what does not fit, before anything is removed.
@@ -100,7 +100,7 @@ def _start(
     points = StartPoints(positions=cloud.positions, colours=cloud.colours, frames=cloud.frames)
     return TrainingStart(
         points=points.to(output.compute.device),
-        footage=views,
+        views=views,
         extent=scene.rig_radius,
         world_scale=world_scale,
         planes=choose_planes(config, preset, scene, cloud, unit=world_scale) if spec.has_planes else None,

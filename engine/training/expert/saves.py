@@ -25,7 +25,7 @@ from scenes import Scene
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+_FORMAT = 1
 STATE_FOLDER = "training"
 _STATE = re.compile(r"iteration_(\d+)\.pt")
 LARGEST_DIFFERENCE = 1e-4  # root mean square, colours in [0, 1], between the model in memory and the one on disk
@@ -33,7 +33,7 @@ LARGEST_DIFFERENCE = 1e-4  # root mean square, colours in [0, 1], between the mo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertOutput:
-    """Where an expert is saved, and what of: a clip or a segment of one."""
+    """An expert to save: its folder, its name, and the clip or segment it shows."""
 
     folder: Path
     name: str  # in EXPERTS
@@ -41,7 +41,7 @@ class ExpertOutput:
     compute: ComputeDevice
 
     def load_options(self, iteration: int) -> LoadOptions:
-        """How stage 2 would open it."""
+        """The options with which stage 2 would load a saved iteration."""
         scene = self.scene
         return LoadOptions(
             iteration=iteration,
@@ -57,7 +57,7 @@ def save_expert(expert: Expert, output: ExpertOutput, iteration: int, *, facts: 
     facts: for cfg_args, beside those the format needs. Returns the folder point_cloud/iteration_N. Raises
     CheckpointError where the written expert cannot be read again or shows something else: nothing is left then.
     """
-    final = model_folder(output.folder, iteration)
+    final = saved_expert_folder(output.folder, iteration)
     final.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".saving_", dir=output.folder) as name, torch.no_grad():
         staged = Path(name) / "model"
@@ -71,8 +71,8 @@ def save_expert(expert: Expert, output: ExpertOutput, iteration: int, *, facts: 
     return final
 
 
-def model_folder(folder: Path, iteration: int) -> Path:
-    """Where a model's folder holds the expert of an iteration."""
+def saved_expert_folder(folder: Path, iteration: int) -> Path:
+    """The folder, below a model's, of the expert at an iteration."""
     return folder / "point_cloud" / f"iteration_{iteration}"
 
 
@@ -119,14 +119,14 @@ def saved_state(folder: Path) -> tuple[int, Path] | None:
 
 
 def holds_training(folder: Path) -> bool:
-    """Whether a folder has an expert, or the beginning of one, in it."""
+    """True where a folder holds an expert, or the beginning of one."""
     return saved_state(folder) is not None or any((folder / "point_cloud").glob("iteration_*"))
 
 
 def save_state(folder: Path, iteration: int, state: Mapping[str, Any]) -> Path:
     """Writes a state of tensors, numbers, texts, lists and dicts; older ones are removed once it is there."""
     path = folder / STATE_FOLDER / f"iteration_{iteration}.pt"
-    save_tensors({"format": FORMAT, "iteration": iteration, **state}, path)
+    save_tensors({"format": _FORMAT, "iteration": iteration, **state}, path)
     for older in path.parent.glob("iteration_*.pt"):
         if older != path:
             older.unlink()
@@ -138,13 +138,13 @@ def load_state(path: Path) -> dict[str, Any]:
     state = load_tensors(path)
     if not isinstance(state, dict) or "format" not in state:
         raise CheckpointError(f"{path}: not a training's state; start again with --overwrite")
-    if state["format"] != FORMAT:
-        raise CheckpointError(f"{path}: format {state['format']}, this version reads {FORMAT}; use the one it is from")
+    if state["format"] != _FORMAT:
+        raise CheckpointError(f"{path}: format {state['format']}, this version reads {_FORMAT}; use the one it is from")
     return state
 
 
-def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Raises ConfigError where a folder holds a training and nothing was said about it."""
+def check_model_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raises ConfigError where a folder holds a training and neither --resume nor --overwrite is given."""
     if holds_training(folder) and not (resume or overwrite):
         newest = saved_state(folder)
         reached = f"a training that reached iteration {newest[0]}" if newest else "an expert"

@@ -16,7 +16,7 @@ VALUES = 3  # a pixel
 
 
 class SceneViews:
-    """Implements experts.training's Footage: images are read ahead by threads, held-out cameras are not among them.
+    """Implements TrainingViews: images are read ahead by threads, held-out cameras are not among them.
 
     Frames stay in the scene's cache on disk; `waiting_bytes` bounds what is in memory.
     """
@@ -29,7 +29,7 @@ class SceneViews:
         self._images = ReadAhead(scene, device=device)
 
     def announce(self, samples: Sequence[Sample]) -> None:
-        """These will be asked for soon, in this order."""
+        """Begins to read images that will be asked for soon, in this order."""
         self._images.announce((self._views[sample.view], sample.frame) for sample in samples)
 
     def image(self, sample: Sample) -> Tensor:
@@ -42,7 +42,7 @@ class SceneViews:
 
 
 def disk_bytes(scene: Scene) -> int:
-    """What the training cameras' frames take in the cache on disk: 8 bits a value."""
+    """Bytes of the training cameras' frames in the cache on disk: 8 bits a value."""
     pixels = sum(scene.views[index].camera.width * scene.views[index].camera.height for index in scene.train)
     return VALUES * pixels * scene.num_frames
 

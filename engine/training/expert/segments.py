@@ -1,4 +1,4 @@
-"""Targets of one command: an expert of the whole clip, or models of its segments."""
+"""Outputs of one command: an expert of the whole clip, or models of its segments."""
 
 from __future__ import annotations
 

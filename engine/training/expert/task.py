@@ -30,7 +30,7 @@ from scenes.layouts import LAYOUTS
 
 logger = logging.getLogger(__name__)
 
-READ_EVERY = 20  # iterations between readings of the loss: reading one waits for the GPU
+_READ_EVERY = 20  # iterations between readings of the loss: reading one waits for the GPU
 QUARTERS = 4  # when held-out frames are scored on the way, by default
 FRAMES_ON_THE_WAY = 8  # of each held-out camera
 MEGABYTE = 1e6
@@ -38,7 +38,7 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertStart:
-    """How a training began."""
+    """The start of a training: preset, recipe, start points and culling planes."""
 
     preset: str
     recipe: Recipe  # as asked for; the trainer may hold another, made from it
@@ -80,7 +80,7 @@ class ExpertTask:
         return self.begun.recipe.iterations
 
     def schedule(self) -> Schedule:
-        """When it saves and evaluates."""
+        """The first, last, saving and evaluating iterations."""
         output, last = self.config.output, self.last
         tests = output.test_iterations
         if tests is None:
@@ -122,18 +122,18 @@ class ExpertTask:
         if self.trainer.count != before:
             release_unused(self.output.compute.device)
         readings = []
-        if iteration % READ_EVERY == 0 or iteration == self.last:
+        if iteration % _READ_EVERY == 0 or iteration == self.last:
             loss, psnr = self.trainer.read(iteration)
             readings.append(Reading(iteration=iteration, loss=loss, psnr=psnr, gaussians=self.trainer.count))
         self.seconds += time.perf_counter() - self._clock
         return readings
 
     def is_finite(self) -> bool:
-        """Whether all of the model's parameters are finite."""
+        """True where all of the model's parameters are finite."""
         return all(bool(parameter.isfinite().all()) for parameter in self.trainer.model.parameters())
 
     def is_saved(self, iteration: int) -> bool:
-        """Whether the newest state is of an iteration."""
+        """True where the newest state is of this iteration."""
         newest = saved_state(self.output.folder)
         return newest is not None and newest[0] == iteration
 
@@ -180,11 +180,11 @@ class ExpertTask:
         return result
 
     def state(self) -> dict[str, Any]:
-        """What continuing exactly needs."""
+        """The state from which `load` continues exactly."""
         correction = self.trainer.correction
         return {
             "facts": json.dumps(self.facts()),
-            "course": self.trainer.state(),
+            "course": self.trainer.state(),  # the key of files that exist
             "correction": None if correction is None else correction.state(),
             "torch_random": torch.get_rng_state(),
             "seconds": self.seconds,
@@ -201,7 +201,7 @@ class ExpertTask:
         torch.set_rng_state(state["torch_random"])
 
     def facts(self) -> dict[str, Any]:
-        """What a training must have in common with the one it continues, as plain JSON values."""
+        """Facts that must be the same in a training and the one it continues, as plain JSON values."""
         scene, recipe = self.output.scene, self.config.recipe
         near, far = self.begun.planes or (None, None)
         facts = {
@@ -221,7 +221,7 @@ class ExpertTask:
         return plain
 
     def _cfg_facts(self) -> dict[str, object]:
-        """What cfg_args says beside what the expert's format needs."""
+        """Facts for cfg_args beside those that the expert's format needs."""
         scene = self.output.scene
         return {
             "source_path": str(scene.root.absolute()),

@@ -12,7 +12,7 @@ from engine.settings.config_file import write_config_file
 from engine.settings.run import RunConfig, evaluation_iterations, expert_folders, save_iterations
 from engine.settings.train import CONFIG_FILE
 from engine.training.loop import Schedule
-from engine.training.router.resume import check_folder, resume_newest
+from engine.training.router.resume import check_router_folder, resume_newest
 from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask
 from router import Ensemble
@@ -20,12 +20,12 @@ from router import Ensemble
 logger = logging.getLogger(__name__)
 
 
-def open_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
+def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     """The router's training, fresh or where it was saved; writes config.json, and the bundle where asked for."""
     save_path = config.output.save_path
     if save_path is None:
         raise ConfigError("--save_path is missing: give the folder of the results")
-    check_folder(config, save_path)
+    check_router_folder(config, save_path)
     run = new_run(config, ensemble)
     folders = expert_folders(config, ensemble)
     experts = tuple(record_expert(expert, folders[expert.name]) for expert in run.experts)
@@ -43,7 +43,7 @@ def open_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
 
 
 def schedule(task: RouterTask) -> Schedule:
-    """When a router's training saves and evaluates."""
+    """The first, last, saving and evaluating iterations of a router's training."""
     config, ensemble = task.config, task.run.ensemble
     if task.start >= config.training.iterations:
         logger.info("already at iteration %d of %d: nothing left to train", task.start, config.training.iterations)

@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 SEED, RANDOM = "seed", "torch_random"
 
 
-def check_folder(config: RunConfig, save_path: Path) -> None:
-    """Raises ConfigError where the folder holds a run and nothing was said about it."""
+def check_router_folder(config: RunConfig, save_path: Path) -> None:
+    """Raises ConfigError where the folder holds a run and neither --resume nor --overwrite is given."""
     saved = saved_iterations(save_path)
     if saved and not (config.output.resume or config.output.overwrite):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Stage 2's schedule: which image each iteration sees, and its learning rates."""
+"""Stage 2's schedule: the image and the learning rates of each iteration."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_optimiser(router: Router, training: TrainingConfig) -> torch.optim.RAda
     )
 
 
-def set_rates(optimiser: torch.optim.Optimizer, training: TrainingConfig, iteration: int) -> None:
+def set_router_rates(optimiser: torch.optim.Optimizer, training: TrainingConfig, iteration: int) -> None:
     """Sets the rates of an iteration, counted from 1: that of base and directional weights decays exponentially."""
     for group in optimiser.param_groups:
         if group["name"] == "static":

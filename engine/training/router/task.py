@@ -26,7 +26,7 @@ from engine.runs.run import Run, mix_camera
 from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.progress import Reading
 from engine.training.router.resume import training_state
-from engine.training.router.schedule import set_rates, training_pairs
+from engine.training.router.schedule import set_router_rates, training_pairs
 from losses import concentration, matched_colours, photometric
 from router import Mixture
 from scenes import Prefetcher
@@ -97,7 +97,7 @@ class RouterTask:
         with mark(DATA):
             view, frame, target = next(self._images)
         camera = self.run.scene.views[view]
-        set_rates(self.optimiser, training, iteration)
+        set_router_rates(self.optimiser, training, iteration)
         mixture = mix_camera(
             self.run,
             camera.camera,
@@ -140,11 +140,11 @@ class RouterTask:
         return readings
 
     def is_finite(self) -> bool:
-        """Whether it can be saved; on a GPU it may have learned from a fault that is found some iterations later."""
+        """True where all parameters are finite: on a GPU, a loss that is not is found some iterations later."""
         return all(bool(parameter.isfinite().all()) for parameter in self.run.router.parameters())
 
     def is_saved(self, iteration: int) -> bool:
-        """Whether a checkpoint of an iteration is there, or none is wanted."""
+        """True where a checkpoint of this iteration exists, or none is wanted."""
         return self.save_path is None or iteration in saved_iterations(self.save_path)
 
     def save(self, iteration: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from scenes.calibration.poses_bounds import POSES
-from scenes.frames.clip import Clip, choose_clip, first_frame, wanted_frames
+from scenes.frames.clip import Clip, choose_clip, first_frame, wanted_frame_count
 from scenes.frames.image_files import images_of, keyed_images, numbered_images, probe_images
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import VIDEO_SUFFIXES, probe_video
@@ -48,7 +48,7 @@ def _richest_or_first_sufficient(layouts: Mapping[str, Mapping[str, FrameSource]
     starts = {label: first_frame(sources, options) for label, sources in layouts.items()}
     runs = {label: min(source.run(starts[label]) for source in layouts[label].values()) for label in layouts}
     for label, run in runs.items():
-        wanted = wanted_frames(options, starts[label])
+        wanted = wanted_frame_count(options, starts[label])
         if run >= (max(runs.values()) if wanted is None else wanted):
             return label
     return max(runs, key=lambda label: runs[label])

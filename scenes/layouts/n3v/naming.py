@@ -16,7 +16,7 @@ from scenes.preparation.steps import FOLDER, PreparationStep, Workbench
 from scenes.preparation.trainer_folders import make_link
 from scenes.types import SceneError
 
-VERSION = 1
+_VERSION = 1
 NAMES_FILE = "camera_names.json"
 FEWEST_CAMERAS = 2
 
@@ -99,7 +99,7 @@ def _naming(bench: Workbench, table: Mapping[str, str], links: Mapping[str, Path
 
     return PreparationStep(
         name="camera_names",
-        version=VERSION,
+        version=_VERSION,
         inputs=[bench.root / name for name in table.values()],
         options={"names": dict(table)},
         outputs=[NAMES_FILE, *links],

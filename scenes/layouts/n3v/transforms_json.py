@@ -15,7 +15,7 @@ from scenes.layouts.n3v.frames import TEST_CAMERA
 from scenes.preparation.sfm.models import camera_numbers
 from scenes.preparation.steps import PreparationStep, Workbench
 
-VERSION = 1
+_VERSION = 1
 TRANSFORMS = ("transforms_train.json", "transforms_test.json")
 OPENGL_FROM_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 
@@ -29,7 +29,7 @@ def written_transforms(bench: Workbench, cameras: Mapping[str, Camera], clip: Cl
 
     settings = {"cameras": {name: camera_numbers(camera) for name, camera in cameras.items()}, "frames": clip.count}
     bench.run(
-        PreparationStep(name="transforms", version=VERSION, inputs=[], options=settings, outputs=TRANSFORMS, make=make)
+        PreparationStep(name="transforms", version=_VERSION, inputs=[], options=settings, outputs=TRANSFORMS, make=make)
     )
     notes = [f"{TRANSFORMS[0]} is there: 4DGaussians' own trainer takes such a folder for another layout"]
     if len({(camera.fx, camera.fy, camera.cx, camera.cy) for camera in cameras.values()}) > 1:

@@ -19,7 +19,7 @@ from scenes.options import SceneOptions
 from scenes.preparation.frames import ImagesByFrame, written_frames
 from scenes.preparation.options import VideosOptions, check_options
 from scenes.preparation.report import PreparedCloud, PrepareReport
-from scenes.preparation.rig import Motion, described, motion_of, size_notes
+from scenes.preparation.rig import CameraMotion, described_motion, motion_of, size_notes
 from scenes.preparation.sfm.attempts import CloudReport
 from scenes.preparation.sfm.models import (
     PYCOLMAP,
@@ -35,7 +35,7 @@ from scenes.preparation.steps import PreparationStep, Workbench, opened
 from scenes.preparation.trainer_folders import link_trainer_folders, n3v_trainer_notes, trainer_folder_outputs
 from scenes.types import SceneError
 
-VERSION = 1
+_VERSION = 1
 
 
 def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm = PYCOLMAP) -> PrepareReport:
@@ -103,10 +103,10 @@ def _still_cameras(
     """Remarks on cameras that could not be judged; SceneError where some move."""
     if clip.count < 2:
         return ["a clip of one frame does not tell whether cameras move"]
-    motions: dict[str, Motion] = {}
+    motions: dict[str, CameraMotion] = {}
     for name in tqdm(sources, desc="Looking for moving cameras", unit="camera", disable=not options.progress):
-        motions[name] = Motion(**bench.run(_judging(name, paths[name], sources[name], clip)))
-    moving = [f"{name} ({described(motion)})" for name, motion in motions.items() if motion.moves]
+        motions[name] = CameraMotion(**bench.run(_judging(name, paths[name], sources[name], clip)))
+    moving = [f"{name} ({described_motion(motion)})" for name, motion in motions.items() if motion.moves]
     if moving and not options.accept_moving:
         raise SceneError(
             f"{bench.root}: {len(moving)} of {len(motions)} cameras move: {'; '.join(moving[:3])}; only rigs of still "
@@ -120,7 +120,7 @@ def _still_cameras(
 def _judging(name: str, path: Path, source: FrameSource, clip: Clip) -> PreparationStep:
     return PreparationStep(
         name=f"still_{name}",
-        version=VERSION,
+        version=_VERSION,
         inputs=[path],
         options={"start": clip.start, "count": clip.count},
         outputs=[],
@@ -181,7 +181,7 @@ def _clouds(
 def _poses(first: PreparedCloud, sfm: Sfm) -> PreparationStep:
     return PreparationStep(
         name="poses",
-        version=VERSION,
+        version=_VERSION,
         inputs=[first.model],
         options={},
         outputs=[POSES],

@@ -18,15 +18,15 @@ from scenes.layouts.spec import RigFiles
 from scenes.options import SceneOptions
 from scenes.types import SceneError
 
-FILE_NAME = re.compile(r".*_(\d+)_(\d+)")
+IMAGE_NAME = re.compile(r".*_(\d+)_(\d+)")
 PATTERN = "<Scene>_undist_<frame>_<camera>.png"
-COLUMNS = 12
+CAMERA_COLUMNS = 12
 TABLE = "cameras_parameters.txt"
 
 
 def is_like_technicolor(name: str) -> bool:
     """Tell whether a file or folder of this name belongs to a Technicolor scene."""
-    return name == TABLE or FILE_NAME.fullmatch(Path(name).stem) is not None
+    return name == TABLE or IMAGE_NAME.fullmatch(Path(name).stem) is not None
 
 
 def read_technicolor(root: Path, options: SceneOptions) -> RigFiles:
@@ -81,11 +81,13 @@ def _camera(place: str, line: str, images: NumberedImages) -> Camera:
     try:
         row = [float(value) for value in line.split()]
     except ValueError as error:
-        raise SceneError(f"{place}: {error}; expected {COLUMNS} numbers f cx cy _ _ qw qx qy qz tx ty tz") from error
-    if len(row) < COLUMNS:
-        raise SceneError(f"{place}: {len(row)} numbers, expected {COLUMNS}: f cx cy _ _ qw qx qy qz tx ty tz")
+        raise SceneError(
+            f"{place}: {error}; expected {CAMERA_COLUMNS} numbers f cx cy _ _ qw qx qy qz tx ty tz"
+        ) from error
+    if len(row) < CAMERA_COLUMNS:
+        raise SceneError(f"{place}: {len(row)} numbers, expected {CAMERA_COLUMNS}: f cx cy _ _ qw qx qy qz tx ty tz")
     focal, cx, cy = row[:3]
-    if focal <= 0 or not any(row[5:9]) or not torch.tensor(row[:COLUMNS]).isfinite().all():
+    if focal <= 0 or not any(row[5:9]) or not torch.tensor(row[:CAMERA_COLUMNS]).isfinite().all():
         raise SceneError(f"{place}: focal length {focal:g}, quaternion {row[5:9]} are no camera; copy the file again")
     if not (0.25 <= cx / images.width <= 0.75 and 0.25 <= cy / images.height <= 0.75):
         raise SceneError(
@@ -103,7 +105,7 @@ def find_images(root: Path) -> dict[str, NumberedImages]:
     """Find images by camera name, sorted; SceneError where there are none, or a camera's first cannot be read."""
     numbered: dict[str, list[tuple[int, Path]]] = defaultdict(list)
     for path in images_of(root):
-        if match := FILE_NAME.fullmatch(path.stem):
+        if match := IMAGE_NAME.fullmatch(path.stem):
             numbered[f"cam{int(match[2]):02d}"].append((int(match[1]), path))
     if not numbered:
         raise SceneError(f"{root}: no frames found; looked for {PATTERN} (Technicolor layout)")

@@ -20,7 +20,7 @@ from scenes.preparation.sfm.matching import (
     SEED,
     SfmOptions,
     colmap_errors,
-    described,
+    described_options,
     escalated,
     match_all,
     pycolmap_module,
@@ -33,7 +33,7 @@ LARGEST_BEND = 0.003  # of the diagonal: how far a lens may move a corner's pixe
 LARGEST_OFFSET = 0.5  # px, of a principal point in poses_bounds.npy
 LARGEST_ASPECT = 1e-3  # of fx / fy - 1 there
 NEAR_AND_FAR = (0.01, 0.99)  # quantiles of depths
-ADVICE = (
+_ADVICE = (
     "Choose a frame with more texture, leave out videos that share little of the others' view, or put a calibration "
     "(poses_bounds.npy) there and prepare it as n3v"
 )
@@ -61,7 +61,7 @@ def mapped(images: Mapping[str, Path], target: Path, options: SfmOptions) -> Clo
                 break
         kept = best_of(attempts)
         place = f"{target}: cameras found from the images"
-        report = reported(attempts, kept, accept_poor=options.accept_poor, place=place, advice=ADVICE)
+        report = reported(attempts, kept, accept_poor=options.accept_poor, place=place, advice=_ADVICE)
         if not options.accept_poor:
             _check_lenses(target, kept.model)
         straighten(kept.model)
@@ -150,7 +150,7 @@ def _map(
     if largest is not None:
         agreement = verify_by(database, largest, threads=options.threads)
     kind = "a camera each" if own else "shared cameras"
-    return measured(f"{described(options)}, {kind}", largest, sorted(files), agreement, are_known=False)
+    return measured(f"{described_options(options)}, {kind}", largest, sorted(files), agreement, are_known=False)
 
 
 def poses_bounds_from(model: Path, target: Path) -> None:

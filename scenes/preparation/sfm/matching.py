@@ -53,7 +53,7 @@ def escalated(options: SfmOptions) -> SfmOptions:
     )
 
 
-def described(options: SfmOptions) -> str:
+def described_options(options: SfmOptions) -> str:
     """Describe in one phrase the settings that decide what is found."""
     flags = {
         "affine shape": options.affine_shape,

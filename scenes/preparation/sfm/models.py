@@ -22,7 +22,7 @@ from scenes.preparation.sfm.triangulation import triangulated
 from scenes.preparation.steps import PreparationStep, Workbench
 from scenes.types import SceneError
 
-VERSION = 1
+_VERSION = 1
 NO_MATTER = ("threads", "progress")  # options of structure from motion that change no result
 
 
@@ -49,7 +49,7 @@ def model_outputs(frames: Iterable[int]) -> list[str]:
     return [*(f"colmap_{frame}" for frame in frames), *LIMITS]
 
 
-def model_folder(root: Path, frame: int) -> Path:
+def colmap_model_folder(root: Path, frame: int) -> Path:
     return root / f"colmap_{frame}" / "sparse" / "0"
 
 
@@ -86,7 +86,7 @@ def prepared_model(
     sfm = {name: value for name, value in asdict(options.sfm).items() if name not in NO_MATTER}
     step = PreparationStep(
         name=folder,
-        version=VERSION,
+        version=_VERSION,
         inputs=images,
         options={**settings, "sfm": {**sfm, "accept_poor": False}},
         outputs=[folder],
@@ -97,7 +97,7 @@ def prepared_model(
     report = bench.run(step)
     return PreparedCloud(
         frame=frame,
-        model=model_folder(bench.root, frame),
+        model=colmap_model_folder(bench.root, frame),
         cameras=report["cameras"],
         registered=report["registered"],
         points=report["points"],
@@ -108,10 +108,10 @@ def prepared_model(
 
 def prepared_clouds(bench: Workbench, frame: int, sfm: Sfm) -> dict[str, int]:
     """Make the scene's point clouds from one frame's model; returns the number of points by file name."""
-    model = model_folder(bench.root, frame)
+    model = colmap_model_folder(bench.root, frame)
     step = PreparationStep(
         name="clouds",
-        version=VERSION,
+        version=_VERSION,
         inputs=[model],
         options={},
         outputs=list(LIMITS),

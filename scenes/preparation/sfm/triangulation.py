@@ -22,15 +22,15 @@ from scenes.preparation.sfm.matching import (
     SEED,
     SfmOptions,
     colmap_errors,
-    described,
+    described_options,
     escalated,
     match_all,
     pycolmap_module,
 )
 from scenes.types import SceneError
 
-TOLERANCE = 1e-6  # of the bundle adjustment's cost, which moves points alone: Ex4DGS's and STG's value
-ADVICE = (
+_TOLERANCE = 1e-6  # of the bundle adjustment's cost, which moves points alone: Ex4DGS's and STG's value
+_ADVICE = (
     "Check that each image belongs to its camera (rows of the calibration in the order of the sorted names), try "
     "another frame or larger images, or go on with what there is (--accept_poor)"
 )
@@ -61,7 +61,7 @@ def triangulated(
                 break
         kept = best_of(attempts)
         report = reported(
-            attempts, kept, accept_poor=options.accept_poor, place=f"{target}: points of known cameras", advice=ADVICE
+            attempts, kept, accept_poor=options.accept_poor, place=f"{target}: points of known cameras", advice=_ADVICE
         )
         put_in_place(scratch, kept.model, target)
     return report
@@ -123,7 +123,7 @@ def _attempt(cameras: Mapping[str, Camera], files: Mapping[str, str], folder: Pa
     else:
         with_points = _points(database, model, images, options)
         agreement = verify_by(database, known_model(cameras, files), threads=options.threads)
-    return measured(described(options), with_points, sorted(files), agreement, are_known=True)
+    return measured(described_options(options), with_points, sorted(files), agreement, are_known=True)
 
 
 def _points(database: Path, model: Any, images: Path, options: SfmOptions) -> Any:
@@ -132,7 +132,7 @@ def _points(database: Path, model: Any, images: Path, options: SfmOptions) -> An
     settings = pycolmap.IncrementalPipelineOptions()
     settings.num_threads = options.threads or ALL_CORES
     settings.random_seed = SEED
-    settings.ba_global_function_tolerance = TOLERANCE
+    settings.ba_global_function_tolerance = _TOLERANCE
     settings.triangulation.ignore_two_view_tracks = not options.two_view_points
     pycolmap.set_random_seed(SEED)
     folder = database.with_name("model")

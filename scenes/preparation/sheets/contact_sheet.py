@@ -10,10 +10,10 @@ from PIL import Image, ImageDraw
 from scenes.frames.image_files import decode_images, probe_images
 from scenes.preparation.sheets.lettering import INK, MARGIN, TITLE, font, titled
 
-WIDTH = 1600  # px
+_WIDTH = 1600  # px
 LABEL = 26  # px, height of a name above its image
 SHAPE = 0.7  # height over width that a sheet comes near to
-SMALLEST = 200  # px, width of an image
+_SMALLEST = 200  # px, width of an image
 GROUND = (235, 235, 235)
 
 
@@ -29,11 +29,11 @@ def draw_sheet(images: Mapping[str, Path], *, title: str) -> Image.Image:
     """
     sizes = {name: _size(path) for name, path in images.items()}
     widest, highest = max(width for width, _ in sizes.values()), max(height for _, height in sizes.values())
-    columns = columns_of(len(images), highest / widest)
-    cell = (WIDTH - MARGIN) // columns - MARGIN
+    columns = column_count(len(images), highest / widest)
+    cell = (_WIDTH - MARGIN) // columns - MARGIN
     scale = cell / widest
     row = LABEL + round(scale * highest) + MARGIN
-    canvas = titled(title, WIDTH, TITLE + -(-len(images) // columns) * row + MARGIN)
+    canvas = titled(title, _WIDTH, TITLE + -(-len(images) // columns) * row + MARGIN)
     draw = ImageDraw.Draw(canvas)
     for index, (name, path) in enumerate(images.items()):
         left, top = MARGIN + index % columns * (cell + MARGIN), TITLE + index // columns * row
@@ -45,15 +45,15 @@ def draw_sheet(images: Mapping[str, Path], *, title: str) -> Image.Image:
     return canvas
 
 
-def columns_of(count: int, ratio: float) -> int:
+def column_count(count: int, ratio: float) -> int:
     """Count columns for images of a height over width: the sheet's own comes near to SHAPE, few places stay empty."""
 
     def badness(columns: int) -> float:
         rows = -(-count // columns)
-        shape = rows * (ratio + LABEL * columns / WIDTH) / columns
+        shape = rows * (ratio + LABEL * columns / _WIDTH) / columns
         return abs(shape - SHAPE) + 1 - count / (rows * columns)
 
-    return min(range(1, min(count, WIDTH // (SMALLEST + MARGIN)) + 1), key=badness)
+    return min(range(1, min(count, _WIDTH // (_SMALLEST + MARGIN)) + 1), key=badness)
 
 
 def _size(path: Path) -> tuple[int, int]:

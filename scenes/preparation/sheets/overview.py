@@ -16,8 +16,8 @@ from scenes.points.visibility import project
 from scenes.preparation.sheets.lettering import INK, MARGIN, TITLE, Labels, font, titled
 from scenes.preparation.sheets.viewpoints import frusta, frustum_depth, rig_axes, viewpoint, without_strays
 
-WIDTH = 1600  # px
-LARGE, SMALL = (WIDTH - 2 * MARGIN, 800), ((WIDTH - 3 * MARGIN) // 2, 620)  # panels, px
+_WIDTH = 1600  # px
+LARGE, SMALL = (_WIDTH - 2 * MARGIN, 800), ((_WIDTH - 3 * MARGIN) // 2, 620)  # panels, px
 PAPER = (222, 226, 232)  # behind the points: neither black nor white ones vanish
 LINE, NAME = (0, 70, 230), (0, 20, 110)
 WIDE, PARALLEL = 50.0, 3.0  # horizontal fields of view, degrees
@@ -56,7 +56,7 @@ def draw_overview(
     """
     rig = list(cameras.values())
     panels = _panels(rig, positions)
-    canvas = titled(title, WIDTH, TITLE + LARGE[1] + SMALL[1] + 2 * MARGIN)
+    canvas = titled(title, _WIDTH, TITLE + LARGE[1] + SMALL[1] + 2 * MARGIN)
     places = [(MARGIN, TITLE), (MARGIN, TITLE + LARGE[1] + MARGIN), (SMALL[0] + 2 * MARGIN, TITLE + LARGE[1] + MARGIN)]
     for panel, place in zip(panels, places, strict=True):
         canvas.paste(_drawn(panel, cameras, positions, colours), place)

@@ -17,7 +17,7 @@ from scenes.preparation.sheets.overview import write_overview
 from scenes.preparation.steps import FOLDER, PreparationStep, opened
 from scenes.types import SceneError
 
-VERSION = 1
+_VERSION = 1
 SHEET, OVERVIEW = f"{FOLDER}/contact_sheet.png", f"{FOLDER}/overview.png"
 
 
@@ -35,7 +35,7 @@ def show_prepared(report: PrepareReport) -> tuple[StepReport, ...]:
         bench.run(
             PreparationStep(
                 name="contact_sheet",
-                version=VERSION,
+                version=_VERSION,
                 inputs=list(report.images.values()),
                 options={"title": sheet_title},
                 outputs=[SHEET],
@@ -45,7 +45,7 @@ def show_prepared(report: PrepareReport) -> tuple[StepReport, ...]:
         bench.run(
             PreparationStep(
                 name="overview",
-                version=VERSION,
+                version=_VERSION,
                 inputs=[_points_file(cloud)],
                 options={"title": overview_title, "cameras": cameras},
                 outputs=[OVERVIEW],

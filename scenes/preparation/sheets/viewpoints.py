@@ -13,7 +13,7 @@ from moegs_rasterizer import Camera
 from common.geometry import transformed
 
 INWARD = 0.3  # length of the mean level viewing direction below which a rig looks at its middle
-SHOWN = (0.02, 0.98)  # quantiles of the points that an image makes room for: sparse clouds have points far astray
+_SHOWN = (0.02, 0.98)  # quantiles of the points that an image makes room for: sparse clouds have points far astray
 MARGIN = 0.93  # of the image that its content fills
 
 
@@ -78,7 +78,7 @@ def without_strays(positions: np.ndarray) -> np.ndarray:
     """Keep the points [m, 3] of a cloud [n, 3] inside the box of its middle quantiles, which an image has to show."""
     if len(positions) == 0:
         return positions
-    low, high = np.quantile(positions, SHOWN, axis=0)
+    low, high = np.quantile(positions, _SHOWN, axis=0)
     return positions[((positions >= low) & (positions <= high)).all(axis=1)]
 
 

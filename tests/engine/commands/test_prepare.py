@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 import engine.commands.prepare
-from engine.commands.prepare import summary
+from engine.commands.prepare import preparation_summary
 from engine.settings.command_line import exit_code
 from engine.settings.fields import leaves
-from engine.settings.prepare import PrepareConfig, options_of, read_settings
+from engine.settings.prepare import PrepareConfig, options_of, read_prepare_settings
 from scenes.layouts import PREPARATIONS
 from scenes.layouts.n3v.preparation import prepare_n3v
 from scenes.preparation.report import PreparedCloud, PrepareReport, StepReport
@@ -89,7 +89,7 @@ def test_settings_reach_the_pipeline():
     arguments += "--layouts ed3dgs --upstream_moegs --max_image_size None --max_features 5 --peak_threshold 0.1 "
     arguments += "--edge_threshold 7 "
     arguments += "--affine_shape --two_view_points --accept_poor --threads 3 --mapped_frame 4 --leave_out a.mp4 b.mp4"
-    options = options_of(read_settings(arguments.split(), prog="", description=""))
+    options = options_of(read_prepare_settings(arguments.split(), prog="", description=""))
     assert (options.every, options.start, options.end, options.frames) == (5, 2, 9, "all")
     assert (options.resolution, options.resize, options.trainer_folders) == (2, "box", ("ed3dgs",))
     assert (options.upstream_moegs, options.mapped_frame, options.leave_out) == (True, 4, ("a.mp4", "b.mp4"))
@@ -97,7 +97,7 @@ def test_settings_reach_the_pipeline():
     assert (sfm.max_image_size, sfm.max_features, sfm.peak_threshold, sfm.edge_threshold) == (None, 5, 0.1, 7)
     assert (sfm.affine_shape, sfm.guided_matching, sfm.two_view_points) == (True, False, True)
     assert (sfm.accept_poor, sfm.threads, options.accept_moving) == (True, 3, False)
-    assert options_of(read_settings(["n3v", "x", "--all_frames"], prog="", description="")).every == 1
+    assert options_of(read_prepare_settings(["n3v", "x", "--all_frames"], prog="", description="")).every == 1
 
 
 def test_n3v_twice(stand_in, tmp_path, capsys):
@@ -169,7 +169,7 @@ def test_summaries():
         report = PrepareReport(
             kind="n3v", root=Path("film"), steps=tuple(steps), start=0, frames=1, clouds=clouds, **empty
         )
-        return summary(report, steps)
+        return preparation_summary(report, steps)
 
     one = lines(cloud(0, 27, 7412, 0.6954))
     assert one[0] == "film: 27/28 cameras, 7,412 points, median reprojection error 0.7 px"

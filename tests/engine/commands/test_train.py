@@ -9,12 +9,13 @@ import pytest
 import torch
 from moegs_rasterizer import RasterizerError
 
+import engine.runs.opening
 import engine.training.router.task
 from engine.commands import train
 from engine.errors import ConfigError
 from engine.runs.checkpoint import TENSORS, saved_iterations
 from engine.settings.run import RunConfig, TrainingConfig
-from engine.training.router.schedule import make_optimiser, set_rates
+from engine.training.router.schedule import make_optimiser, set_router_rates
 from router import Router
 from tests.engine.training.test_router_training import train_alone
 from tests.small_world import FRAMES, small_run, use_small_world
@@ -95,7 +96,7 @@ def test_a_failed_start_leaves_the_folder_free(tmp_path, arguments, monkeypatch)
         raise ConfigError("no scene")
 
     with monkeypatch.context() as patch:
-        patch.setattr("engine.runs.opening.load_scene", fails)
+        patch.setattr(engine.runs.opening, "load_scene", fails)
         assert train.main("E3", [*arguments, "--iterations", "1"]) == 2
     assert train.main("E3", [*arguments, "--iterations", "1", "--test_iterations"]) == 0
 
@@ -123,7 +124,7 @@ def test_rates_follow_the_schedule_of_the_released_code():
     optimiser = make_optimiser(Router(["A"], [2]), training)
     rates = {}
     for step in (1, 5000, 10_000, 20_000):
-        set_rates(optimiser, training, step)
+        set_router_rates(optimiser, training, step)
         rates[step] = {group["name"]: group["lr"] for group in optimiser.param_groups}
     assert rates[1]["static"] == pytest.approx(0.5 * 0.01 ** (1 / 10_000))
     assert [rates[step]["static"] for step in (5000, 10_000, 20_000)] == pytest.approx([0.05, 0.005, 0.005])

@@ -132,10 +132,10 @@ def test_segments_see_their_own_frames(film, tmp_path):
 
 def test_no_held_out_image_is_read_before_it_is_scored(film, tmp_path, monkeypatch):
     seen = set()
-    real = engine.commands.train_expert.open_task
+    real = engine.commands.train_expert.open_expert_task
 
-    def watched(config, trainee, output):
-        task = real(config, trainee, output)
+    def watched(config, spec, output):
+        task = real(config, spec, output)
         read = task.views._images._scene.frames.read
 
         class Watching:
@@ -146,7 +146,7 @@ def test_no_held_out_image_is_read_before_it_is_scored(film, tmp_path, monkeypat
         object.__setattr__(task.views._images._scene, "frames", Watching())
         return task
 
-    monkeypatch.setattr(engine.commands.train_expert, "open_task", watched)
+    monkeypatch.setattr(engine.commands.train_expert, "open_expert_task", watched)
     monkeypatch.setattr(ExpertTask, "score", lambda *args, **options: None)
     assert run(film, tmp_path, "stg", "--iterations=12") == 0
     assert seen == {1, 2}

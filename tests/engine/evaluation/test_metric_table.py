@@ -9,9 +9,9 @@ import pytest
 
 from demo.report import read_verdict, report_lines
 from engine.evaluation.expert import evaluate_expert
-from engine.evaluation.metrics import METRICS, PROTOCOLS, Metric, OpenedMetric, always_available, describe
+from engine.evaluation.metrics import METRICS, PROTOCOLS, Metric, OpenedMetric, always_available, describe_protocol
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
-from engine.evaluation.mixture_results import summary
+from engine.evaluation.mixture_results import evaluation_summary
 from engine.evaluation.scoring import scores_text
 from engine.settings.fields import leaves
 from engine.settings.render import MetricConfig
@@ -65,7 +65,7 @@ def test_the_files_and_tables_of_a_mixture_follow(mae, evaluated):
     upstream = json.loads((folder / "mean_metrics.json").read_text())
     assert list(upstream) == ["MoE-GS_PSNR", "MoE-GS_SSIM", "MoE-GS_LPIPS", "MoE-GS_MAE", "MoE-GS_times"]
     assert upstream["MoE-GS_MAE"] == report["means"]["MoE"]["mae"] == pytest.approx(4 * LEVEL)
-    lines = summary("test", result).splitlines()
+    lines = evaluation_summary("test", result).splitlines()
     assert lines[1].split() == ["PSNR", "SSIM", "LPIPS", "MAE", "gate"]
     assert [line.split()[-2] for line in lines[2:4]] == ["0.075", "0.043"]
 
@@ -107,7 +107,7 @@ def test_a_metric_that_cannot_be_measured_is_null_with_its_reason(evaluated, mon
     monkeypatch.setitem(METRICS, "mae", row(open=lambda request: opened, needs_network=False))
     result, folder = evaluated()
     assert json.loads((folder / "mean_metrics.json").read_text())["MoE-GS_MAE"] is None
-    lines = summary("test", result).splitlines()
+    lines = evaluation_summary("test", result).splitlines()
     assert [line.split()[-2] for line in lines[2:4]] == ["-", "-"]
     assert lines[-2:] == ["  LPIPS: not asked for", "  MAE: it needs images of 999 pixels"]
 
@@ -123,6 +123,6 @@ def test_the_weights_of_a_metric_with_a_network_are_recorded(evaluated, monkeypa
 
 def test_every_protocol_defines_every_metric_and_is_a_flag():
     for protocol in PROTOCOLS.values():
-        assert list(describe(protocol)) == ["name", "image", *METRICS]
+        assert list(describe_protocol(protocol)) == ["name", "image", *METRICS]
     choices = get_args(leaves(MetricConfig)["metric_protocol"])[0]
     assert get_args(choices) == tuple(PROTOCOLS)

@@ -16,7 +16,7 @@ import engine.evaluation.mixture
 from engine.errors import ConfigError
 from engine.evaluation.lpips_weights import LoadedLpips
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
-from engine.evaluation.mixture_results import summary
+from engine.evaluation.mixture_results import evaluation_summary
 
 QUIET = EvaluationOptions(progress=False)
 
@@ -82,7 +82,7 @@ def test_everything_is_written(flat_run, tmp_path):
     assert upstream["MoE-GS_PSNR"] == report["means"]["MoE"]["psnr"]
     assert upstream["MoE-GS_LPIPS"] is None
     assert upstream["MoE-GS_times"] > 0
-    lines = summary("test", result).splitlines()
+    lines = evaluation_summary("test", result).splitlines()
     assert lines[0].startswith("test: cam00; 3 frames, 36x34 px; metrics: 8bit; temperature 1; ")
     assert [line.split()[0] for line in lines[2:7]] == ["low", "high", "uniform_mean", "best_constant", "MoE"]
     assert lines[-1] == "  LPIPS: none here"

@@ -144,6 +144,6 @@ def test_damaged_saves_are_refused_by_file(trained, kind, message):
 
 def test_another_cut_of_the_clip_is_refused(trained, monkeypatch):
     whole = engine.runs.opening.load_scene
-    monkeypatch.setattr("engine.runs.opening.load_scene", lambda *arguments: replace(whole(*arguments), num_frames=3))
+    monkeypatch.setattr(engine.runs.opening, "load_scene", lambda *arguments: replace(whole(*arguments), num_frames=3))
     with pytest.raises(ConfigError, match="num_frames is 3, the router was trained with 4"):
         load_run(trained)

@@ -9,6 +9,7 @@ import torch
 from moegs_rasterizer import RasterizerError
 
 import engine.runs.checks
+import engine.runs.opening
 from engine.commands import train
 from engine.errors import ConfigError
 from engine.runs.checks import check_frames, check_rasterizer, check_visible
@@ -52,7 +53,7 @@ def test_an_expert_that_shows_nothing_is_named_with_its_likely_causes(tmp_path, 
             expert.settings = replace(expert.settings, near=4.0)
         return expert
 
-    monkeypatch.setattr("engine.runs.opening.load_expert", near_plane_too_far)
+    monkeypatch.setattr(engine.runs.opening, "load_expert", near_plane_too_far)
     assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'out'}"]) == 2
     folder = tmp_path / "models" / "E-D3DGS"
     assert capsys.readouterr().err == (

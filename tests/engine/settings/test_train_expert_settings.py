@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from engine.errors import ConfigError
-from engine.settings.recipe import difference, flattened, parse_setting, setting_words, settings_of, with_settings
-from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_settings
+from engine.settings.recipe import difference, flattened, parse_setting, setting_arguments, settings_of, with_settings
+from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
 from engine.training.expert.opening import choose_planes, recipe_for
 from engine.training.expert.scene_views import disk_bytes, waiting_bytes
 from experts import EXPERTS
+from experts.stg.training import STGTrainer
 from experts.training.recipe import Recipe
 from moegs import main
 from scenes.points.cloud import PointCloud
@@ -89,7 +90,7 @@ def test_a_training_is_continued_only_with_its_settings(film, trained, capsys):
 
 
 def test_resume_takes_the_settings_that_were_left(film, trained):
-    config = read_settings(["stg", f"--model_path={trained}", "--resume"], prog="", description="")
+    config = read_expert_settings(["stg", f"--model_path={trained}", "--resume"], prog="", description="")
     assert (config.data.source_path, config.recipe.iterations) == (film, 3)
     assert config.output.resume and config.recipe.segment is None
 
@@ -132,7 +133,7 @@ def test_values_that_are_not_finite_are_not_saved(film, tmp_path, capsys, monkey
     def spoils(trainer, iteration):
         trainer.populations[0]["omegas"].fill_(float("nan"))
 
-    monkeypatch.setattr("experts.stg.training.STGTrainer.control", spoils)
+    monkeypatch.setattr(STGTrainer, "control", spoils)
     assert run(film, tmp_path / "model", "stg", "--iterations=1") == 2
     assert "STG holds values that are not finite after iteration 1, which is not saved" in capsys.readouterr().err
     assert not list((tmp_path / "model").glob("*/iteration_1*"))
@@ -163,7 +164,7 @@ def test_words_give_values():
     given = ["a=1", "b=1e-3", "c=True", "d=none", "e=[1, 2]", "f=own", "g.h=-2"]
     values = dict(map(parse_setting, given))
     assert values == {"a": 1, "b": 1e-3, "c": True, "d": None, "e": [1, 2], "f": "own", "g.h": -2}
-    assert dict(map(parse_setting, setting_words(values))) == values
+    assert dict(map(parse_setting, setting_arguments(values))) == values
     assert flattened({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
     assert difference({"a": 1}, {"a": 1}) is None and difference({"a": 1}, {"a": 2}) == "a: 1, now 2"
 
@@ -172,7 +173,7 @@ def test_words_come_after_the_file_and_the_file_after_the_preset(tmp_path):
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"iterations": 3000, "density": {"every": 7}, "l1": 0.5, "preset": "flame_steak"}))
     argv = ["stg", f"--config={path}", "--set", "l1=0.6", "--dssim=0.1"]
-    config = read_settings(argv, prog="", description="")
+    config = read_expert_settings(argv, prog="", description="")
     spec = expert_of_key("STG")
     name, preset = choose_preset(spec, config.recipe.preset, scene="film", layout="n3v")
     recipe = recipe_for(config, spec, preset)

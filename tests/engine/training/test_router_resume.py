@@ -27,14 +27,14 @@ def files(folder) -> dict[str, bytes]:
 
 
 def interrupt_at(monkeypatch, step: int) -> None:
-    original = engine.training.router.task.set_rates
+    original = engine.training.router.task.set_router_rates
 
-    def set_rates(optimiser, training, iteration):
+    def set_router_rates(optimiser, training, iteration):
         if iteration == step:
             signal.raise_signal(signal.SIGINT)
         original(optimiser, training, iteration)
 
-    monkeypatch.setattr(engine.training.router.task, "set_rates", set_rates)
+    monkeypatch.setattr(engine.training.router.task, "set_router_rates", set_router_rates)
 
 
 def test_a_stopped_run_continues_to_the_same_bits(tmp_path, arguments, monkeypatch, capsys):

@@ -13,7 +13,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from experts.base import Expert
 from experts.ed3dgs import deformation
-from experts.ed3dgs.deformation import N3V, TECHNICOLOR, ED3DGSDeformation, plain_residuals
+from experts.ed3dgs.deformation import N3V_OPTIONS, TECHNICOLOR_OPTIONS, ED3DGSDeformation, plain_residuals
 from experts.ed3dgs.deformation_fused import fused_residuals
 from experts.ed3dgs.model import ED3DGS
 from experts.ed3dgs.recipe import ED3DGSRecipe
@@ -33,7 +33,7 @@ def small(count: int = 50, **changes: object) -> ED3DGS:
         torch.rand(count, 3, generator=generator),
         num_frames=20,
         iteration=8000,
-        options=replace(N3V, min_embeddings=6, **changes),
+        options=replace(N3V_OPTIONS, min_embeddings=6, **changes),
         max_embeddings=15,
         cameras=4,
     )
@@ -66,9 +66,9 @@ def test_offset_of_a_camera_and_of_none() -> None:
 
 def test_rows_follow_coarse_to_fine() -> None:
     with torch.device("meta"):
-        n3v = ED3DGSDeformation(N3V)
-        technicolor = ED3DGSDeformation(TECHNICOLOR, max_embeddings=25)
-        free = ED3DGSDeformation(replace(N3V, use_coarse_temporal_embedding=False))
+        n3v = ED3DGSDeformation(N3V_OPTIONS)
+        technicolor = ED3DGSDeformation(TECHNICOLOR_OPTIONS, max_embeddings=25)
+        free = ED3DGSDeformation(replace(N3V_OPTIONS, use_coarse_temporal_embedding=False))
     assert [n3v.rows("f", n) for n in (0, 2500, 4999, 10000, 80000)] == [30, 60, 89, 150, 150]
     assert [n3v.rows("c", n) for n in (0, 80000)] == [30, 30]
     assert [technicolor.rows(stage, 0) for stage in "cf"] == [5, 25]
@@ -147,7 +147,7 @@ def test_deeper_trunks() -> None:
 @pytest.mark.parametrize("depth", [1, 3])
 def test_fused_residuals_are_the_plain_ones(count: int, stages: str, depth: int) -> None:
     torch.manual_seed(0)
-    network = ED3DGSDeformation(N3V, width=16, depth=depth, temporal_width=12, embedding_width=8).double()
+    network = ED3DGSDeformation(N3V_OPTIONS, width=16, depth=depth, temporal_width=12, embedding_width=8).double()
     embeddings, temporal = torch.randn(count, 8).double(), torch.randn(len(stages), 12).double()
     trunks = [network.get_submodule(f"feature_out_{stage}") for stage in stages]
     names = ("pos_deform", "opacity_deform", "rgb_deform")
@@ -213,8 +213,8 @@ def _values(expert: ED3DGS) -> list[Tensor]:
 def test_new_model_starts_like_3dgs() -> None:
     points = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3], [1000, 0, 0]])
     colours = torch.rand(5, 3)
-    footage = SimpleNamespace(num_frames=10, numbers=[0])
-    start = TrainingStart(points=StartPoints(positions=points, colours=colours), footage=footage, extent=7.0)
+    views = SimpleNamespace(num_frames=10, numbers=[0])
+    start = TrainingStart(points=StartPoints(positions=points, colours=colours), views=views, extent=7.0)
     expert = start_model(ED3DGSRecipe(scale_free=False), start)
     assert isinstance(expert, Expert) and expert.rows(3) == slice(0, 5) and expert.num_gaussians == 5
     first = expert.gaussians.log_scales[0].exp()

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from experts.base import CheckpointError, LoadOptions
 from experts.canonical.files import read_routed
-from experts.ed3dgs.deformation import N3V, TECHNICOLOR
+from experts.ed3dgs.deformation import N3V_OPTIONS, TECHNICOLOR_OPTIONS
 from experts.ed3dgs.files import load_ed3dgs, save_ed3dgs, write_routed_ed3dgs
 from experts.ed3dgs.model import ED3DGS
 from tests.experts.canonical_models import new_ed3dgs
 
-OPTIONS = replace(N3V, min_embeddings=7, c2f_temporal_iter=100, deform_from_iter=10, no_ds=True)
+OPTIONS = replace(N3V_OPTIONS, min_embeddings=7, c2f_temporal_iter=100, deform_from_iter=10, no_ds=True)
 
 
 def small(**changes: object) -> ED3DGS:
@@ -114,7 +114,7 @@ def test_saving_keeps_the_trainer_s_other_arguments(tmp_path: Path) -> None:
     assert "no_ds 1 (from cfg_args)" in notes
 
 
-@pytest.mark.parametrize(("rows", "preset", "frames"), [(150, N3V, 300), (25, TECHNICOLOR, 50)])
+@pytest.mark.parametrize(("rows", "preset", "frames"), [(150, N3V_OPTIONS, 300), (25, TECHNICOLOR_OPTIONS, 50)])
 def test_presets_without_cfg_args(tmp_path: Path, rows: int, preset: object, frames: int) -> None:
     (saved(tmp_path, max_embeddings=rows) / "cfg_args").unlink()
     expert = load_ed3dgs(tmp_path, LoadOptions())

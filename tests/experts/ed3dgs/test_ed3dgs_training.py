@@ -16,45 +16,45 @@ from experts.ed3dgs.recipe import LENGTHS, ED3DGSRecipe
 from experts.ed3dgs.start import start_model
 from experts.ed3dgs.training import ED3DGSTrainer
 from experts.training.density import Density
-from experts.training.recipe import scaled
+from experts.training.recipe import scaled_recipe
 from experts.training.samplers import Sample
 from experts.training.start import StartPoints, TrainingStart
 from experts.training.units import N3V_EXTENT
 from tests.experts.small_clip import NUM_FRAMES, camera, shown
-from tests.experts.training.small_footage import small_footage, small_start, train
+from tests.experts.training.small_views import small_start, small_views, train
 
 ITERATIONS, EXTENT = 60, 2.0
 
 
 @pytest.fixture(scope="module")
-def footage():
-    return small_footage()
+def views():
+    return small_views()
 
 
 def short_recipe(**changes) -> ED3DGSRecipe:
     density = Density(start=10, stop=ITERATIONS, every=15, prune_every=15, gradient=1e-4, max_gaussians=220)
-    recipe = replace(scaled(ED3DGSRecipe(), ITERATIONS), density=density, errors_from=20, streak_every=10)
+    recipe = replace(scaled_recipe(ED3DGSRecipe(), ITERATIONS), density=density, errors_from=20, streak_every=10)
     return replace(recipe, **changes)
 
 
-def trainer(footage, recipe: ED3DGSRecipe, *, seed: int = 0) -> ED3DGSTrainer:
-    start = TrainingStart(points=small_start(every=3), footage=footage, extent=EXTENT, seed=seed)
+def trainer(views, recipe: ED3DGSRecipe, *, seed: int = 0) -> ED3DGSTrainer:
+    start = TrainingStart(points=small_start(every=3), views=views, extent=EXTENT, seed=seed)
     model = start_model(recipe, start)
-    return ED3DGSTrainer(model, recipe, extent=EXTENT, footage=footage, seed=seed)
+    return ED3DGSTrainer(model, recipe, extent=EXTENT, views=views, seed=seed)
 
 
 def losses_of(run: ED3DGSTrainer) -> list[float]:
     """L1 of the images of the first and the last frame from both cameras."""
     with torch.no_grad():
         samples = [(view, frame) for view in range(2) for frame in (0, NUM_FRAMES - 1)]
-        images = [shown(run.model, run.footage.cameras[view], frame) for view, frame in samples]
-        targets = [run.footage.image(Sample(view=view, frame=frame)) for view, frame in samples]
+        images = [shown(run.model, run.views.cameras[view], frame) for view, frame in samples]
+        targets = [run.views.image(Sample(view=view, frame=frame)) for view, frame in samples]
     return [float((a - b).abs().mean()) for a, b in zip(images, targets, strict=True)]
 
 
-def test_a_short_training_comes_nearer_grows_and_reads_back_as_the_same_image(footage, tmp_path: Path):
-    run = trainer(footage, short_recipe())
-    start, before = run.count, losses_of(trainer(footage, short_recipe()))
+def test_a_short_training_comes_nearer_grows_and_reads_back_as_the_same_image(views, tmp_path: Path):
+    run = trainer(views, short_recipe())
+    start, before = run.count, losses_of(trainer(views, short_recipe()))
     steps = list(train(run, backend="torch"))
     after = losses_of(run)
     assert all(b < 0.7 * a for a, b in zip(before, after, strict=True)), (before, after)
@@ -68,9 +68,9 @@ def test_a_short_training_comes_nearer_grows_and_reads_back_as_the_same_image(fo
             assert torch.equal(shown(loaded, camera(0.2), frame), shown(run.model, camera(0.2), frame))
 
 
-def test_going_on_is_as_never_having_stopped(footage):
+def test_going_on_is_as_never_having_stopped(views):
     recipe = short_recipe(density=replace(short_recipe().density, every=8, prune_every=8))
-    whole, first, second = (trainer(footage, recipe) for _ in range(3))
+    whole, first, second = (trainer(views, recipe) for _ in range(3))
     list(train(whole, backend="torch"))
     for step in train(first, backend="torch"):
         if step.iteration == 21:  # five iterations after neighbours were found, in a streak
@@ -82,23 +82,23 @@ def test_going_on_is_as_never_having_stopped(footage):
         assert torch.equal(value, second.model.state_dict()[name]), name
 
 
-def test_gradients_are_finite_when_all_embeddings_are_equal(footage):
-    run = trainer(footage, short_recipe())
+def test_gradients_are_finite_when_all_embeddings_are_equal(views):
+    run = trainer(views, short_recipe())
     run.begin(1)
     run.regulariser(1).backward()
     assert torch.equal(run.model.embeddings.grad, torch.zeros_like(run.model.embeddings))
     assert run.model.gaussians.opacity_logits.grad.abs().min() > 0
 
 
-def test_ssim_counts_in_streaks_alone(footage):
-    whole, plain = (trainer(footage, short_recipe(dssim=dssim)) for dssim in (0.5, 0.0))
+def test_ssim_counts_in_streaks_alone(views):
+    whole, plain = (trainer(views, short_recipe(dssim=dssim)) for dssim in (0.5, 0.0))
     whole_steps, plain_steps = (list(islice(train(run, backend="torch"), 20)) for run in (whole, plain))
     assert whole_steps[19].loss > plain_steps[19].loss + 0.05  # iteration 20 opens the first streak
     assert not whole.recipe.in_streak(19) and whole.recipe.in_streak(24) and not whole.recipe.in_streak(25)
 
 
-def test_neighbours_are_found_anew_when_gaussians_come_or_go(footage):
-    run = trainer(footage, short_recipe())
+def test_neighbours_are_found_anew_when_gaussians_come_or_go(views):
+    run = trainer(views, short_recipe())
     near = run._neighbours()
     assert run._neighbours() is near
     run.populations[0].keep(torch.arange(run.count) > 0)
@@ -106,13 +106,13 @@ def test_neighbours_are_found_anew_when_gaussians_come_or_go(footage):
 
 
 def test_schedules_scale_and_a_short_training_is_not_left_half_grown():
-    recipe = scaled(ED3DGSRecipe(), 8000)
+    recipe = scaled_recipe(ED3DGSRecipe(), 8000)
     options = recipe.options(300)
     assert (recipe.errors_from, recipe.rate_iterations, recipe.sh_every, recipe.streak_every) == (1000, 8000, 100, 50)
     assert (recipe.density.start, recipe.density.stop, recipe.density.every) == (500, 8000, 50)
     assert (options.deform_from_iter, options.c2f_temporal_iter, options.use_anneal) == (500, 1000, True)
     assert 2 * options.finished <= 8000
-    tiny = scaled(recipe, 1000).options(300)
+    tiny = scaled_recipe(recipe, 1000).options(300)
     assert not tiny.use_anneal and tiny.finished <= 1000
 
 
@@ -135,18 +135,18 @@ def test_published_tables():
 
 
 @pytest.mark.parametrize("scale_free", [True, False])
-def test_a_world_in_other_units_starts_as_the_same_world(footage, scale_free: bool):
+def test_a_world_in_other_units_starts_as_the_same_world(views, scale_free: bool):
     """Means, scales and strengths of neighbours, in units of the extent; 1e-5 seen of float32."""
     recipe = short_recipe(scale_free=scale_free)
     runs = []
     for unit in (1.0, 100.0):
         points = small_start(every=3)
         scaled_points = StartPoints(positions=points.positions * unit, colours=points.colours)
-        numbered = small_footage(numbers=[40, 7])
-        model = start_model(recipe, TrainingStart(points=scaled_points, footage=numbered, extent=EXTENT * unit))
+        numbered = small_views(numbers=[40, 7])
+        model = start_model(recipe, TrainingStart(points=scaled_points, views=numbered, extent=EXTENT * unit))
         model.iteration = 1
         assert model.deformation.offsets.shape == (41, 1)
-        run = ED3DGSTrainer(model, recipe, extent=EXTENT * unit, footage=footage, seed=0)
+        run = ED3DGSTrainer(model, recipe, extent=EXTENT * unit, views=views, seed=0)
         runs.append((model.at(2).means.detach() / unit, run._neighbours().strengths, run.optimiser.param_groups))
     (means, strengths, groups), (far_means, far_strengths, far_groups) = runs
     same = torch.allclose(means, far_means, atol=1e-4) and torch.allclose(strengths, far_strengths, atol=1e-3)
@@ -164,9 +164,9 @@ def test_relative_rates_are_the_published_ones_at_n3vs_extent():
     assert rates["deformation"].first == pytest.approx(published.first * N3V_EXTENT) and rates[LENGTHS[1]] == published
 
 
-def test_a_table_of_zeros_and_no_time_offsets(footage):
+def test_a_table_of_zeros_and_no_time_offsets(views):
     recipe = replace(ed3dgs_recipe(technicolor=True, scene="Other"), rate_iterations=3, iterations=3)
-    run = trainer(footage, recipe)
+    run = trainer(views, recipe)
     assert not run.model.deformation.weight.any()
     list(train(run, backend="torch"))
     assert run.model.deformation.weight.any() and not run.model.deformation.offsets.any()

@@ -9,7 +9,7 @@ from experts.ex4dgs.errors import NEW, UNSEEN, BacktrackedErrors
 from experts.training.rendered import RenderedView
 from experts.training.samplers import Sample
 from losses import ssim_map
-from tests.experts.ex4dgs.test_ex4dgs_training import FOOTAGE, new_trainer, short
+from tests.experts.ex4dgs.test_ex4dgs_training import VIEWS, new_trainer, short
 
 
 def seen_by(trainer, sample, *, features):
@@ -20,7 +20,7 @@ def seen_by(trainer, sample, *, features):
     layer = Layer(
         gaussians=gaussians, settings=trainer.model.settings, background=torch.zeros(3 + channels), features=carried
     )
-    camera = FOOTAGE.cameras[sample.view]
+    camera = VIEWS.cameras[sample.view]
     splat = rasterize([layer], camera, grad="full", backend="torch")[0]
     splat.means2d.retain_grad()
     return RenderedView(
@@ -30,7 +30,7 @@ def seen_by(trainer, sample, *, features):
         splat=splat,
         features=carried,
         image=splat.colour,
-        target=FOOTAGE.image(sample),
+        target=VIEWS.image(sample),
     )
 
 
@@ -42,7 +42,7 @@ def weights_of(trainer, sample):
         background = torch.zeros(3 + part.shape[1])
         layer = Layer(gaussians=gaussians, settings=trainer.model.settings, background=background, features=part)
         with torch.no_grad():
-            found.append(rasterize([layer], FOOTAGE.cameras[sample.view], backend="torch")[0].features)
+            found.append(rasterize([layer], VIEWS.cameras[sample.view], backend="torch")[0].features)
     return torch.cat(found)
 
 

@@ -22,7 +22,7 @@ from experts.ex4dgs.start import start_model
 from experts.training.population import Population
 from experts.training.presets import Planes
 from experts.training.start import StartPoints, TrainingStart
-from tests.experts.training.small_footage import small_footage
+from tests.experts.training.small_views import small_views
 
 STATIC = ("means", "displacements", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest")
 DYNAMIC = (
@@ -36,7 +36,7 @@ def moving_model(count=20):
     points = StartPoints(
         positions=torch.randn(count, 3, generator=generator), colours=torch.rand(count, 3, generator=generator)
     )
-    start = TrainingStart(points=points, footage=small_footage(), extent=1.0, planes=Planes(near=0.1, far=10.0))
+    start = TrainingStart(points=points, views=small_views(), extent=1.0, planes=Planes(near=0.1, far=10.0))
     model = start_model(EX4DGS_N3V, start)
     model.static.displacements.data = torch.randn(count, 3, generator=generator)
     return model

@@ -20,7 +20,7 @@ from experts.ex4dgs.growth import (
 from experts.ex4dgs.motion import KeyframeTimeline
 from experts.ex4dgs.presets import EX4DGS_N3V, EX4DGS_TECHNICOLOR, ex4dgs_recipe
 from experts.training.population import Population
-from experts.training.recipe import scaled
+from experts.training.recipe import scaled_recipe
 
 
 def simulated(recipe, num_frames):
@@ -52,7 +52,7 @@ def test_the_published_schedules_end_where_the_published_models_are():
 @pytest.mark.parametrize("num_frames", [5, 30, 150, 1500])
 @pytest.mark.parametrize("iterations", [60, 3000, 40000])
 def test_keyframes_cover_clips_of_any_length_after_trainings_of_any_length(num_frames, iterations):
-    recipe = scaled(EX4DGS_N3V, iterations)
+    recipe = scaled_recipe(EX4DGS_N3V, iterations)
     keyframes, timeline, done = simulated(recipe, num_frames)
     first, last = timeline.frames(keyframes)
     assert first <= 0 and num_frames <= last

@@ -16,20 +16,20 @@ from experts.ex4dgs.recipe import Errors
 from experts.ex4dgs.start import start_model
 from experts.ex4dgs.training import Ex4DGSTrainer
 from experts.training.presets import Planes
-from experts.training.recipe import scaled
+from experts.training.recipe import scaled_recipe
 from experts.training.samplers import Sample
 from experts.training.start import TrainingStart
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES
-from tests.experts.training.small_footage import small_footage, small_start, train
+from tests.experts.training.small_views import small_start, small_views, train
 
 EXTENT, ITERATIONS = 0.5, 60
-FOOTAGE = small_footage()
+VIEWS = small_views()
 ALL = [Sample(view=view, frame=frame) for view in range(2) for frame in range(NUM_FRAMES)]
 
 
 def short(**changes):
     """The published recipe in 60 iterations: RAdam warms up for longer than that, so that rates are larger."""
-    recipe = scaled(EX4DGS_N3V, ITERATIONS)
+    recipe = scaled_recipe(EX4DGS_N3V, ITERATIONS)
     density = replace(recipe.density, every=25, prune_every=25, start=10, stop=50, gradient=0.005)
     rates = {name: replace(rate, first=30 * rate.first, last=None) for name, rate in recipe.rates.items()}
     rates["dynamic.means"] = replace(rates["dynamic.means"], last=1e-4)
@@ -40,10 +40,10 @@ def short(**changes):
 def new_trainer(recipe, *, world_scale=1.0, seed=0):
     planes = Planes(near=NEAR, far=FAR)
     start = TrainingStart(
-        points=small_start(), footage=FOOTAGE, extent=EXTENT, world_scale=world_scale, planes=planes, seed=seed
+        points=small_start(), views=VIEWS, extent=EXTENT, world_scale=world_scale, planes=planes, seed=seed
     )
     model = start_model(recipe, start)
-    return Ex4DGSTrainer(model, recipe, extent=EXTENT, footage=FOOTAGE, seed=seed)
+    return Ex4DGSTrainer(model, recipe, extent=EXTENT, views=VIEWS, seed=seed)
 
 
 def run(trainer, *, start=0, stop=ITERATIONS):
@@ -54,12 +54,12 @@ def run(trainer, *, start=0, stop=ITERATIONS):
 def image(model, sample, *, features=None):
     background = torch.ones(3 + (0 if features is None else features.shape[1]))
     layer = Layer(gaussians=model.at(sample.frame), settings=model.settings, background=background, features=features)
-    return rasterize([layer], FOOTAGE.cameras[sample.view], backend="torch")[0]
+    return rasterize([layer], VIEWS.cameras[sample.view], backend="torch")[0]
 
 
 def error_of(model):
     """Mean L1 over the clip."""
-    found = [(image(model, sample).colour - FOOTAGE.image(sample)).abs().mean() for sample in ALL]
+    found = [(image(model, sample).colour - VIEWS.image(sample)).abs().mean() for sample in ALL]
     return torch.stack(found).mean().item()
 
 

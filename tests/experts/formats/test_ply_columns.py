@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from experts import EXPERTS
 from experts.base import CheckpointError
-from experts.ex4dgs.columns import MOVING, STATIC, dynamic_columns
+from experts.ex4dgs.columns import MOTION_PREFIX, STATIC, dynamic_columns
 from experts.formats import columns
 from experts.formats.ply import read_column_names, read_ply, write_ply
-from experts.formats.routing import ROUTING, append_columns, columns_of
+from experts.formats.routing import ROUTING, append_columns, routing_columns
 from experts.recognition import owner_of
 from experts.stg.columns import COLUMNS as STG
 
@@ -81,25 +81,25 @@ def test_another_sh_degree_is_named(tmp_path: Path) -> None:
 
 
 def test_a_routers_weights_come_as_base_directional_temporal(tmp_path: Path) -> None:
-    weights = columns_of(table_of(tmp_path, ROUTING))
+    weights = routing_columns(table_of(tmp_path, ROUTING))
     assert weights is not None and weights[0].tolist() == [1.0, 2.0, 0.0]
-    moving = table_of(tmp_path, tuple(f"{MOVING}{name}" for name in ROUTING))
-    assert torch.equal(columns_of(moving, MOVING), weights)
-    assert columns_of(moving) is None
+    moving = table_of(tmp_path, tuple(f"{MOTION_PREFIX}{name}" for name in ROUTING))
+    assert torch.equal(routing_columns(moving, MOTION_PREFIX), weights)
+    assert routing_columns(moving) is None
 
 
 def test_a_routers_weights_are_appended_behind_the_files_own_columns(tmp_path: Path) -> None:
     before = table_of(tmp_path, columns.POSITION)
     weights = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    append_columns(before.path, weights, MOVING)
+    append_columns(before.path, weights, MOTION_PREFIX)
     after = read_ply(before.path)
     assert after.names == ("x", "y", "z", "motion_f_t_0", "motion_w_b_0", "motion_w_b_1")
     assert (after.matrix[:, :3] == before.matrix).all() and after.matrix[0, 3:].tolist() == [3.0, 1.0, 2.0]
-    assert torch.equal(columns_of(after, MOVING), weights)
+    assert torch.equal(routing_columns(after, MOTION_PREFIX), weights)
 
 
 def test_stg_time_features_are_not_a_routers_weights(tmp_path: Path) -> None:
-    assert columns_of(table_of(tmp_path, STG["full"])) is None
+    assert routing_columns(table_of(tmp_path, STG["full"])) is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from experts.fourdgaussians.presets import PRESETS, PresetNetwork
 from experts.fourdgaussians.recipe import LENGTHS, FourDGaussiansRecipe, as_published
 from experts.fourdgaussians.start import box, start_model
 from experts.training.rates import build_optimiser
-from experts.training.recipe import scaled
+from experts.training.recipe import scaled_recipe
 from experts.training.start import StartPoints, TrainingStart
 from experts.training.units import N3V_EXTENT
 
@@ -29,8 +29,8 @@ def start_points(count: int = 40, scale: float = 1.0) -> StartPoints:
 def first_model(
     recipe: FourDGaussiansRecipe, *, scale: float = 1.0, extent: float = 1.0, seed: int = 0
 ) -> FourDGaussians:
-    points, footage = start_points(scale=scale), SimpleNamespace(num_frames=10)
-    return start_model(recipe, TrainingStart(points=points, footage=footage, extent=extent, network=SMALL, seed=seed))
+    points, views = start_points(scale=scale), SimpleNamespace(num_frames=10)
+    return start_model(recipe, TrainingStart(points=points, views=views, extent=extent, network=SMALL, seed=seed))
 
 
 def test_scenes_have_their_own_batches_and_every_second_frame_a_cell() -> None:
@@ -45,11 +45,11 @@ def test_scenes_have_their_own_batches_and_every_second_frame_a_cell() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_scales_with_both_its_stages(name: str) -> None:
     recipe = PRESETS[name].recipe
-    half = scaled(recipe, recipe.iterations // 2)
+    half = scaled_recipe(recipe, recipe.iterations // 2)
     assert half.coarse_iterations == 1500 and half.rate_iterations == 10000 and half.sh_every == 500
     assert half.density.stop == recipe.density.stop // 2
     for length in (1, 2, 3, 50):
-        assert scaled(recipe, length).coarse_iterations <= length
+        assert scaled_recipe(recipe, length).coarse_iterations <= length
 
 
 def test_stages_count_for_themselves_and_harmonics_grow_in_both() -> None:

@@ -21,7 +21,7 @@ from experts.training.density import Density
 from experts.training.samplers import Sample
 from experts.training.start import TrainingStart
 from tests.experts.small_clip import NUM_FRAMES, camera, shown
-from tests.experts.training.small_footage import small_footage, small_start, train
+from tests.experts.training.small_views import small_start, small_views, train
 
 NETWORK = PresetNetwork(width=16, channels=4, levels=(1,))
 RECIPE = FourDGaussiansRecipe(
@@ -34,21 +34,21 @@ RECIPE = FourDGaussiansRecipe(
 
 
 @pytest.fixture(scope="module")
-def footage():
-    return small_footage()
+def views():
+    return small_views()
 
 
-def new_trainer(footage, recipe: FourDGaussiansRecipe = RECIPE, seed: int = 0) -> FourDGaussiansTrainer:
-    start = TrainingStart(points=small_start(every=4), footage=footage, extent=1.0, network=NETWORK, seed=seed)
+def new_trainer(views, recipe: FourDGaussiansRecipe = RECIPE, seed: int = 0) -> FourDGaussiansTrainer:
+    start = TrainingStart(points=small_start(every=4), views=views, extent=1.0, network=NETWORK, seed=seed)
     model = start_model(recipe, start)
-    return FourDGaussiansTrainer(model, recipe, extent=1.0, footage=footage, seed=seed)
+    return FourDGaussiansTrainer(model, recipe, extent=1.0, views=views, seed=seed)
 
 
 @torch.no_grad()
 def mean_error(trainer: FourDGaussiansTrainer, iteration: int) -> float:
     """L1 over all training images, as an iteration shows them."""
     errors = []
-    for view, seen_from in enumerate(trainer.footage.cameras):
+    for view, seen_from in enumerate(trainer.views.cameras):
         for frame in range(NUM_FRAMES):
             sample = Sample(view=view, frame=frame)
             layer = Layer(
@@ -56,13 +56,13 @@ def mean_error(trainer: FourDGaussiansTrainer, iteration: int) -> float:
                 settings=trainer.model.settings,
                 background=trainer.background(),
             )
-            errors.append((rasterize([layer], seen_from)[0].colour - trainer.footage.image(sample)).abs().mean())
+            errors.append((rasterize([layer], seen_from)[0].colour - trainer.views.image(sample)).abs().mean())
     return float(torch.stack(errors).mean())
 
 
-def test_both_stages_come_nearer_and_the_model_reads_back(footage, tmp_path: Path) -> None:
+def test_both_stages_come_nearer_and_the_model_reads_back(views, tmp_path: Path) -> None:
     """Mean L1 of the clip seen: 0.225 at the start, 0.162 after the coarse stage, 0.104 after the fine one."""
-    trainer = new_trainer(footage)
+    trainer = new_trainer(views)
     coarse, counts, errors = RECIPE.coarse_iterations, [trainer.count], [mean_error(trainer, 1)]
     for step in train(trainer):
         if step.iteration in (coarse, RECIPE.iterations):
@@ -79,8 +79,8 @@ def test_both_stages_come_nearer_and_the_model_reads_back(footage, tmp_path: Pat
             assert torch.equal(shown(loaded, camera(0.2), frame), shown(trainer.model, camera(0.2), frame))
 
 
-def test_the_coarse_stage_knows_no_time_and_the_fine_one_begins_afresh(footage) -> None:
-    trainer = new_trainer(footage)
+def test_the_coarse_stage_knows_no_time_and_the_fine_one_begins_afresh(views) -> None:
+    trainer = new_trainer(views)
     network = {name: value.detach().clone() for name, value in trainer.model.deformation.named_parameters()}
     steps = train(trainer)
     for _ in range(RECIPE.coarse_iterations):
@@ -101,8 +101,8 @@ def test_the_coarse_stage_knows_no_time_and_the_fine_one_begins_afresh(footage) 
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_a_batch_counts_as_one_image_or_as_several(footage, together: bool) -> None:
-    trainer = new_trainer(footage, replace(RECIPE, sum_batch_gradients=together))
+def test_a_batch_counts_as_one_image_or_as_several(views, together: bool) -> None:
+    trainer = new_trainer(views, replace(RECIPE, sum_batch_gradients=together))
     count = trainer.count
     gradients, radii = torch.zeros(2, count, 2), torch.zeros(2, count, dtype=torch.int32)
     gradients[0, 0], gradients[1, 0] = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])
@@ -123,8 +123,8 @@ def test_a_batch_counts_as_one_image_or_as_several(footage, together: bool) -> N
 
 
 @pytest.mark.parametrize("at_every_frame", [True, False])
-def test_what_appears_at_some_frame_stays(footage, at_every_frame: bool) -> None:
-    trainer = new_trainer(footage, replace(RECIPE, faint_at_every_frame=at_every_frame))
+def test_what_appears_at_some_frame_stays(views, at_every_frame: bool) -> None:
+    trainer = new_trainer(views, replace(RECIPE, faint_at_every_frame=at_every_frame))
     trainer.model.gaussians.opacity_logits.data[:10] = -9.0  # faint before deformation, and at all frames if it stays
     trainer.model.gaussians.opacity_logits.data[5:10] = -8.0
     trainer.model.at = lambda frame: SimpleNamespace(  # deformation brings 5 to 9 out at the last frame
@@ -136,18 +136,18 @@ def test_what_appears_at_some_frame_stays(footage, at_every_frame: bool) -> None
     assert trainer.count == (95 if at_every_frame else 90)
 
 
-def test_nothing_is_pruned_below_prune_above(footage) -> None:
+def test_nothing_is_pruned_below_prune_above(views) -> None:
     density = replace(RECIPE.density, prune_above=100)
-    trainer = new_trainer(footage, replace(RECIPE, density=density))
+    trainer = new_trainer(views, replace(RECIPE, density=density))
     trainer.model.gaussians.opacity_logits.data[:10] = -9.0
     trainer.control(20)
     assert trainer.count == 100
 
 
 @pytest.mark.parametrize(("iteration", "left"), [(20, 100), (30 + 20, 100), (30 + 30, 93)])
-def test_sizes_count_after_the_first_reset_of_a_stage(footage, iteration: int, left: int) -> None:
+def test_sizes_count_after_the_first_reset_of_a_stage(views, iteration: int, left: int) -> None:
     density = replace(RECIPE.density, reset_every=20, largest_scale=0.1, gradient=1e9)
-    trainer = new_trainer(footage, replace(RECIPE, density=density))
+    trainer = new_trainer(views, replace(RECIPE, density=density))
     trainer.model.gaussians.log_scales.data[:] = -5.0
     trainer.model.gaussians.log_scales.data[:7] = 0.0
     trainer.control(iteration)
@@ -156,13 +156,13 @@ def test_sizes_count_after_the_first_reset_of_a_stage(footage, iteration: int, l
 
 
 @pytest.mark.parametrize("stop", [17, 30, 52])
-def test_resuming_in_either_stage_is_exact(footage, stop: int) -> None:
+def test_resuming_in_either_stage_is_exact(views, stop: int) -> None:
     recipe = replace(RECIPE, iterations=66)
-    whole = new_trainer(footage, recipe)
+    whole = new_trainer(views, recipe)
     for step in train(whole):
         if step.iteration == stop:
             saved = deepcopy(whole.state())
-    resumed = new_trainer(footage, recipe, seed=5)
+    resumed = new_trainer(views, recipe, seed=5)
     resumed.load(saved)
     for _ in train(resumed, start=stop):
         pass
@@ -172,11 +172,11 @@ def test_resuming_in_either_stage_is_exact(footage, stop: int) -> None:
         assert torch.equal(found[name], value), name
 
 
-def test_a_coarse_stage_longer_than_the_training_is_refused(footage) -> None:
+def test_a_coarse_stage_longer_than_the_training_is_refused(views) -> None:
     with pytest.raises(ValueError, match="coarse_iterations is 30, more than the 20 iterations"):
-        new_trainer(footage, replace(RECIPE, iterations=20))
+        new_trainer(views, replace(RECIPE, iterations=20))
 
 
-def test_harmonics_that_the_network_writes_untrained_are_refused(footage) -> None:
+def test_harmonics_that_the_network_writes_untrained_are_refused(views) -> None:
     with pytest.raises(ValueError, match="sh_degree is 1"):
-        new_trainer(footage, replace(RECIPE, sh_degree=1))
+        new_trainer(views, replace(RECIPE, sh_degree=1))

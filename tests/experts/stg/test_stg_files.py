@@ -12,7 +12,7 @@ from experts.base import CheckpointError, LoadOptions
 from experts.formats.ply import read_ply, write_ply
 from experts.stg.columns import COLUMNS
 from experts.stg.decoder import SandwichDecoder
-from experts.stg.files import kind_of, load_stg, read_routed_stg, save_stg, write_routed_stg
+from experts.stg.files import load_stg, read_routed_stg, save_stg, segment_variant, write_routed_stg
 from experts.stg.model import STG, STGSegment
 
 SH, FULL, LITE = COLUMNS["sh"], COLUMNS["full"], COLUMNS["lite"]
@@ -70,7 +70,7 @@ def test_round_trip_of_bytes_and_settings(tmp_path: Path, kind: str, segments: i
     save_stg(model(kind, segments), tmp_path / "a" / "steak", 30)
     loaded = load_stg(tmp_path / "a" / "steak", LoadOptions(scene="steak"))
     assert same(loaded, model(kind, segments))
-    assert [kind_of(part) for part in loaded.parts] == [kind] * segments
+    assert [segment_variant(part) for part in loaded.parts] == [kind] * segments
     assert loaded.settings == model(kind).settings
     if kind == "full":
         assert loaded.parts[0].decoder.output == "clamp"

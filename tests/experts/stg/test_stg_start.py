@@ -13,10 +13,10 @@ from moegs_rasterizer import Camera
 from experts.stg.culling import bounding_box, near_limits, outside, stands_close
 from experts.stg.presets import SCENE_TABLES, stg_recipe
 from experts.stg.recipe import THINNINGS, STGRecipe
-from experts.stg.start import new_stg, thinned
+from experts.stg.start import new_stg, thinned_indices
 from experts.training.density import Density
 from experts.training.initial import SH_0
-from experts.training.recipe import scaled
+from experts.training.recipe import scaled_recipe
 from experts.training.start import StartPoints
 
 PLACE = {"near": 0.1, "far": 50.0, "extent": 2.0}
@@ -35,9 +35,9 @@ def cloud(frames: list[float] | None = None) -> StartPoints:
 @pytest.mark.parametrize(("number", "whole", "kept"), [(0, range(12), 8), (3, [0], 2), (8, [0, 4, 8], 2)])
 def test_thinning_keeps_whole_moments_and_the_loneliest_of_others(number, whole, kept):
     points = cloud()
-    counts = Counter(points.frames[thinned(points.positions, points.frames, THINNINGS[number])].tolist())
+    counts = Counter(points.frames[thinned_indices(points.positions, points.frames, THINNINGS[number])].tolist())
     assert counts == {moment: PER_MOMENT if moment in whole else kept for moment in range(MOMENTS)}
-    rows = thinned(points.positions, points.frames, THINNINGS[number])
+    rows = thinned_indices(points.positions, points.frames, THINNINGS[number])
     others = rows[~torch.isin(points.frames[rows], torch.tensor(list(whole)).float())]
     assert set(points.positions[others, 0].tolist()) <= {36.0, 49.0}  # the two behind the widest gaps
 
@@ -45,7 +45,7 @@ def test_thinning_keeps_whole_moments_and_the_loneliest_of_others(number, whole,
 @pytest.mark.parametrize(("number", "moments"), [(14, range(0, 12, 2)), (15, [0, 4, 8]), (16, [0, 8]), (17, [0])])
 def test_thinning_keeps_every_so_many_th_moment_alone(number, moments):
     points = cloud()
-    frames = points.frames[thinned(points.positions, points.frames, THINNINGS[number])]
+    frames = points.frames[thinned_indices(points.positions, points.frames, THINNINGS[number])]
     assert Counter(frames.tolist()) == dict.fromkeys(map(float, moments), PER_MOMENT)
 
 
@@ -120,7 +120,7 @@ def test_presets_scale_with_their_length():
     for dataset, scenes in SCENE_TABLES.items():
         for scene in (*scenes, "another"):
             recipe = stg_recipe(dataset, scene)
-            short = scaled(recipe, recipe.iterations // 10)
+            short = scaled_recipe(recipe, recipe.iterations // 10)
             assert short.iterations == recipe.iterations // 10 and short.rate_iterations == 3000
             assert short.guidance.start == 160 and short.prune_stop == recipe.prune_stop // 10
             assert short.densifications == recipe.densifications

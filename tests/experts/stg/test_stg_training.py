@@ -17,20 +17,20 @@ from experts.stg.recipe import THINNINGS, Guidance, STGRecipe, in_mode, stg_rate
 from experts.stg.start import new_stg
 from experts.stg.training import STGTrainer
 from experts.training.density import Density
-from experts.training.recipe import scaled
+from experts.training.recipe import scaled_recipe
 from experts.training.samplers import Sample
 from experts.training.start import StartPoints
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES
-from tests.experts.training.small_footage import small_footage, small_start, train
+from tests.experts.training.small_views import small_start, small_views, train
 
 EXTENT = 0.22  # of the small clip's two cameras
-FOOTAGE = small_footage()
+VIEWS = small_views()
 
 
 def trainer(recipe: STGRecipe, *, every: int = 1, seed: int = 0, **segment: int) -> STGTrainer:
     frames = {"first": 0, "num_frames": NUM_FRAMES, **segment}
     model = new_stg(small_start(every=every), recipe, near=NEAR, far=FAR, extent=EXTENT, seed=seed, **frames)
-    return STGTrainer(model, recipe, extent=EXTENT, footage=FOOTAGE, seed=seed)
+    return STGTrainer(model, recipe, extent=EXTENT, views=VIEWS, seed=seed)
 
 
 def small_recipe(**changes) -> STGRecipe:
@@ -154,13 +154,13 @@ def image(model, frame, view=1):
     background = torch.tensor(model.background)
     with torch.no_grad():
         layer = Layer(gaussians=model.at(frame), settings=model.settings, background=background)
-        return model.colour(rasterize([layer], FOOTAGE.cameras[view])[0], FOOTAGE.cameras[view], frame=frame)
+        return model.colour(rasterize([layer], VIEWS.cameras[view])[0], VIEWS.cameras[view], frame=frame)
 
 
 def error(model) -> float:
     """Mean absolute error of all the clip's images."""
     samples = [Sample(view=view, frame=frame) for view in range(2) for frame in range(NUM_FRAMES)]
-    errors = [(image(model, sample.frame, sample.view) - FOOTAGE.image(sample)).abs().mean() for sample in samples]
+    errors = [(image(model, sample.frame, sample.view) - VIEWS.image(sample)).abs().mean() for sample in samples]
     return torch.stack(errors).mean().item()
 
 
@@ -179,7 +179,7 @@ def test_training_shows_the_clip_better_within_its_limits(monkeypatch):
 
 
 def test_a_scaled_recipe_trains():
-    taught = trainer(scaled(stg_recipe("n3v", "flame_steak"), 12), every=5)
+    taught = trainer(scaled_recipe(stg_recipe("n3v", "flame_steak"), 12), every=5)
     assert [step.iteration for step in train(taught)] == list(range(1, 13))
 
 
@@ -201,10 +201,10 @@ def test_it_goes_on_as_if_it_had_never_stopped():
 def test_segments_are_saved_under_their_frames_and_show_the_same(tmp_path):
     folder, models = tmp_path / "clip", []
     for first, length in ((0, 3), (3, 2)):
-        taught = trainer(scaled(small_recipe(), 20), first=first, num_frames=length)
+        taught = trainer(scaled_recipe(small_recipe(), 20), first=first, num_frames=length)
         samples = {sample.frame for iteration in range(1, 15) for sample in taught.samples(iteration)}
         assert samples == set(range(first, first + length))
-        taught = trainer(scaled(small_recipe(), 20), first=first, num_frames=length)
+        taught = trainer(scaled_recipe(small_recipe(), 20), first=first, num_frames=length)
         list(train(taught))
         save_stg(taught.model, folder / f"clip_{first}to{first + length - 1}", 20)
         models.append(taught.model)
@@ -224,7 +224,7 @@ def test_segments_that_cannot_be_trained():
     other = trainer(recipe, every=10, first=2, num_frames=2).model
     both = type(model)(segments=[*model.parts, *other.parts])
     with pytest.raises(ValueError, match="2 segments"):
-        STGTrainer(both, recipe, extent=EXTENT, footage=FOOTAGE, seed=0)
+        STGTrainer(both, recipe, extent=EXTENT, views=VIEWS, seed=0)
 
 
 def test_a_whole_clip_of_300_frames_is_one_segment():

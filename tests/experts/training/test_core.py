@@ -13,7 +13,7 @@ from torch import nn
 from experts.training.colour_correction import ColourCorrection
 from experts.training.density import Density
 from experts.training.rates import Rate, build_optimiser, set_rates
-from experts.training.recipe import Recipe, scaled
+from experts.training.recipe import Recipe, scaled_recipe
 from experts.training.recipe_fields import INTERVAL, ITERATIONS
 from experts.training.samplers import SameMoment, ShuffledPass, samples_from_lists, samples_to_lists
 
@@ -77,12 +77,12 @@ class Longer(Recipe):
 
 def test_all_schedules_scale():
     recipe = Longer(iterations=30000, rate_iterations=20000, density=Density(stop=9000, reset_every=None))
-    short = scaled(recipe, 3000)
+    short = scaled_recipe(recipe, 3000)
     assert (short.iterations, short.rate_iterations, short.sh_every) == (3000, 2000, 100)
     assert short.resets == (300, 600) and short.grow == 50
     assert (short.density.start, short.density.stop, short.density.every) == (50, 900, 50)
     assert short.density.reset_every is None and short.density.gradient == recipe.density.gradient
-    long = scaled(recipe, 60000)
+    long = scaled_recipe(recipe, 60000)
     assert (long.density.every, long.grow) == (200, 800)
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from scenes import SceneError
 from scenes.frames.clip import Clip
 from scenes.frames.video import Video, decode_keyframes, probe_video
-from scenes.preparation.rig import described, motion_of, phase_shifts, size_notes
+from scenes.preparation.rig import described_motion, motion_of, phase_shifts, size_notes
 from tests.scenes.scene_folders import write_video
 
 FRAMES = 40
@@ -67,7 +67,7 @@ def test_a_moving_camera_moves(tmp_path: Path, move: Move) -> None:
     video = film(tmp_path / "cam00.mp4", move)
     motion = motion_of(video, whole(video))
     assert motion.moves
-    assert "of" in described(motion)
+    assert "of" in described_motion(motion)
 
 
 def test_motion_after_the_first_frames_is_seen_in_key_frames(tmp_path: Path) -> None:

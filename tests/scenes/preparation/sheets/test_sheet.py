@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scenes.preparation.sheets.contact_sheet import columns_of, draw_sheet, write_sheet
+from scenes.preparation.sheets.contact_sheet import column_count, draw_sheet, write_sheet
 from scenes.types import SceneError
 
 
@@ -31,7 +31,7 @@ def test_images_lie_row_by_row_and_keep_their_shape(tmp_path):
     sheet = draw_sheet(images(tmp_path, [(400, 300)] * 5), title="five cameras")
     assert sheet.width == 1600
     boxes = [box_of(sheet, number) for number in range(5)]
-    columns = columns_of(5, 0.75)
+    columns = column_count(5, 0.75)
     assert boxes == sorted(boxes, key=lambda box: (box[1], box[0]))
     assert len({box[1] for box in boxes}) == -(-5 // columns)
     for left, top, right, bottom in boxes:
@@ -48,12 +48,12 @@ def test_cameras_of_different_sizes_share_a_scale(tmp_path):
 
 @pytest.mark.parametrize(("count", "ratio", "columns"), [(1, 0.75, 1), (21, 0.75, 6), (28, 0.5625, 5), (16, 0.53, 4)])
 def test_columns(count, ratio, columns):
-    assert columns_of(count, ratio) == columns
+    assert column_count(count, ratio) == columns
 
 
 def test_many_cameras_stay_readable():
     for count in range(1, 120):
-        assert 1600 / columns_of(count, 0.56) >= 200
+        assert 1600 / column_count(count, 0.56) >= 200
 
 
 def test_names_are_written(tmp_path):

@@ -1,4 +1,4 @@
-"""Footage of the small clip, as training sees it, with start points on what it shows."""
+"""Views of the small clip, as training sees them, with start points on what it shows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from experts.training.samplers import Sample
 from experts.training.start import StartPoints
 from experts.training.trainer import ExpertTrainer
-from experts.training.views import Footage
+from experts.training.views import TrainingViews
 from tests.experts.small_clip import NUM_FRAMES, camera, small_points, true_image
 
 
-class SmallFootage:
+class SmallViews:
     """Two cameras, five frames, 40 x 30 pixels."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
@@ -30,9 +30,9 @@ class SmallFootage:
         return self._images[sample.view][sample.frame]
 
 
-def small_footage(numbers: Sequence[int] = (1, 2)) -> Footage:
+def small_views(numbers: Sequence[int] = (1, 2)) -> TrainingViews:
     """numbers: of the two cameras."""
-    return SmallFootage(numbers)
+    return SmallViews(numbers)
 
 
 def small_start(*, every: int = 1) -> StartPoints:
