@@ -49,7 +49,8 @@ def film(
         frame = Image.fromarray(wall).transform(
             (480, 360), Image.Transform.AFFINE, (zoom, 0, 160 + x, 0, zoom, 120 + y), Image.Resampling.BICUBIC
         )
-        noise = GRAIN[:, (left := 7 * number % 60) : left + 480]
+        left = 7 * number % 60
+        noise = GRAIN[:, left : left + 480]
         images.append(np.clip(np.asarray(frame)[..., None] + noise, 0, 255).astype(np.uint8))
     write_video(path, images, key_frames_every=key_frames_every)
     return probe_video(path)
