@@ -28,8 +28,10 @@ from moegs_rasterizer.cuda.reports import SLOTS, WORDS, Mailbox, Report
 from moegs_rasterizer.validation import validate
 
 HEADERS = Path(__file__).parent / "headers"
-FLAGS = ("-std=c++17", "-O1", "-g1", "-fPIC", "-fvisibility=hidden", "-DMOEGS_ISA=cuda", f"-I{HEADERS}", STABLE_ABI)
-LONG_JUMPS = "-U_FORTIFY_SOURCE"  # which takes a jump to another fiber's stack for an error
+FLAGS = (
+    *("-std=c++17", "-O1", "-g1", "-fPIC", "-fvisibility=hidden", "-DMOEGS_ISA=cuda", f"-I{HEADERS}", STABLE_ABI),
+    "-U_FORTIFY_SOURCE",  # which takes a jump to another fiber's stack for an error
+)
 # Of the compiler's checks: addresses that are not aligned as the type asks, which a GPU refuses.
 CHECKS = ("-fsanitize=alignment", "-fsanitize-undefined-trap-on-error")
 
@@ -93,14 +95,14 @@ def _files() -> list[Path]:
 def _target() -> Path:
     compiler = find_compiler()
     files = [*sorted(SOURCES.glob("*.h")), *_files()]
-    return cache_root() / f"kernels-on-cpu-{fingerprint(files, (*compiler, *FLAGS, LONG_JUMPS, *CHECKS))}" / "kernels.so"
+    return cache_root() / f"kernels-on-cpu-{fingerprint(files, (*compiler, *FLAGS, *CHECKS))}" / "kernels.so"
 
 
 def _plan() -> BuildPlan:
     compiler = find_compiler()
     calls = [
         CompilerCall(
-            command=(*compiler, *FLAGS, LONG_JUMPS, *CHECKS, torch_include(), "-x", "c++", "-c", str(source)),
+            command=(*compiler, *FLAGS, *CHECKS, torch_include(), "-x", "c++", "-c", str(source)),
             output=source.name + ".o",
         )
         for source in _files()
