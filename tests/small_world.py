@@ -125,7 +125,7 @@ def small_experts() -> tuple[CloudExpert, ...]:
     return tuple(open_expert(name) for name in NAMES)
 
 
-def small_run(root: Path, compute: ComputeDevice = ComputeDevice(device=CPU, backend="torch")) -> Run:  # noqa: B008, it is frozen
+def small_run(root: Path, compute: ComputeDevice = ComputeDevice(device=CPU, backend="auto")) -> Run:  # noqa: B008, it is frozen
     """A fresh run of the three experts, without files."""
     torch.manual_seed(0)
     experts = tuple(expert.to(compute.device) for expert in small_experts())
@@ -133,9 +133,9 @@ def small_run(root: Path, compute: ComputeDevice = ComputeDevice(device=CPU, bac
     return Run(ensemble=ENSEMBLE, scene=random_scene(root), experts=experts, router=router, backend=compute.backend)
 
 
-def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path, *, backend: str = "torch") -> list[str]:
+def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
     """Lets the training script read this world instead of files; returns its flags, without --save_path."""
-    arguments = ["--quiet", "--backend", backend, f"--source_path={root}"]
+    arguments = ["--quiet", f"--source_path={root}"]
     for name, flag in folder_flags(ENSEMBLE).items():
         file = root / "models" / name / "point_cloud" / f"iteration_{NAMES.index(name) + 1}" / "point_cloud.ply"
         file.parent.mkdir(parents=True)

@@ -44,7 +44,7 @@ STEPS = ["--iterations", "30", "--save_iterations", "15", "--test_iterations", "
 
 @pytest.fixture
 def arguments(tmp_path, monkeypatch) -> list[str]:
-    return [*use_small_world(monkeypatch, tmp_path, backend="auto"), *STEPS]
+    return [*use_small_world(monkeypatch, tmp_path), *STEPS]
 
 
 def trained(folder: Path, arguments: list[str], device: str) -> Path:

@@ -62,12 +62,13 @@ def rig_cameras(rig: Rig) -> dict[str, Camera]:
     return cameras
 
 
-def write_video(path: Path, frames: Sequence[np.ndarray]) -> None:
+def write_video(path: Path, frames: Sequence[np.ndarray], *, key_frames_every: int = 250) -> None:
     """Near-lossless H.264, 30 frames a second."""
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=30, options={"crf": "4", "preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.gop_size = key_frames_every
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())

@@ -39,20 +39,28 @@ def check_points(scene: Scene, found: Mapping[str, Camera]) -> None:
         np.testing.assert_allclose(view.camera.world_to_camera.numpy(), matrix, atol=1e-5)
 
 
-def test_n3v(tmp_path):
+def test_the_script_prepares_what_it_can(tmp_path):
+    """A scene that fails stops no other and has its own line; what is no scene is left out."""
     rig = Rig(frames=1, **SHAPE)
     cameras = write_n3v_scene(tmp_path / "room", rig, pattern="{name}/{frame}.png", image=show(rig))
+    write_n3v_scene(tmp_path / "a broken scene")
+    (tmp_path / "a broken scene" / "poses_bounds.npy").unlink()
+    (tmp_path / "notes").mkdir()
     ended = shell("preprocess_all_n3v.sh", tmp_path, "--threads", 1)
-    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "1 of 1 scenes prepared"), ended.stderr
+    assert ended.returncode == 1, ended.stderr
+    assert f"left out: {tmp_path}/notes" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == f"1 of 2 scenes prepared; failed: {tmp_path}/a broken scene"
+    (error,) = (line for line in ended.stderr.splitlines() if line.startswith("error: "))
+    assert "a broken scene/poses_bounds.npy: no such file" in error
     assert "5/5 cameras" in ended.stdout
     check_points(opened(tmp_path / "room", "n3v", tmp_path / "cache"), cameras)
 
 
-def test_technicolor(tmp_path):
+def test_technicolor(tmp_path, capsys):
     rig = Rig(frames=2, start=1, off_centre=(3.0, -2.0), **SHAPE)
     cameras = write_technicolor_scene(tmp_path / "room", rig, image=show(rig))
-    ended = shell("preprocess_all_techni.sh", tmp_path, "--threads", 1, "--start_timestamp", 1)
-    assert (ended.returncode, "5/5 cameras" in ended.stdout) == (0, True), ended.stderr
+    assert run(["technicolor", tmp_path / "room", "--quiet", "--threads", 1, "--start_timestamp", 1]) == 0
+    assert "5/5 cameras" in capsys.readouterr().out
     scene = opened(tmp_path / "room", "technicolor", tmp_path / "cache", start=1)
     check_points(scene, cameras)
     assert scene.views[2].camera.cx == 160 + 3 * 3.0
@@ -64,7 +72,7 @@ def test_videos(tmp_path, capsys):
     (tmp_path / "room").mkdir()
     for number, camera in enumerate(cameras.values(), start=9):
         write_video(tmp_path / "room" / f"take {number}.mp4", [image(camera)] * 3)
-    assert run(["videos", tmp_path / "room", "--quiet", "--threads", 1]) == 0
+    assert run(["videos", tmp_path / "room", "--quiet", "--threads", 1, "--max_features", 600]) == 0
     assert "6/6 cameras" in capsys.readouterr().out
     scene = opened(tmp_path / "room", "n3v", tmp_path / "cache")
     assert len(scene.views) == 6

@@ -27,9 +27,11 @@ def arguments(tmp_path, monkeypatch) -> list[str]:
 
 
 def test_a_run_leaves_settings_saves_and_evaluations(tmp_path, arguments):
-    assert train.main("E3", [*arguments, "--iterations", "5", "--save_iterations", "2", "--test_frames", "2"]) == 0
+    flags = ["--backend", "torch", "--iterations", "5", "--save_iterations", "2", "--test_frames", "2"]
+    assert train.main("E3", [*arguments, *flags]) == 0
     out = tmp_path / "out"
-    assert json.loads((out / "config.json").read_text())["iterations"] == 5
+    settings = json.loads((out / "config.json").read_text())
+    assert (settings["iterations"], settings["backend"]) == (5, "torch")
     assert saved_iterations(out) == (2, 5)
     report = json.loads((out / "test" / "itrs_5" / "metrics.json").read_text())
     assert (report["cameras"], report["frames"]) == (["cam00"], [0, 2])

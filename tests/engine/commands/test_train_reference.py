@@ -19,7 +19,6 @@ def psnr(image: torch.Tensor, truth: torch.Tensor) -> float:
     return -10 * (image.clamp(0, 1) - truth).square().mean().log10().item()
 
 
-@pytest.mark.slow
 def test_four_experts_of_the_tiny_kitchen(shared, tmp_path):
     scene, models = shared("data/kitchen_tiny"), shared("reference/experts")
     flags = folder_flags(ENSEMBLES["E4"])

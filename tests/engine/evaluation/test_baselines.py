@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import itertools
 
 import av
@@ -12,6 +13,7 @@ from engine.evaluation.baselines import best_constants, constant_blend, least_sq
 from engine.evaluation.metrics import psnr
 
 
+@functools.cache
 def grid(experts: int, steps: int) -> np.ndarray:
     """Every point of the simplex with coordinates in multiples of 1 / steps."""
     points = [p for p in itertools.product(range(steps + 1), repeat=experts) if sum(p) == steps]

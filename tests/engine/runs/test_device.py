@@ -88,7 +88,7 @@ def test_what_cannot_be_is_refused_with_its_reason(machine, asked, found, messag
 
 def test_a_refused_device_leaves_nothing_behind(machine, tmp_path, monkeypatch, capsys):
     machine(gpu=True, reason=BROKEN)
-    arguments = use_small_world(monkeypatch, tmp_path, backend="auto")
+    arguments = use_small_world(monkeypatch, tmp_path)
     assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'out'}", "--device", "cuda"]) == 2
     assert capsys.readouterr().err == f"error: --device cuda cannot be used here, --device cpu can: {BROKEN}\n"
     assert not (tmp_path / "out").exists()
@@ -96,7 +96,7 @@ def test_a_refused_device_leaves_nothing_behind(machine, tmp_path, monkeypatch, 
 
 def test_a_gpu_that_cannot_be_used_is_a_warning_and_the_run_goes_on(machine, tmp_path, monkeypatch, capsys):
     machine(gpu=True, reason=BROKEN)
-    arguments = use_small_world(monkeypatch, tmp_path, backend="auto")
+    arguments = use_small_world(monkeypatch, tmp_path)
     quick = [f"--save_path={tmp_path / 'out'}", "--iterations", "1", "--test_frames", "1"]
     assert train.main("E3", [*arguments, *quick]) == 0
     assert f"warning: there is a GPU, but the run goes on on the CPU: {BROKEN}\n" in capsys.readouterr().err

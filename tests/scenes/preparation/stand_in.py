@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -97,16 +98,16 @@ class Killed(BaseException):
 
 
 @contextmanager
-def killed_at(patch: pytest.MonkeyPatch, operation: int) -> Iterator[list[str]]:
+def killed_at(patch: pytest.MonkeyPatch, operation: int) -> Iterator[list[tuple[str, Path]]]:
     """The process dies at this change of the disk, counted from 0: nothing later, no cleaning up either, is done.
 
-    Yields the changes that were tried.
+    Yields the changes that were tried: the operation and the path that it changes.
     """
-    tried: list[str] = []
+    tried: list[tuple[str, Path]] = []
 
     def dying(name: str, act: Any) -> Any:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            tried.append(name)
+            tried.append((name, Path(args[1 if name in ("replace", "symlink") else 0])))
             if len(tried) > operation:
                 raise Killed
             return act(*args, **kwargs)
@@ -118,6 +119,20 @@ def killed_at(patch: pytest.MonkeyPatch, operation: int) -> Iterator[list[str]]:
             inner.setattr(owner, name, dying(name, getattr(owner, name)))
         inner.setattr(shutil, "rmtree", dying("rmtree", shutil.rmtree))
         yield tried
+
+
+def one_of_every_kind(tried: Sequence[tuple[str, Path]], root: Path) -> list[int]:
+    """The first change of every kind, by its number among all changes of a run.
+
+    Changes are of one kind where the operation is the same and the paths differ in numbers only (cam00, cam01). Within
+    scratch folders and files, which every run begins by throwing away, all paths are one.
+    """
+    kinds: dict[tuple[str, str], int] = {}
+    for number, (operation, path) in enumerate(tried):
+        parts = path.relative_to(root).parts if path.is_relative_to(root) else ()
+        is_scratch = parts[:2] == ("preparation", "unfinished") or path.name.startswith(".")
+        kinds.setdefault((operation, "scratch" if is_scratch else re.sub(r"\d+", "#", "/".join(parts))), number)
+    return list(kinds.values())
 
 
 def contents(root: Path) -> dict[str, bytes | str]:

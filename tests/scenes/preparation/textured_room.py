@@ -15,7 +15,7 @@ from PIL import Image
 from scenes.preparation.sfm.attempts import CloudReport
 from scenes.preparation.sfm.matching import SfmOptions
 
-WIDTH, HEIGHT, FOCAL = 320, 240, 260.0
+WIDTH, HEIGHT, FOCAL = 240, 180, 195.0
 PLANES = ((2, 4.0), (1, 1.2), (0, -1.8))  # axis and where it meets it: back wall, floor, left wall
 CELLS = 24  # texels of the finest octave per world unit
 OPTIONS = SfmOptions(threads=1, max_features=500, progress=False)

@@ -28,7 +28,10 @@ from moegs_rasterizer.cuda.reports import SLOTS, WORDS, Mailbox, Report
 from moegs_rasterizer.validation import validate
 
 HEADERS = Path(__file__).parent / "headers"
-FLAGS = ("-std=c++17", "-O1", "-g1", "-fPIC", "-fvisibility=hidden", "-DMOEGS_ISA=cuda", f"-I{HEADERS}", STABLE_ABI)
+FLAGS = (
+    *("-std=c++17", "-O1", "-g1", "-fPIC", "-fvisibility=hidden", "-DMOEGS_ISA=cuda", f"-I{HEADERS}", STABLE_ABI),
+    "-U_FORTIFY_SOURCE",  # which takes a jump to another fiber's stack for an error
+)
 # Of the compiler's checks: addresses that are not aligned as the type asks, which a GPU refuses.
 CHECKS = ("-fsanitize=alignment", "-fsanitize-undefined-trap-on-error")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ from PIL import Image
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.layouts.n3v.preparation import prepare_n3v
 from scenes.preparation.report import PrepareReport
-from tests.scenes.preparation.stand_in import Killed, Settings, StandIn, contents, killed_at, options, outcomes
+from tests.scenes.preparation.stand_in import (
+    Killed,
+    Settings,
+    StandIn,
+    contents,
+    killed_at,
+    one_of_every_kind,
+    options,
+    outcomes,
+)
 from tests.scenes.scene_folders import Rig, rig_cameras, write_n3v_frames, write_n3v_scene
 
 RIG = Rig(frames=4)
@@ -134,12 +144,12 @@ def test_transforms_are_opengl_cameras_of_every_frame(tmp_path: Path) -> None:
 def test_raising_inside_any_step_leaves_a_folder_that_the_next_run_completes(
     tmp_path: Path, everything: dict[str, Any]
 ) -> None:
-    stand_in = StandIn()
-    prepare(scene(tmp_path / "whole"), stand_in, **everything)
+    raw, stand_in = scene(tmp_path / "raw"), StandIn()
+    prepare(shutil.copytree(raw, tmp_path / "whole"), stand_in, **everything)
     whole = contents(tmp_path / "whole")
     assert len(stand_in.calls) == (5 if everything else 4)
     for number in range(1, len(stand_in.calls) + 1):
-        root = scene(tmp_path / str(number))
+        root = shutil.copytree(raw, tmp_path / str(number))
         with pytest.raises(Killed):
             prepare(root, StandIn(dies_at=number), **everything)
         assert not list((root / "preparation" / "unfinished").iterdir())
@@ -150,17 +160,19 @@ def test_raising_inside_any_step_leaves_a_folder_that_the_next_run_completes(
 def test_killed_at_any_change_of_the_disk_the_next_run_completes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare(scene(tmp_path / "whole"), **EVERYTHING)
-    whole = contents(tmp_path / "whole")
-    counted = scene(tmp_path / "counted")
+    raw = scene(tmp_path / "raw")
+    first = shutil.copytree(raw, tmp_path / "whole")
     with killed_at(monkeypatch, 10**6) as tried:
-        prepare(counted, **EVERYTHING)
-    for operation in range(0, len(tried), 7):
-        root = scene(tmp_path / str(operation))
+        prepare(first, **EVERYTHING)
+    whole = contents(first)
+    operations = one_of_every_kind(tried, first)
+    assert len(operations) > 20  # seen: 25 of 254
+    for operation in operations:
+        root = shutil.copytree(raw, tmp_path / str(operation))
         with pytest.raises(Killed), killed_at(monkeypatch, operation):
             prepare(root, **EVERYTHING)
         prepare(root, **EVERYTHING)
-        assert contents(root) == whole, operation
+        assert contents(root) == whole, tried[operation]
 
 
 def test_images_in_place_of_videos(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,20 @@ import pytest
 from PIL import Image
 
 from scenes import SceneError, SceneOptions, load_scene
+from scenes.layouts.n3v import videos
 from scenes.layouts.n3v.videos import prepare_videos
 from scenes.preparation.report import PrepareReport
-from tests.scenes.preparation.stand_in import Killed, Settings, StandIn, contents, killed_at, outcomes, videos_options
+from scenes.preparation.rig import Motion
+from tests.scenes.preparation.stand_in import (
+    Killed,
+    Settings,
+    StandIn,
+    contents,
+    killed_at,
+    one_of_every_kind,
+    outcomes,
+    videos_options,
+)
 from tests.scenes.scene_folders import Rig, rig_cameras, write_n3v_frames, write_video
 
 RIG = Rig(cameras=("cam00", "cam01", "cam02"), frames=3, width=96, height=72)
@@ -32,11 +44,6 @@ def scene(root: Path, names: tuple[str, ...] = NAMES, image: Any = still) -> Pat
     for camera, name in enumerate(names):
         write_video(root / name, [image(camera, frame, RIG.width, RIG.height) for frame in range(RIG.frames)])
     return root
-
-
-def made(root: Path) -> dict[str, bytes | str]:
-    """What preparation adds; Matroska files differ from one writing to the next."""
-    return {name: content for name, content in contents(root).items() if name not in NAMES}
 
 
 def prepare(root: Path, stand_in: StandIn | None = None, **changed: Any) -> PrepareReport:
@@ -148,27 +155,37 @@ def test_cameras_that_are_not_found_are_named(tmp_path: Path) -> None:
     assert not (root / "cam02.mp4").exists()
 
 
+@pytest.fixture
+def no_motion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every camera is still, without a look at its frames."""
+    still = Motion(textured=72, found=72, still=72, shift=0.0)
+    monkeypatch.setattr(videos, "motion_of", lambda source, clip: still)
+
+
+@pytest.mark.usefixtures("no_motion")
 def test_raising_inside_any_step_or_dying_at_any_change_the_next_run_completes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_in = StandIn()
-    prepare(scene(tmp_path / "whole"), stand_in)
-    whole = made(tmp_path / "whole")
+    raw, stand_in = scene(tmp_path / "raw"), StandIn()
+    first = shutil.copytree(raw, tmp_path / "whole")
+    with killed_at(monkeypatch, 10**6) as tried:
+        prepare(first, stand_in)
+    whole = contents(first)
+    assert len(stand_in.calls) == 5
     for number in range(1, len(stand_in.calls) + 1):
-        root = scene(tmp_path / f"raised{number}")
+        root = shutil.copytree(raw, tmp_path / f"raised{number}")
         with pytest.raises(Killed):
             prepare(root, StandIn(dies_at=number))
         prepare(root)
-        assert made(root) == whole
-    counted = scene(tmp_path / "counted")
-    with killed_at(monkeypatch, 10**6) as tried:
-        prepare(counted)
-    for operation in range(0, len(tried), 4):
-        root = scene(tmp_path / f"died{operation}")
+        assert contents(root) == whole
+    operations = one_of_every_kind(tried, first)
+    assert len(operations) > 20  # seen: 24 of 172
+    for operation in operations:
+        root = shutil.copytree(raw, tmp_path / f"died{operation}")
         with pytest.raises(Killed), killed_at(monkeypatch, operation):
             prepare(root)
         prepare(root)
-        assert made(root) == whole, operation
+        assert contents(root) == whole, tried[operation]
 
 
 def one_video(root: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -13,7 +14,15 @@ from scenes import SceneError, SceneOptions, load_scene
 from scenes.layouts.technicolor.preparation import prepare_technicolor
 from scenes.preparation.damaged import check_image, readable_rows
 from scenes.preparation.report import PrepareReport
-from tests.scenes.preparation.stand_in import Killed, StandIn, contents, killed_at, options, outcomes
+from tests.scenes.preparation.stand_in import (
+    Killed,
+    StandIn,
+    contents,
+    killed_at,
+    one_of_every_kind,
+    options,
+    outcomes,
+)
 from tests.scenes.scene_folders import rig_cameras, write_technicolor_scene
 
 RNG = np.random.default_rng(1)
@@ -173,21 +182,20 @@ def test_rows_before_a_broken_chunk_are_kept(tmp_path: Path) -> None:
 def test_killed_at_any_change_of_the_disk_the_next_run_completes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def damaged(root: Path) -> Path:
-        truncate(image(scene(root), 2, 9))
-        return root
-
-    prepare(damaged(tmp_path / "whole" / "birthday"))
-    whole = contents(tmp_path / "whole" / "birthday")
-    counted = damaged(tmp_path / "counted" / "birthday")
+    raw = scene(tmp_path / "raw" / "birthday")
+    truncate(image(raw, 2, 9))
+    first = shutil.copytree(raw, tmp_path / "whole" / "birthday")
     with killed_at(monkeypatch, 10**6) as tried:
-        prepare(counted)
-    for operation in range(0, len(tried), 5):
-        root = damaged(tmp_path / str(operation) / "birthday")
+        prepare(first)
+    whole = contents(first)
+    operations = one_of_every_kind(tried, first)
+    assert len(operations) > 12  # seen: 16 of 195
+    for operation in operations:
+        root = shutil.copytree(raw, tmp_path / str(operation) / "birthday")
         with pytest.raises(Killed), killed_at(monkeypatch, operation):
             prepare(root)
         assert len(prepare(root).repaired) == 1
-        assert contents(root) == whole, operation
+        assert contents(root) == whole, tried[operation]
 
 
 def test_layout_of_ed3dgs_counts_from_the_clips_start(tmp_path: Path) -> None:

@@ -18,17 +18,26 @@ from scenes.calibration.colmap_model import read_colmap_cameras
 from scenes.points.files import read_points
 from scenes.preparation.sfm.known_cameras import pose_of
 from scenes.preparation.sfm.triangulation import triangulated
+from tests.scenes.preparation.sfm.remembered_matches import RememberedMatches
 from tests.scenes.preparation.textured_room import OPTIONS, Made, distances, room_cameras, write_room
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory) -> Made:
+def matches(tmp_path_factory) -> RememberedMatches:
+    return RememberedMatches(tmp_path_factory.mktemp("matches"))
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory, matches) -> Made:
     """Six cameras with principal points off the middle, triangulated."""
     folder = tmp_path_factory.mktemp("room")
     cameras = room_cameras(off_centre=(3.0, -2.0))
     images = write_room(folder / "images", cameras)
     target = folder / "colmap_7"
-    return Made(cameras, images, target, triangulated(images, cameras, target, OPTIONS))
+    with pytest.MonkeyPatch.context() as patch:
+        matches.used_by(patch)
+        report = triangulated(images, cameras, target, OPTIONS)
+    return Made(cameras, images, target, report)
 
 
 def grey(folder: Path, cameras: dict[str, Camera], noise: float = 0.0) -> dict[str, Path]:
@@ -89,24 +98,26 @@ def test_the_same_bits_for_any_number_of_threads(room, tmp_path):
         assert first.read_bytes() == second.read_bytes(), name
 
 
-def test_cameras_calibrated_at_another_size(room, tmp_path):
-    cameras = {name: scaled(camera, 640, 480) for name, camera in room.cameras.items()}
+def test_cameras_calibrated_at_another_size(room, tmp_path, matches, monkeypatch):
+    matches.used_by(monkeypatch)
+    cameras = {name: scaled(camera, 480, 360) for name, camera in room.cameras.items()}
     triangulated(room.images, cameras, tmp_path / "colmap_0", OPTIONS)
     read = read_colmap_cameras(tmp_path / "colmap_0" / "sparse" / "0")["cam03"]
-    assert (read.width, read.fx, read.cx, read.cy) == (320, 260.0, 172.0, 112.0)
-    uneven = {name: replace(camera, height=300) for name, camera in room.cameras.items()}
-    with pytest.raises(SceneError, match=r"cam00: frames of 320x240 px do not have the aspect ratio"):
+    assert (read.width, read.fx, read.cx, read.cy) == (240, 195.0, 132.0, 82.0)
+    uneven = {name: replace(camera, height=200) for name, camera in room.cameras.items()}
+    with pytest.raises(SceneError, match=r"cam00: frames of 240x180 px do not have the aspect ratio"):
         triangulated(room.images, uneven, tmp_path / "colmap_1", OPTIONS)
     assert not (tmp_path / "colmap_1").exists()
 
 
 def test_few_points_make_a_second_attempt(room, tmp_path):
     few = replace(OPTIONS, max_features=40)
-    report = triangulated(room.images, room.cameras, tmp_path / "colmap_0", few)
+    four = {name: path for name, path in room.images.items() if name < "cam04"}
+    report = triangulated(four, room.cameras, tmp_path / "colmap_0", few)
     first, second = report.tried
     assert first.startswith("40 features, peak 0.004")
     assert second.startswith(
-        "80 features, peak 0.002, edge 30, domain-size pooling, verified by the known cameras, two-view points: 6/6"
+        "80 features, peak 0.002, edge 30, domain-size pooling, verified by the known cameras, two-view points: 4/4"
     )
     assert f"{report.points:,} points" in second
 
@@ -125,7 +136,8 @@ def test_images_without_features_fail_after_two_attempts(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
-def test_a_camera_that_nods_after_its_calibration_is_named(room, tmp_path):
+def test_a_camera_that_nods_after_its_calibration_is_named(room, tmp_path, matches, monkeypatch):
+    matches.used_by(monkeypatch)
     turn = torch.eye(4, dtype=torch.float64)
     turn[1, 1] = turn[2, 2] = cos(0.3)
     turn[1, 2], turn[2, 1] = -sin(0.3), sin(0.3)

@@ -98,7 +98,8 @@ template <typename... Parameters, typename... Arguments>
 void launch(const char*, void (*kernel)(Parameters...), dim3 blocks, int threads, size_t bytes, cudaStream_t,
             const Arguments&... arguments) {
   fibers::Block block;
-  block.fibers.resize(threads);
+  block.threads = threads;
+  if (fibers::fibers.size() < size_t(threads)) fibers::fibers.resize(threads);
   block.words.resize(size_t(2) * threads * fibers::kWords);
   block.body = [&] { kernel(arguments...); };
   dynamic_shared.assign(bytes / sizeof(float4) + 1, float4{NAN, NAN, NAN, NAN});

@@ -3,6 +3,7 @@
 // threads at the same moment do to each other is not seen.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -23,33 +24,53 @@ constexpr int kWords = 8;  // that a lane can hand to its warp at once
 enum class State { kReady, kAtWarp, kAtBlock, kDone };
 
 struct Fiber {
-  ucontext_t context;
+  jmp_buf place;  // where it goes on
   std::unique_ptr<char[]> stack;
   State state = State::kReady;
   unsigned warp_calls = 0, block_calls = 0;
 };
+inline std::vector<Fiber> fibers;  // of all launches: most of a small kernel's time would go into new stacks
 
 struct Block {
-  std::vector<Fiber> fibers;
+  int threads;
   std::vector<uint32_t> words;  // two turns of kWords a thread
   int votes[3][2];              // of three turns: any, all
   int current;
-  ucontext_t scheduler;
+  jmp_buf scheduler;
   std::function<void()> body;
 };
 inline Block* block = nullptr;
 inline uint32_t drawn = 1;  // goes on from launch to launch
 
-inline void wait(State state) {
-  Fiber& mine = block->fibers[block->current];
-  mine.state = state;
-  swapcontext(&mine.context, &block->scheduler);
+// Leaves `here` for `there`, until someone comes back. swapcontext would ask the system for its signals each time.
+inline void leave(jmp_buf& here, jmp_buf& there) {
+  if (!_setjmp(here)) _longjmp(there, 1);
 }
 
-inline void start() {
-  block->body();
-  block->fibers[block->current].state = State::kDone;
-  swapcontext(&block->fibers[block->current].context, &block->scheduler);
+inline void wait(State state) {
+  Fiber& mine = fibers[block->current];
+  mine.state = state;
+  leave(mine.place, block->scheduler);
+}
+
+inline void run_bodies() {
+  for (;;) {
+    block->body();
+    wait(State::kDone);
+  }
+}
+
+// Runs a fiber until it waits; on a stack of its own from the first time on.
+inline void enter(Fiber& fiber) {
+  if (fiber.stack) return leave(block->scheduler, fiber.place);
+  fiber.stack.reset(new char[kStack]);
+  ucontext_t fresh;
+  getcontext(&fresh);
+  fresh.uc_stack.ss_sp = fiber.stack.get();
+  fresh.uc_stack.ss_size = kStack;
+  fresh.uc_link = nullptr;
+  makecontext(&fresh, run_bodies, 0);
+  if (!_setjmp(block->scheduler)) setcontext(&fresh);
 }
 
 }  // namespace fibers
@@ -65,44 +86,37 @@ namespace fibers {
 inline bool release(int first, int last, State state) {
   int waiting = 0;
   for (int i = first; i < last; ++i) {
-    if (block->fibers[i].state == state) ++waiting;
-    else if (block->fibers[i].state != State::kDone) return false;
+    if (fibers[i].state == state) ++waiting;
+    else if (fibers[i].state != State::kDone) return false;
   }
   for (int i = first; i < last; ++i) {
-    if (block->fibers[i].state == state) block->fibers[i].state = State::kReady;
+    if (fibers[i].state == state) fibers[i].state = State::kReady;
   }
   return waiting > 0;
 }
 
 inline void run_block(int threads) {
   for (int i = 0; i < threads; ++i) {
-    Fiber& fiber = block->fibers[i];
-    fiber.state = State::kReady;
-    fiber.warp_calls = fiber.block_calls = 0;
-    if (!fiber.stack) fiber.stack.reset(new char[kStack]);
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
-    fiber.context.uc_stack.ss_size = kStack;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, start, 0);
+    fibers[i].state = State::kReady;
+    fibers[i].warp_calls = fibers[i].block_calls = 0;
   }
   for (bool going = true; going;) {
     going = false;
     drawn = drawn * 1664525u + 1013904223u;  // Numerical Recipes' quick generator
     const int first = int(drawn >> 8) % threads, step = drawn >> 31 ? 1 : threads - 1;
     for (int turn = 0, i = first; turn < threads; ++turn, i = (i + step) % threads) {
-      if (block->fibers[i].state != State::kReady) continue;
+      if (fibers[i].state != State::kReady) continue;
       going = true;
       block->current = i;
       threadIdx.x = unsigned(i);
-      swapcontext(&block->scheduler, &block->fibers[i].context);
+      enter(fibers[i]);
     }
     for (int first = 0; first < threads; first += kWarp)
       going |= release(first, std::min(first + kWarp, threads), State::kAtWarp);
     going |= release(0, threads, State::kAtBlock);
   }
   for (int i = 0; i < threads; ++i) {
-    if (block->fibers[i].state == State::kDone) continue;
+    if (fibers[i].state == State::kDone) continue;
     std::fprintf(stderr, "a barrier that not all threads reach\n");
     std::abort();
   }
@@ -111,7 +125,7 @@ inline void run_block(int threads) {
 // Every lane's words; a lane that is done counts as zeros.
 inline const uint32_t* exchange(const uint32_t* words, int count) {
   const int me = block->current, first = me / kWarp * kWarp;
-  const int turn = int(block->fibers[me].warp_calls++ % 2) * int(block->fibers.size()) * kWords;
+  const int turn = int(fibers[me].warp_calls++ % 2) * block->threads * kWords;
   std::copy(words, words + count, &block->words[turn + me * kWords]);
   wait(State::kAtWarp);
   return &block->words[turn + first * kWords];
@@ -133,14 +147,14 @@ inline unsigned vote(bool value) {
   const uint32_t* all = exchange(&word, 1);
   const int first = block->current / kWarp * kWarp;
   unsigned bits = 0;
-  for (int lane = 0; lane < kWarp && first + lane < int(block->fibers.size()); ++lane) {
-    if (block->fibers[first + lane].state != State::kDone && all[lane * kWords]) bits |= 1u << lane;
+  for (int lane = 0; lane < kWarp && first + lane < block->threads; ++lane) {
+    if (fibers[first + lane].state != State::kDone && all[lane * kWords]) bits |= 1u << lane;
   }
   return bits;
 }
 
 inline bool vote_of_block(bool value, bool any) {
-  Fiber& mine = block->fibers[block->current];
+  Fiber& mine = fibers[block->current];
   const int turn = int(mine.block_calls++ % 3);
   int* votes = block->votes[turn];
   votes[0] |= value;
