@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.tensors import image_from_uint8
+from common.tensors import image_from_uint8, rounded_to_uint8
 from engine.evaluation.metrics import METRICS, Measure, MetricProtocol, MetricRequest, OpenedMetric, value_text
 from scenes import Scene, ViewFrame
 
@@ -112,7 +112,7 @@ def score(suite: MetricSuite, image: Tensor, reference: ReferenceImage) -> Score
 
 def _prepare(protocol: MetricProtocol, image: Tensor) -> Tensor:
     image = image.float()
-    return (image.clamp(0, 1) * 255).round() / 255 if protocol.eight_bit else image
+    return rounded_to_uint8(image) if protocol.eight_bit else image
 
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:
