@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from moegs_rasterizer import Camera
@@ -39,6 +39,13 @@ PROTOCOLS = {
         MetricProtocol(name="upstream", eight_bit=False, lpips_net="alex", lpips_rescaled=False),
     )
 }
+
+if TYPE_CHECKING:
+    ProtocolName = str
+else:
+    ProtocolName = Literal[tuple(PROTOCOLS)]  # from which the command line knows the choices
+
+DEFAULT_PROTOCOL: ProtocolName = "8bit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +118,10 @@ def lpips_measure(network: Lpips, protocol: MetricProtocol) -> Measure:
     return Measure(features=features, compare=lambda a, b: float(network.distance(a, b)))
 
 
+def _lpips_range(protocol: MetricProtocol) -> str:
+    return "[-1, 1]" if protocol.lpips_rescaled else "[0, 1]"
+
+
 def _open_lpips(request: MetricRequest) -> OpenedMetric:
     protocol = request.protocol
     loaded = lpips_for(request.cameras, protocol.lpips_net, path=request.lpips_weights, device=request.device)
@@ -154,9 +165,7 @@ METRICS = {
             unit="",
             higher_is_better=False,
             digits=4,
-            definition=lambda protocol: (
-                f"{protocol.lpips_net} v0.1, inputs in {'[-1, 1]' if protocol.lpips_rescaled else '[0, 1]'}"
-            ),
+            definition=lambda protocol: f"{protocol.lpips_net} v0.1, inputs in {_lpips_range(protocol)}",
             open=_open_lpips,
             needs_network=True,
         ),
@@ -169,6 +178,15 @@ def describe(protocol: MetricProtocol) -> dict[str, str]:
     rounding = "clamped to [0, 1] and rounded to 8 bits" if protocol.eight_bit else "unclamped floats"
     definitions = {metric.name: metric.definition(protocol) for metric in METRICS.values()}
     return {"name": protocol.name, "image": rounding, **definitions}
+
+
+def protocols_help() -> str:
+    """Every protocol in a few words, for the command line's help."""
+    return "; ".join(
+        f"{protocol.name}: {'clamped and rounded as a file holds it' if protocol.eight_bit else 'not clamped'}, "
+        f"LPIPS({protocol.lpips_net}) fed {_lpips_range(protocol)}"
+        for protocol in PROTOCOLS.values()
+    )
 
 
 def value_text(metric: Metric, value: float | None) -> str:

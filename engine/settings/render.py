@@ -11,6 +11,7 @@ import tyro
 from moegs_rasterizer.types import Backend, TileRule
 
 from engine.errors import ConfigError
+from engine.evaluation.metrics import DEFAULT_PROTOCOL, ProtocolName, protocols_help
 from engine.runs.device import DeviceChoice
 from engine.settings.command_line import flag, parse
 from engine.settings.experts import expert_folder_settings
@@ -37,13 +38,7 @@ class ChoiceConfig:
 class MetricConfig:
     """How images are measured."""
 
-    metric_protocol: Annotated[
-        Literal["8bit", "8bit_vgg", "upstream"],
-        flag(
-            "8bit: clamped and rounded as a file holds it, LPIPS(alex) fed [-1, 1]; 8bit_vgg: with LPIPS(vgg) instead; "
-            "upstream: not clamped, LPIPS(alex) fed [0, 1]"
-        ),
-    ] = "8bit"
+    metric_protocol: Annotated[ProtocolName, flag(protocols_help())] = DEFAULT_PROTOCOL
     lpips_weights: Annotated[
         Path | None,
         flag(
