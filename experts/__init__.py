@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.suggestions import nearest
+from common.suggestions import hint
 from experts import ed3dgs, ex4dgs, fourdgaussians, stg
 from experts.base import CheckpointError, Expert, LoadOptions, Provenance
 from experts.recognition import require_own_files
@@ -35,9 +35,7 @@ EXPERTS: dict[str, ExpertSpec] = {
 def load_expert(name: str, path: Path, options: LoadOptions) -> Expert:
     """Load an expert by its name in EXPERTS; raises CheckpointError for an unknown name and for unusable files."""
     if name not in EXPERTS:
-        close = nearest(name, EXPERTS, likeness=0.3)
-        hint = f"nearest: {close}" if close else f"known: {', '.join(EXPERTS)}"
-        raise CheckpointError(f"no expert is called {name!r}; {hint}")
+        raise CheckpointError(f"no expert is called {name!r}; {hint(name, EXPERTS, likeness=0.3)}")
     spec = EXPERTS[name]
     require_own_files(spec, path, options.iteration, experts=EXPERTS.values())
     return spec.load(path, options)
