@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-from common.suggestions import nearest
+from common.suggestions import hint
 from engine.errors import ConfigError
 from engine.settings.command_line import exit_code
 
@@ -59,8 +59,7 @@ def main(argv: Sequence[str]) -> int:
 def find_command(name: str) -> Command:
     """A command's row; ConfigError naming the nearest where there is none of that name."""
     if name not in COMMANDS:
-        close = nearest(name, COMMANDS)
-        raise ConfigError(f"no command {name!r}; {f'did you mean {close}?' if close else 'see --help'}")
+        raise ConfigError(f"no command {name!r}; {hint(name, COMMANDS, otherwise='see --help')}")
     return COMMANDS[name]
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, JSON, and hashes of contents."""
+"""Files and folders that are whole or not there, JSON, and hashes of contents."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -22,6 +23,43 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty temporary folder next to `folder` that takes its place when the block ends without an error.
+
+    The one that was there is removed then. A process that is killed leaves the old folder, the new one, or none, and a
+    hidden folder beside it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving_", dir=folder.parent) as scratch:
+        temporary = Path(scratch) / "new"  # with the usual permissions, which a temporary folder has not
+        temporary.mkdir()
+        yield temporary
+        put_in_place({temporary: folder}, aside=Path(scratch) / "old")
+
+
+def put_in_place(targets: Mapping[Path, Path], *, aside: Path) -> None:
+    """Move folders to their targets, by source, in order; folders that stand there go into the folder `aside` first.
+
+    They go in reverse order: wherever a process is killed, new folders do not stand beside old ones, and the last
+    target is there only with all others. After an error the old ones stand where they stood. All paths lie on one disk,
+    and the targets differ in their names.
+    """
+    standing = [target for target in reversed(list(targets.values())) if target.exists()]
+    moves = [(target, aside / target.name) for target in standing] + list(targets.items())
+    if standing:
+        aside.mkdir()
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves:
+            os.replace(source, target)
+            done.append((source, target))
+    except BaseException:
+        for source, target in reversed(done):
+            os.replace(target, source)
+        raise
 
 
 def write_json(path: Path, value: object) -> Path:

@@ -35,7 +35,16 @@ def image_from_uint8(pixels: Tensor, *, contiguous: bool = True) -> Tensor:
 
 def quantised(values: Tensor) -> Tensor:
     """Convert values in [0, 1] of any shape to 8 bits: clamped, rounded to nearest."""
-    return (values.clamp(0, 1) * 255).round().byte()
+    return _steps(values).byte()
+
+
+def rounded_to_uint8(values: Tensor) -> Tensor:
+    """Convert values of any shape to those that 8 bits would keep, in [0, 1] and of the same type; NaN stays NaN."""
+    return _steps(values) / 255
+
+
+def _steps(values: Tensor) -> Tensor:
+    return (values.clamp(0, 1) * 255).round()
 
 
 def to_uint8(image: Tensor) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from common.suggestions import nearest
+from common.suggestions import hint
 from experts import ed3dgs, ex4dgs, fourdgaussians, stg
 from experts.base import CheckpointError, Expert, LoadOptions, Provenance
 from experts.recognition import require_own_files
@@ -41,9 +41,7 @@ def load_expert(
     argument_of: what a user writes to give the folder of an expert of some name; None: its flag.
     """
     if name not in EXPERTS:
-        close = nearest(name, EXPERTS, likeness=0.3)
-        hint = f"nearest: {close}" if close else f"known: {', '.join(EXPERTS)}"
-        raise CheckpointError(f"no expert is called {name!r}; {hint}")
+        raise CheckpointError(f"no expert is called {name!r}; {hint(name, EXPERTS, likeness=0.3)}")
     spec = EXPERTS[name]
     argument_of = argument_of or (lambda other: f"--{EXPERTS[other].flag}")
     require_own_files(spec, path, options.iteration, experts=EXPERTS.values(), argument_of=argument_of)

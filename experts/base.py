@@ -9,6 +9,8 @@ from typing import Protocol, runtime_checkable
 from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat
 from torch import Tensor
 
+MAX_LOG_WIDTH = 40.0  # of a temporal window, of either sign: wider than any clip, or shut; squares still fit float32
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; one line naming the file, the fault and what to do."""

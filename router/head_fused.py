@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from common.activations import through_relu_
 from router.head import FIRST, SECOND, SPLATTED, SandwichHead
 
 _CHUNK = 4096  # columns whose products are summed at a time: enough chunks to fill a GPU, and each of some length
@@ -52,8 +53,8 @@ class _Layers(torch.autograd.Function):
         sent = torch.empty_like(seen[: 1 + SECOND + FIRST])  # gradients of the layers' outputs, the last layer's first
         to_third, to_second, to_first = sent.split([1, SECOND, FIRST])
         to_third.copy_(gradient.reshape(1, -1))
-        _where_positive(torch.mul(third.view(-1, 1), to_third, out=to_second), last)
-        _where_positive(torch.mm(second.flatten(1).t(), to_second, out=to_first), hidden)
+        through_relu_(torch.mul(third.view(-1, 1), to_third, out=to_second), last)
+        through_relu_(torch.mm(second.flatten(1).t(), to_second, out=to_first), hidden)
         of_features = gradient.new_empty(experts, 1 + SPLATTED, height * width)
         of_features[:, 0] = to_third.view(experts, -1)
         back = first.flatten(1)[:, :SPLATTED].t().expand(experts, -1, -1)
@@ -61,11 +62,6 @@ class _Layers(torch.autograd.Function):
         of_third, of_second, of_first = _of_weights(sent, seen, [1, SECOND, FIRST], [SECOND, FIRST, first.shape[1]])
         of_weights = of_first.view_as(first), of_second.view_as(second), of_third.view_as(third)
         return None, *of_weights, *of_features.view(experts, -1, height, width)
-
-
-def _where_positive(gradient: Tensor, values: Tensor) -> None:
-    """Makes the gradient of a ReLU's output that of its input, in the same memory; values: the ReLU's output."""
-    torch.ops.aten.threshold_backward.grad_input(gradient, values, 0, grad_input=gradient)
 
 
 def _of_weights(sent: Tensor, seen: Tensor, outputs: list[int], inputs: list[int]) -> list[Tensor]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 else:
     HeadKind = Literal[tuple(HEADS)]  # from which the command line and JSON files know the choices
 
+DEFAULT_HEAD: HeadKind = "sandwichlite"  # the published one
+
 
 def new_head(kind: HeadKind) -> RouterHead:
     """An untrained head of a kind; ValueError names the kinds where there is none of that name."""

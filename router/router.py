@@ -15,7 +15,7 @@ from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame, mark
 from common.tensors import constant
 from experts.base import Expert
 from router.features import FEATURE_BACKGROUND, RoutingFeatures
-from router.heads import HeadKind, new_head
+from router.heads import DEFAULT_HEAD, HeadKind, new_head
 from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE, Mixture, blend
 from router.rays import KeptRays
 
@@ -32,7 +32,7 @@ class Router(nn.Module):
         expert_names: Sequence[str],
         counts: Sequence[int],
         *,
-        kind: HeadKind = "sandwichlite",
+        kind: HeadKind = DEFAULT_HEAD,
         init: float = 0.9,
         temperature: float = DEFAULT_TEMPERATURE,
         eval_temperature: float | None = DEFAULT_EVAL_TEMPERATURE,

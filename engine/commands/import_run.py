@@ -24,6 +24,7 @@ from experts import EXPERTS
 from experts.formats.cfg_args import CFG_ARGS, read_cfg_args
 from experts.formats.folders import find_iteration
 from router import Ensemble, folder_flags, is_published, kind_of, render_command
+from router.heads import DEFAULT_HEAD
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ TAKEN = (
     *("source_path", "loader", "resolution", "start_timestamp", "end_timestamp", "duration", "test_cameras"),
     *("near", "far"),
 )
-UPSTREAM = {"rgbfunction": "sandwichlite", "temperature": 0.01, "eval_temperature": 1.0}  # where cfg_args does not say
+UPSTREAM = {"rgbfunction": DEFAULT_HEAD, "temperature": 0.01, "eval_temperature": 1.0}  # where cfg_args does not say
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:

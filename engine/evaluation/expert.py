@@ -12,7 +12,7 @@ from tqdm import tqdm
 from common.files import write_json
 from common.tensors import to_uint8
 from engine.evaluation.conditions import expert_conditions
-from engine.evaluation.metrics import PROTOCOLS, MetricRequest
+from engine.evaluation.metrics import MetricRequest
 from engine.evaluation.scoring import (
     ScoredFrame,
     Scores,
@@ -26,10 +26,11 @@ from engine.evaluation.scoring import (
 from engine.outputs.files import image_name, write_png
 from engine.runs.device import ComputeDevice, wait
 from engine.runs.expert_images import image_of
+from engine.settings.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from experts.base import Expert
 from scenes import Scene, ViewFrame
 
-PROTOCOL = PROTOCOLS["8bit"]  # render_*.py's default
+PROTOCOL = PROTOCOLS[DEFAULT_PROTOCOL]  # render_*.py's default
 SHOWN = 4  # frames of each camera that are left as PNGs, evenly spread
 ALONE = "expert"  # the name of the only image that is scored
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-LpipsNet = Literal["alex", "vgg"]
+from engine.settings.metric_protocols import LpipsNet
 
 # ImageNet statistics of inputs in [-1, 1]
 SHIFT = (-0.030, -0.088, -0.188)

@@ -16,7 +16,8 @@ from moegs_rasterizer import Camera
 from torch import Tensor
 
 from engine.errors import ConfigError
-from engine.evaluation.lpips_network import SMALLEST, Lpips, LpipsNet, feature_names
+from engine.evaluation.lpips_network import SMALLEST, Lpips, feature_names
+from engine.settings.metric_protocols import LpipsNet
 
 BACKBONE: dict[LpipsNet, str] = {"alex": "alexnet", "vgg": "vgg16"}
 TORCHVISION_FILE: dict[LpipsNet, str] = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}

@@ -1,4 +1,4 @@
-"""Image metrics, one row of METRICS each, and the protocols that they are measured under.
+"""Image metrics, one row of METRICS each.
 
 docs/extending/metric.md adds one.
 """
@@ -14,31 +14,12 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from engine.evaluation.lpips_network import Lpips, LpipsNet
+from engine.evaluation.lpips_network import Lpips
 from engine.evaluation.lpips_weights import lpips_for
+from engine.settings.metric_protocols import MetricProtocol, lpips_range
 from losses.structural_similarity import RADIUS, ssim_map
 
 STRIP = 128  # rows of an image whose SSIM a CPU computes at a time: they stay in its cache
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricProtocol:
-    """Preparation of images for the metrics, by name; scores of different protocols cannot be compared."""
-
-    name: str
-    eight_bit: bool  # clamp to [0, 1] and round to 8 bits first, as a file would hold it
-    lpips_net: LpipsNet
-    lpips_rescaled: bool  # feed LPIPS [-1, 1], as it was trained; otherwise [0, 1], the habit of 3DGS's code
-
-
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        MetricProtocol(name="8bit", eight_bit=True, lpips_net="alex", lpips_rescaled=True),
-        MetricProtocol(name="8bit_vgg", eight_bit=True, lpips_net="vgg", lpips_rescaled=True),
-        MetricProtocol(name="upstream", eight_bit=False, lpips_net="alex", lpips_rescaled=False),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +135,7 @@ METRICS = {
             unit="",
             higher_is_better=False,
             digits=4,
-            definition=lambda protocol: (
-                f"{protocol.lpips_net} v0.1, inputs in {'[-1, 1]' if protocol.lpips_rescaled else '[0, 1]'}"
-            ),
+            definition=lambda protocol: f"{protocol.lpips_net} v0.1, inputs in {lpips_range(protocol)}",
             open=_open_lpips,
             needs_network=True,
         ),

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from engine.errors import ConfigError
 from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights, best_constants, constant_blend
 from engine.evaluation.conditions import mixture_conditions
-from engine.evaluation.metrics import PROTOCOLS, MetricRequest
+from engine.evaluation.metrics import MetricRequest
 from engine.evaluation.mixture_results import Evaluation, FrameResult, write_evaluation
 from engine.evaluation.scoring import (
     MetricSuite,
@@ -26,6 +26,7 @@ from engine.outputs.files import image_name
 from engine.outputs.render_writer import MIXTURE, RenderWriter
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
+from engine.settings.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS, ProtocolName
 from router import Mixture
 from scenes import ViewFrame
 
@@ -39,7 +40,7 @@ class EvaluationOptions:
     images: bool = False  # a PNG per frame: blend, truth, experts, gates
     networks: bool = True  # metrics that need a network: LPIPS
     lpips_weights: Path | None = None  # None: the installed packages
-    protocol: str = "8bit"  # a key of metrics.PROTOCOLS
+    protocol: ProtocolName = DEFAULT_PROTOCOL
     constant_frames: int = 16  # evaluated frames that the best constant weights are fitted on; 0: without that baseline
     progress: bool = True
 

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.tensors import image_from_uint8
-from engine.evaluation.metrics import METRICS, Measure, MetricProtocol, MetricRequest, OpenedMetric, value_text
+from common.tensors import image_from_uint8, rounded_to_uint8
+from engine.evaluation.metrics import METRICS, Measure, MetricRequest, OpenedMetric, value_text
+from engine.settings.metric_protocols import MetricProtocol
 from scenes import Scene, ViewFrame
 
 NOT_ASKED_FOR = OpenedMetric(measure=None, source="not asked for")
@@ -112,7 +113,7 @@ def score(suite: MetricSuite, image: Tensor, reference: ReferenceImage) -> Score
 
 def _prepare(protocol: MetricProtocol, image: Tensor) -> Tensor:
     image = image.float()
-    return (image.clamp(0, 1) * 255).round() / 255 if protocol.eight_bit else image
+    return rounded_to_uint8(image) if protocol.eight_bit else image
 
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:

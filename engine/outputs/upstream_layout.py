@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.files import replacing_folder
 from engine.errors import ConfigError
 from engine.runs.run import Run
 from experts import EXPERTS, CheckpointError
@@ -38,19 +37,13 @@ def write_upstream_layout(run: Run, folder: Path, settings: Mapping[str, object]
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder}: is not empty; choose another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".exporting_", dir=folder.parent) as name, torch.no_grad():
-        staged = Path(name) / folder.name
-        staged.mkdir()
+    with replacing_folder(folder) as staged, torch.no_grad():
         for index, expert in enumerate(run.experts):
             spec = EXPERTS[kind_of(expert.name)]
             spec.write_routed(expert, staged / expert.name, run.iteration, routing_weights(run.router, index))
         state = {name: value.detach().cpu() for name, value in run.router.head.state_dict().items()}
         save_tensors(state, _head_file(staged, run.ensemble, run.iteration))
         write_cfg_args(staged, {**settings, ORDER: [expert.name for expert in run.experts]})
-        if folder.exists():
-            folder.rmdir()
-        os.replace(staged, folder)
     return folder
 
 

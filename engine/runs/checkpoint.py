@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from common.files import write_json
+from common.files import replacing_folder, write_json
 from common.tensors import tensors_hash
 from engine.errors import ConfigError
 from engine.runs.expert_records import ExpertRecord
@@ -62,20 +60,13 @@ def save_checkpoint(
     save_path: Path, run: Run, iteration: int, *, experts: tuple[ExpertRecord, ...], state: Mapping[str, Tensor]
 ) -> Path:
     """Writes a checkpoint whole or not at all, then drops the training state of older ones; returns its folder."""
-    parent = save_path / "router"
-    parent.mkdir(parents=True, exist_ok=True)
-    folder = parent / f"iteration_{iteration}"
+    folder = save_path / "router" / f"iteration_{iteration}"
     tensors = {name: tensor.cpu() for name, tensor in named_tensors(run.router).items()}
-    with tempfile.TemporaryDirectory(prefix=".saving_", dir=parent) as name:
-        temporary = Path(name) / folder.name
-        temporary.mkdir()
+    with replacing_folder(folder) as temporary:
         save_file(tensors, temporary / TENSORS)
         save_file(dict(state), temporary / STATE)
         write_json(temporary / FACTS, _facts(run, iteration, experts, tensors_hash(tensors)))
-        if folder.exists():
-            os.replace(folder, Path(name) / "old")
-        os.replace(temporary, folder)
-    for older in parent.glob(f"iteration_*/{STATE}"):
+    for older in folder.parent.glob(f"iteration_*/{STATE}"):
         if older.parent != folder:
             older.unlink()
     return folder

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from moegs_rasterizer.types import Backend
 
+from common.units import MEBIBYTE
 from engine.errors import ConfigError
 from engine.settings.run import DeviceChoice
 
@@ -19,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 BACKENDS: dict[str, tuple[Backend, ...]] = {"cpu": ("auto", "cpu", "torch"), "cuda": ("auto", "cuda", "torch")}
-MEBIBYTE = 2**20
 KEPT = 2  # memory that PyTorch may hold, in units of the most that tensors ever took at a time
 
 

@@ -10,8 +10,7 @@ from typing import Any
 from common.files import files_hash, replacing
 from engine.errors import ConfigError
 from experts.base import CheckpointError, Expert
-
-CFG_ARGS = "cfg_args"
+from experts.formats.cfg_args import CFG_ARGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import tyro
 
-from common.suggestions import nearest
+from common.suggestions import hint
 from engine.errors import USER_ERRORS, ConfigError
 from engine.settings.config_file import read_config_file
 from engine.settings.fields import leaves, with_values
@@ -132,10 +132,8 @@ def _check_flags(argv: Sequence[str], config_type: Any, retired: Mapping[str, st
         if name in retired and name not in known:
             raise ConfigError(f"--{name} is not a flag here: {retired[name]}")
         if name not in known:
-            close = nearest(name, annotations)
-            raise ConfigError(
-                f"{argument.split('=')[0]} is not a flag; {f'did you mean --{close}?' if close else 'see --help'}"
-            )
+            advice = hint(name, annotations, prefix="--", otherwise="see --help")
+            raise ConfigError(f"{argument.split('=')[0]} is not a flag; {advice}")
 
 
 def _repeated(argv: Sequence[str], config_type: Any) -> list[str]:

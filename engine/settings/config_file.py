@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common.files import write_json
-from common.suggestions import nearest
+from common.suggestions import hint
 from engine.errors import ConfigError
 from engine.settings.fields import convert, leaves, values_of
 from engine.settings.retired import RETIRED
@@ -41,9 +41,7 @@ def settings_of_object(content: Mapping[str, Any], config_type: Any, path: Path)
         elif key in RETIRED:
             skipped.append(key)
         else:
-            close = nearest(key, known)
-            advice = f"did you mean {close!r}?" if close else f"known: {', '.join(sorted(known))}"
-            raise ConfigError(f"{path}: unknown key {key!r}; {advice}")
+            raise ConfigError(f"{path}: unknown key {key!r}; {hint(key, sorted(known))}")
     if skipped:
         logger.info("%s: %d keys of expert training skipped (%s, ...)", path, len(skipped), ", ".join(skipped[:3]))
     return settings

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from engine.settings.command_line import flag
-from router.heads import HeadKind
+from router.heads import DEFAULT_HEAD, HeadKind
 
 Layout = Literal["upstream"]  # a row of engine.commands.export's EXPORTS each
 
@@ -47,7 +47,7 @@ class ImportConfig:
     iteration: Annotated[int, flag("iteration to import; -1: the newest")] = -1
     rgbfunction: Annotated[
         HeadKind | None,
-        flag("kind of the head; default: the one of cfg_args, else sandwichlite", metavar="NAME"),
+        flag(f"kind of the head; default: the one of cfg_args, else {DEFAULT_HEAD}", metavar="NAME"),
     ] = None
     temperature: Annotated[
         float | None, flag("training temperature; default: the one of cfg_args, else 0.01", metavar="FLOAT")

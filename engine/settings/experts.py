@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from common.suggestions import nearest
+from common.suggestions import hint
 from engine.errors import ConfigError
 from engine.settings.command_line import flag
 from experts import EXPERTS, ExpertSpec
@@ -97,23 +97,27 @@ def ensemble_and_folders(given: Sequence[str]) -> tuple[Ensemble, dict[str, Path
     """The ensemble of --expert NAME=PATH arguments, and each expert's folder; ConfigError where one cannot be read."""
     kinds, paths = [], []
     for argument in given:
-        name, equals, path = argument.partition("=")
-        if not equals or not path:
-            raise ConfigError(f"--expert {argument}: NAME=PATH expected, for example --expert STG=output/stg")
+        name, path = name_and_folder(argument)
         kinds.append(_kind_named(name))
-        paths.append(Path(path))
+        paths.append(path)
     ensemble = ensemble_of(kinds)
     return ensemble, dict(zip(ensemble.experts, paths, strict=True))
 
 
+def name_and_folder(argument: str) -> tuple[str, Path]:
+    """The two parts of an --expert argument, NAME=PATH; ConfigError where it is none."""
+    name, equals, path = argument.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"--expert {argument}: NAME=PATH expected, for example --expert STG=output/stg")
+    return name, Path(path)
+
+
 def folders_by_name(given: Sequence[str], experts: Sequence[str]) -> dict[str, Path]:
     """Folders of --expert NAME=PATH arguments that name experts of a run; ConfigError where one is not of the run."""
-    folders = {}
-    for argument in given:
-        name, equals, path = argument.partition("=")
-        if not equals or not path or name not in experts:
-            raise ConfigError(f"--expert {argument}: NAME=PATH expected, where NAME is {' or '.join(experts)}")
-        folders[name] = Path(path)
+    folders = dict(name_and_folder(argument) for argument in given)
+    for name, path in folders.items():
+        if name not in experts:
+            raise ConfigError(f"--expert {name}={path}: NAME=PATH expected, where NAME is {' or '.join(experts)}")
     return folders
 
 
@@ -122,8 +126,5 @@ def _kind_named(name: str) -> str:
     known = {alias.lower(): spec.name for spec in EXPERTS.values() for alias in (spec.name, spec.key)}
     if name.lower() in known:
         return known[name.lower()]
-    close = nearest(name.lower(), known, likeness=0.4)
-    raise ConfigError(
-        f"--expert {name}: no expert has this name; "
-        + (f"did you mean {known[close]}?" if close else f"known: {', '.join(EXPERTS)}")
-    )
+    close = hint(name, EXPERTS, likeness=0.4)
+    raise ConfigError(f"--expert {name}: no expert has this name; {close}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from common.suggestions import nearest
+from common.suggestions import hint
 from engine.errors import ConfigError
 from engine.settings.command_line import flag, parse_arguments
 from scenes.layouts import PREPARATIONS
@@ -119,9 +119,7 @@ def _check_kind(config: PrepareConfig) -> None:
     if not config.kind:
         raise ConfigError(f"say what to prepare: {', '.join(KINDS)}, then the folder of the scene")
     if config.kind not in KINDS:
-        close = nearest(config.kind, KINDS)
-        hint = f"did you mean {close}?" if close else f"there are {', '.join(KINDS)}"
-        raise ConfigError(f"nothing called {config.kind!r} can be prepared; {hint}")
+        raise ConfigError(f"nothing called {config.kind!r} can be prepared; {hint(config.kind, KINDS)}")
 
 
 def _check_cameras(config: PrepareConfig) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, get_type_hints
 
-from common.suggestions import nearest
+from common.suggestions import hint
 from engine.errors import ConfigError
 from engine.settings.fields import convert
 
@@ -38,9 +38,7 @@ def with_settings(recipe: AnyRecipe, values: Mapping[str, Any], *, where: str) -
         if name in FLAGS:
             raise ConfigError(f"{where}: {name} is set by {FLAGS[name]}")
         if name not in known:
-            close = nearest(name, known)
-            advice = f"did you mean {close}?" if close else f"known: {', '.join(known)}"
-            raise ConfigError(f"{where}: {type(recipe).__name__} has no {name!r}; {advice}")
+            raise ConfigError(f"{where}: {type(recipe).__name__} has no {name!r}; {hint(name, known)}")
         changes[name] = convert(value, known[name][1], f"{where}: {name}")
     changed: AnyRecipe = _changed(recipe, changes, "")
     return changed

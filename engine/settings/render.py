@@ -14,6 +14,7 @@ from engine.errors import ConfigError
 from engine.settings.command_line import flag, parse
 from engine.settings.experts import expert_folder_settings
 from engine.settings.fields import leaves, values_of
+from engine.settings.metric_protocols import DEFAULT_PROTOCOL, ProtocolName, protocols_help
 from engine.settings.run import DeviceChoice, RunConfig
 from experts import EXPERTS
 from router import Ensemble
@@ -36,13 +37,7 @@ class ChoiceConfig:
 class MetricConfig:
     """The measurement of images."""
 
-    metric_protocol: Annotated[
-        Literal["8bit", "8bit_vgg", "upstream"],
-        flag(
-            "8bit: clamped and rounded as a file holds it, LPIPS(alex) fed [-1, 1]; 8bit_vgg: with LPIPS(vgg) instead; "
-            "upstream: not clamped, LPIPS(alex) fed [0, 1]"
-        ),
-    ] = "8bit"
+    metric_protocol: Annotated[ProtocolName, flag(protocols_help())] = DEFAULT_PROTOCOL
     lpips_weights: Annotated[
         Path | None,
         flag(

@@ -14,7 +14,7 @@ from engine.settings.command_line import flag
 from engine.settings.experts import AnyExpertsConfig, ExpertsConfig, ensemble_and_folders, folder_argument
 from experts import EXPERTS, ExpertSpec
 from router.ensembles import Ensemble, ensembles_with, folder_flags, kind_of
-from router.heads import HeadKind
+from router.heads import DEFAULT_HEAD, HeadKind
 from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from scenes.layouts import LAYOUTS, LOADERS
 from scenes.types import ResizeFilter
@@ -58,7 +58,7 @@ class RouterConfig:
     """The router."""
 
     rgbfunction: Annotated[HeadKind, flag("router head; sandwichpixel is sandwichlite without the view ray")] = (
-        "sandwichlite"
+        DEFAULT_HEAD
     )
     init_mixprob: Annotated[float, flag("start value of the base and directional weights")] = 0.9
     temperature: Annotated[float, flag("softmax temperature while training")] = DEFAULT_TEMPERATURE

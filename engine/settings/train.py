@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from engine.errors import ConfigError
 from engine.settings.command_line import parse
 from engine.settings.config_file import read_config_file
+from engine.settings.experts import name_and_folder
 from engine.settings.fields import with_values
 from engine.settings.run import AnyRunConfig, RunConfig
 from router import Ensemble
@@ -33,8 +33,8 @@ def read_any_train_settings(arguments: Sequence[str], *, prog: str, description:
     config = _settings(AnyRunConfig(), arguments, prog=prog, description=description)
     if not config.experts.expert:
         raise ConfigError("--expert is missing: give --expert NAME=PATH for each of two experts or more")
-    folders = [argument.partition("=") for argument in config.experts.expert]
-    absolute = tuple(f"{name}={Path(path).absolute()}" if equals else name for name, equals, path in folders)
+    folders = [name_and_folder(argument) for argument in config.experts.expert]
+    absolute = tuple(f"{name}={path.absolute()}" for name, path in folders)
     return with_values(config, {"expert": absolute})
 
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
+from common.activations import through_relu_
+
 # Rows whose activations are alive at once. On a CPU they stay in the cache; on a GPU few large kernels are what counts,
 # and the bound is for memory (0.7 GB at the published width, by all networks together).
 _ROWS_ON_CPU, _ROWS_ON_GPU = 512, 1 << 18
@@ -86,13 +88,13 @@ class _Networks(torch.autograd.Function):
             torch.mm(gradient, end, out=own)
         of_layers: list[Tensor] = []
         for weight, values, below in zip(weights[:0:-1], hidden[:0:-1], hidden[-2::-1], strict=True):
-            _through_relu(above, values)
+            through_relu_(above, values)
             of_weight = torch.empty_like(weight)
             for one in range(len(weight)):  # a batched product would not share the long sum among a GPU's cores
                 torch.mm(above[one].t(), below[one], out=of_weight[one])
             of_layers[:0] = of_weight, above.sum(1)
             above = torch.bmm(above, weight, out=torch.empty_like(below))
-        flat, weight = _through_relu(above, hidden[0]).transpose(0, 1).flatten(1), weights[0]
+        flat, weight = through_relu_(above, hidden[0]).transpose(0, 1).flatten(1), weights[0]
         of_layers[:0] = (flat.t() @ inputs).view_as(weight), flat.sum(0).view(weight.shape[:2])
         of_bias = torch.cat(gradients, dim=1).sum(0)
         return None, flat @ weight.flatten(0, 1), of_bias, *of_layers, *of_ends
@@ -102,8 +104,3 @@ def _by_head(hidden: Tensor, ends: Sequence[Tensor]) -> list[Tensor]:
     """Inputs of the last layers, network by network, out of hidden values [s, n, sum of widths]."""
     widths = [end.shape[1] for end in ends[: len(ends) // len(hidden)]]
     return [values for network in hidden for values in network.split(widths, dim=1)]
-
-
-def _through_relu(gradient: Tensor, values: Tensor) -> Tensor:
-    """Makes the gradient of a ReLU's output that of its input, in the same memory; values: the ReLU's output."""
-    return torch.ops.aten.threshold_backward.grad_input(gradient, values, 0, grad_input=gradient)

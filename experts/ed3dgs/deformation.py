@@ -137,7 +137,7 @@ class ED3DGSDeformation(nn.Module):
         rows = [self.rows(stage, iteration) for stage in stages]
         trunks = [self.get_submodule(f"feature_out_{stage}") for stage in stages]
         heads = [[self.get_submodule(f"{name}_{stage}") for name in names.values()] for stage in stages]
-        # The choice: plain_temporal_embedding and plain_residuals give the same up to rounding, in many more launches.
+        # The choice: plain_temporal_embeddings and plain_residuals give the same up to rounding, in many more launches.
         temporal = fused_temporal_embeddings(self.weight, time, rows)
         residuals = dict(zip(names, fused_residuals(embeddings, temporal, trunks, heads), strict=True))
         return self._annealed(raw, residuals, iteration)

@@ -38,11 +38,11 @@ def neighbourhood(means: Tensor, *, falloff: float, count: int = NEIGHBOURS) -> 
     return Neighbourhood(indices=indices.t().contiguous(), strengths=strengths.t().contiguous())
 
 
-def plain_smoothness(embeddings: Tensor, near: Neighbourhood) -> Tensor:
+def plain_smoothness(embeddings: Tensor, pairs: Neighbourhood) -> Tensor:
     """Mean of sqrt(strength) * |difference of embeddings [n, c]| over pairs of neighbours, a scalar.
 
     The local smoothness regularisation of E-D3DGS (Bae et al., ECCV 2024), with the root of its code.
     """
-    differences = embeddings[near.indices] - embeddings  # [k, n, c]
-    squared = near.strengths * differences.square().sum(dim=2)
+    differences = embeddings[pairs.indices] - embeddings  # [k, n, c]
+    squared = pairs.strengths * differences.square().sum(dim=2)
     return (squared + FLOOR**2).sqrt().sum() / max(squared.numel(), 1)

@@ -15,13 +15,11 @@ from experts.ed3dgs.embedding_smoothness import FLOOR, Neighbourhood
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pairs:
-    """m neighbours of each of n Gaussians, and the same pairs sorted by the neighbour."""
+class Pairs(Neighbourhood):
+    """k neighbours of each of n Gaussians, and the same pairs sorted by the neighbour."""
 
-    indices: Tensor  # [m, n] int64
-    strengths: Tensor  # [m, n]
-    roots: Tensor  # [m, n] of the strengths
-    order: Tensor  # [m n] int64 numbers of the pairs, sorted
+    roots: Tensor  # [k, n] of the strengths
+    order: Tensor  # [k n] int64 numbers of the pairs, sorted
     starts: Tensor  # [n + 1] int64 where in `order` each Gaussian's begin
 
 
@@ -40,9 +38,9 @@ def pairs_of(near: Neighbourhood, parts: int) -> tuple[Pairs, ...]:
 
 
 def fused_smoothness(embeddings: Tensor, pairs: Pairs) -> Tensor:
-    """`plain_smoothness` of embeddings [n, c] over one part of the pairs, a scalar.
+    """`plain_smoothness` of embeddings [n, c], a scalar whose gradient reaches them.
 
-    The mean over all parts is the mean over all pairs. Its gradient reaches the embeddings.
+    The mean over all parts of `pairs_of` is the mean over all pairs.
     """
     if pairs.indices.numel() == 0:
         return embeddings.sum() * 0.0

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 
 def fused_temporal_embeddings(table: Tensor, time: Tensor, rows: Sequence[int]) -> Tensor:
-    """`plain_temporal_embedding` [s, width] of s networks, for each the table resampled to its number of rows.
+    """`plain_temporal_embeddings` [s, width] of s networks, for each the table resampled to its number of rows.
 
     Gradients reach the table [height, width] and the time (float64 scalar), at a kink that of the later side.
     """

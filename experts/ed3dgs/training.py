@@ -86,7 +86,8 @@ class ED3DGSTrainer(ExpertTrainer):
             return loss
         self._neighbours()
         pairs = self._pairs[iteration % len(self._pairs)]
-        rough = fused_smoothness(self.model.embeddings, pairs)  # plain_smoothness: the same, more slowly
+        # The choice: plain_smoothness gives the same up to rounding, more slowly.
+        rough = fused_smoothness(self.model.embeddings, pairs)
         return torch.add(loss, rough, alpha=recipe.smooth)
 
     def _neighbours(self) -> Neighbourhood:

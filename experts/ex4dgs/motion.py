@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from common.vectors import unit
+from experts.base import MAX_LOG_WIDTH
 
 Interpolation = Literal["cube", "pchip", "linear"]
 INTERPOLATIONS: tuple[str, ...] = get_args(Interpolation)
 
 _EPS = 1e-4
-_MAX_LOG_WIDTH = 40.0  # of either sign: exp of it is wider than any clip or shut, and squares still fit float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ def opacity_window(centres: Tensor, log_widths: Tensor, position: float, *, smal
     offsets = position - centres
     between = offsets[:, 0] * offsets[:, 1] < 0
     after = (offsets > 0).any(dim=1)
-    log_width = torch.where(after, log_widths[:, 1], log_widths[:, 0]).clamp(-_MAX_LOG_WIDTH, _MAX_LOG_WIDTH)
+    log_width = torch.where(after, log_widths[:, 1], log_widths[:, 0]).clamp(-MAX_LOG_WIDTH, MAX_LOG_WIDTH)
     width = log_width.exp() + smallest / 2.36
     factor = torch.exp(-((offsets.amin(dim=1) / width) ** 2))
     return torch.where(between, torch.ones_like(factor), factor)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
+from experts.fourdgaussians.bilinear_look_up import plain_bilinear
+
 TIME_AXIS = 3
 PLANES = tuple(combinations(range(4), 2))  # axes of each plane; x y z t are 0 1 2 3
 SPACE_PLANES = tuple(index for index, axes in enumerate(PLANES) if TIME_AXIS not in axes)
@@ -42,7 +44,7 @@ class HexPlanes(nn.Module):
         levels = []
         for planes in self.grids:
             values = [
-                grid_sample(plane, coordinates[None, None][..., axes], padding_mode="border", align_corners=True)
+                plain_bilinear(plane, coordinates[None, None][..., axes])
                 for plane, axes in zip(cast(nn.ParameterList, planes), PLANES, strict=True)
             ]  # six of [1, channels, 1, n]
             levels.append(reduce(torch.mul, values))

@@ -10,7 +10,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from experts.fourdgaussians.bilinear_look_up import bilinear
+from experts.fourdgaussians.bilinear_look_up import plain_bilinear
+from experts.fourdgaussians.bilinear_look_up_fused import repeatable_bilinear
 from experts.fourdgaussians.planes import PLANES, SPACE_PLANES, TIME_PLANES, HexPlanes
 from experts.frozen import FrozenCache
 
@@ -79,6 +80,18 @@ def _look_up(planes: Sequence[Tensor], coordinates: Tensor) -> Tensor:
     if len(planes) == 1:
         return bilinear(planes[0], coordinates)
     return torch.cat([bilinear(plane, coordinate[None]) for plane, coordinate in zip(planes, coordinates, strict=True)])
+
+
+def bilinear(planes: Tensor, coordinates: Tensor) -> Tensor:
+    """The choice: `plain_bilinear`; where planes on a GPU learn `repeatable_bilinear`, which has the same values.
+
+    A GPU adds up grid_sample's gradients of planes in whatever order they come.
+    """
+    if planes.is_cuda and planes.requires_grad and torch.is_grad_enabled():
+        return repeatable_bilinear(planes, coordinates)
+    if not planes.is_cuda:
+        coordinates = coordinates.nan_to_num()  # a gradient at a coordinate that is no number ends the process
+    return plain_bilinear(planes, coordinates)
 
 
 def _product(levels: Sequence[Tensor]) -> Tensor:

@@ -12,11 +12,9 @@ from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat, camera_ra
 from torch import Tensor, nn
 
 from common.vectors import unit
-from experts.base import Provenance
+from experts.base import MAX_LOG_WIDTH, Provenance
 from experts.frozen import FrozenCache
 from experts.stg.decoder import SandwichDecoder
-
-_MAX_LOG_WIDTH = 40.0  # of either sign: the window is then 1 (or 0) to the last bit, without overflow
 
 
 class STGSegment(nn.Module):
@@ -80,7 +78,7 @@ class STGSegment(nn.Module):
         """
         time = (frame - self.first) / self.num_frames
         offset = (time - self.trbf_centres).unsqueeze(1)
-        narrowness = self.trbf_log_widths.clamp(-_MAX_LOG_WIDTH, _MAX_LOG_WIDTH).neg().exp()
+        narrowness = self.trbf_log_widths.clamp(-MAX_LOG_WIDTH, MAX_LOG_WIDTH).neg().exp()
         window = (offset.squeeze(1) * narrowness).square().neg().exp()
         offset = offset.detach()
         linear, square, cubic = self.motion.split(3, dim=1)

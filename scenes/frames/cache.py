@@ -13,12 +13,11 @@ import numpy as np
 from tqdm import tqdm
 
 from common.locks import folder_lock
+from common.units import GIGABYTE
 from scenes.frames.cache_record import ViewFrames, cache_file, is_current, record_file, write_view_record
 from scenes.frames.resize import resized
 from scenes.frames.sources import decode
 from scenes.types import SceneError
-
-GIGABYTE = 1e9
 
 
 class FrameCache:

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from common.tensors import image_from_uint8
+from common.units import MEBIBYTE
 from scenes.types import Scene, ViewFrame
-
-MEBIBYTE = 2**20
 
 
 class ReadAhead:

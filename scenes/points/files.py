@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from common.tensors import from_uint8
 from scenes.points.ply import read_ply_vertices
 from scenes.types import SceneError
 
@@ -112,7 +114,10 @@ def _read_points3d_txt(path: Path) -> StoredPoints:
 
 
 def _from_table(rows: np.ndarray) -> StoredPoints:
-    return StoredPoints(positions=rows[:, :3].astype(np.float32), colours=(rows[:, 3:] / 255).astype(np.float32))
+    """Points of COLMAP's rows [n, 6]: positions, then whole numbers in 0 ... 255."""
+    return StoredPoints(
+        positions=rows[:, :3].astype(np.float32), colours=from_uint8(torch.from_numpy(rows[:, 3:])).numpy()
+    )
 
 
 def _stack(columns: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:

@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
+from common.units import GIGABYTE
 from scenes.frames.resize import resized, training_size
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video, decode_video
@@ -21,7 +22,6 @@ from scenes.preparation.steps import PreparationStep, Workbench
 from scenes.types import ResizeFilter, SceneError
 
 _VERSION = 1
-GIGABYTE = 1e9
 SHARE_OF_RAW = 0.6  # bytes of a photograph's PNG over those of its pixels, about
 COMPRESSION = 3  # zlib's level
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from common.suggestions import nearest, ranked
+from common.suggestions import hint, nearest, ranked
 
 KNOWN = ("iterations", "resolution", "test_iterations")
 
@@ -15,6 +15,15 @@ def test_the_nearest_name():
 def test_the_likeness_decides():
     assert nearest("reso", KNOWN) is None
     assert nearest("reso", KNOWN, likeness=0.5) == "resolution"
+
+
+def test_a_hint_names_the_nearest_in_any_case_or_all():
+    assert hint("Iteration", KNOWN) == "did you mean iterations?"
+    assert hint("stg", ("STG", "Ex4DGS")) == "did you mean STG?"
+    assert hint("iteration", KNOWN, prefix="--", otherwise="see --help") == "did you mean --iterations?"
+    assert hint("zzz", iter(KNOWN)) == "known: iterations, resolution, test_iterations"
+    assert hint("zzz", KNOWN, prefix="--", otherwise="see --help") == "see --help"
+    assert hint("reso", KNOWN, likeness=0.5) == "did you mean resolution?"
 
 
 def test_names_in_the_order_of_their_likeness():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from common.tensors import from_uint8, image_from_uint8, quantised, tensors_hash, to_uint8
+from common.tensors import from_uint8, image_from_uint8, quantised, rounded_to_uint8, tensors_hash, to_uint8
 
 
 def test_images_are_clamped_and_rounded():
@@ -20,6 +20,12 @@ def test_8_bit_values_there_and_back():
     assert torch.equal(from_uint8(values), values.float() / 255)
     assert torch.equal(quantised(from_uint8(values)), values)
     assert values[-1] == 255  # the argument stays as it was
+
+
+def test_values_as_8_bits_keep_them():
+    values = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.1
+    assert torch.equal(rounded_to_uint8(values), from_uint8(quantised(values)))
+    assert rounded_to_uint8(torch.tensor([float("nan"), 0.5])).isnan().tolist() == [True, False]
 
 
 def test_images_lie_in_memory_as_asked():

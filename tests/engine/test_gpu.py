@@ -16,7 +16,7 @@ import engine.runs.opening
 import engine.training.router.task
 from engine.commands import train
 from engine.evaluation.lpips_network import Lpips
-from engine.evaluation.metrics import PROTOCOLS, MetricRequest, OpenedMetric, lpips_measure, psnr
+from engine.evaluation.metrics import MetricRequest, OpenedMetric, lpips_measure, psnr
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.scoring import MetricSuite, open_suite, prepare_reference, score
 from engine.runs.checkpoint import STATE, TENSORS, saved_iterations
@@ -24,6 +24,7 @@ from engine.runs.checks import check_rasterizer
 from engine.runs.device import CPU, CUDA, ComputeDevice, open_compute_device
 from engine.runs.run import Run, mix_view
 from engine.runs.saved import load_run
+from engine.settings.metric_protocols import PROTOCOLS
 from engine.settings.run import TrainingConfig
 from engine.training.router.task import READ_EVERY
 from scenes import Prefetcher

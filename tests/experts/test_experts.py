@@ -55,7 +55,7 @@ def test_random_models_are_experts_around_the_given_gaussians(name: str) -> None
 
 
 def test_unknown_names(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no expert is called 'Ex4DG'; nearest: Ex4DGS"):
+    with pytest.raises(CheckpointError, match=r"no expert is called 'Ex4DG'; did you mean Ex4DGS\?"):
         load_expert("Ex4DG", tmp_path, LoadOptions())
     with pytest.raises(CheckpointError, match="known: Ex4DGS, E-D3DGS, STG, 4DGaussians"):
         load_expert("zzz", tmp_path, LoadOptions())

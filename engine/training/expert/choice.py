@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.suggestions import nearest
+from common.suggestions import hint
 from engine.errors import ConfigError
 from experts import EXPERTS, ExpertSpec
 from experts.training.presets import GENERIC, SCENES, TrainingPreset
@@ -14,11 +14,9 @@ def expert_of_key(key: str) -> ExpertSpec:
     spec = by_key.get(key.lower().replace("-", ""))
     if spec is not None:
         return spec
-    known = ", ".join(by_key)
     if not key:
-        raise ConfigError(f"the expert to train is missing: give one of {known} first")
-    close = nearest(key.lower(), by_key, likeness=0.4)
-    raise ConfigError(f"no expert is called {key!r}; {f'did you mean {close}?' if close else f'known: {known}'}")
+        raise ConfigError(f"the expert to train is missing: give one of {', '.join(by_key)} first")
+    raise ConfigError(f"no expert is called {key!r}; {hint(key, by_key, likeness=0.4)}")
 
 
 def choose_preset(spec: ExpertSpec, asked: str, *, scene: str, layout: str) -> tuple[str, TrainingPreset]:
@@ -33,8 +31,6 @@ def choose_preset(spec: ExpertSpec, asked: str, *, scene: str, layout: str) -> t
         name = next((known for known in SCENES[others] if scene.lower().startswith(known.lower())), others)
         return name, presets[name]
     if asked.lower() not in by_name:
-        close = nearest(asked.lower(), by_name)
-        advice = f"did you mean {by_name[close]}?" if close else f"known: {', '.join(presets)}"
-        raise ConfigError(f"--preset {asked}: {spec.name} has no such preset; {advice}")
+        raise ConfigError(f"--preset {asked}: {spec.name} has no such preset; {hint(asked, presets)}")
     name = by_name[asked.lower()]
     return name, presets[name]

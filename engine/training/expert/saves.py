@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from common.files import put_in_place
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice
 from engine.runs.expert_images import image_of
@@ -65,9 +65,7 @@ def save_expert(expert: Expert, output: ExpertOutput, iteration: int, *, facts: 
         compare(expert, load_expert(output.name, staged, output.load_options(iteration)), output)
         written = staged / "point_cloud" / final.name
         write_cfg_args(output.folder, {**(read_cfg_args(staged) or {}), **facts})
-        if final.exists():
-            os.replace(final, Path(name) / "old")
-        os.replace(written, final)
+        put_in_place({written: final}, aside=Path(name) / "old")
     return final
 
 

@@ -25,7 +25,7 @@ from scenes.preparation.sfm.matching import (
     match_all,
     pycolmap_module,
 )
-from scenes.preparation.sfm.triangulation import image_sizes, linked, put_in_place, scratch_beside
+from scenes.preparation.sfm.triangulation import image_sizes, linked, save_result, scratch_beside
 from scenes.types import SceneError
 
 FEWEST_IMAGES = 3
@@ -68,7 +68,7 @@ def mapped(images: Mapping[str, Path], target: Path, options: SfmOptions) -> Clo
         straight = measured(kept.settings, kept.model, sorted(files), kept.agreement, are_known=False)
         for name in kept.lost:
             (scratch / "images" / files[name]).unlink()
-        put_in_place(scratch, kept.model, target)
+        save_result(scratch, kept.model, target)
     return replace(report, points=straight.points, median_error=straight.median_error)
 
 

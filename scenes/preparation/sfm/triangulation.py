@@ -12,6 +12,7 @@ from typing import Any
 
 from moegs_rasterizer import Camera
 
+from common.files import put_in_place
 from scenes.calibration.cameras import fitted
 from scenes.frames.image_files import probe_images
 from scenes.preparation.sfm.agreement import verify_by
@@ -63,7 +64,7 @@ def triangulated(
         report = reported(
             attempts, kept, accept_poor=options.accept_poor, place=f"{target}: points of known cameras", advice=_ADVICE
         )
-        put_in_place(scratch, kept.model, target)
+        save_result(scratch, kept.model, target)
     return report
 
 
@@ -98,16 +99,12 @@ def linked(images: Mapping[str, Path], folder: Path) -> dict[str, str]:
     return files
 
 
-def put_in_place(scratch: Path, model: Any, target: Path) -> None:
+def save_result(scratch: Path, model: Any, target: Path) -> None:
     """Write the model (binary) and move it and the images to the target, which loses what it had of them."""
     (scratch / "sparse" / "0").mkdir(parents=True)
     model.write_binary(scratch / "sparse" / "0")
     target.mkdir(exist_ok=True)
-    for part in ("sparse", "images"):
-        if (target / part).exists():
-            os.replace(target / part, scratch / f"old_{part}")
-    for part in ("images", "sparse"):
-        os.replace(scratch / part, target / part)
+    put_in_place({scratch / part: target / part for part in ("images", "sparse")}, aside=scratch / "old")
 
 
 def _attempt(cameras: Mapping[str, Camera], files: Mapping[str, str], folder: Path, options: SfmOptions) -> Attempt:

@@ -9,11 +9,12 @@ import pytest
 
 from demo.report import read_verdict, report_lines
 from engine.evaluation.expert import evaluate_expert
-from engine.evaluation.metrics import METRICS, PROTOCOLS, Metric, OpenedMetric, always_available, describe_protocol
+from engine.evaluation.metrics import METRICS, Metric, OpenedMetric, always_available, describe_protocol
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import evaluation_summary
 from engine.evaluation.scoring import scores_text
 from engine.settings.fields import leaves
+from engine.settings.metric_protocols import PROTOCOLS
 from engine.settings.render import MetricConfig
 
 LEVEL = 1 / 255

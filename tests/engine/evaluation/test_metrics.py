@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.evaluation.metrics import PROTOCOLS, MetricRequest, measured_ssim, psnr
+from engine.evaluation.metrics import MetricRequest, measured_ssim, psnr
 from engine.evaluation.scoring import MetricSuite, mean_scores, open_suite, prepare_reference, score
 from engine.runs.device import CPU
+from engine.settings.metric_protocols import PROTOCOLS
 from losses import ssim as ssim_of_the_loss
 
 C1, C2 = 0.01**2, 0.03**2

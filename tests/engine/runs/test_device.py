@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import engine.runs.device
+from common.units import MEBIBYTE
 from engine.commands import train
 from engine.errors import ConfigError
 from engine.runs.device import (
     CPU,
     CUDA,
     KEPT,
-    MEBIBYTE,
     ComputeDevice,
     choose_compute_device,
     gpu_here,

@@ -108,7 +108,7 @@ def test_every_scene_of_the_paper_has_a_file():
 
 
 FAULTS = [
-    ({"resolutions": 2}, "unknown key 'resolutions'; did you mean 'resolution'?"),
+    ({"resolutions": 2}, "unknown key 'resolutions'; did you mean resolution?"),
     ({"resolution": "2"}, "resolution is '2': whole number expected"),
     ({"iterations": 10.5}, "iterations is 10.5: whole number expected"),
     ({"quiet": 1}, "quiet is 1: true or false expected"),

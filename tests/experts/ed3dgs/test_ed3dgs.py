@@ -18,7 +18,7 @@ from experts.ed3dgs.deformation_fused import fused_residuals
 from experts.ed3dgs.model import ED3DGS
 from experts.ed3dgs.recipe import ED3DGSRecipe
 from experts.ed3dgs.start import start_model
-from experts.ed3dgs.temporal import plain_temporal_embedding
+from experts.ed3dgs.temporal import plain_temporal_embeddings
 from experts.training.initial import neighbour_log_scales
 from experts.training.start import StartPoints, TrainingStart
 from tests.experts.canonical_models import new_ed3dgs
@@ -169,11 +169,7 @@ def test_the_plain_parts_make_the_same_model(changes: dict[str, object], monkeyp
     ]
     fused = results(lambda: _values(expert), used)
     monkeypatch.setattr(deformation, "fused_residuals", plain_residuals)
-    monkeypatch.setattr(
-        deformation,
-        "fused_temporal_embeddings",
-        lambda table, time, rows: torch.stack([plain_temporal_embedding(table, time, count) for count in rows]),
-    )
+    monkeypatch.setattr(deformation, "fused_temporal_embeddings", plain_temporal_embeddings)
     for ours, theirs in zip(fused, results(lambda: _values(expert), used), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-11)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -47,6 +49,8 @@ def test_fused_smoothness_is_the_plain_one_whole_or_in_parts(cloud, parts: int, 
         return torch.stack([fused_smoothness(few, pairs) for pairs in pairs_of(near, parts)]).mean()
 
     assert_same(lambda: plain_smoothness(few, near), fused, [few], atol=1e-14)
+    for pairs in pairs_of(near, parts):
+        assert_same(partial(plain_smoothness, few, pairs), partial(fused_smoothness, few, pairs), [few], atol=1e-14)
 
 
 def test_equal_embeddings_are_at_rest(cloud):

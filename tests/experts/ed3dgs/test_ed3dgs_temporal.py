@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 
 from experts.ed3dgs.deformation_fused import layers_at_time
-from experts.ed3dgs.temporal import plain_temporal_embedding
+from experts.ed3dgs.temporal import plain_temporal_embeddings
 from experts.ed3dgs.temporal_fused import fused_temporal_embeddings
 from tests.experts.ed3dgs.test_ed3dgs import looked_up
 from tests.plain_and_fused import assert_same
@@ -21,10 +23,9 @@ SIZES = pytest.mark.parametrize(("height", "rows"), [(150, 30), (150, 150), (25,
 def test_temporal_embedding_is_interpolate_then_grid_sample(time: float, height: int, rows: int) -> None:
     table = torch.randn(height, 64, generator=torch.Generator().manual_seed(0))
     exact = table.double(), torch.tensor(time, dtype=torch.float64)
-    for ours, own_rows in zip(fused_temporal_embeddings(*exact, [rows, 30]), (rows, 30), strict=True):
-        theirs = looked_up(table, time, own_rows)
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
-        torch.testing.assert_close(plain_temporal_embedding(*exact, own_rows), theirs, rtol=0, atol=1e-12)
+    theirs = torch.stack([looked_up(table, time, own_rows) for own_rows in (rows, 30)])
+    for embeddings in (plain_temporal_embeddings, fused_temporal_embeddings):
+        torch.testing.assert_close(embeddings(*exact, [rows, 30]), theirs, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("time", [-1.71, -0.353, -0.001, 0.013, 0.51, 0.991, 1.002, 1.41, 2.57])  # between rows
@@ -32,11 +33,11 @@ def test_temporal_embedding_is_interpolate_then_grid_sample(time: float, height:
 def test_fused_temporal_embedding_is_the_plain_one(time: float, height: int, rows: int) -> None:
     table = torch.randn(height, 8, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
     place = torch.tensor(time).double().requires_grad_()
-
-    def plain() -> Tensor:
-        return torch.stack([plain_temporal_embedding(table, place, count) for count in (rows, 3)])
-
-    assert_same(plain, lambda: fused_temporal_embeddings(table, place, [rows, 3]), [table, place], atol=1e-12)
+    plain, fused = (
+        partial(function, table, place, [rows, 3])
+        for function in (plain_temporal_embeddings, fused_temporal_embeddings)
+    )
+    assert_same(plain, fused, [table, place], atol=1e-12)
 
 
 def test_temporal_embedding_at_table_rows_is_the_row() -> None:

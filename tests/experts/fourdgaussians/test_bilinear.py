@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from experts.fourdgaussians.bilinear_look_up import bilinear, plain_bilinear, repeatable_bilinear
+from experts.fourdgaussians.bilinear_look_up import plain_bilinear
+from experts.fourdgaussians.bilinear_look_up_fused import repeatable_bilinear
+from experts.fourdgaussians.planes_fused import bilinear
 
 
 def case(shape, *, count=5000, dtype=torch.float32, device="cpu"):

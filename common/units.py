@@ -1,0 +1,6 @@
+"""Units of memory, in bytes."""
+
+from __future__ import annotations
+
+MEBIBYTE = 2**20
+GIGABYTE = 1e9
