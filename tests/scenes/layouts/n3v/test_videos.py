@@ -13,7 +13,7 @@ from scenes import SceneError, SceneOptions, load_scene
 from scenes.layouts.n3v import videos
 from scenes.layouts.n3v.videos import prepare_videos
 from scenes.preparation.report import PrepareReport
-from scenes.preparation.rig import Motion
+from scenes.preparation.rig import CameraMotion
 from tests.scenes.preparation.stand_in import (
     Killed,
     Settings,
@@ -158,7 +158,7 @@ def test_cameras_that_are_not_found_are_named(tmp_path: Path) -> None:
 @pytest.fixture
 def no_motion(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every camera is still, without a look at its frames."""
-    still = Motion(textured=72, found=72, still=72, shift=0.0)
+    still = CameraMotion(textured=72, matched=72, still=72, shift=0.0)
     monkeypatch.setattr(videos, "motion_of", lambda source, clip: still)
 
 
