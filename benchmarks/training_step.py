@@ -1,4 +1,4 @@
-"""How long each stage of a router's training step takes: `python moegs.py profile-step`."""
+"""Times of the stages of a router's training step: `python moegs.py profile-step`."""
 
 from __future__ import annotations
 

@@ -9,8 +9,7 @@ from experts.ed3dgs.deformation import ANNEAL, ED3DGSOptions
 from experts.training.density import Density
 from experts.training.rates import Rate
 from experts.training.recipe import Recipe
-from experts.training.recipe_fields import ITERATIONS
-from experts.training.units import N3V_EXTENT
+from experts.training.recipe_fields import ITERATIONS, N3V_EXTENT
 
 NETWORK = "deformation"
 LENGTHS = ("deformation.pos_deform_c.3", "deformation.pos_deform_f.3")  # the last layers for places: they give lengths

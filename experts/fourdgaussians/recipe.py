@@ -9,8 +9,7 @@ from experts.fourdgaussians.plane_regularisers import PlaneWeights
 from experts.training.density import Density
 from experts.training.rates import Rate
 from experts.training.recipe import Recipe
-from experts.training.recipe_fields import ITERATIONS
-from experts.training.units import N3V_EXTENT
+from experts.training.recipe_fields import ITERATIONS, N3V_EXTENT
 
 LENGTHS = "deformation.deformation_net.pos_deform.3"  # the network's last layer for places: its outputs are lengths
 _NETWORK = "deformation"

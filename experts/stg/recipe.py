@@ -14,8 +14,7 @@ from typing import Any
 from experts.training.density import Density
 from experts.training.rates import Rate
 from experts.training.recipe import Recipe
-from experts.training.recipe_fields import INTERVAL, ITERATIONS
-from experts.training.units import N3V_EXTENT
+from experts.training.recipe_fields import INTERVAL, ITERATIONS, N3V_EXTENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

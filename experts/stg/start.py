@@ -13,8 +13,8 @@ from experts.stg.recipe import STGRecipe, Thinning
 from experts.training.density import Rows
 from experts.training.initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
 from experts.training.neighbours import nearest_neighbours
+from experts.training.recipe_fields import N3V_EXTENT
 from experts.training.start import StartPoints, TrainingStart
-from experts.training.units import N3V_EXTENT
 
 LARGEST_SCALE = math.e / N3V_EXTENT  # of a first Gaussian, over the extent; in STG's code log scales end at 1
 START_SHARE = 0.5  # of the recipe's max_gaussians: the rest is room for what training adds

@@ -1,9 +1,14 @@
-"""Recipe fields that are counted in iterations, and how they scale with the length of a training."""
+"""Units of recipes: lengths of a world, and fields in iterations, which scale with the length of a training."""
 
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
+
+N3V_EXTENT = 6.5
+"""About the extent (1.1 x largest distance of a training camera from their mean) of N3V's rigs, in world units of their
+`poses_bounds.npy`. What upstream code has in those units, or multiplies by the extent where no length is meant, holds
+at this extent; over it, it holds in a world of any units."""
 
 # Metadata of fields (a number, None or a tuple of them) that are counted in iterations. An interval is also how many
 # images a statistic sees, so that it does not shrink below a number that tells something.

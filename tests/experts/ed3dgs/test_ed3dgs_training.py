@@ -17,9 +17,9 @@ from experts.ed3dgs.start import start_model
 from experts.ed3dgs.training import ED3DGSTrainer
 from experts.training.density import Density
 from experts.training.recipe import scaled_recipe
+from experts.training.recipe_fields import N3V_EXTENT
 from experts.training.samplers import Sample
 from experts.training.start import StartPoints, TrainingStart
-from experts.training.units import N3V_EXTENT
 from tests.experts.small_clip import NUM_FRAMES, camera, shown
 from tests.experts.training.small_views import small_start, small_views, train
 

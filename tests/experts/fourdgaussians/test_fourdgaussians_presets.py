@@ -13,8 +13,8 @@ from experts.fourdgaussians.recipe import LENGTHS, FourDGaussiansRecipe, as_publ
 from experts.fourdgaussians.start import box, start_model
 from experts.training.rates import build_optimiser
 from experts.training.recipe import scaled_recipe
+from experts.training.recipe_fields import N3V_EXTENT
 from experts.training.start import StartPoints, TrainingStart
-from experts.training.units import N3V_EXTENT
 
 RECIPE = FourDGaussiansRecipe()
 SMALL = PresetNetwork(width=16, channels=4, levels=(1,))
