@@ -23,7 +23,8 @@ class Reached(Exception):
 
 def stop_at_the_loss(*args: object, **options: object) -> None:
     ours = [frame for frame in inspect.stack()[1:] if Path(frame.filename).is_relative_to(ROOT)]
-    names = [frame.function for frame in ours if "tests" not in Path(frame.filename).parts]
+    others = {"tests", "site-packages"}  # a virtual environment may lie in the repository's folder
+    names = [frame.function for frame in ours if not others & set(Path(frame.filename).parts)]
     raise Reached(names[::-1])
 
 
