@@ -180,7 +180,7 @@ def with_fault(run: Run) -> Run:
 
 
 def test_a_faulty_expert_ends_training_without_a_save(tmp_path, arguments, monkeypatch, capsys):
-    def load(name, folder, options):
+    def load(name, folder, options, **_):
         expert = open_expert(name, folder)
         if name == "Ex4DGS":
             faulty = FaultyExpert(name, 1)
