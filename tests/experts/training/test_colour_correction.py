@@ -23,7 +23,7 @@ def test_colour_correction_learns_a_cameras_colours_and_stays_near_the_identity(
         correction.step(step / 300)
     assert (correction(image, 0) - image * gains[:, None, None]).abs().mean() < 0.01
     assert correction.matrices.detach().mean(0).abs().max() < 1e-6  # the rig's mean stays where it was
-    assert torch.equal(correction(image, 2), image) or (correction(image, 2) - image).abs().max() < 0.01
+    assert (correction(image, 2) - image).abs().max() < 0.01
 
 
 def test_what_all_cameras_have_in_common_is_left_to_the_model():
