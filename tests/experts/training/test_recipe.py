@@ -24,3 +24,8 @@ def test_all_schedules_scale():
     assert short.density.reset_every is None and short.density.gradient == recipe.density.gradient
     long = scaled(recipe, 60000)
     assert (long.density.every, long.grow) == (200, 800)
+
+
+def test_harmonics_gain_a_degree_every_so_many_iterations_up_to_the_highest():
+    recipe = Longer(iterations=30000, rate_iterations=30000, sh_every=100, sh_degree=2)
+    assert [recipe.active_degree(iteration) for iteration in (1, 99, 100, 199, 200, 5000)] == [0, 0, 1, 1, 2, 2]
