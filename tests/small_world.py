@@ -76,6 +76,16 @@ class CloudExpert(nn.Module):
         return splat.colour
 
 
+class FaultyExpert(CloudExpert):
+    """One Gaussian of its last frame has no opacity."""
+
+    def at(self, frame: float, *, camera: int | None = None):
+        gaussians = super().at(frame, camera=camera)
+        if frame == FRAMES - 1:
+            gaussians.opacities[3] = float("nan")
+        return gaussians
+
+
 @dataclass
 class Images:
     """Frames in memory: [views, frames, h, w, 3] uint8."""

@@ -53,8 +53,8 @@ def test_others_wait_until_the_process_that_holds_it_is_dead(tmp_path, holder):
 
 
 def test_it_is_free_again_after_use_and_after_errors(tmp_path):
-    with pytest.raises(RuntimeError), folder_lock(tmp_path):
-        raise RuntimeError
+    with pytest.raises(RuntimeError, match="raised inside"), folder_lock(tmp_path):
+        raise RuntimeError("raised inside")
     with folder_lock(tmp_path):
         assert (tmp_path / ".lock").stat().st_size == 0
 

@@ -95,7 +95,9 @@ def frames(path, numbers):
 def test_published_renders_of_a_real_scene_score_as_known(shared, name, lowest, highest):
     folder = shared("data/coffee_martini_cam00")
     numbers = (0, 5, 10)
-    pairs = zip(frames(folder / f"{name}.mp4", numbers), frames(folder / "gt_reference.mp4", numbers), strict=True)
+    renders, truths = (list(frames(folder / file, numbers)) for file in (f"{name}.mp4", "gt_reference.mp4"))
+    assert len(renders) == len(numbers)
+    pairs = zip(renders, truths, strict=True)
     for render, truth in pairs:
         result = score(suite(), render, prepare_reference(suite(), truth))
         assert lowest <= result["psnr"] <= highest

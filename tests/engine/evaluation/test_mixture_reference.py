@@ -37,6 +37,7 @@ def test_blends_of_four_trained_experts_score_as_known(shared, tmp_path):
 
     options = EvaluationOptions(frames=tuple(UNIFORM_MEAN), videos=False, networks=False, progress=False)
     result = evaluate_mixture(run, views=scene.test, folder=tmp_path / "out", options=options)
+    assert [frame.frame for frame in result.frames] == list(UNIFORM_MEAN)
     for frame in result.frames:
         psnr = {method: scores["psnr"] for method, scores in frame.scores.items()}
         assert psnr["uniform_mean"] == pytest.approx(UNIFORM_MEAN[frame.frame], abs=0.006)

@@ -77,9 +77,9 @@ def test_an_interrupted_video_leaves_no_file_and_keeps_the_old_one(tmp_path):
     with VideoWriter(path) as writer:
         writer.write(smooth(1)[0])
     before = path.read_bytes()
-    with pytest.raises(RuntimeError), VideoWriter(path) as writer:
+    with pytest.raises(RuntimeError, match="interrupted here"), VideoWriter(path) as writer:
         writer.write(smooth(1)[0])
-        raise RuntimeError
+        raise RuntimeError("interrupted here")
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["a.mp4"]
 

@@ -14,6 +14,7 @@ import engine.runs.device
 from common.units import MEBIBYTE
 from engine.commands import train
 from engine.errors import ConfigError
+from engine.runs.checks import check_rasterizer
 from engine.runs.device import (
     CPU,
     CUDA,
@@ -21,6 +22,7 @@ from engine.runs.device import (
     ComputeDevice,
     choose_compute_device,
     gpu_here,
+    open_compute_device,
     release_unused,
     wait,
 )
@@ -137,3 +139,11 @@ def test_memory_that_growing_tensors_leave_behind_is_given_back():
     assert torch.cuda.memory_reserved() > 5 * torch.cuda.max_memory_allocated()
     release_unused(CUDA)
     assert torch.cuda.memory_reserved() <= KEPT * torch.cuda.max_memory_allocated()
+
+
+@pytest.mark.cuda
+def test_full_float32_and_no_choice_by_stopwatch():
+    assert open_compute_device("auto", "auto") == ComputeDevice(device=CUDA, backend="cuda")
+    assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+    check_rasterizer(ComputeDevice(device=CUDA, backend="cuda"))

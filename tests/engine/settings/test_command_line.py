@@ -58,7 +58,7 @@ def test_help_explains_every_flag(capsys):
 
 
 def test_debug_shows_the_traceback():
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="--save_path is missing"):
         train.main("E4", ["--debug"])
 
 

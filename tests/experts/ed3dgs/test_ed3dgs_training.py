@@ -95,6 +95,13 @@ def test_ssim_counts_in_streaks_alone(views):
     assert not whole.recipe.in_streak(19) and whole.recipe.in_streak(24) and not whole.recipe.in_streak(25)
 
 
+def test_faint_gaussians_are_pruned_when_the_recipe_says_so(views):
+    run = trainer(views, short_recipe())
+    run.model.gaussians.opacity_logits.data[:5] = -20.0
+    faintest = [run.model.gaussians.opacity_logits.min().item() for _ in islice(train(run), 15)]
+    assert max(faintest[:14]) < -10 and faintest[14] > -10
+
+
 def test_neighbours_are_found_anew_when_gaussians_come_or_go(views):
     run = trainer(views, short_recipe())
     near = run._neighbours()

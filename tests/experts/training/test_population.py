@@ -74,6 +74,6 @@ def test_the_optimiser_goes_on_with_what_was_changed(trained):
 
 def test_a_missing_parameter_changes_nothing(trained):
     model, population, _ = trained
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="logits"):
         population.append({"means": torch.ones(1, 3)})
     assert model.means.shape[0] == model.inner.logits.shape[0] == 4

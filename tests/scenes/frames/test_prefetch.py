@@ -124,3 +124,14 @@ def test_closing_ends_the_threads_before_the_order_ends():
 def test_no_worker_is_refused():
     with pytest.raises(ValueError, match="workers is 0"):
         Prefetcher(scene_of(Store()), [], memory_mb=1, workers=0)
+
+
+@pytest.mark.cuda
+def test_frames_read_ahead_for_a_gpu_are_those_of_the_cpu():
+    scene = scene_of(Store())
+    order = [(view, frame) for frame in range(4) for view in range(3)] * 3
+    with Prefetcher(scene, order) as here, Prefetcher(scene, order, device=torch.device("cuda")) as there:
+        for expected, found in zip(here, there, strict=True):
+            assert found[:2] == expected[:2]
+            assert found[2].is_cuda and found[2].is_contiguous()
+            assert (found[2].cpu() - expected[2]).abs().max() <= 6e-8  # a GPU multiplies by 1 / 255: the last bit

@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from scenes import SceneError
-from scenes.cutting import cut
 from scenes.frames.read_ahead import ReadAhead
 from tests.scenes.frames.test_prefetch import Store, scene_of, wait_for_reads
 
@@ -36,12 +32,3 @@ def test_an_image_that_cannot_be_read_is_an_error_when_it_is_asked_for():
         assert images.image((1, 3)).shape == (3, 64, 64)
         with pytest.raises(OSError, match="disk unplugged"):
             images.image((1, 2))
-
-
-def test_a_cut_is_a_clip_of_its_own():
-    scene = replace(scene_of(Store()), start=10, footage_frames=60)
-    part = cut(scene, 20, 5)
-    assert (part.start, part.num_frames, part.footage_frames) == (30, 5, 40)
-    assert part.frames.read(1, 2)[5, 5].tolist() == [1, 22, 255]
-    with pytest.raises(SceneError, match="frames 48 to 52 asked for; the clip has 0 to 49"):
-        cut(scene, 48, 5)

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from moegs_rasterizer import Camera, Layer, RasterizerError, Splat
+from moegs_rasterizer import Camera, Layer, Splat
 from moegs_rasterizer.api import _detached
 from moegs_rasterizer.compile.steps import (
     SOURCES,
     STABLE_ABI,
+    BuildError,
     BuildPlan,
     CompilerCall,
     cache_root,
@@ -55,13 +56,14 @@ class CpuMailbox(Mailbox):
 
 @functools.cache
 def mailbox() -> CpuMailbox:
-    """Load the kernels and let the back-end call them instead of a GPU's; skips the test where that cannot be."""
+    """Load the kernels and let the back-end call them instead of a GPU's; skips the test without a compiler."""
     if torch.cuda.is_available():
         pytest.skip("there is a GPU, which runs the kernels itself")
     try:
-        torch.ops.load_library(str(make_library(_plan(), _target()).path))
-    except RasterizerError as error:
+        find_compiler()
+    except BuildError as error:
         pytest.skip(f"the kernels cannot be compiled for the CPU here: {error}")
+    torch.ops.load_library(str(make_library(_plan(), _target()).path))
     reports = CpuMailbox(words=torch.zeros(SLOTS + 1, WORDS, dtype=torch.int64))
     passes.mailbox = lambda device: reports
     passes.captured = lambda: False

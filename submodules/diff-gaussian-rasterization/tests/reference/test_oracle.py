@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
-from moegs_rasterizer import Gaussians, Layer, RasterSettings, Splat, rasterize
+from moegs_rasterizer import Camera, Gaussians, Layer, RasterSettings, Splat, rasterize
 from moegs_rasterizer.reference import blending
 from torch import Tensor
 
 from ..backends import PLAYED, one_thread, rendered
-from ..scenes import camera_of, small_layer
+from ..scenes import Output, camera_of, small_layer
 from .pixel_rule import output_by_rule
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
@@ -29,17 +29,46 @@ CONVENTIONS = [
 @pytest.mark.parametrize("size", [(16, 12), (37, 21)])
 @pytest.mark.parametrize("settings", CONVENTIONS)
 def test_every_output_follows_the_rule(settings, size, backend):
-    dtype = torch.float64 if backend == "torch" else torch.float32
-    layer = small_layer(40, seed=3, dtype=dtype, features=2, settings=settings)
-    camera = camera_of(*size, shift=(1.5, -2.0))
-    splat = rendered([layer], camera, backend)[0]
-    expected = output_by_rule(small_layer(40, seed=3, features=2, settings=settings), camera)
+    follows_the_rule(
+        small_layer(40, seed=3, features=2, settings=settings), camera_of(*size, shift=(1.5, -2.0)), backend
+    )
 
+
+@pytest.mark.parametrize("backend", PLAYED)
+@pytest.mark.parametrize("rule", ["exact", "inria"])
+def test_pixels_that_are_opaque_see_no_more_and_the_faint_is_not_seen(rule, backend):
+    layer = small_layer(40, seed=3, features=2, settings=RasterSettings(tile_rule=rule))
+    opacities = torch.full_like(layer.gaussians.opacities, 0.97)
+    opacities[::7] = 0.9 / 255
+    layer = replace(layer, gaussians=replace(layer.gaussians, scales=4 * layer.gaussians.scales, opacities=opacities))
+    seen = follows_the_rule(layer, camera_of(16, 12), backend)
+    assert (seen.alpha > 0.999).mean() > 0.15  # seen: 0.22; where one more would leave less than 1e-4
+    assert rule == "inria" or (seen.radii[::7] == 0).all()
+
+
+def follows_the_rule(layer: Layer, camera: Camera, backend: str) -> Output:
+    """A layer in float64, which back-ends but PyTorch's get in float32; returns what the rule gives."""
+    dtype = torch.float64 if backend == "torch" else torch.float32
+    splat = rendered([in_type(layer, dtype)], camera, backend)[0]
+    expected = output_by_rule(layer, camera)
     tolerance = 1e-12 if dtype == torch.float64 else 2e-5
     np.testing.assert_array_equal(splat.radii.numpy(), expected.radii)
     for name in ("colour", "features", "alpha", "depth"):
         values = getattr(splat, name).double().numpy()
         np.testing.assert_allclose(values, getattr(expected, name), atol=tolerance, rtol=0, err_msg=name)
+    return expected
+
+
+def in_type(layer: Layer, dtype: torch.dtype) -> Layer:
+    given = layer.gaussians
+    tensors = {field.name: getattr(given, field.name) for field in fields(given)}
+    converted = {name: None if tensor is None else tensor.to(dtype) for name, tensor in tensors.items()}
+    return replace(
+        layer,
+        gaussians=replace(given, **converted),
+        features=layer.features.to(dtype),
+        background=layer.background.to(dtype),
+    )
 
 
 def smooth_layer(settings: RasterSettings, sh: int) -> Layer:

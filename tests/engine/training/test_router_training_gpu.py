@@ -1,37 +1,27 @@
-"""Training and rendering on a GPU: the CPU's numbers, the same bits every time, and nobody waits at every step."""
+"""Training the router on a GPU: the CPU's numbers, the same bits every time, and nobody waits at every step."""
 
 from __future__ import annotations
 
 import json
 import os
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from moegs_rasterizer import RasterizerError, cuda
 
 import engine.runs.opening
-import engine.training.router.task
 from engine.commands import train
-from engine.evaluation.lpips_network import Lpips
-from engine.evaluation.metrics import MetricRequest, OpenedMetric, lpips_measure, psnr
-from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
-from engine.evaluation.scoring import MetricSuite, open_suite, prepare_reference, score
+from engine.evaluation.metrics import psnr
 from engine.runs.checkpoint import STATE, TENSORS, saved_iterations
-from engine.runs.checks import check_rasterizer
-from engine.runs.device import CPU, CUDA, ComputeDevice, open_compute_device
-from engine.runs.run import Run, mix_view
+from engine.runs.device import CUDA, ComputeDevice
+from engine.runs.run import mix_view
 from engine.runs.saved import load_run
-from engine.settings.metric_protocols import PROTOCOLS
 from engine.settings.run import TrainingConfig
 from engine.training.router.task import READ_EVERY
-from scenes import Prefetcher
-from tests.engine.evaluation.test_lpips import random_weights
 from tests.engine.training.test_router_resume import interrupt_at
 from tests.engine.training.test_router_training import train_alone
-from tests.small_world import FRAMES, CloudExpert, open_expert, random_scene, small_run, use_small_world
+from tests.small_world import FRAMES, FaultyExpert, open_expert, small_run, use_small_world
 
 pytestmark = pytest.mark.cuda
 
@@ -129,56 +119,6 @@ def test_training_uses_deterministic_operations_alone(tmp_path):
         torch.use_deterministic_algorithms(False)
 
 
-def test_full_float32_and_no_choice_by_stopwatch():
-    assert open_compute_device("auto", "auto") == GPU
-    assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
-    assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
-    check_rasterizer(GPU)
-
-
-def test_frames_read_ahead_are_those_of_the_cpu(tmp_path):
-    scene = random_scene(tmp_path)
-    order = [(view, frame) for frame in range(FRAMES) for view in range(3)] * 3
-    with Prefetcher(scene, order) as here, Prefetcher(scene, order, device=CUDA) as there:
-        for expected, found in zip(here, there, strict=True):
-            assert found[:2] == expected[:2]
-            assert found[2].is_cuda and found[2].is_contiguous()
-            assert (found[2].cpu() - expected[2]).abs().max() <= 6e-8  # a GPU multiplies by 1 / 255: the last bit
-
-
-@pytest.mark.parametrize("protocol", ["8bit", "8bit_vgg"])
-def test_metrics_are_those_of_the_cpu(protocol):
-    net = PROTOCOLS[protocol].lpips_net
-    image, truth = torch.rand(2, 3, 300, 70, generator=torch.Generator().manual_seed(0))
-    scores = []
-    for device in (CPU, CUDA):
-        request = MetricRequest(protocol=PROTOCOLS[protocol], cameras=(), device=device)
-        network = Lpips(net, random_weights(net)).to(device)
-        lpips = OpenedMetric(measure=lpips_measure(network, request.protocol))
-        opened = open_suite(request, networks=False).metrics
-        suite = MetricSuite(protocol=request.protocol, metrics={**opened, "lpips": lpips})
-        scores.append(score(suite, image.to(device), prepare_reference(suite, truth.to(device))))
-    here, there = scores
-    assert there["psnr"] == pytest.approx(here["psnr"], abs=1e-5)
-    assert there["ssim"] == pytest.approx(here["ssim"], abs=1e-6)
-    assert there["lpips"] == pytest.approx(here["lpips"], rel=1e-3)
-
-
-class FaultyExpert(CloudExpert):
-    """One Gaussian of its last frame has no opacity."""
-
-    def at(self, frame: float, *, camera: int | None = None):
-        gaussians = super().at(frame, camera=camera)
-        if frame == FRAMES - 1:
-            gaussians.opacities[3] = float("nan")
-        return gaussians
-
-
-def with_fault(run: Run) -> Run:
-    faulty = FaultyExpert(run.experts[0].name, 1).to(run.device).requires_grad_(False)
-    return replace(run, experts=(faulty, *run.experts[1:]))
-
-
 def test_a_faulty_expert_ends_training_without_a_save(tmp_path, arguments, monkeypatch, capsys):
     def load(name, folder, options, **_):
         expert = open_expert(name, folder)
@@ -195,12 +135,3 @@ def test_a_faulty_expert_ends_training_without_a_save(tmp_path, arguments, monke
     for iteration in saved_iterations(tmp_path / "out"):  # what was reached before the fault may be kept
         run = load_run(tmp_path / "out", iteration=iteration, overrides={"device": "cpu"})
         assert all(parameter.isfinite().all() for parameter in run.router.parameters())
-
-
-def test_a_faulty_expert_leaves_no_evaluation(tmp_path):
-    run = with_fault(small_run(tmp_path, GPU))
-    options = EvaluationOptions(networks=False, constant_frames=0, progress=False)
-    with pytest.raises(RasterizerError, match="opacities has NaN"):
-        evaluate_mixture(run, views=[0], folder=tmp_path / "out", options=options)
-    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    cuda.check()  # what was said once is not said again

@@ -11,8 +11,8 @@ from moegs_rasterizer.cpu import backend as cpu_backend
 from moegs_rasterizer.cpu import loading
 from moegs_rasterizer.views import view_rows
 
-from .backends import one_thread, require
-from .random_layers import PLANES, assert_same_bits, gradients_of, layer_of, run, tensors_of, with_tensors
+from ..backends import one_thread, require
+from ..random_layers import PLANES, assert_same_bits, gradients_of, layer_of, run, tensors_of, with_tensors
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
