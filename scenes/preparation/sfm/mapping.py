@@ -16,7 +16,6 @@ from scenes.preparation.sfm.agreement import Agreement, verify_by
 from scenes.preparation.sfm.attempts import Attempt, CloudReport, best_of, measured, reported
 from scenes.preparation.sfm.known_cameras import copy_matches, unknown_model, write_database
 from scenes.preparation.sfm.matching import (
-    ALL_CORES,
     SEED,
     SfmOptions,
     colmap_errors,
@@ -139,7 +138,7 @@ def _map(
     models = database.with_suffix("")
     models.mkdir()
     settings = pycolmap.IncrementalPipelineOptions()
-    settings.num_threads = options.threads or ALL_CORES
+    settings.num_threads = 1  # the sums of several threads come in any order: other bits on a busy machine
     settings.random_seed = SEED
     pycolmap.set_random_seed(SEED)
     reconstructions = pycolmap.incremental_mapping(database, matches.parent.parent / "images", models, settings)
