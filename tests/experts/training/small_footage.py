@@ -14,7 +14,6 @@ from experts.training.trainer import ExpertTrainer
 from experts.training.views import Footage
 from tests.experts.small_clip import NUM_FRAMES, camera, small_points, true_image
 
-
 SHIFTS = (0.0, 0.4)  # of the cameras
 
 
