@@ -81,7 +81,7 @@ def trained(shared, tmp_path_factory) -> tuple[Path, Path]:
     arguments += [f"--model_path={work / 'Ex4DGS'}", f"--emb_path={models / 'E-D3DGS/kitchen_tiny'}"]
     arguments += [
         f"--stg_path={models / 'STG/kitchen_tiny/kitchen_tiny_0to149'}",
-        "--iterations=60",
+        "--iterations=40",
         "--test_iterations",
     ]
     assert train.main("E3_tech", [*arguments, "--quiet"]) == 0
@@ -105,15 +105,15 @@ def test_the_render_script_scores_it_and_the_blend_wins(trained):
     copy, save_path = trained
     arguments = [f"--source_path={copy}", f"--save_path={save_path}", "--skip_train", "--quiet"]
     assert render.main("E3_tech", arguments) == 0
-    means = json.loads((save_path / "test/itrs_60/metrics.json").read_text())["means"]
+    means = json.loads((save_path / "test/itrs_40/metrics.json").read_text())["means"]
     psnr = {name: scores["psnr"] for name, scores in means.items()}
     assert psnr["MoE"] > max(psnr[name] for name in (*OWN_PSNR, "uniform_mean")), psnr
-    assert (save_path / "test/itrs_60/videos/weights_STG.mp4").exists()
+    assert (save_path / "test/itrs_40/videos/weights_STG.mp4").exists()
 
 
 def test_another_focal_length_has_its_own_folder_and_no_scores(trained):
     copy, save_path = trained
     arguments = [f"--source_path={copy}", f"--save_path={save_path}", "--skip_train", "--focal_mm=50", "--quiet"]
     assert render.main("E3_tech", arguments) == 0
-    (folder,) = (save_path / "test").glob("itrs_60_*")
+    (folder,) = (save_path / "test").glob("itrs_40_*")
     assert (folder / "videos/video_MoE.mp4").exists() and not (folder / "metrics.json").exists()

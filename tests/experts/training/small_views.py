@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -13,15 +14,23 @@ from experts.training.trainer import ExpertTrainer
 from experts.training.views import TrainingViews
 from tests.experts.small_clip import NUM_FRAMES, camera, small_points, true_image
 
+SHIFTS = (0.0, 0.4)  # of the cameras
+
+
+@cache
+def true_images() -> list[list[torch.Tensor]]:
+    """By camera and frame."""
+    points = small_points()
+    return [[true_image(points, camera(shift), frame) for frame in range(NUM_FRAMES)] for shift in SHIFTS]
+
 
 class SmallViews:
     """Two cameras, five frames, 40 x 30 pixels."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
-        points = small_points()
-        self.cameras, self.numbers, self.num_frames = [camera(0.0), camera(0.4)], numbers, NUM_FRAMES
+        self.cameras, self.numbers, self.num_frames = [camera(shift) for shift in SHIFTS], numbers, NUM_FRAMES
         self.announced: list[Sample] = []
-        self._images = [[true_image(points, each, frame) for frame in range(NUM_FRAMES)] for each in self.cameras]
+        self._images = true_images()
 
     def announce(self, samples) -> None:
         self.announced += samples
