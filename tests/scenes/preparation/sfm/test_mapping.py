@@ -29,7 +29,7 @@ def room(tmp_path_factory) -> Made:
     cameras = room_cameras()
     images = write_room(folder / "images", cameras)
     target = folder / "colmap_0"
-    return Made(cameras, images, target, mapped(images, target, replace(OPTIONS, threads=2)))
+    return Made(cameras, images, target, mapped(images, target, replace(OPTIONS, threads=1)))
 
 
 def worst_centre(found: Mapping[str, Camera], true: Mapping[str, Camera]) -> float:
