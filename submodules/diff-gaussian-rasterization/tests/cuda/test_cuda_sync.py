@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,26 +20,46 @@ from .test_cuda_bits import ragged
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures(one_thread.__name__)]
 
-CYCLES = 3_000_000_000  # of a GPU at less than 2 GHz: more than a second
+PATIENCE = 30  # seconds until a host that waits for the GPU is let go, which then fails
 
 
 @contextmanager
 def occupied_gpu() -> Iterator[None]:
-    """Keeps the stream busy, forbids PyTorch's own waiting, and fails if the host waited for the GPU nevertheless."""
+    """Holds the stream until the block ends, forbids PyTorch's own waiting, and fails if the host waits for the GPU.
+
+    Kernels are loaded on first use, for which the host waits: those of the block must have run before.
+    """
     # cudaMalloc may wait: leave PyTorch's allocator memory of both its kinds.
     spare = [torch.empty(floats, device="cuda") for floats in (2**27, *[2**16] * 200)]
     del spare
+    gate = torch.zeros(1, dtype=torch.int32, pin_memory=True)
     torch.cuda.synchronize()
-    done = torch.cuda.Event()
-    torch.cuda._sleep(CYCLES)
+    hold_stream(gate)
+    rescue = threading.Timer(PATIENCE, gate.fill_, [1])
+    rescue.start()
     torch.cuda.set_sync_debug_mode("error")
     try:
         yield
+        assert gate.item() == 0, "the host waited for the GPU"
     finally:
+        rescue.cancel()
+        gate.fill_(1)
         torch.cuda.set_sync_debug_mode("default")
-    done.record()
-    assert not done.query(), "the host waited for the GPU"
     torch.cuda.synchronize()
+
+
+def hold_stream(gate: torch.Tensor) -> None:
+    """Makes the current stream wait until the int32 in pinned memory is at least 1 (cuStreamWaitValue32)."""
+    stream, address = torch.cuda.current_stream().cuda_stream, gate.data_ptr()
+    wait = ctypes.CDLL("libcuda.so.1").cuStreamWaitValue32_v2
+    assert wait(ctypes.c_void_p(stream), ctypes.c_uint64(address), ctypes.c_uint32(1), ctypes.c_uint(0)) == 0
+
+
+def test_a_host_that_waits_is_seen(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "PATIENCE", 0.2)
+    with pytest.raises(AssertionError, match="the host waited for the GPU"), occupied_gpu():
+        torch.cuda.set_sync_debug_mode("default")
+        torch.cuda.synchronize()
 
 
 def cameras(first: Camera, count: int) -> list[Camera]:
@@ -87,7 +110,7 @@ def test_more_calls_in_flight_than_are_kept_track_of():
     layer, camera = layer_of(300, 60, 40, features=1)
     layer, views = to_gpu(layer), cameras(camera, 20)
     wanted = [colours([layer], view)[0] for view in views]
-    torch.cuda._sleep(CYCLES // 10)
+    torch.cuda._sleep(300_000_000)  # cycles: calls pile up meanwhile
     queued = [rasterize([layer], view, backend="cuda")[0].colour for view in views * 20]
     for colour, image in zip(queued, wanted * 20, strict=True):
         assert torch.equal(colour.cpu(), image)
@@ -103,6 +126,7 @@ def test_inputs_may_be_freed_before_the_gpu_reads_them():
     there = to_gpu(layer)
     wanted = forward(there, camera, grad="none").images()["colour"]
     given = there.gaussians
+    assert torch.equal(torch.full_like(given.means + 0, 0.5), 0 * given.means + 0.5)  # loads the block's kernels
     with occupied_gpu():
         copies = replace(given, means=given.means + 0, sh=given.sh + 0, opacities=given.opacities + 0)
         splat = rasterize([replace(there, gaussians=copies)], camera, backend="cuda")[0]
