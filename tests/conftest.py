@@ -1,4 +1,4 @@
-"""Where the reference data lies: outside the repository, because its licences differ."""
+"""The reference data's folder: outside the repository, because its licences differ; and no GPU but for tests of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How unequal gates are."""
+"""The inequality of gates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked before training: is the rasterizer right, do the experts show the scene?"""
+"""Checks before training: the rasterizer is right, and the experts show the scene."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which device and back-end a run gets: the table of what can be asked for and found."""
+"""The device and back-end of a run: the table of requests and machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user sees who mistypes: every message to the byte."""
+"""Messages for a user who mistypes, to the byte."""
 
 from __future__ import annotations
 

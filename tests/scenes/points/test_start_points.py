@@ -1,4 +1,4 @@
-"""Where a training's first points come from."""
+"""The origin of a training's first points."""
 
 from __future__ import annotations
 
