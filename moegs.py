@@ -1,4 +1,4 @@
-"""All commands beyond the six scripts: python moegs.py <command>; --help lists them."""
+"""The commands beyond the six scripts, `python moegs.py COMMAND`, and the Python API, `import moegs`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from common.suggestions import hint
+from engine.api import Camera, Rendering, camera_named, load_run, moved, recorded, render, save_image, with_focal_mm
 from engine.errors import ConfigError
 from engine.settings.command_line import exit_code
+
+__all__ = [
+    *("Camera", "Rendering"),
+    *("camera_named", "load_run", "moved", "recorded", "render", "save_image", "with_focal_mm"),
+    *("COMMANDS", "Command", "find_command", "main"),
+]
 
 
 @dataclass(frozen=True, slots=True)

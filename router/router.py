@@ -59,12 +59,13 @@ def mix(
     grad: Literal["none", "features"] = "none",
     backend: Backend = "auto",
     tile_rule: TileRule | None = None,
+    depths: bool = False,
 ) -> Mixture:
     """Render every expert and its routing weights in one rasterizer call and blend the images (MoE-GS eqs. 6-8).
 
     time: frame / frames of the clip, the same for all experts. camera_number: of a training camera only; E-D3DGS's
     per-camera offset was never learned for others. grad="features" lets gradients reach the router's parameters; the
-    experts' images are constants. tile_rule None: each expert's own.
+    experts' images are constants. tile_rule None: each expert's own. depths: the mixture also holds alphas and depths.
     """
     with torch.set_grad_enabled(grad != "none"):
         with mark(ROUTING_WEIGHTS):
@@ -73,6 +74,8 @@ def mix(
             _layer(expert, features, frame=frame, camera_number=camera_number, tile_rule=tile_rule)
             for expert, features in zip(experts, weights, strict=True)
         ]
+        if depths:
+            layers = [replace(layer, settings=replace(layer.settings, depth="sum")) for layer in layers]
         with mark(RASTERIZE):
             splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
         with mark(BLEND):
@@ -84,7 +87,14 @@ def mix(
             rays = camera_rays if grad == "none" else router.rays.of  # images may be of any camera, training's return
             seen = rays(camera, dtype=features[0].dtype, device=features[0].device)
             logits = router.head(features, seen)
-            return blend(images, logits, temperature=temperature)
+            mixture = blend(images, logits, temperature=temperature)
+    if not depths:
+        return mixture
+    return replace(
+        mixture,
+        alphas=torch.stack([splat.alpha.detach() for splat in splats]),
+        depths=torch.stack([splat.depth.detach() for splat in splats]),
+    )
 
 
 def _layer(

@@ -42,7 +42,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     for warning in warnings:
         logger.warning("%s: %s", root, warning)
     frames = FrameCache(options.cache, _view_frames(rig, views, options), root=root, progress=options.progress)
-    frames.prepare({"all": range(len(views)), "train": train, "test": test}[options.needed])
+    frames.prepare({"all": range(len(views)), "train": train, "test": test, "none": ()}[options.needed])
     return Scene(
         name=root.resolve().name,
         layout=layout.name,

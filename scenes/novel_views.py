@@ -37,6 +37,13 @@ def shifted(camera: Camera, offset: Tensor) -> Camera:
     return replace(camera, world_to_camera=pose)
 
 
+def moved(camera: Camera, *, right: float = 0.0, down: float = 0.0, forward: float = 0.0) -> Camera:
+    """Move a camera along its own axes, in world units; rotation and intrinsics stay."""
+    pose = camera.world_to_camera.clone()
+    pose[:3, 3] -= torch.tensor([right, down, forward]).to(pose)
+    return replace(camera, world_to_camera=pose)
+
+
 def with_focal_mm(camera: Camera, focal_mm: float) -> Camera:
     """Give a camera fx = fy = focal_mm / 36 x width (35 mm equivalent by width); its principal point stays."""
     if focal_mm <= 0:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from scenes.types import ResizeFilter
 
-Needed = Literal["all", "train", "test"]
+Needed = Literal["all", "train", "test", "none"]
 DEFAULT_LAYOUT = "n3v"  # of folders that look like no layout; a row of scenes.layouts.LAYOUTS
 
 

@@ -17,7 +17,7 @@ find_python() {
 
 ensure_environment() {
     local stamp files python
-    files=("$@" constraints.txt submodules/diff-gaussian-rasterization/pyproject.toml)
+    files=("$@" constraints.txt pyproject.toml)
     stamp=$(cat "${files[@]}" | cksum)
     if [ "$(cat .venv/installed 2>/dev/null)" != "$stamp" ]; then
         python=$(find_python) || return 1

@@ -58,8 +58,9 @@ def mix_camera(
     camera_number: int | None = None,
     temperature: float | None = None,
     grad: Literal["none", "features"] = "none",
+    depths: bool = False,
 ) -> Mixture:
-    """The mixture at any camera; temperature None is the evaluation temperature."""
+    """The mixture at any camera; temperature None is the evaluation temperature. depths: with alphas and depths."""
     return mix(
         run.router,
         run.experts,
@@ -71,4 +72,5 @@ def mix_camera(
         grad=grad,
         backend=run.backend,
         tile_rule=run.tile_rule,
+        depths=depths,
     )
