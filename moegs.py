@@ -13,9 +13,19 @@ from engine.errors import ConfigError
 from engine.settings.command_line import exit_code
 
 __all__ = [
-    *("Camera", "Rendering"),
-    *("camera_named", "load_run", "moved", "recorded", "render", "save_image", "with_focal_mm"),
-    *("COMMANDS", "Command", "find_command", "main"),
+    "COMMANDS",
+    "Camera",
+    "Command",
+    "Rendering",
+    "camera_named",
+    "find_command",
+    "load_run",
+    "main",
+    "moved",
+    "recorded",
+    "render",
+    "save_image",
+    "with_focal_mm",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The Python API on a trained small run."""
+"""The Python API, on a trained small run."""
 
 from __future__ import annotations
 
