@@ -56,7 +56,7 @@ class Product:
     out: Path
 
     def path(self, name: str) -> Path:
-        """Where the copy has a file; AssertionError where that is a link into the product itself."""
+        """The path of a file in the copy. Raises AssertionError where a link leads to the product itself."""
         path = (self.root / name).resolve()
         assert path.is_relative_to(self.root.resolve()), f"{name} is not copied: see UNCHANGED"
         return path
@@ -87,7 +87,7 @@ def read_page(name: str) -> list[Block]:
 
 
 def copy_product(folder: Path, *, size: RigSize) -> Product:
-    """A copy below a folder, in which edits stay, and the demo's scene in a small size."""
+    """Copies the product below a folder, so that edits change only the copy, and films the demo's scene there."""
     product = Product(root=folder / "product", scene=folder / "playroom", out=folder / "out")
     product.root.mkdir()
     for package in ROOT.glob("*/__init__.py"):
@@ -101,7 +101,10 @@ def copy_product(folder: Path, *, size: RigSize) -> Product:
 
 
 def follow(blocks: list[Block], product: Product) -> list[Ran]:
-    """Does what the blocks say up to the first commands that fail; returns what commands gave, scene's left out."""
+    """Does the blocks in order and stops at the first commands that fail; returns the ended commands.
+
+    Blocks of the kind "bash scene" are left out.
+    """
     ran = []
     for block in blocks:
         match block.language, *block.argument.partition("="):
@@ -121,17 +124,17 @@ def follow(blocks: list[Block], product: Product) -> list[Ran]:
 
 
 def without_edits(blocks: list[Block]) -> list[Block]:
-    """The blocks of a reader who forgets the row."""
+    """The blocks without the edits: those of a reader who forgets the table's row."""
     return [block for block in blocks if block.language != "diff"]
 
 
 def answers(blocks: list[Block]) -> list[str]:
-    """Texts that the page says commands answer."""
+    """The commands' outputs as the page shows them."""
     return [block.text for block in blocks if block.language == "text"]
 
 
 def _not_copied(folder: str, names: list[str]) -> set[str]:
-    """What is linked, and half-written bytecode of tests that run meanwhile: it may be gone by the time of copying."""
+    """Names to leave out of the copy: linked folders, and half-written bytecode of other tests, which may vanish."""
     below = Path(folder).relative_to(ROOT)
     return {name for name in names if (below / name).as_posix() in UNCHANGED or ".pyc." in name}
 

@@ -36,7 +36,7 @@ def test_fused_ssim_is_the_plain_one(size, learning):
 
 
 def test_the_choice_is_made_at_one_point(monkeypatch):
-    """What the product calls is what is chosen there."""
+    """`ssim` and `ssim_map` call the functions chosen in structural_similarity.py; the test replaces both."""
     a, b = torch.rand(2, 3, 9, 8)
     monkeypatch.setattr(structural_similarity, "fused_ssim", plain_ssim)
     monkeypatch.setattr(structural_similarity, "fused_ssim_map", plain_ssim_map)
@@ -44,7 +44,7 @@ def test_the_choice_is_made_at_one_point(monkeypatch):
 
 
 def test_plain_ssim_of_one_pixel_is_the_formula():
-    """Where the window meets three pixels of a row only."""
+    """The image is one row of three pixels, so the window covers only these."""
     a, b = torch.rand(2, 1, 1, 3, dtype=torch.float64)
     weights = gaussian_window(a)[0, 0, 5, 4:7]
     p, q = a.flatten(), b.flatten()
@@ -74,7 +74,7 @@ def test_the_window_is_the_same_on_a_cpu_and_on_a_gpu(size):
 
 
 def test_what_lies_beside_the_maps_is_finite(monkeypatch):
-    """It takes part in sums and products: on a GPU whole buffers are what kernels read fastest."""
+    """The padding takes part in sums and products, because a GPU's kernels read whole buffers fastest."""
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     torch.use_deterministic_algorithms(True)  # memory that nobody wrote is NaN
     try:

@@ -18,7 +18,7 @@ SHAPE = {"cameras": [f"cam{index:02d}" for index in range(5)], "width": 320, "he
 
 
 def show(rig: Rig):
-    """What a rig's cameras see of the room, at all frames."""
+    """Makes the `image` function of a scene's writer: the room as a rig's cameras see it, the same at all frames."""
     views = [image(camera) for camera in rig_cameras(rig).values()]
     return lambda camera, frame, width, height: views[camera]
 
@@ -28,7 +28,7 @@ def opened(folder: Path, layout: str, cache: Path, **changed) -> Scene:
 
 
 def check_points(scene: Scene, found: Mapping[str, Camera]) -> None:
-    """Of what an expert starts from, most lies on the walls, and cameras are as calibrated."""
+    """Checks that most start points of an expert lie on the walls, and that cameras have the expected poses."""
     cloud = load_start_points(scene, source=None, frames=(0,), limit=None, seed=0)
     assert "of the COLMAP models of 1 frames" in cloud.note
     assert cloud.count >= 100
@@ -40,7 +40,7 @@ def check_points(scene: Scene, found: Mapping[str, Camera]) -> None:
 
 
 def test_the_script_prepares_what_it_can(tmp_path):
-    """A scene that fails stops no other and has its own line; what is no scene is left out."""
+    """A scene that fails does not stop the others and gets its own line; folders without a scene are left out."""
     rig = Rig(frames=1, **SHAPE)
     cameras = write_n3v_scene(tmp_path / "room", rig, pattern="{name}/{frame}.png", image=show(rig))
     write_n3v_scene(tmp_path / "a broken scene")
@@ -67,7 +67,7 @@ def test_technicolor(tmp_path, capsys):
 
 
 def test_videos(tmp_path, capsys):
-    """Names that are no cameras' names; what is found, and what of it an expert's scene reader finds again."""
+    """Videos of any names are calibrated, and the scene's reader finds all their cameras and start points."""
     cameras = room_cameras()
     (tmp_path / "room").mkdir()
     for number, camera in enumerate(cameras.values(), start=9):

@@ -23,7 +23,7 @@ OPTIONS = SfmOptions(threads=1, max_features=500, progress=False)
 
 @dataclass(frozen=True)
 class Made:
-    """What was made of the room, and of what."""
+    """The room's cameras and images, with the folder and the report of the reconstruction made from them."""
 
     cameras: dict[str, Camera]  # the true ones
     images: dict[str, Path]
@@ -81,7 +81,7 @@ def image(camera: Camera, *, distortion: float = 0.0) -> np.ndarray:
 def write_room(
     folder: Path, cameras: Mapping[str, Camera], *, distortion: float = 0.0, suffix: str = ".png"
 ) -> dict[str, Path]:
-    """One image a camera; returns them by name."""
+    """Writes one image per camera; returns the files by the camera's name."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"view_{name}{suffix}" for name in cameras}
     for name, camera in cameras.items():

@@ -107,7 +107,7 @@ def test_features_alone_get_the_gradient_of_full(colours, features):
 
 
 def test_two_forwards_before_two_backwards():
-    """What a pass keeps for its backward is not what the next pass works with."""
+    """Each pass keeps its own data for its backward pass; later passes do not overwrite them."""
     first, camera = scene()
     second, _ = layer_of(20_000, 400, 300, seed=5, sh_degree=3)
     smaller, other_camera = layer_of(900, 70, 50, seed=6, colours=9)
@@ -136,7 +136,7 @@ def test_a_graph_kept_gives_its_gradients_again():
 
 
 def test_another_stream_gives_the_same():
-    """Inputs that come late on a stream of their own: work on any other stream would not have waited for them."""
+    """A pass runs on the current stream. Its inputs come late there; any other stream would not wait for them."""
     layer, camera = scene()
     layer = to_gpu(layer)
     wanted = forward(layer, camera, deterministic=True)
@@ -156,7 +156,7 @@ def test_another_stream_gives_the_same():
 
 
 def test_a_backward_while_another_stream_is_behind():
-    """What the GPU has not said yet of one pass is not taken from what it said of another."""
+    """A backward pass reads the report of its own forward pass, not one that came earlier from another stream."""
     scenes = [layer_of(4000, 200, 150, seed=seed, sh_degree=1) for seed in range(2)]
     inputs = [(to_gpu(layer), camera) for layer, camera in scenes]
     wanted = [forward(layer, camera, deterministic=True) for layer, camera in inputs]
@@ -177,7 +177,7 @@ def test_a_backward_while_another_stream_is_behind():
 
 
 def test_streams_and_threads_at_once():
-    """Passes in flight together, on a stream and a thread each, do not write into each other's work."""
+    """Passes that run at once, on a stream and a thread each, do not overwrite each other's data."""
     scenes = [layer_of(4000, 200, 150, seed=seed, sh_degree=1) for seed in range(4)]
     inputs = [(to_gpu(layer), camera) for layer, camera in scenes]
     wanted = []
