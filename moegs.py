@@ -33,6 +33,7 @@ __all__ = [
 class Command:
     """A row of the table of commands."""
 
+    group: str
     about: str
     location: str  # module:function, imported when the command is run
 
@@ -43,34 +44,51 @@ class Command:
         return function
 
 
+TRAIN, EXCHANGE, TOOLS = "prepare, train and render", "exchange runs with the paper's own code", "demo and tools"
 COMMANDS = {
-    "prepare": Command("Prepare a scene: its cameras and start points.", "engine.commands.prepare:command"),
-    "train-expert": Command("Train one of the experts on a scene.", "engine.commands.train_expert:command"),
-    "train": Command("Train a router that blends any experts.", "engine.commands.train:command"),
-    "render": Command("Render and score a run of any experts.", "engine.commands.render:command"),
-    "export": Command("Write a run as the paper's own code saves it.", "engine.commands.export:command"),
-    "import": Command("Make a run of a folder that the paper's code saved.", "engine.commands.import_run:command"),
-    "demo-scene": Command("Film a small ray-traced scene in the N3V layout.", "demo.commands:scene_command"),
-    "demo-report": Command("Compare a rendered run's mixture with its experts.", "demo.commands:report_command"),
-    "demo-figure": Command("Draw one frame of a run: truth, experts, mixture, gates.", "demo.commands:figure_command"),
-    "profile-step": Command(
-        "Time the stages of one training step on random experts.", "benchmarks.training_step:command"
-    ),
+    "prepare": Command(TRAIN, "Find the cameras and start points of a scene.", "engine.commands.prepare:command"),
+    "train-expert": Command(TRAIN, "Train one expert on a scene.", "engine.commands.train_expert:command"),
+    "train": Command(TRAIN, "Train the router for any set of experts.", "engine.commands.train:command"),
+    "render": Command(TRAIN, "Render and score a run of any set of experts.", "engine.commands.render:command"),
+    "export": Command(EXCHANGE, "Write a run in the paper's file layout.", "engine.commands.export:command"),
+    "import": Command(EXCHANGE, "Read a run in the paper's file layout.", "engine.commands.import_run:command"),
+    "demo-scene": Command(TOOLS, "Write the demo's small ray-traced scene.", "demo.commands:scene_command"),
+    "demo-report": Command(TOOLS, "Compare a rendered run with its experts.", "demo.commands:report_command"),
+    "demo-figure": Command(TOOLS, "Draw one frame of a run with experts and gates.", "demo.commands:figure_command"),
+    "profile-step": Command(TOOLS, "Time the stages of a training iteration.", "benchmarks.training_step:command"),
 }
+SCRIPTS = """\
+The six scripts of the paper do the same for fixed sets of experts:
+  train_E4.py, render_E4.py            Ex4DGS, E-D3DGS, STG, 4DGaussians on N3V
+  train_E3.py, render_E3.py            Ex4DGS, E-D3DGS, 4DGaussians on N3V
+  train_E3_tech.py, render_E3_tech.py  Ex4DGS, E-D3DGS, STG on Technicolor"""
+EXAMPLES = """\
+examples:
+  python moegs.py train-expert --help
+  python moegs.py prepare videos data/mine
+  python moegs.py train-expert stg --source_path data/mine --model_path output/experts/stg/mine"""
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs a command: its exit code, or 2 with one line where there is no such command."""
     name = argv[0] if argv else "--help"
     if name in ("-h", "--help"):
-        width = max(map(len, COMMANDS))
-        lines = [f"  {command:{width}}  {row.about}" for command, row in COMMANDS.items()]
-        print("usage: python moegs.py COMMAND [--help | FLAGS]", "", *lines, sep="\n")
+        print(*help_lines(), sep="\n")
         return 0
     with exit_code(argv) as code:
         command = find_command(name)
         code.value = command.function()(argv[1:], prog=f"moegs.py {name}", description=command.about)
     return code.value
+
+
+def help_lines() -> list[str]:
+    """The help of moegs.py: its commands by group, the six scripts, and examples."""
+    width = max(map(len, COMMANDS))
+    lines = ["usage: python moegs.py COMMAND [FLAGS]", "       python moegs.py COMMAND --help", ""]
+    for group in dict.fromkeys(row.group for row in COMMANDS.values()):
+        named = {name: row for name, row in COMMANDS.items() if row.group == group}
+        lines += [f"{group}:", *(f"  {name:{width}}  {row.about}" for name, row in named.items()), ""]
+    return [*lines, SCRIPTS, "", EXAMPLES]
 
 
 def find_command(name: str) -> Command:

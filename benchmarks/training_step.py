@@ -23,7 +23,8 @@ from engine.errors import ConfigError
 from engine.runs.checks import check_rasterizer
 from engine.runs.device import device_name, open_compute_device, peak_memory, wait
 from engine.runs.run import Run
-from engine.settings.command_line import flag, parse, set_up_logging
+from engine.settings.command_help import BACKEND, DEBUG, DEVICE, CommandHelp, flag
+from engine.settings.command_line import parse, set_up_logging
 from engine.settings.run import DeviceChoice, RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train
 from engine.training.router.schedule import make_optimiser
@@ -54,16 +55,14 @@ class ProfileConfig:
     """Settings of a profile."""
 
     gaussians: Annotated[int, flag("Gaussians of each expert")] = 200_000
-    width: Annotated[int, flag("width of the images, pixels")] = 1352
-    height: Annotated[int, flag("height of the images, pixels")] = 1014
-    ensemble: Annotated[EnsembleName, flag("experts that are blended")] = "E4"
-    iterations: Annotated[int, flag(f"timed iterations, after {WARM_UP_ITERATIONS} that are not")] = 20
-    device: Annotated[DeviceChoice, flag("where to compute; auto: on the GPU where there is one, else on the CPU")] = (
-        "auto"
-    )
-    backend: Annotated[Backend, flag("rasterizer, as in training")] = "auto"
-    seed: Annotated[int, flag("seed of the experts, the router, the image and the order of frames")] = 0
-    debug: Annotated[bool, flag("show the traceback of an error")] = False
+    width: Annotated[int, flag("width of the images, in px")] = 1352
+    height: Annotated[int, flag("height of the images, in px")] = 1014
+    ensemble: Annotated[EnsembleName, flag("ensemble of experts to blend")] = "E4"
+    iterations: Annotated[int, flag(f"timed iterations; {WARM_UP_ITERATIONS} more come first and are not timed")] = 20
+    device: Annotated[DeviceChoice, flag(DEVICE)] = "auto"
+    backend: Annotated[Backend, flag(BACKEND)] = "auto"
+    seed: Annotated[int, flag("random seed")] = 0
+    debug: Annotated[bool, flag(DEBUG)] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,12 @@ class KernelTotal:
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Prints the table of stages, and the longest kernels (on a CPU operators)."""
-    config = parse(ProfileConfig, argv, defaults=ProfileConfig(), prog=prog, description=description)
+    page = CommandHelp(
+        prog=prog,
+        about=description,
+        examples=(f"python {prog}", f"python {prog} --device cpu --gaussians 5000 --width 338 --height 254"),
+    )
+    config = parse(ProfileConfig, argv, defaults=ProfileConfig(), page=page)
     for name in ("gaussians", "width", "height", "iterations"):
         if getattr(config, name) < 1:
             raise ConfigError(f"--{name} is {getattr(config, name)}: give 1 or more")

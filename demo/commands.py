@@ -12,7 +12,8 @@ import tyro
 from demo.figure import write_figure
 from demo.playroom import write_scene
 from demo.report import read_verdict, report_lines
-from engine.settings.command_line import flag, parse, set_up_logging
+from engine.settings.command_help import DEBUG, CommandHelp, flag
+from engine.settings.command_line import parse, set_up_logging
 
 LOST = 1  # exit code where the mixture is not better than its best expert and the uniform mean
 
@@ -21,10 +22,10 @@ LOST = 1  # exit code where the mixture is not better than its best expert and t
 class SceneConfig:
     """Settings of demo-scene."""
 
-    folder: Annotated[tyro.conf.Positional[Path], flag("folder to write the scene into", metavar="FOLDER")] = Path(
+    folder: Annotated[tyro.conf.Positional[Path], flag("folder to write the scene to", metavar="FOLDER")] = Path(
         "output/demo/playroom"
     )
-    debug: Annotated[bool, flag("show the traceback of an error")] = False
+    debug: Annotated[bool, flag(DEBUG)] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class ReportConfig:
     save_path: Annotated[tyro.conf.Positional[Path], flag("folder of the rendered run", metavar="RUN")] = Path(
         "output/demo/run"
     )
-    debug: Annotated[bool, flag("show the traceback of an error")] = False
+    debug: Annotated[bool, flag(DEBUG)] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +48,19 @@ class FigureConfig:
     target: Annotated[tyro.conf.Positional[Path], flag("PNG file to write", metavar="PNG")] = Path(
         "output/demo/figure.png"
     )
-    frame: Annotated[int | None, flag("frame; default: the one the experts differ most on", metavar="INT")] = None
-    debug: Annotated[bool, flag("show the traceback of an error")] = False
+    frame: Annotated[
+        int | None, flag("frame to draw; default: the one that the experts differ most on", metavar="INT")
+    ] = None
+    debug: Annotated[bool, flag(DEBUG)] = False
+
+
+def _page(prog: str, about: str, arguments: str) -> CommandHelp:
+    return CommandHelp(prog=prog, about=about, examples=(f"python {prog} {arguments}",))
 
 
 def scene_command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Films the scene into a folder; the exit code."""
-    config = parse(SceneConfig, argv, defaults=SceneConfig(), prog=prog, description=description)
+    config = parse(SceneConfig, argv, defaults=SceneConfig(), page=_page(prog, description, "output/demo/playroom"))
     set_up_logging(quiet=False)
     write_scene(config.folder)
     return 0
@@ -61,7 +68,7 @@ def scene_command(argv: Sequence[str], *, prog: str, description: str) -> int:
 
 def report_command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Prints scores and verdict; exit code LOST where the mixture does not win."""
-    config = parse(ReportConfig, argv, defaults=ReportConfig(), prog=prog, description=description)
+    config = parse(ReportConfig, argv, defaults=ReportConfig(), page=_page(prog, description, "output/demo/run"))
     verdict = read_verdict(config.save_path)
     print(*report_lines(verdict), sep="\n")
     print("The mixture beats its best expert and their mean." if verdict.wins else "FAILED: the mixture does not win.")
@@ -70,7 +77,8 @@ def report_command(argv: Sequence[str], *, prog: str, description: str) -> int:
 
 def figure_command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Writes the figure and prints its path; the exit code."""
-    config = parse(FigureConfig, argv, defaults=FigureConfig(), prog=prog, description=description)
+    page = _page(prog, description, "output/demo/run output/demo/figure.png")
+    config = parse(FigureConfig, argv, defaults=FigureConfig(), page=page)
     set_up_logging(quiet=True)
     print(write_figure(config.save_path, config.target, frame=config.frame))
     return 0

@@ -10,7 +10,7 @@ from engine.outputs.upstream_layout import write_upstream_layout
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
 from engine.settings.command_line import parse, set_up_logging
-from engine.settings.exchange import ExportConfig, Layout
+from engine.settings.exchange import ExportConfig, Layout, export_page
 from engine.settings.fields import values_of
 
 # By --layout: writes a run with its settings below a new folder, and returns that.
@@ -19,11 +19,9 @@ EXPORTS: Mapping[Layout, Callable[[Run, Path, Mapping[str, object]], Path]] = {"
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Writes a run in another layout; returns the exit code."""
-    config = parse(ExportConfig, argv, defaults=ExportConfig(), prog=prog, description=description)
+    config = parse(ExportConfig, argv, defaults=ExportConfig(), page=export_page(prog, description))
     set_up_logging(quiet=config.quiet)
-    if config.run is None or config.out is None:
-        missing = "the run's folder is missing: give it first" if config.run is None else "--out is missing"
-        raise ConfigError(f"{missing}; python moegs.py export SAVE_PATH --out FOLDER")
+    assert config.run is not None and config.out is not None, "both are required"
     run = load_run(
         config.run,
         iteration=None if config.iteration == -1 else config.iteration,

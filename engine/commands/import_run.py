@@ -14,7 +14,7 @@ from engine.runs.expert_records import record_expert
 from engine.runs.opening import new_run
 from engine.settings.command_line import parse, set_up_logging
 from engine.settings.config_file import write_config_file
-from engine.settings.exchange import ImportConfig
+from engine.settings.exchange import ImportConfig, import_page
 from engine.settings.fields import convert, leaves, with_values
 from engine.settings.run import AnyRunConfig, RunConfig, expert_folders
 from engine.settings.train import CONFIG_FILE
@@ -38,11 +38,9 @@ UPSTREAM = {"rgbfunction": DEFAULT_HEAD, "temperature": 0.01, "eval_temperature"
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Makes a run of a folder of the paper's code; returns the exit code."""
-    config = parse(ImportConfig, argv, defaults=ImportConfig(), prog=prog, description=description)
+    config = parse(ImportConfig, argv, defaults=ImportConfig(), page=import_page(prog, description))
     set_up_logging(quiet=config.quiet)
-    if config.folder is None or config.save_path is None:
-        missing = "the folder is missing: give it first" if config.folder is None else "--save_path is missing"
-        raise ConfigError(f"{missing}; python moegs.py import FOLDER --save_path SAVE_PATH")
+    assert config.folder is not None and config.save_path is not None, "both are required"
     if saved_iterations(config.save_path):
         raise ConfigError(f"{config.save_path}: holds a run already; choose another --save_path")
     ensemble = ensemble_in(config.folder)

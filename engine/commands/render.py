@@ -73,7 +73,7 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:
     needed: Needed = splits[0] if len(splits) == 1 else "all"
     run = load_run(
         run_folder(config),
-        iteration=None if config.choice.iteration == -1 else config.choice.iteration,
+        iteration=None if config.run.iteration == -1 else config.run.iteration,
         overrides=overrides_of(config),
         needed=needed,
     )
@@ -92,7 +92,7 @@ def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
         views=run.scene.train if split == "train" else run.scene.test,
         folder=results_folder(run_folder(config), split, run.iteration),
         options=EvaluationOptions(
-            images=config.choice.save_img,
+            images=config.run.save_img,
             lpips_weights=config.metrics.lpips_weights,
             protocol=config.metrics.metric_protocol,
             constant_frames=config.metrics.constant_frames,
@@ -113,7 +113,7 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
     folder = results_folder(run_folder(config), "test", run.iteration, variant=variant_of(config))
     view_frames = [(view, frame) for view in run.scene.test for frame in range(run.scene.num_frames)]
     names = [expert.name for expert in run.experts]
-    with RenderWriter(folder, names, videos=True, pngs=config.choice.save_img) as writer:
+    with RenderWriter(folder, names, videos=True, pngs=config.run.save_img) as writer:
         for view, frame in tqdm(
             view_frames, desc=f"render {folder.name}", unit="frame", leave=False, disable=config.quiet
         ):
@@ -125,7 +125,7 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
 
 def novel_camera(run: Run, view: int, config: RenderConfig) -> Camera:
     """The camera of a view after --y_offset and --focal_mm."""
-    camera, novel = run.scene.views[view].camera, config.novel_view
+    camera, novel = run.scene.views[view].camera, config.viewpoint
     if novel.y_offset is not None:
         camera = shifted(camera, novel.y_offset * rig_up(run.scene.views))
     if novel.focal_mm is not None:

@@ -12,12 +12,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin
 
 import tyro
 
 from common.suggestions import hint
 from engine.errors import USER_ERRORS, ConfigError
+from engine.settings.command_help import CommandHelp, check_required, help_view, marks_of, print_examples
 from engine.settings.config_file import read_config_file
 from engine.settings.fields import leaves, with_values
 from engine.settings.retired import RETIRED
@@ -25,26 +26,20 @@ from engine.settings.retired import RETIRED
 Config = TypeVar("Config")
 
 WRONG_USE, INTERRUPTED = 2, 130
+_PLAIN_NAMES = (tyro.conf.OmitArgPrefixes,)
 
 
-def flag(help: str, *aliases: str, metavar: str | None = None) -> Any:
-    """The flag of a setting, for Annotated; the help text has to say what a default of None means."""
-    return tyro.conf.arg(help=help, aliases=aliases or None, metavar=metavar, help_behavior_hint=_hint)
-
-
-def _hint(default: str) -> str:
-    return "" if default == "None" else f"(default: {default})"
-
-
-def parse(config_type: type[Config], argv: Sequence[str], *, defaults: Config, prog: str, description: str) -> Config:
+def parse(config_type: type[Config], argv: Sequence[str], *, defaults: Config, page: CommandHelp) -> Config:
     """Settings from defaults, then the JSON file of --config where the type has one, then the command line.
 
-    Raises ConfigError and exits as `parse_arguments` does.
+    Raises ConfigError and exits as `parse_arguments` does; ConfigError too for required settings that are missing.
     """
     given = config_path(argv) if "config" in leaves(config_type) else None
     if given is not None:
         defaults = with_values(defaults, read_config_file(given, config_type))
-    return parse_arguments(config_type, argv, defaults=defaults, prog=prog, description=description)
+    config = parse_arguments(config_type, argv, defaults=defaults, page=page)
+    check_required(config, page)
+    return config
 
 
 def parse_arguments(
@@ -52,15 +47,16 @@ def parse_arguments(
     argv: Sequence[str],
     *,
     defaults: Config,
-    prog: str,
-    description: str,
+    page: CommandHelp,
     retired: Mapping[str, str] = RETIRED,
 ) -> Config:
-    """Settings from defaults, then the command line; no file is read.
+    """Settings from defaults, then the command line; no file is read, and nothing is required.
 
     retired: flags that are gone, and why. Raises ConfigError for flags that do not exist (naming the nearest, or why it
     is gone) and values that do not fit; exits with 0 after --help.
     """
+    if not {"-h", "--help"}.isdisjoint(argv):
+        _show_help(defaults, page)
     _check_flags(argv, config_type, retired)
     defaults = with_values(defaults, dict.fromkeys(_repeated(argv, config_type), ()))  # not added to a file's values
     shown = io.StringIO()
@@ -70,15 +66,29 @@ def parse_arguments(
                 config_type,
                 args=list(argv),
                 default=defaults,
-                prog=prog,
-                description=description,
+                prog=page.prog,
                 use_underscores=True,
-                config=(tyro.conf.OmitArgPrefixes,),
+                config=_PLAIN_NAMES,
             )
     except SystemExit as error:
         if error.code in (0, None):
             raise
         raise ConfigError(_first_paragraph(shown.getvalue())) from None
+
+
+def _show_help(defaults: Any, page: CommandHelp) -> NoReturn:
+    try:
+        tyro.cli(
+            help_view(defaults, page),
+            args=["--help"],
+            prog=page.prog,
+            description=page.about,
+            use_underscores=True,
+            config=_PLAIN_NAMES,
+        )
+    finally:
+        print_examples(page)
+    raise SystemExit(0)
 
 
 @dataclass(slots=True)
@@ -157,8 +167,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _aliases(annotation: Any) -> Sequence[str]:
-    marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
-    return [alias for mark in marks for alias in (getattr(mark, "aliases", None) or ())]
+    return [alias for mark in marks_of(annotation) for alias in (getattr(mark, "aliases", None) or ())]
 
 
 def config_path(argv: Sequence[str]) -> Path | None:

@@ -11,9 +11,9 @@ import tyro
 
 from common.suggestions import hint
 from engine.errors import ConfigError
-from engine.settings.command_line import flag
+from engine.settings.command_help import flag
 from experts import EXPERTS, ExpertSpec
-from router import ENSEMBLES, Ensemble, ensemble_of, ensembles_with
+from router import Ensemble, ensemble_of
 
 WITH_PLANES = " and ".join(spec.name for spec in EXPERTS.values() if spec.has_planes)
 WITH_SEGMENTS = " and ".join(spec.name for spec in EXPERTS.values() if spec.segments is not None)
@@ -36,9 +36,7 @@ def _folder_flag(spec: ExpertSpec, help: str) -> Any:
 
 
 def _folder_help(spec: ExpertSpec) -> str:
-    ensembles = ensembles_with(spec.name)
-    of_some = f" ({', '.join(ensembles)})" if len(ensembles) < len(ENSEMBLES) else ""
-    return f"folder of the trained {spec.name} model{of_some}"
+    return f"folder of the trained {spec.name} model"
 
 
 _Folders: Any = expert_folder_settings(_folder_help)
@@ -48,14 +46,18 @@ _Folders: Any = expert_folder_settings(_folder_help)
 class ExpertReadingConfig:
     """The reading of trained experts."""
 
-    load_iteration: Annotated[int, flag("iteration to read of every expert; -1: each one's newest")] = -1
+    load_iteration: Annotated[int, flag("checkpoint iteration to load of every expert; -1: the newest of each")] = -1
     near: Annotated[
-        float | None, flag(f"near plane of {WITH_PLANES}, scene units; default: their cfg_args", metavar="FLOAT")
+        float | None,
+        flag(f"near plane of {WITH_PLANES}, in scene units; default: the value in their cfg_args", metavar="FLOAT"),
     ] = None
     far: Annotated[
-        float | None, flag(f"far plane of {WITH_PLANES}, scene units; default: their cfg_args", metavar="FLOAT")
+        float | None,
+        flag(f"far plane of {WITH_PLANES}, in scene units; default: the value in their cfg_args", metavar="FLOAT"),
     ] = None
-    trust_checkpoint: Annotated[bool, flag("let an expert's .pth file run code; only for files you made")] = False
+    trust_checkpoint: Annotated[
+        bool, flag("allow code in an expert's .pth file to run; use it for your own files only")
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +71,7 @@ class ExpertsByName:
 
     expert: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
-        flag(
-            f"a trained expert: NAME is {', '.join(EXPERTS)}; give one flag for each, in any order", metavar="NAME=PATH"
-        ),
+        flag(f"a trained expert; NAME is {', '.join(EXPERTS)}; repeat the flag for each expert", metavar="NAME=PATH"),
     ] = ()
 
 

