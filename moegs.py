@@ -11,6 +11,8 @@ from common.suggestions import hint
 from engine.api import Camera, Rendering, camera_named, load_run, moved, recorded, render, save_image, with_focal_mm
 from engine.errors import ConfigError
 from engine.settings.command_line import exit_code
+from router import ENSEMBLES
+from scenes.layouts import LAYOUTS
 
 __all__ = [
     "COMMANDS",
@@ -57,11 +59,6 @@ COMMANDS = {
     "demo-figure": Command(TOOLS, "Draw one frame of a run with experts and gates.", "demo.commands:figure_command"),
     "profile-step": Command(TOOLS, "Time the stages of a training iteration.", "benchmarks.training_step:command"),
 }
-SCRIPTS = """\
-The six scripts of the paper do the same for fixed sets of experts:
-  train_E4.py, render_E4.py            Ex4DGS, E-D3DGS, STG, 4DGaussians on N3V
-  train_E3.py, render_E3.py            Ex4DGS, E-D3DGS, 4DGaussians on N3V
-  train_E3_tech.py, render_E3_tech.py  Ex4DGS, E-D3DGS, STG on Technicolor"""
 EXAMPLES = """\
 examples:
   python moegs.py train-expert --help
@@ -88,7 +85,17 @@ def help_lines() -> list[str]:
     for group in dict.fromkeys(row.group for row in COMMANDS.values()):
         named = {name: row for name, row in COMMANDS.items() if row.group == group}
         lines += [f"{group}:", *(f"  {name:{width}}  {row.about}" for name, row in named.items()), ""]
-    return [*lines, SCRIPTS, "", EXAMPLES]
+    return [*lines, *_script_lines(), "", EXAMPLES]
+
+
+def _script_lines() -> list[str]:
+    rows = [
+        (f"train_{name}.py, render_{name}.py", f"{', '.join(row.experts)} on {LAYOUTS[row.layout].title}")
+        for name, row in ENSEMBLES.items()
+        if row.layout is not None
+    ]
+    width = max(len(scripts) for scripts, _ in rows)
+    return ["the paper's scripts, for fixed sets of experts:", *(f"  {left:{width}}  {right}" for left, right in rows)]
 
 
 def find_command(name: str) -> Command:
