@@ -110,8 +110,9 @@ def read_prepare_settings(arguments: Sequence[str], *, prog: str, description: s
     """Settings from the arguments. Raises ConfigError for what is missing, unknown or out of range."""
     page = prepare_page(prog, description, kind=next((name for name in arguments if name in KINDS), None))
     config = parse_arguments(PrepareConfig, arguments, defaults=PrepareConfig(), page=page, retired=GONE)
+    if config.kind:
+        _check_kind(config)
     check_required(config, page)
-    _check_kind(config)
     _check_numbers(config)
     _check_cameras(config)
     return config

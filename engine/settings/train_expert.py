@@ -169,7 +169,7 @@ def expert_page(prog: str, about: str, arguments: Sequence[str]) -> CommandHelp:
     lengths = ", ".join(_lengths(spec, with_name=not named) for spec in specs)
     key = specs[0].key if named else "stg"
     start = f"python {prog} {key} --source_path data/N3V/flame_steak --resolution 2"
-    folders = f"\\\n    --cache_path output/cache/flame_steak --model_path output/experts/{key}/flame_steak"
+    folders = f"\\\n    --cache_path output/cache/flame_steak \\\n    --model_path output/experts/{key}/flame_steak"
     return CommandHelp(
         prog=prog,
         about=about,

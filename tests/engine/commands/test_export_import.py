@@ -105,9 +105,9 @@ def test_nothing_is_written_over_and_what_does_not_fit_is_named(world, tmp_path,
         return capsys.readouterr().err
 
     assert "is not empty; choose another folder" in refused("export", world / "run", f"--out={world / 'upstream'}")
-    assert "--out is missing" in refused("export", world / "run")
+    assert "missing: --out (new folder to write)" in refused("export", world / "run")
     assert "holds a run already" in refused("import", world / "upstream", f"--save_path={world / 'run'}")
-    assert "--save_path is missing" in refused("import", world / "upstream")
+    assert "missing: --save_path (new folder of the imported run)" in refused("import", world / "upstream")
     assert "holds no expert's folder" in refused("import", world / "film", f"--save_path={tmp_path / 'a'}")
     models = refused("import", world / "models", f"--save_path={tmp_path / 'b'}", f"--source_path={world / 'film'}")
     assert "no columns of a router" in models

@@ -26,10 +26,11 @@ from tests.scenes.preparation.stand_in import StandIn
 from tests.scenes.scene_folders import write_n3v_scene, write_technicolor_scene
 
 ROOT = Path(__file__).resolve().parents[3]
+SCENE = "SCENE (folder of the scene); see python moegs.py prepare --help"
 MISTAKES = [
-    ("", "say what to prepare: n3v, technicolor, videos, then the folder of the scene"),
+    ("", f"missing: KIND (kind of the scene: n3v, technicolor or videos), {SCENE}"),
     ("n3b", "nothing called 'n3b' can be prepared; did you mean n3v?"),
-    ("n3v", "the folder of the scene is missing: moegs.py prepare n3v SCENE"),
+    ("n3v", f"missing: {SCENE}"),
     ("n3v nowhere", "nowhere: no such folder; give the folder of the scene"),
     ("n3v . --mapped_frame 3", "--mapped_frame is for videos whose cameras are unknown; leave it out for n3v"),
     ("technicolor . --accept_moving", "--accept_moving is for videos whose cameras are unknown; leave it out for "

@@ -135,7 +135,7 @@ def test_the_other_scripts_run_is_named(saved, tmp_path, capsys):
     assert render(tmp_path, ensemble="E4") == 2
     assert "a run of E3; use render_E3.py" in capsys.readouterr().err
     assert main("E3", []) == 2
-    assert "--save_path is missing" in capsys.readouterr().err
+    assert "missing: --save_path (folder of the trained run)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ensemble", ["E4", "E3", "E3_tech"])

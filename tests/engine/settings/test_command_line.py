@@ -1,4 +1,4 @@
-"""Messages for a user who mistypes, to the byte."""
+"""Messages for a user who mistypes, to the byte; the help of every command."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ import re
 
 import pytest
 
-from engine.commands import train
+import moegs
+from engine.commands import render, train
 from engine.errors import ConfigError
 from engine.settings.command_line import exit_code
 from engine.settings.fields import leaves
 from engine.settings.run import RunConfig
+from experts import EXPERTS
+from router import ENSEMBLES, folder_flags
+from scenes.layouts import PREPARATIONS
 
+FOLDERS = ", ".join(
+    f"--{flag} (folder of the trained {name} model)" for name, flag in folder_flags(ENSEMBLES["E4"]).items()
+)
+SEE = "see python train_E4.py --help"
 LIKELY = [
     ("--foo 1", "--foo is not a flag; see --help"),
     ("--iteration 5", "--iteration is not a flag; did you mean --iterations?"),
@@ -28,12 +36,13 @@ LIKELY = [
     ("stray", "Unrecognized options: stray"),
     ("--seed", "Missing value for argument '--seed'. Expected 1 values."),
     ("--config nowhere.json", "nowhere.json: no such configuration file; available: none in that folder"),
-    ("", "--save_path is missing: give the folder of the results"),
-    ("--save_path out", "--source_path is missing: give the folder of the scene"),
-    ("--save_path out -s in", "--model_path is missing: give the folder of the trained Ex4DGS model"),
-    ("--save_path out -s in -m nowhere", "--model_path nowhere: no such folder; give the folder of the trained Ex4DGS "
-     "model"),
-    ("--save_path out -s in -m .", "--emb_path is missing: give the folder of the trained E-D3DGS model"),
+    ("", f"missing: --source_path (folder of the scene), --save_path (folder of the run's results), {FOLDERS}; "
+     f"{SEE}"),
+    ("--save_path out", f"missing: --source_path (folder of the scene), {FOLDERS}; {SEE}"),
+    ("--save_path out -s in -m a --emb_path b --fgaussian_path d", "missing: --stg_path (folder of the trained STG "
+     f"model); {SEE}"),
+    ("--save_path out -s in -m nowhere --emb_path b --stg_path c --fgaussian_path d", "--model_path nowhere: no such "
+     "folder; give the folder of the trained Ex4DGS model"),
 ]  # fmt: skip
 
 
@@ -46,19 +55,82 @@ def test_likely_mistakes(arguments, message, capsys, tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
-def test_help_explains_every_flag(capsys):
+def help_of(command: list[str], capsys) -> str:
+    """What a command prints for --help, 100 columns wide."""
     with pytest.raises(SystemExit) as end:
-        train.main("E3", ["--help"])
+        if command[0].startswith("train_"):
+            train.main(command[0].removeprefix("train_").removesuffix(".py"), ["--help"])
+        elif command[0].startswith("render_"):
+            render.main(command[0].removeprefix("render_").removesuffix(".py"), ["--help"])
+        else:
+            moegs.main([*command, "--help"])
     assert end.value.code == 0
-    shown = capsys.readouterr().out
-    assert "usage: train_E3.py" in shown
-    assert "Ex4DGS, E-D3DGS, 4DGaussians" in shown
+    return capsys.readouterr().out
+
+
+SCRIPTS = [f"{verb}_{name}.py" for verb in ("train", "render") for name in ENSEMBLES]
+PAGES = [[script] for script in SCRIPTS] + [[name] for name in moegs.COMMANDS]
+PAGES += [["prepare", kind] for kind in PREPARATIONS] + [["train-expert", spec.key] for spec in EXPERTS.values()]
+
+
+@pytest.mark.parametrize("command", PAGES, ids=" ".join)
+def test_every_help_fits_100_columns_and_ends_with_examples(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = help_of(command, capsys)
+    assert max(map(len, shown.splitlines())) <= 100
+    examples = shown.split("\nexamples:\n")[1].rstrip().replace("\\\n", "").splitlines()
+    name = command[0] if command[0] in SCRIPTS else f"moegs.py {command[0]}"
+    assert examples and all(f"{line} ".startswith(f"  python {name} ") for line in examples)
+
+
+@pytest.mark.parametrize("command", PAGES, ids=" ".join)
+def test_no_help_has_an_empty_default_or_a_riddle(command, capsys):
+    shown = " ".join(help_of(command, capsys).replace("│", " ").split())
+    for phrase in ("(default: )", "(default: '')", "upstream's", "flags go before", "none given", "(default: None)"):
+        assert phrase not in shown
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_help_marks_what_is_required_and_leaves_out_what_is_refused(name, capsys):
+    ensemble = ENSEMBLES[name]
+    shown = help_of([f"train_{name}.py"], capsys)
+    options = {text.split(" PATH")[0]: text for text in shown.split("--") if " PATH" in text}
+    flags = folder_flags(ensemble).values()
+    for flag in ("source_path", "save_path", *flags):
+        assert "(required)" in options[flag], flag
+    assert "(required)" not in options["cache_path"]
+    for spec in EXPERTS.values():
+        assert (f"--{spec.flag}" in shown) == (spec.flag in flags)
+    numbers = " ".join(map(str, ensemble.test_iterations))
+    assert numbers in " ".join(shown.replace("│", " ").split())
+
+
+def test_help_of_an_expert_leaves_out_what_it_refuses(capsys):
+    assert "--segments" in help_of(["train-expert", "stg"], capsys)
+    shown = help_of(["train-expert", "ed3dgs"], capsys)
+    assert "--segments" not in shown and "--near" not in shown
+    assert "--accept_moving" in help_of(["prepare", "videos"], capsys)
+    assert "--accept_moving" not in help_of(["prepare", "n3v"], capsys)
+
+
+def test_help_explains_every_flag(capsys):
+    shown = help_of(["train_E4.py"], capsys)
+    assert "usage: train_E4.py" in shown
     bare = [name for name in leaves(RunConfig) if not re.search(rf"--{name}\b[^\n]*\n?[|│ ]*[^\n]*[a-z]{{3}}", shown)]
     assert not bare
 
 
+def test_help_shows_the_files_values_as_defaults(capsys, tmp_path):
+    path = tmp_path / "settings.json"
+    path.write_text('{"iterations": 4321, "bundle": true}')
+    with pytest.raises(SystemExit):
+        train.main("E4", ["--config", str(path), "--help"])
+    shown = capsys.readouterr().out
+    assert "(default: 4321)" in shown and "--no_bundle" in shown
+
+
 def test_debug_shows_the_traceback():
-    with pytest.raises(ConfigError, match="--save_path is missing"):
+    with pytest.raises(ConfigError, match="missing: --source_path"):
         train.main("E4", ["--debug"])
 
 

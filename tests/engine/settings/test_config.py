@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
+from engine.settings.command_help import CommandHelp
 from engine.settings.command_line import parse
 from engine.settings.config_file import read_config_file, write_config_file
 from engine.settings.fields import leaves, values_of, with_values
@@ -47,8 +48,11 @@ TECHNICOLOR = json.loads("""{
 }""")
 
 
+PAGE = CommandHelp(prog="train_E4.py", about="", examples=())
+
+
 def parsed(*arguments: str) -> RunConfig:
-    return parse(RunConfig, arguments, defaults=RunConfig(), prog="train_E4.py", description="")
+    return parse(RunConfig, arguments, defaults=RunConfig(), page=PAGE)
 
 
 def written(folder: Path, content: object) -> Path:
@@ -84,7 +88,7 @@ def test_every_experts_folder_has_its_flag_in_training_and_rendering():
         assert [name for name in leaves(config_type) if name in flags] == flags
     for group in ("experts", "overrides"):
         config_type = RunConfig if group == "experts" else RenderConfig
-        config = parse(config_type, ["-m", "a", "--emb_path=b"], defaults=config_type(), prog="", description="")
+        config = parse(config_type, ["-m", "a", "--emb_path=b"], defaults=config_type(), page=PAGE)
         given = getattr(config, group)
         assert (given.model_path, given.emb_path, given.stg_path) == (Path("a"), Path("b"), None)
 

@@ -52,7 +52,7 @@ def trained(film, tmp_path_factory) -> Path:
         (["stg", "--points=nowhere.ply"], "nowhere.ply: no such file"),
         (["stg", "--iterations=0"], "--iterations is 0: give more than 0"),
         (["stg", "--itertions=9"], "--itertions is not a flag; did you mean --iterations?"),
-        (["stg", "--opacity_lr=9"], "--opacity_lr is not a flag here: a recipe's settings are given by --set"),
+        (["stg", "--opacity_lr=9"], "--opacity_lr is not a flag here: settings of a recipe are given by --set"),
         (["stg", "--resume", "--overwrite"], "--resume and --overwrite exclude each other: give one"),
         (["4dgaussians", "--set", "coarse_iterations=99"], "coarse_iterations is 99, more than the 30 iterations of"),
     ],
@@ -66,11 +66,15 @@ def test_what_cannot_be_done_is_said_in_one_line(film, tmp_path, capsys, more, m
 
 def test_folders_are_needed(film, tmp_path, capsys):
     assert main(["train-expert", "stg", "--quiet", f"--source_path={film}"]) == 2
-    assert "--model_path is missing: give the folder of the trained expert" in capsys.readouterr().err
+    missing = "missing: --model_path (folder of the trained expert); see python moegs.py train-expert --help"
+    assert capsys.readouterr().err == f"error: {missing}\n"
     assert main(["train-expert", "stg", "--quiet", f"--model_path={tmp_path}"]) == 2
-    assert "--source_path is missing" in capsys.readouterr().err
+    assert "missing: --source_path (folder of the scene);" in capsys.readouterr().err
     assert main(["train-expert", "--quiet"]) == 2
-    assert "the expert to train is missing: give one of ex4dgs, ed3dgs, stg, 4dgaussians" in capsys.readouterr().err
+    named = (
+        "missing: EXPERT (the expert to train: ex4dgs, ed3dgs, stg or 4dgaussians), --source_path (folder of the scene)"
+    )
+    assert f"{named}, --model_path (folder of the trained expert)" in capsys.readouterr().err
 
 
 def test_a_trained_folder_is_not_written_over_unasked(film, trained, tmp_path, capsys):
@@ -172,7 +176,7 @@ def test_words_give_values():
 def test_words_come_after_the_file_and_the_file_after_the_preset(tmp_path):
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"iterations": 3000, "density": {"every": 7}, "l1": 0.5, "preset": "flame_steak"}))
-    argv = ["stg", f"--config={path}", "--set", "l1=0.6", "--dssim=0.1"]
+    argv = ["stg", f"--config={path}", "--set", "l1=0.6", "--dssim=0.1", "--source_path=film", "--model_path=model"]
     config = read_expert_settings(argv, prog="", description="")
     spec = expert_of_key("STG")
     name, preset = choose_preset(spec, config.recipe.preset, scene="film", layout="n3v")
