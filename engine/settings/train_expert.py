@@ -179,7 +179,7 @@ def expert_page(prog: str, about: str, arguments: Sequence[str]) -> CommandHelp:
         examples=(
             f"{start} {folders}",
             f"{start} {folders} \\\n    --iterations 10000 --set density.gradient=1e-4",
-            f"python {prog} {key} --resume --model_path output/experts/{key}/flame_steak",
+            f"python {prog} {key} --resume \\\n    --model_path output/experts/{key}/flame_steak",
         ),
     )
 
