@@ -49,7 +49,7 @@ class FigureConfig:
         "output/demo/figure.png"
     )
     frame: Annotated[
-        int | None, flag("frame to draw; default: the one that the experts differ most on", metavar="INT")
+        int | None, flag("frame to draw; default: the one where the experts differ most", metavar="INT")
     ] = None
     debug: Annotated[bool, flag(DEBUG)] = False
 

@@ -19,7 +19,7 @@ class ExportConfig:
     """Settings of an export."""
 
     run: Annotated[tyro.conf.Positional[Path | None], flag("folder of the trained run", metavar="SAVE_PATH")] = None
-    layout: Annotated[Layout, flag("format to write; upstream: the files of the paper's own code")] = "upstream"
+    layout: Annotated[Layout, flag("file layout to write; upstream: that of the paper's own code")] = "upstream"
     out: Annotated[Path | None, flag("new folder to write", metavar="PATH")] = None
     iteration: Annotated[int, flag("saved iteration to export; -1: the newest")] = -1
     source_path: Annotated[Path | None, flag("folder of the scene, if it was moved", "-s", metavar="PATH")] = None

@@ -49,11 +49,13 @@ class ExpertReadingConfig:
     load_iteration: Annotated[int, flag("checkpoint iteration to load of every expert; -1: the newest of each")] = -1
     near: Annotated[
         float | None,
-        flag(f"near plane of {WITH_PLANES}, in scene units; default: the value in their cfg_args", metavar="FLOAT"),
+        flag(
+            f"near plane of {WITH_PLANES}, in scene units; default: near in their cfg_args, else 0.2", metavar="FLOAT"
+        ),
     ] = None
     far: Annotated[
         float | None,
-        flag(f"far plane of {WITH_PLANES}, in scene units; default: the value in their cfg_args", metavar="FLOAT"),
+        flag(f"far plane of {WITH_PLANES}, in scene units; default: far in their cfg_args, else 300", metavar="FLOAT"),
     ] = None
     trust_checkpoint: Annotated[
         bool, flag("allow code in an expert's .pth file to run; use it for your own files only")
@@ -71,7 +73,10 @@ class ExpertsByName:
 
     expert: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
-        flag(f"a trained expert; NAME is {', '.join(EXPERTS)}; repeat the flag for each expert", metavar="NAME=PATH"),
+        flag(
+            f"a trained expert; NAME is {', '.join(EXPERTS)}; give two or more, in the order of the gates",
+            metavar="NAME=PATH",
+        ),
     ] = ()
 
 

@@ -43,7 +43,10 @@ def lpips_range(protocol: MetricProtocol) -> str:
 def protocols_help() -> str:
     """Every protocol in a few words, for the command line's help."""
     return "; ".join(
-        f"{protocol.name}: {'clamped and rounded as a file holds it' if protocol.eight_bit else 'not clamped'}, "
-        f"LPIPS({protocol.lpips_net}) fed {lpips_range(protocol)}"
+        f"{protocol.name}: {_pixels(protocol)}, LPIPS({protocol.lpips_net}) on {lpips_range(protocol)}"
         for protocol in PROTOCOLS.values()
     )
+
+
+def _pixels(protocol: MetricProtocol) -> str:
+    return "clamped and rounded to 8 bits" if protocol.eight_bit else "as in the paper's code, not clamped"

@@ -34,16 +34,20 @@ GONE = {
 class FootageConfig:
     """The part of the footage to prepare, and the files to write."""
 
-    start_timestamp: Annotated[int, flag("number of the clip's first frame in the files")] = 0
-    end_timestamp: Annotated[int, flag("number of the frame after the clip's last one; -1: use every frame")] = -1
+    start_timestamp: Annotated[int, flag("first frame of the clip, by its number in the files")] = 0
+    end_timestamp: Annotated[
+        int, flag("first frame after the clip, by its number in the files; -1: use every frame")
+    ] = -1
     every: Annotated[
         int | None,
         flag("find start points at every N-th frame; default: at the first frame only", metavar="N"),
     ] = None
-    all_frames: Annotated[bool, flag("find start points at every frame; slow; STG's own code needs it")] = False
+    all_frames: Annotated[bool, flag("find start points at every frame, for STG; the same as --every 1; slow")] = False
     frames: Annotated[
         Literal["needed", "all"],
-        flag("images to write from videos: needed: frames with start points; all: every frame, for other trainers"),
+        flag(
+            "frames of videos to write as images; needed: those with start points; all: every frame, for other trainers"
+        ),
     ] = "needed"
     resolution: Annotated[
         int,
@@ -52,7 +56,10 @@ class FootageConfig:
     resize_filter: Annotated[ResizeFilter, flag("filter that makes images smaller")] = "bilinear"
     layouts: Annotated[
         tuple[OtherTrainer, ...],
-        flag("also link the images for the own code of these experts: ed3dgs, 4dgaussians", metavar="NAME ..."),
+        flag(
+            "also link the images into folders for the own code of ed3dgs, 4dgaussians; needs --frames all",
+            metavar="NAME ...",
+        ),
     ] = ()
     upstream_moegs: Annotated[
         bool, flag("also write transforms_train.json and transforms_test.json for the paper's own code")
@@ -72,9 +79,11 @@ class FeaturesConfig:
     affine_shape: Annotated[bool, flag("adapt features to slanted surfaces; slow, CPU only")] = False
     domain_size_pooling: Annotated[bool, flag("pool descriptors over several sizes; slow, CPU only")] = False
     guided_matching: Annotated[bool, flag("match a second time, along epipolar lines")] = False
-    verify_by_cameras: Annotated[bool, flag("check matches by the known cameras only")] = False
+    verify_by_cameras: Annotated[bool, flag("keep exactly the matches that agree with the known cameras")] = False
     two_view_points: Annotated[bool, flag("keep points that only two cameras see; more points, less exact")] = False
-    accept_poor: Annotated[bool, flag("accept a poor result, or one without some cameras")] = False
+    accept_poor: Annotated[bool, flag("keep a poor result: few points, an error above 2 px, or missing cameras")] = (
+        False
+    )
     threads: Annotated[int | None, flag("number of CPU threads; default: all cores", metavar="INT")] = None
 
 

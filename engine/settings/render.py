@@ -36,7 +36,7 @@ class RunChoiceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricConfig:
-    """How images are scored."""
+    """The scoring of images."""
 
     metric_protocol: Annotated[ProtocolName, flag(protocols_help())] = DEFAULT_PROTOCOL
     lpips_weights: Annotated[
@@ -48,7 +48,7 @@ class MetricConfig:
         ),
     ] = None
     constant_frames: Annotated[
-        int, flag("frames to fit the baseline 'best constant weights' on; 0: no such baseline")
+        int, flag("frames that the baseline 'best constant' is fitted on; 0: no such baseline")
     ] = 16
 
 
@@ -67,7 +67,7 @@ class NovelViewConfig:
     focal_mm: Annotated[
         float | None,
         flag(
-            "give the held-out cameras this focal length, in mm of 35 mm film: fx = fy = focal_mm / 36 x width "
+            "focal length of the held-out cameras in mm, 35 mm equivalent: fx = fy = focal_mm / 36 x width "
             "(for Technicolor)",
             metavar="FLOAT",
         ),

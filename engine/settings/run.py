@@ -40,8 +40,10 @@ class DataConfig:
     ] = None
     resolution: Annotated[int, flag(RESOLUTION, "-r")] = -1
     resize_filter: Annotated[ResizeFilter, flag("filter that makes frames smaller")] = "bilinear"
-    start_timestamp: Annotated[int, flag("number of the clip's first frame in the files")] = 0
-    end_timestamp: Annotated[int, flag("number of the frame after the clip's last one; -1: use every frame")] = -1
+    start_timestamp: Annotated[int, flag("first frame of the clip, by its number in the files")] = 0
+    end_timestamp: Annotated[
+        int, flag("first frame after the clip, by its number in the files; -1: use every frame")
+    ] = -1
     duration: Annotated[int, flag("number of frames in the clip; -1: use every frame")] = -1
     test_cameras: Annotated[
         tuple[str, ...] | None, flag(f"held-out cameras; default: {_TEST_CAMERAS}", metavar="CAM ...")
@@ -83,11 +85,11 @@ class TrainingConfig:
     lambda_dssim: Annotated[float, flag("weight w of SSIM in the loss (1 - w) L1 + w (1 - SSIM)")] = 0.2
     lambda_gates: Annotated[
         float,
-        flag("weight of the penalty on unequal gates; it helps at cameras that the experts have not seen"),
+        flag("weight of the penalty on unequal gates in the loss; 0: the paper's loss"),
     ] = 0.01
     match_colours: Annotated[
         bool,
-        flag("match the image's colours to the frame's before the loss; try it when cameras differ in colour"),
+        flag("fit the image's colours to the frame's before the loss; for cameras that differ in colour"),
     ] = False
     seed: Annotated[int, flag("random seed of the router's initial values and of the order of images")] = 0
     detect_anomaly: Annotated[bool, flag("stop at the first gradient that is not a number; slow")] = False
@@ -95,18 +97,22 @@ class TrainingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputConfig:
-    """Where results go, and at which iterations."""
+    """The folder of the results, and the iterations that write to it."""
 
     save_path: Annotated[Path | None, flag("folder of the run's results", metavar="PATH")] = None
     test_iterations: Annotated[
         tuple[int, ...] | None,
-        flag("iterations that score the held-out cameras; no number: never; default: the last", metavar="INT ..."),
+        flag(
+            "iterations after which the held-out cameras are scored; no number: never; default: the last",
+            metavar="INT ...",
+        ),
     ] = None
     test_frames: Annotated[
         int | None, flag("frames to score of each held-out camera, evenly spread; default: all", metavar="INT")
     ] = None
     save_iterations: Annotated[
-        tuple[int, ...] | None, flag("iterations that save, besides the last; default: none", metavar="INT ...")
+        tuple[int, ...] | None,
+        flag("iterations after which to save; the last is always saved; default: only the last", metavar="INT ..."),
     ] = None
     resume: Annotated[bool, flag("continue from the newest save in --save_path")] = False
     overwrite: Annotated[bool, flag("start again, and replace the run in --save_path")] = False
@@ -130,7 +136,7 @@ class MachineConfig(DeviceConfig):
     tile_rule: Annotated[
         TileRule | None,
         flag(
-            "extent of a splat; exact (default): all pixels with alpha over 1/255; inria: the original 3-sigma square",
+            "extent of a splat; exact (default): all pixels with alpha of 1/255 or more; inria: tiles of 3 sigma",
             metavar="exact|inria",
         ),
     ] = None

@@ -54,9 +54,11 @@ def script_page(ensemble: Ensemble) -> CommandHelp:
         hidden=tuple(spec.flag for spec in EXPERTS.values() if spec.flag not in flags.values()),
         texts={
             "loader": f"layout of the scene folder; default: {LAYOUTS[ensemble.layout or DEFAULT_LAYOUT].loader}",
-            "test_iterations": "iterations that score the held-out cameras; no number: never; default: "
+            "test_cameras": f"held-out cameras; default: {LAYOUTS[ensemble.layout or DEFAULT_LAYOUT].test_camera}",
+            "test_iterations": "iterations after which the held-out cameras are scored; no number: never; default: "
             f"{_numbers(ensemble.test_iterations)} and the last",
-            "save_iterations": f"iterations that save, besides the last; default: {_numbers(ensemble.save_iterations)}",
+            "save_iterations": "iterations after which to save; the last is always saved; default: "
+            f"{_numbers(ensemble.save_iterations)}",
         },
         examples=(
             f"python {script} --config {example} --source_path {scene} \\\n"

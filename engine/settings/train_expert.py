@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +43,9 @@ class ExpertDataConfig(DataConfig):
     points: Annotated[
         Path | None,
         flag(
-            "file of start points (.ply, .npz, .bin); default: those in the scene folder, else random", metavar="PATH"
+            "file of start points (.ply, .npz, points3D.bin or .txt); default: those in the scene folder, else "
+            "100000 random ones",
+            metavar="PATH",
         ),
     ] = None
     max_points: Annotated[
@@ -52,13 +55,19 @@ class ExpertDataConfig(DataConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertOutputConfig:
-    """Where results go, and at which iterations."""
+    """The folder of the results, and the iterations that write to it."""
 
     model_path: Annotated[Path | None, flag("folder of the trained expert", "-m", metavar="PATH")] = None
-    save_iterations: Annotated[tuple[int, ...], flag("iterations that save, besides the last", metavar="INT ...")] = ()
+    save_iterations: Annotated[
+        tuple[int, ...],
+        flag("iterations after which to save; the last is always saved; default: only the last", metavar="INT ..."),
+    ] = ()
     test_iterations: Annotated[
         tuple[int, ...] | None,
-        flag("iterations that score 8 held-out frames; no number: never; default: each quarter", metavar="INT ..."),
+        flag(
+            "iterations after which 8 frames per held-out camera are scored; no number: never; default: 1/4, 1/2, 3/4",
+            metavar="INT ...",
+        ),
     ] = None
     test_frames: Annotated[
         int | None,
@@ -76,42 +85,56 @@ class RecipeConfig:
     """The training of the expert. The preset gives every value that is not set here."""
 
     preset: Annotated[
-        str, flag("published settings; auto: those of the scene with this folder name, else of its layout")
+        str,
+        flag("published settings; auto: those of the scene that the folder's name begins with, else its layout"),
     ] = AUTO
     iterations: Annotated[
         int | None, flag("training iterations; every schedule scales with them; default: the preset's", metavar="INT")
     ] = None
     max_gaussians: Annotated[
         int | None,
-        flag("maximum number of Gaussians, for each kind; default: the preset's, mostly no limit", metavar="INT"),
+        flag("maximum number of Gaussians, per segment; default: the preset's", metavar="INT"),
     ] = None
     near: Annotated[
         float | None,
-        flag(f"near plane ({WITH_PLANES}), in scene units; default: the preset's, else measured", metavar="FLOAT"),
+        flag(
+            f"near plane of {WITH_PLANES}, in scene units; default: the preset's, else measured on the start points",
+            metavar="FLOAT",
+        ),
     ] = None
     far: Annotated[
         float | None,
-        flag(f"far plane ({WITH_PLANES}), in scene units; default: the preset's, else measured", metavar="FLOAT"),
+        flag(
+            f"far plane of {WITH_PLANES}, in scene units; default: the preset's, else measured on the start points",
+            metavar="FLOAT",
+        ),
     ] = None
     batch: Annotated[int | None, flag("images per iteration; default: the preset's", metavar="INT")] = None
     dssim: Annotated[
         float | None,
-        flag("weight w of SSIM in the loss (1 - w) L1 + w (1 - SSIM); default: the preset's", metavar="FLOAT"),
+        flag("weight w of 1 - SSIM in the loss; default: the preset's", metavar="FLOAT"),
     ] = None
     set: Annotated[
         tuple[str, ...],
-        flag("change settings of the recipe, such as density.gradient=1e-4", metavar="NAME=VALUE ..."),
+        flag(
+            "change settings of the recipe, such as density.gradient=1e-4; docs/train_expert.md has their names",
+            metavar="NAME=VALUE ...",
+        ),
     ] = ()
     colour_correction: Annotated[
         bool, flag("learn a colour change for each training camera; rendering does not use it")
     ] = True
     segments: Annotated[
-        int, flag(f"frames per model of {WITH_SEGMENTS}; 0: one model for the whole clip", metavar="INT")
+        int,
+        flag(
+            f"{WITH_SEGMENTS}: frames per segment; each segment gets a model; 0: one model for the whole clip",
+            metavar="INT",
+        ),
     ] = 150
     segment: Annotated[
         int | None,
         flag(
-            f"train only this model of {WITH_SEGMENTS}, counted from 1; default: all, one after another", metavar="INT"
+            f"{WITH_SEGMENTS}: train only this segment; 1 is the first; default: all, one after another", metavar="INT"
         ),
     ] = None
     seed: Annotated[int, flag("random seed; the same seed gives the same model, bit for bit")] = 0
@@ -166,7 +189,6 @@ def expert_page(prog: str, about: str, arguments: Sequence[str]) -> CommandHelp:
     specs = named[:1] or list(EXPERTS.values())
     hidden = [] if any(spec.has_planes for spec in specs) else ["near", "far"]
     hidden += [] if any(spec.segments is not None for spec in specs) else ["segments", "segment"]
-    lengths = ", ".join(_lengths(spec, with_name=not named) for spec in specs)
     key = specs[0].key if named else "stg"
     start = f"python {prog} {key} --source_path data/N3V/flame_steak --resolution 2"
     folders = f"\\\n    --cache_path output/cache/flame_steak \\\n    --model_path output/experts/{key}/flame_steak"
@@ -175,7 +197,16 @@ def expert_page(prog: str, about: str, arguments: Sequence[str]) -> CommandHelp:
         about=about,
         required=("expert", "source_path", "model_path"),
         hidden=tuple(hidden),
-        texts={"iterations": f"training iterations; every schedule scales with them; default: {lengths}"},
+        texts={
+            "loader": "layout of the scene folder; default: recognised from its files",
+            "iterations": "training iterations; every schedule scales with them; default: "
+            f"{_defaults(specs, 'iterations')}, or the scene's preset",
+            "batch": f"images per iteration; default: {_defaults(specs, 'batch')}, or the scene's preset",
+            "dssim": f"weight w of 1 - SSIM in the loss; default: {_defaults(specs, 'dssim')}; L1 keeps weight 1 - w "
+            "if the preset's weights sum to 1",
+            "max_gaussians": "maximum number of Gaussians, per segment; default: "
+            f"{_defaults(specs, 'density.max_gaussians')}",
+        },
         examples=(
             f"{start} {folders}",
             f"{start} {folders} \\\n    --iterations 10000 --set density.gradient=1e-4",
@@ -184,13 +215,20 @@ def expert_page(prog: str, about: str, arguments: Sequence[str]) -> CommandHelp:
     )
 
 
-def _lengths(spec: ExpertSpec, *, with_name: bool) -> str:
-    presets = spec.training.presets
-    lengths = {layout.title: presets[name].recipe.iterations for name, layout in LAYOUTS.items() if name in presets}
-    said = " and ".join(f"{count} ({title})" for title, count in lengths.items())
-    if len(set(lengths.values())) == 1:
-        said = str(next(iter(lengths.values())))
-    return f"{spec.name} {said}" if with_name else said
+def _defaults(specs: Sequence[ExpertSpec], setting: str) -> str:
+    """A setting's value in the experts' presets of layouts: "30000"; of several experts "Ex4DGS 40000, STG 30000"."""
+    said = []
+    for spec in specs:
+        presets = {layout.title: spec.training.presets[name].recipe for name, layout in LAYOUTS.items()}
+        values = {title: _word(reduce(getattr, setting.split("."), recipe)) for title, recipe in presets.items()}
+        same = len(set(values.values())) == 1
+        text = next(iter(values.values())) if same else " or ".join(f"{v} ({t})" for t, v in values.items())
+        said.append(f"{spec.name} {text}" if len(specs) > 1 else text)
+    return ", ".join(said)
+
+
+def _word(value: Any) -> str:
+    return "no limit" if value is None else str(value)
 
 
 def write_settings(config: TrainExpertConfig, model_path: Path) -> Path:

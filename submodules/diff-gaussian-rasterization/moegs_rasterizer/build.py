@@ -11,9 +11,14 @@ from .compile.steps import BuildError
 
 
 def main() -> None:
-    """Build now instead of at the first use, and say in one line what there is."""
-    parser = argparse.ArgumentParser(prog="python -m moegs_rasterizer.build", description=main.__doc__)
-    parser.add_argument("--force", action="store_true", help="compile even where the cache holds the library")
+    """Compile a back-end now, not at its first use, and print the path of its library."""
+    parser = argparse.ArgumentParser(
+        prog="python -m moegs_rasterizer.build",
+        description=main.__doc__,
+        epilog="examples:\n  python -m moegs_rasterizer.build\n  python -m moegs_rasterizer.build --cuda",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--force", action="store_true", help="compile again, even if the library is in the cache")
     parser.add_argument("--cuda", action="store_true", help="build the CUDA back-end instead of the C++ one")
     parser.add_argument(
         "--cuda_archs",
