@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
-ensure_environment requirements.txt requirements-dev.txt
+ensure_environment requirements.txt requirements-dev.txt requirements-docs.txt
 
 ruff check .
 ruff format --check .

@@ -56,7 +56,7 @@ def parse_arguments(
     is gone) and values that do not fit; exits with 0 after --help.
     """
     if not {"-h", "--help"}.isdisjoint(argv):
-        _show_help(defaults, page)
+        show_help(defaults, page)
     _check_flags(argv, config_type, retired)
     defaults = with_values(defaults, dict.fromkeys(_repeated(argv, config_type), ()))  # not added to a file's values
     shown = io.StringIO()
@@ -76,7 +76,8 @@ def parse_arguments(
         raise ConfigError(_first_paragraph(shown.getvalue())) from None
 
 
-def _show_help(defaults: Any, page: CommandHelp) -> NoReturn:
+def show_help(defaults: Any, page: CommandHelp) -> NoReturn:
+    """Prints a page of help with a configuration's values as defaults, and exits with 0."""
     try:
         tyro.cli(
             help_view(defaults, page),

@@ -1,0 +1,56 @@
+"""Settings of the site: bash scripts/docs.sh builds it with Sphinx."""
+
+from __future__ import annotations
+
+from typing import Any
+
+project = "MoE-GS"
+author = "The MoE-GS developers"
+extensions = ["myst_parser", "sphinx_copybutton"]
+html_theme = "furo"
+html_title = "MoE-GS"
+html_theme_options = {"navigation_with_keys": True}
+html_copy_source = False
+html_show_copyright = False
+myst_heading_anchors = 4
+exclude_patterns = ["conf.py", "reference_pages.py"]
+
+CONTENTS = {
+    "Start": ("quickstart", "n3v", "your_videos"),
+    "Guides": ("prepare", "train_expert", "render_evaluate", "troubleshooting", "results"),
+    "Reference": (
+        "reference/command_line",
+        "reference/configs",
+        "reference/file_formats",
+        "reference/python_api",
+        "reference/conventions",
+    ),
+    "Inside": (
+        "architecture",
+        "extending/expert",
+        "extending/router_head",
+        "extending/metric",
+        "extending/layout",
+        "dev/index",
+    ),
+}
+MAINTAINERS = ("blend", "expert_training", "fused", "preparation", "rasterizer", "training_step")
+
+
+def add_contents(app: Any, page: str, source: list[str]) -> None:
+    """Appends the table of contents to the start page, so that its Markdown stays readable elsewhere."""
+    if page == "index":
+        for caption, pages in CONTENTS.items():
+            source[0] += _toctree(pages, caption)
+    elif page == "dev/index":
+        source[0] += _toctree(MAINTAINERS, "For maintainers")
+
+
+def _toctree(pages: tuple[str, ...], caption: str) -> str:
+    names = "\n".join(pages)
+    return f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{names}\n```\n"
+
+
+def setup(app: Any) -> None:
+    """Connects this file's functions to Sphinx."""
+    app.connect("source-read", add_contents)
