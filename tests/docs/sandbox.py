@@ -1,0 +1,150 @@
+"""A folder like a clone in which the docs' commands run: small scenes at the pages' paths, trainings cut short."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.scenes.preparation.textured_room import image, room_cameras
+from tests.scenes.scene_folders import Rig, rig_cameras, write_poses_bounds, write_technicolor_scene, write_video
+
+ROOT = Path(__file__).resolve().parents[2]
+_BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+N3V_UNITS = 10.0  # the room in units in which N3V's near plane, 4, cuts nothing off
+SHORT = ["--iterations", "4", "--test_frames", "1"]
+
+# Stands in for `python`: runs it with further arguments by the script or the command, instead of some of the page's.
+PYTHON = """#!{python}
+import os
+import sys
+
+SHORTENED = {shortened}
+TOO_LONG = ("--iterations", "--test_frames", "--iteration", "--test_iterations", "--save_iterations")
+arguments = sys.argv[1:]
+name = next((key for key in (" ".join(arguments[:2]), *arguments[:1]) if key in SHORTENED), None)
+if name is not None and not any(argument.startswith("demo/experts") for argument in arguments):
+    kept, skip = [], False
+    for argument in arguments:
+        if argument.startswith("--"):
+            skip = argument in TOO_LONG
+        if not skip:
+            kept.append(argument)
+    arguments = kept + SHORTENED[name]
+os.execv({python!r}, [{python!r}, *arguments])
+"""
+SHORTENED = {
+    **{f"train_{name}.py": [*SHORT, "--test_iterations"] for name in ("E4", "E3")},
+    "train_E3_tech.py": [*SHORT, "--test_iterations", "--end_timestamp", "154", "--duration", "3"],
+    "moegs.py train": [*SHORT, "--test_iterations"],
+    "moegs.py train-expert": [*SHORT, "--test_iterations", "--max_gaussians", "2000"],
+    **{f"render_{name}.py": ["--constant_frames", "1"] for name in ("E4", "E3", "E3_tech")},
+    "moegs.py prepare": ["--threads", "2", "--max_features", "600"],
+}
+# Stand in for what needs the network: they only check that the page asks for it properly.
+CURL = """#!/usr/bin/env bash
+[[ "$*" == *https://* ]] || { echo "curl: no address" >&2; exit 1; }
+while [ $# -gt 0 ]; do
+    case $1 in
+        -*o) touch "$2"; shift ;;
+        -*O) touch "$(basename "$2")"; shift ;;
+    esac
+    shift
+done
+"""
+UNZIP = """#!/usr/bin/env bash
+for argument in "$@"; do [[ "$argument" != *.zip ]] || [ -f "$argument" ] || { echo "no $argument" >&2; exit 1; }; done
+"""
+# The parts of the scripts that would install packages or run all tests.
+ENVIRONMENT = "ensure_environment() { :; }\n"
+NOTHING = "#!/usr/bin/env bash\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A code block of a page."""
+
+    page: str
+    language: str
+    text: str
+
+
+def blocks_of(page: str) -> Iterator[Block]:
+    """The blocks of a page, a path below the repository, in their order."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = [Block(page=page, language=match[1], text=match[2]) for match in _BLOCK.finditer(text)]
+    assert 2 * len(blocks) == len(re.findall(r"^```", text, re.MULTILINE)), f"{page}: a block without language or end"
+    yield from blocks
+
+
+def make_sandbox(folder: Path) -> Path:
+    """A folder with links to the code, stand-in scenes below data/, and stand-ins for python, curl and unzip."""
+    root = folder / "clone"
+    root.mkdir(parents=True)
+    for path in ROOT.iterdir():
+        if path.name not in (".git", ".venv", "output", "data", "scripts") and not path.name.endswith("_cache"):
+            (root / path.name).symlink_to(path)
+    shutil.copytree(ROOT / "scripts", root / "scripts")
+    (root / "scripts" / "environment.sh").write_text(ENVIRONMENT)
+    for name in ("test.sh", "docs.sh", "test_cuda.sh"):
+        (root / "scripts" / name).write_text(NOTHING)
+    (root / ".venv" / "bin").mkdir(parents=True)
+    (root / ".venv" / "bin" / "activate").touch()
+    tools = {"python": PYTHON.format(python=sys.executable, shortened=json.dumps(SHORTENED))}
+    for name, text in (tools | {"curl": CURL, "unzip": UNZIP, "pip": NOTHING}).items():
+        path = root / ".venv" / "bin" / name
+        path.write_text(text)
+        path.chmod(0o755)
+    write_scenes(root / "data")
+    return root
+
+
+def write_scenes(data: Path) -> None:
+    """Rooms as N3V scenes, as videos of unknown cameras, and as a Technicolor scene."""
+    cameras = list(room_cameras().values())
+    images = [image(camera) for camera in cameras]
+    for name in ("N3V/flame_steak", "N3V/cook_spinach", "mine"):
+        folder = data / name
+        folder.mkdir(parents=True)
+        for number, pixels in enumerate(images):
+            video = f"cam{number:02d}.mp4" if name != "mine" else f"GX01_{number + 1}.mp4"
+            write_video(folder / video, [pixels] * 3)
+        if name != "mine":
+            write_poses_bounds(folder / "poses_bounds.npy", cameras)
+            _scale(folder / "poses_bounds.npy")
+    shape = {"width": 320, "height": 240, "focal": 260.0}
+    rig = Rig(cameras=[f"cam{index:02d}" for index in range(12)], start=151, frames=3, **shape)
+    views = [image(camera) for camera in rig_cameras(rig).values()]
+    write_technicolor_scene(data / "techni/Birthday", rig, image=lambda camera, *_: views[camera])
+
+
+def _scale(path: Path) -> None:
+    """Multiplies centres and bounds of a poses_bounds.npy."""
+    rows = np.load(path)
+    rows[:, [3, 8, 13, -2, -1]] *= N3V_UNITS
+    np.save(path, rows)
+
+
+def run_block(root: Path, block: Block) -> subprocess.CompletedProcess[str]:
+    """Runs a bash or python block in the sandbox, on one thread of the CPU."""
+    tools = root / ".venv" / "bin"
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(tools), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/diff-gaussian-rasterization")]),
+        "PYTHON": str(tools / "python"),
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = ["bash", "-euo", "pipefail", "-c"] if block.language == "bash" else ["python", "-c"]
+    return subprocess.run(
+        [*command, block.text], cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=500
+    )
