@@ -16,7 +16,7 @@ myst_heading_anchors = 4
 exclude_patterns = ["conf.py", "reference_pages.py"]
 
 CONTENTS = {
-    "Start": ("quickstart", "n3v", "your_videos"),
+    "Start": ("quickstart", "n3v", "technicolor", "your_videos"),
     "Guides": ("prepare", "train_expert", "render_evaluate", "troubleshooting", "results"),
     "Reference": (
         "reference/command_line",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -28,7 +27,7 @@ import os
 import sys
 
 SHORTENED = {shortened}
-TOO_LONG = ("--iterations", "--test_frames", "--iteration", "--test_iterations", "--save_iterations")
+TOO_LONG = {too_long}
 arguments = sys.argv[1:]
 name = next((key for key in (" ".join(arguments[:2]), *arguments[:1]) if key in SHORTENED), None)
 if name is not None and not any(argument.startswith("demo/experts") for argument in arguments):
@@ -43,12 +42,16 @@ os.execv({python!r}, [{python!r}, *arguments])
 """
 SHORTENED = {
     **{f"train_{name}.py": [*SHORT, "--test_iterations"] for name in ("E4", "E3")},
-    "train_E3_tech.py": [*SHORT, "--test_iterations", "--end_timestamp", "154", "--duration", "3"],
+    "train_E3_tech.py": [*SHORT, "--test_iterations", "--end_timestamp", "154", "--duration", "3"],  # not the file's
     "moegs.py train": [*SHORT, "--test_iterations"],
     "moegs.py train-expert": [*SHORT, "--test_iterations", "--max_gaussians", "2000"],
     **{f"render_{name}.py": ["--constant_frames", "1"] for name in ("E4", "E3", "E3_tech")},
     "moegs.py prepare": ["--threads", "2", "--max_features", "600"],
 }
+TOO_LONG = (  # flags of the page that the stand-in for python leaves out
+    *("--iterations", "--test_frames", "--iteration", "--test_iterations", "--save_iterations"),
+    *("--duration", "--end_timestamp"),
+)
 # Stand in for what needs the network: they only check that the page asks for it properly.
 CURL = """#!/usr/bin/env bash
 [[ "$*" == *https://* ]] || { echo "curl: no address" >&2; exit 1; }
@@ -62,6 +65,9 @@ done
 """
 UNZIP = """#!/usr/bin/env bash
 for argument in "$@"; do [[ "$argument" != *.zip ]] || [ -f "$argument" ] || { echo "no $argument" >&2; exit 1; }; done
+"""
+ZIP = """#!/usr/bin/env bash
+[ -f "$2" ] && [ "$3" = --out ] && touch "$4"
 """
 # The parts of the scripts that would install packages or run all tests.
 ENVIRONMENT = "ensure_environment() { :; }\n"
@@ -98,8 +104,8 @@ def make_sandbox(folder: Path) -> Path:
         (root / "scripts" / name).write_text(NOTHING)
     (root / ".venv" / "bin").mkdir(parents=True)
     (root / ".venv" / "bin" / "activate").touch()
-    tools = {"python": PYTHON.format(python=sys.executable, shortened=json.dumps(SHORTENED))}
-    for name, text in (tools | {"curl": CURL, "unzip": UNZIP, "pip": NOTHING}).items():
+    tools = {"python": PYTHON.format(python=sys.executable, shortened=SHORTENED, too_long=TOO_LONG)}
+    for name, text in (tools | {"curl": CURL, "unzip": UNZIP, "zip": ZIP, "pip": NOTHING}).items():
         path = root / ".venv" / "bin" / name
         path.write_text(text)
         path.chmod(0o755)
@@ -111,12 +117,16 @@ def write_scenes(data: Path) -> None:
     """Rooms as N3V scenes, as videos of unknown cameras, and as a Technicolor scene."""
     cameras = list(room_cameras().values())
     images = [image(camera) for camera in cameras]
-    for name in ("N3V/flame_steak", "N3V/cook_spinach", "mine"):
+    names = {
+        "N3V/flame_steak": [f"cam{number:02d}" for number in range(6)],
+        "N3V/coffee_martini": [*(f"cam{number:02d}" for number in range(5)), "cam13"],
+        "mine": [f"GX01_{number}" for number in range(1, 7)],
+    }
+    for name, videos in names.items():
         folder = data / name
         folder.mkdir(parents=True)
-        for number, pixels in enumerate(images):
-            video = f"cam{number:02d}.mp4" if name != "mine" else f"GX01_{number + 1}.mp4"
-            write_video(folder / video, [pixels] * 3)
+        for video, pixels in zip(videos, images, strict=True):
+            write_video(folder / f"{video}.mp4", [pixels] * 3)
         if name != "mine":
             write_poses_bounds(folder / "poses_bounds.npy", cameras)
             _scale(folder / "poses_bounds.npy")

@@ -14,6 +14,7 @@ from tests.docs.sandbox import ROOT, Block, blocks_of, make_sandbox, run_block
 CHAINS = (
     ("README.md", "docs/quickstart.md", "docs/reference/python_api.md"),
     ("docs/n3v.md",),
+    ("docs/technicolor.md",),
     ("docs/your_videos.md",),
     ("docs/prepare.md",),
     ("docs/train_expert.md", "docs/render_evaluate.md"),
