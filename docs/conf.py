@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
+
+DOCS = Path(__file__).resolve().parent
 
 project = "MoE-GS"
 author = "The MoE-GS developers"
@@ -46,6 +50,19 @@ def add_contents(app: Any, page: str, source: list[str]) -> None:
         source[0] += _toctree(MAINTAINERS, "For maintainers")
 
 
+def name_outside_pages(app: Any, page: str, source: list[str]) -> None:
+    """Replaces links to Markdown outside of docs/, which the site does not hold, by the file's path."""
+    folder = (DOCS / page).parent
+
+    def named(match: re.Match[str]) -> str:
+        target = (folder / match[2]).resolve()
+        if target.is_relative_to(DOCS):
+            return match[0]
+        return f"{match[1]} (`{target.relative_to(DOCS.parent).as_posix()}`)"
+
+    source[0] = re.sub(r"\[([^\]]+)\]\((\.\./[^)#]+\.md)(?:#[^)]*)?\)", named, source[0])
+
+
 def _toctree(pages: tuple[str, ...], caption: str) -> str:
     names = "\n".join(pages)
     return f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{names}\n```\n"
@@ -54,3 +71,4 @@ def _toctree(pages: tuple[str, ...], caption: str) -> str:
 def setup(app: Any) -> None:
     """Connects this file's functions to Sphinx."""
     app.connect("source-read", add_contents)
+    app.connect("source-read", name_outside_pages)
