@@ -59,7 +59,7 @@ def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm = PYCOLMAP) -
         images = _images(bench, sources, clip, {*numbers, mapped_frame}, options)
         first = _mapped(bench, mapped_frame, images[mapped_frame], options, sfm)
         cameras = read_colmap_cameras(first.model)
-        notes += _lost_cameras(sources, cameras, options)
+        notes += _lost_cameras(paths, cameras, options)
         clouds = _clouds(
             bench, first, {number: images[number] for number in numbers}, cameras, options=options, sfm=sfm
         )
@@ -106,7 +106,11 @@ def _still_cameras(
     motions: dict[str, CameraMotion] = {}
     for name in tqdm(sources, desc="Looking for moving cameras", unit="camera", disable=not options.progress):
         motions[name] = CameraMotion(**bench.run(_judging(name, paths[name], sources[name], clip)))
-    moving = [f"{name} ({described_motion(motion)})" for name, motion in motions.items() if motion.moves]
+    moving = [
+        f"{_with_footage(name, paths[name])} ({described_motion(motion)})"
+        for name, motion in motions.items()
+        if motion.moves
+    ]
     if moving and not options.accept_moving:
         raise SceneError(
             f"{bench.root}: {len(moving)} of {len(motions)} cameras move: {'; '.join(moving[:3])}; only rigs of still "
@@ -115,6 +119,12 @@ def _still_cameras(
     notes = [f"moves, and is used all the same: {camera}" for camera in moving]
     unknown = [name for name, motion in motions.items() if not motion.judged]
     return notes + ([f"too little texture to tell whether they are still: {', '.join(unknown)}"] if unknown else [])
+
+
+def _with_footage(name: str, path: Path) -> str:
+    """A camera's name, with that of its video where the two differ: --leave_out takes the latter."""
+    footage = path.resolve().name
+    return name if Path(footage).stem == name else f"{name} = {footage}"
 
 
 def _judging(name: str, path: Path, source: FrameSource, clip: Clip) -> PreparationStep:
@@ -148,18 +158,16 @@ def _mapped(
     )
 
 
-def _lost_cameras(
-    sources: Mapping[str, FrameSource], cameras: Mapping[str, Camera], options: VideosOptions
-) -> list[str]:
-    lost = [name for name in sources if name not in cameras]
+def _lost_cameras(paths: Mapping[str, Path], cameras: Mapping[str, Camera], options: VideosOptions) -> list[str]:
+    lost = [_with_footage(name, path) for name, path in paths.items() if name not in cameras]
     if not lost:
         return []
     if not options.sfm.accept_poor:
         raise SceneError(
-            f"{len(cameras)} of {len(sources)} cameras found, not {', '.join(lost)}: choose another frame "
+            f"{len(cameras)} of {len(paths)} cameras found, not {', '.join(lost)}: choose another frame "
             "(--mapped_frame), leave their videos out (--leave_out), or go on without them (--accept_poor)"
         )
-    return [f"not found and not used: {', '.join(lost)}; {POSES} has no row for them, so move their footage away"]
+    return [f"not found and not used: {', '.join(lost)}; {POSES} has no row for them"]
 
 
 def _clouds(

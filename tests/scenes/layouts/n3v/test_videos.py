@@ -146,7 +146,7 @@ def test_differing_footage_is_reported_and_the_shortest_decides(tmp_path: Path) 
 def test_cameras_that_are_not_found_are_named(tmp_path: Path) -> None:
     root = scene(tmp_path / "rig")
     rig = {name: camera for name, camera in rig_cameras(RIG).items() if name != "cam01"}
-    with pytest.raises(SceneError, match=r"2 of 3 cameras found, not cam01: choose another frame"):
+    with pytest.raises(SceneError, match=r"2 of 3 cameras found, not cam01 = GoPro 10.mkv: choose another frame"):
         prepare(root, StandIn(rig=rig))
     report = prepare(root, StandIn(rig=rig), sfm=Settings(accept_poor=True))
     assert any(note.startswith("not found and not used: cam01") for note in report.notes)
