@@ -11,8 +11,7 @@ from common.suggestions import hint
 from engine.api import Camera, Rendering, camera_named, load_run, moved, recorded, render, save_image, with_focal_mm
 from engine.errors import ConfigError
 from engine.settings.command_line import exit_code
-from router import ENSEMBLES
-from scenes.layouts import LAYOUTS
+from engine.settings.experts import published_scripts
 
 __all__ = [
     "COMMANDS",
@@ -89,11 +88,7 @@ def help_lines() -> list[str]:
 
 
 def _script_lines() -> list[str]:
-    rows = [
-        (f"train_{name}.py, render_{name}.py", f"{', '.join(row.experts)} on {LAYOUTS[row.layout].title}")
-        for name, row in ENSEMBLES.items()
-        if row.layout is not None
-    ]
+    rows = published_scripts()
     width = max(len(scripts) for scripts, _ in rows)
     return ["the paper's scripts, for fixed sets of experts:", *(f"  {left:{width}}  {right}" for left, right in rows)]
 

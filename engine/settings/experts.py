@@ -13,7 +13,8 @@ from common.suggestions import hint
 from engine.errors import ConfigError
 from engine.settings.command_help import flag
 from experts import EXPERTS, ExpertSpec
-from router import Ensemble, ensemble_of
+from router import ENSEMBLES, Ensemble, ensemble_of
+from scenes.layouts import LAYOUTS
 
 WITH_PLANES = " and ".join(spec.name for spec in EXPERTS.values() if spec.has_planes)
 WITH_SEGMENTS = " and ".join(spec.name for spec in EXPERTS.values() if spec.segments is not None)
@@ -86,6 +87,15 @@ _ByName: Any = ExpertsByName  # so that mypy lets the group stand in the place o
 @dataclass(frozen=True, kw_only=True)
 class AnyExpertsConfig(ExpertReadingConfig, _ByName):
     """The trained experts."""
+
+
+def published_scripts() -> list[tuple[str, str]]:
+    """The paper's scripts, "train_E4.py, render_E4.py", each pair with its experts and data set."""
+    return [
+        (f"train_{name}.py, render_{name}.py", f"{', '.join(row.experts)} on {LAYOUTS[row.layout].title}")
+        for name, row in ENSEMBLES.items()
+        if row.layout is not None
+    ]
 
 
 def folder_argument(expert: str, folder: Path | None = None, *, by_name: bool) -> str:
