@@ -67,7 +67,27 @@ class ExpertSpec:
     random_model: Callable[[Gaussians], Expert]
 
 
+def name_fault(spec: ExpertSpec, owner: object, what: str) -> str | None:
+    """A message that a model or trainer does not have the name of its expert's row; None where it has.
+
+    what: the owner, in words.
+    """
+    name = getattr(owner, "name", None)
+    if name == spec.name:
+        return None
+    named = "has no name" if name is None else f"is named {name!r}"
+    return f"{what} {named}, its row of EXPERTS {spec.name!r}; give both the same `name`"
+
+
 def begin_training(spec: ExpertSpec, recipe: Any, start: TrainingStart) -> ExpertTrainer:
-    """A trainer of the expert before its first iteration; raises ValueError for a recipe or start it cannot use."""
+    """A trainer of the expert before its first iteration; raises ValueError for a recipe or start it cannot use.
+
+    Also where the model or the trainer does not have the row's name.
+    """
     model = spec.training.start_model(recipe, start)
-    return spec.training.trainer(model, recipe, extent=start.extent, views=start.views, seed=start.seed)
+    trainer = spec.training.trainer(model, recipe, extent=start.extent, views=start.views, seed=start.seed)
+    for owner, what in ((model, "the model of start_model"), (trainer, "the trainer")):
+        fault = name_fault(spec, owner, what)
+        if fault is not None:
+            raise ValueError(fault)
+    return trainer
