@@ -133,6 +133,18 @@ def test_a_model_that_is_not_what_was_saved_is_never_left(film, tmp_path, capsys
     assert not list((tmp_path / "model").glob(".saving_*"))
 
 
+def test_a_save_that_its_own_expert_does_not_recognise_is_named_as_a_fault_of_its_row(
+    film, tmp_path, capsys, monkeypatch
+):
+    wrong = replace(EXPERTS["STG"], signature=("velocity_0",))
+    monkeypatch.setitem(EXPERTS, "STG", wrong)
+    assert run(film, tmp_path / "model", "stg", "--iterations=1") == 2
+    message = capsys.readouterr().err
+    assert f"{tmp_path / 'model'}: STG cannot be loaded from what was just saved (" in message
+    assert "a fault of `save`, `load` or `signature` in its row of EXPERTS, not of your command" in message
+    assert not list((tmp_path / "model").glob("point_cloud/*"))
+
+
 def test_values_that_are_not_finite_are_not_saved(film, tmp_path, capsys, monkeypatch):
     def spoils(trainer, iteration):
         trainer.populations[0]["omegas"].fill_(float("nan"))
