@@ -55,12 +55,13 @@ def script_page(ensemble: Ensemble) -> CommandHelp:
         texts={
             "loader": f"layout of the scene folder; default: {LAYOUTS[ensemble.layout or DEFAULT_LAYOUT].loader}",
             "test_iterations": "iterations that score the held-out cameras; no number: never; default: "
-            f"{_numbers(ensemble.test_iterations)} and the last",
-            "save_iterations": f"iterations that save, besides the last; default: {_numbers(ensemble.save_iterations)}",
+            + (f"{_numbers(ensemble.test_iterations)} and the last" if ensemble.test_iterations else "the last"),
+            "save_iterations": "iterations that save, besides the last; default: "
+            + (_numbers(ensemble.save_iterations) or "no other"),
         },
         examples=(
-            f"python {script} --config {example} --source_path {scene} \\\n"
-            f"    --save_path output/{name} {folders[0]} \\\n    " + " \\\n    ".join(folders[1:]),
+            f"python {script} --config {example} \\\n"
+            f"    --source_path {scene} --save_path output/{name} \\\n    " + " \\\n    ".join(folders),
             f"python {script} --resume --save_path output/{name}",
         ),
     )

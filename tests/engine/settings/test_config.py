@@ -16,7 +16,7 @@ from engine.settings.render import RenderConfig
 from engine.settings.retired import RETIRED
 from engine.settings.run import RunConfig, check_config, evaluation_iterations, save_iterations
 from experts import EXPERTS
-from router import ENSEMBLES
+from router import ENSEMBLES, ensembles_with
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -180,7 +180,8 @@ WRONG = [
     (["--resume", "--overwrite"], "--resume and --overwrite exclude each other: give one"),
     (
         ["--stg_path", "x"],
-        "--stg_path is not used by E3: train_E4.py and train_E3_tech.py use it; leave it out",
+        f"--stg_path is not used by E3: {' and '.join(f'train_{name}.py' for name in ensembles_with('STG'))} use it; "
+        "leave it out",
     ),
 ]
 

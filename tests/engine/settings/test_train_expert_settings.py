@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from engine.errors import ConfigError
+from engine.settings.experts import KEYS
 from engine.settings.recipe import difference, flattened, parse_setting, setting_arguments, settings_of, with_settings
 from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
@@ -71,9 +72,7 @@ def test_folders_are_needed(film, tmp_path, capsys):
     assert main(["train-expert", "stg", "--quiet", f"--model_path={tmp_path}"]) == 2
     assert "missing: --source_path (folder of the scene);" in capsys.readouterr().err
     assert main(["train-expert", "--quiet"]) == 2
-    named = (
-        "missing: EXPERT (the expert to train: ex4dgs, ed3dgs, stg or 4dgaussians), --source_path (folder of the scene)"
-    )
+    named = f"missing: EXPERT (the expert to train: {KEYS}), --source_path (folder of the scene)"
     assert f"{named}, --model_path (folder of the trained expert)" in capsys.readouterr().err
 
 
