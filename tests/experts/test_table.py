@@ -16,33 +16,27 @@ from experts.table import expert_table
 from experts.training.start import TrainingStart
 from tests.experts.training.small_views import small_start, small_views
 
-STG, NEW = (
-    EXPERTS["STG"],
-    replace(EXPERTS["4DGaussians"], name="Toy", key="toy", flag="toy_path", signature=("velocity_0",)),
-)
+NEW = replace(EXPERTS["4DGaussians"], name="New", key="new", flag="new_path", signature=("new_0",))
 
 
 def test_a_row_with_names_and_columns_of_its_own_is_taken() -> None:
-    assert list(expert_table(*EXPERTS.values(), NEW)) == [*EXPERTS, "Toy"]
+    assert list(expert_table(*EXPERTS.values(), NEW)) == [*EXPERTS, "New"]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "STG"}, r"STG \(key stg\) and STG \(key toy\) have the same name, 'STG'; change one of the two"),
-        ({"key": "stg"}, r"STG \(key stg\) and Toy \(key stg\) have the same key, 'stg'"),
-        ({"flag": "stg_path"}, r"STG .* and Toy .* have the same flag, 'stg_path'"),
+        ({"name": "STG"}, r"STG \(key stg\) and STG \(key new\) have the same name, 'STG'; change one of the two"),
+        ({"key": "stg"}, r"STG \(key stg\) and New \(key stg\) have the same key, 'stg'"),
+        ({"flag": "stg_path"}, r"STG .* and New .* have the same flag, 'stg_path'"),
         ({"name": "Stg"}, r"STG .* and Stg .* share the name or key 'stg', by which --expert knows them"),
-        (
-            {"signature": ("velocity_0", "trbf_center")},
-            r"STG .* and Toy .* the same column .*, 'trbf_center'",
-        ),
-        ({"signature": ("opacity",)}, r"4DGaussians .* and Toy .* columns of 3DGS alone .*, 'f_dc_0' and 'opacity'"),
-        ({"signature": ("velocity_0", "x")}, r"Toy: signature holds 3DGS's own column 'x'; name the columns that only"),
-        ({"signature": ()}, "Toy: signature is empty"),
-        ({"key": "my-Toy"}, "Toy: key 'my-Toy': train-expert reads keys without capitals and dashes"),
-        ({"flag": "--toy_path"}, "Toy: flag '--toy_path': letters, digits and _ alone"),
-        ({"alias": "-m"}, r"Ex4DGS .* and Toy .* have the same alias, '-m'"),
+        ({"signature": ("new_0", "trbf_center")}, r"STG .* and New .* the same column .*, 'trbf_center'"),
+        ({"signature": ("opacity",)}, r"4DGaussians .* and New .* columns of 3DGS alone .*, 'f_dc_0' and 'opacity'"),
+        ({"signature": ("new_0", "x")}, r"New: signature holds 3DGS's own column 'x'; name the columns that only"),
+        ({"signature": ()}, "New: signature is empty"),
+        ({"key": "my-New"}, "New: key 'my-New': train-expert reads keys without capitals and dashes"),
+        ({"flag": "--new_path"}, "New: flag '--new_path': letters, digits and _ alone"),
+        ({"alias": "-m"}, r"Ex4DGS .* and New .* have the same alias, '-m'"),
     ],
 )
 def test_a_row_that_cannot_be_told_apart_is_refused(change: dict[str, object], message: str) -> None:
@@ -59,7 +53,7 @@ def begin(spec: ExpertSpec) -> None:
 def test_the_model_and_the_trainer_have_the_name_of_their_row() -> None:
     spec = EXPERTS["4DGaussians"]
     begin(spec)
-    with pytest.raises(ValueError, match="start_model is named '4DGaussians', its row of EXPERTS 'Toy'; give both the"):
+    with pytest.raises(ValueError, match="start_model is named '4DGaussians', its row of EXPERTS 'New'; give both the"):
         begin(NEW)
 
     def trainer(*arguments: object, **more: object) -> object:
@@ -75,6 +69,6 @@ def test_a_loaded_model_has_the_name_of_its_row(tmp_path: Path, monkeypatch: pyt
     spec.save(spec.random_model(trained_like_scene(count=5, width=8, height=8, seed=1)[0]), folder, 1)
     assert load_expert("4DGaussians", folder, LoadOptions()).name == "4DGaussians"
     row = replace(NEW, signature=("f_dc_0",))
-    monkeypatch.setattr(experts, "EXPERTS", {"Toy": row})
+    monkeypatch.setattr(experts, "EXPERTS", {"New": row})
     with pytest.raises(CheckpointError, match="model: the model that `load` returned is named '4DGaussians', its row"):
-        load_expert("Toy", folder, LoadOptions())
+        load_expert("New", folder, LoadOptions())
