@@ -13,7 +13,7 @@ from engine.settings.command_line import exit_code
 from engine.settings.fields import leaves
 from engine.settings.run import RunConfig
 from experts import EXPERTS
-from router import ENSEMBLES, folder_flags
+from router import ENSEMBLES, HEADS, folder_flags
 from scenes.layouts import PREPARATIONS
 
 FOLDERS = ", ".join(
@@ -32,7 +32,7 @@ LIKELY = [
     ("-r half", "Error parsing -r/--resolution: invalid literal for int() with base 10: 'half'"),
     ("--near close", "Error parsing --near: FLOAT expected, found 'close'."),
     ("--rgbfunction sandwich", "invalid choice 'sandwich' for argument '--rgbfunction'. Expected one of "
-     "('sandwichlite', 'sandwichpixel')."),
+     f"{tuple(HEADS)}."),
     ("stray", "Unrecognized options: stray"),
     ("--seed", "Missing value for argument '--seed'. Expected 1 values."),
     ("--config nowhere.json", "nowhere.json: no such configuration file; available: none in that folder"),
