@@ -34,7 +34,7 @@ class TrainingSpec:
     """The training of an expert."""
 
     presets: Mapping[str, TrainingPreset]  # by scene, layout or data set
-    start_frames: Literal["first", "all"]  # frames whose start points it uses
+    start_frames: Literal["first", "all"]  # start points of the clip's first frame, or of every frame
     start_model: Callable[[Any, TrainingStart], Expert]  # (its recipe, start) -> the model that training starts from
     trainer: Callable[..., ExpertTrainer]  # (model, recipe, *, extent, views, seed)
 
@@ -43,12 +43,14 @@ class TrainingSpec:
 class ExpertSpec:
     """One row of EXPERTS.
 
-    signature: columns of which only this expert's point_cloud.ply has one; for an expert that adds none, one of 3DGS's.
+    signature: columns that only this expert's point_cloud.ply has: they tell whose a folder at the wrong flag is. One
+    expert may add none to 3DGS's, and gives one of those.
     world_scale: data units per unit of its models, from the data's layout and the rig's radius.
     write_routed, read_routed: a model's folder with the router's weights [n, 3] (base, directional, temporal) as
-    columns, as MoE-GS's own stage 2 writes it; read_routed gives None where there are none.
+    columns, as MoE-GS's own stage 2 writes it. `moegs.py export` calls the first, `moegs.py import` the second, which
+    returns None where there are no such columns.
     random_model: from activated Gaussians of random numbers, in networks of the published N3V sizes, as costly as a
-    trained one.
+    trained one; for tests and `moegs.py profile-step`.
     """
 
     name: str

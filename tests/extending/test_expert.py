@@ -25,7 +25,8 @@ try:
     main("E2_toy", ["--help"])
 except SystemExit:
     main("E2_toy", [*data, "--toy_path", f"{out}/toy", "--stg_path", f"{out}/toy"])
-    main("E4", [*data, "--toy_path", f"{out}/toy"])
+    own = ("model_path", "emb_path", "stg_path", "fgaussian_path")
+    main("E4", [*data, *(f"--{flag}={out}/toy" for flag in (*own, "toy_path"))])
 size = ["--gaussians", "60", "--width", "24", "--height", "16", "--iterations", "2"]
 command(["--ensemble", "E2_toy", *size], prog="", description="")
 """
