@@ -9,7 +9,8 @@ from common.suggestions import hint
 from experts import ed3dgs, ex4dgs, fourdgaussians, stg
 from experts.base import CheckpointError, Expert, LoadOptions, Provenance
 from experts.recognition import require_own_files
-from experts.spec import ExpertSpec, begin_training
+from experts.spec import ExpertSpec, begin_training, name_fault
+from experts.table import expert_table
 
 __all__ = [
     "EXPERTS",
@@ -22,15 +23,12 @@ __all__ = [
     "load_expert",
 ]
 
-EXPERTS: dict[str, ExpertSpec] = {
-    spec.name: spec
-    for spec in (
-        ex4dgs.SPEC,
-        ed3dgs.SPEC,
-        stg.SPEC,
-        fourdgaussians.SPEC,
-    )
-}
+EXPERTS: dict[str, ExpertSpec] = expert_table(
+    ex4dgs.SPEC,
+    ed3dgs.SPEC,
+    stg.SPEC,
+    fourdgaussians.SPEC,
+)
 
 
 def load_expert(
@@ -45,4 +43,8 @@ def load_expert(
     spec = EXPERTS[name]
     argument_of = argument_of or (lambda other: f"--{EXPERTS[other].flag}")
     require_own_files(spec, path, options.iteration, experts=EXPERTS.values(), argument_of=argument_of)
-    return spec.load(path, options)
+    expert = spec.load(path, options)
+    fault = name_fault(spec, expert, "the model that `load` returned")
+    if fault is not None:
+        raise CheckpointError(f"{path}: {fault}")
+    return expert

@@ -67,7 +67,11 @@ class Expert(Protocol):
         ...
 
     def at(self, frame: float, *, camera: int | None = None) -> Gaussians:
-        """Gaussians at a frame, activated, in data units; camera: number of a *training* camera (E-D3DGS's offset)."""
+        """Gaussians at a frame, activated, in data units, in the order of `rows(frame)`.
+
+        Quaternions are rasterized as they are, whatever their length. camera: number of a *training* camera, for
+        experts with parameters for each camera (E-D3DGS).
+        """
         ...
 
     def colour(self, splat: Splat, camera: Camera, *, frame: float) -> Tensor:

@@ -34,7 +34,7 @@ class TrainingSpec:
     """The training of an expert."""
 
     presets: Mapping[str, TrainingPreset]  # by scene, layout or data set
-    start_frames: Literal["first", "all"]  # frames whose start points it uses
+    start_frames: Literal["first", "all"]  # start points of the clip's first frame, or of every frame
     start_model: Callable[[Any, TrainingStart], Expert]  # (its recipe, start) -> the model that training starts from
     trainer: Callable[..., ExpertTrainer]  # (model, recipe, *, extent, views, seed)
 
@@ -43,12 +43,14 @@ class TrainingSpec:
 class ExpertSpec:
     """One row of EXPERTS.
 
-    signature: columns of which only this expert's point_cloud.ply has one; for an expert that adds none, one of 3DGS's.
+    signature: columns that only this expert's point_cloud.ply has: they tell whose a folder at the wrong flag is. One
+    expert may add none to 3DGS's, and gives one of those.
     world_scale: data units per unit of its models, from the data's layout and the rig's radius.
     write_routed, read_routed: a model's folder with the router's weights [n, 3] (base, directional, temporal) as
-    columns, as MoE-GS's own stage 2 writes it; read_routed gives None where there are none.
+    columns, as MoE-GS's own stage 2 writes it. `moegs.py export` calls the first, `moegs.py import` the second, which
+    returns None where there are no such columns.
     random_model: from activated Gaussians of random numbers, in networks of the published N3V sizes, as costly as a
-    trained one.
+    trained one; for tests and `moegs.py profile-step`.
     """
 
     name: str
@@ -67,7 +69,27 @@ class ExpertSpec:
     random_model: Callable[[Gaussians], Expert]
 
 
+def name_fault(spec: ExpertSpec, owner: object, what: str) -> str | None:
+    """A message that a model or trainer does not have the name of its expert's row; None where it has.
+
+    what: the owner, in words.
+    """
+    name = getattr(owner, "name", None)
+    if name == spec.name:
+        return None
+    named = "has no name" if name is None else f"is named {name!r}"
+    return f"{what} {named}, its row of EXPERTS {spec.name!r}; give both the same `name`"
+
+
 def begin_training(spec: ExpertSpec, recipe: Any, start: TrainingStart) -> ExpertTrainer:
-    """A trainer of the expert before its first iteration; raises ValueError for a recipe or start it cannot use."""
+    """A trainer of the expert before its first iteration; raises ValueError for a recipe or start it cannot use.
+
+    Also where the model or the trainer does not have the row's name.
+    """
     model = spec.training.start_model(recipe, start)
-    return spec.training.trainer(model, recipe, extent=start.extent, views=start.views, seed=start.seed)
+    trainer = spec.training.trainer(model, recipe, extent=start.extent, views=start.views, seed=start.seed)
+    for owner, what in ((model, "the model of start_model"), (trainer, "the trainer")):
+        fault = name_fault(spec, owner, what)
+        if fault is not None:
+            raise ValueError(fault)
+    return trainer

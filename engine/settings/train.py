@@ -56,13 +56,13 @@ def script_page(ensemble: Ensemble) -> CommandHelp:
             "loader": f"layout of the scene folder; default: {LAYOUTS[ensemble.layout or DEFAULT_LAYOUT].loader}",
             "test_cameras": f"held-out cameras; default: {LAYOUTS[ensemble.layout or DEFAULT_LAYOUT].test_camera}",
             "test_iterations": "iterations after which the held-out cameras are scored; no number: never; default: "
-            f"{_numbers(ensemble.test_iterations)} and the last",
+            + (f"{_numbers(ensemble.test_iterations)} and the last" if ensemble.test_iterations else "the last"),
             "save_iterations": "iterations after which to save; the last is always saved; default: "
-            f"{_numbers(ensemble.save_iterations)}",
+            + (_numbers(ensemble.save_iterations) or "only the last"),
         },
         examples=(
-            f"python {script} --config {example} --source_path {scene} \\\n"
-            f"    --save_path output/{name} {folders[0]} \\\n    " + " \\\n    ".join(folders[1:]),
+            f"python {script} --config {example} \\\n"
+            f"    --source_path {scene} --save_path output/{name} \\\n    " + " \\\n    ".join(folders),
             f"python {script} --resume --save_path output/{name}",
         ),
     )

@@ -219,7 +219,8 @@ def _defaults(specs: Sequence[ExpertSpec], setting: str) -> str:
     """A setting's value in the experts' presets of layouts: "30000"; of several experts "Ex4DGS 40000, STG 30000"."""
     said = []
     for spec in specs:
-        presets = {layout.title: spec.training.presets[name].recipe for name, layout in LAYOUTS.items()}
+        known = spec.training.presets  # a layout without one trains as GENERIC
+        presets = {layout.title: known[name].recipe for name, layout in LAYOUTS.items() if name in known}
         values = {title: _word(reduce(getattr, setting.split("."), recipe)) for title, recipe in presets.items()}
         same = len(set(values.values())) == 1
         text = next(iter(values.values())) if same else " or ".join(f"{v} ({t})" for t, v in values.items())

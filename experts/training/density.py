@@ -16,6 +16,7 @@ from experts.training.statistics import Statistics
 Rows = dict[str, Tensor]
 Make = Callable[[Rows, torch.Generator], Rows]  # rows of a population to new ones
 
+PARAMETERS = ("means", "log_scales", "quats", "opacity_logits")  # names by which a population's are asked for here
 CHILDREN = 2
 SHRINK = 0.8 * CHILDREN  # a child's scale is its parent's over this
 

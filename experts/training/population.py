@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,17 @@ class Population:
     """
 
     def __init__(self, slots: Mapping[str, Slot]) -> None:
+        """slots: by the name that trainers ask for, whatever the module calls the parameter."""
         self._slots = dict(slots)
         self._optimiser: torch.optim.Optimizer | None = None
+
+    def require(self, names: Sequence[str]) -> None:
+        """Raises ValueError where a name is missing that a trainer will ask for."""
+        if missing := [name for name in names if name not in self._slots]:
+            raise ValueError(
+                f"the Population of {', '.join(self._slots)} lacks {', '.join(missing)}: a trainer asks for exactly "
+                f'these names; write Population({{"{missing[0]}": (module, "its parameter"), ...}})'
+            )
 
     def attach(self, optimiser: torch.optim.Optimizer) -> None:
         """Lets an optimiser's moments follow the rows from now on; parameters it does not hold change without them."""

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from common.suggestions import hint
 from experts.training.rectified import RectifiedAdam
 
 OptimiserKind = Literal["adam", "radam"]
@@ -27,24 +28,32 @@ class Rate:
 def build_optimiser(
     model: nn.Module, rates: Mapping[str, Rate], *, kind: OptimiserKind, extent: float
 ) -> torch.optim.Optimizer:
-    """An optimiser with a group for each name; the longest prefix of a parameter's name that `rates` has counts.
+    """An optimiser with a group for each key of `rates`.
 
-    Parameters without one are frozen. Adam has 3DGS's epsilon of 1e-15, RAdam PyTorch's defaults (Ex4DGS). Raises
-    ValueError for a rate that no parameter takes.
+    A key is a parameter's whole name, or the part before one of its dots: "net" stands for "net.weight", not for
+    "net_2.weight". Where several keys fit, the longest counts. Adam has 3DGS's epsilon of 1e-15, RAdam PyTorch's
+    defaults (Ex4DGS). Raises ValueError for a key without a parameter, and for a parameter without a key.
     """
-    chosen: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in rates}
+    chosen: dict[str, list[nn.Parameter]] = {key: [] for key in rates}
+    without: list[str] = []
     for name, parameter in model.named_parameters():
-        prefixes = [prefix for prefix in rates if name == prefix or name.startswith(f"{prefix}.")]
-        parameter.requires_grad_(bool(prefixes))
-        if prefixes:
-            chosen[max(prefixes, key=len)].append(parameter)
-    if unused := [prefix for prefix, parameters in chosen.items() if not parameters]:
+        keys = [key for key in rates if name == key or name.startswith(f"{key}.")]
+        if keys:
+            parameter.requires_grad_()
+            chosen[max(keys, key=len)].append(parameter)
+        else:
+            without.append(name)
+    if unused := [key for key, parameters in chosen.items() if not parameters]:
         names = ", ".join(name for name, _ in model.named_parameters())
         raise ValueError(f"no parameter is named {unused[0]}; there are {names}")
+    if without:
+        raise ValueError(
+            f"the parameter {without[0]} has no learning rate in the recipe's rates ({hint(without[0], rates)}); add "
+            f'"{without[0]}": Rate(first=...), with first=0 where it is not to be trained'
+        )
     groups = [
-        {"params": parameters, "name": prefix, "lr": rate.first, **_ends(rates[prefix], extent)}
-        for prefix, parameters in chosen.items()
-        if (rate := rates[prefix])
+        {"params": parameters, "name": key, "lr": rates[key].first, **_ends(rates[key], extent)}
+        for key, parameters in chosen.items()
     ]
     if kind == "radam":
         return RectifiedAdam(groups)

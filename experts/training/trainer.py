@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from common.tensors import constant
 from experts.base import Expert
 from experts.training.colour_correction import ColourCorrection
-from experts.training.density import clone_and_split, prune, reset_opacities
+from experts.training.density import PARAMETERS, clone_and_split, prune, reset_opacities
 from experts.training.population import Population, fill_parameters
 from experts.training.rates import build_optimiser, set_rates
 from experts.training.recipe import Recipe
@@ -44,6 +44,7 @@ class ExpertTrainer:
 
     name: ClassVar[str]
     deforms_harmonics: ClassVar[bool] = False  # whether a network adds to spherical harmonics of all degrees
+    in_population: ClassVar[Sequence[str]] = PARAMETERS  # names that `control` needs in every population
 
     def __init__(
         self,
@@ -61,6 +62,8 @@ class ExpertTrainer:
                 f"sh_degree is {recipe.sh_degree}: the network adds to harmonics of degree {FULL_DEGREE} too, which "
                 f"would be shown untrained; give {FULL_DEGREE}"
             )
+        for population in populations:
+            population.require(self.in_population)
         self.model: Any = model
         self.recipe = recipe
         self.populations = tuple(populations)

@@ -92,8 +92,9 @@ def copy_product(folder: Path, *, size: RigSize) -> Product:
     product.root.mkdir()
     for package in ROOT.glob("*/__init__.py"):
         shutil.copytree(package.parent, product.root / package.parent.name, ignore=_not_copied)
-    for script in ROOT.glob("*.py"):
-        shutil.copy2(script, product.root)
+    shutil.copytree(ROOT / "tests", product.root / "tests", ignore=_not_copied)
+    for file in (*ROOT.glob("*.py"), ROOT / "pyproject.toml"):
+        shutil.copy2(file, product.root)
     for name in UNCHANGED:
         (product.root / name).symlink_to(ROOT / name)
     write_scene(product.scene, size=size, counts=PointCounts(still=100, moving=50, instants=1))

@@ -22,10 +22,11 @@ from engine.commands.train import main
 scene, out = sys.argv[1:]
 data = ["--quiet", "--source_path", scene, "--save_path", f"{out}/other"]
 try:
-    main("E4", ["--help"])
+    main("E2_toy", ["--help"])
 except SystemExit:
     main("E2_toy", [*data, "--toy_path", f"{out}/toy", "--stg_path", f"{out}/toy"])
-    main("E4", [*data, "--toy_path", f"{out}/toy"])
+    own = ("model_path", "emb_path", "stg_path", "fgaussian_path")
+    main("E4", [*data, *(f"--{flag}={out}/toy" for flag in (*own, "toy_path"))])
 size = ["--gaussians", "60", "--width", "24", "--height", "16", "--iterations", "2"]
 command(["--ensemble", "E2_toy", *size], prog="", description="")
 """
@@ -33,8 +34,10 @@ command(["--ensemble", "E2_toy", *size], prog="", description="")
 
 def test_the_page_adds_an_expert(tmp_path: Path) -> None:
     product = copy_product(tmp_path, size=SIZE)
-    trained, blended, scripts, reported = follow(read_page("expert"), product)
-    assert trained.code == blended.code == scripts.code == 0, trained.err + blended.err + scripts.err
+    *done, reported = follow(read_page("expert"), product)
+    assert [ran.code for ran in done] == [0, 0, 0, 0, 0], done[-1].err
+    _, _, blended, scripts, tested = done
+    assert "passed" in tested.out and "failed" not in tested.out, tested.out
     check_training(product)
     check_run(product.out / "run", blended.out, iteration=50)
     check_run(product.out / "run_E2", scripts.out, iteration=10)
@@ -42,12 +45,13 @@ def test_the_page_adds_an_expert(tmp_path: Path) -> None:
     assert reported.code == (0 if verdict.wins else 1)
     assert [line.split()[0] for line in reported.out.splitlines()[2:4]] == ["Toy", "STG"]
     check_hints(product)
+    check_tests(product)
 
 
 def check_training(product: Product) -> None:
     folder = product.out / "toy"
     report = json.loads((folder / "train_expert.json").read_text())
-    assert (report["expert"], report["preset"], report["settings"]["velocity"]) == ("Toy", "n3v", 0.01)
+    assert (report["expert"], report["preset"], report["settings"]["velocity"]) == ("Toy", "n3v", 0.02)
     assert len(report["history"]) == 4 and report["history"][0]["psnr"] < report["scores"]["psnr"]
     assert report["gaussians"] > report["gaussians_at_start"]
     velocities = select(read_ply(folder / "point_cloud/iteration_300/point_cloud.ply"), ["velocity_0", "velocity_2"])
@@ -71,11 +75,17 @@ def check_run(run: Path, printed: str, *, iteration: int) -> None:
 def check_hints(product: Product) -> None:
     """Flags and messages of the training scripts and the profiler know the row."""
     hints = product.run(sys.executable, "-c", HINTS, str(product.scene), str(product.out))
-    assert "--toy_path" in hints.out and "Toy model (E2_toy)" in " ".join(hints.out.replace("│", " ").split())
+    assert "--toy_path" in hints.out and "folder of the trained Toy model (required)" in hints.out
     wrong_flag, wrong_script = (line for line in hints.err.splitlines() if line.startswith("error: "))
     assert wrong_flag.endswith("looks like Toy, STG expected; give it to --toy_path")
     assert wrong_script == "error: --toy_path is not used by E4: train_E2_toy.py uses it; leave it out"
     assert hints.code == 0 and "Toy at a frame" in hints.out, hints.err
+
+
+def check_tests(product: Product) -> None:
+    """The tests of all experts test the fifth too, and those of ensembles take its row."""
+    tests = product.run(sys.executable, "-m", "pytest", "-q", "--collect-only", "tests/experts")
+    assert tests.out.count("[Toy]") >= 3, tests.out
 
 
 def test_without_the_row_there_is_no_such_expert(tmp_path: Path) -> None:

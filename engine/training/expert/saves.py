@@ -62,11 +62,22 @@ def save_expert(expert: Expert, output: ExpertOutput, iteration: int, *, facts: 
     with tempfile.TemporaryDirectory(prefix=".saving_", dir=output.folder) as name, torch.no_grad():
         staged = Path(name) / "model"
         EXPERTS[output.name].save(expert, staged, iteration)
-        compare(expert, load_expert(output.name, staged, output.load_options(iteration)), output)
+        compare(expert, _loaded(staged, output, iteration), output)
         written = staged / "point_cloud" / final.name
         write_cfg_args(output.folder, {**(read_cfg_args(staged) or {}), **facts})
         put_in_place({written: final}, aside=Path(name) / "old")
     return final
+
+
+def _loaded(folder: Path, output: ExpertOutput, iteration: int) -> Expert:
+    """The expert that was just written to a folder."""
+    try:
+        return load_expert(output.name, folder, output.load_options(iteration))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{output.folder}: {output.name} cannot be loaded from what was just saved ({error}); this is a fault of "
+            f"`save`, `load` or `signature` in its row of EXPERTS, not of your command: correct or report it"
+        ) from error
 
 
 def saved_expert_folder(folder: Path, iteration: int) -> Path:

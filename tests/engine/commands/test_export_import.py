@@ -30,7 +30,7 @@ def world(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("exchange")
     film = write_film(root)
     flags = []
-    for spec in EXPERTS.values():
+    for spec in (EXPERTS[name] for name in ENSEMBLES["E4"].experts):
         segments = () if spec.segments is None else ("--segments=4",)
         assert train_expert(film, root / "models" / spec.name, spec.key, "--iterations=2", *segments) == 0
         flags.append(f"--{spec.flag}={root / 'models' / spec.name}")

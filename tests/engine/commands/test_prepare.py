@@ -18,7 +18,7 @@ import engine.commands.prepare
 from engine.commands.prepare import preparation_summary
 from engine.settings.command_line import exit_code
 from engine.settings.fields import leaves
-from engine.settings.prepare import PrepareConfig, options_of, read_prepare_settings
+from engine.settings.prepare import KINDS, PrepareConfig, options_of, read_prepare_settings
 from scenes.layouts import PREPARATIONS
 from scenes.layouts.n3v.preparation import prepare_n3v
 from scenes.preparation.report import PreparedCloud, PrepareReport, StepReport
@@ -28,7 +28,7 @@ from tests.scenes.scene_folders import write_n3v_scene, write_technicolor_scene
 ROOT = Path(__file__).resolve().parents[3]
 SCENE = "SCENE (folder of the scene); see python moegs.py prepare --help"
 MISTAKES = [
-    ("", f"missing: KIND (kind of the scene: n3v, technicolor or videos), {SCENE}"),
+    ("", f"missing: KIND (kind of the scene: {', '.join(KINDS[:-1])} or {KINDS[-1]}), {SCENE}"),
     ("n3b", "nothing called 'n3b' can be prepared; did you mean n3v?"),
     ("n3v", f"missing: {SCENE}"),
     ("n3v nowhere", "nowhere: no such folder; give the folder of the scene"),

@@ -26,14 +26,13 @@ def image(path: Path) -> torch.Tensor:
     return torch.from_numpy(np.asarray(Image.open(path)).copy()).double() / 255
 
 
-FASTER = {  # densification within 30 iterations
+USUAL = ("density.start=4", "density.every=6", "density.gradient=1e-7")  # densification within 30 iterations
+FASTER = dict.fromkeys(ALL, USUAL) | {
     "ex4dgs": (
         *("density.start=4", "density.every=6", "density.gradient=1e-7", "growth.start=2", "growth.frames=2"),
         *("growth.every=6", "growth.extract_after=2", "growth.percentile=0.3"),
     ),
-    "ed3dgs": ("density.start=4", "density.every=6", "density.gradient=1e-7"),
     "4dgaussians": ("density.start=2", "density.every=6", "density.gradient=1e-7"),
-    "stg": ("density.start=4", "density.every=6", "density.gradient=1e-7"),
 }
 
 

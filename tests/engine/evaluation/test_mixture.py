@@ -15,6 +15,7 @@ import engine.evaluation.lpips_weights
 import engine.evaluation.mixture
 from engine.errors import ConfigError
 from engine.evaluation.lpips_weights import LoadedLpips
+from engine.evaluation.metrics import METRICS
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import evaluation_summary
 
@@ -78,7 +79,8 @@ def test_everything_is_written(flat_run, tmp_path):
     assert report["mean_gates"] == pytest.approx({"low": 0.5, "high": 0.5})
 
     upstream = json.loads((folder / "mean_metrics.json").read_text())
-    assert list(upstream) == ["MoE-GS_PSNR", "MoE-GS_SSIM", "MoE-GS_LPIPS", "MoE-GS_times"]
+    assert list(upstream) == [*(f"MoE-GS_{metric.label}" for metric in METRICS.values()), "MoE-GS_times"]
+    assert {"MoE-GS_PSNR", "MoE-GS_SSIM", "MoE-GS_LPIPS", "MoE-GS_times"} <= set(upstream)
     assert upstream["MoE-GS_PSNR"] == report["means"]["MoE"]["psnr"]
     assert upstream["MoE-GS_LPIPS"] is None
     assert upstream["MoE-GS_times"] > 0

@@ -13,7 +13,7 @@ from engine.settings.command_line import exit_code
 from engine.settings.fields import leaves
 from engine.settings.run import RunConfig
 from experts import EXPERTS
-from router import ENSEMBLES, folder_flags
+from router import ENSEMBLES, HEADS, folder_flags
 from scenes.layouts import PREPARATIONS
 
 FOLDERS = ", ".join(
@@ -32,7 +32,7 @@ LIKELY = [
     ("-r half", "Error parsing -r/--resolution: invalid literal for int() with base 10: 'half'"),
     ("--near close", "Error parsing --near: FLOAT expected, found 'close'."),
     ("--rgbfunction sandwich", "invalid choice 'sandwich' for argument '--rgbfunction'. Expected one of "
-     "('sandwichlite', 'sandwichpixel')."),
+     f"{tuple(HEADS)}."),
     ("stray", "Unrecognized options: stray"),
     ("--seed", "Missing value for argument '--seed'. Expected 1 values."),
     ("--config nowhere.json", "nowhere.json: no such configuration file; available: none in that folder"),
@@ -101,8 +101,8 @@ def test_help_marks_what_is_required_and_leaves_out_what_is_refused(name, capsys
     assert "(required)" not in options["cache_path"]
     for spec in EXPERTS.values():
         assert (f"--{spec.flag}" in shown) == (spec.flag in flags)
-    numbers = " ".join(map(str, ensemble.test_iterations))
-    assert numbers in " ".join(shown.replace("│", " ").split())
+    numbers = [*map(str, ensemble.test_iterations), *(["and"] if ensemble.test_iterations else []), "the last"]
+    assert f"no number: never; default: {' '.join(numbers)}" in " ".join(shown.replace("│", " ").split())
 
 
 def test_help_of_an_expert_leaves_out_what_it_refuses(capsys):
@@ -116,7 +116,9 @@ def test_help_of_an_expert_leaves_out_what_it_refuses(capsys):
 def test_help_explains_every_flag(capsys):
     shown = help_of(["train_E4.py"], capsys)
     assert "usage: train_E4.py" in shown
-    bare = [name for name in leaves(RunConfig) if not re.search(rf"--{name}\b[^\n]*\n?[|│ ]*[^\n]*[a-z]{{3}}", shown)]
+    refused = {spec.flag for name, spec in EXPERTS.items() if name not in ENSEMBLES["E4"].experts}
+    flags = leaves(RunConfig).keys() - refused
+    bare = [name for name in flags if not re.search(rf"--{name}\b[^\n]*\n?[|│ ]*[^\n]*[a-z]{{3}}", shown)]
     assert not bare
 
 

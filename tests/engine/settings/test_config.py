@@ -16,7 +16,8 @@ from engine.settings.render import RenderConfig
 from engine.settings.retired import RETIRED
 from engine.settings.run import RunConfig, check_config, evaluation_iterations, save_iterations
 from experts import EXPERTS
-from router import ENSEMBLES
+from router import ENSEMBLES, HEADS, ensembles_with
+from scenes.layouts import LOADERS
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -118,8 +119,8 @@ FAULTS = [
     ({"quiet": 1}, "quiet is 1: true or false expected"),
     ({"near": True}, "near is True: number or null expected"),
     ({"test_iterations": [5, "x"]}, "test_iterations[1] is 'x': whole number expected"),
-    ({"loader": "colmap"}, "loader is 'colmap': 'neural3dvideo' or 'technicolor' or null expected"),
-    ({"rgbfunction": "sandwich"}, "rgbfunction is 'sandwich': 'sandwichlite' or 'sandwichpixel' expected"),
+    ({"loader": "colmap"}, f"loader is 'colmap': {' or '.join(map(repr, LOADERS))} or null expected"),
+    ({"rgbfunction": "sandwich"}, f"rgbfunction is 'sandwich': {' or '.join(map(repr, HEADS))} expected"),
     ({"trust_checkpoint": True}, "trust_checkpoint can only be given on the command line; remove it here"),
     ([], "holds a list; one JSON object of settings expected"),
     ('{"near": 1, "near": 2}', "near given twice; keep one"),
@@ -180,7 +181,8 @@ WRONG = [
     (["--resume", "--overwrite"], "--resume and --overwrite exclude each other: give one"),
     (
         ["--stg_path", "x"],
-        "--stg_path is not used by E3: train_E4.py and train_E3_tech.py use it; leave it out",
+        f"--stg_path is not used by E3: {' and '.join(f'train_{name}.py' for name in ensembles_with('STG'))} use it; "
+        "leave it out",
     ),
 ]
 

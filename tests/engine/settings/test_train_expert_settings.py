@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from engine.errors import ConfigError
+from engine.settings.experts import KEYS
 from engine.settings.recipe import difference, flattened, parse_setting, setting_arguments, settings_of, with_settings
 from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
@@ -72,9 +73,7 @@ def test_folders_are_needed(film, tmp_path, capsys):
     assert main(["train-expert", "stg", "--quiet", f"--model_path={tmp_path}"]) == 2
     assert "missing: --source_path (folder of the scene);" in capsys.readouterr().err
     assert main(["train-expert", "--quiet"]) == 2
-    named = (
-        "missing: EXPERT (the expert to train: ex4dgs, ed3dgs, stg or 4dgaussians), --source_path (folder of the scene)"
-    )
+    named = f"missing: EXPERT (the expert to train: {KEYS}), --source_path (folder of the scene)"
     assert f"{named}, --model_path (folder of the trained expert)" in capsys.readouterr().err
 
 
@@ -132,6 +131,18 @@ def test_a_model_that_is_not_what_was_saved_is_never_left(film, tmp_path, capsys
     assert "STG read back from disk differs from the model that was saved by" in capsys.readouterr().err
     assert not list((tmp_path / "model").glob("point_cloud/*"))
     assert not list((tmp_path / "model").glob(".saving_*"))
+
+
+def test_a_save_that_its_own_expert_does_not_recognise_is_named_as_a_fault_of_its_row(
+    film, tmp_path, capsys, monkeypatch
+):
+    wrong = replace(EXPERTS["STG"], signature=("velocity_0",))
+    monkeypatch.setitem(EXPERTS, "STG", wrong)
+    assert run(film, tmp_path / "model", "stg", "--iterations=1") == 2
+    message = capsys.readouterr().err
+    assert f"{tmp_path / 'model'}: STG cannot be loaded from what was just saved (" in message
+    assert "a fault of `save`, `load` or `signature` in its row of EXPERTS, not of your command" in message
+    assert not list((tmp_path / "model").glob("point_cloud/*"))
 
 
 def test_values_that_are_not_finite_are_not_saved(film, tmp_path, capsys, monkeypatch):

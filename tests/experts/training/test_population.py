@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from experts.training.density import PARAMETERS
 from experts.training.population import Population
 
 
@@ -77,3 +78,10 @@ def test_a_missing_parameter_changes_nothing(trained):
     with pytest.raises(KeyError, match="logits"):
         population.append({"means": torch.ones(1, 3)})
     assert model.means.shape[0] == model.inner.logits.shape[0] == 4
+
+
+def test_names_that_a_trainer_asks_for_are_required(trained):
+    _, population, _ = trained
+    population.require(["opacity_logits", "means"])
+    with pytest.raises(ValueError, match=r"of means, opacity_logits lacks log_scales, quats: .*\(\{\"log_scales\": \("):
+        population.require(PARAMETERS)

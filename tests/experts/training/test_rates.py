@@ -17,14 +17,35 @@ class Model(nn.Module):
         self.means = nn.Parameter(torch.zeros(3, 3))
 
 
-def test_the_longest_prefix_counts_and_the_rest_is_frozen():
+RATES = {"net": Rate(first=1.0), "net.bias": Rate(first=2.0, last=0.02, per_extent=True)}
+OTHERS = {"net_2": Rate(first=0.0), "means": Rate(first=3.0)}
+
+
+def test_the_longest_key_counts():
     model = Model()
-    rates = {"net": Rate(first=1.0), "net.bias": Rate(first=2.0, last=0.02, per_extent=True)}
-    optimiser = build_optimiser(model, rates, kind="adam", extent=3.0)
+    optimiser = build_optimiser(model, RATES | OTHERS, kind="adam", extent=3.0)
     set_rates(optimiser, 0.5)
-    found = {group["name"]: (group["lr"], group["params"]) for group in optimiser.param_groups}
-    assert found["net"][0] == 1.0 and found["net"][1] == [model.net.weight]
-    assert found["net.bias"][0] == pytest.approx(0.6) and found["net.bias"][1] == [model.net.bias]
-    assert not model.net_2.weight.requires_grad and not model.means.requires_grad
+    groups = {group["name"]: (group["lr"], group["params"]) for group in optimiser.param_groups}
+    assert groups["net"] == (1.0, [model.net.weight])
+    assert groups["net.bias"] == (pytest.approx(0.6), [model.net.bias])
+    assert groups["net_2"] == (0.0, [model.net_2.weight, model.net_2.bias])
+    assert groups["means"] == (3.0, [model.means])
+
+
+def test_a_rate_of_zero_keeps_a_parameter_as_it_is():
+    model = Model()
+    before = model.net_2.weight.detach().clone(), model.means.detach().clone()
+    optimiser = build_optimiser(model, RATES | OTHERS, kind="adam", extent=3.0)
+    sum(parameter.exp().sum() for parameter in model.parameters()).backward()
+    optimiser.step()
+    assert torch.equal(model.net_2.weight, before[0]) and bool((model.means != before[1]).all())
+
+
+def test_every_parameter_has_a_rate_and_every_rate_a_parameter():
     with pytest.raises(ValueError, match="no parameter is named nets"):
-        build_optimiser(model, {"nets": Rate(first=1.0)}, kind="radam", extent=1.0)
+        build_optimiser(Model(), RATES | OTHERS | {"nets": Rate(first=1.0)}, kind="radam", extent=1.0)
+    partly = RATES | {"means": OTHERS["means"], "net_2.bias": OTHERS["net_2"]}
+    with pytest.raises(ValueError, match=r"net_2.weight has no learning rate .*\(did you mean net_2.bias\?\); add "):
+        build_optimiser(Model(), partly, kind="adam", extent=1.0)
+    with pytest.raises(ValueError, match=r"means has no learning rate .*\(known: net, net.bias, net_2\)"):
+        build_optimiser(Model(), RATES | {"net_2": OTHERS["net_2"]}, kind="adam", extent=1.0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 
+from experts.stg import training
 from losses import photometric
 from tests.experts.stg.test_stg_training import small_recipe, trainer
 
@@ -24,3 +26,11 @@ def test_images_of_one_moment_are_compared_together_and_count_each():
     alone = [photometric(each.image, each.target, l1=one.recipe.l1, dssim=one.recipe.dssim) for each in seen]
     torch.testing.assert_close(loss, torch.stack(alone).sum())
     torch.testing.assert_close(gradients, torch.autograd.grad(torch.stack(alone).sum(), [each.image for each in seen]))
+
+
+def test_a_population_under_other_names_is_refused_at_the_start(monkeypatch):
+    monkeypatch.setattr(training, "PARAMETERS", [name for name in training.PARAMETERS if name != "opacity_logits"])
+    with pytest.raises(ValueError, match="lacks opacity_logits: a trainer asks for exactly these names"):
+        trainer(small_recipe())
+    monkeypatch.setattr(training.STGTrainer, "in_population", ("means",))
+    trainer(small_recipe())

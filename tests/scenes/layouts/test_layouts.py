@@ -33,8 +33,11 @@ def options(cache: Path, **changed) -> SceneOptions:
 
 def test_everything_that_names_layouts_names_rows():
     assert {name: spec.name for name, spec in LAYOUTS.items()} == {name: name for name in LAYOUTS}
-    assert get_args(Loader) == tuple(LOADERS) == ("neural3dvideo", "technicolor")
-    assert tuple(PREPARATIONS) == KINDS == ("n3v", "technicolor", "videos")
+    assert get_args(Loader) == tuple(LOADERS) == tuple(spec.loader for spec in LAYOUTS.values())
+    assert tuple(PREPARATIONS) == KINDS == (*LAYOUTS, "videos")
+    assert {"n3v": "neural3dvideo", "technicolor": "technicolor"}.items() <= {
+        name: spec.loader for name, spec in LAYOUTS.items()
+    }.items()
     assert {ensemble.layout for ensemble in ENSEMBLES.values()} | set(SCENES) | {DEFAULT_LAYOUT} <= set(LAYOUTS)
 
 
