@@ -44,13 +44,13 @@ SHORTENED = {
     **{f"train_{name}.py": [*SHORT, "--test_iterations"] for name in ("E4", "E3")},
     "train_E3_tech.py": [*SHORT, "--test_iterations", "--end_timestamp", "154", "--duration", "3"],  # not the file's
     "moegs.py train": [*SHORT, "--test_iterations"],
-    "moegs.py train-expert": [*SHORT, "--test_iterations", "--max_gaussians", "2000"],
+    "moegs.py train-expert": [*SHORT, "--test_iterations", "--max_gaussians", "2000", "--max_points", "300"],
     **{f"render_{name}.py": ["--constant_frames", "1"] for name in ("E4", "E3", "E3_tech")},
     "moegs.py prepare": ["--threads", "2", "--max_features", "600"],
 }
 TOO_LONG = (  # flags of the page that the stand-in for python leaves out
     *("--iterations", "--test_frames", "--iteration", "--test_iterations", "--save_iterations"),
-    *("--duration", "--end_timestamp"),
+    *("--duration", "--end_timestamp", "--max_gaussians", "--max_points"),
 )
 # Stand in for what needs the network: they only check that the page asks for it properly.
 CURL = """#!/usr/bin/env bash

@@ -17,7 +17,8 @@ CHAINS = (
     ("docs/technicolor.md",),
     ("docs/your_videos.md",),
     ("docs/prepare.md",),
-    ("docs/train_expert.md", "docs/render_evaluate.md"),
+    ("docs/train_expert.md",),
+    ("docs/render_evaluate.md",),
 )
 SHOWN_ONLY = ("text", "json", "bibtex")  # languages that nobody runs
 
