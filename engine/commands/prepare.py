@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from common.wording import duration
 from engine.settings.command_line import set_up_logging
 from engine.settings.prepare import options_of, read_prepare_settings
 from engine.training.interruption import Interruption
-from engine.training.progress import duration
 from scenes.layouts import PREPARATIONS
 from scenes.preparation.report import PreparedCloud, PrepareReport, StepReport
 from scenes.preparation.sfm.matching import pycolmap_module

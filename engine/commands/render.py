@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from moegs_rasterizer import Camera
-from tqdm import tqdm
 
 from common.files import write_json
+from common.progress import tracked
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import Evaluation, evaluation_summary, upstream_metrics
@@ -114,8 +114,8 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
     view_frames = [(view, frame) for view in run.scene.test for frame in range(run.scene.num_frames)]
     names = [expert.name for expert in run.experts]
     with RenderWriter(folder, names, videos=True, pngs=config.run.save_img) as writer:
-        for view, frame in tqdm(
-            view_frames, desc=f"render {folder.name}", unit="frame", leave=False, disable=config.quiet
+        for view, frame in tracked(
+            view_frames, "Rendering novel views", unit="frame", shown=not config.quiet, leave=False
         ):
             mixture = mix_camera(run, novel_camera(run, view, config), frame)
             wait(run.compute)

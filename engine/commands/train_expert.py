@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from common.files import write_json
+from common.wording import duration
 from engine.evaluation.conditions import versions
 from engine.evaluation.expert import ExpertScores
 from engine.evaluation.scoring import weights_facts
@@ -22,7 +23,6 @@ from engine.training.expert.saves import bytes_of, check_model_folder, saved_exp
 from engine.training.expert.segments import choose_outputs
 from engine.training.expert.task import MEGABYTE, ExpertTask
 from engine.training.loop import train
-from engine.training.progress import duration
 from scenes import Scene
 from scenes.layouts import LOADERS, guess_layout
 from scenes.options import DEFAULT_LAYOUT

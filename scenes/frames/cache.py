@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from common.locks import folder_lock
+from common.progress import Progress
 from common.units import GIGABYTE
 from scenes.frames.cache_record import ViewFrames, cache_file, is_current, record_file, write_view_record
 from scenes.frames.resize import resized
@@ -76,18 +76,17 @@ class FrameCache:
         workers = min(len(stale), max(2, cores))
         stop = threading.Event()
         total = sum(frames.count for frames in stale)
-        bar = tqdm(total=total, desc="Decoding frames", unit="frame", disable=not self._progress)
+        progress = Progress("Decoding frames", total=total, unit="frame", shown=self._progress)
 
         def step() -> None:
             if stop.is_set():
                 raise SceneError("decoding stopped because another camera failed")
-            with bar.get_lock():
-                bar.update()
+            progress.advance()
 
         def work(frames: ViewFrames) -> None:
             self._decode_view(frames, threads=max(1, cores // workers), step=step)
 
-        with bar, ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        with progress, ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
             jobs = [pool.submit(work, frames) for frames in stale]
             try:
                 for job in as_completed(jobs):

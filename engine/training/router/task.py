@@ -52,7 +52,7 @@ class RouterTask:
     save_path and experts: where it is saved, and the experts' files to record; None where it only trains.
     """
 
-    name = "train"
+    name = "router"
 
     def __init__(
         self,
