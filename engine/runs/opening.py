@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from common.wording import counted
 from engine.errors import ConfigError
 from engine.runs.checks import check_frames, check_rasterizer, check_visible
 from engine.runs.device import ComputeDevice, open_compute_device
@@ -109,11 +110,13 @@ def read_scene(
     )
     scene = load_scene(source, options)
     logger.info(
-        "scene %s: %d frames from %d, %d training cameras, held out: %s",
+        "scene %s: %s (%d to %d), %s, held-out camera%s: %s",
         scene.name,
-        scene.num_frames,
+        counted(scene.num_frames, "frame"),
         scene.start,
-        len(scene.train),
+        scene.start + scene.num_frames - 1,
+        counted(len(scene.train), "training camera"),
+        "" if len(scene.test) == 1 else "s",
         ", ".join(scene.views[view].name for view in scene.test),
     )
     for note in scene.notes:

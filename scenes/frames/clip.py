@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from common.wording import counted
 from scenes.frames.sources import FrameSource
 from scenes.options import SceneOptions
 from scenes.types import SceneError
@@ -52,7 +53,7 @@ def choose_clip(sources: Mapping[str, FrameSource], options: SceneOptions) -> Cl
     SceneError where a camera has too few frames, or a gap in them.
     """
     start = first_frame(sources, options)
-    notes = [] if start == options.start else [f"frames are numbered from {start} on: the clip begins there"]
+    notes = [] if start == options.start else [f"frame numbers begin at {start}, so the clip begins at frame {start}"]
     runs = {name: source.run(start) for name, source in sources.items()}
     shortest = min(runs, key=lambda name: (runs[name], name))
     count = wanted_frame_count(options, start)
@@ -63,7 +64,8 @@ def choose_clip(sources: Mapping[str, FrameSource], options: SceneOptions) -> Cl
     for name, source in sources.items():
         _check_whole(name, source, start, runs[name])
     if runs[shortest] < max(runs.values()):
-        notes.append(f"{shortest} has {runs[shortest]} frames, others up to {max(runs.values())}: the shortest decides")
+        cut = counted(runs[shortest], "frame")
+        notes.append(f"clip cut to {cut}, the length of {shortest} (others: up to {max(runs.values()):,})")
     return Clip(start=start, count=runs[shortest], available=runs[shortest], notes=tuple(notes))
 
 
