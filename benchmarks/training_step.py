@@ -85,7 +85,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     for name in ("gaussians", "width", "height", "iterations"):
         if getattr(config, name) < 1:
             raise ConfigError(f"--{name} is {getattr(config, name)}: give 1 or more")
-    set_up_logging(quiet=False)
+    set_up_logging(quiet=False, debug=config.debug)
     compute = open_compute_device(config.device, config.backend)
     check_rasterizer(compute)
     workload = Workload(gaussians=config.gaussians, width=config.width, height=config.height, seed=config.seed)

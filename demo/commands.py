@@ -61,7 +61,7 @@ def _page(prog: str, about: str, arguments: str) -> CommandHelp:
 def scene_command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Films the scene into a folder; the exit code."""
     config = parse(SceneConfig, argv, defaults=SceneConfig(), page=_page(prog, description, "output/demo/playroom"))
-    set_up_logging(quiet=False)
+    set_up_logging(quiet=False, debug=config.debug)
     write_scene(config.folder)
     return 0
 

@@ -39,7 +39,7 @@ UPSTREAM = {"rgbfunction": DEFAULT_HEAD, "temperature": 0.01, "eval_temperature"
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Makes a run of a folder of the paper's code; returns the exit code."""
     config = parse(ImportConfig, argv, defaults=ImportConfig(), page=import_page(prog, description))
-    set_up_logging(quiet=config.quiet)
+    set_up_logging(quiet=config.quiet, debug=config.debug)
     assert config.folder is not None and config.save_path is not None, "both are required"
     if saved_iterations(config.save_path):
         raise ConfigError(f"{config.save_path}: holds a run already; choose another --save_path")

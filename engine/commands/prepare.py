@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """The command's exit code: 0 when all is there. The summary goes to standard output, the rest to standard error."""
-    set_up_logging(quiet="--quiet" in argv)
+    set_up_logging(quiet="--quiet" in argv, debug="--debug" in argv)
     config = read_prepare_settings(argv, prog=prog, description=description)
     root = cast(Path, config.scene)
     pycolmap_module()  # first: it answers SIGTERM by a trace of the stack, until Interruption takes the signal over

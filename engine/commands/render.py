@@ -55,7 +55,7 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
 
     ensemble: the run's, None where any is allowed.
     """
-    set_up_logging(quiet=config.quiet)
+    set_up_logging(quiet=config.quiet, debug=config.debug)
     run = open_run(config, ensemble)
     files = list(render_novel_views(run, config)) if variant_of(config) else []
     for split in splits_of(config):

@@ -23,7 +23,7 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
     """A training script: its exit code (0 done, 2 wrong use or data, 130 interrupted and saved)."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     with exit_code(arguments) as code:
-        set_up_logging(quiet="--quiet" in arguments)
+        set_up_logging(quiet="--quiet" in arguments, debug="--debug" in arguments)
         ensemble = ENSEMBLES[ensemble_name]
         config = read_train_settings(ensemble, arguments)
         check_config(config, ensemble)
@@ -34,7 +34,7 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Trains a router of any experts, each given by --expert NAME=PATH; returns the exit code."""
-    set_up_logging(quiet="--quiet" in argv)
+    set_up_logging(quiet="--quiet" in argv, debug="--debug" in argv)
     config = read_any_train_settings(argv, prog=prog, description=description)
     ensemble, _ = ensemble_and_folders(config.experts.expert)
     check_config(config, ensemble)

@@ -35,7 +35,7 @@ _SCHEMA = 1
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """The command's exit code: 0 done, 130 interrupted and saved."""
-    set_up_logging(quiet="--quiet" in argv)
+    set_up_logging(quiet="--quiet" in argv, debug="--debug" in argv)
     config = read_expert_settings(argv, prog=prog, description=description)
     spec = expert_of_key(config.expert)
     check_settings(config)

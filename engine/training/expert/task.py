@@ -24,6 +24,7 @@ from engine.training.expert.saves import ExpertOutput, covered, save_expert, sav
 from engine.training.expert.scene_views import SceneViews, disk_bytes, waiting_bytes
 from engine.training.loop import Schedule
 from engine.training.progress import Reading
+from experts.formats.settings import PRESET
 from experts.training.recipe import Recipe
 from experts.training.trainer import ExpertTrainer
 from scenes.layouts import LAYOUTS
@@ -230,4 +231,5 @@ class ExpertTask:
             "loader": LAYOUTS[scene.layout].loader,
             "start_timestamp": scene.start,
             "iterations": self.last,
+            PRESET: self.begun.preset,
         }
