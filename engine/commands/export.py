@@ -32,7 +32,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         folder = EXPORTS[config.layout](run, config.out, upstream_settings(run, config.run))
     except ValueError as error:
         raise ConfigError(f"{config.out}: {error}") from error
-    print(f"written: {folder}, iteration {run.iteration}, {', '.join(expert.name for expert in run.experts)}")
+    experts = ", ".join(expert.name for expert in run.experts)
+    print(f"written: {folder} (iteration {run.iteration}; experts {experts})")
     return 0
 
 

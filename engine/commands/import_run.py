@@ -54,7 +54,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     state = training_state(make_optimiser(run.router, settings.training), settings.training.seed)
     write_config_file(config.save_path / CONFIG_FILE, settings)
     folder = save_checkpoint(config.save_path, run, iteration, experts=records, state=state)
-    print(f"imported: {folder}; render it with: python {render_command(ensemble)} --save_path {config.save_path}")
+    command = f"python {render_command(ensemble)} --save_path {config.save_path} --skip_train"
+    print(f"imported: {folder}", f"to render and score it: {command}", sep="\n")
     return 0
 
 

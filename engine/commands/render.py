@@ -16,6 +16,7 @@ from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import Evaluation, evaluation_summary, upstream_metrics
 from engine.outputs.files import image_name, results_folder
 from engine.outputs.render_writer import RenderWriter
+from engine.runs.checkpoint import saved_ensemble
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_camera
 from engine.runs.saved import load_run
@@ -69,17 +70,20 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
 def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:
     """The saved run that the settings choose; ConfigError where they do not fit or it is of another ensemble."""
     check_render_config(config, ensemble)
+    iteration = None if config.run.iteration == -1 else config.run.iteration
+    if ensemble is not None:
+        _check_ensemble(run_folder(config), iteration, ensemble)
     splits = splits_of(config) or ("test",)  # novel views are those of the held-out cameras
     needed: Needed = splits[0] if len(splits) == 1 else "all"
-    run = load_run(
-        run_folder(config),
-        iteration=None if config.run.iteration == -1 else config.run.iteration,
-        overrides=overrides_of(config),
-        needed=needed,
-    )
-    if ensemble is not None and run.ensemble.name != ensemble.name:
-        raise ConfigError(f"{run_folder(config)}: a run of {run.ensemble.name}; use {render_command(run.ensemble)}")
-    return run
+    return load_run(run_folder(config), iteration=iteration, overrides=overrides_of(config), needed=needed)
+
+
+def _check_ensemble(folder: Path, iteration: int | None, ensemble: Ensemble) -> None:
+    """Raises ConfigError where a run is of another ensemble than a script's, before anything of it is loaded."""
+    name = saved_ensemble(folder, iteration)
+    if name != ensemble.name:
+        own = ENSEMBLES.get(name, Ensemble(name=name, layout=None, experts=()))
+        raise ConfigError(f"{folder}: a run of {name}; use {render_command(own)}")
 
 
 def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:

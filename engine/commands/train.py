@@ -48,11 +48,11 @@ def ended(task: RouterTask, *, complete: bool) -> int:
         return INTERRUPTED
     memory = peak_memory(task.run.device)
     if memory is not None:
-        logger.info("most GPU memory in tensors at a time: %d MiB", memory)
+        logger.info("peak GPU memory of tensors: %d MiB", memory)
     assert task.save_path is not None
     ensemble, last = task.run.ensemble, max(task.start, task.config.training.iterations)
     logger.info(
-        "done; render it with: python %s --save_path %s --iteration %d",
+        "training finished; to render and score it: python %s --save_path %s --iteration %d --skip_train",
         render_command(ensemble),
         task.save_path.absolute(),
         last,

@@ -72,7 +72,7 @@ def finish(task: ExpertTask) -> None:
     if task.start < last or not (folder / REPORT).is_file():
         scores = task.score(last, task.config.output.test_frames, networks=True)
         path = write_json(folder / REPORT, report(task, scores))
-        logger.info("%s: done in %s: %s", task.name, duration(task.seconds), path)
+        logger.info("%s: training took %s; report: %s", task.name, duration(task.seconds), path)
 
 
 def report(task: ExpertTask, scores: ExpertScores | None) -> dict[str, Any]:

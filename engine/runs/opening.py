@@ -132,8 +132,8 @@ def _log_expert(expert: Expert, name: str, folder: Path) -> None:
     """Logs what an expert is and where its settings come from; the many values that its files hold at level debug."""
     planes = ""
     if EXPERTS[kind_of(name)].has_planes:
-        far = "no far plane" if expert.settings.far is None else f"far {expert.settings.far:g} scene units"
-        planes = f", near {expert.settings.near:g} and {far}"
+        far = "no far plane" if expert.settings.far is None else f"far {expert.settings.far:.4g} scene units"
+        planes = f", near {expert.settings.near:.4g} and {far}"
     count, iteration = counted(expert.num_gaussians, "Gaussian"), expert.provenance.iteration
     logger.info("expert %s: %s, checkpoint of iteration %d%s", name, count, iteration, planes)
     warnings = [note for note in expert.provenance.notes if note.startswith(_WARNING)]
@@ -152,7 +152,7 @@ def _by_source(notes: Sequence[str]) -> dict[str, list[str]]:
     """Settings by source: "width 32" of the note "width 32 (from shapes)"; under other notes, nothing."""
     settings: dict[str, list[str]] = {}
     for note in notes:
-        inferred = re.fullmatch(r"(.*) \((from [\w ]+|preset value: [\w ]+)\)", note)
+        inferred = re.fullmatch(r"(.*) \((from shapes|from cfg_args|from the run|preset value: [\w ]+)\)", note)
         settings.setdefault(inferred[2] if inferred else note, []).extend([inferred[1]] if inferred else [])
     return settings
 

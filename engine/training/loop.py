@@ -74,6 +74,8 @@ def train(
     every iteration, for whoever looks on.
     """
     done = schedule.start
+    if done >= schedule.last:
+        logger.info("%s: already trained to iteration %d of %d, nothing to do", task.name, done, schedule.last)
     progress = TrainingProgress(task.name, total=schedule.last, start=done, quiet=quiet)
     with logging_redirect_tqdm(), Interruption() as interruption, progress:
         try:

@@ -62,11 +62,11 @@ def resume_newest(
             faults.append(fault)
         else:
             run.router.load_state_dict(saved.router.state_dict())
-            logger.info("resumed at iteration %d from %s", iteration, folder)
+            logger.info("resuming after iteration %d from %s", iteration, folder)
             return iteration
     if faults:
         raise faults[0]
-    logger.info("%s holds nothing to resume: starting at the beginning", save_path)
+    logger.info("no save to resume in %s: starting at iteration 1", save_path)
     return 0
 
 
