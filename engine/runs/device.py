@@ -47,8 +47,7 @@ def open_compute_device(device: DeviceChoice, backend: Backend) -> ComputeDevice
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-    kind = "GPU" if compute.device.type == "cuda" else "CPU"
-    logger.info("device: %s (%s), rasterizer back-end: %s", kind, device_name(compute.device), backend_name(compute))
+    logger.info("device: %s", device_facts(compute))
     return compute
 
 
@@ -107,6 +106,12 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{processor_name()}, {counted(torch.get_num_threads(), 'thread')}"
+
+
+def device_facts(compute: ComputeDevice) -> str:
+    """Device and back-end for people: "CPU (AMD EPYC 7763, 2 threads), rasterizer back-end: cpu"."""
+    kind = "GPU" if compute.device.type == "cuda" else "CPU"
+    return f"{kind} ({device_name(compute.device)}), rasterizer back-end: {backend_name(compute)}"
 
 
 def processor_name(cpuinfo: Path = CPUINFO) -> str:
