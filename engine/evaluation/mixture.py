@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from common.progress import tracked
+from common.wording import counted
 from engine.errors import ConfigError
 from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights, best_constants, constant_blend
 from engine.evaluation.conditions import mixture_conditions
@@ -80,7 +81,8 @@ def _view_frames(run: Run, views: Sequence[int], options: EvaluationOptions) -> 
     frames = range(run.scene.num_frames) if options.frames is None else options.frames
     view_frames = [(view, frame) for view in views for frame in frames]
     if not view_frames:
-        raise ConfigError(f"{run.scene.root}: nothing to evaluate: {len(views)} views, {len(frames)} frames chosen")
+        chosen = f"{counted(len(views), 'view')}, {counted(len(frames), 'frame')} chosen"
+        raise ConfigError(f"{run.scene.root}: nothing to evaluate: {chosen}")
     if options.protocol not in PROTOCOLS:
         raise ConfigError(f"metric protocol {options.protocol!r} is unknown; choose one of {', '.join(PROTOCOLS)}")
     sizes = {(run.scene.views[view].camera.width, run.scene.views[view].camera.height) for view in views}

@@ -14,6 +14,7 @@ import numpy as np
 from common.locks import folder_lock
 from common.progress import Progress
 from common.units import GIGABYTE
+from common.wording import counted
 from scenes.frames.cache_record import ViewFrames, cache_file, is_current, record_file, write_view_record
 from scenes.frames.resize import resized
 from scenes.frames.sources import decode
@@ -54,7 +55,7 @@ class FrameCache:
         """Read uint8 [h, w, 3] RGB, the caller's own copy; decodes the view first where that has not happened yet."""
         if not 0 <= frame < self._views[view].count:
             raise IndexError(
-                f"frame {frame} of {self._views[view].name}: the clip has {self._views[view].count} frames"
+                f"frame {frame} of {self._views[view].name}: the clip has {counted(self._views[view].count, 'frame')}"
             )
         if view not in self._arrays:
             self.prepare([view])
@@ -67,7 +68,7 @@ class FrameCache:
         free = shutil.disk_usage(self._folder).free + freed
         if needed > free:
             raise SceneError(
-                f"{self._folder}: {needed / GIGABYTE:.1f} GB needed for the frames of {len(stale)} cameras, "
+                f"{self._folder}: {needed / GIGABYTE:.1f} GB needed for the frames of {counted(len(stale), 'camera')}, "
                 f"{free / GIGABYTE:.1f} GB free; choose another cache folder, a lower resolution or a shorter clip"
             )
 

@@ -41,7 +41,7 @@ def wanted_frame_count(options: SceneOptions, start: int) -> int | None:
         return in_range
     if in_range is not None and options.duration > in_range:
         raise SceneError(
-            f"duration {options.duration} exceeds the {in_range} frames of [{start}, {options.end}): "
+            f"duration {options.duration} exceeds the {counted(in_range, 'frame')} of [{start}, {options.end}): "
             "lower the duration or raise the end"
         )
     return options.duration
@@ -82,8 +82,9 @@ def _check_whole(name: str, source: FrameSource, start: int, run: int) -> None:
 
 def _too_few(runs: Mapping[str, int], shortest: str, wanted: int, start: int) -> str:
     others = sum(1 for run in runs.values() if run < wanted) - 1
-    also = f", {others} other of {len(runs)} cameras are too short as well" if others else ""
+    are = "is" if others == 1 else "are"
+    also = f", {others} other of {counted(len(runs), 'camera')} {are} too short as well" if others else ""
     return (
-        f"{shortest}: {runs[shortest]} frames found from frame {start} on, {wanted} asked for{also}; "
+        f"{shortest}: {counted(runs[shortest], 'frame')} found from frame {start} on, {wanted} asked for{also}; "
         "lower duration or end, or complete the footage"
     )

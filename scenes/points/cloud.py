@@ -67,7 +67,9 @@ def thinned(cloud: PointCloud, limit: int) -> PointCloud:
         return cloud
     moments = 1 if cloud.frames is None else len(cloud.frames.unique())
     if limit < moments:
-        raise SceneError(f"at most {limit} start points asked for, of {moments} frames; allow at least one a frame")
+        raise SceneError(
+            f"at most {limit} start points asked for, of {counted(moments, 'frame')}; allow at least one per frame"
+        )
     positions = cloud.positions.double().numpy()
     positions = positions - positions.min(axis=0)
     rows = _rows_of_moments(cloud)
