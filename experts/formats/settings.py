@@ -71,4 +71,4 @@ class CheckpointSettings:
             return run, "from the run"
         if stored is not None:
             return stored, "from cfg_args"
-        return preset, f"preset value: {'no' if self.cfg_args is None else 'not in'} cfg_args"
+        return preset, "preset value: no cfg_args" if self.cfg_args is None else "preset value: not in cfg_args"
