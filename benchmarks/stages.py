@@ -13,7 +13,7 @@ from torch.autograd.profiler_util import FunctionEvent
 from common.marks import BACKWARD, BLEND, DATA, LOSS, RASTERIZE, ROUTING_WEIGHTS, UPDATE, at_a_frame
 
 BACKWARD_RASTERIZE = "backward: rasterize"
-REST = "the loop's rest"
+REST = "other"
 RASTERIZER_NODES = ("BlendBackward", "_BlendBackward")  # autograd's names: of the CUDA back-end, of the C++ one
 
 

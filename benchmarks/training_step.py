@@ -19,9 +19,10 @@ from benchmarks.stages import BACKWARD_RASTERIZE, Spent, launches_of, marks_of, 
 from benchmarks.workload import Workload, random_run
 from common.marks import BACKWARD, DATA, marks_are_set
 from common.tables import Column, table_lines
+from common.wording import counted
 from engine.errors import ConfigError
 from engine.runs.checks import check_rasterizer
-from engine.runs.device import device_name, open_compute_device, peak_memory, wait
+from engine.runs.device import device_facts, open_compute_device, peak_memory, wait
 from engine.runs.run import Run
 from engine.settings.command_help import BACKEND, DEBUG, DEVICE, CommandHelp, flag
 from engine.settings.command_line import parse, set_up_logging
@@ -37,12 +38,12 @@ NAME_WIDTH = 100  # characters of a kernel's name
 MILLISECOND = 1e6  # nanoseconds
 STAGE_COLUMNS = (
     Column(heading="stage", gap=0, width=30, left=True),
-    Column(heading="host ms", gap=0, width=10),
-    Column(heading="(least-most)", gap=2, width=19, left=True),
-    Column(heading="share", gap=0, width=6),
-    Column(heading="kernels ms", gap=2, width=10),  # on a GPU
+    Column(heading="host, ms (median)", gap=2),
+    Column(heading="(min-max)", gap=2, width=15, left=True),
+    Column(heading="share of host time", gap=2),
+    Column(heading="kernels, ms", gap=2),  # on a GPU
 )
-KERNEL_COLUMNS = (Column(heading="ms", gap=0, width=8), Column(heading="calls", gap=2, width=6))
+KERNEL_COLUMNS = (Column(heading="ms per iteration", gap=0), Column(heading="calls per iteration", gap=2))
 
 if TYPE_CHECKING:
     EnsembleName = str  # a key of ENSEMBLES
@@ -85,24 +86,24 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     for name in ("gaussians", "width", "height", "iterations"):
         if getattr(config, name) < 1:
             raise ConfigError(f"--{name} is {getattr(config, name)}: give 1 or more")
-    set_up_logging(quiet=False)
+    set_up_logging(quiet=False, debug=config.debug)
     compute = open_compute_device(config.device, config.backend)
     check_rasterizer(compute)
     workload = Workload(gaussians=config.gaussians, width=config.width, height=config.height, seed=config.seed)
     run = random_run(workload, ENSEMBLES[config.ensemble], compute)
     trace, milliseconds = trace_training(run, iterations=config.iterations, seed=config.seed)
     print(
-        f"{config.ensemble}: {len(run.experts)} experts of {config.gaussians} random Gaussians, {config.width}x"
-        f"{config.height}, seed {config.seed}; {device_name(run.device)}, back-end {run.backend}; "
-        f"{config.iterations} iterations after {WARM_UP_ITERATIONS}, then {config.iterations} with the profiler"
+        f"{config.ensemble}: {len(run.experts)} experts of {counted(config.gaussians, 'random Gaussian')}, "
+        f"{config.width}x{config.height} px, seed {config.seed}; {device_facts(compute)}; "
+        f"iterations: {WARM_UP_ITERATIONS} to warm up, {config.iterations} timed, {config.iterations} profiled"
     )
     on_gpu = run.device.type == "cuda"
     print(stage_table(read_stages(trace, run), on_gpu=on_gpu))
-    print(f"without the profiler an iteration takes {milliseconds:.2f} ms on average")
+    print(f"mean without the profiler: {milliseconds:.2f} ms per iteration")
     print(kernel_table(longest_kernels(trace, config.iterations, on_gpu=on_gpu), total=milliseconds, on_gpu=on_gpu))
     memory = peak_memory(run.device)
     if memory is not None:
-        print(f"most GPU memory in tensors at a time: {memory} MiB")
+        print(f"peak GPU memory of tensors: {memory} MiB")
     return 0
 
 
@@ -160,7 +161,7 @@ def stage_table(iterations: Sequence[Mapping[str, Spent]], *, on_gpu: bool) -> s
     """One line a stage: median and range of the host's milliseconds, their share; on a GPU its kernels' as well."""
     rows = {stage: [each[stage] for each in iterations] for stage in iterations[0]}
     if BACKWARD_RASTERIZE in rows:
-        rows = {"backward: the rest" if stage == BACKWARD else stage: spent for stage, spent in rows.items()}
+        rows = {"backward: other" if stage == BACKWARD else stage: spent for stage, spent in rows.items()}
     rows["total"] = [_sum(each.values()) for each in iterations]
     total = _median(spent.host for spent in rows["total"])
     lines = []
@@ -187,13 +188,13 @@ def kernel_table(kernels: Sequence[KernelTotal], *, total: float, on_gpu: bool) 
     if not kernels:
         return "torch.profiler recorded nothing: on a GPU it needs CUPTI, and the right to use it"
     what = "kernel" if on_gpu else "operator"
-    columns = (*KERNEL_COLUMNS, Column(heading=f"{what}, an iteration, by torch.profiler", gap=2, left=True))
+    columns = (*KERNEL_COLUMNS, Column(heading=f"{what} (torch.profiler)", gap=2, left=True))
     rows = [(f"{each.milliseconds:.3f}", f"{each.calls:.1f}", each.name[:NAME_WIDTH]) for each in kernels[:LONGEST]]
     lines = ["", *table_lines(columns, rows)]
     if on_gpu:
         busy, calls = sum(each.milliseconds for each in kernels), sum(each.calls for each in kernels)
         lines.append(
-            f"GPU busy {busy:.2f} ms of {total:.2f} ms an iteration with {calls:.0f} kernels and copies; "
-            f"{max(total - busy, 0):.2f} ms it waited for the host"
+            f"per iteration: GPU busy {busy:.2f} of {total:.2f} ms ({calls:.0f} kernels and copies), "
+            f"idle {max(total - busy, 0):.2f} ms"
         )
     return "\n".join(lines)

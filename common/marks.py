@@ -11,17 +11,17 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch.profiler import record_function
 
-DATA = "data to the device"
+DATA = "target image"
 ROUTING_WEIGHTS = "routing weights"
 
 
 def at_a_frame(expert: str) -> str:
     """The mark of one expert's Gaussians at a frame."""
-    return f"{expert} at a frame"
+    return f"{expert}: Gaussians of the frame"
 
 
 RASTERIZE = "rasterize, forward"
-BLEND = "router's head, blend"
+BLEND = "router head and blend"
 LOSS = "loss"
 BACKWARD = "backward"
 UPDATE = "update"

@@ -11,7 +11,7 @@ import tyro
 
 from demo.figure import write_figure
 from demo.playroom import write_scene
-from demo.report import read_verdict, report_lines
+from demo.report import read_verdict, report_lines, verdict_line
 from engine.settings.command_help import DEBUG, CommandHelp, flag
 from engine.settings.command_line import parse, set_up_logging
 
@@ -61,7 +61,7 @@ def _page(prog: str, about: str, arguments: str) -> CommandHelp:
 def scene_command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Films the scene into a folder; the exit code."""
     config = parse(SceneConfig, argv, defaults=SceneConfig(), page=_page(prog, description, "output/demo/playroom"))
-    set_up_logging(quiet=False)
+    set_up_logging(quiet=False, debug=config.debug)
     write_scene(config.folder)
     return 0
 
@@ -71,7 +71,7 @@ def report_command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = parse(ReportConfig, argv, defaults=ReportConfig(), page=_page(prog, description, "output/demo/run"))
     verdict = read_verdict(config.save_path)
     print(*report_lines(verdict), sep="\n")
-    print("The mixture beats its best expert and their mean." if verdict.wins else "FAILED: the mixture does not win.")
+    print(verdict_line(verdict))
     return 0 if verdict.wins else LOST
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from common.tables import Column, table_lines
 from engine.errors import ConfigError
-from engine.evaluation.baselines import CONSTANT, UNIFORM
-from engine.evaluation.metrics import METRICS, Metric, value_text
+from engine.evaluation.baselines import UNIFORM
+from engine.evaluation.metrics import METRICS, heading, value_text
+from engine.evaluation.mixture_results import TITLES, table_order
 from engine.evaluation.scoring import Scores, psnr_of
 from engine.outputs.files import results_folder
 from engine.outputs.render_writer import MIXTURE
-
-TITLES = {UNIFORM: "uniform mean", CONSTANT: "best constants", MIXTURE: "MoE-GS"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +46,11 @@ def read_verdict(save_path: Path) -> Verdict:
     """The verdict on the newest rendered iteration of a run; ConfigError where none was rendered."""
     folder = _newest(save_path)
     means = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["means"]
+    shown = (MIXTURE, *(method for method in means if method not in TITLES))
+    videos = (folder / "videos" / f"{kind}_{method}.mp4" for kind in ("video", "weights") for method in shown)
     return Verdict(
         scores={method: _scores(values) for method, values in means.items()},
-        videos=tuple(sorted((folder / "videos").glob("*.mp4"), key=lambda path: (MIXTURE not in path.name, path.name))),
+        videos=tuple(path for path in videos if path.is_file()),
     )
 
 
@@ -61,25 +62,37 @@ def _scores(values: Mapping[str, float | str | None]) -> Scores:
 def report_lines(verdict: Verdict) -> list[str]:
     """Every metric per method, the mixture last, what it gains in PSNR, and where the videos are."""
     scores, metrics = verdict.scores, METRICS.values()
-    order = [*(name for name in scores if name not in TITLES), *(name for name in TITLES if name in scores)]
-    columns = [Column(gap=2, left=True, width=15), *(Column(heading=_heading(metric), width=6) for metric in metrics)]
+    columns = [Column(gap=2, left=True, width=15), *(Column(heading=heading(metric), width=6) for metric in metrics)]
     rows = [
         [TITLES.get(name, name), *(value_text(metric, scores[name][metric.name]) for metric in metrics)]
-        for name in order
+        for name in table_order(scores)
     ]
     lower = ", ".join(metric.label for metric in metrics if not metric.higher_is_better)
-    gains = [f"{gain:+.2f} dB over {TITLES.get(name, name)}" for name, gain in verdict.gains.items()]
     return [
-        f"Scores on the held-out camera; higher is better, lower for {lower}",
+        f"Scores on the held-out camera. Higher is better, except for {lower}.",
         *table_lines(columns, rows),
-        f"MoE-GS: {', '.join(gains)}",
-        "Videos",
+        f"{TITLES[MIXTURE]}: {', '.join(_gain(method, gain) for method, gain in verdict.gains.items())}",
+        "videos:",
         *(f"  {path}" for path in verdict.videos),
     ]
 
 
-def _heading(metric: Metric) -> str:
-    return f"{metric.label}, {metric.unit}" if metric.unit else metric.label
+def verdict_line(verdict: Verdict) -> str:
+    """The verdict in a sentence; it names what the mixture is not better than."""
+    if verdict.wins:
+        return f"{TITLES[MIXTURE]} is better than its best expert and than the uniform mean."
+    better = [method for method, gain in verdict.gains.items() if not gain > 0]
+    named = [f"{_name(method)} ({psnr_of(verdict.scores[method]):.2f} dB)" for method in better]
+    return f"FAILED: {TITLES[MIXTURE]} is not better than {' and '.join(named)}."
+
+
+def _gain(method: str, gain: float) -> str:
+    return f"{abs(gain):.2f} dB {'below' if gain < 0 else 'above'} {_name(method)}"
+
+
+def _name(method: str) -> str:
+    """A method in a sentence."""
+    return f"the {TITLES[method]}" if method in TITLES else method
 
 
 def _newest(save_path: Path) -> Path:

@@ -29,7 +29,8 @@ COMMAND_LINE = """\
 # Command line
 
 Every command prints this text for `--help`. It ends with exit code 0 when it is done, 2 after an error (one line on
-standard error), and 130 after Ctrl-C. `--debug` shows the whole traceback of an error.
+standard error), and 130 after Ctrl-C. `--debug` shows more details,
+and the whole traceback of an error.
 
 A switch such as `--bundle` also has the form `--no_bundle`, which undoes `true` in a JSON file. [Configs](configs.md)
 explains JSON files.

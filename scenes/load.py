@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from moegs_rasterizer import Camera
+
 from common.suggestions import ranked
+from common.wording import first_and_more
 from scenes.calibration.cameras import fitted, rig_radius, scaled
 from scenes.frames.cache import FrameCache
 from scenes.frames.cache_record import ViewFrames
 from scenes.frames.resize import FILTERS, training_size
+from scenes.frames.sources import FrameSource
 from scenes.layouts import guess_layout, layout_named
 from scenes.layouts.spec import RigFiles
 from scenes.options import SceneOptions
@@ -34,7 +38,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     views = tuple(_view(name, number, rig, options) for name, number in numbers.items())
     notes = [*rig.notes, *_size_notes(rig, views)]
     names = [view.name for view in views]
-    test = _test_views(names, options, notes)
+    test = _test_views(root, names, options, notes)
     train = tuple(index for index in range(len(views)) if index not in test)
     if not train:
         raise SceneError(f"{root}: all cameras ({', '.join(names)}) are held out; leave some for training")
@@ -97,28 +101,37 @@ def _view(name: str, number: int, rig: RigFiles, options: SceneOptions) -> View:
 
 def _size_notes(rig: RigFiles, views: Sequence[View]) -> list[str]:
     notes = []
-    first_of: dict[tuple[int, ...], str] = {}
+    alike: dict[tuple[str, ...], list[str]] = {}
     for view in views:
-        source, calibrated = rig.sources[view.name], rig.cameras[view.name]
-        sizes = (source.width, source.height, calibrated.width, calibrated.height)
-        if first_of.setdefault(sizes, view.name) != view.name:
-            continue
-        frames = f"{source.width}x{source.height}"
-        notes.append(f"frames of {frames} px, used at {view.camera.width}x{view.camera.height} ({view.name})")
-        if sizes[:2] != sizes[2:]:
-            notes.append(f"calibrated at {sizes[2]}x{sizes[3]} px, intrinsics scaled to {frames} ({view.name})")
-    if len({sizes[:2] for sizes in first_of}) > 1:
+        sizes = tuple(_size(item) for item in (rig.sources[view.name], view.camera, rig.cameras[view.name]))
+        alike.setdefault(sizes, []).append(view.name)
+    for (recorded, used, calibrated), names in alike.items():
+        whose = "all cameras" if len(alike) == 1 else first_and_more(names)
+        resized = "" if recorded == used else f", resized to {used} px"
+        notes.append(f"frames: {recorded} px{resized} ({whose})")
+        if calibrated != recorded:
+            notes.append(f"calibration at {calibrated} px, intrinsics scaled to {recorded} px ({whose})")
+    if len({recorded for recorded, *_ in alike}) > 1:
         notes.append("cameras differ in frame size")
     return notes
 
 
-def _test_views(names: Sequence[str], options: SceneOptions, notes: list[str]) -> tuple[int, ...]:
+def _size(item: FrameSource | Camera) -> str:
+    return f"{item.width}x{item.height}"
+
+
+def _test_views(root: Path, names: Sequence[str], options: SceneOptions, notes: list[str]) -> tuple[int, ...]:
+    layout = layout_named(options.layout)
     if options.test_cameras is None:
-        default = layout_named(options.layout).test_camera
-        if default not in names:
-            notes.append(f"there is no {default}: {names[0]} is held out instead")
-        return (names.index(default) if default in names else 0,)
+        if layout.test_camera not in names:
+            notes.append(f"no camera {layout.test_camera}, so the first one, {names[0]}, is held out")
+        return (names.index(layout.test_camera) if layout.test_camera in names else 0,)
     unknown = [name for name in options.test_cameras if name not in names]
+    files = {key: name for name, file in layout.renamed(root).items() for key in (file, Path(file).stem)}
+    if unknown and set(unknown) <= set(files):
+        renamed = ", ".join(f"{name} is {files[name]}" for name in unknown)
+        wanted = " ".join(files.get(name, name) for name in options.test_cameras)
+        raise SceneError(f"{root}: {renamed} in this scene; give --test_cameras {wanted}")
     if unknown:
         raise SceneError(f"test camera {', '.join(unknown)} does not exist; available: {', '.join(names)}")
     return tuple(sorted({names.index(name) for name in options.test_cameras}))

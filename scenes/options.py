@@ -26,4 +26,4 @@ class SceneOptions:
     test_cameras: tuple[str, ...] | None = None  # None: the layout's own
     needed: Needed = "all"  # views decoded at once; others are decoded when they are first read
     memory_mb: int = 512  # read-ahead of a Prefetcher over the scene
-    progress: bool = True  # show a progress bar while decoding
+    progress: bool = True  # show the progress of decoding

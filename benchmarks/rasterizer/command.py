@@ -66,7 +66,7 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda", torch.cuda.current_device())
     if name == "cuda":
         raise RasterizerError(f"--device cuda cannot run here: {reason}; use --device cpu")
-    print(f"timing the CPU, because the CUDA back-end cannot run here: {reason}", file=sys.stderr)
+    print(f"CUDA back-end not available, timing the CPU: {reason}", file=sys.stderr)
     return torch.device("cpu")
 
 

@@ -17,6 +17,7 @@ from moegs_rasterizer.types import Backend, Camera, Grad, Layer, RasterSettings
 from benchmarks.rasterizer.measurement import spread
 from benchmarks.rasterizer.plans import recording
 from common.tables import Column, table_lines
+from common.wording import counted
 
 # Heading of each column, and the gradients that its pass computes.
 CPU_STEPS: dict[str, Grad] = {
@@ -26,7 +27,7 @@ CPU_STEPS: dict[str, Grad] = {
 }
 COLUMNS = (
     Column(gap=0, width=14, left=True),
-    *(Column(heading=heading, gap=2, width=30) for heading in CPU_STEPS),
+    *(Column(heading=f"{heading}, ms", gap=2, width=30) for heading in CPU_STEPS),
 )
 ORACLE_REPEATS = 3
 WARM_UP_PASSES = 2
@@ -83,9 +84,9 @@ def _describe(case: Case, kind: str, layer: Layer, camera: Camera, seed: int) ->
     splat = rasterize([layer], camera, backend="cpu")[0]
     seen = splat.radii[splat.radii > 0].float()
     print(
-        f"{case.count} Gaussians (seed {seed}), {case.width}x{case.height}, {kind}: {len(seen)} visible, median radius "
-        f"{seen.median():.0f} px (3 sigma), median opacity {layer.gaussians.opacities.median():.2f}, mean coverage "
-        f"{splat.alpha.mean():.2f}; {torch.get_num_threads()} threads; milliseconds: median (least-most)"
+        f"{case.count:,} Gaussians (seed {seed}), {case.width}x{case.height} px, {kind}: {len(seen):,} visible, "
+        f"median radius {seen.median():.0f} px (3 sigma), median opacity {layer.gaussians.opacities.median():.2f}, "
+        f"mean coverage {splat.alpha.mean():.2f}; {counted(torch.get_num_threads(), 'thread')}; times: median (min-max)"
     )
 
 

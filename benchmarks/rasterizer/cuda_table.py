@@ -35,6 +35,7 @@ from benchmarks.rasterizer.table import (
     timing_rows,
     title,
 )
+from common.wording import counted
 
 LAYERS = 4
 SETS = 3  # of inputs, in turn
@@ -96,9 +97,9 @@ def print_gpu_table(device: torch.device, sizes: Sizes, *, seed: int) -> None:
     print(describe(device))
     print(
         "Scenes: depths uniform in 4.5-22.5, log-normal sigma in the image (median 2.2 px, deviation 0.8 of its "
-        "logarithm), opacity sigmoid(normal(-0.3, 2)), spherical harmonics of degree 3. Times: median (least-most) of "
-        f"{sizes.repeats} runs by device events, {SETS} sets of inputs in turn; queued: back to back; single: the "
-        "device idle before each run, so the host's part counts."
+        "logarithm), opacity sigmoid(normal(-0.3, 2)), spherical harmonics of degree 3. Times: median (min-max) of "
+        f"{counted(sizes.repeats, 'run')} by device events, {SETS} sets of inputs in turn; one at a time: the device "
+        "is idle before each run, so the host's part counts."
     )
     goals, most = (GOALS, ESTIMATE_FACTOR) if sizes.has_goals else ((), None)
     rows = [title("(a) one layer, RGB"), *timing_rows(layer_timings(device, sizes, seed=seed), goals)]
@@ -173,11 +174,11 @@ def _stage_part(frames: Sequence[Frame], counts: Counts, forward: Timing, most: 
     for step, grad in STEPS.items():
         kernels = profiled(work_of(frames, together(grad)), sets=SETS, runs=PROFILED_RUNS)
         if not kernels:
-            print(f"{step}: torch.profiler saw no kernels (is CUPTI allowed here?), so its stages are left out")
+            print(f"{step}: no stages, because torch.profiler recorded no kernels (it needs CUPTI)")
             continue
         measured = device_times(kernels, PROFILED_RUNS)
         if names := unknown(measured):
-            print(f"{step}: kernels that no stage claims, under their own names: {', '.join(names)}")
+            print(f"{step}: kernels outside the known stages: {', '.join(names)}")
         rows += stage_rows(step, measured, _estimates(counts, machine, grad))
     return rows
 
@@ -212,9 +213,13 @@ def _describe(name: str, frame: Frame) -> Counts:
     coverage = sum(float(splat.alpha.mean()) for splat in splats) / len(splats)
     print(
         f"{name}: {counts.visible:,} reach a pixel, median radius {radii.median():.0f} px (3 sigma of the longer "
-        f"axis), median opacity {opacities.median():.2f}, mean coverage {coverage:.2f}; {counts.boxed:,} "
-        f"(Gaussian, tile) pairs by boxes, {counts.instances:,} exactly, {counts.walked:,} before their tile is full; "
-        f"{counts.tested / 1e6:.4g} M pixel tests in 8x4 parts, {counts.blended / 1e6:.4g} M blends"
+        f"axis), median opacity {opacities.median():.2f}, mean coverage {coverage:.2f}",
+        f"tile pairs by bounding box: {counts.boxed:,}",
+        f"tile pairs exactly: {counts.instances:,}",
+        f"tile pairs before the tile is opaque: {counts.walked:,}",
+        f"pixel tests in 8x4 parts: {counts.tested / 1e6:.4g} million",
+        f"blends: {counts.blended / 1e6:.4g} million",
+        sep="\n  ",
     )
     return counts
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.rasterizer.measurement import Timing
 
-HEADINGS = ("what", "queued, ms", "single, ms", "goal (on the queued median)")
+HEADINGS = ("row", "back to back, ms", "one at a time, ms", "goal (for back to back)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ def _verdict(goal: Goal, timing: Timing, timings: Mapping[str, Timing]) -> str |
     queued = other.queued.median / timing.queued.median
     single = other.single.median / timing.single.median
     result = _result(queued >= goal.least)
-    return f"{queued:.2f}x (single {single:.2f}x) as fast as {goal.slower}; goal {goal.least:g}x: {result}"
+    return f"{queued:.2f}x (one at a time {single:.2f}x) as fast as {goal.slower}; goal {goal.least:g}x: {result}"
 
 
 def _against_estimate(name: str, time: float, estimate: float | None) -> Row:
@@ -100,4 +100,4 @@ def _against_estimate(name: str, time: float, estimate: float | None) -> Row:
 
 
 def _result(reached: bool) -> str:
-    return "pass" if reached else "MISS"
+    return "met" if reached else "missed"

@@ -20,7 +20,7 @@ EXPORTS: Mapping[Layout, Callable[[Run, Path, Mapping[str, object]], Path]] = {"
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Writes a run in another layout; returns the exit code."""
     config = parse(ExportConfig, argv, defaults=ExportConfig(), page=export_page(prog, description))
-    set_up_logging(quiet=config.quiet)
+    set_up_logging(quiet=config.quiet, debug=config.debug)
     assert config.run is not None and config.out is not None, "both are required"
     run = load_run(
         config.run,
@@ -32,7 +32,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         folder = EXPORTS[config.layout](run, config.out, upstream_settings(run, config.run))
     except ValueError as error:
         raise ConfigError(f"{config.out}: {error}") from error
-    print(f"written: {folder}, iteration {run.iteration}, {', '.join(expert.name for expert in run.experts)}")
+    experts = ", ".join(expert.name for expert in run.experts)
+    print(f"written: {folder} (iteration {run.iteration}; experts {experts})")
     return 0
 
 

@@ -39,7 +39,7 @@ UPSTREAM = {"rgbfunction": DEFAULT_HEAD, "temperature": 0.01, "eval_temperature"
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Makes a run of a folder of the paper's code; returns the exit code."""
     config = parse(ImportConfig, argv, defaults=ImportConfig(), page=import_page(prog, description))
-    set_up_logging(quiet=config.quiet)
+    set_up_logging(quiet=config.quiet, debug=config.debug)
     assert config.folder is not None and config.save_path is not None, "both are required"
     if saved_iterations(config.save_path):
         raise ConfigError(f"{config.save_path}: holds a run already; choose another --save_path")
@@ -54,7 +54,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     state = training_state(make_optimiser(run.router, settings.training), settings.training.seed)
     write_config_file(config.save_path / CONFIG_FILE, settings)
     folder = save_checkpoint(config.save_path, run, iteration, experts=records, state=state)
-    print(f"imported: {folder}; render it with: python {render_command(ensemble)} --save_path {config.save_path}")
+    command = f"python {render_command(ensemble)} --save_path {config.save_path} --skip_train"
+    print(f"imported: {folder}", f"to render and score it: {command}", sep="\n")
     return 0
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from common.wording import counted, duration
 from engine.settings.command_line import set_up_logging
 from engine.settings.prepare import options_of, read_prepare_settings
 from engine.training.interruption import Interruption
-from engine.training.progress import duration
 from scenes.layouts import PREPARATIONS
 from scenes.preparation.report import PreparedCloud, PrepareReport, StepReport
 from scenes.preparation.sfm.matching import pycolmap_module
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """The command's exit code: 0 when all is there. The summary goes to standard output, the rest to standard error."""
-    set_up_logging(quiet="--quiet" in argv)
+    set_up_logging(quiet="--quiet" in argv, debug="--debug" in argv)
     config = read_prepare_settings(argv, prog=prog, description=description)
     root = cast(Path, config.scene)
     pycolmap_module()  # first: it answers SIGTERM by a trace of the stack, until Interruption takes the signal over
@@ -41,7 +41,8 @@ def _log(report: PrepareReport) -> None:
         logger.warning("repaired %s", line)
     for cloud in report.clouds:
         if len(cloud.tried) > 1:
-            logger.info("frame %d: tried %s", cloud.frame, "; then ".join(cloud.tried))
+            attempts = (f"attempt {number}: {line}" for number, line in enumerate(cloud.tried, 1))
+            logger.info("frame %d: %s", cloud.frame, "; ".join(attempts))
         if cloud.registered < cloud.cameras:
             logger.warning("frame %d: %d of %d cameras see points", cloud.frame, cloud.registered, cloud.cameras)
 
@@ -49,13 +50,13 @@ def _log(report: PrepareReport) -> None:
 def preparation_summary(report: PrepareReport, steps: Sequence[StepReport]) -> list[str]:
     """Summary of a preparation for people: one line for the models, one for the work, one for the files."""
     done = [step for step in steps if step.outcome == "done"]
-    work = [f"{len(done)} step{'' if len(done) == 1 else 's'} done", f"{len(steps) - len(done)} skipped"]
-    work.append(duration(sum(step.seconds for step in done)))
+    work = f"{counted(len(done), 'step')} done, {len(steps) - len(done)} skipped; "
+    work += f"{duration(sum(step.seconds for step in done))} in all"
     models = [step.seconds for step in done if step.name.startswith("colmap_")]
     if models:
-        work.append(f"{sum(models) / len(models):.1f} seconds a frame")
-    files = [*(f"{name} ({count:,} points)" for name, count in report.cloud_sizes.items()), SHEET, OVERVIEW]
-    return [f"{report.root}: {_models(report.clouds)}", ", ".join(work), f"written: {', '.join(files)}"]
+        work += f", {sum(models) / len(models):.1f} s per COLMAP model"
+    files = [*(f"{name} ({counted(count, 'point')})" for name, count in report.cloud_sizes.items()), SHEET, OVERVIEW]
+    return [f"{report.root}: {_models(report.clouds)}", work, f"written: {', '.join(files)}"]
 
 
 def _models(clouds: Sequence[PreparedCloud]) -> str:

@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from moegs_rasterizer import Camera
-from tqdm import tqdm
 
 from common.files import write_json
+from common.progress import tracked
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import Evaluation, evaluation_summary, upstream_metrics
 from engine.outputs.files import image_name, results_folder
 from engine.outputs.render_writer import RenderWriter
+from engine.runs.checkpoint import saved_ensemble
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_camera
 from engine.runs.saved import load_run
@@ -55,7 +56,7 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
 
     ensemble: the run's, None where any is allowed.
     """
-    set_up_logging(quiet=config.quiet)
+    set_up_logging(quiet=config.quiet, debug=config.debug)
     run = open_run(config, ensemble)
     files = list(render_novel_views(run, config)) if variant_of(config) else []
     for split in splits_of(config):
@@ -69,17 +70,20 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
 def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:
     """The saved run that the settings choose; ConfigError where they do not fit or it is of another ensemble."""
     check_render_config(config, ensemble)
+    iteration = None if config.run.iteration == -1 else config.run.iteration
+    if ensemble is not None:
+        _check_ensemble(run_folder(config), iteration, ensemble)
     splits = splits_of(config) or ("test",)  # novel views are those of the held-out cameras
     needed: Needed = splits[0] if len(splits) == 1 else "all"
-    run = load_run(
-        run_folder(config),
-        iteration=None if config.run.iteration == -1 else config.run.iteration,
-        overrides=overrides_of(config),
-        needed=needed,
-    )
-    if ensemble is not None and run.ensemble.name != ensemble.name:
-        raise ConfigError(f"{run_folder(config)}: a run of {run.ensemble.name}; use {render_command(run.ensemble)}")
-    return run
+    return load_run(run_folder(config), iteration=iteration, overrides=overrides_of(config), needed=needed)
+
+
+def _check_ensemble(folder: Path, iteration: int | None, ensemble: Ensemble) -> None:
+    """Raises ConfigError where a run is of another ensemble than a script's, before anything of it is loaded."""
+    name = saved_ensemble(folder, iteration)
+    if name != ensemble.name:
+        own = ENSEMBLES.get(name, Ensemble(name=name, layout=None, experts=()))
+        raise ConfigError(f"{folder}: a run of {name}; use {render_command(own)}")
 
 
 def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
@@ -114,8 +118,8 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
     view_frames = [(view, frame) for view in run.scene.test for frame in range(run.scene.num_frames)]
     names = [expert.name for expert in run.experts]
     with RenderWriter(folder, names, videos=True, pngs=config.run.save_img) as writer:
-        for view, frame in tqdm(
-            view_frames, desc=f"render {folder.name}", unit="frame", leave=False, disable=config.quiet
+        for view, frame in tracked(
+            view_frames, "Rendering novel views", unit="frame", shown=not config.quiet, leave=False
         ):
             mixture = mix_camera(run, novel_camera(run, view, config), frame)
             wait(run.compute)

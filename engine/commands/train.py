@@ -23,7 +23,7 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
     """A training script: its exit code (0 done, 2 wrong use or data, 130 interrupted and saved)."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     with exit_code(arguments) as code:
-        set_up_logging(quiet="--quiet" in arguments)
+        set_up_logging(quiet="--quiet" in arguments, debug="--debug" in arguments)
         ensemble = ENSEMBLES[ensemble_name]
         config = read_train_settings(ensemble, arguments)
         check_config(config, ensemble)
@@ -34,7 +34,7 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Trains a router of any experts, each given by --expert NAME=PATH; returns the exit code."""
-    set_up_logging(quiet="--quiet" in argv)
+    set_up_logging(quiet="--quiet" in argv, debug="--debug" in argv)
     config = read_any_train_settings(argv, prog=prog, description=description)
     ensemble, _ = ensemble_and_folders(config.experts.expert)
     check_config(config, ensemble)
@@ -48,11 +48,11 @@ def ended(task: RouterTask, *, complete: bool) -> int:
         return INTERRUPTED
     memory = peak_memory(task.run.device)
     if memory is not None:
-        logger.info("most GPU memory in tensors at a time: %d MiB", memory)
+        logger.info("peak GPU memory of tensors: %d MiB", memory)
     assert task.save_path is not None
     ensemble, last = task.run.ensemble, max(task.start, task.config.training.iterations)
     logger.info(
-        "done; render it with: python %s --save_path %s --iteration %d",
+        "training finished; to render and score it: python %s --save_path %s --iteration %d --skip_train",
         render_command(ensemble),
         task.save_path.absolute(),
         last,

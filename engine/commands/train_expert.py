@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from common.files import write_json
+from common.wording import duration
 from engine.evaluation.conditions import versions
 from engine.evaluation.expert import ExpertScores
 from engine.evaluation.scoring import weights_facts
@@ -22,7 +23,6 @@ from engine.training.expert.saves import bytes_of, check_model_folder, saved_exp
 from engine.training.expert.segments import choose_outputs
 from engine.training.expert.task import MEGABYTE, ExpertTask
 from engine.training.loop import train
-from engine.training.progress import duration
 from scenes import Scene
 from scenes.layouts import LOADERS, guess_layout
 from scenes.options import DEFAULT_LAYOUT
@@ -35,7 +35,7 @@ _SCHEMA = 1
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """The command's exit code: 0 done, 130 interrupted and saved."""
-    set_up_logging(quiet="--quiet" in argv)
+    set_up_logging(quiet="--quiet" in argv, debug="--debug" in argv)
     config = read_expert_settings(argv, prog=prog, description=description)
     spec = expert_of_key(config.expert)
     check_settings(config)
@@ -72,7 +72,7 @@ def finish(task: ExpertTask) -> None:
     if task.start < last or not (folder / REPORT).is_file():
         scores = task.score(last, task.config.output.test_frames, networks=True)
         path = write_json(folder / REPORT, report(task, scores))
-        logger.info("%s: done in %s: %s", task.name, duration(task.seconds), path)
+        logger.info("%s: training took %s; report: %s", task.name, duration(task.seconds), path)
 
 
 def report(task: ExpertTask, scores: ExpertScores | None) -> dict[str, Any]:

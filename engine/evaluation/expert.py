@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
-from tqdm import tqdm
 
 from common.files import write_json
+from common.progress import tracked
 from common.tensors import to_uint8
 from engine.evaluation.conditions import expert_conditions
 from engine.evaluation.metrics import MetricRequest
@@ -70,7 +70,7 @@ def evaluate_expert(
     per_frame, scores, seconds = [], [], []
     for scored in scored_frames(
         scene,
-        tqdm(view_frames, desc="evaluate", unit="frame", leave=False, disable=quiet or None),
+        tracked(view_frames, f"Scoring {expert.name}", unit="frame", shown=not quiet, leave=False),
         render=lambda view_frame: _render(expert, scene, view_frame, compute),
         images_of=lambda image: {ALONE: image},
         suite=suite,

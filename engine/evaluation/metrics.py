@@ -150,6 +150,11 @@ def describe_protocol(protocol: MetricProtocol) -> dict[str, str]:
     return {"name": protocol.name, "image": rounding, **definitions}
 
 
+def heading(metric: Metric) -> str:
+    """A metric's heading in a table: its label, with its unit where it has one."""
+    return f"{metric.label}, {metric.unit}" if metric.unit else metric.label
+
+
 def value_text(metric: Metric, value: float | None) -> str:
     """A value with the metric's decimals, without its unit; "-" where it was not measured."""
     return "-" if value is None else f"{value:.{metric.digits}f}"

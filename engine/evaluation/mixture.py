@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
-from tqdm import tqdm
 
+from common.progress import tracked
+from common.wording import counted
 from engine.errors import ConfigError
 from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights, best_constants, constant_blend
 from engine.evaluation.conditions import mixture_conditions
@@ -59,7 +60,7 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
     with RenderWriter(folder, names, videos=options.videos, pngs=options.images) as writer:
         for scored in scored_frames(
             run.scene,
-            tqdm(view_frames, desc=f"evaluate {folder.name}", unit="frame", leave=False, disable=not options.progress),
+            tracked(view_frames, "Scoring", unit="frame", shown=options.progress, leave=False),
             render=lambda view_frame: _render(run, view_frame),
             images_of=lambda mixture: _images_of(run, mixture, constants),
             suite=suite,
@@ -80,7 +81,8 @@ def _view_frames(run: Run, views: Sequence[int], options: EvaluationOptions) -> 
     frames = range(run.scene.num_frames) if options.frames is None else options.frames
     view_frames = [(view, frame) for view in views for frame in frames]
     if not view_frames:
-        raise ConfigError(f"{run.scene.root}: nothing to evaluate: {len(views)} views, {len(frames)} frames chosen")
+        chosen = f"{counted(len(views), 'view')}, {counted(len(frames), 'frame')} chosen"
+        raise ConfigError(f"{run.scene.root}: nothing to evaluate: {chosen}")
     if options.protocol not in PROTOCOLS:
         raise ConfigError(f"metric protocol {options.protocol!r} is unknown; choose one of {', '.join(PROTOCOLS)}")
     sizes = {(run.scene.views[view].camera.width, run.scene.views[view].camera.height) for view in views}
@@ -107,7 +109,9 @@ def _fit_constants(run: Run, view_frames: Sequence[ViewFrame], options: Evaluati
     chosen = [view_frames[index] for index in evenly_spread(len(view_frames), options.constant_frames)]
 
     def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-        for view_frame in tqdm(chosen, desc="fit constants", unit="frame", leave=False, disable=not options.progress):
+        for view_frame in tracked(
+            chosen, "Fitting constant weights", unit="frame", shown=options.progress, leave=False
+        ):
             images = mix_view(run, *view_frame).images
             yield images, image_tensor(run.scene.frames.read(*view_frame), run.device)
 

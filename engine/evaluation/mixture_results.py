@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from common.files import write_json
 from common.tables import Column, table_lines
-from engine.evaluation.baselines import CONSTANT
-from engine.evaluation.metrics import METRICS, value_text
+from common.wording import counted
+from engine.evaluation.baselines import CONSTANT, UNIFORM
+from engine.evaluation.metrics import METRICS, heading, value_text
 from engine.evaluation.scoring import Scores, mean_scores, mean_seconds, psnr_of, timed
 from engine.outputs.render_writer import MIXTURE
 
 _SCHEMA = 1
 _WIDTH = 7  # characters of a column of numbers
+# Names, in tables and log lines, of the methods that are no experts, in the order in which they follow those.
+TITLES = {UNIFORM: "uniform mean", CONSTANT: "best constants", MIXTURE: "MoE-GS"}
+SPLITS = {"train": "training camera", "test": "held-out camera"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +31,7 @@ class FrameResult:
     frame: int
     seconds: float  # of mixing: experts, one rasterizer call, head, blend
     gates: Mapping[str, float]  # mean over pixels, per expert
-    scores: Mapping[str, Scores]  # per method: "MoE", each expert, "uniform_mean", "best_constant"
+    scores: Mapping[str, Scores]  # per method: MIXTURE, each expert, UNIFORM, CONSTANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +61,14 @@ class Evaluation:
 
 
 def upstream_metrics(evaluation: Evaluation) -> dict[str, float | None]:
-    """mean_metrics.json with upstream's keys, `MoE-GS_<LABEL>` per metric and `MoE-GS_times`; null: not measured."""
+    """The content of mean_metrics.json.
+
+    The paper's code has the keys `MoE-GS_<LABEL>` per metric (null: not measured) and `MoE-GS_times`, in seconds per
+    frame. `seconds_per_frame` holds that number once more, under a name that tells its unit.
+    """
     mixture = evaluation.means[MIXTURE]
     metrics = {f"MoE-GS_{metric.label}": mixture[metric.name] for metric in METRICS.values()}
-    return {**metrics, "MoE-GS_times": evaluation.seconds}
+    return {**metrics, "MoE-GS_times": evaluation.seconds, "seconds_per_frame": evaluation.seconds}
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> Evaluation:
@@ -91,18 +99,27 @@ def _named(frame: FrameResult) -> dict[str, object]:
     return {"camera": frame.camera, "frame": frame.frame, "psnr": psnr_of(frame.scores[MIXTURE])}
 
 
-def evaluation_summary(title: str, evaluation: Evaluation) -> str:
-    """The conditions and a table of every method's mean scores, the mixture last, as lines of text."""
-    facts, means = evaluation.conditions, evaluation.means
+def table_order(methods: Collection[str]) -> list[str]:
+    """Methods in the order of every table: experts in softmax order, baselines, the mixture last."""
+    return [*(method for method in methods if method not in TITLES), *(title for title in TITLES if title in methods)]
+
+
+def evaluation_summary(split: str, evaluation: Evaluation) -> str:
+    """The conditions and a table of every method's mean scores, the mixture last, as lines of text.
+
+    split: a key of SPLITS.
+    """
+    facts, cameras = evaluation.conditions, evaluation.conditions["cameras"]
     sizes = ", ".join(f"{width}x{height}" for width, height in facts["resolutions"])
+    milliseconds = 1000 * evaluation.seconds
     lines = [
-        f"{title}: {', '.join(facts['cameras'])}; {len(facts['frames'])} frames, {sizes} px; "
-        f"metrics: {facts['protocol']['name']}; temperature {facts['temperature']:g}; "
-        f"{evaluation.seconds:.2f} s a frame"
+        f"{SPLITS[split]}{'' if len(cameras) == 1 else 's'}: {', '.join(cameras)}; "
+        f"{counted(len(facts['frames']), 'frame')} of {sizes} px; metric protocol {facts['protocol']['name']}; "
+        f"softmax temperature {facts['temperature']:g}; {milliseconds:.{1 if milliseconds < 100 else 0}f} ms per frame"
     ]
     lines += _table(evaluation)
-    if CONSTANT in means:
-        lines.append(f"  {CONSTANT} is fitted on the evaluated frames: an upper bound for constant weights")
+    if CONSTANT in evaluation.means:
+        lines.append(f"  {TITLES[CONSTANT]}: fitted on the scored frames, so the limit for constant weights")
     lines += [f"  {METRICS[name].label}: {reason}" for name, reason in evaluation.unavailable.items()]
     return "\n".join(lines)
 
@@ -110,11 +127,11 @@ def evaluation_summary(title: str, evaluation: Evaluation) -> str:
 def _table(evaluation: Evaluation) -> list[str]:
     """Mean scores and gate per method; the gates of experts alone."""
     means, gates = evaluation.means, evaluation.mean_gates
-    headings = [*(metric.label for metric in METRICS.values()), "gate"]
-    columns = [Column(gap=2, left=True), *(Column(heading=heading, width=_WIDTH) for heading in headings)]
+    headings = [*map(heading, METRICS.values()), "mean gate"]
+    columns = [Column(gap=2, left=True), *(Column(heading=text, width=_WIDTH, gap=2) for text in headings)]
     rows = []
-    for method in (*(method for method in means if method != MIXTURE), MIXTURE):
+    for method in table_order(means):
         values = [value_text(metric, means[method][metric.name]) for metric in METRICS.values()]
         gate = [f"{gates[method]:.3f}"] if method in gates else []
-        rows.append([method, *values, *gate])
+        rows.append([TITLES.get(method, method), *values, *gate])
     return table_lines(columns, rows)

@@ -135,9 +135,10 @@ def psnr_of(scores: Scores) -> float:
 
 
 def scores_text(scores: Scores) -> str:
-    """The metrics that were measured, for a log line: "PSNR 25.05, SSIM 0.8954"."""
-    measured = {name: value for name, value in scores.items() if value is not None}
-    return ", ".join(f"{METRICS[name].label} {value_text(METRICS[name], value)}" for name, value in measured.items())
+    """The metrics that were measured, for a log line: "PSNR 25.05 dB, SSIM 0.8954"."""
+    measured = {METRICS[name]: value for name, value in scores.items() if value is not None}
+    texts = ((metric.label, value_text(metric, value), metric.unit) for metric, value in measured.items())
+    return ", ".join(" ".join(filter(None, text)) for text in texts)
 
 
 def weights_facts(suite: MetricSuite | None) -> dict[str, str | None]:

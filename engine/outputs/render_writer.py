@@ -31,7 +31,7 @@ class RenderWriter:
         self._stack = ExitStack()
         names = [f"video_{name}" for name in (MIXTURE, *self.experts)] + [f"weights_{name}" for name in self.experts]
         self._videos = {name: VideoWriter(folder / "videos" / f"{name}.mp4") for name in names} if videos else {}
-        self._png_folders: set[Path] = set()
+        self._png_folders: dict[Path, None] = {}  # in the order of the first image
 
     def write(self, name: str, mixture: Mixture, truth: np.ndarray | None = None) -> None:
         """Appends a frame to every video; `name` ("cam00_00012") is the PNGs' name, `truth` uint8 [h, w, 3]."""
@@ -53,14 +53,14 @@ class RenderWriter:
             yield f"weights_{expert}", f"weights_{expert}", to_uint8(gate)
 
     def _write_png(self, folder: str, name: str, image: np.ndarray) -> None:
-        self._png_folders.add(self.folder / folder)
+        self._png_folders[self.folder / folder] = None
         write_png(self.folder / folder / f"{name}.png", image)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The videos written and the folders of PNGs."""
         videos = [writer.path for writer in self._videos.values() if writer.frames]
-        return (*videos, *sorted(self._png_folders))
+        return (*videos, *self._png_folders)
 
     def __enter__(self) -> RenderWriter:
         for writer in self._videos.values():

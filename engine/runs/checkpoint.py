@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,13 @@ def checkpoint_folder(save_path: Path, iteration: int | None = None) -> Path:
     return save_path / "router" / f"iteration_{chosen}"
 
 
+def saved_ensemble(save_path: Path, iteration: int | None = None) -> str:
+    """The name of a saved run's ensemble; no tensors are read. ConfigError or CheckpointError as of loading it."""
+    path = checkpoint_folder(save_path, iteration) / FACTS
+    with _readable(path):
+        return str(json.loads(path.read_text(encoding="utf-8"))["ensemble"])
+
+
 def save_checkpoint(
     save_path: Path, run: Run, iteration: int, *, experts: tuple[ExpertRecord, ...], state: Mapping[str, Tensor]
 ) -> Path:
@@ -75,7 +83,7 @@ def save_checkpoint(
 def load_checkpoint(folder: Path) -> SavedRouter:
     """Reads a checkpoint; CheckpointError naming the file that is missing, damaged or of another version."""
     path = folder / FACTS
-    try:
+    with _readable(path):
         facts = json.loads(path.read_text(encoding="utf-8"))
         if facts["format"] != _FORMAT:
             raise CheckpointError(
@@ -98,6 +106,13 @@ def load_checkpoint(folder: Path) -> SavedRouter:
             experts=records,
             scene=facts["scene"],
         )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns what reading router.json raises into a CheckpointError."""
+    try:
+        yield
     except CheckpointError:
         raise
     except FileNotFoundError:

@@ -11,6 +11,7 @@ from moegs_rasterizer import Camera, Gaussians, Layer, RasterizerError, RasterSe
 from torch import Tensor
 
 from common.geometry import transformed
+from common.wording import counted
 from engine.errors import ConfigError
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.expert_images import splat_of
@@ -100,8 +101,8 @@ def check_frames(expert: Expert, num_frames: int, folder: Path) -> None:
                 expert.at(frame)
     except ValueError as error:
         raise CheckpointError(
-            f"{folder}: {expert.name} does not cover the clip's {num_frames} frames ({error}); give the model of this "
-            "clip, or shorten the clip with --duration"
+            f"{folder}: {expert.name} does not cover the clip's {counted(num_frames, 'frame')} ({error}); "
+            "give the model of this clip, or shorten the clip with --duration"
         ) from error
 
 

@@ -6,13 +6,16 @@ import ctypes
 import logging
 import os
 import platform
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from moegs_rasterizer.types import Backend
 
 from common.units import MEBIBYTE
+from common.wording import counted
 from engine.errors import ConfigError
 from engine.settings.run import DeviceChoice
 
@@ -20,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 BACKENDS: dict[str, tuple[Backend, ...]] = {"cpu": ("auto", "cpu", "torch"), "cuda": ("auto", "cuda", "torch")}
+CPUINFO = Path("/proc/cpuinfo")  # of Linux
 KEPT = 2  # memory that PyTorch may hold, in units of the most that tensors ever took at a time
 
 
@@ -43,7 +47,7 @@ def open_compute_device(device: DeviceChoice, backend: Backend) -> ComputeDevice
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-    logger.info("computing on %s", device_name(compute.device))
+    logger.info("device: %s", device_facts(compute))
     return compute
 
 
@@ -61,8 +65,8 @@ def choose_compute_device(device: DeviceChoice, backend: Backend) -> ComputeDevi
     if reason is None:
         return ComputeDevice(device=CUDA, backend="cuda" if backend == "auto" else backend)
     if asked is not None:
-        raise ConfigError(f"{asked} cannot be used here, --device cpu can: {reason}")
-    logger.warning("there is a GPU, but the run goes on on the CPU: %s", reason)
+        raise ConfigError(f"{asked} cannot be used: {reason}; use --device cpu")
+    logger.warning("cannot use the GPU, computing on the CPU: %s", reason)
     return ComputeDevice(device=CPU, backend=backend)
 
 
@@ -98,10 +102,34 @@ def wait(compute: ComputeDevice) -> None:
 
 
 def device_name(device: torch.device) -> str:
-    """The device's name, for logs and reports."""
+    """The device's name, for logs and reports; a CPU's with the threads of PyTorch."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{processor_name()}, {counted(torch.get_num_threads(), 'thread')}"
+
+
+def device_facts(compute: ComputeDevice) -> str:
+    """Device and back-end for people: "CPU (AMD EPYC 7763, 2 threads), rasterizer back-end: cpu"."""
+    kind = "GPU" if compute.device.type == "cuda" else "CPU"
+    return f"{kind} ({device_name(compute.device)}), rasterizer back-end: {backend_name(compute)}"
+
+
+def processor_name(cpuinfo: Path = CPUINFO) -> str:
+    """The CPU's model as Linux names it in /proc/cpuinfo, else the name of its architecture."""
+    try:
+        model = re.search(r"^model name\s*:\s*(\S.*)$", cpuinfo.read_text(encoding="utf-8"), re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        model = None
+    return model[1].strip() if model else platform.processor() or platform.machine()
+
+
+def backend_name(compute: ComputeDevice) -> str:
+    """The rasterizer's back-end that "auto" stands for."""
+    if compute.backend != "auto":
+        return compute.backend
+    from moegs_rasterizer import cpu  # here, because asking may compile it
+
+    return "torch" if cpu.unavailable_reason() else "cpu"
 
 
 def gpu_versions(device: torch.device) -> dict[str, str]:

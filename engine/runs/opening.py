@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from common.wording import counted
 from engine.errors import ConfigError
 from engine.runs.checks import check_frames, check_rasterizer, check_visible
 from engine.runs.device import ComputeDevice, open_compute_device
@@ -26,6 +27,10 @@ from scenes.options import DEFAULT_LAYOUT, Needed
 logger = logging.getLogger(__name__)
 
 _WARNING = "warning: "  # how an expert's note begins that should not be overlooked
+_BRIEF = {  # sources of many settings, as an expert's notes name them, and the log in their place
+    "from shapes": "sizes read from the checkpoint",
+    "from cfg_args": "settings read from cfg_args",
+}
 
 
 def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
@@ -109,11 +114,13 @@ def read_scene(
     )
     scene = load_scene(source, options)
     logger.info(
-        "scene %s: %d frames from %d, %d training cameras, held out: %s",
+        "scene %s: %s (%d to %d), %s, held-out camera%s: %s",
         scene.name,
-        scene.num_frames,
+        counted(scene.num_frames, "frame"),
         scene.start,
-        len(scene.train),
+        scene.start + scene.num_frames - 1,
+        counted(len(scene.train), "training camera"),
+        "" if len(scene.test) == 1 else "s",
         ", ".join(scene.views[view].name for view in scene.test),
     )
     for note in scene.notes:
@@ -121,13 +128,33 @@ def read_scene(
     return scene
 
 
-def _by_source(notes: Sequence[str]) -> list[str]:
-    """Lines "from shapes: width 32, depth 1" of notes such as "width 32 (from shapes)"; other notes as they are."""
-    lines: dict[str, list[str]] = {}
+def _log_expert(expert: Expert, name: str, folder: Path) -> None:
+    """Logs what an expert is and where its settings come from; the many values that its files hold at level debug."""
+    planes = ""
+    if EXPERTS[kind_of(name)].has_planes:
+        far = "no far plane" if expert.settings.far is None else f"far {expert.settings.far:.4g} scene units"
+        planes = f", near {expert.settings.near:.4g} and {far}"
+    count, iteration = counted(expert.num_gaussians, "Gaussian"), expert.provenance.iteration
+    logger.info("expert %s: %s, checkpoint of iteration %d%s", name, count, iteration, planes)
+    warnings = [note for note in expert.provenance.notes if note.startswith(_WARNING)]
+    by_source = _by_source([note for note in expert.provenance.notes if note not in warnings])
+    brief = [text for source, text in _BRIEF.items() if source in by_source]
+    if brief:
+        logger.info("  %s (--debug lists them)", ", ".join(brief))
+    for source, settings in by_source.items():
+        line = f"{source}: {', '.join(settings)}" if settings else source
+        logger.log(logging.DEBUG if source in _BRIEF else logging.INFO, "  %s", line)
+    for note in warnings:
+        logger.warning("%s: %s", folder, note.removeprefix(_WARNING))
+
+
+def _by_source(notes: Sequence[str]) -> dict[str, list[str]]:
+    """Settings by source: "width 32" of the note "width 32 (from shapes)"; under other notes, nothing."""
+    settings: dict[str, list[str]] = {}
     for note in notes:
-        inferred = re.fullmatch(r"(.*) \((from [\w ]+)\)", note)
-        lines.setdefault(inferred[2] if inferred else note, []).extend([inferred[1]] if inferred else [])
-    return [f"{source}: {', '.join(settings)}" if settings else source for source, settings in lines.items()]
+        inferred = re.fullmatch(r"(.*) \((from shapes|from cfg_args|from the run|preset value: [\w ]+)\)", note)
+        settings.setdefault(inferred[2] if inferred else note, []).extend([inferred[1]] if inferred else [])
+    return settings
 
 
 def open_expert(
@@ -162,11 +189,6 @@ def open_expert(
         expert.name = name  # a second of its kind
     if isinstance(expert, nn.Module):
         expert.eval().requires_grad_(False).to(device)
-    logger.info("expert %s: %d Gaussians, iteration %d", name, expert.num_gaussians, expert.provenance.iteration)
-    warnings = [note for note in expert.provenance.notes if note.startswith(_WARNING)]
-    for line in _by_source([note for note in expert.provenance.notes if note not in warnings]):
-        logger.info("  %s", line)
-    for note in warnings:
-        logger.warning("%s: %s", folder, note.removeprefix(_WARNING))
+    _log_expert(expert, name, folder)
     check_frames(expert, scene.num_frames, folder)
     return expert

@@ -16,7 +16,7 @@ REQUIRED = " (required)"
 DEVICE = "where to compute; auto: the GPU if there is one, else the CPU"
 BACKEND = "rasterizer: cuda (GPU), cpu (compiled C++), torch (plain PyTorch, slow); auto: the fastest of the device"
 QUIET = "show warnings and errors only"
-DEBUG = "show the whole traceback of an error"
+DEBUG = "show more details, and the whole traceback of an error"
 _POSITIONAL = get_args(tyro.conf.Positional[int])[1]
 _WITHOUT_NO_FORM = get_args(tyro.conf.FlagCreatePairsOff[bool])[1]
 

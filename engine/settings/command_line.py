@@ -26,6 +26,7 @@ from engine.settings.retired import RETIRED
 Config = TypeVar("Config")
 
 WRONG_USE, INTERRUPTED = 2, 130
+OWN_PACKAGES = ("common", "scenes", "experts", "router", "engine", "demo", "benchmarks", "moegs_rasterizer")
 _PLAIN_NAMES = (tyro.conf.OmitArgPrefixes,)
 
 
@@ -118,11 +119,14 @@ def exit_code(argv: Sequence[str]) -> Iterator[ExitCode]:
         code.value = INTERRUPTED
 
 
-def set_up_logging(*, quiet: bool) -> None:
-    """Log lines to standard error as they are, warnings marked; quiet leaves only those."""
+def set_up_logging(*, quiet: bool, debug: bool = False) -> None:
+    """Log lines to standard error as they are, warnings marked; quiet leaves only those, debug adds details."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Plain())
     logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, handlers=[handler], force=True)
+    own = logging.DEBUG if debug and not quiet else logging.NOTSET
+    for package in OWN_PACKAGES:  # libraries have details too, which nobody asked for
+        logging.getLogger(package).setLevel(own)
 
 
 class _Plain(logging.Formatter):

@@ -10,6 +10,7 @@ from typing import Any
 
 from common.files import write_json
 from common.suggestions import hint
+from common.wording import counted
 from engine.errors import ConfigError
 from engine.settings.fields import convert, leaves, values_of
 from engine.settings.retired import RETIRED
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 # Said anew with every command: how it is run, and whom it trusts (a stranger's file must not decide that).
 FLAGS_ONLY = ("config", "resume", "overwrite", "debug", "trust_checkpoint")
+NAMED_KEYS = 3  # of those that are ignored
 
 
 def read_config_file(path: Path, config_type: Any) -> dict[str, Any]:
@@ -43,7 +45,9 @@ def settings_of_object(content: Mapping[str, Any], config_type: Any, path: Path)
         else:
             raise ConfigError(f"{path}: unknown key {key!r}; {hint(key, sorted(known))}")
     if skipped:
-        logger.info("%s: %d keys of expert training skipped (%s, ...)", path, len(skipped), ", ".join(skipped[:3]))
+        more = ", …" if len(skipped) > NAMED_KEYS else ""
+        named = ", ".join(skipped[:NAMED_KEYS])
+        logger.info("%s: ignored %s of expert training (%s%s)", path, counted(len(skipped), "key"), named, more)
     return settings
 
 

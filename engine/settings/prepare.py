@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -168,9 +167,9 @@ def _check_numbers(config: PrepareConfig) -> None:
 
 
 def options_of(config: PrepareConfig) -> PrepareOptions:
-    """The settings as the pipelines take them; bars are shown on a terminal only."""
+    """The settings as the pipelines take them."""
     footage, features = config.footage, config.features
-    progress = not config.quiet and sys.stderr.isatty()
+    progress = not config.quiet
     given = {name: getattr(features, name) for name in _names(FeaturesConfig)}
     shared: dict[str, Any] = {
         "sfm": SfmOptions(**given, progress=progress),

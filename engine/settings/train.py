@@ -21,6 +21,7 @@ from scenes.options import DEFAULT_LAYOUT
 logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.json"  # the settings that a run leaves in its folder
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # of the paper's scenes
 
 Config = TypeVar("Config", bound=RunConfig)
 
@@ -97,7 +98,8 @@ def _settings(defaults: Config, arguments: Sequence[str], page: CommandHelp) -> 
         start = with_values(defaults, read_config_file(saved, config_type))
         config = parse_arguments(config_type, arguments, defaults=start, page=page)
     check_required(config, page)
-    if path is None and not config.output.resume:
-        logger.info("no --config: default settings; configs/ holds those of the paper's scenes")
-
+    scene = config.data.source_path
+    published = sorted(CONFIGS.glob(f"*/{scene.name}.json")) if scene is not None and scene.name else []
+    if path is None and published and not config.output.resume:
+        logger.info("no --config: default settings; the paper's settings of this scene: %s", published[0])
     return config

@@ -13,7 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from common.marks import BACKWARD, UPDATE, mark
 from engine.training.interruption import Interruption
-from engine.training.progress import Progress, Reading
+from engine.training.progress import Reading, TrainingProgress
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,9 @@ def train(
     every iteration, for whoever looks on.
     """
     done = schedule.start
-    progress = Progress(task.name, total=schedule.last, start=done, quiet=quiet)
+    if done >= schedule.last:
+        logger.info("%s: already trained to iteration %d of %d, nothing to do", task.name, done, schedule.last)
+    progress = TrainingProgress(task.name, total=schedule.last, start=done, quiet=quiet)
     with logging_redirect_tqdm(), Interruption() as interruption, progress:
         try:
             with task:
@@ -83,7 +85,7 @@ def train(
                         with mark(BACKWARD):
                             loss.backward()
                     with mark(UPDATE):
-                        progress.advance(iteration, task.update(iteration))
+                        progress.finish_iteration(task.update(iteration))
                     done = iteration
                     if each is not None:
                         each(iteration)

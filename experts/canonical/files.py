@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from common.wording import counted
 from experts.base import CheckpointError, LoadOptions
 from experts.canonical.gaussians import CanonicalGaussians
 from experts.formats.cfg_args import CFG_ARGS
@@ -119,5 +120,7 @@ def clip_length(settings: CheckpointSettings, options: LoadOptions, preset: int)
     run = options.trained_frames or options.num_frames if stored is None else None
     frames = int(settings.number(CLIP_LENGTH, preset, run=run, above=0))
     if options.num_frames not in (None, frames):
-        settings.notes.append(f"warning: trained on {frames} frames, the run's clip has {options.num_frames}")
+        settings.notes.append(
+            f"warning: the model was trained on {counted(frames, 'frame')}, the clip has {options.num_frames:,}"
+        )
     return frames

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.wording import counted
 from experts.base import CheckpointError, LoadOptions, Provenance
 from experts.canonical.files import (
     CLIP_LENGTH,
@@ -35,6 +36,7 @@ from experts.formats.settings import CheckpointSettings
 from experts.formats.torch_files import save_tensors
 
 _EMBEDDING = "embedding_"
+PUBLISHED_ROWS = {"N3V": 150, "Technicolor": 25}  # of the temporal table, by published preset
 _TRAINED = "trained_iterations"  # our own entry in cfg_args: folder's number -> iteration up to which it was trained
 
 
@@ -46,6 +48,7 @@ def load_ed3dgs(path: Path, options: LoadOptions) -> ED3DGS:
     """
     settings = CheckpointSettings(path)
     settings.compare_scene(options.scene)
+    settings.note_preset()
     iteration, folder = find_iteration(path, options.iteration)
     table = read_ply(folder / CLOUD_FILE)
     embeddings = select(table, numbered_columns(table.names, _EMBEDDING))
@@ -92,10 +95,10 @@ def _trained_until(settings: CheckpointSettings, number: int, table: PlyTable, o
     if stored is not None:
         until, source = stored, "from cfg_args"
     elif ROUTING[0] in table.names:
-        until, source = max(number, options.finished), "a router's copy: taken as fully trained"
+        until, source = max(number, options.finished), "a router's copy, taken as fully trained"
     else:
-        until, source = number, "folder name"
-    settings.notes.append(f"annealing and coarse-to-fine at iteration {until} ({source})")
+        until, source = number, "from the folder name"
+    settings.notes.append(f"annealing and coarse-to-fine as after iteration {until} ({source})")
     return until
 
 
@@ -143,8 +146,15 @@ def _deformation(
 
 
 def _options(settings: CheckpointSettings, table: Tensor) -> ED3DGSOptions:
+    rows = table.shape[0]
     preset, name = (TECHNICOLOR_OPTIONS, "Technicolor") if _is_technicolor(table) else (N3V_OPTIONS, "N3V")
-    settings.notes.append(f"preset {name} (a temporal table of {table.shape[0]} rows)")
+    stored = settings.cfg_args or {}
+    if _TRAINED not in stored and rows == PUBLISHED_ROWS[name]:
+        settings.notes.append(f"preset {name} (temporal table of {rows} rows)")
+    elif any(entry.name not in stored for entry in fields(preset)):
+        settings.notes.append(
+            f"temporal table of {counted(rows, 'row')}; switches that cfg_args lacks are as for {name}"
+        )
     chosen = {}
     for entry in fields(preset):
         value = getattr(preset, entry.name)

@@ -22,6 +22,7 @@ from experts.formats.settings import CheckpointSettings
 
 STATIC_FILE = "point_cloud.ply"
 DYNAMIC_FILE = "dynamic_point_cloud.ply"
+_MOTION = "frames of static motion"  # in notes: Ex4DGS's duration may be longer than the clip
 _TECHNICOLOR_KEYFRAMES = 12  # what its 50 frames need; those models were trained with time_pad 3, N3V's with 2
 
 
@@ -34,12 +35,13 @@ def load_ex4dgs(path: Path, options: LoadOptions) -> Ex4DGS:
     """
     settings = CheckpointSettings(path if path.is_dir() else path.parent)
     settings.compare_scene(options.scene)
+    settings.note_preset()
     chkpnt = _chosen_chkpnt(path, options.iteration)
     parts = (
         _read_pair(path, options.iteration) if chkpnt is None else read_chkpnt(chkpnt, trust=options.trust_checkpoint)
     )
     if chkpnt is None and parts.iteration in find_chkpnts(path):
-        settings.notes.append(f"PLY pair read; chkpnt{parts.iteration}.pth, with a duration of its own, is there too")
+        settings.notes.append(f"read the two PLY files; ignored chkpnt{parts.iteration}.pth, whose duration differs")
     timeline = _timeline(settings, options, parts.time, keyframes=parts.dynamic.means.shape[1])
     expert = Ex4DGS(
         static=parts.static,
@@ -148,14 +150,15 @@ def _timeline(
     settings.choice("rot_interp_type", "slerp", ("slerp",))
     var_pad = settings.number("var_pad", 3)
     if stored is not None:
-        settings.notes.append(f"duration {stored.duration:g}, time_interval {stored.interval:g} (stored in the chkpnt)")
+        times = f"duration {stored.duration:g} {_MOTION}, time_interval {stored.interval:g} frames"
+        settings.notes.append(f"{times} (stored in the chkpnt)")
         pad = stored.shift if kind == "linear" else stored.shift - stored.interval
         return KeyframeTimeline(
             duration=stored.duration, interval=stored.interval, pad=pad, var_pad=var_pad, interpolation=kind
         )
     return KeyframeTimeline(
-        duration=settings.number("duration", options.num_frames or 300, above=0),
-        interval=settings.number("time_interval", 10, above=0),
+        duration=settings.number("duration", options.num_frames or 300, above=0, unit=_MOTION),
+        interval=settings.number("time_interval", 10, above=0, unit="frames"),
         pad=settings.number("time_pad", 3 if 0 < keyframes <= _TECHNICOLOR_KEYFRAMES else 2),
         var_pad=var_pad,
         interpolation=kind,

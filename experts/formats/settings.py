@@ -10,6 +10,8 @@ from typing import Any
 from experts.base import CheckpointError
 from experts.formats.cfg_args import CFG_ARGS, read_cfg_args
 
+PRESET = "preset"  # in cfg_args: its name, of models trained here
+
 
 class CheckpointSettings:
     """The settings of one checkpoint folder; `notes` holds, for each value asked for, its source."""
@@ -19,10 +21,12 @@ class CheckpointSettings:
         self.cfg_args = read_cfg_args(folder)
         self.notes: list[str] = []
 
-    def number(self, key: str, preset: float, *, run: float | None = None, above: float = -math.inf) -> float:
+    def number(
+        self, key: str, preset: float, *, run: float | None = None, above: float = -math.inf, unit: str = ""
+    ) -> float:
         """A finite number; one in cfg_args that is not above a bound means "not said" (duration=-1).
 
-        Raises CheckpointError where cfg_args holds something else.
+        unit: for the note. Raises CheckpointError where cfg_args holds something else.
         """
         stored = (self.cfg_args or {}).get(key)
         if run is None and stored is not None and (not isinstance(stored, int | float) or not math.isfinite(stored)):
@@ -30,7 +34,7 @@ class CheckpointSettings:
         if isinstance(stored, int | float) and stored <= above:
             stored = None
         value, source = self._choose(run, stored, preset)
-        self.notes.append(f"{key} {value:g} ({source})")
+        self.notes.append(f"{' '.join(filter(None, (key, f'{value:g}', unit)))} ({source})")
         return value
 
     def choice(self, key: str, preset: str, choices: Collection[str]) -> str:
@@ -41,6 +45,17 @@ class CheckpointSettings:
             raise CheckpointError(f"{self.folder / CFG_ARGS}: {key} {value!r} is not supported (supported: {listed})")
         self.notes.append(f"{key} {value} ({source})")
         return str(value)
+
+    @property
+    def trained_preset(self) -> str | None:
+        """The preset of a training by `moegs.py train-expert`, which records it in cfg_args."""
+        preset = (self.cfg_args or {}).get(PRESET)
+        return preset if isinstance(preset, str) else None
+
+    def note_preset(self) -> None:
+        """Note the preset that the model was trained with, where cfg_args records it."""
+        if self.trained_preset is not None:
+            self.notes.append(f"trained with preset {self.trained_preset}")
 
     def compare_scene(self, scene: str | None) -> None:
         """Note when cfg_args was written for a scene of another name (folders get renamed: not an error)."""
@@ -56,4 +71,4 @@ class CheckpointSettings:
             return run, "from the run"
         if stored is not None:
             return stored, "from cfg_args"
-        return preset, "preset; cfg_args does not say" if self.cfg_args is not None else "preset; no cfg_args"
+        return preset, "preset value: no cfg_args" if self.cfg_args is None else "preset value: not in cfg_args"

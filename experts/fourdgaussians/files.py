@@ -51,6 +51,7 @@ def load_fourdgaussians(path: Path, options: LoadOptions) -> FourDGaussians:
     """
     settings = CheckpointSettings(path)
     settings.compare_scene(options.scene)
+    settings.note_preset()
     iteration, folder = find_iteration(path, options.iteration)
     table = read_ply(folder / CLOUD_FILE)
     source = folder / DEFORMATION_FILE
@@ -107,14 +108,22 @@ def _read_table(path: Path, expected: tuple[int, ...], *, trust: bool) -> Tensor
 
 def _deformation(state: Mapping[str, Tensor], settings: CheckpointSettings, path: Path) -> FourDGaussiansDeformation:
     shape = network_shape(state, path)
-    settings.notes += [f"{entry.name} {getattr(shape, entry.name)} (from shapes)" for entry in fields(shape)]
+    sizes = {entry.name: getattr(shape, entry.name) for entry in fields(shape)}
+    settings.notes += [f"{name} {_shown(value)} (from shapes)" for name, value in sizes.items() if value is not None]
     switches = {entry.name: bool(settings.number(entry.name, False)) for entry in fields(FourDGaussiansOptions)}
     if not shape.colour_head:
         switches["no_dshs"] = True
-        settings.notes.append("no_dshs 1 (the file has no shs_deform)")
+        settings.notes.append(f"no_dshs 1 (no shs_deform in {path.name})")
     with torch.device("meta"):
         network = FourDGaussiansDeformation(FourDGaussiansOptions(**switches), shape)
     return fill(network, state, path)
+
+
+def _shown(value: object) -> str:
+    """A size of the network, for a note: "64", "64x64x64x15 128x128x128x15"."""
+    if not isinstance(value, tuple):
+        return str(value)
+    return " ".join("x".join(map(str, part)) if isinstance(part, tuple) else str(part) for part in value)
 
 
 def network_shape(state: Mapping[str, Tensor], path: Path) -> NetworkShape:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.wording import counted
 from experts.base import CheckpointError, LoadOptions, Provenance
 from experts.formats.cfg_args import write_cfg_args
 from experts.formats.columns import OPACITY, POSITION, QUATS, SCALES, select_sh, sh_to_columns
@@ -37,6 +38,7 @@ def load_stg(path: Path, options: LoadOptions) -> STG:
     loaded = [_load_segment(folder, options) for folder in folders]
     settings = CheckpointSettings(folders[0].folder)
     settings.compare_scene(options.scene)
+    settings.note_preset()
     kinds = [segment_variant(part.segment) for part in loaded]
     if len(set(kinds)) > 1:
         raise CheckpointError(f"{path}: segments of different kinds ({', '.join(kinds)}); all must be of one kind")
@@ -101,14 +103,14 @@ def _load_segment(source: SegmentFolder, options: LoadOptions) -> _Loaded:
     iteration, folder = find_iteration(source.folder, options.iteration)
     settings = CheckpointSettings(source.folder)
     if source.last is None:
-        num_frames = int(settings.number("duration", options.num_frames or _PRESET_FRAMES, above=0))
+        num_frames = int(settings.number("duration", options.num_frames or _PRESET_FRAMES, above=0, unit="frames"))
     else:
         num_frames = source.last - source.first + 1
-        settings.notes.append("frames from its name")
+        settings.notes.append(f"{counted(num_frames, 'frame')} (from the folder name)")
     table = read_ply(folder / TABLE_FILE)
     files: tuple[Path, ...] = (table.path,)
     decoder, kind = None, _table_variant(table)
-    settings.notes.append(f"{kind} variant from its columns")
+    settings.notes.append(f"variant {kind} (from the PLY columns)")
     if kind == "full":
         files = (table.path, folder / DECODER_FILE)
         decoder = _read_decoder(folder / DECODER_FILE, settings, trust=options.trust_checkpoint)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.wording import counted
 from experts.base import CheckpointError
 
 _SEGMENT = re.compile(r"(?:(?P<prefix>.+)_)?(?P<first>\d+)to(?P<last>\d+)")
@@ -58,7 +59,8 @@ def check_coverage(path: Path, covered: int, num_frames: int | None) -> None:
     """Raise CheckpointError where a clip is longer than the segments."""
     if num_frames is not None and covered < num_frames:
         raise CheckpointError(
-            f"{path}: covers {covered} of the clip's {num_frames} frames; add the segment that starts at {covered}"
+            f"{path}: covers {covered} of the clip's {counted(num_frames, 'frame')}; "
+            f"add the segment that starts at {covered}"
         )
 
 

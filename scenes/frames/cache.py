@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from common.locks import folder_lock
+from common.progress import Progress
 from common.units import GIGABYTE
+from common.wording import counted
 from scenes.frames.cache_record import ViewFrames, cache_file, is_current, record_file, write_view_record
 from scenes.frames.resize import resized
 from scenes.frames.sources import decode
@@ -54,7 +55,7 @@ class FrameCache:
         """Read uint8 [h, w, 3] RGB, the caller's own copy; decodes the view first where that has not happened yet."""
         if not 0 <= frame < self._views[view].count:
             raise IndexError(
-                f"frame {frame} of {self._views[view].name}: the clip has {self._views[view].count} frames"
+                f"frame {frame} of {self._views[view].name}: the clip has {counted(self._views[view].count, 'frame')}"
             )
         if view not in self._arrays:
             self.prepare([view])
@@ -67,7 +68,7 @@ class FrameCache:
         free = shutil.disk_usage(self._folder).free + freed
         if needed > free:
             raise SceneError(
-                f"{self._folder}: {needed / GIGABYTE:.1f} GB needed for the frames of {len(stale)} cameras, "
+                f"{self._folder}: {needed / GIGABYTE:.1f} GB needed for the frames of {counted(len(stale), 'camera')}, "
                 f"{free / GIGABYTE:.1f} GB free; choose another cache folder, a lower resolution or a shorter clip"
             )
 
@@ -76,18 +77,17 @@ class FrameCache:
         workers = min(len(stale), max(2, cores))
         stop = threading.Event()
         total = sum(frames.count for frames in stale)
-        bar = tqdm(total=total, desc="Decoding frames", unit="frame", disable=not self._progress)
+        progress = Progress("Decoding frames", total=total, unit="frame", shown=self._progress)
 
         def step() -> None:
             if stop.is_set():
                 raise SceneError("decoding stopped because another camera failed")
-            with bar.get_lock():
-                bar.update()
+            progress.advance()
 
         def work(frames: ViewFrames) -> None:
             self._decode_view(frames, threads=max(1, cores // workers), step=step)
 
-        with bar, ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        with progress, ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
             jobs = [pool.submit(work, frames) for frames in stale]
             try:
                 for job in as_completed(jobs):

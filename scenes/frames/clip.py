@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from common.wording import counted
 from scenes.frames.sources import FrameSource
 from scenes.options import SceneOptions
 from scenes.types import SceneError
@@ -40,7 +41,7 @@ def wanted_frame_count(options: SceneOptions, start: int) -> int | None:
         return in_range
     if in_range is not None and options.duration > in_range:
         raise SceneError(
-            f"duration {options.duration} exceeds the {in_range} frames of [{start}, {options.end}): "
+            f"duration {options.duration} exceeds the {counted(in_range, 'frame')} of [{start}, {options.end}): "
             "lower the duration or raise the end"
         )
     return options.duration
@@ -52,7 +53,7 @@ def choose_clip(sources: Mapping[str, FrameSource], options: SceneOptions) -> Cl
     SceneError where a camera has too few frames, or a gap in them.
     """
     start = first_frame(sources, options)
-    notes = [] if start == options.start else [f"frames are numbered from {start} on: the clip begins there"]
+    notes = [] if start == options.start else [f"frame numbers begin at {start}, so the clip begins at frame {start}"]
     runs = {name: source.run(start) for name, source in sources.items()}
     shortest = min(runs, key=lambda name: (runs[name], name))
     count = wanted_frame_count(options, start)
@@ -63,7 +64,8 @@ def choose_clip(sources: Mapping[str, FrameSource], options: SceneOptions) -> Cl
     for name, source in sources.items():
         _check_whole(name, source, start, runs[name])
     if runs[shortest] < max(runs.values()):
-        notes.append(f"{shortest} has {runs[shortest]} frames, others up to {max(runs.values())}: the shortest decides")
+        cut = counted(runs[shortest], "frame")
+        notes.append(f"clip cut to {cut}, the length of {shortest} (others: up to {max(runs.values()):,})")
     return Clip(start=start, count=runs[shortest], available=runs[shortest], notes=tuple(notes))
 
 
@@ -80,8 +82,9 @@ def _check_whole(name: str, source: FrameSource, start: int, run: int) -> None:
 
 def _too_few(runs: Mapping[str, int], shortest: str, wanted: int, start: int) -> str:
     others = sum(1 for run in runs.values() if run < wanted) - 1
-    also = f", {others} other of {len(runs)} cameras are too short as well" if others else ""
+    are = "is" if others == 1 else "are"
+    also = f", {others} other of {counted(len(runs), 'camera')} {are} too short as well" if others else ""
     return (
-        f"{shortest}: {runs[shortest]} frames found from frame {start} on, {wanted} asked for{also}; "
+        f"{shortest}: {counted(runs[shortest], 'frame')} found from frame {start} on, {wanted} asked for{also}; "
         "lower duration or end, or complete the footage"
     )

@@ -38,6 +38,11 @@ def no_warnings(root: Path, train: Sequence[str]) -> list[str]:
     return []
 
 
+def none_renamed(root: Path) -> dict[str, str]:
+    """Give no other names of cameras."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutSpec:
     """A kind of scene folder."""
@@ -51,3 +56,4 @@ class LayoutSpec:
     preparation: Preparation
     trained_on_footage: bool  # published experts saw all frames of the files, however short a run's clip; else the clip
     warnings: Callable[[Path, Sequence[str]], list[str]] = no_warnings  # scene's folder, names of training cameras
+    renamed: Callable[[Path], Mapping[str, str]] = none_renamed  # scene's folder -> camera name -> name of its file

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.wording import counted
 from scenes.types import SceneError
 
 ENOUGH = 0.98  # of the limit: where the search for a voxel size ends
@@ -46,13 +47,13 @@ def cleaned(cloud: PointCloud) -> PointCloud:
         whole &= cloud.frames.isfinite()
     lost = int((~whole).sum())
     if lost:
-        cloud = taken(cloud, whole, f"{lost} points that were not finite dropped")
+        cloud = taken(cloud, whole, f"dropped {counted(lost, 'point')} with values that are not finite")
     places = _places(cloud).numpy()
     order = np.lexsort(places.T)  # stable: of equal points the first stays first
     repeated = np.zeros(len(places), bool)
     repeated[order[1:]] = (places[order[1:]] == places[order[:-1]]).all(1)
     if repeated.any():
-        cloud = taken(cloud, torch.from_numpy(~repeated), f"{repeated.sum()} repeated points dropped")
+        cloud = taken(cloud, torch.from_numpy(~repeated), f"dropped {counted(int(repeated.sum()), 'repeated point')}")
     return cloud
 
 
@@ -66,7 +67,9 @@ def thinned(cloud: PointCloud, limit: int) -> PointCloud:
         return cloud
     moments = 1 if cloud.frames is None else len(cloud.frames.unique())
     if limit < moments:
-        raise SceneError(f"at most {limit} start points asked for, of {moments} frames; allow at least one a frame")
+        raise SceneError(
+            f"at most {limit} start points asked for, of {counted(moments, 'frame')}; allow at least one per frame"
+        )
     positions = cloud.positions.double().numpy()
     positions = positions - positions.min(axis=0)
     rows = _rows_of_moments(cloud)
@@ -81,7 +84,7 @@ def thinned(cloud: PointCloud, limit: int) -> PointCloud:
         else:
             size, left = middle, occupied
     kept = np.sort(np.concatenate([part[_one_a_voxel(positions[part], size)] for part in rows]))
-    note = f"thinned from {cloud.count} to {len(kept)} points, one a voxel of {size:.3g} world units"
+    note = f"thinned from {cloud.count:,} to {counted(len(kept), 'point')}, one per voxel of {size:.3g} scene units"
     return taken(cloud, torch.from_numpy(kept), note)
 
 

@@ -10,6 +10,7 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
+from common.wording import counted
 from scenes.calibration.poses_bounds import POSES
 from scenes.points.cloud import PointCloud
 from scenes.points.visibility import shown_colours, views_of
@@ -37,22 +38,22 @@ def random_points(scene: Scene, *, frame: int, count: int, seed: int) -> PointCl
     around = inward_ball(cameras, scene.rig_radius)
     if around is not None:
         near, far = bounds or (0.0, math.inf)
-        draw, volume = _in_ball(*around, rng), f"a ball of radius {around[1]:.3g} that the cameras stand around"
+        draw, volume = _in_ball(*around, rng), f"in a ball of radius {around[1]:.3g} scene units"
     else:
         near, far = bounds or _guessed_bounds(scene)
-        draw, volume = _in_frusta(cameras, near, far, rng), f"depths of {near:.3g} to {far:.3g} before the cameras"
+        draw, volume = _in_frusta(cameras, near, far, rng), f"at depths of {near:.3g} to {far:.3g} scene units"
     needed = min(len(cameras), SEEN_BY)
     positions = _accepted(draw, count, lambda points: views_of(points, cameras, near=near, far=far) >= needed)
     if positions is None:
         raise SceneError(
-            f"{scene.root}: no two training cameras see the same place in {volume}, so random start points cannot be "
+            f"{scene.root}: no two training cameras see the same place {volume}, so random start points cannot be "
             "drawn; give a file of start points"
         )
     return PointCloud(
         positions=positions,
         colours=shown_colours(positions, scene, frame),
         frames=None,
-        note=f"{count} random points in {volume}, each in the images of {needed} training cameras or more",
+        note=f"{counted(count, 'random point')} {volume}, each seen by {needed} or more training cameras",
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.wording import counted
 from scenes.points.cloud import PointCloud, cleaned, taken, thinned
 from scenes.points.files import MODEL_POINTS, StoredPoints, read_points
 from scenes.points.random import random_points
@@ -72,14 +73,19 @@ def _colmap_cloud(scene: Scene, frames: Sequence[int]) -> PointCloud | None:
     if not stored:
         return None
     counts = [len(points.positions) for points in stored.values()]
-    missing = len(frames) - len(stored)
-    note = f"{sum(counts)} points of the COLMAP models of {len(stored)} frames"
     return PointCloud(
         positions=torch.from_numpy(np.concatenate([points.positions for points in stored.values()])),
         colours=torch.from_numpy(np.concatenate([points.colours for points in stored.values()])),
         frames=torch.from_numpy(np.repeat(np.array(list(stored), np.float32), counts)),
-        note=f"{note}; {missing} frames have none" if missing else note,
+        note=f"{counted(sum(counts), 'point')} from {_models(scene, list(stored), asked=len(frames))}",
     )
+
+
+def _models(scene: Scene, frames: Sequence[int], *, asked: int) -> str:
+    """The COLMAP models of some of the frames that were asked for."""
+    if len(frames) == asked == 1:
+        return f"the COLMAP model of frame {scene.start + frames[0]}"
+    return f"the COLMAP models of {'' if len(frames) == asked else f'{len(frames):,} of '}{counted(asked, 'frame')}"
 
 
 def _of_frames(scene: Scene, path: Path, frames: Sequence[int]) -> PointCloud:
@@ -96,9 +102,9 @@ def _of_frames(scene: Scene, path: Path, frames: Sequence[int]) -> PointCloud:
         positions=torch.from_numpy(stored.positions),
         colours=torch.from_numpy(stored.colours),
         frames=None if moments is None else torch.from_numpy(moments),
-        note=f"{len(stored.positions)} points of {path}",
+        note=f"{counted(len(stored.positions), 'point')} from {path}",
     )
-    return cloud if cloud.frames is None else _at_frames(cloud, frames)
+    return cloud if cloud.frames is None else _at_frames(cloud, frames, start=scene.start)
 
 
 def _duration(scene: Scene, path: Path) -> int:
@@ -107,15 +113,18 @@ def _duration(scene: Scene, path: Path) -> int:
     return int(named[1]) if named else scene.num_frames
 
 
-def _at_frames(cloud: PointCloud, frames: Sequence[int]) -> PointCloud:
+def _at_frames(cloud: PointCloud, frames: Sequence[int], *, start: int) -> PointCloud:
+    """The points at some frames of the clip, or those at the nearest; `start` is the number of frame 0 in the files."""
     assert cloud.frames is not None
     wanted = torch.isin(cloud.frames, torch.tensor(list(frames), dtype=torch.float32))
     if wanted.all():
         return cloud
+    first, last = start + frames[0], start + frames[-1]
+    where = f"frame {first}" if len(frames) == 1 else f"frames {first} to {last}"
     if wanted.any():
-        return taken(cloud, wanted, f"{int(wanted.sum())} of them found at the frames asked for")
+        return taken(cloud, wanted, f"kept the {int(wanted.sum()):,} at {where}")
     nearest = cloud.frames[(cloud.frames - frames[0]).abs().argmin()]
-    note = f"none found at the frames asked for: those of frame {nearest:g}, the nearest, are used"
+    note = f"none at {where}, so kept those at frame {start + nearest:g}, the nearest"
     return taken(cloud, cloud.frames == nearest, note)
 
 

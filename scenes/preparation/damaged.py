@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from tqdm import tqdm
 
+from common.progress import tracked
 from scenes.preparation.steps import PreparationStep, Workbench
 from scenes.types import SceneError
 
@@ -54,7 +54,7 @@ def repaired_images(bench: Workbench, cameras: Mapping[str, Mapping[int, Path]],
     readable, it is no PNG, or neither neighbouring frame is whole.
     """
     lines: list[str] = []
-    for name, images in tqdm(cameras.items(), desc="Checking images", unit="camera", disable=not progress):
+    for name, images in tracked(cameras.items(), "Checking images", unit="camera", shown=progress):
         lines += bench.run(_checking(name, images))
     return tuple(lines)
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
+from common.progress import Progress
 from common.units import GIGABYTE
 from scenes.frames.resize import resized, training_size
 from scenes.frames.sources import FrameSource
@@ -63,23 +63,22 @@ def _output(name: str, number: int) -> str:
 
 
 class _Ticker:
-    """Counts frames on one progress bar for several threads, and stops them all where one fails."""
+    """Counts the frames of several threads on one display, and stops all threads where one fails."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
-        self._bar: tqdm | None = None
+        self._progress: Progress | None = None
 
     @contextmanager
     def counting(self, total: int, shown: bool) -> Iterator[None]:
-        with tqdm(total=total, desc="Writing frames", unit="frame", disable=not shown or total == 0) as self._bar:
+        with Progress("Writing frames", total=total, unit="frame", shown=shown) as self._progress:
             yield
 
     def tick(self) -> None:
         if self.stop.is_set():
             raise SceneError("writing frames stopped because another camera failed")
-        assert self._bar is not None
-        with self._bar.get_lock():
-            self._bar.update()
+        assert self._progress is not None
+        self._progress.advance()
 
 
 def _step(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from common.wording import counted
 from scenes.frames.clip import Clip
 from scenes.frames.sources import FrameSource, decode
 from scenes.frames.video import Video, decode_keyframes
@@ -53,8 +54,11 @@ def size_notes(sources: Mapping[str, FrameSource]) -> list[str]:
     """Remark on cameras that differ in frame size or in their number of frames."""
     notes = []
     for what, values in (
-        ("frame size", {name: f"{source.width}x{source.height}" for name, source in sources.items()}),
-        ("number of frames", {name: str(source.last - source.first + 1) for name, source in sources.items()}),
+        ("frame size", {name: f"{source.width}x{source.height} px" for name, source in sources.items()}),
+        (
+            "number of frames",
+            {name: counted(source.last - source.first + 1, "frame") for name, source in sources.items()},
+        ),
     ):
         if len(set(values.values())) > 1:
             groups = {

@@ -14,7 +14,7 @@ import demo.figure
 import moegs
 from demo.figure import LABEL, MARGIN, Tile, compose
 from demo.playroom import PointCounts, RigSize, write_scene
-from demo.report import read_verdict, report_lines
+from demo.report import read_verdict, report_lines, verdict_line
 from engine.commands import render, train
 from engine.errors import ConfigError
 from router import ENSEMBLES, folder_flags
@@ -83,17 +83,31 @@ def test_the_newest_rendering_counts(tmp_path: Path) -> None:
     verdict = read_verdict(tmp_path)
     assert verdict.wins and verdict.best_expert == "STG"
     assert verdict.gains == pytest.approx({"STG": 1.0, "uniform_mean": 0.5})
-    assert verdict.videos[0].name == "video_MoE.mp4"
-    assert "MoE-GS: +1.00 dB over STG, +0.50 dB over uniform mean" in report_lines(verdict)
+    assert [path.name for path in verdict.videos] == ["video_MoE.mp4", "video_STG.mp4", "weights_STG.mp4"]
+    assert "MoE-GS: 1.00 dB above STG, 0.50 dB above the uniform mean" in report_lines(verdict)
+    assert verdict_line(verdict) == "MoE-GS is better than its best expert and than the uniform mean."
 
 
-@pytest.mark.parametrize("mixture", [31.2, 30.0])
+@pytest.mark.parametrize(
+    ("mixture", "lines"),
+    [
+        (
+            31.2,
+            ("0.20 dB above STG, 0.00 dB above the uniform mean", "not better than the uniform mean (31.20 dB)."),
+        ),
+        (
+            30.0,
+            ("1.00 dB below STG, 1.20 dB below the uniform", "than STG (31.00 dB) and the uniform mean (31.20 dB)."),
+        ),
+    ],
+)
 def test_a_mixture_that_does_not_win_is_an_error_with_the_numbers(
-    mixture: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mixture: float, lines: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rendered(tmp_path, 5, Ex4DGS=30.0, STG=31.0, uniform_mean=31.2, MoE=mixture)
     assert moegs.main(["demo-report", str(tmp_path)]) == 1
-    assert f"{mixture:.2f}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in (f"{mixture:.2f}", "FAILED: MoE-GS is not better than ", *lines))
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,13 @@ def texts_of(source: str) -> Iterator[str]:
 
 
 def _literal(part: ast.expr) -> str:
-    return str(part.value) if isinstance(part, ast.Constant) else ANY
+    if isinstance(part, ast.Constant):
+        return str(part.value)
+    value = part.value if isinstance(part, ast.FormattedValue) else None
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "counted":
+        noun = value.args[1]
+        return f"{ANY} {noun.value}s" if isinstance(noun, ast.Constant) else ANY
+    return ANY
 
 
 def is_printed(message: str) -> bool:

@@ -79,6 +79,7 @@ def test_a_message_of_values_alone_cannot_be_looked_for(message: str):
 def test_texts_of_a_module_leave_values_open_and_docstrings_out():
     source = '"""Docstring."""\nraise E(f"{path}: {len(a)} of " f"{b!r}{c} cameras")\nlog("step %d of %s", 1, 2)\n'
     assert sorted(texts_of(source)) == ["\0: \0 of \0 cameras", "step \0 of \0"]
+    assert "\0: \0 frames cut" in texts_of("f\"{name}: {counted(len(a), 'frame')} cut\"")
 
 
 def test_messages_are_read_from_headings_and_their_tables():

@@ -79,7 +79,7 @@ def check_hints(product: Product) -> None:
     wrong_flag, wrong_script = (line for line in hints.err.splitlines() if line.startswith("error: "))
     assert wrong_flag.endswith("looks like Toy, STG expected; give it to --toy_path")
     assert wrong_script == "error: --toy_path is not used by E4: train_E2_toy.py uses it; leave it out"
-    assert hints.code == 0 and "Toy at a frame" in hints.out, hints.err
+    assert hints.code == 0 and "Toy: Gaussians of the frame" in hints.out, hints.err
 
 
 def check_tests(product: Product) -> None:

@@ -21,7 +21,7 @@ def test_the_page_adds_a_layout(tmp_path: Path) -> None:
     assert prepared.out.startswith(f"{room}: 5/5 cameras")
     for name in ("points3D.ply", "colmap_0/sparse/0/points3D.bin", "preparation/contact_sheet.png"):
         assert (room / name).stat().st_size > 0
-    assert "points of the COLMAP models of 1 frames" in trained.err  # the preparation's
+    assert "points from the COLMAP models of 1 of 2 frames" in trained.err  # the preparation's
     settings = json.loads((product.out / "stg/train_expert.json").read_text())["settings"]
     assert settings["training cameras"] == ["cam00", "cam02", "cam03", "cam04"]
     scene = json.loads((product.out / "run/router/iteration_20/router.json").read_text())["scene"]

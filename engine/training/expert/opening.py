@@ -9,6 +9,7 @@ import shutil
 
 import torch
 
+from common.wording import counted
 from engine.errors import ConfigError
 from engine.settings.experts import WITH_PLANES
 from engine.settings.recipe import difference, with_settings
@@ -148,20 +149,20 @@ def _log(task: ExpertTask) -> None:
     begun = task.begun
     logger.info("start: %s", begun.points)
     logger.info(
-        "%s: preset %s, %d iterations of %d images, %d Gaussians at the start%s",
+        "%s: preset %s, %s, batch size %d, %s%s",
         task.name,
         begun.preset,
-        task.last,
+        counted(task.last, "iteration"),
         begun.recipe.batch,
-        begun.gaussians,
-        "" if begun.planes is None else ", near {:.3g}, far {:.3g}".format(*begun.planes),
+        counted(begun.gaussians, "initial Gaussian"),
+        "" if begun.planes is None else ", near {:.3g} and far {:.3g} scene units".format(*begun.planes),
     )
 
 
 def _resume(task: ExpertTask) -> None:
     newest = saved_state(task.output.folder)
     if newest is None:
-        logger.info("%s holds nothing to resume: starting at the beginning", task.output.folder)
+        logger.info("no save to resume in %s: starting at iteration 1", task.output.folder)
         return
     iteration, path = newest
     state = load_state(path)
@@ -174,7 +175,7 @@ def _resume(task: ExpertTask) -> None:
         raise
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: damaged ({error!r}); start again with --overwrite") from error
-    logger.info("resumed at iteration %d from %s", iteration, path)
+    logger.info("resuming after iteration %d from %s", iteration, path)
 
 
 def _remove(output: ExpertOutput) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+from common.wording import counted
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice
 from engine.settings.experts import WITH_SEGMENTS
@@ -34,7 +35,8 @@ def choose_outputs(
     starts = list(range(0, scene.num_frames, length))
     if recipe.segment is not None and recipe.segment > len(starts):
         raise ConfigError(
-            f"--segment {recipe.segment}: segments of {length} frames are {len(starts)}; give 1 to {len(starts)}"
+            f"--segment {recipe.segment}: segments of {counted(length, 'frame')} are {len(starts)}; "
+            f"give 1 to {len(starts)}"
         )
     if len(starts) == 1:
         _check_cut(model_path, spec.segments, planned=())

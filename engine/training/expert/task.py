@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common.wording import counted
 from engine.errors import ConfigError
 from engine.evaluation.expert import ExpertScores, evaluate_expert
 from engine.evaluation.scoring import evenly_spread, scores_text
@@ -24,6 +25,7 @@ from engine.training.expert.saves import ExpertOutput, covered, save_expert, sav
 from engine.training.expert.scene_views import SceneViews, disk_bytes, waiting_bytes
 from engine.training.loop import Schedule
 from engine.training.progress import Reading
+from experts.formats.settings import PRESET
 from experts.training.recipe import Recipe
 from experts.training.trainer import ExpertTrainer
 from scenes.layouts import LAYOUTS
@@ -96,13 +98,11 @@ class ExpertTask:
         scene, compute = self.output.scene, self.output.compute
         waiting = waiting_bytes(scene, batch=self.begun.recipe.batch, gpu=compute.device.type == "cuda")
         logger.info(
-            "footage: %d images, %.1f MB on disk, at most %.1f MB of them in memory at a time",
-            len(scene.train) * scene.num_frames,
+            "training images: %s (%.1f MB on disk), at most %.1f MB of memory for reading ahead",
+            f"{len(scene.train) * scene.num_frames:,}",
             disk_bytes(scene) / MEGABYTE,
             waiting / MEGABYTE,
         )
-        if self.start >= self.last:
-            logger.info("%s: already at iteration %d of %d", self.output.folder, self.start, self.last)
         return self
 
     def __exit__(
@@ -148,10 +148,10 @@ class ExpertTask:
             )
         save_state(output.folder, iteration, self.state())
         if not covered(model, (0,)):
-            logger.info("iteration %d: saved the state; the model shows no frame of the clip yet", iteration)
+            logger.info("iteration %d: saved the training state, but no expert: it covers no frame yet", iteration)
             return
         folder = save_expert(model, output, iteration, facts=self._cfg_facts())
-        logger.info("iteration %d: saved %s, %d Gaussians", iteration, folder, self.trainer.count)
+        logger.info("iteration %d: saved %s (%s)", iteration, folder, counted(self.trainer.count, "Gaussian"))
 
     def evaluate(self, iteration: int) -> None:
         """Scores a few held-out frames on the way."""
@@ -176,7 +176,8 @@ class ExpertTask:
         self.history.append(
             {"iteration": iteration, "gaussians": self.trainer.count, "frames": result.frames, **result.scores}
         )
-        logger.info("iteration %d: held out, %d frames: %s", iteration, result.frames, scores_text(result.scores))
+        scored = counted(result.frames, "frame")
+        logger.info("iteration %d: held-out cameras, %s: %s", iteration, scored, scores_text(result.scores))
         return result
 
     def state(self) -> dict[str, Any]:
@@ -230,4 +231,5 @@ class ExpertTask:
             "loader": LAYOUTS[scene.layout].loader,
             "start_timestamp": scene.start,
             "iterations": self.last,
+            PRESET: self.begun.preset,
         }

@@ -35,18 +35,16 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
         start = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
     if config.output.overwrite:
         shutil.rmtree(save_path / "router", ignore_errors=True)
-    logger.info("settings: %s", write_config_file(save_path / CONFIG_FILE, config))
+    logger.info("wrote settings: %s", write_config_file(save_path / CONFIG_FILE, config))
     if config.output.bundle:
         for record in experts:
-            logger.info("bundled: %s", bundle_expert(record, save_path))
+            logger.info("copied the files of expert %s to %s", record.name, bundle_expert(record, save_path))
     return RouterTask(run, optimiser, config, start=start, save_path=save_path, experts=experts)
 
 
 def schedule(task: RouterTask) -> Schedule:
     """The first, last, saving and evaluating iterations of a router's training."""
     config, ensemble = task.config, task.run.ensemble
-    if task.start >= config.training.iterations:
-        logger.info("already at iteration %d of %d: nothing left to train", task.start, config.training.iterations)
     return Schedule(
         start=task.start,
         last=config.training.iterations,

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.wording import counted
 from engine.errors import ConfigError
 from engine.runs.checkpoint import (
     STATE,
@@ -33,8 +34,8 @@ def check_router_folder(config: RunConfig, save_path: Path) -> None:
     saved = saved_iterations(save_path)
     if saved and not (config.output.resume or config.output.overwrite):
         raise ConfigError(
-            f"{save_path}: holds a router trained for {saved[-1]} iterations; add --resume to continue it, --overwrite "
-            "to start again, or choose another --save_path"
+            f"{save_path}: holds a router trained for {counted(saved[-1], 'iteration')}; add --resume to continue it, "
+            "--overwrite to start again, or choose another --save_path"
         )
 
 
@@ -62,11 +63,11 @@ def resume_newest(
             faults.append(fault)
         else:
             run.router.load_state_dict(saved.router.state_dict())
-            logger.info("resumed at iteration %d from %s", iteration, folder)
+            logger.info("resuming after iteration %d from %s", iteration, folder)
             return iteration
     if faults:
         raise faults[0]
-    logger.info("%s holds nothing to resume: starting at the beginning", save_path)
+    logger.info("no save to resume in %s: starting at iteration 1", save_path)
     return 0
 
 

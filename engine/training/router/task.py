@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from common.marks import DATA, LOSS, mark
+from common.wording import counted
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
+from engine.evaluation.mixture_results import TITLES, table_order
 from engine.evaluation.scoring import evenly_spread, psnr_of
 from engine.outputs.files import results_folder
 from engine.runs.checkpoint import save_checkpoint, saved_iterations
@@ -52,7 +54,7 @@ class RouterTask:
     save_path and experts: where it is saved, and the experts' files to record; None where it only trains.
     """
 
-    name = "train"
+    name = "router"
 
     def __init__(
         self,
@@ -176,9 +178,11 @@ class RouterTask:
                 progress=not self.config.machine.quiet,
             ),
         )
-        means = ", ".join(f"{name} {psnr_of(scores):.2f}" for name, scores in evaluation.means.items())
+        means = evaluation.means
+        values = ", ".join(f"{TITLES.get(name, name)} {psnr_of(means[name]):.2f}" for name in table_order(means))
         cameras = " ".join(scene.views[view].name for view in scene.test)
-        logger.info("iteration %d: PSNR on %s, %d frames: %s", iteration, cameras, len(frames), means)
+        scored = counted(len(frames), "frame")
+        logger.info("iteration %d: PSNR in dB (%s, %s): %s", iteration, cameras, scored, values)
 
 
 def router_loss(mixture: Mixture, target: Tensor, training: TrainingConfig) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scenes.layouts.n3v.frames import TEST_CAMERA, is_like_n3v
+from scenes.layouts.n3v.naming import renamed_cameras
 from scenes.layouts.n3v.preparation import prepare_n3v
 from scenes.layouts.n3v.reader import read_n3v, unsynchronised
 from scenes.layouts.n3v.videos import prepare_videos
@@ -19,6 +20,7 @@ N3V = LayoutSpec(
     preparation=Preparation(options=PrepareOptions, run=prepare_n3v),
     trained_on_footage=True,
     warnings=unsynchronised,
+    renamed=renamed_cameras,
 )
 
 VIDEOS = Preparation(options=VideosOptions, run=prepare_videos)  # makes a scene in this layout

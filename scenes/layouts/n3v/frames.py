@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 
 from scenes.calibration.poses_bounds import POSES
@@ -13,6 +13,7 @@ from scenes.frames.image_files import images_of, keyed_images, numbered_images, 
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import VIDEO_SUFFIXES, probe_video
 from scenes.options import SceneOptions
+from scenes.preparation.steps import Workbench
 from scenes.types import SceneError
 
 CAMERA_NAME = re.compile(r"cam\d+")
@@ -32,16 +33,41 @@ def find_frames(root: Path, options: SceneOptions) -> tuple[dict[str, FrameSourc
     """
     layouts = {label: sources for label, find in FINDERS.items() if (sources := find(root))}
     if not layouts:
-        raise SceneError(f"{root}: no frames found; looked for {', '.join(FINDERS)} (N3V layout)")
+        raise SceneError(f"{root}: no frames found; looked for {', '.join(FINDERS)} (N3V layout){_other_videos(root)}")
     most = max(len(sources) for sources in layouts.values())
     whole = {label: sources for label, sources in layouts.items() if len(sources) == most}
     label = _richest_or_first_sufficient(whole, options)
-    unused = [other for other in layouts if other != label]
-    notes = [f"frames from {label}"]
-    if unused:
-        notes = [f"frames from {label}; also there and not used: {', '.join(unused)}"]
     sources = {name: layouts[label][name] for name in sorted(layouts[label])}
-    return sources, choose_clip(sources, options), notes
+    clip = choose_clip(sources, options)
+    others = {other: layouts[other] for other in layouts if other != label}
+    return sources, clip, [f"frames from {label}{_unused(root, others, clip, cameras=most)}"]
+
+
+def _other_videos(root: Path) -> str:
+    if not any(path.suffix.lower() in VIDEO_SUFFIXES for path in root.iterdir()):
+        return ""
+    return f"; for videos of other names run: python moegs.py prepare videos {root}"
+
+
+def _unused(root: Path, layouts: Mapping[str, Mapping[str, FrameSource]], clip: Clip, *, cameras: int) -> str:
+    """The end of a note: layouts that are not used, but for what a preparation wrote."""
+    owned = Workbench(root).owned() if layouts else set()
+    foreign = {label: sources for label, sources in layouts.items() if not _is_owned(root, sources, owned)}
+    whole = [
+        label
+        for label, sources in foreign.items()
+        if len(sources) == cameras and all(source.run(clip.start) >= clip.count for source in sources.values())
+    ]
+    preferred = f", preferred to {', '.join(whole)}" if whole else ""
+    rest = [label for label in foreign if label not in whole]
+    return preferred + (f"; incomplete and not used: {', '.join(rest)}" if rest else "")
+
+
+def _is_owned(root: Path, sources: Mapping[str, FrameSource], owned: Set[str]) -> bool:
+    """True where a preparation wrote all files of all cameras, or a folder above them."""
+    files = (path for source in sources.values() for path in source.files(source.first, source.run(source.first)))
+    names = (path.relative_to(root) for path in files)
+    return all(not owned.isdisjoint(part.as_posix() for part in (name, *name.parents)) for name in names)
 
 
 def _richest_or_first_sufficient(layouts: Mapping[str, Mapping[str, FrameSource]], options: SceneOptions) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from scenes.frames.image_files import images_of, numbered_images, probe_images
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import VIDEO_SUFFIXES, probe_video
-from scenes.layouts.n3v.frames import CAMERA_NAME
+from scenes.layouts.n3v.frames import CAMERA_NAME, TEST_CAMERA
 from scenes.preparation.steps import FOLDER, PreparationStep, Workbench
 from scenes.preparation.trainer_folders import make_link
 from scenes.types import SceneError
@@ -45,8 +45,21 @@ def named_cameras(bench: Workbench, leave_out: Sequence[str]) -> tuple[dict[str,
         links = {_link_name(name, path): path for name, path in names.items()}
     table = {name: path.name for name, path in names.items()}
     bench.run(_naming(bench, table, links))
-    notes = [f"{len(names)} {kind}; {NAMES_FILE} lists the cameras' names"] if links else []
+    notes = []
+    if links:
+        *_, last = names
+        held_out = f"{TEST_CAMERA} ({names[TEST_CAMERA].name})"
+        notes = [f"{len(names)} {kind} named {TEST_CAMERA} to {last} ({NAMES_FILE}); {held_out} will be held out"]
     return {name: bench.root / _link_name(name, path) if links else path for name, path in names.items()}, notes
+
+
+def renamed_cameras(root: Path) -> dict[str, str]:
+    """Read the name of each camera's file or folder from `camera_names.json`; empty where that is not there."""
+    try:
+        table = json.loads((root / NAMES_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(name): str(file) for name, file in table.items()} if isinstance(table, dict) else {}
 
 
 def probe(path: Path) -> FrameSource:

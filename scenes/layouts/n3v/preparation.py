@@ -7,6 +7,7 @@ from pathlib import Path
 
 from moegs_rasterizer import Camera
 
+from common.wording import counted
 from scenes.calibration.cameras import fitted, scaled
 from scenes.calibration.poses_bounds import POSES, read_poses_bounds
 from scenes.frames.clip import Clip, choose_clip
@@ -89,8 +90,8 @@ def _footage(bench: Workbench, options: PrepareOptions) -> tuple[dict[str, Frame
         sources, label = images, "camXX/<number>.png, found there and used as they are"
     else:
         raise SceneError(
-            f"{bench.root}: videos of {len(videos)} cameras, but images in camXX/ of {len(images)}, which no "
-            "earlier preparation wrote; move the images away or complete them"
+            f"{bench.root}: videos of {counted(len(videos), 'camera')}, but images in camXX/ of {len(images)}, which "
+            "no earlier preparation wrote; move the images away or complete them"
         )
     sources = {name: sources[name] for name in sorted(sources)}
     clip = choose_clip(sources, wanted)

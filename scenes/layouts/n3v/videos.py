@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from moegs_rasterizer import Camera
-from tqdm import tqdm
 
+from common.progress import tracked
 from scenes.calibration.colmap_model import read_colmap_cameras
 from scenes.calibration.poses_bounds import POSES
 from scenes.frames.clip import Clip, choose_clip
@@ -104,7 +104,7 @@ def _still_cameras(
     if clip.count < 2:
         return ["a clip of one frame does not tell whether cameras move"]
     motions: dict[str, CameraMotion] = {}
-    for name in tqdm(sources, desc="Looking for moving cameras", unit="camera", disable=not options.progress):
+    for name in tracked(sources, "Looking for moving cameras", unit="camera", shown=options.progress):
         motions[name] = CameraMotion(**bench.run(_judging(name, paths[name], sources[name], clip)))
     moving = [
         f"{_with_footage(name, paths[name])} ({described_motion(motion)})"

@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from common.progress import Progress
 from scenes.types import SceneError
 
 SEED = 0
 ALL_CORES = -1  # as pycolmap says it
-PAIR_BATCHES = 10  # steps of the progress bar, of which each indexes its images anew
-FEWEST_PAIRS = 25  # in a step
+PAIR_BATCHES = 10  # between updates of the progress; each indexes its images anew
+FEWEST_PAIRS = 25  # in a batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +117,11 @@ def _extract(database: Path, folder: Path, names: Sequence[str], options: SfmOpt
     settings.sift.estimate_affine_shape = options.affine_shape
     settings.sift.domain_size_pooling = options.domain_size_pooling
     batch = options.threads or 4
-    with tqdm(total=len(names), desc="Features", unit="image", leave=False, disable=not options.progress) as bar:
+    with Progress("Finding features", total=len(names), unit="image", shown=options.progress, leave=False) as progress:
         for start in range(0, len(names), batch):
             some = list(names[start : start + batch])
             pycolmap.extract_features(database, folder, some, extraction_options=settings, device=device_for(pycolmap))
-            bar.update(len(some))
+            progress.advance(len(some))
 
 
 def _match(database: Path, names: Sequence[str], options: SfmOptions) -> None:
@@ -136,7 +135,7 @@ def _match(database: Path, names: Sequence[str], options: SfmOptions) -> None:
     table = database.with_suffix(".pairs")
     pairing = pycolmap.ImportedPairingOptions()
     pairing.match_list_path = table
-    with tqdm(total=len(pairs), desc="Matches", unit="pair", leave=False, disable=not options.progress) as bar:
+    with Progress("Matching images", total=len(pairs), unit="pair", shown=options.progress, leave=False) as progress:
         for start in range(0, len(pairs), batch):
             some = pairs[start : start + batch]
             table.write_text("".join(f"{a} {b}\n" for a, b in some), encoding="utf-8")
@@ -147,4 +146,4 @@ def _match(database: Path, names: Sequence[str], options: SfmOptions) -> None:
                 verification_options=verification,
                 device=device_for(pycolmap),
             )
-            bar.update(len(some))
+            progress.advance(len(some))

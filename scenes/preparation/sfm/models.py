@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from moegs_rasterizer import Camera
-from tqdm import tqdm
 
+from common.progress import tracked
 from scenes.frames.clip import Clip
 from scenes.preparation.damaged import check_image
 from scenes.preparation.frames import ImagesByFrame
@@ -59,7 +59,7 @@ def prepared_models(
     """Make `colmap_<frame>` of every frame, by triangulation with known cameras."""
     known = {"cameras": {name: camera_numbers(camera) for name, camera in cameras.items()}}
     made = []
-    for frame in tqdm(list(images), desc="COLMAP models", unit="frame", disable=not options.progress):
+    for frame in tracked(images, "COLMAP models", unit="frame", shown=options.progress):
         find = _triangulating(images[frame], cameras, options, sfm)
         paths = list(images[frame].values())
         made.append(prepared_model(bench, frame, paths, settings=known, options=options, find=find))

@@ -93,7 +93,7 @@ def _unavailable_reason(backend: Backend) -> str | None:
 def _warn_slow(backend: Backend, reason: str) -> None:
     wanted = "CUDA" if backend == "cuda" else "C++"
     warnings.warn(
-        f"rasterizing with the slow PyTorch back-end, because the {wanted} one cannot run here: {reason}",
+        f"the {wanted} back-end is not available, using PyTorch, about 50 times slower: {reason}",
         RuntimeWarning,
         stacklevel=4,
     )

@@ -26,7 +26,7 @@ def test_benchmark_prints_every_back_end(monkeypatch, capsys, flags):
     tiny = cpu_table.Case(count=50, width=32, height=24, repeats=2, oracle=True)
     monkeypatch.setattr(cpu_table, "QUICK_CASE" if flags else "SMALL_CASE", tiny)
     printed = _printed(monkeypatch, capsys, "--device", "cpu", "--threads", "1", *flags)
-    assert printed.count("50 Gaussians (seed 0), 32x24") == len(cpu_table.KINDS)
+    assert printed.count("50 Gaussians (seed 0), 32x24 px") == len(cpu_table.KINDS)
     for name in (*(f"cpu {isa}" for isa in loading.available_isas()), "torch"):
         assert sum(line.startswith(name) for line in printed.splitlines()) == len(cpu_table.KINDS)
 
@@ -84,4 +84,4 @@ def test_a_gpu_without_its_back_end_says_why(monkeypatch, capsys, device):
             command._device(device)
     else:
         assert command._device(device) == torch.device("cpu")
-        assert "timing the CPU, because the CUDA back-end cannot run here: no nvcc" in capsys.readouterr().err
+        assert "CUDA back-end not available, timing the CPU: no nvcc" in capsys.readouterr().err

@@ -93,7 +93,7 @@ def test_an_ensemble_that_is_not_published_goes_and_comes_too(world, tmp_path, c
     assert moegs.main(["train", *shared, *named, *few]) == 0
     assert moegs.main(["export", str(tmp_path / "run"), f"--out={tmp_path / 'out'}", "--quiet"]) == 0
     assert moegs.main(["import", str(tmp_path / "out"), f"--save_path={tmp_path / 'back'}", "--quiet"]) == 0
-    assert "render it with: python moegs.py render" in capsys.readouterr().out
+    assert "to render and score it: python moegs.py render --save_path" in capsys.readouterr().out
     ours, theirs = (load_run(tmp_path / name, overrides={"device": "cpu"}) for name in ("run", "back"))
     assert ours.ensemble.experts == theirs.ensemble.experts == experts
     assert torch.equal(mix_view(ours, 0, 2).image, mix_view(theirs, 0, 2).image)

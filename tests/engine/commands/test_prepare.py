@@ -107,9 +107,9 @@ def test_n3v_twice(stand_in, tmp_path, capsys):
     first = capsys.readouterr().out.splitlines()
     counts = "2 frames, each with 3/3 cameras, 12 points, median reprojection error 0.5 px"
     assert first[0] == f"{tmp_path}/film: {counts}"
-    assert re.fullmatch(r"8 steps done, 0 skipped, \d+ s, \d+\.\d seconds a frame", first[1])
+    assert re.fullmatch(r"8 steps done, 0 skipped; \d+ s in all, \d+\.\d s per COLMAP model", first[1])
     assert first[2] == (
-        "written: points3D.ply (3 points), points3D_downsample.ply (2 points), points3D_downsample2.ply (1 points), "
+        "written: points3D.ply (3 points), points3D_downsample.ply (2 points), points3D_downsample2.ply (1 point), "
         "preparation/contact_sheet.png, preparation/overview.png"
     )
     for name in ("contact_sheet.png", "overview.png"):
@@ -117,7 +117,7 @@ def test_n3v_twice(stand_in, tmp_path, capsys):
             assert image.width == 1600
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "film").rglob("*.png")}
     assert run(["n3v", tmp_path / "film", "--every", 3]) == 0
-    assert re.fullmatch(r"0 steps done, 8 skipped, \d+ s", capsys.readouterr().out.splitlines()[1])
+    assert re.fullmatch(r"0 steps done, 8 skipped; \d+ s in all", capsys.readouterr().out.splitlines()[1])
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "film").rglob("*.png")}
 
 
@@ -182,7 +182,7 @@ def test_summaries():
 
     one = lines(cloud(0, 27, 7412, 0.6954))
     assert one[0] == "film: 27/28 cameras, 7,412 points, median reprojection error 0.7 px"
-    assert one[1] == "2 steps done, 1 skipped, 81 s, 80.1 seconds a frame"
+    assert one[1] == "2 steps done, 1 skipped; 81 s in all, 80.1 s per COLMAP model"
     two = lines(cloud(0, 28, 7412, 0.6954), cloud(1, 27, 999, 0.5), cloud(2, 28, 8000, 0.6))
     assert two[0] == (
         "film: 3 frames, each with 27/28 cameras, 999 to 8,000 points, median reprojection error 0.5 to 0.7 px"

@@ -29,6 +29,7 @@ def saved(flat_run, tmp_path, monkeypatch):
         return replace(flat_run, ensemble=ENSEMBLES["E3"], iteration=7)
 
     monkeypatch.setattr(engine.commands.render, "load_run", load_run)
+    monkeypatch.setattr(engine.commands.render, "saved_ensemble", lambda save_path, iteration: "E3")
     monkeypatch.setattr(
         engine.evaluation.lpips_weights, "load_lpips", lambda net, path: LoadedLpips(network=None, source="none")
     )
@@ -57,7 +58,8 @@ def test_both_splits_are_rendered_in_upstreams_folders(saved, tmp_path, capsys):
     shown = capsys.readouterr().out
     for path in (save / "mean_metrics.json", save / "train" / "itrs_7" / "metrics.json"):
         assert str(path) in shown.split("written:")[1]
-    assert "uniform_mean" in shown.split("test: cam00")[1]
+    assert "uniform mean" in shown.split("held-out camera: cam00; 3 frames of 36x34 px")[1]
+    assert "uniform mean" in shown.split("training cameras: cam01, cam02; 3 frames of 36x34 px")[1]
 
 
 def test_a_split_can_be_skipped(saved, tmp_path):
@@ -134,6 +136,7 @@ def test_mistakes_are_told_in_one_line(saved, tmp_path, capsys, arguments, messa
 def test_the_other_scripts_run_is_named(saved, tmp_path, capsys):
     assert render(tmp_path, ensemble="E4") == 2
     assert "a run of E3; use render_E3.py" in capsys.readouterr().err
+    assert not saved, "the run was loaded before that was told"
     assert main("E3", []) == 2
     assert "missing: --save_path (folder of the trained run)" in capsys.readouterr().err
 

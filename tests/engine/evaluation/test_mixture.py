@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import weakref
 from dataclasses import replace
 
@@ -15,9 +16,10 @@ import engine.evaluation.lpips_weights
 import engine.evaluation.mixture
 from engine.errors import ConfigError
 from engine.evaluation.lpips_weights import LoadedLpips
-from engine.evaluation.metrics import METRICS
+from engine.evaluation.metrics import METRICS, heading
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import evaluation_summary
+from engine.runs.device import CPU, device_name
 
 QUIET = EvaluationOptions(progress=False)
 
@@ -70,7 +72,7 @@ def test_everything_is_written(flat_run, tmp_path):
     assert report["lpips_weights"] == "none here"
     assert set(report["hashes"]["experts"]) == {"low", "high"}
     assert {"torch", "numpy", "python", "moegs-rasterizer"} == set(report["versions"])
-    assert report["device"].endswith("threads") and report["peak_gpu_memory_mib"] is None
+    assert report["device"] == device_name(CPU) and report["peak_gpu_memory_mib"] is None
     assert set(report["means"]) == {"MoE", "low", "high", "uniform_mean", "best_constant"}
     assert [row["frame"] for row in report["per_frame"]] == [0, 1, 2]
     assert report["per_frame"][1]["scores"]["low"]["psnr"] == pytest.approx(level_psnr(19), abs=1e-4)
@@ -79,14 +81,19 @@ def test_everything_is_written(flat_run, tmp_path):
     assert report["mean_gates"] == pytest.approx({"low": 0.5, "high": 0.5})
 
     upstream = json.loads((folder / "mean_metrics.json").read_text())
-    assert list(upstream) == [*(f"MoE-GS_{metric.label}" for metric in METRICS.values()), "MoE-GS_times"]
-    assert {"MoE-GS_PSNR", "MoE-GS_SSIM", "MoE-GS_LPIPS", "MoE-GS_times"} <= set(upstream)
+    times = ["MoE-GS_times", "seconds_per_frame"]
+    assert list(upstream) == [*(f"MoE-GS_{metric.label}" for metric in METRICS.values()), *times]
+    assert {"MoE-GS_PSNR", "MoE-GS_SSIM", "MoE-GS_LPIPS"} <= set(upstream)
     assert upstream["MoE-GS_PSNR"] == report["means"]["MoE"]["psnr"]
     assert upstream["MoE-GS_LPIPS"] is None
-    assert upstream["MoE-GS_times"] > 0
+    assert upstream["seconds_per_frame"] == upstream["MoE-GS_times"] == report["timing"]["mean_seconds"] > 0
     lines = evaluation_summary("test", result).splitlines()
-    assert lines[0].startswith("test: cam00; 3 frames, 36x34 px; metrics: 8bit; temperature 1; ")
-    assert [line.split()[0] for line in lines[2:7]] == ["low", "high", "uniform_mean", "best_constant", "MoE"]
+    conditions = "held-out camera: cam00; 3 frames of 36x34 px; metric protocol 8bit; softmax temperature 1; "
+    assert re.fullmatch(rf"{conditions}\d+(\.\d)? ms per frame", lines[0])
+    assert re.split(" {2,}", lines[1].strip()) == [*map(heading, METRICS.values()), "mean gate"]
+    methods = [re.split(" {2,}", line)[1] for line in lines[2:7]]
+    assert methods == ["low", "high", "uniform mean", "best constants", "MoE-GS"]
+    assert lines[7].startswith("  best constants: fitted on the scored frames")
     assert lines[-1] == "  LPIPS: none here"
 
 

@@ -12,7 +12,15 @@ from safetensors.torch import load_file, save_file
 import engine.runs.opening
 from engine.commands import train
 from engine.errors import ConfigError
-from engine.runs.checkpoint import FACTS, STATE, TENSORS, checkpoint_folder, load_checkpoint, saved_iterations
+from engine.runs.checkpoint import (
+    FACTS,
+    STATE,
+    TENSORS,
+    checkpoint_folder,
+    load_checkpoint,
+    saved_ensemble,
+    saved_iterations,
+)
 from engine.runs.run import mix_view
 from engine.runs.saved import load_run
 from experts.base import CheckpointError
@@ -140,6 +148,11 @@ def test_damaged_saves_are_refused_by_file(trained, kind, message):
     damage(folder, kind)
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(folder)
+    if kind == "facts cut":
+        with pytest.raises(CheckpointError, match=message):
+            saved_ensemble(trained)
+    elif kind != "keys":
+        assert saved_ensemble(trained) == "E3"
 
 
 def test_another_cut_of_the_clip_is_refused(trained, monkeypatch):

@@ -20,9 +20,12 @@ from engine.runs.device import (
     CUDA,
     KEPT,
     ComputeDevice,
+    backend_name,
     choose_compute_device,
+    device_name,
     gpu_here,
     open_compute_device,
+    processor_name,
     release_unused,
     wait,
 )
@@ -66,15 +69,15 @@ def test_the_gpu_is_used_where_it_can_be(machine, caplog, asked, found, chosen):
     assert choose_compute_device(*asked) == ComputeDevice(device=device, backend=backend)
     fell_back = asked == ("auto", "auto") and found == (True, BROKEN)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == (
-        [f"there is a GPU, but the run goes on on the CPU: {BROKEN}"] if fell_back else []
+        [f"cannot use the GPU, computing on the CPU: {BROKEN}"] if fell_back else []
     )
 
 
 REFUSED = [
-    (("cuda", "auto"), (True, BROKEN), f"--device cuda cannot be used here, --device cpu can: {BROKEN}"),
-    (("cuda", "cuda"), (False, BROKEN), f"--device cuda cannot be used here, --device cpu can: {BROKEN}"),
-    (("auto", "cuda"), (True, BROKEN), f"--backend cuda cannot be used here, --device cpu can: {BROKEN}"),
-    (("cuda", "torch"), (False, None), "--device cuda cannot be used here, --device cpu can: PyTorch finds no GPU"),
+    (("cuda", "auto"), (True, BROKEN), f"--device cuda cannot be used: {BROKEN}; use --device cpu"),
+    (("cuda", "cuda"), (False, BROKEN), f"--device cuda cannot be used: {BROKEN}; use --device cpu"),
+    (("auto", "cuda"), (True, BROKEN), f"--backend cuda cannot be used: {BROKEN}; use --device cpu"),
+    (("cuda", "torch"), (False, None), "--device cuda cannot be used: PyTorch finds no GPU"),
     (("cpu", "cuda"), (True, None), "--backend cuda does not run on --device cpu: leave out one of the two, or use"),
     (("cuda", "cpu"), (True, None), "--backend cpu does not run on --device cuda: leave out one of the two, or use"),
 ]
@@ -92,7 +95,7 @@ def test_a_refused_device_leaves_nothing_behind(machine, tmp_path, monkeypatch, 
     machine(gpu=True, reason=BROKEN)
     arguments = use_small_world(monkeypatch, tmp_path)
     assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'out'}", "--device", "cuda"]) == 2
-    assert capsys.readouterr().err == f"error: --device cuda cannot be used here, --device cpu can: {BROKEN}\n"
+    assert capsys.readouterr().err == f"error: --device cuda cannot be used: {BROKEN}; use --device cpu\n"
     assert not (tmp_path / "out").exists()
 
 
@@ -101,10 +104,10 @@ def test_a_gpu_that_cannot_be_used_is_a_warning_and_the_run_goes_on(machine, tmp
     arguments = use_small_world(monkeypatch, tmp_path)
     quick = [f"--save_path={tmp_path / 'out'}", "--iterations", "1", "--test_frames", "1"]
     assert train.main("E3", [*arguments, *quick]) == 0
-    assert f"warning: there is a GPU, but the run goes on on the CPU: {BROKEN}\n" in capsys.readouterr().err
+    assert f"warning: cannot use the GPU, computing on the CPU: {BROKEN}\n" in capsys.readouterr().err
     assert json.loads((tmp_path / "out" / "config.json").read_text())["device"] == "auto"
     report = json.loads((tmp_path / "out" / "test" / "itrs_1" / "metrics.json").read_text())
-    assert report["device"].endswith("threads")
+    assert report["device"] == device_name(CPU)
 
 
 @pytest.mark.parametrize(("hidden", "found"), [(False, True), (True, False)])
@@ -119,6 +122,42 @@ def test_a_gpu_that_pytorch_cannot_see_is_there_unless_it_is_hidden(monkeypatch,
     if hidden:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert gpu_here() == found
+
+
+def test_a_cpu_is_named_with_its_threads(machine, monkeypatch, caplog):
+    machine(gpu=False, reason=BROKEN)
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(engine.runs.device, "processor_name", lambda: "A Processor")
+    for count, threads in ((1, "1 thread"), (4, "4 threads")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
+        assert device_name(CPU) == f"A Processor, {threads}"
+    open_compute_device("auto", "torch")
+    assert caplog.messages == ["device: CPU (A Processor, 4 threads), rasterizer back-end: torch"]
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ("processor\t: 0\nmodel\t\t: 106\nmodel name\t: AMD EPYC 7763\n\nmodel name\t: another\n", "AMD EPYC 7763"),
+        ("processor\t: 0\nCPU part\t: 0xd0c\n", "riscv64"),
+        (None, "riscv64"),
+    ],
+)
+def test_a_processor_goes_by_its_model_where_the_system_tells_it(tmp_path, monkeypatch, content, name):
+    monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    if content is not None:
+        (tmp_path / "cpuinfo").write_text(content)
+    assert processor_name(tmp_path / "cpuinfo") == name
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason", "name"),
+    [("auto", None, "cpu"), ("auto", "no compiler", "torch"), ("cuda", None, "cuda"), ("torch", None, "torch")],
+)
+def test_auto_is_told_by_the_back_end_that_it_stands_for(monkeypatch, asked, reason, name):
+    monkeypatch.setattr(moegs_rasterizer.cpu, "unavailable_reason", lambda: reason)
+    assert backend_name(ComputeDevice(device=CPU, backend=asked)) == name
 
 
 def test_waiting_asks_the_cuda_back_end_alone_for_faults(monkeypatch):

@@ -15,6 +15,7 @@ from engine.settings.fields import leaves, values_of, with_values
 from engine.settings.render import RenderConfig
 from engine.settings.retired import RETIRED
 from engine.settings.run import RunConfig, check_config, evaluation_iterations, save_iterations
+from engine.settings.train import read_any_train_settings
 from experts import EXPERTS
 from router import ENSEMBLES, HEADS, ensembles_with
 from scenes.layouts import LOADERS
@@ -71,6 +72,26 @@ def test_command_line_beats_json_beats_defaults(tmp_path):
     assert parsed("-r", "4", f"--config={path}") == replace(config, config=path)
 
 
+@pytest.mark.parametrize(
+    ("scene", "extra", "line"),
+    [
+        ("data/cook_spinach", (), "configs/N3V/cook_spinach.json"),
+        ("data/Birthday/", (), "configs/techni/Birthday.json"),
+        ("data/mine", (), None),
+        ("data/cook_spinach", ("--config", "configs/N3V/cook_spinach.json"), None),
+    ],
+)
+def test_the_papers_settings_of_a_scene_are_pointed_to(caplog, scene, extra, line):
+    caplog.set_level(logging.INFO)
+    flags = ["--source_path", scene, "--save_path", "out", "--expert", "STG=a", "--expert", "Ex4DGS=b", *extra]
+    read_any_train_settings(
+        [str(ROOT / flag) if flag.startswith("configs/") else flag for flag in flags], prog="", description=""
+    )
+    told = [message for message in caplog.messages if message.startswith("no --config")]
+    start = "no --config: default settings; the paper's settings of this scene: "
+    assert told == ([] if line is None else [f"{start}{ROOT / line}"])
+
+
 @pytest.mark.parametrize("content", [N3V, TECHNICOLOR], ids=["N3V", "techni"])
 def test_upstreams_files_are_accepted_unchanged(tmp_path, caplog, content):
     caplog.set_level(logging.INFO)
@@ -79,7 +100,7 @@ def test_upstreams_files_are_accepted_unchanged(tmp_path, caplog, content):
     used = set(content) & set(values)
     assert {"iterations", "resolution", "near", "far", "loader", "featuret_lr", "feature_lr", "rgb_lr"} <= used
     assert {key: values[key] for key in used} == {key: content[key] for key in used}
-    assert f"{len(content) - len(used)} keys of expert training skipped" in caplog.text
+    assert f"ignored {len(content) - len(used)} keys of expert training (mini_batch, " in caplog.text
     assert len(caplog.records) == 1
 
 

@@ -16,6 +16,7 @@ from experts.canonical.files import read_routed
 from experts.ed3dgs.deformation import N3V_OPTIONS, TECHNICOLOR_OPTIONS
 from experts.ed3dgs.files import load_ed3dgs, save_ed3dgs, write_routed_ed3dgs
 from experts.ed3dgs.model import ED3DGS
+from experts.formats.cfg_args import read_cfg_args, write_cfg_args
 from tests.experts.canonical_models import new_ed3dgs
 
 OPTIONS = replace(N3V_OPTIONS, min_embeddings=7, c2f_temporal_iter=100, deform_from_iter=10, no_ds=True)
@@ -114,19 +115,50 @@ def test_saving_keeps_the_trainer_s_other_arguments(tmp_path: Path) -> None:
     assert "no_ds 1 (from cfg_args)" in notes
 
 
-@pytest.mark.parametrize(("rows", "preset", "frames"), [(150, N3V_OPTIONS, 300), (25, TECHNICOLOR_OPTIONS, 50)])
-def test_presets_without_cfg_args(tmp_path: Path, rows: int, preset: object, frames: int) -> None:
+@pytest.mark.parametrize(
+    ("rows", "preset", "frames", "note"),
+    [
+        (150, N3V_OPTIONS, 300, "preset N3V (temporal table of 150 rows)"),
+        (25, TECHNICOLOR_OPTIONS, 50, "preset Technicolor (temporal table of 25 rows)"),
+        (15, TECHNICOLOR_OPTIONS, 50, "temporal table of 15 rows; switches that cfg_args lacks are as for Technicolor"),
+    ],
+)
+def test_presets_without_cfg_args(tmp_path: Path, rows: int, preset: object, frames: int, note: str) -> None:
     (saved(tmp_path, max_embeddings=rows) / "cfg_args").unlink()
     expert = load_ed3dgs(tmp_path, LoadOptions())
     assert (expert.deformation.options, expert.num_frames, expert.iteration) == (preset, frames, 5000)
-    assert any(note.startswith("preset ") for note in expert.provenance.notes)
+    assert note in expert.provenance.notes
     assert load_ed3dgs(tmp_path, LoadOptions(num_frames=77)).num_frames == 77
+
+
+@pytest.mark.parametrize("rows", [15, 25, 150])
+def test_a_model_trained_here_names_the_preset_that_it_records_and_no_other(tmp_path: Path, rows: int) -> None:
+    def presets() -> list[str]:
+        return [note for note in load_ed3dgs(tmp_path, LoadOptions()).provenance.notes if "preset" in note]
+
+    saved(tmp_path, max_embeddings=rows)
+    assert presets() == []
+    write_cfg_args(tmp_path, {"preset": "n3v"})
+    assert presets() == ["trained with preset n3v"]
+
+
+@pytest.mark.parametrize(("rows", "name"), [(150, "N3V"), (25, "Technicolor")])
+def test_a_published_table_is_known_with_its_own_cfg_args(tmp_path: Path, rows: int, name: str) -> None:
+    saved(tmp_path, max_embeddings=rows)
+    own = {key: value for key, value in (read_cfg_args(tmp_path) or {}).items() if key != "trained_iterations"}
+    (tmp_path / "cfg_args").write_text(str(argparse.Namespace(**own)))
+    assert f"preset {name} (temporal table of {rows} rows)" in load_ed3dgs(tmp_path, LoadOptions()).provenance.notes
+
+
+def test_the_preset_of_original_files_is_known(shared: Callable[[str], Path]) -> None:
+    notes = load_ed3dgs(shared("reference/experts") / "E-D3DGS" / "kitchen_tiny", LoadOptions()).provenance.notes
+    assert [note for note in notes if "preset" in note] == ["preset N3V (temporal table of 150 rows)"]
 
 
 def test_the_checkpoint_s_clock_wins_over_the_run_s(tmp_path: Path) -> None:
     expert = load_ed3dgs(saved(tmp_path), LoadOptions(num_frames=6))
     assert expert.num_frames == 12
-    assert "warning: trained on 12 frames, the run's clip has 6" in expert.provenance.notes
+    assert "warning: the model was trained on 12 frames, the clip has 6" in expert.provenance.notes
     assert not any("warning" in note for note in load_ed3dgs(tmp_path, LoadOptions(num_frames=12)).provenance.notes)
 
 

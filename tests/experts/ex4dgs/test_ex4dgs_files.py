@@ -110,7 +110,7 @@ def test_the_run_wins_over_cfg_args_and_cfg_args_over_presets(folder: Path) -> N
     bare = load_ex4dgs(folder, LoadOptions(num_frames=40))
     assert (bare.near, bare.far, bare.low_pass) == (0.2, 300, 0.1)
     assert bare.timeline == KeyframeTimeline(duration=40, interval=10, pad=3, var_pad=3)
-    assert "time_interval 10 (preset; no cfg_args)" in bare.provenance.notes
+    assert "time_interval 10 frames (preset value: no cfg_args)" in bare.provenance.notes
 
 
 def test_unresolved_duration_in_cfg_args_means_the_clips(folder: Path) -> None:
@@ -135,7 +135,8 @@ def test_chkpnt_as_the_path_brings_its_own_time(folder: Path) -> None:
     assert same(loaded, model())
     assert loaded.timeline == KeyframeTimeline(duration=64, interval=10, pad=3, var_pad=2.5)
     assert loaded.provenance.iteration == 25 and loaded.near == 0.7
-    assert "duration 64, time_interval 10 (stored in the chkpnt)" in loaded.provenance.notes
+    times = "duration 64 frames of static motion, time_interval 10 frames (stored in the chkpnt)"
+    assert times in loaded.provenance.notes
 
 
 def test_pair_is_preferred_and_chkpnt_fills_in(folder: Path) -> None:
@@ -143,7 +144,7 @@ def test_pair_is_preferred_and_chkpnt_fills_in(folder: Path) -> None:
         torch.save((capture(model()), iteration), folder / f"chkpnt{iteration}.pth")
     both = load_ex4dgs(folder, LoadOptions())
     assert both.timeline.duration == 50
-    assert "PLY pair read; chkpnt30.pth, with a duration of its own, is there too" in both.provenance.notes
+    assert "read the two PLY files; ignored chkpnt30.pth, whose duration differs" in both.provenance.notes
     assert load_ex4dgs(folder, LoadOptions(iteration=10)).timeline.duration == 64
     pair(folder)[1].unlink()
     assert load_ex4dgs(folder, LoadOptions()).timeline.duration == 64

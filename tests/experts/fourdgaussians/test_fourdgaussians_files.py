@@ -109,7 +109,7 @@ def test_switches_come_from_cfg_args_then_from_the_preset(tmp_path: Path) -> Non
     assert expert.deformation.options == FourDGaussiansOptions(no_do=True) and expert.num_frames == 150
     cut_short = load_fourdgaussians(tmp_path, LoadOptions(scene="sear_steak", num_frames=150, trained_frames=300))
     assert cut_short.num_frames == 300
-    assert any("the run's clip has 150" in note for note in cut_short.provenance.notes)
+    assert any("the clip has 150" in note for note in cut_short.provenance.notes)
     notes = expert.provenance.notes
     assert "no_do 1 (from cfg_args)" in notes and "width 16 (from shapes)" in notes
     assert any(note.startswith("no_ds 0 (preset") for note in notes)

@@ -86,7 +86,9 @@ def test_layout_and_provenance(folder: Path) -> None:
     loaded = load_stg(folder, LoadOptions())
     assert loaded.provenance.files == (table(folder), table(folder, "steak_10to14"))
     assert loaded.provenance.iteration == 30
-    assert "segment 10to14: frames from its name, sh variant from its columns" in loaded.provenance.notes
+    assert (
+        "segment 10to14: 5 frames (from the folder name), variant sh (from the PLY columns)" in loaded.provenance.notes
+    )
 
 
 def test_near_and_far_are_the_runs_then_cfg_args_then_presets(folder: Path) -> None:

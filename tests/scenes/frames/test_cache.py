@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -222,9 +223,12 @@ def test_resizing_is_pillows(tmp_path):
         np.testing.assert_array_equal(scene.frames.read(1, 2), np.asarray(expected))
 
 
-def test_progress_is_shown_on_request(tmp_path, capsys):
+def test_progress_is_shown_on_request(tmp_path, caplog, capsys):
+    caplog.set_level(logging.INFO)
     write_n3v_scene(tmp_path / "room")
     load(tmp_path / "room")
-    assert capsys.readouterr().err == ""
-    load(tmp_path / "room", resolution=2, progress=True)
-    assert "Decoding frames: 100%" in capsys.readouterr().err
+    assert not caplog.messages
+    scene = load(tmp_path / "room", resolution=2, progress=True)
+    assert caplog.messages[0] == f"Decoding frames: {len(scene.views) * scene.num_frames} frames"
+    assert caplog.messages[-1].startswith(f"{caplog.messages[0]} in ")
+    assert "\r" not in capsys.readouterr().err

@@ -29,7 +29,7 @@ def test_repeated_and_broken_points_are_dropped(tmp_path):
     cloud = PointCloud(positions=positions, colours=colours, frames=None, note="made")
     found = cleaned(cloud)
     assert torch.equal(found.positions, positions[[0, 2, 4]]) and torch.equal(found.colours, colours[[0, 2, 4]])
-    assert found.note == "made; 1 points that were not finite dropped; 1 repeated points dropped"
+    assert found.note == "made; dropped 1 point with values that are not finite; dropped 1 repeated point"
     moving = PointCloud(positions=positions, colours=colours, frames=torch.arange(5.0), note="made")
     assert cleaned(moving).frames.tolist() == [0, 2, 3, 4], "the same place at two frames is no repetition"
 

@@ -37,19 +37,21 @@ def test_ply_files_of_other_programs(tmp_path, order, place, shade, value):
     cloud = load(scene_of(tmp_path / "room"), path)
     assert torch.equal(cloud.positions, torch.from_numpy(positions))
     torch.testing.assert_close(cloud.colours, torch.tensor([0.2, 0.0, 1.0]).expand(30, 3))
-    assert (cloud.frames, cloud.note) == (None, f"30 points of {path}")
+    assert (cloud.frames, cloud.note) == (None, f"30 points from {path}")
 
 
 def test_frames_of_an_archive_count_from_the_clips_start(tmp_path):
     scene = scene_of(tmp_path / "room", start=100)
     path = tmp_path / "points.npz"
     np.savez(path, xyz=places(30), rgb=np.full((30, 3), 255, np.uint8), frame=np.repeat([100, 104, 130], 10))
-    assert load(scene, path).frames.tolist() == [0] * 10
+    first = load(scene, path)
+    assert first.frames.tolist() == [0] * 10 and first.note == f"30 points from {path}; kept the 10 at frame 100"
     both = load(scene, path, frames=range(10))
     assert both.frames.tolist() == [0] * 10 + [4] * 10
     assert torch.equal(both.positions, torch.from_numpy(places(30)[:20]))
     late = load(scene, path, frames=[5])
-    assert late.frames.tolist() == [4] * 10 and "frame 4, the nearest" in late.note
+    assert late.frames.tolist() == [4] * 10
+    assert late.note == f"30 points from {path}; none at frame 105, so kept those at frame 104, the nearest"
 
 
 @pytest.mark.parametrize(("name", "duration"), [("points3D_total50.ply", 50), ("points.ply", 10)])
@@ -80,7 +82,10 @@ def test_each_frame_has_its_colmap_model(tmp_path):
     both = load(scene, frames=range(4))
     assert torch.equal(both.positions[7:], torch.from_numpy(places(7, seed=1)))
     assert both.frames.tolist() == [0] * 7 + [2] * 7
-    assert both.note == "14 points of the COLMAP models of 2 frames; 2 frames have none"
+    assert both.note == "14 points from the COLMAP models of 2 of 4 frames"
+    assert first.note == "7 points from the COLMAP model of frame 3"
+    write_points3d(scene.root / "colmap_4" / "sparse" / "0", places(1, seed=2))
+    assert load(scene, frames=range(3)).note == "15 points from the COLMAP models of 3 frames"
 
 
 def test_text_models(tmp_path):
@@ -141,7 +146,7 @@ def broken_files(folder: Path) -> dict[str, Path]:
         ("none.ply", "holds no points"),
         ("bright.ply", r"colours from 51 to 51, floats must lie in 0 ... 1"),
         ("behind.ply", "none of the start points is in the image .* another world frame"),
-        ("nan.ply", "no start points are left .*3 points that were not finite"),
+        ("nan.ply", "no start points are left .*dropped 3 points with values that are not finite"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, name, message):
@@ -183,5 +188,5 @@ def test_points_of_a_published_colmap_model(shared, tmp_path):
         (room / name).symlink_to(model / name)
     scene = load_scene(room.parent, SceneOptions(cache=tmp_path / "cache", resolution=8, needed="test", progress=False))
     cloud = load(scene)
-    assert cloud.count == 7188 and cloud.note.endswith("110 repeated points dropped")
+    assert cloud.count == 7188 and cloud.note.endswith("dropped 110 repeated points")
     assert (views_of(cloud.positions, trained(scene)) >= 2).all(), "a triangulated point is in two images"

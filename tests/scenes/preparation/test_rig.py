@@ -137,7 +137,7 @@ def test_differing_sizes_and_counts_are_told() -> None:
         for name, count, width in (("cam00", 9, 64), ("cam01", 9, 64), ("cam02", 7, 32))
     }
     assert size_notes(videos) == [
-        "cameras differ in frame size: 32x48: cam02; 64x48: cam00, cam01",
-        "cameras differ in number of frames: 7: cam02; 9: cam00, cam01",
+        "cameras differ in frame size: 32x48 px: cam02; 64x48 px: cam00, cam01",
+        "cameras differ in number of frames: 7 frames: cam02; 9 frames: cam00, cam01",
     ]
     assert size_notes({name: videos[name] for name in ("cam00", "cam01")}) == []

@@ -106,7 +106,7 @@ def _plan(compiler: tuple[str, ...]) -> BuildPlan:
     shared = ("-dynamiclib", "-undefined", "dynamic_lookup") if sys.platform == "darwin" else ("-shared",)
     return BuildPlan(
         name="C++ back-end",
-        announcement=f"compiling the C++ rasterizer with {compiler[0]} (once, some seconds)",
+        announcement=f"compiling the C++ rasterizer with {compiler[0]} (only once, a few seconds)",
         calls=tuple(calls),
         linker=(*compiler, *shared),
         libraries=torch_libraries(),

@@ -196,7 +196,8 @@ def _plan(toolkit: Toolkit, compiler: str, architectures: tuple[int, ...]) -> Bu
         calls.append(CompilerCall(command=command, output=path.name + ".o"))
     return BuildPlan(
         name="CUDA back-end",
-        announcement=f"compiling the CUDA rasterizer for {targets(architectures)} with {toolkit.nvcc} (once, a minute)",
+        announcement=f"compiling the CUDA rasterizer for {targets(architectures)} with {toolkit.nvcc} "
+        "(only once, about a minute)",
         calls=tuple(calls),
         linker=(compiler, *LINK_FLAGS),
         libraries=(f"-L{toolkit.library_folder}", *LINK_LIBRARIES, *torch_libraries()),

@@ -159,7 +159,7 @@ def _report(plan: BuildPlan, finished: subprocess.CompletedProcess[str], *, log:
     if finished.returncode == 0:
         return
     said = "\n".join(finished.stdout.splitlines()[-LOG_LINES:])
-    logger.error("the end of what the compiler said:\n%s", said)
+    logger.error("last lines of the compiler's output:\n%s", said)
     raise BuildError(
         f"compiling the {plan.name} failed with exit status {finished.returncode}; read {log}, or {plan.advice}"
     )

@@ -64,10 +64,10 @@ def test_frames_win_over_the_video_unless_they_are_fewer(tmp_path):
     write_n3v_frames(folder, Rig(frames=3), image=lambda *place: 255 - draw(*place))
     whole = load(folder)
     assert whole.num_frames == 4
-    assert "frames from camXX.mp4; also there and not used: camXX/<number>.png" in whole.notes
+    assert "frames from camXX.mp4; incomplete and not used: camXX/<number>.png" in whole.notes
     part = load(folder, end=3)
     assert part.num_frames == 3
-    assert "frames from camXX/<number>.png; also there and not used: camXX.mp4" in part.notes
+    assert "frames from camXX/<number>.png, preferred to camXX.mp4" in part.notes
     assert tuple(part.frames.read(1, 2)[0, 0]) == tuple(255 - np.array(colour(1, 2)))
 
 
@@ -75,7 +75,7 @@ def test_images_of_some_cameras_do_not_win(tmp_path):
     folder = tmp_path / "room"
     write_n3v_scene(folder)
     write_n3v_frames(folder, Rig(cameras=["cam00", "cam01"]))
-    assert "frames from camXX.mp4; also there and not used: camXX/<number>.png" in load(folder).notes
+    assert "frames from camXX.mp4; incomplete and not used: camXX/<number>.png" in load(folder).notes
 
 
 @pytest.mark.parametrize("pattern", ["{name}.mp4", "{name}/{frame}.png"])
@@ -93,7 +93,7 @@ def test_images_numbered_from_one(tmp_path):
     write_n3v_scene(tmp_path / "room", Rig(start=1), pattern="{name}/{frame:03d}.png")
     scene = load(tmp_path / "room")
     assert (scene.start, scene.num_frames) == (1, 4)
-    assert "frames are numbered from 1 on: the clip begins there" in scene.notes
+    assert "frame numbers begin at 1, so the clip begins at frame 1" in scene.notes
     assert tuple(scene.frames.read(2, 0)[0, 0]) == colour(2, 1)
 
 
@@ -103,7 +103,7 @@ def test_the_shortest_camera_decides_where_nothing_is_asked_for(tmp_path):
     write_video(folder / "cam01.mp4", [draw(1, 0, 64, 48)] * 2)
     scene = load(folder)
     assert scene.num_frames == 2
-    assert "cam01 has 2 frames, others up to 4: the shortest decides" in scene.notes
+    assert "clip cut to 2 frames, the length of cam01 (others: up to 4)" in scene.notes
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_wrong_options_are_named(tmp_path, options, message):
 
 def test_test_cameras_by_name_and_by_default(tmp_path):
     write_n3v_scene(tmp_path / "room", Rig(cameras=["cam03", "cam05", "cam11"]))
-    assert "there is no cam00: cam03 is held out instead" in load(tmp_path / "room").notes
+    assert "no camera cam00, so the first one, cam03, is held out" in load(tmp_path / "room").notes
     scene = load(tmp_path / "room", test_cameras=("cam11", "cam05"))
     assert (scene.test, scene.train) == ((1, 2), (0,))
     assert [view.number for view in scene.views] == [3, 5, 11]
@@ -162,7 +162,7 @@ def test_frames_of_another_size_than_the_poses_say(tmp_path):
     write_poses_bounds(folder / "poses_bounds.npy", list(write_n3v_scene(tmp_path / "full").values()))
     scene = load(folder)
     assert scene.views[0].camera.fx == 30
-    assert "calibrated at 64x48 px, intrinsics scaled to 32x24 (cam00)" in scene.notes
+    assert "calibration at 64x48 px, intrinsics scaled to 32x24 px (all cameras)" in scene.notes
     write_n3v_frames(folder, Rig(width=32, height=32), "{name}.mp4")
     with pytest.raises(SceneError, match="cam00: frames of 32x32 px do not have the aspect ratio"):
         load(folder)
@@ -237,7 +237,13 @@ def test_cameras_of_different_frame_sizes_are_reported(tmp_path):
     write_n3v_scene(folder)
     write_video(folder / "cam01.mp4", [draw(1, frame, 32, 24) for frame in range(4)])
     scene = load(folder)
-    assert "cameras differ in frame size" in scene.notes
+    assert {
+        "frames: 64x48 px (cam00 and 1 more)",
+        "frames: 32x24 px (cam01)",
+        "calibration at 64x48 px, intrinsics scaled to 32x24 px (cam01)",
+        "cameras differ in frame size",
+    } <= set(scene.notes)
+    assert "frames: 64x48 px, resized to 32x24 px (cam00 and 1 more)" in load(folder, resolution=2).notes
     assert scene.frames.read(1, 0).shape == (24, 32, 3)
 
 

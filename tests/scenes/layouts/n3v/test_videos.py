@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,51 @@ def test_videos_of_any_name_become_a_scene_that_every_reader_takes(tmp_path: Pat
     assert stand_in.calls[0] == "mapped colmap_0"
     assert np.load(root / "poses_bounds.npy").shape == (3, 17)
     assert (report.kind, report.frames, list(report.cameras)) == ("videos", 3, ["cam00", "cam01", "cam02"])
+    assert report.notes[0] == (
+        "3 videos named cam00 to cam02 (camera_names.json); cam00 (GoPro 2.MOV) will be held out"
+    )
     loaded = load_scene(root, SceneOptions(cache=tmp_path / "cache", progress=False))
     assert (loaded.num_frames, len(loaded.views)) == (3, 3)
+    assert loaded.notes[0] == "frames from camXX.mp4"
     again = prepare(root, stand_in)
     assert set(outcomes(again).values()) == {"skipped"}
     assert again.clouds == report.clouds
+
+
+def test_a_test_camera_by_the_name_of_its_video_is_told_its_number(tmp_path: Path) -> None:
+    root = scene(tmp_path / "rig")
+    prepare(root)
+
+    def refusal(*names: str) -> str:
+        options = SceneOptions(cache=tmp_path / "cache", progress=False, needed="none", test_cameras=names)
+        with pytest.raises(SceneError) as error:
+            load_scene(root, options)
+        return str(error.value)
+
+    assert refusal("GoPro 10") == f"{root}: GoPro 10 is cam01 in this scene; give --test_cameras cam01"
+    assert refusal("cam00", "left.mp4") == f"{root}: left.mp4 is cam02 in this scene; give --test_cameras cam00 cam02"
+    assert refusal("right") == "test camera right does not exist; available: cam00, cam01, cam02"
+    (root / "camera_names.json").write_text("[1, 2")
+    assert refusal("GoPro 10") == "test camera GoPro 10 does not exist; available: cam00, cam01, cam02"
+
+
+def test_what_a_preparation_wrote_or_linked_is_no_alternative_to_what_is_read(tmp_path: Path) -> None:
+    root = scene(tmp_path / "rig")
+    prepare(root, frames="all", trainer_folders=("ed3dgs",))
+    loaded = load_scene(root, SceneOptions(cache=tmp_path / "cache", progress=False, needed="none"))
+    assert loaded.notes[0] == "frames from camXX/<number>.png"
+
+
+def test_a_folder_of_other_videos_names_the_command_that_prepares_it(tmp_path: Path) -> None:
+    root = scene(tmp_path / "rig")
+    options = SceneOptions(cache=tmp_path / "cache", progress=False)
+    advice = f"(N3V layout); for videos of other names run: python moegs.py prepare videos {root}"
+    with pytest.raises(SceneError, match=re.escape(advice)):
+        load_scene(root, options)
+    for path in root.iterdir():
+        path.unlink()
+    with pytest.raises(SceneError, match=r"no frames found; looked for camXX/.*\(N3V layout\)$"):
+        load_scene(root, options)
 
 
 def test_names_that_are_camera_names_stay(tmp_path: Path) -> None:
@@ -139,8 +180,8 @@ def test_differing_footage_is_reported_and_the_shortest_decides(tmp_path: Path) 
     report = prepare(root)
     assert report.frames == 2
     notes = " | ".join(report.notes)
-    assert "cameras differ in frame size: 64x48: cam02; 96x72: cam00, cam01" in notes
-    assert "cam02 has 2 frames, others up to 3" in notes
+    assert "cameras differ in frame size: 64x48 px: cam02; 96x72 px: cam00, cam01" in notes
+    assert "clip cut to 2 frames, the length of cam02 (others: up to 3)" in notes
 
 
 def test_cameras_that_are_not_found_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,23 @@
+"""Numbers, times and names as log lines and tables show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def counted(count: int, noun: str) -> str:
+    """Give a number with its noun, in the plural unless it is one: "1 frame", "2,430 frames"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Give a time for people: "50 s", "12 min", "3 h 05 min"."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def first_and_more(names: Sequence[str]) -> str:
+    """Name the first of several, and count the others: "cam00", "cam00 and 8 more"."""
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more"
