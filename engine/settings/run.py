@@ -36,7 +36,7 @@ class DataConfig:
 
     source_path: Annotated[Path | None, flag("folder of the scene", "-s", metavar="PATH")] = None
     loader: Annotated[
-        Loader | None, flag("layout of the scene folder; default: the script's data set", metavar="|".join(LOADERS))
+        Loader | None, flag("layout of the scene folder; default: recognised from its files", metavar="|".join(LOADERS))
     ] = None
     resolution: Annotated[int, flag(RESOLUTION, "-r")] = -1
     resize_filter: Annotated[ResizeFilter, flag("filter that makes frames smaller")] = "bilinear"

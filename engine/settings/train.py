@@ -75,7 +75,6 @@ def any_page(prog: str, about: str) -> CommandHelp:
         prog=prog,
         about=about,
         required=("source_path", "save_path", "expert"),
-        texts={"loader": "layout of the scene folder; default: recognised from its files"},
         examples=(
             f"python {prog} --source_path data/mine --save_path output/mine \\\n"
             "    --expert STG=output/experts/stg/mine --expert Ex4DGS=output/experts/ex4dgs/mine",

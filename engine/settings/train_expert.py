@@ -88,12 +88,12 @@ class RecipeConfig:
         str,
         flag("published settings; auto: those of the scene that the folder's name begins with, else its layout"),
     ] = AUTO
-    iterations: Annotated[
-        int | None, flag("training iterations; every schedule scales with them; default: the preset's", metavar="INT")
-    ] = None
+    iterations: Annotated[int | None, flag("training iterations; every schedule scales with them", metavar="INT")] = (
+        None
+    )
     max_gaussians: Annotated[
         int | None,
-        flag("maximum number of Gaussians, per segment; default: the preset's", metavar="INT"),
+        flag("maximum number of Gaussians, per segment", metavar="INT"),
     ] = None
     near: Annotated[
         float | None,
@@ -109,10 +109,10 @@ class RecipeConfig:
             metavar="FLOAT",
         ),
     ] = None
-    batch: Annotated[int | None, flag("images per iteration; default: the preset's", metavar="INT")] = None
+    batch: Annotated[int | None, flag("images per iteration", metavar="INT")] = None
     dssim: Annotated[
         float | None,
-        flag("weight w of 1 - SSIM in the loss; default: the preset's", metavar="FLOAT"),
+        flag("weight w of 1 - SSIM in the loss", metavar="FLOAT"),
     ] = None
     set: Annotated[
         tuple[str, ...],
@@ -198,7 +198,6 @@ def expert_page(prog: str, about: str, arguments: Sequence[str]) -> CommandHelp:
         required=("expert", "source_path", "model_path"),
         hidden=tuple(hidden),
         texts={
-            "loader": "layout of the scene folder; default: recognised from its files",
             "iterations": "training iterations; every schedule scales with them; default: "
             f"{_defaults(specs, 'iterations')}, or the scene's preset",
             "batch": f"images per iteration; default: {_defaults(specs, 'batch')}, or the scene's preset",
