@@ -40,6 +40,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     spec = expert_of_key(config.expert)
     check_settings(config)
     model_path = cast(Path, config.output.model_path)
+    check_model_folder(model_path, resume=config.output.resume, overwrite=config.output.overwrite)  # before decoding
     scene = open_expert_scene(config, model_path)
     compute = open_compute_device(config.machine.device, config.machine.backend)
     check_rasterizer(compute)

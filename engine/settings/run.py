@@ -65,7 +65,9 @@ class RouterConfig:
     rgbfunction: Annotated[HeadKind, flag("network of the router; sandwichpixel does not see the view ray")] = (
         DEFAULT_HEAD
     )
-    init_mixprob: Annotated[float, flag("initial value of the base and directional weights")] = 0.9
+    init_mixprob: Annotated[
+        float, flag("initial value of two of a Gaussian's three weights, base and directional; temporal starts at 0")
+    ] = 0.9
     temperature: Annotated[float, flag("softmax temperature while training")] = DEFAULT_TEMPERATURE
     eval_temperature: Annotated[
         float | None, flag("softmax temperature while rendering; default: the value of --temperature", metavar="FLOAT")
@@ -78,9 +80,10 @@ class TrainingConfig:
 
     iterations: Annotated[int, flag("training iterations; each uses one image")] = 5000
     featuret_lr: Annotated[
-        float, flag("learning rate of the base and directional weights; it falls to 1/100 by iteration 10000")
+        float,
+        flag("learning rate of each Gaussian's base and directional weights; it falls to 1/100 by iteration 10000"),
     ] = 0.1
-    feature_lr: Annotated[float, flag("learning rate of the temporal weights")] = 0.01
+    feature_lr: Annotated[float, flag("learning rate of each Gaussian's temporal weights")] = 0.01
     rgb_lr: Annotated[float, flag("learning rate of the router head")] = 0.01
     lambda_dssim: Annotated[float, flag("weight w of SSIM in the loss (1 - w) L1 + w (1 - SSIM)")] = 0.2
     lambda_gates: Annotated[

@@ -25,7 +25,7 @@ from scenes.layouts import LAYOUTS
 
 EXPERT_CONFIG_FILE = "train_expert_config.json"
 AUTO = "auto"
-_GIVEN_BY_SET = "settings of a recipe are given by --set name=value; docs/train_expert.md lists their names"
+_GIVEN_BY_SET = "settings of a recipe are given by --set name=value; train_expert.json of a training lists their names"
 RECIPE_NAMES = dict.fromkeys(RETIRED, _GIVEN_BY_SET)  # as the experts' own trainers call their settings
 
 
@@ -65,7 +65,7 @@ class ExpertOutputConfig:
     test_iterations: Annotated[
         tuple[int, ...] | None,
         flag(
-            "iterations after which 8 frames per held-out camera are scored; no number: never; default: 1/4, 1/2, 3/4",
+            "when to score 8 frames per held-out camera, iterations; no number: never; default: 1/4, 1/2, 3/4 of all",
             metavar="INT ...",
         ),
     ] = None
@@ -117,7 +117,7 @@ class RecipeConfig:
     set: Annotated[
         tuple[str, ...],
         flag(
-            "change settings of the recipe, such as density.gradient=1e-4; docs/train_expert.md has their names",
+            "change settings of the recipe, such as density.gradient=1e-4; train_expert.json lists all names",
             metavar="NAME=VALUE ...",
         ),
     ] = ()
@@ -146,7 +146,7 @@ class TrainExpertConfig:
 
     expert: Annotated[tyro.conf.Positional[str], flag(f"the expert to train: {KEYS}", metavar="EXPERT")] = ""
     config: Annotated[
-        Path | None, flag("JSON file of settings, also of the recipe; a flag overrides the file", metavar="PATH")
+        Path | None, flag("JSON file of flags' and --set's settings; a flag overrides the file", metavar="PATH")
     ] = None
     data: ExpertDataConfig = field(default_factory=ExpertDataConfig)
     output: ExpertOutputConfig = field(default_factory=ExpertOutputConfig)
