@@ -12,7 +12,7 @@ from common.wording import duration
 from engine.evaluation.conditions import versions
 from engine.evaluation.expert import ExpertScores
 from engine.evaluation.scoring import weights_facts
-from engine.runs.checks import check_rasterizer
+from engine.runs.checks import EXPERT_REPORT, check_rasterizer
 from engine.runs.device import device_name, open_compute_device, peak_memory
 from engine.runs.opening import read_scene
 from engine.settings.command_line import INTERRUPTED, set_up_logging
@@ -29,7 +29,6 @@ from scenes.options import DEFAULT_LAYOUT
 
 logger = logging.getLogger(__name__)
 
-REPORT = "train_expert.json"
 _SCHEMA = 1
 
 
@@ -70,9 +69,9 @@ def finish(task: ExpertTask) -> None:
     folder, last = task.output.folder, task.last
     if not saved_expert_folder(folder, last).is_dir():  # saving it failed, after the state was saved
         task.save(last)
-    if task.start < last or not (folder / REPORT).is_file():
+    if task.start < last or not (folder / EXPERT_REPORT).is_file():
         scores = task.score(last, task.config.output.test_frames, networks=True)
-        path = write_json(folder / REPORT, report(task, scores))
+        path = write_json(folder / EXPERT_REPORT, report(task, scores))
         logger.info("%s: training took %s; report: %s", task.name, duration(task.seconds), path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,11 +17,16 @@ from engine.errors import ConfigError
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.expert_images import splat_of
 from engine.runs.run import Run
+from engine.settings.config_file import read_object
 from experts.base import CheckpointError, Expert
 from experts.formats.cfg_args import read_cfg_args
+from scenes import Scene
+
+logger = logging.getLogger(__name__)
 
 SMALLEST_COVERAGE = 0.02  # share of an image that an expert of this scene covers at least
 PROBE_WIDTH = 160  # pixels of the image that is looked at for it
+EXPERT_REPORT = "train_expert.json"  # what train-expert leaves in a model's folder
 _TOLERANCE = 1e-4  # of colours in [0, 1], between a back-end and the oracle
 
 
@@ -39,6 +45,23 @@ def check_rasterizer(compute: ComputeDevice) -> None:
                 f"rasterizer back-end {compute.backend!r} differs from the PyTorch one by {difference:.2g} in the "
                 f"{name} of a self-test; rebuild it (python -m moegs_rasterizer.build), or use --backend torch"
             )
+
+
+def check_held_out(scene: Scene, name: str, folder: Path) -> None:
+    """Warns of held-out cameras that an expert trained here has seen; its report names its training cameras."""
+    reports = sorted([*folder.glob(EXPERT_REPORT), *folder.glob(f"*/{EXPERT_REPORT}")])
+    seen: set[str] = set()
+    for report in reports:
+        seen |= set(read_object(report).get("settings", {}).get("training cameras", ()))
+    leaked = [scene.views[view].name for view in scene.test if scene.views[view].name in seen]
+    if leaked:
+        logger.warning(
+            "%s: %s was trained on %s, which this run holds out: scores there are too good; hold out the same cameras "
+            "in all trainings (--test_cameras)",
+            folder,
+            name,
+            ", ".join(leaked),
+        )
 
 
 def _five_gaussians() -> tuple[list[Layer], Camera]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from common.wording import counted
 from engine.errors import ConfigError
-from engine.runs.checks import check_frames, check_rasterizer, check_visible
+from engine.runs.checks import check_frames, check_held_out, check_rasterizer, check_visible
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.run import Run
 from engine.settings.experts import folder_argument
@@ -61,6 +61,7 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
     for name, folder in folders.items():
         label = folder_argument(kind_of(name), folder, by_name=by_name)
         check_visible(run, name, label=label, folder=folder)
+        check_held_out(scene, name, folder)
     return run
 
 

@@ -26,6 +26,7 @@ GONE = {
     "endframe": "use --end_timestamp",
     "stride": "use --every",
     "downscale": "use --resolution",
+    "test_cameras": "all cameras are prepared; give it to train-expert and to the training of the router",
 }
 
 

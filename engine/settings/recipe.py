@@ -72,8 +72,11 @@ def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
-    """The first setting that differs, as "name: old, now new"; None where all agree."""
-    for name in sorted({*old, *new}):
+    """The first setting that differs, as "name: old, now new"; None where all agree.
+
+    "iterations" comes first: schedules differ where it does.
+    """
+    for name in sorted({*old, *new}, key=lambda name: (name != "iterations", name)):
         if old.get(name) != new.get(name):
             return f"{name}: {old.get(name, 'absent')}, now {new.get(name, 'absent')}"
     return None

@@ -19,7 +19,7 @@ from engine.settings.experts import KEYS, WITH_PLANES, WITH_SEGMENTS
 from engine.settings.fields import leaves, with_values
 from engine.settings.recipe import flattened, parse_setting, setting_arguments
 from engine.settings.retired import RETIRED
-from engine.settings.run import DataConfig, DeviceConfig
+from engine.settings.run import DataConfig, DeviceConfig, RunConfig
 from experts import EXPERTS, ExpertSpec
 from scenes.layouts import LAYOUTS
 
@@ -176,6 +176,12 @@ def read_expert_settings(arguments: Sequence[str], *, prog: str, description: st
     content = read_object(path)
     own = {key: value for key, value in content.items() if key in known or key == "debug"}
     settings = flattened({key: value for key, value in content.items() if key not in own})
+    of_router = [key for key in settings if key in leaves(RunConfig)]
+    if of_router:
+        raise ConfigError(
+            f"{path}: {of_router[0]} is a setting of the router's training; leave --config out here, and give the file "
+            "to the training of the router"
+        )
     values = settings_of_object(own, TrainExpertConfig, path)
     first = (*setting_arguments(settings), *values.pop("set", ()))
     config = parsed(with_values(TrainExpertConfig(), values))

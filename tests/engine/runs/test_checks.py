@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ import engine.runs.checks
 import engine.runs.opening
 from engine.commands import train
 from engine.errors import ConfigError
-from engine.runs.checks import check_frames, check_rasterizer, check_visible
+from engine.runs.checks import EXPERT_REPORT, check_frames, check_held_out, check_rasterizer, check_visible
 from engine.runs.device import CPU, ComputeDevice
 from experts.base import CheckpointError
 from tests.small_world import CloudExpert, small_run, use_small_world
@@ -77,3 +78,14 @@ def test_an_expert_of_a_shorter_clip_is_refused(tmp_path):
     ):
         check_frames(CloudExpert("A", 1), 5, tmp_path)
     check_frames(CloudExpert("A", 1, segments=2), 4, tmp_path)
+
+
+def test_a_held_out_camera_that_an_expert_has_seen_is_warned_of(flat_run, tmp_path, caplog):
+    check_held_out(flat_run.scene, "STG", tmp_path)  # of an expert's own code nothing is known
+    segment = tmp_path / "stg_0to149"
+    segment.mkdir()
+    for seen, warned in ((["cam01", "cam02"], False), (["cam00", "cam02"], True)):
+        (segment / EXPERT_REPORT).write_text(json.dumps({"settings": {"training cameras": seen}}))
+        caplog.clear()
+        check_held_out(flat_run.scene, "STG", tmp_path)
+        assert ("STG was trained on cam00, which this run holds out" in caplog.text) == warned

@@ -182,6 +182,7 @@ def test_words_give_values():
     assert values == {"a": 1, "b": 1e-3, "c": True, "d": None, "e": [1, 2], "f": "own", "g.h": -2}
     assert dict(map(parse_setting, setting_arguments(values))) == values
     assert flattened({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    assert difference({"a": 1, "iterations": 2}, {"a": 2, "iterations": 3}) == "iterations: 2, now 3"
     assert difference({"a": 1}, {"a": 1}) is None and difference({"a": 1}, {"a": 2}) == "a: 1, now 2"
 
 
@@ -196,6 +197,14 @@ def test_words_come_after_the_file_and_the_file_after_the_preset(tmp_path):
     assert (name, recipe.iterations, recipe.density.every) == ("flame_steak", 3000, 7)
     assert (recipe.l1, recipe.dssim) == (0.6, 0.1)
     assert recipe.density.stop == preset.recipe.density.stop // 10  # schedules follow the length
+
+
+def test_a_config_of_the_routers_training_is_refused_before_anything_is_read(tmp_path, capsys):
+    path = tmp_path / "scene.json"
+    path.write_text(json.dumps({"near": 4, "rgb_lr": 0.05}))
+    arguments = [f"--config={path}", f"--source_path={tmp_path / 'none'}", f"--model_path={tmp_path / 'model'}"]
+    assert main(["train-expert", "stg", "--quiet", *arguments]) == 2
+    assert "rgb_lr is a setting of the router's training; leave --config out here" in capsys.readouterr().err
 
 
 def test_l1_makes_up_one_with_dssim_where_it_did():
