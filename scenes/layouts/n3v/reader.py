@@ -71,12 +71,21 @@ def _cameras_of_model(folder: Path, names: Sequence[str]) -> tuple[dict[str, Cam
             f"{folder}: its images ({', '.join(sorted(stored)[:3])}, …) and the cameras with frames "
             f"({', '.join(names[:3])}, …) share no name; name the images as the cameras"
         )
-    notes = [f"{name} is not in the COLMAP model: not used" for name in names if name not in stored]
+    notes = _lost(folder, [name for name in names if name not in stored], len(names))
     notes += [f"{name} is in the COLMAP model but has no frames: not used" for name in sorted(set(stored) - set(names))]
     moved = [name for name in shared if _off_centre(stored[name]) > OFF_CENTRE_NOTED]
     if moved:
         notes.append(f"principal points moved to the image centre: {', '.join(moved)}")
     return {name: centred(stored[name]) for name in shared}, notes
+
+
+def _lost(folder: Path, lost: Sequence[str], count: int) -> list[str]:
+    """Warn of cameras with frames that the reconstruction lost."""
+    if not lost:
+        return []
+    note = f"{len(lost)} of {count} cameras with frames are not in the COLMAP model and not used: {', '.join(lost)}"
+    logger.warning("%s: %s", folder, note)
+    return [note]
 
 
 def _off_centre(camera: Camera) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from common.files import replacing
-from scenes.calibration.colmap_model import read_colmap_cameras
+from scenes.calibration.colmap_model import camera_name, read_colmap_cameras
 from scenes.preparation.sfm.agreement import Agreement, verify_by
 from scenes.preparation.sfm.attempts import Attempt, CloudReport, best_of, measured, reported
 from scenes.preparation.sfm.known_cameras import copy_matches, unknown_model, write_database
@@ -187,7 +187,7 @@ def _depths(model: Path) -> dict[str, np.ndarray]:
     depths = {}
     for image in stored.images.values():
         points = [stored.points3D[point.point3D_id].xyz for point in image.get_observation_points2D()]
-        depths[Path(image.name).stem] = (np.array(points).reshape(-1, 3) @ _third_row(image)[:3]) + _third_row(image)[3]
+        depths[camera_name(image.name)] = (np.array(points).reshape(-1, 3) @ _third_row(image)[:3]) + _third_row(image)[3]
     return depths
 
 
