@@ -35,6 +35,11 @@ def scene_model(root: Path) -> Path | None:
     return folder if _is_model(folder) else None
 
 
+def colmap_folders(root: Path) -> list[str]:
+    """List the folders `colmap_<frame>` that hold a model, by name."""
+    return sorted(path.parent.parent.name for path in root.glob("colmap_*/sparse/0"))
+
+
 def camera_name(image: str) -> str:
     """Name the camera of a model's image: "cam00.png", "images/cam00.png" and "cam00/000000.png" are cam00's.
 
