@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from scenes.frames.sources import FrameSource
 from scenes.frames.video import VIDEO_SUFFIXES, probe_video
 from scenes.layouts.contents import is_hidden, visible_images
 from scenes.layouts.n3v.frames import CAMERA_NAME, NAMED_FRAME, TEST_CAMERA, named_frames, natural
+from scenes.preparation.records import Record
 from scenes.preparation.sfm.mapping import FEWEST_CAMERAS
 from scenes.preparation.steps import FOLDER, PreparationStep, Workbench
 from scenes.preparation.trainer_folders import make_link
@@ -19,6 +21,8 @@ from scenes.types import SceneError
 
 _VERSION = 1
 NAMES_FILE = "camera_names.json"
+STEP = "camera_names"
+OF_A_CAMERA = ("frames", "still")  # steps frames_cam00, still_cam00: right whatever the other cameras are
 
 
 def named_cameras(bench: Workbench, leave_out: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
@@ -26,7 +30,8 @@ def named_cameras(bench: Workbench, leave_out: Sequence[str]) -> tuple[dict[str,
 
     Videos called camXX, and folders called so with images called <number> or frame_<number>, keep their names. Others
     are numbered in the order of their names (cam2 before cam10) and linked to camXX.mp4, or image by image to
-    camXX/000000.png; `camera_names.json` lists both names.
+    camXX/000000.png; `camera_names.json` lists both names. What an earlier run made of cameras that now have another
+    number, or none, is removed.
     SceneError where there are fewer than three, or a link's name is taken.
     """
     paths, kind = _camera_paths(bench, leave_out)
@@ -44,6 +49,7 @@ def named_cameras(bench: Workbench, leave_out: Sequence[str]) -> tuple[dict[str,
         names = {f"cam{index:02d}": path for index, path in enumerate(paths)}
         links = {_link_name(name, path): path for name, path in names.items()}
     table = {name: path.name for name, path in names.items()}
+    _drop_other_cameras(bench, table, numbered=bool(links))
     bench.run(_naming(bench, table, links))
     notes = []
     if links:
@@ -51,6 +57,27 @@ def named_cameras(bench: Workbench, leave_out: Sequence[str]) -> tuple[dict[str,
         held_out = f"{TEST_CAMERA} ({names[TEST_CAMERA].name})"
         notes = [f"{len(names)} {kind} named {TEST_CAMERA} to {last} ({NAMES_FILE}); {held_out} will be held out"]
     return {name: bench.root / _link_name(name, path) if links else path for name, path in names.items()}, notes
+
+
+@contextmanager
+def undone_where_refused(bench: Workbench) -> Iterator[None]:
+    """Remove what a refused run made, if it also named the cameras: names without their cameras are of no use.
+
+    Else a calibration that is there, or comes later, would be read with numbers that are not its own. The frames of
+    cameras that have their own names stay for the next run.
+    """
+    try:
+        yield
+    except SceneError:
+        made = {report.name for report in bench.reports if report.outcome == "done"}
+        records = {name: bench.record(name) for name in bench.recorded()}
+        undone = [name for name, record in records.items() if name in made or (record and not record.finished)]
+        if STEP in undone:
+            kept = () if _has_links(records[STEP]) else OF_A_CAMERA
+            others = [name for name in undone if name != STEP and name.partition("_")[0] not in kept]
+            for name in [*others, STEP]:
+                bench.drop(name)
+        raise
 
 
 def renamed_cameras(root: Path) -> dict[str, str]:
@@ -79,6 +106,22 @@ def _camera_paths(bench: Workbench, leave_out: Sequence[str]) -> tuple[list[Path
     if videos:
         return videos, "videos"
     return [path for path in paths if path.is_dir() and visible_images(path)], "folders of images"
+
+
+def _drop_other_cameras(bench: Workbench, table: Mapping[str, str], *, numbered: bool) -> None:
+    """Remove what was made under numbers that are no longer right; numbered: the names are numbers that we gave."""
+    earlier = bench.record(STEP)
+    if earlier and earlier.options["names"] != table and (numbered or _has_links(earlier)):
+        stale = [name for name in bench.recorded() if name != STEP]
+    else:
+        steps = [name for name in bench.recorded() if name.partition("_")[0] in OF_A_CAMERA]
+        stale = [name for name in steps if name.partition("_")[2] not in table]
+    for name in stale:
+        bench.drop(name)
+
+
+def _has_links(naming: Record | None) -> bool:
+    return naming is not None and naming.outputs != [NAMES_FILE]
 
 
 def _is_named(path: Path) -> bool:
@@ -111,7 +154,7 @@ def _naming(bench: Workbench, table: Mapping[str, str], links: Mapping[str, Path
         (scratch / NAMES_FILE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
     return PreparationStep(
-        name="camera_names",
+        name=STEP,
         version=_VERSION,
         inputs=[bench.root / name for name in table.values()],
         options={"names": dict(table)},

@@ -26,7 +26,7 @@ from tests.scenes.preparation.stand_in import (
     outcomes,
     videos_options,
 )
-from tests.scenes.scene_folders import Rig, rig_cameras, write_n3v_frames, write_video
+from tests.scenes.scene_folders import Rig, rig_cameras, write_colmap_model, write_n3v_frames, write_video
 
 RIG = Rig(cameras=("cam00", "cam01", "cam02"), frames=3, width=96, height=72)
 NAMES = ("GoPro 2.MOV", "GoPro 10.mkv", "left.mp4")  # in the order of cameras
@@ -263,6 +263,76 @@ def test_raising_inside_any_step_or_dying_at_any_change_the_next_run_completes_i
         assert contents(root) == whole, tried[operation]
 
 
+@pytest.mark.usefixtures("no_motion")
+def test_a_refused_run_leaves_a_calibrated_scene_as_it_was(tmp_path: Path) -> None:
+    """Links of our numbering beside somebody's cameras would be read as these cameras."""
+    root = scene(tmp_path / "rig")
+    write_colmap_model(root / "colmap_0" / "sparse" / "0", rig_cameras(RIG))
+    before = contents(root)
+    with pytest.raises(SceneError, match="colmap_0 would be overwritten"):
+        prepare(root)
+    assert contents(root) == before
+    with pytest.raises(SceneError, match="no frames found"):
+        load_scene(root, SceneOptions(cache=tmp_path / "cache", progress=False))
+
+
+@pytest.mark.usefixtures("no_motion")
+def test_a_run_refused_for_its_result_leaves_nothing(tmp_path: Path) -> None:
+    root = scene(tmp_path / "rig")
+    before, some = contents(root), dict(list(rig_cameras(RIG).items())[:2])
+    with pytest.raises(SceneError, match="2 of 3 cameras found"):
+        prepare(root, StandIn(rig=some))
+    assert contents(root) == before
+    assert not any((root / name).exists() for name in ("cam00", "colmap_0"))
+    prepare(root)
+    whole = contents(root)
+    with pytest.raises(SceneError, match="would be overwritten"):  # refused beside cameras of the same names
+        (root / "colmap_1").mkdir()
+        prepare(root, every=1)
+    assert contents(root) == whole
+
+
+@pytest.mark.usefixtures("no_motion")
+def test_frames_of_cameras_with_names_of_their_own_stay_for_the_next_run(tmp_path: Path) -> None:
+    root = scene(tmp_path / "rig", ("cam00.mp4", "cam01.mp4", "cam02.mp4"))
+    before, some = contents(root), dict(list(rig_cameras(RIG).items())[:2])
+    with pytest.raises(SceneError, match="2 of 3 cameras found"):
+        prepare(root, StandIn(rig=some))
+    frames = {f"{name}/000000.png" for name in RIG.cameras}
+    assert contents(root).keys() == before.keys() | frames
+    assert {outcomes(prepare(root))[f"frames_{name}"] for name in RIG.cameras} == {"skipped"}
+
+
+@pytest.mark.usefixtures("no_motion")
+@pytest.mark.parametrize("left_out", ["GoPro 10.mkv", "right.mp4"])
+def test_images_of_a_camera_that_is_left_out_later_are_not_read(tmp_path: Path, left_out: str) -> None:
+    root = scene(tmp_path / "rig")
+    shutil.copyfile(root / "left.mp4", root / "right.mp4")
+    fresh = shutil.copytree(root, tmp_path / "fresh")
+    four = rig_cameras(replace(RIG, cameras=("cam00", "cam01", "cam02", "cam03")))
+    prepare(root, StandIn(rig=four))
+    assert (root / "cam03" / "000000.png").is_file()
+    prepare(root, leave_out=(left_out,))
+    assert not (root / "cam03").exists()
+    loaded = load_scene(root, SceneOptions(cache=tmp_path / "cache", progress=False))
+    assert (loaded.num_frames, len(loaded.views)) == (3, 3)
+    prepare(fresh, leave_out=(left_out,))
+    assert contents(root) == contents(fresh)
+
+
+@pytest.mark.usefixtures("no_motion")
+def test_a_camera_with_a_name_of_its_own_loses_its_images_alone(tmp_path: Path) -> None:
+    names = ("cam00", "cam01", "cam02", "cam03")
+    root = scene(tmp_path / "rig", tuple(f"{name}.mp4" for name in names[:3]))
+    shutil.copyfile(root / "cam02.mp4", root / "cam03.mp4")
+    prepare(root, StandIn(rig=rig_cameras(replace(RIG, cameras=names))))
+    report = prepare(root, leave_out=("cam03.mp4",))
+    assert {outcomes(report)[f"frames_{name}"] for name in names[:3]} == {"skipped"}
+    assert not (root / "cam03").exists()
+    loaded = load_scene(root, SceneOptions(cache=tmp_path / "cache", progress=False))
+    assert (loaded.num_frames, [view.name for view in loaded.views]) == (3, list(names[:3]))
+
+
 def one_video(root: Path) -> None:
     for name in NAMES[1:]:
         (root / name).unlink()
@@ -297,7 +367,7 @@ def test_errors_are_one_line(tmp_path: Path, damage: Any, message: str) -> None:
         prepare(root, stand_in)
     assert "\n" not in str(caught.value)
     assert stand_in.calls == []
-    assert {name: content for name, content in contents(root).items() if name in before} == before
+    assert contents(root) == before
 
 
 def test_what_is_left_out_must_be_there(tmp_path: Path) -> None:
