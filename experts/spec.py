@@ -12,7 +12,7 @@ from torch import Tensor
 
 from experts.base import Expert, LoadOptions
 from experts.training.presets import DataLayout, TrainingPreset
-from experts.training.start import TrainingStart
+from experts.training.start import TrainingStart, scale_fault
 from experts.training.trainer import ExpertTrainer
 
 
@@ -84,8 +84,10 @@ def name_fault(spec: ExpertSpec, owner: object, what: str) -> str | None:
 def begin_training(spec: ExpertSpec, recipe: Any, start: TrainingStart) -> ExpertTrainer:
     """A trainer of the expert before its first iteration; raises ValueError for a recipe or start it cannot use.
 
-    Also where the model or the trainer does not have the row's name.
+    Also where the model or the trainer does not have the row's name, or the training cameras stand in one place.
     """
+    if fault := scale_fault(start.extent, start.points.positions):
+        raise ValueError(fault)
     model = spec.training.start_model(recipe, start)
     trainer = spec.training.trainer(model, recipe, extent=start.extent, views=start.views, seed=start.seed)
     for owner, what in ((model, "the model of start_model"), (trainer, "the trainer")):

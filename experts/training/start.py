@@ -11,6 +11,8 @@ from torch import Tensor
 from experts.training.presets import Planes
 from experts.training.views import TrainingViews
 
+LEAST_EXTENT = 1e-5  # over the start points' spread; below, parallax is a small fraction of a px, or rounding
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartPoints:
@@ -44,3 +46,18 @@ class TrainingStart:
     planes: Planes | None = None  # data units; None: the expert's are fixed
     network: Any = None  # the preset's
     seed: int = 0
+
+
+def scale_fault(extent: float, positions: Tensor) -> str | None:
+    """Describe a rig whose training cameras stand in one place; None where they stand apart.
+
+    Such a rig shows no depth, and means, which move in units of its extent, would stay where they are. extent: see
+    `TrainingStart`; positions: of the start points, float32 [n, 3], same units.
+    """
+    spread = (positions - positions.median(dim=0).values).norm(dim=1).median() if len(positions) else 0.0
+    if extent > LEAST_EXTENT * float(spread):
+        return None
+    return (
+        f"the training cameras stand in one place (extent {extent:.3g}), so they give no scale and show no depth; "
+        "train on two or more cameras that stand apart: hold out fewer (--test_cameras), or record more"
+    )

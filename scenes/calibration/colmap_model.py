@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
-from pathlib import Path
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,25 +18,62 @@ if TYPE_CHECKING:
     import pycolmap
 
 POINTS_OF_NONE = {".bin": bytes(8), ".txt": b""}
+MODELS = ("PINHOLE", "SIMPLE_PINHOLE")
+BENT_MODELS = ("SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")  # pinholes where all their distortion is zero
+FRAME_NAME = re.compile(r"(frame_?)?\d+")  # of an image in its camera's folder
 
 
 def colmap_folder(root: Path, start: int) -> Path | None:
     """Give `colmap_<start>/sparse/0`; None where no model lies there."""
     folder = root / f"colmap_{start}" / "sparse" / "0"
-    return folder if any((folder / f"images{suffix}").is_file() for suffix in POINTS_OF_NONE) else None
+    return folder if _is_model(folder) else None
+
+
+def scene_model(root: Path) -> Path | None:
+    """Give `sparse/0`, where 3DGS and 4DGaussians have a scene's model; None where no model lies there."""
+    folder = root / "sparse" / "0"
+    return folder if _is_model(folder) else None
+
+
+def colmap_folders(root: Path) -> list[str]:
+    """List the folders `colmap_<frame>` that hold a model, by name."""
+    return sorted(path.parent.parent.name for path in root.glob("colmap_*/sparse/0"))
+
+
+def camera_name(image: str) -> str:
+    """Name the camera of a model's image: "cam00.png", "images/cam00.png" and "cam00/000000.png" are cam00's.
+
+    An image that is named as a frame (000000, frame_00001) has its folder's name, or that of the folder above `images`.
+    """
+    path = PurePosixPath(image.replace("\\", "/"))
+    folders = [part for part in path.parts[:-1] if part.lower() != "images"]
+    return folders[-1] if folders and FRAME_NAME.fullmatch(path.stem) else path.stem
+
+
+def _is_model(folder: Path) -> bool:
+    return any((folder / f"images{suffix}").is_file() for suffix in POINTS_OF_NONE)
 
 
 def read_colmap_cameras(folder: Path) -> dict[str, Camera]:
-    """Read cameras by image name without its ending ("cam00.png" -> "cam00"), principal points as stored.
+    """Read cameras by their names (see `camera_name`), principal points as stored.
 
-    World units of the model. SceneError where it is unreadable, or a camera is neither PINHOLE nor SIMPLE_PINHOLE.
+    World units of the model. SceneError where it is unreadable, two images are of one camera, or a camera is neither
+    PINHOLE nor SIMPLE_PINHOLE and has distortion.
     """
     model = _read_without_points(folder)
     images = sorted((image for image in model.images.values() if image.has_pose), key=lambda image: image.name)
-    cameras = {Path(image.name).stem: _camera(folder, model, image) for image in images}
-    if not cameras:
+    if not images:
         raise SceneError(f"{folder}: the COLMAP model has no posed image; run COLMAP again")
-    return cameras
+    by_camera: dict[str, list[pycolmap.Image]] = defaultdict(list)
+    for image in images:
+        by_camera[camera_name(image.name)].append(image)
+    for name, same in by_camera.items():
+        if len(same) > 1:
+            raise SceneError(
+                f"{folder}: {len(same)} images are of {name} ({same[0].name}, {same[1].name}, …); "
+                "run COLMAP on one frame of each camera, named as the camera"
+            )
+    return {name: _camera(folder, model, same[0]) for name, same in by_camera.items()}
 
 
 def _read_without_points(folder: Path) -> pycolmap.Reconstruction:
@@ -60,10 +99,11 @@ def _read_without_points(folder: Path) -> pycolmap.Reconstruction:
 
 def _camera(folder: Path, model: pycolmap.Reconstruction, image: pycolmap.Image) -> Camera:
     lens = model.cameras[image.camera_id]
-    if lens.model_name not in ("PINHOLE", "SIMPLE_PINHOLE"):
+    straight = lens.model_name in BENT_MODELS and not any(lens.params[index] for index in lens.extra_params_idxs())
+    if lens.model_name not in MODELS and not straight:
         raise SceneError(
-            f"{folder}: {image.name} has a {lens.model_name} camera, only PINHOLE and SIMPLE_PINHOLE are supported; "
-            "run COLMAP's image_undistorter and use its model"
+            f"{folder}: {image.name} has a {lens.model_name} camera with distortion, only cameras without are "
+            "supported, as PINHOLE; run COLMAP's image_undistorter and use its model"
         )
     world_to_camera = torch.eye(4, dtype=torch.float64)
     world_to_camera[:3] = torch.from_numpy(image.cam_from_world().matrix().copy())

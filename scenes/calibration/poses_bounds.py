@@ -19,8 +19,14 @@ def read_poses_bounds(path: Path, names: Sequence[str]) -> dict[str, Camera]:
 
     Each row holds a 3 x 5 matrix (rotation columns down, right, back; centre; height, width, focal length in px), then
     near and far, which are not used. World units as the file has them; principal points are the image centres.
-    SceneError where the file is unreadable, is no [n, 17] table, or does not have one row a camera.
+    SceneError where the file is unreadable, is no [n, 17] table, does not have one row a camera, or the names' order
+    is unclear: cam2 comes before cam10, but sorted as text it comes after.
     """
+    if list(names) != sorted(names):
+        raise SceneError(
+            f"{path}: rows are in the order of the cameras' names, which is unclear for {', '.join(names)}; "
+            "give all names as many digits (cam02, cam10), with the rows in that order"
+        )
     try:
         rows = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

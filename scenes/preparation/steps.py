@@ -75,10 +75,23 @@ class Workbench:
         record = self.record(step.name)
         return record is not None and self._is_current(record, step, self._stamps_of_inputs(step))
 
+    def recorded(self) -> list[str]:
+        """List the steps of this or an earlier run, also unfinished ones, by name."""
+        return sorted(path.stem for path in self.folder.glob("[!.]*.json"))  # hidden: what a killed run left
+
     def owned(self) -> set[str]:
         """List the outputs that steps of this or an earlier run claim."""
-        records = [read_record(path) for path in self.folder.glob("[!.]*.json")]  # hidden: what a killed run left
+        records = [self.record(name) for name in self.recorded()]
         return {name for record in records if record is not None for name in record.outputs}
+
+    def drop(self, name: str) -> None:
+        """Remove the outputs of a step, folders that this empties, and last its record."""
+        record = self.record(name)
+        for path in [self.root / output for output in (record.outputs if record else ())]:
+            _clear(path)
+            if path.parent != self.root and path.parent.is_dir() and not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        _clear(self.folder / f"{name}.json")
 
     def refuse_strangers(self, outputs: Sequence[str]) -> None:
         """Raise SceneError where one of these outputs exists that no run of a preparation wrote."""

@@ -132,9 +132,9 @@ def write_technicolor_scene(folder: Path, rig: Rig | None = None, *, image: Draw
 
 
 def write_colmap_model(
-    folder: Path, cameras: dict[str, Camera], *, suffix: str = ".png", model: str = "PINHOLE"
+    folder: Path, cameras: dict[str, Camera], *, suffix: str = ".png", model: str = "PINHOLE", distortion: float = 0.01
 ) -> None:
-    """A COLMAP model with one camera an image and no points."""
+    """A COLMAP model with one camera an image and no points; distortion: the last parameter of models that have it."""
     import pycolmap
 
     folder.mkdir(parents=True)
@@ -146,7 +146,9 @@ def write_colmap_model(
         intrinsics = {
             "PINHOLE": [camera.fx, camera.fy, camera.cx, camera.cy],
             "SIMPLE_PINHOLE": [camera.fx, camera.cx, camera.cy],
-            "SIMPLE_RADIAL": [camera.fx, camera.cx, camera.cy, 0.01],
+            "SIMPLE_RADIAL": [camera.fx, camera.cx, camera.cy, distortion],
+            "OPENCV": [camera.fx, camera.fy, camera.cx, camera.cy, 0.0, 0.0, 0.0, distortion],
+            "OPENCV_FISHEYE": [camera.fx, camera.fy, camera.cx, camera.cy, 0.0, 0.0, 0.0, distortion],
         }[model]
         lines.append(" ".join(map(str, [number, model, camera.width, camera.height, *intrinsics])))
         images += [" ".join(map(str, [number, w, x, y, z, *translation, number, name + suffix])), ""]

@@ -22,7 +22,7 @@ from experts import CheckpointError, ExpertSpec, begin_training
 from experts.training.colour_correction import ColourCorrection
 from experts.training.presets import Planes, TrainingPreset
 from experts.training.recipe import Recipe, scaled_recipe
-from experts.training.start import StartPoints, TrainingStart
+from experts.training.start import StartPoints, TrainingStart, scale_fault
 from experts.training.trainer import ExpertTrainer
 from scenes import Scene
 from scenes.points.cloud import PointCloud
@@ -64,6 +64,8 @@ def open_expert_task(config: TrainExpertConfig, spec: ExpertSpec, output: Expert
     cloud = load_start_points(
         scene, source=config.data.points, frames=frames, limit=config.data.max_points, seed=asked.seed
     )
+    if fault := scale_fault(scene.rig_radius, cloud.positions):
+        raise ConfigError(f"{scene.root}: {fault}")
     views = SceneViews(scene, device=compute.device)
     start = _start(config, spec, preset, output, cloud=cloud, views=views)
     torch.manual_seed(asked.seed)

@@ -6,17 +6,20 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Set
 from pathlib import Path
+from typing import Any
 
 from scenes.calibration.poses_bounds import POSES
 from scenes.frames.clip import Clip, choose_clip, first_frame, wanted_frame_count
 from scenes.frames.image_files import images_of, keyed_images, numbered_images, probe_images
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import VIDEO_SUFFIXES, probe_video
+from scenes.layouts.contents import no_frames
 from scenes.options import SceneOptions
 from scenes.preparation.steps import Workbench
 from scenes.types import SceneError
 
 CAMERA_NAME = re.compile(r"cam\d+")
+NAMED_FRAME = re.compile(r"frame_?(\d+)")
 TEST_CAMERA = "cam00"
 
 
@@ -25,28 +28,27 @@ def is_like_n3v(name: str) -> bool:
     return name == POSES or re.fullmatch(r"cam\d+(\.\w+)?", name) is not None
 
 
+def natural(name: str) -> list[Any]:
+    """Give a sorting key by which cam2 comes before cam10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name.lower())]
+
+
 def find_frames(root: Path, options: SceneOptions) -> tuple[dict[str, FrameSource], Clip, list[str]]:
-    """Find the frame sources by camera name (sorted), and the clip; the notes tell what was decided.
+    """Find the frame sources by camera name (cam2 before cam10), and the clip; the notes tell what was decided.
 
     Of several layouts the first in FINDERS' order that has every camera and enough frames is used; without an end or
     duration, as many as the richest layout has. SceneError where there are no frames, or too few in every layout.
     """
     layouts = {label: sources for label, find in FINDERS.items() if (sources := find(root))}
     if not layouts:
-        raise SceneError(f"{root}: no frames found; looked for {', '.join(FINDERS)} (N3V layout){_other_videos(root)}")
+        raise no_frames(root, list(FINDERS), "N3V")
     most = max(len(sources) for sources in layouts.values())
     whole = {label: sources for label, sources in layouts.items() if len(sources) == most}
     label = _richest_or_first_sufficient(whole, options)
-    sources = {name: layouts[label][name] for name in sorted(layouts[label])}
+    sources = {name: layouts[label][name] for name in sorted(layouts[label], key=natural)}
     clip = choose_clip(sources, options)
     others = {other: layouts[other] for other in layouts if other != label}
     return sources, clip, [f"frames from {label}{_unused(root, others, clip, cameras=most)}"]
-
-
-def _other_videos(root: Path) -> str:
-    if not any(path.suffix.lower() in VIDEO_SUFFIXES for path in root.iterdir()):
-        return ""
-    return f"; for videos of other names run: python moegs.py prepare videos {root}"
 
 
 def _unused(root: Path, layouts: Mapping[str, Mapping[str, FrameSource]], clip: Clip, *, cameras: int) -> str:
@@ -80,14 +82,22 @@ def _richest_or_first_sufficient(layouts: Mapping[str, Mapping[str, FrameSource]
     return max(runs, key=lambda label: runs[label])
 
 
-def _images_in(pattern: str, *, camera: int) -> Callable[[Path], dict[str, FrameSource]]:
-    """Finder of folders of numbered images; path part `camera` below the root is the camera's name."""
+def named_frames(folder: Path) -> dict[int, Path]:
+    """Find a folder's images called frame_<number>; SceneError where two have one number."""
+    pairs = ((NAMED_FRAME.fullmatch(path.stem), path) for path in images_of(folder))
+    return keyed_images((int(match[1]), path) for match, path in pairs if match)
+
+
+def _images_in(
+    pattern: str, *, camera: int, images: Callable[[Path], dict[int, Path]] = numbered_images
+) -> Callable[[Path], dict[str, FrameSource]]:
+    """Finder of folders with `images`; path part `camera` below the root is the camera's name."""
 
     def find(root: Path) -> dict[str, FrameSource]:
         sources: dict[str, FrameSource] = {}
         for folder in root.glob(pattern):
             name = folder.relative_to(root).parts[camera]
-            if folder.is_dir() and CAMERA_NAME.fullmatch(name) and (paths := numbered_images(folder)):
+            if folder.is_dir() and CAMERA_NAME.fullmatch(name) and (paths := images(folder)):
                 sources[name] = probe_images(paths)
         return sources
 
@@ -116,11 +126,12 @@ def _colmap_images(root: Path) -> dict[str, FrameSource]:
 
 
 # In order of preference: full-size images as Ex4DGS and MoE-GS read them, then the videos themselves, then what
-# 4DGaussians (shrunk), E-D3DGS and STG extract from the videos.
+# 4DGaussians (shrunk), E-D3DGS and STG extract from the videos, and what 4DGaussians reads of other rigs.
 FINDERS: dict[str, Callable[[Path], dict[str, FrameSource]]] = {
     "camXX/<number>.png": _images_in("cam*", camera=0),
     "camXX.mp4": _videos,
     "camXX/images/<number>.png": _images_in("cam*/images", camera=0),
     "images/camXX/<number>.png": _images_in("images/cam*", camera=1),
     "colmap_<number>/images/camXX.png": _colmap_images,
+    "camXX/frame_<number>.jpg": _images_in("cam*", camera=0, images=named_frames),
 }

@@ -13,7 +13,7 @@ from scenes.calibration.poses_bounds import POSES, read_poses_bounds
 from scenes.frames.clip import Clip, choose_clip
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video
-from scenes.layouts.n3v.frames import FINDERS, find_frames
+from scenes.layouts.n3v.frames import FINDERS, find_frames, natural
 from scenes.layouts.n3v.transforms_json import TRANSFORMS, written_transforms
 from scenes.options import SceneOptions
 from scenes.preparation.frames import image_size, written_frames
@@ -93,7 +93,7 @@ def _footage(bench: Workbench, options: PrepareOptions) -> tuple[dict[str, Frame
             f"{bench.root}: videos of {counted(len(videos), 'camera')}, but images in camXX/ of {len(images)}, which "
             "no earlier preparation wrote; move the images away or complete them"
         )
-    sources = {name: sources[name] for name in sorted(sources)}
+    sources = {name: sources[name] for name in sorted(sources, key=natural)}
     clip = choose_clip(sources, wanted)
     return sources, clip, [f"frames from {label}", *clip.notes, *size_notes(sources)]
 

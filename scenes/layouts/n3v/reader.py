@@ -9,7 +9,7 @@ from pathlib import Path
 from moegs_rasterizer import Camera
 
 from scenes.calibration.cameras import centred, largest_difference
-from scenes.calibration.colmap_model import colmap_folder, read_colmap_cameras
+from scenes.calibration.colmap_model import colmap_folder, colmap_folders, read_colmap_cameras, scene_model
 from scenes.calibration.poses_bounds import POSES, read_poses_bounds
 from scenes.layouts.n3v.frames import find_frames
 from scenes.layouts.spec import RigFiles
@@ -26,15 +26,18 @@ UNSYNCHRONISED = {"coffee_martini": "cam13"}  # scene -> camera known to be out 
 def read_n3v(root: Path, options: SceneOptions) -> RigFiles:
     """Read cameras and frames of an N3V scene.
 
-    Cameras come from `colmap_<start>/sparse/0` where it exists, else from `poses_bounds.npy`; principal points are the
-    image centres, as in Ex4DGS and MoE-GS. SceneError where frames or cameras are missing or do not fit each other.
+    Cameras come from `colmap_<start>/sparse/0` where it exists, else from `poses_bounds.npy`, else from `sparse/0`;
+    principal points are the image centres, as in Ex4DGS and MoE-GS. SceneError where frames or cameras are missing or
+    do not fit each other.
     """
     sources, clip, notes = find_frames(root, options)
     bounds = root / POSES
     model = colmap_folder(root, options.start) or colmap_folder(root, clip.start)
-    if model is None:
-        if not bounds.is_file():
+    if model is None and not bounds.is_file():
+        model = scene_model(root)
+        if model is None:
             raise SceneError(_no_cameras(root, options.start))
+    if model is None:
         cameras = read_poses_bounds(bounds, list(sources))
         notes.append("cameras from poses_bounds.npy")
     else:
@@ -58,9 +61,9 @@ def unsynchronised(root: Path, train: Sequence[str]) -> list[str]:
 
 
 def _no_cameras(root: Path, start: int) -> str:
-    others = sorted(path.parent.parent.name for path in root.glob("colmap_*/sparse/0"))
+    others = colmap_folders(root)
     hint = f"; there is {', '.join(others)}: set start to match" if others else "; copy it from the data set"
-    return f"{root}: neither poses_bounds.npy nor a COLMAP model in colmap_{start}/sparse/0 found{hint}"
+    return f"{root}: neither poses_bounds.npy nor a COLMAP model in colmap_{start}/sparse/0 or sparse/0 found{hint}"
 
 
 def _cameras_of_model(folder: Path, names: Sequence[str]) -> tuple[dict[str, Camera], list[str]]:
@@ -71,12 +74,21 @@ def _cameras_of_model(folder: Path, names: Sequence[str]) -> tuple[dict[str, Cam
             f"{folder}: its images ({', '.join(sorted(stored)[:3])}, …) and the cameras with frames "
             f"({', '.join(names[:3])}, …) share no name; name the images as the cameras"
         )
-    notes = [f"{name} is not in the COLMAP model: not used" for name in names if name not in stored]
+    notes = _lost(folder, [name for name in names if name not in stored], len(names))
     notes += [f"{name} is in the COLMAP model but has no frames: not used" for name in sorted(set(stored) - set(names))]
     moved = [name for name in shared if _off_centre(stored[name]) > OFF_CENTRE_NOTED]
     if moved:
         notes.append(f"principal points moved to the image centre: {', '.join(moved)}")
     return {name: centred(stored[name]) for name in shared}, notes
+
+
+def _lost(folder: Path, lost: Sequence[str], count: int) -> list[str]:
+    """Warn of cameras with frames that the reconstruction lost."""
+    if not lost:
+        return []
+    note = f"{len(lost)} of {count} cameras with frames are not in the COLMAP model and not used: {', '.join(lost)}"
+    logger.warning("%s: %s", folder, note)
+    return [note]
 
 
 def _off_centre(camera: Camera) -> float:

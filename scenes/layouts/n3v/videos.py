@@ -13,7 +13,7 @@ from scenes.calibration.colmap_model import read_colmap_cameras
 from scenes.calibration.poses_bounds import POSES
 from scenes.frames.clip import Clip, choose_clip
 from scenes.frames.sources import FrameSource
-from scenes.layouts.n3v.naming import named_cameras, probe
+from scenes.layouts.n3v.naming import named_cameras, probe, undone_where_refused
 from scenes.layouts.n3v.transforms_json import TRANSFORMS, written_transforms
 from scenes.options import SceneOptions
 from scenes.preparation.frames import ImagesByFrame, written_frames
@@ -42,11 +42,12 @@ def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm = PYCOLMAP) -
     """Make cameras, COLMAP models and point clouds of a rig, from its videos alone, in the layout of N3V.
 
     Structure from motion runs on one frame; other frames are triangulated with the cameras it finds. What an earlier
-    run left and is still right is kept. SceneError, with nothing half-written, where footage is missing or damaged, a
-    camera moves, cameras are not found, the result is poor or the disk full.
+    run left and is still right is kept. SceneError, with no names or cameras left behind, where footage is missing or
+    damaged, a camera moves, cameras are not found, the result is poor or the disk full.
     """
     check_options(root, options)
-    with opened(root) as bench:
+    with opened(root) as bench, undone_where_refused(bench):
+        bench.refuse_strangers([POSES])
         paths, notes = named_cameras(bench, options.leave_out)
         sources = {name: probe(path) for name, path in paths.items()}
         clip = choose_clip(sources, SceneOptions(cache=bench.folder, start=options.start, end=options.end))

@@ -11,9 +11,10 @@ import torch
 from moegs_rasterizer import Camera
 
 from common.geometry import rotation_of
-from scenes.calibration.colmap_model import colmap_folder, read_colmap_cameras
+from scenes.calibration.colmap_model import colmap_folder, colmap_folders, read_colmap_cameras, scene_model
 from scenes.frames.clip import choose_clip
-from scenes.frames.image_files import NumberedImages, images_of, keyed_images, probe_images
+from scenes.frames.image_files import NumberedImages, keyed_images, probe_images
+from scenes.layouts.contents import no_frames, visible_images
 from scenes.layouts.spec import RigFiles
 from scenes.options import SceneOptions
 from scenes.types import SceneError
@@ -26,29 +27,30 @@ TABLE = "cameras_parameters.txt"
 
 def is_like_technicolor(name: str) -> bool:
     """Tell whether a file or folder of this name belongs to a Technicolor scene."""
-    return name == TABLE or IMAGE_NAME.fullmatch(Path(name).stem) is not None
+    return name == TABLE or (not name.startswith(".") and IMAGE_NAME.fullmatch(Path(name).stem) is not None)
 
 
 def read_technicolor(root: Path, options: SceneOptions) -> RigFiles:
     """Read cameras and frames of a Technicolor scene; off-centre principal points are kept.
 
-    Cameras come from `cameras_parameters.txt`, or from `colmap_<start>/sparse/0` where that is missing. SceneError
-    where frames or cameras are missing or do not fit each other.
+    Cameras come from `cameras_parameters.txt`, or where that is missing from `colmap_<first frame>/sparse/0`, else
+    from `sparse/0`, whose images are called camXX or as the frames. SceneError where frames or cameras are missing or
+    do not fit each other.
     """
     sources = find_images(root)
     clip = choose_clip(sources, options)
     table = root / TABLE
-    model = colmap_folder(root, options.start)
+    model = colmap_folder(root, options.start) or colmap_folder(root, clip.start) or scene_model(root)
     if table.is_file():
         cameras = read_camera_table(table, sources)
         notes = [f"frames from {PATTERN}", f"cameras from {table.name}", *_lost_upstream(cameras)]
     elif model is not None:
-        cameras = read_colmap_cameras(model)
+        cameras = {_model_camera(name): camera for name, camera in read_colmap_cameras(model).items()}
         notes = [f"frames from {PATTERN}", f"cameras from {model.relative_to(root)}"]
     else:
-        raise SceneError(
-            f"{table} not found, nor a COLMAP model in colmap_{options.start}/sparse/0; copy it from the data set"
-        )
+        others = colmap_folders(root)
+        hint = f"there is {', '.join(others)}: set start to match" if others else "copy it from the data set"
+        raise SceneError(f"{table} not found, nor a COLMAP model in colmap_{clip.start}/sparse/0 or sparse/0; {hint}")
     missing = [name for name in sources if name not in cameras]
     if missing:
         raise SceneError(
@@ -104,12 +106,22 @@ def _camera(place: str, line: str, images: NumberedImages) -> Camera:
 def find_images(root: Path) -> dict[str, NumberedImages]:
     """Find images by camera name, sorted; SceneError where there are none, or a camera's first cannot be read."""
     numbered: dict[str, list[tuple[int, Path]]] = defaultdict(list)
-    for path in images_of(root):
+    for path in visible_images(root):
         if match := IMAGE_NAME.fullmatch(path.stem):
-            numbered[f"cam{int(match[2]):02d}"].append((int(match[1]), path))
+            numbered[_numbered_camera(match[2])].append((int(match[1]), path))
     if not numbered:
-        raise SceneError(f"{root}: no frames found; looked for {PATTERN} (Technicolor layout)")
+        raise no_frames(root, [PATTERN], "Technicolor")
     return {name: probe_images(keyed_images(numbered[name])) for name in sorted(numbered)}
+
+
+def _numbered_camera(digits: str) -> str:
+    return f"cam{int(digits):02d}"
+
+
+def _model_camera(name: str) -> str:
+    """The camera of a model's image, which may be called as a frame of that camera."""
+    match = IMAGE_NAME.fullmatch(name)
+    return _numbered_camera(match[2]) if match else name
 
 
 def _lost_upstream(cameras: Mapping[str, Camera]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from common.files import replacing
-from scenes.calibration.colmap_model import read_colmap_cameras
+from scenes.calibration.colmap_model import camera_name, read_colmap_cameras
 from scenes.preparation.sfm.agreement import Agreement, verify_by
 from scenes.preparation.sfm.attempts import Attempt, CloudReport, best_of, measured, reported
 from scenes.preparation.sfm.known_cameras import copy_matches, unknown_model, write_database
@@ -27,7 +27,7 @@ from scenes.preparation.sfm.matching import (
 from scenes.preparation.sfm.triangulation import image_sizes, linked, save_result, scratch_beside
 from scenes.types import SceneError
 
-FEWEST_IMAGES = 3
+FEWEST_CAMERAS = 3
 LARGEST_BEND = 0.003  # of the diagonal: how far a lens may move a corner's pixels before pinholes are too wrong
 LARGEST_OFFSET = 0.5  # px, of a principal point in poses_bounds.npy
 LARGEST_ASPECT = 1e-3  # of fx / fy - 1 there
@@ -49,8 +49,8 @@ def mapped(images: Mapping[str, Path], target: Path, options: SfmOptions) -> Clo
     cameras are lost, the matches do not confirm those found, lenses bend too much, or points are few or inexact.
     """
     sizes = image_sizes(images)
-    if len(images) < FEWEST_IMAGES:
-        raise SceneError(f"{target}: {len(images)} images; structure from motion needs {FEWEST_IMAGES} cameras")
+    if len(images) < FEWEST_CAMERAS:
+        raise SceneError(f"{target}: {len(images)} images; structure from motion needs {FEWEST_CAMERAS} cameras")
     with scratch_beside(target) as scratch, colmap_errors(str(target)):
         files = linked(images, scratch / "images")
         attempts: list[Attempt] = []
@@ -187,7 +187,8 @@ def _depths(model: Path) -> dict[str, np.ndarray]:
     depths = {}
     for image in stored.images.values():
         points = [stored.points3D[point.point3D_id].xyz for point in image.get_observation_points2D()]
-        depths[Path(image.name).stem] = (np.array(points).reshape(-1, 3) @ _third_row(image)[:3]) + _third_row(image)[3]
+        row = _third_row(image)
+        depths[camera_name(image.name)] = (np.array(points).reshape(-1, 3) @ row[:3]) + row[3]
     return depths
 
 

@@ -18,6 +18,7 @@ from engine.training.expert.task import ExpertTask
 from experts.formats.cfg_args import read_cfg_args
 from scenes.frames.read_ahead import slots_of
 from tests.engine.expert_scene import NAMES, reloaded, run, write_film
+from tests.scenes.scene_folders import Rig, write_technicolor_scene
 
 ALL = tuple(NAMES)
 
@@ -55,6 +56,22 @@ def test_an_expert_is_trained_saved_scored_and_read_again(film, tmp_path, expert
     assert expert != "ex4dgs" or len(tensors["static.means"]) * len(tensors["dynamic.means"]) > 0
     assert read_cfg_args(model)["source_path"] == str(film)
     assert not list(model.rglob(".*"))
+
+
+@pytest.mark.parametrize("expert", ALL)
+def test_one_training_camera_is_refused(film, tmp_path, capsys, expert):
+    assert run(film, tmp_path / expert, expert, "--test_cameras", "cam00", "cam01") == 2
+    assert "the training cameras stand in one place (extent 0), so they give no scale" in capsys.readouterr().err
+    assert not (tmp_path / expert / "point_cloud").exists()
+
+
+def test_one_training_camera_of_a_scene_in_the_rigs_own_units_is_refused_alike(tmp_path, capsys):
+    write_technicolor_scene(tmp_path / "own", Rig(frames=6, width=40, height=32, focal=40.0))
+    points = np.random.default_rng(0).uniform((-1, -1, 3), (1, 1, 5), (50, 3)).astype(np.float32)
+    np.savez(tmp_path / "own" / "known_points.npz", xyz=points, rgb=np.full((50, 3), 0.5, np.float32))
+    asked = ("--loader=technicolor", "--test_cameras", "cam00", "cam01")
+    assert run(tmp_path / "own", tmp_path / "model", "ex4dgs", *asked) == 2
+    assert "the training cameras stand in one place (extent 0), so they give no scale" in capsys.readouterr().err
 
 
 def test_memory_is_given_back_whenever_the_number_of_gaussians_changed(film, tmp_path, monkeypatch):

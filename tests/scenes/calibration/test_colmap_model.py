@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from scenes import Scene, SceneError, SceneOptions, load_scene
-from tests.scenes.scene_folders import Rig, write_colmap_model, write_n3v_scene
+from scenes.calibration.colmap_model import camera_name, read_colmap_cameras
+from tests.scenes.scene_folders import Rig, rig_cameras, write_colmap_model, write_n3v_scene
 
 
 def load(folder: Path, **options) -> Scene:
@@ -48,23 +49,83 @@ def test_colmap_models_that_do_not_fit(tmp_path):
     cameras = write_n3v_scene(folder)
     (folder / "poses_bounds.npy").unlink()
     write_colmap_model(folder / "colmap_2" / "sparse" / "0", cameras)
-    with pytest.raises(SceneError, match=r"colmap_0/sparse/0 found; there is colmap_2"):
+    with pytest.raises(SceneError, match=r"colmap_0/sparse/0 or sparse/0 found; there is colmap_2"):
         load(folder)
     assert load(folder, start=2).num_frames == 2
     write_colmap_model(folder / "colmap_0" / "sparse" / "0", cameras, model="SIMPLE_RADIAL")
-    with pytest.raises(SceneError, match=r"cam00.png has a SIMPLE_RADIAL camera, only PINHOLE and SIMPLE_PINHOLE"):
+    with pytest.raises(SceneError, match=r"cam00.png has a SIMPLE_RADIAL camera with distortion, only cameras without"):
         load(folder)
     (folder / "colmap_2" / "sparse" / "0" / "cameras.txt").write_text("1 PINHOLE abc\n")
     with pytest.raises(SceneError, match="not a readable COLMAP model"):
         load(folder, start=2)
 
 
-def test_cameras_missing_on_one_side_of_a_colmap_model(tmp_path):
+def test_cameras_missing_on_one_side_of_a_colmap_model(tmp_path, caplog):
     folder = tmp_path / "room"
     cameras = write_n3v_scene(folder)
     other = {"cam00": cameras["cam00"], "cam02": cameras["cam02"], "cam09": cameras["cam01"]}
     write_colmap_model(folder / "colmap_0" / "sparse" / "0", other)
-    scene = load(folder)
+    with caplog.at_level(logging.WARNING):
+        scene = load(folder)
     assert [view.name for view in scene.views] == ["cam00", "cam02"]
-    assert "cam01 is not in the COLMAP model: not used" in scene.notes
+    lost = "1 of 3 cameras with frames are not in the COLMAP model and not used: cam01"
+    assert lost in scene.notes
+    assert lost in caplog.text
     assert "cam09 is in the COLMAP model but has no frames: not used" in scene.notes
+
+
+@pytest.mark.parametrize("model", ["SIMPLE_RADIAL", "OPENCV"])
+def test_cameras_whose_distortion_is_zero_are_pinholes(tmp_path, model):
+    cameras = rig_cameras(Rig(off_centre=(1.0, 0.5)))
+    write_colmap_model(tmp_path / "straight", cameras, model=model, distortion=0.0)
+    read = read_colmap_cameras(tmp_path / "straight")
+    assert list(read) == list(cameras)
+    for name, camera in cameras.items():
+        torch.testing.assert_close(read[name].world_to_camera, camera.world_to_camera, rtol=0, atol=1e-9)
+        assert replace(read[name], world_to_camera=None) == replace(camera, world_to_camera=None)
+    write_colmap_model(tmp_path / "bent", cameras, model=model, distortion=1e-6)
+    with pytest.raises(SceneError, match=rf"cam00.png has a {model} camera with distortion"):
+        read_colmap_cameras(tmp_path / "bent")
+
+
+def test_a_fisheye_without_coefficients_is_no_pinhole(tmp_path):
+    write_colmap_model(tmp_path / "fish", rig_cameras(Rig()), model="OPENCV_FISHEYE", distortion=0.0)
+    with pytest.raises(SceneError, match=r"cam00.png has a OPENCV_FISHEYE camera"):
+        read_colmap_cameras(tmp_path / "fish")
+
+
+@pytest.mark.parametrize(
+    ("image", "camera"),
+    [
+        ("cam00.png", "cam00"),
+        ("images/cam00.png", "cam00"),
+        ("cam00/000000.png", "cam00"),
+        ("cam00/images/0000.png", "cam00"),
+        ("cam00/frame_00001.jpg", "cam00"),
+        ("rig/cam07/12.jpg", "cam07"),
+        ("000003.png", "000003"),
+        ("images/000003.png", "000003"),
+    ],
+)
+def test_the_camera_of_an_image(image, camera):
+    assert camera_name(image) == camera
+
+
+def test_images_in_folders_are_of_their_folders_cameras(tmp_path):
+    folder = tmp_path / "room"
+    cameras = write_n3v_scene(folder)
+    (folder / "poses_bounds.npy").unlink()
+    write_colmap_model(folder / "colmap_0" / "sparse" / "0", cameras, suffix="/000000.png")
+    scene = load(folder)
+    assert [view.name for view in scene.views] == list(cameras)
+    for view in scene.views:
+        torch.testing.assert_close(
+            view.camera.world_to_camera, cameras[view.name].world_to_camera.float(), rtol=0, atol=1e-6
+        )
+
+
+def test_two_images_of_one_camera_are_refused(tmp_path):
+    first, *_ = rig_cameras(Rig()).values()
+    write_colmap_model(tmp_path / "model", {"cam00/000000": first, "cam00/000001": first})
+    with pytest.raises(SceneError, match=r"2 images are of cam00 \(cam00/000000.png, cam00/000001.png, …\)"):
+        read_colmap_cameras(tmp_path / "model")

@@ -205,3 +205,17 @@ def test_a_missing_or_read_only_folder_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(SceneError, match=r"preparation: Permission denied"), opened(tmp_path):
         pass
+
+
+def test_a_dropped_step_leaves_neither_outputs_nor_record(tmp_path: Path) -> None:
+    copying = Copying(tmp_path)
+    before = contents(tmp_path)
+    copying.bench.run(copying.step(outputs=("file.txt", "folder", "own/0.txt", "shared/0.txt")))
+    (tmp_path / "shared" / "mine.txt").write_text("mine")
+    assert copying.bench.recorded() == ["copy"]
+    copying.bench.drop("copy")
+    assert contents(tmp_path) == before | {"shared/mine.txt": b"mine"}
+    assert not (tmp_path / "own").exists()
+    assert (copying.bench.recorded(), copying.bench.owned()) == ([], set())
+    copying.bench.run(copying.step())
+    assert copying.made == 2

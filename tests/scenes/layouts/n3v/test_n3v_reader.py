@@ -14,6 +14,7 @@ from tests.scenes.scene_folders import (
     Rig,
     colour,
     draw,
+    write_colmap_model,
     write_n3v_frames,
     write_n3v_scene,
     write_poses_bounds,
@@ -39,6 +40,8 @@ def left(image: np.ndarray) -> np.ndarray:
         "{name}/images/{frame:04d}.png",
         "images/{name}/{frame:04d}.png",
         "colmap_{frame}/images/{name}.png",
+        "{name}/frame_{frame:05d}.jpg",
+        "{name}/frame{frame}.png",
     ],
 )
 def test_every_frame_layout_gives_cameras_and_frames(tmp_path, pattern):
@@ -255,3 +258,70 @@ def test_alpha_and_grey_images(tmp_path):
     scene = load(folder)
     assert tuple(scene.frames.read(1, 0)[5, 5]) == (10, 20, 30)
     assert tuple(scene.frames.read(1, 1)[5, 5]) == (77, 77, 77)
+
+
+UNPADDED = Rig(cameras=("cam1", "cam2", "cam10"))
+
+
+def test_unpadded_names_are_refused_where_poses_come_by_row(tmp_path):
+    write_n3v_scene(tmp_path / "room", UNPADDED)
+    with pytest.raises(SceneError, match=r"unclear for cam1, cam2, cam10; give all names as many digits"):
+        load(tmp_path / "room")
+
+
+def test_unpadded_names_are_in_natural_order_where_cameras_have_names(tmp_path):
+    cameras = write_n3v_scene(tmp_path / "room", UNPADDED)
+    write_colmap_model(tmp_path / "room" / "colmap_0" / "sparse" / "0", cameras)
+    scene = load(tmp_path / "room")
+    assert [view.name for view in scene.views] == ["cam1", "cam2", "cam10"]
+    assert any("could not be compared" in note and "unclear" in note for note in scene.notes)
+    for index, view in enumerate(scene.views):
+        expected = cameras[view.name].world_to_camera.float()
+        torch.testing.assert_close(view.camera.world_to_camera, expected, rtol=0, atol=1e-6)
+        assert np.abs(left(scene.frames.read(index, 0)) - colour(index, 0)).max() <= 3.5  # H.264, as above
+
+
+def test_a_model_in_sparse_0_is_read_where_there_are_no_other_cameras(tmp_path):
+    folder = tmp_path / "room"
+    cameras = write_n3v_scene(folder)
+    moved = {name: replace(camera, fx=70.0, fy=70.0) for name, camera in cameras.items()}
+    write_colmap_model(folder / "sparse" / "0", moved, suffix="/frame_00001.png")
+    assert {view.camera.fx for view in load(folder).views} == {60.0}
+    (folder / "poses_bounds.npy").unlink()
+    scene = load(folder)
+    assert "cameras from sparse/0" in scene.notes
+    assert [(view.name, view.camera.fx) for view in scene.views] == [(name, 70.0) for name in cameras]
+
+
+def test_files_of_operating_systems_are_no_frames(tmp_path):
+    folder = tmp_path / "room"
+    write_n3v_scene(folder, pattern="{name}/{frame}.png")
+    for name in ("._cam00.mp4", "cam00/._0.png", "cam00/Thumbs.db", "Thumbs.db", "cam01/.DS_Store", "cam01/._7.png"):
+        (folder / name).write_bytes(b"of the system")
+    scene = load(folder)
+    assert (scene.num_frames, scene.notes[0]) == (4, "frames from camXX/<number>.png")
+
+
+@pytest.mark.parametrize(
+    ("files", "advice"),
+    [
+        ((), "the folder is empty"),
+        ((".DS_Store",), "the folder is empty"),
+        (("CAM00.MP4",), r"there are 1 video \(CAM00.MP4\): .* run: python moegs.py prepare videos .*room"),
+        (("flame/cam00.mp4", "steak/poses_bounds.npy"), r"it holds 2 scenes \(flame, steak\): give the folder of one"),
+        (("Fabien/Fabien_undist_00001_00.png",), r"it holds 1 scene \(Fabien\): give the folder of one scene"),
+        (
+            ("l/IMG_2024_1.jpg", "r/a.png"),
+            r"there are 2 folders \(l, r\) with images: .* run: python moegs.py prepare videos",
+        ),
+        (("a.png", "b.png", "c.png", "d.png"), r"there are 4 images \(a.png, b.png, c.png and 1 more\): put those of"),
+        (("notes.txt", "more/x.txt"), r"no video or image is there, but 2 others \(more, notes.txt\); give the folder"),
+    ],
+)
+def test_a_folder_without_frames_is_told_what_it_holds_and_what_helps(tmp_path, files, advice):
+    (tmp_path / "room").mkdir()
+    for name in files:
+        (tmp_path / "room" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "room" / name).touch()
+    with pytest.raises(SceneError, match=rf"no frames found; looked for camXX/.* \(N3V layout\); {advice}"):
+        load(tmp_path / "room")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.scenes.preparation.stand_in import (
     outcomes,
     videos_options,
 )
-from tests.scenes.scene_folders import Rig, rig_cameras, write_n3v_frames, write_video
+from tests.scenes.scene_folders import Rig, rig_cameras, write_colmap_model, write_n3v_frames, write_video
 
 RIG = Rig(cameras=("cam00", "cam01", "cam02"), frames=3, width=96, height=72)
 NAMES = ("GoPro 2.MOV", "GoPro 10.mkv", "left.mp4")  # in the order of cameras
@@ -104,12 +105,14 @@ def test_what_a_preparation_wrote_or_linked_is_no_alternative_to_what_is_read(tm
 def test_a_folder_of_other_videos_names_the_command_that_prepares_it(tmp_path: Path) -> None:
     root = scene(tmp_path / "rig")
     options = SceneOptions(cache=tmp_path / "cache", progress=False)
-    advice = f"(N3V layout); for videos of other names run: python moegs.py prepare videos {root}"
+    there = "there are 3 videos (GoPro 10.mkv, GoPro 2.MOV, left.mp4)"
+    advice = f"(N3V layout); {there}: for videos of other names run: python moegs.py prepare videos {root}"
     with pytest.raises(SceneError, match=re.escape(advice)):
         load_scene(root, options)
     for path in root.iterdir():
         path.unlink()
-    with pytest.raises(SceneError, match=r"no frames found; looked for camXX/.*\(N3V layout\)$"):
+    (root / "Thumbs.db").touch()
+    with pytest.raises(SceneError, match=r"no frames found; looked for camXX/.*\(N3V layout\); the folder is empty$"):
         load_scene(root, options)
 
 
@@ -138,6 +141,35 @@ def test_numbered_images_of_named_cameras_stay(tmp_path: Path) -> None:
     before = contents(tmp_path)
     prepare(tmp_path)
     assert {name: content for name, content in contents(tmp_path).items() if name.startswith("cam0")} == before
+
+
+def test_images_called_frame_keep_their_folders_and_numbers(tmp_path: Path) -> None:
+    rig = Rig(cameras=("cam01", "cam02", "cam03"), frames=3, start=1, width=96, height=72)
+    write_n3v_frames(tmp_path, rig, "{name}/frame_{frame:05d}.png", lambda camera, *rest: still(camera, *rest))
+    (tmp_path / "cam01" / "._frame_00001.png").write_bytes(b"resource fork")
+    before = contents(tmp_path)
+    report = prepare(tmp_path, StandIn(rig=rig_cameras(rig)))
+    assert report.images == {name: tmp_path / name / "frame_00001.png" for name in rig.cameras}
+    assert {name: content for name, content in contents(tmp_path).items() if name in before} == before
+    loaded = load_scene(tmp_path, SceneOptions(cache=tmp_path / "cache", progress=False))
+    assert (loaded.start, loaded.num_frames, [view.name for view in loaded.views]) == (1, 3, list(rig.cameras))
+
+
+def test_videos_without_a_digit_in_their_names_become_numbered_cameras(tmp_path: Path) -> None:
+    root = scene(tmp_path / "rig", ("GoPro-A.MP4", "GoPro-B.MP4", "GoPro-C.MP4"))
+    (root / "._GoPro-A.MP4").write_bytes(b"resource fork")
+    prepare(root)
+    names = {"cam00": "GoPro-A.MP4", "cam01": "GoPro-B.MP4", "cam02": "GoPro-C.MP4"}
+    assert json.loads((root / "camera_names.json").read_text()) == names
+    assert load_scene(root, SceneOptions(cache=tmp_path / "cache", progress=False)).num_frames == 3
+
+
+def test_two_videos_are_too_few_before_anything_is_made(tmp_path: Path) -> None:
+    root = scene(tmp_path / "rig", NAMES[:2])
+    before, stand_in = contents(root), StandIn()
+    with pytest.raises(SceneError, match=r"videos found: 2; structure from motion needs at least 3 cameras"):
+        prepare(root, stand_in)
+    assert (contents(root), stand_in.calls) == (before, [])
 
 
 def test_other_frames_are_triangulated_with_the_cameras_that_were_found(tmp_path: Path) -> None:
@@ -186,14 +218,16 @@ def test_differing_footage_is_reported_and_the_shortest_decides(tmp_path: Path) 
 
 def test_cameras_that_are_not_found_are_named(tmp_path: Path) -> None:
     root = scene(tmp_path / "rig")
-    rig = {name: camera for name, camera in rig_cameras(RIG).items() if name != "cam01"}
-    with pytest.raises(SceneError, match=r"2 of 3 cameras found, not cam01 = GoPro 10.mkv: choose another frame"):
+    shutil.copyfile(root / "left.mp4", root / "right.mp4")
+    cameras = rig_cameras(replace(RIG, cameras=("cam00", "cam01", "cam02", "cam03")))
+    rig = {name: camera for name, camera in cameras.items() if name != "cam01"}
+    with pytest.raises(SceneError, match=r"3 of 4 cameras found, not cam01 = GoPro 10.mkv: choose another frame"):
         prepare(root, StandIn(rig=rig))
     report = prepare(root, StandIn(rig=rig), sfm=Settings(accept_poor=True))
     assert any(note.startswith("not found and not used: cam01") for note in report.notes)
-    left = prepare(root, StandIn(rig=dict(list(rig_cameras(RIG).items())[:2])), leave_out=("GoPro 10.mkv",))
-    assert list(left.cameras) == ["cam00", "cam01"]
-    assert not (root / "cam02.mp4").exists()
+    left = prepare(root, StandIn(rig=rig_cameras(RIG)), leave_out=("GoPro 10.mkv",))
+    assert list(left.cameras) == ["cam00", "cam01", "cam02"]
+    assert not (root / "cam03.mp4").exists()
 
 
 @pytest.fixture
@@ -229,6 +263,76 @@ def test_raising_inside_any_step_or_dying_at_any_change_the_next_run_completes_i
         assert contents(root) == whole, tried[operation]
 
 
+@pytest.mark.usefixtures("no_motion")
+def test_a_refused_run_leaves_a_calibrated_scene_as_it_was(tmp_path: Path) -> None:
+    """Links of our numbering beside somebody's cameras would be read as these cameras."""
+    root = scene(tmp_path / "rig")
+    write_colmap_model(root / "colmap_0" / "sparse" / "0", rig_cameras(RIG))
+    before = contents(root)
+    with pytest.raises(SceneError, match="colmap_0 would be overwritten"):
+        prepare(root)
+    assert contents(root) == before
+    with pytest.raises(SceneError, match="no frames found"):
+        load_scene(root, SceneOptions(cache=tmp_path / "cache", progress=False))
+
+
+@pytest.mark.usefixtures("no_motion")
+def test_a_run_refused_for_its_result_leaves_nothing(tmp_path: Path) -> None:
+    root = scene(tmp_path / "rig")
+    before, some = contents(root), dict(list(rig_cameras(RIG).items())[:2])
+    with pytest.raises(SceneError, match="2 of 3 cameras found"):
+        prepare(root, StandIn(rig=some))
+    assert contents(root) == before
+    assert not any((root / name).exists() for name in ("cam00", "colmap_0"))
+    prepare(root)
+    whole = contents(root)
+    with pytest.raises(SceneError, match="would be overwritten"):  # refused beside cameras of the same names
+        (root / "colmap_1").mkdir()
+        prepare(root, every=1)
+    assert contents(root) == whole
+
+
+@pytest.mark.usefixtures("no_motion")
+def test_frames_of_cameras_with_names_of_their_own_stay_for_the_next_run(tmp_path: Path) -> None:
+    root = scene(tmp_path / "rig", ("cam00.mp4", "cam01.mp4", "cam02.mp4"))
+    before, some = contents(root), dict(list(rig_cameras(RIG).items())[:2])
+    with pytest.raises(SceneError, match="2 of 3 cameras found"):
+        prepare(root, StandIn(rig=some))
+    frames = {f"{name}/000000.png" for name in RIG.cameras}
+    assert contents(root).keys() == before.keys() | frames
+    assert {outcomes(prepare(root))[f"frames_{name}"] for name in RIG.cameras} == {"skipped"}
+
+
+@pytest.mark.usefixtures("no_motion")
+@pytest.mark.parametrize("left_out", ["GoPro 10.mkv", "right.mp4"])
+def test_images_of_a_camera_that_is_left_out_later_are_not_read(tmp_path: Path, left_out: str) -> None:
+    root = scene(tmp_path / "rig")
+    shutil.copyfile(root / "left.mp4", root / "right.mp4")
+    fresh = shutil.copytree(root, tmp_path / "fresh")
+    four = rig_cameras(replace(RIG, cameras=("cam00", "cam01", "cam02", "cam03")))
+    prepare(root, StandIn(rig=four))
+    assert (root / "cam03" / "000000.png").is_file()
+    prepare(root, leave_out=(left_out,))
+    assert not (root / "cam03").exists()
+    loaded = load_scene(root, SceneOptions(cache=tmp_path / "cache", progress=False))
+    assert (loaded.num_frames, len(loaded.views)) == (3, 3)
+    prepare(fresh, leave_out=(left_out,))
+    assert contents(root) == contents(fresh)
+
+
+@pytest.mark.usefixtures("no_motion")
+def test_a_camera_with_a_name_of_its_own_loses_its_images_alone(tmp_path: Path) -> None:
+    names = ("cam00", "cam01", "cam02", "cam03")
+    root = scene(tmp_path / "rig", tuple(f"{name}.mp4" for name in names[:3]))
+    shutil.copyfile(root / "cam02.mp4", root / "cam03.mp4")
+    prepare(root, StandIn(rig=rig_cameras(replace(RIG, cameras=names))))
+    report = prepare(root, leave_out=("cam03.mp4",))
+    assert {outcomes(report)[f"frames_{name}"] for name in names[:3]} == {"skipped"}
+    assert not (root / "cam03").exists()
+    loaded = load_scene(root, SceneOptions(cache=tmp_path / "cache", progress=False))
+    assert (loaded.num_frames, [view.name for view in loaded.views]) == (3, list(names[:3]))
+
+
 def one_video(root: Path) -> None:
     for name in NAMES[1:]:
         (root / name).unlink()
@@ -249,7 +353,7 @@ def taken_name(root: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (one_video, r"videos found: 1; structure from motion needs at least 2"),
+        (one_video, r"videos found: 1; structure from motion needs at least 3"),
         (broken_video, r"cam02\.mp4: not a readable video"),
         (own_poses, r"poses_bounds\.npy would be overwritten"),
         (taken_name, r"cam01\.mp4 would be overwritten"),
@@ -263,7 +367,7 @@ def test_errors_are_one_line(tmp_path: Path, damage: Any, message: str) -> None:
         prepare(root, stand_in)
     assert "\n" not in str(caught.value)
     assert stand_in.calls == []
-    assert {name: content for name, content in contents(root).items() if name in before} == before
+    assert contents(root) == before
 
 
 def test_what_is_left_out_must_be_there(tmp_path: Path) -> None:

@@ -110,3 +110,37 @@ def test_cameras_with_fewer_images(tmp_path):
         load(tmp_path / "birthday")
     with pytest.raises(SceneError, match="cam01: 2 frames found from frame 0 on, 5 asked for"):
         load(tmp_path / "birthday", end=5)
+
+
+@pytest.mark.parametrize("place", ["colmap_151/sparse/0", "sparse/0"])
+@pytest.mark.parametrize("image", ["{camera}.png", "Own_undist_00151_{number:02d}.png", "{camera}/000151.png"])
+def test_an_own_rig_has_the_cameras_of_its_first_frame(tmp_path, place, image):
+    folder, rig = tmp_path / "own", Rig(start=151, frames=2, off_centre=(1.0, 0.5))
+    cameras = write_technicolor_scene(folder, rig)
+    (folder / "cameras_parameters.txt").unlink()
+    names = [image.format(camera=name, number=number) for number, name in enumerate(cameras)]
+    write_colmap_model(folder / place, dict(zip(names, cameras.values(), strict=True)), suffix="")
+    scene = load(folder)
+    assert f"cameras from {place}" in scene.notes
+    for view in scene.views:
+        expected = cameras[view.name]
+        torch.testing.assert_close(view.camera.world_to_camera, expected.world_to_camera.float(), rtol=0, atol=1e-6)
+        assert (view.camera.cx, view.camera.cy) == (expected.cx, expected.cy)
+
+
+def test_models_of_other_frames_are_named(tmp_path):
+    folder = tmp_path / "own"
+    cameras = write_technicolor_scene(folder, Rig(start=151, frames=2))
+    (folder / "cameras_parameters.txt").unlink()
+    write_colmap_model(folder / "colmap_152" / "sparse" / "0", cameras)
+    with pytest.raises(
+        SceneError, match=r"in colmap_151/sparse/0 or sparse/0; there is colmap_152: set start to match"
+    ):
+        load(folder)
+
+
+def test_resource_forks_are_no_frames(tmp_path):
+    folder = tmp_path / "birthday"
+    write_technicolor_scene(folder, Rig())
+    (folder / "._Birthday_undist_00000_00.png").write_bytes(b"of the system")
+    assert load(folder).num_frames == 4
