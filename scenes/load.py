@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 from moegs_rasterizer import Camera
@@ -17,6 +18,7 @@ from scenes.frames.cache import FrameCache
 from scenes.frames.cache_record import ViewFrames
 from scenes.frames.resize import FILTERS, training_size
 from scenes.frames.sources import FrameSource
+from scenes.frames.video import Video
 from scenes.layouts import guess_layout, layout_named
 from scenes.layouts.spec import RigFiles
 from scenes.options import SceneOptions
@@ -61,7 +63,12 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
         rig_radius=rig_radius([views[index].camera for index in train]),
         notes=(*notes, *warnings),
         memory_mb=options.memory_mb,
+        frame_rate=_frame_rate(rig.sources[names[test[0]]]),
     )
+
+
+def _frame_rate(source: FrameSource) -> Fraction | None:
+    return source.timing.rate if isinstance(source, Video) and source.timing else None
 
 
 def _check_folder(root: Path, options: SceneOptions) -> None:

@@ -11,12 +11,12 @@ import av
 import numpy as np
 import pytest
 
-from scenes import SceneError, SceneOptions
+from scenes import SceneError, SceneOptions, load_scene
 from scenes.frames.clip import Clip, choose_clip
 from scenes.frames.sources import FrameSource
 from scenes.frames.timing import Timing, timing_of
 from scenes.frames.video import Video, probe_video
-from tests.scenes.scene_folders import draw, write_video
+from tests.scenes.scene_folders import Rig, draw, write_n3v_scene, write_video
 
 
 def clip_of(sources: dict[str, FrameSource], **options) -> Clip:
@@ -117,3 +117,13 @@ def test_one_warning_for_all_uneven_cameras():
     (warning,) = clip.notes
     assert warning.startswith("cam01: frame rate is not constant, frames are up to 1.2 frames (40 ms)")
     assert "; 1 more camera with such frames;" in warning
+
+
+def test_a_scene_has_the_frame_rate_of_its_videos(tmp_path):
+    write_n3v_scene(tmp_path / "room", Rig(frames=4))
+    for name in ("cam00", "cam01", "cam02"):
+        write_video(tmp_path / "room" / f"{name}.mp4", images(4), rate=25)
+    options = SceneOptions(cache=tmp_path / "cache", progress=False)
+    assert load_scene(tmp_path / "room", options).frame_rate == 25
+    write_n3v_scene(tmp_path / "stills", pattern="{name}/{frame}.png")
+    assert load_scene(tmp_path / "stills", options).frame_rate is None
