@@ -16,6 +16,7 @@ from common.wording import first_and_more
 from scenes.calibration.cameras import fitted, rig_radius, scaled
 from scenes.frames.cache import FrameCache
 from scenes.frames.cache_record import ViewFrames
+from scenes.frames.image_files import NumberedImages
 from scenes.frames.resize import FILTERS, training_size
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video
@@ -44,7 +45,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     train = tuple(index for index in range(len(views)) if index not in test)
     if not train:
         raise SceneError(f"{root}: all cameras ({', '.join(names)}) are held out; leave some for training")
-    warnings = layout.warnings(root, [names[index] for index in train])
+    warnings = [*_image_warnings(rig), *layout.warnings(root, [names[index] for index in train])]
     for warning in warnings:
         logger.warning("%s: %s", root, warning)
     frames = FrameCache(options.cache, _view_frames(rig, views, options), root=root, progress=options.progress)
@@ -121,6 +122,18 @@ def _size_notes(rig: RigFiles, views: Sequence[View]) -> list[str]:
     if len({recorded for recorded, *_ in alike}) > 1:
         notes.append("cameras differ in frame size")
     return notes
+
+
+def _image_warnings(rig: RigFiles) -> list[str]:
+    images = {name: source for name, source in rig.sources.items() if isinstance(source, NumberedImages)}
+    alpha = [name for name, source in images.items() if source.has_alpha]
+    turned = [name for name, source in images.items() if source.has_rotation]
+    warnings = []
+    if alpha:
+        warnings.append(f"images have an alpha channel, composited on black ({first_and_more(alpha)})")
+    if turned:
+        warnings.append(f"images have an EXIF rotation, which is not applied ({first_and_more(turned)})")
+    return warnings
 
 
 def _size(item: FrameSource | Camera) -> str:
