@@ -64,7 +64,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
         rig_radius=rig_radius([views[index].camera for index in train]),
         notes=(*notes, *warnings),
         memory_mb=options.memory_mb,
-        frame_rate=_frame_rate(rig.sources[names[test[0]]]),
+        frame_rate=_frame_rate(rig.sources[names[(*test, *train)[0]]]),
     )
 
 

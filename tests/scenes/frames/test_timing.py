@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -125,5 +126,6 @@ def test_a_scene_has_the_frame_rate_of_its_videos(tmp_path):
         write_video(tmp_path / "room" / f"{name}.mp4", images(4), rate=25)
     options = SceneOptions(cache=tmp_path / "cache", progress=False)
     assert load_scene(tmp_path / "room", options).frame_rate == 25
+    assert load_scene(tmp_path / "room", replace(options, test_cameras=())).frame_rate == 25
     write_n3v_scene(tmp_path / "stills", pattern="{name}/{frame}.png")
     assert load_scene(tmp_path / "stills", options).frame_rate is None
