@@ -74,11 +74,20 @@ def choose_clip(sources: Mapping[str, FrameSource], options: SceneOptions) -> Cl
         )
     for name, source in sources.items():
         _check_whole(name, source, start, runs[name])
-    if runs[shortest] < max(runs.values()):
-        cut = counted(runs[shortest], "frame")
-        notes.append(f"clip cut to {cut}, the length of {shortest} (others: up to {max(runs.values()):,})")
-    notes += _timing_warnings(sources, runs[shortest])
+    lost = _lost_frames(runs, shortest)
+    for warning in lost:
+        logger.warning("%s", warning)
+    notes += [*lost, *_timing_warnings(sources, runs[shortest])]
     return Clip(start=start, count=runs[shortest], available=runs[shortest], notes=tuple(notes))
+
+
+def _lost_frames(runs: Mapping[str, int], shortest: str) -> list[str]:
+    """Warn where one camera is shorter than the others, so that their last frames are not used."""
+    longest = max(runs.values())
+    if runs[shortest] == longest:
+        return []
+    cut = counted(runs[shortest], "frame")
+    return [f"clip cut to {cut}, the length of {shortest} (others: up to {longest:,})"]
 
 
 def _timing_warnings(sources: Mapping[str, FrameSource], count: int) -> list[str]:
