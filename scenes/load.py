@@ -45,7 +45,11 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     train = tuple(index for index in range(len(views)) if index not in test)
     if not train:
         raise SceneError(f"{root}: all cameras ({', '.join(names)}) are held out; leave some for training")
-    warnings = [*_image_warnings(rig), *layout.warnings(root, [names[index] for index in train])]
+    warnings = [
+        *_enlarged(rig, views),
+        *_image_warnings(rig),
+        *layout.warnings(root, [names[index] for index in train]),
+    ]
     for warning in warnings:
         logger.warning("%s: %s", root, warning)
     frames = FrameCache(options.cache, _view_frames(rig, views, options), root=root, progress=options.progress)
@@ -122,6 +126,17 @@ def _size_notes(rig: RigFiles, views: Sequence[View]) -> list[str]:
     if len({recorded for recorded, *_ in alike}) > 1:
         notes.append("cameras differ in frame size")
     return notes
+
+
+def _enlarged(rig: RigFiles, views: Sequence[View]) -> list[str]:
+    names = [view.name for view in views if view.camera.width > rig.sources[view.name].width]
+    if not names:
+        return []
+    width, recorded = next(view.camera.width for view in views if view.name == names[0]), rig.sources[names[0]].width
+    return [
+        f"images are enlarged from {recorded} to {width} px width, which adds no detail ({first_and_more(names)}); "
+        "use --resolution -1, or a smaller width"
+    ]
 
 
 def _image_warnings(rig: RigFiles) -> list[str]:
