@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 from moegs_rasterizer import Camera
@@ -15,8 +16,10 @@ from common.wording import first_and_more
 from scenes.calibration.cameras import fitted, rig_radius, scaled
 from scenes.frames.cache import FrameCache
 from scenes.frames.cache_record import ViewFrames
+from scenes.frames.image_files import NumberedImages
 from scenes.frames.resize import FILTERS, training_size
 from scenes.frames.sources import FrameSource
+from scenes.frames.video import Video
 from scenes.layouts import guess_layout, layout_named
 from scenes.layouts.spec import RigFiles
 from scenes.options import SceneOptions
@@ -42,7 +45,11 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     train = tuple(index for index in range(len(views)) if index not in test)
     if not train:
         raise SceneError(f"{root}: all cameras ({', '.join(names)}) are held out; leave some for training")
-    warnings = layout.warnings(root, [names[index] for index in train])
+    warnings = [
+        *_enlarged(rig, views),
+        *_image_warnings(rig),
+        *layout.warnings(root, [names[index] for index in train]),
+    ]
     for warning in warnings:
         logger.warning("%s: %s", root, warning)
     frames = FrameCache(options.cache, _view_frames(rig, views, options), root=root, progress=options.progress)
@@ -61,7 +68,12 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
         rig_radius=rig_radius([views[index].camera for index in train]),
         notes=(*notes, *warnings),
         memory_mb=options.memory_mb,
+        frame_rate=_frame_rate(rig.sources[names[(*test, *train)[0]]]),
     )
+
+
+def _frame_rate(source: FrameSource) -> Fraction | None:
+    return source.timing.rate if isinstance(source, Video) and source.timing else None
 
 
 def _check_folder(root: Path, options: SceneOptions) -> None:
@@ -114,6 +126,29 @@ def _size_notes(rig: RigFiles, views: Sequence[View]) -> list[str]:
     if len({recorded for recorded, *_ in alike}) > 1:
         notes.append("cameras differ in frame size")
     return notes
+
+
+def _enlarged(rig: RigFiles, views: Sequence[View]) -> list[str]:
+    names = [view.name for view in views if view.camera.width > rig.sources[view.name].width]
+    if not names:
+        return []
+    width, recorded = next(view.camera.width for view in views if view.name == names[0]), rig.sources[names[0]].width
+    return [
+        f"images are enlarged from {recorded} to {width} px width, which adds no detail ({first_and_more(names)}); "
+        "use --resolution -1, or a smaller width"
+    ]
+
+
+def _image_warnings(rig: RigFiles) -> list[str]:
+    images = {name: source for name, source in rig.sources.items() if isinstance(source, NumberedImages)}
+    alpha = [name for name, source in images.items() if source.has_alpha]
+    turned = [name for name, source in images.items() if source.has_rotation]
+    warnings = []
+    if alpha:
+        warnings.append(f"images have an alpha channel, composited on black ({first_and_more(alpha)})")
+    if turned:
+        warnings.append(f"images have an EXIF rotation, which is not applied ({first_and_more(turned)})")
+    return warnings
 
 
 def _size(item: FrameSource | Camera) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -51,3 +52,4 @@ class Scene:
     rig_radius: float  # 1.1 x largest distance of a training camera's centre from their mean, data units
     notes: tuple[str, ...]  # what the reader inferred or warns of, one line each
     memory_mb: int = 512  # read-ahead of a Prefetcher, MiB
+    frame_rate: Fraction | None = None  # of the footage, frames per second; None for images

@@ -117,7 +117,7 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
     folder = results_folder(run_folder(config), "test", run.iteration, variant=variant_of(config))
     view_frames = [(view, frame) for view in run.scene.test for frame in range(run.scene.num_frames)]
     names = [expert.name for expert in run.experts]
-    with RenderWriter(folder, names, videos=True, pngs=config.run.save_img) as writer:
+    with RenderWriter(folder, names, fps=run.scene.frame_rate, videos=True, pngs=config.run.save_img) as writer:
         for view, frame in tracked(
             view_frames, "Rendering novel views", unit="frame", shown=not config.quiet, leave=False
         ):

@@ -57,7 +57,7 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
     constants = _fit_constants(run, view_frames, options)
     names = [expert.name for expert in run.experts]
     results = []
-    with RenderWriter(folder, names, videos=options.videos, pngs=options.images) as writer:
+    with RenderWriter(folder, names, fps=run.scene.frame_rate, videos=options.videos, pngs=options.images) as writer:
         for scored in scored_frames(
             run.scene,
             tracked(view_frames, "Scoring", unit="frame", shown=options.progress, leave=False),

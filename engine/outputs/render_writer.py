@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from common.tensors import to_uint8
 from engine.outputs.files import write_png
-from engine.outputs.video import VideoWriter
+from engine.outputs.video import FPS, VideoWriter
 from router import Mixture
 
 MIXTURE = "MoE"  # the mixture's name among files and scored methods
@@ -21,16 +22,19 @@ class RenderWriter:
     """Streams mixtures into `videos/{video_MoE, video_<Expert>, weights_<Expert>}.mp4` and PNG folders.
 
     PNGs (pngs=True) go to `renders/`, `gt/`, `renders_<Expert>/` and `weights_<Expert>/`. Weight images are grey:
-    gate x 255, rounded. Use it as a context manager; a video appears when the block ends well.
+    gate x 255, rounded. fps: frames per second, 30 where it is None. Use it as a context manager; a video appears when
+    the block ends well.
     """
 
-    def __init__(self, folder: Path, experts: Sequence[str], *, videos: bool, pngs: bool) -> None:
+    def __init__(self, folder: Path, experts: Sequence[str], *, fps: Fraction | None, videos: bool, pngs: bool) -> None:
         self.folder = folder
         self.experts = tuple(experts)
         self.pngs = pngs
         self._stack = ExitStack()
         names = [f"video_{name}" for name in (MIXTURE, *self.experts)] + [f"weights_{name}" for name in self.experts]
-        self._videos = {name: VideoWriter(folder / "videos" / f"{name}.mp4") for name in names} if videos else {}
+        self._videos = (
+            {name: VideoWriter(folder / "videos" / f"{name}.mp4", fps=fps or FPS) for name in names} if videos else {}
+        )
         self._png_folders: dict[Path, None] = {}  # in the order of the first image
 
     def write(self, name: str, mixture: Mixture, truth: np.ndarray | None = None) -> None:

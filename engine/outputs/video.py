@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
@@ -13,7 +14,7 @@ from av.video.stream import VideoStream
 
 from common.files import replacing
 
-FPS = 30
+FPS = 30  # where the footage has no frame rate
 CRF = 18  # x264's constant rate factor: visually lossless
 PRESET = "veryfast"  # at a fixed crf the preset trades file size for time and memory, not quality
 
@@ -29,7 +30,7 @@ class VideoWriter:
     Use it as a context manager; leaving by an exception, or before the first frame, leaves no file.
     """
 
-    def __init__(self, path: Path, *, fps: int = FPS, crf: int = CRF) -> None:
+    def __init__(self, path: Path, *, fps: Fraction | int = FPS, crf: int = CRF) -> None:
         self.path = path
         self.frames = 0
         self._fps = fps

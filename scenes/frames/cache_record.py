@@ -13,7 +13,7 @@ from common.files import replacing
 from scenes.frames.sources import FrameSource
 from scenes.types import ResizeFilter
 
-_VERSION = 1
+_VERSION = 2  # 2: frames as players show them; pictures of 16 bits and with alpha
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

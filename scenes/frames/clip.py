@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.wording import counted
 from scenes.frames.sources import FrameSource
+from scenes.frames.timing import UNEVEN, Timing
+from scenes.frames.video import Video
 from scenes.options import SceneOptions
 from scenes.types import SceneError
+
+logger = logging.getLogger(__name__)
+
+LATE = 0.5  # frames: at the end of the clip, a camera then shows the moment of another one's next frame
+OTHER_RATE = 1.1  # ratio of two frame rates from which frame N of both cannot be the same moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +58,8 @@ def wanted_frame_count(options: SceneOptions, start: int) -> int | None:
 def choose_clip(sources: Mapping[str, FrameSource], options: SceneOptions) -> Clip:
     """Choose the clip, which every camera must have; without end or duration it is as long as the shortest camera.
 
-    SceneError where a camera has too few frames, or a gap in them.
+    Warns of footage that gets lost and of uneven or different frame rates. SceneError where a camera has too few
+    frames or a gap in them, or where frame rates are too different.
     """
     start = first_frame(sources, options)
     notes = [] if start == options.start else [f"frame numbers begin at {start}, so the clip begins at frame {start}"]
@@ -60,13 +69,59 @@ def choose_clip(sources: Mapping[str, FrameSource], options: SceneOptions) -> Cl
     if count is not None:
         if runs[shortest] < count:
             raise SceneError(_too_few(runs, shortest, count, start))
-        return Clip(start=start, count=count, available=runs[shortest], notes=tuple(notes))
+        return Clip(
+            start=start, count=count, available=runs[shortest], notes=(*notes, *_timing_warnings(sources, count))
+        )
     for name, source in sources.items():
         _check_whole(name, source, start, runs[name])
-    if runs[shortest] < max(runs.values()):
-        cut = counted(runs[shortest], "frame")
-        notes.append(f"clip cut to {cut}, the length of {shortest} (others: up to {max(runs.values()):,})")
+    lost = _lost_frames(runs, shortest)
+    for warning in lost:
+        logger.warning("%s", warning)
+    notes += [*lost, *_timing_warnings(sources, runs[shortest])]
     return Clip(start=start, count=runs[shortest], available=runs[shortest], notes=tuple(notes))
+
+
+def _lost_frames(runs: Mapping[str, int], shortest: str) -> list[str]:
+    """Warn where one camera is shorter than the others, so that their last frames are not used."""
+    longest = max(runs.values())
+    if runs[shortest] == longest:
+        return []
+    cut = counted(runs[shortest], "frame")
+    return [f"clip cut to {cut}, the length of {shortest} (others: up to {longest:,})"]
+
+
+def _timing_warnings(sources: Mapping[str, FrameSource], count: int) -> list[str]:
+    """Warn of videos in which frame N of a clip of `count` frames is not the same moment; returns the warnings."""
+    timings = {name: source.timing for name, source in sources.items() if isinstance(source, Video) and source.timing}
+    if count < 2 or not timings:
+        return []
+    uneven = {name: timing for name, timing in timings.items() if timing.uneven >= UNEVEN}
+    warnings = [_uneven(uneven)] if uneven else []
+    slowest, fastest = (choose(timings, key=lambda name: timings[name].rate) for choose in (min, max))
+    low, high = float(timings[slowest].rate), float(timings[fastest].rate)
+    rates = f"frame rates differ: {slowest} has {low:.5g} frames per second, {fastest} has {high:.5g}"
+    if high >= OTHER_RATE * low:
+        raise SceneError(
+            f"{rates}; frame N is not the same moment: encode all videos at one rate, "
+            f"for example ffmpeg -i {fastest}.mp4 -vf fps={low:.5g} new/{fastest}.mp4"
+        )
+    late = (count - 1) * (high / low - 1)
+    if late >= LATE:
+        warnings.append(f"{rates}; at the end of the clip they are {late:.1f} frames apart")
+    for warning in warnings:
+        logger.warning("%s", warning)
+    return warnings
+
+
+def _uneven(timings: Mapping[str, Timing]) -> str:
+    worst = max(timings, key=lambda name: timings[name].uneven)
+    uneven, rate = timings[worst].uneven, float(timings[worst].rate)
+    others = f"; {counted(len(timings) - 1, 'more camera')} with such frames" if len(timings) > 1 else ""
+    return (
+        f"{worst}: frame rate is not constant, frames are up to {uneven:.1f} frames ({1000 * uneven / rate:.0f} ms) "
+        f"from an even {rate:.5g} per second{others}; unless all cameras share these times, encode each at one rate: "
+        f"ffmpeg -i {worst}.mp4 -vf fps={rate:.0f} new/{worst}.mp4"
+    )
 
 
 def _check_whole(name: str, source: FrameSource, start: int, run: int) -> None:

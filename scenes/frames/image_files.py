@@ -11,7 +11,8 @@ from PIL import Image
 
 from scenes.types import SceneError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".ppm")
+_ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,8 @@ class NumberedImages:
     paths: Mapping[int, Path]
     width: int
     height: int
+    has_alpha: bool = False  # told by the first image
+    has_rotation: bool = False  # told by the first image's EXIF data; not applied, as COLMAP does not apply it either
 
     @property
     def first(self) -> int:
@@ -63,25 +66,29 @@ def keyed_images(numbered: Iterable[tuple[int, Path]]) -> dict[int, Path]:
 
 
 def probe_images(paths: Mapping[int, Path]) -> NumberedImages:
-    """Read the size from the header of the first image; SceneError where it cannot be read."""
+    """Read size, alpha and rotation from the header of the first image; SceneError where it cannot be read."""
     path = paths[min(paths)]
     try:
         with Image.open(path) as image:
             width, height = image.size
+            has_alpha = image.has_transparency_data
+            # Not the PNG reader's own method, which decodes the whole image. Pillow itself turns TIFFs.
+            has_rotation = image.format != "TIFF" and Image.Image.getexif(image).get(_ORIENTATION, 1) != 1
     except (OSError, SyntaxError) as error:
         raise _unreadable(path, error) from error
-    return NumberedImages(paths=paths, width=width, height=height)
+    return NumberedImages(paths=paths, width=width, height=height, has_alpha=has_alpha, has_rotation=has_rotation)
 
 
 def decode_images(images: NumberedImages, start: int, count: int) -> Iterator[np.ndarray]:
-    """Yield uint8 [height, width, 3] RGB (an alpha channel is dropped) of the frames [start, start + count).
+    """Yield uint8 [height, width, 3] RGB of the frames [start, start + count).
 
-    SceneError where a file is damaged or has another size than the camera's first image.
+    An alpha channel is composited on black, and of 16 bits the upper 8 are kept. EXIF rotation is not applied.
+    SceneError where a file is damaged, has more bits, or has another size than the camera's first image.
     """
     for path in images.files(start, count):
         try:
             with Image.open(path) as image:
-                frame = np.asarray(image.convert("RGB"))
+                frame = _rgb(image, path)
         except (OSError, SyntaxError) as error:
             raise _unreadable(path, error) from error
         if frame.shape[:2] != (images.height, images.width):
@@ -90,6 +97,21 @@ def decode_images(images: NumberedImages, start: int, count: int) -> Iterator[np
                 f"{images.width}x{images.height}; extract the frames again"
             )
         yield frame
+
+
+def _rgb(image: Image.Image, path: Path) -> np.ndarray:
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image) >> 8).astype(np.uint8)  # as Pillow reads 16-bit RGB
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise SceneError(f"{path}: 32 bits a pixel, 8 and 16 are supported; save the images as 8-bit PNG")
+    if not image.has_transparency_data:
+        return np.asarray(image.convert("RGB"))
+    with_alpha = image.convert("RGBA")
+    if np.asarray(with_alpha)[..., 3].min() == 255:
+        return np.asarray(image.convert("RGB"))
+    black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+    return np.asarray(Image.alpha_composite(black, with_alpha).convert("RGB"))
 
 
 def _unreadable(path: Path, error: Exception) -> SceneError:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import SupportsBytes, cast
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from scenes.frames.orientation import UPRIGHT, Orientation, orientation_of, shown, shown_size
+from scenes.frames.timing import UNEVEN, Timing, timing_of
 from scenes.types import SceneError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
@@ -19,12 +23,14 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Video:
-    """A video whose frames count from 0."""
+    """A video whose frames, those that players show, count from 0."""
 
     path: Path
     count: int
-    width: int
+    width: int  # as shown, px
     height: int
+    orientation: Orientation = UPRIGHT  # of the stored frames
+    timing: Timing | None = None  # None where the file does not tell
 
     @property
     def first(self) -> int:
@@ -44,18 +50,67 @@ class Video:
 
 
 def probe_video(path: Path) -> Video:
-    """Read count and size from the file's index, without decoding; SceneError where it is unreadable or empty."""
+    """Read count, size, orientation and frame rate; no frame but the first is decoded.
+
+    SceneError where the file is unreadable, empty, or shown at a slant.
+    """
     with _opened(path) as (container, stream):
-        count = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
-        width, height = stream.codec_context.width, stream.codec_context.height
-    if count == 0 or width == 0 or height == 0:
-        raise SceneError(f"{path}: {count} frames of {width}x{height} px; copy or encode the video again")
-    return Video(path=path, count=count, width=width, height=height)
+        size = stream.codec_context.width, stream.codec_context.height
+        count, timing = _indexed(container, stream) or _demuxed(container, stream)
+    if timing is not None and timing.uneven >= UNEVEN:  # an index has decoding times, which may start unevenly
+        with _opened(path) as (container, stream):
+            count, timing = _demuxed(container, stream)
+    if count == 0 or 0 in size:
+        raise SceneError(f"{path}: {count} frames of {size[0]}x{size[1]} px; copy or encode the video again")
+    orientation = _orientation(path)
+    width, height = shown_size(*size, orientation)
+    return Video(path=path, count=count, width=width, height=height, orientation=orientation, timing=timing)
+
+
+def _indexed(container: InputContainer, stream: VideoStream) -> tuple[int, Timing | None] | None:
+    """Number of shown frames and their timing, from the file's index; None where it has none.
+
+    The index of an MP4 marks the frames that its edit list hides.
+    """
+    if not stream.frames:
+        return None
+    entries = list(stream.index_entries) if container.format.name.startswith("mov") else []
+    if not entries:
+        return stream.frames, timing_of((), stream.average_rate)
+    times = _seconds([entry.timestamp for entry in entries], stream)
+    return sum(1 for entry in entries if not entry.is_discard), timing_of(times, stream.average_rate)
+
+
+def _demuxed(container: InputContainer, stream: VideoStream) -> tuple[int, Timing | None]:
+    """Number of shown frames and their timing, from reading the whole file without decoding."""
+    stamps = [packet.pts for packet in container.demux(stream) if _is_shown(packet)]
+    known = [stamp for stamp in stamps if stamp is not None]
+    times = _seconds(known, stream) if len(known) == len(stamps) else ()
+    return len(stamps), timing_of(times, stream.average_rate)
+
+
+def _seconds(stamps: Sequence[int], stream: VideoStream) -> list[float]:
+    return [float(stamp * stream.time_base) for stamp in stamps] if stream.time_base else []
+
+
+def _orientation(path: Path) -> Orientation:
+    with _opened(path) as (container, stream):
+        try:
+            data = next(container.decode(stream)).side_data.get("DISPLAYMATRIX")
+        except (StopIteration, av.FFmpegError, EOFError):
+            return UPRIGHT  # decoding tells what is wrong with the file
+    if data is None:
+        return UPRIGHT
+    orientation = orientation_of(np.frombuffer(bytes(cast(SupportsBytes, data)), "<i4"))
+    if orientation is None:
+        raise SceneError(f"{path}: is shown turned by another angle than 90, 180 or 270 degrees; encode it upright")
+    return orientation
 
 
 def decode_video(video: Video, start: int, count: int, *, threads: int) -> Iterator[np.ndarray]:
     """Yield uint8 [height, width, 3] RGB of the frames [start, start + count).
 
+    Frames are turned as players turn them, and those that an edit list hides are left out.
     Colours are converted by FFmpeg's swscale with the matrix and range the file states, BT.601 with limited range
     where it states none: the same bits as OpenCV's VideoCapture, which the experts' own preparation uses.
     SceneError where the file ends early or is damaged.
@@ -76,7 +131,7 @@ def decode_video(video: Video, start: int, count: int, *, threads: int) -> Itera
                 ) from error
             if number >= start:
                 done += 1
-                yield frame.to_ndarray(format="rgb24")
+                yield _pixels(frame, video)
 
 
 def decode_keyframes(video: Video, start: int, count: int) -> Iterator[np.ndarray]:
@@ -87,17 +142,25 @@ def decode_keyframes(video: Video, start: int, count: int) -> Iterator[np.ndarra
     """
     try:
         with _opened(video.path) as (container, stream):
-            packets = [packet.is_keyframe for packet in container.demux(stream) if packet.size]
+            packets = [packet.is_keyframe for packet in container.demux(stream) if _is_shown(packet)]
             keys = [number for number, is_key in enumerate(packets) if is_key and number >= start]
             chosen = {keys[round(index)] for index in np.linspace(0, len(keys) - 1, min(count, len(keys)))}
         with _opened(video.path) as (container, stream):
             stream.thread_type = "SLICE"
-            for number, packet in enumerate(packet for packet in container.demux(stream) if packet.size):
+            for number, packet in enumerate(packet for packet in container.demux(stream) if _is_shown(packet)):
                 if number in chosen:
-                    yield from (frame.to_ndarray(format="rgb24") for frame in packet.decode())
-            yield from (frame.to_ndarray(format="rgb24") for frame in stream.decode(None))
+                    yield from (_pixels(frame, video) for frame in packet.decode())
+            yield from (_pixels(frame, video) for frame in stream.decode(None))
     except (av.FFmpegError, EOFError) as error:
         raise SceneError(f"{video.path}: a key frame is damaged ({error}); copy or encode the video again") from error
+
+
+def _is_shown(packet: av.Packet) -> bool:
+    return bool(packet.size) and not packet.is_discard
+
+
+def _pixels(frame: av.VideoFrame, video: Video) -> np.ndarray:
+    return shown(frame.to_ndarray(format="rgb24"), video.orientation)
 
 
 @contextmanager
@@ -107,6 +170,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     except (av.FFmpegError, OSError) as error:
         raise SceneError(f"{path}: not a readable video ({error}); copy or encode it again") from error
     with container:
-        if not container.streams.video:
+        streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+        if not streams:
             raise SceneError(f"{path}: holds no video stream; copy or encode it again")
-        yield container, container.streams.video[0]
+        yield container, streams[0]

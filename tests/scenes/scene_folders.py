@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import cos, sin
 from pathlib import Path
 
@@ -62,15 +63,32 @@ def rig_cameras(rig: Rig) -> dict[str, Camera]:
     return cameras
 
 
-def write_video(path: Path, frames: Sequence[np.ndarray], *, key_frames_every: int = 250) -> None:
-    """Near-lossless H.264, 30 frames a second."""
+def write_video(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    *,
+    key_frames_every: int = 250,
+    rate: int = 30,
+    times: Sequence[int] | None = None,
+    rotation: int = 0,
+    flip: bool = False,
+) -> None:
+    """Near-lossless H.264; times: when each frame is shown, in 1 / rate s (by default 0, 1, 2 …).
+
+    rotation: degrees counter-clockwise by which players turn the frames, which they then mirror if `flip`.
+    """
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30, options={"crf": "4", "preset": "ultrafast"})
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "4", "preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.gop_size = key_frames_every
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        if rotation or flip:
+            stream.set_display_rotation(rotation, hflip=flip)
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[number], Fraction(1, rate)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 

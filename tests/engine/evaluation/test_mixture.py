@@ -5,6 +5,7 @@ import math
 import re
 import weakref
 from dataclasses import replace
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -115,6 +116,15 @@ def test_views_follow_one_another_in_one_video(flat_run, tmp_path):
     with av.open(str(tmp_path / "out" / "videos" / "video_high.mp4")) as container:
         levels = [frame.to_ndarray(format="rgb24").mean() for frame in container.decode(video=0)]
     assert levels == pytest.approx([110, 111, 112] * 2, abs=1.5)
+
+
+@pytest.mark.parametrize(("footage", "videos"), [(Fraction(25), 25), (Fraction(30000, 1001), 30000 / 1001), (None, 30)])
+def test_videos_have_the_frame_rate_of_the_footage(flat_run, tmp_path, footage, videos):
+    run = replace(flat_run, scene=replace(flat_run.scene, frame_rate=footage))
+    evaluate_mixture(run, views=run.scene.test, folder=tmp_path / "out", options=QUIET)
+    for path in (tmp_path / "out" / "videos").iterdir():
+        with av.open(str(path)) as container:
+            assert float(container.streams.video[0].average_rate) == pytest.approx(videos)
 
 
 def test_only_training_cameras_give_their_number_to_experts(flat_run, tmp_path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -70,6 +72,15 @@ def test_tags_say_what_the_pixels_are(tmp_path):
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
         assert float(stream.average_rate) == 30
         assert (int(frame.colorspace), int(frame.color_range)) == (6, 1)  # BT.601 matrix, limited range
+
+
+@pytest.mark.parametrize("fps", [25, Fraction(30000, 1001)])
+def test_frame_rates(tmp_path, fps):
+    with VideoWriter(tmp_path / "a.mp4", fps=fps) as writer:
+        for image in smooth(10):
+            writer.write(image)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.streams.video[0].average_rate == fps
 
 
 def test_an_interrupted_video_leaves_no_file_and_keeps_the_old_one(tmp_path):

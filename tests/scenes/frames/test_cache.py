@@ -66,7 +66,7 @@ def test_records_say_what_was_decoded(tmp_path):
     load(tmp_path / "room", start=1, duration=2, resolution=2)
     record = json.loads((tmp_path / "cache" / "cam01.json").read_text())
     sources = record.pop("sources")
-    assert record == {"version": 1, "start": 1, "count": 2, "width": 32, "height": 24, "filter": "bilinear"}
+    assert record == {"version": 2, "start": 1, "count": 2, "width": 32, "height": 24, "filter": "bilinear"}
     assert [name for name, _, _ in sources] == ["cam01/001.png", "cam01/002.png"]
     status = (tmp_path / "room" / "cam01" / "002.png").stat()
     assert sources[1][1:] == [status.st_size, status.st_mtime_ns]

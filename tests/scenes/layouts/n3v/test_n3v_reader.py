@@ -100,13 +100,19 @@ def test_images_numbered_from_one(tmp_path):
     assert tuple(scene.frames.read(2, 0)[0, 0]) == colour(2, 1)
 
 
-def test_the_shortest_camera_decides_where_nothing_is_asked_for(tmp_path):
+def test_the_shortest_camera_decides_where_nothing_is_asked_for(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)  # as with --quiet
     folder = tmp_path / "room"
     write_n3v_scene(folder)
     write_video(folder / "cam01.mp4", [draw(1, 0, 64, 48)] * 2)
     scene = load(folder)
     assert scene.num_frames == 2
-    assert "clip cut to 2 frames, the length of cam01 (others: up to 4)" in scene.notes
+    cut = "clip cut to 2 frames, the length of cam01 (others: up to 4)"
+    assert cut in scene.notes
+    assert caplog.messages == [cut]
+    caplog.clear()
+    load(folder, duration=2)  # asked for, so nothing is lost
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize(
@@ -253,10 +259,10 @@ def test_cameras_of_different_frame_sizes_are_reported(tmp_path):
 def test_alpha_and_grey_images(tmp_path):
     folder = tmp_path / "room"
     write_n3v_scene(folder, pattern="{name}/{frame}.png")
-    Image.fromarray(np.full((48, 64, 4), (10, 20, 30, 0), np.uint8)).save(folder / "cam01" / "0.png")
+    Image.fromarray(np.full((48, 64, 4), (100, 150, 200, 51), np.uint8)).save(folder / "cam01" / "0.png")
     Image.fromarray(np.full((48, 64), 77, np.uint8)).save(folder / "cam01" / "1.png")
     scene = load(folder)
-    assert tuple(scene.frames.read(1, 0)[5, 5]) == (10, 20, 30)
+    assert tuple(scene.frames.read(1, 0)[5, 5]) == (20, 30, 40)  # a fifth of it, on black
     assert tuple(scene.frames.read(1, 1)[5, 5]) == (77, 77, 77)
 
 
