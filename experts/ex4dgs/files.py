@@ -43,12 +43,13 @@ def load_ex4dgs(path: Path, options: LoadOptions) -> Ex4DGS:
     if chkpnt is None and parts.iteration in find_chkpnts(path):
         settings.notes.append(f"read the two PLY files; ignored chkpnt{parts.iteration}.pth, whose duration differs")
     timeline = _timeline(settings, options, parts.time, keyframes=parts.dynamic.means.shape[1])
+    near, far = settings.planes(options)
     expert = Ex4DGS(
         static=parts.static,
         dynamic=parts.dynamic,
         timeline=timeline,
-        near=settings.number("near", 0.2, run=options.near),
-        far=settings.number("far", 300.0, run=options.far),
+        near=near,
+        far=far,
         low_pass=settings.number("kernel_size", 0.1),
         world_scale=options.world_scale,
         provenance=Provenance(files=parts.files, iteration=parts.iteration, notes=tuple(settings.notes)),

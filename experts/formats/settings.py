@@ -7,9 +7,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from experts.base import CheckpointError
+from experts.base import CheckpointError, LoadOptions
 from experts.formats.cfg_args import CFG_ARGS, read_cfg_args
 
+NEAR, FAR = 0.2, 300.0  # Ex4DGS's and STG's planes where nothing says others
 PRESET = "preset"  # in cfg_args: its name, of models trained here
 
 
@@ -36,6 +37,11 @@ class CheckpointSettings:
         value, source = self._choose(run, stored, preset)
         self.notes.append(f"{' '.join(filter(None, (key, f'{value:g}', unit)))} ({source})")
         return value
+
+    def planes(self, options: LoadOptions) -> tuple[float, float]:
+        """Near and far planes: the run's, else those in cfg_args, else those of a JSON config, else the presets."""
+        near = self._plane("near", NEAR, run=options.near, other=options.config_near, config=options.config)
+        return near, self._plane("far", FAR, run=options.far, other=options.config_far, config=options.config)
 
     def choice(self, key: str, preset: str, choices: Collection[str]) -> str:
         """One of several words; raises CheckpointError naming the choices where cfg_args holds another."""
@@ -65,6 +71,14 @@ class CheckpointSettings:
         parts = [part for part in Path(source).parts if not part.startswith("colmap_")]
         if parts and parts[-1] != scene:
             self.notes.append(f"warning: cfg_args names the scene {parts[-1]}, the run's is {scene}")
+
+    def _plane(self, key: str, preset: float, *, run: float | None, other: float | None, config: Path | None) -> float:
+        own = run is None and (self.cfg_args or {}).get(key) is not None
+        value = self.number(key, preset, run=other if run is None and not own else run)
+        if own and config is not None and other not in (None, value):
+            trained = f"the expert was trained with {value:g}; using {value:g}"
+            self.notes.append(f"warning: {key} {other:g} in {config}, {trained}")
+        return value
 
     def _choose(self, run: Any, stored: Any, preset: Any) -> tuple[Any, str]:
         if run is not None:

@@ -32,7 +32,7 @@ def load_stg(path: Path, options: LoadOptions) -> STG:
     """An STG model from its folder, or from the folder of its segments.
 
     Segments say in their names which frames they show (last one included); a single model shows cfg_args' duration.
-    near and far (SH variant): the run's, else cfg_args', else the presets. Raises CheckpointError.
+    near and far (SH variant): as CheckpointSettings.planes chooses them. Raises CheckpointError.
     """
     folders = find_segments(path, scene=options.scene)
     loaded = [_load_segment(folder, options) for folder in folders]
@@ -43,7 +43,7 @@ def load_stg(path: Path, options: LoadOptions) -> STG:
     if len(set(kinds)) > 1:
         raise CheckpointError(f"{path}: segments of different kinds ({', '.join(kinds)}); all must be of one kind")
     check_coverage(path, sum(part.segment.num_frames for part in loaded), options.num_frames)
-    near, far = settings.number("near", 0.2, run=options.near), settings.number("far", 300.0, run=options.far)
+    near, far = settings.planes(options)
     low_pass = settings.number("kernel_size", 0.1)
     shown = [f"segment {p.segment.first}to{p.segment.first + p.segment.num_frames - 1}: {p.note}" for p in loaded]
     provenance = Provenance(
