@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,14 @@ from experts.base import CheckpointError, LoadOptions
 from experts.formats.cfg_args import CFG_ARGS, read_cfg_args
 
 NEAR, FAR = 0.2, 300.0  # Ex4DGS's and STG's planes where nothing says others
+_WHITE = "white_background"  # in cfg_args: the colour behind the Gaussians of the training
 PRESET = "preset"  # in cfg_args: its name, of models trained here
+
+
+def background_setting(background: Sequence[float], *, white: bool) -> dict[str, object]:
+    """The setting of a background for cfg_args, where it is not the expert's own (white: whether that is white)."""
+    stored = background[0] == 1
+    return {} if stored == white else {_WHITE: stored}
 
 
 class CheckpointSettings:
@@ -51,6 +58,18 @@ class CheckpointSettings:
             raise CheckpointError(f"{self.folder / CFG_ARGS}: {key} {value!r} is not supported (supported: {listed})")
         self.notes.append(f"{key} {value} ({source})")
         return str(value)
+
+    def background(self, *, white: bool, obey: bool = True) -> tuple[float, float, float]:
+        """The RGB background: white or black as cfg_args says, noted where it is not the expert's own; else that.
+
+        white: whether the expert's own is white. obey: False where the expert's code does not read cfg_args for it.
+        """
+        stored = (self.cfg_args or {}).get(_WHITE)
+        if obey and isinstance(stored, bool) and stored != white:
+            white = stored
+            names = ("white", "black") if white else ("black", "white")
+            self.notes.append("background {} (its training's, from cfg_args), not the expert's usual {}".format(*names))
+        return (float(white),) * 3
 
     @property
     def trained_preset(self) -> str | None:
