@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
 from experts.base import CheckpointError, LoadOptions
@@ -87,7 +87,8 @@ class CheckpointSettings:
         source = (self.cfg_args or {}).get("source_path")
         if scene is None or not isinstance(source, str) or not source:
             return
-        parts = [part for part in Path(source).parts if not part.startswith("colmap_")]
+        folders = PureWindowsPath(source) if "\\" in source else PurePath(source)
+        parts = [part for part in folders.parts if not part.startswith("colmap_")]
         if parts and parts[-1] != scene:
             self.notes.append(f"warning: cfg_args names the scene {parts[-1]}, the run's is {scene}")
 
