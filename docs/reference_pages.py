@@ -48,8 +48,10 @@ A JSON file holds settings of `train_E4.py`, `train_E3.py`, `train_E3_tech.py` a
 - **Order.** A flag on the command line beats the file. The file beats the defaults.
 - **Unknown keys** are an error that names the nearest known key. The files of the paper's code are accepted as they
   are: keys that belong to the training of an expert are skipped, and the log counts them.
-- **Your own scenes.** Give no file of `configs/`. Those files hold the near and far planes, the resolution and the
-  learning rates of the paper's scenes. A wrong near plane costs many decibels.
+- **Near and far.** An expert keeps the planes of its training: its `cfg_args` beat the file, with a warning if the two
+  differ. Only `--near` and `--far` on the command line beat `cfg_args`.
+- **Your own scenes.** Give no file of `configs/`. Those files hold the resolution, the learning rates and the planes of
+  the paper's scenes.
 - **A run** writes all its settings to `<save_path>/config.json`. `--resume` and the render scripts read that file.
 
 `moegs.py train-expert --config` takes the same kind of file, with the settings of the

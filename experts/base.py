@@ -26,6 +26,9 @@ class LoadOptions:
     trained_frames: int | None = None  # frames an expert was most likely trained on, where its cfg_args do not say
     near: float | None = None  # near and far culling planes, scene units, of experts for which they can be chosen
     far: float | None = None
+    config_near: float | None = None  # those of a JSON config, which the checkpoint's own beat
+    config_far: float | None = None
+    config: Path | None = None  # that file, for the warning where the two differ; None: no warning
     world_scale: float = 1.0  # data units per model unit, as the expert's row says
     trust_checkpoint: bool = False  # allow a full pickle where the safe loader refuses
 

@@ -1,4 +1,4 @@
-"""Recognition of a folder that was given to the wrong expert."""
+"""Recognition of a folder that was given to the wrong expert, or one level too deep or too high."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from experts.formats.ply import read_column_names
 from experts.spec import ExpertSpec
 
 _TABLE = "point_cloud.ply"  # of every expert
+_CLOUDS, _ITERATION = "point_cloud", "iteration_"  # folders of every expert
 
 
 def require_own_files(
@@ -47,6 +48,34 @@ def require_own_files(
             raise mistaken(table, owner)
 
 
+def model_folder(path: Path, iteration: int | None, *, experts: Collection[ExpertSpec]) -> Path:
+    """The model's folder that a path means: itself, else the folder above or below that holds the one model.
+
+    Above: of MODEL/point_cloud and of MODEL/point_cloud/iteration_N. iteration: to be read, None for the highest.
+    Raises CheckpointError where another iteration than N would be read, and where several models lie below.
+    """
+    place = path.absolute()
+    if place.name == _CLOUDS and place.is_dir():
+        return place.parent
+    if place.parent.name == _CLOUDS and place.name.startswith(_ITERATION) and place.is_dir():
+        model = place.parent.parent
+        if find_iteration(model, iteration)[1] != place:
+            number = place.name.removeprefix(_ITERATION)
+            raise CheckpointError(f"{path}: one iteration of a model; give {model} and --load_iteration {number}")
+        return model
+    if not path.is_dir() or _is_model(path, experts):
+        return path
+    models = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and _is_model(entry, experts)]
+    if len(models) > 1:
+        listed = ", ".join(model.name for model in models[:4]) + (", …" if len(models) > 4 else "")
+        raise CheckpointError(f"{path}: holds {len(models)} models ({listed}); give the folder of one of them")
+    return models[0] if models else path
+
+
+def _is_model(folder: Path, experts: Collection[ExpertSpec]) -> bool:
+    return (folder / _CLOUDS).is_dir() or any(folder.glob("chkpnt*.pth")) or _segments(folder, experts) is not None
+
+
 def owner_of(columns: Collection[str], experts: Collection[ExpertSpec]) -> ExpertSpec | None:
     """The expert whose signature some columns have; one that adds no column to 3DGS's only where no other has."""
     owners = [spec for spec in experts if any(name in columns for name in spec.signature)]
@@ -55,7 +84,7 @@ def owner_of(columns: Collection[str], experts: Collection[ExpertSpec]) -> Exper
 
 def _segments(path: Path, experts: Collection[ExpertSpec]) -> tuple[ExpertSpec, list[str]] | None:
     """The expert whose segments a folder without a model of its own holds, and their names."""
-    if (path / "point_cloud").exists():
+    if (path / _CLOUDS).exists():
         return None
     for spec in experts:
         names = [] if spec.segments is None else spec.segments.names(path)

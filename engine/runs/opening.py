@@ -16,7 +16,7 @@ from engine.errors import ConfigError
 from engine.runs.checks import check_frames, check_held_out, check_rasterizer, check_visible
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.run import Run
-from engine.settings.experts import folder_argument
+from engine.settings.experts import PLANES, folder_argument
 from engine.settings.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from router import Ensemble, Router, is_published, kind_of
@@ -175,13 +175,14 @@ def open_expert(
     settings, kind = config.experts, kind_of(name)
     if iteration is None and settings.load_iteration != -1:
         iteration = settings.load_iteration
+    planes = {f"config_{name}" if name in settings.file_planes else name: getattr(settings, name) for name in PLANES}
     options = LoadOptions(
         scene=scene.name,
         iteration=iteration,
         num_frames=scene.num_frames,
         trained_frames=trained_frames(scene),
-        near=settings.near,
-        far=settings.far,
+        **planes,
+        config=config.config,
         world_scale=EXPERTS[kind].world_scale(scene.layout, scene.rig_radius),
         trust_checkpoint=settings.trust_checkpoint,
     )

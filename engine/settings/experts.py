@@ -16,6 +16,8 @@ from experts import EXPERTS, ExpertSpec
 from router import ENSEMBLES, Ensemble, ensemble_of
 from scenes.layouts import LAYOUTS
 
+PLANES = ("near", "far")
+FILE_PLANES = "file_planes"  # the setting that no flag gives
 WITH_PLANES = " and ".join(spec.name for spec in EXPERTS.values() if spec.has_planes)
 WITH_SEGMENTS = " and ".join(spec.name for spec in EXPERTS.values() if spec.segments is not None)
 *_FIRST_KEYS, _LAST_KEY = (spec.key for spec in EXPERTS.values())
@@ -58,6 +60,11 @@ class ExpertReadingConfig:
         float | None,
         flag(f"far plane of {WITH_PLANES}, in scene units; default: far in their cfg_args, else 300", metavar="FLOAT"),
     ] = None
+    file_planes: Annotated[
+        tuple[str, ...],
+        flag("which of near and far a --config file gave; the values in an expert's cfg_args beat those"),
+        tyro.conf.Suppress,
+    ] = ()
     trust_checkpoint: Annotated[
         bool, flag("allow code in an expert's .pth file to run; use it for your own files only")
     ] = False

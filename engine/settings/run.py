@@ -13,6 +13,7 @@ from engine.errors import ConfigError
 from engine.settings.command_help import BACKEND, DEBUG, DEVICE, QUIET, flag
 from engine.settings.experts import AnyExpertsConfig, ExpertsConfig, ensemble_and_folders, folder_argument
 from experts import EXPERTS, ExpertSpec
+from experts.recognition import model_folder
 from router.ensembles import Ensemble, ensembles_with, folder_flags, kind_of
 from router.heads import DEFAULT_HEAD, HeadKind
 from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
@@ -168,13 +169,17 @@ class AnyRunConfig(RunConfig):
 
 
 def expert_folders(config: RunConfig, ensemble: Ensemble) -> dict[str, Path]:
-    """The folder of every expert of an ensemble; ConfigError where one is not given or does not exist."""
+    """The folder of every expert of an ensemble; ConfigError where one is not given or does not exist.
+
+    A folder one level too deep or too high gives the model's, or a CheckpointError that names it.
+    """
     by_name = isinstance(config.experts, AnyExpertsConfig)
     given: dict[str, Path | None] = {}
     if by_name:
         given.update(ensemble_and_folders(config.experts.expert)[1])
     else:
         given.update({name: getattr(config.experts, flag_name) for name, flag_name in folder_flags(ensemble).items()})
+    iteration = None if config.experts.load_iteration == -1 else config.experts.load_iteration
     folders = {}
     for name, path in given.items():
         argument = folder_argument(kind_of(name), path, by_name=by_name)
@@ -182,7 +187,7 @@ def expert_folders(config: RunConfig, ensemble: Ensemble) -> dict[str, Path]:
             raise ConfigError(f"missing: {argument} (folder of the trained {name} model)")
         if not path.exists():
             raise ConfigError(f"{argument}: no such folder; give the folder of the trained {name} model")
-        folders[name] = path
+        folders[name] = model_folder(path, iteration, experts=EXPERTS.values())
     return folders
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from engine.settings.command_help import CommandHelp, check_required
 from engine.settings.command_line import config_path, parse_arguments
 from engine.settings.config_file import read_config_file
-from engine.settings.experts import name_and_folder
+from engine.settings.experts import FILE_PLANES, PLANES, name_and_folder
 from engine.settings.fields import with_values
 from engine.settings.run import AnyRunConfig, RunConfig
 from experts import EXPERTS
@@ -52,7 +52,7 @@ def script_page(ensemble: Ensemble) -> CommandHelp:
         prog=script,
         about=f"Train the router that blends {', '.join(ensemble.experts)}.",
         required=("source_path", "save_path", *flags.values()),
-        hidden=tuple(spec.flag for spec in EXPERTS.values() if spec.flag not in flags.values()),
+        hidden=(FILE_PLANES, *(spec.flag for spec in EXPERTS.values() if spec.flag not in flags.values())),
         texts={
             "loader": f"layout of the scene folder; default: {LAYOUTS[ensemble.layout or DEFAULT_LAYOUT].loader}",
             "test_cameras": f"held-out cameras; default: {LAYOUTS[ensemble.layout or DEFAULT_LAYOUT].test_camera}",
@@ -75,6 +75,7 @@ def any_page(prog: str, about: str) -> CommandHelp:
         prog=prog,
         about=about,
         required=("source_path", "save_path", "expert"),
+        hidden=(FILE_PLANES,),
         examples=(
             f"python {prog} --source_path data/mine --save_path output/mine \\\n"
             "    --expert STG=output/experts/stg/mine --expert Ex4DGS=output/experts/ex4dgs/mine",
@@ -90,15 +91,26 @@ def _numbers(values: Sequence[int]) -> str:
 def _settings(defaults: Config, arguments: Sequence[str], page: CommandHelp) -> Config:
     config_type = type(defaults)
     path = config_path(arguments)
-    start = defaults if path is None else with_values(defaults, read_config_file(path, config_type))
+    start = defaults
+    if path is not None:
+        values = read_config_file(path, config_type)
+        values[FILE_PLANES] = tuple(plane for plane in PLANES if values.get(plane) is not None)
+        start = with_values(defaults, values)
     config = parse_arguments(config_type, arguments, defaults=start, page=page)
     saved = config.output.save_path / CONFIG_FILE if config.output.save_path else None
     if config.output.resume and path is None and saved is not None and saved.is_file():
         start = with_values(defaults, read_config_file(saved, config_type))
         config = parse_arguments(config_type, arguments, defaults=start, page=page)
+    config = _with_own_planes(config, arguments)
     check_required(config, page)
     scene = config.data.source_path
     published = sorted(CONFIGS.glob(f"*/{scene.name}.json")) if scene is not None and scene.name else []
     if path is None and published and not config.output.resume:
         logger.info("no --config: default settings; the paper's settings of this scene: %s", published[0])
     return config
+
+
+def _with_own_planes(config: Config, arguments: Sequence[str]) -> Config:
+    """The settings with the planes of the command line taken out of those that a file gave."""
+    named = {argument.split("=")[0].lstrip("-") for argument in arguments if argument.startswith("-")}
+    return with_values(config, {FILE_PLANES: tuple(each for each in config.experts.file_planes if each not in named)})

@@ -32,7 +32,7 @@ from experts.formats.columns import numbered
 from experts.formats.folders import find_iteration
 from experts.formats.ply import PlyTable, numbered_columns, read_ply, select
 from experts.formats.routing import ROUTING
-from experts.formats.settings import CheckpointSettings
+from experts.formats.settings import CheckpointSettings, background_setting
 from experts.formats.torch_files import save_tensors
 
 _EMBEDDING = "embedding_"
@@ -58,7 +58,8 @@ def load_ed3dgs(path: Path, options: LoadOptions) -> ED3DGS:
     files = (*cfg_args_file(settings), table.path, source)
     num_frames = clip_length(settings, options, 50 if _is_technicolor(deformation.weight) else 300)
     until = _trained_until(settings, iteration, table, deformation.options)
-    return ED3DGS(
+    background = settings.background(white=True)
+    expert = ED3DGS(
         gaussians=read_canonical(table),
         embeddings=embeddings,
         deformation=deformation,
@@ -66,6 +67,8 @@ def load_ed3dgs(path: Path, options: LoadOptions) -> ED3DGS:
         iteration=until,
         provenance=Provenance(files=files, iteration=iteration, notes=tuple(settings.notes)),
     )
+    expert.background = background
+    return expert
 
 
 def save_ed3dgs(expert: ED3DGS, folder: Path, iteration: int) -> None:
@@ -77,7 +80,7 @@ def save_ed3dgs(expert: ED3DGS, folder: Path, iteration: int) -> None:
     save_tensors(state, target / DEFORMATION_FILE)
     trained = {**_trained_iterations(read_cfg_args(folder) or {}), iteration: expert.iteration}
     values = {**asdict(expert.deformation.options), CLIP_LENGTH: expert.num_frames, _TRAINED: trained}
-    write_cfg_args(folder, values)
+    write_cfg_args(folder, values | background_setting(expert.background, white=True))
 
 
 def write_routed_ed3dgs(expert: ED3DGS, folder: Path, iteration: int, weights: Tensor) -> None:

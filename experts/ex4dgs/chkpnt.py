@@ -109,5 +109,8 @@ def _tensors(
             raise CheckpointError(f"{path}: {name} (entry {entry}) is {kind}, {list(shape)} expected; damaged file?")
         flat = value.detach().to(torch.float32).reshape(shape)
         tensors[name] = (flat.squeeze(-1) if name in _FLATTENED else flat).clone()
-    require_finite(tensors, path)
+    logits = tensors["opacity_logits"]
+    require_finite(
+        tensors | {"opacity_logits": logits.masked_fill(logits.isinf(), 0)}, path
+    )  # infinite: opacity 1 or 0
     return tensors

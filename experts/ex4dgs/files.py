@@ -18,11 +18,13 @@ from experts.formats.columns import OPACITY, POSITION, QUATS, SCALES, numbered, 
 from experts.formats.folders import find_iteration
 from experts.formats.ply import read_ply, select, write_ply
 from experts.formats.routing import append_columns, read_columns_of
-from experts.formats.settings import CheckpointSettings
+from experts.formats.settings import CheckpointSettings, background_setting
 
 STATIC_FILE = "point_cloud.ply"
 DYNAMIC_FILE = "dynamic_point_cloud.ply"
 _MOTION = "frames of static motion"  # in notes: Ex4DGS's duration may be longer than the clip
+# In cfg_args. True, the default, trains for any background; its render.py then takes white, whatever cfg_args say.
+_RANDOM_BACKGROUND = "random_background"
 _TECHNICOLOR_KEYFRAMES = 12  # what its 50 frames need; those models were trained with time_pad 3, N3V's with 2
 
 
@@ -43,16 +45,20 @@ def load_ex4dgs(path: Path, options: LoadOptions) -> Ex4DGS:
     if chkpnt is None and parts.iteration in find_chkpnts(path):
         settings.notes.append(f"read the two PLY files; ignored chkpnt{parts.iteration}.pth, whose duration differs")
     timeline = _timeline(settings, options, parts.time, keyframes=parts.dynamic.means.shape[1])
+    near, far = settings.planes(options)
+    fixed = (settings.cfg_args or {}).get(_RANDOM_BACKGROUND) is False
+    background = settings.background(white=True, obey=fixed)
     expert = Ex4DGS(
         static=parts.static,
         dynamic=parts.dynamic,
         timeline=timeline,
-        near=settings.number("near", 0.2, run=options.near),
-        far=settings.number("far", 300.0, run=options.far),
+        near=near,
+        far=far,
         low_pass=settings.number("kernel_size", 0.1),
         world_scale=options.world_scale,
         provenance=Provenance(files=parts.files, iteration=parts.iteration, notes=tuple(settings.notes)),
     )
+    expert.background = background
     first, last = expert.frames
     if options.num_frames is not None and not first <= 0 <= options.num_frames - 1 < last:
         raise CheckpointError(
@@ -166,6 +172,7 @@ def _timeline(
 
 
 def _cfg_args(expert: Ex4DGS) -> dict[str, object]:
+    black = background_setting(expert.background, white=True)
     return {
         "sh_degree": 3,
         "interp_type": expert.timeline.interpolation,
@@ -177,4 +184,5 @@ def _cfg_args(expert: Ex4DGS) -> dict[str, object]:
         "duration": expert.timeline.duration,
         "near": expert.near,
         "far": expert.far,
+        **({_RANDOM_BACKGROUND: False, **black} if black else {}),
     }

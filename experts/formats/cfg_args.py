@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import codecs
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,9 @@ _NOT_A_LITERAL = object()
 def read_cfg_args(folder: Path) -> dict[str, object] | None:
     """Arguments a 3DGS-style trainer left in `folder/cfg_args`, None without the file.
 
-    The text `Namespace(key=value, ...)` is parsed, never evaluated; values that are not literals are left out.
+    The text `Namespace(key=value, ...)` is parsed, never evaluated; values that are not literals are left out. It may
+    be in UTF-8, in UTF-16 with its mark, or in a code page of Windows, where letters of other languages may come out
+    as others: the settings are ASCII.
     Raises CheckpointError when it is anything else.
     """
     path = folder / CFG_ARGS
@@ -27,7 +30,7 @@ def read_cfg_args(folder: Path) -> dict[str, object] | None:
     try:
         if path.stat().st_size > _LIMIT:
             raise ValueError(f"larger than {_LIMIT} bytes")
-        call = ast.parse(path.read_text(encoding="utf-8").strip(), mode="eval").body
+        call = _parsed(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as fault:
         raise _malformed(path, str(fault).splitlines()[0] if str(fault) else type(fault).__name__) from fault
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Namespace"):
@@ -53,6 +56,27 @@ def write_cfg_args(folder: Path, values: Mapping[str, object]) -> None:
         return
     with replacing(folder / CFG_ARGS) as temporary:
         temporary.write_text(str(argparse.Namespace(**merged)), encoding="utf-8")
+
+
+def _parsed(data: bytes) -> ast.expr:
+    """The expression of a file's bytes, in the first encoding that gives one; raises as ast.parse for the first."""
+    first: Exception | None = None
+    for encoding in _encodings(data):
+        for unescaped in (False, True):  # a path written by hand, "C:\\Users", is no valid text of Python
+            try:
+                text = data.decode(encoding).strip()
+                return ast.parse(text.replace("\\", "\\\\") if unescaped else text, mode="eval").body
+            except (SyntaxError, ValueError) as fault:
+                first = first or fault
+    assert first is not None
+    raise first
+
+
+def _encodings(data: bytes) -> tuple[str, ...]:
+    """Encodings to try for a text: that of its byte order mark, else UTF-8 and those of Windows."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return ("utf-16",)
+    return ("utf-8-sig", "cp1252", "gb18030", "latin-1")
 
 
 def _literal(node: ast.expr) -> object:

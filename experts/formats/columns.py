@@ -9,7 +9,8 @@ from experts.base import CheckpointError
 from experts.formats.harmonics import Harmonics
 from experts.formats.ply import PlyTable, numbered_columns, select
 
-SH_REST = 45  # coefficients 1-15 of three channels: degree 3, the only degree the experts are trained with
+SH_REST = 45  # coefficients 1-15 of three channels: degree 3, to which models of lower ones are padded
+SH_WIDTHS = (0, 9, 24, SH_REST)  # by degree
 
 
 def numbered(prefix: str, count: int) -> tuple[str, ...]:
@@ -29,13 +30,21 @@ GAUSSIAN = POSITION + NORMALS + DC + REST + OPACITY + SCALES + QUATS  # 3DGS
 
 
 def select_sh(table: PlyTable, prefix: str = "") -> Harmonics:
-    """SH coefficients of f_dc_* and f_rest_*; raises CheckpointError unless there are 45 f_rest_*."""
+    """SH coefficients of f_dc_* and f_rest_*, those above the file's degree 0; raises CheckpointError for other widths.
+
+    0, 9, 24 or 45 f_rest_* columns are degree 0, 1, 2 or 3.
+    """
     width = len(numbered_columns(table.names, f"{prefix}f_rest_"))
-    if width != SH_REST:
+    if width not in SH_WIDTHS:
         raise CheckpointError(
-            f"{table.path}: {width} {prefix}f_rest_* columns, {SH_REST} (SH degree 3) expected; retrain at sh_degree 3"
+            f"{table.path}: {width} {prefix}f_rest_* columns; 0, 9, 24 or 45 (SH degree 0 to 3) expected; retrain it"
         )
-    return sh_from_columns(select(table, [f"{prefix}{name}" for name in DC + REST]))
+    stored = select(table, [f"{prefix}{name}" for name in DC + REST[:width]])
+    if width == SH_REST:
+        return sh_from_columns(stored)
+    channels = stored[:, 3:].reshape(len(stored), 3, width // 3)
+    padded = torch.nn.functional.pad(channels, (0, (SH_REST - width) // 3)).reshape(len(stored), SH_REST)
+    return sh_from_columns(torch.cat([stored[:, :3], padded], dim=1))
 
 
 def sh_from_columns(columns: Tensor) -> Harmonics:

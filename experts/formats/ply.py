@@ -19,6 +19,7 @@ from experts.formats.folders import require_file
 MAX_HEADER_BYTES = 1 << 20
 MAX_ROWS = 100_000_000
 _END = re.compile(rb"end_header\r?\n")
+OPACITY_LOGITS = ("opacity", "motion_opacity")  # the columns that may be infinite
 _FLOAT = ("float", "float32")
 
 
@@ -28,14 +29,15 @@ class PlyTable:
 
     path: Path
     names: tuple[str, ...]
-    matrix: np.ndarray  # float32 [n, len(names)], all finite
+    matrix: np.ndarray  # float32 [n, len(names)], all finite but the opacity logits, which may be infinite
 
 
 def read_ply(path: Path) -> PlyTable:
     """Read a binary little-endian PLY whose only element is `vertex` with float32 columns.
 
     The header is checked against the file's size before anything is allocated. Raises CheckpointError for a missing,
-    foreign, text, big-endian or truncated file, for other column types, and for NaN or infinite values.
+    foreign, text, big-endian or truncated file, for other column types, and for NaN or infinite values. Opacity logits
+    may be infinite: their sigmoid is 1 or 0.
     """
     count, names, offset = _read_header(path)
     _check_size(path, count, len(names), offset)
@@ -149,9 +151,14 @@ def _check_size(path: Path, count: int, columns: int, offset: int) -> None:
 
 
 def _check_finite(path: Path, names: Sequence[str], matrix: np.ndarray) -> None:
-    if np.isfinite(matrix).all():
+    bad = ~np.isfinite(matrix)
+    if not bad.any():
         return
-    rows, columns = np.nonzero(~np.isfinite(matrix))
+    logits = [name in OPACITY_LOGITS for name in names]
+    bad[:, logits] = np.isnan(matrix[:, logits])
+    if not bad.any():
+        return
+    rows, columns = np.nonzero(bad)
     listed = ", ".join(names[column] for column in sorted(set(columns.tolist()))[:5])
     raise CheckpointError(
         f"{path}: {rows.size} NaN or infinite values, the first in column {names[columns[0]]} at row {rows[0]} "

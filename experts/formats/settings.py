@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
-from experts.base import CheckpointError
+from experts.base import CheckpointError, LoadOptions
 from experts.formats.cfg_args import CFG_ARGS, read_cfg_args
 
+NEAR, FAR = 0.2, 300.0  # Ex4DGS's and STG's planes where nothing says others
+_WHITE = "white_background"  # in cfg_args: the colour behind the Gaussians of the training
 PRESET = "preset"  # in cfg_args: its name, of models trained here
+
+
+def background_setting(background: Sequence[float], *, white: bool) -> dict[str, object]:
+    """The setting of a background for cfg_args, where it is not the expert's own (white: whether that is white)."""
+    stored = background[0] == 1
+    return {} if stored == white else {_WHITE: stored}
 
 
 class CheckpointSettings:
@@ -37,6 +45,11 @@ class CheckpointSettings:
         self.notes.append(f"{' '.join(filter(None, (key, f'{value:g}', unit)))} ({source})")
         return value
 
+    def planes(self, options: LoadOptions) -> tuple[float, float]:
+        """Near and far planes: the run's, else those in cfg_args, else those of a JSON config, else the presets."""
+        near = self._plane("near", NEAR, run=options.near, other=options.config_near, config=options.config)
+        return near, self._plane("far", FAR, run=options.far, other=options.config_far, config=options.config)
+
     def choice(self, key: str, preset: str, choices: Collection[str]) -> str:
         """One of several words; raises CheckpointError naming the choices where cfg_args holds another."""
         value, source = self._choose(None, (self.cfg_args or {}).get(key), preset)
@@ -45,6 +58,18 @@ class CheckpointSettings:
             raise CheckpointError(f"{self.folder / CFG_ARGS}: {key} {value!r} is not supported (supported: {listed})")
         self.notes.append(f"{key} {value} ({source})")
         return str(value)
+
+    def background(self, *, white: bool, obey: bool = True) -> tuple[float, float, float]:
+        """The RGB background: white or black as cfg_args says, noted where it is not the expert's own; else that.
+
+        white: whether the expert's own is white. obey: False where the expert's code does not read cfg_args for it.
+        """
+        stored = (self.cfg_args or {}).get(_WHITE)
+        if obey and isinstance(stored, bool) and stored != white:
+            white = stored
+            names = ("white", "black") if white else ("black", "white")
+            self.notes.append("background {} (its training's, from cfg_args), not the expert's usual {}".format(*names))
+        return (float(white),) * 3
 
     @property
     def trained_preset(self) -> str | None:
@@ -62,9 +87,18 @@ class CheckpointSettings:
         source = (self.cfg_args or {}).get("source_path")
         if scene is None or not isinstance(source, str) or not source:
             return
-        parts = [part for part in Path(source).parts if not part.startswith("colmap_")]
+        folders = PureWindowsPath(source) if "\\" in source else PurePath(source)
+        parts = [part for part in folders.parts if not part.startswith("colmap_")]
         if parts and parts[-1] != scene:
             self.notes.append(f"warning: cfg_args names the scene {parts[-1]}, the run's is {scene}")
+
+    def _plane(self, key: str, preset: float, *, run: float | None, other: float | None, config: Path | None) -> float:
+        own = run is None and (self.cfg_args or {}).get(key) is not None
+        value = self.number(key, preset, run=other if run is None and not own else run)
+        if own and config is not None and other not in (None, value):
+            trained = f"the expert was trained with {value:g}; using {value:g}"
+            self.notes.append(f"warning: {key} {other:g} in {config}, {trained}")
+        return value
 
     def _choose(self, run: Any, stored: Any, preset: Any) -> tuple[Any, str]:
         if run is not None:

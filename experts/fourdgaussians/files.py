@@ -28,7 +28,7 @@ from experts.canonical.files import (
 from experts.formats.cfg_args import write_cfg_args
 from experts.formats.folders import find_iteration
 from experts.formats.ply import read_ply
-from experts.formats.settings import CheckpointSettings
+from experts.formats.settings import CheckpointSettings, background_setting
 from experts.formats.torch_files import load_tensors, require_finite, save_tensors
 from experts.fourdgaussians.deformation import FourDGaussiansDeformation, FourDGaussiansOptions, NetworkShape
 from experts.fourdgaussians.model import FourDGaussians
@@ -66,13 +66,16 @@ def load_fourdgaussians(path: Path, options: LoadOptions) -> FourDGaussians:
             files.append(folder / file)
     deformation = _deformation(state, settings, source)
     num_frames = clip_length(settings, options, _N3V_FRAMES)
-    return FourDGaussians(
+    background = settings.background(white=True)
+    expert = FourDGaussians(
         gaussians=gaussians,
         deformation=deformation,
         num_frames=num_frames,
         provenance=Provenance(files=tuple(files), iteration=iteration, notes=tuple(settings.notes)),
         **extra,
     )
+    expert.background = background
+    return expert
 
 
 def save_fourdgaussians(expert: FourDGaussians, folder: Path, iteration: int) -> None:
@@ -85,7 +88,8 @@ def save_fourdgaussians(expert: FourDGaussians, folder: Path, iteration: int) ->
         value = getattr(expert, name)
         if value is not None:
             save_tensors(value.detach().cpu(), target / file)
-    write_cfg_args(folder, {**asdict(expert.deformation.options), CLIP_LENGTH: expert.num_frames})
+    values = {**asdict(expert.deformation.options), CLIP_LENGTH: expert.num_frames}
+    write_cfg_args(folder, values | background_setting(expert.background, white=True))
 
 
 def write_routed_fourdgaussians(expert: FourDGaussians, folder: Path, iteration: int, weights: Tensor) -> None:

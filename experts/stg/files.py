@@ -15,7 +15,7 @@ from experts.formats.columns import OPACITY, POSITION, QUATS, SCALES, select_sh,
 from experts.formats.folders import find_iteration
 from experts.formats.ply import PlyTable, numbered_columns, read_ply, select, write_ply
 from experts.formats.routing import append_columns, read_columns_of
-from experts.formats.settings import CheckpointSettings
+from experts.formats.settings import CheckpointSettings, background_setting
 from experts.formats.torch_files import load_state_dict, save_tensors
 from experts.stg.columns import COLUMNS, MOTION, OMEGA, TIME, TIME_FEATURES, Kind
 from experts.stg.decoder import DecoderOutput, SandwichDecoder
@@ -32,7 +32,8 @@ def load_stg(path: Path, options: LoadOptions) -> STG:
     """An STG model from its folder, or from the folder of its segments.
 
     Segments say in their names which frames they show (last one included); a single model shows cfg_args' duration.
-    near and far (SH variant): the run's, else cfg_args', else the presets. Raises CheckpointError.
+    near and far (SH variant): as CheckpointSettings.planes chooses them. The full variant's decoder needs a black
+    background; the others' is that of training. Raises CheckpointError.
     """
     folders = find_segments(path, scene=options.scene)
     loaded = [_load_segment(folder, options) for folder in folders]
@@ -43,16 +44,22 @@ def load_stg(path: Path, options: LoadOptions) -> STG:
     if len(set(kinds)) > 1:
         raise CheckpointError(f"{path}: segments of different kinds ({', '.join(kinds)}); all must be of one kind")
     check_coverage(path, sum(part.segment.num_frames for part in loaded), options.num_frames)
-    near, far = settings.number("near", 0.2, run=options.near), settings.number("far", 300.0, run=options.far)
+    near, far = settings.planes(options)
     low_pass = settings.number("kernel_size", 0.1)
+    colour = CheckpointSettings(folders[0].folder)
+    background = colour.background(white=False, obey=kinds[0] != "full")
+    settings.notes += colour.notes
     shown = [f"segment {p.segment.first}to{p.segment.first + p.segment.num_frames - 1}: {p.note}" for p in loaded]
     provenance = Provenance(
         files=tuple(file for part in loaded for file in part.files),
         iteration=max(part.iteration for part in loaded),
-        notes=(*shown, *(settings.notes if kinds[0] == "sh" else ())),
+        notes=(*shown, *(settings.notes if kinds[0] == "sh" else colour.notes)),
     )
     segments = [part.segment for part in loaded]
-    return STG(segments=segments, near=near, far=far, low_pass=low_pass, provenance=provenance)
+    expert = STG(segments=segments, near=near, far=far, low_pass=low_pass, provenance=provenance)
+    if kinds[0] != "full":
+        expert.background = background
+    return expert
 
 
 def save_stg(expert: STG, folder: Path, iteration: int) -> None:
@@ -183,7 +190,8 @@ def _colour_columns(segment: STGSegment) -> Tensor:
 
 
 def _cfg_args(expert: STG, segment: STGSegment) -> dict[str, object]:
-    values: dict[str, object] = {"duration": segment.num_frames}
+    white = background_setting(expert.background, white=False)
+    values: dict[str, object] = {"duration": segment.num_frames, **white}
     if segment.sh_dc is not None:
         return values | {"sh_degree": 3, "near": expert.near, "far": expert.far, "kernel_size": expert.low_pass}
     if segment.decoder is None:

@@ -10,6 +10,7 @@ import moegs
 from engine.commands import render, train
 from engine.errors import ConfigError
 from engine.settings.command_line import exit_code
+from engine.settings.experts import FILE_PLANES
 from engine.settings.fields import leaves
 from engine.settings.run import RunConfig
 from experts import EXPERTS
@@ -117,7 +118,7 @@ def test_help_explains_every_flag(capsys):
     shown = help_of(["train_E4.py"], capsys)
     assert "usage: train_E4.py" in shown
     refused = {spec.flag for name, spec in EXPERTS.items() if name not in ENSEMBLES["E4"].experts}
-    flags = leaves(RunConfig).keys() - refused
+    flags = leaves(RunConfig).keys() - refused - {FILE_PLANES}
     bare = [name for name in flags if not re.search(rf"--{name}\b[^\n]*\n?[|│ ]*[^\n]*[a-z]{{3}}", shown)]
     assert not bare
 

@@ -17,6 +17,7 @@ from common.files import file_hash
 from experts.base import CheckpointError
 from experts.formats.cfg_args import read_cfg_args
 from experts.formats.folders import find_iteration
+from experts.formats.settings import CheckpointSettings
 from experts.formats.torch_files import (
     load_state_dict,
     load_tensors,
@@ -158,6 +159,39 @@ def test_cfg_args_keeps_literals_only(tmp_path: Path) -> None:
     (tmp_path / "cfg_args").write_text(text)
     assert read_cfg_args(tmp_path) == {"a": 1, "b": -0.5, "c": ["x", None], "f-g": (1, 2)}
     assert read_cfg_args(tmp_path / "nowhere") is None
+
+
+WINDOWS = r"Namespace(sh_degree=3, source_path='D:\\Bücher\\küche', near=0.69)"
+CHINESE = r"Namespace(sh_degree=3, source_path='D:\\数据\\场景', near=0.69)"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "scene"),
+    [
+        (WINDOWS, "utf-8", "küche"),
+        (WINDOWS, "utf-8-sig", "küche"),
+        (WINDOWS, "utf-16", "küche"),
+        (WINDOWS, "cp1252", "küche"),
+        (CHINESE, "utf-16", "场景"),
+        (CHINESE, "gbk", None),  # a code page that a file does not name: the settings count
+        (r"Namespace(sh_degree=3, source_path='C:\Users\x\küche', near=0.69)", "cp1252", "küche"),  # by hand
+        ("Namespace(sh_degree=3, source_path=WindowsPath('D:/x'), near=0.69)", "ascii", None),
+    ],
+)
+def test_cfg_args_of_windows_are_read(tmp_path: Path, text: str, encoding: str, scene: str | None) -> None:
+    (tmp_path / "cfg_args").write_bytes((text + "\r\n").encode(encoding))
+    stored = read_cfg_args(tmp_path)
+    assert stored is not None and (stored["sh_degree"], stored["near"]) == (3, 0.69)
+    if scene is not None:
+        settings = CheckpointSettings(tmp_path)
+        settings.compare_scene(scene)
+        settings.compare_scene("other")
+        assert settings.notes == [f"warning: cfg_args names the scene {scene}, the run's is other"]
+
+
+def test_cfg_args_in_utf_16_cut_off_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "cfg_args").write_bytes(WINDOWS.encode("utf-16")[:-5])
+    assert "mend or remove it" in fault(lambda: read_cfg_args(tmp_path))
 
 
 def test_cfg_args_round_trip_of_a_namespace(tmp_path: Path) -> None:

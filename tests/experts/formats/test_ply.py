@@ -150,6 +150,16 @@ def test_values_that_are_not_finite_are_named_by_column_and_row(table: Path, val
     assert "2 NaN or infinite values, the first in column z at row 3 (columns: x, z)" in fault(table)
 
 
+@pytest.mark.parametrize("name", ["opacity", "motion_opacity"])
+def test_opacity_logits_may_be_infinite_but_not_nan(tmp_path: Path, name: str) -> None:
+    matrix = np.array([[0.0, np.inf], [1.0, -np.inf], [2.0, 3.0]], np.float32)
+    write_ply(tmp_path / "a.ply", ["x", name], matrix)
+    assert np.array_equal(read_ply(tmp_path / "a.ply").matrix, matrix)
+    matrix[2, 1] = np.nan
+    write_ply(tmp_path / "a.ply", ["x", name], matrix)
+    assert f"1 NaN or infinite values, the first in column {name} at row 2" in fault(tmp_path / "a.ply")
+
+
 @quick
 @given(at=st.integers(0, 150), byte=st.integers(0, 255), cut=st.integers(0, 40))
 def test_damage_gives_a_table_or_one_line(table: Path, at: int, byte: int, cut: int) -> None:

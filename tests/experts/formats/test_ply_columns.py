@@ -74,9 +74,22 @@ def test_sh_round_trip(rows: int, seed: int) -> None:
     assert torch.equal(columns.sh_to_columns(**columns.sh_from_columns(flat)), flat)
 
 
-def test_another_sh_degree_is_named(tmp_path: Path) -> None:
-    table = table_of(tmp_path, columns.DC + columns.REST[:24])
-    with pytest.raises(CheckpointError, match=r"24 f_rest_\* columns, 45 \(SH degree 3\) expected"):
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_lower_sh_degrees_are_padded_with_zeros(tmp_path: Path, degree: int) -> None:
+    coefficients = (degree + 1) ** 2 - 1
+    harmonics = columns.select_sh(table_of(tmp_path, columns.DC + columns.REST[: 3 * coefficients]))
+    width = 3 + 3 * coefficients
+    assert harmonics["sh_dc"][1, 0].tolist() == [width, width + 1, width + 2]
+    rest = harmonics["sh_rest"]
+    assert rest.shape == (2, 15, 3)
+    for number in range(coefficients):  # of each channel, the file holds one after the other
+        assert rest[1, number].tolist() == [width + 3 + number + channel * coefficients for channel in range(3)]
+    assert not rest[:, coefficients:].any()
+
+
+def test_a_width_of_no_sh_degree_is_named(tmp_path: Path) -> None:
+    table = table_of(tmp_path, columns.DC + columns.REST[:23])
+    with pytest.raises(CheckpointError, match=r"23 f_rest_\* columns; 0, 9, 24 or 45 \(SH degree 0 to 3\) expected"):
         columns.select_sh(table)
 
 

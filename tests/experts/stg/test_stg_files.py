@@ -163,7 +163,7 @@ def test_cfg_args_of_another_scene_is_a_note(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "what"),
     [
-        ([n for n in SH if n != "f_rest_44"], "44 f_rest_* columns, 45 (SH degree 3) expected"),
+        ([n for n in SH if n != "f_rest_44"], "44 f_rest_* columns; 0, 9, 24 or 45 (SH degree 0 to 3) expected"),
         ([n for n in FULL if n != "f_t_2"], "6 f_dc_* and no f_rest_* columns fit none of STG's variants"),
         ([n for n in LITE if n != "f_dc_2"], "2 f_dc_* and no f_rest_* columns fit none"),
         ([n for n in LITE if n != "omega_3"], "1 columns missing: omega_3 (nearest: omega_"),
