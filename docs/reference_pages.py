@@ -19,6 +19,7 @@ import moegs
 from engine.commands import render, train
 from engine.settings.command_help import CommandHelp, help_view, marks_of
 from engine.settings.config_file import FLAGS_ONLY
+from engine.settings.experts import FILE_PLANES
 from engine.settings.run import RunConfig
 from router import ENSEMBLES
 
@@ -195,7 +196,7 @@ def _config_groups() -> Iterator[tuple[str, list[str], dict[str, Any], dict[str,
     for each in fields(config):
         group = getattr(config, each.name)
         if is_dataclass(group):
-            names = [setting.name for setting in fields(group) if setting.name not in FLAGS_ONLY]
+            names = [setting.name for setting in fields(group) if setting.name not in (*FLAGS_ONLY, FILE_PLANES)]
             values = {name: getattr(group, name) for name in names}
             yield each.name, names, get_type_hints(type(group), include_extras=True), values
 
