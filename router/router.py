@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from moegs_rasterizer import Camera, Layer, camera_rays, rasterize
-from moegs_rasterizer.types import Backend, TileRule
+from moegs_rasterizer import Camera, Layer, Splat, camera_rays, rasterize
+from moegs_rasterizer.types import Backend, DepthKind, TileRule
 from torch import nn
 
 from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame, mark
@@ -71,11 +71,9 @@ def mix(
         with mark(ROUTING_WEIGHTS):
             weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
         layers = [
-            _layer(expert, features, frame=frame, camera_number=camera_number, tile_rule=tile_rule)
-            for expert, features in zip(experts, weights, strict=True)
+            _layer(e, f, frame=frame, camera_number=camera_number, tile_rule=tile_rule, depth="sum" if depths else None)
+            for e, f in zip(experts, weights, strict=True)
         ]
-        if depths:
-            layers = [replace(layer, settings=replace(layer.settings, depth="sum")) for layer in layers]
         with mark(RASTERIZE):
             splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
         with mark(BLEND):
@@ -88,13 +86,12 @@ def mix(
             seen = rays(camera, dtype=features[0].dtype, device=features[0].device)
             logits = router.head(features, seen)
             mixture = blend(images, logits, temperature=temperature)
-    if not depths:
-        return mixture
-    return replace(
-        mixture,
-        alphas=torch.stack([splat.alpha.detach() for splat in splats]),
-        depths=torch.stack([splat.depth.detach() for splat in splats]),
-    )
+    return _with_depths(mixture, splats) if depths else mixture
+
+
+def _with_depths(mixture: Mixture, splats: Sequence[Splat]) -> Mixture:
+    alphas, depths = ([getattr(splat, name).detach() for splat in splats] for name in ("alpha", "depth"))
+    return replace(mixture, alphas=torch.stack(alphas), depths=torch.stack(depths))
 
 
 def _layer(
@@ -104,9 +101,11 @@ def _layer(
     frame: float,
     camera_number: int | None,
     tile_rule: TileRule | None,
+    depth: DepthKind | None,
 ) -> Layer:
     with torch.no_grad(), mark(at_a_frame(expert.name)):
         gaussians = expert.at(frame, camera=camera_number)
     settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
+    settings = settings if depth is None else replace(settings, depth=depth)
     background = constant((*expert.background, *FEATURE_BACKGROUND), gaussians.means.dtype, gaussians.means.device)
     return Layer(gaussians=gaussians, settings=settings, features=features, background=background)
