@@ -48,11 +48,16 @@ def check_rasterizer(compute: ComputeDevice) -> None:
 
 
 def check_held_out(scene: Scene, name: str, folder: Path) -> None:
-    """Warns of held-out cameras that an expert trained here has seen; its report names its training cameras."""
+    """Warns of held-out cameras that an expert trained here has seen; its report names its training cameras.
+
+    A report of another shape, as a stranger's file may be, says nothing.
+    """
     reports = sorted([*folder.glob(EXPERT_REPORT), *folder.glob(f"*/{EXPERT_REPORT}")])
     seen: set[str] = set()
     for report in reports:
-        seen |= set(read_object(report).get("settings", {}).get("training cameras", ()))
+        settings = read_object(report).get("settings")
+        cameras = settings.get("training cameras") if isinstance(settings, dict) else None
+        seen |= set(map(str, cameras)) if isinstance(cameras, list) else set()
     leaked = [scene.views[view].name for view in scene.test if scene.views[view].name in seen]
     if leaked:
         logger.warning(

@@ -89,3 +89,10 @@ def test_a_held_out_camera_that_an_expert_has_seen_is_warned_of(flat_run, tmp_pa
         caplog.clear()
         check_held_out(flat_run.scene, "STG", tmp_path)
         assert ("STG was trained on cam00, which this run holds out" in caplog.text) == warned
+
+
+@pytest.mark.parametrize("content", [{}, {"settings": None}, {"settings": {"training cameras": 7}}, {"settings": [[]]}])
+def test_a_report_of_another_shape_says_nothing(flat_run, tmp_path, caplog, content):
+    (tmp_path / EXPERT_REPORT).write_text(json.dumps(content))
+    check_held_out(flat_run.scene, "STG", tmp_path)
+    assert not caplog.text
