@@ -20,8 +20,8 @@ from benchmarks.workload import Workload, random_run
 from common.marks import BACKWARD, DATA, marks_are_set
 from common.tables import Column, table_lines
 from common.wording import counted
+from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
-from engine.runs.checks import check_rasterizer
 from engine.runs.device import device_facts, open_compute_device, peak_memory, wait
 from engine.runs.run import Run
 from engine.settings.command_help import BACKEND, DEBUG, DEVICE, CommandHelp, flag

@@ -24,6 +24,7 @@ class LoadOptions:
     iteration: int | None = None  # None: the highest in point_cloud/
     num_frames: int | None = None  # frames of the run's clip
     trained_frames: int | None = None  # frames an expert was most likely trained on, where its cfg_args do not say
+    expert_frames: int | None = None  # frames it was trained on, as the user says: beats its cfg_args
     near: float | None = None  # near and far culling planes, scene units, of experts for which they can be chosen
     far: float | None = None
     config_near: float | None = None  # those of a JSON config, which the checkpoint's own beat
@@ -40,6 +41,7 @@ class Provenance:
     files: tuple[Path, ...]  # every file read, in reading order
     iteration: int
     notes: tuple[str, ...] = field(default=())  # one line per inferred setting: "net_width 128 (from shapes)"
+    clip_is_assumed: bool = False  # nothing says on how many frames it was trained, which its network's time needs
 
 
 @runtime_checkable

@@ -63,6 +63,7 @@ class ExpertSpec:
     read_routed: Callable[[Path, int | None], Tensor | None]  # (folder, iteration; None: the highest)
     signature: tuple[str, ...]
     has_planes: bool = False  # near and far can be chosen
+    has_clock: bool = False  # its models have num_frames: the clip they were trained on, by which a frame is divided
     segments: SegmentFolders | None = None  # None: one model of the whole clip
     world_scale: Callable[[DataLayout, float], float] = in_data_units
     training: TrainingSpec

@@ -9,10 +9,11 @@ from typing import Any, cast
 
 from common.files import write_json
 from common.wording import duration
+from engine.checks.experts import EXPERT_REPORT
+from engine.checks.rasterizer import check_rasterizer
 from engine.evaluation.conditions import versions
 from engine.evaluation.expert import ExpertScores
 from engine.evaluation.scoring import weights_facts
-from engine.runs.checks import EXPERT_REPORT, check_rasterizer
 from engine.runs.device import device_name, open_compute_device, peak_memory
 from engine.runs.opening import read_scene
 from engine.settings.command_line import INTERRUPTED, set_up_logging

@@ -7,16 +7,21 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from common.wording import counted
+from engine.checks.clip_length import has_clock, settle_clip_lengths
+from engine.checks.experts import check_frames, check_held_out, check_visible
+from engine.checks.rasterizer import check_rasterizer
+from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
-from engine.runs.checks import check_frames, check_held_out, check_rasterizer, check_visible
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.run import Run
-from engine.settings.experts import PLANES, folder_argument
+from engine.settings.experts import PLANES, expert_frames_of, folder_argument
+from engine.settings.fields import with_values
 from engine.settings.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from router import Ensemble, Router, is_published, kind_of
@@ -25,6 +30,8 @@ from scenes.layouts import LOADERS, guess_layout, trained_frames
 from scenes.options import DEFAULT_LAYOUT, Needed
 
 logger = logging.getLogger(__name__)
+
+Config = TypeVar("Config", bound=RunConfig)
 
 _WARNING = "warning: "  # how an expert's note begins that should not be overlooked
 _BRIEF = {  # sources of many settings, as an expert's notes name them, and the log in their place
@@ -62,7 +69,18 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
         label = folder_argument(kind_of(name), folder, by_name=by_name)
         check_visible(run, name, label=label, folder=folder)
         check_held_out(scene, name, folder)
+    log_verdict(judge(run, folders, settle_clip_lengths(run)), scene)
     return run
+
+
+def with_expert_frames(config: Config, run: Run) -> Config:
+    """The settings with the clip lengths that the run's experts use, where their checkpoints do not say.
+
+    A run that is opened again takes them from there: it may have no training images to find them by.
+    """
+    assumed = [expert for expert in run.experts if has_clock(expert) and expert.provenance.clip_is_assumed]
+    found = [f"{expert.name}={expert.num_frames}" for expert in assumed]
+    return with_values(config, {"expert_frames": (*config.experts.expert_frames, *found)})
 
 
 def assemble(
@@ -181,6 +199,7 @@ def open_expert(
         iteration=iteration,
         num_frames=scene.num_frames,
         trained_frames=trained_frames(scene),
+        expert_frames=expert_frames_of(settings.expert_frames, name),
         **planes,
         config=config.config,
         world_scale=EXPERTS[kind].world_scale(scene.layout, scene.rig_radius),

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
 from engine.runs.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint, scene_facts
-from engine.runs.checks import check_rasterizer
 from engine.runs.device import open_compute_device
 from engine.runs.expert_records import ExpertRecord, find_expert, record_expert, recorded_iteration, require_same_files
 from engine.runs.opening import assemble, open_expert, open_scene

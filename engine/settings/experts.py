@@ -13,12 +13,13 @@ from common.suggestions import hint
 from engine.errors import ConfigError
 from engine.settings.command_help import flag
 from experts import EXPERTS, ExpertSpec
-from router import ENSEMBLES, Ensemble, ensemble_of
+from router import ENSEMBLES, Ensemble, ensemble_of, kind_of
 from scenes.layouts import LAYOUTS
 
 PLANES = ("near", "far")
 FILE_PLANES = "file_planes"  # the setting that no flag gives
 WITH_PLANES = " and ".join(spec.name for spec in EXPERTS.values() if spec.has_planes)
+WITH_CLOCK = " or ".join(spec.name for spec in EXPERTS.values() if spec.has_clock)
 WITH_SEGMENTS = " and ".join(spec.name for spec in EXPERTS.values() if spec.segments is not None)
 *_FIRST_KEYS, _LAST_KEY = (spec.key for spec in EXPERTS.values())
 KEYS = f"{', '.join(_FIRST_KEYS)} or {_LAST_KEY}"
@@ -64,6 +65,14 @@ class ExpertReadingConfig:
         tuple[str, ...],
         flag("which of near and far a --config file gave; the values in an expert's cfg_args beat those"),
         tyro.conf.Suppress,
+    ] = ()
+    expert_frames: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        flag(
+            f"frames of the clip that an expert was trained on; NAME is {WITH_CLOCK}; default: as its cfg_args say, "
+            "else found by rendering",
+            metavar="NAME=N",
+        ),
     ] = ()
     trust_checkpoint: Annotated[
         bool, flag("allow code in an expert's .pth file to run; use it for your own files only")
@@ -132,6 +141,22 @@ def name_and_folder(argument: str) -> tuple[str, Path]:
     if not equals or not path:
         raise ConfigError(f"--expert {argument}: NAME=PATH expected, for example --expert STG=output/stg")
     return name, Path(path)
+
+
+def check_expert_frames(given: Sequence[str], experts: Sequence[str]) -> None:
+    """Raises ConfigError where an --expert_frames argument is not NAME=N of one of the experts that have a clock."""
+    for argument in given:
+        name, _, number = argument.partition("=")
+        clocked = [each for each in experts if EXPERTS[kind_of(each)].has_clock]
+        if name not in clocked or not number.isdecimal() or int(number) < 1:
+            names = f"where NAME is {' or '.join(clocked)}" if clocked else "and no expert here takes it"
+            raise ConfigError(f"--expert_frames {argument}: NAME=N expected, {names} and N a number of frames")
+
+
+def expert_frames_of(given: Sequence[str], expert: str) -> int | None:
+    """N of the last --expert_frames NAME=N argument of an expert; None where there is none."""
+    numbers = [int(number) for name, _, number in (argument.partition("=") for argument in given) if name == expert]
+    return numbers[-1] if numbers else None
 
 
 def folders_by_name(given: Sequence[str], experts: Sequence[str]) -> dict[str, Path]:

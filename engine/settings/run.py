@@ -11,7 +11,13 @@ from moegs_rasterizer.types import Backend, TileRule
 
 from engine.errors import ConfigError
 from engine.settings.command_help import BACKEND, DEBUG, DEVICE, QUIET, flag
-from engine.settings.experts import AnyExpertsConfig, ExpertsConfig, ensemble_and_folders, folder_argument
+from engine.settings.experts import (
+    AnyExpertsConfig,
+    ExpertsConfig,
+    check_expert_frames,
+    ensemble_and_folders,
+    folder_argument,
+)
 from experts import EXPERTS, ExpertSpec
 from experts.recognition import model_folder
 from router.ensembles import Ensemble, ensembles_with, folder_flags, kind_of
@@ -247,6 +253,7 @@ def _check_experts(config: RunConfig, ensemble: Ensemble) -> None:
                 raise ConfigError(
                     f"--{spec.flag} is not used by {ensemble.name}: {_scripts_with(spec)} it; leave it out"
                 )
+    check_expert_frames(config.experts.expert_frames, ensemble.experts)
     expert_folders(config, ensemble)
 
 

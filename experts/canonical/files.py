@@ -110,17 +110,19 @@ def cfg_args_file(settings: CheckpointSettings) -> tuple[Path, ...]:
     return () if settings.cfg_args is None else (settings.folder / CFG_ARGS,)
 
 
-def clip_length(settings: CheckpointSettings, options: LoadOptions, preset: int) -> int:
-    """Frames by which a frame is divided to give the network's time.
+def clip_length(settings: CheckpointSettings, options: LoadOptions, preset: int) -> tuple[int, bool]:
+    """Frames by which a frame is divided to give the network's time, and whether they are only assumed.
 
-    The checkpoint's own number wins over the run's: a model trained on 300 frames keeps its clock in a shorter clip.
-    Where it has none, the whole footage's counts, then the clip's.
+    The user's number wins, then the checkpoint's own: a model trained on 300 frames keeps its clock in a shorter clip.
+    Where there is none, the whole footage's counts, then the clip's.
     """
     stored = (settings.cfg_args or {}).get(CLIP_LENGTH)
-    run = options.trained_frames or options.num_frames if stored is None else None
+    unsaid = stored is None or (isinstance(stored, int | float) and stored <= 0)
+    assumed = options.expert_frames is None and unsaid
+    run = options.trained_frames or options.num_frames if assumed else options.expert_frames
     frames = int(settings.number(CLIP_LENGTH, preset, run=run, above=0))
-    if options.num_frames not in (None, frames):
+    if not assumed and options.num_frames not in (None, frames):
         settings.notes.append(
             f"warning: the model was trained on {counted(frames, 'frame')}, the clip has {options.num_frames:,}"
         )
-    return frames
+    return frames, assumed

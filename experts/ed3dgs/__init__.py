@@ -18,6 +18,7 @@ SPEC = ExpertSpec(
     write_routed=write_routed_ed3dgs,
     read_routed=read_routed,
     signature=("embedding_0",),
+    has_clock=True,
     training=TrainingSpec(presets=PRESETS, start_frames="first", start_model=start_model, trainer=ED3DGSTrainer),
     random_model=random_ed3dgs,
 )

@@ -18,6 +18,7 @@ SPEC = ExpertSpec(
     write_routed=write_routed_fourdgaussians,
     read_routed=read_routed,
     signature=("f_dc_0",),
+    has_clock=True,
     training=TrainingSpec(
         presets=PRESETS, start_frames="first", start_model=start_model, trainer=FourDGaussiansTrainer
     ),

@@ -7,7 +7,7 @@ import shutil
 
 from engine.errors import ConfigError
 from engine.runs.expert_records import bundle_expert, record_expert
-from engine.runs.opening import new_run
+from engine.runs.opening import new_run, with_expert_frames
 from engine.settings.config_file import write_config_file
 from engine.settings.run import RunConfig, evaluation_iterations, expert_folders, save_iterations
 from engine.settings.train import CONFIG_FILE
@@ -35,7 +35,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
         start = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
     if config.output.overwrite:
         shutil.rmtree(save_path / "router", ignore_errors=True)
-    logger.info("wrote settings: %s", write_config_file(save_path / CONFIG_FILE, config))
+    logger.info("wrote settings: %s", write_config_file(save_path / CONFIG_FILE, with_expert_frames(config, run)))
     if config.output.bundle:
         for record in experts:
             logger.info("copied the files of expert %s to %s", record.name, bundle_expert(record, save_path))

@@ -12,9 +12,9 @@ import torch
 
 import engine.runs.device
 from common.units import MEBIBYTE
+from engine.checks.rasterizer import check_rasterizer
 from engine.commands import train
 from engine.errors import ConfigError
-from engine.runs.checks import check_rasterizer
 from engine.runs.device import (
     CPU,
     CUDA,

@@ -9,11 +9,12 @@ import pytest
 import torch
 from moegs_rasterizer import RasterizerError
 
-import engine.runs.checks
+import engine.checks.rasterizer
 import engine.runs.opening
+from engine.checks.experts import EXPERT_REPORT, check_frames, check_held_out, check_visible
+from engine.checks.rasterizer import check_rasterizer
 from engine.commands import train
 from engine.errors import ConfigError
-from engine.runs.checks import EXPERT_REPORT, check_frames, check_held_out, check_rasterizer, check_visible
 from engine.runs.device import CPU, ComputeDevice
 from experts.base import CheckpointError
 from tests.small_world import CloudExpert, small_run, use_small_world
@@ -26,13 +27,13 @@ def test_available_back_ends_pass_the_self_test():
 
 @pytest.mark.parametrize("what", ["colour", "features", "alpha"])
 def test_a_back_end_that_computes_something_else_is_refused(monkeypatch, what):
-    original = engine.runs.checks.rasterize
+    original = engine.checks.rasterizer.rasterize
 
     def wrong(layers, camera, *, grad, backend):
         splats = original(layers, camera, grad=grad, backend="torch")
         return splats if backend == "torch" else [replace(s, **{what: getattr(s, what) * 1.01}) for s in splats]
 
-    monkeypatch.setattr(engine.runs.checks, "rasterize", wrong)
+    monkeypatch.setattr(engine.checks.rasterizer, "rasterize", wrong)
     with pytest.raises(
         RasterizerError, match=r"'auto' differs from the PyTorch one by 0\.0\d+ in the .* --backend torch"
     ):

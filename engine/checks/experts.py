@@ -1,0 +1,99 @@
+"""Checks of loaded experts before a frame is decoded: they cover the clip, and show something of this scene."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from moegs_rasterizer import Camera
+
+from common.geometry import transformed
+from common.wording import counted
+from engine.checks.probes import shrunk
+from engine.errors import ConfigError
+from engine.runs.expert_images import splat_of
+from engine.runs.run import Run
+from engine.settings.config_file import read_object
+from experts.base import CheckpointError, Expert
+from experts.formats.cfg_args import read_cfg_args
+from scenes import Scene
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_COVERAGE = 0.02  # share of an image that an expert of this scene covers at least
+PROBE_WIDTH = 160  # pixels of the image that is looked at for it
+EXPERT_REPORT = "train_expert.json"  # what train-expert leaves in a model's folder
+
+
+def check_held_out(scene: Scene, name: str, folder: Path) -> None:
+    """Warns of held-out cameras that an expert trained here has seen; its report names its training cameras.
+
+    A report of another shape, as a stranger's file may be, says nothing.
+    """
+    reports = sorted([*folder.glob(EXPERT_REPORT), *folder.glob(f"*/{EXPERT_REPORT}")])
+    seen: set[str] = set()
+    for report in reports:
+        settings = read_object(report).get("settings")
+        cameras = settings.get("training cameras") if isinstance(settings, dict) else None
+        seen |= set(map(str, cameras)) if isinstance(cameras, list) else set()
+    leaked = [scene.views[view].name for view in scene.test if scene.views[view].name in seen]
+    if leaked:
+        logger.warning(
+            "%s: %s was trained on %s, which this run holds out: scores there are too good; hold out the same cameras "
+            "in all trainings (--test_cameras)",
+            folder,
+            name,
+            ", ".join(leaked),
+        )
+
+
+def check_frames(expert: Expert, num_frames: int, folder: Path) -> None:
+    """Raises CheckpointError where an expert has no rows, or no Gaussians, for a frame of the clip."""
+    try:
+        with torch.no_grad():
+            for frame in range(num_frames):
+                expert.rows(frame)
+            for frame in (0, num_frames - 1):
+                expert.at(frame)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{folder}: {expert.name} does not cover the clip's {counted(num_frames, 'frame')} ({error}); "
+            "give the model of this clip, or shorten the clip with --duration"
+        ) from error
+
+
+def check_visible(run: Run, name: str, *, label: str, folder: Path) -> None:
+    """Raises ConfigError where an expert leaves images of the training cameras empty at the clip's middle.
+
+    label: how the user named the expert, for the message.
+    """
+    expert = next(expert for expert in run.experts if expert.name == name)
+    frame, views = run.scene.num_frames // 2, run.scene.train
+    seen = 0.0
+    for view in dict.fromkeys((views[len(views) // 2], views[0], views[-1])):
+        camera = shrunk(run.scene.views[view].camera, PROBE_WIDTH)
+        seen = max(seen, splat_of(expert, camera, frame, compute=run.compute).alpha.mean().item())
+        if seen >= SMALLEST_COVERAGE:
+            return
+    raise ConfigError(
+        f"{label}: {name} shows nothing of this scene, it covers {seen:.1%} of {run.scene.views[view].name} at frame "
+        f"{frame}: another scene's model{_scene_of(folder)}, or a wrong near plane (near is {expert.settings.near:g}, "
+        f"{_depths(expert, camera, frame)})? Give this scene's model, or --near"
+    )
+
+
+def _scene_of(folder: Path) -> str:
+    source = (read_cfg_args(folder) or {}).get("source_path")
+    return f" (cfg_args names {source})" if source else ""
+
+
+def _depths(expert: Expert, camera: Camera, frame: int) -> str:
+    with torch.no_grad():
+        means = expert.at(frame).means
+    depths = transformed(means, camera.world_to_camera.to(means))[:, 2]
+    ahead = depths[depths > 0]
+    if len(ahead) == 0:
+        return "all its Gaussians lie behind the camera"
+    nearest, middle = ahead.min().item(), ahead.median().item()
+    return f"its nearest Gaussian lies at depth {nearest:.3g}, half of them nearer than {middle:.3g}"

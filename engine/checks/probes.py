@@ -1,0 +1,121 @@
+"""Probes: a few small training images, and an expert's images at their cameras and frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from moegs_rasterizer import Camera, Gaussians, Layer, RasterSettings, Splat, rasterize
+from torch import Tensor
+
+from engine.runs.device import ComputeDevice, wait
+from experts.base import Expert
+from scenes import Scene
+from scenes.frames.resize import resized
+from scenes.types import ViewFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A small training image."""
+
+    view: int  # index into scene.views
+    frame: int
+    camera: Camera
+    number: int | None  # of a training camera, for experts with parameters for each
+    truth: Tensor  # [3, h, w] in 0 ... 1, on the device
+
+
+def shrunk(camera: Camera, width: int) -> Camera:
+    """A camera whose image is at most `width` px wide."""
+    scale = min(1.0, width / camera.width)
+    return replace(
+        camera,
+        fx=camera.fx * scale,
+        fy=camera.fy * scale,
+        cx=camera.cx * scale,
+        cy=camera.cy * scale,
+        width=max(1, round(camera.width * scale)),
+        height=max(1, round(camera.height * scale)),
+    )
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """At most `wanted` of the numbers 0 ... count - 1, evenly spread, with the first and the last."""
+    return sorted({round(float(number)) for number in np.linspace(0, count - 1, min(count, wanted))})
+
+
+def read_probe(scene: Scene, view_frame: ViewFrame, *, width: int, device: torch.device) -> Probe:
+    """A scene's image, at most `width` px wide."""
+    view, frame = view_frame
+    camera = shrunk(scene.views[view].camera, width)
+    small = resized(scene.frames.read(view, frame), camera.width, camera.height, "box")
+    truth = torch.from_numpy(np.array(small)).to(device).permute(2, 0, 1).float() / 255
+    number = scene.views[view].number if view in scene.train else None
+    return Probe(view=view, frame=frame, camera=camera, number=number, truth=truth)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variation:
+    """Changes to an expert's rendering, for finding out why it does not fit; None: as it is."""
+
+    frame: float | None = None
+    near: float | None = None
+    background: tuple[float, ...] | None = None
+
+    def settings(self, expert: Expert) -> RasterSettings:
+        """The splatting settings of the expert, changed."""
+        return expert.settings if self.near is None else replace(expert.settings, near=self.near)
+
+
+AS_IT_IS = Variation()
+
+
+@torch.no_grad()
+def gaussians_of(expert: Expert, probe: Probe, variation: Variation = AS_IT_IS) -> Gaussians:
+    """An expert's Gaussians for a probe."""
+    frame = probe.frame if variation.frame is None else variation.frame
+    return expert.at(frame, camera=probe.number)
+
+
+@torch.no_grad()
+def image_and_splat(
+    expert: Expert,
+    probe: Probe,
+    *,
+    compute: ComputeDevice,
+    variation: Variation = AS_IT_IS,
+    gaussians: Gaussians | None = None,
+) -> tuple[Tensor, Splat]:
+    """An expert's image [3, h, w] at a probe's camera and frame, in 0 ... 1, and what was splatted.
+
+    gaussians: those of `gaussians_of`, where they are there already.
+    """
+    gaussians = gaussians_of(expert, probe, variation) if gaussians is None else gaussians
+    background = gaussians.means.new_tensor(variation.background or expert.background)
+    layer = Layer(gaussians=gaussians, settings=variation.settings(expert), background=background)
+    splat = rasterize([layer], probe.camera, backend=compute.backend)[0]
+    wait(compute)
+    frame = probe.frame if variation.frame is None else variation.frame
+    return expert.colour(splat, probe.camera, frame=frame).clamp(0, 1), splat
+
+
+def squared_error(image: Tensor, truth: Tensor) -> float:
+    """The mean squared error of an image."""
+    return float((image - truth).square().mean())
+
+
+def decibels(error: float) -> float:
+    """PSNR of a mean squared error of values in 0 ... 1, at most 99 dB."""
+    return float(-10 * np.log10(max(error, 1e-10)))
+
+
+def mean_psnr(
+    expert: Expert, probes: Sequence[Probe], *, compute: ComputeDevice, variation: Variation = AS_IT_IS
+) -> float:
+    """The mean PSNR of an expert's images over probes, in dB."""
+    images = (image_and_splat(expert, probe, compute=compute, variation=variation)[0] for probe in probes)
+    errors = [squared_error(image, probe.truth) for image, probe in zip(images, probes, strict=True)]
+    return float(np.mean([decibels(error) for error in errors]))

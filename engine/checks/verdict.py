@@ -1,0 +1,185 @@
+"""The verdict on a run's experts: their images at a few training views, compared with the frames and each other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from common.tables import Column, table_lines
+from common.wording import counted
+from engine.checks.causes import GAIN, CameraOrder, NearPlane, try_background, try_camera_order, try_near_planes
+from engine.checks.clip_length import ClipLength, has_clock
+from engine.checks.probes import Probe, image_and_splat, read_probe, spread
+from engine.runs.device import ComputeDevice
+from engine.runs.run import Run
+from experts.base import Expert
+from experts.formats.cfg_args import read_cfg_args
+from scenes import Scene
+
+logger = logging.getLogger(__name__)
+
+POOR = 15.0  # dB at training views, below which an expert does not show the scene
+FAR_UNDER = 5.0  # dB under the median of the other experts
+ORDER_BELOW = 22.0  # dB of the best expert, below which the order of the cameras is looked at
+NO_CLOCK_GAIN = 0.5  # dB by which another clip length has to be better before it is named
+COLUMNS = (
+    Column(heading="expert", gap=2, left=True),
+    Column(heading="PSNR dB", gap=2),
+    Column(heading="coverage", gap=2),
+    Column(heading="culled by near", gap=2),
+    Column(heading="clip length", gap=2),
+)
+_WIDTH, _VIEWS = 320, 3  # px and number of the images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertVerdict:
+    """One expert at the training views."""
+
+    name: str
+    psnr: float  # dB, mean
+    coverage: float  # mean alpha
+    plane: NearPlane
+    clip: ClipLength | None  # None: the expert has no clock of its own
+    causes: tuple[str, ...] = ()  # likely ones, with what to do
+    is_poor: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """All experts of a run at the training views."""
+
+    experts: tuple[ExpertVerdict, ...]
+    order: CameraOrder | None  # None: not looked at
+    views: tuple[str, ...]  # "cam01 at frame 0"
+
+    def table(self) -> list[str]:
+        """Lines of a table, one expert a line."""
+        rows = [
+            [each.name, f"{each.psnr:.2f}", f"{each.coverage:.0%}", f"{each.plane.culled:.1%}", _clip(each.clip)]
+            for each in self.experts
+        ]
+        return table_lines(COLUMNS, rows)
+
+    def warnings(self) -> list[str]:
+        """One line for each fault, with its likely cause and what to do."""
+        lines = []
+        if self.order is not None and self.order.is_wrong:
+            lines.append(
+                f"the cameras are in another order than the frames: {self.order.examples()}; the rows of "
+                "poses_bounds.npy belong to the cameras in the order of their names: mend their order, or the names"
+            )
+        for each in self.experts:
+            if each.is_poor or each.causes:
+                lines.append(self._line(each))
+        return lines
+
+    def _line(self, each: ExpertVerdict) -> str:
+        others = [f"{other.name} {other.psnr:.1f}" for other in self.experts if other is not each]
+        beside = f" ({', '.join(others)})" if others else ""
+        return f"{each.name} reaches {each.psnr:.1f} dB at training views{beside}: {'; '.join(each.causes)}"
+
+
+def judge(run: Run, folders: Mapping[str, Path], clips: Mapping[str, ClipLength]) -> Verdict:
+    """Renders every expert at up to three training views, and looks for causes where one does not fit the frames.
+
+    folders: the experts' folders by name, for what their cfg_args say. clips: of `settle_clip_lengths`, by name.
+    """
+    scene = run.scene
+    probes = training_probes(scene, run.compute)
+    measured = [_measure(expert, probes, clips.get(expert.name), run.compute) for expert in run.experts]
+    best = max(range(len(measured)), key=lambda index: measured[index].psnr)
+    order = try_camera_order(run, run.experts[best]) if measured[best].psnr < ORDER_BELOW else None
+    is_wrong = order is not None and order.is_wrong
+    experts = [
+        _with_causes(each, expert, measured, probes, run.compute, folder=folders.get(each.name), is_order=is_wrong)
+        for each, expert in zip(measured, run.experts, strict=True)
+    ]
+    views = tuple(f"{scene.views[probe.view].name} at frame {probe.frame}" for probe in probes)
+    return Verdict(experts=tuple(experts), order=order, views=views)
+
+
+def training_probes(scene: Scene, compute: ComputeDevice) -> list[Probe]:
+    """Up to three training images: the first camera at the first frame, the last at the last, one between."""
+    views = [scene.train[index] for index in spread(len(scene.train), _VIEWS)]
+    frames = [round(float(frame)) for frame in np.linspace(0, scene.num_frames - 1, len(views))]
+    return [
+        read_probe(scene, view_frame, width=_WIDTH, device=compute.device)
+        for view_frame in zip(views, frames, strict=True)
+    ]
+
+
+def _measure(expert: Expert, probes: Sequence[Probe], clip: ClipLength | None, compute: ComputeDevice) -> ExpertVerdict:
+    plane = try_near_planes(expert, probes, compute=compute)
+    alphas = [float(image_and_splat(expert, probe, compute=compute)[1].alpha.mean()) for probe in probes]
+    return ExpertVerdict(name=expert.name, psnr=plane.own_psnr, coverage=float(np.mean(alphas)), plane=plane, clip=clip)
+
+
+def _with_causes(
+    each: ExpertVerdict,
+    expert: Expert,
+    measured: Sequence[ExpertVerdict],
+    probes: Sequence[Probe],
+    compute: ComputeDevice,
+    *,
+    folder: Path | None,
+    is_order: bool,
+) -> ExpertVerdict:
+    """A measured expert with the causes of its faults; an order of cameras that is wrong is the cause of all."""
+    others = [other.psnr for other in measured if other is not each]
+    is_poor = each.psnr < POOR or (bool(others) and each.psnr < float(np.median(others)) - FAR_UNDER)
+    causes = [] if is_order else list(filter(None, [_near_cause(each), _clip_cause(each, expert)]))
+    if is_poor and not is_order:
+        background = try_background(expert, probes, psnr=each.psnr, compute=compute)
+        if background is not None:
+            causes.append(f"a {background} background fits better: mend white_background in its cfg_args")
+        if not causes:
+            causes.append(_foreign(folder))
+    if is_order:
+        causes = ["the cameras' order, as said above"] if is_poor else []
+    return replace(each, causes=tuple(causes), is_poor=is_poor)
+
+
+def _near_cause(each: ExpertVerdict) -> str | None:
+    plane = each.plane
+    if plane.gain < GAIN:
+        return None
+    if plane.near < plane.own:
+        fault = f"its near plane, {plane.own:.3g}, culls {plane.culled:.1%} of the Gaussians in view"
+    else:
+        fault = f"Gaussians close to the cameras hide others, its near plane is {plane.own:.3g}"
+    return f"{fault}; with --near {plane.near:.2g} it reaches {plane.psnr:.1f} dB"
+
+
+def _clip_cause(each: ExpertVerdict, expert: Expert) -> str | None:
+    clip = each.clip
+    if clip is None or not has_clock(expert) or not clip.is_clear or clip.gain(expert.num_frames) < NO_CLOCK_GAIN:
+        return None
+    return (
+        f"its clock runs as if trained on {counted(expert.num_frames, 'frame')}; {clip.best:,} fit better by "
+        f"{clip.gain(expert.num_frames):.1f} dB: give --expert_frames {each.name}={clip.best}"
+    )
+
+
+def _foreign(folder: Path | None) -> str:
+    source = (read_cfg_args(folder) or {}).get("source_path") if folder is not None else None
+    named = f" (cfg_args names {source})" if source else ""
+    return f"likely another scene's model{named}, or cameras, frames or a start frame of another scene"
+
+
+def _clip(clip: ClipLength | None) -> str:
+    if clip is None:
+        return "-"
+    return f"{clip.best:,} frames" if clip.is_clear else "not decidable"
+
+
+def log_verdict(verdict: Verdict, scene: Scene) -> None:
+    """Logs one line of numbers, and a warning for every fault."""
+    numbers = ", ".join(f"{each.name} {each.psnr:.1f} dB" for each in verdict.experts)
+    logger.info("experts at %s: %s", counted(len(verdict.views), "training view"), numbers)
+    for line in verdict.warnings():
+        logger.warning("%s: %s", scene.root, line)
