@@ -72,6 +72,19 @@ def model_folder(path: Path, iteration: int | None, *, experts: Collection[Exper
     return models[0] if models else path
 
 
+def expert_of_folder(path: Path, iteration: int | None, *, experts: Collection[ExpertSpec]) -> ExpertSpec | None:
+    """The expert whose model a folder holds, by its segments or by the columns of its PLY file; None if not known.
+
+    iteration: to be read, None for the highest. Raises CheckpointError where the folder holds several models.
+    """
+    folder = model_folder(path, iteration, experts=experts)
+    segments = _segments(folder, experts)
+    if segments:
+        return segments[0]
+    tables = _tables([folder], iteration)
+    return owner_of(read_column_names(tables[0]), experts) if tables else None
+
+
 def _is_model(folder: Path, experts: Collection[ExpertSpec]) -> bool:
     return (folder / _CLOUDS).is_dir() or any(folder.glob("chkpnt*.pth")) or _segments(folder, experts) is not None
 

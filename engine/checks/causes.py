@@ -21,13 +21,14 @@ from engine.checks.probes import (
     squared_error,
 )
 from engine.runs.device import ComputeDevice
-from engine.runs.run import Run
 from experts import EXPERTS
 from experts.base import Expert
 from router import kind_of
+from scenes import Scene
 
 GAIN = 1.0  # dB by which a change has to be better before it is named as the cause
 NEARS = (0.01, 0.05, 0.1, 0.15, 0.25, 0.4)  # near planes to try, in median depths of the Gaussians in the image
+AS_GOOD = 0.1  # dB within which the farthest near plane is taken
 _SMALL = 96  # px, width of the images that are compared with those of all cameras
 
 
@@ -67,7 +68,8 @@ def try_near_planes(expert: Expert, probes: Sequence[Probe], *, compute: Compute
         ]
         errors = [squared_error(image, probe.truth) for image, probe in zip(images, probes, strict=True)]
         psnr[near] = float(np.mean([decibels(error) for error in errors]))
-    best = max(psnr, key=lambda near: psnr[near])
+    most = max(psnr.values())
+    best = max(near for near, value in psnr.items() if most - value <= AS_GOOD)  # the farthest hides least
     return NearPlane(culled=culled, own=own, near=best, psnr=psnr[best], own_psnr=psnr[own])
 
 
@@ -108,9 +110,8 @@ class CameraOrder:
         )
 
 
-def try_camera_order(run: Run, expert: Expert) -> CameraOrder:
+def try_camera_order(scene: Scene, expert: Expert, compute: ComputeDevice) -> CameraOrder:
     """Compares an expert's image at each training camera with the frames of all of them, at the clip's middle."""
-    scene, compute = run.scene, run.compute
     frame = scene.num_frames // 2
     probes = [read_probe(scene, (view, frame), width=_SMALL, device=compute.device) for view in scene.train]
     fits = {}

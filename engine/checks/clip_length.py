@@ -12,7 +12,6 @@ import numpy as np
 from common.wording import counted
 from engine.checks.probes import Probe, decibels, image_and_splat, read_probe, spread, squared_error
 from engine.runs.device import ComputeDevice
-from engine.runs.run import Run
 from experts import EXPERTS
 from experts.base import Expert
 from router import kind_of
@@ -87,16 +86,15 @@ def find_clip_length(
     return ClipLength(best=best, psnr=tried, is_clear=all(tried[best] - psnr >= CLEAR for psnr in rivals))
 
 
-def settle_clip_lengths(run: Run) -> dict[str, ClipLength]:
+def settle_clip_lengths(scene: Scene, experts: Sequence[Expert], compute: ComputeDevice) -> dict[str, ClipLength]:
     """Tries clip lengths on every expert with a clock; sets the best where an expert's was assumed, and says so.
 
     A length that its cfg_args or --expert_frames give is not changed. Returns the lengths tried, by expert.
     """
-    scene = run.scene
-    reasons = {expert.num_frames for expert in run.experts if has_clock(expert)} | {scene.footage_frames}
+    reasons = {expert.num_frames for expert in experts if has_clock(expert)} | {scene.footage_frames}
     clips = {}
-    for expert in run.experts:
-        clip = find_clip_length(expert, scene, reasons=reasons, compute=run.compute)
+    for expert in experts:
+        clip = find_clip_length(expert, scene, reasons=reasons, compute=compute)
         if clip is not None and has_clock(expert):
             clips[expert.name] = clip
             if expert.provenance.clip_is_assumed:

@@ -12,8 +12,8 @@ from common.geometry import transformed
 from common.wording import counted
 from engine.checks.probes import shrunk
 from engine.errors import ConfigError
+from engine.runs.device import ComputeDevice
 from engine.runs.expert_images import splat_of
-from engine.runs.run import Run
 from engine.settings.config_file import read_object
 from experts.base import CheckpointError, Expert
 from experts.formats.cfg_args import read_cfg_args
@@ -63,22 +63,21 @@ def check_frames(expert: Expert, num_frames: int, folder: Path) -> None:
         ) from error
 
 
-def check_visible(run: Run, name: str, *, label: str, folder: Path) -> None:
+def check_visible(expert: Expert, scene: Scene, *, compute: ComputeDevice, label: str, folder: Path) -> None:
     """Raises ConfigError where an expert leaves images of the training cameras empty at the clip's middle.
 
     label: how the user named the expert, for the message.
     """
-    expert = next(expert for expert in run.experts if expert.name == name)
-    frame, views = run.scene.num_frames // 2, run.scene.train
+    frame, views = scene.num_frames // 2, scene.train
     seen = 0.0
     for view in dict.fromkeys((views[len(views) // 2], views[0], views[-1])):
-        camera = shrunk(run.scene.views[view].camera, PROBE_WIDTH)
-        seen = max(seen, splat_of(expert, camera, frame, compute=run.compute).alpha.mean().item())
+        camera = shrunk(scene.views[view].camera, PROBE_WIDTH)
+        seen = max(seen, splat_of(expert, camera, frame, compute=compute).alpha.mean().item())
         if seen >= SMALLEST_COVERAGE:
             return
     raise ConfigError(
-        f"{label}: {name} shows nothing of this scene, it covers {seen:.1%} of {run.scene.views[view].name} at frame "
-        f"{frame}: another scene's model{_scene_of(folder)}, or a wrong near plane (near is {expert.settings.near:g}, "
+        f"{label}: {expert.name} shows nothing of this scene, it covers {seen:.1%} of {scene.views[view].name} at "
+        f"frame {frame}: another scene's model{_scene_of(folder)}, or a wrong near plane (near is {expert.settings.near:g}, "
         f"{_depths(expert, camera, frame)})? Give this scene's model, or --near"
     )
 

@@ -15,7 +15,6 @@ from engine.checks.causes import GAIN, CameraOrder, NearPlane, try_background, t
 from engine.checks.clip_length import ClipLength, has_clock
 from engine.checks.probes import Probe, image_and_splat, read_probe, spread
 from engine.runs.device import ComputeDevice
-from engine.runs.run import Run
 from experts.base import Expert
 from experts.formats.cfg_args import read_cfg_args
 from scenes import Scene
@@ -84,23 +83,29 @@ class Verdict:
         return f"{each.name} reaches {each.psnr:.1f} dB at training views{beside}: {'; '.join(each.causes)}"
 
 
-def judge(run: Run, folders: Mapping[str, Path], clips: Mapping[str, ClipLength]) -> Verdict:
+def judge(
+    scene: Scene,
+    experts: Sequence[Expert],
+    *,
+    folders: Mapping[str, Path],
+    clips: Mapping[str, ClipLength],
+    compute: ComputeDevice,
+) -> Verdict:
     """Renders every expert at up to three training views, and looks for causes where one does not fit the frames.
 
     folders: the experts' folders by name, for what their cfg_args say. clips: of `settle_clip_lengths`, by name.
     """
-    scene = run.scene
-    probes = training_probes(scene, run.compute)
-    measured = [_measure(expert, probes, clips.get(expert.name), run.compute) for expert in run.experts]
+    probes = training_probes(scene, compute)
+    measured = [_measure(expert, probes, clips.get(expert.name), compute) for expert in experts]
     best = max(range(len(measured)), key=lambda index: measured[index].psnr)
-    order = try_camera_order(run, run.experts[best]) if measured[best].psnr < ORDER_BELOW else None
-    is_wrong = order is not None and order.is_wrong
-    experts = [
-        _with_causes(each, expert, measured, probes, run.compute, folder=folders.get(each.name), is_order=is_wrong)
-        for each, expert in zip(measured, run.experts, strict=True)
-    ]
+    order = try_camera_order(scene, experts[best], compute) if measured[best].psnr < ORDER_BELOW else None
+    if order is None or not order.is_wrong:
+        measured = [
+            _with_causes(each, expert, measured, probes, compute, folder=folders.get(each.name))
+            for each, expert in zip(measured, experts, strict=True)
+        ]
     views = tuple(f"{scene.views[probe.view].name} at frame {probe.frame}" for probe in probes)
-    return Verdict(experts=tuple(experts), order=order, views=views)
+    return Verdict(experts=tuple(measured), order=order, views=views)
 
 
 def training_probes(scene: Scene, compute: ComputeDevice) -> list[Probe]:
@@ -127,20 +132,16 @@ def _with_causes(
     compute: ComputeDevice,
     *,
     folder: Path | None,
-    is_order: bool,
 ) -> ExpertVerdict:
-    """A measured expert with the causes of its faults; an order of cameras that is wrong is the cause of all."""
+    """A measured expert with the likely causes of its faults."""
     others = [other.psnr for other in measured if other is not each]
     is_poor = each.psnr < POOR or (bool(others) and each.psnr < float(np.median(others)) - FAR_UNDER)
-    causes = [] if is_order else list(filter(None, [_near_cause(each), _clip_cause(each, expert)]))
-    if is_poor and not is_order:
+    causes = [cause for cause in (_near_cause(each), _clip_cause(each, expert)) if cause is not None]
+    if is_poor and not causes:
         background = try_background(expert, probes, psnr=each.psnr, compute=compute)
         if background is not None:
             causes.append(f"a {background} background fits better: mend white_background in its cfg_args")
-        if not causes:
-            causes.append(_foreign(folder))
-    if is_order:
-        causes = ["the cameras' order, as said above"] if is_poor else []
+        causes = causes or [_foreign(folder)]
     return replace(each, causes=tuple(causes), is_poor=is_poor)
 
 

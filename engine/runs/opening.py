@@ -65,11 +65,13 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
         eval_temperature=router_settings.eval_temperature,
     )
     run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
+    loaded = {expert.name: expert for expert in experts}
     for name, folder in folders.items():
         label = folder_argument(kind_of(name), folder, by_name=by_name)
-        check_visible(run, name, label=label, folder=folder)
+        check_visible(loaded[name], scene, compute=compute, label=label, folder=folder)
         check_held_out(scene, name, folder)
-    log_verdict(judge(run, folders, settle_clip_lengths(run)), scene)
+    clips = settle_clip_lengths(scene, experts, compute)
+    log_verdict(judge(scene, experts, folders=folders, clips=clips, compute=compute), scene)
     return run
 
 

@@ -43,7 +43,7 @@ def test_a_back_end_that_computes_something_else_is_refused(monkeypatch, what):
 def test_experts_that_show_the_scene_pass(tmp_path):
     run = small_run(tmp_path)
     for expert in run.experts:
-        check_visible(run, expert.name, label="--x", folder=tmp_path)
+        check_visible(expert, run.scene, compute=run.compute, label="--x", folder=tmp_path)
 
 
 def test_an_expert_that_shows_nothing_is_named_with_its_likely_causes(tmp_path, monkeypatch, capsys):
@@ -70,7 +70,7 @@ def test_gaussians_behind_the_camera_are_said_to_be(tmp_path):
     with torch.no_grad():
         run.experts[0].means[:, 2] -= 9
     with pytest.raises(ConfigError, match="all its Gaussians lie behind the camera"):
-        check_visible(run, "Ex4DGS", label="--model_path x", folder=tmp_path)
+        check_visible(run.experts[0], run.scene, compute=run.compute, label="--model_path x", folder=tmp_path)
 
 
 def test_an_expert_of_a_shorter_clip_is_refused(tmp_path):
