@@ -77,8 +77,8 @@ def check_visible(expert: Expert, scene: Scene, *, compute: ComputeDevice, label
             return
     raise ConfigError(
         f"{label}: {expert.name} shows nothing of this scene, it covers {seen:.1%} of {scene.views[view].name} at "
-        f"frame {frame}: another scene's model{_scene_of(folder)}, or a wrong near plane (near is {expert.settings.near:g}, "
-        f"{_depths(expert, camera, frame)})? Give this scene's model, or --near"
+        f"frame {frame}: another scene's model{_scene_of(folder)}, or a wrong near plane (near is "
+        f"{expert.settings.near:g}, {_depths(expert, camera, frame)})? Give this scene's model, or --near"
     )
 
 
