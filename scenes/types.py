@@ -51,6 +51,7 @@ class FrameStore(Protocol):
 
     def prepare(self, views: Iterable[int]) -> None:
         """Make frames of views ready to be read; those of others are made ready when they are first read."""
+        return
 
     def on_disk(self, views: Iterable[int]) -> FramesOnDisk:
         """Tell how much of views is ready, and how much `prepare` would write."""
