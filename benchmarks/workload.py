@@ -16,7 +16,7 @@ from engine.runs.run import Run
 from experts import EXPERTS
 from experts.random_models import NUM_FRAMES
 from router import Ensemble, Router
-from scenes import Scene
+from scenes import FrameStore, Scene
 from scenes.options import DEFAULT_LAYOUT
 from scenes.types import View
 
@@ -35,7 +35,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _OneImage:
+class _OneImage(FrameStore):
     """A frame store that hands out copies of the same image, as the cache on disk hands out its own."""
 
     pixels: np.ndarray  # uint8 [h, w, 3]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from common.units import GIGABYTE, MEGABYTE
+
 
 def counted(count: int, noun: str) -> str:
     """Give a number with its noun, in the plural unless it is one: "1 frame", "2,430 frames"."""
@@ -16,6 +18,11 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def bytes_text(count: int) -> str:
+    """Give an amount of memory or disk for people: "26.0 GB", "16.1 MB"."""
+    return f"{count / GIGABYTE:.1f} GB" if count >= GIGABYTE else f"{count / MEGABYTE:.1f} MB"
 
 
 def first_and_more(names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Scenes: cameras, frames and split of multi-view videos."""
 
 from scenes.frames.prefetch import Prefetcher
-from scenes.load import load_scene
+from scenes.load import load_scene, needed_views
 from scenes.options import SceneOptions
 from scenes.types import FrameStore, ResizeFilter, Scene, SceneError, View, ViewFrame
 
@@ -15,4 +15,5 @@ __all__ = [
     "View",
     "ViewFrame",
     "load_scene",
+    "needed_views",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scenes.types import FrameStore, Scene, SceneError
+from scenes.types import FramesOnDisk, FrameStore, Scene, SceneError
 
 
 def cut(scene: Scene, first: int, count: int) -> Scene:
@@ -34,3 +35,11 @@ class _Later:
     def read(self, view: int, frame: int) -> np.ndarray:
         """Read uint8 [h, w, 3] RGB."""
         return self.frames.read(view, self.first + frame)
+
+    def prepare(self, views: Iterable[int]) -> None:
+        """Make frames of views ready to be read, those of the whole clip."""
+        self.frames.prepare(views)
+
+    def on_disk(self, views: Iterable[int]) -> FramesOnDisk:
+        """Tell how much of views is ready, of the whole clip."""
+        return self.frames.on_disk(views)

@@ -22,14 +22,14 @@ from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video
 from scenes.layouts import guess_layout, layout_named
 from scenes.layouts.spec import RigFiles
-from scenes.options import SceneOptions
+from scenes.options import Needed, SceneOptions
 from scenes.types import Scene, SceneError, View
 
 logger = logging.getLogger(__name__)
 
 
 def load_scene(source_path: Path, options: SceneOptions) -> Scene:
-    """Read cameras, split and frames of a scene folder; decodes the needed views into the cache first.
+    """Read cameras, split and frames of a scene folder; decodes the needed views into the cache.
 
     SceneError where anything is missing, damaged or does not fit.
     """
@@ -52,9 +52,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     ]
     for warning in warnings:
         logger.warning("%s: %s", root, warning)
-    frames = FrameCache(options.cache, _view_frames(rig, views, options), root=root, progress=options.progress)
-    frames.prepare({"all": range(len(views)), "train": train, "test": test, "none": ()}[options.needed])
-    return Scene(
+    scene = Scene(
         name=root.resolve().name,
         layout=layout.name,
         root=root,
@@ -64,12 +62,19 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
         start=rig.clip.start,
         num_frames=rig.clip.count,
         footage_frames=rig.clip.available,
-        frames=frames,
+        frames=FrameCache(options.cache, _view_frames(rig, views, options), root=root, progress=options.progress),
         rig_radius=rig_radius([views[index].camera for index in train]),
         notes=(*notes, *warnings),
         memory_mb=options.memory_mb,
         frame_rate=_frame_rate(rig.sources[names[(*test, *train)[0]]]),
     )
+    scene.frames.prepare(needed_views(scene, options.needed))
+    return scene
+
+
+def needed_views(scene: Scene, needed: Needed) -> Sequence[int]:
+    """List the indices of all views, of the training cameras, of the held-out cameras, or none."""
+    return {"all": range(len(scene.views)), "train": scene.train, "test": scene.test, "none": ()}[needed]
 
 
 def _frame_rate(source: FrameSource) -> Fraction | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -27,12 +28,34 @@ class View:
     camera: Camera
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramesOnDisk:
+    """The frames of some views, in the cache and still to be decoded."""
+
+    folder: Path | None = None  # of the cache; None: the frames are not kept on disk
+    cached_bytes: int = 0
+    missing_bytes: int = 0  # to be written
+    missing_pixels: int = 0  # of the footage, to be decoded
+    free_bytes: int = 0  # on the disk of the cache
+
+
 class FrameStore(Protocol):
-    """Frames of every view at the training resolution; safe to read from several threads."""
+    """Frames of every view at the training resolution; safe to read from several threads.
+
+    A store whose frames are at hand inherits all but `read`.
+    """
 
     def read(self, view: int, frame: int) -> np.ndarray:
         """Read uint8 [h, w, 3] RGB of views[view] at a frame (0 = the clip's start)."""
         ...
+
+    def prepare(self, views: Iterable[int]) -> None:
+        """Make frames of views ready to be read; those of others are made ready when they are first read."""
+        return
+
+    def on_disk(self, views: Iterable[int]) -> FramesOnDisk:
+        """Tell how much of views is ready, and how much `prepare` would write."""
+        return FramesOnDisk()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

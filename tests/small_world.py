@@ -19,7 +19,7 @@ from engine.runs.device import CPU, ComputeDevice
 from engine.runs.run import Run
 from experts.base import Provenance
 from router import ENSEMBLES, Router, folder_flags
-from scenes.types import Scene, View
+from scenes.types import FrameStore, Scene, View
 
 WIDTH, HEIGHT, FRAMES, GAUSSIANS = 24, 16, 4, 50
 ENSEMBLE = ENSEMBLES["E3"]
@@ -87,7 +87,7 @@ class FaultyExpert(CloudExpert):
 
 
 @dataclass
-class Images:
+class Images(FrameStore):
     """Frames in memory: [views, frames, h, w, 3] uint8."""
 
     pixels: np.ndarray

@@ -19,12 +19,12 @@ from engine.runs.opening import read_scene
 from engine.settings.command_line import INTERRUPTED, set_up_logging
 from engine.settings.train_expert import TrainExpertConfig, check_settings, read_expert_settings, write_settings
 from engine.training.expert.choice import expert_of_key
-from engine.training.expert.opening import open_expert_task
+from engine.training.expert.opening import check_expert_task, open_expert_task
 from engine.training.expert.saves import bytes_of, check_model_folder, saved_expert_folder
 from engine.training.expert.segments import choose_outputs
 from engine.training.expert.task import MEGABYTE, ExpertTask
 from engine.training.loop import train
-from scenes import Scene
+from scenes import Scene, needed_views
 from scenes.layouts import LOADERS, guess_layout
 from scenes.options import DEFAULT_LAYOUT
 
@@ -40,15 +40,17 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     spec = expert_of_key(config.expert)
     check_settings(config)
     model_path = cast(Path, config.output.model_path)
-    check_model_folder(model_path, resume=config.output.resume, overwrite=config.output.overwrite)  # before decoding
+    check_model_folder(model_path, resume=config.output.resume, overwrite=config.output.overwrite)
     scene = open_expert_scene(config, model_path)
     compute = open_compute_device(config.machine.device, config.machine.backend)
     check_rasterizer(compute)
     outputs = choose_outputs(config, spec, scene, compute)
     for output in outputs:
         check_model_folder(output.folder, resume=config.output.resume, overwrite=config.output.overwrite)
-    for output in outputs:
-        task = open_expert_task(config, spec, output)
+    clouds = [check_expert_task(config, spec, output) for output in outputs]
+    scene.frames.prepare(needed_views(scene, "all"))  # after all that can refuse: decoding takes minutes
+    for output, cloud in zip(outputs, clouds, strict=True):
+        task = open_expert_task(config, spec, output, cloud=cloud)
         write_settings(config, model_path)
         if not train(task, task.schedule(), quiet=config.machine.quiet):
             return INTERRUPTED
@@ -57,12 +59,11 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 
 
 def open_expert_scene(config: TrainExpertConfig, model_path: Path) -> Scene:
-    """The scene of --source_path, in the layout that it looks like unless --loader says."""
+    """The scene of --source_path, in the layout that it looks like unless --loader says; no frame is decoded yet."""
     data = config.data
     source = cast(Path, data.source_path)
     layout = LOADERS[data.loader].name if data.loader else guess_layout(source) or DEFAULT_LAYOUT
-    cache = data.cache_path or model_path / "cache"
-    return read_scene(data, source, layout=layout, cache=cache, quiet=config.machine.quiet)
+    return read_scene(data, source, layout=layout, results=model_path, quiet=config.machine.quiet)
 
 
 def finish(task: ExpertTask) -> None:

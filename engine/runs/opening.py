@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -26,8 +27,9 @@ from engine.settings.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from router import Ensemble, Router, is_published, kind_of
 from scenes import Scene, SceneOptions, load_scene
+from scenes.frames.cache_record import FOLDER as CACHE_FOLDER
 from scenes.layouts import LOADERS, guess_layout, trained_frames
-from scenes.options import DEFAULT_LAYOUT, Needed
+from scenes.options import DEFAULT_LAYOUT
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ _BRIEF = {  # sources of many settings, as an expert's notes name them, and the 
 
 
 def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
-    """A run at iteration 0, its experts checked to show the scene.
+    """A run at iteration 0, its experts checked to show the scene; no frame is decoded yet.
 
     Raises SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
     """
@@ -105,23 +107,37 @@ def assemble(
     )
 
 
-def open_scene(config: RunConfig, ensemble: Ensemble, *, needed: Needed = "all") -> Scene:
-    """The scene as the settings cut it; its notes go to the log."""
+def open_scene(config: RunConfig, ensemble: Ensemble) -> Scene:
+    """The scene as the settings cut it, no frame decoded yet; its notes go to the log."""
     data, save_path = config.data, config.output.save_path
     if data.source_path is None or save_path is None:
         raise ConfigError("--source_path and --save_path are needed to open a scene: give both")
     looks = ensemble.layout or guess_layout(data.source_path) or DEFAULT_LAYOUT
     layout = LOADERS[data.loader].name if data.loader else looks
-    cache = data.cache_path or save_path / "cache"
-    return read_scene(data, data.source_path, layout=layout, cache=cache, needed=needed, quiet=config.machine.quiet)
+    return read_scene(data, data.source_path, layout=layout, results=save_path, quiet=config.machine.quiet)
 
 
-def read_scene(
-    data: DataConfig, source: Path, *, layout: str, cache: Path, needed: Needed = "all", quiet: bool = False
-) -> Scene:
-    """The scene of a folder as the settings cut it; its notes go to the log."""
+def cache_folder(data: DataConfig, source: Path, results: Path) -> Path:
+    """The folder of a scene's decoded frames: --cache_path, else one in the scene's folder that all commands share.
+
+    Where that cannot be written it is `cache` in the folder of the results, and a line in the log says so.
+    """
+    if data.cache_path is not None:
+        return data.cache_path
+    shared = source / CACHE_FOLDER
+    if not source.is_dir() or os.access(shared if shared.exists() else source, os.W_OK):
+        return shared
+    logger.info("%s cannot be written: decoded frames go to %s", shared, results / "cache")
+    return results / "cache"
+
+
+def read_scene(data: DataConfig, source: Path, *, layout: str, results: Path, quiet: bool = False) -> Scene:
+    """The scene of a folder as the settings cut it, no frame decoded yet; its notes go to the log.
+
+    results: the command's folder, for frames that cannot be kept with the scene.
+    """
     options = SceneOptions(
-        cache=cache,
+        cache=cache_folder(data, source, results),
         layout=layout,
         resolution=data.resolution,
         resize=data.resize_filter,
@@ -129,7 +145,7 @@ def read_scene(
         end=data.end_timestamp,
         duration=data.duration,
         test_cameras=data.test_cameras,
-        needed=needed,
+        needed="none",
         memory_mb=data.cache_mb,
         progress=not quiet,
     )

@@ -23,7 +23,7 @@ from engine.settings.run import AnyRunConfig, RunConfig
 from engine.settings.train import CONFIG_FILE
 from experts import Expert
 from router import ENSEMBLES, Ensemble, ensemble_of, folder_flags, kind_of
-from scenes import Scene
+from scenes import Scene, needed_views
 from scenes.options import Needed
 
 HERE = {"device": "auto", "backend": "auto"}  # a run trained on a GPU is rendered anywhere
@@ -40,7 +40,8 @@ def load_run(
 
     Settings are those it was trained with, from `<save_path>/config.json`; `overrides` replaces some by flag name,
     where not None: source_path, the experts' folders, eval_temperature and so on. Device and back-end are those of
-    this machine, unless given. Raises ConfigError, CheckpointError, SceneError or RasterizerError.
+    this machine, unless given. Frames of the `needed` views are decoded once everything else is checked. Raises
+    ConfigError, CheckpointError, SceneError or RasterizerError.
     """
     saved = load_checkpoint(checkpoint_folder(save_path, iteration))
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
@@ -61,7 +62,7 @@ def load_run(
         )
         for record in saved.experts
     ]
-    scene = open_scene(config, ensemble, needed=needed)
+    scene = open_scene(config, ensemble)
     experts = tuple(
         _reopen(config, scene, record, folder=folder, device=compute.device, by_name=by_name)
         for record, folder in zip(saved.experts, folders, strict=True)
@@ -71,6 +72,7 @@ def load_run(
     router = saved.router.eval().requires_grad_(False)
     run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
     _check_scene(saved, run)
+    scene.frames.prepare(needed_views(scene, needed))  # after all that can refuse: decoding takes minutes
     return replace(run, iteration=saved.iteration)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -14,18 +15,32 @@ import numpy as np
 from common.locks import folder_lock
 from common.progress import Progress
 from common.units import GIGABYTE
-from common.wording import counted
-from scenes.frames.cache_record import ViewFrames, cache_file, is_current, record_file, write_view_record
+from common.wording import bytes_text, counted, first_and_more
+from scenes.frames.cache_record import (
+    CachedClip,
+    ViewFrames,
+    cache_file,
+    current_clip,
+    is_sound,
+    make_record,
+    partial_file,
+    partial_files,
+    recorded_clips,
+    write_record,
+)
 from scenes.frames.resize import resized
 from scenes.frames.sources import decode
-from scenes.types import SceneError
+from scenes.types import FramesOnDisk, SceneError
+
+logger = logging.getLogger(__name__)
 
 
 class FrameCache:
-    """Frame store on `<folder>/<view>.npy` (uint8 [frames, h, w, 3]), each with its record in `<view>.json`.
+    """Frame store on `<folder>/<width>x<height>_<filter>/<view>_<first>-<last>.npy` (uint8 [frames, h, w, 3]).
 
-    A file whose record matches is used as it is; others are decoded again, each written under a temporary name and
-    renamed, so that an interrupted run loses only unfinished views. Safe to read from several threads.
+    Each file has its record beside it. A clip is read from any file that holds it and whose sources have not changed.
+    Else it is decoded, written under a temporary name and renamed, so that an interrupted run loses only unfinished
+    views, and a process that has mapped an older file keeps it. Safe to read from several threads.
     """
 
     def __init__(self, folder: Path, views: Sequence[ViewFrames], *, root: Path, progress: bool) -> None:
@@ -38,18 +53,10 @@ class FrameCache:
 
     def prepare(self, views: Iterable[int]) -> None:
         """Make sure that views are on disk; SceneError where a source is damaged or the disk too full."""
-        with self._lock:
-            wanted = [view for view in views if view not in self._arrays]
-            if not wanted:
-                return
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with folder_lock(self._folder):
-                stale = [self._views[i] for i in wanted if not is_current(self._views[i], self._root, self._folder)]
-                if stale:
-                    self._check_space(stale)
-                    self._decode(stale)
-            for view in wanted:
-                self._arrays[view] = np.load(cache_file(self._folder, self._views[view].name), mmap_mode="r")
+        views = list(views)
+        if not self._open(views) and self._progress and views:
+            size = bytes_text(sum(self._views[view].bytes for view in views))
+            logger.info("frames: cache %s (%s)", self._folder, size)
 
     def read(self, view: int, frame: int) -> np.ndarray:
         """Read uint8 [h, w, 3] RGB, the caller's own copy; decodes the view first where that has not happened yet."""
@@ -58,19 +65,59 @@ class FrameCache:
                 f"frame {frame} of {self._views[view].name}: the clip has {counted(self._views[view].count, 'frame')}"
             )
         if view not in self._arrays:
-            self.prepare([view])
+            self._open([view])
         return np.array(self._arrays[view][frame])
 
-    def _check_space(self, stale: Sequence[ViewFrames]) -> None:
-        needed = sum(frames.bytes for frames in stale)
-        replaced = [cache_file(self._folder, frames.name) for frames in stale]
-        freed = sum(path.stat().st_size for path in replaced if path.exists())
-        free = shutil.disk_usage(self._folder).free + freed
+    def on_disk(self, views: Iterable[int]) -> FramesOnDisk:
+        """Tell how much of views is in the cache, and how much is still to be decoded; nothing is decoded."""
+        chosen = [self._views[view] for view in views]
+        missing = [frames for frames in chosen if current_clip(frames, self._root, self._folder) is None]
+        return FramesOnDisk(
+            folder=self._folder,
+            cached_bytes=sum(frames.bytes for frames in chosen) - sum(frames.bytes for frames in missing),
+            missing_bytes=sum(frames.bytes for frames in missing),
+            missing_pixels=sum(frames.count * frames.source.width * frames.source.height for frames in missing),
+            free_bytes=_free_bytes(self._folder),
+        )
+
+    def _open(self, views: Collection[int]) -> bool:
+        """Map the files of views, after decoding those that are missing; tells whether any was."""
+        with self._lock:
+            wanted = [view for view in dict.fromkeys(views) if view not in self._arrays]
+            if not wanted:
+                return False
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with folder_lock(self._folder):  # held while files are mapped: another process may remove a shorter clip
+                clips = {view: current_clip(self._views[view], self._root, self._folder) for view in wanted}
+                missing = [self._views[view] for view, clip in clips.items() if clip is None]
+                if missing:
+                    self._make_room(missing)
+                    self._decode(missing)
+                for view, clip in clips.items():
+                    self._arrays[view] = _mapped(self._views[view], clip, self._folder)
+            return bool(missing)
+
+    def _make_room(self, missing: Sequence[ViewFrames]) -> None:
+        """Remove clips of the views that are damaged or whose sources have changed; SceneError where it is too few."""
+        outdated = [
+            clip
+            for frames in missing
+            for clip in recorded_clips(frames, self._folder)
+            if not is_sound(clip, frames, self._root)
+        ]
+        needed = sum(frames.bytes for frames in missing)
+        replaced = {clip.file for clip in outdated} | {cache_file(frames, self._folder) for frames in missing}
+        free = shutil.disk_usage(self._folder).free + sum(path.stat().st_size for path in replaced if path.exists())
         if needed > free:
             raise SceneError(
-                f"{self._folder}: {needed / GIGABYTE:.1f} GB needed for the frames of {counted(len(stale), 'camera')}, "
-                f"{free / GIGABYTE:.1f} GB free; choose another cache folder, a lower resolution or a shorter clip"
+                f"{self._folder}: {needed / GIGABYTE:.1f} GB needed for the frames of "
+                f"{counted(len(missing), 'camera')}, {free / GIGABYTE:.1f} GB free; choose another cache folder, "
+                "a lower resolution or a shorter clip"
             )
+        for clip in outdated:
+            clip.remove()
+        if self._progress:
+            logger.info("%s to %s: %s (free: %s)", _described(missing), self._folder, *map(bytes_text, (needed, free)))
 
     def _decode(self, stale: Sequence[ViewFrames]) -> None:
         cores = os.cpu_count() or 1
@@ -98,12 +145,15 @@ class FrameCache:
                 raise
 
     def _decode_view(self, frames: ViewFrames, *, threads: int, step: Callable[[], None]) -> None:
-        target = cache_file(self._folder, frames.name)
-        partial = target.with_name(target.name + ".partial")
-        record_file(self._folder, frames.name).unlink(missing_ok=True)
-        target.unlink(missing_ok=True)
+        target = cache_file(frames, self._folder)
+        partial = partial_file(target)
         header = {"descr": "|u1", "fortran_order": False, "shape": frames.shape}
+        record = make_record(frames, self._root)  # before decoding: a change meanwhile is seen by the next run
         try:
+            target.parent.mkdir(exist_ok=True)
+            for left in partial_files(frames, self._folder):
+                left.unlink()
+            CachedClip(file=target, start=frames.start, count=frames.count).remove()
             # A plain file, not a memory map: a disk that fills up then raises an error instead of killing the process.
             with open(partial, "wb") as file:
                 np.lib.format.write_array_header_1_0(file, header)
@@ -117,4 +167,25 @@ class FrameCache:
             ) from error
         finally:
             partial.unlink(missing_ok=True)
-        write_view_record(frames, self._root, self._folder)
+        write_record(record, target)
+        for clip in recorded_clips(frames, self._folder):
+            if clip.file != target and frames.start <= clip.start and clip.end <= frames.start + frames.count:
+                clip.remove()
+
+
+def _mapped(frames: ViewFrames, clip: CachedClip | None, folder: Path) -> np.ndarray:
+    """The frames of a view in a cached clip, None in the file of their own."""
+    file, first = (cache_file(frames, folder), 0) if clip is None else (clip.file, frames.start - clip.start)
+    array: np.ndarray = np.load(file, mmap_mode="r")
+    return array[first : first + frames.count]
+
+
+def _described(missing: Sequence[ViewFrames]) -> str:
+    sizes = list(dict.fromkeys(f"{frames.width}x{frames.height} px" for frames in missing))
+    cameras, count = counted(len(missing), "camera"), counted(missing[0].count, "frame")
+    return f"decoding {cameras}, {count}, {first_and_more(sizes)}"
+
+
+def _free_bytes(folder: Path) -> int:
+    """Free bytes on the disk of a folder that may not exist yet."""
+    return shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.exists())).free

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.wording import counted
+from scenes.frames.cache_record import FOLDER as CACHE_FOLDER
 from scenes.frames.image_files import IMAGE_SUFFIXES, images_of
 from scenes.frames.video import VIDEO_SUFFIXES
-from scenes.preparation.steps import FOLDER
+from scenes.preparation.steps import FOLDER as PREPARATION_FOLDER
 from scenes.types import SceneError
 
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 SCENE_FILE = re.compile(r"poses_bounds\.npy|cameras_parameters\.txt|cam\d+(\.\w+)?|.*_undist_\d+_\d+\.\w+")
+OWN_FOLDERS = (PREPARATION_FOLDER, CACHE_FOLDER)  # below a scene's folder, made by commands
 NAMED = 3  # entries, before "and N more"
 
 
@@ -34,7 +36,7 @@ def no_frames(root: Path, looked_for: Sequence[str], layout: str) -> SceneError:
 
 
 def _advice(root: Path) -> str:
-    entries = sorted(path for path in root.iterdir() if not is_hidden(path) and path.name != FOLDER)
+    entries = sorted(path for path in root.iterdir() if not is_hidden(path) and path.name not in OWN_FOLDERS)
     folders = [path for path in entries if path.is_dir()]
     command = f"python moegs.py prepare videos {root}"
     if not entries:

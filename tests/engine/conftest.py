@@ -13,7 +13,7 @@ from moegs_rasterizer import Camera, Gaussians, RasterSettings
 from engine.runs.run import Run
 from experts.base import Provenance
 from router import Ensemble, Router
-from scenes.types import Scene, View
+from scenes.types import FrameStore, Scene, View
 
 WIDTH, HEIGHT, FRAMES = 36, 34, 3
 TRUTH = 100  # grey level of every true frame
@@ -52,7 +52,7 @@ class FlatExpert:
 
 
 @dataclass
-class FlatFrames:
+class FlatFrames(FrameStore):
     """True frames of one grey level."""
 
     def read(self, view: int, frame: int) -> np.ndarray:

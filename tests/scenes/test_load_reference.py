@@ -44,7 +44,7 @@ def test_frames_of_a_real_scene(shared, tmp_path):
 def test_all_frames_of_a_long_clip(shared, tmp_path):
     scene = load(shared("data/kitchen_tiny"), tmp_path, needed="test")
     assert scene.num_frames == 300
-    assert np.load(tmp_path / "cam00.npy", mmap_mode="r").shape == (300, 120, 160, 3)
+    assert np.load(tmp_path / "160x120_bilinear" / "cam00_0-299.npy", mmap_mode="r").shape == (300, 120, 160, 3)
 
 
 def test_a_published_colmap_model(shared, tmp_path):

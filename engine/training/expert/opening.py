@@ -6,7 +6,9 @@ import json
 import logging
 import math
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import torch
 
 from common.wording import counted
@@ -24,7 +26,7 @@ from experts.training.presets import Planes, TrainingPreset
 from experts.training.recipe import Recipe, scaled_recipe
 from experts.training.start import StartPoints, TrainingStart, scale_fault
 from experts.training.trainer import ExpertTrainer
-from scenes import Scene
+from scenes import FrameStore, Scene
 from scenes.points.cloud import PointCloud
 from scenes.points.start import load_start_points
 from scenes.points.visibility import suggest_near, views_of, visible_depths
@@ -52,16 +54,56 @@ def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPres
     return with_settings(recipe, given, where="the flags")
 
 
-def open_expert_task(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput) -> ExpertTask:
+def check_expert_task(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput) -> PointCloud | None:
+    """Opens a training and closes it again, to raise whatever `open_expert_task` would raise; decodes no frame.
+
+    Returns the start points for `open_expert_task`, None where their colours are those of frames.
+    """
+    frames = BlackFrames(output.scene)
+    task, cloud, _ = _opened(config, spec, replace(output, scene=replace(output.scene, frames=frames)), cloud=None)
+    task.views.close()
+    return None if frames.were_read else cloud
+
+
+class BlackFrames(FrameStore):
+    """Black images in the place of frames that are not decoded yet; it knows whether one was read."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.were_read = False
+        self._cameras = [view.camera for view in scene.views]
+
+    def read(self, view: int, frame: int) -> np.ndarray:
+        """Give zeros, uint8 [h, w, 3]."""
+        self.were_read = True
+        return np.zeros((self._cameras[view].height, self._cameras[view].width, 3), np.uint8)
+
+
+def open_expert_task(
+    config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, *, cloud: PointCloud | None = None
+) -> ExpertTask:
     """A training at its beginning, or with --resume where it was; older files are removed with --overwrite.
 
-    Raises SceneError, ConfigError or CheckpointError for what does not fit, before anything is removed.
+    cloud: the start points, where `check_expert_task` has loaded them. Raises SceneError, ConfigError or
+    CheckpointError for what does not fit, before anything is removed.
     """
+    task, _, resumed = _opened(config, spec, output, cloud=cloud)
+    _log(task)
+    if resumed is not None:
+        logger.info("%s", resumed)
+    if config.output.overwrite:
+        _remove(output)
+    return task
+
+
+def _opened(
+    config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, *, cloud: PointCloud | None
+) -> tuple[ExpertTask, PointCloud, str | None]:
+    """A training at its beginning or where it was, its start points, and a line on where it goes on."""
     scene, compute, asked = output.scene, output.compute, config.recipe
     name, preset = choose_preset(spec, asked.preset, scene=scene.name, layout=scene.layout)
     recipe = recipe_for(config, spec, preset)
     frames = range(scene.num_frames) if spec.training.start_frames == "all" else (0,)
-    cloud = load_start_points(
+    cloud = cloud or load_start_points(
         scene, source=config.data.points, frames=frames, limit=config.data.max_points, seed=asked.seed
     )
     if fault := scale_fault(scene.rig_radius, cloud.positions):
@@ -80,12 +122,7 @@ def open_expert_task(config: TrainExpertConfig, spec: ExpertSpec, output: Expert
     planes = None if start.planes is None else (start.planes.near, start.planes.far)
     begun = ExpertStart(preset=name, recipe=recipe, points=cloud.note, gaussians=trainer.count, planes=planes)
     task = ExpertTask(trainer, views, output, config, begun=begun)
-    _log(task)
-    if config.output.resume:
-        _resume(task)
-    if config.output.overwrite:
-        _remove(output)
-    return task
+    return task, cloud, _resumed(task) if config.output.resume else None
 
 
 def _start(
@@ -161,11 +198,11 @@ def _log(task: ExpertTask) -> None:
     )
 
 
-def _resume(task: ExpertTask) -> None:
+def _resumed(task: ExpertTask) -> str:
+    """Loads a training's newest state, if there is one; a line for the log says which."""
     newest = saved_state(task.output.folder)
     if newest is None:
-        logger.info("no save to resume in %s: starting at iteration 1", task.output.folder)
-        return
+        return f"no save to resume in {task.output.folder}: starting at iteration 1"
     iteration, path = newest
     state = load_state(path)
     try:
@@ -177,7 +214,7 @@ def _resume(task: ExpertTask) -> None:
         raise
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: damaged ({error!r}); start again with --overwrite") from error
-    logger.info("resuming after iteration %d from %s", iteration, path)
+    return f"resuming after iteration {iteration} from {path}"
 
 
 def _remove(output: ExpertOutput) -> None:

@@ -16,6 +16,7 @@ from engine.training.router.resume import check_router_folder, resume_newest
 from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask
 from router import Ensemble
+from scenes import needed_views
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     start = 0
     if config.output.resume:
         start = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
+    run.scene.frames.prepare(needed_views(run.scene, "all"))  # after all that can refuse: decoding takes minutes
     if config.output.overwrite:
         shutil.rmtree(save_path / "router", ignore_errors=True)
     logger.info("wrote settings: %s", write_config_file(save_path / CONFIG_FILE, with_expert_frames(config, run)))

@@ -150,8 +150,8 @@ def test_no_held_out_image_is_read_before_it_is_scored(film, tmp_path, monkeypat
     seen = set()
     real = engine.commands.train_expert.open_expert_task
 
-    def watched(config, spec, output):
-        task = real(config, spec, output)
+    def watched(config, spec, output, **options):
+        task = real(config, spec, output, **options)
         read = task.views._images._scene.frames.read
 
         class Watching:

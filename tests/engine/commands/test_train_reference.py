@@ -25,6 +25,7 @@ def test_four_experts_of_the_tiny_kitchen(shared, tmp_path):
     arguments = [f"--{flag}={models / name / 'kitchen_tiny'}" for name, flag in flags.items()]
     arguments += [
         f"--source_path={scene}",
+        f"--cache_path={tmp_path / 'cache'}",
         f"--save_path={tmp_path}",
         "--near=1.13",
         "--iterations=2",

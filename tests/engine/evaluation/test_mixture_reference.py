@@ -29,7 +29,7 @@ def test_blends_of_four_trained_experts_score_as_known(shared, tmp_path):
         output=OutputConfig(save_path=tmp_path),
         machine=MachineConfig(quiet=True),
     )
-    scene = open_scene(config, ensemble, needed="test")
+    scene = open_scene(config, ensemble)
     experts = tuple(open_expert(config, scene, name, folder, device=CPU) for name, folder in folders.items())
     router = Router([expert.name for expert in experts], [expert.num_gaussians for expert in experts])
     compute = ComputeDevice(device=CPU, backend="auto")

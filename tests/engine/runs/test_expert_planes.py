@@ -123,8 +123,10 @@ PSNR = {"trained": 23.59, "replaced": 10.59}  # dB, of cam00 at frame 0 and reso
 def test_a_papers_config_leaves_an_expert_the_planes_of_its_training(shared, tmp_path, caplog):
     folder = shared("reference/experts") / "Ex4DGS" / "kitchen_tiny"
     config = read(tmp_path, f"--config={ROOT / 'configs/N3V/cook_spinach.json'}")
-    config = with_values(config, {"source_path": shared("data/kitchen_tiny"), "quiet": True})
-    scene = open_scene(config, E4, needed="test")
+    config = with_values(
+        config, {"source_path": shared("data/kitchen_tiny"), "cache_path": tmp_path / "cache", "quiet": True}
+    )
+    scene = open_scene(config, E4)
     view = scene.test[0]
     truth = torch.tensor(scene.frames.read(view, 0)).permute(2, 0, 1) / 255
     scores = {}
