@@ -92,7 +92,7 @@ def try_background(expert: Expert, probes: Sequence[Probe], *, psnr: float, comp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraOrder:
-    """Training cameras whose images fit the frames of other cameras better than their own."""
+    """Cameras whose images fit the frames of other cameras better than their own."""
 
     fits: dict[str, str]  # camera whose pose was rendered -> camera whose frame the image fits
     cameras: int  # that were compared
@@ -110,10 +110,10 @@ class CameraOrder:
         )
 
 
-def try_camera_order(scene: Scene, expert: Expert, compute: ComputeDevice) -> CameraOrder:
-    """Compares an expert's image at each training camera with the frames of all of them, at the clip's middle."""
+def try_camera_order(scene: Scene, views: Sequence[int], expert: Expert, compute: ComputeDevice) -> CameraOrder:
+    """Compares an expert's image at each of some views with the frames of all of them, at the clip's middle."""
     frame = scene.num_frames // 2
-    probes = [read_probe(scene, (view, frame), width=_SMALL, device=compute.device) for view in scene.train]
+    probes = [read_probe(scene, (view, frame), width=_SMALL, device=compute.device) for view in views]
     fits = {}
     for index, probe in enumerate(probes):
         image, _ = image_and_splat(expert, probe, compute=compute)

@@ -32,6 +32,7 @@ COLUMNS = (
     Column(heading="culled by near", gap=2),
     Column(heading="clip length", gap=2),
 )
+UNKNOWN = "likely a model, cameras, frames or a start frame of another scene"
 _WIDTH, _VIEWS = 320, 3  # px and number of the images
 
 
@@ -72,15 +73,16 @@ class Verdict:
                 f"the cameras are in another order than the frames: {self.order.examples()}; the rows of "
                 "poses_bounds.npy belong to the cameras in the order of their names: mend their order, or the names"
             )
-        for each in self.experts:
-            if each.is_poor or each.causes:
-                lines.append(self._line(each))
-        return lines
+        faulty = [each for each in self.experts if each.is_poor or each.causes]
+        if len(faulty) > 1 and all(each.causes == (UNKNOWN,) for each in self.experts):
+            numbers = ", ".join(f"{each.name} {each.psnr:.1f} dB" for each in faulty)
+            return [*lines, f"no expert fits the frames ({numbers}): {UNKNOWN}"]
+        return [*lines, *map(self._line, faulty)]
 
     def _line(self, each: ExpertVerdict) -> str:
         others = [f"{other.name} {other.psnr:.1f}" for other in self.experts if other is not each]
         beside = f" ({', '.join(others)})" if others else ""
-        return f"{each.name} reaches {each.psnr:.1f} dB at training views{beside}: {'; '.join(each.causes)}"
+        return f"{each.name} reaches {each.psnr:.1f} dB{beside}: {'; '.join(each.causes)}"
 
 
 def judge(
@@ -91,26 +93,44 @@ def judge(
     clips: Mapping[str, ClipLength],
     compute: ComputeDevice,
 ) -> Verdict:
-    """Renders every expert at up to three training views, and looks for causes where one does not fit the frames.
+    """Renders every expert at up to three views, and looks for causes where one does not fit the frames.
+
+    Views are training views; where a rendering needed only the held-out ones, those.
 
     folders: the experts' folders by name, for what their cfg_args say. clips: of `settle_clip_lengths`, by name.
     """
-    probes = training_probes(scene, compute)
+    probes = ready_probes(scene, compute)
+    if not probes:
+        return Verdict(experts=(), order=None, views=())
     measured = [_measure(expert, probes, clips.get(expert.name), compute) for expert in experts]
     best = max(range(len(measured)), key=lambda index: measured[index].psnr)
-    order = try_camera_order(scene, experts[best], compute) if measured[best].psnr < ORDER_BELOW else None
+    order = (
+        try_camera_order(scene, ready_views(scene), experts[best], compute)
+        if measured[best].psnr < ORDER_BELOW
+        else None
+    )
     if order is None or not order.is_wrong:
         measured = [
-            _with_causes(each, expert, measured, probes, compute, folder=folders.get(each.name))
+            _with_causes(each, expert, measured, probes, compute, scene=scene, folder=folders.get(each.name))
             for each, expert in zip(measured, experts, strict=True)
         ]
     views = tuple(f"{scene.views[probe.view].name} at frame {probe.frame}" for probe in probes)
     return Verdict(experts=tuple(measured), order=order, views=views)
 
 
-def training_probes(scene: Scene, compute: ComputeDevice) -> list[Probe]:
-    """Up to three training images: the first camera at the first frame, the last at the last, one between."""
-    views = [scene.train[index] for index in spread(len(scene.train), _VIEWS)]
+def ready_views(scene: Scene) -> list[int]:
+    """The training views whose frames are decoded, else the held-out ones: nothing is decoded for a check."""
+    for views in (scene.train, scene.test):
+        ready = [view for view in views if scene.frames.on_disk([view]).missing_bytes == 0]
+        if ready:
+            return ready
+    return []
+
+
+def ready_probes(scene: Scene, compute: ComputeDevice) -> list[Probe]:
+    """Up to three images: the first view at the first frame, the last at the last, one between."""
+    ready = ready_views(scene)
+    views = [ready[index] for index in spread(len(ready), _VIEWS)]
     frames = [round(float(frame)) for frame in np.linspace(0, scene.num_frames - 1, len(views))]
     return [
         read_probe(scene, view_frame, width=_WIDTH, device=compute.device)
@@ -131,6 +151,7 @@ def _with_causes(
     probes: Sequence[Probe],
     compute: ComputeDevice,
     *,
+    scene: Scene,
     folder: Path | None,
 ) -> ExpertVerdict:
     """A measured expert with the likely causes of its faults."""
@@ -141,7 +162,7 @@ def _with_causes(
         background = try_background(expert, probes, psnr=each.psnr, compute=compute)
         if background is not None:
             causes.append(f"a {background} background fits better: mend white_background in its cfg_args")
-        causes = causes or [_foreign(folder)]
+        causes = causes or [_foreign(folder, scene)]
     return replace(each, causes=tuple(causes), is_poor=is_poor)
 
 
@@ -166,10 +187,10 @@ def _clip_cause(each: ExpertVerdict, expert: Expert) -> str | None:
     )
 
 
-def _foreign(folder: Path | None) -> str:
+def _foreign(folder: Path | None, scene: Scene) -> str:
     source = (read_cfg_args(folder) or {}).get("source_path") if folder is not None else None
-    named = f" (cfg_args names {source})" if source else ""
-    return f"likely another scene's model{named}, or cameras, frames or a start frame of another scene"
+    named = f" (cfg_args names {source})" if source and Path(str(source)).name != scene.name else ""
+    return f"likely another scene's model{named}" if named else UNKNOWN
 
 
 def _clip(clip: ClipLength | None) -> str:
@@ -179,8 +200,10 @@ def _clip(clip: ClipLength | None) -> str:
 
 
 def log_verdict(verdict: Verdict, scene: Scene) -> None:
-    """Logs one line of numbers, and a warning for every fault."""
+    """Logs one line of numbers, and a warning for every fault; nothing where no frame was at hand."""
+    if not verdict.experts:
+        return
     numbers = ", ".join(f"{each.name} {each.psnr:.1f} dB" for each in verdict.experts)
-    logger.info("experts at %s: %s", counted(len(verdict.views), "training view"), numbers)
+    logger.info("experts at %s: %s", ", ".join(verdict.views), numbers)
     for line in verdict.warnings():
         logger.warning("%s: %s", scene.root, line)

@@ -14,10 +14,9 @@ import torch
 from torch import nn
 
 from common.wording import counted
-from engine.checks.clip_length import has_clock, settle_clip_lengths
+from engine.checks.clip_length import has_clock
 from engine.checks.experts import check_frames, check_held_out, check_visible
 from engine.checks.rasterizer import check_rasterizer
-from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.run import Run
@@ -72,8 +71,6 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
         label = folder_argument(kind_of(name), folder, by_name=by_name)
         check_visible(loaded[name], scene, compute=compute, label=label, folder=folder)
         check_held_out(scene, name, folder)
-    clips = settle_clip_lengths(scene, experts, compute)
-    log_verdict(judge(scene, experts, folders=folders, clips=clips, compute=compute), scene)
     return run
 
 

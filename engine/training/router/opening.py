@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 
+from engine.checks.clip_length import settle_clip_lengths
+from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
 from engine.runs.expert_records import bundle_expert, record_expert
 from engine.runs.opening import new_run, with_expert_frames
@@ -35,6 +37,8 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     if config.output.resume:
         start = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
     run.scene.frames.prepare(needed_views(run.scene, "all"))  # after all that can refuse: decoding takes minutes
+    clips = settle_clip_lengths(run.scene, run.experts, run.compute)
+    log_verdict(judge(run.scene, run.experts, folders=folders, clips=clips, compute=run.compute), run.scene)
     if config.output.overwrite:
         shutil.rmtree(save_path / "router", ignore_errors=True)
     logger.info("wrote settings: %s", write_config_file(save_path / CONFIG_FILE, with_expert_frames(config, run)))
