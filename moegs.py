@@ -47,6 +47,7 @@ class Command:
 
 TRAIN, EXCHANGE, TOOLS = "prepare, train and render", "exchange runs with the paper's own code", "demo and tools"
 COMMANDS = {
+    "check": Command(TRAIN, "Check a scene and experts before the hours are spent.", "engine.commands.check:command"),
     "prepare": Command(TRAIN, "Find the cameras and start points of a scene.", "engine.commands.prepare:command"),
     "train-expert": Command(TRAIN, "Train one expert on a scene.", "engine.commands.train_expert:command"),
     "train": Command(TRAIN, "Train the router for any set of experts.", "engine.commands.train:command"),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,6 +39,11 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         put_in_place({temporary: folder}, aside=Path(scratch) / "old")
+
+
+def free_bytes(folder: Path) -> int:
+    """Count the free bytes on the disk of a folder that may not exist yet."""
+    return shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.exists())).free
 
 
 def put_in_place(targets: Mapping[Path, Path], *, aside: Path) -> None:

@@ -35,7 +35,7 @@ class FramesOnDisk:
     folder: Path | None = None  # of the cache; None: the frames are not kept on disk
     cached_bytes: int = 0
     missing_bytes: int = 0  # to be written
-    missing_pixels: int = 0  # of the footage, to be decoded
+    decoding_seconds: float = 0.0  # of one core, about
     free_bytes: int = 0  # on the disk of the cache
 
 

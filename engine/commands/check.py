@@ -2,16 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
+from common.wording import counted
+from engine.checks.clip_length import settle_clip_lengths
+from engine.checks.experts import check_held_out, check_visible
+from engine.checks.rasterizer import check_rasterizer
+from engine.checks.verdict import judge, log_verdict
+from engine.runs.device import ComputeDevice, open_compute_device
+from engine.runs.opening import open_expert, read_scene
 from engine.settings.check import read_check_settings
 from engine.settings.command_line import set_up_logging
+from engine.settings.experts import check_expert_frames, ensemble_and_folders, folder_argument
+from engine.settings.run import AnyRunConfig
+from experts import Expert
+from router import kind_of
+from scenes import Scene
+from scenes.layouts import LOADERS, guess_layout
+from scenes.options import DEFAULT_LAYOUT
 
-FAULTS = 1  # exit code where a warning is among the results
+FAULTS = 1  # exit code where there is a warning
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
-    """The command's exit code: 0 nothing to warn of, 1 warnings."""
+    """The command's exit code: 0 nothing to warn of, 1 warnings. Tables go to standard output, warnings to the log."""
     set_up_logging(quiet="--quiet" in argv, debug="--debug" in argv)
     config = read_check_settings(argv, prog=prog, description=description)
+    with counted_warnings() as warnings:
+        check(config)
+    if not warnings:
+        print("no faults found")
+        return 0
+    print(f"{counted(len(warnings), 'warning')}, see above")
     return FAULTS
+
+
+def check(config: AnyRunConfig) -> None:
+    """Checks a scene's footage and cameras, then the experts' images of it; prints tables, logs warnings."""
+    source = config.data.source_path
+    assert source is not None, "required"
+    compute = open_compute_device(config.machine.device, config.machine.backend)
+    check_rasterizer(compute)
+    ensemble, folders = ensemble_and_folders(config.experts.expert)
+    check_expert_frames(config.experts.expert_frames, ensemble.experts)
+    layout = LOADERS[config.data.loader].name if config.data.loader else guess_layout(source) or DEFAULT_LAYOUT
+    scene = read_scene(config.data, source, layout=layout, results=Path(), quiet=config.machine.quiet)
+    experts = _open_experts(config, scene, folders, compute)
+    scene.frames.prepare(range(len(scene.views)))
+    if experts:
+        clips = settle_clip_lengths(scene, experts, compute)
+        verdict = judge(scene, experts, folders=folders, clips=clips, compute=compute)
+        print(*verdict.table(), sep="\n")
+        log_verdict(verdict, scene)
+
+
+def _open_experts(
+    config: AnyRunConfig, scene: Scene, folders: dict[str, Path], compute: ComputeDevice
+) -> tuple[Expert, ...]:
+    experts = []
+    for name, folder in folders.items():
+        expert = open_expert(config, scene, name, folder, device=compute.device, by_name=True)
+        label = folder_argument(kind_of(name), folder, by_name=True)
+        check_visible(expert, scene, compute=compute, label=label, folder=folder)
+        check_held_out(scene, name, folder)
+        experts.append(expert)
+    return tuple(experts)
+
+
+class _Collected(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(level=logging.WARNING)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@contextmanager
+def counted_warnings() -> Iterator[list[logging.LogRecord]]:
+    """Collects the warnings that are logged meanwhile."""
+    handler = _Collected()
+    logging.getLogger().addHandler(handler)
+    try:
+        yield handler.records
+    finally:
+        logging.getLogger().removeHandler(handler)

@@ -17,6 +17,7 @@ from engine.evaluation.mixture_results import Evaluation, evaluation_summary, up
 from engine.outputs.files import image_name, results_folder
 from engine.outputs.render_writer import RenderWriter
 from engine.runs.checkpoint import saved_ensemble
+from engine.runs.cost import log_cost, rendering_cost
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_camera
 from engine.runs.saved import load_run
@@ -33,8 +34,8 @@ from engine.settings.render import (
     variant_of,
 )
 from router import ENSEMBLES, Ensemble, render_command
+from scenes import needed_views
 from scenes.novel_views import rig_up, shifted, with_focal_mm
-from scenes.options import Needed
 
 
 def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
@@ -68,14 +69,21 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
 
 
 def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:
-    """The saved run that the settings choose; ConfigError where they do not fit or it is of another ensemble."""
+    """The saved run that the settings choose, the frames that it is scored on decoded.
+
+    ConfigError where the settings do not fit or the run is of another ensemble.
+    """
     check_render_config(config, ensemble)
     iteration = None if config.run.iteration == -1 else config.run.iteration
     if ensemble is not None:
         _check_ensemble(run_folder(config), iteration, ensemble)
-    splits = splits_of(config) or ("test",)  # novel views are those of the held-out cameras
-    needed: Needed = splits[0] if len(splits) == 1 else "all"
-    return load_run(run_folder(config), iteration=iteration, overrides=overrides_of(config), needed=needed)
+    run = load_run(run_folder(config), iteration=iteration, overrides=overrides_of(config), needed="none")
+    splits = splits_of(config)
+    views = [view for split in splits for view in needed_views(run.scene, split)]  # novel views show no frame
+    folder, pngs = run_folder(config), config.run.save_img
+    log_cost(rendering_cost(run, views or run.scene.test, results=folder, pngs=pngs, scored=bool(splits)))
+    run.scene.frames.prepare(views)
+    return run
 
 
 def _check_ensemble(folder: Path, iteration: int | None, ensemble: Ensemble) -> None:

@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any, cast
 
 from common.files import write_json
+from common.units import MEGABYTE
 from common.wording import duration
 from engine.checks.experts import EXPERT_REPORT
 from engine.checks.rasterizer import check_rasterizer
 from engine.evaluation.conditions import versions
 from engine.evaluation.expert import ExpertScores
 from engine.evaluation.scoring import weights_facts
-from engine.runs.device import device_name, open_compute_device, peak_memory
+from engine.runs.cost import expert_cost, log_cost
+from engine.runs.device import ComputeDevice, device_name, open_compute_device, peak_memory
 from engine.runs.opening import read_scene
 from engine.settings.command_line import INTERRUPTED, set_up_logging
 from engine.settings.train_expert import TrainExpertConfig, check_settings, read_expert_settings, write_settings
 from engine.training.expert.choice import expert_of_key
-from engine.training.expert.opening import check_expert_task, open_expert_task
+from engine.training.expert.opening import CheckedStart, check_expert_task, open_expert_task
 from engine.training.expert.saves import bytes_of, check_model_folder, saved_expert_folder
 from engine.training.expert.segments import choose_outputs
-from engine.training.expert.task import MEGABYTE, ExpertTask
+from engine.training.expert.task import ExpertTask
 from engine.training.loop import train
 from scenes import Scene, needed_views
 from scenes.layouts import LOADERS, guess_layout
@@ -47,15 +49,24 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     outputs = choose_outputs(config, spec, scene, compute)
     for output in outputs:
         check_model_folder(output.folder, resume=config.output.resume, overwrite=config.output.overwrite)
-    clouds = [check_expert_task(config, spec, output) for output in outputs]
-    scene.frames.prepare(needed_views(scene, "all"))  # after all that can refuse: decoding takes minutes
-    for output, cloud in zip(outputs, clouds, strict=True):
-        task = open_expert_task(config, spec, output, cloud=cloud)
+    starts = [check_expert_task(config, spec, output) for output in outputs]
+    _prepare_frames(scene, compute, starts, model_path)
+    for output, start in zip(outputs, starts, strict=True):
+        task = open_expert_task(config, spec, output, cloud=start.cloud)
         write_settings(config, model_path)
         if not train(task, task.schedule(), quiet=config.machine.quiet):
             return INTERRUPTED
         finish(task)
     return 0
+
+
+def _prepare_frames(scene: Scene, compute: ComputeDevice, starts: Sequence[CheckedStart], model_path: Path) -> None:
+    """Tells what the training costs, then decodes the frames: after all that can refuse, since it takes minutes."""
+    recipe = starts[0].recipe
+    limit = recipe.density.max_gaussians
+    cost = expert_cost(scene, compute, results=model_path, batch=recipe.batch, models=len(starts), max_gaussians=limit)
+    log_cost(cost)
+    scene.frames.prepare(needed_views(scene, "all"))
 
 
 def open_expert_scene(config: TrainExpertConfig, model_path: Path) -> Scene:

@@ -158,6 +158,13 @@ def peak_memory(device: torch.device) -> int | None:
     return None if device.type != "cuda" else torch.cuda.max_memory_allocated(device) // MEBIBYTE
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Bytes of GPU memory that this process holds or can get; None for the CPU."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+
+
 def release_unused(device: torch.device) -> None:
     """Gives the GPU back what PyTorch keeps for reuse, once it holds more than KEPT times the tensors' peak.
 

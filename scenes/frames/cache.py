@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.files import free_bytes
 from common.locks import folder_lock
 from common.progress import Progress
 from common.units import GIGABYTE
@@ -29,7 +29,7 @@ from scenes.frames.cache_record import (
     write_record,
 )
 from scenes.frames.resize import resized
-from scenes.frames.sources import decode
+from scenes.frames.sources import decode, decoding_seconds
 from scenes.types import FramesOnDisk, SceneError
 
 logger = logging.getLogger(__name__)
@@ -76,8 +76,8 @@ class FrameCache:
             folder=self._folder,
             cached_bytes=sum(frames.bytes for frames in chosen) - sum(frames.bytes for frames in missing),
             missing_bytes=sum(frames.bytes for frames in missing),
-            missing_pixels=sum(frames.count * frames.source.width * frames.source.height for frames in missing),
-            free_bytes=_free_bytes(self._folder),
+            decoding_seconds=sum(decoding_seconds(frames.source, frames.count) for frames in missing),
+            free_bytes=free_bytes(self._folder),
         )
 
     def _open(self, views: Collection[int]) -> bool:
@@ -107,7 +107,7 @@ class FrameCache:
         ]
         needed = sum(frames.bytes for frames in missing)
         replaced = {clip.file for clip in outdated} | {cache_file(frames, self._folder) for frames in missing}
-        free = shutil.disk_usage(self._folder).free + sum(path.stat().st_size for path in replaced if path.exists())
+        free = free_bytes(self._folder) + sum(path.stat().st_size for path in replaced if path.exists())
         if needed > free:
             raise SceneError(
                 f"{self._folder}: {needed / GIGABYTE:.1f} GB needed for the frames of "
@@ -184,8 +184,3 @@ def _described(missing: Sequence[ViewFrames]) -> str:
     sizes = list(dict.fromkeys(f"{frames.width}x{frames.height} px" for frames in missing))
     cameras, count = counted(len(missing), "camera"), counted(missing[0].count, "frame")
     return f"decoding {cameras}, {count}, {first_and_more(sizes)}"
-
-
-def _free_bytes(folder: Path) -> int:
-    """Free bytes on the disk of a folder that may not exist yet."""
-    return shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.exists())).free

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -54,15 +54,20 @@ def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPres
     return with_settings(recipe, given, where="the flags")
 
 
-def check_expert_task(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput) -> PointCloud | None:
-    """Opens a training and closes it again, to raise whatever `open_expert_task` would raise; decodes no frame.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedStart:
+    """The start of a training that nothing refuses, known before any frame is decoded."""
 
-    Returns the start points for `open_expert_task`, None where their colours are those of frames.
-    """
+    recipe: Recipe
+    cloud: PointCloud | None  # for `open_expert_task`; None: the start points' colours are those of frames
+
+
+def check_expert_task(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput) -> CheckedStart:
+    """Opens a training and closes it again, to raise whatever `open_expert_task` would raise; decodes no frame."""
     frames = BlackFrames(output.scene)
     task, cloud, _ = _opened(config, spec, replace(output, scene=replace(output.scene, frames=frames)), cloud=None)
     task.views.close()
-    return None if frames.were_read else cloud
+    return CheckedStart(recipe=task.begun.recipe, cloud=None if frames.were_read else cloud)
 
 
 class BlackFrames(FrameStore):

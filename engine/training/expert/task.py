@@ -22,7 +22,7 @@ from engine.runs.device import release_unused, wait
 from engine.settings.recipe import settings_of
 from engine.settings.train_expert import TrainExpertConfig
 from engine.training.expert.saves import ExpertOutput, covered, save_expert, save_state, saved_state
-from engine.training.expert.scene_views import SceneViews, disk_bytes, waiting_bytes
+from engine.training.expert.scene_views import SceneViews
 from engine.training.loop import Schedule
 from engine.training.progress import Reading
 from experts.formats.settings import PRESET
@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 _READ_EVERY = 20  # iterations between readings of the loss: reading one waits for the GPU
 QUARTERS = 4  # when held-out frames are scored on the way, by default
 FRAMES_ON_THE_WAY = 8  # of each held-out camera
-MEGABYTE = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +94,6 @@ class ExpertTask:
         )
 
     def __enter__(self) -> ExpertTask:
-        scene, compute = self.output.scene, self.output.compute
-        waiting = waiting_bytes(scene, batch=self.begun.recipe.batch, gpu=compute.device.type == "cuda")
-        logger.info(
-            "training images: %s (%.1f MB on disk), at most %.1f MB of memory for reading ahead",
-            f"{len(scene.train) * scene.num_frames:,}",
-            disk_bytes(scene) / MEGABYTE,
-            waiting / MEGABYTE,
-        )
         return self
 
     def __exit__(

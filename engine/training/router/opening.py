@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import shutil
+from pathlib import Path
 
 from engine.checks.clip_length import settle_clip_lengths
 from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
+from engine.runs.cost import log_cost, router_cost
 from engine.runs.expert_records import bundle_expert, record_expert
 from engine.runs.opening import new_run, with_expert_frames
+from engine.runs.run import Run
 from engine.settings.config_file import write_config_file
 from engine.settings.run import RunConfig, evaluation_iterations, expert_folders, save_iterations
 from engine.settings.train import CONFIG_FILE
@@ -36,7 +39,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     start = 0
     if config.output.resume:
         start = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
-    run.scene.frames.prepare(needed_views(run.scene, "all"))  # after all that can refuse: decoding takes minutes
+    _prepare_frames(run, config, save_path)
     clips = settle_clip_lengths(run.scene, run.experts, run.compute)
     log_verdict(judge(run.scene, run.experts, folders=folders, clips=clips, compute=run.compute), run.scene)
     if config.output.overwrite:
@@ -46,6 +49,15 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
         for record in experts:
             logger.info("copied the files of expert %s to %s", record.name, bundle_expert(record, save_path))
     return RouterTask(run, optimiser, config, start=start, save_path=save_path, experts=experts)
+
+
+def _prepare_frames(run: Run, config: RunConfig, save_path: Path) -> None:
+    """Tells what the training costs, then decodes the frames: after all that can refuse, since it takes minutes."""
+    views = needed_views(run.scene, "all")
+    saves = len(save_iterations(config, run.ensemble))
+    copied = [path for expert in run.experts for path in expert.provenance.files] if config.output.bundle else []
+    log_cost(router_cost(run, views, results=save_path, saves=saves, copied=copied))
+    run.scene.frames.prepare(views)
 
 
 def schedule(task: RouterTask) -> Schedule:

@@ -16,7 +16,6 @@ from engine.runs.device import CPU
 from engine.training.expert.saves import load_state, saved_state
 from engine.training.expert.task import ExpertTask
 from experts.formats.cfg_args import read_cfg_args
-from scenes.frames.read_ahead import slots_of
 from tests.engine.expert_scene import NAMES, reloaded, run, write_film
 from tests.scenes.scene_folders import Rig, write_technicolor_scene
 
@@ -166,16 +165,3 @@ def test_no_held_out_image_is_read_before_it_is_scored(film, tmp_path, monkeypat
     monkeypatch.setattr(ExpertTask, "score", lambda *args, **options: None)
     assert run(film, tmp_path, "stg", "--iterations=12") == 0
     assert seen == {1, 2}
-
-
-def test_memory_of_the_footage_does_not_depend_on_its_length(flat_run):
-    from dataclasses import replace
-
-    from engine.training.expert.scene_views import disk_bytes, waiting_bytes
-
-    scene = flat_run.scene
-    longer = replace(scene, num_frames=300)
-    assert disk_bytes(longer) == 2 * 300 * 3 * 36 * 34
-    assert waiting_bytes(scene, batch=2, gpu=True) == waiting_bytes(longer, batch=2, gpu=True) == 16 * 3 * 36 * 34
-    tight = replace(scene, memory_mb=0)
-    assert waiting_bytes(tight, batch=2, gpu=False) == slots_of(tight, gpu=False) * 4 * 3 * 36 * 34 == 4 * 3 * 36 * 34

@@ -10,15 +10,16 @@ import pytest
 import torch
 
 from engine.errors import ConfigError
+from engine.runs.cost import waiting_bytes
 from engine.settings.experts import KEYS
 from engine.settings.recipe import difference, flattened, parse_setting, setting_arguments, settings_of, with_settings
 from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
 from engine.training.expert.opening import choose_planes, recipe_for
-from engine.training.expert.scene_views import disk_bytes, waiting_bytes
 from experts import EXPERTS
 from experts.stg.training import STGTrainer
 from experts.training.recipe import Recipe
+from experts.training.trainer import AHEAD
 from moegs import main
 from scenes.points.cloud import PointCloud
 from tests.engine.expert_scene import run, write_film
@@ -270,9 +271,10 @@ def test_the_memory_stated_in_the_docs_is_that_of_the_code(flat_run):
     camera = replace(flat_run.scene.views[0].camera, width=1352, height=1014)
     views = tuple(replace(flat_run.scene.views[0], camera=camera) for _ in range(21))
     scene = replace(flat_run.scene, views=views, train=tuple(range(1, 21)), num_frames=300)
-    gpu, cpu = (waiting_bytes(scene, batch=1, gpu=gpu) / 1e6 for gpu in (True, False))
+    gpu, cpu = (waiting_bytes(scene, images=AHEAD, gpu=gpu) / 1e6 for gpu in (True, False))
+    disk = len(views) * scene.num_frames * 1352 * 1014 * 3
     stated = (
-        f"Twenty training cameras with 300 frames of 1352x1014 px take {disk_bytes(scene) / 1e9:.1f} GB on disk. "
+        f"Twenty-one cameras with 300 frames of 1352x1014 px take {disk / 1e9:.1f} GB on disk. "
         f"In memory they take at most {gpu:.1f} MB (GPU, one image per iteration) or {cpu:.1f} MB (CPU)"
     )
     assert stated in text.replace("\n", " ")

@@ -258,13 +258,13 @@ def test_too_little_disk_space_is_said_before_decoding(tmp_path, monkeypatch):
     write_n3v_scene(tmp_path / "room")
     usage = shutil.disk_usage(tmp_path)
     need = 3 * 4 * 64 * 48 * 3
-    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: usage._replace(free=need - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=need - 1))
     with pytest.raises(SceneError, match=r"0.0 GB needed for the frames of 3 cameras, 0.0 GB free; choose another"):
         load(tmp_path / "room")
     assert not stamps(tmp_path)
-    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: usage._replace(free=need))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=need))
     load(tmp_path / "room")
-    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: usage._replace(free=0))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=0))
     for name in ALL:
         os.utime(tmp_path / "room" / f"{name}.mp4", (0, 0))
     load(tmp_path / "room")  # outdated files make room
@@ -342,7 +342,7 @@ def test_the_size_is_told_before_decoding_and_where_nothing_is_decoded(tmp_path,
     caplog.set_level(logging.INFO)
     write_n3v_scene(tmp_path / "room", Rig(frames=100))
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: usage._replace(free=120 * 10**9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=120 * 10**9))
     load(tmp_path / "room", needed="test", progress=True)
     cache = tmp_path / "cache"
     assert caplog.messages[0] == f"decoding 1 camera, 100 frames, 64x48 px to {cache}: 0.9 MB (free: 120.0 GB)"
@@ -362,11 +362,12 @@ def test_what_is_on_disk_is_told_without_decoding(tmp_path):
     view = 4 * 32 * 24 * 3
     told = scene.frames.on_disk((0, 1, 2))
     assert (told.folder, told.cached_bytes, told.missing_bytes) == (tmp_path / "cache", 0, 3 * view)
-    assert told.missing_pixels == 3 * 4 * 64 * 48
+    assert told.decoding_seconds == pytest.approx(3 * 4 * 64 * 48 / 60e6)  # pixels of the video over a core's rate
     assert not (tmp_path / "cache").exists()
     scene.frames.prepare([1])
     told = scene.frames.on_disk((0, 1))
-    assert (told.cached_bytes, told.missing_bytes, told.missing_pixels) == (view, view, 4 * 64 * 48)
+    assert (told.cached_bytes, told.missing_bytes) == (view, view)
+    assert told.decoding_seconds == pytest.approx(4 * 64 * 48 / 60e6)
     assert told.free_bytes > 0
 
 

@@ -1,0 +1,198 @@
+"""Disk, memory and time that a command needs, told before it decodes frames."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from common.files import free_bytes
+from common.wording import bytes_text, counted, duration
+from engine.runs.device import ComputeDevice, free_memory
+from engine.runs.run import Run
+from experts.training.trainer import AHEAD
+from router.rays import MOST as MOST_RAYS
+from scenes import Scene
+from scenes.frames.read_ahead import slots_of
+from scenes.types import FramesOnDisk
+
+logger = logging.getLogger(__name__)
+
+# Bytes of tensors beside experts, router and rays. Measured: 2450 MiB in all for a router of four experts with 920,000
+# Gaussians at 1345x1008 px (docs/dev/expert_training.md), within 20 % at 640x360 px with 90,000 Gaussians.
+PIXEL_BYTES = 150  # a pixel and expert
+GAUSSIAN_BYTES = 800
+RAY_BYTES = 24  # a pixel and camera
+UPDATE_COPIES = 3  # of a parameter in training: its gradient, and Adam's two moments
+PNG_SHARE = 0.6  # bytes of a photograph's PNG over those of its pixels, about
+VIDEO_BYTES = 0.03  # a pixel of the videos: docs/n3v.md's 0.1 GB
+EXPERT_BYTES = 400  # a Gaussian in an expert's files (docs/dev/expert_training.md: 308 to 381)
+STATE_COPIES = 4  # of them in a state to resume from
+WORTH_TELLING = 10.0  # seconds of decoding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Disk, memory and time of a command; estimates where a field says about."""
+
+    frames: FramesOnDisk
+    results_bytes: int | None  # of results to be written, about; None: not known beforehand
+    results_free_bytes: int  # on the disk of the results
+    host_bytes: int  # images read ahead and, on a CPU, tensors (about)
+    device_bytes: int | None  # GPU tensors, about; None: a CPU, or not known beforehand
+    device_free_bytes: int | None  # None: a CPU
+    cores: int  # that decode
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes still to be written, frames and results."""
+        return self.frames.missing_bytes + (self.results_bytes or 0)
+
+    @property
+    def free_bytes(self) -> int:
+        """Free bytes on the disk of the frames."""
+        return self.frames.free_bytes
+
+    @property
+    def decoding_seconds(self) -> float:
+        """Time of decoding on all cores, about."""
+        return self.frames.decoding_seconds / self.cores
+
+    def lines(self) -> tuple[str, ...]:
+        """Lines for people: frames, results, memory."""
+        cached, missing = bytes_text(self.frames.cached_bytes), bytes_text(self.frames.missing_bytes)
+        frames = f"frames: {cached} in the cache, {missing} to decode"
+        if self.frames.folder is not None:
+            frames += f" to {self.frames.folder} ({bytes_text(self.free_bytes)} free)"
+        if self.frames.missing_bytes:
+            frames += f", about {duration(self.decoding_seconds)} on {counted(self.cores, 'core')}"
+        free = f"{bytes_text(self.results_free_bytes)} free"
+        about = "size not known beforehand" if self.results_bytes is None else f"about {bytes_text(self.results_bytes)}"
+        return frames, f"results: {about} ({free})", f"memory: {self._memory()}"
+
+    def _memory(self) -> str:
+        host = f"about {bytes_text(self.host_bytes)} of host memory"
+        if self.device_free_bytes is None:
+            return host
+        free = f"{bytes_text(self.device_free_bytes)} free"
+        if self.device_bytes is None:
+            return f"{host}; GPU memory grows with the number of Gaussians ({free})"
+        return f"{host}, about {bytes_text(self.device_bytes)} of GPU memory ({free})"
+
+
+def log_cost(cost: Cost) -> None:
+    """Logs what a command needs, and warns of a disk or a GPU that is too small for it."""
+    for line in cost.lines()[1:]:  # the cache tells of frames
+        logger.info("%s", line)
+    if cost.decoding_seconds >= WORTH_TELLING:
+        logger.info("decoding takes about %s on %s", duration(cost.decoding_seconds), counted(cost.cores, "core"))
+    needed, free = cost.device_bytes, cost.device_free_bytes
+    if needed is not None and free is not None and needed > free:
+        logger.warning(
+            "GPU memory: about %s needed, %s free; end other work on the GPU, or use a lower --resolution",
+            bytes_text(needed),
+            bytes_text(free),
+        )
+    if (cost.results_bytes or 0) > cost.results_free_bytes:
+        logger.warning(
+            "disk of the results: about %s needed, %s free; free space, or choose another folder",
+            bytes_text(cost.results_bytes or 0),
+            bytes_text(cost.results_free_bytes),
+        )
+
+
+def router_cost(run: Run, views: Sequence[int], *, results: Path, saves: int, copied: Sequence[Path] = ()) -> Cost:
+    """The cost of training a run's router.
+
+    views: whose frames it needs. saves: number of checkpoints. copied: files that go into the results.
+    """
+    router = tensor_bytes(run.router)
+    written = router * (saves + UPDATE_COPIES - 1) + sum(path.stat().st_size for path in copied if path.is_file())
+    tensors = _tensors(run, run.scene.train) + UPDATE_COPIES * router
+    waiting = waiting_bytes(run.scene, gpu=run.device.type == "cuda")
+    return _cost(run.scene, views, run.compute, results=results, written=written, tensors=tensors, waiting=waiting)
+
+
+def rendering_cost(run: Run, views: Sequence[int], *, results: Path, pngs: bool, scored: bool = True) -> Cost:
+    """The cost of rendering views of a run.
+
+    pngs: an image file per frame is written too. scored: with the views' frames, which have to be decoded.
+    """
+    pixels = run.scene.num_frames * sum(_pixels(run.scene, view) for view in views)
+    experts = len(run.experts)
+    written = VIDEO_BYTES * pixels * (1 + 2 * experts)  # mixture; image and gate of each expert
+    if pngs:  # mixture, experts' images and truth; gates are grey
+        written += PNG_SHARE * pixels * (3 * (1 + experts + scored) + experts)
+    tensors, image = _tensors(run, views), 3 * max(_pixels(run.scene, view) for view in views)
+    needed = views if scored else ()
+    return _cost(
+        run.scene, needed, run.compute, results=results, written=round(written), tensors=tensors, waiting=image
+    )
+
+
+def expert_cost(
+    scene: Scene, compute: ComputeDevice, *, results: Path, batch: int, models: int, max_gaussians: int | None
+) -> Cost:
+    """The cost of training an expert. models: number of segments; max_gaussians: of each, None where not limited."""
+    written = None
+    if max_gaussians is not None:
+        written = models * max_gaussians * EXPERT_BYTES * (1 + STATE_COPIES)
+    waiting = waiting_bytes(scene, images=AHEAD * batch, gpu=compute.device.type == "cuda")
+    views = range(len(scene.views))
+    return _cost(scene, views, compute, results=results, written=written, tensors=None, waiting=waiting)
+
+
+def waiting_bytes(scene: Scene, *, gpu: bool, images: int | None = None) -> int:
+    """Most memory that training images read ahead take: `images` of them, or what --cache_mb allows if that is less.
+
+    It does not depend on the number of cameras and frames. For a GPU they wait with 8 bits a value, else with 32.
+    """
+    slots = slots_of(scene, gpu=gpu)
+    largest = max(_pixels(scene, view) for view in scene.train)
+    return (slots if images is None else min(images, slots)) * 3 * (1 if gpu else 4) * largest
+
+
+def tensor_bytes(module: object) -> int:
+    """Bytes of a module's parameters and buffers; 0 for what is no module."""
+    if not isinstance(module, nn.Module):
+        return 0
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+
+
+def _tensors(run: Run, views: Sequence[int]) -> int:
+    """Bytes of tensors that images of views need, about."""
+    models = tensor_bytes(run.router) + sum(map(tensor_bytes, run.experts))
+    rays = min(MOST_RAYS, RAY_BYTES * sum(_pixels(run.scene, view) for view in views))
+    image = PIXEL_BYTES * len(run.experts) * max(_pixels(run.scene, view) for view in views)
+    return models + rays + image + GAUSSIAN_BYTES * sum(expert.num_gaussians for expert in run.experts)
+
+
+def _pixels(scene: Scene, view: int) -> int:
+    camera = scene.views[view].camera
+    return camera.width * camera.height
+
+
+def _cost(
+    scene: Scene,
+    views: Sequence[int],
+    compute: ComputeDevice,
+    *,
+    results: Path,
+    written: int | None,
+    tensors: int | None,
+    waiting: int,
+) -> Cost:
+    on_gpu = compute.device.type == "cuda"
+    return Cost(
+        frames=scene.frames.on_disk(views),
+        results_bytes=written,
+        results_free_bytes=free_bytes(results),
+        host_bytes=waiting + (0 if on_gpu or tensors is None else tensors),
+        device_bytes=tensors if on_gpu else None,
+        device_free_bytes=free_memory(compute.device),
+        cores=os.cpu_count() or 1,
+    )

@@ -1,0 +1,182 @@
+"""Costs of commands, known before they decode: exact where they can be, else near what was measured."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import engine.runs.cost
+from engine.runs.cost import (
+    GAUSSIAN_BYTES,
+    PIXEL_BYTES,
+    RAY_BYTES,
+    Cost,
+    expert_cost,
+    log_cost,
+    rendering_cost,
+    router_cost,
+    waiting_bytes,
+)
+from engine.runs.device import CPU, CUDA, ComputeDevice, free_memory
+from engine.runs.run import Run
+from scenes.frames.read_ahead import slots_of
+from scenes.types import FramesOnDisk, FrameStore
+from tests.small_world import FRAMES, GAUSSIANS, HEIGHT, WIDTH, random_scene, small_run
+
+IMAGE = WIDTH * HEIGHT
+ON_CPU = ComputeDevice(device=CPU, backend="auto")
+
+
+class OnDisk(FrameStore):
+    """Frames of which half is decoded."""
+
+    def read(self, view, frame):
+        raise AssertionError("no frame is read for a cost")
+
+    def on_disk(self, views):
+        count = len(list(views))
+        return FramesOnDisk(
+            folder=Path("data/frame_cache"),
+            cached_bytes=count * 10**9,
+            missing_bytes=count * 2 * 10**9,
+            decoding_seconds=count * 600.0,
+            free_bytes=120 * 10**9,
+        )
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(engine.runs.cost.os, "cpu_count", lambda: 4)
+    run = small_run(tmp_path)
+    return replace(run, scene=replace(run.scene, frames=OnDisk()))
+
+
+def models(run: Run) -> tuple[int, int]:
+    """Bytes of the router's and of the experts' tensors, counted by hand."""
+    rows = sum(expert.num_gaussians for expert in run.experts)
+    head = sum(value.numel() for value in run.router.head.parameters())
+    per_gaussian = 3 + 3 + 3 + 4 + 1 + 3  # means, drift, scales, quats, opacity, colour
+    return 4 * (3 * rows + head), 4 * (per_gaussian * rows + 6 * len(run.experts))
+
+
+def working(run: Run, *, cameras: int) -> int:
+    rows = sum(expert.num_gaussians for expert in run.experts)
+    return cameras * RAY_BYTES * IMAGE + PIXEL_BYTES * 3 * IMAGE + GAUSSIAN_BYTES * rows
+
+
+def test_the_cost_of_a_routers_training(run, tmp_path):
+    router, experts = models(run)
+    copied = tmp_path / "copied.ply"
+    copied.write_bytes(bytes(1000))
+    cost = router_cost(run, range(3), results=tmp_path / "none" / "yet", saves=2, copied=[copied, tmp_path / "gone"])
+    assert cost.results_bytes == 2 * router + 2 * router + 1000  # two checkpoints, one state of two moments
+    assert cost.disk_bytes == 6 * 10**9 + cost.results_bytes
+    assert (cost.free_bytes, cost.frames.cached_bytes) == (120 * 10**9, 3 * 10**9)
+    assert cost.results_free_bytes > 0
+    assert cost.decoding_seconds == 3 * 600 / 4
+    assert (cost.device_bytes, cost.device_free_bytes) == (None, None)
+    waiting = slots_of(run.scene, gpu=False) * 3 * 4 * IMAGE
+    assert cost.host_bytes == waiting + 4 * router + experts + working(run, cameras=2)
+
+
+def test_the_cost_of_a_rendering(run, tmp_path):
+    router, experts = models(run)
+    plain = rendering_cost(run, run.scene.test, results=tmp_path, pngs=False)
+    pixels = FRAMES * IMAGE
+    assert plain.results_bytes == round(0.03 * 7 * pixels)  # MoE, three experts and their weights
+    assert plain.host_bytes == 3 * IMAGE + router + experts + working(run, cameras=1)
+    assert plain.frames.missing_bytes == 2 * 10**9
+    images = rendering_cost(run, run.scene.test, results=tmp_path, pngs=True)
+    assert images.results_bytes == round((0.03 * 7 + 0.6 * (3 * 5 + 3)) * pixels)
+    novel = rendering_cost(run, run.scene.test, results=tmp_path, pngs=True, scored=False)
+    assert novel.results_bytes == round((0.03 * 7 + 0.6 * (3 * 4 + 3)) * pixels)
+    assert novel.frames.missing_bytes == 0
+
+
+def test_the_cost_of_an_expert(run, tmp_path):
+    cost = expert_cost(run.scene, ON_CPU, results=tmp_path, batch=2, models=1, max_gaussians=None)
+    assert cost.results_bytes is None and cost.disk_bytes == 6 * 10**9
+    assert cost.host_bytes == 16 * 3 * 4 * IMAGE
+    limited = expert_cost(run.scene, ON_CPU, results=tmp_path, batch=2, models=2, max_gaussians=1000)
+    assert limited.results_bytes == 2 * 1000 * 400 * 5
+
+
+def test_memory_of_the_footage_does_not_depend_on_its_length(tmp_path):
+    scene = random_scene(tmp_path)
+    longer = replace(scene, num_frames=300)
+    assert waiting_bytes(scene, images=16, gpu=True) == waiting_bytes(longer, images=16, gpu=True) == 16 * 3 * IMAGE
+    tight = replace(scene, memory_mb=0)
+    assert waiting_bytes(tight, images=16, gpu=False) == slots_of(tight, gpu=False) * 4 * 3 * IMAGE == 4 * 3 * IMAGE
+
+
+def test_the_estimate_is_near_the_memory_that_was_measured(tmp_path):
+    """docs/dev/expert_training.md: 2450 MiB for four experts at 1345x1008 px, 20 training cameras."""
+    gaussians, files = 328_131 + 198_153 + 59_288 + 2 * 168_155, (120.5 + 75.6 + 20.0 + 2 * 51.8) * 1e6
+    pixels = 1345 * 1008
+    router = 4 * 3 * gaussians
+    estimate = files + 4 * router + 20 * RAY_BYTES * pixels + 4 * PIXEL_BYTES * pixels + GAUSSIAN_BYTES * gaussians
+    assert estimate / 2**20 == pytest.approx(2450, rel=0.05)
+
+
+def costing(**changed) -> Cost:
+    values = {
+        "frames": OnDisk().on_disk(range(2)),
+        "results_bytes": 5 * 10**7,
+        "results_free_bytes": 70 * 10**9,
+        "host_bytes": 5 * 10**8,
+        "device_bytes": 26 * 10**8,
+        "device_free_bytes": 80 * 10**9,
+        "cores": 16,
+    }
+    return Cost(**{**values, **changed})
+
+
+def test_costs_are_told_in_lines():
+    assert costing().lines() == (
+        "frames: 2.0 GB in the cache, 4.0 GB to decode to data/frame_cache (120.0 GB free), about 75 s on 16 cores",
+        "results: about 50.0 MB (70.0 GB free)",
+        "memory: about 500.0 MB of host memory, about 2.6 GB of GPU memory (80.0 GB free)",
+    )
+    done = FramesOnDisk(folder=Path("cache"), cached_bytes=10**9, free_bytes=2 * 10**9)
+    assert costing(frames=done, results_bytes=None, device_bytes=None).lines() == (
+        "frames: 1.0 GB in the cache, 0.0 MB to decode to cache (2.0 GB free)",
+        "results: size not known beforehand (70.0 GB free)",
+        "memory: about 500.0 MB of host memory; GPU memory grows with the number of Gaussians (80.0 GB free)",
+    )
+    assert costing(device_bytes=None, device_free_bytes=None).lines()[2] == "memory: about 500.0 MB of host memory"
+
+
+def test_costs_are_logged_with_warnings_of_what_is_too_small(caplog):
+    caplog.set_level(logging.INFO)
+    log_cost(costing())
+    assert [record.levelname for record in caplog.records] == ["INFO"] * 3
+    assert caplog.messages[2] == "decoding takes about 75 s on 16 cores"
+    caplog.clear()
+    log_cost(costing(frames=FramesOnDisk(), device_free_bytes=10**9, results_free_bytes=10**7))
+    assert [record.levelname for record in caplog.records] == ["INFO", "INFO", "WARNING", "WARNING"]
+    assert caplog.messages[2:] == [
+        "GPU memory: about 2.6 GB needed, 1.0 GB free; end other work on the GPU, or use a lower --resolution",
+        "disk of the results: about 50.0 MB needed, 10.0 MB free; free space, or choose another folder",
+    ]
+
+
+def test_free_memory_of_a_gpu_is_what_is_free_and_what_pytorch_holds(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5000, 9000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
+    assert free_memory(CUDA) == 5700
+    assert free_memory(CPU) is None
+
+
+def test_a_gpu_has_a_cost_of_its_own(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine.runs.cost, "free_memory", lambda device: 10**6)
+    on_gpu = ComputeDevice(device=CUDA, backend="cuda")
+    cost = expert_cost(run.scene, on_gpu, results=tmp_path, batch=1, models=1, max_gaussians=None)
+    assert cost.host_bytes == 8 * 3 * IMAGE and cost.device_bytes is None and cost.device_free_bytes == 10**6
+
+
+def test_gaussians_of_the_small_world_are_counted(run):
+    assert sum(expert.num_gaussians for expert in run.experts) == 4 * GAUSSIANS
