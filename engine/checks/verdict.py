@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import PurePath
 
 import numpy as np
 
@@ -89,7 +89,6 @@ def judge(
     scene: Scene,
     experts: Sequence[Expert],
     *,
-    folders: Mapping[str, Path],
     clips: Mapping[str, ClipLength],
     compute: ComputeDevice,
 ) -> Verdict:
@@ -97,7 +96,7 @@ def judge(
 
     Views are training views; where a rendering needed only the held-out ones, those.
 
-    folders: the experts' folders by name, for what their cfg_args say. clips: of `settle_clip_lengths`, by name.
+    clips: of `settle_clip_lengths`, by name.
     """
     probes = ready_probes(scene, compute)
     if not probes:
@@ -111,7 +110,7 @@ def judge(
     )
     if order is None or not order.is_wrong:
         measured = [
-            _with_causes(each, expert, measured, probes, compute, scene=scene, folder=folders.get(each.name))
+            _with_causes(each, expert, measured, probes, compute, scene=scene)
             for each, expert in zip(measured, experts, strict=True)
         ]
     views = tuple(f"{scene.views[probe.view].name} at frame {probe.frame}" for probe in probes)
@@ -152,7 +151,6 @@ def _with_causes(
     compute: ComputeDevice,
     *,
     scene: Scene,
-    folder: Path | None,
 ) -> ExpertVerdict:
     """A measured expert with the likely causes of its faults."""
     others = [other.psnr for other in measured if other is not each]
@@ -162,7 +160,7 @@ def _with_causes(
         background = try_background(expert, probes, psnr=each.psnr, compute=compute)
         if background is not None:
             causes.append(f"a {background} background fits better: mend white_background in its cfg_args")
-        causes = causes or [_foreign(folder, scene)]
+        causes = causes or [_foreign(expert, scene)]
     return replace(each, causes=tuple(causes), is_poor=is_poor)
 
 
@@ -187,10 +185,14 @@ def _clip_cause(each: ExpertVerdict, expert: Expert) -> str | None:
     )
 
 
-def _foreign(folder: Path | None, scene: Scene) -> str:
-    source = (read_cfg_args(folder) or {}).get("source_path") if folder is not None else None
-    named = f" (cfg_args names {source})" if source and Path(str(source)).name != scene.name else ""
-    return f"likely another scene's model{named}" if named else UNKNOWN
+def _foreign(expert: Expert, scene: Scene) -> str:
+    """The cause where nothing else was found; with the scene that the expert's cfg_args name, if it is another."""
+    for folder in [parent for path in expert.provenance.files[:1] for parent in path.parents]:
+        source = (read_cfg_args(folder) or {}).get("source_path")
+        if source:
+            is_other = PurePath(str(source)).name != scene.name
+            return f"likely another scene's model (cfg_args names {source})" if is_other else UNKNOWN
+    return UNKNOWN
 
 
 def _clip(clip: ClipLength | None) -> str:

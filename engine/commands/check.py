@@ -54,7 +54,7 @@ def check(config: AnyRunConfig) -> None:
     scene.frames.prepare(range(len(scene.views)))
     if experts:
         clips = settle_clip_lengths(scene, experts, compute)
-        verdict = judge(scene, experts, folders=folders, clips=clips, compute=compute)
+        verdict = judge(scene, experts, clips=clips, compute=compute)
         print(*verdict.table(), sep="\n")
         log_verdict(verdict, scene)
 

@@ -11,6 +11,7 @@ from moegs_rasterizer import Camera
 
 from common.files import write_json
 from common.progress import tracked
+from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import Evaluation, evaluation_summary, upstream_metrics
@@ -83,6 +84,7 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:
     folder, pngs = run_folder(config), config.run.save_img
     log_cost(rendering_cost(run, views or run.scene.test, results=folder, pngs=pngs, scored=bool(splits)))
     run.scene.frames.prepare(views)
+    log_verdict(judge(run.scene, run.experts, clips={}, compute=run.compute), run.scene)
     return run
 
 

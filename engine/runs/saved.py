@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from engine.checks.rasterizer import check_rasterizer
-from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
 from engine.runs.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint, scene_facts
 from engine.runs.device import open_compute_device
@@ -74,8 +73,6 @@ def load_run(
     run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
     _check_scene(saved, run)
     scene.frames.prepare(needed_views(scene, needed))  # after all that can refuse: decoding takes minutes
-    by_expert = {record.name: folder for record, folder in zip(saved.experts, folders, strict=True)}
-    log_verdict(judge(scene, experts, folders=by_expert, clips={}, compute=compute), scene)
     return replace(run, iteration=saved.iteration)
 
 

@@ -41,7 +41,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
         start = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
     _prepare_frames(run, config, save_path)
     clips = settle_clip_lengths(run.scene, run.experts, run.compute)
-    log_verdict(judge(run.scene, run.experts, folders=folders, clips=clips, compute=run.compute), run.scene)
+    log_verdict(judge(run.scene, run.experts, clips=clips, compute=run.compute), run.scene)
     if config.output.overwrite:
         shutil.rmtree(save_path / "router", ignore_errors=True)
     logger.info("wrote settings: %s", write_config_file(save_path / CONFIG_FILE, with_expert_frames(config, run)))

@@ -74,7 +74,7 @@ def scene(tmp_path) -> Scene:
 
 def verdict_of(scene: Scene, *experts: CloudExpert):
     clips = settle_clip_lengths(scene, experts, COMPUTE)
-    return judge(scene, experts, folders={}, clips=clips, compute=COMPUTE)
+    return judge(scene, experts, clips=clips, compute=COMPUTE)
 
 
 def named(expert: CloudExpert, name: str) -> CloudExpert:
@@ -92,9 +92,20 @@ def test_experts_of_the_scene_are_not_warned_of(scene):
 
 
 def test_another_scenes_expert_is_named_beside_the_others_numbers(scene, tmp_path):
-    verdict = verdict_of(scene, Clock(), named(Clock(seed=9), "STG"))
+    (tmp_path / "cfg_args").write_text("Namespace(source_path='data/other')")
+    foreign = named(Clock(seed=9), "STG")
+    foreign.provenance = Provenance(files=(tmp_path / "point_cloud" / "point_cloud.ply",), iteration=1)
+    verdict = verdict_of(scene, Clock(), foreign)
+    right, wrong = (each.psnr for each in verdict.experts)
+    assert wrong < 15
+    cause = "likely another scene's model (cfg_args names data/other)"
+    assert verdict.warnings() == [f"STG reaches {wrong:.1f} dB (4DGaussians {right:.1f}): {cause}"]
+
+
+def test_cameras_or_frames_that_fit_no_expert_are_said_once(scene):
+    verdict = verdict_of(scene, Clock(seed=9), named(Clock(seed=9), "STG"))
     (line,) = verdict.warnings()
-    assert line.startswith("STG reaches ") and "(4DGaussians " in line and "likely another scene's model" in line
+    assert line.startswith("no expert fits the frames (4DGaussians ") and "a start frame of another scene" in line
 
 
 @pytest.mark.parametrize("assumed", [True, False])
