@@ -29,6 +29,7 @@ from scenes import Scene
 GAIN = 1.0  # dB by which a change has to be better before it is named as the cause
 NEARS = (0.01, 0.05, 0.1, 0.15, 0.25, 0.4)  # near planes to try, in median depths of the Gaussians in the image
 AS_GOOD = 0.1  # dB within which the farthest near plane is taken
+SHOWN = 18.0  # dB from which an image shows what a frame shows
 _SMALL = 96  # px, width of the images that are compared with those of all cameras
 
 
@@ -57,7 +58,8 @@ def try_near_planes(expert: Expert, probes: Sequence[Probe], *, compute: Compute
     culled = float((seen < own).float().mean()) if len(seen) else 0.0
     middle = float(seen.median()) if len(seen) else 0.0
     tried = [own]
-    if EXPERTS[kind_of(expert.name)].has_planes and middle > 0:
+    spec = EXPERTS.get(kind_of(expert.name))
+    if spec is not None and spec.has_planes and middle > 0:
         tried += [share * middle for share in NEARS]
     psnr: dict[float, float] = {}
     for near in tried:
@@ -119,7 +121,7 @@ def try_camera_order(scene: Scene, views: Sequence[int], expert: Expert, compute
         image, _ = image_and_splat(expert, probe, compute=compute)
         psnr = [decibels(_error(image, other)) for other in probes]
         best = int(np.argmax(psnr))
-        if psnr[best] - psnr[index] >= GAIN:
+        if psnr[best] >= SHOWN and psnr[best] - psnr[index] >= GAIN:
             fits[scene.views[probe.view].name] = scene.views[probes[best].view].name
     return CameraOrder(fits=fits, cameras=len(probes))
 

@@ -37,7 +37,8 @@ class ClockedExpert(Expert, Protocol):
 
 def has_clock(expert: Expert) -> TypeGuard[ClockedExpert]:
     """Tells whether an expert divides frames by the length of the clip that it was trained on."""
-    return EXPERTS[kind_of(expert.name)].has_clock and hasattr(expert, "num_frames")
+    spec = EXPERTS.get(kind_of(expert.name))
+    return spec is not None and spec.has_clock and hasattr(expert, "num_frames")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

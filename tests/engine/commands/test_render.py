@@ -28,10 +28,6 @@ def saved(flat_run, tmp_path, monkeypatch):
         opened.update(save_path=save_path, iteration=iteration, overrides=overrides, needed=needed)
         return replace(flat_run, ensemble=ENSEMBLES["E3"], iteration=7)
 
-    def prepare(frames, views):
-        opened.update(decoded=tuple(views))
-
-    monkeypatch.setattr(type(flat_run.scene.frames), "prepare", prepare)
     monkeypatch.setattr(engine.commands.render, "load_run", load_run)
     monkeypatch.setattr(engine.commands.render, "saved_ensemble", lambda save_path, iteration: "E3")
     monkeypatch.setattr(
@@ -51,7 +47,7 @@ def frames(path: Path) -> int:
 
 def test_both_splits_are_rendered_in_upstreams_folders(saved, tmp_path, capsys):
     assert render(tmp_path) == 0
-    assert (saved["iteration"], saved["needed"], saved["decoded"]) == (None, "none", (1, 2, 0))
+    assert (saved["iteration"], saved["needed"]) == (None, "all")
     save = tmp_path / "save"
     assert frames(save / "train" / "itrs_7" / "videos" / "video_MoE.mp4") == 6
     assert frames(save / "test" / "itrs_7" / "videos" / "weights_low.mp4") == 3
@@ -68,7 +64,7 @@ def test_both_splits_are_rendered_in_upstreams_folders(saved, tmp_path, capsys):
 
 def test_a_split_can_be_skipped(saved, tmp_path):
     assert render(tmp_path, "--skip_train", "--iteration", "7", "--save_img") == 0
-    assert (saved["iteration"], saved["needed"], saved["decoded"]) == (7, "none", (0,))
+    assert (saved["iteration"], saved["needed"]) == (7, "test")
     assert not (tmp_path / "save" / "train").exists()
     assert len(list((tmp_path / "save" / "test" / "itrs_7" / "renders").iterdir())) == 3
 
