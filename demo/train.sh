@@ -7,7 +7,7 @@ ensure_environment requirements.txt
 
 out=${1:-output/demo_experts}
 train() { # the expert's name on the command line and in demo/, its folder
-    OMP_NUM_THREADS=1 python moegs.py train-expert "$1" --source_path "$out/playroom" --cache_path "$out/cache" \
+    OMP_NUM_THREADS=1 python moegs.py train-expert "$1" --source_path "$out/playroom" \
         --model_path "$out/$2" --device cpu --overwrite --config "demo/$1.json"
 }
 python moegs.py demo-scene "$out/playroom"

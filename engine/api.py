@@ -107,7 +107,7 @@ def render(run: Run, camera: str | Camera, frame: float) -> Rendering:
 def recorded(run: Run, camera: str, frame: int) -> Tensor:
     """The recorded image [3, h, w] in [0, 1] of one of the scene's cameras, at the training resolution, on the CPU.
 
-    The first call for a camera decodes its video into the run's cache.
+    The first call for a camera decodes its video into the scene's cache.
     """
     view = _view(run, camera)
     if not 0 <= frame < run.scene.num_frames:

@@ -18,11 +18,11 @@ show python -m moegs_rasterizer.build
 show python moegs.py demo-scene "$out/playroom"
 echo "
 How an expert is trained, cut short:"
-show python moegs.py train-expert stg --source_path "$out/playroom" --cache_path "$out/cache" \
+show python moegs.py train-expert stg --source_path "$out/playroom" \
     --model_path "$out/trained/STG" --overwrite --iterations 400 --max_gaussians 3000 --test_iterations
 echo "
 The blend of experts that were trained for longer (demo/README.md):"
-show python train_E4.py --source_path "$out/playroom" --cache_path "$out/cache" --save_path "$out/run" --overwrite \
+show python train_E4.py --source_path "$out/playroom" --save_path "$out/run" --overwrite \
     --model_path demo/experts/Ex4DGS --emb_path demo/experts/E-D3DGS \
     --stg_path demo/experts/STG --fgaussian_path demo/experts/4DGaussians \
     --iterations 250 --test_iterations 250 --test_frames 5

@@ -58,7 +58,8 @@ class DataConfig:
     cache_path: Annotated[
         Path | None,
         flag(
-            "folder of decoded frames; share one for all commands of a scene; default: <save_path>/cache",
+            "folder of decoded frames; default: <source_path>/frame_cache, which all commands of the scene share, or "
+            "<save_path>/cache if that cannot be written",
             metavar="PATH",
         ),
     ] = None

@@ -36,7 +36,8 @@ class ExpertDataConfig(DataConfig):
     cache_path: Annotated[
         Path | None,
         flag(
-            "folder of decoded frames; share one for all commands of a scene; default: <model_path>/cache",
+            "folder of decoded frames; default: <source_path>/frame_cache, which all commands of the scene share, or "
+            "<model_path>/cache if that cannot be written",
             metavar="PATH",
         ),
     ] = None
@@ -197,7 +198,7 @@ def expert_page(prog: str, about: str, arguments: Sequence[str]) -> CommandHelp:
     hidden += [] if any(spec.segments is not None for spec in specs) else ["segments", "segment"]
     key = specs[0].key if named else "stg"
     start = f"python {prog} {key} --source_path data/N3V/flame_steak --resolution 2"
-    folders = f"\\\n    --cache_path output/cache/flame_steak \\\n    --model_path output/experts/{key}/flame_steak"
+    folders = f"\\\n    --model_path output/experts/{key}/flame_steak"
     return CommandHelp(
         prog=prog,
         about=about,

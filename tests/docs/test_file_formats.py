@@ -94,7 +94,8 @@ def test_keys_of_an_expert_are_those_of_the_page(model: Path, film: Path):
     metrics = read(model / "test" / "itrs_2" / "metrics.json")
     assert keys_in(section(PAGE, "Keys of an expert's metrics.json")) == set(metrics)
     assert keys_in(section(PAGE, "Keys of train_expert.json")) == set(read(model / "train_expert.json"))
-    assert keys_in(section(PAGE, "Keys of a cache record")) == set(read(film.parent / "cache" / "cam00.json"))
+    record = film.parent / "cache" / "40x32_bilinear" / "cam00_0-5.json"
+    assert keys_in(section(PAGE, "Keys of a cache record")) == set(read(record))
 
 
 @pytest.mark.parametrize("expert", EXPERTS)

@@ -15,18 +15,27 @@ import engine.evaluation.lpips_weights
 from engine.commands.render import main
 from engine.evaluation.lpips_weights import LoadedLpips
 from router import ENSEMBLES
+from tests.engine.conftest import FlatFrames
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
 def saved(flat_run, tmp_path, monkeypatch):
-    """`<tmp_path>/save` as if it held the flat run as E3 at iteration 7; remembers how it was opened."""
+    """`<tmp_path>/save` as if it held the flat run as E3 at iteration 7; remembers how it was opened.
+
+    "prepared" has the views whose frames were decoded.
+    """
     opened = {}
+
+    class Watched(FlatFrames):
+        def prepare(self, views):
+            opened["prepared"] = sorted(views)
 
     def load_run(save_path, *, iteration=None, overrides=None, needed="all"):
         opened.update(save_path=save_path, iteration=iteration, overrides=overrides, needed=needed)
-        return replace(flat_run, ensemble=ENSEMBLES["E3"], iteration=7)
+        scene = replace(flat_run.scene, frames=Watched())
+        return replace(flat_run, scene=scene, ensemble=ENSEMBLES["E3"], iteration=7)
 
     monkeypatch.setattr(engine.commands.render, "load_run", load_run)
     monkeypatch.setattr(engine.commands.render, "saved_ensemble", lambda save_path, iteration: "E3")
@@ -47,7 +56,7 @@ def frames(path: Path) -> int:
 
 def test_both_splits_are_rendered_in_upstreams_folders(saved, tmp_path, capsys):
     assert render(tmp_path) == 0
-    assert (saved["iteration"], saved["needed"]) == (None, "all")
+    assert (saved["iteration"], saved["needed"], saved["prepared"]) == (None, "none", [0, 1, 2])
     save = tmp_path / "save"
     assert frames(save / "train" / "itrs_7" / "videos" / "video_MoE.mp4") == 6
     assert frames(save / "test" / "itrs_7" / "videos" / "weights_low.mp4") == 3
@@ -64,12 +73,12 @@ def test_both_splits_are_rendered_in_upstreams_folders(saved, tmp_path, capsys):
 
 def test_a_split_can_be_skipped(saved, tmp_path):
     assert render(tmp_path, "--skip_train", "--iteration", "7", "--save_img") == 0
-    assert (saved["iteration"], saved["needed"]) == (7, "test")
+    assert (saved["iteration"], saved["prepared"]) == (7, [0])
     assert not (tmp_path / "save" / "train").exists()
     assert len(list((tmp_path / "save" / "test" / "itrs_7" / "renders").iterdir())) == 3
 
     assert render(tmp_path, "--skip_test", "--constant_frames", "0") == 0
-    assert saved["needed"] == "train"
+    assert saved["prepared"] == [1, 2]
     metrics = json.loads((tmp_path / "save" / "train" / "itrs_7" / "metrics.json").read_text())
     assert metrics["baselines"] == {"uniform_mean": "every expert weighs the same"}
 
