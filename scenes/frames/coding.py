@@ -1,4 +1,4 @@
-"""Coding of a video's colours: bit depth, transfer function and primaries, and warnings where 8-bit frames lose them."""
+"""Coding of a video's colours: bit depth, transfer and primaries, and warnings where 8-bit frames lose them."""
 
 from __future__ import annotations
 
