@@ -57,8 +57,9 @@ def _other_colours(rows: Sequence[CameraFrames]) -> list[str]:
         return []
     worst = sorted(differing, key=lambda name: -max(map(abs, differing[name])))
     listed = "; ".join(f"{name} is {_colours(differing[name])}" for name in worst[:_NAMED])
+    differ = "differs" if len(differing) == 1 else "differ"
     return [
-        f"{len(differing)} of {len(known)} cameras differ in colour by {OTHER_COLOURS:.0%} or more from the others: "
+        f"{len(differing)} of {len(known)} cameras {differ} in colour by {OTHER_COLOURS:.0%} or more from the others: "
         f"{listed}{_more(worst)}; keep --colour_correction of train-expert on, and try --match_colours for the router"
     ]
 
