@@ -55,19 +55,6 @@ def test_cameras_alike(tmp_path):
     assert row.gap == pytest.approx(1)
     lines = headers_table(checks)
     assert " ".join(lines[0].split()) == "camera frames size px fps first s gap frames format bits transfer"
-        "camera",
-        "frames",
-        "size",
-        "px",
-        "fps",
-        "first",
-        "s",
-        "gap",
-        "frames",
-        "format",
-        "bits",
-        "transfer",
-    ]
     assert lines[2].split() == ["cam01", "12", "64x48", "30", "0.000", "1.0", "yuv420p", "8", "SDR"]
 
 
