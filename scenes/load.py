@@ -16,6 +16,7 @@ from common.wording import first_and_more
 from scenes.calibration.cameras import fitted, rig_radius, scaled
 from scenes.frames.cache import FrameCache
 from scenes.frames.cache_record import ViewFrames
+from scenes.frames.coding import coding_notes, coding_warnings
 from scenes.frames.image_files import NumberedImages
 from scenes.frames.resize import FILTERS, training_size
 from scenes.frames.sources import FrameSource
@@ -39,7 +40,8 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     rig = layout.read(root, options)
     numbers = _camera_numbers(root, rig)
     views = tuple(_view(name, number, rig, options) for name, number in numbers.items())
-    notes = [*rig.notes, *_size_notes(rig, views)]
+    codings = {name: source.coding for name, source in _videos(rig).items() if source.coding}
+    notes = [*rig.notes, *_size_notes(rig, views), *coding_notes(codings)]
     names = [view.name for view in views]
     test = _test_views(root, names, options, notes)
     train = tuple(index for index in range(len(views)) if index not in test)
@@ -48,6 +50,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     warnings = [
         *_enlarged(rig, views),
         *_image_warnings(rig),
+        *coding_warnings(codings),
         *layout.warnings(root, [names[index] for index in train]),
     ]
     for warning in warnings:
@@ -67,6 +70,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
         notes=(*notes, *warnings),
         memory_mb=options.memory_mb,
         frame_rate=_frame_rate(rig.sources[names[(*test, *train)[0]]]),
+        sources={name: rig.sources[name] for name in names},
     )
     scene.frames.prepare(needed_views(scene, options.needed))
     return scene
@@ -75,6 +79,10 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
 def needed_views(scene: Scene, needed: Needed) -> Sequence[int]:
     """List the indices of all views, of the training cameras, of the held-out cameras, or none."""
     return {"all": range(len(scene.views)), "train": scene.train, "test": scene.test, "none": ()}[needed]
+
+
+def _videos(rig: RigFiles) -> dict[str, Video]:
+    return {name: source for name, source in rig.sources.items() if isinstance(source, Video)}
 
 
 def _frame_rate(source: FrameSource) -> Fraction | None:

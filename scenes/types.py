@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from moegs_rasterizer import Camera
+
+if TYPE_CHECKING:  # sources.py imports this module
+    from scenes.frames.sources import FrameSource
 
 ResizeFilter = Literal["bilinear", "bicubic", "lanczos", "box"]
 ViewFrame = tuple[int, int]  # index into scene.views, frame
@@ -76,3 +79,4 @@ class Scene:
     notes: tuple[str, ...]  # what the reader inferred or warns of, one line each
     memory_mb: int = 512  # read-ahead of a Prefetcher, MiB
     frame_rate: Fraction | None = None  # of the footage, frames per second; None for images
+    sources: Mapping[str, FrameSource] = field(default_factory=dict)  # files of each view's frames, by its name

@@ -24,7 +24,7 @@ class PoseFits:
     """The correlation of points' colours with the images that they are projected into."""
 
     names: tuple[str, ...]  # of the cameras
-    own: tuple[float, ...]  # of each pose with its own image; nan: too few points to tell
+    own: tuple[float | None, ...]  # of each pose with its own image; None: too few points to tell
     best: tuple[int, ...]  # index of the image that each pose fits best
     best_fit: tuple[float, ...]
 
@@ -32,7 +32,11 @@ class PoseFits:
     def mistaken(self) -> dict[str, str]:
         """The cameras whose poses fit another camera's image better, with that camera."""
         rows = zip(self.names, self.own, self.best, self.best_fit, strict=True)
-        return {name: self.names[best] for name, own, best, fit in rows if fit >= CLEAR and fit - own >= BETTER}
+        return {
+            name: self.names[best]
+            for name, own, best, fit in rows
+            if own is not None and fit >= CLEAR and fit - own >= BETTER
+        }
 
     def warnings(self) -> list[str]:
         """Lines about poses in another order than the images, and about single ones that fit nothing."""
@@ -44,7 +48,7 @@ class PoseFits:
                 f"cameras and images are in different orders: {pairs}{more}; rows of poses_bounds.npy belong to the "
                 "cameras in the natural order of their names: put the rows or the names in order"
             ]
-        judged = [own for own in self.own if own == own]
+        judged = [own for own in self.own if own is not None]
         if not judged:
             return []
         middle = float(np.median(judged))
@@ -53,7 +57,7 @@ class PoseFits:
                 f"the start points do not fit the images (median correlation {middle:.2f}): they live in another "
                 "world frame than the cameras, or the cameras are wrong; use points and cameras of one reconstruction"
             ]
-        lost = [name for name, own in zip(self.names, self.own, strict=True) if own < UNRELATED]
+        lost = [name for name, own in zip(self.names, self.own, strict=True) if own is not None and own < UNRELATED]
         if middle < CLEAR or not lost:
             return []
         return [
@@ -63,7 +67,7 @@ class PoseFits:
 
 
 def fit_poses(scene: Scene, cloud: PointCloud, *, frame: int = 0) -> PoseFits:
-    """Compares every pose with every camera's image at a frame, by the brightness of the points that it shows.
+    """Compare every pose with every camera's image at a frame, by the brightness of the points that it shows.
 
     Correlation does not depend on exposure. Points that something hides only lower it.
     """
@@ -80,7 +84,7 @@ def fit_poses(scene: Scene, cloud: PointCloud, *, frame: int = 0) -> PoseFits:
     best = np.where(np.isnan(table), -1.0, table).argmax(axis=1)
     return PoseFits(
         names=tuple(view.name for view in scene.views),
-        own=tuple(table.diagonal().tolist()),
+        own=tuple(None if np.isnan(own) else float(own) for own in table.diagonal()),
         best=tuple(best.tolist()),
         best_fit=tuple(table[range(len(table)), best].tolist()),
     )

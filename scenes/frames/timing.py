@@ -14,10 +14,12 @@ _FINEST = 1001  # denominator of frame rates: 30000/1001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """The mean frame rate of a video, and the largest distance of a frame from its time at that rate."""
+    """The mean frame rate of a video, and how far its frames lie from it."""
 
     rate: Fraction  # frames per second
-    uneven: float = 0.0  # frames
+    uneven: float = 0.0  # frames: largest distance of a frame from its time at that rate
+    gap: float = 1.0  # frames: largest time between two neighbours, in median ones; 2: a frame was dropped
+    gap_before: int | None = None  # number of the frame after that gap
 
 
 def timing_of(times: Sequence[float], stated: Fraction | None) -> Timing | None:
@@ -33,4 +35,11 @@ def timing_of(times: Sequence[float], stated: Fraction | None) -> Timing | None:
     fits = stated is not None and abs(float(stated) / measured - 1) * len(ordered) < 0.5
     rate = stated if stated is not None and fits else Fraction(measured).limit_denominator(_FINEST)
     late = (ordered - ordered[0]) * measured - np.arange(len(ordered))
-    return Timing(rate=rate, uneven=float(np.abs(late).max()))
+    gaps = np.diff(ordered)
+    usual, widest = float(np.median(gaps)), int(gaps.argmax())
+    return Timing(
+        rate=rate,
+        uneven=float(np.abs(late).max()),
+        gap=float(gaps[widest]) / usual if usual > 0 else 1.0,
+        gap_before=widest + 1,
+    )

@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from scenes.frames.coding import Coding, coding_of
 from scenes.frames.orientation import UPRIGHT, Orientation, orientation_of, shown, shown_size
 from scenes.frames.timing import UNEVEN, Timing, timing_of
 from scenes.types import SceneError
@@ -31,6 +32,8 @@ class Video:
     height: int
     orientation: Orientation = UPRIGHT  # of the stored frames
     timing: Timing | None = None  # None where the file does not tell
+    first_time: float | None = None  # s: time stamp of the first frame; None where the file does not tell
+    coding: Coding | None = None  # of the colours; None: not read
 
     @property
     def first(self) -> int:
@@ -50,21 +53,32 @@ class Video:
 
 
 def probe_video(path: Path) -> Video:
-    """Read count, size, orientation and frame rate; no frame but the first is decoded.
+    """Read count, size, orientation, times and coding; no frame but the first is decoded.
 
     SceneError where the file is unreadable, empty, or shown at a slant.
     """
     with _opened(path) as (container, stream):
         size = stream.codec_context.width, stream.codec_context.height
+        coding = coding_of(stream.codec_context)
         count, timing = _indexed(container, stream) or _demuxed(container, stream)
     if timing is not None and timing.uneven >= UNEVEN:  # an index has decoding times, which may start unevenly
         with _opened(path) as (container, stream):
             count, timing = _demuxed(container, stream)
     if count == 0 or 0 in size:
         raise SceneError(f"{path}: {count} frames of {size[0]}x{size[1]} px; copy or encode the video again")
-    orientation = _orientation(path)
+    first = _first_frame(path)
+    orientation = UPRIGHT if first is None else _orientation(path, first)
     width, height = shown_size(*size, orientation)
-    return Video(path=path, count=count, width=width, height=height, orientation=orientation, timing=timing)
+    return Video(
+        path=path,
+        count=count,
+        width=width,
+        height=height,
+        orientation=orientation,
+        timing=timing,
+        first_time=None if first is None else first.time,
+        coding=coding,
+    )
 
 
 def _indexed(container: InputContainer, stream: VideoStream) -> tuple[int, Timing | None] | None:
@@ -93,12 +107,17 @@ def _seconds(stamps: Sequence[int], stream: VideoStream) -> list[float]:
     return [float(stamp * stream.time_base) for stamp in stamps] if stream.time_base else []
 
 
-def _orientation(path: Path) -> Orientation:
+def _first_frame(path: Path) -> av.VideoFrame | None:
+    """The first shown frame; None where it cannot be decoded: decoding the clip tells what is wrong with the file."""
     with _opened(path) as (container, stream):
         try:
-            data = next(container.decode(stream)).side_data.get("DISPLAYMATRIX")
+            return next(container.decode(stream))
         except (StopIteration, av.FFmpegError, EOFError):
-            return UPRIGHT  # decoding tells what is wrong with the file
+            return None
+
+
+def _orientation(path: Path, frame: av.VideoFrame) -> Orientation:
+    data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return UPRIGHT
     orientation = orientation_of(np.frombuffer(bytes(cast(SupportsBytes, data)), "<i4"))

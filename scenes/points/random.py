@@ -32,6 +32,18 @@ def random_points(scene: Scene, *, frame: int, count: int, seed: int) -> PointCl
     pixels, uniform in 1/depth, between the near and far of `poses_bounds.npy` where it has them. SceneError where the
     cameras see nothing in common, or stand in one place and no bounds are known. The same seed gives the same points.
     """
+    positions, volume = random_positions(scene, count=count, seed=seed)
+    needed = min(len(scene.train), SEEN_BY)
+    return PointCloud(
+        positions=positions,
+        colours=shown_colours(positions, scene, frame),
+        frames=None,
+        note=f"{counted(count, 'random point')} {volume}, each seen by {needed} or more training cameras",
+    )
+
+
+def random_positions(scene: Scene, *, count: int, seed: int) -> tuple[Tensor, str]:
+    """Draw the positions [count, 3] of `random_points`, and describe the volume that they lie in."""
     cameras = [scene.views[index].camera for index in scene.train]
     rng = np.random.default_rng(seed)
     bounds = stored_bounds(scene)
@@ -49,12 +61,7 @@ def random_points(scene: Scene, *, frame: int, count: int, seed: int) -> PointCl
             f"{scene.root}: no two training cameras see the same place {volume}, so random start points cannot be "
             "drawn; give a file of start points"
         )
-    return PointCloud(
-        positions=positions,
-        colours=shown_colours(positions, scene, frame),
-        frames=None,
-        note=f"{counted(count, 'random point')} {volume}, each seen by {needed} or more training cameras",
-    )
+    return positions, volume
 
 
 def stored_bounds(scene: Scene) -> tuple[float, float] | None:

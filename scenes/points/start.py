@@ -49,6 +49,15 @@ def load_start_points(
     return cloud if limit is None else thinned(cloud, limit)
 
 
+def stored_start_points(scene: Scene, *, source: Path | None, frame: int) -> PointCloud | None:
+    """Load the points at a frame from a file, or from what the scene's folder holds; None where it holds none.
+
+    The files are those of `load_start_points`. SceneError where a file is missing or unreadable.
+    """
+    cloud = _stored_cloud(scene, source, (frame,))
+    return None if cloud is None else cleaned(cloud)
+
+
 def _stored_cloud(scene: Scene, source: Path | None, frames: Sequence[int]) -> PointCloud | None:
     if source is not None:
         return _of_frames(scene, source, frames)

@@ -1,0 +1,106 @@
+"""Numbers of each camera's frames, and the warnings that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, expm1, log
+from statistics import median
+
+from scenes.footage.shared_points import LITTLE_SHARED, OTHER_COLOURS
+from scenes.footage.sharpness import BLURRED
+from scenes.footage.synchrony import Offset
+
+_NAMED = 3  # cameras with their numbers in one warning
+_TINT = 0.03  # ln: a channel so far from the mean of the three gives a tint
+_LEAVE_OUT = "leave the camera out (remove its footage and its row of poses_bounds.npy or cameras_parameters.txt)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraFrames:
+    """Measurements of one camera's frames; None: not measured."""
+
+    name: str
+    pose_fit: float | None  # correlation of start points' brightness with the image, by the pose
+    offset: Offset | None  # in time, from the other cameras
+    gains: tuple[float, float, float] | None  # ln of red, green and blue values over the median camera's
+    sharpness: float | None  # over the median camera's
+    shared: float | None  # share of the image in which two other cameras see start points
+
+
+def frame_warnings(rows: Sequence[CameraFrames]) -> list[str]:
+    """Warn of cameras that stand out, one line for each camera out of step and one line for each other fault."""
+    return [*_out_of_step(rows), *_other_colours(rows), *_blurred(rows), *_apart(rows)]
+
+
+def _out_of_step(rows: Sequence[CameraFrames]) -> list[str]:
+    warnings = []
+    for row in rows:
+        offset = row.offset
+        if offset is None or not offset.is_out_of_step:
+            continue
+        behind = offset.frames > 0
+        whole = max(1, round(abs(offset.frames)))
+        frames = "first frame" if whole == 1 else f"first {whole} frames"
+        cut = f"cut the {frames} off {'its video' if behind else 'the videos of the others'}"
+        warnings.append(
+            f"{row.name} is {abs(offset.frames):.1f} frames {'behind' if behind else 'ahead of'} the other cameras "
+            f"(correlation {offset.correlation:.2f}, at offset 0: {offset.at_zero:.2f}): moving things blur or double; "
+            f"{cut}, or {_LEAVE_OUT}"
+        )
+    return warnings
+
+
+def _other_colours(rows: Sequence[CameraFrames]) -> list[str]:
+    known = {row.name: row.gains for row in rows if row.gains is not None}
+    differing = {name: gains for name, gains in known.items() if max(map(abs, gains)) >= log(1 + OTHER_COLOURS)}
+    if not differing:
+        return []
+    worst = sorted(differing, key=lambda name: -max(map(abs, differing[name])))
+    listed = "; ".join(f"{name} is {_colours(differing[name])}" for name in worst[:_NAMED])
+    differ = "differs" if len(differing) == 1 else "differ"
+    return [
+        f"{len(differing)} of {len(known)} cameras {differ} in colour by {OTHER_COLOURS:.0%} or more from the others: "
+        f"{listed}{_more(worst)}; keep --colour_correction of train-expert on, and try --match_colours for the router"
+    ]
+
+
+def _colours(gains: tuple[float, float, float]) -> str:
+    """ "18 % darker and bluer (red -20 %, green -18 %, blue -10 %)" """
+    mean = sum(gains) / 3
+    tints = [name for name, gain in zip(("redder", "greener", "bluer"), gains, strict=True) if gain - mean >= _TINT]
+    numbers = ", ".join(
+        f"{name} {expm1(gain):+.0%}" for name, gain in zip(("red", "green", "blue"), gains, strict=True)
+    )
+    words = [f"{abs(expm1(mean)):.0%} {'darker' if mean < 0 else 'brighter'}", *tints]
+    return f"{' and '.join(words)} ({numbers})"
+
+
+def _blurred(rows: Sequence[CameraFrames]) -> list[str]:
+    blurred = [(row.sharpness, row.name) for row in rows if row.sharpness is not None and row.sharpness <= exp(BLURRED)]
+    if not blurred:
+        return []
+    worst = [name for _, name in sorted(blurred)]
+    listed = ", ".join(f"{name} ({sharpness:.0%} of their sharpness)" for sharpness, name in sorted(blurred)[:_NAMED])
+    return [
+        f"blurred in comparison with the other cameras: {listed}{_more(worst)}; look at the images, or {_LEAVE_OUT}"
+    ]
+
+
+def _apart(rows: Sequence[CameraFrames]) -> list[str]:
+    shares = {row.name: row.shared for row in rows if row.shared is not None}
+    if not shares:
+        return []
+    limit = min(LITTLE_SHARED, 0.5 * median(shares.values()))  # where points are few, all cameras have a low share
+    apart = sorted((name for name, share in shares.items() if share < limit), key=lambda name: shares[name])
+    if not apart:
+        return []
+    listed = ", ".join(f"{name} ({shares[name]:.0%} of its image)" for name in apart[:_NAMED])
+    return [
+        f"sees almost nothing of what two other cameras see: {listed}{_more(apart)}; its pose is wrong or it looks "
+        f"elsewhere: check the calibration, or {_LEAVE_OUT}"
+    ]
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

@@ -1,0 +1,131 @@
+"""Faults put into the footage of a small filmed room are found with the right numbers, and no others."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from scenes.footage import FrameChecks, check_frames, frames_table
+from tests.scenes.footage.filmed_room import COUNT, SIZE, Footage, film, filmed, room, with_camera
+
+
+def spoilt(view: int, spoil) -> Footage:
+    return Footage(films=film(), spoilt={view: spoil})
+
+
+def offsets(checks: FrameChecks) -> list[float]:
+    assert all(row.offset is not None and row.offset.is_sure for row in checks.cameras)
+    return [row.offset.frames for row in checks.cameras]
+
+
+def test_a_room_without_faults(tmp_path):
+    checks = check_frames(room(tmp_path, points=True))
+    assert checks.warnings == checks.notes == ()
+    assert np.abs(offsets(checks)).max() < 0.1
+    assert np.abs([row.gains for row in checks.cameras]).max() < 0.01
+    assert min(row.shared for row in checks.cameras) > 0.8
+
+
+@pytest.mark.parametrize("late", [1, -1, 2, -3, 5, -5, 10])
+@pytest.mark.parametrize("view", [0, 3])
+def test_a_camera_out_of_step(tmp_path, view, late):
+    checks = check_frames(room(tmp_path, Footage(films=film(), late={view: late})))
+    expected = np.zeros(SIZE.num_cameras)
+    expected[view] = late
+    assert offsets(checks) == pytest.approx(expected, abs=0.25)
+    (warning,) = checks.warnings
+    assert warning.startswith(f"cam{view:02d} is {abs(late):.1f} frames {'behind' if late > 0 else 'ahead of'} the")
+    cut = "first frame" if abs(late) == 1 else f"first {abs(late)} frames"
+    assert f"; cut the {cut} off {'its video' if late > 0 else 'the videos of the others'}, or leave" in warning
+
+
+def test_half_a_frame_is_measured(tmp_path):
+    films = film()
+    films[2] = filmed(2, half=True)
+    checks = check_frames(room(tmp_path, Footage(films=films)))
+    assert offsets(checks) == pytest.approx([0, 0, -0.5, 0, 0], abs=0.2)
+    assert checks.warnings == ()
+
+
+def test_two_cameras_out_of_step(tmp_path):
+    checks = check_frames(room(tmp_path, Footage(films=film(), late={1: 4, 4: -2})))
+    assert offsets(checks) == pytest.approx([0, 4, 0, 0, -2], abs=0.25)
+    assert [warning[:20] for warning in checks.warnings] == ["cam01 is 4.0 frames ", "cam04 is 2.0 frames "]
+
+
+def test_no_offset_without_motion_or_in_a_short_clip(tmp_path):
+    rng = np.random.default_rng(0)
+    noise = tuple(np.clip(frames[:1] + rng.normal(0, 3, frames.shape), 0, 255).astype(np.uint8) for frames in film())
+    for films, frames in (
+        (tuple(np.repeat(clip[:1], len(clip), 0) for clip in film()), COUNT),
+        (noise, COUNT),
+        (film(), 12),
+    ):
+        checks = check_frames(room(tmp_path, Footage(films=films), frames=frames))
+        assert checks.warnings == ()
+        assert not any(row.offset and row.offset.is_sure for row in checks.cameras)
+        assert checks.notes[0].startswith("offset in time not measured of 5 of 5 cameras, for too little motion")
+
+
+def test_a_darker_and_bluer_camera(tmp_path):
+    gains = (0.7, 0.75, 0.85)
+    checks = check_frames(room(tmp_path, spoilt(3, lambda image: (image * gains + 0.5).astype(np.uint8)), points=True))
+    assert np.exp(checks.cameras[3].gains) == pytest.approx(gains, abs=0.02)
+    assert np.exp([row.gains for row in checks.cameras if row.name != "cam03"]) == pytest.approx(
+        np.ones((4, 3)), abs=0.02
+    )
+    (warning,) = checks.warnings
+    assert warning.startswith(
+        "1 of 5 cameras differs in colour by 10% or more from the others: cam03 is 23% darker and bluer ("
+    )
+    assert "--colour_correction" in warning
+
+
+def test_colours_and_common_areas_need_start_points(tmp_path):
+    checks = check_frames(room(tmp_path, spoilt(3, lambda image: image // 2)))
+    assert {(row.gains, row.shared) for row in checks.cameras} == {(None, None)}
+    assert checks.notes == ("colours and common areas not measured: no start points",)
+    assert checks.warnings == ()
+
+
+def test_a_blurred_camera(tmp_path):
+    sigma = 2 * SIZE.width / 320
+    checks = check_frames(room(tmp_path, spoilt(1, lambda image: gaussian_filter(image, (2 * sigma, 2 * sigma, 0)))))
+    (warning,) = checks.warnings
+    assert warning.startswith(
+        f"blurred in comparison with the other cameras: cam01 ({checks.cameras[1].sharpness:.0%} of"
+    )
+    assert checks.cameras[1].sharpness < 0.8
+
+
+def test_a_camera_that_looks_elsewhere(tmp_path):
+    scene = room(tmp_path, points=True)
+    camera = scene.views[4].camera
+    angle = math.radians(120)
+    turn = torch.eye(4)
+    turn[0, 0] = turn[2, 2] = math.cos(angle)
+    turn[0, 2], turn[2, 0] = math.sin(angle), -math.sin(angle)
+    moved = with_camera(scene, 4, replace(camera, world_to_camera=turn @ camera.world_to_camera))
+    checks = check_frames(moved)
+    assert checks.cameras[4].shared < 0.1
+    assert [warning[:75] for warning in checks.warnings] == [
+        "sees almost nothing of what two other cameras see: cam04 (0% of its image);"
+    ]
+
+
+def test_the_same_seed_gives_the_same_numbers(tmp_path):
+    scene = room(tmp_path)
+    assert check_frames(scene, seed=3) == check_frames(scene, seed=3)
+
+
+def test_the_table(tmp_path):
+    lines = frames_table(check_frames(room(tmp_path, Footage(films=film(), late={3: 2}))))
+    assert lines[0].split("  ")[0] == "camera"
+    assert len(lines) == 1 + SIZE.num_cameras
+    assert lines[4].split()[:2] == ["cam03", "+2.0"]
+    assert lines[4].split()[3:6] == ["-"] * 3
