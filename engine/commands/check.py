@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 from common.wording import counted
 from engine.checks.clip_length import settle_clip_lengths
 from engine.checks.experts import check_held_out, check_visible
+from engine.checks.footage import warn_of_frames
 from engine.checks.rasterizer import check_rasterizer
 from engine.checks.verdict import judge, log_verdict
+from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.opening import open_expert, read_scene
 from engine.settings.check import read_check_settings
@@ -21,6 +24,7 @@ from engine.settings.run import AnyRunConfig
 from experts import Expert
 from router import kind_of
 from scenes import Scene
+from scenes.footage import check_headers, headers_table
 from scenes.layouts import LOADERS, guess_layout
 from scenes.options import DEFAULT_LAYOUT
 
@@ -48,14 +52,18 @@ def check(config: AnyRunConfig) -> None:
     check_rasterizer(compute)
     ensemble, folders = ensemble_and_folders(config.experts.expert)
     check_expert_frames(config.experts.expert_frames, ensemble.experts)
+    if config.data.cache_path is None and source.is_dir() and not os.access(source, os.W_OK):
+        raise ConfigError(f"{source} cannot be written: give --cache_path, a folder for the decoded frames")
     layout = LOADERS[config.data.loader].name if config.data.loader else guess_layout(source) or DEFAULT_LAYOUT
     scene = read_scene(config.data, source, layout=layout, results=Path(), quiet=config.machine.quiet)
+    print("", *headers_table(check_headers(scene.sources)), "", sep="\n")
     experts = _open_experts(config, scene, folders, compute)
     scene.frames.prepare(range(len(scene.views)))
+    print("", *warn_of_frames(scene), "", sep="\n")
     if experts:
         clips = settle_clip_lengths(scene, experts, compute)
         verdict = judge(scene, experts, clips=clips, compute=compute)
-        print(*verdict.table(), sep="\n")
+        print("", *verdict.table(), "", sep="\n")
         log_verdict(verdict, scene)
 
 

@@ -11,6 +11,7 @@ from common.files import write_json
 from common.units import MEGABYTE
 from common.wording import duration
 from engine.checks.experts import EXPERT_REPORT
+from engine.checks.footage import warn_of_frames
 from engine.checks.rasterizer import check_rasterizer
 from engine.evaluation.conditions import versions
 from engine.evaluation.expert import ExpertScores
@@ -51,6 +52,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         check_model_folder(output.folder, resume=config.output.resume, overwrite=config.output.overwrite)
     starts = [check_expert_task(config, spec, output) for output in outputs]
     _prepare_frames(scene, compute, starts, model_path)
+    warn_of_frames(scene, points=config.data.points)
     for output, start in zip(outputs, starts, strict=True):
         task = open_expert_task(config, spec, output, cloud=start.cloud)
         write_settings(config, model_path)

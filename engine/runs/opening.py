@@ -16,6 +16,7 @@ from torch import nn
 from common.wording import counted
 from engine.checks.clip_length import has_clock
 from engine.checks.experts import check_frames, check_held_out, check_visible
+from engine.checks.footage import warn_of_headers
 from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, open_compute_device
@@ -159,6 +160,7 @@ def read_scene(data: DataConfig, source: Path, *, layout: str, results: Path, qu
     )
     for note in scene.notes:
         logger.info("  %s", note)
+    warn_of_headers(scene)
     return scene
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from common.wording import first_and_more
+from scenes.footage.shared_points import Sightings, shown_values
 from scenes.points.cloud import PointCloud
-from scenes.points.visibility import project
-from scenes.types import Scene
 
-MOST_POINTS = 20_000  # that are compared
 FEWEST_POINTS = 50  # in an image, below which it is not judged
 BETTER = 0.15  # correlation by which another camera's image has to fit better than the own; right poses win by 0.25
 UNRELATED = 0.3  # correlation below which a pose does not fit its image; right poses have 0.6 or more
-CLEAR = 0.5  # correlation from which points and an image belong together
+CLEAR = 0.35  # correlation from which points and an image belong together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,37 +64,29 @@ class PoseFits:
         ]
 
 
-def fit_poses(scene: Scene, cloud: PointCloud, *, frame: int = 0) -> PoseFits:
-    """Compare every pose with every camera's image at a frame, by the brightness of the points that it shows.
+def fit_poses(cloud: PointCloud, seen: Sightings, names: Sequence[str], images: Sequence[np.ndarray]) -> PoseFits:
+    """Compare every pose with every camera's image [h, w, 3], by the brightness of the points that it shows.
 
     Correlation does not depend on exposure. Points that something hides only lower it.
     """
-    step = max(1, cloud.count // MOST_POINTS)
-    positions = cloud.positions[::step]
-    brightness = cloud.colours[::step].double().mean(dim=1).numpy()
-    images = [scene.frames.read(view, frame).astype(np.float64).mean(axis=2) for view in range(len(scene.views))]
-    fits = []
-    for view in scene.views:
-        pixels, _, inside = project(positions, view.camera)
-        shares = (pixels[inside] / torch.tensor([view.camera.width, view.camera.height])).numpy()
-        fits.append([_correlation(brightness[inside.numpy()], image, shares) for image in images])
-    table = np.array(fits)
+    brightness = cloud.colours.double().mean(dim=1).numpy()
+    table = np.full((len(names), len(names)), np.nan)
+    for pose, (places, visible) in enumerate(zip(seen.pixels, seen.visible, strict=True)):
+        if visible.sum() < FEWEST_POINTS:
+            continue
+        for other, image in enumerate(images):
+            shown = shown_values(places[visible] * _scale(images[pose], image), image).mean(axis=1)
+            if brightness[visible].std() > 0 and shown.std() > 0:
+                table[pose, other] = np.corrcoef(brightness[visible], shown)[0, 1]
     best = np.where(np.isnan(table), -1.0, table).argmax(axis=1)
     return PoseFits(
-        names=tuple(view.name for view in scene.views),
+        names=tuple(names),
         own=tuple(None if np.isnan(own) else float(own) for own in table.diagonal()),
         best=tuple(best.tolist()),
         best_fit=tuple(table[range(len(table)), best].tolist()),
     )
 
 
-def _correlation(brightness: np.ndarray, image: np.ndarray, shares: np.ndarray) -> float:
-    """Pearson's, of points' brightness [n] and of an image at shares [n, 2] of its width and height."""
-    if len(brightness) < FEWEST_POINTS:
-        return float("nan")
-    height, width = image.shape
-    column, row = (shares * [width, height]).astype(int).T
-    shown = image[row.clip(0, height - 1), column.clip(0, width - 1)]
-    if brightness.std() == 0 or shown.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(brightness, shown)[0, 1])
+def _scale(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Ratio of two images' sizes, x before y: cameras may differ in size."""
+    return np.array(other.shape[1::-1]) / np.array(own.shape[1::-1])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +35,11 @@ class FrameChecks:
 
 
 def check_frames(scene: Scene, *, points: Path | None = None, seed: int = 0) -> FrameChecks:
-    """Compare the cameras of a scene by their frames: time, colour, sharpness and what they see in common.
+    """Compare the cameras of a scene by their frames: pose, time, colour, sharpness and what they see in common.
 
-    At most WINDOW + 3 frames of each camera are read; views that are not in the cache are decoded. Poses,
-    colours and common areas are measured at the clip's first frame by the start points of a file, or those in the scene's folder. The same
-    seed gives the same numbers. SceneError where footage or the file is damaged.
+    At most WINDOW + 3 frames of each camera are read; views that are not in the cache are decoded. Poses, colours and
+    common areas are measured at the clip's first frame, by the start points of a file or those in the scene's folder.
+    The same seed gives the same numbers. SceneError where footage or the file is damaged.
     """
     views = range(len(scene.views))
     notes: list[str] = []
@@ -45,28 +47,47 @@ def check_frames(scene: Scene, *, points: Path | None = None, seed: int = 0) -> 
     spread = sorted({round(frame) for frame in np.linspace(0, scene.num_frames - 1, _SHARP_FRAMES)})
     sharp = relative_sharpness([[scene.frames.read(view, frame) for frame in spread] for view in views])
     cloud = _points(scene, points, notes)
-    fits = None if cloud is None else fit_poses(scene, cloud)
-    wrong = [] if fits is None else fits.warnings()  # then colours and common areas compare other places
-    seen = None if cloud is None or wrong else sightings(cloud.positions, [view.camera for view in scene.views])
-    cameras = [view.camera for view in scene.views]
-    gains = (
-        [None for _ in views] if seen is None else colour_gains(seen, [scene.frames.read(view, 0) for view in views])
-    )
-    shares = [None for _ in views] if seen is None else shared_areas(seen, cameras)
-    poses = [None] * len(scene.views) if fits is None else fits.own
+    shown = _SeenPoints.nothing(len(scene.views)) if cloud is None else _seen_points(scene, cloud)
     rows = tuple(
         CameraFrames(name=view.name, pose_fit=pose, offset=offset, gains=gain, sharpness=sharpness, shared=share)
         for view, pose, offset, gain, sharpness, share in zip(
-            scene.views, poses, steps, gains, sharp, shares, strict=True
+            scene.views, shown.poses, steps, shown.gains, sharp, shown.shares, strict=True
         )
     )
-    return FrameChecks(cameras=rows, warnings=(*wrong, *frame_warnings(rows)), notes=tuple(notes))
+    return FrameChecks(cameras=rows, warnings=(*shown.warnings, *frame_warnings(rows)), notes=tuple(notes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SeenPoints:
+    """What start points tell of each camera; None: not measured."""
+
+    poses: Sequence[float | None]
+    gains: Sequence[tuple[float, float, float] | None]
+    shares: Sequence[float | None]
+    warnings: Sequence[str] = ()
+
+    @classmethod
+    def nothing(cls, cameras: int) -> _SeenPoints:
+        return cls(poses=[None] * cameras, gains=[None] * cameras, shares=[None] * cameras)
+
+
+def _seen_points(scene: Scene, cloud: PointCloud) -> _SeenPoints:
+    """Poses by the points' colours; where they fit, the cameras' colours and common areas too."""
+    cameras = [view.camera for view in scene.views]
+    images = [scene.frames.read(view, 0) for view in range(len(cameras))]
+    seen = sightings(cloud.positions, cameras)
+    fits = fit_poses(cloud, seen, [view.name for view in scene.views], images)
+    warnings = fits.warnings()
+    if warnings:  # colours would be compared at places that are not the same
+        return replace(_SeenPoints.nothing(len(cameras)), poses=fits.own, warnings=warnings)
+    return _SeenPoints(poses=fits.own, gains=colour_gains(seen, images), shares=shared_areas(seen, cameras))
 
 
 def frames_table(checks: FrameChecks) -> list[str]:
     """Lay out the rows as lines of aligned text, the headings with units first; "-": not measured.
 
-    Pose fit: correlation of the start points with the image. An offset in brackets is not sure. Colours and sharpness are relative to the other cameras'.
+    Pose fit: correlation of the start points with the image. An offset in brackets is not sure. Colours and sharpness
+    are relative to the other cameras'.
     """
     headings = ("pose fit", "offset frames", "peak sd", "red %", "green %", "blue %", "sharp %", "shared %")
     columns = [Column(heading="camera", left=True, gap=0), *(Column(heading=heading, gap=2) for heading in headings)]
@@ -100,10 +121,12 @@ def _offsets(scene: Scene, seed: int, notes: list[str]) -> Sequence[Offset | Non
         return nothing
     count = min(WINDOW, scene.num_frames)
     first = (scene.num_frames - count) // 2
-    clips = [
-        np.stack([shrunk(scene.frames.read(view, frame)) for frame in range(first, first + count)])
-        for view in range(len(scene.views))
-    ]
+
+    def clip(view: int) -> np.ndarray:
+        return np.stack([shrunk(scene.frames.read(view, frame)) for frame in range(first, first + count)])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        clips = list(pool.map(clip, range(len(scene.views))))
     measured = offsets(clips, [view.camera for view in scene.views], positions)
     unknown = [
         view.name for view, offset in zip(scene.views, measured, strict=True) if offset is None or not offset.is_sure

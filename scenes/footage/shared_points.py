@@ -51,7 +51,7 @@ def colour_gains(seen: Sightings, images: Sequence[np.ndarray]) -> list[tuple[fl
     Median polish of ln of the colours by points and cameras: half of the points may be wrong, hidden or shiny. The
     median camera has 0. None for cameras that share too few points with at least two others.
     """
-    colours = np.stack([_colours(places, image) for places, image in zip(seen.pixels, images, strict=True)])
+    colours = np.stack([shown_values(places, image) for places, image in zip(seen.pixels, images, strict=True)])
     known = seen.visible & (colours.min(2) >= _DARK) & (colours.max(2) <= _BRIGHT)
     known &= known.sum(0) > SHARED_WITH
     enough = known.sum(1) >= _FEWEST_POINTS
@@ -93,8 +93,8 @@ def _unhidden(places: Tensor, depths: np.ndarray, inside: np.ndarray, camera: Ca
     return visible
 
 
-def _colours(places: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Values [n, 3] of the shrunk image at pixels [n, 2] of the image; those outside mean nothing."""
+def shown_values(places: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Read values [n, 3] of the shrunk image at pixels [n, 2] of the image; those outside mean nothing."""
     factor = max(1, round(image.shape[1] / _COLOUR_WIDTH))
     small = np.asarray(Image.fromarray(image).reduce(factor), np.float32)
     limits = np.array([small.shape[1], small.shape[0]]) - 1

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from engine.checks.clip_length import settle_clip_lengths
+from engine.checks.footage import warn_of_frames
 from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
 from engine.runs.cost import log_cost, router_cost
@@ -40,6 +41,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     if config.output.resume:
         start = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
     _prepare_frames(run, config, save_path)
+    warn_of_frames(run.scene)
     clips = settle_clip_lengths(run.scene, run.experts, run.compute)
     log_verdict(judge(run.scene, run.experts, clips=clips, compute=run.compute), run.scene)
     if config.output.overwrite:

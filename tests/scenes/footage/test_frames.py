@@ -89,7 +89,7 @@ def test_a_darker_and_bluer_camera(tmp_path):
 def test_colours_and_common_areas_need_start_points(tmp_path):
     checks = check_frames(room(tmp_path, spoilt(3, lambda image: image // 2)))
     assert {(row.gains, row.shared) for row in checks.cameras} == {(None, None)}
-    assert checks.notes == ("colours and common areas not measured: no start points",)
+    assert checks.notes == ("poses, colours and common areas not measured: no start points",)
     assert checks.warnings == ()
 
 
@@ -127,5 +127,5 @@ def test_the_table(tmp_path):
     lines = frames_table(check_frames(room(tmp_path, Footage(films=film(), late={3: 2}))))
     assert lines[0].split("  ")[0] == "camera"
     assert len(lines) == 1 + SIZE.num_cameras
-    assert lines[4].split()[:2] == ["cam03", "+2.0"]
-    assert lines[4].split()[3:6] == ["-"] * 3
+    assert lines[4].split()[:3] == ["cam03", "-", "+2.0"]
+    assert lines[4].split()[4:7] == ["-"] * 3
