@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from common.files import free_bytes
+from common.units import MEBIBYTE
 from common.wording import bytes_text, counted, duration
 from engine.runs.device import ComputeDevice, free_memory
 from engine.runs.run import Run
@@ -22,10 +23,12 @@ from scenes.types import FramesOnDisk
 
 logger = logging.getLogger(__name__)
 
-# Bytes of tensors beside experts, router and rays. Measured: 2450 MiB in all for a router of four experts with 920,000
-# Gaussians at 1345x1008 px (docs/dev/expert_training.md), within 20 % at 640x360 px with 90,000 Gaussians.
-PIXEL_BYTES = 150  # a pixel and expert
-GAUSSIAN_BYTES = 800
+# Tensors of a GPU beside models and rays, as measured (docs/dev/training_step.md): within a sixth of each measurement.
+WORKSPACE_BYTES = 70 * MEBIBYTE  # of CUDA's libraries
+TRAINING_PIXEL_BYTES, RENDERING_PIXEL_BYTES = 186, 120  # a pixel and expert
+GAUSSIAN_BYTES = 300  # of all experts
+NETWORK_BYTES = 5000  # a Gaussian in an expert's networks, which take so many at a time:
+NETWORK_ROWS = 2**18
 RAY_BYTES = 24  # a pixel and camera
 UPDATE_COPIES = 3  # of a parameter in training: its gradient, and Adam's two moments
 PNG_SHARE = 0.6  # bytes of a photograph's PNG over those of its pixels, about
@@ -112,7 +115,7 @@ def router_cost(run: Run, views: Sequence[int], *, results: Path, saves: int, co
     """
     router = tensor_bytes(run.router)
     written = router * (saves + UPDATE_COPIES - 1) + sum(path.stat().st_size for path in copied if path.is_file())
-    tensors = _tensors(run, run.scene.train) + UPDATE_COPIES * router
+    tensors = _tensors(run, run.scene.train, training=True)
     waiting = waiting_bytes(run.scene, gpu=run.device.type == "cuda")
     return _cost(run.scene, views, run.compute, results=results, written=written, tensors=tensors, waiting=waiting)
 
@@ -127,7 +130,7 @@ def rendering_cost(run: Run, views: Sequence[int], *, results: Path, pngs: bool,
     written = VIDEO_BYTES * pixels * (1 + 2 * experts)  # mixture; image and gate of each expert
     if pngs:  # mixture, experts' images and truth; gates are grey
         written += PNG_SHARE * pixels * (3 * (1 + experts + scored) + experts)
-    tensors, image = _tensors(run, views), 3 * max(_pixels(run.scene, view) for view in views)
+    tensors, image = _tensors(run, views, training=False), 3 * max(_pixels(run.scene, view) for view in views)
     needed = views if scored else ()
     return _cost(
         run.scene, needed, run.compute, results=results, written=round(written), tensors=tensors, waiting=image
@@ -163,12 +166,22 @@ def tensor_bytes(module: object) -> int:
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
 
-def _tensors(run: Run, views: Sequence[int]) -> int:
+def _tensors(run: Run, views: Sequence[int], *, training: bool) -> int:
     """Bytes of tensors that images of views need, about."""
-    models = tensor_bytes(run.router) + sum(map(tensor_bytes, run.experts))
+    router, experts = tensor_bytes(run.router), sum(map(tensor_bytes, run.experts))
+    models = experts + router * (1 + UPDATE_COPIES if training else 1)
     rays = min(MOST_RAYS, RAY_BYTES * sum(_pixels(run.scene, view) for view in views))
-    image = PIXEL_BYTES * len(run.experts) * max(_pixels(run.scene, view) for view in views)
-    return models + rays + image + GAUSSIAN_BYTES * sum(expert.num_gaussians for expert in run.experts)
+    largest = max(_pixels(run.scene, view) for view in views)
+    counts = [expert.num_gaussians for expert in run.experts]
+    return models + rays + working_bytes(pixels=largest, gaussians=counts, training=training)
+
+
+def working_bytes(*, pixels: int, gaussians: Sequence[int], training: bool) -> int:
+    """Bytes of tensors beside models and rays while an image is rendered, about. gaussians: of each expert."""
+    pixel_bytes = TRAINING_PIXEL_BYTES if training else RENDERING_PIXEL_BYTES
+    images = pixel_bytes * len(gaussians) * pixels + GAUSSIAN_BYTES * sum(gaussians)
+    networks = NETWORK_BYTES * min(max(gaussians), NETWORK_ROWS)  # done with before the images
+    return WORKSPACE_BYTES + max(images, networks)
 
 
 def _pixels(scene: Scene, view: int) -> int:
