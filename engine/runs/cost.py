@@ -49,6 +49,7 @@ class Cost:
     device_bytes: int | None  # GPU tensors, about; None: a CPU, or not known beforehand
     device_free_bytes: int | None  # None: a CPU
     cores: int  # that decode
+    grows: bool = False  # with the number of Gaussians, so that tensors are in neither number of memory
 
     @property
     def disk_bytes(self) -> int:
@@ -79,8 +80,9 @@ class Cost:
 
     def _memory(self) -> str:
         host = f"about {bytes_text(self.host_bytes)} of host memory"
+        more = ", more with the number of Gaussians" if self.grows else ""
         if self.device_free_bytes is None:
-            return host
+            return host + more
         free = f"{bytes_text(self.device_free_bytes)} free"
         if self.device_bytes is None:
             return f"{host}; GPU memory grows with the number of Gaussians ({free})"
@@ -108,15 +110,13 @@ def log_cost(cost: Cost) -> None:
         )
 
 
-def router_cost(run: Run, views: Sequence[int], *, results: Path, saves: int, copied: Sequence[Path] = ()) -> Cost:
-    """The cost of training a run's router.
-
-    views: whose frames it needs. saves: number of checkpoints. copied: files that go into the results.
-    """
+def router_cost(run: Run, *, results: Path, iterations: int, saves: int, copied: Sequence[Path] = ()) -> Cost:
+    """The cost of training a run's router. saves: number of checkpoints. copied: files that go into the results."""
     router = tensor_bytes(run.router)
     written = router * (saves + UPDATE_COPIES - 1) + sum(path.stat().st_size for path in copied if path.is_file())
     tensors = _tensors(run, run.scene.train, training=True)
-    waiting = waiting_bytes(run.scene, gpu=run.device.type == "cuda")
+    waiting = waiting_bytes(run.scene, images=iterations, gpu=run.device.type == "cuda")
+    views = range(len(run.scene.views))
     return _cost(run.scene, views, run.compute, results=results, written=written, tensors=tensors, waiting=waiting)
 
 
@@ -149,14 +149,13 @@ def expert_cost(
     return _cost(scene, views, compute, results=results, written=written, tensors=None, waiting=waiting)
 
 
-def waiting_bytes(scene: Scene, *, gpu: bool, images: int | None = None) -> int:
+def waiting_bytes(scene: Scene, *, gpu: bool, images: int) -> int:
     """Most memory that training images read ahead take: `images` of them, or what --cache_mb allows if that is less.
 
     It does not depend on the number of cameras and frames. For a GPU they wait with 8 bits a value, else with 32.
     """
-    slots = slots_of(scene, gpu=gpu)
     largest = max(_pixels(scene, view) for view in scene.train)
-    return (slots if images is None else min(images, slots)) * 3 * (1 if gpu else 4) * largest
+    return min(images, slots_of(scene, gpu=gpu)) * 3 * (1 if gpu else 4) * largest
 
 
 def tensor_bytes(module: object) -> int:
@@ -208,4 +207,5 @@ def _cost(
         device_bytes=tensors if on_gpu else None,
         device_free_bytes=free_memory(compute.device),
         cores=os.cpu_count() or 1,
+        grows=tensors is None,
     )

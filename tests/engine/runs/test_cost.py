@@ -73,15 +73,16 @@ def test_the_cost_of_a_routers_training(run, tmp_path):
     router, experts = models(run)
     copied = tmp_path / "copied.ply"
     copied.write_bytes(bytes(1000))
-    cost = router_cost(run, range(3), results=tmp_path / "none" / "yet", saves=2, copied=[copied, tmp_path / "gone"])
+    files, results = [copied, tmp_path / "gone"], tmp_path / "none" / "yet"
+    cost = router_cost(run, results=results, iterations=7, saves=2, copied=files)
     assert cost.results_bytes == 2 * router + 2 * router + 1000  # two checkpoints, one state of two moments
     assert cost.disk_bytes == 6 * 10**9 + cost.results_bytes
     assert (cost.free_bytes, cost.frames.cached_bytes) == (120 * 10**9, 3 * 10**9)
     assert cost.results_free_bytes > 0
     assert cost.decoding_seconds == 3 * 600 / 4
     assert (cost.device_bytes, cost.device_free_bytes) == (None, None)
-    waiting = slots_of(run.scene, gpu=False) * 3 * 4 * IMAGE
-    assert cost.host_bytes == waiting + 4 * router + experts + working(run, cameras=2, training=True)
+    assert not cost.grows
+    assert cost.host_bytes == 7 * 3 * 4 * IMAGE + 4 * router + experts + working(run, cameras=2, training=True)
 
 
 def test_the_cost_of_a_rendering(run, tmp_path):
@@ -101,7 +102,7 @@ def test_the_cost_of_a_rendering(run, tmp_path):
 def test_the_cost_of_an_expert(run, tmp_path):
     cost = expert_cost(run.scene, ON_CPU, results=tmp_path, batch=2, models=1, max_gaussians=None)
     assert cost.results_bytes is None and cost.disk_bytes == 6 * 10**9
-    assert cost.host_bytes == 16 * 3 * 4 * IMAGE
+    assert cost.host_bytes == 16 * 3 * 4 * IMAGE and cost.grows
     limited = expert_cost(run.scene, ON_CPU, results=tmp_path, batch=2, models=2, max_gaussians=1000)
     assert limited.results_bytes == 2 * 1000 * 400 * 5
 
@@ -159,7 +160,10 @@ def test_costs_are_told_in_lines():
         "results: size not known beforehand (70.0 GB free)",
         "memory: about 500.0 MB of host memory; GPU memory grows with the number of Gaussians (80.0 GB free)",
     )
-    assert costing(device_bytes=None, device_free_bytes=None).lines()[2] == "memory: about 500.0 MB of host memory"
+    on_cpu = costing(device_bytes=None, device_free_bytes=None)
+    assert on_cpu.lines()[2] == "memory: about 500.0 MB of host memory"
+    more = "memory: about 500.0 MB of host memory, more with the number of Gaussians"
+    assert replace(on_cpu, grows=True).lines()[2] == more
 
 
 def test_costs_are_logged_with_warnings_of_what_is_too_small(caplog):
