@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from common.files import free_bytes
+from common.units import MEBIBYTE
 from common.wording import bytes_text, counted, duration
 from engine.runs.device import ComputeDevice, free_memory
 from engine.runs.run import Run
@@ -22,10 +23,12 @@ from scenes.types import FramesOnDisk
 
 logger = logging.getLogger(__name__)
 
-# Bytes of tensors beside experts, router and rays. Measured: 2450 MiB in all for a router of four experts with 920,000
-# Gaussians at 1345x1008 px (docs/dev/expert_training.md), within 20 % at 640x360 px with 90,000 Gaussians.
-PIXEL_BYTES = 150  # a pixel and expert
-GAUSSIAN_BYTES = 800
+# Tensors of a GPU beside models and rays, as measured (docs/dev/training_step.md): within a sixth of each measurement.
+WORKSPACE_BYTES = 70 * MEBIBYTE  # of CUDA's libraries
+TRAINING_PIXEL_BYTES, RENDERING_PIXEL_BYTES = 186, 120  # a pixel and expert
+GAUSSIAN_BYTES = 300  # of all experts
+NETWORK_BYTES = 5000  # a Gaussian in an expert's networks, which take so many at a time:
+NETWORK_ROWS = 2**18
 RAY_BYTES = 24  # a pixel and camera
 UPDATE_COPIES = 3  # of a parameter in training: its gradient, and Adam's two moments
 PNG_SHARE = 0.6  # bytes of a photograph's PNG over those of its pixels, about
@@ -46,6 +49,7 @@ class Cost:
     device_bytes: int | None  # GPU tensors, about; None: a CPU, or not known beforehand
     device_free_bytes: int | None  # None: a CPU
     cores: int  # that decode
+    grows: bool = False  # with the number of Gaussians, so that tensors are in neither number of memory
 
     @property
     def disk_bytes(self) -> int:
@@ -76,8 +80,9 @@ class Cost:
 
     def _memory(self) -> str:
         host = f"about {bytes_text(self.host_bytes)} of host memory"
+        more = ", more with the number of Gaussians" if self.grows else ""
         if self.device_free_bytes is None:
-            return host
+            return host + more
         free = f"{bytes_text(self.device_free_bytes)} free"
         if self.device_bytes is None:
             return f"{host}; GPU memory grows with the number of Gaussians ({free})"
@@ -105,15 +110,13 @@ def log_cost(cost: Cost) -> None:
         )
 
 
-def router_cost(run: Run, views: Sequence[int], *, results: Path, saves: int, copied: Sequence[Path] = ()) -> Cost:
-    """The cost of training a run's router.
-
-    views: whose frames it needs. saves: number of checkpoints. copied: files that go into the results.
-    """
+def router_cost(run: Run, *, results: Path, iterations: int, saves: int, copied: Sequence[Path] = ()) -> Cost:
+    """The cost of training a run's router. saves: number of checkpoints. copied: files that go into the results."""
     router = tensor_bytes(run.router)
     written = router * (saves + UPDATE_COPIES - 1) + sum(path.stat().st_size for path in copied if path.is_file())
-    tensors = _tensors(run, run.scene.train) + UPDATE_COPIES * router
-    waiting = waiting_bytes(run.scene, gpu=run.device.type == "cuda")
+    tensors = _tensors(run, run.scene.train, training=True)
+    waiting = waiting_bytes(run.scene, images=iterations, gpu=run.device.type == "cuda")
+    views = range(len(run.scene.views))
     return _cost(run.scene, views, run.compute, results=results, written=written, tensors=tensors, waiting=waiting)
 
 
@@ -127,7 +130,7 @@ def rendering_cost(run: Run, views: Sequence[int], *, results: Path, pngs: bool,
     written = VIDEO_BYTES * pixels * (1 + 2 * experts)  # mixture; image and gate of each expert
     if pngs:  # mixture, experts' images and truth; gates are grey
         written += PNG_SHARE * pixels * (3 * (1 + experts + scored) + experts)
-    tensors, image = _tensors(run, views), 3 * max(_pixels(run.scene, view) for view in views)
+    tensors, image = _tensors(run, views, training=False), 3 * max(_pixels(run.scene, view) for view in views)
     needed = views if scored else ()
     return _cost(
         run.scene, needed, run.compute, results=results, written=round(written), tensors=tensors, waiting=image
@@ -146,14 +149,13 @@ def expert_cost(
     return _cost(scene, views, compute, results=results, written=written, tensors=None, waiting=waiting)
 
 
-def waiting_bytes(scene: Scene, *, gpu: bool, images: int | None = None) -> int:
+def waiting_bytes(scene: Scene, *, gpu: bool, images: int) -> int:
     """Most memory that training images read ahead take: `images` of them, or what --cache_mb allows if that is less.
 
     It does not depend on the number of cameras and frames. For a GPU they wait with 8 bits a value, else with 32.
     """
-    slots = slots_of(scene, gpu=gpu)
     largest = max(_pixels(scene, view) for view in scene.train)
-    return (slots if images is None else min(images, slots)) * 3 * (1 if gpu else 4) * largest
+    return min(images, slots_of(scene, gpu=gpu)) * 3 * (1 if gpu else 4) * largest
 
 
 def tensor_bytes(module: object) -> int:
@@ -163,12 +165,22 @@ def tensor_bytes(module: object) -> int:
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
 
-def _tensors(run: Run, views: Sequence[int]) -> int:
+def _tensors(run: Run, views: Sequence[int], *, training: bool) -> int:
     """Bytes of tensors that images of views need, about."""
-    models = tensor_bytes(run.router) + sum(map(tensor_bytes, run.experts))
+    router, experts = tensor_bytes(run.router), sum(map(tensor_bytes, run.experts))
+    models = experts + router * (1 + UPDATE_COPIES if training else 1)
     rays = min(MOST_RAYS, RAY_BYTES * sum(_pixels(run.scene, view) for view in views))
-    image = PIXEL_BYTES * len(run.experts) * max(_pixels(run.scene, view) for view in views)
-    return models + rays + image + GAUSSIAN_BYTES * sum(expert.num_gaussians for expert in run.experts)
+    largest = max(_pixels(run.scene, view) for view in views)
+    counts = [expert.num_gaussians for expert in run.experts]
+    return models + rays + working_bytes(pixels=largest, gaussians=counts, training=training)
+
+
+def working_bytes(*, pixels: int, gaussians: Sequence[int], training: bool) -> int:
+    """Bytes of tensors beside models and rays while an image is rendered, about. gaussians: of each expert."""
+    pixel_bytes = TRAINING_PIXEL_BYTES if training else RENDERING_PIXEL_BYTES
+    images = pixel_bytes * len(gaussians) * pixels + GAUSSIAN_BYTES * sum(gaussians)
+    networks = NETWORK_BYTES * min(max(gaussians), NETWORK_ROWS)  # done with before the images
+    return WORKSPACE_BYTES + max(images, networks)
 
 
 def _pixels(scene: Scene, view: int) -> int:
@@ -195,4 +207,5 @@ def _cost(
         device_bytes=tensors if on_gpu else None,
         device_free_bytes=free_memory(compute.device),
         cores=os.cpu_count() or 1,
+        grows=tensors is None,
     )

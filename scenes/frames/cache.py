@@ -98,7 +98,10 @@ class FrameCache:
             return bool(missing)
 
     def _make_room(self, missing: Sequence[ViewFrames]) -> None:
-        """Remove clips of the views that are damaged or whose sources have changed; SceneError where it is too few."""
+        """Remove clips of the views that are damaged or whose sources have changed.
+
+        SceneError, with nothing removed, where the disk is too full.
+        """
         outdated = [
             clip
             for frames in missing

@@ -152,18 +152,19 @@ def is_sound(clip: CachedClip, frames: ViewFrames, root: Path) -> bool:
 
 def current_clip(frames: ViewFrames, root: Path, folder: Path) -> CachedClip | None:
     """Find a sound cache file that holds a view's frames, made from its source; None where there is none."""
-    clips = [clip for clip in recorded_clips(frames, folder) if clip.holds(frames) and is_sound(clip, frames, root)]
-    wanted = make_record(frames, root)["sources"] if clips else []
-    for clip in clips:
+    wanted = [path.relative_to(root).as_posix() for path in frames.source.files(frames.start, frames.count)]
+    for clip in recorded_clips(frames, folder):
+        if not (clip.holds(frames) and is_sound(clip, frames, root)):
+            continue
         if _sources(clip, first=frames.start - clip.start, count=frames.count) == wanted:
             return clip
     return None
 
 
-def _sources(clip: CachedClip, *, first: int, count: int) -> list[Any]:
-    """The recorded source files of a clip's frames [first, first + count): one video, or an image per frame."""
-    sources: list[Any] = json.loads(clip.record.read_text(encoding="utf-8"))["sources"]
-    return sources if len(sources) == 1 else sources[first : first + count]
+def _sources(clip: CachedClip, *, first: int, count: int) -> list[str]:
+    """Recorded source files of a clip's frames [first, first + count): one video, or an image per frame."""
+    names = [name for name, *_ in json.loads(clip.record.read_text(encoding="utf-8"))["sources"]]
+    return names if len(names) == 1 else names[first : first + count]
 
 
 def write_record(record: dict[str, Any], file: Path) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from common.wording import counted, duration, first_and_more
+from common.wording import bytes_text, counted, duration, first_and_more
 
 
 def test_only_one_is_singular():
@@ -13,3 +13,12 @@ def test_durations_are_for_people():
 
 def test_others_are_counted():
     assert [first_and_more(names) for names in (["a"], ["a", "b", "c"])] == ["a", "a and 2 more"]
+
+
+def test_amounts_of_memory_are_for_people():
+    assert [bytes_text(n) for n in (0, 16_100_000, 999_000_000, 25_900_000_000)] == [
+        "0.0 MB",
+        "16.1 MB",
+        "999.0 MB",
+        "25.9 GB",
+    ]

@@ -55,11 +55,10 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
 
 def _prepare_frames(run: Run, config: RunConfig, save_path: Path) -> None:
     """Tells what the training costs, then decodes the frames: after all that can refuse, since it takes minutes."""
-    views = needed_views(run.scene, "all")
-    saves = len(save_iterations(config, run.ensemble))
+    iterations, saves = config.training.iterations, len(save_iterations(config, run.ensemble))
     copied = [path for expert in run.experts for path in expert.provenance.files] if config.output.bundle else []
-    log_cost(router_cost(run, views, results=save_path, saves=saves, copied=copied))
-    run.scene.frames.prepare(views)
+    log_cost(router_cost(run, results=save_path, iterations=iterations, saves=saves, copied=copied))
+    run.scene.frames.prepare(needed_views(run.scene, "all"))
 
 
 def schedule(task: RouterTask) -> Schedule:
