@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
 from scenes import Scene, SceneOptions, load_scene
 from scenes.footage import check_frames
 from scenes.footage.camera_order import PoseFits, fit_poses
-from scenes.footage.shared_points import sightings
+from scenes.footage.shared_points import shown_values, sightings
 from scenes.points.cloud import PointCloud
 from scenes.points.start import stored_start_points
 from tests.scenes.footage.filmed_room import room, with_camera
@@ -54,12 +56,20 @@ def test_two_poses_that_changed_places_are_told(filmed_room):
     assert "cam01's pose shows cam02's image, cam02's pose shows cam01's image; rows of" in warning
 
 
-def test_one_wrong_pose_is_told(filmed_room):
+def test_one_wrong_pose_is_told_where_the_points_are_of_this_frame(filmed_room):
+    cloud = stored_start_points(filmed_room, source=None, frame=0)
+    seen = sightings(cloud.positions, [view.camera for view in filmed_room.views])
+    shown = [shown_values(places, filmed_room.frames.read(view, 0)) for view, places in enumerate(seen.pixels)]
+    weights = seen.visible[..., None]
+    colours = (np.stack(shown) * weights).sum(0) / weights.sum(0).clip(1) / 255
+    cloud = replace(cloud, colours=torch.from_numpy(colours.astype(np.float32)))
+    assert fits_of(filmed_room, cloud).warnings() == []
     camera = filmed_room.views[3].camera
     turned = camera.world_to_camera.clone()
     turned[:2] *= -1  # upside down
-    (warning,) = fits_of(with_camera(filmed_room, 3, replace(camera, world_to_camera=turned))).warnings()
-    assert warning.startswith("the pose of cam03 does not fit its image")
+    (warning,) = fits_of(with_camera(filmed_room, 3, replace(camera, world_to_camera=turned)), cloud).warnings()
+    assert warning.startswith("poses that do not fit their images (correlation with the start points below 0.3, ")
+    assert warning.endswith("for the others): cam03; mend the pose, or leave the camera out")
 
 
 def test_points_of_another_world_are_told(filmed_room):
