@@ -119,7 +119,7 @@ class OutputConfig:
         flag("iterations after which to save; the last is always saved; default: only the last", metavar="INT ..."),
     ] = None
     resume: Annotated[bool, flag("continue from the newest save in --save_path")] = False
-    overwrite: Annotated[bool, flag("start again, and replace the run in --save_path")] = False
+    overwrite: Annotated[bool, flag("start again; the run in --save_path moves to <save_path>/old-N")] = False
     bundle: Annotated[bool, flag("copy the experts' files into --save_path, to move or share the run")] = False
 
 

