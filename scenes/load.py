@@ -13,7 +13,7 @@ from moegs_rasterizer import Camera
 
 from common.suggestions import ranked
 from common.wording import first_and_more
-from scenes.calibration.cameras import fitted, rig_radius, scaled
+from scenes.calibration.cameras import centred, fitted, off_centre, rig_radius, scaled
 from scenes.frames.cache import FrameCache
 from scenes.frames.cache_record import ViewFrames
 from scenes.frames.image_files import NumberedImages
@@ -21,11 +21,13 @@ from scenes.frames.resize import FILTERS, training_size
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video
 from scenes.layouts import guess_layout, layout_named
-from scenes.layouts.spec import RigFiles
+from scenes.layouts.spec import LayoutSpec, RigFiles
 from scenes.options import SceneOptions
 from scenes.types import Scene, SceneError, View
 
 logger = logging.getLogger(__name__)
+
+OFF_CENTRE_NOTED = 0.5  # px, of a principal point
 
 
 def load_scene(source_path: Path, options: SceneOptions) -> Scene:
@@ -36,7 +38,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     root = Path(source_path)
     layout = layout_named(options.layout)
     _check_folder(root, options)
-    rig = layout.read(root, options)
+    rig = _with_principal_points(layout.read(root, options), layout, options)
     numbers = _camera_numbers(root, rig)
     views = tuple(_view(name, number, rig, options) for name, number in numbers.items())
     notes = [*rig.notes, *_size_notes(rig, views)]
@@ -102,6 +104,24 @@ def _camera_numbers(root: Path, rig: RigFiles) -> dict[str, int]:
             raise SceneError(f"{root}: camera {name} has {fault}; expected names with a number each, as cam00, cam01")
         numbers[name] = int(digits)
     return numbers
+
+
+def _with_principal_points(rig: RigFiles, layout: LayoutSpec, options: SceneOptions) -> RigFiles:
+    """The rig with its principal points as the options ask, and a note where some are off the image centre."""
+    offsets = {name: off_centre(camera) for name, camera in rig.cameras.items()}
+    off = [name for name, offset in offsets.items() if offset > OFF_CENTRE_NOTED]
+    if options.principal_points == "centred":
+        note = f"principal points moved to the image centre: {', '.join(off)}"
+        cameras = {name: centred(camera) for name, camera in rig.cameras.items()}
+        return replace(rig, cameras=cameras, notes=(*rig.notes, note) if off else rig.notes)
+    if not off or not layout.published_centred:
+        return rig
+    note = (
+        f"principal points up to {max(offsets.values()):.1f} px off the image centre are kept ({first_and_more(off)}); "
+        "the paper's code of 4DGaussians and Ex4DGS assumes the centre: for experts of that code, use "
+        "--principal_points centred"
+    )
+    return replace(rig, notes=(*rig.notes, note))
 
 
 def _view(name: str, number: int, rig: RigFiles, options: SceneOptions) -> View:

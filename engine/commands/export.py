@@ -41,7 +41,7 @@ def upstream_settings(run: Run, save_path: Path) -> dict[str, object]:
     """The run's settings under upstream's names, as its cfg_args holds them."""
     settings = {
         name: str(value) if isinstance(value, Path) else value
-        for name, value in values_of(trained_config(save_path)).items()
+        for name, value in values_of(trained_config(save_path, layout=run.scene.layout)).items()
         if value is not None
     }
     return settings | {

@@ -14,6 +14,7 @@ from engine.runs.expert_records import record_expert
 from engine.runs.opening import new_run
 from engine.settings.command_line import parse, set_up_logging
 from engine.settings.config_file import write_config_file
+from engine.settings.earlier import unsaved_settings
 from engine.settings.exchange import ImportConfig, import_page
 from engine.settings.fields import convert, leaves, with_values
 from engine.settings.run import AnyRunConfig, RunConfig, expert_folders
@@ -80,6 +81,7 @@ def run_settings(config: ImportConfig, ensemble: Ensemble, iteration: int) -> Ru
             values[name] = getattr(config, name)
     if "source_path" not in values:
         raise ConfigError("--source_path is missing: cfg_args does not name the scene; give its folder")
+    values |= unsaved_settings(values, layout=ensemble.layout)
     if is_published(ensemble):
         values |= {flag: folder / name for name, flag in folder_flags(ensemble).items()}
         return with_values(RunConfig(), values)

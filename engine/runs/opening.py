@@ -105,6 +105,7 @@ def read_scene(
         layout=layout,
         resolution=data.resolution,
         resize=data.resize_filter,
+        principal_points=data.principal_points,
         start=data.start_timestamp,
         end=data.end_timestamp,
         duration=data.duration,

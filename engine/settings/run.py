@@ -18,6 +18,7 @@ from router.ensembles import Ensemble, ensembles_with, folder_flags, kind_of
 from router.heads import DEFAULT_HEAD, HeadKind
 from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from scenes.layouts import LAYOUTS, LOADERS
+from scenes.options import PrincipalPoints
 from scenes.types import ResizeFilter
 
 DeviceChoice = Literal["auto", "cpu", "cuda"]
@@ -41,6 +42,10 @@ class DataConfig:
     ] = None
     resolution: Annotated[int, flag(RESOLUTION, "-r")] = -1
     resize_filter: Annotated[ResizeFilter, flag("filter that makes frames smaller")] = "bilinear"
+    principal_points: Annotated[
+        PrincipalPoints,
+        flag("kept: as calibrated; centred: at the image centre, as experts of the paper's code for N3V assume"),
+    ] = "kept"
     start_timestamp: Annotated[int, flag("first frame of the clip, by its number in the files")] = 0
     end_timestamp: Annotated[
         int, flag("first frame after the clip, by its number in the files; -1: use every frame")

@@ -15,6 +15,7 @@ from engine.errors import ConfigError
 from engine.settings.command_help import CommandHelp, check_required, flag
 from engine.settings.command_line import config_path, parse_arguments
 from engine.settings.config_file import read_object, settings_of_object, write_config_file
+from engine.settings.earlier import unsaved_settings
 from engine.settings.experts import KEYS, WITH_PLANES, WITH_SEGMENTS
 from engine.settings.fields import leaves, with_values
 from engine.settings.recipe import flattened, parse_setting, setting_arguments
@@ -166,9 +167,9 @@ def read_expert_settings(arguments: Sequence[str], *, prog: str, description: st
         return parse_arguments(TrainExpertConfig, arguments, defaults=defaults, page=page, retired=RECIPE_NAMES)
 
     config, path = parsed(TrainExpertConfig()), config_path(arguments)
-    if path is None and config.output.resume and config.output.model_path is not None:
-        left = config.output.model_path / EXPERT_CONFIG_FILE
-        path = left if left.is_file() else None
+    left = config.output.model_path / EXPERT_CONFIG_FILE if config.output.model_path is not None else None
+    if path is None and config.output.resume and left is not None and left.is_file():
+        path = left
     if path is None:
         check_required(config, page)
         return config
@@ -182,7 +183,8 @@ def read_expert_settings(arguments: Sequence[str], *, prog: str, description: st
             f"{path}: {of_router[0]} is a setting of the router's training; leave --config out here, and give the file "
             "to the training of the router"
         )
-    values = settings_of_object(own, TrainExpertConfig, path)
+    earlier = unsaved_settings(content) if path == left else {}
+    values = earlier | settings_of_object(own, TrainExpertConfig, path)
     first = (*setting_arguments(settings), *values.pop("set", ()))
     config = parsed(with_values(TrainExpertConfig(), values))
     check_required(config, page)
