@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from common.aside import is_set_aside
+from common.wording import shell
 from experts.base import CheckpointError
 from experts.formats.columns import GAUSSIAN
 from experts.formats.folders import find_iteration
@@ -62,7 +63,9 @@ def model_folder(path: Path, iteration: int | None, *, experts: Collection[Exper
         model = place.parent.parent
         if find_iteration(model, iteration)[1] != place:
             number = place.name.removeprefix(_ITERATION)
-            raise CheckpointError(f"{path}: one iteration of a model; give {model} and --load_iteration {number}")
+            raise CheckpointError(
+                f"{path}: one iteration of a model; give {shell(model)} and --load_iteration {number}"
+            )
         return model
     if not path.is_dir() or _is_model(path, experts):
         return path

@@ -28,6 +28,7 @@ from scenes.types import Scene, SceneError, View
 logger = logging.getLogger(__name__)
 
 OFF_CENTRE_NOTED = 0.5  # px, of a principal point
+_MOVED = "; if it was moved, give the new folder with --source_path"
 
 
 def load_scene(source_path: Path, options: SceneOptions) -> Scene:
@@ -84,7 +85,7 @@ def _check_folder(root: Path, options: SceneOptions) -> None:
     if not root.is_dir():
         beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
         close = ranked(root.name, beside, 3)
-        raise SceneError(f"{root}: no such folder; nearest beside it: {', '.join(close) or 'none'}")
+        raise SceneError(f"{root}: no such folder; nearest beside it: {', '.join(close) or 'none'}{_MOVED}")
     looks = guess_layout(root)
     if looks is not None and looks != options.layout:
         loader = layout_named(looks).loader

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.wording import script_command
 from engine.errors import ConfigError
 from engine.outputs.upstream_layout import ensemble_in, fill_router, read_router
 from engine.runs.checkpoint import save_checkpoint, saved_iterations
@@ -17,6 +18,7 @@ from engine.settings.config_file import write_config_file
 from engine.settings.earlier import unsaved_settings
 from engine.settings.exchange import ImportConfig, import_page
 from engine.settings.fields import convert, leaves, with_values
+from engine.settings.paths import check_folder, check_target
 from engine.settings.run import AnyRunConfig, RunConfig, expert_folders
 from engine.settings.train import CONFIG_FILE
 from engine.training.router.resume import training_state
@@ -42,6 +44,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = parse(ImportConfig, argv, defaults=ImportConfig(), page=import_page(prog, description))
     set_up_logging(quiet=config.quiet, debug=config.debug)
     assert config.folder is not None and config.save_path is not None, "both are required"
+    check_folder("FOLDER", config.folder)
+    check_target("--save_path", config.save_path)
+    check_folder("--source_path", config.source_path)
     if saved_iterations(config.save_path):
         raise ConfigError(f"{config.save_path}: holds a run already; choose another --save_path")
     ensemble = ensemble_in(config.folder)
@@ -55,7 +60,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     state = training_state(make_optimiser(run.router, settings.training), settings.training.seed)
     write_config_file(config.save_path / CONFIG_FILE, settings)
     folder = save_checkpoint(config.save_path, run, iteration, experts=records, state=state)
-    command = f"python {render_command(ensemble)} --save_path {config.save_path} --skip_train"
+    command = script_command(*render_command(ensemble).split(), "--save_path", config.save_path, "--skip_train")
     print(f"imported: {folder}", f"to render and score it: {command}", sep="\n")
     return 0
 

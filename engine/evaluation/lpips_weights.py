@@ -15,6 +15,7 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
+from common.wording import shell
 from engine.errors import ConfigError
 from engine.evaluation.lpips_network import SMALLEST, Lpips, feature_names
 from engine.settings.metric_protocols import LpipsNet
@@ -60,7 +61,9 @@ def load_lpips(net: LpipsNet, path: Path | None = None) -> LoadedLpips:
         try:
             return LoadedLpips(network=Lpips(net, _from_path(net, path)), source=str(path))
         except UNREADABLE as error:
-            raise ConfigError(f"--lpips_weights {path}: {_reason(error)}; --help says which files it takes") from error
+            raise ConfigError(
+                f"{shell('--lpips_weights', path)}: {_reason(error)}; --help says which files it takes"
+            ) from error
     reasons = []
     for name, source in SOURCES.items():
         try:

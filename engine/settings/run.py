@@ -12,6 +12,7 @@ from moegs_rasterizer.types import Backend, TileRule
 from engine.errors import ConfigError
 from engine.settings.command_help import BACKEND, DEBUG, DEVICE, QUIET, flag
 from engine.settings.experts import AnyExpertsConfig, ExpertsConfig, ensemble_and_folders, folder_argument
+from engine.settings.paths import check_expert, check_folder, check_target
 from experts import EXPERTS, ExpertSpec
 from experts.recognition import model_folder
 from router.ensembles import Ensemble, ensembles_with, folder_flags, kind_of
@@ -190,8 +191,7 @@ def expert_folders(config: RunConfig, ensemble: Ensemble) -> dict[str, Path]:
         argument = folder_argument(kind_of(name), path, by_name=by_name)
         if path is None:  # the command line has asked for it
             raise ConfigError(f"missing: {argument} (folder of the trained {name} model)")
-        if not path.exists():
-            raise ConfigError(f"{argument}: no such folder; give the folder of the trained {name} model")
+        check_expert(argument, path, name)
         folders[name] = model_folder(path, iteration, experts=EXPERTS.values())
     return folders
 
@@ -216,7 +216,10 @@ def save_iterations(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
 
 def check_config(config: RunConfig, ensemble: Ensemble) -> None:
     """Raises ConfigError for settings that are missing, out of range, or not for this ensemble."""
+    check_folder("--source_path", config.data.source_path)
+    check_target("--cache_path", config.data.cache_path)
     _check_experts(config, ensemble)
+    check_target("--save_path", config.output.save_path)
     training, router, output = config.training, config.router, config.output
     positive = {
         "iterations": training.iterations,

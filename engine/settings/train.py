@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from common.wording import shell
 from engine.settings.command_help import CommandHelp, check_required
 from engine.settings.command_line import config_path, parse_arguments
 from engine.settings.config_file import read_config_file, read_object, settings_of_object
@@ -109,7 +110,7 @@ def _settings(defaults: Config, arguments: Sequence[str], page: CommandHelp, *, 
     scene = config.data.source_path
     published = sorted(CONFIGS.glob(f"*/{scene.name}.json")) if scene is not None and scene.name else []
     if path is None and published and not config.output.resume:
-        logger.info("no --config: default settings; the paper's settings of this scene: %s", published[0])
+        logger.info("no --config: default settings; the paper's settings of this scene: %s", shell(published[0]))
     return config
 
 

@@ -18,6 +18,7 @@ from engine.settings.config_file import read_object, settings_of_object, write_c
 from engine.settings.earlier import unsaved_settings
 from engine.settings.experts import KEYS, WITH_PLANES, WITH_SEGMENTS
 from engine.settings.fields import leaves, with_values
+from engine.settings.paths import check_file, check_folder, check_target
 from engine.settings.recipe import flattened, parse_setting, setting_arguments
 from engine.settings.retired import RETIRED
 from engine.settings.run import DataConfig, DeviceConfig, RunConfig
@@ -254,6 +255,11 @@ def recipe_values(config: TrainExpertConfig) -> dict[str, Any]:
 def check_settings(config: TrainExpertConfig) -> None:
     """Raises ConfigError for settings that are missing or out of range."""
     output, recipe, data = config.output, config.recipe, config.data
+    check_folder("--source_path", data.source_path)
+    check_target("--cache_path", data.cache_path)
+    check_file("--points", data.points)
+    check_target("--model_path", output.model_path)
+    check_file("--lpips_weights", output.lpips_weights, or_folder=True)
     positive = {
         name: getattr(recipe, name) for name in ("iterations", "max_gaussians", "near", "far", "batch", "segment")
     }

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.wording import counted
+from common.wording import counted, script_command
 from scenes.frames.image_files import IMAGE_SUFFIXES, images_of
 from scenes.frames.video import VIDEO_SUFFIXES
 from scenes.preparation.steps import FOLDER
@@ -36,7 +36,7 @@ def no_frames(root: Path, looked_for: Sequence[str], layout: str) -> SceneError:
 def _advice(root: Path) -> str:
     entries = sorted(path for path in root.iterdir() if not is_hidden(path) and path.name != FOLDER)
     folders = [path for path in entries if path.is_dir()]
-    command = f"python moegs.py prepare videos {root}"
+    command = script_command("moegs.py", "prepare", "videos", root)
     if not entries:
         return "the folder is empty"
     if videos := [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES]:

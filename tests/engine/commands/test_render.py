@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def saved(flat_run, tmp_path, monkeypatch):
     """`<tmp_path>/save` as if it held the flat run as E3 at iteration 7; remembers how it was opened."""
     opened = {}
+    (tmp_path / "save").mkdir()
 
     def load_run(save_path, *, iteration=None, overrides=None, needed="all"):
         opened.update(save_path=save_path, iteration=iteration, overrides=overrides, needed=needed)
@@ -77,12 +78,26 @@ def test_a_split_can_be_skipped(saved, tmp_path):
 def test_typed_settings_reach_the_run_and_others_stay_as_trained(saved, tmp_path):
     render(tmp_path, "--skip_train")
     assert saved["overrides"] == {"quiet": True}
-    arguments = ["-m", "a", "--eval_temperature", "0.5", "--tile_rule", "inria", "-s", "b", "--device", "cpu"]
+    model, scene = (tmp_path / name for name in ("a", "b"))
+    model.mkdir()
+    scene.mkdir()
+    arguments = [
+        "-m",
+        str(model),
+        "--eval_temperature",
+        "0.5",
+        "--tile_rule",
+        "inria",
+        "-s",
+        str(scene),
+        "--device",
+        "cpu",
+    ]
     render(tmp_path, "--skip_train", *arguments)
     assert saved["overrides"] == {
         "quiet": True,
-        "model_path": Path("a"),
-        "source_path": Path("b"),
+        "model_path": model,
+        "source_path": scene,
         "eval_temperature": 0.5,
         "tile_rule": "inria",
         "device": "cpu",
