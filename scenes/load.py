@@ -16,11 +16,12 @@ from common.wording import first_and_more
 from scenes.calibration.cameras import centred, fitted, off_centre, rig_radius, scaled
 from scenes.frames.cache import FrameCache
 from scenes.frames.cache_record import ViewFrames
-from scenes.frames.image_files import NumberedImages
+from scenes.frames.image_files import NumberedImages, rotation_notes
 from scenes.frames.resize import FILTERS, training_size
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video
 from scenes.layouts import guess_layout, layout_named
+from scenes.layouts.n3v.frames import CAMERA_NAME
 from scenes.layouts.spec import LayoutSpec, RigFiles
 from scenes.options import SceneOptions
 from scenes.types import Scene, SceneError, View
@@ -95,16 +96,23 @@ def _check_folder(root: Path, options: SceneOptions) -> None:
 
 
 def _camera_numbers(root: Path, rig: RigFiles) -> dict[str, int]:
-    """The digits of each camera's name: experts keep what they learned of a camera under its number."""
-    numbers: dict[str, int] = {}
-    for name in rig.cameras:
-        digits = re.sub(r"\D", "", name)
-        same = [other for other, number in numbers.items() if digits and number == int(digits)]
-        if not digits or same:
-            fault = f"the number of {same[0]}" if same else "no number"
-            raise SceneError(f"{root}: camera {name} has {fault}; expected names with a number each, as cam00, cam01")
-        numbers[name] = int(digits)
-    return numbers
+    """The digits of each camera's name: experts keep what they learned of a camera under its number.
+
+    Cameras whose names do not have a number each, as GoPro-A and GoPro-B, are counted in their order.
+    """
+    digits = {name: re.sub(r"\D", "", name) for name in rig.cameras}
+    if all(digits.values()) and len(set(map(int, digits.values()))) == len(digits):
+        return {name: int(number) for name, number in digits.items()}
+    seen: dict[int, str] = {}
+    for name in filter(CAMERA_NAME.fullmatch, digits):
+        number = int(digits[name])
+        if number in seen:
+            raise SceneError(
+                f"{root}: camera {name} has the number of {seen[number]}; expected names with a number each, as cam00, "
+                "cam01"
+            )
+        seen[number] = name
+    return {name: index for index, name in enumerate(rig.cameras)}
 
 
 def _with_principal_points(rig: RigFiles, layout: LayoutSpec, options: SceneOptions) -> RigFiles:
@@ -163,13 +171,10 @@ def _enlarged(rig: RigFiles, views: Sequence[View]) -> list[str]:
 def _image_warnings(rig: RigFiles) -> list[str]:
     images = {name: source for name, source in rig.sources.items() if isinstance(source, NumberedImages)}
     alpha = [name for name, source in images.items() if source.has_alpha]
-    turned = [name for name, source in images.items() if source.has_rotation]
     warnings = []
     if alpha:
         warnings.append(f"images have an alpha channel, composited on black ({first_and_more(alpha)})")
-    if turned:
-        warnings.append(f"images have an EXIF rotation, which is not applied ({first_and_more(turned)})")
-    return warnings
+    return warnings + rotation_notes(rig.sources)
 
 
 def _size(item: FrameSource | Camera) -> str:

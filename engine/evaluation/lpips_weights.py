@@ -83,7 +83,7 @@ def _from_path(net: LpipsNet, path: Path) -> dict[str, Tensor]:
         return _npz(_only(path, f"{BACKBONE[net]}_features*.npz")) | _npz(_only(path, f"lpips_{net}_lin*.npz"))
     if not path.is_file():
         raise _NotHere("no such file or folder")
-    return _from_flax(net, path) if path.suffix == ".ckpt" else _npz(path)
+    return _from_flax(net, path) if path.suffix.lower() == ".ckpt" else _npz(path)
 
 
 def _only(folder: Path, pattern: str) -> Path:

@@ -11,7 +11,7 @@ from moegs_rasterizer import Camera
 from scenes.calibration.cameras import largest_difference
 from scenes.calibration.colmap_model import colmap_folder, colmap_folders, read_colmap_cameras, scene_model
 from scenes.calibration.poses_bounds import POSES, read_poses_bounds
-from scenes.layouts.n3v.frames import find_frames
+from scenes.layouts.n3v.frames import CAMERA_NAME, find_frames
 from scenes.layouts.spec import RigFiles
 from scenes.options import SceneOptions
 from scenes.types import SceneError
@@ -28,7 +28,7 @@ def read_n3v(root: Path, options: SceneOptions) -> RigFiles:
     Cameras come from `colmap_<start>/sparse/0` where it exists, else from `poses_bounds.npy`, which has
     no principal points, else from `sparse/0`. SceneError where frames or cameras are missing or do not fit each other.
     """
-    sources, clip, notes = find_frames(root, options)
+    sources, clip, notes = find_frames(root, options, names=_names_of_model(root, options.start))
     bounds = root / POSES
     model = colmap_folder(root, options.start) or colmap_folder(root, clip.start)
     if model is None and not bounds.is_file():
@@ -56,6 +56,14 @@ def unsynchronised(root: Path, train: Sequence[str]) -> list[str]:
         for scene, camera in UNSYNCHRONISED.items()
         if scene in root.resolve().name and camera in train
     ]
+
+
+def _names_of_model(root: Path, start: int) -> tuple[str, ...]:
+    """The cameras' names that a COLMAP model has, where they are not called camXX."""
+    model = colmap_folder(root, start) or scene_model(root)
+    if model is None or any(CAMERA_NAME.match(path.name) for path in root.iterdir()):
+        return ()
+    return tuple(read_colmap_cameras(model))
 
 
 def _no_cameras(root: Path, start: int) -> str:

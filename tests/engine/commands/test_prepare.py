@@ -26,7 +26,7 @@ from tests.scenes.preparation.stand_in import StandIn
 from tests.scenes.scene_folders import write_n3v_scene, write_technicolor_scene
 
 ROOT = Path(__file__).resolve().parents[3]
-SCENE = "SCENE (folder of the scene); see python moegs.py prepare --help"
+SCENE = f"SCENE (folder of the scene); see python {ROOT / 'moegs.py'} prepare --help"
 MISTAKES = [
     ("", f"missing: KIND (kind of the scene: {', '.join(KINDS[:-1])} or {KINDS[-1]}), {SCENE}"),
     ("n3b", "nothing called 'n3b' can be prepared; did you mean n3v?"),

@@ -7,6 +7,7 @@ import re
 import pytest
 
 import moegs
+from common.wording import ROOT
 from engine.commands import render, train
 from engine.errors import ConfigError
 from engine.settings.command_line import exit_code
@@ -20,7 +21,7 @@ from scenes.layouts import PREPARATIONS
 FOLDERS = ", ".join(
     f"--{flag} (folder of the trained {name} model)" for name, flag in folder_flags(ENSEMBLES["E4"]).items()
 )
-SEE = "see python train_E4.py --help"
+SEE = f"see python {ROOT / 'train_E4.py'} --help"
 LIKELY = [
     ("--foo 1", "--foo is not a flag; see --help"),
     ("--iteration 5", "--iteration is not a flag; did you mean --iterations?"),
