@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # What a run takes from cfg_args; all else there is of the experts' trainings, or says where upstream wrote.
 TAKEN = (
     *("source_path", "loader", "resolution", "start_timestamp", "end_timestamp", "duration", "test_cameras"),
-    *("near", "far"),
+    *("near", "far", "principal_points"),  # the last one only where `export` wrote the folder
 )
 UPSTREAM = {"rgbfunction": DEFAULT_HEAD, "temperature": 0.01, "eval_temperature": 1.0}  # where cfg_args does not say
 

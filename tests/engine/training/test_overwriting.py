@@ -124,3 +124,17 @@ def test_an_old_training_is_no_model_of_the_folder(tmp_path):
     assert train_expert(film, models / "old-1", "4dgaussians", "--iterations=1") == 0
     assert train_expert(film, models / "new", "4dgaussians", "--iterations=1") == 0
     assert model_folder(models, None, experts=EXPERTS.values()) == models / "new"
+
+
+def test_segments_are_set_aside_each_in_its_folder(tmp_path):
+    film, model = write_film(tmp_path), tmp_path / "model"
+    quick = ("--iterations=1", "--segments=3")
+    assert train_expert(film, model, "stg", *quick) == 0
+    folders = sorted(path.parent for path in model.glob("*/train_expert.json"))
+    assert len(folders) == 2
+    assert train_expert(film, model, "stg", *quick, "--segment=2", "--overwrite") == 0
+    assert not (folders[0] / "old-1").exists()
+    assert (folders[1] / "old-1" / "point_cloud" / "iteration_1" / "point_cloud.ply").is_file()
+    assert train_expert(film, model, "stg", *quick, "--overwrite") == 0
+    assert (folders[0] / "old-1").is_dir() and (folders[1] / "old-2").is_dir()
+    assert not (model / "old-1").exists()
