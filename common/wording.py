@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from common.units import GIGABYTE, MEGABYTE
+
+ROOT = Path(__file__).resolve().parents[1]  # of the repository, where its scripts lie
 
 
 def counted(count: int, noun: str) -> str:
@@ -28,3 +32,14 @@ def bytes_text(count: int) -> str:
 def first_and_more(names: Sequence[str]) -> str:
     """Name the first of several, and count the others: "cam00", "cam00 and 8 more"."""
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more"
+
+
+def shell(*words: object) -> str:
+    """Give a command line, or a part of one, that a shell reads as these words: it quotes paths that need it."""
+    return " ".join(shlex.quote(str(word)) for word in words)
+
+
+def script_command(*words: object) -> str:
+    """Give the command line of a script of this repository, such as "moegs.py", that works in the current folder."""
+    script, *arguments = words
+    return shell("python", script if Path.cwd() == ROOT else ROOT / str(script), *arguments)

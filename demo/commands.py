@@ -14,6 +14,7 @@ from demo.playroom import write_scene
 from demo.report import read_verdict, report_lines, verdict_line
 from engine.settings.command_help import DEBUG, CommandHelp, flag
 from engine.settings.command_line import parse, set_up_logging
+from engine.settings.paths import check_folder, check_target
 
 LOST = 1  # exit code where the mixture is not better than its best expert and the uniform mean
 
@@ -62,6 +63,7 @@ def scene_command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Films the scene into a folder; the exit code."""
     config = parse(SceneConfig, argv, defaults=SceneConfig(), page=_page(prog, description, "output/demo/playroom"))
     set_up_logging(quiet=False, debug=config.debug)
+    check_target("FOLDER", config.folder)
     write_scene(config.folder)
     return 0
 
@@ -69,6 +71,7 @@ def scene_command(argv: Sequence[str], *, prog: str, description: str) -> int:
 def report_command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Prints scores and verdict; exit code LOST where the mixture does not win."""
     config = parse(ReportConfig, argv, defaults=ReportConfig(), page=_page(prog, description, "output/demo/run"))
+    check_folder("RUN", config.save_path)
     verdict = read_verdict(config.save_path)
     print(*report_lines(verdict), sep="\n")
     print(verdict_line(verdict))
@@ -80,5 +83,7 @@ def figure_command(argv: Sequence[str], *, prog: str, description: str) -> int:
     page = _page(prog, description, "output/demo/run output/demo/figure.png")
     config = parse(FigureConfig, argv, defaults=FigureConfig(), page=page)
     set_up_logging(quiet=True)
+    check_folder("RUN", config.save_path)
+    check_target("PNG", config.target, file=True)
     print(write_figure(config.save_path, config.target, frame=config.frame))
     return 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from common.aside import is_set_aside
+from common.wording import shell
 from experts.base import CheckpointError
 from experts.formats.columns import GAUSSIAN
 from experts.formats.folders import find_iteration
@@ -61,11 +63,14 @@ def model_folder(path: Path, iteration: int | None, *, experts: Collection[Exper
         model = place.parent.parent
         if find_iteration(model, iteration)[1] != place:
             number = place.name.removeprefix(_ITERATION)
-            raise CheckpointError(f"{path}: one iteration of a model; give {model} and --load_iteration {number}")
+            raise CheckpointError(
+                f"{path}: one iteration of a model; give {shell(model)} and --load_iteration {number}"
+            )
         return model
     if not path.is_dir() or _is_model(path, experts):
         return path
-    models = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and _is_model(entry, experts)]
+    folders = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and not is_set_aside(entry)]
+    models = [folder for folder in folders if _is_model(folder, experts)]
     if len(models) > 1:
         listed = ", ".join(model.name for model in models[:4]) + (", …" if len(models) > 4 else "")
         raise CheckpointError(f"{path}: holds {len(models)} models ({listed}); give the folder of one of them")

@@ -13,20 +13,24 @@ from moegs_rasterizer import Camera
 
 from common.suggestions import ranked
 from common.wording import first_and_more
-from scenes.calibration.cameras import fitted, rig_radius, scaled
+from scenes.calibration.cameras import centred, fitted, off_centre, rig_radius, scaled
 from scenes.frames.cache import FrameCache
 from scenes.frames.cache_record import ViewFrames
 from scenes.frames.coding import coding_notes, coding_warnings
-from scenes.frames.image_files import NumberedImages
+from scenes.frames.image_files import NumberedImages, rotation_notes
 from scenes.frames.resize import FILTERS, training_size
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video
 from scenes.layouts import guess_layout, layout_named
-from scenes.layouts.spec import RigFiles
+from scenes.layouts.n3v.frames import CAMERA_NAME
+from scenes.layouts.spec import LayoutSpec, RigFiles
 from scenes.options import Needed, SceneOptions
 from scenes.types import Scene, SceneError, View
 
 logger = logging.getLogger(__name__)
+
+OFF_CENTRE_NOTED = 0.5  # px, of a principal point
+_MOVED = "; if it was moved, give the new folder with --source_path"
 
 
 def load_scene(source_path: Path, options: SceneOptions) -> Scene:
@@ -37,7 +41,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     root = Path(source_path)
     layout = layout_named(options.layout)
     _check_folder(root, options)
-    rig = layout.read(root, options)
+    rig = _with_principal_points(layout.read(root, options), layout, options)
     numbers = _camera_numbers(root, rig)
     views = tuple(_view(name, number, rig, options) for name, number in numbers.items())
     codings = {name: source.coding for name, source in _videos(rig).items() if source.coding}
@@ -95,7 +99,7 @@ def _check_folder(root: Path, options: SceneOptions) -> None:
     if not root.is_dir():
         beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
         close = ranked(root.name, beside, 3)
-        raise SceneError(f"{root}: no such folder; nearest beside it: {', '.join(close) or 'none'}")
+        raise SceneError(f"{root}: no such folder; nearest beside it: {', '.join(close) or 'none'}{_MOVED}")
     looks = guess_layout(root)
     if looks is not None and looks != options.layout:
         loader = layout_named(looks).loader
@@ -105,16 +109,41 @@ def _check_folder(root: Path, options: SceneOptions) -> None:
 
 
 def _camera_numbers(root: Path, rig: RigFiles) -> dict[str, int]:
-    """The digits of each camera's name: experts keep what they learned of a camera under its number."""
-    numbers: dict[str, int] = {}
-    for name in rig.cameras:
-        digits = re.sub(r"\D", "", name)
-        same = [other for other, number in numbers.items() if digits and number == int(digits)]
-        if not digits or same:
-            fault = f"the number of {same[0]}" if same else "no number"
-            raise SceneError(f"{root}: camera {name} has {fault}; expected names with a number each, as cam00, cam01")
-        numbers[name] = int(digits)
-    return numbers
+    """The digits of each camera's name: experts keep what they learned of a camera under its number.
+
+    Cameras whose names do not have a number each, as GoPro-A and GoPro-B, are counted in their order.
+    """
+    digits = {name: re.sub(r"\D", "", name) for name in rig.cameras}
+    if all(digits.values()) and len(set(map(int, digits.values()))) == len(digits):
+        return {name: int(number) for name, number in digits.items()}
+    seen: dict[int, str] = {}
+    for name in filter(CAMERA_NAME.fullmatch, digits):
+        number = int(digits[name])
+        if number in seen:
+            raise SceneError(
+                f"{root}: camera {name} has the number of {seen[number]}; expected names with a number each, as cam00, "
+                "cam01"
+            )
+        seen[number] = name
+    return {name: index for index, name in enumerate(rig.cameras)}
+
+
+def _with_principal_points(rig: RigFiles, layout: LayoutSpec, options: SceneOptions) -> RigFiles:
+    """The rig with its principal points as the options ask, and a note where some are off the image centre."""
+    offsets = {name: off_centre(camera) for name, camera in rig.cameras.items()}
+    off = [name for name, offset in offsets.items() if offset > OFF_CENTRE_NOTED]
+    if options.principal_points == "centred":
+        note = f"principal points moved to the image centre: {', '.join(off)}"
+        cameras = {name: centred(camera) for name, camera in rig.cameras.items()}
+        return replace(rig, cameras=cameras, notes=(*rig.notes, note) if off else rig.notes)
+    if not off or not layout.published_centred:
+        return rig
+    note = (
+        f"principal points up to {max(offsets.values()):.1f} px off the image centre are kept ({first_and_more(off)}); "
+        "the paper's code of 4DGaussians and Ex4DGS assumes the centre: for experts of that code, use "
+        "--principal_points centred"
+    )
+    return replace(rig, notes=(*rig.notes, note))
 
 
 def _view(name: str, number: int, rig: RigFiles, options: SceneOptions) -> View:
@@ -155,13 +184,10 @@ def _enlarged(rig: RigFiles, views: Sequence[View]) -> list[str]:
 def _image_warnings(rig: RigFiles) -> list[str]:
     images = {name: source for name, source in rig.sources.items() if isinstance(source, NumberedImages)}
     alpha = [name for name, source in images.items() if source.has_alpha]
-    turned = [name for name, source in images.items() if source.has_rotation]
     warnings = []
     if alpha:
         warnings.append(f"images have an alpha channel, composited on black ({first_and_more(alpha)})")
-    if turned:
-        warnings.append(f"images have an EXIF rotation, which is not applied ({first_and_more(turned)})")
-    return warnings
+    return warnings + rotation_notes(rig.sources)
 
 
 def _size(item: FrameSource | Camera) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 from scenes.types import ResizeFilter
 
 Needed = Literal["all", "train", "test", "none"]
+PrincipalPoints = Literal["kept", "centred"]
 DEFAULT_LAYOUT = "n3v"  # of folders that look like no layout; a row of scenes.layouts.LAYOUTS
 
 
@@ -20,6 +21,7 @@ class SceneOptions:
     layout: str = DEFAULT_LAYOUT  # name of a row of scenes.layouts.LAYOUTS
     resolution: int = -1  # 1, 2, 4, 8 divide; -1: as it is, at most 1600 px wide; other positive numbers: width in px
     resize: ResizeFilter = "bilinear"
+    principal_points: PrincipalPoints = "kept"  # as calibrated; centred: moved to the image centre
     start: int = 0  # first frame
     end: int = -1  # first frame after the clip; -1: as many as there are
     duration: int = -1  # frames to use; -1: all of [start, end)

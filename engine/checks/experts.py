@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from moegs_rasterizer import Camera
 
+from common.aside import is_set_aside
 from common.geometry import transformed
 from common.wording import counted
 from engine.checks.probes import shrunk
@@ -32,6 +33,7 @@ def check_held_out(scene: Scene, name: str, folder: Path) -> None:
     A report of another shape, as a stranger's file may be, says nothing.
     """
     reports = sorted([*folder.glob(EXPERT_REPORT), *folder.glob(f"*/{EXPERT_REPORT}")])
+    reports = [report for report in reports if not is_set_aside(report.parent)]
     seen: set[str] = set()
     for report in reports:
         settings = read_object(report).get("settings")

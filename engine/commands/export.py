@@ -12,6 +12,8 @@ from engine.runs.saved import load_run, trained_config
 from engine.settings.command_line import parse, set_up_logging
 from engine.settings.exchange import ExportConfig, Layout, export_page
 from engine.settings.fields import values_of
+from engine.settings.paths import check_folder, check_target
+from engine.settings.render import check_moved
 
 # By --layout: writes a run with its settings below a new folder, and returns that.
 EXPORTS: Mapping[Layout, Callable[[Run, Path, Mapping[str, object]], Path]] = {"upstream": write_upstream_layout}
@@ -22,6 +24,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = parse(ExportConfig, argv, defaults=ExportConfig(), page=export_page(prog, description))
     set_up_logging(quiet=config.quiet, debug=config.debug)
     assert config.run is not None and config.out is not None, "both are required"
+    check_folder("SAVE_PATH", config.run)
+    check_target("--out", config.out)
+    check_moved(config)
     run = load_run(
         config.run,
         iteration=None if config.iteration == -1 else config.iteration,
@@ -41,7 +46,7 @@ def upstream_settings(run: Run, save_path: Path) -> dict[str, object]:
     """The run's settings under upstream's names, as its cfg_args holds them."""
     settings = {
         name: str(value) if isinstance(value, Path) else value
-        for name, value in values_of(trained_config(save_path)).items()
+        for name, value in values_of(trained_config(save_path, layout=run.scene.layout)).items()
         if value is not None
     }
     return settings | {

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.wording import script_command
 from engine.errors import ConfigError
 from engine.outputs.upstream_layout import ensemble_in, fill_router, read_router
 from engine.runs.checkpoint import save_checkpoint, saved_iterations
@@ -14,8 +15,10 @@ from engine.runs.expert_records import record_expert
 from engine.runs.opening import new_run
 from engine.settings.command_line import parse, set_up_logging
 from engine.settings.config_file import write_config_file
+from engine.settings.earlier import unsaved_settings
 from engine.settings.exchange import ImportConfig, import_page
 from engine.settings.fields import convert, leaves, with_values
+from engine.settings.paths import check_folder, check_target
 from engine.settings.run import AnyRunConfig, RunConfig, expert_folders
 from engine.settings.train import CONFIG_FILE
 from engine.training.router.resume import training_state
@@ -31,7 +34,7 @@ logger = logging.getLogger(__name__)
 # What a run takes from cfg_args; all else there is of the experts' trainings, or says where upstream wrote.
 TAKEN = (
     *("source_path", "loader", "resolution", "start_timestamp", "end_timestamp", "duration", "test_cameras"),
-    *("near", "far"),
+    *("near", "far", "principal_points"),  # the last one only where `export` wrote the folder
 )
 UPSTREAM = {"rgbfunction": DEFAULT_HEAD, "temperature": 0.01, "eval_temperature": 1.0}  # where cfg_args does not say
 
@@ -41,6 +44,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = parse(ImportConfig, argv, defaults=ImportConfig(), page=import_page(prog, description))
     set_up_logging(quiet=config.quiet, debug=config.debug)
     assert config.folder is not None and config.save_path is not None, "both are required"
+    check_folder("FOLDER", config.folder)
+    check_target("--save_path", config.save_path)
+    check_folder("--source_path", config.source_path)
     if saved_iterations(config.save_path):
         raise ConfigError(f"{config.save_path}: holds a run already; choose another --save_path")
     ensemble = ensemble_in(config.folder)
@@ -54,7 +60,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     state = training_state(make_optimiser(run.router, settings.training), settings.training.seed)
     write_config_file(config.save_path / CONFIG_FILE, settings)
     folder = save_checkpoint(config.save_path, run, iteration, experts=records, state=state)
-    command = f"python {render_command(ensemble)} --save_path {config.save_path} --skip_train"
+    command = script_command(*render_command(ensemble).split(), "--save_path", config.save_path, "--skip_train")
     print(f"imported: {folder}", f"to render and score it: {command}", sep="\n")
     return 0
 
@@ -80,6 +86,7 @@ def run_settings(config: ImportConfig, ensemble: Ensemble, iteration: int) -> Ru
             values[name] = getattr(config, name)
     if "source_path" not in values:
         raise ConfigError("--source_path is missing: cfg_args does not name the scene; give its folder")
+    values |= unsaved_settings(values, layout=ensemble.layout)
     if is_published(ensemble):
         values |= {flag: folder / name for name, flag in folder_flags(ensemble).items()}
         return with_values(RunConfig(), values)

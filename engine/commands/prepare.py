@@ -9,6 +9,7 @@ from typing import cast
 
 from common.wording import counted, duration
 from engine.settings.command_line import set_up_logging
+from engine.settings.paths import check_folder, check_target
 from engine.settings.prepare import options_of, read_prepare_settings
 from engine.training.interruption import Interruption
 from scenes.layouts import PREPARATIONS
@@ -24,6 +25,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     set_up_logging(quiet="--quiet" in argv, debug="--debug" in argv)
     config = read_prepare_settings(argv, prog=prog, description=description)
     root = cast(Path, config.scene)
+    check_folder("SCENE", root)
+    check_target("SCENE", root)
     pycolmap_module()  # first: it answers SIGTERM by a trace of the stack, until Interruption takes the signal over
     with Interruption() as interruption, interruption.at_once():
         report = PREPARATIONS[config.kind].run(root, options_of(config))

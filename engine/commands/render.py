@@ -27,6 +27,7 @@ from engine.settings.render import (
     RenderConfig,
     Split,
     check_render_config,
+    check_render_paths,
     overrides_of,
     read_any_render_settings,
     read_render_settings,
@@ -75,6 +76,7 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:
     ConfigError where the settings do not fit or the run is of another ensemble.
     """
     check_render_config(config, ensemble)
+    check_render_paths(config)
     iteration = None if config.run.iteration == -1 else config.run.iteration
     if ensemble is not None:
         _check_ensemble(run_folder(config), iteration, ensemble)

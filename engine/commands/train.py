@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from common.wording import script_command
 from engine.runs.device import peak_memory
 from engine.settings.command_line import INTERRUPTED, exit_code, set_up_logging
 from engine.settings.experts import ensemble_and_folders
@@ -52,9 +53,11 @@ def ended(task: RouterTask, *, complete: bool) -> int:
     assert task.save_path is not None
     ensemble, last = task.run.ensemble, max(task.start, task.config.training.iterations)
     logger.info(
-        "training finished; to render and score it: python %s --save_path %s --iteration %d --skip_train",
-        render_command(ensemble),
-        task.save_path.absolute(),
-        last,
+        "training finished; to render and score it: %s",
+        script_command(
+            *render_command(ensemble).split(),
+            *("--save_path", task.save_path.absolute()),
+            *("--iteration", last, "--skip_train"),
+        ),
     )
     return 0

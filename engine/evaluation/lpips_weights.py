@@ -15,6 +15,7 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
+from common.wording import shell
 from engine.errors import ConfigError
 from engine.evaluation.lpips_network import SMALLEST, Lpips, feature_names
 from engine.settings.metric_protocols import LpipsNet
@@ -60,7 +61,9 @@ def load_lpips(net: LpipsNet, path: Path | None = None) -> LoadedLpips:
         try:
             return LoadedLpips(network=Lpips(net, _from_path(net, path)), source=str(path))
         except UNREADABLE as error:
-            raise ConfigError(f"--lpips_weights {path}: {_reason(error)}; --help says which files it takes") from error
+            raise ConfigError(
+                f"{shell('--lpips_weights', path)}: {_reason(error)}; --help says which files it takes"
+            ) from error
     reasons = []
     for name, source in SOURCES.items():
         try:
@@ -80,7 +83,7 @@ def _from_path(net: LpipsNet, path: Path) -> dict[str, Tensor]:
         return _npz(_only(path, f"{BACKBONE[net]}_features*.npz")) | _npz(_only(path, f"lpips_{net}_lin*.npz"))
     if not path.is_file():
         raise _NotHere("no such file or folder")
-    return _from_flax(net, path) if path.suffix == ".ckpt" else _npz(path)
+    return _from_flax(net, path) if path.suffix.lower() == ".ckpt" else _npz(path)
 
 
 def _only(folder: Path, pattern: str) -> Path:

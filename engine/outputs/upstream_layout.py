@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from common.files import replacing_folder
+from common.wording import shell
 from engine.errors import ConfigError
 from engine.runs.run import Run
 from experts import EXPERTS, CheckpointError
@@ -36,7 +37,7 @@ def write_upstream_layout(run: Run, folder: Path, settings: Mapping[str, object]
     an expert that cannot carry the router's columns.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder}: is not empty; choose another folder")
+        raise ConfigError(f"{shell('--out', folder)}: is not empty; choose another folder")
     with replacing_folder(folder) as staged, torch.no_grad():
         for index, expert in enumerate(run.experts):
             spec = EXPERTS[kind_of(expert.name)]

@@ -139,6 +139,7 @@ def read_scene(data: DataConfig, source: Path, *, layout: str, results: Path, qu
         layout=layout,
         resolution=data.resolution,
         resize=data.resize_filter,
+        principal_points=data.principal_points,
         start=data.start_timestamp,
         end=data.end_timestamp,
         duration=data.duration,

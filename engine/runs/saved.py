@@ -17,6 +17,7 @@ from engine.runs.expert_records import ExpertRecord, find_expert, record_expert,
 from engine.runs.opening import assemble, open_expert, open_scene
 from engine.runs.run import Run
 from engine.settings.config_file import read_object, settings_of_object
+from engine.settings.earlier import unsaved_settings
 from engine.settings.experts import folder_argument, folders_by_name
 from engine.settings.fields import with_values
 from engine.settings.run import AnyRunConfig, RunConfig
@@ -47,7 +48,9 @@ def load_run(
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     by_name = "expert" in given
     moved = folders_by_name(given.pop("expert", ()), [record.name for record in saved.experts])
-    config = with_values(trained_config(save_path), {**HERE, **given, "save_path": save_path})
+    config = with_values(
+        trained_config(save_path, layout=saved.scene["layout"]), {**HERE, **given, "save_path": save_path}
+    )
     ensemble = _ensemble(saved)
     compute = open_compute_device(config.machine.device, config.machine.backend)
     check_rasterizer(compute)
@@ -76,12 +79,13 @@ def load_run(
     return replace(run, iteration=saved.iteration)
 
 
-def trained_config(save_path: Path) -> RunConfig:
-    """The settings that a run was trained with, from its config.json."""
+def trained_config(save_path: Path, *, layout: str) -> RunConfig:
+    """The settings that a run was trained with, from its config.json. layout: of its scene."""
     path = save_path / CONFIG_FILE
     content = read_object(path)
     defaults = AnyRunConfig() if "expert" in content else RunConfig()
-    return with_values(defaults, settings_of_object(content, type(defaults), path))
+    settings = settings_of_object(content, type(defaults), path)
+    return with_values(defaults, unsaved_settings(content, layout=layout) | settings)
 
 
 def _ensemble(saved: SavedRouter) -> Ensemble:

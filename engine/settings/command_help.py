@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import tyro
 
+from common.wording import script_command
 from engine.errors import ConfigError
 from engine.settings.fields import leaves, values_of
 
@@ -87,7 +88,7 @@ def check_required(config: Any, page: CommandHelp) -> None:
     missing = [name for name in page.required if values[name] in (None, "", ())]
     if missing:
         named = [f"{_argument(name, annotations[name])} ({_text(annotations[name])})" for name in missing]
-        raise ConfigError(f"missing: {', '.join(named)}; see python {page.prog} --help")
+        raise ConfigError(f"missing: {', '.join(named)}; see {script_command(*page.prog.split(), '--help')}")
 
 
 def _argument(name: str, annotation: Any) -> str:

@@ -17,9 +17,10 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin
 import tyro
 
 from common.suggestions import hint
+from common.wording import shell
 from engine.errors import USER_ERRORS, ConfigError
 from engine.settings.command_help import CommandHelp, check_required, help_view, marks_of, print_examples
-from engine.settings.config_file import read_config_file
+from engine.settings.config_file import check_config_file, read_config_file
 from engine.settings.fields import leaves, with_values
 from engine.settings.retired import RETIRED
 
@@ -112,7 +113,8 @@ def exit_code(argv: Sequence[str]) -> Iterator[ExitCode]:
     except USER_ERRORS as error:
         if "--debug" in argv:
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        lines = (line.strip() for line in str(error).splitlines())
+        print(f"error: {' '.join(line for line in lines if line)}", file=sys.stderr)  # spaces in a path stay
         code.value = WRONG_USE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -176,13 +178,16 @@ def _aliases(annotation: Any) -> Sequence[str]:
 
 
 def config_path(argv: Sequence[str]) -> Path | None:
-    """The file that --config names among a command's arguments."""
+    """The file that --config names among a command's arguments; ConfigError where there is no such file."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", "--configpath", type=Path)
     try:
-        return parser.parse_known_args(list(argv))[0].config
+        path: Path | None = parser.parse_known_args(list(argv))[0].config
     except argparse.ArgumentError:
         return None  # no value given: the full parser says so
+    if path is not None:
+        check_config_file(path, argument=shell("--config", path))
+    return path
 
 
 def _first_paragraph(box: str) -> str:

@@ -61,13 +61,20 @@ def write_config_file(path: Path, config: Any) -> Path:
     return write_json(path, values)
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; ConfigError where it is missing, is none, or names a key twice."""
+def check_config_file(path: Path, *, argument: str) -> None:
+    """Raises ConfigError where there is no such file. argument: what gave it, for the message."""
+    if path.is_dir():
+        raise ConfigError(f"{argument}: is a folder; give a file")
     if not path.is_file():
         beside = sorted(str(other) for other in path.parent.glob("*.json")) if path.parent.is_dir() else []
         raise ConfigError(
-            f"{path}: no such configuration file; available: {', '.join(beside) or 'none in that folder'}"
+            f"{argument}: no such configuration file; available: {', '.join(beside) or 'none in that folder'}"
         )
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; ConfigError where it is missing, is none, or names a key twice."""
+    check_config_file(path, argument=str(path))
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=lambda pairs: _unique(path, pairs))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from common.suggestions import hint
+from common.wording import shell
 from engine.errors import ConfigError
 from engine.settings.command_help import flag
 from experts import EXPERTS, ExpertSpec
@@ -120,8 +121,8 @@ def folder_argument(expert: str, folder: Path | None = None, *, by_name: bool) -
     expert: its name in the run, "STG-2" for a second one. Without a folder: the text that tells a user what to give.
     """
     if by_name:
-        return f"--expert {expert}={folder or 'PATH'}"
-    return f"--{EXPERTS[expert].flag} {folder or ''}".rstrip()
+        return shell("--expert", f"{expert}={folder or 'PATH'}")
+    return shell(f"--{EXPERTS[expert].flag}", *([] if folder is None else [folder]))
 
 
 def ensemble_and_folders(given: Sequence[str]) -> tuple[Ensemble, dict[str, Path]]:

@@ -13,9 +13,10 @@ from moegs_rasterizer.types import Backend, TileRule
 from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, CommandHelp, flag
 from engine.settings.command_line import parse
-from engine.settings.experts import expert_folder_settings
+from engine.settings.experts import expert_folder_settings, folder_argument, name_and_folder
 from engine.settings.fields import leaves, values_of
 from engine.settings.metric_protocols import DEFAULT_PROTOCOL, ProtocolName, protocols_help
+from engine.settings.paths import check_expert, check_file, check_folder, check_target
 from engine.settings.run import DeviceChoice, RunConfig
 from experts import EXPERTS
 from router import Ensemble, folder_flags
@@ -216,6 +217,26 @@ def run_folder(config: RenderConfig) -> Path:
     """The folder of the trained run."""
     assert config.run.save_path is not None, "the command line has asked for it"
     return config.run.save_path
+
+
+def check_render_paths(config: RenderConfig) -> None:
+    """Raises ConfigError for the first path that cannot be used."""
+    check_folder("--save_path", config.run.save_path)
+    check_target("--save_path", config.run.save_path)
+    check_file("--lpips_weights", config.metrics.lpips_weights, or_folder=True)
+    check_moved(config.overrides)
+
+
+def check_moved(given: Any) -> None:
+    """Raises ConfigError where a folder given for a moved scene or expert is none. given: settings with such flags."""
+    check_folder("--source_path", given.source_path)
+    for argument in getattr(given, "expert", ()):
+        name, path = name_and_folder(argument)
+        check_expert(folder_argument(name, path, by_name=True), path, name)
+    for spec in EXPERTS.values():
+        folder = getattr(given, spec.flag, None)
+        if folder is not None:
+            check_expert(folder_argument(spec.name, folder, by_name=False), folder, spec.name)
 
 
 def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None:

@@ -18,12 +18,14 @@ from engine.settings.experts import (
     ensemble_and_folders,
     folder_argument,
 )
+from engine.settings.paths import check_expert, check_folder, check_target
 from experts import EXPERTS, ExpertSpec
 from experts.recognition import model_folder
 from router.ensembles import Ensemble, ensembles_with, folder_flags, kind_of
 from router.heads import DEFAULT_HEAD, HeadKind
 from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from scenes.layouts import LAYOUTS, LOADERS
+from scenes.options import PrincipalPoints
 from scenes.types import ResizeFilter
 
 DeviceChoice = Literal["auto", "cpu", "cuda"]
@@ -47,6 +49,10 @@ class DataConfig:
     ] = None
     resolution: Annotated[int, flag(RESOLUTION, "-r")] = -1
     resize_filter: Annotated[ResizeFilter, flag("filter that makes frames smaller")] = "bilinear"
+    principal_points: Annotated[
+        PrincipalPoints,
+        flag("kept: as calibrated; centred: at the image centre, as experts of the paper's code for N3V assume"),
+    ] = "kept"
     start_timestamp: Annotated[int, flag("first frame of the clip, by its number in the files")] = 0
     end_timestamp: Annotated[
         int, flag("first frame after the clip, by its number in the files; -1: use every frame")
@@ -126,7 +132,7 @@ class OutputConfig:
         flag("iterations after which to save; the last is always saved; default: only the last", metavar="INT ..."),
     ] = None
     resume: Annotated[bool, flag("continue from the newest save in --save_path")] = False
-    overwrite: Annotated[bool, flag("start again, and replace the run in --save_path")] = False
+    overwrite: Annotated[bool, flag("start again; the run in --save_path moves to <save_path>/old-N")] = False
     bundle: Annotated[bool, flag("copy the experts' files into --save_path, to move or share the run")] = False
 
 
@@ -192,8 +198,7 @@ def expert_folders(config: RunConfig, ensemble: Ensemble) -> dict[str, Path]:
         argument = folder_argument(kind_of(name), path, by_name=by_name)
         if path is None:  # the command line has asked for it
             raise ConfigError(f"missing: {argument} (folder of the trained {name} model)")
-        if not path.exists():
-            raise ConfigError(f"{argument}: no such folder; give the folder of the trained {name} model")
+        check_expert(argument, path, name)
         folders[name] = model_folder(path, iteration, experts=EXPERTS.values())
     return folders
 
@@ -218,7 +223,10 @@ def save_iterations(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
 
 def check_config(config: RunConfig, ensemble: Ensemble) -> None:
     """Raises ConfigError for settings that are missing, out of range, or not for this ensemble."""
+    check_folder("--source_path", config.data.source_path)
+    check_target("--cache_path", config.data.cache_path)
     _check_experts(config, ensemble)
+    check_target("--save_path", config.output.save_path)
     training, router, output = config.training, config.router, config.output
     positive = {
         "iterations": training.iterations,

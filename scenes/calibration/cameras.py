@@ -36,6 +36,11 @@ def centred(camera: Camera) -> Camera:
     return replace(camera, cx=camera.width / 2, cy=camera.height / 2)
 
 
+def off_centre(camera: Camera) -> float:
+    """Measure how far a principal point is from the image centre, in px, along the worse axis."""
+    return max(abs(camera.cx - camera.width / 2), abs(camera.cy - camera.height / 2))
+
+
 def rig_radius(cameras: Sequence[Camera]) -> float:
     """Measure 1.1 x the largest distance of a camera centre from their mean (3DGS's extent; Ex4DGS's world scale)."""
     centres = torch.stack([camera.centre.double() for camera in cameras])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from common.wording import counted
+from common.wording import counted, shell
 from scenes.frames.sources import FrameSource
 from scenes.frames.timing import UNEVEN, Timing
 from scenes.frames.video import Video
@@ -92,18 +93,19 @@ def _lost_frames(runs: Mapping[str, int], shortest: str) -> list[str]:
 
 def _timing_warnings(sources: Mapping[str, FrameSource], count: int) -> list[str]:
     """Warn of videos in which frame N of a clip of `count` frames is not the same moment; returns the warnings."""
-    timings = {name: source.timing for name, source in sources.items() if isinstance(source, Video) and source.timing}
+    videos = {name: source for name, source in sources.items() if isinstance(source, Video)}
+    timings = {name: video.timing for name, video in videos.items() if video.timing}
     if count < 2 or not timings:
         return []
     uneven = {name: timing for name, timing in timings.items() if timing.uneven >= UNEVEN}
-    warnings = [_uneven(uneven)] if uneven else []
+    warnings = [_uneven(uneven, videos)] if uneven else []
     slowest, fastest = (choose(timings, key=lambda name: timings[name].rate) for choose in (min, max))
     low, high = float(timings[slowest].rate), float(timings[fastest].rate)
     rates = f"frame rates differ: {slowest} has {low:.5g} frames per second, {fastest} has {high:.5g}"
     if high >= OTHER_RATE * low:
         raise SceneError(
-            f"{rates}; frame N is not the same moment: encode all videos at one rate, "
-            f"for example ffmpeg -i {fastest}.mp4 -vf fps={low:.5g} new/{fastest}.mp4"
+            f"{rates}; frame N is not the same moment: encode all videos at one rate, for example "
+            + _encoding(videos[fastest].path, f"{low:.5g}")
         )
     late = (count - 1) * (high / low - 1)
     if late >= LATE:
@@ -113,14 +115,22 @@ def _timing_warnings(sources: Mapping[str, FrameSource], count: int) -> list[str
     return warnings
 
 
-def _uneven(timings: Mapping[str, Timing]) -> str:
+def _encoding(video: Path, rate: str) -> str:
+    """The commands that write a video at another rate into a folder `new` beside it."""
+    target = video.parent / "new"
+    return (
+        shell("mkdir", "-p", target) + " && " + shell("ffmpeg", "-i", video, "-vf", f"fps={rate}", target / video.name)
+    )
+
+
+def _uneven(timings: Mapping[str, Timing], videos: Mapping[str, Video]) -> str:
     worst = max(timings, key=lambda name: timings[name].uneven)
     uneven, rate = timings[worst].uneven, float(timings[worst].rate)
     others = f"; {counted(len(timings) - 1, 'more camera')} with such frames" if len(timings) > 1 else ""
     return (
         f"{worst}: frame rate is not constant, frames are up to {uneven:.1f} frames ({1000 * uneven / rate:.0f} ms) "
         f"from an even {rate:.5g} per second{others}; unless all cameras share these times, encode each at one rate: "
-        f"ffmpeg -i {worst}.mp4 -vf fps={rate:.0f} new/{worst}.mp4"
+        + _encoding(videos[worst].path, f"{rate:.0f}")
     )
 
 

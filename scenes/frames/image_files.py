@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from common.wording import first_and_more
 from scenes.types import SceneError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".ppm")
@@ -77,6 +78,19 @@ def probe_images(paths: Mapping[int, Path]) -> NumberedImages:
     except (OSError, SyntaxError) as error:
         raise _unreadable(path, error) from error
     return NumberedImages(paths=paths, width=width, height=height, has_alpha=has_alpha, has_rotation=has_rotation)
+
+
+def rotation_notes(sources: Mapping[str, object]) -> list[str]:
+    """Say which cameras' images have an EXIF rotation, and what is done about it. sources: by camera name."""
+    images = {name: source for name, source in sources.items() if isinstance(source, NumberedImages)}
+    turned = [name for name, source in images.items() if source.has_rotation]
+    if not turned:
+        return []
+    size = f"{images[turned[0]].width}x{images[turned[0]].height} px"
+    return [
+        f"images have an EXIF rotation, which is not applied: they are used as stored, {size} "
+        f"({first_and_more(turned)}); if they were calibrated upright, save them upright, without the EXIF entry"
+    ]
 
 
 def decode_images(images: NumberedImages, start: int, count: int) -> Iterator[np.ndarray]:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.wording import counted
+from common.wording import counted, script_command
+from scenes.calibration.poses_bounds import POSES
 from scenes.frames.cache_record import FOLDER as CACHE_FOLDER
 from scenes.frames.image_files import IMAGE_SUFFIXES, images_of
 from scenes.frames.video import VIDEO_SUFFIXES
@@ -38,11 +39,15 @@ def no_frames(root: Path, looked_for: Sequence[str], layout: str) -> SceneError:
 def _advice(root: Path) -> str:
     entries = sorted(path for path in root.iterdir() if not is_hidden(path) and path.name not in OWN_FOLDERS)
     folders = [path for path in entries if path.is_dir()]
-    command = f"python moegs.py prepare videos {root}"
+    command = script_command("moegs.py", "prepare", "videos", root)
     if not entries:
         return "the folder is empty"
     if videos := [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES]:
-        return f"there are {_listed(videos, 'video')}: for videos of other names run: {command}"
+        there = f"there are {_listed(videos, 'video')}"
+        if (root / POSES).is_file():
+            kept = f"rename them cam00{videos[0].suffix}, … in the order of the rows of {POSES}"
+            return f"{there}, which are not named camXX: {kept}, or move that file away and run: {command}"
+        return f"{there}: for videos of other names run: {command}"
     if scenes := [path for path in folders if _is_like_scene(path)]:
         return f"it holds {_listed(scenes, 'scene')}: give the folder of one scene"
     if cameras := [path for path in folders if visible_images(path)]:

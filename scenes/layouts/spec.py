@@ -55,5 +55,6 @@ class LayoutSpec:
     is_like: Callable[[str], bool]  # True for names of files and folders that tell such a scene from others
     preparation: Preparation
     trained_on_footage: bool  # published experts saw all frames of the files, however short a run's clip; else the clip
+    published_centred: bool = False  # published experts take every principal point for the image centre
     warnings: Callable[[Path, Sequence[str]], list[str]] = no_warnings  # scene's folder, names of training cameras
     renamed: Callable[[Path], Mapping[str, str]] = none_renamed  # scene's folder -> camera name -> name of its file

@@ -17,6 +17,7 @@ from PIL import Image
 
 from common.wording import counted
 from scenes.frames.clip import Clip
+from scenes.frames.image_files import rotation_notes
 from scenes.frames.sources import FrameSource, decode
 from scenes.frames.video import Video, decode_keyframes
 
@@ -51,8 +52,8 @@ class CameraMotion:
 
 
 def size_notes(sources: Mapping[str, FrameSource]) -> list[str]:
-    """Remark on cameras that differ in frame size or in their number of frames."""
-    notes = []
+    """Remark on cameras that differ in frame size or in their number of frames, and on images with a rotation."""
+    notes = rotation_notes(sources)
     for what, values in (
         ("frame size", {name: f"{source.width}x{source.height} px" for name, source in sources.items()}),
         (

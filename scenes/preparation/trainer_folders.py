@@ -72,7 +72,7 @@ TRAINERS: dict[OtherTrainer, TrainerFolders] = {
 def _renumbered(images: ImagesByFrame, clip: Clip, pattern: str) -> dict[str, Path]:
     """Links of the clip's frames, counted from 0."""
     return {
-        pattern.format(name=name, frame=frame) + path.suffix: path
+        pattern.format(name=name, frame=frame) + path.suffix.lower(): path
         for frame in range(clip.count)
         for name, path in images[clip.start + frame].items()
     }

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
-from common.wording import bytes_text, counted, duration, first_and_more
+import shlex
+from pathlib import Path
+
+import pytest
+
+from common.wording import ROOT, bytes_text, counted, duration, first_and_more, script_command, shell
 
 
 def test_only_one_is_singular():
@@ -22,3 +27,22 @@ def test_amounts_of_memory_are_for_people():
         "999.0 MB",
         "25.9 GB",
     ]
+
+
+@pytest.mark.parametrize("path", ["data/plain", "data/my film", "it's (a) ühm", 'a "b" $HOME `c`', "--flag", "a  b\tc"])
+def test_a_shell_reads_the_words_of_a_command_line(path):
+    line = shell("--save_path", Path(path), "--iteration", 3)
+    assert shlex.split(line) == ["--save_path", path, "--iteration", "3"]
+    assert "\n" not in line
+
+
+def test_plain_words_stay_as_they_are():
+    assert shell("--stg_path", "output/stg_1.2") == "--stg_path output/stg_1.2"
+
+
+def test_scripts_are_found_from_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert script_command("moegs.py", "render", "--save_path", "a b") == "python moegs.py render --save_path 'a b'"
+    monkeypatch.chdir(tmp_path)
+    assert shlex.split(script_command("moegs.py", "render")) == ["python", str(ROOT / "moegs.py"), "render"]
+    assert (ROOT / "moegs.py").is_file()

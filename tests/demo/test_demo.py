@@ -115,7 +115,8 @@ def test_a_mixture_that_does_not_win_is_an_error_with_the_numbers(
     [
         (["demo-reprt"], "did you mean demo-report?"),
         (["prepare-breakfast"], "see --help"),
-        (["demo-report", "nowhere"], "render the run first"),
+        (["demo-report", "."], "render the run first"),
+        (["demo-report", "nowhere"], "RUN nowhere: no such folder"),
         (["demo-scene", "--wokers", "1"], "is not a flag"),
     ],
 )

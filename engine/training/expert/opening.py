@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import shutil
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +16,7 @@ from engine.settings.experts import WITH_PLANES
 from engine.settings.recipe import difference, with_settings
 from engine.settings.train_expert import TrainExpertConfig, recipe_values
 from engine.training.expert.choice import choose_preset
+from engine.training.expert.old_training import set_training_aside
 from engine.training.expert.saves import ExpertOutput, load_state, saved_state
 from engine.training.expert.scene_views import SceneViews
 from engine.training.expert.task import ExpertStart, ExpertTask
@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 FAR_EXTENTS = 75.0  # a measured far plane, in extents at least: N3V's 300 over its rigs' 4
 FAR_DEPTHS = 10.0  # and in depths of the farthest start point that a camera shows
-FILES = ("point_cloud", "training", "test", "cfg_args", "train_expert.json")  # what a training leaves in its folder
 
 
 def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPreset) -> Recipe:
@@ -86,17 +85,17 @@ class BlackFrames(FrameStore):
 def open_expert_task(
     config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, *, cloud: PointCloud | None = None
 ) -> ExpertTask:
-    """A training at its beginning, or with --resume where it was; older files are removed with --overwrite.
+    """A training at its beginning, or with --resume where it was; the earlier one is set aside with --overwrite.
 
     cloud: the start points, where `check_expert_task` has loaded them. Raises SceneError, ConfigError or
-    CheckpointError for what does not fit, before anything is removed.
+    CheckpointError for what does not fit, before anything is moved.
     """
     task, _, resumed = _opened(config, spec, output, cloud=cloud)
     _log(task)
     if resumed is not None:
         logger.info("%s", resumed)
     if config.output.overwrite:
-        _remove(output)
+        set_training_aside(output.folder)
     return task
 
 
@@ -220,12 +219,3 @@ def _resumed(task: ExpertTask) -> str:
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: damaged ({error!r}); start again with --overwrite") from error
     return f"resuming after iteration {iteration} from {path}"
-
-
-def _remove(output: ExpertOutput) -> None:
-    for name in FILES:
-        path = output.folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)

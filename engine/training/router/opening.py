@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 from engine.checks.clip_length import settle_clip_lengths
@@ -18,6 +17,7 @@ from engine.settings.config_file import write_config_file
 from engine.settings.run import RunConfig, evaluation_iterations, expert_folders, save_iterations
 from engine.settings.train import CONFIG_FILE
 from engine.training.loop import Schedule
+from engine.training.router.old_run import set_run_aside
 from engine.training.router.resume import check_router_folder, resume_newest
 from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask
@@ -28,7 +28,10 @@ logger = logging.getLogger(__name__)
 
 
 def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
-    """The router's training, fresh or where it was saved; writes config.json, and the bundle where asked for."""
+    """The router's training, fresh or where it was saved; writes config.json, and the bundle where asked for.
+
+    With --overwrite the earlier run is set aside, once everything that can be refused was checked.
+    """
     save_path = config.output.save_path
     if save_path is None:
         raise ConfigError("--save_path is missing: give the folder of the results")
@@ -45,7 +48,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     clips = settle_clip_lengths(run.scene, run.experts, run.compute)
     log_verdict(judge(run.scene, run.experts, clips=clips, compute=run.compute), run.scene)
     if config.output.overwrite:
-        shutil.rmtree(save_path / "router", ignore_errors=True)
+        set_run_aside(save_path, experts)
     logger.info("wrote settings: %s", write_config_file(save_path / CONFIG_FILE, with_expert_frames(config, run)))
     if config.output.bundle:
         for record in experts:

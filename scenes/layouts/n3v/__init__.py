@@ -19,6 +19,7 @@ N3V = LayoutSpec(
     is_like=is_like_n3v,
     preparation=Preparation(options=PrepareOptions, run=prepare_n3v),
     trained_on_footage=True,
+    published_centred=True,
     warnings=unsynchronised,
     renamed=renamed_cameras,
 )

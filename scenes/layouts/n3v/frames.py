@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,18 @@ def natural(name: str) -> list[Any]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name.lower())]
 
 
-def find_frames(root: Path, options: SceneOptions) -> tuple[dict[str, FrameSource], Clip, list[str]]:
+def find_frames(
+    root: Path, options: SceneOptions, *, names: Collection[str] = ()
+) -> tuple[dict[str, FrameSource], Clip, list[str]]:
     """Find the frame sources by camera name (cam2 before cam10), and the clip; the notes tell what was decided.
 
     Of several layouts the first in FINDERS' order that has every camera and enough frames is used; without an end or
-    duration, as many as the richest layout has. SceneError where there are no frames, or too few in every layout.
+    duration, as many as the richest layout has. Where no camera is called camXX, videos and folders of images called as
+    one of `names` are used. SceneError where there are no frames, or too few in every layout.
     """
     layouts = {label: sources for label, find in FINDERS.items() if (sources := find(root))}
+    if not layouts:
+        layouts = {label: sources for label, find in NAMED_FINDERS.items() if (sources := find(root, names))}
     if not layouts:
         raise no_frames(root, list(FINDERS), "N3V")
     most = max(len(sources) for sources in layouts.values())
@@ -114,6 +119,22 @@ def _videos(root: Path) -> dict[str, FrameSource]:
     return sources
 
 
+def _named_videos(root: Path, names: Collection[str]) -> dict[str, FrameSource]:
+    sources: dict[str, FrameSource] = {}
+    for path in sorted(root.iterdir()):
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.stem in names:
+            if path.stem in sources:
+                raise SceneError(f"{path}: {path.stem} has another video with a different ending; keep one")
+            sources[path.stem] = probe_video(path)
+    return sources
+
+
+def _named_images(root: Path, names: Collection[str]) -> dict[str, FrameSource]:
+    folders = {path.name: path for path in root.iterdir() if path.is_dir() and path.name in names}
+    images = {name: numbered_images(folder) or named_frames(folder) for name, folder in folders.items()}
+    return {name: probe_images(paths) for name, paths in images.items() if paths}
+
+
 def _colmap_images(root: Path) -> dict[str, FrameSource]:
     numbered: dict[str, list[tuple[int, Path]]] = defaultdict(list)
     for folder in sorted(root.glob("colmap_*/images")):
@@ -134,4 +155,9 @@ FINDERS: dict[str, Callable[[Path], dict[str, FrameSource]]] = {
     "images/camXX/<number>.png": _images_in("images/cam*", camera=1),
     "colmap_<number>/images/camXX.png": _colmap_images,
     "camXX/frame_<number>.jpg": _images_in("cam*", camera=0, images=named_frames),
+}
+# Of cameras with names of their own, which a COLMAP model tells.
+NAMED_FINDERS: dict[str, Callable[[Path, Collection[str]], dict[str, FrameSource]]] = {
+    "<camera>.mp4": _named_videos,
+    "<camera>/<number>.png": _named_images,
 }

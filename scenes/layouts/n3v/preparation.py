@@ -7,7 +7,7 @@ from pathlib import Path
 
 from moegs_rasterizer import Camera
 
-from common.wording import counted
+from common.wording import counted, script_command
 from scenes.calibration.cameras import fitted, scaled
 from scenes.calibration.poses_bounds import POSES, read_poses_bounds
 from scenes.frames.clip import Clip, choose_clip
@@ -103,7 +103,8 @@ def _cameras(root: Path, sources: Mapping[str, FrameSource], options: PrepareOpt
     path = root / POSES
     if not path.is_file():
         raise SceneError(
-            f"{path}: no such file; copy it from the data set, or find the cameras by: python moegs.py prepare videos"
+            f"{path}: no such file; copy it from the data set, or find the cameras by: "
+            + script_command("moegs.py", "prepare", "videos", root)
         )
     cameras = read_poses_bounds(path, list(sources))
     return {

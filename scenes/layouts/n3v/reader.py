@@ -8,10 +8,10 @@ from pathlib import Path
 
 from moegs_rasterizer import Camera
 
-from scenes.calibration.cameras import centred, largest_difference
+from scenes.calibration.cameras import largest_difference
 from scenes.calibration.colmap_model import colmap_folder, colmap_folders, read_colmap_cameras, scene_model
 from scenes.calibration.poses_bounds import POSES, read_poses_bounds
-from scenes.layouts.n3v.frames import find_frames
+from scenes.layouts.n3v.frames import CAMERA_NAME, find_frames
 from scenes.layouts.spec import RigFiles
 from scenes.options import SceneOptions
 from scenes.types import SceneError
@@ -19,18 +19,16 @@ from scenes.types import SceneError
 logger = logging.getLogger(__name__)
 
 SAME_RIG = 1e-3  # relative difference up to which two calibrations agree
-OFF_CENTRE_NOTED = 0.5  # px
 UNSYNCHRONISED = {"coffee_martini": "cam13"}  # scene -> camera known to be out of step with the others
 
 
 def read_n3v(root: Path, options: SceneOptions) -> RigFiles:
     """Read cameras and frames of an N3V scene.
 
-    Cameras come from `colmap_<start>/sparse/0` where it exists, else from `poses_bounds.npy`, else from `sparse/0`;
-    principal points are the image centres, as in Ex4DGS and MoE-GS. SceneError where frames or cameras are missing or
-    do not fit each other.
+    Cameras come from `colmap_<start>/sparse/0` where it exists, else from `poses_bounds.npy`, which has
+    no principal points, else from `sparse/0`. SceneError where frames or cameras are missing or do not fit each other.
     """
-    sources, clip, notes = find_frames(root, options)
+    sources, clip, notes = find_frames(root, options, names=_names_of_model(root, options.start))
     bounds = root / POSES
     model = colmap_folder(root, options.start) or colmap_folder(root, clip.start)
     if model is None and not bounds.is_file():
@@ -60,6 +58,14 @@ def unsynchronised(root: Path, train: Sequence[str]) -> list[str]:
     ]
 
 
+def _names_of_model(root: Path, start: int) -> tuple[str, ...]:
+    """The cameras' names that a COLMAP model has, where they are not called camXX."""
+    model = colmap_folder(root, start) or scene_model(root)
+    if model is None or any(CAMERA_NAME.match(path.name) for path in root.iterdir()):
+        return ()
+    return tuple(read_colmap_cameras(model))
+
+
 def _no_cameras(root: Path, start: int) -> str:
     others = colmap_folders(root)
     hint = f"; there is {', '.join(others)}: set start to match" if others else "; copy it from the data set"
@@ -76,10 +82,7 @@ def _cameras_of_model(folder: Path, names: Sequence[str]) -> tuple[dict[str, Cam
         )
     notes = _lost(folder, [name for name in names if name not in stored], len(names))
     notes += [f"{name} is in the COLMAP model but has no frames: not used" for name in sorted(set(stored) - set(names))]
-    moved = [name for name in shared if _off_centre(stored[name]) > OFF_CENTRE_NOTED]
-    if moved:
-        notes.append(f"principal points moved to the image centre: {', '.join(moved)}")
-    return {name: centred(stored[name]) for name in shared}, notes
+    return {name: stored[name] for name in shared}, notes
 
 
 def _lost(folder: Path, lost: Sequence[str], count: int) -> list[str]:
@@ -89,10 +92,6 @@ def _lost(folder: Path, lost: Sequence[str], count: int) -> list[str]:
     note = f"{len(lost)} of {count} cameras with frames are not in the COLMAP model and not used: {', '.join(lost)}"
     logger.warning("%s: %s", folder, note)
     return [note]
-
-
-def _off_centre(camera: Camera) -> float:
-    return max(abs(camera.cx - camera.width / 2), abs(camera.cy - camera.height / 2))
 
 
 def _compared(cameras: Mapping[str, Camera], bounds: Path, names: Sequence[str]) -> list[str]:

@@ -31,7 +31,7 @@ def is_like_technicolor(name: str) -> bool:
 
 
 def read_technicolor(root: Path, options: SceneOptions) -> RigFiles:
-    """Read cameras and frames of a Technicolor scene; off-centre principal points are kept.
+    """Read cameras and frames of a Technicolor scene, with its principal points.
 
     Cameras come from `cameras_parameters.txt`, or where that is missing from `colmap_<first frame>/sparse/0`, else
     from `sparse/0`, whose images are called camXX or as the frames. SceneError where frames or cameras are missing or

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from scenes.calibration.colmap_model import camera_name, read_colmap_cameras
 from scenes.preparation.sfm.agreement import Agreement, verify_by
 from scenes.preparation.sfm.attempts import Attempt, CloudReport, best_of, measured, reported
 from scenes.preparation.sfm.known_cameras import copy_matches, unknown_model, write_database
+from scenes.preparation.sfm.lenses import straightened
 from scenes.preparation.sfm.matching import (
     SEED,
     SfmOptions,
@@ -28,7 +28,6 @@ from scenes.preparation.sfm.triangulation import image_sizes, linked, save_resul
 from scenes.types import SceneError
 
 FEWEST_CAMERAS = 3
-LARGEST_BEND = 0.003  # of the diagonal: how far a lens may move a corner's pixels before pinholes are too wrong
 LARGEST_OFFSET = 0.5  # px, of a principal point in poses_bounds.npy
 LARGEST_ASPECT = 1e-3  # of fx / fy - 1 there
 NEAR_AND_FAR = (0.01, 0.99)  # quantiles of depths
@@ -46,7 +45,7 @@ def mapped(images: Mapping[str, Path], target: Path, options: SfmOptions) -> Clo
     the model's cameras are PINHOLE with their principal point in the middle and fit the videos as they are. Where
     cameras are lost or few points found, everything is tried again with `escalated` settings. The world's origin and
     unit are arbitrary. SceneError, with nothing written, where no points are found, or, unless `accept_poor` is set,
-    cameras are lost, the matches do not confirm those found, lenses bend too much, or points are few or inexact.
+    cameras are lost, the matches do not confirm those found, lenses surely bend too much, or points are few or inexact.
     """
     sizes = image_sizes(images)
     if len(images) < FEWEST_CAMERAS:
@@ -61,56 +60,12 @@ def mapped(images: Mapping[str, Path], target: Path, options: SfmOptions) -> Clo
         kept = best_of(attempts)
         place = f"{target}: cameras found from the images"
         report = reported(attempts, kept, accept_poor=options.accept_poor, place=place, advice=_ADVICE)
-        if not options.accept_poor:
-            _check_lenses(target, kept.model)
-        straighten(kept.model)
+        straightened(kept.model, place=str(target), accept=options.accept_poor)
         straight = measured(kept.settings, kept.model, sorted(files), kept.agreement, are_known=False)
         for name in kept.lost:
             (scratch / "images" / files[name]).unlink()
         save_result(scratch, kept.model, target)
     return replace(report, points=straight.points, median_error=straight.median_error)
-
-
-def bend(camera: Any) -> float:
-    """Measure how far a SIMPLE_RADIAL camera's distortion moves its corners' pixels, in px."""
-    focal, _, _, k = camera.params
-    radius = math.hypot(camera.width, camera.height) / 2 / focal
-    return abs(k) * radius**3 * focal
-
-
-def straighten(model: Any) -> None:
-    """Make a model's SIMPLE_RADIAL cameras PINHOLE without distortion and adjust poses, focal lengths and points."""
-    pycolmap = pycolmap_module()
-    for camera in model.cameras.values():
-        focal, cx, cy, _ = camera.params
-        camera.model = pycolmap.CameraModelId.SIMPLE_PINHOLE
-        camera.params = [focal, cx, cy]
-    settings = pycolmap.BundleAdjustmentOptions()
-    settings.print_summary = False
-    settings.ceres.solver_options.num_threads = 1  # sums in one order: the same bits run after run
-    parts = pycolmap.BundleAdjustmentConfig()
-    for number in sorted(model.reg_image_ids()):
-        parts.add_image(number)
-    pycolmap.create_default_bundle_adjuster(settings, parts, model).solve()
-    for camera in model.cameras.values():
-        focal, cx, cy = camera.params
-        camera.model = pycolmap.CameraModelId.PINHOLE
-        camera.params = [focal, focal, cx, cy]
-
-
-def _check_lenses(target: Path, model: Any) -> None:
-    """SceneError where the lenses bend more than pinholes may, with the filter that removes it."""
-    worst = max(model.cameras.values(), key=lambda camera: bend(camera) / math.hypot(camera.width, camera.height))
-    diagonal = math.hypot(worst.width, worst.height)
-    if bend(worst) <= LARGEST_BEND * diagonal:
-        return
-    # SIMPLE_RADIAL: distorted = x (1 + k |x|^2) in units of the focal length; lenscorrection's: of half the diagonal.
-    k1 = worst.params[3] * (diagonal / 2 / worst.params[0]) ** 2
-    raise SceneError(
-        f"{target}: the lenses move pixels by up to {bend(worst):.1f} px at the corners, and frames are used as "
-        f"pinholes; straighten the videos first (ffmpeg -vf lenscorrection=k1={k1:.5f}:k2=0:i=bilinear), or go on all "
-        "the same (--accept_poor)"
-    )
 
 
 def _attempts(

@@ -119,7 +119,7 @@ def test_a_folder_of_another_expert_is_told_with_the_flag_of_the_command(tmp_pat
 @pytest.mark.parametrize(
     ("experts", "message"),
     [
-        ((), "missing: --expert (a trained expert); see python moegs.py train --help"),
+        ((), f"missing: --expert (a trained expert); see python {ROOT / 'moegs.py'} train --help"),
         (("Ex4DGS",), "--expert is given 1 times: a blend needs 2 or more"),
         (("Ex4DG", "E-D3DGS"), "--expert Ex4DG: no expert has this name; did you mean Ex4DGS?"),
         (("Ex4DGS", "STG"), "--expert STG=STG: no such folder; give the folder of the trained STG model"),

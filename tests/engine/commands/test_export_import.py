@@ -85,6 +85,16 @@ def test_what_the_released_code_wrote_has_its_temperatures(world, tmp_path):
     assert (facts["temperature"], facts["eval_temperature"]) == (0.01, 1.0)  # of its training, of its renders
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_principal_points_are_those_of_the_code_that_trained_it(world, tmp_path, ours):
+    folder = shutil.copytree(world / "upstream", tmp_path / "folder")
+    settings = {name: value for name, value in read_cfg_args(folder).items() if ours or name != "principal_points"}
+    (folder / "cfg_args").write_text(f"Namespace({', '.join(f'{name}={value!r}' for name, value in settings.items())})")
+    assert moegs.main(["import", str(folder), f"--save_path={tmp_path / 'run'}", "--quiet"]) == 0
+    chosen = json.loads((tmp_path / "run" / "config.json").read_text())["principal_points"]
+    assert chosen == ("kept" if ours else "centred")
+
+
 @pytest.mark.parametrize("experts", [("STG", "4DGaussians"), ("4DGaussians", "Ex4DGS")])  # one not in the table's order
 def test_an_ensemble_that_is_not_published_goes_and_comes_too(world, tmp_path, capsys, experts):
     named = [f"--expert={name}={world / 'models' / name}" for name in experts]

@@ -26,12 +26,12 @@ from tests.scenes.preparation.stand_in import StandIn
 from tests.scenes.scene_folders import write_n3v_scene, write_technicolor_scene
 
 ROOT = Path(__file__).resolve().parents[3]
-SCENE = "SCENE (folder of the scene); see python moegs.py prepare --help"
+SCENE = f"SCENE (folder of the scene); see python {ROOT / 'moegs.py'} prepare --help"
 MISTAKES = [
     ("", f"missing: KIND (kind of the scene: {', '.join(KINDS[:-1])} or {KINDS[-1]}), {SCENE}"),
     ("n3b", "nothing called 'n3b' can be prepared; did you mean n3v?"),
     ("n3v", f"missing: {SCENE}"),
-    ("n3v nowhere", "nowhere: no such folder; give the folder of the scene"),
+    ("n3v nowhere", "SCENE nowhere: no such folder; nearest beside it: none"),
     ("n3v . --mapped_frame 3", "--mapped_frame is for videos whose cameras are unknown; leave it out for n3v"),
     ("technicolor . --accept_moving", "--accept_moving is for videos whose cameras are unknown; leave it out for "
      "technicolor"),
@@ -149,14 +149,14 @@ def test_a_scene_too_plain_for_points_is_one_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption(number, monkeypatch, capsys):
+def test_an_interruption(number, tmp_path, monkeypatch, capsys):
     def interrupted(root, options):
         os.kill(os.getpid(), number)
         return prepare_n3v(root, options)
 
     monkeypatch.setitem(PREPARATIONS, "n3v", replace(PREPARATIONS["n3v"], run=interrupted))
     before = signal.getsignal(number)
-    assert run(["n3v", "nowhere"]) == 130
+    assert run(["n3v", tmp_path]) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert signal.getsignal(number) == before
 

@@ -27,6 +27,7 @@ def saved(flat_run, tmp_path, monkeypatch):
     "prepared" has the views whose frames were decoded.
     """
     opened = {}
+    (tmp_path / "save").mkdir()
 
     class Watched(FlatFrames):
         def prepare(self, views):
@@ -86,12 +87,26 @@ def test_a_split_can_be_skipped(saved, tmp_path):
 def test_typed_settings_reach_the_run_and_others_stay_as_trained(saved, tmp_path):
     render(tmp_path, "--skip_train")
     assert saved["overrides"] == {"quiet": True}
-    arguments = ["-m", "a", "--eval_temperature", "0.5", "--tile_rule", "inria", "-s", "b", "--device", "cpu"]
+    model, scene = (tmp_path / name for name in ("a", "b"))
+    model.mkdir()
+    scene.mkdir()
+    arguments = [
+        "-m",
+        str(model),
+        "--eval_temperature",
+        "0.5",
+        "--tile_rule",
+        "inria",
+        "-s",
+        str(scene),
+        "--device",
+        "cpu",
+    ]
     render(tmp_path, "--skip_train", *arguments)
     assert saved["overrides"] == {
         "quiet": True,
-        "model_path": Path("a"),
-        "source_path": Path("b"),
+        "model_path": model,
+        "source_path": scene,
         "eval_temperature": 0.5,
         "tile_rule": "inria",
         "device": "cpu",

@@ -7,6 +7,7 @@ import re
 import pytest
 
 import moegs
+from common.wording import ROOT
 from engine.commands import render, train
 from engine.errors import ConfigError
 from engine.settings.command_line import exit_code
@@ -20,7 +21,7 @@ from scenes.layouts import PREPARATIONS
 FOLDERS = ", ".join(
     f"--{flag} (folder of the trained {name} model)" for name, flag in folder_flags(ENSEMBLES["E4"]).items()
 )
-SEE = "see python train_E4.py --help"
+SEE = f"see python {ROOT / 'train_E4.py'} --help"
 LIKELY = [
     ("--foo 1", "--foo is not a flag; see --help"),
     ("--iteration 5", "--iteration is not a flag; did you mean --iterations?"),
@@ -36,13 +37,13 @@ LIKELY = [
      f"{tuple(HEADS)}."),
     ("stray", "Unrecognized options: stray"),
     ("--seed", "Missing value for argument '--seed'. Expected 1 values."),
-    ("--config nowhere.json", "nowhere.json: no such configuration file; available: none in that folder"),
+    ("--config nowhere.json", "--config nowhere.json: no such configuration file; available: none in that folder"),
     ("", f"missing: --source_path (folder of the scene), --save_path (folder of the run's results), {FOLDERS}; "
      f"{SEE}"),
     ("--save_path out", f"missing: --source_path (folder of the scene), {FOLDERS}; {SEE}"),
     ("--save_path out -s in -m a --emb_path b --fgaussian_path d", "missing: --stg_path (folder of the trained STG "
      f"model); {SEE}"),
-    ("--save_path out -s in -m nowhere --emb_path b --stg_path c --fgaussian_path d", "--model_path nowhere: no such "
+    ("--save_path out -s . -m nowhere --emb_path b --stg_path c --fgaussian_path d", "--model_path nowhere: no such "
      "folder; give the folder of the trained Ex4DGS model"),
 ]  # fmt: skip
 

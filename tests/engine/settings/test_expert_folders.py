@@ -64,7 +64,7 @@ def test_several_models_below_are_named(ex, stg, capsys, tmp_path):
     (ex.parent / "scene_2" / "point_cloud").mkdir(parents=True)
     with pytest.raises(CheckpointError, match=r"holds 2 models \(scene, scene_2\); give the folder of one of them"):
         folders(ex.parent, stg)
-    arguments = ["--source_path=s", f"--save_path={tmp_path / 'out'}", f"--model_path={ex.parent}"]
+    arguments = [f"--source_path={tmp_path}", f"--save_path={tmp_path / 'out'}", f"--model_path={ex.parent}"]
     assert train.main("E3", [*arguments, f"--emb_path={ex}", f"--fgaussian_path={ex}"]) == 2
     assert "holds 2 models (scene, scene_2)" in capsys.readouterr().err
 

@@ -22,14 +22,25 @@ def test_cameras_of_a_colmap_model(tmp_path, model):
     cameras = write_n3v_scene(folder, Rig(off_centre=(1.0, 0.5)))
     write_colmap_model(folder / "colmap_0" / "sparse" / "0", cameras, model=model)
     scene = load(folder, resolution=2)
-    for view in scene.views:
+    for index, view in enumerate(scene.views, start=1):
         torch.testing.assert_close(
             view.camera.world_to_camera, cameras[view.name].world_to_camera.float(), rtol=0, atol=1e-6
         )
-        assert (view.camera.fx, view.camera.cx, view.camera.cy) == (30, 16, 12)
+        assert (view.camera.fx, view.camera.cx, view.camera.cy) == (30, 16 + 0.5 * index, 12 + 0.25 * index)
     assert "cameras from colmap_0/sparse/0" in scene.notes
-    assert "principal points moved to the image centre: cam00, cam01, cam02" in scene.notes
+    (note,) = [note for note in scene.notes if "principal points" in note]
+    assert note.startswith("principal points up to 3.0 px off the image centre are kept (cam00 and 2 more); ")
+    assert note.endswith("use --principal_points centred")
     assert not any("differ" in note for note in scene.notes)
+
+
+def test_principal_points_at_the_centre_where_asked_for(tmp_path):
+    folder = tmp_path / "room"
+    cameras = write_n3v_scene(folder, Rig(off_centre=(1.0, 0.5)))
+    write_colmap_model(folder / "colmap_0" / "sparse" / "0", cameras)
+    scene = load(folder, resolution=2, principal_points="centred")
+    assert all((view.camera.fx, view.camera.cx, view.camera.cy) == (30, 16, 12) for view in scene.views)
+    assert "principal points moved to the image centre: cam00, cam01, cam02" in scene.notes
 
 
 def test_a_colmap_model_that_disagrees_is_reported(tmp_path, caplog):

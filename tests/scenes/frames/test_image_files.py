@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -12,7 +13,9 @@ from PIL import Image
 
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.frames.image_files import IMAGE_SUFFIXES, decode_images, probe_images
-from tests.scenes.scene_folders import draw, write_n3v_scene
+from scenes.layouts import PREPARATIONS
+from tests.scenes.preparation.stand_in import StandIn, options, videos_options
+from tests.scenes.scene_folders import Rig, draw, rig_cameras, write_n3v_scene, write_technicolor_scene
 
 RAMP = np.linspace(0, 65535, 64).round().astype(np.uint16)[None].repeat(48, 0)
 
@@ -102,7 +105,8 @@ def test_exif_rotation_is_told_and_not_applied(tmp_path, caplog, orientation, en
         Image.open(path).convert("RGB").save(path, exif=exif)
     scene = load_scene(tmp_path / "room", SceneOptions(cache=tmp_path / "cache", progress=False))
     assert np.abs(scene.frames.read(1, 3).astype(int) - draw(1, 3, 64, 48)).mean() < 5
-    told = "images have an EXIF rotation, which is not applied (cam01)"
+    told = "images have an EXIF rotation, which is not applied: they are used as stored, 64x48 px (cam01); "
+    told += "if they were calibrated upright, save them upright, without the EXIF entry"
     assert [note for note in scene.notes if "EXIF" in note] == ([] if orientation == 1 else [told])
     assert ("EXIF" in caplog.text) == (orientation != 1)
 
@@ -114,3 +118,38 @@ def test_scenes_of_every_ending(tmp_path, ending):
     assert scene.num_frames == 4
     wrong = np.abs(scene.frames.read(1, 3).astype(int) - draw(1, 3, 64, 48)).mean()
     assert wrong < (5 if ending in (".jpg", ".jpeg", ".webp") else 1e-9)
+
+
+def turned(folder: Path, pattern: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in folder.glob(pattern):
+        Image.open(path).convert("RGB").save(path, exif=exif)
+
+
+def test_a_technicolor_scene_tells_it_too(tmp_path):
+    write_technicolor_scene(tmp_path / "birthday")
+    turned(tmp_path / "birthday", "*_03.png")
+    asked = SceneOptions(cache=tmp_path / "cache", progress=False, layout="technicolor", needed="none")
+    (note,) = [note for note in load_scene(tmp_path / "birthday", asked).notes if "EXIF" in note]
+    assert "used as stored, 64x34 px (cam03)" in note
+
+
+@pytest.mark.parametrize("kind", ["n3v", "videos", "technicolor"])
+def test_every_preparation_tells_it(tmp_path, kind):
+    root, start = tmp_path / "rig", 0
+    if kind == "technicolor":
+        write_technicolor_scene(root)
+        start = 1
+    else:
+        write_n3v_scene(root, pattern="{name}/{frame}.jpg")
+    if kind == "videos":
+        (root / "poses_bounds.npy").unlink()
+    turned(root, "*_03.png" if kind == "technicolor" else "cam01/*.jpg")
+    make = videos_options if kind == "videos" else options
+    prepare = partial(PREPARATIONS[kind].run, sfm=StandIn(rig=rig_cameras(Rig())).sfm())
+    notes = prepare(root, make(start=start)).notes
+    camera = "cam03" if kind == "technicolor" else "cam01"
+    assert [f"({camera})" in note for note in notes if "EXIF rotation, which is not applied: they are" in note] == [
+        True
+    ]

@@ -93,7 +93,7 @@ def test_decoding_times_that_start_unevenly_are_checked_by_the_times_of_showing(
 
 def test_other_frame_rates_are_refused():
     with pytest.raises(
-        SceneError, match=r"cam00 has 30 frames per second, cam01 has 60; frame N .*cam01.mp4 -vf fps=30"
+        SceneError, match=r"cam00 has 30 frames per second, cam01 has 60; frame N .* -i unused.mp4 -vf fps=30"
     ):
         clip_of({"cam00": video(30, 30), "cam01": video(60, 60)})
     assert clip_of({"cam00": video(30, 30), "cam01": video(60, 60)}, duration=1).count == 1

@@ -1,0 +1,207 @@
+"""Every flag of every command that takes a path: a wrong one is named in one line, and nothing is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+import moegs
+from common.wording import shell
+from engine.commands import render, train
+from engine.settings.exchange import ExportConfig, ImportConfig
+from engine.settings.fields import leaves
+from engine.settings.paths import check_target
+from engine.settings.prepare import PrepareConfig
+from engine.settings.render import AnyRenderConfig, RenderConfig
+from engine.settings.run import AnyRunConfig, RunConfig
+from engine.settings.train_expert import TrainExpertConfig
+from router import ENSEMBLES, folder_flags
+from tests.scenes.scene_folders import Rig, write_n3v_scene
+
+FOLDER, FILE, EITHER, TARGET, TARGET_FILE = "folder", "file", "file or folder", "folder to write", "file to write"
+E4 = folder_flags(ENSEMBLES["E4"]).values()
+MODELS = {f"--{flag}": FOLDER for flag in E4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A command, the kind of path that each of its flags takes, and a command line in which all are right."""
+
+    run: Callable[[list[str]], int]
+    config: type
+    flags: dict[str, str]  # a metavar is a positional argument
+    words: tuple[str, ...] = ()  # before the flags
+
+
+ROWS = {
+    "train_E4.py": Row(
+        run=lambda argv: train.main("E4", argv),
+        config=RunConfig,
+        flags={
+            "--config": FILE,
+            "--source_path": FOLDER,
+            "--cache_path": TARGET,
+            **MODELS,
+            "--save_path": TARGET,
+        },
+    ),
+    "train": Row(
+        run=moegs.main,
+        config=AnyRunConfig,
+        words=("train", "--expert=Ex4DGS={good}"),
+        flags={
+            "--config": FILE,
+            "--source_path": FOLDER,
+            "--cache_path": TARGET,
+            "--expert STG": FOLDER,
+            "--save_path": TARGET,
+        },
+    ),
+    "train-expert": Row(
+        run=moegs.main,
+        config=TrainExpertConfig,
+        words=("train-expert", "stg"),
+        flags={
+            "--config": FILE,
+            "--source_path": FOLDER,
+            "--cache_path": TARGET,
+            "--points": FILE,
+            "--model_path": TARGET,
+            "--lpips_weights": EITHER,
+        },
+    ),
+    "render_E4.py": Row(
+        run=lambda argv: render.main("E4", argv),
+        config=RenderConfig,
+        flags={"--save_path": FOLDER, "--lpips_weights": EITHER, "--source_path": FOLDER, **MODELS},
+    ),
+    "render": Row(
+        run=moegs.main,
+        config=AnyRenderConfig,
+        words=("render",),
+        flags={"--save_path": FOLDER, "--lpips_weights": EITHER, "--source_path": FOLDER, "--expert STG": FOLDER},
+    ),
+    "prepare n3v": Row(run=moegs.main, config=PrepareConfig, words=("prepare", "n3v"), flags={"SCENE": FOLDER}),
+    "prepare videos": Row(run=moegs.main, config=PrepareConfig, words=("prepare", "videos"), flags={"SCENE": FOLDER}),
+    "export": Row(
+        run=moegs.main,
+        config=ExportConfig,
+        words=("export",),
+        flags={"SAVE_PATH": FOLDER, "--out": TARGET, "--source_path": FOLDER, "--expert STG": FOLDER},
+    ),
+    "import": Row(
+        run=moegs.main,
+        config=ImportConfig,
+        words=("import",),
+        flags={"FOLDER": FOLDER, "--save_path": TARGET, "--source_path": FOLDER},
+    ),
+    "demo-scene": Row(run=moegs.main, config=object, words=("demo-scene",), flags={"FOLDER": TARGET}),
+    "demo-report": Row(run=moegs.main, config=object, words=("demo-report",), flags={"RUN": FOLDER}),
+    "demo-figure": Row(
+        run=moegs.main, config=object, words=("demo-figure",), flags={"RUN": FOLDER, "PNG": TARGET_FILE}
+    ),
+}
+WRONG = {  # by kind: name of a wrong path, and what the error says of it
+    FOLDER: {"my typo": "no such folder", "a file.txt": "is a file"},
+    FILE: {"my typo": "no such", "a folder": "is a folder; give a file"},
+    EITHER: {"my typo": "no such file or folder; nearest beside it: "},
+    TARGET: {"a file.txt": "is a file; give a folder", "a file.txt/below": "a file.txt is a file; give another path"},
+    TARGET_FILE: {
+        "a folder": "is a folder; give a file",
+        "a file.txt/x.png": "a file.txt is a file; give another path",
+    },
+}
+CASES = [
+    (command, flag, name, said)
+    for command, row in ROWS.items()
+    for flag, kind in row.flags.items()
+    for name, said in WRONG[kind].items()
+]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with paths that are right, and paths that are wrong."""
+    write_n3v_scene(tmp_path / "good", Rig(frames=1))
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "a file.txt").write_text("text")
+    (tmp_path / "good.json").write_text("{}")
+    return tmp_path
+
+
+def argument(flag: str, path: Path) -> list[str]:
+    if not flag.startswith("-"):
+        return [str(path)]
+    name, _, expert = flag.partition(" ")
+    return [f"{name}={expert}={path}" if expert else f"{name}={path}"]
+
+
+def named(flag: str, path: Path) -> str:
+    name, _, expert = flag.partition(" ")
+    return shell(name, f"{expert}={path}" if expert else path)
+
+
+def right(kind: str, root: Path) -> Path:
+    return {FILE: root / "good.json", TARGET: root / "new", TARGET_FILE: root / "new.png"}.get(kind, root / "good")
+
+
+def contents(root: Path) -> set[tuple[str, int]]:
+    return {(str(path), path.stat().st_mtime_ns) for path in root.rglob("*")}
+
+
+@pytest.mark.parametrize(("command", "flag", "name", "said"), CASES)
+def test_a_wrong_path_is_named_with_its_flag(root, capsys, command, flag, name, said):
+    row, before = ROWS[command], contents(root)
+    argv = [word.format(good=root / "good") for word in row.words]
+    for other, kind in row.flags.items():
+        argv += argument(other, root / name if other == flag else right(kind, root))
+    assert row.run(argv) == 2
+    out, err = capsys.readouterr()
+    lines = [line for line in err.splitlines() if not line.startswith("no --config")]
+    assert out == "" and len(lines) == 1
+    assert lines[0].startswith(f"error: {named(flag, root / name)}: ")
+    assert said in lines[0]
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize("command", [name for name, row in ROWS.items() if row.config is not object])
+def test_the_table_has_every_flag_of_a_path(command):
+    row = ROWS[command]
+    annotations = leaves(row.config)
+    paths = {name for name, annotation in annotations.items() if Path in _types(annotation)}
+    known = {flag.lstrip("-").split()[0] for flag in row.flags}
+    positional = {"run": "SAVE_PATH", "folder": "FOLDER", "scene": "SCENE"}
+    assert {positional.get(name, name) for name in paths} == known - {"expert"}
+    assert ("expert" in annotations and command != "train-expert") == ("expert" in known)
+
+
+def _types(annotation) -> set:
+    inner = get_args(annotation)
+    return {annotation}.union(*map(_types, inner)) if inner else {annotation}
+
+
+def test_the_nearest_names_are_those_beside_the_path(root, capsys):
+    for name in ("scene_one", "scene_two"):
+        (root / name).mkdir()
+    assert moegs.main(["prepare", "videos", str(root / "scene_onne")]) == 2
+    assert "no such folder; nearest beside it: scene_one, scene_two" in capsys.readouterr().err
+    assert moegs.main(["prepare", "videos", str(root / "gone" / "scene_one")]) == 2
+    assert f"nearest beside it: none, as {root / 'gone'} is no folder" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(root, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != root)
+    with pytest.raises(Exception, match=f"--save_path {root / 'new' / 'run'}: {root} is not writable"):
+        check_target("--save_path", root / "new" / "run")
+    check_target("--save_path", root / "good" / "run")
+
+
+def test_the_first_of_several_wrong_paths_is_named(root, capsys):
+    wrong = [f"--source_path={root / 'a'}", f"--cache_path={root / 'a file.txt'}", f"--save_path={root / 'a file.txt'}"]
+    assert train.main("E4", [*wrong, *(f"--{flag}={root / 'b'}" for flag in E4)]) == 2
+    assert f"error: --source_path {root / 'a'}: no such folder" in capsys.readouterr().err
