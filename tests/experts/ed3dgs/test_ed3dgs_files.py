@@ -213,3 +213,10 @@ def test_wrong_networks(tmp_path: Path, change: Callable[[dict[str, Tensor]], ob
 def test_wrong_value_in_cfg_args(tmp_path: Path) -> None:
     (saved(tmp_path) / "cfg_args").write_text("Namespace(min_embeddings='many')")
     assert "min_embeddings is 'many'" in fault(tmp_path)
+
+
+def test_the_frames_that_a_user_says_beat_the_checkpoints_own(tmp_path: Path) -> None:
+    saved(tmp_path)  # its cfg_args say 12
+    own, said = (load_ed3dgs(tmp_path, LoadOptions(num_frames=6, expert_frames=frames)) for frames in (None, 20))
+    assert (own.num_frames, said.num_frames) == (12, 20)
+    assert not own.provenance.clip_is_assumed and not said.provenance.clip_is_assumed

@@ -108,8 +108,11 @@ def test_switches_come_from_cfg_args_then_from_the_preset(tmp_path: Path) -> Non
     expert = load_fourdgaussians(tmp_path, LoadOptions(scene="sear_steak", num_frames=150))
     assert expert.deformation.options == FourDGaussiansOptions(no_do=True) and expert.num_frames == 150
     cut_short = load_fourdgaussians(tmp_path, LoadOptions(scene="sear_steak", num_frames=150, trained_frames=300))
-    assert cut_short.num_frames == 300
-    assert any("the clip has 150" in note for note in cut_short.provenance.notes)
+    assert cut_short.num_frames == 300 and cut_short.provenance.clip_is_assumed
+    assert not any("the clip has 150" in note for note in cut_short.provenance.notes), "nobody knows that yet"
+    said = load_fourdgaussians(tmp_path, LoadOptions(scene="sear_steak", num_frames=150, expert_frames=200))
+    assert said.num_frames == 200 and not said.provenance.clip_is_assumed
+    assert "warning: the model was trained on 200 frames, the clip has 150" in said.provenance.notes
     notes = expert.provenance.notes
     assert "no_do 1 (from cfg_args)" in notes and "width 16 (from shapes)" in notes
     assert any(note.startswith("no_ds 0 (preset") for note in notes)
