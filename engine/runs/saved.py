@@ -79,8 +79,8 @@ def load_run(
     return replace(run, iteration=saved.iteration)
 
 
-def trained_config(save_path: Path, *, layout: str) -> RunConfig:
-    """The settings that a run was trained with, from its config.json. layout: of its scene."""
+def trained_config(save_path: Path, *, layout: str | None = None) -> RunConfig:
+    """The settings that a run was trained with, from its config.json. layout: of its scene, None to guess it."""
     path = save_path / CONFIG_FILE
     content = read_object(path)
     defaults = AnyRunConfig() if "expert" in content else RunConfig()
