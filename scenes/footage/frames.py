@@ -10,7 +10,7 @@ import numpy as np
 
 from common.tables import Column, table_lines
 from scenes.footage.findings import CameraFrames, frame_warnings
-from scenes.footage.shared_points import Sightings, colour_gains, shared_areas, sightings
+from scenes.footage.shared_points import Sightings, colour_matches, shared_areas, sightings
 from scenes.footage.sharpness import relative_sharpness
 from scenes.footage.synchrony import CANDIDATES, WINDOW, Offset, offsets, shrunk
 from scenes.points.cloud import thinned
@@ -45,13 +45,13 @@ def check_frames(scene: Scene, *, points: Path | None = None, seed: int = 0) -> 
     sharp = relative_sharpness([[scene.frames.read(view, frame) for frame in spread] for view in views])
     seen = _sightings(scene, points, notes)
     cameras = [view.camera for view in scene.views]
-    gains = (
-        [None for _ in views] if seen is None else colour_gains(seen, [scene.frames.read(view, 0) for view in views])
+    colours = (
+        [None for _ in views] if seen is None else colour_matches(seen, [scene.frames.read(view, 0) for view in views])
     )
     shares = [None for _ in views] if seen is None else shared_areas(seen, cameras)
     rows = tuple(
-        CameraFrames(name=view.name, offset=offset, gains=gain, sharpness=sharpness, shared=share)
-        for view, offset, gain, sharpness, share in zip(scene.views, steps, gains, sharp, shares, strict=True)
+        CameraFrames(name=view.name, offset=offset, colours=match, sharpness=sharpness, shared=share)
+        for view, offset, match, sharpness, share in zip(scene.views, steps, colours, sharp, shares, strict=True)
     )
     return FrameChecks(cameras=rows, warnings=tuple(frame_warnings(rows)), notes=tuple(notes))
 
@@ -61,7 +61,7 @@ def frames_table(checks: FrameChecks) -> list[str]:
 
     An offset in brackets is not sure. Colours and sharpness are relative to the other cameras'.
     """
-    headings = ("offset frames", "peak sd", "red %", "green %", "blue %", "sharp %", "shared %")
+    headings = ("offset frames", "peak sd", "red %", "green %", "blue %", "agree", "sharp %", "shared %")
     columns = [Column(heading="camera", left=True, gap=0), *(Column(heading=heading, gap=2) for heading in headings)]
     return table_lines(columns, [_cells(row) for row in checks.cameras])
 
@@ -69,12 +69,13 @@ def frames_table(checks: FrameChecks) -> list[str]:
 def _cells(row: CameraFrames) -> list[str]:
     offset = row.offset
     step = "-" if offset is None else f"{offset.frames:+.1f}" if offset.is_sure else f"({offset.frames:+.1f})"
-    gains = ["-"] * 3 if row.gains is None else [f"{100 * np.expm1(gain):+.0f}" for gain in row.gains]
+    gains = ["-"] * 3 if row.colours is None else [f"{100 * np.expm1(gain):+.0f}" for gain in row.colours.gains]
     return [
         row.name,
         step,
         "-" if offset is None else f"{offset.peak:.1f}",
         *gains,
+        "-" if row.colours is None else f"{row.colours.agreement:.2f}",
         "-" if row.sharpness is None else f"{100 * row.sharpness:.0f}",
         "-" if row.shared is None else f"{100 * row.shared:.0f}",
     ]
@@ -101,10 +102,8 @@ def _offsets(scene: Scene, seed: int, notes: list[str]) -> Sequence[Offset | Non
         view.name for view, offset in zip(scene.views, measured, strict=True) if offset is None or not offset.is_sure
     ]
     if unknown:
-        notes.append(
-            f"offset in time not measured of {len(unknown)} of {len(measured)} cameras, for too little motion or too "
-            f"short a clip: {', '.join(unknown)}"
-        )
+        which = "any camera" if len(unknown) == len(measured) else ", ".join(unknown)
+        notes.append(f"offset in time not measured of {which}: too little motion, or too short a clip")
     return measured
 
 
