@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from common.tables import Column, table_lines
 from scenes.footage.findings import CameraFrames, frame_warnings
-from scenes.footage.shared_points import Sightings, colour_matches, shared_areas, sightings
+from scenes.footage.shared_points import ColourMatch, colour_matches, shared_areas, sightings
 from scenes.footage.sharpness import relative_sharpness
 from scenes.footage.synchrony import CANDIDATES, WINDOW, Offset, offsets, shrunk
-from scenes.points.cloud import thinned
+from scenes.points.cloud import PointCloud, thinned
 from scenes.points.random import random_positions
 from scenes.points.start import stored_start_points
 from scenes.types import Scene, SceneError
 
 _START_POINTS = 20_000  # more of them tell no more
 _SHARP_FRAMES = 2
+_PROBED = 2_000  # points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +40,18 @@ def check_frames(scene: Scene, *, points: Path | None = None, seed: int = 0) -> 
     areas are measured at the clip's first frame by the start points of a file, or those in the scene's folder. The same
     seed gives the same numbers. SceneError where footage or the file is damaged.
     """
-    views = range(len(scene.views))
+    views, cameras = range(len(scene.views)), [view.camera for view in scene.views]
     notes: list[str] = []
-    steps = _offsets(scene, seed, notes)
+    cloud = _start_points(scene, points, notes)
+    steps = _offsets(scene, cloud, seed, notes)
     spread = sorted({round(frame) for frame in np.linspace(0, scene.num_frames - 1, _SHARP_FRAMES)})
     sharp = relative_sharpness([[scene.frames.read(view, frame) for frame in spread] for view in views])
-    seen = _sightings(scene, points, notes)
-    cameras = [view.camera for view in scene.views]
-    colours = (
-        [None for _ in views] if seen is None else colour_matches(seen, [scene.frames.read(view, 0) for view in views])
-    )
-    shares = [None for _ in views] if seen is None else shared_areas(seen, cameras)
+    colours: Sequence[ColourMatch | None] = [None for _ in views]
+    shares: Sequence[float | None] = [None for _ in views]
+    if cloud is not None:
+        seen = sightings(cloud.positions, cameras)
+        colours = colour_matches(seen, [scene.frames.read(view, 0) for view in views])
+        shares = shared_areas(seen, cameras)
     rows = tuple(
         CameraFrames(name=view.name, offset=offset, colours=match, sharpness=sharpness, shared=share)
         for view, offset, match, sharpness, share in zip(scene.views, steps, colours, sharp, shares, strict=True)
@@ -81,16 +84,11 @@ def _cells(row: CameraFrames) -> list[str]:
     ]
 
 
-def _offsets(scene: Scene, seed: int, notes: list[str]) -> Sequence[Offset | None]:
+def _offsets(scene: Scene, cloud: PointCloud | None, seed: int, notes: list[str]) -> Sequence[Offset | None]:
     """Offsets of the cameras, from the frames in the middle of the clip."""
-    nothing: list[Offset | None] = [None] * len(scene.views)
-    if len(scene.views) < 2:
-        return nothing
-    try:
-        positions, _ = random_positions(scene, count=CANDIDATES, seed=seed)
-    except SceneError as error:
-        notes.append(f"offsets in time not measured: {error}")
-        return nothing
+    positions = _candidates(scene, cloud, seed, notes)
+    if positions is None:
+        return [None] * len(scene.views)
     count = min(WINDOW, scene.num_frames)
     first = (scene.num_frames - count) // 2
     clips = [
@@ -107,9 +105,20 @@ def _offsets(scene: Scene, seed: int, notes: list[str]) -> Sequence[Offset | Non
     return measured
 
 
-def _sightings(scene: Scene, points: Path | None, notes: list[str]) -> Sightings | None:
+def _candidates(scene: Scene, cloud: PointCloud | None, seed: int, notes: list[str]) -> Tensor | None:
+    """Points [n, 3] at which motion is looked for: drawn where the cameras look, or else the start points."""
+    try:
+        random_positions(scene, count=_PROBED, seed=seed)  # fails soon where the cameras share too little
+        return random_positions(scene, count=CANDIDATES, seed=seed)[0]
+    except SceneError as error:
+        if cloud is None:
+            notes.append(f"offsets in time not measured: {error}")
+        return None if cloud is None else cloud.positions
+
+
+def _start_points(scene: Scene, points: Path | None, notes: list[str]) -> PointCloud | None:
     cloud = stored_start_points(scene, source=points, frame=0)
     if cloud is None or cloud.count == 0:
         notes.append("colours and common areas not measured: no start points")
         return None
-    return sightings(thinned(cloud, _START_POINTS).positions, [view.camera for view in scene.views])
+    return thinned(cloud, _START_POINTS)
