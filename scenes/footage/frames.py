@@ -33,17 +33,22 @@ class FrameChecks:
     notes: tuple[str, ...]
 
 
-def check_frames(scene: Scene, *, points: Path | None = None, seed: int = 0) -> FrameChecks:
+def check_frames(
+    scene: Scene, *, views: Sequence[int] | None = None, points: Path | None = None, seed: int = 0
+) -> FrameChecks:
     """Compare the cameras of a scene by their frames: time, colour, sharpness and what they see in common.
 
+    views: those to compare, such as scene.train, which a training has decoded; None: all, held-out ones too.
     At most WINDOW + 3 frames of each camera are read; views that are not in the cache are decoded. Colours and common
     areas are measured at the clip's first frame by the start points of a file, or those in the scene's folder. The same
     seed gives the same numbers. SceneError where footage or the file is damaged.
     """
-    views, cameras = range(len(scene.views)), [view.camera for view in scene.views]
+    views = range(len(scene.views)) if views is None else views
+    cameras = [scene.views[view].camera for view in views]
     notes: list[str] = []
     cloud = _start_points(scene, points, notes)
-    steps = _offsets(scene, cloud, seed, notes)
+    candidates = _candidates(scene, cloud, seed, notes)
+    steps = [None for _ in views] if candidates is None else _offsets(scene, views, candidates, notes)
     spread = sorted({round(frame) for frame in np.linspace(0, scene.num_frames - 1, _SHARP_FRAMES)})
     sharp = relative_sharpness([[scene.frames.read(view, frame) for frame in spread] for view in views])
     colours: Sequence[ColourMatch | None] = [None for _ in views]
@@ -53,8 +58,8 @@ def check_frames(scene: Scene, *, points: Path | None = None, seed: int = 0) -> 
         colours = colour_matches(seen, [scene.frames.read(view, 0) for view in views])
         shares = shared_areas(seen, cameras)
     rows = tuple(
-        CameraFrames(name=view.name, offset=offset, colours=match, sharpness=sharpness, shared=share)
-        for view, offset, match, sharpness, share in zip(scene.views, steps, colours, sharp, shares, strict=True)
+        CameraFrames(name=scene.views[view].name, offset=offset, colours=match, sharpness=sharpness, shared=share)
+        for view, offset, match, sharpness, share in zip(views, steps, colours, sharp, shares, strict=True)
     )
     return FrameChecks(cameras=rows, warnings=tuple(frame_warnings(rows)), notes=tuple(notes))
 
@@ -84,20 +89,16 @@ def _cells(row: CameraFrames) -> list[str]:
     ]
 
 
-def _offsets(scene: Scene, cloud: PointCloud | None, seed: int, notes: list[str]) -> Sequence[Offset | None]:
-    """Offsets of the cameras, from the frames in the middle of the clip."""
-    positions = _candidates(scene, cloud, seed, notes)
-    if positions is None:
-        return [None] * len(scene.views)
+def _offsets(scene: Scene, views: Sequence[int], positions: Tensor, notes: list[str]) -> Sequence[Offset | None]:
+    """Offsets of the views, from the frames in the middle of the clip."""
     count = min(WINDOW, scene.num_frames)
     first = (scene.num_frames - count) // 2
-    clips = [
-        np.stack([shrunk(scene.frames.read(view, frame)) for frame in range(first, first + count)])
-        for view in range(len(scene.views))
-    ]
-    measured = offsets(clips, [view.camera for view in scene.views], positions)
+    clips = [np.stack([shrunk(scene.frames.read(view, first + frame)) for frame in range(count)]) for view in views]
+    measured = offsets(clips, [scene.views[view].camera for view in views], positions)
     unknown = [
-        view.name for view, offset in zip(scene.views, measured, strict=True) if offset is None or not offset.is_sure
+        scene.views[view].name
+        for view, offset in zip(views, measured, strict=True)
+        if offset is None or not offset.is_sure
     ]
     if unknown:
         which = "any camera" if len(unknown) == len(measured) else ", ".join(unknown)

@@ -130,6 +130,15 @@ def test_swapped_footage_of_two_cameras(tmp_path):
     assert not [warning for warning in checks.warnings if "differ" in warning]
 
 
+def test_only_the_asked_views_are_read(tmp_path):
+    films: list = film()
+    films[0] = None
+    scene = room(tmp_path, Footage(films=films, late={2: 3}), points=True)
+    checks = check_frames(scene, views=scene.train)
+    assert [row.name for row in checks.cameras] == ["cam01", "cam02", "cam03", "cam04"]
+    assert offsets(checks) == pytest.approx([0, 3, 0, 0], abs=0.25)
+
+
 def test_the_same_seed_gives_the_same_numbers(tmp_path):
     scene = room(tmp_path)
     assert check_frames(scene, seed=3) == check_frames(scene, seed=3)
