@@ -102,7 +102,7 @@ def _offsets(scene: Scene, views: Sequence[int], positions: Tensor, notes: list[
     ]
     if unknown:
         which = "any camera" if len(unknown) == len(measured) else ", ".join(unknown)
-        notes.append(f"offset in time not measured of {which}: too little motion, or too short a clip")
+        notes.append(f"offset in time not measured of {which}: too little motion, too short a clip, or a wrong pose")
     return measured
 
 
