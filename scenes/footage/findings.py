@@ -45,8 +45,8 @@ def _out_of_step(rows: Sequence[CameraFrames]) -> list[str]:
         cut = f"cut the {frames} off {'its video' if behind else 'the videos of the others'}"
         warnings.append(
             f"{row.name} is {abs(offset.frames):.1f} frames {'behind' if behind else 'ahead of'} the other cameras "
-            f"(correlation {offset.correlation:.3f}, {offset.peak:.0f} standard deviations above other offsets; at offset "
-            f"0: {offset.at_zero:.3f}): moving things blur or double; "
+            f"(correlation {offset.correlation:.3f}, {offset.peak:.0f} standard deviations above other offsets; "
+            f"at offset 0: {offset.at_zero:.3f}): moving things blur or double; "
             f"{cut}, or {_LEAVE_OUT}"
         )
     return warnings
