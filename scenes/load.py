@@ -16,7 +16,7 @@ from common.wording import first_and_more
 from scenes.calibration.cameras import centred, fitted, off_centre, rig_radius, scaled
 from scenes.frames.cache import FrameCache
 from scenes.frames.cache_record import ViewFrames
-from scenes.frames.coding import coding_notes, coding_warnings
+from scenes.frames.hdr import coding_notes, coding_warnings
 from scenes.frames.image_files import NumberedImages, rotation_notes
 from scenes.frames.resize import FILTERS, training_size
 from scenes.frames.sources import FrameSource
@@ -44,8 +44,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     rig = _with_principal_points(layout.read(root, options), layout, options)
     numbers = _camera_numbers(root, rig)
     views = tuple(_view(name, number, rig, options) for name, number in numbers.items())
-    codings = {name: source.coding for name, source in _videos(rig).items() if source.coding}
-    notes = [*rig.notes, *_size_notes(rig, views), *coding_notes(codings)]
+    notes = [*rig.notes, *_size_notes(rig, views), *coding_notes(_videos(rig))]
     names = [view.name for view in views]
     test = _test_views(root, names, options, notes)
     train = tuple(index for index in range(len(views)) if index not in test)
@@ -54,7 +53,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     warnings = [
         *_enlarged(rig, views),
         *_image_warnings(rig),
-        *coding_warnings(codings),
+        *coding_warnings(_videos(rig)),
         *layout.warnings(root, [names[index] for index in train]),
     ]
     for warning in warnings:

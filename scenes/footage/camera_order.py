@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.wording import first_and_more
-from scenes.footage.shared_points import Sightings, shown_values
+from scenes.footage.shared_points import Sightings, shown_values, shrunk_colours
 from scenes.points.cloud import PointCloud
 
 FEWEST_POINTS = 50  # in an image, below which it is not judged
@@ -18,8 +17,7 @@ FEWEST_POINTS = 50  # in an image, below which it is not judged
 # moved, the own falls to 0.0 in single cameras, to 0.5 in the median.
 BETTER = 0.25  # by which another camera's image has to fit better than the own
 RELATED = 0.4  # from which an image shows the points
-UNRELATED = 0.3  # below which it does not
-RELIABLE = 0.7  # median of the cameras, from which the points belong to this frame: single poses are judged
+UNRELATED = 0.3  # median of the cameras, below which the points are of another world
 NAMED = 4  # cameras in a warning
 
 
@@ -43,7 +41,7 @@ class PoseFits:
         }
 
     def warnings(self) -> list[str]:
-        """One line about poses in another order than the images, points of another world, or poses that fit nothing."""
+        """One line about poses in another order than the images, or about points of another world."""
         mistaken = self.mistaken
         if len(mistaken) > 1:  # poses that changed places are two at least
             pairs = ", ".join(f"{pose}'s pose shows {image}'s image" for pose, image in list(mistaken.items())[:NAMED])
@@ -59,14 +57,7 @@ class PoseFits:
                 f"the start points do not fit the images (median correlation {middle:.2f}): they live in another "
                 "world frame than the cameras, or the cameras are wrong; use points and cameras of one reconstruction"
             ]
-        rows = zip(self.names, self.own, strict=True)
-        lost = [name for name, own in rows if own is not None and own < UNRELATED]
-        if middle < RELIABLE or not lost:
-            return []
-        return [
-            f"poses that do not fit their images (correlation with the start points below {UNRELATED:g}, {middle:.2f} "
-            f"for the others): {first_and_more(lost)}; mend the pose, or leave the camera out"
-        ]
+        return []
 
 
 def fit_poses(cloud: PointCloud, seen: Sightings, names: Sequence[str], images: Sequence[np.ndarray]) -> PoseFits:
@@ -75,12 +66,13 @@ def fit_poses(cloud: PointCloud, seen: Sightings, names: Sequence[str], images: 
     Correlation does not depend on exposure. Points that something hides only lower it.
     """
     brightness = cloud.colours.double().mean(dim=1).numpy()
+    small = [shrunk_colours(image) for image in images]
     table = np.full((len(names), len(names)), np.nan)
     for pose, (places, visible) in enumerate(zip(seen.pixels, seen.visible, strict=True)):
         if visible.sum() < FEWEST_POINTS:
             continue
-        for other, image in enumerate(images):
-            shown = shown_values(places[visible] * _scale(images[pose], image), image).mean(axis=1)
+        for other, (image, factor) in enumerate(small):
+            shown = shown_values(places[visible] * _scale(images[pose], images[other]), image, factor).mean(axis=1)
             if brightness[visible].std() > 0 and shown.std() > 0:
                 table[pose, other] = np.corrcoef(brightness[visible], shown)[0, 1]
     best = np.where(np.isnan(table), -1.0, table).argmax(axis=1)

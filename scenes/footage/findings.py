@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from math import exp, expm1, log
 from statistics import median
 
-from scenes.footage.shared_points import LITTLE_SHARED, OTHER_COLOURS
+from scenes.footage.shared_points import LITTLE_SHARED, OTHER_COLOURS, OTHER_SCENE, ColourMatch
 from scenes.footage.sharpness import BLURRED
 from scenes.footage.synchrony import Offset
 
 _NAMED = 3  # cameras with their numbers in one warning
 _TINT = 0.03  # ln: a channel so far from the mean of the three gives a tint
+_TINTS = (("redder", "more cyan"), ("greener", "more magenta"), ("bluer", "yellower"))  # more, or less, of a channel
 _LEAVE_OUT = "leave the camera out (remove its footage and its row of poses_bounds.npy or cameras_parameters.txt)"
 
 
@@ -21,16 +22,15 @@ class CameraFrames:
     """Measurements of one camera's frames; None: not measured."""
 
     name: str
-    pose_fit: float | None  # correlation of start points' brightness with the image, by the pose
     offset: Offset | None  # in time, from the other cameras
-    gains: tuple[float, float, float] | None  # ln of red, green and blue values over the median camera's
+    colours: ColourMatch | None  # of start points, with those in the other cameras
     sharpness: float | None  # over the median camera's
     shared: float | None  # share of the image in which two other cameras see start points
 
 
 def frame_warnings(rows: Sequence[CameraFrames]) -> list[str]:
     """Warn of cameras that stand out, one line for each camera out of step and one line for each other fault."""
-    return [*_out_of_step(rows), *_other_colours(rows), *_blurred(rows), *_apart(rows)]
+    return [*_out_of_step(rows), *_other_colours(rows), *_blurred(rows), *_disagreeing(rows), *_apart(rows)]
 
 
 def _out_of_step(rows: Sequence[CameraFrames]) -> list[str]:
@@ -45,14 +45,15 @@ def _out_of_step(rows: Sequence[CameraFrames]) -> list[str]:
         cut = f"cut the {frames} off {'its video' if behind else 'the videos of the others'}"
         warnings.append(
             f"{row.name} is {abs(offset.frames):.1f} frames {'behind' if behind else 'ahead of'} the other cameras "
-            f"(correlation {offset.correlation:.2f}, at offset 0: {offset.at_zero:.2f}): moving things blur or double; "
+            f"(correlation {offset.correlation:.3f}, {offset.peak:.0f} standard deviations above other offsets; "
+            f"at offset 0: {offset.at_zero:.3f}): moving things blur or double; "
             f"{cut}, or {_LEAVE_OUT}"
         )
     return warnings
 
 
 def _other_colours(rows: Sequence[CameraFrames]) -> list[str]:
-    known = {row.name: row.gains for row in rows if row.gains is not None}
+    known = {row.name: row.colours.gains for row in rows if row.colours and row.colours.agreement >= OTHER_SCENE}
     differing = {name: gains for name, gains in known.items() if max(map(abs, gains)) >= log(1 + OTHER_COLOURS)}
     if not differing:
         return []
@@ -66,9 +67,11 @@ def _other_colours(rows: Sequence[CameraFrames]) -> list[str]:
 
 
 def _colours(gains: tuple[float, float, float]) -> str:
-    """ "18 % darker and bluer (red -20 %, green -18 %, blue -10 %)" """
+    """ "18% darker and bluer (red -20%, green -18%, blue -10%)" """
     mean = sum(gains) / 3
-    tints = [name for name, gain in zip(("redder", "greener", "bluer"), gains, strict=True) if gain - mean >= _TINT]
+    channel = max(range(3), key=lambda index: abs(gains[index] - mean))
+    more, less = _TINTS[channel]
+    tints = [more if gains[channel] > mean else less] if abs(gains[channel] - mean) >= _TINT else []
     numbers = ", ".join(
         f"{name} {expm1(gain):+.0%}" for name, gain in zip(("red", "green", "blue"), gains, strict=True)
     )
@@ -84,6 +87,18 @@ def _blurred(rows: Sequence[CameraFrames]) -> list[str]:
     listed = ", ".join(f"{name} ({sharpness:.0%} of their sharpness)" for sharpness, name in sorted(blurred)[:_NAMED])
     return [
         f"blurred in comparison with the other cameras: {listed}{_more(worst)}; look at the images, or {_LEAVE_OUT}"
+    ]
+
+
+def _disagreeing(rows: Sequence[CameraFrames]) -> list[str]:
+    known = {row.name: row.colours.agreement for row in rows if row.colours}
+    odd = sorted((name for name in known if known[name] < OTHER_SCENE), key=lambda name: known[name])
+    if not odd or 2 * len(odd) > len(known):  # where most disagree, the start points are at fault, or poor
+        return []
+    listed = ", ".join(f"{name} (correlation {known[name]:.2f})" for name in odd[:_NAMED])
+    return [
+        f"shows other colours at the start points than the other cameras (median {median(known.values()):.2f}): "
+        f"{listed}{_more(odd)}; its pose is wrong or its footage is another camera's: check both, or {_LEAVE_OUT}"
     ]
 
 

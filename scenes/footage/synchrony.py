@@ -28,8 +28,8 @@ POINTS = 8_000  # of them, those with most motion
 _BESIDE = 2  # frames: offsets so near to the peak are part of it
 _ENOUGH_CAMERAS = 6  # more of them do not make a point better
 
-# Peak over the other offsets' mean, in their standard deviations. 93 % of 28 real cameras and all of 17 synthetic ones
-# have more; with a camera whose time runs backwards, 1 % of the real ones have, and none has 5.5.
+# Peak over the other offsets' mean, in their standard deviations. Of measurements of 28 real cameras, 98 % have more,
+# and so have all of 17 synthetic ones. Of real cameras whose time runs backwards, which have no right offset, 4 % do.
 SURE = 5.0
 # Frames. Real and synthetic cameras in step that are sure lie within 0.4.
 OUT_OF_STEP = 0.75

@@ -57,7 +57,7 @@ def test_a_synthetic_rig_has_no_faults(load, shared):
     assert checks.warnings == checks.notes == ()
     # Measured: 0.03 frames, 0.02, 0.92 and 0.88.
     assert max(abs(row.offset.frames) for row in checks.cameras) < 0.1
-    assert np.abs([row.gains for row in checks.cameras]).max() < 0.04
+    assert np.abs([row.colours.gains for row in checks.cameras]).max() < 0.04
     assert min(row.sharpness for row in checks.cameras) > 0.88
     assert min(row.shared for row in checks.cameras) > 0.8
 
@@ -110,6 +110,6 @@ def test_a_darker_camera_in_a_synthetic_rig(load, shared):
     scene = load("kitchen_tiny")
     dark = {2: lambda image: (image * (0.8, 0.82, 0.9)).astype(np.uint8)}
     checks = check_frames(clip(scene, spoilt=dark), points=points_of(shared, "kitchen_tiny"))
-    assert np.exp(checks.cameras[2].gains) == pytest.approx((0.8, 0.82, 0.9), abs=0.04)
+    assert np.exp(checks.cameras[2].colours.gains) == pytest.approx((0.8, 0.82, 0.9), abs=0.04)
     (warning,) = checks.warnings
     assert "1 of 8 cameras differs in colour by 10% or more from the others: cam02 is 1" in warning
