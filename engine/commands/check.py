@@ -15,6 +15,7 @@ from engine.checks.footage import warn_of_frames
 from engine.checks.rasterizer import check_rasterizer
 from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
+from engine.runs.cost import expert_cost
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.opening import open_expert, read_scene
 from engine.settings.check import read_check_settings
@@ -58,6 +59,8 @@ def check(config: AnyRunConfig) -> None:
     scene = read_scene(config.data, source, layout=layout, results=Path(), quiet=config.machine.quiet)
     print("", *headers_table(check_headers(scene.sources)), "", sep="\n")
     experts = _open_experts(config, scene, folders, compute)
+    frames, _, memory = expert_cost(scene, compute, results=scene.root, batch=1, models=1, max_gaussians=None).lines()
+    print(frames, f"{memory} in an expert's training", sep="\n")
     scene.frames.prepare(range(len(scene.views)))
     print("", *warn_of_frames(scene), "", sep="\n")
     if experts:

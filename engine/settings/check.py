@@ -14,6 +14,7 @@ from engine.settings.command_help import CommandHelp, flag
 from engine.settings.command_line import parse
 from engine.settings.experts import FILE_PLANES, AnyExpertsConfig, ExpertReadingConfig
 from engine.settings.fields import with_values
+from engine.settings.paths import check_expert, check_folder, check_target
 from engine.settings.run import AnyRunConfig, DataConfig, DeviceConfig, MachineConfig
 from experts import EXPERTS
 from experts.recognition import expert_of_folder
@@ -54,6 +55,8 @@ def check_page(prog: str, about: str) -> CommandHelp:
 def read_check_settings(arguments: Sequence[str], *, prog: str, description: str) -> AnyRunConfig:
     """The settings of a check as those of a run that nothing is trained in."""
     given = parse(CheckConfig, arguments, defaults=CheckConfig(), page=check_page(prog, description))
+    check_folder("SCENE", given.scene)
+    check_target("--cache_path", given.data.cache_path)
     reading = {name: getattr(given.experts, name) for name in ExpertReadingConfig.__dataclass_fields__}
     named = tuple(_named(model, given.experts.load_iteration) for model in given.models)
     machine = given.machine
@@ -67,13 +70,12 @@ def read_check_settings(arguments: Sequence[str], *, prog: str, description: str
 
 def _named(model: str, load_iteration: int) -> str:
     """NAME=FOLDER of a model that is given as that, or as FOLDER alone."""
-    name, equals, _ = model.partition("=")
+    name, equals, folder = model.partition("=")
     if equals and "/" not in name and not Path(model).exists():
+        check_expert(model, Path(folder), name)
         return model
-    path = Path(model)
-    if not path.exists():
-        raise ConfigError(f"{model}: no such folder; give the folder of a trained expert")
-    spec = expert_of_folder(path, None if load_iteration == -1 else load_iteration, experts=EXPERTS.values())
+    check_folder("FOLDER", Path(model))
+    spec = expert_of_folder(Path(model), None if load_iteration == -1 else load_iteration, experts=EXPERTS.values())
     if spec is None:
         raise ConfigError(f"{model}: no expert's files are recognised there; give NAME={model}")
     return f"{spec.name}={model}"

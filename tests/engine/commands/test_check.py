@@ -51,7 +51,8 @@ def test_mistakes_in_the_arguments_are_named(film, tmp_path, capsys):
 
     assert "missing: SCENE" in error()
     assert "no such folder" in error(str(tmp_path / "none"))
-    assert f"{tmp_path / 'typo'}: no such folder" in error(str(film), str(tmp_path / "typo"))
+    assert f"FOLDER {tmp_path / 'typo'}: no such folder" in error(str(film), str(tmp_path / "typo"))
+    assert f"STG={tmp_path / 'typo'}: no such folder" in error(str(film), f"STG={tmp_path / 'typo'}")
     assert "no expert's files are recognised there; give NAME=" in error(str(film), str(tmp_path))
     models = ["--expert_frames", "STG=3"]
     assert "--expert_frames STG=3: NAME=N expected, and no expert here takes it" in error(str(film), *models)
