@@ -60,7 +60,7 @@ def check(config: AnyRunConfig) -> None:
     print("", *headers_table(check_headers(scene.sources)), "", sep="\n")
     experts = _open_experts(config, scene, folders, compute)
     frames, _, memory = expert_cost(scene, compute, results=scene.root, batch=1, models=1, max_gaussians=None).lines()
-    print(frames, f"{memory} in an expert's training", sep="\n")
+    print(frames, f"an expert's training: {memory.removeprefix('memory: ')}", sep="\n")
     scene.frames.prepare(range(len(scene.views)))
     print("", *warn_of_frames(scene), "", sep="\n")
     if experts:
