@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moegs_rasterizer import Camera
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -23,6 +25,7 @@ from experts.base import CheckpointError
 from router import Router
 
 _FORMAT = 1
+_ZERO = 1e-9  # numbers of cameras below it are rounding errors
 TENSORS, FACTS, STATE = "router.safetensors", "router.json", "training_state.safetensors"
 
 
@@ -177,4 +180,19 @@ def scene_facts(run: Run) -> dict[str, Any]:
         "train": [scene.views[view].name for view in scene.train],
         "test": [scene.views[view].name for view in scene.test],
         "sizes": {view.name: [view.camera.width, view.camera.height] for view in scene.views},
+        "cameras": {view.name: camera_hash(view.camera) for view in scene.views},
     }
+
+
+def camera_hash(camera: Camera) -> str:
+    """A hash of a camera's pose and lens that does not depend on the resolution; six digits of each number count."""
+    lens = [camera.fx / camera.width, camera.fy / camera.height, camera.cx / camera.width, camera.cy / camera.height]
+    numbers = [*lens, *camera.world_to_camera.double().flatten().tolist()]
+    text = " ".join(f"{number:.5e}" if abs(number) > _ZERO else "0" for number in numbers)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def other_cameras(saved: SavedRouter, run: Run) -> list[str]:
+    """The views whose cameras are not those of a router's training; none for checkpoints that do not record them."""
+    known = saved.scene.get("cameras", {})
+    return [name for name, value in scene_facts(run)["cameras"].items() if known.get(name, value) != value]

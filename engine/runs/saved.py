@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import torch
 
+from common.wording import first_and_more
 from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
-from engine.runs.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint, scene_facts
+from engine.runs.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint, other_cameras, scene_facts
 from engine.runs.device import open_compute_device
 from engine.runs.expert_records import ExpertRecord, find_expert, record_expert, recorded_iteration, require_same_files
 from engine.runs.opening import assemble, open_expert, open_scene
@@ -26,6 +28,8 @@ from experts import Expert
 from router import ENSEMBLES, Ensemble, ensemble_of, folder_flags, kind_of
 from scenes import Scene, needed_views
 from scenes.options import Needed
+
+logger = logging.getLogger(__name__)
 
 HERE = {"device": "auto", "backend": "auto"}  # a run trained on a GPU is rendered anywhere
 
@@ -109,7 +113,10 @@ def _reopen(
 
 
 def _check_scene(saved: SavedRouter, run: Run) -> None:
-    """Raises ConfigError where the clip is another than the router's: its time would run differently."""
+    """Raises ConfigError where the clip is another than the router's: its time would run differently.
+
+    Warns of other cameras: images of them are right only if the scene's cameras were mended since.
+    """
     facts = scene_facts(run)
     for key in ("start", "num_frames"):
         if facts[key] != saved.scene[key]:
@@ -117,3 +124,9 @@ def _check_scene(saved: SavedRouter, run: Run) -> None:
                 f"{run.scene.root}: {key} is {facts[key]}, the router was trained with {saved.scene[key]}; "
                 "give the same clip with --start_timestamp, --end_timestamp and --duration"
             )
+    if changed := other_cameras(saved, run):
+        logger.warning(
+            "%s: other cameras than the router was trained with (%s): poses or principal points were changed since",
+            run.scene.root,
+            first_and_more(changed),
+        )

@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common.wording import counted
+from common.wording import counted, first_and_more
 from engine.errors import ConfigError
 from engine.runs.checkpoint import (
     STATE,
     SavedRouter,
     checkpoint_folder,
     load_checkpoint,
+    other_cameras,
     read_tensors,
     saved_iterations,
     scene_facts,
@@ -85,11 +86,16 @@ def _check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...])
                 "that one, or start again with --overwrite"
             )
     for key, value in scene_facts(run).items():
-        if key != "name" and saved.scene[key] != value:
+        if key not in ("name", "cameras") and saved.scene[key] != value:
             raise ConfigError(
                 f"{run.scene.root}: {key} is {value}, {saved.folder} was trained with {saved.scene[key]}; give the "
                 "same scene and cut, or start again with --overwrite"
             )
+    if cameras := other_cameras(saved, run):
+        raise ConfigError(
+            f"{run.scene.root}: other cameras than {saved.folder} was trained with ({first_and_more(cameras)}); give "
+            "the same poses and --principal_points, or start again with --overwrite"
+        )
 
 
 def training_state(optimiser: torch.optim.Optimizer, seed: int) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from engine.runs.checkpoint import (
     FACTS,
     STATE,
     TENSORS,
+    camera_hash,
     checkpoint_folder,
     load_checkpoint,
     saved_ensemble,
@@ -24,7 +25,7 @@ from engine.runs.checkpoint import (
 from engine.runs.run import mix_view
 from engine.runs.saved import load_run
 from experts.base import CheckpointError
-from tests.small_world import use_small_world
+from tests.small_world import camera, random_scene, use_small_world
 
 STEPS = ["--iterations", "4", "--save_iterations", "2", "--test_iterations"]
 
@@ -160,3 +161,28 @@ def test_another_cut_of_the_clip_is_refused(trained, monkeypatch):
     monkeypatch.setattr(engine.runs.opening, "load_scene", lambda *arguments: replace(whole(*arguments), num_frames=3))
     with pytest.raises(ConfigError, match="num_frames is 3, the router was trained with 4"):
         load_run(trained)
+
+
+def test_cameras_are_recognised_at_every_resolution():
+    views = camera(1, width=48, height=32)
+    same = [replace(views, **{name: getattr(views, name) * 2 for name in ("fx", "fy", "cx", "cy", "width", "height")})]
+    moved = views.world_to_camera.clone()
+    moved[0, 3] += 0.001
+    others = [replace(views, cx=views.cx + 0.1), replace(views, fx=views.fx * 1.01)]
+    others.append(replace(views, world_to_camera=moved))
+    assert {camera_hash(each) for each in same} == {camera_hash(views)}
+    assert len({camera_hash(each) for each in [views, *others]}) == 4
+
+
+def test_changed_cameras_are_refused_by_a_training_and_told_by_a_rendering(tmp_path, monkeypatch, capsys):
+    arguments = use_small_world(monkeypatch, tmp_path)
+    given = [*arguments, f"--save_path={tmp_path / 'out'}", "--iterations", "2", "--test_iterations"]
+    assert train.main("E3", given) == 0
+    scene = random_scene(tmp_path)
+    moved = tuple(replace(view, camera=replace(view.camera, cx=view.camera.cx + 1)) for view in scene.views)
+    monkeypatch.setattr(engine.runs.opening, "load_scene", lambda source, options: replace(scene, views=moved))
+    capsys.readouterr()
+    assert train.main("E3", [f"--save_path={tmp_path / 'out'}", "--resume", "--quiet", "--iterations=4"]) == 2
+    assert "other cameras than" in (message := capsys.readouterr().err) and "(cam00 and 2 more)" in message
+    load_run(tmp_path / "out")
+    assert "other cameras than the router was trained with (cam00 and 2 more)" in capsys.readouterr().err
