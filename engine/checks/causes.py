@@ -84,6 +84,33 @@ def _depths_in_image(means: Tensor, probe: Probe) -> Tensor:
     return depth[(depth > 0) & inside]
 
 
+def try_without_far_plane(expert: Expert, probes: Sequence[Probe], *, psnr: float, compute: ComputeDevice) -> float:
+    """The dB that an expert wins without its far plane; 0 where it has none."""
+    if expert.settings.far is None:
+        return 0.0
+    return mean_psnr(expert, probes, compute=compute, variation=Variation(without_far=True)) - psnr
+
+
+def try_later_frames(
+    expert: Expert, probes: Sequence[Probe], later: int, *, psnr: float, compute: ComputeDevice
+) -> float:
+    """The dB that an expert wins where it shows frames that many later; 0 where it does not have them.
+
+    A clip that begins at frame 30 of the footage, and an expert of the whole footage, differ by 30 frames.
+    """
+    if later == 0:
+        return 0.0
+    try:
+        shifted = [
+            image_and_splat(expert, probe, compute=compute, variation=Variation(frame=probe.frame + later))[0]
+            for probe in probes
+        ]
+    except ValueError:  # it does not cover them
+        return 0.0
+    errors = [squared_error(image, probe.truth) for image, probe in zip(shifted, probes, strict=True)]
+    return float(np.mean([decibels(error) for error in errors])) - psnr
+
+
 def try_background(expert: Expert, probes: Sequence[Probe], *, psnr: float, compute: ComputeDevice) -> str | None:
     """The background that fits better by GAIN than the expert's own, white or black; None where none does."""
     other = tuple(1 - value for value in expert.background)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeGuard
 
 import numpy as np
@@ -24,6 +24,7 @@ STRETCHES = (1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)  # of the clip, where no other 
 FINER = (0.85, 0.9, 0.95, 1.05, 1.1, 1.15)  # of the best stretch
 CLEAR = 0.3  # dB by which the best number beats all that differ from it by DIFFERENT
 DIFFERENT = 1.25  # ratio
+SHOWN = 15.0  # dB below which images show another scene
 AS_GOOD = 0.1  # dB within which a number with a reason is preferred to one without
 _WIDTH, _VIEWS = 160, 2  # px and views of the images that are compared
 _FRAMES = (1 / 3, 2 / 3, 1.0)  # of the clip
@@ -48,6 +49,7 @@ class ClipLength:
     best: int
     psnr: Mapping[int, float]  # dB by number of frames, over the same images
     is_clear: bool  # False: the images do not tell, as where nothing moves
+    later: int = 0  # frames by which the model's clip begins before the run's, where that fits clearly better
 
     def gain(self, num_frames: int) -> float:
         """The dB by which the best is better than another that was tried."""
@@ -64,6 +66,22 @@ def find_clip_length(
     if not has_clock(expert) or scene.num_frames < 2:
         return None
     probes = _probes(scene, compute)
+    tried, best, is_clear = _search(expert, probes, scene, reasons=reasons, compute=compute)
+    later = 0
+    if scene.start > 0:  # of the footage, which the model may have been trained on from its frame 0
+        moved = [replace(probe, frame=probe.frame + scene.start) for probe in probes]
+        of_footage, other, _ = _search(
+            expert, moved, scene, reasons=[*reasons, scene.start + scene.footage_frames], compute=compute
+        )
+        if of_footage[other] - tried[best] >= CLEAR:
+            tried, best, later = of_footage, other, scene.start
+    return ClipLength(best=best, psnr=tried, is_clear=is_clear, later=later)
+
+
+def _search(
+    expert: ClockedExpert, probes: Sequence[Probe], scene: Scene, *, reasons: Iterable[int], compute: ComputeDevice
+) -> tuple[dict[int, float], int, bool]:
+    """PSNR by clip length, the best length, and whether it is clearly the best."""
     kept = expert.num_frames
     named = sorted({kept, scene.num_frames, *reasons, *USUAL})
     tried: dict[int, float] = {}
@@ -84,7 +102,7 @@ def find_clip_length(
         expert.num_frames = kept
     best = _preferred(tried, named)
     rivals = [psnr for number, psnr in tried.items() if max(number / best, best / number) > DIFFERENT]
-    return ClipLength(best=best, psnr=tried, is_clear=all(tried[best] - psnr >= CLEAR for psnr in rivals))
+    return tried, best, all(tried[best] - psnr >= CLEAR for psnr in rivals)
 
 
 def settle_clip_lengths(scene: Scene, experts: Sequence[Expert], compute: ComputeDevice) -> dict[str, ClipLength]:
@@ -105,6 +123,8 @@ def settle_clip_lengths(scene: Scene, experts: Sequence[Expert], compute: Comput
 
 def _settle(expert: ClockedExpert, clip: ClipLength) -> None:
     assumed, flag = expert.num_frames, f"--expert_frames {expert.name}="
+    if clip.later or clip.psnr[clip.best] < SHOWN:
+        return  # the verdict has the cause
     if not clip.is_clear:
         logger.warning(
             "%s: trained on %s, which is assumed, not known (its checkpoint does not say, and images with other clip "

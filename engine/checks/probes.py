@@ -63,11 +63,13 @@ class Variation:
 
     frame: float | None = None
     near: float | None = None
+    without_far: bool = False
     background: tuple[float, ...] | None = None
 
     def settings(self, expert: Expert) -> RasterSettings:
         """The splatting settings of the expert, changed."""
-        return expert.settings if self.near is None else replace(expert.settings, near=self.near)
+        settings = expert.settings if self.near is None else replace(expert.settings, near=self.near)
+        return replace(settings, far=None) if self.without_far else settings
 
 
 AS_IT_IS = Variation()

@@ -5,18 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
 
 import numpy as np
 
 from common.tables import Column, table_lines
 from common.wording import counted
-from engine.checks.causes import GAIN, CameraOrder, NearPlane, try_background, try_camera_order, try_near_planes
+from engine.checks.causes import (
+    GAIN,
+    CameraOrder,
+    NearPlane,
+    try_background,
+    try_camera_order,
+    try_later_frames,
+    try_near_planes,
+    try_without_far_plane,
+)
 from engine.checks.clip_length import ClipLength, has_clock
 from engine.checks.probes import Probe, image_and_splat, read_probe, spread
 from engine.runs.device import ComputeDevice
 from experts.base import Expert
-from experts.formats.cfg_args import read_cfg_args
+from experts.formats.cfg_args import named_scene, read_cfg_args
 from scenes import Scene
 
 logger = logging.getLogger(__name__)
@@ -24,6 +32,7 @@ logger = logging.getLogger(__name__)
 POOR = 15.0  # dB at training views, below which an expert does not show the scene
 FAR_UNDER = 5.0  # dB under the median of the other experts
 ORDER_BELOW = 22.0  # dB of the best expert, below which the order of the cameras is looked at
+START_GAIN = 0.3  # dB by which later frames have to fit better before the start is named
 NO_CLOCK_GAIN = 0.5  # dB by which another clip length has to be better before it is named
 COLUMNS = (
     Column(heading="expert", gap=2, left=True),
@@ -47,6 +56,7 @@ class ExpertVerdict:
     clip: ClipLength | None  # None: the expert has no clock of its own
     causes: tuple[str, ...] = ()  # likely ones, with what to do
     is_poor: bool = False
+    is_unknown: bool = False  # poor without a cause that rendering finds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +84,7 @@ class Verdict:
                 "poses_bounds.npy belong to the cameras in the order of their names: mend their order, or the names"
             )
         faulty = [each for each in self.experts if each.is_poor or each.causes]
-        if len(faulty) > 1 and all(each.causes == (UNKNOWN,) for each in self.experts):
+        if len(faulty) > 1 and all(each.is_unknown for each in self.experts):
             numbers = ", ".join(f"{each.name} {each.psnr:.1f} dB" for each in faulty)
             return [*lines, f"no expert fits the frames ({numbers}): {UNKNOWN}"]
         return [*lines, *map(self._line, faulty)]
@@ -103,11 +113,9 @@ def judge(
         return Verdict(experts=(), order=None, views=())
     measured = [_measure(expert, probes, clips.get(expert.name), compute) for expert in experts]
     best = max(range(len(measured)), key=lambda index: measured[index].psnr)
-    order = (
-        try_camera_order(scene, ready_views(scene), experts[best], compute)
-        if measured[best].psnr < ORDER_BELOW
-        else None
-    )
+    is_late = any(clip.later for clip in clips.values())  # else moving things are taken for moved cameras
+    is_low = measured[best].psnr < ORDER_BELOW and not is_late
+    order = try_camera_order(scene, ready_views(scene), experts[best], compute) if is_low else None
     if order is None or not order.is_wrong:
         measured = [
             _with_causes(each, expert, measured, probes, compute, scene=scene)
@@ -155,13 +163,46 @@ def _with_causes(
     """A measured expert with the likely causes of its faults."""
     others = [other.psnr for other in measured if other is not each]
     is_poor = each.psnr < POOR or (bool(others) and each.psnr < float(np.median(others)) - FAR_UNDER)
-    causes = [cause for cause in (_near_cause(each), _clip_cause(each, expert)) if cause is not None]
-    if is_poor and not causes:
+    found = [
+        _near_cause(each),
+        _far_cause(each, expert, probes, compute),
+        _start_cause(each, expert, probes, compute, scene=scene) or _clip_cause(each, expert),
+    ]
+    causes = [cause for cause in found if cause is not None]
+    if not causes:
         background = try_background(expert, probes, psnr=each.psnr, compute=compute)
         if background is not None:
             causes.append(f"a {background} background fits better: mend white_background in its cfg_args")
-        causes = causes or [_foreign(expert, scene)]
-    return replace(each, causes=tuple(causes), is_poor=is_poor)
+    is_unknown = is_poor and not causes
+    return replace(
+        each,
+        causes=(_foreign(expert, scene),) if is_unknown else tuple(causes),
+        is_poor=is_poor,
+        is_unknown=is_unknown,
+    )
+
+
+def _far_cause(each: ExpertVerdict, expert: Expert, probes: Sequence[Probe], compute: ComputeDevice) -> str | None:
+    gain = try_without_far_plane(expert, probes, psnr=each.psnr, compute=compute)
+    if gain < GAIN:
+        return None
+    return (
+        f"its far plane, {expert.settings.far:.3g}, culls what it shows; without one it reaches "
+        f"{each.psnr + gain:.1f} dB: give a larger --far"
+    )
+
+
+def _start_cause(
+    each: ExpertVerdict, expert: Expert, probes: Sequence[Probe], compute: ComputeDevice, *, scene: Scene
+) -> str | None:
+    later = each.clip.later if each.clip is not None else 0
+    gain = 0.0 if later else try_later_frames(expert, probes, scene.start, psnr=each.psnr, compute=compute)
+    if not later and gain < START_GAIN:
+        return None
+    return (
+        f"its frames fit better {scene.start} frames later: it was trained on the footage from frame 0, and the clip "
+        f"begins at frame {scene.start}; give --start_timestamp 0, or an expert of this clip"
+    )
 
 
 def _near_cause(each: ExpertVerdict) -> str | None:
@@ -188,16 +229,19 @@ def _clip_cause(each: ExpertVerdict, expert: Expert) -> str | None:
 def _foreign(expert: Expert, scene: Scene) -> str:
     """The cause where nothing else was found; with the scene that the expert's cfg_args name, if it is another."""
     for folder in [parent for path in expert.provenance.files[:1] for parent in path.parents]:
-        source = (read_cfg_args(folder) or {}).get("source_path")
-        if source:
-            is_other = PurePath(str(source)).name != scene.name
-            return f"likely another scene's model (cfg_args names {source})" if is_other else UNKNOWN
+        cfg_args = read_cfg_args(folder)
+        named = named_scene(cfg_args)
+        if cfg_args is not None and named is not None:
+            is_other = named != scene.name
+            return f"likely another scene's model (cfg_args names {cfg_args['source_path']})" if is_other else UNKNOWN
     return UNKNOWN
 
 
 def _clip(clip: ClipLength | None) -> str:
     if clip is None:
         return "-"
+    if clip.later:
+        return "another start"
     return f"{clip.best:,} frames" if clip.is_clear else "not decidable"
 
 

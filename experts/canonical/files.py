@@ -110,19 +110,24 @@ def cfg_args_file(settings: CheckpointSettings) -> tuple[Path, ...]:
     return () if settings.cfg_args is None else (settings.folder / CFG_ARGS,)
 
 
-def clip_length(settings: CheckpointSettings, options: LoadOptions, preset: int) -> tuple[int, bool]:
-    """Frames by which a frame is divided to give the network's time, and whether they are only assumed.
+def clip_is_assumed(settings: CheckpointSettings, options: LoadOptions) -> bool:
+    """Tell whether neither the user nor the checkpoint says on how many frames a model was trained."""
+    stored = (settings.cfg_args or {}).get(CLIP_LENGTH)
+    unsaid = stored is None or (isinstance(stored, int | float) and stored <= 0)
+    return options.expert_frames is None and unsaid
+
+
+def clip_length(settings: CheckpointSettings, options: LoadOptions, preset: int) -> int:
+    """Frames by which a frame is divided to give the network's time.
 
     The user's number wins, then the checkpoint's own: a model trained on 300 frames keeps its clock in a shorter clip.
     Where there is none, the whole footage's counts, then the clip's.
     """
-    stored = (settings.cfg_args or {}).get(CLIP_LENGTH)
-    unsaid = stored is None or (isinstance(stored, int | float) and stored <= 0)
-    assumed = options.expert_frames is None and unsaid
+    assumed = clip_is_assumed(settings, options)
     run = options.trained_frames or options.num_frames if assumed else options.expert_frames
     frames = int(settings.number(CLIP_LENGTH, preset, run=run, above=0))
     if not assumed and options.num_frames not in (None, frames):
         settings.notes.append(
-            f"warning: the model was trained on {counted(frames, 'frame')}, the clip has {options.num_frames:,}"
+            f"the model was trained on {counted(frames, 'frame')}, the clip has {options.num_frames:,}"
         )
-    return frames, assumed
+    return frames

@@ -17,6 +17,7 @@ from experts.canonical.files import (
     DEFORMATION_FILE,
     append_routed,
     cfg_args_file,
+    clip_is_assumed,
     clip_length,
     fill,
     read_canonical,
@@ -56,7 +57,7 @@ def load_ed3dgs(path: Path, options: LoadOptions) -> ED3DGS:
     state = _renamed(read_deformation(source, trust=options.trust_checkpoint))
     deformation = _deformation(state, settings, source, embedding_width=embeddings.shape[1])
     files = (*cfg_args_file(settings), table.path, source)
-    num_frames, assumed = clip_length(settings, options, 50 if _is_technicolor(deformation.weight) else 300)
+    num_frames = clip_length(settings, options, 50 if _is_technicolor(deformation.weight) else 300)
     until = _trained_until(settings, iteration, table, deformation.options)
     background = settings.background(white=True)
     expert = ED3DGS(
@@ -65,7 +66,12 @@ def load_ed3dgs(path: Path, options: LoadOptions) -> ED3DGS:
         deformation=deformation,
         num_frames=num_frames,
         iteration=until,
-        provenance=Provenance(files=files, iteration=iteration, notes=tuple(settings.notes), clip_is_assumed=assumed),
+        provenance=Provenance(
+            files=files,
+            iteration=iteration,
+            notes=tuple(settings.notes),
+            clip_is_assumed=clip_is_assumed(settings, options),
+        ),
     )
     expert.background = background
     return expert

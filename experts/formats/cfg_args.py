@@ -6,7 +6,7 @@ import argparse
 import ast
 import codecs
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath, PureWindowsPath
 
 from common.files import replacing
 from experts.base import CheckpointError
@@ -88,3 +88,13 @@ def _literal(node: ast.expr) -> object:
 
 def _malformed(path: Path, problem: str) -> CheckpointError:
     return CheckpointError(f"{path}: expected the text Namespace(name=value, ...), found {problem}; mend or remove it")
+
+
+def named_scene(cfg_args: Mapping[str, object] | None) -> str | None:
+    """The name of the scene that cfg_args was written for, from its source_path; None where it says none."""
+    source = (cfg_args or {}).get("source_path")
+    if not isinstance(source, str) or not source:
+        return None
+    folders = PureWindowsPath(source) if "\\" in source else PurePath(source)
+    parts = [part for part in folders.parts if not part.startswith("colmap_")]
+    return parts[-1] if parts else None

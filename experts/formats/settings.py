@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from pathlib import Path, PurePath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from experts.base import CheckpointError, LoadOptions
-from experts.formats.cfg_args import CFG_ARGS, read_cfg_args
+from experts.formats.cfg_args import CFG_ARGS, named_scene, read_cfg_args
 
 NEAR, FAR = 0.2, 300.0  # Ex4DGS's and STG's planes where nothing says others
 _WHITE = "white_background"  # in cfg_args: the colour behind the Gaussians of the training
@@ -84,13 +84,9 @@ class CheckpointSettings:
 
     def compare_scene(self, scene: str | None) -> None:
         """Note when cfg_args was written for a scene of another name (folders get renamed: not an error)."""
-        source = (self.cfg_args or {}).get("source_path")
-        if scene is None or not isinstance(source, str) or not source:
-            return
-        folders = PureWindowsPath(source) if "\\" in source else PurePath(source)
-        parts = [part for part in folders.parts if not part.startswith("colmap_")]
-        if parts and parts[-1] != scene:
-            self.notes.append(f"warning: cfg_args names the scene {parts[-1]}, the run's is {scene}")
+        named = named_scene(self.cfg_args)
+        if scene is not None and named is not None and named != scene:
+            self.notes.append(f"cfg_args names the scene {named}, the run's is {scene}")
 
     def _plane(self, key: str, preset: float, *, run: float | None, other: float | None, config: Path | None) -> float:
         own = run is None and (self.cfg_args or {}).get(key) is not None

@@ -17,6 +17,7 @@ from experts.canonical.files import (
     DEFORMATION_FILE,
     append_routed,
     cfg_args_file,
+    clip_is_assumed,
     clip_length,
     fill,
     read_canonical,
@@ -65,14 +66,17 @@ def load_fourdgaussians(path: Path, options: LoadOptions) -> FourDGaussians:
             extra[name] = _read_table(folder / file, expected, trust=options.trust_checkpoint)
             files.append(folder / file)
     deformation = _deformation(state, settings, source)
-    num_frames, assumed = clip_length(settings, options, _N3V_FRAMES)
+    num_frames = clip_length(settings, options, _N3V_FRAMES)
     background = settings.background(white=True)
     expert = FourDGaussians(
         gaussians=gaussians,
         deformation=deformation,
         num_frames=num_frames,
         provenance=Provenance(
-            files=tuple(files), iteration=iteration, notes=tuple(settings.notes), clip_is_assumed=assumed
+            files=tuple(files),
+            iteration=iteration,
+            notes=tuple(settings.notes),
+            clip_is_assumed=clip_is_assumed(settings, options),
         ),
         **extra,
     )

@@ -153,6 +153,34 @@ def test_a_near_plane_that_culls_is_named_with_one_that_fits(scene):
     )
 
 
+def test_a_far_plane_that_culls_is_named(scene):
+    expert = named(Clock(), "STG")
+    expert.settings = replace(expert.settings, far=3.0)
+    (line,) = verdict_of(scene, Clock(), expert).warnings()
+    assert "its far plane, 3, culls what it shows; without one it reaches" in line and "background" not in line
+
+
+@pytest.mark.parametrize("assumed", [True, False])
+def test_a_clip_that_begins_later_than_the_experts_is_named(scene, caplog, assumed):
+    late = replace(scene, start=8, num_frames=FRAMES - 8, footage_frames=FRAMES - 8)
+    pixels = scene.frames.pixels[:, 8:]
+    late = replace(late, frames=Images(pixels))
+    clocked, keyed = Clock(assumed=assumed), named(Clock(), "STG")
+    verdict = verdict_of(late, clocked, keyed)
+    assert clocked.num_frames == FRAMES, "another clip length would only hide the fault"
+    assert verdict.experts[0].clip.later == 8 and "found by rendering" not in caplog.text
+    lines = verdict.warnings()
+    assert [line.split()[0] for line in lines] == ["4DGaussians", "STG"]
+    assert all("its frames fit better 8 frames later" in line and "--start_timestamp 0" in line for line in lines)
+
+
+def test_a_background_that_fits_better_is_named_for_an_expert_alone(scene):
+    expert = named(Clock(), "STG")
+    expert.background = (0.0, 0.0, 0.0)
+    (line,) = verdict_of(scene, expert).warnings()
+    assert "a white background fits better" in line
+
+
 def test_gaussians_that_hide_the_scene_are_named_with_a_near_plane(scene):
     class Hidden(Clock):
         def at(self, frame, *, camera=None):

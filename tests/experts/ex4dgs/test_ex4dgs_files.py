@@ -125,7 +125,7 @@ def test_world_scale_is_the_runs(folder: Path) -> None:
 def test_another_scenes_name_in_cfg_args_is_a_note(folder: Path) -> None:
     (folder / "cfg_args").write_text("Namespace(source_path='/data/n3v/sear_steak/', time_pad=2)")
     notes = load_ex4dgs(folder, LoadOptions(scene="coffee_martini")).provenance.notes
-    assert "warning: cfg_args names the scene sear_steak, the run's is coffee_martini" in notes
+    assert "cfg_args names the scene sear_steak, the run's is coffee_martini" in notes
     assert not any("warning" in n for n in load_ex4dgs(folder, LoadOptions(scene="sear_steak")).provenance.notes)
 
 

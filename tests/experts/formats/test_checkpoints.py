@@ -186,7 +186,7 @@ def test_cfg_args_of_windows_are_read(tmp_path: Path, text: str, encoding: str, 
         settings = CheckpointSettings(tmp_path)
         settings.compare_scene(scene)
         settings.compare_scene("other")
-        assert settings.notes == [f"warning: cfg_args names the scene {scene}, the run's is other"]
+        assert settings.notes == [f"cfg_args names the scene {scene}, the run's is other"]
 
 
 def test_cfg_args_in_utf_16_cut_off_are_refused(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_switches_come_from_cfg_args_then_from_the_preset(tmp_path: Path) -> Non
     assert not any("the clip has 150" in note for note in cut_short.provenance.notes), "nobody knows that yet"
     said = load_fourdgaussians(tmp_path, LoadOptions(scene="sear_steak", num_frames=150, expert_frames=200))
     assert said.num_frames == 200 and not said.provenance.clip_is_assumed
-    assert "warning: the model was trained on 200 frames, the clip has 150" in said.provenance.notes
+    assert "the model was trained on 200 frames, the clip has 150" in said.provenance.notes
     notes = expert.provenance.notes
     assert "no_do 1 (from cfg_args)" in notes and "width 16 (from shapes)" in notes
     assert any(note.startswith("no_ds 0 (preset") for note in notes)

@@ -157,7 +157,7 @@ def test_missing_folder(folder: Path) -> None:
 def test_cfg_args_of_another_scene_is_a_note(folder: Path) -> None:
     (folder / "steak_0to9" / "cfg_args").write_text("Namespace(source_path='data/beef/colmap_0')")
     notes = load_stg(folder, LoadOptions(scene="steak")).provenance.notes
-    assert "warning: cfg_args names the scene beef, the run's is steak" in notes
+    assert "cfg_args names the scene beef, the run's is steak" in notes
 
 
 @pytest.mark.parametrize(
