@@ -23,6 +23,8 @@ from engine.runs.expert_records import ExpertRecord
 from engine.runs.run import Run
 from experts.base import CheckpointError
 from router import Router
+from scenes import Scene
+from scenes.frames.sources import FrameSource
 
 _FORMAT = 1
 _ZERO = 1e-9  # numbers of cameras below it are rounding errors
@@ -181,7 +183,19 @@ def scene_facts(run: Run) -> dict[str, Any]:
         "test": [scene.views[view].name for view in scene.test],
         "sizes": {view.name: [view.camera.width, view.camera.height] for view in scene.views},
         "cameras": {view.name: camera_hash(view.camera) for view in scene.views},
+        "footage": {name: footage_bytes(source, scene) for name, source in scene.sources.items()},
     }
+
+
+def footage_bytes(source: FrameSource, scene: Scene) -> int:
+    """Bytes of the files of a camera's frames: another video has another number."""
+    return sum(path.stat().st_size for path in source.files(scene.start, scene.num_frames))
+
+
+def other_footage(saved: SavedRouter, run: Run) -> list[str]:
+    """The views whose files are not those of a router's training; none for checkpoints that do not record them."""
+    known = saved.scene.get("footage", {})
+    return [name for name, value in scene_facts(run)["footage"].items() if known.get(name, value) != value]
 
 
 def camera_hash(camera: Camera) -> str:

@@ -13,7 +13,14 @@ import torch
 from common.wording import first_and_more
 from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
-from engine.runs.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint, other_cameras, scene_facts
+from engine.runs.checkpoint import (
+    SavedRouter,
+    checkpoint_folder,
+    load_checkpoint,
+    other_cameras,
+    other_footage,
+    scene_facts,
+)
 from engine.runs.device import open_compute_device
 from engine.runs.expert_records import ExpertRecord, find_expert, record_expert, recorded_iteration, require_same_files
 from engine.runs.opening import assemble, open_expert, open_scene
@@ -129,4 +136,10 @@ def _check_scene(saved: SavedRouter, run: Run) -> None:
             "%s: other cameras than the router was trained with (%s): poses or principal points were changed since",
             run.scene.root,
             first_and_more(changed),
+        )
+    if replaced := other_footage(saved, run):
+        logger.warning(
+            "%s: other footage than the router was trained with (%s): scores compare with other images",
+            run.scene.root,
+            first_and_more(replaced),
         )

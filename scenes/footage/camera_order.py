@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from moegs_rasterizer import Camera
 
-from scenes.footage.shared_points import Sightings, shown_values, shrunk_colours
+from common.wording import first_and_more
+from scenes.footage.shared_points import Sightings, shown_values, shrunk_colours, sightings
 from scenes.points.cloud import PointCloud
 
 FEWEST_POINTS = 50  # in an image, below which it is not judged
@@ -18,6 +20,8 @@ FEWEST_POINTS = 50  # in an image, below which it is not judged
 BETTER = 0.25  # by which another camera's image has to fit better than the own
 RELATED = 0.4  # from which an image shows the points
 UNRELATED = 0.3  # median of the cameras, below which the points are of another world
+FACTORS = (0.75, 0.87, 1.0, 1.15, 1.33)  # of the focal lengths, that are compared
+FOCAL_BETTER = 0.1  # median correlation by which another focal length has to fit better
 NAMED = 4  # cameras in a warning
 
 
@@ -26,6 +30,7 @@ class PoseFits:
     """The correlation of points' colours with the images that they are projected into."""
 
     names: tuple[str, ...]  # of the cameras
+    points: tuple[int, ...]  # that each camera sees
     own: tuple[float | None, ...]  # of each pose with its own image; None: too few points to tell
     best: tuple[int, ...]  # index of the image that each pose fits best
     best_fit: tuple[float, ...]
@@ -50,6 +55,13 @@ class PoseFits:
                 f"cameras and images are in different orders: {pairs}{more}; rows of poses_bounds.npy belong to the "
                 "cameras in the natural order of their names: put the rows or the names in order"
             ]
+        blind = [name for name, points in zip(self.names, self.points, strict=True) if points < FEWEST_POINTS]
+        if 2 * len(blind) > len(self.names):
+            return [
+                f"the start points are outside the images of {first_and_more(blind)}: the poses are inverted or have "
+                "other axes (poses_bounds.npy holds columns down, right, back, centre), or the points are of another "
+                "scene"
+            ]
         judged = [own for own in self.own if own is not None]
         middle = float(np.median(judged)) if judged else 1.0
         if middle < UNRELATED:
@@ -65,23 +77,48 @@ def fit_poses(cloud: PointCloud, seen: Sightings, names: Sequence[str], images: 
 
     Correlation does not depend on exposure. Points that something hides only lower it.
     """
-    brightness = cloud.colours.double().mean(dim=1).numpy()
     small = [shrunk_colours(image) for image in images]
-    table = np.full((len(names), len(names)), np.nan)
-    for pose, (places, visible) in enumerate(zip(seen.pixels, seen.visible, strict=True)):
-        if visible.sum() < FEWEST_POINTS:
-            continue
-        for other, (image, factor) in enumerate(small):
-            shown = shown_values(places[visible] * _scale(images[pose], images[other]), image, factor).mean(axis=1)
-            if brightness[visible].std() > 0 and shown.std() > 0:
-                table[pose, other] = np.corrcoef(brightness[visible], shown)[0, 1]
+    pairs = list(zip(small, images, strict=True))
+    table = np.array(
+        [
+            [_correlation(cloud, seen, pose, shrunk, _scale(images[pose], image)) for shrunk, image in pairs]
+            for pose in range(len(names))
+        ]
+    )
     best = np.where(np.isnan(table), -1.0, table).argmax(axis=1)
     return PoseFits(
         names=tuple(names),
+        points=tuple(int(visible.sum()) for visible in seen.visible),
         own=tuple(None if np.isnan(own) else float(own) for own in table.diagonal()),
         best=tuple(best.tolist()),
         best_fit=tuple(table[range(len(table)), best].tolist()),
     )
+
+
+def other_focal_length(cloud: PointCloud, cameras: Sequence[Camera], images: Sequence[np.ndarray]) -> float | None:
+    """The factor of FACTORS by which the focal lengths fit the images clearly better; None where they are right."""
+    small = [shrunk_colours(image) for image in images]
+    fits = {}
+    for factor in FACTORS:
+        seen = sightings(cloud.positions, [replace(each, fx=each.fx * factor, fy=each.fy * factor) for each in cameras])
+        own = [_correlation(cloud, seen, pose, small[pose], np.ones(2)) for pose in range(len(cameras))]
+        fits[factor] = float(np.nanmedian(own)) if not np.isnan(own).all() else 0.0
+    best = max(fits, key=lambda factor: fits[factor])
+    return best if fits[best] - fits[1.0] >= FOCAL_BETTER else None
+
+
+def _correlation(
+    cloud: PointCloud, seen: Sightings, pose: int, shrunk: tuple[np.ndarray, int], scale: np.ndarray
+) -> float:
+    """Pearson's, of the brightness of the points that a pose sees and of an image there; nan where it is not known."""
+    visible = seen.visible[pose]
+    if visible.sum() < FEWEST_POINTS:
+        return float("nan")
+    brightness = cloud.colours[visible].double().mean(dim=1).numpy()
+    shown = shown_values(seen.pixels[pose][visible] * scale, *shrunk).mean(axis=1)
+    if brightness.std() == 0 or shown.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(brightness, shown)[0, 1])
 
 
 def _scale(own: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, expm1, log
 from statistics import median
@@ -14,6 +14,7 @@ from scenes.footage.synchrony import Offset
 _NAMED = 3  # cameras with their numbers in one warning
 _TINT = 0.03  # ln: a channel so far from the mean of the three gives a tint
 _TINTS = (("redder", "more cyan"), ("greener", "more magenta"), ("bluer", "yellower"))  # more, or less, of a channel
+CHANGES = 1.5  # frames by which the offsets at both ends differ from which the offset is not constant
 _LEAVE_OUT = "leave the camera out (remove its footage and its row of poses_bounds.npy or cameras_parameters.txt)"
 
 
@@ -28,16 +29,27 @@ class CameraFrames:
     shared: float | None  # share of the image in which two other cameras see start points
 
 
-def frame_warnings(rows: Sequence[CameraFrames]) -> list[str]:
-    """Warn of cameras that stand out, one line for each camera out of step and one line for each other fault."""
-    return [*_out_of_step(rows), *_other_colours(rows), *_blurred(rows), *_disagreeing(rows), *_apart(rows)]
+def frame_warnings(rows: Sequence[CameraFrames], ends: Mapping[str, tuple[float, float]] | None = None) -> list[str]:
+    """Warn of cameras that stand out, one line for each camera out of step and one line for each other fault.
+
+    ends: offsets at the clip's first and last frames, of cameras out of step where they are known.
+    """
+    return [*_out_of_step(rows, ends or {}), *_other_colours(rows), *_blurred(rows), *_disagreeing(rows), *_apart(rows)]
 
 
-def _out_of_step(rows: Sequence[CameraFrames]) -> list[str]:
+def _out_of_step(rows: Sequence[CameraFrames], ends: Mapping[str, tuple[float, float]]) -> list[str]:
     warnings = []
     for row in rows:
         offset = row.offset
         if offset is None or not offset.is_out_of_step:
+            continue
+        first, last = ends.get(row.name, (offset.frames, offset.frames))
+        if abs(last - first) >= CHANGES:
+            warnings.append(
+                f"{row.name} is {first:+.1f} frames behind the other cameras at the clip's begin, {last:+.1f} at its "
+                "end: it lost frames, or its clock runs differently; record or convert it again with even frames, or "
+                f"{_LEAVE_OUT}"
+            )
             continue
         behind = offset.frames > 0
         whole = max(1, round(abs(offset.frames)))
@@ -61,7 +73,7 @@ def _other_colours(rows: Sequence[CameraFrames]) -> list[str]:
     listed = "; ".join(f"{name} is {_colours(differing[name])}" for name in worst[:_NAMED])
     differ = "differs" if len(differing) == 1 else "differ"
     return [
-        f"{len(differing)} of {len(known)} cameras {differ} in colour by {OTHER_COLOURS:.0%} or more from the others: "
+        f"{len(differing)} of {len(known)} cameras {differ} in colour by {OTHER_COLOURS:.0%} or more in a channel: "
         f"{listed}{_more(worst)}; keep --colour_correction of train-expert on, and try --match_colours for the router"
     ]
 

@@ -12,10 +12,11 @@ import numpy as np
 from torch import Tensor
 
 from common.tables import Column, table_lines
-from scenes.footage.camera_order import fit_poses
+from scenes.footage.camera_order import fit_poses, other_focal_length
 from scenes.footage.findings import CameraFrames, frame_warnings
 from scenes.footage.shared_points import ColourMatch, colour_matches, shared_areas, sightings
 from scenes.footage.sharpness import relative_sharpness
+from scenes.footage.stills import frozen, one_colour
 from scenes.footage.synchrony import CANDIDATES, WINDOW, Offset, offsets, shrunk
 from scenes.points.cloud import PointCloud, thinned
 from scenes.points.random import random_positions
@@ -47,18 +48,24 @@ def check_frames(
     The same seed gives the same numbers. SceneError where footage or the file is damaged.
     """
     views = range(len(scene.views)) if views is None else views
+    names = [scene.views[view].name for view in views]
     notes: list[str] = []
+    warnings: list[str] = []
     cloud = _start_points(scene, points, notes)
-    candidates = _candidates(scene, cloud, seed, notes)
-    steps = [None for _ in views] if candidates is None else _offsets(scene, views, candidates, notes)
+    candidates = _candidates(scene, cloud, seed, warnings)
+    clips = _clips(scene, views, (scene.num_frames - min(WINDOW, scene.num_frames)) // 2)
+    steps = [None for _ in views] if candidates is None else _offsets(scene, views, clips, candidates, notes)
+    ends = None if candidates is None else _ends(scene, views, steps, candidates)
     spread = sorted({round(frame) for frame in np.linspace(0, scene.num_frames - 1, _SHARP_FRAMES)})
-    sharp = relative_sharpness([[scene.frames.read(view, frame) for frame in spread] for view in views])
+    images = [[scene.frames.read(view, frame) for frame in spread] for view in views]
+    sharp = relative_sharpness(images)
     shown = _SeenPoints.nothing(len(views)) if cloud is None else _seen_points(scene, views, cloud)
     rows = tuple(
-        CameraFrames(name=scene.views[view].name, offset=offset, colours=match, sharpness=sharpness, shared=share)
-        for view, offset, match, sharpness, share in zip(views, steps, shown.colours, sharp, shown.shares, strict=True)
+        CameraFrames(name=name, offset=offset, colours=match, sharpness=sharpness, shared=share)
+        for name, offset, match, sharpness, share in zip(names, steps, shown.colours, sharp, shown.shares, strict=True)
     )
-    return FrameChecks(cameras=rows, warnings=(*shown.warnings, *frame_warnings(rows)), notes=tuple(notes))
+    warnings += [*one_colour(names, images), *frozen(names, clips), *shown.warnings, *frame_warnings(rows, ends)]
+    return FrameChecks(cameras=rows, warnings=tuple(warnings), notes=tuple(notes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +86,14 @@ def _seen_points(scene: Scene, views: Sequence[int], cloud: PointCloud) -> _Seen
     cameras = [scene.views[view].camera for view in views]
     images = [scene.frames.read(view, 0) for view in views]
     seen = sightings(cloud.positions, cameras)
-    warnings = fit_poses(cloud, seen, [scene.views[view].name for view in views], images).warnings()
+    fits = fit_poses(cloud, seen, [scene.views[view].name for view in views], images)
+    warnings = fits.warnings()
+    factor = None if len(fits.mistaken) > 1 else other_focal_length(cloud, cameras, images)
+    if factor is not None:
+        warnings = [
+            f"the start points fit the images better with focal lengths x {factor:g}: mend the calibration, or use "
+            "points and cameras of one reconstruction"
+        ]
     if warnings:  # colours would be compared at places that are not the same
         return _SeenPoints.nothing(len(views), warnings)
     return _SeenPoints(colours=colour_matches(seen, images), shares=shared_areas(seen, cameras))
@@ -110,16 +124,34 @@ def _cells(row: CameraFrames) -> list[str]:
     ]
 
 
-def _offsets(scene: Scene, views: Sequence[int], positions: Tensor, notes: list[str]) -> Sequence[Offset | None]:
-    """Offsets of the views, from the frames in the middle of the clip."""
-    count = min(WINDOW, scene.num_frames)
-    first = (scene.num_frames - count) // 2
+def _clips(scene: Scene, views: Sequence[int], first: int) -> list[np.ndarray]:
+    """At most WINDOW frames of each view from one on, shrunk, uint8 [frames, h, w]."""
 
     def clip(view: int) -> np.ndarray:
-        return np.stack([shrunk(scene.frames.read(view, frame)) for frame in range(first, first + count)])
+        frames = range(first, min(first + WINDOW, scene.num_frames))
+        return np.stack([shrunk(scene.frames.read(view, frame)) for frame in frames])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        clips = list(pool.map(clip, views))
+        return list(pool.map(clip, views))
+
+
+def _ends(
+    scene: Scene, views: Sequence[int], steps: Sequence[Offset | None], positions: Tensor
+) -> dict[str, tuple[float, float]] | None:
+    """Offsets of cameras out of step at the clip's first and last frames, where both are sure; None where all are."""
+    strays = [index for index, step in enumerate(steps) if step is not None and step.is_out_of_step]
+    if not strays or scene.num_frames < 2 * WINDOW:
+        return None
+    cameras = [scene.views[view].camera for view in views]
+    begin, end = (offsets(_clips(scene, views, first), cameras, positions) for first in (0, scene.num_frames - WINDOW))
+    pairs = {scene.views[views[index]].name: (begin[index], end[index]) for index in strays}
+    return {name: (a.frames, b.frames) for name, (a, b) in pairs.items() if a and b and a.is_sure and b.is_sure}
+
+
+def _offsets(
+    scene: Scene, views: Sequence[int], clips: Sequence[np.ndarray], positions: Tensor, notes: list[str]
+) -> Sequence[Offset | None]:
+    """Offsets of the views, from the frames in the middle of the clip."""
     measured = offsets(clips, [scene.views[view].camera for view in views], positions)
     unknown = [
         scene.views[view].name
@@ -132,14 +164,14 @@ def _offsets(scene: Scene, views: Sequence[int], positions: Tensor, notes: list[
     return measured
 
 
-def _candidates(scene: Scene, cloud: PointCloud | None, seed: int, notes: list[str]) -> Tensor | None:
+def _candidates(scene: Scene, cloud: PointCloud | None, seed: int, warnings: list[str]) -> Tensor | None:
     """Points [n, 3] at which motion is looked for: drawn where the cameras look, or else the start points."""
     try:
         random_positions(scene, count=_PROBED, seed=seed)  # fails soon where the cameras share too little
         return random_positions(scene, count=CANDIDATES, seed=seed)[0]
     except SceneError as error:
         if cloud is None:
-            notes.append(f"offsets in time not measured: {error}")
+            warnings.append(f"the poses look wrong, or the cameras look at different places: {error}")
         return None if cloud is None else cloud.positions
 
 

@@ -107,7 +107,7 @@ def _late_starts(rows: Sequence[CameraHeader]) -> list[str]:
     listed = [f"{name} {'later' if frames > 0 else 'earlier'} by {abs(frames):.1f}" for name, frames in others.items()]
     return [
         f"first time stamps differ, in frames from the median of {usual:.3f} s: {_some(listed)}; frame N may not be "
-        "the same moment: if the clocks of the cameras agree, cut the frames off that the others lack at the start"
+        "the same moment: cut frames off only if `moegs.py check` measures this offset from motion too"
     ]
 
 

@@ -30,7 +30,7 @@ _ENOUGH_CAMERAS = 6  # more of them do not make a point better
 
 # Peak over the other offsets' mean, in their standard deviations. Of measurements of 28 real cameras, 98 % have more,
 # and so have all of 17 synthetic ones. Of real cameras whose time runs backwards, which have no right offset, 4 % do.
-SURE = 5.0
+SURE = 5.5
 # Frames. Real and synthetic cameras in step that are sure lie within 0.4.
 OUT_OF_STEP = 0.75
 _CLEARLY = 0.9  # of the peak, which the correlation without an offset must stay below: slow motion has broad peaks

@@ -86,7 +86,12 @@ class FrameCache:
             wanted = [view for view in dict.fromkeys(views) if view not in self._arrays]
             if not wanted:
                 return False
-            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise SceneError(
+                    f"{self._folder}: cannot be made ({error.strerror}); choose another cache folder with --cache_path"
+                ) from error
             with folder_lock(self._folder):  # held while files are mapped: another process may remove a shorter clip
                 clips = {view: current_clip(self._views[view], self._root, self._folder) for view in wanted}
                 missing = [self._views[view] for view, clip in clips.items() if clip is None]

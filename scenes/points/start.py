@@ -22,6 +22,7 @@ CLOUDS = (  # below the scene's folder, in the order they are looked for
     "points3D_downsample.ply",  # E-D3DGS's
     "points3D.ply",
     "colmap_{start}/sparse/0/points3D.ply",  # Ex4DGS's
+    *(f"sparse/0/{name}" for name in ("points3D.ply", *MODEL_POINTS)),  # of a COLMAP model beside the images
     "known_points.npz",  # the demo scene's
 )
 FEW_SEEN = 0.5  # share of points in some image below which another world frame is suspected

@@ -86,7 +86,7 @@ def _check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...])
                 "that one, or start again with --overwrite"
             )
     for key, value in scene_facts(run).items():
-        if key not in ("name", "cameras") and saved.scene[key] != value:
+        if key not in ("name", "cameras", "footage") and saved.scene[key] != value:
             raise ConfigError(
                 f"{run.scene.root}: {key} is {value}, {saved.folder} was trained with {saved.scene[key]}; give the "
                 "same scene and cut, or start again with --overwrite"

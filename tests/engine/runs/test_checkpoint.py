@@ -16,16 +16,21 @@ from engine.runs.checkpoint import (
     FACTS,
     STATE,
     TENSORS,
+    SavedRouter,
     camera_hash,
     checkpoint_folder,
     load_checkpoint,
+    other_footage,
     saved_ensemble,
     saved_iterations,
+    scene_facts,
 )
 from engine.runs.run import mix_view
 from engine.runs.saved import load_run
 from experts.base import CheckpointError
-from tests.small_world import camera, random_scene, use_small_world
+from scenes import SceneOptions, load_scene
+from tests.engine.expert_scene import write_film
+from tests.small_world import camera, random_scene, small_run, use_small_world
 
 STEPS = ["--iterations", "4", "--save_iterations", "2", "--test_iterations"]
 
@@ -186,3 +191,16 @@ def test_changed_cameras_are_refused_by_a_training_and_told_by_a_rendering(tmp_p
     assert "other cameras than" in (message := capsys.readouterr().err) and "(cam00 and 2 more)" in message
     load_run(tmp_path / "out")
     assert "other cameras than the router was trained with (cam00 and 2 more)" in capsys.readouterr().err
+
+
+def test_footage_that_was_replaced_is_known(tmp_path):
+    film = write_film(tmp_path / "scene")
+    run = replace(small_run(tmp_path), scene=load_scene(film, SceneOptions(cache=tmp_path / "cache", progress=False)))
+    saved = SavedRouter(
+        folder=tmp_path, iteration=1, ensemble="E3", router=run.router, experts=(), scene=scene_facts(run)
+    )
+    assert other_footage(saved, run) == [] and len(saved.scene["footage"]) == len(run.scene.views)
+    source = next(iter(run.scene.sources.values()))
+    path = source.files(0, 1)[0]
+    path.write_bytes(path.read_bytes() + b"0")
+    assert other_footage(saved, run) == [run.scene.views[0].name]

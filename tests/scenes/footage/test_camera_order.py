@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+import torch
 
 from scenes import Scene, SceneOptions, load_scene
 from scenes.footage import check_frames
@@ -68,3 +69,23 @@ def test_real_cameras_fit_and_rotated_ones_do_not(shared, tmp_path):
     rotated = fits_of(ordered(scene, [*range(1, count), 0]))
     assert rotated.best == (*range(1, count), 0)
     assert rotated.warnings()[0].startswith("cameras and images are in different orders: cam00's pose shows cam01's")
+
+
+def test_poses_that_look_the_other_way_are_told(filmed_room):
+    back = torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0]))
+    views = tuple(
+        replace(view, camera=replace(view.camera, world_to_camera=back @ view.camera.world_to_camera))
+        for view in filmed_room.views
+    )
+    (warning,) = fits_of(replace(filmed_room, views=views)).warnings()
+    assert warning.startswith("the start points are outside the images of cam00 and 4 more: the poses are inverted or")
+
+
+@pytest.mark.parametrize("factor", [0.75, 1.15])
+def test_focal_lengths_that_do_not_fit_are_told_with_the_factor(filmed_room, factor):
+    views = tuple(
+        replace(view, camera=replace(view.camera, fx=view.camera.fx / factor, fy=view.camera.fy / factor))
+        for view in filmed_room.views
+    )
+    checks = check_frames(replace(filmed_room, views=views))
+    assert f"the start points fit the images better with focal lengths x {factor:g}: mend" in checks.warnings[0]

@@ -10,8 +10,9 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+import scenes.footage.frames as frames_checks
 from scenes.footage import FrameChecks, check_frames, frames_table
-from tests.scenes.footage.filmed_room import COUNT, SIZE, Footage, film, filmed, room, with_camera
+from tests.scenes.footage.filmed_room import COUNT, FIRST, SIZE, Footage, film, filmed, room, with_camera
 
 
 def spoilt(view: int, spoil) -> Footage:
@@ -81,7 +82,7 @@ def test_a_darker_and_bluer_camera(tmp_path):
     )
     (warning,) = checks.warnings
     assert warning.startswith(
-        "1 of 5 cameras differs in colour by 10% or more from the others: cam03 is 23% darker and bluer ("
+        "1 of 5 cameras differs in colour by 10% or more in a channel: cam03 is 23% darker and bluer ("
     )
     assert "--colour_correction" in warning
 
@@ -156,3 +157,28 @@ def test_the_table(tmp_path):
     assert len(lines) == 1 + SIZE.num_cameras
     assert lines[4].split()[:2] == ["cam03", "+2.0"]
     assert lines[4].split()[3:7] == ["-"] * 4
+
+
+def test_a_black_camera(tmp_path):
+    warning, *others = check_frames(room(tmp_path, spoilt(2, lambda image: image * 0))).warnings
+    assert [line.split(";")[0] for line in others] == [
+        "repeats its frames while the others move: cam02 (100% of its frames)"
+    ]
+    assert warning.startswith("shows one colour only: cam02 (value 0 of 255); look at its footage")
+
+
+def test_a_camera_that_repeats_a_frame(tmp_path):
+    films = film()
+    films[3] = np.repeat(films[3][:1], len(films[3]), axis=0)
+    (warning,) = check_frames(room(tmp_path, Footage(films=films))).warnings
+    assert warning.startswith("repeats its frames while the others move: cam03 (100% of its frames); look at")
+
+
+def test_a_camera_whose_offset_grows_is_not_told_to_cut_frames(tmp_path, monkeypatch):
+    monkeypatch.setattr(frames_checks, "WINDOW", 24)
+    films = film()
+    index = np.arange(len(films[3]))
+    films[3] = films[3][np.clip(np.where(index < FIRST + 20, index - 1, index - 6), 0, None)]
+    (warning,) = check_frames(room(tmp_path, Footage(films=films), frames=48)).warnings
+    assert "behind the other cameras at the clip's begin, +" in warning and "it lost frames, or its clock" in warning
+    assert "cut the first" not in warning
