@@ -9,7 +9,8 @@ import torch
 from moegs_rasterizer import RasterizerError, cuda
 
 from engine.evaluation.lpips_network import Lpips
-from engine.evaluation.metrics import MetricRequest, OpenedMetric, lpips_measure
+from engine.evaluation.metric_types import MetricRequest, OpenedMetric
+from engine.evaluation.metrics import lpips_measure
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.scoring import MetricSuite, open_suite, prepare_reference, score
 from engine.runs.device import CPU, CUDA, ComputeDevice

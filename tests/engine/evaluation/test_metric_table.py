@@ -10,7 +10,8 @@ import pytest
 
 from demo.report import read_verdict, report_lines
 from engine.evaluation.expert import evaluate_expert
-from engine.evaluation.metrics import METRICS, Metric, OpenedMetric, always_available, describe_protocol
+from engine.evaluation.metric_types import Metric, OpenedMetric, always_available
+from engine.evaluation.metrics import METRICS, describe_protocol
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import evaluation_summary
 from engine.evaluation.scoring import scores_text
