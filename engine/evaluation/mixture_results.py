@@ -155,8 +155,8 @@ def _notes(evaluation: Evaluation) -> list[str]:
     if ORACLE_WINDOW in evaluation.means:
         notes += [f"{name}: {ORACLES[name]}" for name in (ORACLE_PIXEL, ORACLE_WINDOW, ORACLE_FRAME)]
         share = evaluation.window_gap_share
-        won = "no gap" if share is None else f"{100 * share:.0f} %"
-        notes.append(f"{TITLES[MIXTURE]} wins of the gap from {TITLES[UNIFORM]} to {ORACLE_WINDOW}, in PSNR: {won}")
+        won = "there is none" if share is None else f"{TITLES[MIXTURE]} wins {100 * share:.0f} %"
+        notes.append(f"PSNR gap from {TITLES[UNIFORM]} to {ORACLE_WINDOW}: {won}")
     return notes
 
 
