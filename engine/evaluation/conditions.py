@@ -83,8 +83,8 @@ def _baselines(run: Run, constants: ConstantWeights | None) -> dict[str, object]
     return uniform | {
         CONSTANT: {
             "weights": {expert.name: weight for expert, weight in zip(run.experts, constants.weights, strict=True)},
-            "what": f"constant weights of the highest mean PSNR found on {len(constants.fitted_on)} of the "
-            f"{constants.evaluated} evaluated frames themselves; never below the uniform mean and each expert alone",
+            "what": f"weights of the highest mean PSNR that was found on {len(constants.fitted_on)} of the "
+            f"{constants.evaluated} scored frames; never below the uniform mean and each expert",
             "fitted_on": fitted,
         }
     }

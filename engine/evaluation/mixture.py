@@ -27,6 +27,7 @@ from engine.evaluation.conditions import mixture_conditions
 from engine.evaluation.metric_types import MetricRequest
 from engine.evaluation.mixture_results import Evaluation, FrameResult, write_evaluation
 from engine.evaluation.oracles import oracle_images
+from engine.evaluation.preparation import prepared
 from engine.evaluation.scoring import (
     MetricSuite,
     ScoredFrame,
@@ -34,7 +35,6 @@ from engine.evaluation.scoring import (
     image_tensor,
     mean_scores,
     open_suite,
-    prepared,
     psnr_of,
     scored_frames,
     without_value,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.tensors import image_from_uint8, rounded_to_uint8
+from common.tensors import image_from_uint8
 from engine.evaluation.metric_types import (
     NO_INPUT,
     Measure,
@@ -23,6 +23,7 @@ from engine.evaluation.metric_types import (
 )
 from engine.evaluation.metrics import METRICS, value_text
 from engine.evaluation.moving import MovingMasks
+from engine.evaluation.preparation import TRUTH, PreviousImages, prepared
 from engine.settings.metric_protocols import MetricProtocol
 from scenes import Scene, ViewFrame
 
@@ -61,16 +62,6 @@ class ReferenceImage:
     image: Tensor  # [3, h, w], prepared
     features: Mapping[str, Any]  # per metric that can be measured, and has an input in this frame
     mask: Tensor | None  # bool [h, w]: the pixels that move; None: not measured
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Before:
-    """The prepared images of a camera's frame before the one that is scored."""
-
-    view: int
-    frame: int
-    truth: Tensor
-    images: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,25 +104,23 @@ def scored_frames(
     and the true image.
     """
     masks = MovingMasks(scene, device)
-    before: _Before | None = None
-    for view, frame in view_frames:
+    previous = PreviousImages(suite.protocol)
+    for view_frame in view_frames:
+        view, frame = view_frame
         start = time.perf_counter()
-        rendering = render((view, frame))
+        rendering = render(view_frame)
         seconds = time.perf_counter() - start
         truth = scene.frames.read(view, frame)
         image = image_tensor(truth, device)
         mask = masks.mask(view, truth) if suite.needs("moving") else None
-        if before is not None and (before.view, before.frame + 1) != (view, frame):
-            before = None
-        reference = prepare_reference(suite, image, mask=mask, before=None if before is None else before.truth)
+        reference = prepare_reference(suite, image, mask=mask, before=previous.before(view_frame, TRUTH))
         images = images_of(rendering, image)
         scores = {
-            name: score(suite, shown, reference, before=None if before is None else before.images[name])
+            name: score(suite, shown, reference, before=previous.before(view_frame, name))
             for name, shown in images.items()
         }
         if suite.needs("change"):
-            kept = {name: prepared(suite.protocol, shown) for name, shown in images.items()}
-            before = _Before(view=view, frame=frame, truth=reference.image, images=kept)
+            previous.keep(view_frame, {TRUTH: image, **images})
         del images, reference  # features take much memory, and are gone before the next frame is rendered
         yield ScoredFrame(view=view, frame=frame, rendering=rendering, seconds=seconds, truth=truth, scores=scores)
 
@@ -175,14 +164,6 @@ def _inputs(image: Tensor, mask: Tensor | None, before: Tensor | None) -> dict[M
         "moving": None if mask is None else MovingPixels(image=image, mask=mask),
         "change": None if before is None else image - before,
     }
-
-
-def prepared(protocol: MetricProtocol, image: Tensor) -> Tensor:
-    """Images [..., h, w] as the protocol scores them: clamped and rounded, or not."""
-    image = image.float()
-    if protocol.eight_bit:
-        return rounded_to_uint8(image)
-    return image.clamp(0, 1) if protocol.clamped else image
 
 
 def without_value(suite: MetricSuite, means: Mapping[str, Scores]) -> dict[str, str]:

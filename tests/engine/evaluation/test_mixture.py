@@ -101,7 +101,7 @@ def test_everything_is_written(flat_run, tmp_path):
     assert re.split(" {2,}", lines[1].strip()) == [*map(heading, shown), "mean gate"]
     methods = [re.split(" {2,}", line)[1] for line in lines[2:10]]
     assert methods == ["low", "high", "uniform mean", "best constants", *oracles, "MoE-GS"]
-    assert lines[10].startswith("  best constants: constant weights of the highest mean PSNR found on 3 of the 3 ")
+    assert lines[10].startswith("  best constants: weights of the highest mean PSNR that was found on 3 of the 3 ")
     assert [line.split(":")[0].strip() for line in lines[11:14]] == oracles
     share = report["window_gap_share"]
     assert lines[14] == "  PSNR gap from uniform mean to oracle_window: there is none"
@@ -123,7 +123,7 @@ def test_the_best_constants_are_never_below_equal_weights_and_each_expert(flat_r
         assert psnr["best_constant"] >= max(psnr["uniform_mean"], psnr["low"], psnr["high"])
         baseline = result.conditions["baselines"]["best_constant"]
         assert sum(map(len, baseline["fitted_on"].values())) == (frames or 6)
-        assert f"on {frames or 6} of the 6 evaluated frames" in baseline["what"]
+        assert f"on {frames or 6} of the 6 scored frames" in baseline["what"]
         assert sum(baseline["weights"].values()) == pytest.approx(1)
 
 
