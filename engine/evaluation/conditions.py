@@ -80,11 +80,11 @@ def _baselines(run: Run, constants: ConstantWeights | None) -> dict[str, object]
     fitted: dict[str, list[int]] = {}
     for view, frame in constants.fitted_on:
         fitted.setdefault(run.scene.views[view].name, []).append(frame)
+    seen = f"{len(constants.fitted_on)} of the {constants.evaluated} scored frames"
     return uniform | {
         CONSTANT: {
             "weights": {expert.name: weight for expert, weight in zip(run.experts, constants.weights, strict=True)},
-            "what": f"weights of the highest mean PSNR that was found on {len(constants.fitted_on)} of the "
-            f"{constants.evaluated} scored frames; never below the uniform mean and each expert",
+            "what": f"highest mean PSNR found on {seen}; never below uniform mean and each expert",
             "fitted_on": fitted,
         }
     }

@@ -115,7 +115,11 @@ def protocol_facts(protocol: MetricProtocol) -> str:
 
 def protocols_help() -> str:
     """Every protocol in a few words, for the command line's help."""
-    return "; ".join(
-        f"{protocol.name}{f' ({protocol.source})' if protocol.source else ''}: {protocol_facts(protocol)}"
-        for protocol in PROTOCOLS.values()
-    )
+    return "; ".join(map(_short_text, PROTOCOLS.values()))
+
+
+def _short_text(protocol: MetricProtocol) -> str:
+    image = "rounded to 8 bits" if protocol.eight_bit else "clamped" if protocol.clamped else "not clamped"
+    extras = "".join(f", {_EXTRA_TEXTS.get(name, name)}" for name in protocol.extras)
+    source = f" ({protocol.source})" if protocol.source else ""
+    return f"{protocol.name}{source}: {image}, LPIPS({protocol.lpips_net}) on {lpips_range(protocol)}{extras}"

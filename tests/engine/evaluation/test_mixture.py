@@ -16,10 +16,11 @@ from PIL import Image
 import engine.evaluation.lpips_weights
 import engine.evaluation.mixture
 from engine.errors import ConfigError
+from engine.evaluation.baselines import ConstantWeights
 from engine.evaluation.lpips_weights import LoadedLpips
 from engine.evaluation.metrics import METRICS, heading
-from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
-from engine.evaluation.mixture_results import evaluation_summary
+from engine.evaluation.mixture import EvaluationOptions, _no_better_constants, evaluate_mixture
+from engine.evaluation.mixture_results import FrameResult, evaluation_summary
 from engine.runs.device import CPU, device_name
 
 QUIET = EvaluationOptions(progress=False)
@@ -101,7 +102,7 @@ def test_everything_is_written(flat_run, tmp_path):
     assert re.split(" {2,}", lines[1].strip()) == [*map(heading, shown), "mean gate"]
     methods = [re.split(" {2,}", line)[1] for line in lines[2:10]]
     assert methods == ["low", "high", "uniform mean", "best constants", *oracles, "MoE-GS"]
-    assert lines[10].startswith("  best constants: weights of the highest mean PSNR that was found on 3 of the 3 ")
+    assert lines[10].startswith("  best constants: highest mean PSNR found on 3 of the 3 scored frames; ")
     assert [line.split(":")[0].strip() for line in lines[11:14]] == oracles
     share = report["window_gap_share"]
     assert lines[14] == "  PSNR gap from uniform mean to oracle_window: there is none"
@@ -125,6 +126,35 @@ def test_the_best_constants_are_never_below_equal_weights_and_each_expert(flat_r
         assert sum(map(len, baseline["fitted_on"].values())) == (frames or 6)
         assert f"on {frames or 6} of the 6 scored frames" in baseline["what"]
         assert sum(baseline["weights"].values()) == pytest.approx(1)
+
+
+def frame_of(**psnr: float) -> FrameResult:
+    scores = {name: {**dict.fromkeys(METRICS), "psnr": value} for name, value in psnr.items()}
+    return FrameResult(camera="cam00", frame=0, seconds=1.0, gates={}, scores=scores)
+
+
+@pytest.mark.parametrize(
+    ("uniform", "low", "weights", "reached"),
+    [
+        (24.0, 23.0, (0.3, 0.7), 25.0),
+        (25.0, 23.0, (0.3, 0.7), 25.0),  # the fitted weights where both are equal
+        (25.1, 23.0, (0.5, 0.5), 25.1),
+        (25.1, 26.0, (1.0, 0.0), 26.0),
+    ],
+)
+def test_simple_weights_that_score_better_than_the_fitted_ones_replace_them(uniform, low, weights, reached):
+    """Clamping, rounding and frames that were left out can make them better: the fit does not know these."""
+    fitted = ConstantWeights(weights=(0.3, 0.7), fitted_on=((0, 0),), evaluated=2)
+    frames = [
+        frame_of(MoE=20.0, low=low + step, high=20.0, uniform_mean=uniform + step, best_constant=25.0 + step)
+        for step in (-1.0, 1.0)
+    ]
+    chosen, constants = _no_better_constants(frames, fitted, ["low", "high"])
+    assert constants == replace(fitted, weights=weights)
+    assert [frame.scores["best_constant"]["psnr"] for frame in chosen] == [reached - 1, reached + 1]
+    assert [frame.scores["MoE"]["psnr"] for frame in chosen] == [20, 20]
+    assert list(chosen[0].scores) == ["MoE", "low", "high", "uniform_mean", "best_constant"]
+    assert _no_better_constants(frames, None, ["low", "high"]) == (tuple(frames), None)
 
 
 def test_unrounded_differences_are_counted_by_a_protocol_that_does_not_round(flat_run, tmp_path):

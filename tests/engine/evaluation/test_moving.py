@@ -14,8 +14,10 @@ from engine.evaluation.metric_types import MovingPixels
 from engine.evaluation.metrics import METRICS
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.moving import MovingMasks, background, moving_mask, moving_psnr, moving_ssim
+from engine.evaluation.preparation import PreviousImages, prepared
 from engine.evaluation.scoring import mean_scores
 from engine.runs.device import CPU
+from engine.settings.metric_protocols import PROTOCOLS
 from losses.structural_similarity import plain_ssim_map
 
 HEIGHT, WIDTH, FRAMES = 34, 36, 12
@@ -151,3 +153,13 @@ def test_only_optional_metrics_may_lack_frames():
     means = mean_scores(scores)
     assert {name for name, value in means.items() if value is None} == {"psnr", "ssim", "lpips"}
     assert mean_scores([dict.fromkeys(METRICS)])["tpsnr"] is None
+
+
+@pytest.mark.parametrize("protocol", ["8bit", "upstream", "stg"])
+def test_the_images_before_have_the_bits_that_were_scored(protocol):
+    image = torch.rand(3, 30, 31, generator=torch.Generator().manual_seed(1)) * 1.2 - 0.1
+    previous = PreviousImages(PROTOCOLS[protocol])
+    assert previous.before((4, 1), "MoE") is None
+    previous.keep((4, 1), {"MoE": image})
+    assert torch.equal(previous.before((4, 2), "MoE"), prepared(PROTOCOLS[protocol], image))
+    assert previous.before((4, 3), "MoE") is previous.before((5, 2), "MoE") is previous.before((4, 1), "MoE") is None
