@@ -30,13 +30,20 @@ def oracle_images(images: Tensor, prepared: Tensor, truth: Tensor) -> dict[str, 
     prepared: these images as the metric protocol scores them. Windows at the border hold fewer pixels.
     """
     errors = (prepared - truth).square().sum(dim=1)  # [E, h, w]
-    windows = avg_pool2d(errors[:, None], WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)[:, 0]
+    windows = _window_means(errors)
     frame = int(errors.double().mean(dim=(1, 2)).argmin())
     return {
         ORACLE_PIXEL: _chosen(images, errors),
         ORACLE_WINDOW: _chosen(images, windows),
         ORACLE_FRAME: images[frame],
     }
+
+
+def _window_means(errors: Tensor) -> Tensor:
+    """Means [E, h, w] of the windows around each pixel: over their rows, then over their columns."""
+    half = WINDOW // 2
+    rows = avg_pool2d(errors, (WINDOW, 1), stride=1, padding=(half, 0), count_include_pad=False)
+    return avg_pool2d(rows, (1, WINDOW), stride=1, padding=(0, half), count_include_pad=False)
 
 
 def _chosen(images: Tensor, errors: Tensor) -> Tensor:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d
+from torch.nn.functional import avg_pool2d
 
-from losses.structural_similarity import gaussian_window
-from losses.window import C1, C2, RADIUS
+from losses.window import C1, C2, RADIUS, blurred, canvas
 
 # Exponents of the five scales, the finest first (Wang, Simoncelli and Bovik 2003, section 3.2).
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -20,12 +19,11 @@ def ms_ssim(a: Tensor, b: Tensor) -> float:
     Each scale halves the image by means of 2x2 pixels; odd sides get a zero row or column at both ends, as in the
     package pytorch-msssim. The 11x11 Gaussian window (sigma 1.5) stays inside the image. Negative means count as 0.
     """
-    channels = zip(a.double(), b.double(), strict=True)
-    return sum(_channel_ms_ssim(x[None, None], y[None, None]) for x, y in channels) / len(a)
+    return sum(_channel_ms_ssim(x[None], y[None]) for x, y in zip(a, b, strict=True)) / len(a)
 
 
 def _channel_ms_ssim(a: Tensor, b: Tensor) -> float:
-    """MS-SSIM of images [1, 1, h, w]; one channel at a time takes a third of the memory."""
+    """MS-SSIM of images [1, h, w]; one channel at a time takes a third of the memory."""
     product = 1.0
     for scale, weight in enumerate(MS_SSIM_WEIGHTS):
         if scale:
@@ -34,22 +32,21 @@ def _channel_ms_ssim(a: Tensor, b: Tensor) -> float:
         luminance, structure = _ssim_parts(a, b)
         coarsest = scale == len(MS_SSIM_WEIGHTS) - 1
         values = luminance * structure if coarsest else structure
-        product *= max(0.0, float(values.mean())) ** weight
+        product *= max(0.0, float(values.double().mean())) ** weight
     return product
 
 
 def _ssim_parts(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance, and contrast times structure, of images [1, 1, h, w], without the border that a window leaves."""
-    line = gaussian_window(a).sum(dim=2)  # [1, 1, 11], of sum 1
-
-    def mean(values: Tensor) -> Tensor:
-        return conv2d(conv2d(values, line[:, :, None, :]), line[:, :, :, None])
-
-    mean_a, mean_b = mean(a), mean(b)
-    variance_a, variance_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
-    covariance = mean(a * b) - mean_a * mean_b
+    """Luminance, and contrast times structure, of images [1, h, w], without the border that a window leaves."""
+    maps = canvas(5, a)
+    for target, values in zip(maps.maps, (a, b, a * a, b * b, a * b), strict=True):
+        target.copy_(values)
+    height, width = a.shape[-2:]
+    inside = (..., slice(RADIUS, height - RADIUS), slice(RADIUS, width - RADIUS))
+    mean_a, mean_b, square_a, square_b, product = blurred(maps)[inside]
+    variance_a, variance_b = square_a - mean_a**2, square_b - mean_b**2
     luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
-    return luminance, (2 * covariance + C2) / (variance_a + variance_b + C2)
+    return luminance, (2 * (product - mean_a * mean_b) + C2) / (variance_a + variance_b + C2)
 
 
 def scikit_ssim(a: Tensor, b: Tensor, data_range: float) -> float:
@@ -65,9 +62,13 @@ def scikit_ssim(a: Tensor, b: Tensor, data_range: float) -> float:
 def _channel_scikit_ssim(a: Tensor, b: Tensor, data_range: float) -> float:
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     unbiased = BOX**2 / (BOX**2 - 1)
-    mean_a, mean_b = avg_pool2d(a, BOX, 1), avg_pool2d(b, BOX, 1)
-    variances = unbiased * (avg_pool2d(a * a + b * b, BOX, 1) - mean_a**2 - mean_b**2)
-    covariance = unbiased * (avg_pool2d(a * b, BOX, 1) - mean_a * mean_b)
+
+    def mean(values: Tensor) -> Tensor:
+        return avg_pool2d(avg_pool2d(values, (BOX, 1), 1), (1, BOX), 1)
+
+    mean_a, mean_b = mean(a), mean(b)
+    variances = unbiased * (mean(a * a + b * b) - mean_a**2 - mean_b**2)
+    covariance = unbiased * (mean(a * b) - mean_a * mean_b)
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     values: Tensor = luminance * (2 * covariance + c2) / (variances + c2)
     return float(values.mean())
