@@ -10,8 +10,8 @@ from pathlib import Path
 from common.tables import Column, table_lines
 from engine.errors import ConfigError
 from engine.evaluation.baselines import UNIFORM
-from engine.evaluation.metrics import METRICS, heading, value_text
-from engine.evaluation.mixture_results import TITLES, table_order
+from engine.evaluation.metrics import METRICS, heading, shown_metrics, value_text
+from engine.evaluation.mixture_results import TITLES, conditions_text, table_order
 from engine.evaluation.scoring import Scores, psnr_of
 from engine.outputs.files import results_folder
 from engine.outputs.render_writer import MIXTURE
@@ -21,8 +21,9 @@ from engine.outputs.render_writer import MIXTURE
 class Verdict:
     """Mean scores of a rendered iteration on the held-out cameras; PSNR decides whether the mixture wins."""
 
-    scores: Mapping[str, Scores]  # per method: mixture, experts, uniform mean, best constants
+    scores: Mapping[str, Scores]  # per method: mixture, experts, baselines, oracles
     videos: tuple[Path, ...]
+    conditions: str = ""  # cameras, frames, resolution and metric protocol
 
     @property
     def best_expert(self) -> str:
@@ -45,12 +46,14 @@ class Verdict:
 def read_verdict(save_path: Path) -> Verdict:
     """The verdict on the newest rendered iteration of a run; ConfigError where none was rendered."""
     folder = _newest(save_path)
-    means = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["means"]
+    report = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    means = report["means"]
     shown = (MIXTURE, *(method for method in means if method not in TITLES))
     videos = (folder / "videos" / f"{kind}_{method}.mp4" for kind in ("video", "weights") for method in shown)
     return Verdict(
         scores={method: _scores(values) for method, values in means.items()},
         videos=tuple(path for path in videos if path.is_file()),
+        conditions=conditions_text(report) if "protocol" in report else "",
     )
 
 
@@ -61,7 +64,7 @@ def _scores(values: Mapping[str, float | str | None]) -> Scores:
 
 def report_lines(verdict: Verdict) -> list[str]:
     """Every metric per method, the mixture last, what it gains in PSNR, and where the videos are."""
-    scores, metrics = verdict.scores, METRICS.values()
+    scores, metrics = verdict.scores, shown_metrics(verdict.scores)
     columns = [Column(gap=2, left=True, width=15), *(Column(heading=heading(metric), width=6) for metric in metrics)]
     rows = [
         [TITLES.get(name, name), *(value_text(metric, scores[name][metric.name]) for metric in metrics)]
@@ -69,7 +72,7 @@ def report_lines(verdict: Verdict) -> list[str]:
     ]
     lower = ", ".join(metric.label for metric in metrics if not metric.higher_is_better)
     return [
-        f"Scores on the held-out camera. Higher is better, except for {lower}.",
+        f"Scores on the held-out camera{verdict.conditions}. Higher is better, except for {lower}.",
         *table_lines(columns, rows),
         f"{TITLES[MIXTURE]}: {', '.join(_gain(method, gain) for method, gain in verdict.gains.items())}",
         "videos:",

@@ -12,7 +12,7 @@ from common.files import write_json
 from common.progress import tracked
 from common.tensors import to_uint8
 from engine.evaluation.conditions import expert_conditions
-from engine.evaluation.metrics import MetricRequest
+from engine.evaluation.metric_types import MetricRequest
 from engine.evaluation.scoring import (
     ScoredFrame,
     Scores,
@@ -72,7 +72,7 @@ def evaluate_expert(
         scene,
         tracked(view_frames, f"Scoring {expert.name}", unit="frame", shown=not quiet, leave=False),
         render=lambda view_frame: _render(expert, scene, view_frame, compute),
-        images_of=lambda image: {ALONE: image},
+        images_of=lambda image, _: {ALONE: image},
         suite=suite,
         device=compute.device,
     ):

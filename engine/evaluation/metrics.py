@@ -5,65 +5,28 @@ docs/extending/metric.md adds one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
-from moegs_rasterizer import Camera
 from torch import Tensor
 
 from engine.evaluation.lpips_network import Lpips
 from engine.evaluation.lpips_weights import lpips_for
-from engine.settings.metric_protocols import MetricProtocol, lpips_range
+from engine.evaluation.metric_types import (
+    Measure,
+    Metric,
+    MetricRequest,
+    OpenedMetric,
+    always_available,
+    for_images_of,
+)
+from engine.evaluation.moving import RULE, moving_psnr, moving_ssim
+from engine.evaluation.structure import BOX, MS_SSIM_SMALLEST, ms_ssim, scikit_dssim, scikit_ssim
+from engine.settings.metric_protocols import LpipsNet, MetricProtocol, image_text, lpips_range
 from losses.structural_similarity import RADIUS, ssim_map
 
 STRIP = 128  # rows of an image whose SSIM a CPU computes at a time: they stay in its cache
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricRequest:
-    """Everything that decides how a metric is measured, and whether it can be."""
-
-    protocol: MetricProtocol
-    cameras: Sequence[Camera]  # of the images
-    device: torch.device  # of the images
-    lpips_weights: Path | None = None  # None: those of the installed packages
-
-
-def _unchanged(image: Tensor) -> Tensor:
-    return image
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """A metric that is ready: its value for an image is compare(features(image), features(reference image))."""
-
-    compare: Callable[[Any, Any], float]
-    features: Callable[[Tensor], Any] = _unchanged  # of a prepared image [3, h, w]; a reference's are computed once
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedMetric:
-    """A metric under a request."""
-
-    measure: Measure | None  # None: it cannot be measured
-    source: str = ""  # where its network's weights came from, or why it cannot be measured
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """A row of METRICS."""
-
-    name: str  # its key in result files
-    label: str  # its heading in tables
-    unit: str  # empty for a pure number
-    higher_is_better: bool
-    digits: int  # decimals in tables
-    definition: Callable[[MetricProtocol], str]  # for result files
-    open: Callable[[MetricRequest], OpenedMetric]
-    needs_network: bool = False  # result files tell its weights' source; not measured on the way through a training
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -92,16 +55,49 @@ def lpips_measure(network: Lpips, protocol: MetricProtocol) -> Measure:
     return Measure(features=features, compare=lambda a, b: float(network.distance(a, b)))
 
 
-def _open_lpips(request: MetricRequest) -> OpenedMetric:
-    protocol = request.protocol
-    loaded = lpips_for(request.cameras, protocol.lpips_net, path=request.lpips_weights, device=request.device)
-    measure = None if loaded.network is None else lpips_measure(loaded.network, protocol)
-    return OpenedMetric(measure=measure, source=loaded.source)
+def _lpips_opener(net: LpipsNet | None) -> Callable[[MetricRequest], OpenedMetric]:
+    """`Metric.open` of LPIPS by a network; None: the protocol's."""
+
+    def open_lpips(request: MetricRequest) -> OpenedMetric:
+        chosen = net or request.protocol.lpips_net
+        loaded = lpips_for(request.cameras, chosen, path=request.lpips_weights, device=request.device)
+        measure = None if loaded.network is None else lpips_measure(loaded.network, request.protocol)
+        return OpenedMetric(measure=measure, source=loaded.source)
+
+    return open_lpips
 
 
-def always_available(compare: Callable[[Tensor, Tensor], float]) -> Callable[[MetricRequest], OpenedMetric]:
-    """`Metric.open` for a function of two prepared images [3, h, w] that needs nothing else."""
-    return lambda request: OpenedMetric(measure=Measure(compare=compare))
+def _lpips_row(net: LpipsNet) -> Metric:
+    """LPIPS by the network that is not the protocol's own."""
+    return Metric(
+        name=f"lpips_{net}",
+        label=f"LPIPS_{net}",
+        unit="",
+        higher_is_better=False,
+        digits=4,
+        definition=lambda protocol: f"{net} v0.1, inputs in {lpips_range(protocol)}",
+        open=_lpips_opener(net),
+        needs_network=True,
+        optional=True,
+        of_protocol=True,
+    )
+
+
+def _scikit_row(data_range: int, *, dissimilarity: bool) -> Metric:
+    """The SSIM of scikit-image, or its DSSIM, for a data range."""
+    label = f"{'D' if dissimilarity else ''}SSIM{data_range}"
+    window = f"scikit-image: {BOX}x{BOX} uniform window inside the image, data range {data_range}, mean over frames"
+    return Metric(
+        name=label.lower(),
+        label=label,
+        unit="",
+        higher_is_better=not dissimilarity,
+        digits=4,
+        definition=lambda protocol: f"(1 - SSIM) / 2, {window}" if dissimilarity else window,
+        open=for_images_of(BOX, partial(scikit_dssim if dissimilarity else scikit_ssim, data_range=data_range)),
+        optional=True,
+        of_protocol=True,
+    )
 
 
 METRICS = {
@@ -136,8 +132,60 @@ METRICS = {
             higher_is_better=False,
             digits=4,
             definition=lambda protocol: f"{protocol.lpips_net} v0.1, inputs in {lpips_range(protocol)}",
-            open=_open_lpips,
+            open=_lpips_opener(None),
             needs_network=True,
+        ),
+        Metric(
+            name="ms_ssim",
+            label="MS-SSIM",
+            unit="",
+            higher_is_better=True,
+            digits=4,
+            definition=lambda protocol: (
+                "Wang et al. 2003: 5 scales, 11x11 Gaussian window of sigma 1.5 inside the image, data range 1, mean "
+                "over frames"
+            ),
+            open=for_images_of(MS_SSIM_SMALLEST, ms_ssim),
+            optional=True,
+        ),
+        _lpips_row("alex"),
+        _lpips_row("vgg"),
+        _scikit_row(1, dissimilarity=False),
+        _scikit_row(2, dissimilarity=False),
+        _scikit_row(1, dissimilarity=True),
+        _scikit_row(2, dissimilarity=True),
+        Metric(
+            name="psnr_moving",
+            label="PSNR_moving",
+            unit="dB",
+            higher_is_better=True,
+            digits=2,
+            definition=lambda protocol: f"PSNR of the moving pixels, mean over frames that have some: {RULE}",
+            open=always_available(moving_psnr, input="moving"),
+            optional=True,
+        ),
+        Metric(
+            name="ssim_moving",
+            label="SSIM_moving",
+            unit="",
+            higher_is_better=True,
+            digits=4,
+            definition=lambda protocol: "mean of SSIM's map over the moving pixels of psnr_moving, mean over frames",
+            open=always_available(moving_ssim, input="moving"),
+            optional=True,
+        ),
+        Metric(
+            name="tpsnr",
+            label="tPSNR",
+            unit="dB",
+            higher_is_better=True,
+            digits=2,
+            definition=lambda protocol: (
+                "PSNR, data range 1, of the image less the image before it against the same difference of the recorded "
+                "frames, mean over consecutive frames of a camera"
+            ),
+            open=always_available(psnr, input="change"),
+            optional=True,
         ),
     )
 }
@@ -145,9 +193,17 @@ METRICS = {
 
 def describe_protocol(protocol: MetricProtocol) -> dict[str, str]:
     """A protocol and every metric's definition under it in words, for result files."""
-    rounding = "clamped to [0, 1] and rounded to 8 bits" if protocol.eight_bit else "unclamped floats"
     definitions = {metric.name: metric.definition(protocol) for metric in METRICS.values()}
-    return {"name": protocol.name, "image": rounding, **definitions}
+    return {"name": protocol.name, "image": image_text(protocol), **definitions}
+
+
+def shown_metrics(means: Mapping[str, Mapping[str, float | None]]) -> Sequence[Metric]:
+    """The metrics that tables show for mean scores per method: an optional one only if it was measured."""
+    return [
+        metric
+        for metric in METRICS.values()
+        if not metric.optional or any(scores[metric.name] is not None for scores in means.values())
+    ]
 
 
 def heading(metric: Metric) -> str:

@@ -1,9 +1,12 @@
-"""Evaluation of a mixture: one pass over views and frames scores and shows it, its experts and its baselines."""
+"""Evaluation of a mixture: it, its experts, baselines and oracles are scored in one pass over views and frames.
+
+The best constant weights take a pass of their own before it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -11,17 +14,30 @@ from torch import Tensor
 from common.progress import tracked
 from common.wording import counted
 from engine.errors import ConfigError
-from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights, best_constants, constant_blend
+from engine.evaluation.baselines import (
+    CONSTANT,
+    NO_ROUNDING_NOISE,
+    ROUNDING_NOISE,
+    UNIFORM,
+    ConstantWeights,
+    best_constants,
+    constant_blend,
+)
 from engine.evaluation.conditions import mixture_conditions
-from engine.evaluation.metrics import MetricRequest
+from engine.evaluation.metric_types import MetricRequest
 from engine.evaluation.mixture_results import Evaluation, FrameResult, write_evaluation
+from engine.evaluation.oracles import oracle_images
+from engine.evaluation.preparation import prepared
 from engine.evaluation.scoring import (
     MetricSuite,
     ScoredFrame,
     evenly_spread,
     image_tensor,
+    mean_scores,
     open_suite,
+    psnr_of,
     scored_frames,
+    without_value,
 )
 from engine.outputs.files import image_name
 from engine.outputs.render_writer import MIXTURE, RenderWriter
@@ -39,15 +55,16 @@ class EvaluationOptions:
     frames: Sequence[int] | None = None  # None: every frame of the clip
     videos: bool = True
     images: bool = False  # a PNG per frame: blend, truth, experts, gates
-    networks: bool = True  # metrics that need a network: LPIPS
+    networks: bool = True  # metrics that need a network, and the optional ones
+    oracles: bool = True  # the best expert per pixel, window and frame
     lpips_weights: Path | None = None  # None: the installed packages
     protocol: ProtocolName = DEFAULT_PROTOCOL
-    constant_frames: int = 16  # evaluated frames that the best constant weights are fitted on; 0: without that baseline
+    constant_frames: int | None = None  # frames that the best constant weights are fitted on; None: all; 0: no baseline
     progress: bool = True
 
 
 def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: EvaluationOptions) -> Evaluation:
-    """Scores the blend, every expert, their uniform mean and the best constant weights; writes everything to `folder`.
+    """Scores the blend, the experts, their uniform mean, the best constants and oracles; writes all to `folder`.
 
     views: indices into run.scene.views, shown one after another in the videos. Rendering uses the router's evaluation
     temperature; memory does not grow with the number of frames. Raises ConfigError for what cannot be evaluated.
@@ -62,19 +79,23 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
             run.scene,
             tracked(view_frames, "Scoring", unit="frame", shown=options.progress, leave=False),
             render=lambda view_frame: _render(run, view_frame),
-            images_of=lambda mixture: _images_of(run, mixture, constants),
+            images_of=lambda mixture, truth: {
+                **_images_of(run, mixture, constants),
+                **(_oracles(mixture, truth, suite) if options.oracles else {}),
+            },
             suite=suite,
             device=run.device,
         ):
             results.append(_result(run, scored))
             writer.write(image_name(results[-1].camera, scored.frame), scored.rendering, scored.truth)
+    frames, constants = _no_better_constants(results, constants, names)
     evaluation = Evaluation(
-        frames=tuple(results),
+        frames=frames,
         conditions=mixture_conditions(run, view_frames, suite=suite, constants=constants),
-        unavailable=suite.unavailable,
         files=writer.files,
+        unavailable={},
     )
-    return write_evaluation(folder, evaluation)
+    return write_evaluation(folder, replace(evaluation, unavailable=without_value(suite, evaluation.means)))
 
 
 def _view_frames(run: Run, views: Sequence[int], options: EvaluationOptions) -> list[ViewFrame]:
@@ -104,9 +125,10 @@ def _open_suite(run: Run, views: Sequence[int], options: EvaluationOptions) -> M
 
 
 def _fit_constants(run: Run, view_frames: Sequence[ViewFrame], options: EvaluationOptions) -> ConstantWeights | None:
-    if options.constant_frames < 1:
+    """Renders the frames once before they are scored: the weights must be there when the first frame is scored."""
+    if options.constant_frames == 0:
         return None
-    chosen = [view_frames[index] for index in evenly_spread(len(view_frames), options.constant_frames)]
+    chosen = tuple(view_frames[index] for index in evenly_spread(len(view_frames), options.constant_frames))
 
     def pairs() -> Iterator[tuple[Tensor, Tensor]]:
         for view_frame in tracked(
@@ -115,7 +137,30 @@ def _fit_constants(run: Run, view_frames: Sequence[ViewFrame], options: Evaluati
             images = mix_view(run, *view_frame).images
             yield images, image_tensor(run.scene.frames.read(*view_frame), run.device)
 
-    return ConstantWeights(weights=best_constants(pairs()), frames=len(chosen))
+    noise = ROUNDING_NOISE if PROTOCOLS[options.protocol].eight_bit else NO_ROUNDING_NOISE
+    weights = best_constants(pairs(), noise=noise)
+    return ConstantWeights(weights=weights, fitted_on=chosen, evaluated=len(view_frames))
+
+
+def _no_better_constants(
+    results: Sequence[FrameResult], constants: ConstantWeights | None, experts: Sequence[str]
+) -> tuple[tuple[FrameResult, ...], ConstantWeights | None]:
+    """Equal weights or one expert alone, where their printed PSNR is above the fitted weights'.
+
+    These are constant weights too. The fit does not know clamping and rounding, nor frames that it left out.
+    """
+    if constants is None:
+        return tuple(results), None
+    share = 1 / len(experts)
+    others = {UNIFORM: (share,) * len(experts)} | {
+        name: tuple(float(name == other) for other in experts) for name in experts
+    }
+    psnr = {name: psnr_of(mean_scores([frame.scores[name] for frame in results])) for name in (CONSTANT, *others)}
+    best = max(psnr, key=lambda name: psnr[name])  # the fitted weights where several are equal
+    if best == CONSTANT:
+        return tuple(results), constants
+    frames = (replace(frame, scores={**frame.scores, CONSTANT: frame.scores[best]}) for frame in results)
+    return tuple(frames), replace(constants, weights=others[best])
 
 
 def _render(run: Run, view_frame: ViewFrame) -> Mixture:
@@ -132,6 +177,10 @@ def _images_of(run: Run, mixture: Mixture, constants: ConstantWeights | None) ->
     if constants is not None:
         images[CONSTANT] = constant_blend(mixture.images, constants.weights)
     return images
+
+
+def _oracles(mixture: Mixture, truth: Tensor, suite: MetricSuite) -> dict[str, Tensor]:
+    return oracle_images(mixture.images, prepared(suite.protocol, mixture.images), truth)
 
 
 def _result(run: Run, scored: ScoredFrame[Mixture]) -> FrameResult:

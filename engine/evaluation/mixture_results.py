@@ -12,14 +12,21 @@ from common.files import write_json
 from common.tables import Column, table_lines
 from common.wording import counted
 from engine.evaluation.baselines import CONSTANT, UNIFORM
-from engine.evaluation.metrics import METRICS, heading, value_text
+from engine.evaluation.metrics import METRICS, heading, shown_metrics, value_text
+from engine.evaluation.oracles import ORACLE_FRAME, ORACLE_PIXEL, ORACLE_WINDOW, ORACLES, gap_share
 from engine.evaluation.scoring import Scores, mean_scores, mean_seconds, psnr_of, timed
 from engine.outputs.render_writer import MIXTURE
+from engine.settings.metric_protocols import PROTOCOLS, protocol_facts
 
 _SCHEMA = 1
 _WIDTH = 7  # characters of a column of numbers
 # Names, in tables and log lines, of the methods that are no experts, in the order in which they follow those.
-TITLES = {UNIFORM: "uniform mean", CONSTANT: "best constants", MIXTURE: "MoE-GS"}
+TITLES = {
+    UNIFORM: "uniform mean",
+    CONSTANT: "best constants",
+    **{name: name for name in ORACLES},
+    MIXTURE: "MoE-GS",
+}
 SPLITS = {"train": "training camera", "test": "held-out camera"}
 
 
@@ -31,7 +38,7 @@ class FrameResult:
     frame: int
     seconds: float  # of mixing: experts, one rasterizer call, head, blend
     gates: Mapping[str, float]  # mean over pixels, per expert
-    scores: Mapping[str, Scores]  # per method: MIXTURE, each expert, UNIFORM, CONSTANT
+    scores: Mapping[str, Scores]  # per method: MIXTURE, each expert, UNIFORM, CONSTANT, ORACLES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,11 @@ class Evaluation:
         """Mean scores per method."""
         methods = self.frames[0].scores
         return {method: mean_scores([frame.scores[method] for frame in self.frames]) for method in methods}
+
+    @property
+    def window_gap_share(self) -> float | None:
+        """Share of the gap in PSNR from the uniform mean to the window oracle that the mixture wins; None: no gap."""
+        return gap_share({method: psnr_of(scores) for method, scores in self.means.items()}, MIXTURE)
 
     @property
     def mean_gates(self) -> dict[str, float]:
@@ -77,12 +89,14 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> Evaluation:
     report = {
         "schema": _SCHEMA,
         **evaluation.conditions,
+        "oracles": {name: what for name, what in ORACLES.items() if name in evaluation.means},
         "timing": {
             "mean_seconds": evaluation.seconds,
             "median_seconds": statistics.median(timed([frame.seconds for frame in evaluation.frames])),
             "what": "experts, one rasterizer call, head and blend of one frame; the first frame does not count",
         },
         "means": evaluation.means,
+        "window_gap_share": evaluation.window_gap_share,
         "mean_gates": evaluation.mean_gates,
         "best_frame": _named(by_psnr[-1]),
         "worst_frame": _named(by_psnr[0]),
@@ -109,29 +123,52 @@ def evaluation_summary(split: str, evaluation: Evaluation) -> str:
 
     split: a key of SPLITS.
     """
-    facts, cameras = evaluation.conditions, evaluation.conditions["cameras"]
-    sizes = ", ".join(f"{width}x{height}" for width, height in facts["resolutions"])
     milliseconds = 1000 * evaluation.seconds
     lines = [
-        f"{SPLITS[split]}{'' if len(cameras) == 1 else 's'}: {', '.join(cameras)}; "
-        f"{counted(len(facts['frames']), 'frame')} of {sizes} px; metric protocol {facts['protocol']['name']}; "
-        f"softmax temperature {facts['temperature']:g}; {milliseconds:.{1 if milliseconds < 100 else 0}f} ms per frame"
+        f"{SPLITS[split]}{conditions_text(evaluation.conditions)}; "
+        f"softmax temperature {evaluation.conditions['temperature']:g}; "
+        f"{milliseconds:.{1 if milliseconds < 100 else 0}f} ms per frame",
+        *_table(evaluation),
+        *(f"  {note}" for note in _notes(evaluation)),
+        *(f"  {METRICS[name].label}: {reason}" for name, reason in evaluation.unavailable.items()),
     ]
-    lines += _table(evaluation)
-    if CONSTANT in evaluation.means:
-        lines.append(f"  {TITLES[CONSTANT]}: fitted on the scored frames, so the limit for constant weights")
-    lines += [f"  {METRICS[name].label}: {reason}" for name, reason in evaluation.unavailable.items()]
     return "\n".join(lines)
+
+
+def conditions_text(conditions: Mapping[str, Any]) -> str:
+    """Cameras, frames, resolution and everything that the metric protocol fixes, behind the name of a split."""
+    cameras, protocol = conditions["cameras"], conditions["protocol"]["name"]
+    sizes = ", ".join(f"{width}x{height}" for width, height in conditions["resolutions"])
+    facts = f" ({protocol_facts(PROTOCOLS[protocol])})" if protocol in PROTOCOLS else ""
+    return (
+        f"{'' if len(cameras) == 1 else 's'}: {', '.join(cameras)}; {counted(len(conditions['frames']), 'frame')} of "
+        f"{sizes} px; metric protocol {protocol}{facts}"
+    )
+
+
+def _notes(evaluation: Evaluation) -> list[str]:
+    """What the table's baselines and oracles are, and how much of their gap the mixture wins."""
+    notes = []
+    if CONSTANT in evaluation.means:
+        what = evaluation.conditions["baselines"][CONSTANT]["what"]
+        notes.append(f"{TITLES[CONSTANT]}: {what}")
+    if ORACLE_WINDOW in evaluation.means:
+        notes += [f"{name}: {ORACLES[name]}" for name in (ORACLE_PIXEL, ORACLE_WINDOW, ORACLE_FRAME)]
+        share = evaluation.window_gap_share
+        won = "there is none" if share is None else f"{TITLES[MIXTURE]} wins {100 * share:.0f} %"
+        notes.append(f"PSNR gap from {TITLES[UNIFORM]} to {ORACLE_WINDOW}: {won}")
+    return notes
 
 
 def _table(evaluation: Evaluation) -> list[str]:
     """Mean scores and gate per method; the gates of experts alone."""
     means, gates = evaluation.means, evaluation.mean_gates
-    headings = [*map(heading, METRICS.values()), "mean gate"]
+    metrics = shown_metrics(means)
+    headings = [*map(heading, metrics), "mean gate"]
     columns = [Column(gap=2, left=True), *(Column(heading=text, width=_WIDTH, gap=2) for text in headings)]
     rows = []
     for method in table_order(means):
-        values = [value_text(metric, means[method][metric.name]) for metric in METRICS.values()]
+        values = [value_text(metric, means[method][metric.name]) for metric in metrics]
         gate = [f"{gates[method]:.3f}"] if method in gates else []
         rows.append([TITLES.get(method, method), *values, *gate])
     return table_lines(columns, rows)

@@ -12,12 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.tensors import image_from_uint8, rounded_to_uint8
-from engine.evaluation.metrics import METRICS, Measure, MetricRequest, OpenedMetric, value_text
+from common.tensors import image_from_uint8
+from engine.evaluation.metric_types import (
+    NO_INPUT,
+    Measure,
+    MetricInput,
+    MetricRequest,
+    MovingPixels,
+    OpenedMetric,
+)
+from engine.evaluation.metrics import METRICS, value_text
+from engine.evaluation.moving import MovingMasks
+from engine.evaluation.preparation import TRUTH, PreviousImages, prepared
 from engine.settings.metric_protocols import MetricProtocol
 from scenes import Scene, ViewFrame
 
 NOT_ASKED_FOR = OpenedMetric(measure=None, source="not asked for")
+NOT_OF_PROTOCOL = OpenedMetric(measure=None, source="not a metric of this protocol")
 
 Scores = Mapping[str, float | None]  # value per name of METRICS, of an image or a mean of several; None: not measured
 Rendering = TypeVar("Rendering")
@@ -32,15 +43,25 @@ class MetricSuite:
 
     @property
     def unavailable(self) -> dict[str, str]:
-        """The reason per metric that cannot be measured."""
-        return {name: opened.source for name, opened in self.metrics.items() if opened.measure is None}
+        """The reason per metric of the protocol that cannot be measured."""
+        return {
+            name: opened.source
+            for name, opened in self.metrics.items()
+            if opened.measure is None and opened is not NOT_OF_PROTOCOL
+        }
+
+    def needs(self, wanted: MetricInput) -> bool:
+        """True where a metric compares this kind of input."""
+        return any(opened.measure is not None and opened.measure.input == wanted for opened in self.metrics.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceImage:
     """A true image, prepared once for several comparisons."""
 
-    features: Mapping[str, Any]  # per metric that can be measured
+    image: Tensor  # [3, h, w], prepared
+    features: Mapping[str, Any]  # per metric that can be measured, and has an input in this frame
+    mask: Tensor | None  # bool [h, w]: the pixels that move; None: not measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +77,15 @@ class ScoredFrame(Generic[Rendering]):
 
 
 def open_suite(request: MetricRequest, *, networks: bool) -> MetricSuite:
-    """Every metric of METRICS under a request; networks False: without those that need a network."""
-    metrics = {
-        metric.name: metric.open(request) if networks or not metric.needs_network else NOT_ASKED_FOR
-        for metric in METRICS.values()
-    }
+    """Every metric of METRICS under a request; networks False: without the optional ones and those with a network."""
+    metrics = {}
+    for metric in METRICS.values():
+        if metric.of_protocol and metric.name not in request.protocol.extras:
+            metrics[metric.name] = NOT_OF_PROTOCOL
+        elif not networks and (metric.needs_network or metric.optional):
+            metrics[metric.name] = NOT_ASKED_FOR
+        else:
+            metrics[metric.name] = metric.open(request)
     return MetricSuite(protocol=request.protocol, metrics=metrics)
 
 
@@ -69,61 +94,98 @@ def scored_frames(
     view_frames: Iterable[ViewFrame],
     *,
     render: Callable[[ViewFrame], Rendering],
-    images_of: Callable[[Rendering], Mapping[str, Tensor]],
+    images_of: Callable[[Rendering, Tensor], Mapping[str, Tensor]],
     suite: MetricSuite,
     device: torch.device,
 ) -> Iterator[ScoredFrame[Rendering]]:
-    """Renders, times and scores one frame after another; no frame is kept.
+    """Renders, times and scores one frame after another; of a frame, only its images stay, until the next is scored.
 
-    render: returns when the device is done. images_of: the images [3, h, w] on it to score, by name.
+    render: returns when the device is done. images_of: the images [3, h, w] on it to score, by name, from a rendering
+    and the true image.
     """
-    for view, frame in view_frames:
+    masks = MovingMasks(scene, device)
+    previous = PreviousImages(suite.protocol)
+    for view_frame in view_frames:
+        view, frame = view_frame
         start = time.perf_counter()
-        rendering = render((view, frame))
+        rendering = render(view_frame)
         seconds = time.perf_counter() - start
         truth = scene.frames.read(view, frame)
-        scores = _score_all(suite, images_of(rendering), image_tensor(truth, device))
+        image = image_tensor(truth, device)
+        mask = masks.mask(view, truth) if suite.needs("moving") else None
+        reference = prepare_reference(suite, image, mask=mask, before=previous.before(view_frame, TRUTH))
+        images = images_of(rendering, image)
+        scores = {
+            name: score(suite, shown, reference, before=previous.before(view_frame, name))
+            for name, shown in images.items()
+        }
+        if suite.needs("change"):
+            previous.keep(view_frame, {TRUTH: image, **images})
+        del images, reference  # features take much memory, and are gone before the next frame is rendered
         yield ScoredFrame(view=view, frame=frame, rendering=rendering, seconds=seconds, truth=truth, scores=scores)
 
 
-def _score_all(suite: MetricSuite, images: Mapping[str, Tensor], truth: Tensor) -> dict[str, Scores]:
-    """Scores per image; features take much memory, and are gone before the next frame is rendered."""
-    reference = prepare_reference(suite, truth)
-    return {name: score(suite, image, reference) for name, image in images.items()}
-
-
 @torch.no_grad()
-def prepare_reference(suite: MetricSuite, truth: Tensor) -> ReferenceImage:
-    """A true image [3, h, w] as the protocol wants it; 8-bit images divided by 255 are not changed by it."""
-    prepared = _prepare(suite.protocol, truth.clamp(0, 1))
+def prepare_reference(
+    suite: MetricSuite, truth: Tensor, *, mask: Tensor | None = None, before: Tensor | None = None
+) -> ReferenceImage:
+    """A true image [3, h, w] as the protocol wants it; 8-bit images divided by 255 are not changed by it.
+
+    mask: bool [h, w], the pixels that move. before: the prepared true image one frame before. None: not measured.
+    """
+    image = prepared(suite.protocol, truth.clamp(0, 1))
+    inputs = _inputs(image, mask, before)
     measures = {name: opened.measure for name, opened in suite.metrics.items() if opened.measure is not None}
-    return ReferenceImage(features={name: measure.features(prepared) for name, measure in measures.items()})
+    features = {
+        name: measure.features(inputs[measure.input])
+        for name, measure in measures.items()
+        if inputs[measure.input] is not None
+    }
+    return ReferenceImage(image=image, features=features, mask=mask)
 
 
 @torch.no_grad()
-def score(suite: MetricSuite, image: Tensor, reference: ReferenceImage) -> Scores:
-    """Scores of a rendered image [3, h, w] against the true one."""
-    prepared = _prepare(suite.protocol, image)
+def score(suite: MetricSuite, image: Tensor, reference: ReferenceImage, *, before: Tensor | None = None) -> Scores:
+    """Scores of a rendered image [3, h, w] against the true one; before: the prepared image one frame before."""
+    inputs = _inputs(prepared(suite.protocol, image), reference.mask, before)
 
     def value(name: str, measure: Measure | None) -> float | None:
-        return None if measure is None else measure.compare(measure.features(prepared), reference.features[name])
+        if measure is None or name not in reference.features:
+            return None
+        return measure.compare(measure.features(inputs[measure.input]), reference.features[name])
 
     return {name: value(name, opened.measure) for name, opened in suite.metrics.items()}
 
 
-def _prepare(protocol: MetricProtocol, image: Tensor) -> Tensor:
-    image = image.float()
-    return rounded_to_uint8(image) if protocol.eight_bit else image
+def _inputs(image: Tensor, mask: Tensor | None, before: Tensor | None) -> dict[MetricInput, Any]:
+    """What metrics compare, per kind of input, for a prepared image; None: this frame has none."""
+    return {
+        "image": image,
+        "moving": None if mask is None else MovingPixels(image=image, mask=mask),
+        "change": None if before is None else image - before,
+    }
+
+
+def without_value(suite: MetricSuite, means: Mapping[str, Scores]) -> dict[str, str]:
+    """The reason per metric that no frame has a value of, and per metric that could not be measured at all."""
+    reasons = suite.unavailable
+    for name, opened in suite.metrics.items():
+        if opened.measure is not None and all(scores[name] is None for scores in means.values()):
+            reasons[name] = NO_INPUT.get(opened.measure.input, "no frame has a value")
+    return {name: reasons[name] for name in suite.metrics if name in reasons}
 
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:
-    """Mean over frames, each metric alone (the mean of PSNRs, not the PSNR of the mean error)."""
-    return {name: _mean([item[name] for item in scores]) for name in scores[0]}
+    """Mean over frames, each metric alone (the mean of PSNRs, not the PSNR of the mean error).
+
+    A metric without a value in some frames has no mean. An optional one has the mean of the other frames.
+    """
+    return {name: _mean([item[name] for item in scores], some=METRICS[name].optional) for name in scores[0]}
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _mean(values: Sequence[float | None], *, some: bool) -> float | None:
     measured = [value for value in values if value is not None]
-    return sum(measured) / len(measured) if len(measured) == len(values) else None
+    return sum(measured) / len(measured) if measured and (some or len(measured) == len(values)) else None
 
 
 def psnr_of(scores: Scores) -> float:

@@ -16,6 +16,9 @@ class MetricProtocol:
     eight_bit: bool  # clamp to [0, 1] and round to 8 bits first, as a file would hold it
     lpips_net: LpipsNet
     lpips_rescaled: bool  # feed LPIPS [-1, 1], as it was trained; otherwise [0, 1], the habit of 3DGS's code
+    clamped: bool = True  # to [0, 1]; always with eight_bit
+    extras: tuple[str, ...] = ()  # metrics that are measured only under the protocols that name them
+    source: str = ""  # whose numbers it makes
 
 
 PROTOCOLS = {
@@ -23,7 +26,55 @@ PROTOCOLS = {
     for protocol in (
         MetricProtocol(name="8bit", eight_bit=True, lpips_net="alex", lpips_rescaled=True),
         MetricProtocol(name="8bit_vgg", eight_bit=True, lpips_net="vgg", lpips_rescaled=True),
-        MetricProtocol(name="upstream", eight_bit=False, lpips_net="alex", lpips_rescaled=False),
+        MetricProtocol(
+            name="upstream",
+            eight_bit=False,
+            lpips_net="alex",
+            lpips_rescaled=False,
+            clamped=False,
+            source="code of the MoE-GS paper",
+        ),
+        MetricProtocol(
+            name="moegs",
+            eight_bit=True,
+            lpips_net="alex",
+            lpips_rescaled=True,
+            extras=("lpips_vgg",),
+            source="8bit with both nets",
+        ),
+        MetricProtocol(
+            name="ex4dgs",
+            eight_bit=False,
+            lpips_net="alex",
+            lpips_rescaled=False,
+            clamped=False,
+            extras=("lpips_vgg", "ssim1", "ssim2"),
+            source="render.py of Ex4DGS",
+        ),
+        MetricProtocol(
+            name="stg",
+            eight_bit=False,
+            lpips_net="alex",
+            lpips_rescaled=False,
+            extras=("lpips_vgg", "dssim1", "dssim2"),
+            source="test.py of STG",
+        ),
+        MetricProtocol(
+            name="3dgs-habit",
+            eight_bit=False,
+            lpips_net="vgg",
+            lpips_rescaled=False,
+            extras=("lpips_alex",),
+            source="3DGS on images in memory",
+        ),
+        MetricProtocol(
+            name="3dgs-files",
+            eight_bit=True,
+            lpips_net="vgg",
+            lpips_rescaled=False,
+            extras=("lpips_alex",),
+            source="metrics.py of 3DGS, 4DGaussians and E-D3DGS, on PNG files",
+        ),
     )
 }
 
@@ -33,6 +84,14 @@ else:
     ProtocolName = Literal[tuple(PROTOCOLS)]  # from which the command line knows the choices
 
 DEFAULT_PROTOCOL: ProtocolName = "8bit"
+_EXTRA_TEXTS = {
+    "lpips_alex": "LPIPS(alex)",
+    "lpips_vgg": "LPIPS(vgg)",
+    "ssim1": "SSIM1",
+    "ssim2": "SSIM2",
+    "dssim1": "DSSIM1",
+    "dssim2": "DSSIM2",
+}
 
 
 def lpips_range(protocol: MetricProtocol) -> str:
@@ -40,13 +99,27 @@ def lpips_range(protocol: MetricProtocol) -> str:
     return "[-1, 1]" if protocol.lpips_rescaled else "[0, 1]"
 
 
+def image_text(protocol: MetricProtocol) -> str:
+    """The treatment of images in a few words."""
+    if protocol.eight_bit:
+        return "clamped to [0, 1] and rounded to 8 bits"
+    return "clamped to [0, 1], not rounded" if protocol.clamped else "neither clamped nor rounded"
+
+
+def protocol_facts(protocol: MetricProtocol) -> str:
+    """Rounding, clamping, the kind of SSIM, LPIPS's net and range and the further metrics, for one line."""
+    facts = [image_text(protocol), "SSIM of 3DGS", f"LPIPS({protocol.lpips_net}) on {lpips_range(protocol)}"]
+    extras = [_EXTRA_TEXTS.get(name, name) for name in protocol.extras]
+    return ", ".join(facts) + (f", also {' '.join(extras)}" if extras else "")
+
+
 def protocols_help() -> str:
     """Every protocol in a few words, for the command line's help."""
-    return "; ".join(
-        f"{protocol.name}: {_pixels(protocol)}, LPIPS({protocol.lpips_net}) on {lpips_range(protocol)}"
-        for protocol in PROTOCOLS.values()
-    )
+    return "; ".join(map(_short_text, PROTOCOLS.values()))
 
 
-def _pixels(protocol: MetricProtocol) -> str:
-    return "clamped and rounded to 8 bits" if protocol.eight_bit else "as in the paper's code, not clamped"
+def _short_text(protocol: MetricProtocol) -> str:
+    image = "rounded to 8 bits" if protocol.eight_bit else "clamped" if protocol.clamped else "not clamped"
+    extras = "".join(f", {_EXTRA_TEXTS.get(name, name)}" for name in protocol.extras)
+    source = f" ({protocol.source})" if protocol.source else ""
+    return f"{protocol.name}{source}: {image}, LPIPS({protocol.lpips_net}) on {lpips_range(protocol)}{extras}"

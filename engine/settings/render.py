@@ -49,8 +49,13 @@ class MetricConfig:
         ),
     ] = None
     constant_frames: Annotated[
-        int, flag("frames that the baseline 'best constant' is fitted on; 0: no such baseline")
-    ] = 16
+        int | None,
+        flag(
+            "frames that the baseline 'best constants' is fitted on, evenly spread; 0: no such baseline; default: all "
+            "scored frames, so every frame is rendered twice",
+            metavar="INT",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +254,7 @@ def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None
     temperature = config.overrides.eval_temperature
     if temperature is not None and not temperature > 0:
         raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")
-    if config.metrics.constant_frames < 0:
+    if (config.metrics.constant_frames or 0) < 0:
         raise ConfigError(f"--constant_frames is {config.metrics.constant_frames}: give 0 or more")
     if ensemble is None:
         return

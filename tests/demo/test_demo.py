@@ -17,6 +17,7 @@ from demo.playroom import PointCounts, RigSize, write_scene
 from demo.report import read_verdict, report_lines, verdict_line
 from engine.commands import render, train
 from engine.errors import ConfigError
+from engine.evaluation.oracles import ORACLES
 from router import ENSEMBLES, folder_flags
 
 SIZE = RigSize(width=80, height=60, num_cameras=3)
@@ -42,7 +43,7 @@ def test_the_shipped_experts_show_the_scene_and_are_reported(
     printed = capsys.readouterr().out
     verdict = read_verdict(demo_folder / "run")
     assert code == (0 if verdict.wins else 1)
-    methods = {"Ex4DGS", "E-D3DGS", "STG", "4DGaussians", "uniform_mean", "best_constant", "MoE"}
+    methods = {"Ex4DGS", "E-D3DGS", "STG", "4DGaussians", "uniform_mean", "best_constant", "MoE", *ORACLES}
     assert set(verdict.scores) == methods
     psnr = {method: scores["psnr"] for method, scores in verdict.scores.items()}
     assert all(value > 20 for value in psnr.values()), psnr  # 21.0 to 25.6 seen

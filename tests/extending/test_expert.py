@@ -9,6 +9,7 @@ from pathlib import Path
 
 from demo.playroom import RigSize
 from demo.report import read_verdict
+from engine.evaluation.oracles import ORACLES
 from experts.formats.ply import read_ply, select
 from tests.extending.pages import Product, answers, copy_product, follow, read_page, without_edits
 
@@ -63,7 +64,7 @@ def check_run(run: Path, printed: str, *, iteration: int) -> None:
     assert [expert["name"] for expert in router["experts"]] == ["Toy", "STG"]
     folder = run / f"test/itrs_{iteration}"
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert list(metrics["means"]) == ["MoE", "Toy", "STG", "uniform_mean", "best_constant"]
+    assert list(metrics["means"]) == ["MoE", "Toy", "STG", "uniform_mean", "best_constant", *ORACLES]
     assert math.isclose(sum(metrics["mean_gates"].values()), 1, rel_tol=1e-4)
     assert all(math.isfinite(frame["scores"]["Toy"]["psnr"]) for frame in metrics["per_frame"])
     (row,) = (line.split() for line in printed.splitlines() if line.startswith("  Toy "))

@@ -174,6 +174,7 @@ class RouterTask:
             options=EvaluationOptions(
                 frames=frames,
                 networks=False,
+                oracles=False,
                 constant_frames=0,
                 progress=not self.config.machine.quiet,
             ),

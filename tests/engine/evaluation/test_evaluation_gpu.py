@@ -9,8 +9,11 @@ import torch
 from moegs_rasterizer import RasterizerError, cuda
 
 from engine.evaluation.lpips_network import Lpips
-from engine.evaluation.metrics import MetricRequest, OpenedMetric, lpips_measure
+from engine.evaluation.metric_types import MetricRequest, OpenedMetric
+from engine.evaluation.metrics import METRICS, lpips_measure
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
+from engine.evaluation.moving import moving_mask
+from engine.evaluation.oracles import oracle_images
 from engine.evaluation.scoring import MetricSuite, open_suite, prepare_reference, score
 from engine.runs.device import CPU, CUDA, ComputeDevice
 from engine.runs.run import Run
@@ -39,6 +42,31 @@ def test_metrics_are_those_of_the_cpu(protocol):
     assert there["psnr"] == pytest.approx(here["psnr"], abs=1e-5)
     assert there["ssim"] == pytest.approx(here["ssim"], abs=1e-6)
     assert there["lpips"] == pytest.approx(here["lpips"], rel=1e-3)
+
+
+def test_metrics_without_a_network_are_those_of_the_cpu():
+    image, truth, before, truth_before = torch.rand(4, 3, 190, 170, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(190, 170, dtype=torch.bool)
+    mask[20:90, 40:140] = True
+    scores = []
+    for device in (CPU, CUDA):
+        request = MetricRequest(protocol=PROTOCOLS["upstream"], cameras=(), device=device)
+        opened = {name: row.open(request) for name, row in METRICS.items() if not row.needs_network}
+        suite = MetricSuite(protocol=request.protocol, metrics=opened)
+        reference = prepare_reference(suite, truth.to(device), mask=mask.to(device), before=truth_before.to(device))
+        scores.append(score(suite, image.to(device), reference, before=before.to(device)))
+    here, there = scores
+    assert None not in here.values() and len(here) == len(METRICS) - 3
+    assert there == {name: pytest.approx(value, abs=1e-5) for name, value in here.items()}
+
+
+def test_oracles_and_masks_are_those_of_the_cpu():
+    images, truth = torch.rand(3, 3, 60, 70, generator=torch.Generator().manual_seed(0)), torch.rand(3, 60, 70)
+    here = oracle_images(images, images, truth)
+    there = oracle_images(images.to(CUDA), images.to(CUDA), truth.to(CUDA))
+    assert all((here[name] - there[name].cpu()).ne(0).float().mean() < 0.001 for name in here)  # ties of rounding
+    pixels = torch.randint(0, 256, (2, 40, 50, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(moving_mask(*pixels), moving_mask(*pixels.to(CUDA)).cpu())
 
 
 def with_fault(run: Run) -> Run:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import get_args
 
 import pytest
 
 from demo.report import read_verdict, report_lines
 from engine.evaluation.expert import evaluate_expert
-from engine.evaluation.metrics import METRICS, Metric, OpenedMetric, always_available, describe_protocol
+from engine.evaluation.metric_types import Metric, OpenedMetric, always_available
+from engine.evaluation.metrics import METRICS, describe_protocol
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import evaluation_summary
 from engine.evaluation.scoring import scores_text
@@ -39,14 +41,18 @@ def row(**changes) -> Metric:
 
 
 @pytest.fixture(autouse=True)
-def published_metrics(monkeypatch) -> None:
-    """The three published metrics are the whole table, whatever rows it has."""
-    for name in METRICS.keys() - {"psnr", "ssim", "lpips"}:
-        monkeypatch.delitem(METRICS, name)
+def published_metrics() -> Iterator[None]:
+    """The three published metrics are the whole table, whatever rows it has; afterwards, it is as it was, in order."""
+    rows = dict(METRICS)
+    for name in rows.keys() - {"psnr", "ssim", "lpips"}:
+        del METRICS[name]
+    yield
+    METRICS.clear()
+    METRICS.update(rows)
 
 
 @pytest.fixture
-def mae(monkeypatch) -> Metric:
+def mae(published_metrics, monkeypatch) -> Metric:
     metric = row()
     monkeypatch.setitem(METRICS, "mae", metric)
     return metric
@@ -57,7 +63,7 @@ def evaluated(flat_run, tmp_path):
     """Evaluates the flat run's held-out camera as iteration 7 of `<tmp_path>/run`, without networks."""
 
     def evaluate():
-        options = EvaluationOptions(networks=False, videos=False, constant_frames=0, progress=False)
+        options = EvaluationOptions(networks=False, videos=False, constant_frames=0, oracles=False, progress=False)
         folder = tmp_path / "run" / "test" / "itrs_7"
         return evaluate_mixture(flat_run, views=[0], folder=folder, options=options), folder
 
@@ -118,6 +124,18 @@ def test_a_report_of_a_rendering_before_the_metric_was_there_leaves_it_out(evalu
     monkeypatch.setitem(METRICS, "mae", row())
     (mixture,) = (line.split() for line in report_lines(read_verdict(tmp_path / "run")) if line.startswith("  MoE-GS "))
     assert mixture[-1] == "-"
+
+
+def test_the_columns_of_an_optional_metric_are_there_where_it_was_measured(evaluated, monkeypatch, tmp_path):
+    monkeypatch.setitem(METRICS, "mae", row(optional=True))
+    result, _ = evaluated()
+    assert "MAE" not in evaluation_summary("test", result).splitlines()[1].split()
+    assert "MAE" not in report_lines(read_verdict(tmp_path / "run"))[1].split()
+    monkeypatch.setitem(METRICS, "mae", row())
+    result, _ = evaluated()
+    monkeypatch.setitem(METRICS, "mae", row(optional=True))
+    assert "MAE" in evaluation_summary("test", result).splitlines()[1].split()
+    assert "MAE" in report_lines(read_verdict(tmp_path / "run"))[1].split()
 
 
 def test_a_metric_that_cannot_be_measured_is_null_with_its_reason(evaluated, monkeypatch):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.evaluation.metrics import MetricRequest, measured_ssim, psnr
+from engine.evaluation.metric_types import MetricRequest
+from engine.evaluation.metrics import measured_ssim, psnr
 from engine.evaluation.scoring import MetricSuite, mean_scores, open_suite, prepare_reference, score
 from engine.runs.device import CPU
 from engine.settings.metric_protocols import PROTOCOLS

@@ -16,10 +16,11 @@ from PIL import Image
 import engine.evaluation.lpips_weights
 import engine.evaluation.mixture
 from engine.errors import ConfigError
+from engine.evaluation.baselines import ConstantWeights
 from engine.evaluation.lpips_weights import LoadedLpips
 from engine.evaluation.metrics import METRICS, heading
-from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
-from engine.evaluation.mixture_results import evaluation_summary
+from engine.evaluation.mixture import EvaluationOptions, _no_better_constants, evaluate_mixture
+from engine.evaluation.mixture_results import FrameResult, evaluation_summary
 from engine.runs.device import CPU, device_name
 
 QUIET = EvaluationOptions(progress=False)
@@ -74,7 +75,10 @@ def test_everything_is_written(flat_run, tmp_path):
     assert set(report["hashes"]["experts"]) == {"low", "high"}
     assert {"torch", "numpy", "python", "moegs-rasterizer"} == set(report["versions"])
     assert report["device"] == device_name(CPU) and report["peak_gpu_memory_mib"] is None
-    assert set(report["means"]) == {"MoE", "low", "high", "uniform_mean", "best_constant"}
+    oracles = ["oracle_pixel", "oracle_window", "oracle_frame"]
+    assert list(report["means"]) == ["MoE", "low", "high", "uniform_mean", "best_constant", *oracles]
+    assert list(report["oracles"]) == oracles
+    assert report["baselines"]["best_constant"]["fitted_on"] == {"cam00": [0, 1, 2]}
     assert [row["frame"] for row in report["per_frame"]] == [0, 1, 2]
     assert report["per_frame"][1]["scores"]["low"]["psnr"] == pytest.approx(level_psnr(19), abs=1e-4)
     assert report["best_frame"]["frame"] == 2
@@ -89,13 +93,85 @@ def test_everything_is_written(flat_run, tmp_path):
     assert upstream["MoE-GS_LPIPS"] is None
     assert upstream["seconds_per_frame"] == upstream["MoE-GS_times"] == report["timing"]["mean_seconds"] > 0
     lines = evaluation_summary("test", result).splitlines()
-    conditions = "held-out camera: cam00; 3 frames of 36x34 px; metric protocol 8bit; softmax temperature 1; "
-    assert re.fullmatch(rf"{conditions}\d+(\.\d)? ms per frame", lines[0])
-    assert re.split(" {2,}", lines[1].strip()) == [*map(heading, METRICS.values()), "mean gate"]
-    methods = [re.split(" {2,}", line)[1] for line in lines[2:7]]
-    assert methods == ["low", "high", "uniform mean", "best constants", "MoE-GS"]
-    assert lines[7].startswith("  best constants: fitted on the scored frames")
-    assert lines[-1] == "  LPIPS: none here"
+    conditions = (
+        "held-out camera: cam00; 3 frames of 36x34 px; metric protocol 8bit (clamped to [0, 1] and rounded to 8 bits, "
+        "SSIM of 3DGS, LPIPS(alex) on [-1, 1]); softmax temperature 1; "
+    )
+    assert re.fullmatch(rf"{re.escape(conditions)}\d+(\.\d)? ms per frame", lines[0])
+    shown = [METRICS[name] for name in ("psnr", "ssim", "lpips", "tpsnr")]
+    assert re.split(" {2,}", lines[1].strip()) == [*map(heading, shown), "mean gate"]
+    methods = [re.split(" {2,}", line)[1] for line in lines[2:10]]
+    assert methods == ["low", "high", "uniform mean", "best constants", *oracles, "MoE-GS"]
+    assert lines[10].startswith("  best constants: highest mean PSNR found on 3 of the 3 scored frames; ")
+    assert [line.split(":")[0].strip() for line in lines[11:14]] == oracles
+    share = report["window_gap_share"]
+    assert lines[14] == "  PSNR gap from uniform mean to oracle_window: there is none"
+    assert share is None  # uniform mean is better than both experts
+    assert lines[15:] == [
+        "  LPIPS: none here",
+        "  MS-SSIM: it needs images of at least 161 pixels a side; the smallest side is 34",
+        "  PSNR_moving: too few pixels move in the recorded frames",
+        "  SSIM_moving: too few pixels move in the recorded frames",
+    ]
+
+
+def test_the_best_constants_are_never_below_equal_weights_and_each_expert(flat_run, tmp_path):
+    """The target of the frames lies far apart, and a frame that the fit did not see decides."""
+    for frames in (None, 1, 2):
+        options = replace(QUIET, videos=False, networks=False, constant_frames=frames)
+        result = evaluate_mixture(flat_run, views=[0, 1], folder=tmp_path / "out", options=options)
+        psnr = {name: scores["psnr"] for name, scores in result.means.items()}
+        assert psnr["best_constant"] >= max(psnr["uniform_mean"], psnr["low"], psnr["high"])
+        baseline = result.conditions["baselines"]["best_constant"]
+        assert sum(map(len, baseline["fitted_on"].values())) == (frames or 6)
+        assert f"on {frames or 6} of the 6 scored frames" in baseline["what"]
+        assert sum(baseline["weights"].values()) == pytest.approx(1)
+
+
+def frame_of(**psnr: float) -> FrameResult:
+    scores = {name: {**dict.fromkeys(METRICS), "psnr": value} for name, value in psnr.items()}
+    return FrameResult(camera="cam00", frame=0, seconds=1.0, gates={}, scores=scores)
+
+
+@pytest.mark.parametrize(
+    ("uniform", "low", "weights", "reached"),
+    [
+        (24.0, 23.0, (0.3, 0.7), 25.0),
+        (25.0, 23.0, (0.3, 0.7), 25.0),  # the fitted weights where both are equal
+        (25.1, 23.0, (0.5, 0.5), 25.1),
+        (25.1, 26.0, (1.0, 0.0), 26.0),
+    ],
+)
+def test_simple_weights_that_score_better_than_the_fitted_ones_replace_them(uniform, low, weights, reached):
+    """Clamping, rounding and frames that were left out can make them better: the fit does not know these."""
+    fitted = ConstantWeights(weights=(0.3, 0.7), fitted_on=((0, 0),), evaluated=2)
+    frames = [
+        frame_of(MoE=20.0, low=low + step, high=20.0, uniform_mean=uniform + step, best_constant=25.0 + step)
+        for step in (-1.0, 1.0)
+    ]
+    chosen, constants = _no_better_constants(frames, fitted, ["low", "high"])
+    assert constants == replace(fitted, weights=weights)
+    assert [frame.scores["best_constant"]["psnr"] for frame in chosen] == [reached - 1, reached + 1]
+    assert [frame.scores["MoE"]["psnr"] for frame in chosen] == [20, 20]
+    assert list(chosen[0].scores) == ["MoE", "low", "high", "uniform_mean", "best_constant"]
+    assert _no_better_constants(frames, None, ["low", "high"]) == (tuple(frames), None)
+
+
+def test_unrounded_differences_are_counted_by_a_protocol_that_does_not_round(flat_run, tmp_path):
+    options = replace(QUIET, videos=False, protocol="ex4dgs")
+    result = evaluate_mixture(flat_run, views=[0], folder=tmp_path / "out", options=options)
+    assert result.means["low"]["ssim1"] == pytest.approx(
+        flat_ssim(100, 80, 1) / 3 + flat_ssim(100, 81, 1) / 3 + flat_ssim(100, 82, 1) / 3, abs=1e-4
+    )
+    assert result.means["low"]["dssim1"] is None
+    assert "ssim1" not in result.unavailable and "dssim1" not in result.unavailable
+    assert result.unavailable["lpips_vgg"] == "none here"
+
+
+def flat_ssim(a: int, b: int, data_range: int) -> float:
+    """SSIM of two images without contrast: its luminance term."""
+    x, y, c1 = a / 255, b / 255, (0.01 * data_range) ** 2
+    return (2 * x * y + c1) / (x * x + y * y + c1)
 
 
 def test_a_fault_that_the_gpu_finds_late_leaves_no_numbers_and_no_videos(flat_run, tmp_path, monkeypatch):
@@ -168,5 +244,5 @@ def test_memory_does_not_hold_the_clip(flat_run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(engine.evaluation.mixture, "mix_view", counted)
     evaluate_mixture(flat_run, views=[0, 1, 2], folder=tmp_path / "out", options=QUIET)
-    assert len(made) == 9 + 9  # every frame, after the frames that constants are fitted on
+    assert len(made) == 9 + 9  # every frame, twice: the constants are fitted on all of them first
     assert most <= 2  # the one last scored and the one just made
