@@ -15,6 +15,7 @@ from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights, best
 from engine.evaluation.conditions import mixture_conditions
 from engine.evaluation.metrics import MetricRequest
 from engine.evaluation.mixture_results import Evaluation, FrameResult, write_evaluation
+from engine.evaluation.provenance import ImageHashes
 from engine.evaluation.scoring import (
     MetricSuite,
     ScoredFrame,
@@ -56,7 +57,7 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
     suite = _open_suite(run, views, options)
     constants = _fit_constants(run, view_frames, options)
     names = [expert.name for expert in run.experts]
-    results = []
+    results, hashes = [], ImageHashes()
     with RenderWriter(folder, names, fps=run.scene.frame_rate, videos=options.videos, pngs=options.images) as writer:
         for scored in scored_frames(
             run.scene,
@@ -67,10 +68,11 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
             device=run.device,
         ):
             results.append(_result(run, scored))
+            hashes.add(_images_of(run, scored.rendering, constants), scored.truth)
             writer.write(image_name(results[-1].camera, scored.frame), scored.rendering, scored.truth)
     evaluation = Evaluation(
         frames=tuple(results),
-        conditions=mixture_conditions(run, view_frames, suite=suite, constants=constants),
+        conditions=mixture_conditions(run, view_frames, suite=suite, constants=constants, hashes=hashes),
         unavailable=suite.unavailable,
         files=writer.files,
     )
