@@ -62,13 +62,13 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
         for scored in scored_frames(
             run.scene,
             tracked(view_frames, "Scoring", unit="frame", shown=options.progress, leave=False),
-            render=lambda view_frame: _render(run, view_frame),
-            images_of=lambda mixture: _images_of(run, mixture, constants),
+            render=lambda view_frame: render_frame(run, view_frame),
+            images_of=lambda mixture: images_of(run, mixture, constants),
             suite=suite,
             device=run.device,
         ):
             results.append(_result(run, scored))
-            hashes.add(_images_of(run, scored.rendering, constants), scored.truth)
+            hashes.add(images_of(run, scored.rendering, constants), scored.truth)
             writer.write(image_name(results[-1].camera, scored.frame), scored.rendering, scored.truth)
     evaluation = Evaluation(
         frames=tuple(results),
@@ -120,13 +120,14 @@ def _fit_constants(run: Run, view_frames: Sequence[ViewFrame], options: Evaluati
     return ConstantWeights(weights=best_constants(pairs()), frames=len(chosen))
 
 
-def _render(run: Run, view_frame: ViewFrame) -> Mixture:
+def render_frame(run: Run, view_frame: ViewFrame) -> Mixture:
+    """The mixture of a frame at one of the scene's cameras, once the device is done."""
     mixture = mix_view(run, *view_frame)
     wait(run.compute)
     return mixture
 
 
-def _images_of(run: Run, mixture: Mixture, constants: ConstantWeights | None) -> dict[str, Tensor]:
+def images_of(run: Run, mixture: Mixture, constants: ConstantWeights | None) -> dict[str, Tensor]:
     """The images to score: the blend, each expert and the baselines."""
     images = {MIXTURE: mixture.image}
     images |= {expert.name: image for expert, image in zip(run.experts, mixture.images, strict=True)}
