@@ -53,6 +53,7 @@ COMMANDS = {
     "train-expert": Command(TRAIN, "Train one expert on a scene.", "engine.commands.train_expert:command"),
     "train": Command(TRAIN, "Train the router for any set of experts.", "engine.commands.train:command"),
     "render": Command(TRAIN, "Render and score a run of any set of experts.", "engine.commands.render:command"),
+    "report": Command(RESULTS, "Write a page that shows a run or an expert.", "engine.commands.report:command"),
     "verify": Command(RESULTS, "Check a run's results against its files.", "engine.commands.verify:command"),
     "export": Command(EXCHANGE, "Write a run in the paper's file layout.", "engine.commands.export:command"),
     "import": Command(EXCHANGE, "Read a run in the paper's file layout.", "engine.commands.import_run:command"),

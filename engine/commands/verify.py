@@ -91,7 +91,8 @@ def _checked(chosen: int, total: int, rule: Agreement) -> str:
     if rule.same_device:
         how = "on the same device and versions, so every printed digit is to be the same"
     else:
-        how = f"on another device or version, so within {OTHER_DEVICE['psnr']} dB, and {OTHER_DEVICE_ELSE} of SSIM and LPIPS"
+        near = f"{OTHER_DEVICE['psnr']} dB, and {OTHER_DEVICE_ELSE} of SSIM and LPIPS"
+        how = f"on another device or version, so within {near}"
     return f"{chosen} of {counted(total, 'frame')} rendered again {how}"
 
 
