@@ -54,6 +54,7 @@ COMMANDS = {
     "train": Command(TRAIN, "Train the router for any set of experts.", "engine.commands.train:command"),
     "render": Command(TRAIN, "Render and score a run of any set of experts.", "engine.commands.render:command"),
     "report": Command(RESULTS, "Write a page that shows a run or an expert.", "engine.commands.report:command"),
+    "table": Command(RESULTS, "Put scores of several runs into one table.", "engine.commands.table:command"),
     "verify": Command(RESULTS, "Check a run's results against its files.", "engine.commands.verify:command"),
     "export": Command(EXCHANGE, "Write a run in the paper's file layout.", "engine.commands.export:command"),
     "import": Command(EXCHANGE, "Read a run in the paper's file layout.", "engine.commands.import_run:command"),

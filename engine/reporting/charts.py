@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from engine.reporting.markup import Html, element, empty_element, joined, note
 
 WIDTH, HEIGHT = 760, 300  # of a chart, units of its own
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 44  # margins
+LEFT, RIGHT, TOP, BOTTOM = 76, 12, 12, 48  # margins
 TICKS = 6  # about, on an axis
 MOST_POINTS = 400  # of a line
 # Okabe and Ito's colours for all kinds of colour vision, without yellow, then darker ones.

@@ -27,13 +27,13 @@ p, ul { max-width: 46rem; margin: .5rem 0; }
 .scroll { overflow-x: auto; margin: .5rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #e4e4e4; text-align: right; white-space: nowrap; }
-th { color: #555; font-weight: 600; border-bottom: 2px solid #bbb; vertical-align: bottom; }
+th { color: #555; font-weight: 600; border-bottom: 2px solid #bbb; vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child { text-align: left; padding-left: .2rem; }
 table.facts td { text-align: left; white-space: normal; vertical-align: top; overflow-wrap: anywhere; }
-table.facts td:first-child { white-space: nowrap; color: #555; }
+table.facts td:first-child { color: #555; min-width: 7rem; overflow-wrap: normal; }
 tr.strong td { font-weight: 700; background: #f3f6fa; }
 td.best { text-decoration: underline; text-underline-offset: 3px; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: .7rem; margin: .6rem 0; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(12rem, 1fr)); gap: .7rem; margin: .6rem 0; }
 figure { margin: 0; }
 figure img { width: 100%; height: auto; display: block; background: #eee; }
 figcaption { font-size: .82rem; color: #444; padding: .15rem 0; }
@@ -46,6 +46,8 @@ code, pre { font: .85rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, mon
 pre { overflow-x: auto; background: #f5f5f5; padding: .6rem .8rem; }
 td code { overflow-wrap: anywhere; }
 details { margin: .5rem 0; }
+@media (max-width: 34rem) { th, td { padding: .3rem .35rem; font-size: .84rem; } .chart svg { min-width: 26rem; }
+  .chart text { font-size: 17px; } .grid { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); } }
 summary { cursor: pointer; color: #0b57a4; padding: .3rem 0; }
 """
 
@@ -76,7 +78,7 @@ def element(tag: str, *parts: Part, **attributes: object) -> Html:
 
 def empty_element(tag: str, **attributes: object) -> Html:
     """Make an element without contents, such as an image."""
-    return Html(element(tag, **attributes).text.removesuffix(f"></{tag}>") + ">")
+    return Html(element(tag, **attributes).text.removesuffix(f"></{tag}>") + " />")
 
 
 def table(headings: Sequence[Part], rows: Sequence[Sequence[Part]], *, strong: Sequence[int] = ()) -> Html:
@@ -115,7 +117,7 @@ def details(summary: str, *parts: Part) -> Html:
 
 
 def image(pixels: np.ndarray, caption: str, *, flat: bool = False) -> Html:
-    """Show a uint8 image [h, w, 3] or [h, w] with its caption, at most IMAGE_WIDTH wide, inside the page.
+    """Show a uint8 image, [h, w, 3] or [h, w], with its caption; it is inside the page, and at most IMAGE_WIDTH wide.
 
     flat: an image of few colours with sharp edges; it becomes a PNG, others a JPEG.
     """
@@ -130,7 +132,7 @@ def image(pixels: np.ndarray, caption: str, *, flat: bool = False) -> Html:
         picture.save(buffer, format="JPEG", quality=JPEG_QUALITY)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     source = f"data:image/{'png' if flat else 'jpeg'};base64,{data}"
-    shown = empty_element("img", src=source, alt=caption, width=picture.width, height=picture.height, loading="lazy")
+    shown = empty_element("img", src=source, alt=caption, width=picture.width, height=picture.height)
     return element("figure", shown, element("figcaption", caption))
 
 
