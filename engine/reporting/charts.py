@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from engine.reporting.markup import Html, element, empty_element, joined, note
 
 WIDTH, HEIGHT = 760, 300  # of a chart, units of its own
-LEFT, RIGHT, TOP, BOTTOM = 76, 12, 12, 48  # margins
+LEFT, RIGHT, TOP, BOTTOM = 76, 24, 12, 48  # margins
 TICKS = 6  # about, on an axis
 MOST_POINTS = 400  # of a line
 # Okabe and Ito's colours for all kinds of colour vision, without yellow, then darker ones.
@@ -47,7 +47,7 @@ def colour_of(index: int) -> str:
 
 
 def line_chart(lines: Sequence[Line], *, x: str, y: str) -> Html:
-    """Draw lines with axes, their names `x` and `y`, and a legend; a note where there is nothing to draw."""
+    """Draw lines with axes, their names `x` and `y`, and a legend of several; a note where there is nothing to draw."""
     shown = [_thinned(line) for line in lines]
     points = [point for line in shown for point in line.points if math.isfinite(point[1])]
     if not points:
@@ -57,7 +57,8 @@ def line_chart(lines: Sequence[Line], *, x: str, y: str) -> Html:
     parts = [*_grid(across, upward), *_labels(x, y)]
     parts += [part for line in shown for part in _polylines(line, across, upward)]
     drawing = element("svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{y} over {x}")
-    return joined([element("div", drawing, class_="chart"), _legend(lines)])
+    names = [(line.name, line.colour) for line in lines] if len(lines) > 1 else []
+    return joined([element("div", drawing, class_="chart"), *([legend(names)] if names else [])])
 
 
 def _thinned(line: Line) -> Line:
@@ -134,10 +135,6 @@ def _parts(points: Sequence[tuple[float, float]]) -> Iterator[list[tuple[float, 
             part = []
     if part:
         yield part
-
-
-def _legend(lines: Sequence[Line]) -> Html:
-    return legend([(line.name, line.colour) for line in lines])
 
 
 def legend(names: Sequence[tuple[str, str]]) -> Html:

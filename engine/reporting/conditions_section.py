@@ -23,12 +23,15 @@ def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
     yield "LPIPS weights", _text(facts.get("lpips_weights"))
     yield "softmax temperature", _text(facts.get("temperature"))
     yield "device", _text(facts.get("device"))
-    yield "frames per second", _form(_frames_per_second(facts), "{:.1f} (rendering and blending, median)")
+    yield "frames per second", _form(_frames_per_second(facts), "{:.1f} (median; rendering alone, without scoring)")
     yield "peak GPU memory", _form(number(facts.get("peak_gpu_memory_mib")), "{:,.0f} MiB in tensors")
     yield "Gaussians", _total(facts.get("gaussians"), "{:,.0f}")
-    yield "experts and router on disk", _total(facts.get("megabytes"), "{:.1f} MB")
+    yield "size on disk", _total(facts.get("megabytes"), "{:.1f} MB")
     seconds = facts.get("training_seconds")
-    yield "training", seconds_text(seconds.get("router") if isinstance(seconds, Mapping) else seconds)
+    yield (
+        "training of the router" if isinstance(seconds, Mapping) else "training",
+        seconds_text(seconds.get("router") if isinstance(seconds, Mapping) else seconds),
+    )
     yield "seed", _text(facts.get("seed"))
     yield "git revision", _text(facts.get("revision"))
     yield "versions", ", ".join(f"{name} {value}" for name, value in (facts.get("versions") or {}).items())

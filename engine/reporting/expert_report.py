@@ -18,6 +18,7 @@ from engine.evaluation.expert import ALONE
 from engine.evaluation.metrics import METRICS, heading, value_text
 from engine.outputs.files import results_folder
 from engine.reporting.charts import Line, colour_of, line_chart
+from engine.reporting.claims import listed
 from engine.reporting.conditions_section import conditions_section, hash_rows, seconds_text
 from engine.reporting.frame_images import ERROR_WHITE, error_map
 from engine.reporting.markup import Html, Part, details, element, facts_table, image, note, page, section, table
@@ -108,7 +109,8 @@ def _over_time(metrics: Mapping[str, Any]) -> Html:
         values = [(frame["frame"], _psnr(frame["scores"])) for frame in frames if frame["camera"] == camera]
         points = [(float(x), float("nan") if y is None else y) for x, y in values]
         lines.append(Line(name=camera, points=points, colour=colour_of(index)))
-    return section("PSNR over time", line_chart(lines, x="frame", y="PSNR, dB"))
+    title = f"PSNR over time, {listed(cameras)}" if cameras else "PSNR over time"
+    return section(title, line_chart(lines, x="frame", y="PSNR, dB"))
 
 
 def _psnr(scores: Mapping[str, Any]) -> float | None:
@@ -129,7 +131,7 @@ def _images(results: Path) -> Html:
     if not shown:
         return section("Images", note("There are no images."))
     text = f"Error: mean over channels, black is 0 and white is {ERROR_WHITE:g} of the range or more."
-    return section("Images", element("div", *shown, class_="grid"), note(text))
+    return section("Images", element("div", *shown, class_="grid triples"), note(text))
 
 
 def _read(path: Path) -> np.ndarray | None:

@@ -34,6 +34,7 @@ table.facts td:first-child { color: #555; min-width: 7rem; overflow-wrap: normal
 tr.strong td { font-weight: 700; background: #f3f6fa; }
 td.best { text-decoration: underline; text-underline-offset: 3px; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(12rem, 1fr)); gap: .7rem; margin: .6rem 0; }
+.triples { grid-template-columns: repeat(3, 1fr); }
 figure { margin: 0; }
 figure img { width: 100%; height: auto; display: block; background: #eee; }
 figcaption { font-size: .82rem; color: #444; padding: .15rem 0; }
@@ -47,7 +48,8 @@ pre { overflow-x: auto; background: #f5f5f5; padding: .6rem .8rem; }
 td code { overflow-wrap: anywhere; }
 details { margin: .5rem 0; }
 @media (max-width: 34rem) { th, td { padding: .3rem .35rem; font-size: .84rem; } .chart svg { min-width: 26rem; }
-  .chart text { font-size: 17px; } .grid { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); } }
+  .chart text { font-size: 17px; }
+  .grid:not(.triples) { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); } }
 summary { cursor: pointer; color: #0b57a4; padding: .3rem 0; }
 """
 
