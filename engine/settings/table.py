@@ -34,6 +34,6 @@ def table_page(prog: str, about: str) -> CommandHelp:
         required=("save_paths",),
         examples=(
             f"python {prog} output/cook_spinach output/flame_steak",
-            f"python {prog} output/* --format latex --out scores.tex",
+            f"python {prog} output/seed0 output/seed1 output/seed2 --format latex --out scores.tex",
         ),
     )
