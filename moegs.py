@@ -45,7 +45,7 @@ class Command:
         return function
 
 
-RESULTS = "results that can be read and trusted"
+RESULTS = "show, compare and check results"
 TRAIN, EXCHANGE, TOOLS = "prepare, train and render", "exchange runs with the paper's own code", "demo and tools"
 COMMANDS = {
     "check": Command(TRAIN, "Check a scene and experts before the hours are spent.", "engine.commands.check:command"),

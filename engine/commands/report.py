@@ -68,7 +68,7 @@ def _opened(config: ReportConfig, results: Results) -> tuple[Run | None, str]:
     assert config.save_path is not None, "required"
     overrides = overrides_of(config) | {"eval_temperature": results.facts.get("temperature")}
     try:
-        run = load_run(config.save_path, iteration=results.facts["iteration"], overrides=overrides, needed="none")
+        run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none")
         cameras = {str(frame["camera"]) for frame in results.per_frame}
         names = [view.name for view in run.scene.views]
         lost = sorted(cameras - set(names))

@@ -49,8 +49,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     )
     differences = list(mean_differences(results))
     moved = dict(name_and_folder(argument) for argument in config.overrides.expert)
-    iteration = int(results.facts["iteration"])
-    of_files = list(checkpoint_differences(save_path, results, iteration=iteration, moved=moved))
+    of_files = list(checkpoint_differences(save_path, results, moved=moved))
     differences += of_files
     if of_files:
         checked = "nothing was rendered again, because the run's files changed"
@@ -71,7 +70,7 @@ def render_again(config: VerifyConfig, results: Results) -> tuple[list[str], str
     """Render frames of the results again; give what differs, and a line on what was compared by which rule."""
     assert config.save_path is not None, "required"
     overrides = overrides_of(config) | {"eval_temperature": results.facts.get("temperature")}
-    run = load_run(config.save_path, iteration=results.facts["iteration"], overrides=overrides, needed="none")
+    run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none")
     wanted = config.frames
     if wanted is None and run.device.type == "cpu":
         wanted = CPU_FRAMES

@@ -18,7 +18,6 @@ from engine.evaluation.metrics import METRICS, value_text
 from engine.evaluation.mixture_results import TITLES
 from engine.evaluation.scoring import Scores
 from engine.outputs.files import image_name
-from engine.outputs.render_writer import MIXTURE
 from engine.reporting.results import METRICS_FILE, Results, number, scores_of
 from engine.runs.checkpoint import FACTS, TENSORS, checkpoint_folder, read_tensors
 from engine.runs.expert_records import ExpertRecord, bundle_folder
@@ -57,14 +56,12 @@ class Agreement:
         return float(np.square(recorded.astype(float) - image).mean()) <= OTHER_DEVICE_LEVELS**2
 
 
-def checkpoint_differences(
-    save_path: Path, results: Results, *, iteration: int, moved: Mapping[str, Path]
-) -> Iterator[str]:
+def checkpoint_differences(save_path: Path, results: Results, *, moved: Mapping[str, Path]) -> Iterator[str]:
     """Name every file of the experts and of the router that is not the one that was trained and scored.
 
     moved: folders of experts that lie elsewhere, by name.
     """
-    folder = checkpoint_folder(save_path, iteration)
+    folder = checkpoint_folder(save_path, results.iteration)
     facts = read_object(folder / FACTS)
     for entry in facts["experts"]:
         record = ExpertRecord.from_json(entry)
@@ -177,4 +174,4 @@ def frame_name(entry: Mapping[str, Any]) -> str:
 
 
 def _title(method: str) -> str:
-    return TITLES.get(method, method) if method != MIXTURE else TITLES[MIXTURE]
+    return TITLES.get(method, method)

@@ -27,6 +27,11 @@ class Results:
     facts: Mapping[str, Any]
 
     @property
+    def iteration(self) -> int:
+        """The rendered iteration, by the folder's name."""
+        return int(self.folder.name.removeprefix("itrs_"))
+
+    @property
     def means(self) -> dict[str, Scores]:
         """Mean scores per method, in the order of every table."""
         return {method: scores_of(self.facts["means"][method]) for method in table_order(self.facts["means"])}
@@ -60,7 +65,21 @@ def read_results(save_path: Path, *, split: str = "test", iteration: int | None 
     missing = [key for key in ("means", "per_frame", "protocol", "experts") if not facts.get(key)]
     if missing:
         raise ConfigError(f"{rendered[chosen]}: no {', '.join(missing)} in it; render the run again")
+    if not _is_whole(facts):
+        raise ConfigError(f"{rendered[chosen]}: damaged; render the run again")
     return Results(folder=rendered[chosen].parent, facts=facts)
+
+
+def _is_whole(facts: Mapping[str, Any]) -> bool:
+    """True where the parts that every reader needs are of the right kinds."""
+    frames = facts["per_frame"]
+    if not isinstance(frames, list) or not isinstance(facts["protocol"], dict) or not isinstance(facts["means"], dict):
+        return False
+    kinds = {"camera": str, "frame": int, "scores": dict, "gates": dict}
+    whole = all(
+        isinstance(frame, dict) and all(isinstance(frame.get(k), v) for k, v in kinds.items()) for frame in frames
+    )
+    return whole and all(isinstance(scores, dict) for scores in facts["means"].values())
 
 
 def scores_of(values: Mapping[str, Any]) -> Scores:

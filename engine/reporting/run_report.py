@@ -195,8 +195,8 @@ def _training(report: RunReport) -> Html:
 def _origin(report: RunReport) -> Html:
     facts, path = report.results.facts, report.save_path
     commands = [
-        script_command("moegs.py", "verify", path, "--iteration", facts.get("iteration")),
-        script_command("moegs.py", "render", "--save_path", path, "--iteration", facts.get("iteration")),
+        script_command("moegs.py", "verify", path, "--iteration", report.results.iteration),
+        script_command("moegs.py", "render", "--save_path", path, "--iteration", report.results.iteration),
     ]
     return section(
         "Files and hashes",

@@ -179,3 +179,21 @@ def test_mistakes_are_answered_in_one_line(
 ) -> None:
     assert moegs.main(["verify", str(rendered), *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"per_frame": [{"camera": "cam00"}]}, "metrics.json: damaged; render the run again"),
+        ({"means": {"MoE": 3}}, "metrics.json: damaged; render the run again"),
+        ({"means": {}}, "metrics.json: no means in it; render the run again"),
+        ({"protocol": {"name": "mine"}}, "metrics.json: protocol 'mine' is unknown"),
+    ],
+)
+def test_damaged_results_are_answered_in_one_line(
+    rendered: Path, capsys: pytest.CaptureFixture[str], keys: dict[str, object], message: str
+) -> None:
+    change(rendered / RESULTS / "metrics.json", **keys)
+    assert moegs.main(["verify", str(rendered), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
