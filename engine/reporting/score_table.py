@@ -138,20 +138,21 @@ def _cells(kind: Kind, runs: Sequence[Results]) -> dict[tuple[str, str], Cell]:
 
 
 def mean_rows(rows: Sequence[Row]) -> list[Row]:
-    """The mean over scenes of each ensemble and protocol that has several; each scene counts once, however many runs.
+    """The mean over scenes of each data set, ensemble and protocol; each scene counts once, however many runs.
 
     The published means are beside it where the rows are all scenes of a data set. A scene with several rows of one
     ensemble and protocol, such as two resolutions, has no mean: it would mix them.
     """
-    groups: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[tuple[str | None, str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.kind.ensemble, row.kind.protocol), []).append(row)
+        groups.setdefault((data_set_of(row.kind.scene), row.kind.ensemble, row.kind.protocol), []).append(row)
     means = []
-    for (ensemble, protocol), members in groups.items():
+    for (key, ensemble, protocol), members in groups.items():
         scenes = [row.kind.scene for row in members]
         if len(scenes) < 2 or len(set(scenes)) < len(scenes):
             continue
-        label = f"mean ({ensemble}, {protocol})" if len(groups) > 1 else "mean"
+        title = "other scenes" if key is None else DATA_SETS[key].title
+        label = f"mean ({title}, {ensemble}, {protocol})" if len(groups) > 1 else "mean"
         means.append(Row(label=label, kind=members[0].kind, runs=len(members), cells=_mean_cells(members)))
     return means
 

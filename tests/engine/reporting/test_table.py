@@ -116,6 +116,13 @@ def test_rows_of_other_protocols_are_not_mixed(tmp_path: Path, capsys: pytest.Ca
     assert "| mean" not in text
 
 
+def test_data_sets_are_not_mixed_in_a_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("Birthday", "Train", "flame_steak", "sear_steak", "coffee_martini")
+    text = printed(capsys, *(write_run(tmp_path / name, name, MoE=30.0 + len(name)) for name in names))
+    assert "| mean (Technicolor, E4, 8bit) | 36.50 |" in text
+    assert "| mean (Neural 3D Video, E4, 8bit) | 41.67 |" in text
+
+
 def test_csv_has_every_number(tmp_path: Path) -> None:
     folders = [write_run(tmp_path / str(seed), "Train", STG=32.0 + seed / 3) for seed in range(2)]
     target = tmp_path / "scores.csv"
