@@ -159,3 +159,15 @@ def test_psnr_of_an_image_is_that_of_eight_bits() -> None:
     assert psnr_of_image(image_, np.full((4, 4, 3), 110, np.uint8)) == pytest.approx(
         -20 * math.log10(10 / 255), abs=1e-4
     )
+
+
+def test_a_page_of_noise_stays_below_five_megabytes() -> None:
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 256, size=(360, 480, 3), dtype=np.uint8)
+    levels = generator.integers(0, 4, size=(360, 480))
+    photo, flat = (
+        image(noise, "a").text,
+        image(coloured(levels, ["#000000", "#ff0000", "#00ff00", "#0000ff"]), "b", flat=True).text,
+    )
+    experts = 4
+    assert 2 * ((3 + experts) * len(photo) + 2 * len(flat)) < 4_000_000
