@@ -45,6 +45,7 @@ class Command:
         return function
 
 
+RESULTS = "show, compare and check results"
 TRAIN, EXCHANGE, TOOLS = "prepare, train and render", "exchange runs with the paper's own code", "demo and tools"
 COMMANDS = {
     "check": Command(TRAIN, "Check a scene and experts before the hours are spent.", "engine.commands.check:command"),
@@ -52,6 +53,9 @@ COMMANDS = {
     "train-expert": Command(TRAIN, "Train one expert on a scene.", "engine.commands.train_expert:command"),
     "train": Command(TRAIN, "Train the router for any set of experts.", "engine.commands.train:command"),
     "render": Command(TRAIN, "Render and score a run of any set of experts.", "engine.commands.render:command"),
+    "report": Command(RESULTS, "Write a page that shows a run or an expert.", "engine.commands.report:command"),
+    "table": Command(RESULTS, "Put scores of several runs into one table.", "engine.commands.table:command"),
+    "verify": Command(RESULTS, "Check a run's results against its files.", "engine.commands.verify:command"),
     "export": Command(EXCHANGE, "Write a run in the paper's file layout.", "engine.commands.export:command"),
     "import": Command(EXCHANGE, "Read a run in the paper's file layout.", "engine.commands.import_run:command"),
     "demo-scene": Command(TOOLS, "Write the demo's small ray-traced scene.", "demo.commands:scene_command"),

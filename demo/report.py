@@ -9,12 +9,13 @@ from pathlib import Path
 
 from common.tables import Column, table_lines
 from engine.errors import ConfigError
-from engine.evaluation.baselines import UNIFORM
+from engine.evaluation.baselines import CONSTANT, UNIFORM
 from engine.evaluation.metrics import METRICS, heading, shown_metrics, value_text
 from engine.evaluation.mixture_results import TITLES, conditions_text, table_order
 from engine.evaluation.scoring import Scores, psnr_of
 from engine.outputs.files import results_folder
 from engine.outputs.render_writer import MIXTURE
+from engine.reporting.claims import compare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +82,14 @@ def report_lines(verdict: Verdict) -> list[str]:
 
 
 def verdict_line(verdict: Verdict) -> str:
-    """The verdict in a sentence; it names what the mixture is not better than."""
+    """The verdict in a sentence: by metric where the mixture wins in PSNR, else what it is not better than."""
     if verdict.wins:
-        return f"{TITLES[MIXTURE]} is better than its best expert and than the uniform mean."
+        others = [scores for method, scores in verdict.scores.items() if method not in (MIXTURE, CONSTANT)]
+        claim = compare(verdict.scores[MIXTURE], others).text()
+        return f"{TITLES[MIXTURE]} against its experts and the uniform mean: {claim}."
     better = [method for method, gain in verdict.gains.items() if not gain > 0]
     named = [f"{_name(method)} ({psnr_of(verdict.scores[method]):.2f} dB)" for method in better]
-    return f"FAILED: {TITLES[MIXTURE]} is not better than {' and '.join(named)}."
+    return f"FAILED: in PSNR, {TITLES[MIXTURE]} is not better than {' and '.join(named)}."
 
 
 def _gain(method: str, gain: float) -> str:

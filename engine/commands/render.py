@@ -11,6 +11,7 @@ from moegs_rasterizer import Camera
 
 from common.files import write_json
 from common.progress import tracked
+from common.wording import script_command
 from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
@@ -67,6 +68,8 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
         print(evaluation_summary(split, evaluation), end="\n\n")
         files += evaluation.files
     print("written:", *files, sep="\n  ")
+    if "test" in splits_of(config):
+        print("to see it as a page:", script_command("moegs.py", "report", run_folder(config)))
     return 0
 
 

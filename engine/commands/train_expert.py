@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from common.files import write_json
+from common.files import file_hash, write_json
 from common.units import MEGABYTE
 from common.wording import duration
 from engine.checks.experts import EXPERT_REPORT
@@ -19,6 +19,7 @@ from engine.evaluation.scoring import weights_facts
 from engine.runs.cost import expert_cost, log_cost
 from engine.runs.device import ComputeDevice, device_name, open_compute_device, peak_memory
 from engine.runs.opening import read_scene
+from engine.runs.revision import this_revision
 from engine.settings.command_line import INTERRUPTED, set_up_logging
 from engine.settings.train_expert import TrainExpertConfig, check_settings, read_expert_settings, write_settings
 from engine.training.expert.choice import expert_of_key
@@ -104,15 +105,25 @@ def report(task: ExpertTask, scores: ExpertScores | None) -> dict[str, Any]:
         "start_points": task.begun.points,
         "megabytes": bytes_of(saved_expert_folder(output.folder, task.last)) / MEGABYTE,
         "training_seconds": task.seconds,
+        "seed": task.config.recipe.seed,
         "scores": None if scores is None else scores.scores,
         "scored_frames": None if scores is None else scores.frames,
         "seconds_a_frame": None if scores is None else scores.seconds,
+        "frames_per_second": None if scores is None else scores.frames_per_second,
         **(weights_facts(None) if scores is None else scores.weights),
         "history": task.history,
         "device": device_name(compute.device),
         "backend": compute.backend,
         "peak_gpu_memory_mib": peak_memory(compute.device),
+        "hashes": {**_file_hashes(output.folder, task.last), **(scores.hashes if scores else {})},
+        "revision": this_revision(),
         "versions": versions(compute.device),
         "scene_notes": list(output.scene.notes),
         "settings": task.facts(),
     }
+
+
+def _file_hashes(folder: Path, iteration: int) -> dict[str, Any]:
+    """SHA-256 of every file of a saved expert, by its path below the model's folder."""
+    files = sorted(path for path in saved_expert_folder(folder, iteration).rglob("*") if path.is_file())
+    return {"files": {str(path.relative_to(folder)): file_hash(path) for path in files}}

@@ -13,9 +13,11 @@ from common.files import files_hash
 from common.tensors import tensors_hash
 from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights
 from engine.evaluation.metrics import describe_protocol
+from engine.evaluation.provenance import ImageHashes, gaussian_counts, megabytes, training_seconds
 from engine.evaluation.scoring import MetricSuite, weights_facts
 from engine.runs.checkpoint import named_tensors
 from engine.runs.device import ComputeDevice, device_name, gpu_versions, peak_memory
+from engine.runs.revision import this_revision
 from engine.runs.run import Run
 from scenes import Scene, ViewFrame
 
@@ -23,9 +25,14 @@ RECORDED_PACKAGES = ("moegs-rasterizer", "torch", "numpy")
 
 
 def mixture_conditions(
-    run: Run, view_frames: Sequence[ViewFrame], *, suite: MetricSuite, constants: ConstantWeights | None
+    run: Run,
+    view_frames: Sequence[ViewFrame],
+    *,
+    suite: MetricSuite,
+    constants: ConstantWeights | None,
+    hashes: ImageHashes,
 ) -> dict[str, Any]:
-    """Protocol, cameras, frames, temperature, baselines, versions, hashes and device, for a mixture's metrics.json."""
+    """Protocol, cameras, frames, baselines, hashes, sizes, times, versions and device, for metrics.json."""
     views = list(dict.fromkeys(view for view, _ in view_frames))
     return {
         **_protocol(suite),
@@ -39,21 +46,31 @@ def mixture_conditions(
         "resolutions": sorted({(run.scene.views[v].camera.width, run.scene.views[v].camera.height) for v in views}),
         "temperature": run.router.eval_temperature,
         "baselines": _baselines(run, constants),
-        "hashes": _hashes(run),
+        "hashes": {**_hashes(run), **hashes.facts()},
+        "seed": run.seed,
+        "training_seconds": training_seconds(run),
+        "gaussians": gaussian_counts(run),
+        "megabytes": megabytes(run),
+        "revision": this_revision(),
         "versions": versions(run.device),
         "device": device_name(run.device),
         "peak_gpu_memory_mib": peak_memory(run.device),
     }
 
 
-def expert_conditions(scene: Scene, compute: ComputeDevice, *, suite: MetricSuite) -> dict[str, Any]:
+def expert_conditions(
+    scene: Scene, compute: ComputeDevice, *, suite: MetricSuite, hashes: ImageHashes
+) -> dict[str, Any]:
     """Protocol, scene, cameras, device and versions, for an expert's metrics.json."""
     return {
         **_protocol(suite),
         "scene": scene.name,
         "first_frame": scene.start,
         "cameras": [scene.views[view].name for view in scene.test],
+        "hashes": hashes.facts(),
         "device": device_name(compute.device),
+        "peak_gpu_memory_mib": peak_memory(compute.device),
+        "revision": this_revision(),
         "versions": versions(compute.device),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from common.progress import tracked
 from common.tensors import to_uint8
 from engine.evaluation.conditions import expert_conditions
 from engine.evaluation.metric_types import MetricRequest
+from engine.evaluation.provenance import ImageHashes, frames_per_second, keep_other_results
 from engine.evaluation.scoring import (
     ScoredFrame,
     Scores,
@@ -42,6 +44,8 @@ class ExpertScores:
     scores: Scores  # means over frames
     frames: int  # of all cameras together
     seconds: float  # mean of rendering a frame
+    frames_per_second: float  # by the median of rendering a frame
+    hashes: Mapping[str, Any]  # ImageHashes.facts
     weights: Mapping[str, str | None]  # scoring.weights_facts
     file: Path  # every frame's scores
 
@@ -67,7 +71,7 @@ def evaluate_expert(
     suite = open_suite(request, networks=networks)
     shown = {frames[index] for index in evenly_spread(len(frames), SHOWN)}
     view_frames = [(view, frame) for view in scene.test for frame in frames]
-    per_frame, scores, seconds = [], [], []
+    per_frame, scores, seconds, hashes = [], [], [], ImageHashes()
     for scored in scored_frames(
         scene,
         tracked(view_frames, f"Scoring {expert.name}", unit="frame", shown=not quiet, leave=False),
@@ -80,17 +84,28 @@ def evaluate_expert(
         per_frame.append({"camera": camera, "frame": scored.frame, "scores": scored.scores[ALONE]})
         scores.append(scored.scores[ALONE])
         seconds.append(scored.seconds)
+        hashes.add({ALONE: scored.rendering}, scored.truth)
         if scored.frame in shown:
             _write_pngs(folder, image_name(camera, scored.frame), scored)
     means, mean = mean_scores(scores), mean_seconds(seconds)
     report = {
-        **expert_conditions(scene, compute, suite=suite),
+        **expert_conditions(scene, compute, suite=suite, hashes=hashes),
         "means": means,
         "seconds_a_frame": mean,
+        "frames_per_second": frames_per_second(seconds),
         "per_frame": per_frame,
     }
+    keep_other_results(folder / "metrics.json", report)
     file = write_json(folder / "metrics.json", report)
-    return ExpertScores(scores=means, frames=len(scores), seconds=mean, weights=weights_facts(suite), file=file)
+    return ExpertScores(
+        scores=means,
+        frames=len(scores),
+        seconds=mean,
+        frames_per_second=report["frames_per_second"],
+        hashes=hashes.facts(),
+        weights=weights_facts(suite),
+        file=file,
+    )
 
 
 def _render(expert: Expert, scene: Scene, view_frame: ViewFrame, compute: ComputeDevice) -> Tensor:

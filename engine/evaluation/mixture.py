@@ -28,6 +28,7 @@ from engine.evaluation.metric_types import MetricRequest
 from engine.evaluation.mixture_results import Evaluation, FrameResult, write_evaluation
 from engine.evaluation.oracles import oracle_images
 from engine.evaluation.preparation import prepared
+from engine.evaluation.provenance import ImageHashes
 from engine.evaluation.scoring import (
     MetricSuite,
     ScoredFrame,
@@ -73,25 +74,25 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
     suite = _open_suite(run, views, options)
     constants = _fit_constants(run, view_frames, options)
     names = [expert.name for expert in run.experts]
-    results = []
+    results, hashes = [], ImageHashes()
     with RenderWriter(folder, names, fps=run.scene.frame_rate, videos=options.videos, pngs=options.images) as writer:
         for scored in scored_frames(
             run.scene,
             tracked(view_frames, "Scoring", unit="frame", shown=options.progress, leave=False),
-            render=lambda view_frame: _render(run, view_frame),
-            images_of=lambda mixture, truth: {
-                **_images_of(run, mixture, constants),
-                **(_oracles(mixture, truth, suite) if options.oracles else {}),
-            },
+            render=lambda view_frame: render_frame(run, view_frame),
+            images_of=lambda mixture, truth: scored_images(
+                run, mixture, truth, constants=constants, suite=suite if options.oracles else None
+            ),
             suite=suite,
             device=run.device,
         ):
             results.append(_result(run, scored))
+            hashes.add(images_of(run, scored.rendering, None), scored.truth)
             writer.write(image_name(results[-1].camera, scored.frame), scored.rendering, scored.truth)
     frames, constants = _no_better_constants(results, constants, names)
     evaluation = Evaluation(
         frames=frames,
-        conditions=mixture_conditions(run, view_frames, suite=suite, constants=constants),
+        conditions=mixture_conditions(run, view_frames, suite=suite, constants=constants, hashes=hashes),
         files=writer.files,
         unavailable={},
     )
@@ -163,13 +164,14 @@ def _no_better_constants(
     return tuple(frames), replace(constants, weights=others[best])
 
 
-def _render(run: Run, view_frame: ViewFrame) -> Mixture:
+def render_frame(run: Run, view_frame: ViewFrame) -> Mixture:
+    """The mixture of a frame at one of the scene's cameras, once the device is done."""
     mixture = mix_view(run, *view_frame)
     wait(run.compute)
     return mixture
 
 
-def _images_of(run: Run, mixture: Mixture, constants: ConstantWeights | None) -> dict[str, Tensor]:
+def images_of(run: Run, mixture: Mixture, constants: ConstantWeights | None) -> dict[str, Tensor]:
     """The images to score: the blend, each expert and the baselines."""
     images = {MIXTURE: mixture.image}
     images |= {expert.name: image for expert, image in zip(run.experts, mixture.images, strict=True)}
@@ -179,8 +181,19 @@ def _images_of(run: Run, mixture: Mixture, constants: ConstantWeights | None) ->
     return images
 
 
-def _oracles(mixture: Mixture, truth: Tensor, suite: MetricSuite) -> dict[str, Tensor]:
-    return oracle_images(mixture.images, prepared(suite.protocol, mixture.images), truth)
+def scored_images(
+    run: Run,
+    mixture: Mixture,
+    truth: Tensor,
+    *,
+    constants: ConstantWeights | None,
+    suite: MetricSuite | None,
+) -> dict[str, Tensor]:
+    """All images to score, with the oracles of a suite's protocol; suite None: without them."""
+    images = images_of(run, mixture, constants)
+    if suite is not None:
+        images |= oracle_images(mixture.images, prepared(suite.protocol, mixture.images), truth)
+    return images
 
 
 def _result(run: Run, scored: ScoredFrame[Mixture]) -> FrameResult:

@@ -9,6 +9,8 @@ from PIL import Image
 
 from common.files import replacing
 
+REPORT_FILE = "report.html"  # of a run or an expert, in its folder
+
 
 def write_png(path: Path, image: np.ndarray) -> Path:
     """Writes a uint8 image, [h, w, 3] RGB or [h, w] grey."""

@@ -41,6 +41,7 @@ class SavedRouter:
     router: Router
     experts: tuple[ExpertRecord, ...]
     scene: Mapping[str, Any]
+    training_seconds: float | None = None  # so far; None: not recorded
 
 
 def saved_iterations(save_path: Path) -> tuple[int, ...]:
@@ -110,6 +111,7 @@ def load_checkpoint(folder: Path) -> SavedRouter:
             router=router,
             experts=records,
             scene=facts["scene"],
+            training_seconds=facts.get("training_seconds"),
         )
 
 
@@ -167,6 +169,7 @@ def _facts(run: Run, iteration: int, experts: tuple[ExpertRecord, ...], tensors:
         "eval_temperature": run.router.eval_temperature,
         "experts": [record.to_json() for record in experts],
         "scene": scene_facts(run),
+        "training_seconds": run.training_seconds,
         "tensors": tensors,
     }
 

@@ -102,6 +102,7 @@ def assemble(
         router=router.to(compute.device),
         backend=compute.backend,
         tile_rule=config.machine.tile_rule,
+        seed=config.training.seed,
     )
 
 

@@ -25,6 +25,8 @@ class Run:
     backend: Backend = "auto"
     tile_rule: TileRule | None = None  # None: each expert's own
     iteration: int = 0  # router updates so far, where it was loaded
+    seed: int | None = None  # of the router's training
+    training_seconds: float | None = None  # of the router, so far; None: not recorded
 
     @property
     def compute(self) -> ComputeDevice:

@@ -87,7 +87,7 @@ def load_run(
     run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
     _check_scene(saved, run)
     scene.frames.prepare(needed_views(scene, needed))  # after all that can refuse: decoding takes minutes
-    return replace(run, iteration=saved.iteration)
+    return replace(run, iteration=saved.iteration, training_seconds=saved.training_seconds)
 
 
 def trained_config(save_path: Path, *, layout: str | None = None) -> RunConfig:

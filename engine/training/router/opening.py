@@ -40,9 +40,9 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     folders = expert_folders(config, ensemble)
     experts = tuple(record_expert(expert, folders[expert.name]) for expert in run.experts)
     optimiser = make_optimiser(run.router, config.training)
-    start = 0
+    start, seconds = 0, 0.0
     if config.output.resume:
-        start = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
+        start, seconds = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
     _prepare_frames(run, config, save_path)
     warn_of_frames(run.scene)
     clips = settle_clip_lengths(run.scene, run.experts, run.compute)
@@ -53,7 +53,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     if config.output.bundle:
         for record in experts:
             logger.info("copied the files of expert %s to %s", record.name, bundle_expert(record, save_path))
-    return RouterTask(run, optimiser, config, start=start, save_path=save_path, experts=experts)
+    return RouterTask(run, optimiser, config, start=start, seconds=seconds, save_path=save_path, experts=experts)
 
 
 def _prepare_frames(run: Run, config: RunConfig, save_path: Path) -> None:

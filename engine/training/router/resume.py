@@ -47,8 +47,8 @@ def resume_newest(
     save_path: Path,
     seed: int,
     records: tuple[ExpertRecord, ...],
-) -> int:
-    """Restores the newest save that can be read; returns its iteration, 0 where there is none.
+) -> tuple[int, float]:
+    """Restores the newest save that can be read; returns its iteration and seconds of training, 0 where there are none.
 
     Raises CheckpointError where none can be read, ConfigError where it belongs to other experts or another scene.
     """
@@ -65,11 +65,11 @@ def resume_newest(
         else:
             run.router.load_state_dict(saved.router.state_dict())
             logger.info("resuming after iteration %d from %s", iteration, folder)
-            return iteration
+            return iteration, saved.training_seconds or 0.0
     if faults:
         raise faults[0]
     logger.info("no save to resume in %s: starting at iteration 1", save_path)
-    return 0
+    return 0, 0.0
 
 
 def _check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...]) -> None:

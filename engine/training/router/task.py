@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from engine.runs.expert_records import ExpertRecord
 from engine.runs.run import Run, mix_camera
 from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.progress import Reading
+from engine.training.router.curve import TrainingCurve
 from engine.training.router.resume import training_state
 from engine.training.router.schedule import set_router_rates, training_pairs
 from losses import concentration, matched_colours, photometric
@@ -63,6 +65,7 @@ class RouterTask:
         config: RunConfig,
         *,
         start: int = 0,
+        seconds: float = 0.0,
         save_path: Path | None = None,
         experts: tuple[ExpertRecord, ...] = (),
     ) -> None:
@@ -70,12 +73,15 @@ class RouterTask:
         self.optimiser = optimiser
         self.config = config
         self.start = start  # iterations done before
+        self.seconds = seconds  # of training so far, evaluations and saves left out
         self.save_path = save_path
         self.experts = experts
         self._open = ExitStack()
         self._images: Iterator[tuple[int, int, Tensor]] = iter(())
         self._unread: list[_Unread] = []
         self._readings: tuple[Reading, ...] = ()
+        self._clock = 0.0
+        self._curve = None if save_path is None else TrainingCurve(save_path, start=start)
 
     def __enter__(self) -> RouterTask:
         training, scene = self.config.training, self.run.scene
@@ -95,6 +101,7 @@ class RouterTask:
 
         Raises ConfigError where a loss is not finite any more: on the CPU at once, on a GPU some iterations later.
         """
+        self._clock = time.perf_counter()
         training = self.config.training
         with mark(DATA):
             view, frame, target = next(self._images)
@@ -139,6 +146,9 @@ class RouterTask:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         readings, self._readings = self._readings, ()
+        self.seconds += time.perf_counter() - self._clock
+        if self._curve is not None:
+            self._curve.add(readings, seconds=self.seconds)
         return readings
 
     def is_finite(self) -> bool:
@@ -159,7 +169,8 @@ class RouterTask:
                 "the learning rates, or find the cause with --detect_anomaly"
             )
         state = training_state(self.optimiser, self.config.training.seed)
-        folder = save_checkpoint(self.save_path, self.run, iteration, experts=self.experts, state=state)
+        run = replace(self.run, training_seconds=self.seconds)
+        folder = save_checkpoint(self.save_path, run, iteration, experts=self.experts, state=state)
         logger.info("iteration %d: saved %s", iteration, folder)
 
     def evaluate(self, iteration: int) -> None:
@@ -168,7 +179,7 @@ class RouterTask:
         scene, output = self.run.scene, self.config.output
         frames = evenly_spread(scene.num_frames, output.test_frames)
         evaluation = evaluate_mixture(
-            replace(self.run, iteration=iteration),
+            replace(self.run, iteration=iteration, training_seconds=self.seconds),
             views=scene.test,
             folder=results_folder(self.save_path, "test", iteration),
             options=EvaluationOptions(

@@ -60,7 +60,7 @@ def test_every_result_of_the_earlier_run_is_set_aside(tmp_path, arguments, capsy
         *KEPT,
         "config.json",
         *(name for name in before if name.startswith("router/")),
-        *(name for name in before if re.match(r"test/itrs_2/(metrics|mean_metrics|videos)", name)),
+        *(name for name in before if re.match(r"test/itrs_2/(metrics\.json|mean_metrics|videos)", name)),
     }
     assert train.main("E3", [*arguments, "--overwrite"]) == 0
     assert (out / "old-2" / "router" / "iteration_2" / "router.json").is_file()

@@ -1,0 +1,110 @@
+"""Write the report of a rendered run or a trained expert: python moegs.py report SAVE_PATH."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.files import replacing
+from common.wording import bytes_text
+from engine.errors import ConfigError
+from engine.evaluation.scoring import evenly_spread
+from engine.outputs.files import REPORT_FILE
+from engine.reporting.comparison import frame_name
+from engine.reporting.expert_report import expert_page, expert_reports
+from engine.reporting.frame_images import FrameImages, images_from_pngs, images_from_run
+from engine.reporting.results import Results, read_results
+from engine.reporting.run_report import RunReport, run_page
+from engine.reporting.worth import Worth, measure_worth
+from engine.runs.checkpoint import saved_iterations
+from engine.runs.run import Run
+from engine.runs.saved import load_run
+from engine.settings.command_line import parse, set_up_logging
+from engine.settings.config_file import read_object
+from engine.settings.report import ReportConfig, check_report_config, report_page
+from engine.settings.train import CONFIG_FILE
+from engine.settings.verify import overrides_of
+from engine.training.router.curve import CURVE_FILE, read_curve
+from experts.base import CheckpointError
+from scenes.types import SceneError
+
+logger = logging.getLogger(__name__)
+
+
+def command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """Writes the page and prints its path; the exit code."""
+    config = parse(ReportConfig, argv, defaults=ReportConfig(), page=report_page(prog, description))
+    set_up_logging(quiet=config.quiet, debug=config.debug)
+    folder = check_report_config(config)
+    is_expert = not saved_iterations(folder) and bool(expert_reports(folder))
+    text = expert_page(folder) if is_expert else run_page(collect(config, folder))
+    target = config.out or folder / REPORT_FILE
+    with replacing(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(f"written: {target} ({bytes_text(target.stat().st_size)})")
+    return 0
+
+
+def collect(config: ReportConfig, save_path: Path) -> RunReport:
+    """Reads a run's results, and renders the images that its page shows; they are left out where that fails."""
+    results = read_results(save_path, iteration=None if config.iteration == -1 else config.iteration)
+    run, missing = (None, "Nothing was rendered (--frames 0).") if config.frames == 0 else _opened(config, results)
+    worth = None if run is None else _worth(run, results, config)
+    return RunReport(
+        save_path=save_path,
+        results=results,
+        settings=read_object(save_path / CONFIG_FILE) if (save_path / CONFIG_FILE).is_file() else {},
+        curve=read_curve(save_path / CURVE_FILE),
+        frames=_frames(run, results),
+        worth=worth,
+        missing=missing,
+    )
+
+
+def _opened(config: ReportConfig, results: Results) -> tuple[Run | None, str]:
+    """The run, or None and the reason why it cannot be opened."""
+    assert config.save_path is not None, "required"
+    overrides = overrides_of(config) | {"eval_temperature": results.facts.get("temperature")}
+    try:
+        run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none")
+        cameras = {str(frame["camera"]) for frame in results.per_frame}
+        names = [view.name for view in run.scene.views]
+        lost = sorted(cameras - set(names))
+        if lost:
+            raise ConfigError(f"{run.scene.root}: no camera {', '.join(lost)}; give the scene of the results")
+        run.scene.frames.prepare([index for index, name in enumerate(names) if name in cameras])
+    except (ConfigError, SceneError, CheckpointError) as error:
+        logger.warning("the report shows no new images, because the run cannot be opened: %s", error)
+        return None, f"The run cannot be opened: {error}"
+    return run, ""
+
+
+def _worth(run: Run, results: Results, config: ReportConfig) -> Worth:
+    entries = [results.per_frame[index] for index in evenly_spread(len(results.per_frame), config.frames)]
+    view_frames = [(_view(run, entry), int(entry["frame"])) for entry in entries]
+    return measure_worth(run, view_frames, quiet=config.quiet)
+
+
+def _frames(run: Run | None, results: Results) -> dict[str, FrameImages]:
+    """Images of the best and the worst frame by caption, rendered or read."""
+    shown: dict[str, FrameImages] = {}
+    chosen: dict[str, Mapping[str, Any]] = {}
+    for label in ("best", "worst"):
+        entry = results.facts.get(f"{label}_frame")
+        if entry and frame_name(entry) not in {frame_name(other) for other in chosen.values()}:
+            chosen[label] = entry
+    for label, entry in chosen.items():
+        if run is None:
+            images = images_from_pngs(results.folder, frame_name(entry), results.experts)
+        else:
+            images = images_from_run(run, _view(run, entry), int(entry["frame"]))
+        if images is not None:
+            place = f"camera {entry['camera']}, frame {entry['frame']}"
+            shown[f"{label.capitalize()} frame in PSNR: {place}, {float(entry['psnr']):.2f} dB"] = images
+    return shown
+
+
+def _view(run: Run, entry: Mapping[str, Any]) -> int:
+    return next(index for index, view in enumerate(run.scene.views) if view.name == entry["camera"])

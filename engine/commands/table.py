@@ -1,0 +1,29 @@
+"""Put scores of several runs into one table: python moegs.py table SAVE_PATH ..."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.files import replacing
+from engine.reporting.results import read_results
+from engine.reporting.table_formats import FORMATS
+from engine.settings.command_line import parse, set_up_logging
+from engine.settings.paths import check_folder, check_target
+from engine.settings.table import TableConfig, table_page
+
+
+def command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """Prints the table or writes it to a file; the exit code."""
+    config = parse(TableConfig, argv, defaults=TableConfig(), page=table_page(prog, description))
+    set_up_logging(quiet=False, debug=config.debug)
+    for path in config.save_paths:
+        check_folder("SAVE_PATH", path)
+    check_target("--out", config.out, file=True)
+    text = FORMATS[config.format]([read_results(path) for path in config.save_paths])
+    if config.out is None:
+        print(text, end="")
+        return 0
+    with replacing(config.out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(f"written: {config.out}")
+    return 0

@@ -1,0 +1,194 @@
+"""Check that a run's results belong to its files and can be measured again: python moegs.py verify SAVE_PATH."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common.progress import tracked
+from common.wording import counted
+from engine.errors import ConfigError
+from engine.evaluation.baselines import CONSTANT, ConstantWeights
+from engine.evaluation.conditions import versions
+from engine.evaluation.metrics import METRICS, MetricRequest
+from engine.evaluation.mixture import images_of, render_frame, scored_images
+from engine.evaluation.oracles import ORACLES
+from engine.evaluation.provenance import ImageHashes
+from engine.evaluation.scoring import evenly_spread, open_suite, scored_frames
+from engine.reporting.comparison import (
+    OTHER_DEVICE,
+    OTHER_DEVICE_ELSE,
+    Agreement,
+    checkpoint_differences,
+    frame_name,
+    mean_differences,
+    png_differences,
+    score_differences,
+)
+from engine.reporting.results import METRICS_FILE, Results, read_results
+from engine.runs.device import device_name
+from engine.runs.run import Run
+from engine.runs.saved import load_run
+from engine.settings.command_line import parse, set_up_logging
+from engine.settings.experts import name_and_folder
+from engine.settings.metric_protocols import PROTOCOLS
+from engine.settings.verify import CPU_FRAMES, VerifyConfig, check_verify_config, overrides_of, verify_page
+from scenes import ViewFrame
+
+DIFFERS = 1  # exit code where something is not as it was recorded
+OF_NEIGHBOURS = ("tpsnr",)  # metrics of two consecutive frames
+MOST_NAMED = 40  # differences that are printed
+
+
+def command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """Compares, prints every difference; the exit code: 0 all agree, DIFFERS."""
+    config = parse(VerifyConfig, argv, defaults=VerifyConfig(), page=verify_page(prog, description))
+    set_up_logging(quiet=config.quiet, debug=config.debug)
+    save_path = check_verify_config(config)
+    results = read_results(
+        save_path, split=config.split, iteration=None if config.iteration == -1 else config.iteration
+    )
+    differences = list(mean_differences(results))
+    moved = dict(name_and_folder(argument) for argument in config.overrides.expert)
+    of_files = list(checkpoint_differences(save_path, results, moved=moved))
+    differences += of_files
+    if of_files:
+        checked = "nothing was rendered again, because the run's files changed"
+    elif config.frames == 0:
+        checked = "nothing was rendered again (--frames 0)"
+    else:
+        found, checked = render_again(config, results)
+        differences += found
+    print(*differences[:MOST_NAMED], sep="\n", end="\n" if differences else "")
+    if len(differences) > MOST_NAMED:
+        print(f"and {len(differences) - MOST_NAMED} more")
+    print(f"{results.folder / METRICS_FILE}: {checked}")
+    print(f"{counted(len(differences), 'difference')}" if differences else "all agree")
+    return DIFFERS if differences else 0
+
+
+def render_again(config: VerifyConfig, results: Results) -> tuple[list[str], str]:
+    """Render frames of the results again; give what differs, and a line on what was compared by which rule."""
+    assert config.save_path is not None, "required"
+    overrides = overrides_of(config) | {"eval_temperature": results.facts.get("temperature")}
+    run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none")
+    wanted = config.frames
+    if wanted is None and run.device.type == "cpu":
+        wanted = CPU_FRAMES
+    chosen = [results.per_frame[index] for index in evenly_spread(len(results.per_frame), wanted)]
+    rule = Agreement(same_device=_same_device(run, results) and config.overrides.backend is None)
+    comparison = _Comparison(run=run, results=results, rule=rule, config=config)
+    return list(comparison.differences(chosen)), _checked(len(chosen), len(results.per_frame), rule)
+
+
+def _same_device(run: Run, results: Results) -> bool:
+    """True where device and versions are those of the results, so that the images have the same bits."""
+    here = (device_name(run.device), versions(run.device))
+    return here == (results.facts.get("device"), results.facts.get("versions"))
+
+
+def _checked(chosen: int, total: int, rule: Agreement) -> str:
+    if rule.same_device:
+        how = "on the same device and versions, so every printed digit is to be the same"
+    else:
+        near = f"{OTHER_DEVICE['psnr']} dB, and {OTHER_DEVICE_ELSE} of SSIM and LPIPS"
+        how = f"on another device or version, so within {near}"
+    return f"{chosen} of {counted(total, 'frame')} rendered again {how}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comparison:
+    """A run rendered again beside the results that were recorded of it."""
+
+    run: Run
+    results: Results
+    rule: Agreement
+    config: VerifyConfig
+
+    def differences(self, entries: Sequence[Any]) -> Iterator[str]:
+        """The differences of some frames of the results, in score, in saved images and, with all frames, in hash."""
+        run, folder = self.run, self.results.folder
+        numbers = {view.name: index for index, view in enumerate(run.scene.views)}
+        lost = sorted({str(entry["camera"]) for entry in entries} - set(numbers))
+        if lost:
+            raise ConfigError(f"{run.scene.root}: no camera {', '.join(lost)}; give the scene of the results")
+        view_frames: list[ViewFrame] = [(numbers[entry["camera"]], int(entry["frame"])) for entry in entries]
+        run.scene.frames.prepare(sorted({view for view, _ in view_frames}))
+        names = tuple(expert.name for expert in run.experts)
+        constants, hashes, suite = self._constants(), ImageHashes(), self._suite(view_frames)
+        with_oracles = suite if set(ORACLES) <= set(self.results.means) else None
+        is_whole = len(entries) == len(self.results.per_frame)
+        compared = scored_frames(
+            run.scene,
+            tracked(view_frames, "Rendering again", unit="frame", shown=not self.config.quiet, leave=False),
+            render=lambda view_frame: render_frame(run, view_frame),
+            images_of=lambda mixture, truth: scored_images(
+                run, mixture, truth, constants=constants, suite=with_oracles
+            ),
+            suite=suite,
+            device=run.device,
+        )
+        for entry, scored in zip(entries, compared, strict=True):
+            hashes.add(images_of(run, scored.rendering, None), scored.truth)
+            recorded = entry if is_whole else _without_neighbours(entry)
+            yield from score_differences(recorded, scored.scores, file=folder / METRICS_FILE, rule=self.rule)
+            name = frame_name(entry)
+            yield from png_differences(
+                folder, name, scored.rendering, experts=names, truth=scored.truth, rule=self.rule
+            )
+        if is_whole:
+            yield from self._hash_differences(hashes)
+
+    def _constants(self) -> ConstantWeights | None:
+        recorded = (self.results.facts.get("baselines") or {}).get(CONSTANT)
+        if recorded is None:
+            return None
+        weights = tuple(float(recorded["weights"][expert.name]) for expert in self.run.experts)
+        return ConstantWeights(weights=weights, fitted_on=(), evaluated=0)
+
+    def _suite(self, view_frames: Sequence[ViewFrame]) -> Any:
+        name = self.results.facts["protocol"]["name"]
+        if name not in PROTOCOLS:
+            raise ConfigError(f"{self.results.folder / METRICS_FILE}: protocol {name!r} is unknown; render it again")
+        networks = [metric.name for metric in METRICS.values() if metric.needs_network or metric.optional]
+        measured = any(scores[each] is not None for scores in self.results.means.values() for each in networks)
+        request = MetricRequest(
+            protocol=PROTOCOLS[name],
+            cameras=[self.run.scene.views[view].camera for view in dict.fromkeys(view for view, _ in view_frames)],
+            device=self.run.device,
+            lpips_weights=self.config.lpips_weights,
+        )
+        suite = open_suite(request, networks=measured)
+        missing = [
+            each
+            for each in networks
+            if each in suite.unavailable and any(scores[each] is not None for scores in self.results.means.values())
+        ]
+        if missing:
+            reasons = "; ".join(f"{METRICS[each].label}: {suite.unavailable[each]}" for each in missing)
+            raise ConfigError(
+                f"{self.results.folder / METRICS_FILE} has scores that cannot be measured here: {reasons}"
+            )
+        return suite
+
+    def _hash_differences(self, hashes: ImageHashes) -> Iterator[str]:
+        """Of the recorded frames on every device; of predictions where they are to have the same bits."""
+        path, recorded = self.results.folder / METRICS_FILE, self.results.facts.get("hashes") or {}
+        present = hashes.facts()
+        if recorded.get("truth", present["truth"]) != present["truth"]:
+            yield f"{path}: hashes, truth is not that of the recorded frames of {self.run.scene.root}"
+        if not self.rule.same_device:
+            return
+        for method, digest in (recorded.get("predictions") or {}).items():
+            if present["predictions"].get(method) != digest:
+                yield f"{path}: hashes, predictions of {method} are not those of the images rendered again"
+
+
+def _without_neighbours(entry: dict[str, Any]) -> dict[str, Any]:
+    """A frame's record without the metrics that need the frame before, which a part of the frames lacks."""
+    scores = {
+        method: {name: value for name, value in recorded.items() if name not in OF_NEIGHBOURS}
+        for method, recorded in entry["scores"].items()
+    }
+    return {**entry, "scores": scores}

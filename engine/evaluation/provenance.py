@@ -1,0 +1,140 @@
+"""The origin of numbers: hashes of the images that were scored, sizes, times, and earlier results that are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from common.tensors import to_uint8
+from common.units import MEGABYTE
+from engine.checks.experts import EXPERT_REPORT
+from engine.runs.checkpoint import named_tensors
+from engine.runs.run import Run
+from experts.base import Expert
+
+logger = logging.getLogger(__name__)
+
+WARM_UP = 3  # first frames whose time says nothing of the others
+
+
+class ImageHashes:
+    """SHA-256 over 8-bit images, method by method, in the order in which they are added."""
+
+    def __init__(self) -> None:
+        self._methods: dict[str, Any] = {}
+        self._truth = hashlib.sha256()
+
+    def add(self, images: Mapping[str, Tensor], truth: np.ndarray) -> None:
+        """Count a frame: the image [3, h, w] of each method, and the recorded one, uint8 [h, w, 3]."""
+        for method, image in images.items():
+            self._methods.setdefault(method, hashlib.sha256()).update(to_uint8(image).tobytes())
+        self._truth.update(np.ascontiguousarray(truth).tobytes())
+
+    def facts(self) -> dict[str, Any]:
+        """Give the hashes so far, for result files."""
+        methods = {method: digest.hexdigest() for method, digest in self._methods.items()}
+        return {"predictions": methods, "truth": self._truth.hexdigest()}
+
+
+def frames_per_second(seconds: Sequence[float]) -> float:
+    """Compute images a second by the median time of a frame; the first WARM_UP do not count if there are others."""
+    return 1 / statistics.median(seconds[WARM_UP:] or seconds)
+
+
+def gaussian_counts(run: Run) -> dict[str, Any]:
+    """Count the Gaussians of each expert, and of all."""
+    counts = {expert.name: expert.num_gaussians for expert in run.experts}
+    return {"experts": counts, "total": sum(counts.values())}
+
+
+def megabytes(run: Run) -> dict[str, Any]:
+    """Measure the files of each expert, the router's tensors, and all together, 10^6 bytes."""
+    sizes = {expert.name: _file_bytes(expert.provenance.files) for expert in run.experts}
+    router = sum(tensor.nbytes for tensor in named_tensors(run.router).values())
+    total = router + sum(sizes.values())
+    return {
+        "experts": {name: size / MEGABYTE for name, size in sizes.items()},
+        "router": router / MEGABYTE,
+        "total": total / MEGABYTE,
+    }
+
+
+def training_seconds(run: Run) -> dict[str, Any]:
+    """Give the seconds of the router's training and of each expert's; None where they are not recorded."""
+    return {
+        "router": run.training_seconds,
+        "experts": {expert.name: expert_seconds(expert) for expert in run.experts},
+    }
+
+
+def expert_seconds(expert: Expert) -> float | None:
+    """Give the seconds of an expert's training by the reports beside its files, those of its segments added up.
+
+    None where a folder has no report that can be read.
+    """
+    folders = dict.fromkeys(model_folder(path) for path in expert.provenance.files)
+    seconds = [_reported_seconds(folder / EXPERT_REPORT) for folder in folders]
+    known = [value for value in seconds if value is not None]
+    return sum(known) if known and len(known) == len(seconds) else None
+
+
+def model_folder(path: Path) -> Path:
+    """Give the folder of the model that a file belongs to: the one with `point_cloud`, else the file's own."""
+    return next((parent.parent for parent in path.parents if parent.name == "point_cloud"), path.parent)
+
+
+def _reported_seconds(path: Path) -> float | None:
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["training_seconds"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _file_bytes(paths: Sequence[Path]) -> int:
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+def keep_other_results(path: Path, report: Mapping[str, Any]) -> Path | None:
+    """Rename a result file of other contents than a report's to its first free `<name>.old-N.json`, and log that.
+
+    None: there is no such file, or its hashes and its protocol are the report's, so that it may be replaced.
+    """
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        differing = _differences(earlier, report)
+    except FileNotFoundError:
+        return None
+    except (AttributeError, TypeError, ValueError):
+        differing = ["a damaged file"]
+    if not differing:
+        return None
+    names = (path.with_name(f"{path.stem}.old-{number}{path.suffix}") for number in count(1))
+    aside = next(name for name in names if not os.path.lexists(name))
+    os.rename(path, aside)
+    logger.info("kept the earlier %s as %s (differs in: %s)", path.name, aside, ", ".join(differing))
+    return aside
+
+
+def _differences(earlier: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
+    """Names of the hashes that two results have in common and that differ, and of a protocol that differs."""
+    old, new = (dict(result.get("hashes") or {}) for result in (earlier, report))
+    names = [name for name in old if name in new and _differ(old[name], new[name])]
+    protocols = [(result.get("protocol") or {}).get("name") for result in (earlier, report)]
+    return [*names, *(["protocol"] if None not in protocols and protocols[0] != protocols[1] else [])]
+
+
+def _differ(old: Any, new: Any) -> bool:
+    """True where two hashes differ, or two tables of hashes in a name that both have."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return any(name in new and old[name] != new[name] for name in old)
+    return bool(old != new)

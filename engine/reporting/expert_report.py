@@ -1,0 +1,151 @@
+"""The report of an expert's training as one page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from common.aside import is_set_aside
+from common.wording import counted
+from engine.checks.experts import EXPERT_REPORT
+from engine.errors import ConfigError
+from engine.evaluation.expert import ALONE
+from engine.evaluation.metrics import heading, shown_metrics, value_text
+from engine.outputs.files import results_folder
+from engine.reporting.charts import Line, colour_of, line_chart
+from engine.reporting.claims import listed
+from engine.reporting.conditions_section import conditions_section, hash_rows, seconds_text
+from engine.reporting.frame_images import ERROR_WHITE, error_map
+from engine.reporting.markup import Html, Part, details, element, facts_table, image, note, page, section, table
+from engine.reporting.results import METRICS_FILE, number, scores_of
+from engine.settings.config_file import read_object
+
+MOST_IMAGES = 4  # frames shown
+
+
+def expert_reports(folder: Path) -> list[Path]:
+    """The reports of an expert's training in its folder, or of its segments in theirs."""
+    own = folder / EXPERT_REPORT
+    if own.is_file():
+        return [own]
+    return [path for path in sorted(folder.glob(f"*/{EXPERT_REPORT}")) if not is_set_aside(path.parent)]
+
+
+def expert_page(folder: Path) -> str:
+    """Make the page of an expert's folder; ConfigError where no training was finished there."""
+    reports = expert_reports(folder)
+    if not reports:
+        raise ConfigError(f"{folder}: no {EXPERT_REPORT}; train the expert to its end first")
+    parts: list[Part] = []
+    for path in reports:
+        facts = read_object(path)
+        if len(reports) > 1:
+            parts.append(element("h2", f"Segment {path.parent.name}"))
+        parts += _sections(path.parent, facts)
+    first = read_object(reports[0])
+    return page(f"{first.get('expert')}: {first.get('scene')}", *parts)
+
+
+def _sections(folder: Path, facts: Mapping[str, Any]) -> list[Html]:
+    iteration = int((facts.get("settings") or {}).get("iterations", 0))
+    results = results_folder(folder, "test", iteration)
+    path = results / METRICS_FILE
+    metrics = read_object(path) if path.is_file() else {}
+    return [
+        _summary(facts),
+        _scores(facts),
+        _history(facts),
+        _over_time(metrics),
+        _images(results),
+        _settings(facts),
+        conditions_section({**metrics, **facts}),
+        section("Hashes", details("SHA-256", facts_table(hash_rows(facts)))),
+    ]
+
+
+def _summary(facts: Mapping[str, Any]) -> Html:
+    count, start = number(facts.get("gaussians")), number(facts.get("gaussians_at_start"))
+    return element(
+        "p",
+        f"Preset {facts.get('preset')}, trained for {seconds_text(facts.get('training_seconds'))}. ",
+        "" if count is None or start is None else f"{count:,.0f} Gaussians, {start:,.0f} at the start. ",
+        f"Start points: {facts.get('start_points')}.",
+    )
+
+
+def _scores(facts: Mapping[str, Any]) -> Html:
+    scores = scores_of(facts.get("scores") or {})
+    shown = shown_metrics({"": scores})
+    row: list[Part] = [value_text(metric, scores[metric.name]) for metric in shown]
+    frames = facts.get("scored_frames")
+    text = "No frame was scored." if frames is None else f"Means over {counted(int(frames), 'held-out frame')}."
+    return section("Scores", table([heading(metric) for metric in shown], [row]), note(text))
+
+
+def _history(facts: Mapping[str, Any]) -> Html:
+    rows = [row for row in facts.get("history") or [] if isinstance(row, Mapping)]
+    charts = [
+        line_chart([Line(name=label, points=_points(rows, column), colour=colour_of(0))], x="iteration", y=label)
+        for column, label in (("psnr", "held-out PSNR, dB"), ("gaussians", "Gaussians"))
+    ]
+    text = "The last point is of all scored frames, the others are of a few: do not compare them in detail."
+    return section("Training", *charts, note(text))
+
+
+def _points(rows: Sequence[Mapping[str, Any]], column: str) -> list[tuple[float, float]]:
+    values = [(number(row.get("iteration")), number(row.get(column))) for row in rows]
+    return [(x, y) for x, y in values if x is not None and y is not None]
+
+
+def _over_time(metrics: Mapping[str, Any]) -> Html:
+    frames = metrics.get("per_frame") or []
+    cameras = list(dict.fromkeys(str(frame["camera"]) for frame in frames))
+    lines = []
+    for index, camera in enumerate(cameras):
+        values = [(frame["frame"], _psnr(frame["scores"])) for frame in frames if frame["camera"] == camera]
+        points = [(float(x), float("nan") if y is None else y) for x, y in values]
+        lines.append(Line(name=camera, points=points, colour=colour_of(index)))
+    title = f"PSNR over time, {listed(cameras)}" if cameras else "PSNR over time"
+    return section(title, line_chart(lines, x="frame", y="PSNR, dB"))
+
+
+def _psnr(scores: Mapping[str, Any]) -> float | None:
+    return scores_of(scores.get(ALONE, scores))["psnr"]
+
+
+def _images(results: Path) -> Html:
+    shown: list[Html] = []
+    for path in sorted((results / "renders").glob("*.png"))[:MOST_IMAGES]:
+        pair = [_read(path), _read(results / "gt" / path.name)]
+        if pair[0] is None or pair[1] is None or pair[0].shape != pair[1].shape:
+            continue
+        shown += [
+            image(pair[1], f"{path.stem}, recorded"),
+            image(pair[0], f"{path.stem}, rendered"),
+            image(error_map(pair[0], pair[1]), f"{path.stem}, error"),
+        ]
+    if not shown:
+        return section("Images", note("There are no images."))
+    text = f"Error: mean over channels, black is 0 and white is {ERROR_WHITE:g} of the range or more."
+    return section("Images", element("div", *shown, class_="grid triples"), note(text))
+
+
+def _read(path: Path) -> np.ndarray | None:
+    try:
+        with Image.open(path) as opened:
+            return np.asarray(opened.convert("RGB"))
+    except (OSError, ValueError):
+        return None
+
+
+def _settings(facts: Mapping[str, Any]) -> Html:
+    rows: dict[str, Part] = {
+        name: element("code", json.dumps(value)) for name, value in (facts.get("settings") or {}).items()
+    }
+    notes = [element("li", str(each)) for each in facts.get("scene_notes") or []]
+    return section("Settings", element("ul", *notes), details("Every setting", facts_table(rows)))
