@@ -10,6 +10,7 @@ from types import TracebackType
 import av
 import numpy as np
 from av.container import OutputContainer
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
 from common.files import replacing
@@ -17,6 +18,7 @@ from common.files import replacing
 FPS = 30  # where the footage has no frame rate
 CRF = 18  # x264's constant rate factor: visually lossless
 PRESET = "veryfast"  # at a fixed crf the preset trades file size for time and memory, not quality
+FULL = ColorRange.JPEG  # 0 to 255
 
 # H.273 code points of the tags
 SRGB_PRIMARIES, SRGB_TRANSFER, BT601_MATRIX, LIMITED_RANGE = 1, 13, 6, 1
@@ -39,6 +41,7 @@ class VideoWriter:
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._shape: tuple[int, ...] = ()
+        self._to_rgb, self._to_yuv = VideoReformatter(), VideoReformatter()  # they keep their tables between frames
 
     def write(self, image: np.ndarray) -> None:
         """Appends a frame, uint8 [h, w, 3] RGB or [h, w] grey; ValueError if its shape differs from the first's."""
@@ -46,8 +49,34 @@ class VideoWriter:
             self._open(image)
         if image.shape != self._shape:
             raise ValueError(f"{self.path}: frame {self.frames} is {image.shape}, the first was {self._shape}")
-        self._encode(_to_yuv(image))
+        self._encode(self._frame(image))
         self.frames += 1
+
+    def _frame(self, image: np.ndarray) -> av.VideoFrame:
+        """Converts an image outside of Python's global lock, so that several writers convert at a time."""
+        height, width = image.shape[:2]
+        edges = ((0, height % 2), (0, width % 2), *[(0, 0)] * (image.ndim - 2))
+        even = np.pad(image, edges, mode="edge") if height % 2 or width % 2 else image
+        even = np.require(even, requirements=["C", "W"])
+        if even.ndim == 2:
+            frame = av.VideoFrame.from_numpy_buffer(even, format="gray")
+            frame = self._to_rgb.reformat(frame, format="rgb24", src_color_range=FULL, dst_color_range=FULL)
+        else:
+            frame = av.VideoFrame.from_numpy_buffer(even, format="rgb24")
+        return self._to_yuv.reformat(
+            frame,
+            format="yuv420p",
+            src_color_range=FULL,
+            dst_colorspace=Colorspace.ITU601,
+            dst_color_range=ColorRange.MPEG,
+        )
+
+    def finish(self) -> None:
+        """Encodes what the encoder holds back, and completes the file, which gets its name at the end of the block."""
+        if self._container is not None:
+            self._encode(None)
+            self._container.close()
+            self._container = None
 
     def _open(self, image: np.ndarray) -> None:
         self._shape = image.shape
@@ -75,14 +104,8 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._encode(None)
-        self._stack.__exit__(kind, error, trace)
-
-
-def _to_yuv(image: np.ndarray) -> av.VideoFrame:
-    height, width = image.shape[:2]
-    rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-    even = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-    return frame.reformat(format="yuv420p", src_color_range="JPEG", dst_colorspace="ITU601", dst_color_range="MPEG")
+        if kind is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
+            self.finish()

@@ -14,6 +14,7 @@ import engine.commands.render
 import engine.evaluation.lpips_weights
 from engine.commands.render import main
 from engine.evaluation.lpips_weights import LoadedLpips
+from engine.outputs.video import VideoWriter
 from router import ENSEMBLES
 from tests.engine.conftest import FlatFrames
 
@@ -133,6 +134,17 @@ def test_new_viewpoints_get_videos_in_a_folder_of_their_own(saved, tmp_path, mon
     assert render(tmp_path, "--focal_mm", "18", "--y_offset", "-1") == 0
     assert (tmp_path / "save" / "test" / "itrs_7_y_offset_-1_focal_mm_18" / "videos").is_dir()
     assert (cameras[-1].fx, cameras[-1].fy) == (18.0, 18.0)  # 36 px wide
+
+
+def test_a_full_disk_is_told_in_one_line(saved, tmp_path, monkeypatch, capsys):
+    def fails(self, image):
+        raise OSError(28, "No space left on device", str(self.path))
+
+    monkeypatch.setattr(VideoWriter, "write", fails)
+    assert render(tmp_path, "--skip_train") == 2
+    error = capsys.readouterr().err
+    assert "No space left on device" in error and error.count("\n") == 1
+    assert not list((tmp_path / "save").rglob("*.mp4"))
 
 
 @pytest.mark.parametrize(

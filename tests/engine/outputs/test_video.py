@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from fractions import Fraction
 
 import av
@@ -106,3 +107,28 @@ def test_a_frame_of_another_size_is_refused(tmp_path):
         writer.write(smooth(1)[0])
         writer.write(smooth(1, H, W + 2)[0])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("count", [30, 1])  # more than the encoder holds back, and less
+def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path, count):
+    noise = np.random.default_rng(0)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"), VideoWriter(tmp_path / "a.mp4") as writer:
+            for _ in range(count):
+                writer.write(noise.integers(0, 256, (H, W, 3), dtype=np.uint8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_that_cannot_be_changed_or_are_not_in_order_are_written_too(tmp_path):
+    image = smooth(1)[0]
+    turned = np.ascontiguousarray(image.transpose(1, 0, 2)).transpose(1, 0, 2)
+    fixed = image.copy()
+    fixed.flags.writeable = False
+    for name, each in (("plain", image), ("turned", turned), ("fixed", fixed)):
+        with VideoWriter(tmp_path / f"{name}.mp4") as writer:
+            writer.write(each)
+    assert len({(tmp_path / f"{name}.mp4").read_bytes() for name in ("plain", "turned", "fixed")}) == 1
