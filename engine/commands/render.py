@@ -35,6 +35,7 @@ from engine.settings.render import (
     splits_of,
     variant_of,
 )
+from engine.settings.render_maps import need_depths
 from router import ENSEMBLES, Ensemble, render_command
 from scenes import needed_views
 from scenes.novel_views import rig_up, shifted, with_focal_mm
@@ -109,6 +110,7 @@ def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
         folder=results_folder(run_folder(config), split, run.iteration),
         options=EvaluationOptions(
             images=config.run.save_img,
+            maps=config.run.maps,
             lpips_weights=config.metrics.lpips_weights,
             protocol=config.metrics.metric_protocol,
             constant_frames=config.metrics.constant_frames,
@@ -128,12 +130,13 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
     """
     folder = results_folder(run_folder(config), "test", run.iteration, variant=variant_of(config))
     view_frames = [(view, frame) for view in run.scene.test for frame in range(run.scene.num_frames)]
-    names = [expert.name for expert in run.experts]
-    with RenderWriter(folder, names, fps=run.scene.frame_rate, videos=True, pngs=config.run.save_img) as writer:
+    names, maps = [expert.name for expert in run.experts], config.run.maps
+    fps, pngs = run.scene.frame_rate, config.run.save_img
+    with RenderWriter(folder, names, fps=fps, videos=True, pngs=pngs, maps=maps) as writer:
         for view, frame in tracked(
             view_frames, "Rendering novel views", unit="frame", shown=not config.quiet, leave=False
         ):
-            mixture = mix_camera(run, novel_camera(run, view, config), frame)
+            mixture = mix_camera(run, novel_camera(run, view, config), frame, depths=need_depths(maps))
             wait(run.compute)
             writer.write(image_name(run.scene.views[view].name, frame), mixture)
     return writer.files

@@ -28,6 +28,7 @@ from engine.outputs.render_writer import MIXTURE, RenderWriter
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
 from engine.settings.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS, ProtocolName
+from engine.settings.render_maps import MapName, need_depths
 from router import Mixture
 from scenes import ViewFrame
 
@@ -39,6 +40,7 @@ class EvaluationOptions:
     frames: Sequence[int] | None = None  # None: every frame of the clip
     videos: bool = True
     images: bool = False  # a PNG per frame: blend, truth, experts, gates
+    maps: Sequence[MapName] = ()  # further videos
     networks: bool = True  # metrics that need a network: LPIPS
     lpips_weights: Path | None = None  # None: the installed packages
     protocol: ProtocolName = DEFAULT_PROTOCOL
@@ -57,11 +59,12 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
     constants = _fit_constants(run, view_frames, options)
     names = [expert.name for expert in run.experts]
     results = []
-    with RenderWriter(folder, names, fps=run.scene.frame_rate, videos=options.videos, pngs=options.images) as writer:
+    videos, pngs, maps = options.videos, options.images, options.maps
+    with RenderWriter(folder, names, fps=run.scene.frame_rate, videos=videos, pngs=pngs, maps=maps) as writer:
         for scored in scored_frames(
             run.scene,
             tracked(view_frames, "Scoring", unit="frame", shown=options.progress, leave=False),
-            render=lambda view_frame: _render(run, view_frame),
+            render=lambda view_frame: _render(run, view_frame, depths=need_depths(maps)),
             images_of=lambda mixture: _images_of(run, mixture, constants),
             suite=suite,
             device=run.device,
@@ -118,8 +121,8 @@ def _fit_constants(run: Run, view_frames: Sequence[ViewFrame], options: Evaluati
     return ConstantWeights(weights=best_constants(pairs()), frames=len(chosen))
 
 
-def _render(run: Run, view_frame: ViewFrame) -> Mixture:
-    mixture = mix_view(run, *view_frame)
+def _render(run: Run, view_frame: ViewFrame, *, depths: bool) -> Mixture:
+    mixture = mix_view(run, *view_frame, depths=depths)
     wait(run.compute)
     return mixture
 

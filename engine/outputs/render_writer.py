@@ -11,13 +11,15 @@ from types import TracebackType
 
 import numpy as np
 
-from common.tensors import all_to_uint8
 from engine.outputs.background import Background
 from engine.outputs.files import write_png
+from engine.outputs.frame_images import DepthRange, FrameImages, frame_images
+from engine.outputs.streams import MIXTURE, Stream, streams_of
 from engine.outputs.video import FPS, VideoWriter
+from engine.settings.render_maps import MapName
 from router import Mixture
 
-MIXTURE = "MoE"  # the mixture's name among files and scored methods
+__all__ = ["MIXTURE", "RenderWriter"]
 FRAMES_WAITING = 4  # of each video, while its encoder is behind
 PNG_WORKERS = min(8, os.cpu_count() or 1)
 
@@ -26,21 +28,31 @@ class RenderWriter:
     """Streams mixtures into `videos/{video_MoE, video_<Expert>, weights_<Expert>}.mp4` and PNG folders.
 
     PNGs (pngs=True) go to `renders/`, `gt/`, `renders_<Expert>/` and `weights_<Expert>/`. Weight images are grey:
-    gate x 255, rounded. fps: frames per second, 30 where it is None. Each video has a thread of its own, the PNGs share
-    some; `write` waits where they fall behind, and raises their errors. Use it as a context manager; the videos appear
-    when the block ends well, and all of them could be written.
+    gate x 255, rounded. maps: further videos, with PNGs in folders of their names. fps: frames per second, 30 where it
+    is None. Each video has a thread of its own, the PNGs share some; `write` waits where they fall behind, and raises
+    their errors. Use it as a context manager; the videos appear when the block ends well, and all of them could be
+    written.
     """
 
-    def __init__(self, folder: Path, experts: Sequence[str], *, fps: Fraction | None, videos: bool, pngs: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        experts: Sequence[str],
+        *,
+        fps: Fraction | None,
+        videos: bool,
+        pngs: bool,
+        maps: Sequence[MapName] = (),
+    ) -> None:
         self.folder = folder
-        self.experts = tuple(experts)
         self.pngs = pngs
+        self._streams = streams_of(experts, maps)
+        self._winner = "winner" in maps or "grid" in maps
+        self._depth_range: DepthRange | None = None  # the first frame's, so that colours mean the same in all
         self._stack = ExitStack()
-        names = [f"video_{name}" for name in (MIXTURE, *self.experts)] + [f"weights_{name}" for name in self.experts]
-        self._videos = (
-            {name: VideoWriter(folder / "videos" / f"{name}.mp4", fps=fps or FPS) for name in names} if videos else {}
-        )
-        self._encoders = {name: Background(name, waiting=FRAMES_WAITING) for name in self._videos}
+        names = [stream.video for stream in self._streams if stream.video is not None] if videos else []
+        self._videos = {name: VideoWriter(folder / "videos" / f"{name}.mp4", fps=fps or FPS) for name in names}
+        self._encoders = {name: Background(name, waiting=FRAMES_WAITING) for name in names}
         self._png_writers = Background("png", workers=PNG_WORKERS, waiting=2 * PNG_WORKERS)
         self._backgrounds = (*self._encoders.values(), self._png_writers)
         self._png_folders: dict[Path, None] = {}  # in the order of the first image
@@ -49,26 +61,16 @@ class RenderWriter:
         """Appends a frame to every video; `name` ("cam00_00012") is the PNGs' name, `truth` uint8 [h, w, 3]."""
         if not self._videos and not self.pngs:
             return
-        gated = zip(mixture.images, mixture.gates, strict=True)
-        images = all_to_uint8([mixture.image, *(image for pair in gated for image in pair)])
-        for (video, folder), image in zip(self._names(), images, strict=True):
-            if self._videos:
-                self._encoders[video].add(self._videos[video].write, image)
+        frame = frame_images(mixture, truth, winner=self._winner, depth_range=self._depth_range)
+        self._depth_range = frame.depth_range
+        for stream in self._streams:
+            if stream.of_truth and truth is None:
+                continue
+            if stream.video in self._videos:
+                self._encoders[stream.video].add(_encode, self._videos[stream.video], stream, frame)
             if self.pngs:
-                self._write_png(folder, name, image)
-        if self.pngs and truth is not None:
-            self._write_png("gt", name, truth)
-
-    def _names(self) -> list[tuple[str, str]]:
-        """Names of each image's video and PNG folder."""
-        pairs = [(f"video_{MIXTURE}", "renders")]
-        for expert in self.experts:
-            pairs += [(f"video_{expert}", f"renders_{expert}"), (f"weights_{expert}", f"weights_{expert}")]
-        return pairs
-
-    def _write_png(self, folder: str, name: str, image: np.ndarray) -> None:
-        self._png_folders[self.folder / folder] = None
-        self._png_writers.add(write_png, self.folder / folder / f"{name}.png", image)
+                self._png_folders[self.folder / stream.folder] = None
+                self._png_writers.add(_write_png, self.folder / stream.folder / f"{name}.png", stream, frame)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -98,3 +100,11 @@ class RenderWriter:
             return
         with self._stack:
             self._finish()
+
+
+def _encode(video: VideoWriter, stream: Stream, frame: FrameImages) -> None:
+    video.write(stream.draw(frame))
+
+
+def _write_png(path: Path, stream: Stream, frame: FrameImages) -> None:
+    write_png(path, stream.draw(frame))

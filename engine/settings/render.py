@@ -17,6 +17,7 @@ from engine.settings.experts import expert_folder_settings, folder_argument, nam
 from engine.settings.fields import leaves, values_of
 from engine.settings.metric_protocols import DEFAULT_PROTOCOL, ProtocolName, protocols_help
 from engine.settings.paths import check_expert, check_file, check_folder, check_target
+from engine.settings.render_maps import OF_TRUTH, MapName
 from engine.settings.run import DeviceChoice, RunConfig
 from experts import EXPERTS
 from router import Ensemble, folder_flags
@@ -33,6 +34,14 @@ class RunChoiceConfig:
     skip_train: Annotated[bool, flag("do not render the training cameras")] = False
     skip_test: Annotated[bool, flag("do not render the held-out cameras")] = False
     save_img: Annotated[bool, flag("also write PNGs of every frame: mixture, recorded frame, experts, gates")] = False
+    maps: Annotated[
+        tuple[MapName, ...],
+        flag(
+            "more videos: truth (recorded frames), error, winner (the expert with the largest gate), depth, alpha "
+            "(opacity), grid (all side by side)",
+            metavar="NAME ...",
+        ),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +255,9 @@ def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None
         raise ConfigError("nothing is left to render: drop --skip_test")
     if novel.focal_mm is not None and not novel.focal_mm > 0:
         raise ConfigError(f"--focal_mm is {novel.focal_mm}: give more than 0")
+    unknown = [name for name in choice.maps if name in OF_TRUTH]
+    if unknown and variant_of(config):
+        raise ConfigError(f"--maps {unknown[0]} compares with recorded frames, and novel views have none: leave it out")
     temperature = config.overrides.eval_temperature
     if temperature is not None and not temperature > 0:
         raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")

@@ -136,6 +136,36 @@ def test_new_viewpoints_get_videos_in_a_folder_of_their_own(saved, tmp_path, mon
     assert (cameras[-1].fx, cameras[-1].fy) == (18.0, 18.0)  # 36 px wide
 
 
+MAPS = ("truth", "grid", "error", "winner", "depth", "alpha")
+
+
+def test_maps_are_further_videos_and_change_no_other_file(saved, tmp_path):
+    def files() -> dict[str, bytes]:
+        folder = tmp_path / "save" / "test" / "itrs_7"
+        paths = [path for path in folder.rglob("*") if path.suffix in (".mp4", ".png")]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+    assert render(tmp_path, "--skip_train", "--save_img") == 0
+    usual = files()
+    assert render(tmp_path, "--skip_train", "--save_img", "--maps", *MAPS) == 0
+    more = files()
+    names = ["error_MoE", "winner", "depth_MoE", "alpha_MoE", "grid"]
+    pngs = {f"{name}/cam00_{frame:05d}.png" for name in names for frame in range(3)}
+    assert more.keys() - usual.keys() == {"videos/video_gt.mp4", *(f"videos/{name}.mp4" for name in names), *pngs}
+    assert {name: more[name] for name in usual} == usual
+    with av.open(str(tmp_path / "save" / "test" / "itrs_7" / "videos" / "video_gt.mp4")) as container:
+        levels = [frame.to_ndarray(format="rgb24").mean() for frame in container.decode(video=0)]
+    assert levels == pytest.approx([100] * 3, abs=1.5)
+
+
+def test_novel_views_have_maps_without_a_truth(saved, tmp_path, capsys):
+    assert render(tmp_path, "--y_offset", "0.25", "--maps", "grid", "depth") == 0
+    videos = tmp_path / "save" / "test" / "itrs_7_y_offset_0.25" / "videos"
+    assert {path.stem for path in videos.iterdir()} >= {"grid", "depth_MoE", "video_MoE"}
+    assert render(tmp_path, "--y_offset", "0.25", "--maps", "grid", "error") == 2
+    assert "--maps error compares with recorded frames" in capsys.readouterr().err
+
+
 def test_a_full_disk_is_told_in_one_line(saved, tmp_path, monkeypatch, capsys):
     def fails(self, image):
         raise OSError(28, "No space left on device", str(self.path))
@@ -159,6 +189,7 @@ def test_a_full_disk_is_told_in_one_line(saved, tmp_path, monkeypatch, capsys):
         (["--rgbfunction", "sandwichlite"], "--rgbfunction was decided in training"),
         (["--y_ofset", "1"], "did you mean --y_offset?"),
         (["--metric_protocol", "9bit"], "8bit"),
+        (["--maps", "errors"], "error"),
     ],
 )
 def test_mistakes_are_told_in_one_line(saved, tmp_path, capsys, arguments, message):

@@ -68,7 +68,7 @@ def test_files_are_those_of_one_image_written_after_the_other(tmp_path, size):
     for name in files(plain):
         assert (tmp_path / "threads" / name).read_bytes() == (plain / name).read_bytes(), name
     names = ["video_MoE", "video_STG", "video_STG-2", "weights_STG", "weights_STG-2"]
-    folders = ["renders", "renders_STG", "weights_STG", "renders_STG-2", "weights_STG-2", "gt"]
+    folders = ["renders", "renders_STG", "renders_STG-2", "weights_STG", "weights_STG-2", "gt"]
     assert [path.stem for path in threads.files] == [*names, *folders]
 
 
