@@ -7,20 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from moegs_rasterizer import Camera
-
 from common.files import write_json
-from common.progress import tracked
 from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import Evaluation, evaluation_summary, upstream_metrics
-from engine.outputs.files import image_name, results_folder
-from engine.outputs.render_writer import RenderWriter
+from engine.outputs.files import results_folder
+from engine.outputs.novel_views import render_novel_views
 from engine.runs.checkpoint import saved_ensemble
 from engine.runs.cost import log_cost, rendering_cost
-from engine.runs.device import wait
-from engine.runs.run import Run, mix_camera
+from engine.runs.run import Run
 from engine.runs.saved import load_run
 from engine.settings.command_line import exit_code, set_up_logging
 from engine.settings.render import (
@@ -35,10 +31,8 @@ from engine.settings.render import (
     splits_of,
     variant_of,
 )
-from engine.settings.render_maps import need_depths
 from router import ENSEMBLES, Ensemble, render_command
 from scenes import needed_views
-from scenes.novel_views import rig_up, shifted, with_focal_mm
 
 
 def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
@@ -121,32 +115,3 @@ def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
         return evaluation
     path = write_json(run_folder(config) / "mean_metrics.json", upstream_metrics(evaluation))
     return replace(evaluation, files=(*evaluation.files, path))
-
-
-def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
-    """Videos of every frame from the held-out cameras, moved up or with another focal length; returns the files.
-
-    No scores: no camera filmed these images.
-    """
-    folder = results_folder(run_folder(config), "test", run.iteration, variant=variant_of(config))
-    view_frames = [(view, frame) for view in run.scene.test for frame in range(run.scene.num_frames)]
-    names, maps = [expert.name for expert in run.experts], config.run.maps
-    fps, pngs = run.scene.frame_rate, config.run.save_img
-    with RenderWriter(folder, names, fps=fps, videos=True, pngs=pngs, maps=maps) as writer:
-        for view, frame in tracked(
-            view_frames, "Rendering novel views", unit="frame", shown=not config.quiet, leave=False
-        ):
-            mixture = mix_camera(run, novel_camera(run, view, config), frame, depths=need_depths(maps))
-            wait(run.compute)
-            writer.write(image_name(run.scene.views[view].name, frame), mixture)
-    return writer.files
-
-
-def novel_camera(run: Run, view: int, config: RenderConfig) -> Camera:
-    """The camera of a view after --y_offset and --focal_mm."""
-    camera, novel = run.scene.views[view].camera, config.viewpoint
-    if novel.y_offset is not None:
-        camera = shifted(camera, novel.y_offset * rig_up(run.scene.views))
-    if novel.focal_mm is not None:
-        camera = with_focal_mm(camera, novel.focal_mm)
-    return camera

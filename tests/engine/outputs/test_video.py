@@ -128,7 +128,5 @@ def test_images_that_cannot_be_changed_or_are_not_in_order_are_written_too(tmp_p
     turned = np.ascontiguousarray(image.transpose(1, 0, 2)).transpose(1, 0, 2)
     fixed = image.copy()
     fixed.flags.writeable = False
-    for name, each in (("plain", image), ("turned", turned), ("fixed", fixed)):
-        with VideoWriter(tmp_path / f"{name}.mp4") as writer:
-            writer.write(each)
-    assert len({(tmp_path / f"{name}.mp4").read_bytes() for name in ("plain", "turned", "fixed")}) == 1
+    frames = [VideoWriter(tmp_path / "a.mp4")._frame(each).to_ndarray() for each in (image, turned, fixed)]
+    assert np.array_equal(frames[0], frames[1]) and np.array_equal(frames[0], frames[2])
