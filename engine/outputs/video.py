@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
@@ -55,14 +56,12 @@ class VideoWriter:
     def _frame(self, image: np.ndarray) -> av.VideoFrame:
         """Converts an image outside of Python's global lock, so that several writers convert at a time."""
         height, width = image.shape[:2]
-        edges = ((0, height % 2), (0, width % 2), *[(0, 0)] * (image.ndim - 2))
-        even = np.pad(image, edges, mode="edge") if height % 2 or width % 2 else image
-        even = np.require(even, requirements=["C", "W"])
-        if even.ndim == 2:
-            frame = av.VideoFrame.from_numpy_buffer(even, format="gray")
+        if height % 2 or width % 2:
+            edges = ((0, height % 2), (0, width % 2), *[(0, 0)] * (image.ndim - 2))
+            image = np.pad(image, edges, mode="edge")
+        frame = _copied(image)
+        if image.ndim == 2:
             frame = self._to_rgb.reformat(frame, format="rgb24", src_color_range=FULL, dst_color_range=FULL)
-        else:
-            frame = av.VideoFrame.from_numpy_buffer(even, format="rgb24")
         return self._to_yuv.reformat(
             frame,
             format="yuv420p",
@@ -109,3 +108,13 @@ class VideoWriter:
             return
         with self._stack:
             self.finish()
+
+
+def _copied(image: np.ndarray) -> av.VideoFrame:
+    """Copies an image into a frame of FFmpeg's own: it reads a little beyond the end of an image."""
+    height, width = image.shape[:2]
+    frame = av.VideoFrame(width, height, "gray" if image.ndim == 2 else "rgb24")
+    plane: Any = frame.planes[0]  # a writable buffer, which its stub does not say
+    rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
+    rows[:, : image[0].size] = image.reshape(height, -1)
+    return frame

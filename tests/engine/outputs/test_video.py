@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from engine.outputs.video import VideoWriter
+from engine.outputs.video import VideoWriter, _copied
 
 H, W = 64, 96
 
@@ -130,3 +130,12 @@ def test_images_that_cannot_be_changed_or_are_not_in_order_are_written_too(tmp_p
     fixed.flags.writeable = False
     frames = [VideoWriter(tmp_path / "a.mp4")._frame(each).to_ndarray() for each in (image, turned, fixed)]
     assert np.array_equal(frames[0], frames[1]) and np.array_equal(frames[0], frames[2])
+
+
+@pytest.mark.parametrize("shape", [(507, 676), (508, 675, 3), (64, 96, 3), (63, 97)])
+def test_ffmpeg_gets_memory_of_its_own(shape):
+    """It reads beyond the end of an image, which may be the end of what the process may read."""
+    image = np.random.default_rng(0).integers(1, 256, shape, dtype=np.uint8)
+    frame, expected = _copied(image), image.copy()
+    image[:] = 0
+    assert np.array_equal(frame.to_ndarray(), expected)
