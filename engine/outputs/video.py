@@ -19,7 +19,6 @@ from common.files import replacing
 FPS = 30  # where the footage has no frame rate
 CRF = 18  # x264's constant rate factor: visually lossless
 PRESET = "veryfast"  # at a fixed crf the preset trades file size for time and memory, not quality
-FULL = ColorRange.JPEG  # 0 to 255
 
 # H.273 code points of the tags
 SRGB_PRIMARIES, SRGB_TRANSFER, BT601_MATRIX, LIMITED_RANGE = 1, 13, 6, 1
@@ -42,7 +41,7 @@ class VideoWriter:
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._shape: tuple[int, ...] = ()
-        self._to_rgb, self._to_yuv = VideoReformatter(), VideoReformatter()  # they keep their tables between frames
+        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
 
     def write(self, image: np.ndarray) -> None:
         """Appends a frame, uint8 [h, w, 3] RGB or [h, w] grey; ValueError if its shape differs from the first's."""
@@ -59,13 +58,10 @@ class VideoWriter:
         if height % 2 or width % 2:
             edges = ((0, height % 2), (0, width % 2), *[(0, 0)] * (image.ndim - 2))
             image = np.pad(image, edges, mode="edge")
-        frame = _copied(image)
-        if image.ndim == 2:
-            frame = self._to_rgb.reformat(frame, format="rgb24", src_color_range=FULL, dst_color_range=FULL)
-        return self._to_yuv.reformat(
-            frame,
+        return self._reformatter.reformat(
+            _copied(image),
             format="yuv420p",
-            src_color_range=FULL,
+            src_color_range=ColorRange.JPEG,
             dst_colorspace=Colorspace.ITU601,
             dst_color_range=ColorRange.MPEG,
         )
@@ -111,10 +107,10 @@ class VideoWriter:
 
 
 def _copied(image: np.ndarray) -> av.VideoFrame:
-    """Copies an image into a frame of FFmpeg's own: it reads a little beyond the end of an image."""
+    """Copies an image, grey or RGB, into an RGB frame of FFmpeg's own: it reads a little beyond the end of an image."""
     height, width = image.shape[:2]
-    frame = av.VideoFrame(width, height, "gray" if image.ndim == 2 else "rgb24")
+    frame = av.VideoFrame(width, height, "rgb24")
     plane: Any = frame.planes[0]  # a writable buffer, which its stub does not say
     rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
-    rows[:, : image[0].size] = image.reshape(height, -1)
+    rows[:, : 3 * width].reshape(height, width, 3)[:] = image if image.ndim == 3 else image[..., None]
     return frame
