@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from common.suggestions import hint
-from engine.api import Camera, Rendering, camera_named, load_run, moved, recorded, render, save_image, with_focal_mm
-from engine.errors import ConfigError
-from engine.settings.command_line import exit_code
-from engine.settings.experts import published_scripts
+
+if TYPE_CHECKING:  # `__getattr__` imports them when they are asked for: PyTorch takes a second, --help needs none
+    from engine.api import Camera, Rendering, camera_named, load_run, moved, recorded, render, save_image, with_focal_mm
 
 __all__ = [
     "COMMANDS",
@@ -63,11 +63,27 @@ COMMANDS = {
     "demo-figure": Command(TOOLS, "Draw one frame of a run with experts and gates.", "demo.commands:figure_command"),
     "profile-step": Command(TOOLS, "Time the stages of a training iteration.", "benchmarks.training_step:command"),
 }
+SCRIPTS = {  # the paper's, and what they blend
+    "train_E4.py, render_E4.py": "Ex4DGS, E-D3DGS, STG, 4DGaussians on N3V",
+    "train_E3.py, render_E3.py": "Ex4DGS, E-D3DGS, 4DGaussians on N3V",
+    "train_E3_tech.py, render_E3_tech.py": "Ex4DGS, E-D3DGS, STG on Technicolor",
+}
 EXAMPLES = """\
 examples:
   python moegs.py train-expert --help
   python moegs.py prepare videos data/mine
   python moegs.py train-expert stg --source_path data/mine --model_path output/experts/stg/mine"""
+
+
+def __getattr__(name: str) -> object:
+    """A name of the Python API."""
+    if name in __all__:
+        return getattr(import_module("engine.api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def main(argv: Sequence[str]) -> int:
@@ -76,6 +92,8 @@ def main(argv: Sequence[str]) -> int:
     if name in ("-h", "--help"):
         print(*help_lines(), sep="\n")
         return 0
+    from engine.settings.command_line import exit_code  # here: --help needs nothing of ours
+
     with exit_code(argv) as code:
         command = find_command(name)
         code.value = command.function()(argv[1:], prog=f"moegs.py {name}", description=command.about)
@@ -93,14 +111,16 @@ def help_lines() -> list[str]:
 
 
 def _script_lines() -> list[str]:
-    rows = published_scripts()
-    width = max(len(scripts) for scripts, _ in rows)
-    return ["the paper's scripts, for fixed sets of experts:", *(f"  {left:{width}}  {right}" for left, right in rows)]
+    width = max(map(len, SCRIPTS))
+    rows = [f"  {names:{width}}  {experts}" for names, experts in SCRIPTS.items()]
+    return ["the paper's scripts, for fixed sets of experts:", *rows]
 
 
 def find_command(name: str) -> Command:
     """A command's row; ConfigError naming the nearest where there is none of that name."""
     if name not in COMMANDS:
+        from engine.errors import ConfigError
+
         raise ConfigError(f"no command {name!r}; {hint(name, COMMANDS, otherwise='see --help')}")
     return COMMANDS[name]
 

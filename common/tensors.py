@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -49,8 +49,18 @@ def _steps(values: Tensor) -> Tensor:
 
 def to_uint8(image: Tensor) -> np.ndarray:
     """Convert an image [3, h, w] or [h, w] in [0, 1] to uint8 [h, w, 3] or [h, w]: clamped, rounded to nearest."""
-    values = quantised(image.detach()).cpu()
-    return (values.permute(1, 2, 0) if values.ndim == 3 else values).contiguous().numpy()
+    return all_to_uint8([image])[0]
+
+
+def all_to_uint8(images: Sequence[Tensor]) -> list[np.ndarray]:
+    """Convert images of one device, each as `to_uint8` does; one copy brings all of them from a GPU."""
+    pixels = [quantised(image.detach()) for image in images]
+    pixels = [(each.permute(1, 2, 0) if each.ndim == 3 else each).contiguous() for each in pixels]
+    values = pixels[0].flatten() if len(pixels) == 1 else torch.cat([each.flatten() for each in pixels])
+    if values.is_cuda:  # a copy to memory of other kinds takes several times as long
+        values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values)
+    parts = values.cpu().split([each.numel() for each in pixels])
+    return [part.view(each.shape).numpy() for part, each in zip(parts, pixels, strict=True)]
 
 
 def tensors_hash(tensors: Mapping[str, Tensor]) -> str:

@@ -19,7 +19,7 @@ from engine.errors import ConfigError
 from engine.outputs.files import write_png
 from engine.runs import saved
 from engine.runs.device import wait
-from engine.runs.run import Run, mix_camera
+from engine.runs.run import Run, alpha_and_depth, mix_camera
 from engine.settings.run import DeviceChoice
 from scenes.novel_views import moved, with_focal_mm
 
@@ -91,15 +91,13 @@ def render(run: Run, camera: str | Camera, frame: float) -> Rendering:
     with torch.no_grad():
         mixture = mix_camera(run, camera, frame, camera_number=number, depths=True)
     wait(run.compute)
-    assert mixture.alphas is not None and mixture.depths is not None
     names = [expert.name for expert in run.experts]
-    alpha = (mixture.gates * mixture.alphas).sum(dim=0)
-    depth = (mixture.gates * mixture.depths).sum(dim=0)
+    alpha, depth = alpha_and_depth(mixture)
     return Rendering(
         image=mixture.image.clamp(0, 1),
         experts=dict(zip(names, mixture.images.clamp(0, 1), strict=True)),
         gates=dict(zip(names, mixture.gates, strict=True)),
-        depth=torch.where(alpha > 0, depth / alpha, torch.nan),
+        depth=depth,
         alpha=alpha,
     )
 

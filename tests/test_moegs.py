@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+import engine.api
 import moegs
+from experts import EXPERTS
+from router import ENSEMBLES
+from scenes.layouts import LAYOUTS
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
@@ -20,3 +30,56 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
         moegs.main([name, "--help"])
     assert end.value.code == 0
     assert moegs.COMMANDS[name].about in capsys.readouterr().out
+
+
+def test_scripts_of_the_help_are_those_of_the_published_ensembles() -> None:
+    titles = {name: LAYOUTS[row.layout].title for name, row in ENSEMBLES.items() if row.layout is not None}
+    assert {
+        f"train_{name}.py, render_{name}.py": f"{', '.join(ENSEMBLES[name].experts)} on {title}"
+        for name, title in titles.items()
+    } == moegs.SCRIPTS
+
+
+def test_the_python_api_is_there_when_asked_for() -> None:
+    for name in engine.api.__all__:
+        assert getattr(moegs, name) is getattr(engine.api, name)
+        assert name in moegs.__all__ and name in dir(moegs)
+    with pytest.raises(AttributeError, match="no attribute 'lod_run'"):
+        _ = moegs.lod_run
+
+
+def modules_after(code: str, *arguments: str) -> set[str]:
+    """The modules that a new process has imported when some code has run."""
+    shown = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint('MODULES', *sys.modules)", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return set(shown.split("MODULES ")[1].split())
+
+
+def test_the_help_imports_nothing_heavy() -> None:
+    modules = modules_after("import moegs; moegs.main(['--help'])")
+    assert "moegs" in modules
+    assert not modules & {"torch", "numpy", "av", "tyro", "pycolmap", "scipy", "PIL", "tqdm", "engine", "experts"}
+
+
+LOADED = """
+from pathlib import Path
+from engine.checks.rasterizer import check_rasterizer
+from engine.commands import render
+from engine.runs.device import CPU, ComputeDevice
+from experts import EXPERTS, LoadOptions, load_expert
+check_rasterizer(ComputeDevice(device=CPU, backend="torch"))
+for name in EXPERTS:
+    load_expert(name, Path("demo/experts") / name, LoadOptions())
+"""
+
+
+def test_loading_a_run_does_not_import_pytorchs_compiler() -> None:
+    """It takes as long as all else; PyTorch imports it for `torch.utils.checkpoint` and for some operators."""
+    modules = modules_after(LOADED)
+    assert {"torch", *(f"experts.{folder}.files" for folder in ("stg", "ex4dgs"))} <= modules and len(EXPERTS) == 4
+    assert not modules & {"torch._dynamo", "sympy", "scipy", "pycolmap"}

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from moegs_rasterizer import Camera
-
 from common.files import write_json
-from common.progress import tracked
 from common.wording import script_command
-from engine.checks.verdict import judge, log_verdict
+from engine.checks.verdict import POOR, judge, log_verdict
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import Evaluation, evaluation_summary, upstream_metrics
-from engine.outputs.files import image_name, results_folder
-from engine.outputs.render_writer import RenderWriter
+from engine.outputs.files import results_folder
+from engine.outputs.novel_views import render_novel_views
+from engine.outputs.render_writer import MIXTURE
 from engine.runs.checkpoint import saved_ensemble
 from engine.runs.cost import log_cost, rendering_cost
-from engine.runs.device import wait
-from engine.runs.run import Run, mix_camera
+from engine.runs.run import Run
 from engine.runs.saved import load_run
 from engine.settings.command_line import exit_code, set_up_logging
 from engine.settings.render import (
@@ -38,7 +36,8 @@ from engine.settings.render import (
 )
 from router import ENSEMBLES, Ensemble, render_command
 from scenes import needed_views
-from scenes.novel_views import rig_up, shifted, with_focal_mm
+
+logger = logging.getLogger(__name__)
 
 
 def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
@@ -66,6 +65,7 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
     for split in splits_of(config):
         evaluation = evaluate_split(run, split, config)
         print(evaluation_summary(split, evaluation), end="\n\n")
+        _warn_of_low_scores(run, split, evaluation)
         files += evaluation.files
     print("written:", *files, sep="\n  ")
     if "test" in splits_of(config):
@@ -93,6 +93,18 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:
     return run
 
 
+def _warn_of_low_scores(run: Run, split: Split, evaluation: Evaluation) -> None:
+    """Warns where not even the mixture shows what the cameras filmed."""
+    psnr = evaluation.means[MIXTURE]["psnr"]
+    if psnr is not None and psnr < POOR:
+        logger.warning(
+            "%s: the %s cameras reach %.1f dB only; their poses, footage or clip are likely not those of the training",
+            run.scene.root,
+            "training" if split == "train" else "held-out",
+            psnr,
+        )
+
+
 def _check_ensemble(folder: Path, iteration: int | None, ensemble: Ensemble) -> None:
     """Raises ConfigError where a run is of another ensemble than a script's, before anything of it is loaded."""
     name = saved_ensemble(folder, iteration)
@@ -112,6 +124,7 @@ def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
         folder=results_folder(run_folder(config), split, run.iteration),
         options=EvaluationOptions(
             images=config.run.save_img,
+            maps=config.run.maps,
             lpips_weights=config.metrics.lpips_weights,
             protocol=config.metrics.metric_protocol,
             constant_frames=config.metrics.constant_frames,
@@ -122,31 +135,3 @@ def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
         return evaluation
     path = write_json(run_folder(config) / "mean_metrics.json", upstream_metrics(evaluation))
     return replace(evaluation, files=(*evaluation.files, path))
-
-
-def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
-    """Videos of every frame from the held-out cameras, moved up or with another focal length; returns the files.
-
-    No scores: no camera filmed these images.
-    """
-    folder = results_folder(run_folder(config), "test", run.iteration, variant=variant_of(config))
-    view_frames = [(view, frame) for view in run.scene.test for frame in range(run.scene.num_frames)]
-    names = [expert.name for expert in run.experts]
-    with RenderWriter(folder, names, fps=run.scene.frame_rate, videos=True, pngs=config.run.save_img) as writer:
-        for view, frame in tracked(
-            view_frames, "Rendering novel views", unit="frame", shown=not config.quiet, leave=False
-        ):
-            mixture = mix_camera(run, novel_camera(run, view, config), frame)
-            wait(run.compute)
-            writer.write(image_name(run.scene.views[view].name, frame), mixture)
-    return writer.files
-
-
-def novel_camera(run: Run, view: int, config: RenderConfig) -> Camera:
-    """The camera of a view after --y_offset and --focal_mm."""
-    camera, novel = run.scene.views[view].camera, config.viewpoint
-    if novel.y_offset is not None:
-        camera = shifted(camera, novel.y_offset * rig_up(run.scene.views))
-    if novel.focal_mm is not None:
-        camera = with_focal_mm(camera, novel.focal_mm)
-    return camera

@@ -45,6 +45,7 @@ from engine.outputs.render_writer import MIXTURE, RenderWriter
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
 from engine.settings.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS, ProtocolName
+from engine.settings.render_maps import MapName, need_depths
 from router import Mixture
 from scenes import ViewFrame
 
@@ -56,6 +57,7 @@ class EvaluationOptions:
     frames: Sequence[int] | None = None  # None: every frame of the clip
     videos: bool = True
     images: bool = False  # a PNG per frame: blend, truth, experts, gates
+    maps: Sequence[MapName] = ()  # further videos
     networks: bool = True  # metrics that need a network, and the optional ones
     oracles: bool = True  # the best expert per pixel, window and frame
     lpips_weights: Path | None = None  # None: the installed packages
@@ -75,11 +77,12 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
     constants = _fit_constants(run, view_frames, options)
     names = [expert.name for expert in run.experts]
     results, hashes = [], ImageHashes()
-    with RenderWriter(folder, names, fps=run.scene.frame_rate, videos=options.videos, pngs=options.images) as writer:
+    videos, pngs, maps = options.videos, options.images, options.maps
+    with RenderWriter(folder, names, fps=run.scene.frame_rate, videos=videos, pngs=pngs, maps=maps) as writer:
         for scored in scored_frames(
             run.scene,
             tracked(view_frames, "Scoring", unit="frame", shown=options.progress, leave=False),
-            render=lambda view_frame: render_frame(run, view_frame),
+            render=lambda view_frame: render_frame(run, view_frame, depths=need_depths(maps)),
             images_of=lambda mixture, truth: scored_images(
                 run, mixture, truth, constants=constants, suite=suite if options.oracles else None
             ),
@@ -164,9 +167,9 @@ def _no_better_constants(
     return tuple(frames), replace(constants, weights=others[best])
 
 
-def render_frame(run: Run, view_frame: ViewFrame) -> Mixture:
+def render_frame(run: Run, view_frame: ViewFrame, *, depths: bool = False) -> Mixture:
     """The mixture of a frame at one of the scene's cameras, once the device is done."""
-    mixture = mix_view(run, *view_frame)
+    mixture = mix_view(run, *view_frame, depths=depths)
     wait(run.compute)
     return mixture
 

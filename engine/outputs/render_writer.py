@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -10,55 +11,66 @@ from types import TracebackType
 
 import numpy as np
 
-from common.tensors import to_uint8
+from engine.outputs.background import Background
 from engine.outputs.files import write_png
+from engine.outputs.frame_images import DepthRange, FrameImages, frame_images
+from engine.outputs.streams import MIXTURE, Stream, streams_of
 from engine.outputs.video import FPS, VideoWriter
+from engine.settings.render_maps import MapName
 from router import Mixture
 
-MIXTURE = "MoE"  # the mixture's name among files and scored methods
+__all__ = ["MIXTURE", "RenderWriter"]
+FRAMES_WAITING = 4  # of each video, while its encoder is behind
+PNG_WORKERS = min(8, os.cpu_count() or 1)
 
 
 class RenderWriter:
     """Streams mixtures into `videos/{video_MoE, video_<Expert>, weights_<Expert>}.mp4` and PNG folders.
 
     PNGs (pngs=True) go to `renders/`, `gt/`, `renders_<Expert>/` and `weights_<Expert>/`. Weight images are grey:
-    gate x 255, rounded. fps: frames per second, 30 where it is None. Use it as a context manager; a video appears when
-    the block ends well.
+    gate x 255, rounded. maps: further videos, with PNGs in folders of their names. fps: frames per second, 30 where it
+    is None. Each video has a thread of its own, the PNGs share some; `write` waits where they fall behind, and raises
+    their errors. Use it as a context manager; the videos appear when the block ends well, and all of them could be
+    written.
     """
 
-    def __init__(self, folder: Path, experts: Sequence[str], *, fps: Fraction | None, videos: bool, pngs: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        experts: Sequence[str],
+        *,
+        fps: Fraction | None,
+        videos: bool,
+        pngs: bool,
+        maps: Sequence[MapName] = (),
+    ) -> None:
         self.folder = folder
-        self.experts = tuple(experts)
         self.pngs = pngs
+        self._streams = streams_of(experts, maps)
+        self._winner = "winner" in maps or "grid" in maps
+        self._depth_range: DepthRange | None = None  # the first frame's, so that colours mean the same in all
         self._stack = ExitStack()
-        names = [f"video_{name}" for name in (MIXTURE, *self.experts)] + [f"weights_{name}" for name in self.experts]
-        self._videos = (
-            {name: VideoWriter(folder / "videos" / f"{name}.mp4", fps=fps or FPS) for name in names} if videos else {}
-        )
+        names = [stream.video for stream in self._streams if stream.video is not None] if videos else []
+        self._videos = {name: VideoWriter(folder / "videos" / f"{name}.mp4", fps=fps or FPS) for name in names}
+        self._encoders = {name: Background(name, waiting=FRAMES_WAITING) for name in names}
+        self._png_writers = Background("png", workers=PNG_WORKERS, waiting=2 * PNG_WORKERS)
+        self._backgrounds = (*self._encoders.values(), self._png_writers)
         self._png_folders: dict[Path, None] = {}  # in the order of the first image
 
     def write(self, name: str, mixture: Mixture, truth: np.ndarray | None = None) -> None:
         """Appends a frame to every video; `name` ("cam00_00012") is the PNGs' name, `truth` uint8 [h, w, 3]."""
         if not self._videos and not self.pngs:
             return
-        for video, folder, image in self._images(mixture):
-            if self._videos:
-                self._videos[video].write(image)
+        frame = frame_images(mixture, truth, winner=self._winner, depth_range=self._depth_range)
+        self._depth_range = frame.depth_range
+        for stream in self._streams:
+            if stream.of_truth and truth is None:
+                continue
+            if stream.video in self._videos:
+                self._encoders[stream.video].add(_encode, self._videos[stream.video], stream, frame)
             if self.pngs:
-                self._write_png(folder, name, image)
-        if self.pngs and truth is not None:
-            self._write_png("gt", name, truth)
-
-    def _images(self, mixture: Mixture) -> Iterator[tuple[str, str, np.ndarray]]:
-        """Name of the video, name of the PNG folder, image."""
-        yield f"video_{MIXTURE}", "renders", to_uint8(mixture.image)
-        for expert, image, gate in zip(self.experts, mixture.images, mixture.gates, strict=True):
-            yield f"video_{expert}", f"renders_{expert}", to_uint8(image)
-            yield f"weights_{expert}", f"weights_{expert}", to_uint8(gate)
-
-    def _write_png(self, folder: str, name: str, image: np.ndarray) -> None:
-        self._png_folders[self.folder / folder] = None
-        write_png(self.folder / folder / f"{name}.png", image)
+                self._png_folders[self.folder / stream.folder] = None
+                self._png_writers.add(_write_png, self.folder / stream.folder / f"{name}.png", stream, frame)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -66,12 +78,33 @@ class RenderWriter:
         videos = [writer.path for writer in self._videos.values() if writer.frames]
         return (*videos, *self._png_folders)
 
+    def _finish(self) -> None:
+        """Waits for the threads. No video has its name yet: the first error leaves none of them."""
+        for name, encoder in self._encoders.items():
+            encoder.add(self._videos[name].finish)
+        for background in self._backgrounds:
+            background.finish()
+
     def __enter__(self) -> RenderWriter:
-        for writer in self._videos.values():
-            self._stack.enter_context(writer)
+        for video in self._videos.values():
+            self._stack.enter_context(video)
+        for background in self._backgrounds:  # the last entered are the first to end
+            self._stack.enter_context(background)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        if kind is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
+            self._finish()
+
+
+def _encode(video: VideoWriter, stream: Stream, frame: FrameImages) -> None:
+    video.write(stream.draw(frame))
+
+
+def _write_png(path: Path, stream: Stream, frame: FrameImages) -> None:
+    write_png(path, stream.draw(frame))

@@ -6,10 +6,12 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
 from av.container import OutputContainer
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
 from common.files import replacing
@@ -39,6 +41,7 @@ class VideoWriter:
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._shape: tuple[int, ...] = ()
+        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
 
     def write(self, image: np.ndarray) -> None:
         """Appends a frame, uint8 [h, w, 3] RGB or [h, w] grey; ValueError if its shape differs from the first's."""
@@ -46,8 +49,29 @@ class VideoWriter:
             self._open(image)
         if image.shape != self._shape:
             raise ValueError(f"{self.path}: frame {self.frames} is {image.shape}, the first was {self._shape}")
-        self._encode(_to_yuv(image))
+        self._encode(self._frame(image))
         self.frames += 1
+
+    def _frame(self, image: np.ndarray) -> av.VideoFrame:
+        """Converts an image outside of Python's global lock, so that several writers convert at a time."""
+        height, width = image.shape[:2]
+        if height % 2 or width % 2:
+            edges = ((0, height % 2), (0, width % 2), *[(0, 0)] * (image.ndim - 2))
+            image = np.pad(image, edges, mode="edge")
+        return self._reformatter.reformat(
+            _copied(image),
+            format="yuv420p",
+            src_color_range=ColorRange.JPEG,
+            dst_colorspace=Colorspace.ITU601,
+            dst_color_range=ColorRange.MPEG,
+        )
+
+    def finish(self) -> None:
+        """Encodes what the encoder holds back, and completes the file, which gets its name at the end of the block."""
+        if self._container is not None:
+            self._encode(None)
+            self._container.close()
+            self._container = None
 
     def _open(self, image: np.ndarray) -> None:
         self._shape = image.shape
@@ -75,14 +99,18 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._encode(None)
-        self._stack.__exit__(kind, error, trace)
+        if kind is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
+            self.finish()
 
 
-def _to_yuv(image: np.ndarray) -> av.VideoFrame:
+def _copied(image: np.ndarray) -> av.VideoFrame:
+    """Copies an image, grey or RGB, into an RGB frame of FFmpeg's own: it reads a little beyond the end of an image."""
     height, width = image.shape[:2]
-    rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-    even = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-    return frame.reformat(format="yuv420p", src_color_range="JPEG", dst_colorspace="ITU601", dst_color_range="MPEG")
+    frame = av.VideoFrame(width, height, "rgb24")
+    plane: Any = frame.planes[0]  # a writable buffer, which its stub does not say
+    rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
+    rows[:, : 3 * width].reshape(height, width, 3)[:] = image if image.ndim == 3 else image[..., None]
+    return frame

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from moegs_rasterizer.types import Backend, Camera, TileRule
+from torch import Tensor
 
 from engine.runs.device import ComputeDevice
 from experts.base import Expert
@@ -43,13 +44,14 @@ class Run:
         return frame / self.scene.num_frames
 
 
-def mix_view(run: Run, view: int, frame: float) -> Mixture:
+def mix_view(run: Run, view: int, frame: float, *, depths: bool = False) -> Mixture:
     """The mixture at one of the scene's own cameras, at the evaluation temperature, without gradients.
 
-    Held-out cameras give the experts no camera number: no per-camera parameter was learned for them.
+    Held-out cameras give the experts no camera number: no per-camera parameter was learned for them. depths: with
+    alphas and depths.
     """
     number = run.scene.views[view].number if view in run.scene.train else None
-    return mix_camera(run, run.scene.views[view].camera, frame, camera_number=number)
+    return mix_camera(run, run.scene.views[view].camera, frame, camera_number=number, depths=depths)
 
 
 def mix_camera(
@@ -76,3 +78,11 @@ def mix_camera(
         tile_rule=run.tile_rule,
         depths=depths,
     )
+
+
+def alpha_and_depth(mixture: Mixture) -> tuple[Tensor, Tensor]:
+    """A mixture's own opacity and expected depth [h, w], from one with depths; depth is nan where the opacity is 0."""
+    assert mixture.alphas is not None and mixture.depths is not None
+    alpha = (mixture.gates * mixture.alphas).sum(dim=0)
+    depth = (mixture.gates * mixture.depths).sum(dim=0)
+    return alpha, torch.where(alpha > 0, depth / alpha, torch.nan)

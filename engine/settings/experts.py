@@ -14,8 +14,7 @@ from common.wording import shell
 from engine.errors import ConfigError
 from engine.settings.command_help import flag
 from experts import EXPERTS, ExpertSpec
-from router import ENSEMBLES, Ensemble, ensemble_of, kind_of
-from scenes.layouts import LAYOUTS
+from router import Ensemble, ensemble_of, kind_of
 
 PLANES = ("near", "far")
 FILE_PLANES = "file_planes"  # the setting that no flag gives
@@ -104,15 +103,6 @@ _ByName: Any = ExpertsByName  # so that mypy lets the group stand in the place o
 @dataclass(frozen=True, kw_only=True)
 class AnyExpertsConfig(ExpertReadingConfig, _ByName):
     """The trained experts."""
-
-
-def published_scripts() -> list[tuple[str, str]]:
-    """The paper's scripts, "train_E4.py, render_E4.py", each pair with its experts and data set."""
-    return [
-        (f"train_{name}.py, render_{name}.py", f"{', '.join(row.experts)} on {LAYOUTS[row.layout].title}")
-        for name, row in ENSEMBLES.items()
-        if row.layout is not None
-    ]
 
 
 def folder_argument(expert: str, folder: Path | None = None, *, by_name: bool) -> str:

@@ -16,7 +16,9 @@ from engine.settings.command_line import parse
 from engine.settings.experts import expert_folder_settings, folder_argument, name_and_folder
 from engine.settings.fields import leaves, values_of
 from engine.settings.metric_protocols import DEFAULT_PROTOCOL, ProtocolName, protocols_help
+from engine.settings.novel_views import NovelViewConfig, check_novel_views, trajectory_file, views_name
 from engine.settings.paths import check_expert, check_file, check_folder, check_target
+from engine.settings.render_maps import OF_TRUTH, MapName
 from engine.settings.run import DeviceChoice, RunConfig
 from experts import EXPERTS
 from router import Ensemble, folder_flags
@@ -33,6 +35,14 @@ class RunChoiceConfig:
     skip_train: Annotated[bool, flag("do not render the training cameras")] = False
     skip_test: Annotated[bool, flag("do not render the held-out cameras")] = False
     save_img: Annotated[bool, flag("also write PNGs of every frame: mixture, recorded frame, experts, gates")] = False
+    maps: Annotated[
+        tuple[MapName, ...],
+        flag(
+            "more videos: truth (recorded frames), error, winner (the expert with the largest gate), depth, alpha "
+            "(opacity), grid (all side by side)",
+            metavar="NAME ...",
+        ),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,28 +64,6 @@ class MetricConfig:
             "frames that the baseline 'best constants' is fitted on, evenly spread; 0: no such baseline; default: all "
             "scored frames, so every frame is rendered twice",
             metavar="INT",
-        ),
-    ] = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NovelViewConfig:
-    """Videos from viewpoints that no camera recorded. They replace the usual videos and have no scores."""
-
-    y_offset: Annotated[
-        float | None,
-        flag(
-            "move the held-out cameras up by this much, in scene units; up is the mean of all cameras' up directions "
-            "(for N3V)",
-            metavar="FLOAT",
-        ),
-    ] = None
-    focal_mm: Annotated[
-        float | None,
-        flag(
-            "focal length of the held-out cameras in mm, 35 mm equivalent: fx = fy = focal_mm / 36 x width "
-            "(for Technicolor)",
-            metavar="FLOAT",
         ),
     ] = None
 
@@ -205,9 +193,8 @@ def overrides_of(config: RenderConfig) -> dict[str, Any]:
 
 
 def variant_of(config: RenderConfig) -> str:
-    """Name of the viewpoint in result folders: "y_offset_0.1"; empty for the filmed one."""
-    given = {name: value for name, value in values_of(config.viewpoint).items() if value is not None}
-    return "_".join(f"{name}_{value:g}" for name, value in given.items())
+    """Name of the novel views in result folders: "y_offset_0.1"; empty for the filmed ones."""
+    return views_name(config.viewpoint)
 
 
 def splits_of(config: RenderConfig) -> tuple[Split, ...]:
@@ -228,6 +215,7 @@ def check_render_paths(config: RenderConfig) -> None:
     """Raises ConfigError for the first path that cannot be used."""
     check_folder("--save_path", config.run.save_path)
     check_target("--save_path", config.run.save_path)
+    check_file("--trajectory", trajectory_file(config.viewpoint))
     check_file("--lpips_weights", config.metrics.lpips_weights, or_folder=True)
     check_moved(config.overrides)
 
@@ -246,11 +234,13 @@ def check_moved(given: Any) -> None:
 
 def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None:
     """Raises ConfigError for settings that are missing, out of range or not for this script's ensemble."""
-    choice, novel = config.run, config.viewpoint
+    choice = config.run
     if choice.skip_test and (choice.skip_train or variant_of(config)):
         raise ConfigError("nothing is left to render: drop --skip_test")
-    if novel.focal_mm is not None and not novel.focal_mm > 0:
-        raise ConfigError(f"--focal_mm is {novel.focal_mm}: give more than 0")
+    check_novel_views(config.viewpoint)
+    unknown = [name for name in choice.maps if name in OF_TRUTH]
+    if unknown and variant_of(config):
+        raise ConfigError(f"--maps {unknown[0]} compares with recorded frames, and novel views have none: leave it out")
     temperature = config.overrides.eval_temperature
     if temperature is not None and not temperature > 0:
         raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")

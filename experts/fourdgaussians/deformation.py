@@ -95,7 +95,7 @@ class FourDGaussiansDeformation(nn.Module):
         self.options = options
         names = ("time_poc", "pos_poc", "rotation_scaling_poc", "opacity_poc")
         for name, count in zip(names, shape.encodings, strict=True):
-            self.register_buffer(name, 2.0 ** torch.arange(count))
+            self.register_buffer(name, torch.tensor([2.0**power for power in range(count)]))
         hidden, out = shape.timenet
         self.timenet = nn.Sequential(nn.Linear(2 * shape.encodings[0] + 1, hidden), nn.ReLU(), nn.Linear(hidden, out))
         self.deformation_net = PlaneNetwork(shape)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import gaussian_gradient_magnitude
 
 WIDTH = 640  # px that wider images are shrunk to
 FINE, COARSE = 0.7, 2.0  # px: Gaussians under the two gradients
@@ -31,6 +30,8 @@ def sharpness(image: np.ndarray) -> float | None:
 
     Edges of every contrast have the same ratio, which falls with their blur. None for an image without texture.
     """
+    from scipy.ndimage import gaussian_gradient_magnitude  # here: most commands measure nothing
+
     levels = grey(image, WIDTH)
     fine, coarse = (gaussian_gradient_magnitude(levels, sigma) for sigma in (FINE, COARSE))
     textured = (fine >= np.quantile(fine, 1 - TEXTURED)) & (fine > 1) & (coarse > 0)

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from common.tensors import from_uint8, image_from_uint8, quantised, rounded_to_uint8, tensors_hash, to_uint8
+from common.tensors import (
+    all_to_uint8,
+    from_uint8,
+    image_from_uint8,
+    quantised,
+    rounded_to_uint8,
+    tensors_hash,
+    to_uint8,
+)
 
 
 def test_images_are_clamped_and_rounded():
@@ -13,6 +21,14 @@ def test_images_are_clamped_and_rounded():
     assert pixels.shape == (2, 5, 3) and pixels.flags.c_contiguous
     assert pixels[0, :, 0].tolist() == [0, 0, 127, 128, 255]
     assert to_uint8(torch.full((2, 5), 0.7)).tolist() == [[178] * 5] * 2  # 178.5 rounds to even
+
+
+def test_several_images_are_converted_as_each_alone():
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.rand(shape, generator=generator) * 1.4 - 0.2 for shape in ((3, 4, 5), (4, 5), (3, 2, 7))]
+    for image, pixels in zip(images, all_to_uint8(images), strict=True):
+        assert pixels.dtype == np.uint8 and pixels.flags.c_contiguous
+        assert np.array_equal(pixels, to_uint8(image))
 
 
 def test_8_bit_values_there_and_back():

@@ -13,7 +13,9 @@ from safetensors.torch import load_file
 from engine.commands import train
 from engine.evaluation.baselines import CONSTANT
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
+from engine.outputs.streams import streams_of
 from engine.runs.checkpoint import named_tensors
+from engine.settings.render_maps import MAPS
 from experts import EXPERTS
 from experts.formats.cfg_args import read_cfg_args
 from tests.engine.expert_scene import run, write_film
@@ -77,6 +79,13 @@ def test_methods_of_a_rendering_are_those_of_the_page(tmp_path: Path):
     others = set(evaluation.means) - {expert.name for expert in small.experts}
     assert CONSTANT in others
     assert all(f"`{method}`" in section(PAGE, "Keys of metrics.json") for method in others)
+
+
+def test_videos_and_folders_of_a_rendering_are_on_the_page():
+    text = section(PAGE, "Run")
+    for stream in streams_of(["<Expert>"], MAPS):
+        assert f"{stream.video}.mp4" in text
+        assert f"{stream.folder}/" in text
 
 
 def test_tensors_of_a_router_are_those_of_the_page(save_path: Path, tmp_path: Path):

@@ -7,13 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import torch
 
 import engine.commands.render
 import engine.evaluation.lpips_weights
+import engine.outputs.novel_views
 from engine.commands.render import main
 from engine.evaluation.lpips_weights import LoadedLpips
+from engine.outputs.video import VideoWriter
 from router import ENSEMBLES
 from tests.engine.conftest import FlatFrames
 
@@ -115,13 +118,13 @@ def test_typed_settings_reach_the_run_and_others_stay_as_trained(saved, tmp_path
 
 def test_new_viewpoints_get_videos_in_a_folder_of_their_own(saved, tmp_path, monkeypatch):
     cameras = []
-    real = engine.commands.render.mix_camera
+    real = engine.outputs.novel_views.mix_camera
 
     def seen(run, camera, frame, **more):
         cameras.append(camera)
         return real(run, camera, frame, **more)
 
-    monkeypatch.setattr(engine.commands.render, "mix_camera", seen)
+    monkeypatch.setattr(engine.outputs.novel_views, "mix_camera", seen)
     assert render(tmp_path, "--y_offset", "0.25") == 0
     folder = tmp_path / "save" / "test" / "itrs_7_y_offset_0.25"
     assert frames(folder / "videos" / "video_MoE.mp4") == 3
@@ -133,6 +136,47 @@ def test_new_viewpoints_get_videos_in_a_folder_of_their_own(saved, tmp_path, mon
     assert render(tmp_path, "--focal_mm", "18", "--y_offset", "-1") == 0
     assert (tmp_path / "save" / "test" / "itrs_7_y_offset_-1_focal_mm_18" / "videos").is_dir()
     assert (cameras[-1].fx, cameras[-1].fy) == (18.0, 18.0)  # 36 px wide
+
+
+MAPS = ("truth", "grid", "error", "winner", "depth", "alpha")
+
+
+def test_maps_are_further_videos_and_change_no_other_file(saved, tmp_path):
+    def files() -> dict[str, bytes]:
+        folder = tmp_path / "save" / "test" / "itrs_7"
+        paths = [path for path in folder.rglob("*") if path.suffix in (".mp4", ".png")]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+    assert render(tmp_path, "--skip_train", "--save_img") == 0
+    usual = files()
+    assert render(tmp_path, "--skip_train", "--save_img", "--maps", *MAPS) == 0
+    more = files()
+    names = ["error_MoE", "winner", "depth_MoE", "alpha_MoE", "grid"]
+    pngs = {f"{name}/cam00_{frame:05d}.png" for name in names for frame in range(3)}
+    assert more.keys() - usual.keys() == {"videos/video_gt.mp4", *(f"videos/{name}.mp4" for name in names), *pngs}
+    assert all(more[name] == usual[name] for name in usual if name.endswith(".png"))
+    with av.open(str(tmp_path / "save" / "test" / "itrs_7" / "videos" / "video_gt.mp4")) as container:
+        levels = [frame.to_ndarray(format="rgb24").mean() for frame in container.decode(video=0)]
+    assert levels == pytest.approx([100] * 3, abs=1.5)
+
+
+def test_novel_views_have_maps_without_a_truth(saved, tmp_path, capsys):
+    assert render(tmp_path, "--y_offset", "0.25", "--maps", "grid", "depth") == 0
+    videos = tmp_path / "save" / "test" / "itrs_7_y_offset_0.25" / "videos"
+    assert {path.stem for path in videos.iterdir()} >= {"grid", "depth_MoE", "video_MoE"}
+    assert render(tmp_path, "--y_offset", "0.25", "--maps", "grid", "error") == 2
+    assert "--maps error compares with recorded frames" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_in_one_line(saved, tmp_path, monkeypatch, capsys):
+    def fails(self, image):
+        raise OSError(28, "No space left on device", str(self.path))
+
+    monkeypatch.setattr(VideoWriter, "write", fails)
+    assert render(tmp_path, "--skip_train") == 2
+    error = capsys.readouterr().err
+    assert "No space left on device" in error and error.count("\n") == 1
+    assert not list((tmp_path / "save").rglob("*.mp4"))
 
 
 @pytest.mark.parametrize(
@@ -147,6 +191,7 @@ def test_new_viewpoints_get_videos_in_a_folder_of_their_own(saved, tmp_path, mon
         (["--rgbfunction", "sandwichlite"], "--rgbfunction was decided in training"),
         (["--y_ofset", "1"], "did you mean --y_offset?"),
         (["--metric_protocol", "9bit"], "8bit"),
+        (["--maps", "errors"], "error"),
     ],
 )
 def test_mistakes_are_told_in_one_line(saved, tmp_path, capsys, arguments, message):
@@ -174,3 +219,10 @@ def test_the_three_scripts_are_rows_of_one_table(ensemble):
         command = [sys.executable, f"render_{ensemble}.py", "--help"]
         shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert "Ex4DGS, E-D3DGS, STG, 4DGaussians" in " ".join(shown.split())
+
+
+def test_held_out_cameras_that_nothing_fits_are_told(saved, flat_run, tmp_path, monkeypatch, capsys):
+    white = np.full((34, 36, 3), 255, np.uint8)  # flat_run's experts show grey
+    monkeypatch.setattr(type(flat_run.scene.frames), "read", lambda frames, view, frame: white)
+    assert render(tmp_path, "--skip_train") == 0
+    assert "the held-out cameras reach 4." in capsys.readouterr().err

@@ -235,9 +235,9 @@ def test_memory_does_not_hold_the_clip(flat_run, tmp_path, monkeypatch):
     made, most = [], 0
     real = engine.evaluation.mixture.mix_view
 
-    def counted(run, view, frame):
+    def counted(run, view, frame, **more):
         nonlocal most
-        mixture = real(run, view, frame)
+        mixture = real(run, view, frame, **more)
         made.append(weakref.ref(mixture.images))
         most = max(most, sum(reference() is not None for reference in made))
         return mixture

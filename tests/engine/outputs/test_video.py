@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import resource
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
-from engine.outputs.video import VideoWriter
+from engine.outputs.video import VideoWriter, _copied
 
 H, W = 64, 96
 
@@ -106,3 +107,36 @@ def test_a_frame_of_another_size_is_refused(tmp_path):
         writer.write(smooth(1)[0])
         writer.write(smooth(1, H, W + 2)[0])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("count", [30, 1])  # more than the encoder holds back, and less
+def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path, count):
+    noise = np.random.default_rng(0)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"), VideoWriter(tmp_path / "a.mp4") as writer:
+            for _ in range(count):
+                writer.write(noise.integers(0, 256, (H, W, 3), dtype=np.uint8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_that_cannot_be_changed_or_are_not_in_order_are_written_too(tmp_path):
+    image = smooth(1)[0]
+    turned = np.ascontiguousarray(image.transpose(1, 0, 2)).transpose(1, 0, 2)
+    fixed = image.copy()
+    fixed.flags.writeable = False
+    frames = [VideoWriter(tmp_path / "a.mp4")._frame(each).to_ndarray() for each in (image, turned, fixed)]
+    assert np.array_equal(frames[0], frames[1]) and np.array_equal(frames[0], frames[2])
+
+
+@pytest.mark.parametrize("shape", [(507, 676), (508, 675, 3), (64, 96, 3), (63, 97)])
+def test_ffmpeg_gets_memory_of_its_own(shape):
+    """It reads beyond the end of an image, which may be the end of what the process may read."""
+    image = np.random.default_rng(0).integers(1, 256, shape, dtype=np.uint8)
+    frame = _copied(image)
+    expected = np.broadcast_to(image if image.ndim == 3 else image[..., None], (*shape[:2], 3)).copy()
+    image[:] = 0
+    assert np.array_equal(frame.to_ndarray(), expected)

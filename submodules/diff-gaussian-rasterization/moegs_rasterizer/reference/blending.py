@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -59,12 +59,17 @@ class TileBatch:
 def blend(splats: Splats, lists: TileLists, settings: RasterSettings) -> Blended:
     """Blend all tiles front to back, without background (3DGS's rule, its thresholds and its stop).
 
-    A batch is recomputed in the backward pass where gradients are recorded, so memory stays that of one batch.
+    Of several batches each is recomputed in the backward pass where gradients are recorded, so memory stays that of
+    one batch.
     """
-    recorded = torch.is_grad_enabled() and (splats.geometry.requires_grad or splats.values.requires_grad)
+    batches: Iterable[TileBatch] = _sliced_batches(lists)
+    recomputed = False  # one batch is not: it would save no memory, and PyTorch takes seconds to import what it needs
+    if torch.is_grad_enabled() and (splats.geometry.requires_grad or splats.values.requires_grad):
+        batches = list(batches)
+        recomputed = len(batches) > 1
     rows, parts = [], []
-    for batch in _sliced_batches(lists):
-        if recorded:
+    for batch in batches:
+        if recomputed:
             part = checkpoint(_blend_batch, splats, batch, settings, use_reentrant=False, preserve_rng_state=False)
         else:
             part = _blend_batch(splats, batch, settings)
