@@ -95,7 +95,11 @@ def _check_order(path: Path, segments: Sequence[SegmentFolder]) -> None:
         if segment.last is not None and segment.last < segment.first:
             raise CheckpointError(f"{path}: segment {name} ends before it starts; rename it")
         if segment.first > expected:
-            hint = "give the folder above it" if len(segments) == 1 else f"add the segment that starts at {expected}"
+            hint = (
+                "give the folder above all segments, or complete it"
+                if len(segments) == 1
+                else f"add the segment that starts at {expected}"
+            )
             raise CheckpointError(
                 f"{path}: no segment for frames {expected} to {segment.first - 1} before {name}; {hint}"
             )

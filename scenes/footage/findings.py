@@ -46,9 +46,9 @@ def _out_of_step(rows: Sequence[CameraFrames], ends: Mapping[str, tuple[float, f
         first, last = ends.get(row.name, (offset.frames, offset.frames))
         if abs(last - first) >= CHANGES:
             warnings.append(
-                f"{row.name} is {first:+.1f} frames behind the other cameras at the clip's begin, {last:+.1f} at its "
-                "end: it lost frames, or its clock runs differently; record or convert it again with even frames, or "
-                f"{_LEAVE_OUT}"
+                f"{row.name} does not stay in step with the other cameras: {_delay(first)} at the clip's begin, "
+                f"{_delay(last)} at its end; it lost frames, or its clock runs differently: convert it again with even "
+                f"frames, or {_LEAVE_OUT}"
             )
             continue
         behind = offset.frames > 0
@@ -62,6 +62,10 @@ def _out_of_step(rows: Sequence[CameraFrames], ends: Mapping[str, tuple[float, f
             f"{cut}, or {_LEAVE_OUT}"
         )
     return warnings
+
+
+def _delay(frames: float) -> str:
+    return f"{abs(frames):.1f} frames {'behind' if frames > 0 else 'ahead'}"
 
 
 def _other_colours(rows: Sequence[CameraFrames]) -> list[str]:

@@ -60,6 +60,8 @@ def check_frames(
     images = [[scene.frames.read(view, frame) for frame in spread] for view in views]
     sharp = relative_sharpness(images)
     shown = _SeenPoints.nothing(len(views)) if cloud is None else _seen_points(scene, views, cloud)
+    if shown.warnings:  # offsets are measured where the poses say that cameras see the same place
+        steps = [None for _ in views]
     rows = tuple(
         CameraFrames(name=name, offset=offset, colours=match, sharpness=sharpness, shared=share)
         for name, offset, match, sharpness, share in zip(names, steps, shown.colours, sharp, shown.shares, strict=True)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median_low
 
 from common.wording import counted, shell
 from scenes.frames.sources import FrameSource
@@ -101,11 +102,13 @@ def _timing_warnings(sources: Mapping[str, FrameSource], count: int) -> list[str
     warnings = [_uneven(uneven, videos)] if uneven else []
     slowest, fastest = (choose(timings, key=lambda name: timings[name].rate) for choose in (min, max))
     low, high = float(timings[slowest].rate), float(timings[fastest].rate)
+    usual = median_low([float(timing.rate) for timing in timings.values()])
+    odd = max(timings, key=lambda name: abs(float(timings[name].rate) - usual))
     rates = f"frame rates differ: {slowest} has {low:.5g} frames per second, {fastest} has {high:.5g}"
     if high >= OTHER_RATE * low:
         raise SceneError(
             f"{rates}; frame N is not the same moment: encode all videos at one rate, for example "
-            + _encoding(videos[fastest].path, f"{low:.5g}")
+            + _encoding(videos[odd].path, f"{usual:.5g}")
         )
     late = (count - 1) * (high / low - 1)
     if late >= LATE:

@@ -81,7 +81,9 @@ def test_gaps_overlaps_and_ambiguity(tmp_path: Path, names: list[str], what: str
 
 
 def test_a_later_segment_given_alone(tmp_path: Path) -> None:
-    assert "give the folder above it" in fault(folders(tmp_path / "a" / "a_150to299", "point_cloud"))
+    assert "give the folder above all segments, or complete it" in fault(
+        folders(tmp_path / "a" / "a_150to299", "point_cloud")
+    )
 
 
 def test_a_clip_longer_than_the_segments(tmp_path: Path) -> None:
