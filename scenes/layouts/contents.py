@@ -48,6 +48,12 @@ def _advice(root: Path) -> str:
             kept = f"rename them cam00{videos[0].suffix}, … in the order of the rows of {POSES}"
             return f"{there}, which are not named camXX: {kept}, or move that file away and run: {command}"
         return f"{there}: for videos of other names run: {command}"
+    if (root / "sparse").is_dir() and (root / "images").is_dir() and (images := visible_images(root / "images")):
+        suffix = images[0].suffix
+        return (
+            f"images/ beside sparse/ holds {_listed(images, 'image')} of one frame, as COLMAP has it: put the image of "
+            f"each camera into a folder of its name, as cam00/000000{suffix}, and keep sparse/"
+        )
     if scenes := [path for path in folders if _is_like_scene(path)]:
         return f"it holds {_listed(scenes, 'scene')}: give the folder of one scene"
     if cameras := [path for path in folders if visible_images(path)]:

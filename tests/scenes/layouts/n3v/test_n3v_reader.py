@@ -315,6 +315,10 @@ def test_files_of_operating_systems_are_no_frames(tmp_path):
         ((".DS_Store",), "the folder is empty"),
         (("CAM00.MP4",), r"there are 1 video \(CAM00.MP4\): .* run: python moegs.py prepare videos .*room"),
         (("flame/cam00.mp4", "steak/poses_bounds.npy"), r"it holds 2 scenes \(flame, steak\): give the folder of one"),
+        (
+            ("images/cam00.jpg", "images/cam01.jpg", "sparse/cameras.bin"),
+            r"images/ beside sparse/ holds 2 images \(cam00.jpg, cam01.jpg\) of one frame.* as cam00/000000.jpg",
+        ),
         (("Fabien/Fabien_undist_00001_00.png",), r"it holds 1 scene \(Fabien\): give the folder of one scene"),
         (
             ("l/IMG_2024_1.jpg", "r/a.png"),
