@@ -75,7 +75,7 @@ def test_a_real_rig_has_no_fault_but_its_colours(load):
     assert min(row.sharpness for row in checks.cameras) > 0.82
 
 
-@pytest.mark.parametrize(("view", "late"), [(0, 1), (2, -2), (5, 3), (6, -5), (7, 12), (3, -12)])
+@pytest.mark.parametrize(("view", "late"), [(0, 1), (5, 3), (3, -12)])
 def test_a_camera_out_of_step_in_a_synthetic_rig(load, view, late):
     checks = check_frames(clip(load("kitchen_tiny"), late={view: late}))
     expected = np.zeros(8)
