@@ -9,9 +9,9 @@ from pathlib import Path
 
 from common.tables import Column, table_lines
 from engine.errors import ConfigError
-from engine.evaluation.baselines import CONSTANT, UNIFORM
+from engine.evaluation.baselines import UNIFORM
 from engine.evaluation.metrics import METRICS, heading, shown_metrics, value_text
-from engine.evaluation.mixture_results import TITLES, conditions_text, table_order
+from engine.evaluation.mixture_results import LIMITS, TITLES, conditions_text, table_order
 from engine.evaluation.scoring import Scores, psnr_of
 from engine.outputs.files import results_folder
 from engine.outputs.render_writer import MIXTURE
@@ -84,7 +84,7 @@ def report_lines(verdict: Verdict) -> list[str]:
 def verdict_line(verdict: Verdict) -> str:
     """The verdict in a sentence: by metric where the mixture wins in PSNR, else what it is not better than."""
     if verdict.wins:
-        others = [scores for method, scores in verdict.scores.items() if method not in (MIXTURE, CONSTANT)]
+        others = [scores for method, scores in verdict.scores.items() if method not in (MIXTURE, *LIMITS)]
         claim = compare(verdict.scores[MIXTURE], others).text()
         return f"{TITLES[MIXTURE]} against its experts and the uniform mean: {claim}."
     better = [method for method, gain in verdict.gains.items() if not gain > 0]

@@ -61,15 +61,10 @@ def try_near_planes(expert: Expert, probes: Sequence[Probe], *, compute: Compute
     spec = EXPERTS.get(kind_of(expert.name))
     if spec is not None and spec.has_planes and middle > 0:
         tried += [share * middle for share in NEARS]
-    psnr: dict[float, float] = {}
-    for near in tried:
-        variation = Variation(near=near)
-        images = [
-            image_and_splat(expert, probe, compute=compute, variation=variation, gaussians=model)[0]
-            for model, probe in zip(models, probes, strict=True)
-        ]
-        errors = [squared_error(image, probe.truth) for image, probe in zip(images, probes, strict=True)]
-        psnr[near] = float(np.mean([decibels(error) for error in errors]))
+    psnr = {
+        near: mean_psnr(expert, probes, compute=compute, variation=Variation(near=near), models=models)
+        for near in tried
+    }
     most = max(psnr.values())
     best = max(near for near, value in psnr.items() if most - value <= AS_GOOD)  # the farthest hides least
     return NearPlane(culled=culled, own=own, near=best, psnr=psnr[best], own_psnr=psnr[own])
@@ -101,14 +96,9 @@ def try_later_frames(
     if later == 0:
         return 0.0
     try:
-        shifted = [
-            image_and_splat(expert, probe, compute=compute, variation=Variation(frame=probe.frame + later))[0]
-            for probe in probes
-        ]
+        return mean_psnr(expert, probes, compute=compute, variation=Variation(later=later)) - psnr
     except ValueError:  # it does not cover them
         return 0.0
-    errors = [squared_error(image, probe.truth) for image, probe in zip(shifted, probes, strict=True)]
-    return float(np.mean([decibels(error) for error in errors])) - psnr
 
 
 def try_background(expert: Expert, probes: Sequence[Probe], *, psnr: float, compute: ComputeDevice) -> str | None:

@@ -16,6 +16,8 @@ from scenes import Scene
 from scenes.frames.resize import resized
 from scenes.types import ViewFrame
 
+_WIDTH, _VIEWS = 320, 3  # px and number of the images that an expert is measured on
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
@@ -59,9 +61,9 @@ def read_probe(scene: Scene, view_frame: ViewFrame, *, width: int, device: torch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variation:
-    """Changes to an expert's rendering, for finding out why it does not fit; None: as it is."""
+    """Changes to an expert's rendering, for finding out why it does not fit."""
 
-    frame: float | None = None
+    later: float = 0  # frames after the probe's
     near: float | None = None
     without_far: bool = False
     background: tuple[float, ...] | None = None
@@ -78,8 +80,7 @@ AS_IT_IS = Variation()
 @torch.no_grad()
 def gaussians_of(expert: Expert, probe: Probe, variation: Variation = AS_IT_IS) -> Gaussians:
     """An expert's Gaussians for a probe."""
-    frame = probe.frame if variation.frame is None else variation.frame
-    return expert.at(frame, camera=probe.number)
+    return expert.at(probe.frame + variation.later, camera=probe.number)
 
 
 @torch.no_grad()
@@ -100,8 +101,7 @@ def image_and_splat(
     layer = Layer(gaussians=gaussians, settings=variation.settings(expert), background=background)
     splat = rasterize([layer], probe.camera, backend=compute.backend)[0]
     wait(compute)
-    frame = probe.frame if variation.frame is None else variation.frame
-    return expert.colour(splat, probe.camera, frame=frame).clamp(0, 1), splat
+    return expert.colour(splat, probe.camera, frame=probe.frame + variation.later).clamp(0, 1), splat
 
 
 def squared_error(image: Tensor, truth: Tensor) -> float:
@@ -115,9 +115,40 @@ def decibels(error: float) -> float:
 
 
 def mean_psnr(
-    expert: Expert, probes: Sequence[Probe], *, compute: ComputeDevice, variation: Variation = AS_IT_IS
+    expert: Expert,
+    probes: Sequence[Probe],
+    *,
+    compute: ComputeDevice,
+    variation: Variation = AS_IT_IS,
+    models: Sequence[Gaussians] | None = None,
 ) -> float:
-    """The mean PSNR of an expert's images over probes, in dB."""
-    images = (image_and_splat(expert, probe, compute=compute, variation=variation)[0] for probe in probes)
+    """The mean PSNR of an expert's images over probes, in dB.
+
+    models: the Gaussians for each probe, where they are there already.
+    """
+    known = [None for _ in probes] if models is None else models
+    images = [
+        image_and_splat(expert, probe, compute=compute, variation=variation, gaussians=model)[0]
+        for probe, model in zip(probes, known, strict=True)
+    ]
     errors = [squared_error(image, probe.truth) for image, probe in zip(images, probes, strict=True)]
     return float(np.mean([decibels(error) for error in errors]))
+
+
+def ready_views(scene: Scene) -> list[int]:
+    """The training views whose frames are decoded, else the held-out ones: nothing is decoded for a check."""
+    for views in (scene.train, scene.test):
+        ready = [view for view in views if scene.frames.on_disk([view]).missing_bytes == 0]
+        if ready:
+            return ready
+    return []
+
+
+def spread_probes(scene: Scene, views: Sequence[int], compute: ComputeDevice) -> list[Probe]:
+    """Up to three images: the first view at the first frame, the last at the last, one between."""
+    chosen = [views[index] for index in spread(len(views), _VIEWS)]
+    frames = [round(float(frame)) for frame in np.linspace(0, scene.num_frames - 1, len(chosen))]
+    return [
+        read_probe(scene, view_frame, width=_WIDTH, device=compute.device)
+        for view_frame in zip(chosen, frames, strict=True)
+    ]

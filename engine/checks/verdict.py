@@ -21,7 +21,7 @@ from engine.checks.causes import (
     try_without_far_plane,
 )
 from engine.checks.clip_length import ClipLength, has_clock
-from engine.checks.probes import Probe, image_and_splat, read_probe, spread
+from engine.checks.probes import Probe, image_and_splat, ready_views, spread_probes
 from engine.runs.device import ComputeDevice
 from experts.base import Expert
 from experts.formats.cfg_args import named_scene, read_cfg_args
@@ -42,7 +42,6 @@ COLUMNS = (
     Column(heading="clip length", gap=2),
 )
 UNKNOWN = "likely a model, cameras, frames or a start frame of another scene"
-_WIDTH, _VIEWS = 320, 3  # px and number of the images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +107,15 @@ def judge(
 
     clips: of `settle_clip_lengths`, by name.
     """
-    probes = ready_probes(scene, compute)
-    if not probes:
+    ready = ready_views(scene)
+    if not ready:
         return Verdict(experts=(), order=None, views=())
+    probes = spread_probes(scene, ready, compute)
     measured = [_measure(expert, probes, clips.get(expert.name), compute) for expert in experts]
     best = max(range(len(measured)), key=lambda index: measured[index].psnr)
     is_late = any(clip.later for clip in clips.values())  # else moving things are taken for moved cameras
     is_low = measured[best].psnr < ORDER_BELOW and not is_late
-    order = try_camera_order(scene, ready_views(scene), experts[best], compute) if is_low else None
+    order = try_camera_order(scene, ready, experts[best], compute) if is_low else None
     if order is None or not order.is_wrong:
         measured = [
             _with_causes(each, expert, measured, probes, compute, scene=scene)
@@ -123,26 +123,6 @@ def judge(
         ]
     views = tuple(f"{scene.views[probe.view].name} at frame {probe.frame}" for probe in probes)
     return Verdict(experts=tuple(measured), order=order, views=views)
-
-
-def ready_views(scene: Scene) -> list[int]:
-    """The training views whose frames are decoded, else the held-out ones: nothing is decoded for a check."""
-    for views in (scene.train, scene.test):
-        ready = [view for view in views if scene.frames.on_disk([view]).missing_bytes == 0]
-        if ready:
-            return ready
-    return []
-
-
-def ready_probes(scene: Scene, compute: ComputeDevice) -> list[Probe]:
-    """Up to three images: the first view at the first frame, the last at the last, one between."""
-    ready = ready_views(scene)
-    views = [ready[index] for index in spread(len(ready), _VIEWS)]
-    frames = [round(float(frame)) for frame in np.linspace(0, scene.num_frames - 1, len(views))]
-    return [
-        read_probe(scene, view_frame, width=_WIDTH, device=compute.device)
-        for view_frame in zip(views, frames, strict=True)
-    ]
 
 
 def _measure(expert: Expert, probes: Sequence[Probe], clip: ClipLength | None, compute: ComputeDevice) -> ExpertVerdict:

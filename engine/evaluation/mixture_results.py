@@ -29,6 +29,7 @@ TITLES = {
     MIXTURE: "MoE-GS",
 }
 SPLITS = {"train": "training camera", "test": "held-out camera"}
+LIMITS = (CONSTANT, *ORACLES)  # fitted or chosen with the recorded images: no method may be asked to beat them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

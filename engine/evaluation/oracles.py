@@ -19,7 +19,8 @@ ORACLE_FRAME = "oracle_frame"
 WINDOW = 15  # px, side of the window
 ORACLES = {
     ORACLE_PIXEL: "best expert per pixel, chosen with the recorded image: an upper bound that mostly picks noise",
-    ORACLE_WINDOW: f"expert of the least squared error in the {WINDOW}x{WINDOW} pixels around each pixel",
+    ORACLE_WINDOW: f"expert of the least squared error in the {WINDOW}x{WINDOW} pixels around each pixel; "
+    "a blend may be better",
     ORACLE_FRAME: "expert of the least squared error per frame",
 }
 

@@ -11,8 +11,7 @@ from typing import Any
 from common.wording import counted, script_command
 from engine.evaluation.baselines import CONSTANT
 from engine.evaluation.metrics import heading, shown_metrics, value_text
-from engine.evaluation.mixture_results import TITLES
-from engine.evaluation.oracles import ORACLES
+from engine.evaluation.mixture_results import LIMITS, TITLES
 from engine.outputs.render_writer import MIXTURE
 from engine.reporting.charts import STRONG, Line, colour_of, legend, line_chart
 from engine.reporting.claims import best_of, claims
@@ -67,8 +66,8 @@ def run_page(report: RunReport) -> str:
 def _scores(report: RunReport) -> Html:
     means, gates = report.results.means, report.results.facts.get("mean_gates") or {}
     shown = shown_metrics(means)
-    honest = [method for method in means if method not in ORACLES]  # oracles see the recorded image
-    best = {metric.name: best_of(means, honest, metric) for metric in shown}
+    rivals = [method for method in means if method not in LIMITS]
+    best = {metric.name: best_of(means, rivals, metric) for metric in shown}
     rows: list[list[Part]] = []
     for method, scores in means.items():
         cells: list[Part] = [
@@ -82,8 +81,8 @@ def _scores(report: RunReport) -> Html:
     headings = ["method", *map(heading, shown), "mean gate"]
     lower = ", ".join(metric.label for metric in shown if not metric.higher_is_better)
     notes = [
-        f"Higher is better, lower for {lower}. The best value of each metric is underlined. Oracles see the recorded "
-        "image and do not count."
+        f"Higher is better, lower for {lower}. The best value of each metric is underlined. Best constants "
+        "and oracles see the recorded images and do not count."
     ]
     if CONSTANT in means:
         notes.append(f"{TITLES[CONSTANT].capitalize()} are fitted on scored frames: a limit, not a method to report.")

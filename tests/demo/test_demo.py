@@ -80,7 +80,8 @@ def rendered(folder: Path, iteration: int, **psnr: float) -> None:
 
 def test_the_newest_rendering_counts(tmp_path: Path) -> None:
     rendered(tmp_path, 90, Ex4DGS=30.0, STG=31.0, uniform_mean=31.5, MoE=29.0)
-    rendered(tmp_path, 200, Ex4DGS=30.0, STG=31.0, uniform_mean=31.5, MoE=32.0)
+    limits = {"best_constant": 33.0, "oracle_pixel": 40.0, "oracle_window": 36.0, "oracle_frame": 35.0}
+    rendered(tmp_path, 200, Ex4DGS=30.0, STG=31.0, uniform_mean=31.5, **limits, MoE=32.0)
     verdict = read_verdict(tmp_path)
     assert verdict.wins and verdict.best_expert == "STG"
     assert verdict.gains == pytest.approx({"STG": 1.0, "uniform_mean": 0.5})

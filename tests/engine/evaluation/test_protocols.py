@@ -1,4 +1,4 @@
-"""What each named protocol fixes, and that no number of the older ones moved."""
+"""Each named protocol fixes what it says, and no number of the older ones moved."""
 
 from __future__ import annotations
 

@@ -76,6 +76,9 @@ def test_the_page_of_a_run(rendered: Path, capsys: pytest.CaptureFixture[str]) -
     assert "training loss" in text and "no training.csv" not in text
     page = target.read_text()
     assert page.count("<img") == 2 * (5 + 3) and page.count("<polyline") == 4 + 2
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", page, re.DOTALL)
+    best = [re.sub(r"<[^>]*>", " ", row).split()[0] for row in rows if 'class="best"' in row]
+    assert best and not {"best", "oracle_pixel", "oracle_window", "oracle_frame"} & set(best), "they see the answer"
 
 
 def test_worth_is_measured_by_frames(rendered: Path) -> None:
