@@ -7,7 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-# Okabe and Ito's colours (2008), which people with any colour vision tell apart.
+# Okabe and Ito's colours (2008), which people with any colour vision tell apart, without yellow, which is not seen as a
+# line on white; then two darker ones.
 EXPERT_COLOURS = (
     (0, 114, 178),
     (230, 159, 0),
@@ -15,8 +16,8 @@ EXPERT_COLOURS = (
     (204, 121, 167),
     (86, 180, 233),
     (213, 94, 0),
-    (240, 228, 66),
-    (128, 128, 128),
+    (127, 127, 127),
+    (91, 58, 140),
 )
 GOLDEN = 0.618034  # of a turn: hues this far apart never meet
 START, ROTATIONS, SATURATION = 0.5, -1.5, 1.0  # of the scale

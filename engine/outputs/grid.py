@@ -30,7 +30,7 @@ def grid_of(frame: FrameImages, experts: Sequence[str]) -> np.ndarray:
     """
     tiles = {"MoE-GS": frame.image, **dict(zip(experts, frame.experts, strict=True))}
     if frame.truth is not None:
-        tiles = {"recorded": frame.truth, **tiles, ERROR: error_colours(frame)}
+        tiles = {"recorded": frame.truth, **tiles, ERROR: error_colours(frame.image, frame.truth)}
     tiles[WINNER] = winner_colours(frame, experts)
     rows = 2 if len(tiles) <= TWO_ROWS else 3
     columns = -(-len(tiles) // rows)

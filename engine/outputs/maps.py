@@ -20,13 +20,13 @@ BAR = 6  # widths of a bar of colours in heights of the text
 
 def error_map(frame: FrameImages) -> np.ndarray:
     """Draw the error's colours with their legend."""
-    return with_box(error_colours(frame), error_legend(len(frame.image)), bottom=True)
-
-
-def error_colours(frame: FrameImages) -> np.ndarray:
-    """Colour |mixture - recorded frame|, mean over channels, on the scale from 0 to MOST_ERROR."""
     assert frame.truth is not None, "novel views have no error"
-    red, green, blue = np.moveaxis(np.abs(frame.image.astype(np.int16) - frame.truth), 2, 0)
+    return with_box(error_colours(frame.image, frame.truth), error_legend(len(frame.image)), bottom=True)
+
+
+def error_colours(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Colour |image - recorded frame|, both uint8 [h, w, 3], mean over channels, on the scale from 0 to MOST_ERROR."""
+    red, green, blue = np.moveaxis(np.abs(image.astype(np.int16) - truth), 2, 0)
     return _colours_of_sums()[red + green + blue]
 
 

@@ -6,14 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from engine.outputs.colours import expert_colours
 from engine.reporting.markup import Html, element, empty_element, joined, note
 
 WIDTH, HEIGHT = 760, 300  # of a chart, units of its own
 LEFT, RIGHT, TOP, BOTTOM = 76, 24, 12, 48  # margins
 TICKS = 6  # about, on an axis
 MOST_POINTS = 400  # of a line
-# Okabe and Ito's colours for all kinds of colour vision, without yellow, then darker ones.
-PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7f7f7f", "#5b3a8c")
 STRONG = "#111111"
 
 
@@ -42,8 +41,9 @@ class _Axis:
 
 
 def colour_of(index: int) -> str:
-    """The colour of an expert, by its number."""
-    return PALETTE[index % len(PALETTE)]
+    """The colour of an expert, by its number: that of its maps."""
+    red, green, blue = expert_colours(index + 1)[index]
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def line_chart(lines: Sequence[Line], *, x: str, y: str) -> Html:

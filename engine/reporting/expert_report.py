@@ -17,10 +17,10 @@ from engine.errors import ConfigError
 from engine.evaluation.expert import ALONE
 from engine.evaluation.metrics import heading, shown_metrics, value_text
 from engine.outputs.files import results_folder
+from engine.outputs.maps import MOST_ERROR, error_colours
 from engine.reporting.charts import Line, colour_of, line_chart
 from engine.reporting.claims import listed
 from engine.reporting.conditions_section import conditions_section, hash_rows, seconds_text
-from engine.reporting.frame_images import ERROR_WHITE, error_map
 from engine.reporting.markup import Html, Part, details, element, facts_table, image, note, page, section, table
 from engine.reporting.results import METRICS_FILE, number, scores_of
 from engine.settings.config_file import read_object
@@ -127,11 +127,11 @@ def _images(results: Path) -> Html:
         shown += [
             image(pair[1], f"{path.stem}, recorded"),
             image(pair[0], f"{path.stem}, rendered"),
-            image(error_map(pair[0], pair[1]), f"{path.stem}, error"),
+            image(error_colours(pair[0], pair[1]), f"{path.stem}, error"),
         ]
     if not shown:
         return section("Images", note("There are no images."))
-    text = f"Error: mean over channels, black is 0 and white is {ERROR_WHITE:g} of the range or more."
+    text = f"Error: mean over channels, black is 0 and white is {MOST_ERROR:g} of the range or more."
     return section("Images", element("div", *shown, class_="grid triples"), note(text))
 
 

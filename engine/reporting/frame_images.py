@@ -19,13 +19,11 @@ from engine.evaluation.scoring import image_tensor
 from engine.runs.run import Run
 from router import Mixture
 
-ERROR_WHITE = 0.25  # error that is white in an error map, colours in [0, 1]
 WINDOW = 5  # pixels on a side, over which the error of an expert is averaged in a winner map
-STEPS = ((0, 0, 0), (90, 20, 110), (210, 60, 60), (250, 170, 40), (255, 255, 255))  # of an error map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FrameImages:
+class ReportFrame:
     """A frame's 8-bit images [h, w, 3]; gates are [h, w], 255 for a gate of 1; both by expert in softmax order."""
 
     truth: np.ndarray
@@ -34,10 +32,10 @@ class FrameImages:
     gates: Mapping[str, np.ndarray]
 
 
-def images_from_run(run: Run, view: int, frame: int) -> FrameImages:
+def images_from_run(run: Run, view: int, frame: int) -> ReportFrame:
     """Render a frame."""
     mixture, names = render_frame(run, (view, frame)), [expert.name for expert in run.experts]
-    return FrameImages(
+    return ReportFrame(
         truth=run.scene.frames.read(view, frame),
         mixture=to_uint8(mixture.image),
         experts={name: to_uint8(image) for name, image in zip(names, mixture.images, strict=True)},
@@ -45,10 +43,10 @@ def images_from_run(run: Run, view: int, frame: int) -> FrameImages:
     )
 
 
-def images_from_pngs(folder: Path, name: str, experts: tuple[str, ...]) -> FrameImages | None:
+def images_from_pngs(folder: Path, name: str, experts: tuple[str, ...]) -> ReportFrame | None:
     """Read a frame that was rendered with --save_img; None where an image is missing or damaged."""
     try:
-        return FrameImages(
+        return ReportFrame(
             truth=_png(folder / "gt" / f"{name}.png", 3),
             mixture=_png(folder / "renders" / f"{name}.png", 3),
             experts={each: _png(folder / f"renders_{each}" / f"{name}.png", 3) for each in experts},
@@ -63,16 +61,7 @@ def _png(path: Path, dimensions: int) -> np.ndarray:
         return np.asarray(opened.convert("RGB" if dimensions == 3 else "L"))
 
 
-def error_map(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Colour the error of an image, mean over channels: black is none, white is ERROR_WHITE or more."""
-    error = np.abs(image.astype(np.float32) - truth).mean(axis=2) / 255
-    position = np.clip(error / ERROR_WHITE, 0, 1) * (len(STEPS) - 1)
-    steps = np.asarray(STEPS, np.float32)
-    channels = [np.interp(position, np.arange(len(STEPS)), steps[:, channel]) for channel in range(3)]
-    return np.stack(channels, axis=2).round().astype(np.uint8)
-
-
-def winners(images: FrameImages) -> np.ndarray:
+def winners(images: ReportFrame) -> np.ndarray:
     """The number of the expert with the smallest squared error around each pixel, [h, w]."""
     truth = images.truth.astype(np.float32)
     squared = [np.square(image.astype(np.float32) - truth).mean(axis=2) for image in images.experts.values()]
@@ -81,15 +70,9 @@ def winners(images: FrameImages) -> np.ndarray:
     return smooth[:, 0].argmin(dim=0).numpy()
 
 
-def strongest(images: FrameImages) -> np.ndarray:
+def strongest(images: ReportFrame) -> np.ndarray:
     """The number of the expert with the largest gate at each pixel, [h, w]."""
     return np.stack(list(images.gates.values())).argmax(axis=0)
-
-
-def coloured(numbers: np.ndarray, colours: list[str]) -> np.ndarray:
-    """Colour a map of numbers; colours: "#rrggbb" by number."""
-    palette = np.array([[int(colour[start : start + 2], 16) for start in (1, 3, 5)] for colour in colours], np.uint8)
-    return palette[numbers]
 
 
 def without(mixture: Mixture, index: int) -> Tensor:

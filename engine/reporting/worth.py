@@ -11,7 +11,7 @@ import numpy as np
 from common.progress import tracked
 from common.tensors import to_uint8
 from engine.evaluation.mixture import render_frame
-from engine.reporting.frame_images import FrameImages, psnr_of_image, winners, without
+from engine.reporting.frame_images import ReportFrame, psnr_of_image, winners, without
 from engine.runs.run import Run
 from scenes import ViewFrame
 
@@ -36,7 +36,7 @@ def measure_worth(run: Run, view_frames: Sequence[ViewFrame], *, quiet: bool) ->
         mixture, truth = render_frame(run, (view, frame)), run.scene.frames.read(view, frame)
         whole.append(psnr_of_image(mixture.image, truth))
         experts = {name: to_uint8(image) for name, image in zip(names, mixture.images, strict=True)}
-        winner = winners(FrameImages(truth=truth, mixture=truth, experts=experts, gates={}))
+        winner = winners(ReportFrame(truth=truth, mixture=truth, experts=experts, gates={}))
         for index, name in enumerate(names):
             lacking[name].append(psnr_of_image(without(mixture, index), truth))
             won[name].append(float(np.mean(winner == index)))

@@ -12,9 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.reporting.charts import Line, line_chart, ticks
+from engine.outputs.colours import expert_colours
+from engine.outputs.maps import error_colours
+from engine.reporting.charts import Line, colour_of, line_chart, ticks
 from engine.reporting.claims import claims, compare, listed
-from engine.reporting.frame_images import FrameImages, coloured, error_map, psnr_of_image, strongest, winners, without
+from engine.reporting.frame_images import ReportFrame, psnr_of_image, strongest, winners, without
 from engine.reporting.markup import IMAGE_WIDTH, Html, element, empty_element, facts_table, image, page, table
 from router import Mixture
 
@@ -132,7 +134,7 @@ def grey(*levels: int) -> np.ndarray:
 
 
 def test_maps_of_a_frame() -> None:
-    images = FrameImages(
+    images = ReportFrame(
         truth=grey(100, 100),
         mixture=grey(100, 164),
         experts={"a": grey(101, 120), "b": grey(110, 105)},
@@ -140,8 +142,9 @@ def test_maps_of_a_frame() -> None:
     )
     assert winners(images)[0, [0, 13]].tolist() == [0, 1]
     assert strongest(images)[0].tolist() == [0] * 7 + [1] * 7
-    assert coloured(np.array([[0, 1]]), ["#010203", "#ff8000"]).tolist() == [[[1, 2, 3], [255, 128, 0]]]
-    error = error_map(images.mixture, images.truth)
+    assert [colour_of(index) for index in range(2)] == ["#0072b2", "#e69f00"]
+    assert expert_colours(2).tolist() == [[0, 114, 178], [230, 159, 0]]
+    error = error_colours(images.mixture, images.truth)
     assert error[0, 0].tolist() == [0, 0, 0] and error[0, 13].tolist() == [255, 255, 255]  # 64 levels are white
 
 
@@ -167,7 +170,7 @@ def test_a_page_of_noise_stays_below_five_megabytes() -> None:
     levels = generator.integers(0, 4, size=(360, 480))
     photo, flat = (
         image(noise, "a").text,
-        image(coloured(levels, ["#000000", "#ff0000", "#00ff00", "#0000ff"]), "b", flat=True).text,
+        image(expert_colours(4)[levels], "b", flat=True).text,
     )
     experts = 4
     assert 2 * ((3 + experts) * len(photo) + 2 * len(flat)) < 4_000_000
