@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from common.deferred import located
 from common.suggestions import hint
 
 if TYPE_CHECKING:  # `__getattr__` imports them when they are asked for: PyTorch takes a second, --help needs none
@@ -40,8 +40,7 @@ class Command:
 
     def function(self) -> Callable[..., int]:
         """The function that runs the command with the arguments after its name."""
-        module, _, name = self.location.partition(":")
-        function: Callable[..., int] = getattr(import_module(module), name)
+        function: Callable[..., int] = located(self.location)
         return function
 
 
@@ -63,6 +62,20 @@ COMMANDS = {
     "demo-figure": Command(TOOLS, "Draw one frame of a run with experts and gates.", "demo.commands:figure_command"),
     "profile-step": Command(TOOLS, "Time the stages of a training iteration.", "benchmarks.training_step:command"),
 }
+# By command, module:function that reads its settings and shows its help, where the module of the command needs PyTorch.
+SETTINGS = {
+    "check": "engine.settings.check:read_check_settings",
+    "prepare": "engine.settings.prepare:read_prepare_settings",
+    "train-expert": "engine.settings.train_expert:read_expert_settings",
+    "train": "engine.settings.train:read_any_train_settings",
+    "render": "engine.settings.render:read_any_render_settings",
+    "report": "engine.settings.report:read_report_settings",
+    "table": "engine.settings.table:read_table_settings",
+    "verify": "engine.settings.verify:read_verify_settings",
+    "export": "engine.settings.exchange:read_export_settings",
+    "import": "engine.settings.exchange:read_import_settings",
+    "profile-step": "benchmarks.profile_settings:read_profile_settings",
+}
 SCRIPTS = {  # the paper's, and what they blend
     "train_E4.py, render_E4.py": "Ex4DGS, E-D3DGS, STG, 4DGaussians on N3V",
     "train_E3.py, render_E3.py": "Ex4DGS, E-D3DGS, 4DGaussians on N3V",
@@ -78,7 +91,7 @@ examples:
 def __getattr__(name: str) -> object:
     """A name of the Python API."""
     if name in __all__:
-        return getattr(import_module("engine.api"), name)
+        return located(f"engine.api:{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -92,11 +105,14 @@ def main(argv: Sequence[str]) -> int:
     if name in ("-h", "--help"):
         print(*help_lines(), sep="\n")
         return 0
-    from engine.settings.command_line import exit_code  # here: --help needs nothing of ours
+    from engine.settings.command_line import asks_for_help, exit_code  # here: --help needs nothing of ours
 
     with exit_code(argv) as code:
         command = find_command(name)
-        code.value = command.function()(argv[1:], prog=f"moegs.py {name}", description=command.about)
+        known = {"prog": f"moegs.py {name}", "description": command.about}
+        if asks_for_help(argv) and name in SETTINGS:
+            located(SETTINGS[name])(argv[1:], **known)  # ends the process
+        code.value = command.function()(argv[1:], **known)
     return code.value
 
 

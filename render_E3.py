@@ -1,6 +1,6 @@
 """Render and score the blend of three experts on N3V: Ex4DGS, E-D3DGS and 4DGaussians."""
 
-from engine.commands.render import main
+from engine.commands.scripts import script
 
 if __name__ == "__main__":
-    raise SystemExit(main("E3"))
+    raise SystemExit(script("render", "E3"))

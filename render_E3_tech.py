@@ -1,6 +1,6 @@
 """Render and score the blend of three experts on Technicolor: Ex4DGS, E-D3DGS and STG."""
 
-from engine.commands.render import main
+from engine.commands.scripts import script
 
 if __name__ == "__main__":
-    raise SystemExit(main("E3_tech"))
+    raise SystemExit(script("render", "E3_tech"))

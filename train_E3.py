@@ -1,6 +1,6 @@
 """Train the router of three experts on N3V: Ex4DGS, E-D3DGS and 4DGaussians."""
 
-from engine.commands.train import main
+from engine.commands.scripts import script
 
 if __name__ == "__main__":
-    raise SystemExit(main("E3"))
+    raise SystemExit(script("train", "E3"))

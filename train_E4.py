@@ -1,6 +1,6 @@
 """Train the router of four experts on N3V: Ex4DGS, E-D3DGS, STG and 4DGaussians."""
 
-from engine.commands.train import main
+from engine.commands.scripts import script
 
 if __name__ == "__main__":
-    raise SystemExit(main("E4"))
+    raise SystemExit(script("train", "E4"))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.workload import Workload, random_run
 from common.tables import Column, table_lines
-from engine.errors import USER_ERRORS
+from engine.errors import user_errors
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.runs.device import device_facts, open_compute_device, wait
 from engine.runs.run import Run, mix_view
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = random_run(workload, ENSEMBLES["E4"], compute)
         print(f"E4, {given.gaussians} Gaussians each, {given.width}x{given.height} px; {device_facts(compute)}")
         print("\n".join(table_lines(COLUMNS, frame_times(run, frames=given.frames))))
-    except USER_ERRORS as error:
+    except user_errors() as error:
         parser.error(str(error))
     return 0
 

@@ -7,32 +7,27 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
 
 import torch
-import tyro
-from moegs_rasterizer.types import Backend
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity
 
+from benchmarks.profile_settings import WARM_UP_ITERATIONS, read_profile_settings
 from benchmarks.stages import BACKWARD_RASTERIZE, Spent, launches_of, marks_of, stage_times, step_marks
 from benchmarks.workload import Workload, random_run
 from common.marks import BACKWARD, DATA, marks_are_set
 from common.tables import Column, table_lines
 from common.wording import counted
 from engine.checks.rasterizer import check_rasterizer
-from engine.errors import ConfigError
 from engine.runs.device import device_facts, open_compute_device, peak_memory, wait
 from engine.runs.run import Run
-from engine.settings.command_help import BACKEND, DEBUG, DEVICE, CommandHelp, flag
-from engine.settings.command_line import parse, set_up_logging
-from engine.settings.run import DeviceChoice, RunConfig, TrainingConfig
+from engine.settings.command_line import set_up_logging
+from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train
 from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask
 from router import ENSEMBLES
 
-WARM_UP_ITERATIONS = 5  # before the timed ones: memory is allocated, libraries are loaded
 LONGEST = 10
 NAME_WIDTH = 100  # characters of a kernel's name
 MILLISECOND = 1e6  # nanoseconds
@@ -44,26 +39,6 @@ STAGE_COLUMNS = (
     Column(heading="kernels, ms", gap=2),  # on a GPU
 )
 KERNEL_COLUMNS = (Column(heading="ms per iteration", gap=0), Column(heading="calls per iteration", gap=2))
-
-if TYPE_CHECKING:
-    EnsembleName = str  # a key of ENSEMBLES
-else:
-    EnsembleName = tyro.extras.literal_type_from_choices(list(ENSEMBLES))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileConfig:
-    """Settings of a profile."""
-
-    gaussians: Annotated[int, flag("Gaussians of each expert")] = 200_000
-    width: Annotated[int, flag("width of the images, in px")] = 1352
-    height: Annotated[int, flag("height of the images, in px")] = 1014
-    ensemble: Annotated[EnsembleName, flag("ensemble of experts to blend")] = "E4"
-    iterations: Annotated[int, flag(f"timed iterations; {WARM_UP_ITERATIONS} more come first and are not timed")] = 20
-    device: Annotated[DeviceChoice, flag(DEVICE)] = "auto"
-    backend: Annotated[Backend, flag(BACKEND)] = "auto"
-    seed: Annotated[int, flag("random seed")] = 0
-    debug: Annotated[bool, flag(DEBUG)] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +52,7 @@ class KernelTotal:
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Prints the table of stages, and the longest kernels (on a CPU operators)."""
-    page = CommandHelp(
-        prog=prog,
-        about=description,
-        examples=(f"python {prog}", f"python {prog} --device cpu --gaussians 5000 --width 338 --height 254"),
-    )
-    config = parse(ProfileConfig, argv, defaults=ProfileConfig(), page=page)
-    for name in ("gaussians", "width", "height", "iterations"):
-        if getattr(config, name) < 1:
-            raise ConfigError(f"--{name} is {getattr(config, name)}: give 1 or more")
+    config = read_profile_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=False, debug=config.debug)
     compute = open_compute_device(config.device, config.backend)
     check_rasterizer(compute)

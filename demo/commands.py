@@ -9,12 +9,15 @@ from typing import Annotated
 
 import tyro
 
-from demo.figure import write_figure
-from demo.playroom import write_scene
-from demo.report import read_verdict, report_lines, verdict_line
+from common.deferred import deferred
 from engine.settings.command_help import DEBUG, CommandHelp, flag
 from engine.settings.command_line import parse, set_up_logging
 from engine.settings.paths import check_folder, check_target
+
+write_figure = deferred("demo.figure:write_figure")
+write_scene = deferred("demo.playroom:write_scene")
+read_verdict = deferred("demo.report:read_verdict")
+report_lines, verdict_line = deferred("demo.report:report_lines"), deferred("demo.report:verdict_line")
 
 LOST = 1  # exit code where the mixture is not better than its best expert and the uniform mean
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
+import sys
+
 from moegs_rasterizer import RasterizerError
 
-from experts.base import CheckpointError
-from experts.training.trainer import DivergedError
+from experts.base import CheckpointError, DivergedError
 from scenes.types import SceneError
 
 
@@ -14,7 +14,7 @@ class ConfigError(ValueError):
     """A flag, a configuration file or a run's folder that cannot be used; one line: what, found what, do what."""
 
 
-USER_ERRORS = (
-    *(ConfigError, SceneError, CheckpointError, RasterizerError, DivergedError),
-    *(OSError, torch.OutOfMemoryError),
-)
+def user_errors() -> tuple[type[Exception], ...]:
+    """The errors' types; PyTorch's own is among them once it is imported, before which nothing raises it."""
+    own = (ConfigError, SceneError, CheckpointError, RasterizerError, DivergedError, OSError)
+    return (*own, sys.modules["torch"].OutOfMemoryError) if "torch" in sys.modules else own

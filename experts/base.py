@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_LOG_WIDTH = 40.0  # of a temporal window, of either sign: wider than any clip, or shut; squares still fit float32
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; one line naming the file, the fault and what to do."""
+
+
+class DivergedError(RuntimeError):
+    """A training whose loss is no longer finite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from moegs_rasterizer import Gaussians
-from torch import Tensor
 
+from common.deferred import deferred
 from experts.base import Expert, LoadOptions
 from experts.training.presets import DataLayout, TrainingPreset
-from experts.training.start import TrainingStart, scale_fault
-from experts.training.trainer import ExpertTrainer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from experts.training.start import TrainingStart, scale_fault
+    from experts.training.trainer import ExpertTrainer
+else:
+    scale_fault = deferred("experts.training.start:scale_fault")
 
 
 def in_data_units(layout: DataLayout, rig_radius: float) -> float:
@@ -41,7 +47,7 @@ class TrainingSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertSpec:
-    """One row of EXPERTS.
+    """One row of EXPERTS. Its callables are best `deferred`: --help reads the table, and should not import PyTorch.
 
     signature: columns that only this expert's point_cloud.ply has: they tell whose a folder at the wrong flag is. One
     expert may add none to 3DGS's, and gives one of those.

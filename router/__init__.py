@@ -1,5 +1,8 @@
 """The paper: per-Gaussian routing weights, the pixel head and the gated blend."""
 
+from typing import TYPE_CHECKING
+
+from common.deferred import names_of
 from router.ensembles import (
     ENSEMBLES,
     Ensemble,
@@ -10,11 +13,13 @@ from router.ensembles import (
     kind_of,
     render_command,
 )
-from router.features import RoutingFeatures
-from router.head import RouterHead
 from router.heads import HEADS, new_head
-from router.mixture import Mixture, blend
-from router.router import Router, mix
+
+if TYPE_CHECKING:
+    from router.features import RoutingFeatures
+    from router.head import RouterHead
+    from router.mixture import Mixture, blend
+    from router.router import Router, mix
 
 __all__ = [
     "ENSEMBLES",
@@ -34,3 +39,13 @@ __all__ = [
     "new_head",
     "render_command",
 ]
+
+__getattr__ = names_of(
+    __name__,
+    {
+        "features": ["RoutingFeatures"],
+        "head": ["RouterHead"],
+        "mixture": ["Mixture", "blend"],
+        "router": ["Router", "mix"],
+    },
+)

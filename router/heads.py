@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from router.head import RouterHead
-from router.head_fused import FusedSandwichHead
+from common.deferred import deferred
+
+if TYPE_CHECKING:
+    from router.head import RouterHead
 
 # A row is a head's name, in --rgbfunction and in checkpoints, and what makes an untrained one. SandwichHead in place
 # of FusedSandwichHead gives the same numbers up to rounding, more slowly.
+_sandwich = deferred("router.head_fused:FusedSandwichHead")
 HEADS: Mapping[str, Callable[[], RouterHead]] = {
-    "sandwichlite": FusedSandwichHead,
-    "sandwichpixel": partial(FusedSandwichHead, sees_rays=False),
+    "sandwichlite": _sandwich,
+    "sandwichpixel": partial(_sandwich, sees_rays=False),
 }
 
 if TYPE_CHECKING:

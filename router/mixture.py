@@ -7,9 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-DEFAULT_TEMPERATURE = 1.0  # of the softmax while training; docs/dev/blend.md has the measurement
-DEFAULT_EVAL_TEMPERATURE: float | None = None  # of the softmax elsewhere; None: the training one
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:

@@ -14,9 +14,10 @@ from torch import nn
 from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame, mark
 from common.tensors import constant
 from experts.base import Expert
+from router.defaults import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from router.features import FEATURE_BACKGROUND, RoutingFeatures
 from router.heads import DEFAULT_HEAD, HeadKind, new_head
-from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE, Mixture, blend
+from router.mixture import Mixture, blend
 from router.rays import KeptRays
 
 

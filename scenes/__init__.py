@@ -1,9 +1,14 @@
 """Scenes: cameras, frames and split of multi-view videos."""
 
-from scenes.frames.prefetch import Prefetcher
-from scenes.load import load_scene, needed_views
+from typing import TYPE_CHECKING
+
+from common.deferred import names_of
 from scenes.options import SceneOptions
 from scenes.types import FrameStore, ResizeFilter, Scene, SceneError, View, ViewFrame
+
+if TYPE_CHECKING:
+    from scenes.frames.prefetch import Prefetcher
+    from scenes.load import load_scene, needed_views
 
 __all__ = [
     "FrameStore",
@@ -17,3 +22,5 @@ __all__ = [
     "load_scene",
     "needed_views",
 ]
+
+__getattr__ = names_of(__name__, {"frames.prefetch": ["Prefetcher"], "load": ["load_scene", "needed_views"]})

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import torch
 from moegs_rasterizer import Camera
-from torch import Tensor
 
+from common.deferred import deferred
 from scenes.types import SceneError, View
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = deferred("torch")
 
 FILM_WIDTH_MM = 36.0  # of a 35 mm film frame
 LEAST_AGREEMENT = 0.1  # length of the mean of the cameras' unit up vectors below which a rig has no up

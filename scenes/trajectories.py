@@ -6,13 +6,19 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from moegs_rasterizer import Camera
 
+from common.deferred import deferred
 from scenes.novel_views import LEAST_AGREEMENT, rig_up
 from scenes.types import SceneError, View
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = deferred("torch")
 
 SPIRAL_TURNS = 2
 SPIRAL_SHARE = 0.5  # of the rig's extent along each axis, so that the path stays among the cameras

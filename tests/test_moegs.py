@@ -66,6 +66,26 @@ def test_the_help_imports_nothing_heavy() -> None:
     assert not modules & {"torch", "numpy", "av", "tyro", "pycolmap", "scipy", "PIL", "tqdm", "engine", "experts"}
 
 
+EVERY_HELP = """
+import contextlib, runpy
+import moegs
+from router import ENSEMBLES
+for name in moegs.COMMANDS:
+    with contextlib.suppress(SystemExit):
+        moegs.main([name, "--help"])
+for path in (f"{verb}_{name}.py" for name in ENSEMBLES for verb in ("train", "render")):
+    sys.argv = [path, "--help"]
+    with contextlib.suppress(SystemExit):
+        runpy.run_path(path, run_name="__main__")
+"""
+
+
+def test_no_help_of_a_command_imports_pytorch() -> None:
+    modules = modules_after(EVERY_HELP)
+    assert {"engine.settings.train_expert", "engine.settings.render", "experts.stg.presets"} <= modules
+    assert not modules & {"torch", "scipy", "pycolmap"}
+
+
 LOADED = """
 from pathlib import Path
 from engine.checks.rasterizer import check_rasterizer

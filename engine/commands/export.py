@@ -9,8 +9,8 @@ from engine.errors import ConfigError
 from engine.outputs.upstream_layout import write_upstream_layout
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
-from engine.settings.command_line import parse, set_up_logging
-from engine.settings.exchange import ExportConfig, Layout, export_page
+from engine.settings.command_line import set_up_logging
+from engine.settings.exchange import Layout, read_export_settings
 from engine.settings.fields import values_of
 from engine.settings.paths import check_folder, check_target
 from engine.settings.render import check_moved
@@ -21,7 +21,7 @@ EXPORTS: Mapping[Layout, Callable[[Run, Path, Mapping[str, object]], Path]] = {"
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Writes a run in another layout; returns the exit code."""
-    config = parse(ExportConfig, argv, defaults=ExportConfig(), page=export_page(prog, description))
+    config = read_export_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     assert config.run is not None and config.out is not None, "both are required"
     check_folder("SAVE_PATH", config.run)

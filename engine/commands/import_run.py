@@ -13,10 +13,10 @@ from engine.outputs.upstream_layout import ensemble_in, fill_router, read_router
 from engine.runs.checkpoint import save_checkpoint, saved_iterations
 from engine.runs.expert_records import record_expert
 from engine.runs.opening import new_run
-from engine.settings.command_line import parse, set_up_logging
+from engine.settings.command_line import set_up_logging
 from engine.settings.config_file import write_config_file
 from engine.settings.earlier import unsaved_settings
-from engine.settings.exchange import ImportConfig, import_page
+from engine.settings.exchange import ImportConfig, read_import_settings
 from engine.settings.fields import convert, leaves, with_values
 from engine.settings.paths import check_folder, check_target
 from engine.settings.run import AnyRunConfig, RunConfig, expert_folders
@@ -41,7 +41,7 @@ UPSTREAM = {"rgbfunction": DEFAULT_HEAD, "temperature": 0.01, "eval_temperature"
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Makes a run of a folder of the paper's code; returns the exit code."""
-    config = parse(ImportConfig, argv, defaults=ImportConfig(), page=import_page(prog, description))
+    config = read_import_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     assert config.folder is not None and config.save_path is not None, "both are required"
     check_folder("FOLDER", config.folder)

@@ -21,9 +21,9 @@ from engine.reporting.worth import Worth, measure_worth
 from engine.runs.checkpoint import saved_iterations
 from engine.runs.run import Run
 from engine.runs.saved import load_run
-from engine.settings.command_line import parse, set_up_logging
+from engine.settings.command_line import set_up_logging
 from engine.settings.config_file import read_object
-from engine.settings.report import ReportConfig, check_report_config, report_page
+from engine.settings.report import ReportConfig, check_report_config, read_report_settings
 from engine.settings.train import CONFIG_FILE
 from engine.settings.verify import overrides_of
 from engine.training.router.curve import CURVE_FILE, read_curve
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Writes the page and prints its path; the exit code."""
-    config = parse(ReportConfig, argv, defaults=ReportConfig(), page=report_page(prog, description))
+    config = read_report_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     folder = check_report_config(config)
     is_expert = not saved_iterations(folder) and bool(expert_reports(folder))

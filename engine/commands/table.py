@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from common.files import replacing
 from engine.reporting.results import read_results
 from engine.reporting.table_formats import FORMATS
-from engine.settings.command_line import parse, set_up_logging
+from engine.settings.command_line import set_up_logging
 from engine.settings.paths import check_folder, check_target
-from engine.settings.table import TableConfig, table_page
+from engine.settings.table import read_table_settings
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Prints the table or writes it to a file; the exit code."""
-    config = parse(TableConfig, argv, defaults=TableConfig(), page=table_page(prog, description))
+    config = read_table_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=False, debug=config.debug)
     for path in config.save_paths:
         check_folder("SAVE_PATH", path)

@@ -30,10 +30,10 @@ from engine.reporting.results import METRICS_FILE, Results, read_results
 from engine.runs.device import device_name
 from engine.runs.run import Run
 from engine.runs.saved import load_run
-from engine.settings.command_line import parse, set_up_logging
+from engine.settings.command_line import set_up_logging
 from engine.settings.experts import name_and_folder
 from engine.settings.metric_protocols import PROTOCOLS
-from engine.settings.verify import CPU_FRAMES, VerifyConfig, check_verify_config, overrides_of, verify_page
+from engine.settings.verify import CPU_FRAMES, VerifyConfig, check_verify_config, overrides_of, read_verify_settings
 from scenes import ViewFrame
 
 DIFFERS = 1  # exit code where something is not as it was recorded
@@ -43,7 +43,7 @@ MOST_NAMED = 40  # differences that are printed
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Compares, prints every difference; the exit code: 0 all agree, DIFFERS."""
-    config = parse(VerifyConfig, argv, defaults=VerifyConfig(), page=verify_page(prog, description))
+    config = read_verify_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path = check_verify_config(config)
     results = read_results(

@@ -18,7 +18,7 @@ import tyro
 
 from common.suggestions import hint
 from common.wording import shell
-from engine.errors import USER_ERRORS, ConfigError
+from engine.errors import ConfigError, user_errors
 from engine.settings.command_help import CommandHelp, check_required, help_view, marks_of, print_examples
 from engine.settings.config_file import check_config_file, read_config_file
 from engine.settings.fields import leaves, with_values
@@ -57,7 +57,7 @@ def parse_arguments(
     retired: flags that are gone, and why. Raises ConfigError for flags that do not exist (naming the nearest, or why it
     is gone) and values that do not fit; exits with 0 after --help.
     """
-    if not {"-h", "--help"}.isdisjoint(argv):
+    if asks_for_help(argv):
         show_help(defaults, page)
     _check_flags(argv, config_type, retired)
     defaults = with_values(defaults, dict.fromkeys(_repeated(argv, config_type), ()))  # not added to a file's values
@@ -76,6 +76,11 @@ def parse_arguments(
         if error.code in (0, None):
             raise
         raise ConfigError(_first_paragraph(shown.getvalue())) from None
+
+
+def asks_for_help(argv: Sequence[str]) -> bool:
+    """True where a command's arguments have --help or -h."""
+    return not {"-h", "--help"}.isdisjoint(argv)
 
 
 def show_help(defaults: Any, page: CommandHelp) -> NoReturn:
@@ -110,7 +115,7 @@ def exit_code(argv: Sequence[str]) -> Iterator[ExitCode]:
     code = ExitCode()
     try:
         yield code
-    except USER_ERRORS as error:
+    except user_errors() as error:
         if "--debug" in argv:
             raise
         lines = (line.strip() for line in str(error).splitlines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
+from engine.settings.command_line import parse
 from router.heads import DEFAULT_HEAD, HeadKind
 
 Layout = Literal["upstream"]  # a row of engine.commands.export's EXPORTS each
@@ -78,3 +80,13 @@ def import_page(prog: str, about: str) -> CommandHelp:
         required=("folder", "save_path"),
         examples=(f"python {prog} output/paper/cook_spinach --save_path output/cook_spinach",),
     )
+
+
+def read_export_settings(arguments: Sequence[str], *, prog: str, description: str) -> ExportConfig:
+    """Settings of `moegs.py export`; ConfigError for flags that it does not have."""
+    return parse(ExportConfig, arguments, defaults=ExportConfig(), page=export_page(prog, description))
+
+
+def read_import_settings(arguments: Sequence[str], *, prog: str, description: str) -> ImportConfig:
+    """Settings of `moegs.py import`; ConfigError for flags that it does not have."""
+    return parse(ImportConfig, arguments, defaults=ImportConfig(), page=import_page(prog, description))

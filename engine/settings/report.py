@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import tyro
 
 from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
+from engine.settings.command_line import parse
 from engine.settings.paths import check_folder, check_target
 from engine.settings.render import AnyOverridesConfig, check_moved
 
@@ -56,3 +58,8 @@ def check_report_config(config: ReportConfig) -> Path:
     if config.frames < 0:
         raise ConfigError(f"--frames is {config.frames}: give 0 or more")
     return config.save_path
+
+
+def read_report_settings(arguments: Sequence[str], *, prog: str, description: str) -> ReportConfig:
+    """Settings of `moegs.py report`; ConfigError for flags that it does not have."""
+    return parse(ReportConfig, arguments, defaults=ReportConfig(), page=report_page(prog, description))

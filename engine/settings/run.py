@@ -21,9 +21,9 @@ from engine.settings.experts import (
 from engine.settings.paths import check_expert, check_folder, check_target
 from experts import EXPERTS, ExpertSpec
 from experts.recognition import model_folder
+from router.defaults import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from router.ensembles import Ensemble, ensembles_with, folder_flags, kind_of
 from router.heads import DEFAULT_HEAD, HeadKind
-from router.mixture import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from scenes.layouts import LAYOUTS, LOADERS
 from scenes.options import PrincipalPoints
 from scenes.types import ResizeFilter

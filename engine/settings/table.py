@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from engine.settings.command_help import DEBUG, CommandHelp, flag
+from engine.settings.command_line import parse
 
 TableFormat = Literal["markdown", "latex", "csv"]  # a row of engine.reporting.table_formats's FORMATS each
 
@@ -37,3 +39,8 @@ def table_page(prog: str, about: str) -> CommandHelp:
             f"python {prog} output/seed0 output/seed1 output/seed2 --format latex --out scores.tex",
         ),
     )
+
+
+def read_table_settings(arguments: Sequence[str], *, prog: str, description: str) -> TableConfig:
+    """Settings of `moegs.py table`; ConfigError for flags that it does not have."""
+    return parse(TableConfig, arguments, defaults=TableConfig(), page=table_page(prog, description))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ import tyro
 
 from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
+from engine.settings.command_line import parse
 from engine.settings.fields import values_of
 from engine.settings.paths import check_file, check_folder
 from engine.settings.render import AnyOverridesConfig, Split, check_moved
@@ -74,3 +76,8 @@ def overrides_of(config: Any) -> dict[str, Any]:
     """Settings of the trained run that a command replaces, by flag name. config: one with the field `overrides`."""
     given = {name: value for name, value in values_of(config.overrides).items() if value not in (None, ())}
     return given | ({"quiet": True} if config.quiet else {})
+
+
+def read_verify_settings(arguments: Sequence[str], *, prog: str, description: str) -> VerifyConfig:
+    """Settings of `moegs.py verify`; ConfigError for flags that it does not have."""
+    return parse(VerifyConfig, arguments, defaults=VerifyConfig(), page=verify_page(prog, description))

@@ -26,8 +26,9 @@ from experts.canonical.files import (
     trunk_depth,
     write_canonical,
 )
-from experts.ed3dgs.deformation import N3V_OPTIONS, TECHNICOLOR_OPTIONS, ED3DGSDeformation, ED3DGSOptions
+from experts.ed3dgs.deformation import ED3DGSDeformation
 from experts.ed3dgs.model import ED3DGS
+from experts.ed3dgs.recipe import N3V_OPTIONS, TECHNICOLOR_OPTIONS, ED3DGSOptions
 from experts.formats.cfg_args import read_cfg_args, write_cfg_args
 from experts.formats.columns import numbered
 from experts.formats.folders import find_iteration

@@ -6,8 +6,8 @@ import torch
 from moegs_rasterizer import Gaussians
 
 from experts.canonical.gaussians import CanonicalGaussians
-from experts.ed3dgs.deformation import N3V_OPTIONS
 from experts.ed3dgs.model import ED3DGS
+from experts.ed3dgs.recipe import N3V_OPTIONS
 from experts.ed3dgs.start import EMBEDDING_WIDTH, new_deformation
 from experts.random_models import NUM_FRAMES, raw_tensors
 

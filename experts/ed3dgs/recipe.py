@@ -5,11 +5,54 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from experts.ed3dgs.deformation import ANNEAL, ED3DGSOptions
-from experts.training.density import Density
-from experts.training.rates import Rate
-from experts.training.recipe import Recipe
+from experts.training.recipe import Density, Rate, Recipe
 from experts.training.recipe_fields import ITERATIONS, N3V_EXTENT
+
+ANNEAL = 1000  # iterations over which a residual grows to its full size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ED3DGSOptions:
+    """Switches that the tensors do not tell, under E-D3DGS's own names; the defaults are its N3V preset."""
+
+    min_embeddings: int = 30  # rows of the temporal table as the coarse network sees it
+    use_coarse_temporal_embedding: bool = True  # False: the coarse network sees as many as the fine one
+    no_c2f_temporal_embedding: bool = False  # True: the fine network sees all rows from the start
+    c2f_temporal_iter: int = 10000  # iteration from which it sees all rows
+    use_anneal: bool = True
+    deform_from_iter: int = 5000  # annealing of scales, opacities and colours starts here
+    no_ds: bool = False
+    no_dr: bool = False
+    no_do: bool = False
+    no_dc: bool = False
+    no_coarse_deform: bool = False
+    no_fine_deform: bool = False
+
+    @property
+    def finished(self) -> int:
+        """Iteration from which training changes nothing but the tensors."""
+        return max(self.c2f_temporal_iter, self.deform_from_iter + ANNEAL)
+
+    def enabled(self) -> dict[str, bool]:
+        """Raw tensors by name: True for those that are deformed."""
+        return {
+            "means": True,
+            "log_scales": not self.no_ds,
+            "quats": not self.no_dr,
+            "opacity_logits": not self.no_do,
+            "sh": not self.no_dc,
+        }
+
+    def stages(self) -> tuple[str, ...]:
+        """Suffixes of the networks in use, in their order."""
+        return ("c",) * (not self.no_coarse_deform) + ("f",) * (not self.no_fine_deform)
+
+
+N3V_OPTIONS = ED3DGSOptions()
+TECHNICOLOR_OPTIONS = ED3DGSOptions(
+    min_embeddings=5, no_c2f_temporal_embedding=True, use_anneal=False, deform_from_iter=0, no_dc=True
+)
+
 
 NETWORK = "deformation"
 LENGTHS = ("deformation.pos_deform_c.3", "deformation.pos_deform_f.3")  # the last layers for places: they give lengths

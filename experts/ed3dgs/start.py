@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from experts.canonical.start import new_gaussians
-from experts.ed3dgs.deformation import ED3DGSDeformation, ED3DGSOptions
+from experts.ed3dgs.deformation import ED3DGSDeformation
 from experts.ed3dgs.model import ED3DGS
-from experts.ed3dgs.recipe import LENGTHS, NETWORK, ED3DGSRecipe
+from experts.ed3dgs.recipe import LENGTHS, NETWORK, ED3DGSOptions, ED3DGSRecipe
 from experts.training.start import TrainingStart
 
 EMBEDDING_WIDTH = 32  # of a Gaussian, in all of E-D3DGS's presets

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from experts.training.density import Density
-from experts.training.rates import OptimiserKind, Rate
-from experts.training.recipe import BackgroundKind, Recipe
+from experts.training.recipe import BackgroundKind, Density, OptimiserKind, Rate, Recipe
 from experts.training.recipe_fields import INTERVAL, ITERATIONS
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
+from common.deferred import deferred
 from experts.base import CheckpointError
 from experts.formats.harmonics import Harmonics
 from experts.formats.ply import PlyTable, numbered_columns, select
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = deferred("torch")
 
 SH_REST = 45  # coefficients 1-15 of three channels: degree 3, to which models of lower ones are padded
 SH_WIDTHS = (0, 9, 24, SH_REST)  # by degree

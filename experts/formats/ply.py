@@ -6,15 +6,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from common.deferred import deferred
 from common.files import replacing
 from common.suggestions import nearest
 from experts.base import CheckpointError
 from experts.formats.folders import require_file
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = deferred("torch")
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_ROWS = 100_000_000
@@ -53,7 +59,7 @@ def read_column_names(path: Path) -> tuple[str, ...]:
 
 def write_ply(path: Path, names: Sequence[str], matrix: np.ndarray | Tensor) -> None:
     """Write a float32 table [n, len(names)] in the byte layout of the experts' own trainers, never half a file."""
-    values = matrix.detach().cpu().numpy() if isinstance(matrix, Tensor) else matrix
+    values = matrix if isinstance(matrix, np.ndarray) else matrix.detach().cpu().numpy()
     if values.ndim != 2 or values.shape[1] != len(names):
         raise ValueError(f"{path}: {len(names)} columns named, but the matrix is {list(values.shape)}")
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {values.shape[0]}"]

@@ -1,26 +1,24 @@
 """4DGaussians (Wu et al., CVPR 2024): one network on HexPlane features deforms all Gaussians."""
 
-from experts.canonical.files import read_routed
-from experts.fourdgaussians.files import load_fourdgaussians, save_fourdgaussians, write_routed_fourdgaussians
-from experts.fourdgaussians.model import FourDGaussians
+from common.deferred import deferred
 from experts.fourdgaussians.presets import PRESETS
-from experts.fourdgaussians.random_model import random_fourdgaussians
-from experts.fourdgaussians.start import start_model
-from experts.fourdgaussians.training import FourDGaussiansTrainer
 from experts.spec import ExpertSpec, TrainingSpec
 
 SPEC = ExpertSpec(
-    name=FourDGaussians.name,
+    name="4DGaussians",
     key="4dgaussians",
     flag="fgaussian_path",
-    load=load_fourdgaussians,
-    save=save_fourdgaussians,
-    write_routed=write_routed_fourdgaussians,
-    read_routed=read_routed,
+    load=deferred("experts.fourdgaussians.files:load_fourdgaussians"),
+    save=deferred("experts.fourdgaussians.files:save_fourdgaussians"),
+    write_routed=deferred("experts.fourdgaussians.files:write_routed_fourdgaussians"),
+    read_routed=deferred("experts.canonical.files:read_routed"),
     signature=("f_dc_0",),
     has_clock=True,
     training=TrainingSpec(
-        presets=PRESETS, start_frames="first", start_model=start_model, trainer=FourDGaussiansTrainer
+        presets=PRESETS,
+        start_frames="first",
+        start_model=deferred("experts.fourdgaussians.start:start_model"),
+        trainer=deferred("experts.fourdgaussians.training:FourDGaussiansTrainer"),
     ),
-    random_model=random_fourdgaussians,
+    random_model=deferred("experts.fourdgaussians.random_model:random_fourdgaussians"),
 )

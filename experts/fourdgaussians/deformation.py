@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,6 +13,7 @@ from experts.canonical.heads import head, trunk
 from experts.canonical.heads_fused import fused_heads
 from experts.fourdgaussians.planes import PLANES, TIME_AXIS, EmptyVoxel
 from experts.fourdgaussians.planes_fused import FusedHexPlanes
+from experts.fourdgaussians.recipe import FourDGaussiansOptions, NetworkShape
 
 _OUTPUTS: tuple[tuple[Literal["means", "log_scales", "quats", "opacity_logits", "sh"], str, int], ...] = (
     ("means", "pos_deform", 3),
@@ -22,43 +22,6 @@ _OUTPUTS: tuple[tuple[Literal["means", "log_scales", "quats", "opacity_logits", 
     ("opacity_logits", "opacity_deform", 1),
     ("sh", "shs_deform", 48),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FourDGaussiansOptions:
-    """Switches that the tensors do not tell, under 4DGaussians' own names; the defaults are its N3V preset."""
-
-    no_dx: bool = False
-    no_ds: bool = False
-    no_dr: bool = False
-    no_do: bool = False
-    no_dshs: bool = False
-    apply_rotation: bool = False  # compose rotations instead of adding quaternions
-
-    def enabled(self) -> dict[str, bool]:
-        """Raw tensors by name: True for those that are deformed."""
-        return {
-            "means": not self.no_dx,
-            "log_scales": not self.no_ds,
-            "quats": not self.no_dr,
-            "opacity_logits": not self.no_do,
-            "sh": not self.no_dshs,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkShape:
-    """Sizes of a deformation network, all of which its tensors tell; the defaults are 4DGaussians' N3V preset."""
-
-    width: int = 128
-    depth: int = 1
-    channels: int = 16
-    resolutions: tuple[tuple[int, ...], ...] = ((64, 64, 64, 150), (128, 128, 128, 150))
-    colour_head: bool = True  # absent from early files
-    static_mlp: bool = False
-    empty_voxel: tuple[int, ...] | None = None
-    encodings: tuple[int, ...] = (4, 10, 2, 2)  # of time, means, rotation and scale, opacity: never used
-    timenet: tuple[int, ...] = (64, 32)  # never used
 
 
 class PlaneNetwork(nn.Module):

@@ -31,9 +31,10 @@ from experts.formats.folders import find_iteration
 from experts.formats.ply import read_ply
 from experts.formats.settings import CheckpointSettings, background_setting
 from experts.formats.torch_files import load_tensors, require_finite, save_tensors
-from experts.fourdgaussians.deformation import FourDGaussiansDeformation, FourDGaussiansOptions, NetworkShape
+from experts.fourdgaussians.deformation import FourDGaussiansDeformation
 from experts.fourdgaussians.model import FourDGaussians
 from experts.fourdgaussians.planes import PLANES
+from experts.fourdgaussians.recipe import FourDGaussiansOptions, NetworkShape
 
 _TABLES: tuple[tuple[str, str, tuple[int, ...]], ...] = (  # attribute, file, columns
     ("table", "deformation_table.pth", ()),

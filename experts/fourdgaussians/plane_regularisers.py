@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from experts.fourdgaussians.planes import TIME_PLANES, HexPlanes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlaneWeights:
-    """Weights of the plane regularisers; the defaults are 4DGaussians' for N3V.
-
-    smooth_both_axes: planes of space are smoothed along both of their axes. Upstream does it along the height alone: y
-    of the plane xy, z of xz and yz, never x.
-    """
-
-    space: float = 2e-4  # roughness of planes without time
-    time: float = 1e-3  # roughness of planes with time, along time
-    still: float = 1e-4  # distance of planes with time from one, where they change nothing
-    smooth_both_axes: bool = False
+from experts.fourdgaussians.recipe import PlaneWeights
 
 
 def plain_plane_regulariser(grid: HexPlanes, weights: PlaneWeights) -> Tensor:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from common.tensors import constant
-from experts.fourdgaussians.plane_regularisers import PlaneWeights
 from experts.fourdgaussians.planes import TIME_PLANES, HexPlanes
+from experts.fourdgaussians.recipe import PlaneWeights
 
 
 def fused_plane_regulariser(grid: HexPlanes, weights: PlaneWeights) -> Tensor:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from experts.fourdgaussians.deformation import FourDGaussiansOptions, NetworkShape
-from experts.fourdgaussians.plane_regularisers import PlaneWeights
-from experts.fourdgaussians.recipe import RATES, FourDGaussiansRecipe, as_published
-from experts.training.density import Density
+from experts.fourdgaussians.recipe import (
+    RATES,
+    FourDGaussiansOptions,
+    FourDGaussiansRecipe,
+    NetworkShape,
+    PlaneWeights,
+    as_published,
+)
 from experts.training.presets import DataLayout, TrainingPreset, per_scene
-from experts.training.rates import Rate
+from experts.training.recipe import Density, Rate
 
 _SPACE_CELLS, _FEWEST_TIME_CELLS = 64, 8
 _COLOUR_AND_OPACITY_STAY = FourDGaussiansOptions(no_do=True, no_dshs=True)

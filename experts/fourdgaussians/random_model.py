@@ -5,8 +5,8 @@ from __future__ import annotations
 from moegs_rasterizer import Gaussians
 
 from experts.canonical.gaussians import CanonicalGaussians
-from experts.fourdgaussians.deformation import FourDGaussiansOptions, NetworkShape
 from experts.fourdgaussians.model import FourDGaussians
+from experts.fourdgaussians.recipe import FourDGaussiansOptions, NetworkShape
 from experts.fourdgaussians.start import new_deformation
 from experts.random_models import NUM_FRAMES, raw_tensors
 

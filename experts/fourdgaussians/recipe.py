@@ -5,11 +5,60 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from experts.fourdgaussians.plane_regularisers import PlaneWeights
-from experts.training.density import Density
-from experts.training.rates import Rate
-from experts.training.recipe import Recipe
+from experts.training.recipe import Density, Rate, Recipe
 from experts.training.recipe_fields import ITERATIONS, N3V_EXTENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FourDGaussiansOptions:
+    """Switches that the tensors do not tell, under 4DGaussians' own names; the defaults are its N3V preset."""
+
+    no_dx: bool = False
+    no_ds: bool = False
+    no_dr: bool = False
+    no_do: bool = False
+    no_dshs: bool = False
+    apply_rotation: bool = False  # compose rotations instead of adding quaternions
+
+    def enabled(self) -> dict[str, bool]:
+        """Raw tensors by name: True for those that are deformed."""
+        return {
+            "means": not self.no_dx,
+            "log_scales": not self.no_ds,
+            "quats": not self.no_dr,
+            "opacity_logits": not self.no_do,
+            "sh": not self.no_dshs,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkShape:
+    """Sizes of a deformation network, all of which its tensors tell; the defaults are 4DGaussians' N3V preset."""
+
+    width: int = 128
+    depth: int = 1
+    channels: int = 16
+    resolutions: tuple[tuple[int, ...], ...] = ((64, 64, 64, 150), (128, 128, 128, 150))
+    colour_head: bool = True  # absent from early files
+    static_mlp: bool = False
+    empty_voxel: tuple[int, ...] | None = None
+    encodings: tuple[int, ...] = (4, 10, 2, 2)  # of time, means, rotation and scale, opacity: never used
+    timenet: tuple[int, ...] = (64, 32)  # never used
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaneWeights:
+    """Weights of the plane regularisers; the defaults are 4DGaussians' for N3V.
+
+    smooth_both_axes: planes of space are smoothed along both of their axes. Upstream does it along the height alone: y
+    of the plane xy, z of xz and yz, never x.
+    """
+
+    space: float = 2e-4  # roughness of planes without time
+    time: float = 1e-3  # roughness of planes with time, along time
+    still: float = 1e-4  # distance of planes with time from one, where they change nothing
+    smooth_both_axes: bool = False
+
 
 LENGTHS = "deformation.deformation_net.pos_deform.3"  # the network's last layer for places: its outputs are lengths
 _NETWORK = "deformation"

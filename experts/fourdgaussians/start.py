@@ -6,15 +6,10 @@ import torch
 from torch import Tensor
 
 from experts.canonical.start import new_gaussians
-from experts.fourdgaussians.deformation import (
-    FourDGaussiansDeformation,
-    FourDGaussiansOptions,
-    NetworkShape,
-    initialise,
-)
+from experts.fourdgaussians.deformation import FourDGaussiansDeformation, initialise
 from experts.fourdgaussians.model import FourDGaussians
 from experts.fourdgaussians.presets import PresetNetwork
-from experts.fourdgaussians.recipe import LENGTHS, FourDGaussiansRecipe
+from experts.fourdgaussians.recipe import LENGTHS, FourDGaussiansOptions, FourDGaussiansRecipe, NetworkShape
 from experts.training.start import TrainingStart
 
 

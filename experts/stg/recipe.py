@@ -11,9 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from experts.training.density import Density
-from experts.training.rates import Rate
-from experts.training.recipe import Recipe
+from experts.training.recipe import Density, Rate, Recipe
 from experts.training.recipe_fields import INTERVAL, ITERATIONS, N3V_EXTENT
 
 

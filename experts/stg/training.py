@@ -13,18 +13,9 @@ from experts.stg.culling import bounding_box, near_limits, outside, stands_close
 from experts.stg.guided import GuidedSampling, gaussians_along_rays
 from experts.stg.model import STG
 from experts.stg.recipe import STGRecipe
-from experts.training.density import (
-    Density,
-    Rows,
-    add,
-    clone_and_split,
-    copied,
-    prune,
-    remove,
-    reset_opacities,
-    split_in_two,
-)
+from experts.training.density import Rows, add, clone_and_split, copied, prune, remove, reset_opacities, split_in_two
 from experts.training.population import Population
+from experts.training.recipe import Density
 from experts.training.rendered import RenderedView
 from experts.training.samplers import SameMoment, Sampler
 from experts.training.trainer import ExpertTrainer

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from common.geometry import turned
 from experts.training.population import Population
-from experts.training.recipe_fields import INTERVAL, ITERATIONS
+from experts.training.recipe import Density
 from experts.training.statistics import Statistics
 
 Rows = dict[str, Tensor]
@@ -19,40 +18,6 @@ Make = Callable[[Rows, torch.Generator], Rows]  # rows of a population to new on
 PARAMETERS = ("means", "log_scales", "quats", "opacity_logits")  # names by which a population's are asked for here
 CHILDREN = 2
 SHRINK = 0.8 * CHILDREN  # a child's scale is its parent's over this
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Density:
-    """Schedule and thresholds for adding and removing Gaussians."""
-
-    start: int = field(default=500, metadata=ITERATIONS)  # after this iteration
-    stop: int = field(default=15000, metadata=ITERATIONS)  # before this one
-    every: int = field(default=100, metadata=INTERVAL)
-    gradient: float = 2e-4  # mean length of the screen-space gradient from which on, NDC units
-    dense: float = 0.01  # largest scale of what is cloned, not split; times the extent
-    prune_every: int = field(default=100, metadata=INTERVAL)
-    prune_above: int = 0  # prune only where there are more Gaussians than this
-    smallest_opacity: float = 0.005
-    largest_radius: float | None = None  # px; None: no such pruning
-    largest_scale: float | None = None  # times the extent
-    reset_every: int | None = field(default=None, metadata=ITERATIONS)
-    reset_to: float = 0.01  # highest opacity after a reset
-    max_gaussians: int | None = None
-
-    def densifies(self, iteration: int) -> bool:
-        """True for an iteration that ends with cloning and splitting."""
-        return self._within(iteration) and iteration % self.every == 0
-
-    def prunes(self, iteration: int) -> bool:
-        """True for an iteration that ends with pruning."""
-        return self._within(iteration) and iteration % self.prune_every == 0
-
-    def resets(self, iteration: int) -> bool:
-        """True for an iteration that ends with making all Gaussians faint."""
-        return self.reset_every is not None and iteration < self.stop and iteration % self.reset_every == 0
-
-    def _within(self, iteration: int) -> bool:
-        return self.start < iteration < self.stop
 
 
 def copied(rows: Rows, generator: torch.Generator) -> Rows:

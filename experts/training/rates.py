@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import nn
 
 from common.suggestions import hint
+from experts.training.recipe import OptimiserKind, Rate
 from experts.training.rectified import RectifiedAdam
-
-OptimiserKind = Literal["adam", "radam"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """A learning rate, log-linear from first to last, or constant."""
-
-    first: float
-    last: float | None = None  # None: constant
-    per_extent: bool = False  # multiplied by the scene's extent, as 3DGS does for lengths
 
 
 def build_optimiser(

@@ -6,9 +6,53 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
-from experts.training.density import Density
-from experts.training.rates import OptimiserKind, Rate
-from experts.training.recipe_fields import ITERATIONS, scaled_fields
+from experts.training.recipe_fields import INTERVAL, ITERATIONS, scaled_fields
+
+OptimiserKind = Literal["adam", "radam"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A learning rate, log-linear from first to last, or constant."""
+
+    first: float
+    last: float | None = None  # None: constant
+    per_extent: bool = False  # multiplied by the scene's extent, as 3DGS does for lengths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Density:
+    """Schedule and thresholds for adding and removing Gaussians."""
+
+    start: int = field(default=500, metadata=ITERATIONS)  # after this iteration
+    stop: int = field(default=15000, metadata=ITERATIONS)  # before this one
+    every: int = field(default=100, metadata=INTERVAL)
+    gradient: float = 2e-4  # mean length of the screen-space gradient from which on, NDC units
+    dense: float = 0.01  # largest scale of what is cloned, not split; times the extent
+    prune_every: int = field(default=100, metadata=INTERVAL)
+    prune_above: int = 0  # prune only where there are more Gaussians than this
+    smallest_opacity: float = 0.005
+    largest_radius: float | None = None  # px; None: no such pruning
+    largest_scale: float | None = None  # times the extent
+    reset_every: int | None = field(default=None, metadata=ITERATIONS)
+    reset_to: float = 0.01  # highest opacity after a reset
+    max_gaussians: int | None = None
+
+    def densifies(self, iteration: int) -> bool:
+        """True for an iteration that ends with cloning and splitting."""
+        return self._within(iteration) and iteration % self.every == 0
+
+    def prunes(self, iteration: int) -> bool:
+        """True for an iteration that ends with pruning."""
+        return self._within(iteration) and iteration % self.prune_every == 0
+
+    def resets(self, iteration: int) -> bool:
+        """True for an iteration that ends with making all Gaussians faint."""
+        return self.reset_every is not None and iteration < self.stop and iteration % self.reset_every == 0
+
+    def _within(self, iteration: int) -> bool:
+        return self.start < iteration < self.stop
+
 
 BackgroundKind = Literal["own", "random"]
 

@@ -14,7 +14,7 @@ from moegs_rasterizer.types import Backend
 from torch import Tensor, nn
 
 from common.tensors import constant
-from experts.base import Expert
+from experts.base import DivergedError, Expert
 from experts.training.colour_correction import ColourCorrection
 from experts.training.density import PARAMETERS, clone_and_split, prune, reset_opacities
 from experts.training.population import Population, fill_parameters
@@ -28,10 +28,6 @@ from losses import photometric_sum
 
 FULL_DEGREE = 3  # of spherical harmonics, in all experts' files
 AHEAD = 8  # iterations by which images are chosen before they are needed, so that they can be read meanwhile
-
-
-class DivergedError(RuntimeError):
-    """A training whose loss is no longer finite."""
 
 
 class ExpertTrainer:

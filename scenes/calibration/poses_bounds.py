@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from moegs_rasterizer import Camera
 
+from common.deferred import deferred
 from scenes.types import SceneError
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = deferred("torch")
 
 POSES = "poses_bounds.npy"
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from experts.canonical.start import new_gaussians
-from experts.ed3dgs.deformation import N3V_OPTIONS, ED3DGSOptions
 from experts.ed3dgs.model import ED3DGS
+from experts.ed3dgs.recipe import N3V_OPTIONS, ED3DGSOptions
 from experts.ed3dgs.start import EMBEDDING_WIDTH
 from experts.ed3dgs.start import new_deformation as new_embedding_networks
-from experts.fourdgaussians.deformation import FourDGaussiansOptions, NetworkShape
 from experts.fourdgaussians.model import FourDGaussians
+from experts.fourdgaussians.recipe import FourDGaussiansOptions, NetworkShape
 from experts.fourdgaussians.start import new_deformation as new_plane_network
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from experts.fourdgaussians.deformation import NetworkShape
 from experts.fourdgaussians.model import FourDGaussians
+from experts.fourdgaussians.recipe import NetworkShape
 from experts.frozen import FrozenCache
 from tests.experts.fourdgaussians.test_fourdgaussians import CUBES, SHAPE, small
 

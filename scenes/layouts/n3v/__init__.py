@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+from common.deferred import deferred
 from scenes.layouts.n3v.frames import TEST_CAMERA, is_like_n3v
-from scenes.layouts.n3v.naming import renamed_cameras
-from scenes.layouts.n3v.preparation import prepare_n3v
-from scenes.layouts.n3v.reader import read_n3v, unsynchronised
-from scenes.layouts.n3v.videos import prepare_videos
 from scenes.layouts.spec import LayoutSpec, Preparation
 from scenes.preparation.options import PrepareOptions, VideosOptions
 
@@ -15,13 +12,15 @@ N3V = LayoutSpec(
     loader="neural3dvideo",
     title="N3V",
     test_camera=TEST_CAMERA,
-    read=read_n3v,
+    read=deferred("scenes.layouts.n3v.reader:read_n3v"),
     is_like=is_like_n3v,
-    preparation=Preparation(options=PrepareOptions, run=prepare_n3v),
+    preparation=Preparation(options=PrepareOptions, run=deferred("scenes.layouts.n3v.preparation:prepare_n3v")),
     trained_on_footage=True,
     published_centred=True,
-    warnings=unsynchronised,
-    renamed=renamed_cameras,
+    warnings=deferred("scenes.layouts.n3v.reader:unsynchronised"),
+    renamed=deferred("scenes.layouts.n3v.naming:renamed_cameras"),
 )
 
-VIDEOS = Preparation(options=VideosOptions, run=prepare_videos)  # makes a scene in this layout
+VIDEOS = Preparation(
+    options=VideosOptions, run=deferred("scenes.layouts.n3v.videos:prepare_videos")
+)  # makes a scene in this layout

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from common.deferred import deferred
 from scenes.layouts.spec import LayoutSpec, Preparation
-from scenes.layouts.technicolor.preparation import prepare_technicolor
-from scenes.layouts.technicolor.reader import is_like_technicolor, read_technicolor
 from scenes.preparation.options import PrepareOptions
 
 TECHNICOLOR = LayoutSpec(
@@ -12,8 +11,10 @@ TECHNICOLOR = LayoutSpec(
     loader="technicolor",
     title="Technicolor",
     test_camera="cam10",
-    read=read_technicolor,
-    is_like=is_like_technicolor,
-    preparation=Preparation(options=PrepareOptions, run=prepare_technicolor),
+    read=deferred("scenes.layouts.technicolor.reader:read_technicolor"),
+    is_like=deferred("scenes.layouts.technicolor.reader:is_like_technicolor"),
+    preparation=Preparation(
+        options=PrepareOptions, run=deferred("scenes.layouts.technicolor.preparation:prepare_technicolor")
+    ),
     trained_on_footage=False,
 )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # importing PyTorch takes a second, and reading these types needs none of it
+    from torch import Tensor
 
 Grad = Literal["none", "features", "full"]
 Backend = Literal["auto", "cuda", "cpu", "torch"]
@@ -61,7 +61,7 @@ class Camera:
 
     @property
     def camera_to_world(self) -> Tensor:  # [4, 4]
-        return torch.linalg.inv(self.world_to_camera.double()).to(self.world_to_camera.dtype)
+        return self.world_to_camera.double().inverse().to(self.world_to_camera.dtype)
 
     @property
     def centre(self) -> Tensor:  # [3] world units

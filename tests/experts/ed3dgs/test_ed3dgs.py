@@ -13,10 +13,10 @@ from torch.nn.functional import grid_sample, interpolate
 
 from experts.base import Expert
 from experts.ed3dgs import deformation
-from experts.ed3dgs.deformation import N3V_OPTIONS, TECHNICOLOR_OPTIONS, ED3DGSDeformation, plain_residuals
+from experts.ed3dgs.deformation import ED3DGSDeformation, plain_residuals
 from experts.ed3dgs.deformation_fused import fused_residuals
 from experts.ed3dgs.model import ED3DGS
-from experts.ed3dgs.recipe import ED3DGSRecipe
+from experts.ed3dgs.recipe import N3V_OPTIONS, TECHNICOLOR_OPTIONS, ED3DGSRecipe
 from experts.ed3dgs.start import start_model
 from experts.ed3dgs.temporal import plain_temporal_embeddings
 from experts.training.initial import neighbour_log_scales

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from experts.base import CheckpointError, LoadOptions
 from experts.canonical.files import read_routed
-from experts.ed3dgs.deformation import N3V_OPTIONS, TECHNICOLOR_OPTIONS
 from experts.ed3dgs.files import load_ed3dgs, save_ed3dgs, write_routed_ed3dgs
 from experts.ed3dgs.model import ED3DGS
+from experts.ed3dgs.recipe import N3V_OPTIONS, TECHNICOLOR_OPTIONS
 from experts.formats.cfg_args import read_cfg_args, write_cfg_args
 from tests.experts.canonical_models import new_ed3dgs
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from experts.base import Expert
-from experts.fourdgaussians.deformation import FourDGaussiansOptions, NetworkShape, quaternion_product
+from experts.fourdgaussians.deformation import quaternion_product
 from experts.fourdgaussians.model import FourDGaussians
 from experts.fourdgaussians.planes import PLANES, EmptyVoxel, HexPlanes
 from experts.fourdgaussians.planes_fused import FusedHexPlanes
+from experts.fourdgaussians.recipe import FourDGaussiansOptions, NetworkShape
 from tests.experts.canonical_models import new_fourdgaussians
 from tests.plain_and_fused import assert_same
 

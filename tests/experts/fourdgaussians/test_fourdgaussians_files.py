@@ -13,9 +13,9 @@ from torch import Tensor
 
 from experts.base import CheckpointError, LoadOptions
 from experts.canonical.files import read_routed
-from experts.fourdgaussians.deformation import FourDGaussiansOptions, NetworkShape
 from experts.fourdgaussians.files import load_fourdgaussians, save_fourdgaussians, write_routed_fourdgaussians
 from experts.fourdgaussians.model import FourDGaussians
+from experts.fourdgaussians.recipe import FourDGaussiansOptions, NetworkShape
 from tests.experts.canonical_models import new_fourdgaussians
 
 SHAPE = NetworkShape(width=16, channels=4, resolutions=((5, 6, 7, 8), (10, 12, 14, 8)))

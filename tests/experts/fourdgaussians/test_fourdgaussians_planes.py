@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from experts.fourdgaussians.plane_regularisers import PlaneWeights, plain_plane_regulariser
+from experts.fourdgaussians.plane_regularisers import plain_plane_regulariser
 from experts.fourdgaussians.plane_regularisers_fused import fused_plane_regulariser
 from experts.fourdgaussians.planes import PLANES, HexPlanes
+from experts.fourdgaussians.recipe import PlaneWeights
 from tests.plain_and_fused import assert_same
 
 TIME = 3

@@ -14,9 +14,8 @@ from experts.stg.culling import bounding_box, near_limits, outside, stands_close
 from experts.stg.presets import SCENE_TABLES, stg_recipe
 from experts.stg.recipe import THINNINGS, STGRecipe
 from experts.stg.start import new_stg, thinned_indices
-from experts.training.density import Density
 from experts.training.initial import SH_0
-from experts.training.recipe import scaled_recipe
+from experts.training.recipe import Density, scaled_recipe
 from experts.training.start import StartPoints
 
 PLACE = {"near": 0.1, "far": 50.0, "extent": 2.0}

@@ -8,14 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from experts.training.density import (
-    Density,
-    clone_and_split,
-    prune,
-    reset_opacities,
-    split_in_two,
-)
+from experts.training.density import clone_and_split, prune, reset_opacities, split_in_two
 from experts.training.population import Population
+from experts.training.recipe import Density
 from experts.training.statistics import Statistics
 
 GRADIENT = 1e-3

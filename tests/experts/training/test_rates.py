@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from experts.training.rates import Rate, build_optimiser, set_rates
+from experts.training.rates import build_optimiser, set_rates
+from experts.training.recipe import Rate
 
 
 class Model(nn.Module):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from experts.training.density import Density
-from experts.training.recipe import Recipe, scaled_recipe
+from experts.training.recipe import Density, Recipe, scaled_recipe
 from experts.training.recipe_fields import INTERVAL, ITERATIONS
 
 

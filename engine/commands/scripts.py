@@ -1,0 +1,26 @@
+"""The paper's scripts, one per ensemble: --help is answered before the command, and with it PyTorch, is imported."""
+
+from __future__ import annotations
+
+import sys
+
+from common.deferred import deferred
+from engine.settings.command_line import asks_for_help, exit_code
+from router import ENSEMBLES
+
+# By verb: what reads the settings, and shows the help; what runs the command.
+SCRIPTS = {
+    "train": (deferred("engine.settings.train:read_train_settings"), deferred("engine.commands.train:main")),
+    "render": (deferred("engine.settings.render:read_render_settings"), deferred("engine.commands.render:main")),
+}
+
+
+def script(verb: str, ensemble_name: str) -> int:
+    """Run a script with the arguments of this process: its exit code."""
+    arguments = sys.argv[1:]
+    settings, main = SCRIPTS[verb]
+    if not asks_for_help(arguments):
+        return int(main(ensemble_name, arguments))
+    with exit_code(arguments) as code:
+        settings(ENSEMBLES[ensemble_name], arguments)  # ends the process
+    return code.value
