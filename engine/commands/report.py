@@ -12,10 +12,11 @@ from common.wording import bytes_text
 from engine.errors import ConfigError
 from engine.evaluation.scoring import evenly_spread
 from engine.outputs.files import REPORT_FILE
+from engine.outputs.frame_images import FrameImages, images_from_pngs
 from engine.reporting.comparison import frame_name
 from engine.reporting.expert_report import expert_page, expert_reports
-from engine.reporting.frame_images import ReportFrame, images_from_pngs, images_from_run
 from engine.reporting.results import Results, read_results
+from engine.reporting.run_frames import images_from_run
 from engine.reporting.run_report import RunReport, run_page
 from engine.reporting.worth import Worth, measure_worth
 from engine.runs.checkpoint import saved_iterations
@@ -87,9 +88,9 @@ def _worth(run: Run, results: Results, config: ReportConfig) -> Worth:
     return measure_worth(run, view_frames, quiet=config.quiet)
 
 
-def _frames(run: Run | None, results: Results) -> dict[str, ReportFrame]:
+def _frames(run: Run | None, results: Results) -> dict[str, FrameImages]:
     """Images of the best and the worst frame by caption, rendered or read."""
-    shown: dict[str, ReportFrame] = {}
+    shown: dict[str, FrameImages] = {}
     chosen: dict[str, Mapping[str, Any]] = {}
     for label in ("best", "worst"):
         entry = results.facts.get(f"{label}_frame")

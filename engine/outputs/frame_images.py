@@ -1,11 +1,14 @@
-"""The images of one rendered frame as 8-bit arrays, which writers draw their videos and PNGs from."""
+"""The images of one frame as 8-bit arrays, of which videos, PNGs and reports are drawn."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from common.tensors import all_to_uint8, from_uint8
@@ -21,7 +24,7 @@ DepthRange = tuple[float, float]  # world units
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameImages:
-    """Images of one frame, uint8 [h, w, 3] or grey [h, w], on the CPU."""
+    """Images of one frame, uint8 [h, w, 3] or grey [h, w], on the CPU; experts and gates are in softmax order."""
 
     image: np.ndarray  # the mixture
     experts: tuple[np.ndarray, ...]
@@ -62,6 +65,24 @@ def frame_images(
         depth_range=depth_range,
         **dict(zip(further, arrays[1 + 2 * experts :], strict=True)),
     )
+
+
+def images_from_pngs(folder: Path, name: str, experts: Sequence[str]) -> FrameImages | None:
+    """Read a frame with its recorded one from the PNGs of a rendering; None where one is missing or damaged."""
+    try:
+        return FrameImages(
+            image=_png(folder / "renders" / f"{name}.png", "RGB"),
+            experts=tuple(_png(folder / f"renders_{each}" / f"{name}.png", "RGB") for each in experts),
+            gates=tuple(_png(folder / f"weights_{each}" / f"{name}.png", "L") for each in experts),
+            truth=_png(folder / "gt" / f"{name}.png", "RGB"),
+        )
+    except (OSError, ValueError):
+        return None
+
+
+def _png(path: Path, mode: str) -> np.ndarray:
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert(mode))
 
 
 def range_of(depth: Tensor, alpha: Tensor) -> DepthRange:

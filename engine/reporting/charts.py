@@ -10,7 +10,7 @@ from engine.outputs.colours import expert_colours
 from engine.reporting.markup import Html, element, empty_element, joined, note
 
 WIDTH, HEIGHT = 760, 300  # of a chart, units of its own
-LEFT, RIGHT, TOP, BOTTOM = 76, 24, 12, 48  # margins
+LEFT, RIGHT, TOP, BOTTOM = 96, 24, 12, 48  # margins; the left one has room for the large text of phones
 TICKS = 6  # about, on an axis
 MOST_POINTS = 400  # of a line
 STRONG = "#111111"
@@ -85,13 +85,24 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(number * step, 12) for number in range(first, last + 1)]
 
 
+def tick_texts(values: Sequence[float]) -> list[str]:
+    """Texts of an axis's values, all with as many decimals as the longest needs: 24.0, 24.5."""
+    texts = [f"{value:g}" for value in values]
+    if any("e" in text for text in texts):
+        return texts
+    decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+    return [f"{value:.{decimals}f}" for value in values]
+
+
 def _grid(across: _Axis, upward: _Axis) -> Iterator[Html]:
-    for value in ticks(upward.low, upward.high):
+    values = ticks(upward.low, upward.high)
+    for value, text in zip(values, tick_texts(values), strict=True):
         height = f"{upward.place(value):.1f}"
         yield empty_element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=height, y2=height, stroke="#e2e2e2")
-        yield _text(f"{value:g}", LEFT - 6, upward.place(value) + 4, anchor="end")
-    for value in ticks(across.low, across.high):
-        yield _text(f"{value:g}", across.place(value), HEIGHT - BOTTOM + 17, anchor="middle")
+        yield _text(text, LEFT - 6, upward.place(value) + 4, anchor="end")
+    values = ticks(across.low, across.high)
+    for value, text in zip(values, tick_texts(values), strict=True):
+        yield _text(text, across.place(value), HEIGHT - BOTTOM + 17, anchor="middle")
     yield empty_element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM, stroke="#888888")
 
 

@@ -21,13 +21,13 @@ class Claim:
     unmeasured: tuple[str, ...]
 
     def text(self) -> str:
-        """The claim as a part of a sentence: "better in PSNR and SSIM, not better in LPIPS"."""
+        """The claim as a part of a sentence: "better in PSNR and SSIM; not better in LPIPS"."""
         parts = [
             *([f"better in {listed(self.better)}"] if self.better else []),
             *([f"not better in {listed(self.not_better)}"] if self.not_better else []),
-            *([f"not compared in {listed(self.unmeasured)}, not measured"] if self.unmeasured else []),
+            *([f"not measured: {listed(self.unmeasured)}"] if self.unmeasured else []),
         ]
-        return ", ".join(parts)
+        return "; ".join(parts)
 
 
 def compare(scores: Scores, others: Sequence[Scores]) -> Claim:

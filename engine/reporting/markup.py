@@ -28,10 +28,10 @@ p, ul { max-width: 46rem; margin: .5rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #e4e4e4; text-align: right; white-space: nowrap; }
 th { color: #555; font-weight: 600; border-bottom: 2px solid #bbb; vertical-align: bottom; white-space: normal; }
-th:first-child, td:first-child { text-align: left; padding-left: .2rem; }
+th:first-child, td:first-child { text-align: left; padding-left: .2rem; position: sticky; left: 0; background: #fff; }
 table.facts td { text-align: left; white-space: normal; vertical-align: top; overflow-wrap: anywhere; }
 table.facts td:first-child { color: #555; min-width: 7rem; overflow-wrap: normal; }
-tr.strong td { font-weight: 700; background: #f3f6fa; }
+tr.strong td, tr.strong td:first-child { font-weight: 700; background: #f3f6fa; }
 td.best { text-decoration: underline; text-underline-offset: 3px; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(12rem, 1fr)); gap: .7rem; margin: .6rem 0; }
 .triples { grid-template-columns: repeat(3, 1fr); }
@@ -39,16 +39,14 @@ figure { margin: 0; }
 figure img { width: 100%; height: auto; display: block; background: #eee; }
 figcaption { font-size: .82rem; color: #444; padding: .15rem 0; }
 svg { width: 100%; height: auto; display: block; max-width: 60rem; }
-.chart { overflow-x: auto; }
-.chart svg { min-width: 30rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .86rem; margin: .2rem 0 .6rem; }
 .swatch { display: inline-block; width: 1.1em; height: .7em; margin-right: .35em; border-radius: 2px; }
 code, pre { font: .85rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-pre { overflow-x: auto; background: #f5f5f5; padding: .6rem .8rem; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f5f5f5; padding: .6rem .8rem; }
 td code { overflow-wrap: anywhere; }
 details { margin: .5rem 0; }
-@media (max-width: 34rem) { th, td { padding: .3rem .35rem; font-size: .84rem; } .chart svg { min-width: 26rem; }
-  .chart text { font-size: 17px; }
+@media (max-width: 34rem) { th, td { padding: .3rem .35rem; font-size: .84rem; }
+  .chart text { font-size: 20px; }
   .grid:not(.triples) { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); } }
 summary { cursor: pointer; color: #0b57a4; padding: .3rem 0; }
 """

@@ -13,14 +13,15 @@ from engine.evaluation.baselines import CONSTANT
 from engine.evaluation.metrics import heading, shown_metrics, value_text
 from engine.evaluation.mixture_results import LIMITS, TITLES
 from engine.outputs.colours import expert_colours
+from engine.outputs.frame_images import FrameImages
 from engine.outputs.maps import MOST_ERROR, error_colours
 from engine.outputs.render_writer import MIXTURE
 from engine.reporting.charts import STRONG, Line, colour_of, legend, line_chart
 from engine.reporting.claims import best_of, claims
 from engine.reporting.conditions_section import conditions_section, hash_rows, seconds_text
-from engine.reporting.frame_images import WINDOW, ReportFrame, strongest, winners
 from engine.reporting.markup import Html, Part, details, element, facts_table, image, note, page, section, table
 from engine.reporting.results import METRICS_FILE, Results, number, scores_of
+from engine.reporting.run_frames import WINDOW, strongest, winners
 from engine.reporting.worth import Worth
 from engine.training.router.curve import CURVE_FILE
 
@@ -35,7 +36,7 @@ class RunReport:
     results: Results
     settings: Mapping[str, Any]  # of config.json
     curve: Sequence[Mapping[str, float]]  # rows of training.csv
-    frames: Mapping[str, ReportFrame]  # images by caption: the best and the worst frame
+    frames: Mapping[str, FrameImages]  # images by caption: the best and the worst frame
     worth: Worth | None
     missing: str = ""  # the reason why images are missing
 
@@ -126,16 +127,20 @@ def _images(report: RunReport) -> list[Html]:
     return [section(caption, *_frame(report, images)) for caption, images in report.frames.items()]
 
 
-def _frame(report: RunReport, images: ReportFrame) -> list[Html]:
+def _frame(report: RunReport, images: FrameImages) -> list[Html]:
     names = report.results.experts
     colours, palette = [colour_of(index) for index in range(len(names))], expert_colours(len(names))
+    assert images.truth is not None, "scored frames have one"
     shown = [
         image(images.truth, "recorded"),
-        image(images.mixture, "mixture"),
-        image(error_colours(images.mixture, images.truth), "error of the mixture"),
+        image(images.image, "mixture"),
+        image(error_colours(images.image, images.truth), "error of the mixture"),
         image(palette[winners(images)], "best expert", flat=True),
         image(palette[strongest(images)], "largest gate", flat=True),
-        *(image(gate, f"gate of {name}, mean {gate.mean() / 255:.2f}") for name, gate in images.gates.items()),
+        *(
+            image(gate, f"gate of {name}, mean {gate.mean() / 255:.2f}")
+            for name, gate in zip(names, images.gates, strict=True)
+        ),
     ]
     return [
         element("div", *shown, class_="grid"),

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.progress import tracked
-from common.tensors import to_uint8
 from engine.evaluation.mixture import render_frame
-from engine.reporting.frame_images import ReportFrame, psnr_of_image, winners, without
+from engine.outputs.frame_images import frame_images
+from engine.reporting.run_frames import psnr_of_image, winners, without
 from engine.runs.run import Run
 from scenes import ViewFrame
 
@@ -35,8 +35,7 @@ def measure_worth(run: Run, view_frames: Sequence[ViewFrame], *, quiet: bool) ->
     for view, frame in tracked(view_frames, "Measuring each expert", unit="frame", shown=not quiet, leave=False):
         mixture, truth = render_frame(run, (view, frame)), run.scene.frames.read(view, frame)
         whole.append(psnr_of_image(mixture.image, truth))
-        experts = {name: to_uint8(image) for name, image in zip(names, mixture.images, strict=True)}
-        winner = winners(ReportFrame(truth=truth, mixture=truth, experts=experts, gates={}))
+        winner = winners(frame_images(mixture, truth))
         for index, name in enumerate(names):
             lacking[name].append(psnr_of_image(without(mixture, index), truth))
             won[name].append(float(np.mean(winner == index)))

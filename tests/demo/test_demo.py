@@ -87,7 +87,7 @@ def test_the_newest_rendering_counts(tmp_path: Path) -> None:
     assert verdict.gains == pytest.approx({"STG": 1.0, "uniform_mean": 0.5})
     assert [path.name for path in verdict.videos] == ["video_MoE.mp4", "video_STG.mp4", "weights_STG.mp4"]
     assert "MoE-GS: 1.00 dB above STG, 0.50 dB above the uniform mean" in report_lines(verdict)
-    claim = "better in PSNR, not compared in SSIM and LPIPS, not measured"
+    claim = "better in PSNR; not measured: SSIM and LPIPS"
     assert verdict_line(verdict) == f"MoE-GS against its experts and the uniform mean: {claim}."
 
 

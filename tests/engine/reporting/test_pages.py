@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 
 from engine.outputs.colours import expert_colours
+from engine.outputs.frame_images import FrameImages
 from engine.outputs.maps import error_colours
-from engine.reporting.charts import Line, colour_of, line_chart, ticks
+from engine.reporting.charts import Line, colour_of, line_chart, tick_texts, ticks
 from engine.reporting.claims import claims, compare, listed
-from engine.reporting.frame_images import ReportFrame, psnr_of_image, strongest, winners, without
 from engine.reporting.markup import IMAGE_WIDTH, Html, element, empty_element, facts_table, image, page, table
+from engine.reporting.run_frames import psnr_of_image, strongest, winners, without
 from router import Mixture
 
 EVIL = '<script>alert("x")</script>&'
@@ -63,7 +64,7 @@ def test_a_chart_draws_each_line_where_its_values_are() -> None:
     text = line_chart(lines, x="frame", y="PSNR, dB").text
     (points,) = re.findall(r'<polyline points="([^"]+)"', text)
     (x0, y0), (x1, y1) = (map(float, point.split(",")) for point in points.split())
-    assert (x0, x1) == (76.0, 736.0) and y1 < y0  # the whole width, and up
+    assert (x0, x1) == (96.0, 736.0) and y1 < y0  # the whole width, and up
     dots = [float(y) for y in re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', text)]
     assert dots == pytest.approx([(y0 + y1) / 2] * 2, abs=0.1)  # a gap makes two dots, halfway up
     assert "two &lt;b&gt;" in text and "frame" in text and "PSNR, dB" in text
@@ -97,16 +98,16 @@ def scores(psnr: float | None, ssim: float | None = None, lpips: float | None = 
     ("mixture", "others", "text"),
     [
         (scores(32, 0.95, 0.1), [scores(31, 0.9, 0.2)], "better in PSNR, SSIM and LPIPS"),
-        (scores(32, 0.95, 0.1), [scores(31, 0.9, 0.09)], "better in PSNR and SSIM, not better in LPIPS"),
+        (scores(32, 0.95, 0.1), [scores(31, 0.9, 0.09)], "better in PSNR and SSIM; not better in LPIPS"),
         (
             scores(32.001, 0.9),
             [scores(32.004, 0.8)],
-            "better in SSIM, not better in PSNR, not compared in LPIPS, not measured",
+            "better in SSIM; not better in PSNR; not measured: LPIPS",
         ),
         (
             scores(32, 0.95, 0.1),
             [scores(31, 0.9, 0.2), scores(33, 0.8, 0.2)],
-            "better in SSIM and LPIPS, not better in PSNR",
+            "better in SSIM and LPIPS; not better in PSNR",
         ),
     ],
 )
@@ -122,10 +123,23 @@ def test_claims_of_a_table() -> None:
         "MoE": scores(32, 0.94, 0.15),
     }
     assert claims(means) == [
-        "MoE-GS against every one of its 2 experts: better in PSNR, not better in SSIM and LPIPS.",
+        "MoE-GS against every one of its 2 experts: better in PSNR; not better in SSIM and LPIPS.",
         "MoE-GS against the uniform mean: better in PSNR, SSIM and LPIPS.",
     ]
     assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([24.0, 24.5, 25.0], ["24.0", "24.5", "25.0"]),
+        ([0.045, 0.05], ["0.045", "0.050"]),
+        ([0.0, 2e6, 4e6], ["0", "2e+06", "4e+06"]),
+        ([], []),
+    ],
+)
+def test_texts_of_an_axis_have_equally_many_decimals(values: list[float], texts: list[str]) -> None:
+    assert tick_texts(values) == texts
 
 
 def grey(*levels: int) -> np.ndarray:
@@ -134,17 +148,17 @@ def grey(*levels: int) -> np.ndarray:
 
 
 def test_maps_of_a_frame() -> None:
-    images = ReportFrame(
+    images = FrameImages(
         truth=grey(100, 100),
-        mixture=grey(100, 164),
-        experts={"a": grey(101, 120), "b": grey(110, 105)},
-        gates={"a": grey(200, 10)[..., 0], "b": grey(55, 245)[..., 0]},
+        image=grey(100, 164),
+        experts=(grey(101, 120), grey(110, 105)),
+        gates=(grey(200, 10)[..., 0], grey(55, 245)[..., 0]),
     )
     assert winners(images)[0, [0, 13]].tolist() == [0, 1]
     assert strongest(images)[0].tolist() == [0] * 7 + [1] * 7
     assert [colour_of(index) for index in range(2)] == ["#0072b2", "#e69f00"]
     assert expert_colours(2).tolist() == [[0, 114, 178], [230, 159, 0]]
-    error = error_colours(images.mixture, images.truth)
+    error = error_colours(images.image, images.truth)
     assert error[0, 0].tolist() == [0, 0, 0] and error[0, 13].tolist() == [255, 255, 255]  # 64 levels are white
 
 
