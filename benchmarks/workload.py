@@ -60,8 +60,7 @@ def random_run(workload: Workload, ensemble: Ensemble, compute: ComputeDevice) -
         assert isinstance(expert, nn.Module)
         experts.append(expert.eval().requires_grad_(False).to(compute.device))
     router = Router([expert.name for expert in experts], [expert.num_gaussians for expert in experts])
-    for table in (*router.features.static, *router.features.temporal):
-        table.data += 0.3 * torch.randn_like(table)
+    vary_weights(router)
     return Run(
         ensemble=ensemble,
         scene=_scene(camera, workload.seed, ensemble),
@@ -69,6 +68,12 @@ def random_run(workload: Workload, ensemble: Ensemble, compute: ComputeDevice) -
         router=router.to(compute.device),
         backend=compute.backend,
     )
+
+
+def vary_weights(router: Router) -> None:
+    """Adds noise to the weights of a new router's Gaussians, so that its gates differ from pixel to pixel."""
+    for table in (*router.features.static, *router.features.temporal):
+        table.data += 0.3 * torch.randn_like(table)
 
 
 def _scene(camera: Camera, seed: int, ensemble: Ensemble) -> Scene:

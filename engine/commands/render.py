@@ -14,6 +14,7 @@ from engine.checks.verdict import POOR, judge, log_verdict
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import Evaluation, evaluation_summary, upstream_metrics
+from engine.outputs.encoders import check_encoder
 from engine.outputs.files import results_folder
 from engine.outputs.novel_views import render_novel_views
 from engine.outputs.render_writer import MIXTURE
@@ -80,6 +81,7 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:
     """
     check_render_config(config, ensemble)
     check_render_paths(config)
+    check_encoder(config.run.encoder)
     iteration = None if config.run.iteration == -1 else config.run.iteration
     if ensemble is not None:
         _check_ensemble(run_folder(config), iteration, ensemble)
@@ -125,6 +127,7 @@ def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
         options=EvaluationOptions(
             images=config.run.save_img,
             maps=config.run.maps,
+            encoder=config.run.encoder,
             lpips_weights=config.metrics.lpips_weights,
             protocol=config.metrics.metric_protocol,
             constant_frames=config.metrics.constant_frames,

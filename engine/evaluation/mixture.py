@@ -45,6 +45,7 @@ from engine.outputs.render_writer import MIXTURE, RenderWriter
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
 from engine.settings.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS, ProtocolName
+from engine.settings.render import EncoderChoice
 from engine.settings.render_maps import MapName, need_depths
 from router import Mixture
 from scenes import ViewFrame
@@ -58,6 +59,7 @@ class EvaluationOptions:
     videos: bool = True
     images: bool = False  # a PNG per frame: blend, truth, experts, gates
     maps: Sequence[MapName] = ()  # further videos
+    encoder: EncoderChoice = "software"
     networks: bool = True  # metrics that need a network, and the optional ones
     oracles: bool = True  # the best expert per pixel, window and frame
     lpips_weights: Path | None = None  # None: the installed packages
@@ -77,8 +79,16 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
     constants = _fit_constants(run, view_frames, options)
     names = [expert.name for expert in run.experts]
     results, hashes = [], ImageHashes()
-    videos, pngs, maps = options.videos, options.images, options.maps
-    with RenderWriter(folder, names, fps=run.scene.frame_rate, videos=videos, pngs=pngs, maps=maps) as writer:
+    maps = options.maps
+    with RenderWriter(
+        folder,
+        names,
+        fps=run.scene.frame_rate,
+        videos=options.videos,
+        pngs=options.images,
+        maps=maps,
+        encoder=options.encoder,
+    ) as writer:
         for scored in scored_frames(
             run.scene,
             tracked(view_frames, "Scoring", unit="frame", shown=options.progress, leave=False),

@@ -47,8 +47,15 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
     shots, maps = novel_shots(run, config), config.run.maps
     names = [expert.name for expert in run.experts]
     opacities = []
-    fps, pngs = run.scene.frame_rate, config.run.save_img
-    with RenderWriter(folder, names, fps=fps, videos=True, pngs=pngs, maps=maps) as writer:
+    with RenderWriter(
+        folder,
+        names,
+        fps=run.scene.frame_rate,
+        videos=True,
+        pngs=config.run.save_img,
+        maps=maps,
+        encoder=config.run.encoder,
+    ) as writer:
         for shot in tracked(shots, "Rendering novel views", unit="frame", shown=not config.quiet, leave=False):
             mixture = mix_camera(run, shot.camera, shot.frame, depths=True)
             wait(run.compute)

@@ -12,10 +12,12 @@ from types import TracebackType
 import numpy as np
 
 from engine.outputs.background import Background
+from engine.outputs.encoders import choose_encoders
 from engine.outputs.files import write_png
 from engine.outputs.frame_images import DepthRange, FrameImages, frame_images
 from engine.outputs.streams import MIXTURE, Stream, streams_of
 from engine.outputs.video import FPS, VideoWriter
+from engine.settings.render import EncoderChoice
 from engine.settings.render_maps import MapName
 from router import Mixture
 
@@ -29,9 +31,9 @@ class RenderWriter:
 
     PNGs (pngs=True) go to `renders/`, `gt/`, `renders_<Expert>/` and `weights_<Expert>/`. Weight images are grey:
     gate x 255, rounded. maps: further videos, with PNGs in folders of their names. fps: frames per second, 30 where it
-    is None. Each video has a thread of its own, the PNGs share some; `write` waits where they fall behind, and raises
-    their errors. Use it as a context manager; the videos appear when the block ends well, and all of them could be
-    written.
+    is None. encoder: see `choose_encoders`. Each video has a thread of its own, the PNGs share some; `write` waits
+    where they fall behind, and raises their errors. Use it as a context manager; the videos appear when the block ends
+    well, and all of them could be written.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class RenderWriter:
         videos: bool,
         pngs: bool,
         maps: Sequence[MapName] = (),
+        encoder: EncoderChoice = "software",
     ) -> None:
         self.folder = folder
         self.pngs = pngs
@@ -51,7 +54,10 @@ class RenderWriter:
         self._depth_range: DepthRange | None = None  # the first frame's, so that colours mean the same in all
         self._stack = ExitStack()
         names = [stream.video for stream in self._streams if stream.video is not None] if videos else []
-        self._videos = {name: VideoWriter(folder / "videos" / f"{name}.mp4", fps=fps or FPS) for name in names}
+        self._videos = {
+            name: VideoWriter(folder / "videos" / f"{name}.mp4", fps=fps or FPS, encoder=each)
+            for name, each in zip(names, choose_encoders(encoder, len(names)), strict=True)
+        }
         self._encoders = {name: Background(name, waiting=FRAMES_WAITING) for name in names}
         self._png_writers = Background("png", workers=PNG_WORKERS, waiting=2 * PNG_WORKERS)
         self._backgrounds = (*self._encoders.values(), self._png_writers)

@@ -24,6 +24,7 @@ from experts import EXPERTS
 from router import Ensemble, folder_flags
 
 Split = Literal["train", "test"]
+EncoderChoice = Literal["software", "nvenc", "auto"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,13 @@ class RunChoiceConfig:
             metavar="NAME ...",
         ),
     ] = ()
+    encoder: Annotated[
+        EncoderChoice,
+        flag(
+            "encoder of the videos; software: libx264, whose bytes are the same on every machine; nvenc: the GPU's; "
+            "auto: nvenc where the GPU has it, else software"
+        ),
+    ] = "software"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -213,7 +213,7 @@ def test_the_other_scripts_run_is_named(saved, tmp_path, capsys):
 @pytest.mark.parametrize("ensemble", ["E4", "E3", "E3_tech"])
 def test_the_three_scripts_are_rows_of_one_table(ensemble):
     text = (ROOT / f"render_{ensemble}.py").read_text()
-    assert f'main("{ensemble}")' in text
+    assert f'script("render", "{ensemble}")' in text
     assert len(text.splitlines()) <= 12
     if ensemble == "E4":
         command = [sys.executable, f"render_{ensemble}.py", "--help"]

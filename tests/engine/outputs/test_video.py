@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+from engine.outputs.encoders import Encoder
 from engine.outputs.video import VideoWriter, _copied
 
 H, W = 64, 96
@@ -132,11 +133,30 @@ def test_images_that_cannot_be_changed_or_are_not_in_order_are_written_too(tmp_p
     assert np.array_equal(frames[0], frames[1]) and np.array_equal(frames[0], frames[2])
 
 
-@pytest.mark.parametrize("shape", [(507, 676), (508, 675, 3), (64, 96, 3), (63, 97)])
+@pytest.mark.parametrize("shape", [(507, 676, 3), (508, 675, 3), (64, 96, 3)])
 def test_ffmpeg_gets_memory_of_its_own(shape):
     """It reads beyond the end of an image, which may be the end of what the process may read."""
     image = np.random.default_rng(0).integers(1, 256, shape, dtype=np.uint8)
     frame = _copied(image)
-    expected = np.broadcast_to(image if image.ndim == 3 else image[..., None], (*shape[:2], 3)).copy()
+    expected = image.copy()
     image[:] = 0
     assert np.array_equal(frame.to_ndarray(), expected)
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (507, 676), (63, 97), (1, 1)])
+def test_grey_images_get_the_bits_of_the_conversion_from_rgb(tmp_path, shape):
+    grey = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    grey[0, 0] = 255
+    writer = VideoWriter(tmp_path / "a.mp4")
+    looked_up, converted = (writer._frame(each) for each in (grey, np.repeat(grey[..., None], 3, axis=2)))
+    assert np.array_equal(looked_up.to_ndarray(), converted.to_ndarray())
+    assert (looked_up.format.name, looked_up.colorspace, looked_up.color_range) == (
+        *(converted.format.name, converted.colorspace, converted.color_range),
+    )
+
+
+def test_the_encoder_can_be_chosen(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", encoder=Encoder(codec="mpeg4", options={"qscale": "2"})) as writer:
+        writer.write(smooth(1)[0])
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.streams.video[0].codec_context.name == "mpeg4"
