@@ -47,8 +47,8 @@ class RunChoiceConfig:
     encoder: Annotated[
         EncoderChoice,
         flag(
-            "encoder of the videos; software: libx264, whose bytes are the same on every machine; nvenc: the GPU's; "
-            "auto: nvenc where the GPU has it, else software"
+            "encoder of the videos; software: libx264 on the CPU; nvenc: the GPU's; auto: nvenc where the GPU has it, "
+            "else software"
         ),
     ] = "software"
 
