@@ -53,8 +53,10 @@ def winner_colours(frame: FrameImages, experts: Sequence[str]) -> np.ndarray:
 
 
 def winner_legend(experts: Sequence[str], height: int) -> np.ndarray:
-    """Draw the experts' colours and names for an image of some height."""
-    return _names_legend(tuple(experts), text_size(height))
+    """Draw the experts' colours and names for an image of some height; in columns where one takes more than half."""
+    size = text_size(height)
+    lines = max(1, height // 2 // len(text_box("", size)))
+    return _names_legend(tuple(experts), size, lines)
 
 
 def depth_map(frame: FrameImages) -> np.ndarray:
@@ -101,14 +103,15 @@ def _scale_legend(low: str, high: str, size: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _names_legend(names: tuple[str, ...], size: int) -> np.ndarray:
-    """A line per name: a square of its colour, then the name."""
+def _names_legend(names: tuple[str, ...], size: int, lines: int) -> np.ndarray:
+    """A square of its colour, then the name, for each; so many lines in a column."""
     texts = [text_box(name, size) for name in names]
     pad, width = size // 3, max(text.shape[1] for text in texts)
-    lines = []
+    entries = []
     for text, colour in zip(texts, expert_colours(len(names)), strict=True):
         line = np.full((len(text), width + size + pad, 3), BACKGROUND, dtype=np.uint8)
         line[pad : pad + size, pad : pad + size] = colour
         line[:, size + pad : size + pad + text.shape[1]] = text
-        lines.append(line)
-    return np.concatenate(lines)
+        entries.append(line)
+    entries += [np.full_like(entries[0], BACKGROUND)] * (-len(entries) % lines if len(entries) > lines else 0)
+    return np.concatenate([np.concatenate(entries[at : at + lines]) for at in range(0, len(entries), lines)], axis=1)

@@ -9,7 +9,7 @@ import torch
 from engine.outputs.colours import expert_colours, scale
 from engine.outputs.frame_images import FrameImages, frame_images, range_of
 from engine.outputs.grid import WIDEST, grid_of
-from engine.outputs.maps import depth_map, error_map, text_box, winner_map, with_box
+from engine.outputs.maps import depth_map, error_map, text_box, winner_legend, winner_map, with_box
 from router import Mixture
 
 H, W = 200, 300
@@ -60,6 +60,13 @@ def test_boxes_are_cut_where_the_image_is_smaller():
     assert with_box(image, box, bottom=True)[:, :, 0].tolist() == [[0] * 5] * 2 + [[7] * 5] * 2
     assert not image.any()
     assert text_box("MoE-GS", 12).shape[0] == 20 and len(np.unique(text_box("MoE-GS", 12))) > 2
+
+
+def test_names_of_experts_never_take_more_than_half_of_the_height():
+    for height, columns in ((90, 2), (360, 1)):
+        tall, one = (winner_legend(names, height) for names in (("a",) * 5, ("a",)))
+        assert len(tall) <= height / 2 and tall.shape[1] == columns * one.shape[1]
+        assert (tall == expert_colours(5)[4]).all(axis=2).any()
 
 
 def test_a_grid_has_every_image_in_its_place():
