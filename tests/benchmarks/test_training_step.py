@@ -13,6 +13,7 @@ from benchmarks import training_step as profile
 from benchmarks.stages import BACKWARD_RASTERIZE, REST, Spent, marks_of, step_marks
 from benchmarks.workload import Workload, random_run
 from common.marks import BACKWARD, DATA, UPDATE
+from engine.errors import ConfigError
 from engine.runs.device import CPU, CUDA, ComputeDevice
 from engine.runs.run import Run
 from engine.settings.run import RunConfig, TrainingConfig
@@ -153,7 +154,7 @@ def test_kernels_of_which_nothing_was_recorded():
 
 
 def test_values_that_make_no_sense_are_refused():
-    with pytest.raises(profile.ConfigError, match="--gaussians is 0: give 1 or more"):
+    with pytest.raises(ConfigError, match="--gaussians is 0: give 1 or more"):
         command("--gaussians=0")
 
 
