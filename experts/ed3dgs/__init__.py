@@ -19,6 +19,13 @@ SPEC = ExpertSpec(
     read_routed=read_routed,
     signature=("embedding_0",),
     has_clock=True,
-    training=TrainingSpec(presets=PRESETS, start_frames="first", start_model=start_model, trainer=ED3DGSTrainer),
+    training=TrainingSpec(
+        presets=PRESETS,
+        start_frames="first",
+        start_model=start_model,
+        trainer=ED3DGSTrainer,
+        gaussian_bytes=10_400,
+        usual_gaussians=200_000,
+    ),
     random_model=random_ed3dgs,
 )

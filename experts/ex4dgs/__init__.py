@@ -20,6 +20,13 @@ SPEC = ExpertSpec(
     signature=("xyz_disp_0", "motion_xyz_0_0"),
     has_planes=True,
     world_scale=world_scale_of,
-    training=TrainingSpec(presets=PRESETS, start_frames="first", start_model=start_model, trainer=Ex4DGSTrainer),
+    training=TrainingSpec(
+        presets=PRESETS,
+        start_frames="first",
+        start_model=start_model,
+        trainer=Ex4DGSTrainer,
+        gaussian_bytes=2300,
+        usual_gaussians=470_000,
+    ),
     random_model=random_ex4dgs,
 )

@@ -20,7 +20,12 @@ SPEC = ExpertSpec(
     signature=("f_dc_0",),
     has_clock=True,
     training=TrainingSpec(
-        presets=PRESETS, start_frames="first", start_model=start_model, trainer=FourDGaussiansTrainer
+        presets=PRESETS,
+        start_frames="first",
+        start_model=start_model,
+        trainer=FourDGaussiansTrainer,
+        gaussian_bytes=9400,
+        usual_gaussians=100_000,
     ),
     random_model=random_fourdgaussians,
 )

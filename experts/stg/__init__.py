@@ -20,6 +20,13 @@ SPEC = ExpertSpec(
     signature=("trbf_center",),
     has_planes=True,
     segments=SegmentFolders(folder=segment_folder, names=segment_names),
-    training=TrainingSpec(presets=PRESETS, start_frames="all", start_model=start_model, trainer=STGTrainer),
+    training=TrainingSpec(
+        presets=PRESETS,
+        start_frames="all",
+        start_model=start_model,
+        trainer=STGTrainer,
+        gaussian_bytes=7600,
+        usual_gaussians=170_000,
+    ),
     random_model=random_stg,
 )
