@@ -37,12 +37,19 @@ class SegmentFolders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSpec:
-    """The training of an expert."""
+    """The training of an expert.
+
+    gaussian_bytes: GPU memory of a Gaussian in training, of its tensors, gradients, moments and of what the pass back
+    needs. usual_gaussians: the most that trainings without a limit had. Both are measured
+    (docs/dev/expert_training.md), and tell a training's memory beforehand.
+    """
 
     presets: Mapping[str, TrainingPreset]  # by scene, layout or data set
     start_frames: Literal["first", "all"]  # start points of the clip's first frame, or of every frame
     start_model: Callable[[Any, TrainingStart], Expert]  # (its recipe, start) -> the model that training starts from
     trainer: Callable[..., ExpertTrainer]  # (model, recipe, *, extent, views, seed)
+    gaussian_bytes: int = 10_000
+    usual_gaussians: int = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from moegs_rasterizer import Camera, Layer, Splat, camera_rays, rasterize
+from moegs_rasterizer import Camera, Gaussians, Layer, Splat, camera_rays, rasterize
 from moegs_rasterizer.types import Backend, DepthKind, TileRule
 from torch import nn
 
 from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame, mark
 from common.tensors import constant
 from experts.base import Expert
+from experts.novel_views import NovelViewCulling
 from router.defaults import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from router.features import FEATURE_BACKGROUND, RoutingFeatures
 from router.heads import DEFAULT_HEAD, HeadKind, new_head
@@ -61,19 +62,27 @@ def mix(
     backend: Backend = "auto",
     tile_rule: TileRule | None = None,
     depths: bool = False,
+    culling: NovelViewCulling | None = None,
 ) -> Mixture:
     """Render every expert and its routing weights in one rasterizer call and blend the images (MoE-GS eqs. 6-8).
 
     time: frame / frames of the clip, the same for all experts. camera_number: of a training camera only; E-D3DGS's
     per-camera offset was never learned for others. grad="features" lets gradients reach the router's parameters; the
     experts' images are constants. tile_rule None: each expert's own. depths: the mixture also holds alphas and depths.
+    culling: of Gaussians at cameras without a number.
     """
     with torch.set_grad_enabled(grad != "none"):
         with mark(ROUTING_WEIGHTS):
             weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
         layers = [
-            _layer(e, f, frame=frame, camera_number=camera_number, tile_rule=tile_rule, depth="sum" if depths else None)
-            for e, f in zip(experts, weights, strict=True)
+            _layer(
+                gaussians_of(expert, camera, frame, camera_number=camera_number, culling=culling),
+                expert,
+                features,
+                tile_rule=tile_rule,
+                depth="sum" if depths else None,
+            )
+            for expert, features in zip(experts, weights, strict=True)
         ]
         with mark(RASTERIZE):
             splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
@@ -95,17 +104,29 @@ def _with_depths(mixture: Mixture, splats: Sequence[Splat]) -> Mixture:
     return replace(mixture, alphas=torch.stack(alphas), depths=torch.stack(depths))
 
 
+@torch.no_grad()
+def gaussians_of(
+    expert: Expert,
+    camera: Camera,
+    frame: float,
+    *,
+    camera_number: int | None = None,
+    culling: NovelViewCulling | None = None,
+) -> Gaussians:
+    """An expert's Gaussians for a camera at a frame, culled where it was not trained on (it has no number)."""
+    with mark(at_a_frame(expert.name)):
+        gaussians = expert.at(frame, camera=camera_number)
+        return gaussians if culling is None or camera_number is not None else culling.cull(gaussians, camera)
+
+
 def _layer(
+    gaussians: Gaussians,
     expert: Expert,
     features: torch.Tensor,
     *,
-    frame: float,
-    camera_number: int | None,
     tile_rule: TileRule | None,
     depth: DepthKind | None,
 ) -> Layer:
-    with torch.no_grad(), mark(at_a_frame(expert.name)):
-        gaussians = expert.at(frame, camera=camera_number)
     settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
     settings = settings if depth is None else replace(settings, depth=depth)
     background = constant((*expert.background, *FEATURE_BACKGROUND), gaussians.means.dtype, gaussians.means.device)

@@ -7,21 +7,25 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from common.wording import counted
 from engine.checks.clip_length import settle_clip_lengths
 from engine.checks.experts import check_held_out, check_visible
 from engine.checks.footage import warn_of_frames
 from engine.checks.rasterizer import check_rasterizer
+from engine.checks.training_costs import expert_trainings
 from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
-from engine.runs.cost import expert_cost
+from engine.runs.cost import frames_line
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.opening import open_expert, read_scene
 from engine.settings.check import read_check_settings
 from engine.settings.command_line import set_up_logging
 from engine.settings.experts import check_expert_frames, ensemble_and_folders, folder_argument
+from engine.settings.fields import with_values
 from engine.settings.run import AnyRunConfig
+from engine.settings.train_expert import ExpertDataConfig, TrainExpertConfig
 from experts import Expert
 from router import kind_of
 from scenes import Scene
@@ -59,8 +63,7 @@ def check(config: AnyRunConfig) -> None:
     scene = read_scene(config.data, source, layout=layout, results=Path(), quiet=config.machine.quiet)
     print("", *headers_table(check_headers(scene.sources)), "", sep="\n")
     experts = _open_experts(config, scene, folders, compute)
-    frames, _, memory = expert_cost(scene, compute, results=scene.root, batch=1, models=1, max_gaussians=None).lines()
-    print(frames, f"an expert's training: {memory.removeprefix('memory: ')}", sep="\n")
+    print(frames_line(scene), "", *_trainings(config, scene, compute), sep="\n")
     scene.frames.prepare(range(len(scene.views)))
     print("", *warn_of_frames(scene), "", sep="\n")
     if experts:
@@ -68,6 +71,12 @@ def check(config: AnyRunConfig) -> None:
         verdict = judge(scene, experts, clips=clips, compute=compute)
         print("", *verdict.table(), "", sep="\n")
         log_verdict(verdict, scene)
+
+
+def _trainings(config: AnyRunConfig, scene: Scene, compute: ComputeDevice) -> list[str]:
+    asked = TrainExpertConfig(data=with_values(ExpertDataConfig(), {"source_path": scene.root}))
+    with TemporaryDirectory() as folder:
+        return expert_trainings(asked, scene, compute, results=Path(folder) / scene.name)
 
 
 def _open_experts(

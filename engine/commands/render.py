@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
 
 from common.files import write_json
 from common.wording import script_command
@@ -22,6 +24,7 @@ from engine.runs.checkpoint import saved_ensemble
 from engine.runs.cost import log_cost, rendering_cost
 from engine.runs.run import Run
 from engine.runs.saved import load_run
+from engine.runs.trial import LONG, BlackFrames, WorkTime, must_decode
 from engine.settings.command_line import exit_code, set_up_logging
 from engine.settings.render import (
     RenderConfig,
@@ -39,6 +42,8 @@ from router import ENSEMBLES, Ensemble, render_command
 from scenes import needed_views
 
 logger = logging.getLogger(__name__)
+
+TRIED = 3  # frames, beside one whose time is that of the start
 
 
 def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
@@ -89,10 +94,29 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:
     splits = splits_of(config)
     views = [view for split in splits for view in needed_views(run.scene, split)]  # novel views show no frame
     folder, pngs = run_folder(config), config.run.save_img
-    log_cost(rendering_cost(run, views or run.scene.test, results=folder, pngs=pngs, scored=bool(splits)))
+    cost = rendering_cost(run, views or run.scene.test, results=folder, pngs=pngs, scored=bool(splits))
+    log_cost(replace(cost, time=_scoring_time(run, views, config)))
     run.scene.frames.prepare(views)
     log_verdict(judge(run.scene, run.experts, clips={}, compute=run.compute), run.scene)
     return run
+
+
+def _scoring_time(run: Run, views: Sequence[int], config: RenderConfig) -> WorkTime | None:
+    """The time of rendering and scoring views, by a few black frames; None: progress will tell soon."""
+    if not views or not must_decode(run.scene, views):
+        return None
+    black = replace(run, scene=replace(run.scene, frames=BlackFrames(run.scene)))
+    options = replace(evaluation_options(config), progress=False)
+
+    def seconds(count: int) -> float:
+        start = perf_counter()
+        with TemporaryDirectory() as folder:
+            evaluate_mixture(black, views=views[:1], folder=Path(folder), options=replace(options, frames=range(count)))
+        return perf_counter() - start
+
+    first, more = seconds(1), min(TRIED, run.scene.num_frames - 1)
+    each = first if first > LONG or more < 1 else max(0.0, seconds(1 + more) - first) / more
+    return WorkTime(work="scoring", step="frame", count=len(views) * run.scene.num_frames, seconds_each=each)
 
 
 def _warn_of_low_scores(run: Run, split: Split, evaluation: Evaluation) -> None:
@@ -115,6 +139,19 @@ def _check_ensemble(folder: Path, iteration: int | None, ensemble: Ensemble) -> 
         raise ConfigError(f"{folder}: a run of {name}; use {render_command(own)}")
 
 
+def evaluation_options(config: RenderConfig) -> EvaluationOptions:
+    """The evaluation that the settings ask for."""
+    return EvaluationOptions(
+        images=config.run.save_img,
+        maps=config.run.maps,
+        encoder=config.run.encoder,
+        lpips_weights=config.metrics.lpips_weights,
+        protocol=config.metrics.metric_protocol,
+        constant_frames=config.metrics.constant_frames,
+        progress=not config.quiet,
+    )
+
+
 def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
     """Evaluates the training or the held-out cameras.
 
@@ -124,15 +161,7 @@ def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
         run,
         views=run.scene.train if split == "train" else run.scene.test,
         folder=results_folder(run_folder(config), split, run.iteration),
-        options=EvaluationOptions(
-            images=config.run.save_img,
-            maps=config.run.maps,
-            encoder=config.run.encoder,
-            lpips_weights=config.metrics.lpips_weights,
-            protocol=config.metrics.metric_protocol,
-            constant_frames=config.metrics.constant_frames,
-            progress=not config.quiet,
-        ),
+        options=evaluation_options(config),
     )
     if split == "train":
         return evaluation

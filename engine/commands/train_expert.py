@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,13 +18,14 @@ from engine.evaluation.conditions import versions
 from engine.evaluation.expert import ExpertScores
 from engine.evaluation.scoring import weights_facts
 from engine.runs.cost import expert_cost, log_cost
-from engine.runs.device import ComputeDevice, device_name, open_compute_device, peak_memory
+from engine.runs.device import device_name, open_compute_device, peak_memory
 from engine.runs.opening import read_scene
 from engine.runs.revision import this_revision
+from engine.runs.trial import must_decode
 from engine.settings.command_line import INTERRUPTED, set_up_logging
 from engine.settings.train_expert import TrainExpertConfig, check_settings, read_expert_settings, write_settings
 from engine.training.expert.choice import expert_of_key
-from engine.training.expert.opening import CheckedStart, check_expert_task, open_expert_task
+from engine.training.expert.opening import check_expert_task, open_expert_task, training_time
 from engine.training.expert.saves import bytes_of, check_model_folder, saved_expert_folder
 from engine.training.expert.segments import choose_outputs
 from engine.training.expert.task import ExpertTask
@@ -51,8 +53,12 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     outputs = choose_outputs(config, spec, scene, compute)
     for output in outputs:
         check_model_folder(output.folder, resume=config.output.resume, overwrite=config.output.overwrite)
-    starts = [check_expert_task(config, spec, output) for output in outputs]
-    _prepare_frames(scene, compute, starts, model_path)
+    tries = must_decode(scene, range(len(scene.views)))  # else progress tells the time at once
+    starts = [check_expert_task(config, spec, output, tries=tries) for output in outputs]
+    recipe, gaussians = starts[0].recipe, max(start.gaussians for start in starts)
+    cost = expert_cost(scene, compute, spec, recipe, results=model_path, models=len(starts), gaussians=gaussians)
+    log_cost(replace(cost, time=training_time(starts)))
+    scene.frames.prepare(needed_views(scene, "all"))  # after all that can refuse, since it takes minutes
     warn_of_frames(scene, points=config.data.points)
     for output, start in zip(outputs, starts, strict=True):
         task = open_expert_task(config, spec, output, cloud=start.cloud)
@@ -61,15 +67,6 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
             return INTERRUPTED
         finish(task)
     return 0
-
-
-def _prepare_frames(scene: Scene, compute: ComputeDevice, starts: Sequence[CheckedStart], model_path: Path) -> None:
-    """Tells what the training costs, then decodes the frames: after all that can refuse, since it takes minutes."""
-    recipe = starts[0].recipe
-    limit = recipe.density.max_gaussians
-    cost = expert_cost(scene, compute, results=model_path, batch=recipe.batch, models=len(starts), max_gaussians=limit)
-    log_cost(cost)
-    scene.frames.prepare(needed_views(scene, "all"))
 
 
 def open_expert_scene(config: TrainExpertConfig, model_path: Path) -> Scene:

@@ -19,6 +19,7 @@ from engine.runs.checkpoint import named_tensors
 from engine.runs.device import ComputeDevice, device_name, gpu_versions, peak_memory
 from engine.runs.revision import this_revision
 from engine.runs.run import Run
+from experts.novel_views import NovelViewCulling
 from scenes import Scene, ViewFrame
 
 RECORDED_PACKAGES = ("moegs-rasterizer", "torch", "numpy")
@@ -45,6 +46,7 @@ def mixture_conditions(
         "frames": sorted({frame for _, frame in view_frames}),
         "resolutions": sorted({(run.scene.views[v].camera.width, run.scene.views[v].camera.height) for v in views}),
         "temperature": run.router.eval_temperature,
+        "novel_near": novel_near(run.culling),
         "baselines": _baselines(run, constants),
         "hashes": {**_hashes(run), **hashes.facts()},
         "seed": run.seed,
@@ -59,13 +61,19 @@ def mixture_conditions(
 
 
 def expert_conditions(
-    scene: Scene, compute: ComputeDevice, *, suite: MetricSuite, hashes: ImageHashes
+    scene: Scene,
+    compute: ComputeDevice,
+    *,
+    suite: MetricSuite,
+    hashes: ImageHashes,
+    culling: NovelViewCulling | None,
 ) -> dict[str, Any]:
     """Protocol, scene, cameras, device and versions, for an expert's metrics.json."""
     return {
         **_protocol(suite),
         "scene": scene.name,
         "first_frame": scene.start,
+        "novel_near": novel_near(culling),
         "cameras": [scene.views[view].name for view in scene.test],
         "hashes": hashes.facts(),
         "device": device_name(compute.device),
@@ -73,6 +81,11 @@ def expert_conditions(
         "revision": this_revision(),
         "versions": versions(compute.device),
     }
+
+
+def novel_near(culling: NovelViewCulling | None) -> float | None:
+    """The near plane of cameras that were not trained on, for result files; None: nothing was culled there."""
+    return None if culling is None else culling.near
 
 
 def versions(device: torch.device) -> dict[str, str]:

@@ -30,6 +30,7 @@ from engine.runs.device import ComputeDevice, wait
 from engine.runs.expert_images import image_of
 from engine.settings.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from experts.base import Expert
+from experts.novel_views import NovelViewCulling
 from scenes import Scene, ViewFrame
 
 PROTOCOL = PROTOCOLS[DEFAULT_PROTOCOL]  # render_*.py's default
@@ -60,11 +61,12 @@ def evaluate_expert(
     networks: bool,
     quiet: bool,
     lpips_weights: Path | None = None,
+    culling: NovelViewCulling | None = None,
 ) -> ExpertScores:
     """Scores an expert on the scene's held-out cameras; writes metrics.json and SHOWN PNGs a camera with their truth.
 
-    networks: with the metrics that need a network (LPIPS). The PNGs are `renders/<camera>_<frame>.png` and `gt/...`, as
-    those of render_*.py.
+    networks: with the metrics that need a network (LPIPS). culling: at these cameras; None: none. The PNGs are
+    `renders/<camera>_<frame>.png` and `gt/...`, as those of render_*.py.
     """
     cameras = [scene.views[view].camera for view in scene.test]
     request = MetricRequest(protocol=PROTOCOL, cameras=cameras, device=compute.device, lpips_weights=lpips_weights)
@@ -75,7 +77,7 @@ def evaluate_expert(
     for scored in scored_frames(
         scene,
         tracked(view_frames, f"Scoring {expert.name}", unit="frame", shown=not quiet, leave=False),
-        render=lambda view_frame: _render(expert, scene, view_frame, compute),
+        render=lambda view_frame: _render(expert, scene, view_frame, compute, culling),
         images_of=lambda image, _: {ALONE: image},
         suite=suite,
         device=compute.device,
@@ -89,7 +91,7 @@ def evaluate_expert(
             _write_pngs(folder, image_name(camera, scored.frame), scored)
     means, mean = mean_scores(scores), mean_seconds(seconds)
     report = {
-        **expert_conditions(scene, compute, suite=suite, hashes=hashes),
+        **expert_conditions(scene, compute, suite=suite, hashes=hashes, culling=culling),
         "means": means,
         "seconds_a_frame": mean,
         "frames_per_second": frames_per_second(seconds),
@@ -108,9 +110,11 @@ def evaluate_expert(
     )
 
 
-def _render(expert: Expert, scene: Scene, view_frame: ViewFrame, compute: ComputeDevice) -> Tensor:
+def _render(
+    expert: Expert, scene: Scene, view_frame: ViewFrame, compute: ComputeDevice, culling: NovelViewCulling | None
+) -> Tensor:
     view, frame = view_frame
-    image = image_of(expert, scene.views[view].camera, frame, compute=compute)
+    image = image_of(expert, scene.views[view].camera, frame, compute=compute, culling=culling)
     wait(compute)
     return image
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -15,6 +15,9 @@ from common.units import MEBIBYTE
 from common.wording import bytes_text, counted, duration
 from engine.runs.device import ComputeDevice, free_memory
 from engine.runs.run import Run
+from engine.runs.trial import WorkTime
+from experts import ExpertSpec
+from experts.training.recipe import Recipe
 from experts.training.trainer import AHEAD
 from router.rays import MOST as MOST_RAYS
 from scenes import Scene
@@ -46,10 +49,11 @@ class Cost:
     results_bytes: int | None  # of results to be written, about; None: not known beforehand
     results_free_bytes: int  # on the disk of the results
     host_bytes: int  # images read ahead and, on a CPU, tensors (about)
-    device_bytes: int | None  # GPU tensors, about; None: a CPU, or not known beforehand
+    device_bytes: int | None  # GPU tensors, about; None: a CPU
     device_free_bytes: int | None  # None: a CPU
     cores: int  # that decode
-    grows: bool = False  # with the number of Gaussians, so that tensors are in neither number of memory
+    gaussians: int | None = None  # that memory is told for, where their number grows
+    time: WorkTime | None = None  # of the work after decoding; None: not tried
 
     @property
     def disk_bytes(self) -> int:
@@ -67,26 +71,36 @@ class Cost:
         return self.frames.decoding_seconds / self.cores
 
     def lines(self) -> tuple[str, ...]:
-        """Lines for people: frames, results, memory."""
-        cached, missing = bytes_text(self.frames.cached_bytes), bytes_text(self.frames.missing_bytes)
-        frames = f"frames: {cached} in the cache, {missing} to decode"
-        if self.frames.folder is not None:
-            frames += f" to {self.frames.folder} ({bytes_text(self.free_bytes)} free)"
-        if self.frames.missing_bytes:
-            frames += f", about {duration(self.decoding_seconds)} on {counted(self.cores, 'core')}"
+        """Lines for people: frames, results, memory, time."""
+        frames = frames_text(self.frames, cores=self.cores)
         free = f"{bytes_text(self.results_free_bytes)} free"
         about = "size not known beforehand" if self.results_bytes is None else f"about {bytes_text(self.results_bytes)}"
-        return frames, f"results: {about} ({free})", f"memory: {self._memory()}"
+        lines = (frames, f"results: {about} ({free})", f"memory: {self._memory()}")
+        return lines if self.time is None else (*lines, f"time: {self.time.line}")
 
     def _memory(self) -> str:
         host = f"about {bytes_text(self.host_bytes)} of host memory"
-        more = ", more with the number of Gaussians" if self.grows else ""
-        if self.device_free_bytes is None:
-            return host + more
+        at = "" if self.gaussians is None else f", at {counted(self.gaussians, 'Gaussian')}"
+        if self.device_free_bytes is None or self.device_bytes is None:
+            return host + at
         free = f"{bytes_text(self.device_free_bytes)} free"
-        if self.device_bytes is None:
-            return f"{host}; GPU memory grows with the number of Gaussians ({free})"
-        return f"{host}, about {bytes_text(self.device_bytes)} of GPU memory ({free})"
+        return f"{host}, about {bytes_text(self.device_bytes)} of GPU memory{at} ({free})"
+
+
+def frames_line(scene: Scene) -> str:
+    """A line on all frames of a scene: how much is decoded, how much is to be, and how long that takes."""
+    return frames_text(scene.frames.on_disk(range(len(scene.views))), cores=os.cpu_count() or 1)
+
+
+def frames_text(frames: FramesOnDisk, *, cores: int) -> str:
+    """The line on some frames."""
+    cached, missing = bytes_text(frames.cached_bytes), bytes_text(frames.missing_bytes)
+    text = f"frames: {cached} in the cache, {missing} to decode"
+    if frames.folder is not None:
+        text += f" to {frames.folder} ({bytes_text(frames.free_bytes)} free)"
+    if frames.missing_bytes:
+        text += f", about {duration(frames.decoding_seconds / cores)} on {counted(cores, 'core')}"
+    return text
 
 
 def log_cost(cost: Cost) -> None:
@@ -138,15 +152,32 @@ def rendering_cost(run: Run, views: Sequence[int], *, results: Path, pngs: bool,
 
 
 def expert_cost(
-    scene: Scene, compute: ComputeDevice, *, results: Path, batch: int, models: int, max_gaussians: int | None
+    scene: Scene,
+    compute: ComputeDevice,
+    spec: ExpertSpec,
+    recipe: Recipe,
+    *,
+    results: Path,
+    models: int,
+    gaussians: int = 0,
 ) -> Cost:
-    """The cost of training an expert. models: number of segments; max_gaussians: of each, None where not limited."""
-    written = None
-    if max_gaussians is not None:
-        written = models * max_gaussians * EXPERT_BYTES * (1 + STATE_COPIES)
+    """The cost of training an expert's models, one for each segment, one after the other.
+
+    gaussians: of each at its start, where known.
+    """
+    limit, batch = recipe.density.max_gaussians, recipe.batch
+    growing = max(gaussians, spec.training.usual_gaussians) if limit is None else limit
+    written = None if limit is None else models * limit * EXPERT_BYTES * (1 + STATE_COPIES)
+    tensors = expert_bytes(spec, pixels=max(_pixels(scene, view) for view in scene.train), gaussians=growing)
     waiting = waiting_bytes(scene, images=AHEAD * batch, gpu=compute.device.type == "cuda")
     views = range(len(scene.views))
-    return _cost(scene, views, compute, results=results, written=written, tensors=None, waiting=waiting)
+    cost = _cost(scene, views, compute, results=results, written=written, tensors=tensors, waiting=waiting)
+    return replace(cost, gaussians=growing)
+
+
+def expert_bytes(spec: ExpertSpec, *, pixels: int, gaussians: int) -> int:
+    """Bytes of tensors in an expert's training, about; a batch's moments are differentiated one after the other."""
+    return WORKSPACE_BYTES + TRAINING_PIXEL_BYTES * pixels + spec.training.gaussian_bytes * gaussians
 
 
 def waiting_bytes(scene: Scene, *, gpu: bool, images: int) -> int:
@@ -195,7 +226,7 @@ def _cost(
     *,
     results: Path,
     written: int | None,
-    tensors: int | None,
+    tensors: int,
     waiting: int,
 ) -> Cost:
     on_gpu = compute.device.type == "cuda"
@@ -203,9 +234,8 @@ def _cost(
         frames=scene.frames.on_disk(views),
         results_bytes=written,
         results_free_bytes=free_bytes(results),
-        host_bytes=waiting + (0 if on_gpu or tensors is None else tensors),
+        host_bytes=waiting + (0 if on_gpu else tensors),
         device_bytes=tensors if on_gpu else None,
         device_free_bytes=free_memory(compute.device),
         cores=os.cpu_count() or 1,
-        grows=tensors is None,
     )

@@ -8,12 +8,21 @@ from torch import Tensor
 
 from engine.runs.device import ComputeDevice, wait
 from experts.base import Expert
+from experts.novel_views import NovelViewCulling
+from router.router import gaussians_of
 
 
 @torch.no_grad()
-def splat_of(expert: Expert, camera: Camera, frame: float, *, compute: ComputeDevice) -> Splat:
-    """An expert's Gaussians on the screen of a camera that no per-camera parameter was learned for."""
-    gaussians = expert.at(frame)
+def splat_of(
+    expert: Expert,
+    camera: Camera,
+    frame: float,
+    *,
+    compute: ComputeDevice,
+    culling: NovelViewCulling | None = None,
+) -> Splat:
+    """An expert's Gaussians on the screen of a camera that was not trained on; culling None: all of them."""
+    gaussians = gaussians_of(expert, camera, frame, culling=culling)
     background = gaussians.means.new_tensor(expert.background)
     layer = Layer(gaussians=gaussians, settings=expert.settings, background=background)
     splat = rasterize([layer], camera, backend=compute.backend)[0]
@@ -22,6 +31,13 @@ def splat_of(expert: Expert, camera: Camera, frame: float, *, compute: ComputeDe
 
 
 @torch.no_grad()
-def image_of(expert: Expert, camera: Camera, frame: float, *, compute: ComputeDevice) -> Tensor:
+def image_of(
+    expert: Expert,
+    camera: Camera,
+    frame: float,
+    *,
+    compute: ComputeDevice,
+    culling: NovelViewCulling | None = None,
+) -> Tensor:
     """An expert's image [3, h, w] at such a camera."""
-    return expert.colour(splat_of(expert, camera, frame, compute=compute), camera, frame=frame)
+    return expert.colour(splat_of(expert, camera, frame, compute=compute, culling=culling), camera, frame=frame)

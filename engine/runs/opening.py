@@ -20,6 +20,7 @@ from engine.checks.footage import warn_of_headers
 from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, open_compute_device
+from engine.runs.novel_near import open_culling
 from engine.runs.run import Run
 from engine.settings.experts import PLANES, expert_frames_of, folder_argument
 from engine.settings.fields import with_values
@@ -102,6 +103,7 @@ def assemble(
         router=router.to(compute.device),
         backend=compute.backend,
         tile_rule=config.machine.tile_rule,
+        culling=open_culling(scene, experts, compute, near=config.experts.novel_near),
         seed=config.training.seed,
     )
 

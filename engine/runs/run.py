@@ -11,6 +11,7 @@ from torch import Tensor
 
 from engine.runs.device import ComputeDevice
 from experts.base import Expert
+from experts.novel_views import NovelViewCulling
 from router import Ensemble, Mixture, Router, mix
 from scenes.types import Scene
 
@@ -25,6 +26,7 @@ class Run:
     router: Router
     backend: Backend = "auto"
     tile_rule: TileRule | None = None  # None: each expert's own
+    culling: NovelViewCulling | None = None  # at cameras that were not trained on; None: nothing is culled
     iteration: int = 0  # router updates so far, where it was loaded
     seed: int | None = None  # of the router's training
     training_seconds: float | None = None  # of the router, so far; None: not recorded
@@ -64,7 +66,10 @@ def mix_camera(
     grad: Literal["none", "features"] = "none",
     depths: bool = False,
 ) -> Mixture:
-    """The mixture at any camera; temperature None is the evaluation temperature. depths: with alphas and depths."""
+    """The mixture at any camera; temperature None is the evaluation temperature. depths: with alphas and depths.
+
+    camera_number: of a training camera. At others the run's culling of novel views holds.
+    """
     return mix(
         run.router,
         run.experts,
@@ -77,6 +82,7 @@ def mix_camera(
         backend=run.backend,
         tile_rule=run.tile_rule,
         depths=depths,
+        culling=run.culling,
     )
 
 

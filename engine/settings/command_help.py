@@ -16,6 +16,10 @@ REQUIRED = " (required)"
 # Help texts of flags that most commands have.
 DEVICE = "where to compute; auto: the GPU if there is one, else the CPU"
 BACKEND = "rasterizer: cuda (GPU), cpu (compiled C++), torch (plain PyTorch, slow); auto: the fastest of the device"
+NOVEL_NEAR = (
+    "cameras that were not trained on show no Gaussian nearer than this, in scene units, unless a training camera saw "
+    "it from about as close; 0: they show all; default: "
+)
 QUIET = "show warnings and errors only"
 DEBUG = "show more details, and the whole traceback of an error"
 _POSITIONAL = get_args(tyro.conf.Positional[int])[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import tyro
 from common.suggestions import hint
 from common.wording import shell
 from engine.errors import ConfigError
-from engine.settings.command_help import flag
+from engine.settings.command_help import NOVEL_NEAR, flag
 from experts import EXPERTS, ExpertSpec
 from router import Ensemble, ensemble_of, kind_of
 
@@ -66,6 +67,9 @@ class ExpertReadingConfig:
         flag("which of near and far a --config file gave; the values in an expert's cfg_args beat those"),
         tyro.conf.Suppress,
     ] = ()
+    novel_near: Annotated[
+        float | None, flag(NOVEL_NEAR + "a quarter of the median depth of the experts' images", metavar="FLOAT")
+    ] = None
     expert_frames: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
         flag(
@@ -132,6 +136,12 @@ def name_and_folder(argument: str) -> tuple[str, Path]:
     if not equals or not path:
         raise ConfigError(f"--expert {argument}: NAME=PATH expected, for example --expert STG=output/stg")
     return name, Path(path)
+
+
+def check_novel_near(near: float | None) -> None:
+    """Raises ConfigError where --novel_near is no distance."""
+    if near is not None and not (near >= 0 and math.isfinite(near)):
+        raise ConfigError(f"--novel_near is {near}: give a distance in scene units, or 0 to show all Gaussians")
 
 
 def check_expert_frames(given: Sequence[str], experts: Sequence[str]) -> None:

@@ -11,9 +11,9 @@ import tyro
 from moegs_rasterizer.types import Backend, TileRule
 
 from engine.errors import ConfigError
-from engine.settings.command_help import DEBUG, CommandHelp, flag
+from engine.settings.command_help import DEBUG, NOVEL_NEAR, CommandHelp, flag
 from engine.settings.command_line import parse
-from engine.settings.experts import expert_folder_settings, folder_argument, name_and_folder
+from engine.settings.experts import check_novel_near, expert_folder_settings, folder_argument, name_and_folder
 from engine.settings.fields import leaves, values_of
 from engine.settings.metric_protocols import DEFAULT_PROTOCOL, ProtocolName, protocols_help
 from engine.settings.novel_views import NovelViewConfig, check_novel_views, trajectory_file, views_name
@@ -104,6 +104,7 @@ class _ReplacedConfig:
     eval_temperature: Annotated[
         float | None, flag("softmax temperature; default: the one saved with the run", metavar="FLOAT")
     ] = None
+    novel_near: Annotated[float | None, flag(NOVEL_NEAR + "as in training", metavar="FLOAT")] = None
     device: Annotated[
         DeviceChoice | None,
         flag("where to compute; default: the GPU if there is one, else the CPU", metavar="{auto,cpu,cuda}"),
@@ -252,6 +253,7 @@ def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None
     temperature = config.overrides.eval_temperature
     if temperature is not None and not temperature > 0:
         raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")
+    check_novel_near(config.overrides.novel_near)
     if (config.metrics.constant_frames or 0) < 0:
         raise ConfigError(f"--constant_frames is {config.metrics.constant_frames}: give 0 or more")
     if ensemble is None:

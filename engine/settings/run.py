@@ -15,6 +15,7 @@ from engine.settings.experts import (
     AnyExpertsConfig,
     ExpertsConfig,
     check_expert_frames,
+    check_novel_near,
     ensemble_and_folders,
     folder_argument,
 )
@@ -238,6 +239,7 @@ def check_config(config: RunConfig, ensemble: Ensemble) -> None:
     for name, value in positive.items():
         if value is not None and not value > 0:
             raise ConfigError(f"--{name} is {value}: give more than 0")
+    check_novel_near(config.experts.novel_near)
     for name in ("featuret_lr", "feature_lr", "rgb_lr", "lambda_gates"):
         if not getattr(training, name) >= 0:
             raise ConfigError(f"--{name} is {getattr(training, name)}: give 0 or more")

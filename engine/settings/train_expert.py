@@ -12,11 +12,11 @@ from typing import Annotated, Any
 import tyro
 
 from engine.errors import ConfigError
-from engine.settings.command_help import CommandHelp, check_required, flag
+from engine.settings.command_help import NOVEL_NEAR, CommandHelp, check_required, flag
 from engine.settings.command_line import config_path, parse_arguments
 from engine.settings.config_file import read_object, settings_of_object, write_config_file
 from engine.settings.earlier import unsaved_settings
-from engine.settings.experts import KEYS, WITH_PLANES, WITH_SEGMENTS
+from engine.settings.experts import KEYS, WITH_PLANES, WITH_SEGMENTS, check_novel_near
 from engine.settings.fields import leaves, with_values
 from engine.settings.paths import check_file, check_folder, check_target
 from engine.settings.recipe import flattened, parse_setting, setting_arguments
@@ -71,6 +71,9 @@ class ExpertOutputConfig:
             "when to score 8 frames per held-out camera, iterations; no number: never; default: 1/4, 1/2, 3/4 of all",
             metavar="INT ...",
         ),
+    ] = None
+    novel_near: Annotated[
+        float | None, flag(NOVEL_NEAR + "a quarter of the median depth of the expert's images", metavar="FLOAT")
     ] = None
     test_frames: Annotated[
         int | None,
@@ -268,6 +271,7 @@ def check_settings(config: TrainExpertConfig) -> None:
     for name, value in positive.items():
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise ConfigError(f"--{name} is {value}: give more than 0")
+    check_novel_near(output.novel_near)
     if recipe.near is not None and recipe.far is not None and not recipe.near < recipe.far:
         raise ConfigError(f"--near is {recipe.near:g} and --far {recipe.far:g}: near must be less than far")
     if recipe.dssim is not None and not 0 <= recipe.dssim <= 1:

@@ -19,6 +19,8 @@ SPEC = ExpertSpec(
         start_frames="first",
         start_model=deferred("experts.ed3dgs.start:start_model"),
         trainer=deferred("experts.ed3dgs.training:ED3DGSTrainer"),
+        gaussian_bytes=10_400,
+        usual_gaussians=200_000,
     ),
     random_model=deferred("experts.ed3dgs.random_model:random_ed3dgs"),
 )

@@ -19,6 +19,8 @@ SPEC = ExpertSpec(
         start_frames="first",
         start_model=deferred("experts.fourdgaussians.start:start_model"),
         trainer=deferred("experts.fourdgaussians.training:FourDGaussiansTrainer"),
+        gaussian_bytes=9400,
+        usual_gaussians=100_000,
     ),
     random_model=deferred("experts.fourdgaussians.random_model:random_fourdgaussians"),
 )

@@ -21,6 +21,8 @@ SPEC = ExpertSpec(
         start_frames="all",
         start_model=deferred("experts.stg.start:start_model"),
         trainer=deferred("experts.stg.training:STGTrainer"),
+        gaussian_bytes=7600,
+        usual_gaussians=170_000,
     ),
     random_model=deferred("experts.stg.random_model:random_stg"),
 )

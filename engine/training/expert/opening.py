@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from statistics import fmean
 
-import numpy as np
 import torch
 
 from common.wording import counted
 from engine.errors import ConfigError
+from engine.runs.trial import BlackFrames, WorkTime, seconds_a_step
 from engine.settings.experts import WITH_PLANES
 from engine.settings.recipe import difference, with_settings
 from engine.settings.train_expert import TrainExpertConfig, recipe_values
@@ -26,7 +29,7 @@ from experts.training.presets import Planes, TrainingPreset
 from experts.training.recipe import Recipe, scaled_recipe
 from experts.training.start import StartPoints, TrainingStart, scale_fault
 from experts.training.trainer import ExpertTrainer
-from scenes import FrameStore, Scene
+from scenes import Scene
 from scenes.points.cloud import PointCloud
 from scenes.points.start import load_start_points
 from scenes.points.visibility import suggest_near, views_of, visible_depths
@@ -59,27 +62,44 @@ class CheckedStart:
 
     recipe: Recipe
     cloud: PointCloud | None  # for `open_expert_task`; None: the start points' colours are those of frames
+    gaussians: int
+    seconds_each: float | None = None  # of an iteration; None: not tried
 
 
-def check_expert_task(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput) -> CheckedStart:
-    """Opens a training and closes it again, to raise whatever `open_expert_task` would raise; decodes no frame."""
-    frames = BlackFrames(output.scene)
-    task, cloud, _ = _opened(config, spec, replace(output, scene=replace(output.scene, frames=frames)), cloud=None)
+def check_expert_task(
+    config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, *, tries: bool
+) -> CheckedStart:
+    """Opens a training and closes it again, to raise whatever `open_expert_task` would raise; decodes no frame.
+
+    tries: it also tries an iteration, and tells how long one takes.
+    """
+    scene, frames = output.scene, BlackFrames(output.scene)
+    task, cloud, _ = _opened(config, spec, replace(output, scene=replace(scene, frames=frames)), cloud=None)
+    of_frames, gaussians = frames.were_read, task.trainer.count
+    seconds = seconds_a_step(partial(_try_iteration, task), output.compute) if tries else None
     task.views.close()
-    return CheckedStart(recipe=task.begun.recipe, cloud=None if frames.were_read else cloud)
+    return CheckedStart(
+        recipe=task.begun.recipe, cloud=None if of_frames else cloud, gaussians=gaussians, seconds_each=seconds
+    )
 
 
-class BlackFrames(FrameStore):
-    """Black images in the place of frames that are not decoded yet; it knows whether one was read."""
+def training_time(starts: Sequence[CheckedStart]) -> WorkTime | None:
+    """The time of trainings one after the other, by those that were tried; None where none was."""
+    tried = [start.seconds_each for start in starts if start.seconds_each is not None]
+    if not tried:
+        return None
+    note = f" with {counted(starts[0].gaussians, 'Gaussian')}; longer as they grow"
+    iterations = sum(start.recipe.iterations for start in starts)
+    return WorkTime(work="training", step="iteration", count=iterations, seconds_each=fmean(tried), note=note)
 
-    def __init__(self, scene: Scene) -> None:
-        self.were_read = False
-        self._cameras = [view.camera for view in scene.views]
 
-    def read(self, view: int, frame: int) -> np.ndarray:
-        """Give zeros, uint8 [h, w, 3]."""
-        self.were_read = True
-        return np.zeros((self._cameras[view].height, self._cameras[view].width, 3), np.uint8)
+def _try_iteration(task: ExpertTask) -> None:
+    """Trains with an image from the middle of the schedule, when all that a model has takes part."""
+    iteration = min(task.last // 2 + 1, task.last)
+    task.trainer.skip_to(iteration)
+    for loss in task.trainer.losses(iteration):
+        loss.backward()
+    task.trainer.update(iteration)
 
 
 def open_expert_task(

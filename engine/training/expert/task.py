@@ -19,6 +19,7 @@ from engine.evaluation.expert import ExpertScores, evaluate_expert
 from engine.evaluation.scoring import evenly_spread, scores_text
 from engine.outputs.files import results_folder
 from engine.runs.device import release_unused, wait
+from engine.runs.novel_near import culling_of
 from engine.settings.recipe import settings_of
 from engine.settings.train_expert import TrainExpertConfig
 from engine.training.expert.saves import ExpertOutput, covered, save_expert, save_state, saved_state
@@ -163,6 +164,9 @@ class ExpertTask:
             networks=networks,
             lpips_weights=self.config.output.lpips_weights,
             quiet=self.config.machine.quiet,
+            culling=culling_of(
+                output.scene, [model], output.compute, near=self.config.output.novel_near, frames=frames
+            ),
         )
         self.history.append(
             {"iteration": iteration, "gaussians": self.trainer.count, "frames": result.frames, **result.scores}

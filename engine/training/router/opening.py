@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from engine.checks.clip_length import settle_clip_lengths
 from engine.checks.footage import warn_of_frames
@@ -13,6 +16,7 @@ from engine.runs.cost import log_cost, router_cost
 from engine.runs.expert_records import bundle_expert, record_expert
 from engine.runs.opening import new_run, with_expert_frames
 from engine.runs.run import Run
+from engine.runs.trial import BlackFrames, WorkTime, must_decode, seconds_a_step
 from engine.settings.config_file import write_config_file
 from engine.settings.run import RunConfig, evaluation_iterations, expert_folders, save_iterations
 from engine.settings.train import CONFIG_FILE
@@ -43,7 +47,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     start, seconds = 0, 0.0
     if config.output.resume:
         start, seconds = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
-    _prepare_frames(run, config, save_path)
+    _prepare_frames(run, optimiser, config, save_path, start=start)
     warn_of_frames(run.scene)
     clips = settle_clip_lengths(run.scene, run.experts, run.compute)
     log_verdict(judge(run.scene, run.experts, clips=clips, compute=run.compute), run.scene)
@@ -56,12 +60,32 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     return RouterTask(run, optimiser, config, start=start, seconds=seconds, save_path=save_path, experts=experts)
 
 
-def _prepare_frames(run: Run, config: RunConfig, save_path: Path) -> None:
+def _prepare_frames(
+    run: Run, optimiser: torch.optim.Optimizer, config: RunConfig, save_path: Path, *, start: int
+) -> None:
     """Tells what the training costs, then decodes the frames: after all that can refuse, since it takes minutes."""
     iterations, saves = config.training.iterations, len(save_iterations(config, run.ensemble))
     copied = [path for expert in run.experts for path in expert.provenance.files] if config.output.bundle else []
-    log_cost(router_cost(run, results=save_path, iterations=iterations, saves=saves, copied=copied))
+    cost = router_cost(run, results=save_path, iterations=iterations, saves=saves, copied=copied)
+    log_cost(replace(cost, time=_training_time(run, optimiser, config, start=start)))
     run.scene.frames.prepare(needed_views(run.scene, "all"))
+
+
+def _training_time(run: Run, optimiser: torch.optim.Optimizer, config: RunConfig, *, start: int) -> WorkTime | None:
+    """The time of the training, by iterations on black images that move nothing; None: progress will tell soon."""
+    iterations = config.training.iterations
+    if start >= iterations or not must_decode(run.scene, range(len(run.scene.views))):
+        return None
+    black = replace(run, scene=replace(run.scene, frames=BlackFrames(run.scene)))
+
+    def try_iteration() -> None:
+        with RouterTask(black, optimiser, config, start=start) as task:
+            for loss in task.losses(start + 1):
+                loss.backward()
+        optimiser.zero_grad(set_to_none=True)
+
+    seconds = seconds_a_step(try_iteration, run.compute)
+    return WorkTime(work="training", step="iteration", count=iterations - start, seconds_each=seconds)
 
 
 def schedule(task: RouterTask) -> Schedule:

@@ -15,6 +15,7 @@ import engine.commands.train_expert
 import engine.training.expert.opening
 import moegs
 import scenes.frames.cache
+from engine.runs.saved import load_run
 from engine.training.expert.opening import CheckedStart
 from experts import EXPERTS
 from tests.engine.expert_scene import arguments, reloaded, run, write_film
@@ -124,16 +125,17 @@ def test_the_second_segment_before_the_first_is_trained(world, tmp_path, refused
 
 
 @pytest.mark.parametrize("points", ["random", "file"])
-def test_the_check_changes_no_bit_of_a_training(world, tmp_path, monkeypatch, points):
+def test_the_check_and_its_trial_change_no_bit_of_a_training(world, tmp_path, monkeypatch, points):
     chosen = []
     if points == "file":
         positions = np.random.default_rng(0).uniform((-1, -1, 3), (1, 1, 5), (50, 3)).astype(np.float32)
         np.savez(tmp_path / "points.npz", xyz=positions, rgb=np.full((50, 3), 0.5, np.float32))
         chosen = [f"--points={tmp_path / 'points.npz'}"]
-    assert run(world / "film", tmp_path / "checked", "ed3dgs", *FEW, *chosen) == 0
+    fresh = f"--cache_path={tmp_path / 'cache'}"  # with frames to decode, so that iterations are tried
+    assert run(world / "film", tmp_path / "checked", "ed3dgs", *FEW, *chosen, fresh) == 0
     recipe = EXPERTS["E-D3DGS"].training.presets["n3v"].recipe
-    unchecked = CheckedStart(recipe=recipe, cloud=None)
-    monkeypatch.setattr(engine.commands.train_expert, "check_expert_task", lambda *arguments: unchecked)
+    unchecked = CheckedStart(recipe=recipe, cloud=None, gaussians=50)
+    monkeypatch.setattr(engine.commands.train_expert, "check_expert_task", lambda *arguments, tries: unchecked)
     assert run(world / "film", tmp_path / "unchecked", "ed3dgs", *FEW, *chosen) == 0
     one, other = (reloaded("ed3dgs", tmp_path / name) for name in ("checked", "unchecked"))
     assert one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
@@ -154,3 +156,18 @@ def test_start_points_are_loaded_once_where_no_frame_colours_them(world, tmp_pat
     assert len(loads) == 1
     assert run(world / "film", tmp_path / "random", "ed3dgs", *FEW) == 0
     assert len(loads) == 3
+
+
+def test_the_trials_of_a_router_change_no_bit_of_it_and_no_score(world, tmp_path, capsys):
+    states, scores = [], []
+    for name, cache in (("tried", tmp_path / "cache"), ("known", world / "cache")):
+        flags, folder = router(world, cache), tmp_path / name
+        assert moegs.main(["train", *flags, f"--save_path={folder}"]) == 0
+        states.append(dict(load_run(folder, needed="none").router.state_dict()))
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)  # to decode for the rendering too
+        assert moegs.main(["render", f"--save_path={folder}", "--skip_train"]) == 0
+        scores.append(json.loads((folder / "mean_metrics.json").read_text())["MoE-GS_PSNR"])
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert scores[0] == scores[1]
+    times = [line for line in capsys.readouterr().err.splitlines() if "scoring takes about" in line]
+    assert len(times) == 1 and "(6 frames of " in times[0], "told where frames had to be decoded, and only there"

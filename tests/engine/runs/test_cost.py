@@ -11,9 +11,11 @@ import pytest
 import torch
 
 import engine.runs.cost
+import engine.runs.trial
 from engine.runs.cost import (
     RAY_BYTES,
     Cost,
+    expert_bytes,
     expert_cost,
     log_cost,
     rendering_cost,
@@ -23,6 +25,8 @@ from engine.runs.cost import (
 )
 from engine.runs.device import CPU, CUDA, ComputeDevice, free_memory
 from engine.runs.run import Run
+from engine.runs.trial import BlackFrames, WorkTime, must_decode, seconds_a_step
+from experts import EXPERTS
 from router import ENSEMBLES
 from scenes.frames.read_ahead import slots_of
 from scenes.types import FramesOnDisk, FrameStore
@@ -81,7 +85,7 @@ def test_the_cost_of_a_routers_training(run, tmp_path):
     assert cost.results_free_bytes > 0
     assert cost.decoding_seconds == 3 * 600 / 4
     assert (cost.device_bytes, cost.device_free_bytes) == (None, None)
-    assert not cost.grows
+    assert cost.gaussians is None
     assert cost.host_bytes == 7 * 3 * 4 * IMAGE + 4 * router + experts + working(run, cameras=2, training=True)
 
 
@@ -99,12 +103,41 @@ def test_the_cost_of_a_rendering(run, tmp_path):
     assert novel.frames.missing_bytes == 0
 
 
+def of_expert(run: Run, compute: ComputeDevice, results: Path, **changed) -> Cost:
+    spec = EXPERTS["E-D3DGS"]
+    recipe = spec.training.presets["n3v"].recipe
+    density = replace(recipe.density, max_gaussians=changed.pop("max_gaussians", None))
+    recipe = replace(recipe, batch=changed.pop("batch", 2), density=density)
+    values = {"models": 1, "gaussians": 60} | changed
+    return expert_cost(run.scene, compute, spec, recipe, results=results, **values)
+
+
 def test_the_cost_of_an_expert(run, tmp_path):
-    cost = expert_cost(run.scene, ON_CPU, results=tmp_path, batch=2, models=1, max_gaussians=None)
+    cost = of_expert(run, ON_CPU, tmp_path)
     assert cost.results_bytes is None and cost.disk_bytes == 6 * 10**9
-    assert cost.host_bytes == 16 * 3 * 4 * IMAGE and cost.grows
-    limited = expert_cost(run.scene, ON_CPU, results=tmp_path, batch=2, models=2, max_gaussians=1000)
+    images = 16 * 3 * 4 * IMAGE
+    assert cost.gaussians == 200_000, "as many as trainings without a limit had"
+    assert cost.host_bytes == images + 70 * 2**20 + 186 * IMAGE + 10_400 * 200_000
+    limited = of_expert(run, ON_CPU, tmp_path, models=2, max_gaussians=1000)
     assert limited.results_bytes == 2 * 1000 * 400 * 5
+    assert limited.host_bytes == images + 70 * 2**20 + 186 * IMAGE + 10_400 * 1000
+    assert of_expert(run, ON_CPU, tmp_path, gaussians=300_000).gaussians == 300_000
+
+
+def trainings() -> list[tuple[str, ...]]:
+    """Rows of the table of trainings of Neural 3D Video size in docs/dev/expert_training.md."""
+    page = (Path(__file__).parents[3] / "docs" / "dev" / "expert_training.md").read_text(encoding="utf-8")
+    row = r"^\| ([\w-]+)(?:, a segment)? \| ([\d,]+) \| [\d.]+ \| [\d.]+ \| [\d.]+ \| (\d+) \|"
+    rows = re.findall(row, page, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["Ex4DGS", "E-D3DGS", "4DGaussians", "STG"]
+    return rows
+
+
+@pytest.mark.parametrize("row", trainings(), ids=" ".join)
+def test_estimates_are_near_the_memory_that_trainings_took(row):
+    name, gaussians, mebibytes = row
+    about = expert_bytes(EXPERTS[name], pixels=1345 * 1008, gaussians=int(gaussians.replace(",", "")))
+    assert about / 2**20 == pytest.approx(int(mebibytes), rel=1 / 4)
 
 
 def test_memory_of_the_footage_does_not_depend_on_its_length(tmp_path):
@@ -155,15 +188,19 @@ def test_costs_are_told_in_lines():
         "memory: about 500.0 MB of host memory, about 2.6 GB of GPU memory (80.0 GB free)",
     )
     done = FramesOnDisk(folder=Path("cache"), cached_bytes=10**9, free_bytes=2 * 10**9)
-    assert costing(frames=done, results_bytes=None, device_bytes=None).lines() == (
+    time = WorkTime(work="training", step="iteration", count=40_000, seconds_each=0.0112, note=" with 7 Gaussians")
+    assert costing(frames=done, results_bytes=None, gaussians=470_000, time=time).lines() == (
         "frames: 1.0 GB in the cache, 0.0 MB to decode to cache (2.0 GB free)",
         "results: size not known beforehand (70.0 GB free)",
-        "memory: about 500.0 MB of host memory; GPU memory grows with the number of Gaussians (80.0 GB free)",
+        "memory: about 500.0 MB of host memory, about 2.6 GB of GPU memory, at 470,000 Gaussians (80.0 GB free)",
+        "time: training takes about 7 min (40,000 iterations of 11.2 ms, by a trial on this machine with 7 Gaussians)",
     )
+    slow = WorkTime(work="scoring", step="frame", count=1, seconds_each=100)
+    assert slow.line == "scoring takes about 2 min (1 frame of 100.0 s, by a trial on this machine)"
     on_cpu = costing(device_bytes=None, device_free_bytes=None)
     assert on_cpu.lines()[2] == "memory: about 500.0 MB of host memory"
-    more = "memory: about 500.0 MB of host memory, more with the number of Gaussians"
-    assert replace(on_cpu, grows=True).lines()[2] == more
+    grown = "memory: about 500.0 MB of host memory, at 2,000 Gaussians"
+    assert replace(on_cpu, gaussians=2000).lines()[2] == grown
 
 
 def test_costs_are_logged_with_warnings_of_what_is_too_small(caplog):
@@ -190,9 +227,27 @@ def test_free_memory_of_a_gpu_is_what_is_free_and_what_pytorch_holds(monkeypatch
 def test_a_gpu_has_a_cost_of_its_own(run, tmp_path, monkeypatch):
     monkeypatch.setattr(engine.runs.cost, "free_memory", lambda device: 10**6)
     on_gpu = ComputeDevice(device=CUDA, backend="cuda")
-    cost = expert_cost(run.scene, on_gpu, results=tmp_path, batch=1, models=1, max_gaussians=None)
-    assert cost.host_bytes == 8 * 3 * IMAGE and cost.device_bytes is None and cost.device_free_bytes == 10**6
+    cost = of_expert(run, on_gpu, tmp_path, batch=1, max_gaussians=1000)
+    assert cost.host_bytes == 8 * 3 * IMAGE and cost.device_free_bytes == 10**6
+    assert cost.device_bytes == 70 * 2**20 + 186 * IMAGE + 10_400 * 1000
 
 
 def test_gaussians_of_the_small_world_are_counted(run):
     assert sum(expert.num_gaussians for expert in run.experts) == 4 * GAUSSIANS
+
+
+def test_a_step_is_timed_by_its_median_after_one_that_warms_up(monkeypatch):
+    clock = iter([0, 1, 10, 10.5, 20, 20.25, 30, 33])
+    monkeypatch.setattr(engine.runs.trial.time, "perf_counter", lambda: next(clock))
+    steps = []
+    assert seconds_a_step(lambda: steps.append(0), ON_CPU) == 0.5 and len(steps) == 4
+    monkeypatch.setattr(engine.runs.trial.time, "perf_counter", iter([0, 5]).__next__)
+    assert seconds_a_step(lambda: steps.append(0), ON_CPU) == 5 and len(steps) == 5, "a long one is not repeated"
+
+
+def test_black_frames_stand_in_for_those_to_decode(run):
+    assert must_decode(run.scene, run.scene.test)
+    black = BlackFrames(run.scene)
+    assert not must_decode(replace(run.scene, frames=black), run.scene.test) and not black.were_read
+    image = black.read(1, 0)
+    assert image.shape == (HEIGHT, WIDTH, 3) and image.dtype == "uint8" and not image.any() and black.were_read

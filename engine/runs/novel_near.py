@@ -1,0 +1,93 @@
+"""The near plane of novel views, found without a look at held-out frames."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+
+import numpy as np
+import torch
+from moegs_rasterizer import Camera, Layer, rasterize
+
+from engine.checks.probes import shrunk, spread
+from engine.runs.device import ComputeDevice, wait
+from experts.base import Expert
+from experts.novel_views import NovelViewCulling, novel_view_culling
+from scenes import Scene
+
+logger = logging.getLogger(__name__)
+
+SHARE = 0.25  # of the median depth: docs/dev/blend.md has the measurement
+VIEWS, WIDTH = 5, 160  # training views that depths are rendered at, and the width of their images, px
+
+
+def open_culling(
+    scene: Scene, experts: Sequence[Expert], compute: ComputeDevice, *, near: float | None
+) -> NovelViewCulling | None:
+    """The culling at cameras that were not trained on, told to the log; None where near is 0.
+
+    near: scene units; None: found from the experts.
+    """
+    culling = culling_of(scene, experts, compute, near=near)
+    if culling is not None:
+        logger.info(
+            "novel views: Gaussians nearer than %.3g scene units (%s) that no training camera saw are culled",
+            culling.near,
+            "a quarter of the median depth" if near is None else "--novel_near",
+        )
+    elif near is None:
+        logger.warning("no expert shows anything at the training cameras: nothing is culled at novel views")
+    return culling
+
+
+def culling_of(
+    scene: Scene,
+    experts: Sequence[Expert],
+    compute: ComputeDevice,
+    *,
+    near: float | None,
+    frames: Sequence[int] | None = None,
+) -> NovelViewCulling | None:
+    """The culling at cameras that were not trained on; None where near is 0 or experts show nothing.
+
+    frames: that the experts cover, where they are not all of the clip.
+    """
+    if near is None:
+        near = automatic_near(scene, experts, compute, frames=range(scene.num_frames) if frames is None else frames)
+    if not near:
+        return None
+    cameras = [scene.views[view].camera for view in scene.train]
+    return novel_view_culling(near, cameras, device=compute.device)
+
+
+def automatic_near(
+    scene: Scene, experts: Sequence[Expert], compute: ComputeDevice, *, frames: Sequence[int]
+) -> float | None:
+    """SHARE of the median depth that experts show at training views, in scene units; None where they show nothing."""
+    count = min(VIEWS, len(scene.train))
+    views = [scene.train[index] for index in spread(len(scene.train), count)]
+    frames = [frames[round(float(index))] for index in np.linspace(0, len(frames) - 1, count)]
+    depths = []
+    for expert in experts:
+        shown = [
+            _median_depth(expert, scene.views[view].camera, frame, compute)
+            for view, frame in zip(views, frames, strict=True)
+        ]
+        known = [depth for depth in shown if depth is not None]
+        if known:
+            depths.append(median(known))
+    return SHARE * median(depths) if depths else None
+
+
+@torch.no_grad()
+def _median_depth(expert: Expert, camera: Camera, frame: int, compute: ComputeDevice) -> float | None:
+    """The median over pixels of an expert's depth at a camera, where it is opaque; None: nowhere."""
+    gaussians = expert.at(frame)
+    small, settings = shrunk(camera, WIDTH), replace(expert.settings, depth="mean")
+    layer = Layer(gaussians=gaussians, settings=settings, background=gaussians.means.new_tensor(expert.background))
+    splat = rasterize([layer], small, backend=compute.backend)[0]
+    wait(compute)
+    depths = splat.depth[splat.alpha > 0.5]
+    return float(depths.median()) if depths.numel() else None

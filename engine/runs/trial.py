@@ -1,0 +1,79 @@
+"""The time of a command's work, tried out on black images before any frame is decoded."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.wording import counted, duration
+from engine.runs.device import ComputeDevice, wait
+from scenes import FrameStore, Scene
+
+REPEATS = 3  # after one that warms up
+LONG = 2.0  # seconds of the first, after which it is not repeated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkTime:
+    """The time that a command's work takes, as a trial of a few steps says."""
+
+    work: str  # "training"
+    step: str  # "iteration"
+    count: int  # of steps
+    seconds_each: float
+    note: str = ""  # what makes it longer
+
+    @property
+    def seconds(self) -> float:
+        """Time of all steps, about."""
+        return self.count * self.seconds_each
+
+    @property
+    def short(self) -> str:
+        """Time of all steps for people."""
+        return duration(self.seconds)
+
+    @property
+    def line(self) -> str:
+        """A line for people, without "time: "."""
+        each = f"{self.seconds_each:.1f} s" if self.seconds_each >= 1 else f"{1000 * self.seconds_each:.1f} ms"
+        steps = f"{counted(self.count, self.step)} of {each}, by a trial on this machine"
+        return f"{self.work} takes about {self.short} ({steps}{self.note})"
+
+
+class BlackFrames(FrameStore):
+    """Black images in the place of frames that are not decoded yet; it knows whether one was read."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.were_read = False
+        self._cameras = [view.camera for view in scene.views]
+
+    def read(self, view: int, frame: int) -> np.ndarray:
+        """Give zeros, uint8 [h, w, 3]."""
+        self.were_read = True
+        return np.zeros((self._cameras[view].height, self._cameras[view].width, 3), np.uint8)
+
+
+def seconds_a_step(step: Callable[[], object], compute: ComputeDevice) -> float:
+    """Median seconds of a step after one that warms up; those of the first where it takes long."""
+    first = _seconds(step, compute)
+    if first > LONG:
+        return first
+    return statistics.median(_seconds(step, compute) for _ in range(REPEATS))
+
+
+def _seconds(step: Callable[[], object], compute: ComputeDevice) -> float:
+    wait(compute)
+    start = time.perf_counter()
+    step()
+    wait(compute)
+    return time.perf_counter() - start
+
+
+def must_decode(scene: Scene, views: Sequence[int]) -> bool:
+    """True where frames of views have to be decoded first: else progress bars tell the time at once."""
+    return scene.frames.on_disk(views).missing_bytes > 0

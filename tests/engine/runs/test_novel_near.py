@@ -1,0 +1,89 @@
+"""The near plane of novel views: found from training views alone, given by a flag, off, and stated with the results."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import moegs
+from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
+from engine.runs.device import CPU, ComputeDevice
+from engine.runs.novel_near import SHARE, automatic_near, culling_of, open_culling
+from engine.runs.run import mix_camera, mix_view
+from scenes.types import FrameStore
+from tests.small_world import CloudExpert, camera, small_run, use_small_world
+
+ON_CPU = ComputeDevice(device=CPU, backend="auto")
+
+
+class NoFrames(FrameStore):
+    def read(self, view, frame):
+        raise AssertionError("the rule is blind to frames")
+
+
+def flat(name: str, depth: float) -> CloudExpert:
+    """An expert whose Gaussians all lie at a depth of the small world's cameras, wide and opaque."""
+    expert = CloudExpert(name, 0)
+    expert.spread[2] = 0
+    expert.place[2] = depth
+    with torch.no_grad():
+        expert.drift.fill_(0.5)
+        expert.scales.fill_(2.0)
+        expert.opacities.fill_(1.0)
+    return expert
+
+
+def test_the_rule_is_a_quarter_of_the_median_depth_of_training_views(tmp_path):
+    run = small_run(tmp_path)
+    scene = replace(run.scene, frames=NoFrames())
+    experts = [flat("one", 2.0), flat("two", 4.0), flat("three", 40.0)]
+    assert automatic_near(scene, experts, ON_CPU, frames=range(4)) == pytest.approx(SHARE * 4.0, rel=1e-5)
+    elsewhere = replace(scene.views[0], camera=camera(7))  # the held-out camera has no part in it
+    scene = replace(scene, views=(elsewhere, *scene.views[1:]))
+    assert automatic_near(scene, experts, ON_CPU, frames=range(4)) == pytest.approx(SHARE * 4.0, rel=1e-5)
+
+
+def test_a_plane_that_is_given_or_off(tmp_path, caplog):
+    run = small_run(tmp_path)
+    assert culling_of(run.scene, run.experts, ON_CPU, near=0.7).near == 0.7
+    assert open_culling(run.scene, run.experts, ON_CPU, near=0) is None and not caplog.messages
+    behind = [flat("one", -5.0)]
+    assert open_culling(run.scene, behind, ON_CPU, near=None) is None
+    assert "no expert shows anything at the training cameras" in caplog.text
+
+
+def test_only_cameras_that_were_not_trained_on_are_culled(tmp_path):
+    run = small_run(tmp_path)
+    far = [replace(view, camera=camera(90 + index)) for index, view in enumerate(run.scene.views)]
+    everything = culling_of(replace(run.scene, views=tuple(far)), run.experts, ON_CPU, near=100.0)
+    culled = replace(run, culling=everything)
+    held_out, trained = run.scene.test[0], run.scene.train[0]
+    assert torch.equal(mix_view(culled, trained, 0).image, mix_view(run, trained, 0).image)
+    assert torch.equal(mix_view(culled, held_out, 0).image, torch.ones_like(mix_view(run, held_out, 0).image))
+    novel = mix_camera(culled, run.scene.views[trained].camera, 0)
+    assert torch.equal(novel.image, torch.ones_like(novel.image)), "without a number it is a novel view"
+
+
+def test_results_state_the_plane(tmp_path):
+    run = small_run(tmp_path)
+    options = EvaluationOptions(frames=[0], videos=False, networks=False, progress=False)
+    for near in (None, 0.4):
+        changed = replace(run, culling=culling_of(run.scene, run.experts, ON_CPU, near=near or 0))
+        evaluate_mixture(changed, views=run.scene.test, folder=tmp_path / "out", options=options)
+        assert json.loads((tmp_path / "out" / "metrics.json").read_text())["novel_near"] == near
+
+
+def test_the_flag_of_trainings_and_renderings(tmp_path, monkeypatch, capsys):
+    flags = use_small_world(monkeypatch, tmp_path)
+    out = tmp_path / "out"
+    assert moegs.main(["render", f"--save_path={out}", "--novel_near=-1"]) == 2
+    assert "--novel_near is -1.0: give a distance in scene units, or 0" in capsys.readouterr().err
+    from engine.commands import render, train
+
+    assert train.main("E3", [*flags, f"--save_path={out}", "--iterations=1", "--novel_near=0.3"]) == 0
+    for more, near in (((), 0.3), (("--novel_near=0",), None)):
+        assert render.main("E3", [f"--save_path={out}", "--skip_train", "--quiet", *more]) == 0
+        assert json.loads((out / "test" / "itrs_1" / "metrics.json").read_text())["novel_near"] == near
