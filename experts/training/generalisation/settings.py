@@ -1,0 +1,40 @@
+"""The table `generalise` of all recipes: measures against models that fit training cameras better than other views."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generalisation:
+    """Measures that all experts share. At these defaults all are off, and a training is as without them."""
+
+    # Share of the Gaussians, chosen anew for each training image, that the image lacks; it grows from 0 to this at the
+    # last iteration (DropGaussian, Park et al., CVPR 2025).
+    dropout: float = 0.0
+    opacity: float = 0.0  # weight of the mean opacity in the loss (3DGS-MCMC, Kheradmand et al., NeurIPS 2024)
+    scale: float = 0.0  # weight of the mean scale over the extent in the loss (3DGS-MCMC)
+    # Removes Gaussians nearer to a training camera than this share of the median depth of its start points.
+    near: float = 0.0
+    # Removes, once, Gaussians that have more than this share of their blending weights in one training camera. 1: none.
+    single_view: float = 1.0
+    single_view_at: float = 1.0  # share of the training after which that is
+    # Smallest scale of a Gaussian, px in the training camera that shows it largest (after Mip-Splatting, Yu et al.,
+    # CVPR 2024, whose filter is 0.45 px).
+    smallest_px: float = 0.0
+    depth: float = 0.0  # weight of the Huber loss between log depths of the image and of the start points it shows
+    depth_delta: float = 0.05  # difference of log depths up to which that loss is quadratic
+
+    def check(self) -> None:
+        """Raises ValueError for a value that is out of its range."""
+        below_one = {"dropout", "near"}
+        shares = {"single_view", "single_view_at"}
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            highest = "below 1" if name in below_one else "at most 1" if name in shares else "finite"
+            fits = value < 1 if name in below_one else value <= 1 if name in shares else value < math.inf
+            above = value > 0 if name in {*shares, "depth_delta"} else value >= 0
+            if not (fits and above):
+                lowest = "above 0" if name in {*shares, "depth_delta"} else "0 or more"
+                raise ValueError(f"generalise.{name} is {value:g}: give a number that is {lowest} and {highest}")
