@@ -1,4 +1,4 @@
-"""What a recipe's table `generalise` does in a training, the same for all experts."""
+"""The measures of a recipe's table `generalise` in a training, the same for all experts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from experts.training.density import remove
 from experts.training.generalisation.depth import DepthTargets, depth_loss, depth_targets
 from experts.training.generalisation.dropout import Dropout
-from experts.training.generalisation.removal import before_a_lens, centres, of_one_view
+from experts.training.generalisation.removal import centres, close_to_a_camera, of_one_view
 from experts.training.generalisation.smallest_scales import pixel_sizes, raise_scales
 from experts.training.population import Population
 from experts.training.recipe import Recipe
@@ -98,7 +98,7 @@ class Generaliser:
         due = iteration == last or (iteration > self.recipe.density.start and iteration % every == 0)
         if self._limits is not None and due:
             for population, own in zip(populations, statistics, strict=True):
-                near = before_a_lens(centres(population["means"]) * self.unit, self.cameras, self._limits)
+                near = close_to_a_camera(centres(population["means"]) * self.unit, self.cameras, self._limits)
                 remove(population, own, near)
         if self.settings.single_view < 1 and iteration == max(1, round(self.settings.single_view_at * last)):
             unwanted = of_one_view(view_weights(), self.settings.single_view)
@@ -125,7 +125,7 @@ class Generaliser:
         return (self.settings.smallest_px / self.unit * sizes).log()
 
     def state(self) -> dict[str, Any]:
-        """What going on needs: the limits, which are of where Gaussians were when they were measured."""
+        """The state that `load` goes on from: limits are of where Gaussians were when they were measured."""
         return {"floors": list(self._floors)}
 
     def load(self, state: Mapping[str, Any], populations: Sequence[Population]) -> None:

@@ -1,4 +1,4 @@
-"""Removal of Gaussians that explain one training camera alone: before its lens, or for its image only."""
+"""Removal of Gaussians that explain one training camera alone: close to it, or in its image only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def centres(means: Tensor) -> Tensor:
     return means if means.dim() == 2 else means.mean(1)
 
 
-def before_a_lens(means: Tensor, cameras: Sequence[Camera], limits: Tensor) -> Tensor:
+def close_to_a_camera(means: Tensor, cameras: Sequence[Camera], limits: Tensor) -> Tensor:
     """Mask [n] of means [n, 3] that are nearer to some camera's centre than its limit [cameras]."""
     near = torch.zeros(len(means), dtype=torch.bool, device=means.device)
     for camera, limit in zip(cameras, limits, strict=True):

@@ -17,7 +17,7 @@ from experts.fourdgaussians.presets import PresetNetwork
 from experts.training.generalisation.depth import DepthTargets, depth_loss, depth_targets
 from experts.training.generalisation.dropout import Dropout
 from experts.training.generalisation.generaliser import Generaliser
-from experts.training.generalisation.removal import before_a_lens, blending_weights, centres, of_one_view, spread
+from experts.training.generalisation.removal import blending_weights, centres, close_to_a_camera, of_one_view, spread
 from experts.training.generalisation.settings import Generalisation
 from experts.training.generalisation.smallest_scales import pixel_sizes
 from experts.training.population import Population
@@ -242,10 +242,10 @@ def test_regularisers_are_means_over_all_gaussians():
     assert first["log_scales"].grad[0].tolist() == pytest.approx([0.02 / 4 / 2.0 * 0.2 / 3] * 3)
 
 
-def test_what_floats_before_a_lens_is_removed():
+def test_what_floats_close_to_a_camera_is_removed():
     """Cameras stand at x = 0 and 0.4; the median depth of their points is 4, a quarter of which is 1."""
     places = [[0.0, 0.0, 4.0]] * 3 + [[0.0, 0.0, 0.9], [0.4, 0.8, 0.5], [0.2, 0.0, 1.05], [1.3, 0.0, 0.5]]
-    assert before_a_lens(torch.tensor(places), VIEWS.cameras, torch.tensor([1.0, 1.0])).tolist() == [
+    assert close_to_a_camera(torch.tensor(places), VIEWS.cameras, torch.tensor([1.0, 1.0])).tolist() == [
         *[False] * 3,
         *[True, True, False, False],
     ]
