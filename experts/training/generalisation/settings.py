@@ -28,13 +28,15 @@ class Generalisation:
 
     def check(self) -> None:
         """Raises ValueError for a value that is out of its range."""
-        below_one = {"dropout", "near"}
-        shares = {"single_view", "single_view_at"}
         for name in (field.name for field in fields(self)):
             value = getattr(self, name)
-            highest = "below 1" if name in below_one else "at most 1" if name in shares else "finite"
-            fits = value < 1 if name in below_one else value <= 1 if name in shares else value < math.inf
-            above = value > 0 if name in {*shares, "depth_delta"} else value >= 0
-            if not (fits and above):
-                lowest = "above 0" if name in {*shares, "depth_delta"} else "0 or more"
-                raise ValueError(f"generalise.{name} is {value:g}: give a number that is {lowest} and {highest}")
+            if name in ("dropout", "near"):
+                fits, words = 0 <= value < 1, "0 or more, and below 1"
+            elif name in ("single_view", "single_view_at"):
+                fits, words = 0 < value <= 1, "above 0, and at most 1"
+            elif name == "depth_delta":
+                fits, words = 0 < value < math.inf, "above 0"
+            else:
+                fits, words = 0 <= value < math.inf, "0 or more"
+            if not fits:
+                raise ValueError(f"generalise.{name} is {value:g}: give a number that is {words}")
