@@ -9,6 +9,8 @@ from moegs_rasterizer import Camera, Gaussians, Layer, RasterSettings, rasterize
 from moegs_rasterizer.types import Backend
 from torch import Tensor
 
+from experts.training.visibility import in_image
+
 FRAMES = 8  # evenly spread, in which blending weights are measured
 
 
@@ -18,10 +20,14 @@ def centres(means: Tensor) -> Tensor:
 
 
 def close_to_a_camera(means: Tensor, cameras: Sequence[Camera], limits: Tensor) -> Tensor:
-    """Mask [n] of means [n, 3] that are nearer to some camera's centre than its limit [cameras]."""
+    """Mask [n] of means [n, 3] that some camera has in its image at a depth below its limit [cameras].
+
+    Walls beside a camera, which others see from afar, are in no image of it and stay.
+    """
     near = torch.zeros(len(means), dtype=torch.bool, device=means.device)
     for camera, limit in zip(cameras, limits, strict=True):
-        near |= (means - camera.centre.to(means)).norm(dim=1) < limit
+        depths, _, shown = in_image(means, camera)
+        near |= shown & (depths < limit)
     return near
 
 

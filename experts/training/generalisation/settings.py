@@ -15,7 +15,7 @@ class Generalisation:
     dropout: float = 0.0
     opacity: float = 0.0  # weight of the mean opacity in the loss (3DGS-MCMC, Kheradmand et al., NeurIPS 2024)
     scale: float = 0.0  # weight of the mean scale over the extent in the loss (3DGS-MCMC)
-    # Removes Gaussians nearer to a training camera than this share of the median depth of its start points.
+    # Removes Gaussians in a training camera's image at less than this share of the median depth of its start points.
     near: float = 0.0
     # Removes, once, Gaussians that have more than this share of their blending weights in one training camera. 1: none.
     single_view: float = 1.0

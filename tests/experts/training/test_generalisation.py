@@ -244,7 +244,8 @@ def test_regularisers_are_means_over_all_gaussians():
 
 def test_what_floats_close_to_a_camera_is_removed():
     """Cameras stand at x = 0 and 0.4; the median depth of their points is 4, a quarter of which is 1."""
-    places = [[0.0, 0.0, 4.0]] * 3 + [[0.0, 0.0, 0.9], [0.4, 0.8, 0.5], [0.2, 0.0, 1.05], [1.3, 0.0, 0.5]]
+    close, beside = [[0.0, 0.0, 0.9], [0.5, 0.1, 0.5]], [[0.2, 0.0, 1.05], [0.9, 0.0, 0.5]]
+    places = [[0.0, 0.0, 4.0]] * 3 + close + beside  # the last is close to both, in the image of neither
     assert close_to_a_camera(torch.tensor(places), VIEWS.cameras, torch.tensor([1.0, 1.0])).tolist() == [
         *[False] * 3,
         *[True, True, False, False],
