@@ -28,7 +28,7 @@ class ED3DGSTrainer(ExpertTrainer):
     """One training of E-D3DGS."""
 
     name: ClassVar[str] = ED3DGS.name
-    deforms_harmonics: ClassVar[bool] = True
+    harmonics_heads: ClassVar[Sequence[str]] = ("deformation.rgb_deform_c.3", "deformation.rgb_deform_f.3")
     recipe: ED3DGSRecipe
     model: ED3DGS
     sampler: FrameErrors

@@ -58,6 +58,15 @@ class Ex4DGSTrainer(ExpertTrainer):
         self._passes = 0  # begun, as far as pruning knows
         self._last: RenderedView | None = None
 
+    @property
+    def unit(self) -> float:
+        """The model's own."""
+        return float(self.model.world_scale)
+
+    def frames(self) -> range:
+        """Those up to which the clip in training has grown."""
+        return range(self._frames_in_training())
+
     def new_sampler(self) -> ShuffledPass:
         """All images of the frames in training."""
         cameras, frames = len(self.views.cameras), self._frames_in_training()

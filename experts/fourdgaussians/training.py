@@ -33,7 +33,7 @@ class FourDGaussiansTrainer(ExpertTrainer):
     """
 
     name: ClassVar[str] = FourDGaussians.name
-    deforms_harmonics: ClassVar[bool] = True
+    harmonics_heads: ClassVar[Sequence[str]] = ("deformation.deformation_net.shs_deform.3",)
     recipe: FourDGaussiansRecipe
 
     def __init__(

@@ -8,21 +8,7 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from common.geometry import onto_image, transformed
-
-
-def near_limits(means: Tensor, cameras: Sequence[Camera], share: float) -> Tensor:
-    """Depth [cameras] below which a camera's view should be free: a share of the median depth of what it shows.
-
-    means [n, 3]: the first Gaussians'. 0 for a camera that shows none. STG's code has one limit, world z of 4.5, which
-    is a third of the median depth of N3V's points and means nothing in other scenes.
-    """
-    limits = means.new_zeros(len(cameras))
-    for index, camera in enumerate(cameras):
-        depths, shown = _depths(means, camera)
-        if bool(shown.any()):
-            limits[index] = share * depths[shown].median()
-    return limits
+from experts.training.visibility import in_image
 
 
 def stands_close(means: Tensor, cameras: Sequence[Camera], limits: Tensor) -> Tensor:
@@ -33,7 +19,7 @@ def stands_close(means: Tensor, cameras: Sequence[Camera], limits: Tensor) -> Te
     close, far_off = (torch.zeros(len(means), dtype=torch.bool, device=means.device) for _ in range(2))
     behind = torch.ones_like(close)
     for camera, limit in zip(cameras, limits, strict=True):
-        depths, shown = _depths(means, camera)
+        depths, _, shown = in_image(means, camera)
         close |= shown & (depths < limit)
         far_off |= shown & (depths >= limit)
         behind &= depths <= 0
@@ -49,12 +35,3 @@ def bounding_box(means: Tensor, margin: float) -> Tensor:
 def outside(means: Tensor, box: Tensor) -> Tensor:
     """Mask [n] of means [n, 3] outside a box [2, 3]."""
     return ((means < box[0]) | (means > box[1])).any(1)
-
-
-def _depths(means: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
-    """Depths [n], and the mask [n] of means that a camera has in front of it within its image."""
-    local = transformed(means, camera.world_to_camera.to(means))
-    focal, centre = (camera.fx, camera.fy), (camera.cx, camera.cy)
-    column, row = onto_image(local, focal, centre, focal_first=True).unbind(1)
-    z = local[:, 2]
-    return z, (z > 0) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)

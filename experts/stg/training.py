@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from experts.stg.culling import bounding_box, near_limits, outside, stands_close
+from experts.stg.culling import bounding_box, outside, stands_close
 from experts.stg.guided import GuidedSampling, gaussians_along_rays
 from experts.stg.model import STG
 from experts.stg.recipe import STGRecipe
@@ -20,6 +20,7 @@ from experts.training.rendered import RenderedView
 from experts.training.samplers import SameMoment, Sampler
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import TrainingViews
+from experts.training.visibility import near_limits
 
 PARAMETERS = (
     *("means", "motion", "quats", "omegas", "log_scales", "opacity_logits"),
@@ -50,6 +51,10 @@ class STGTrainer(ExpertTrainer):
         self.guided = GuidedSampling(recipe.guidance, views=len(views.cameras), device=self.device)
         self._bounds: dict[str, Tensor] = {}  # near limits and box of the first Gaussians; empty until iteration 1
         self._badly_shown: RenderedView | None = None
+
+    def frames(self) -> range:
+        """The segment's."""
+        return range(self.segment.first, self.segment.first + self.segment.num_frames)
 
     def new_sampler(self) -> Sampler:
         """Different cameras at one of the segment's frames."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
+from experts.training.generalisation.settings import Generalisation
 from experts.training.recipe_fields import INTERVAL, ITERATIONS, scaled_fields
 
 OptimiserKind = Literal["adam", "radam"]
@@ -72,6 +73,7 @@ class Recipe:
     dssim: float = 0.2  # weight of 1 - SSIM
     background: BackgroundKind = "own"  # the expert's own colour, or another random one for each image
     density: Density = field(default_factory=Density)
+    generalise: Generalisation = field(default_factory=Generalisation)
 
     def active_degree(self, iteration: int) -> int:
         """Degree of spherical harmonics in use at an iteration, counted from 1."""

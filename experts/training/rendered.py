@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 import torch
 from moegs_rasterizer import Camera, Gaussians, Layer, Splat, rasterize
 from moegs_rasterizer.types import Backend
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.tensors import constant
 from experts.base import Expert
 from experts.training.colour_correction import ColourCorrection
+from experts.training.generalisation.dropout import Dropout
 from experts.training.samplers import Sample
 from experts.training.views import TrainingViews
+
+_LEAST_ALPHA = 1e-3  # below, a mean depth is a smaller one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,7 @@ class RenderedView:
     features: Tensor | None  # [n, c] carried beside the colours
     image: Tensor  # [3, h, w] as the loss sees it
     target: Tensor  # [3, h, w]
+    depth: Tensor | None = None  # [h, w] mean depth, which has gradients, unlike the splat's; None: not asked for
 
     def screen_gradients(self, *, of: int = 1) -> Tensor:
         """Gradients [n, 2] of the means on the screen in NDC units, times the number of images `of` in the loss."""
@@ -53,14 +57,28 @@ def render(
     background: Tensor,
     backend: Backend,
     correction: ColourCorrection | None,
+    dropout: Dropout | None = None,
+    with_depth: bool = False,
 ) -> RenderedView:
-    """Renders the model's Gaussians of a moment from a training camera, ready for gradients of everything."""
-    if features is not None:
-        background = torch.cat([background, features.new_zeros(features.shape[1])])
+    """Renders the model's Gaussians of a moment from a training camera, ready for gradients of everything.
+
+    dropout: Gaussians that this image lacks; they count as not shown.
+    """
     camera = views.cameras[sample.view]
-    layer = Layer(gaussians=gaussians, settings=model.settings, background=background, features=features)
+    shown = gaussians if dropout is None else dropout.apply(gaussians)
+    carried = _and_depths(features, gaussians.means, camera) if with_depth else features
+    if carried is not None:
+        background = torch.cat([background, carried.new_zeros(carried.shape[1])])
+    layer = Layer(gaussians=shown, settings=model.settings, background=background, features=carried)
     splat = rasterize([layer], camera, grad="full", backend=backend, deterministic=True)[0]
     splat.means2d.retain_grad()
+    depth = None
+    if with_depth:
+        assert splat.features is not None
+        depth = splat.features[-1] / splat.alpha.clamp_min(_LEAST_ALPHA)
+        splat = replace(splat, features=None if features is None else splat.features[:-1])
+    if dropout is not None:
+        splat = replace(splat, radii=splat.radii * dropout.kept)
     image = model.colour(splat, camera, frame=sample.frame)
     return RenderedView(
         sample=sample,
@@ -70,7 +88,15 @@ def render(
         features=features,
         image=image if correction is None else correction(image, sample.view),
         target=views.image(sample),
+        depth=depth,
     )
+
+
+def _and_depths(features: Tensor | None, means: Tensor, camera: Camera) -> Tensor:
+    """Features [n, c] with the depths of means [n, 3] as one more."""
+    axis = constant(tuple(camera.world_to_camera[2].tolist()), means.dtype, means.device)  # the camera's third
+    depths = (means @ axis[:3] + axis[3])[:, None]
+    return depths if features is None else torch.cat([features, depths], dim=1)
 
 
 def added(terms: Sequence[Tensor]) -> Tensor:
@@ -83,3 +109,15 @@ def cut_harmonics(gaussians: Gaussians, degree: int) -> Gaussians:
     if gaussians.sh is None or gaussians.sh.shape[1] <= (degree + 1) ** 2:
         return gaussians
     return replace(gaussians, sh=gaussians.sh[:, : (degree + 1) ** 2])
+
+
+@torch.no_grad()
+def mute_harmonics(layer: nn.Module, *, above: int) -> None:
+    """Lets a linear layer, whose outputs are added to harmonics coefficient by coefficient, add 0 above a degree.
+
+    It goes on so: where images do not show the coefficients, its rows get gradients of 0.
+    """
+    assert isinstance(layer, nn.Linear)
+    rows = 3 * (above + 1) ** 2
+    layer.weight[rows:] = 0
+    layer.bias[rows:] = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -17,16 +18,17 @@ from common.tensors import constant
 from experts.base import DivergedError, Expert
 from experts.training.colour_correction import ColourCorrection
 from experts.training.density import PARAMETERS, clone_and_split, prune, reset_opacities
+from experts.training.generalisation.generaliser import Generaliser
+from experts.training.generalisation.removal import blending_weights, spread
 from experts.training.population import Population, fill_parameters
 from experts.training.rates import build_optimiser, set_rates
 from experts.training.recipe import Recipe
-from experts.training.rendered import RenderedView, added, cut_harmonics, render
+from experts.training.rendered import RenderedView, added, cut_harmonics, mute_harmonics, render
 from experts.training.samplers import Sample, Sampler, ShuffledPass, samples_from_lists, samples_to_lists
 from experts.training.statistics import Statistics
 from experts.training.views import TrainingViews
 from losses import photometric_sum
 
-FULL_DEGREE = 3  # of spherical harmonics, in all experts' files
 AHEAD = 8  # iterations by which images are chosen before they are needed, so that they can be read meanwhile
 
 
@@ -39,7 +41,7 @@ class ExpertTrainer:
     """
 
     name: ClassVar[str]
-    deforms_harmonics: ClassVar[bool] = False  # whether a network adds to spherical harmonics of all degrees
+    harmonics_heads: ClassVar[Sequence[str]] = ()  # linear layers of the model that add to harmonics of all degrees
     in_population: ClassVar[Sequence[str]] = PARAMETERS  # names that `control` needs in every population
 
     def __init__(
@@ -53,11 +55,8 @@ class ExpertTrainer:
         seed: int,
     ) -> None:
         assert isinstance(model, nn.Module)
-        if self.deforms_harmonics and recipe.sh_degree < FULL_DEGREE:
-            raise ValueError(
-                f"sh_degree is {recipe.sh_degree}: the network adds to harmonics of degree {FULL_DEGREE} too, which "
-                f"would be shown untrained; give {FULL_DEGREE}"
-            )
+        for head in self.harmonics_heads:  # what training does not show must not appear in the saved model
+            mute_harmonics(model.get_submodule(head), above=recipe.sh_degree)
         for population in populations:
             population.require(self.in_population)
         self.model: Any = model
@@ -72,6 +71,7 @@ class ExpertTrainer:
         self.statistics = tuple(Statistics(population.count, self.device) for population in populations)
         self.sampler = self.new_sampler()
         self.optimiser = self.new_optimiser()
+        self.generaliser = Generaliser(recipe, self.populations, views, extent=extent, unit=self.unit)
         self._pending: deque[tuple[Sample, ...]] = deque()
         self._drawn = 0  # iterations whose images are chosen
         self._rendered: list[RenderedView] = []  # of the iteration under way
@@ -91,7 +91,8 @@ class ExpertTrainer:
             gaussians = self.gaussians(moment[0], iteration)
             rendered = [self._render(gaussians, sample, iteration) for sample in moment]
             part = self.image_loss(rendered, iteration) / len(samples)
-            yield added([part, *(self._regularisers(iteration) if number == len(moments) else [])])
+            terms = [term / len(samples) for term in self.generaliser.image_terms(rendered)]
+            yield added([part, *terms, *(self._regularisers(iteration) if number == len(moments) else [])])
             self._loss = self._loss + part.detach()
             self._rendered += rendered
 
@@ -107,6 +108,7 @@ class ExpertTrainer:
         if self.correction is not None:
             self.correction.step(iteration / self.recipe.iterations)
         self.control(iteration)
+        self.generaliser.control(iteration, self.populations, self.statistics, partial(self._view_weights, iteration))
 
     def read(self, iteration: int) -> tuple[float, float]:
         """Loss, and PSNR (dB) of the last image, of the iteration that is done; waits for the device.
@@ -123,7 +125,7 @@ class ExpertTrainer:
 
     def _regularisers(self, iteration: int) -> list[Tensor]:
         terms = (self.regulariser(iteration), self.correction.regulariser() if self.correction else None)
-        return [term for term in terms if term is not None]
+        return [*(term for term in terms if term is not None), *self.generaliser.regularisers(self.populations)]
 
     def _render(self, gaussians: Gaussians, sample: Sample, iteration: int) -> RenderedView:
         return render(
@@ -135,7 +137,17 @@ class ExpertTrainer:
             background=self.background(),
             backend=self.backend,
             correction=self.correction,
+            dropout=self.generaliser.dropout(gaussians.count, iteration, self.generator),
+            with_depth=self.generaliser.needs_depth,
         )
+
+    def _view_weights(self, iteration: int) -> Tensor:
+        """Each Gaussian's blending weights [views, n] in the training cameras, at a few frames."""
+
+        def moments(view: int) -> Iterator[Gaussians]:
+            return (self.gaussians(Sample(view=view, frame=frame), iteration) for frame in spread(self.frames()))
+
+        return blending_weights(moments, self.views.cameras, self.model.settings, backend=self.backend)
 
     def samples(self, iteration: int) -> tuple[Sample, ...]:
         """The iteration's images; those of later iterations are chosen and announced meanwhile."""
@@ -151,6 +163,15 @@ class ExpertTrainer:
         self._pending.clear()
 
     # Where recipes differ.
+
+    @property
+    def unit(self) -> float:
+        """Data units per unit of the populations."""
+        return 1.0
+
+    def frames(self) -> range:
+        """Frames in training."""
+        return range(self.views.num_frames)
 
     def new_sampler(self) -> Sampler:
         """Every image once before any comes again."""
@@ -241,6 +262,7 @@ class ExpertTrainer:
             "pending": samples_to_lists(list(self._pending)),
             "drawn": self._drawn,
             "random": self.generator.get_state(),
+            "generalise": self.generaliser.state(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -254,5 +276,6 @@ class ExpertTrainer:
         self._pending = deque(samples_from_lists(state["pending"]))
         self._drawn = int(state["drawn"])
         self.generator.set_state(state["random"])
+        self.generaliser.load(state["generalise"], self.populations)
         for samples in self._pending:
             self.views.announce(samples)

@@ -177,6 +177,12 @@ def test_a_coarse_stage_longer_than_the_training_is_refused(views) -> None:
         new_trainer(views, replace(RECIPE, iterations=20))
 
 
-def test_harmonics_that_the_network_writes_untrained_are_refused(views) -> None:
-    with pytest.raises(ValueError, match="sh_degree is 1"):
-        new_trainer(views, replace(RECIPE, sh_degree=1))
+def test_harmonics_above_the_recipes_degree_stay_zero_in_the_saved_model(views) -> None:
+    """Training does not show them, so neither the Gaussians nor the network may add any."""
+    trainer = new_trainer(views, replace(RECIPE, sh_degree=1, sh_every=5, iterations=50))
+    for _ in train(trainer):
+        pass
+    sh = trainer.model.at(3).sh.detach()
+    assert bool((sh[:, 4:] == 0).all()) and bool((sh[:, :4] != 0).any(2).all())
+    last = trainer.model.get_submodule(trainer.harmonics_heads[0])
+    assert bool((last.weight[12:] == 0).all()) and bool((last.weight[:12] != 0).any(1).all())

@@ -1,0 +1,1 @@
+"""Measures against experts that fit their training cameras better than other views."""
