@@ -86,17 +86,16 @@ class Lpips(nn.Module):
             taps.append(x / (x.square().sum(dim=1, keepdim=True).sqrt() + EPSILON))
         return taps
 
-    def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-        """LPIPS of two images from their `features`; a scalar."""
-        levels = [
-            ((fa - fb).square() * getattr(self, f"lin{level}")).sum(dim=1).mean()
+    def levels(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> list[Tensor]:
+        """Distances [h', w'] after every stage, from two images' `features`; LPIPS is the sum of their means."""
+        return [
+            ((fa - fb).square() * getattr(self, f"lin{level}")).sum(dim=1)[0]
             for level, (fa, fb) in enumerate(zip(a, b, strict=True))
         ]
-        return torch.stack(levels).sum()
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """LPIPS of two images [3, h, w]; a scalar."""
-        return self.distance(self.features(a), self.features(b))
+        return torch.stack([level.mean() for level in self.levels(self.features(a), self.features(b))]).sum()
 
 
 def _convolution(spec: tuple[int, int, int, int, int], name: str, weights: Mapping[str, Tensor]) -> nn.Conv2d:
