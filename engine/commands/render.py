@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from common.files import write_json
 from common.wording import script_command
@@ -14,6 +15,7 @@ from engine.checks.verdict import POOR, judge, log_verdict
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import Evaluation, evaluation_summary, upstream_metrics
+from engine.evaluation.twins import open_twins
 from engine.outputs.files import results_folder
 from engine.outputs.novel_views import render_novel_views
 from engine.outputs.render_writer import MIXTURE
@@ -34,6 +36,7 @@ from engine.settings.render import (
     splits_of,
     variant_of,
 )
+from experts import Expert
 from router import ENSEMBLES, Ensemble, render_command
 from scenes import needed_views
 
@@ -61,9 +64,10 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
     """
     set_up_logging(quiet=config.quiet, debug=config.debug)
     run = open_run(config, ensemble)
+    twins = open_twins(run, run_folder(config), config.metrics.twin) if config.metrics.twin else {}
     files = list(render_novel_views(run, config)) if variant_of(config) else []
     for split in splits_of(config):
-        evaluation = evaluate_split(run, split, config)
+        evaluation = evaluate_split(run, split, config, twins=twins)
         print(evaluation_summary(split, evaluation), end="\n\n")
         _warn_of_low_scores(run, split, evaluation)
         files += evaluation.files
@@ -113,8 +117,10 @@ def _check_ensemble(folder: Path, iteration: int | None, ensemble: Ensemble) -> 
         raise ConfigError(f"{folder}: a run of {name}; use {render_command(own)}")
 
 
-def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
-    """Evaluates the training or the held-out cameras.
+def evaluate_split(
+    run: Run, split: Split, config: RenderConfig, *, twins: Mapping[str, Expert] = MappingProxyType({})
+) -> Evaluation:
+    """Evaluates the training or the held-out cameras. twins: second trainings of experts, by name.
 
     The held-out cameras' `mean_metrics.json` is also written to the run's folder, where upstream has it.
     """
@@ -128,6 +134,8 @@ def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
             lpips_weights=config.metrics.lpips_weights,
             protocol=config.metrics.metric_protocol,
             constant_frames=config.metrics.constant_frames,
+            metrics=config.metrics.metrics,
+            twins=twins,
             progress=not config.quiet,
         ),
     )

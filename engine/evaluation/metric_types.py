@@ -79,14 +79,6 @@ class Pair(Remembering):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MovingPixels:
-    """An image, and its pixels that move in the recorded frames."""
-
-    image: Tensor  # [3, h, w]
-    mask: Tensor  # bool [h, w], True somewhere
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClipPair:
     """All scored frames of a camera beside the recorded ones, uint8 [frames, h, w, 3]."""
 
@@ -98,8 +90,7 @@ class ClipPair:
 class Measure:
     """A metric that is ready."""
 
-    compare: Callable[[Any], Tensor | float]  # of a Pair, for "clip" a ClipPair; a tensor without dimensions waits for
-    # no GPU
+    compare: Callable[[Any], Tensor | float]  # of a Pair, for "clip" of a ClipPair; a tensor has no dimension
     input: MetricInput = "image"
 
 
@@ -127,13 +118,8 @@ class Metric:
     of_protocol: bool = False  # measured only under protocols whose `extras` name it, and where it was asked for
 
 
-def always_available(compare: Callable[[Any, Any], Tensor | float], input: MetricInput = "image") -> _Open:
-    """`Metric.open` for a function of two prepared images [3, h, w] that needs nothing else."""
-    return on_pairs(lambda pair: compare(*_INPUTS[input](pair)), input)
-
-
-def on_pairs(compare: Callable[[Pair], Tensor | float], input: MetricInput = "image") -> _Open:
-    """`Metric.open` for a function of a Pair, which can share computations with other metrics."""
+def always_available(compare: Callable[[Pair], Tensor | float], input: MetricInput = "image") -> _Open:
+    """`Metric.open` for a function of a Pair that needs nothing else."""
     return lambda request: OpenedMetric(measure=Measure(compare=compare, input=input))
 
 
@@ -150,26 +136,10 @@ def for_images_of(pixels: int, compare: Callable[[Pair], Tensor | float]) -> _Op
     return open_metric
 
 
-def _change(truth: TrueImage) -> Tensor:
+def change(truth: TrueImage) -> Tensor:
+    """The recorded image less the one before."""
     assert truth.before is not None
     return truth.image - truth.before
 
 
-def changes(pair: Pair) -> tuple[Tensor, Tensor]:
-    """The rendered and the recorded image less those one frame before."""
-    assert pair.before is not None
-    return pair.image - pair.before, pair.truth.once(_change)
-
-
-def _moving(pair: Pair) -> tuple[MovingPixels, MovingPixels]:
-    mask = pair.truth.mask
-    assert mask is not None
-    return MovingPixels(image=pair.image, mask=mask), MovingPixels(image=pair.truth.image, mask=mask)
-
-
-_INPUTS: dict[MetricInput, Callable[[Pair], tuple[Any, Any]]] = {
-    "image": lambda pair: (pair.image, pair.truth.image),
-    "moving": _moving,
-    "change": changes,
-}
 _Open = Callable[[MetricRequest], OpenedMetric]

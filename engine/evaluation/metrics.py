@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from engine.evaluation.psnr import psnr_of_changes, psnr_of_pair
-from engine.evaluation.metric_types import Metric, for_images_of, on_pairs
+from engine.evaluation.metric_types import Metric, always_available, for_images_of
 from engine.evaluation.moving import RULE, moving_psnr, moving_ssim
 from engine.evaluation.perceptual import (
     DISPLAY,
@@ -19,6 +18,7 @@ from engine.evaluation.perceptual import (
     open_lpips,
     open_moving_lpips,
 )
+from engine.evaluation.psnr import psnr_of_changes, psnr_of_pair
 from engine.evaluation.structure import BOX, MS_SSIM_SMALLEST, ms_ssim, scikit_dssim, scikit_ssim, ssim
 from engine.settings.metric_protocols import LpipsNet, MetricProtocol, image_text, lpips_range
 
@@ -68,7 +68,7 @@ METRICS = {
             definition=lambda protocol: (
                 "-10 log10(mean squared error over pixels and channels), data range 1, mean over frames"
             ),
-            open=on_pairs(psnr_of_pair),
+            open=always_available(psnr_of_pair),
         ),
         Metric(
             name="ssim",
@@ -79,7 +79,7 @@ METRICS = {
             definition=lambda protocol: (
                 "3DGS: 11x11 Gaussian window of sigma 1.5, zero padding, data range 1, mean over frames"
             ),
-            open=on_pairs(ssim),
+            open=always_available(ssim),
         ),
         Metric(
             name="lpips",
@@ -117,7 +117,7 @@ METRICS = {
             higher_is_better=True,
             digits=2,
             definition=lambda protocol: f"PSNR of the moving pixels, mean over frames that have some: {RULE}",
-            open=on_pairs(moving_psnr, "moving"),
+            open=always_available(moving_psnr, "moving"),
             optional=True,
         ),
         Metric(
@@ -127,7 +127,7 @@ METRICS = {
             higher_is_better=True,
             digits=4,
             definition=lambda protocol: "mean of SSIM's map over the moving pixels of psnr_moving, mean over frames",
-            open=on_pairs(moving_ssim, "moving"),
+            open=always_available(moving_ssim, "moving"),
             optional=True,
         ),
         Metric(
@@ -153,7 +153,7 @@ METRICS = {
                 "PSNR, data range 1, of the image less the image before it against the same difference of the recorded "
                 "frames, mean over consecutive frames of a camera"
             ),
-            open=on_pairs(psnr_of_changes, "change"),
+            open=always_available(psnr_of_changes, "change"),
             optional=True,
         ),
         Metric(

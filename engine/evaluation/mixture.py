@@ -5,8 +5,8 @@ The best constant weights take a pass of their own before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -41,6 +41,7 @@ from engine.evaluation.scoring import (
     scored_frames,
     without_value,
 )
+from engine.evaluation.twins import twin_images
 from engine.outputs.files import image_name
 from engine.outputs.render_writer import MIXTURE, RenderWriter
 from engine.outputs.video import FPS
@@ -48,6 +49,7 @@ from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
 from engine.settings.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS, ExtraMetric, ProtocolName
 from engine.settings.render_maps import MapName, need_depths
+from experts import Expert
 from router import Mixture
 from scenes import ViewFrame
 
@@ -65,6 +67,7 @@ class EvaluationOptions:
     lpips_weights: Path | None = None  # None: the installed packages
     protocol: ProtocolName = DEFAULT_PROTOCOL
     metrics: Sequence[ExtraMetric] = ()  # to measure besides the protocol's
+    twins: Mapping[str, Expert] = field(default_factory=dict)  # second trainings of experts, by name
     constant_frames: int | None = None  # frames that the best constant weights are fitted on; None: all; 0: no baseline
     progress: bool = True
 
@@ -89,9 +92,10 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
             run.scene,
             tracked(view_frames, "Scoring", unit="frame", shown=options.progress, leave=False),
             render=lambda view_frame: render_frame(run, view_frame, depths=need_depths(maps)),
-            images_of=lambda mixture, truth: scored_images(
-                run, mixture, truth, constants=constants, suite=suite if options.oracles else None
-            ),
+            images_of=lambda view_frame, mixture, truth: {
+                **scored_images(run, mixture, truth, constants=constants, suite=suite if options.oracles else None),
+                **twin_images(run, options.twins, view_frame, mixture.images),
+            },
             suite=suite,
             device=run.device,
             clips=clips,
@@ -103,7 +107,9 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
     frames, constants = _no_better_constants(results, constants, names)
     evaluation = Evaluation(
         frames=frames,
-        conditions=mixture_conditions(run, view_frames, suite=suite, constants=constants, hashes=hashes),
+        conditions=mixture_conditions(
+            run, view_frames, suite=suite, constants=constants, hashes=hashes, twins=options.twins
+        ),
         files=writer.files,
         unavailable={},
     )

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from engine.evaluation.psnr import decibels, squared_error
 from engine.evaluation.metric_types import Pair, TrueImage
+from engine.evaluation.psnr import decibels, squared_error
 from engine.evaluation.structure import finest_scale
 from scenes import Scene
 
@@ -56,7 +56,7 @@ def moving_mask(truth: Tensor, still: Tensor) -> Tensor:
 
 def moving_psnr(pair: Pair) -> Tensor:
     """PSNR in dB for data range 1, over the mask's pixels and all channels."""
-    return decibels(masked_mean(pair.once(squared_error), pair.truth) / len(pair.image))
+    return decibels(masked_mean(pair.once(squared_error).mean(dim=0), pair.truth))
 
 
 def moving_ssim(pair: Pair) -> Tensor:

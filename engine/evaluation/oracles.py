@@ -30,17 +30,13 @@ def oracle_images(images: Tensor, prepared: Tensor, truth: Tensor) -> dict[str, 
 
     prepared: these images as the metric protocol scores them. Windows at the border hold fewer pixels.
     """
-    errors = torch.stack([_squares(image - truth) for image in prepared])  # [E, h, w]
+    errors = torch.stack([(image - truth).square_().sum(dim=0) for image in prepared])  # [E, h, w]
     frame = errors.mean(dim=(1, 2), dtype=torch.float64).argmin()
     return {
-        ORACLE_PIXEL: _chosen(images, errors.argmin(dim=0)),
-        ORACLE_WINDOW: _chosen(images, _window_sums(errors).argmin(dim=0)),
+        ORACLE_PIXEL: _chosen(images, errors),
+        ORACLE_WINDOW: _chosen(images, _window_sums(errors)),
         ORACLE_FRAME: images.index_select(0, frame[None])[0],  # an index on the device: nothing waits for it
     }
-
-
-def _squares(difference: Tensor) -> Tensor:
-    return difference.square().sum(dim=0)
 
 
 def _window_sums(errors: Tensor) -> Tensor:
@@ -53,11 +49,11 @@ def _window_sums(errors: Tensor) -> Tensor:
 def _running_sums(values: Tensor, dim: int) -> Tensor:
     """Sums of WINDOW neighbours along a dimension, from sums of 1, 2, 4 and 8: six additions instead of fourteen."""
     length = values.shape[dim] - WINDOW + 1
-    sums, width, start, total = values, 1, 0, None
+    sums, width, start = values, 1, 0
+    total = torch.zeros_like(values.narrow(dim, 0, length))
     while True:
         if WINDOW & width:
-            part = sums.narrow(dim, start, length)
-            total = part if total is None else total + part
+            total += sums.narrow(dim, start, length)
             start += width
         if 2 * width > WINDOW:
             return total
@@ -66,12 +62,10 @@ def _running_sums(values: Tensor, dim: int) -> Tensor:
         width *= 2
 
 
-def _chosen(images: Tensor, choice: Tensor) -> Tensor:
-    """The pixels [3, h, w] of images [E, 3, h, w] that a choice [h, w] of their numbers takes."""
-    chosen = images[0]
-    for number, image in enumerate(images[1:], 1):
-        chosen = torch.where(choice == number, image, chosen)
-    return chosen
+def _chosen(images: Tensor, errors: Tensor) -> Tensor:
+    """The pixels [3, h, w] of the images [E, 3, h, w] with the least errors [E, h, w]."""
+    choice = errors.min(dim=0).indices  # on a CPU several times as fast as argmin
+    return torch.gather(images, 0, choice.expand(1, images.shape[1], -1, -1))[0]
 
 
 def gap_share(psnr: Mapping[str, float], method: str) -> float | None:

@@ -8,28 +8,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.evaluation.metric_types import Pair, changes
+from engine.evaluation.metric_types import Pair, TrueImage, change
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
     """Peak signal-to-noise ratio in dB for data range 1, over all pixels and channels; infinite for equal images."""
-    return float(_psnr(a, b))
+    return float(decibels(_squares(a, b.double()).mean()))
 
 
 def psnr_of_pair(pair: Pair) -> Tensor:
     """PSNR of a rendered image."""
-    error = pair.once(squared_error)
-    return decibels(error.mean(dtype=torch.float64) / len(pair.image))
+    return decibels(pair.once(squared_error).mean())
 
 
 def psnr_of_changes(pair: Pair) -> Tensor:
     """PSNR of the change since the frame before, against the change in the recorded frames."""
-    return _psnr(*changes(pair))
+    assert pair.before is not None
+    return decibels(_squares(pair.image - pair.before, pair.truth.once(_double_change)).mean())
 
 
 def squared_error(pair: Pair) -> Tensor:
-    """Squared error of every pixel [h, w], sum over channels."""
-    return _squares(pair.image, pair.truth.image)
+    """Squared error of every pixel and channel, float64 [3, h, w]."""
+    return _squares(pair.image, pair.truth.once(_double))
 
 
 def decibels(error: Tensor) -> Tensor:
@@ -38,12 +38,13 @@ def decibels(error: Tensor) -> Tensor:
 
 
 def _squares(a: Tensor, b: Tensor) -> Tensor:
-    total = torch.zeros_like(a[0])
-    for first, second in zip(a, b, strict=True):
-        difference = first - second
-        total.addcmul_(difference, difference)
-    return total
+    difference = a.to(torch.float64, copy=True).sub_(b)
+    return difference.mul_(difference)
 
 
-def _psnr(a: Tensor, b: Tensor) -> Tensor:
-    return decibels(_squares(a, b).mean(dtype=torch.float64) / len(a))
+def _double(truth: TrueImage) -> Tensor:
+    return truth.image.double()
+
+
+def _double_change(truth: TrueImage) -> Tensor:
+    return truth.once(change).double()

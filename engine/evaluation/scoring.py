@@ -84,15 +84,15 @@ def scored_frames(
     view_frames: Iterable[ViewFrame],
     *,
     render: Callable[[ViewFrame], Rendering],
-    images_of: Callable[[Rendering, Tensor], Mapping[str, Tensor]],
+    images_of: Callable[[ViewFrame, Rendering, Tensor], Mapping[str, Tensor]],
     suite: MetricSuite,
     device: torch.device,
     clips: ClipRecorder | None = None,
 ) -> Iterator[ScoredFrame[Rendering]]:
     """Renders, times and scores one frame after another; of a frame, only its images stay, until the next is scored.
 
-    render: returns when the device is done. images_of: the images [3, h, w] on it to score, by name, from a rendering
-    and the true image. clips: keeps the images for metrics of whole clips.
+    render: returns when the device is done. images_of: the images [3, h, w] on it to score, by name, of a
+    frame, from its rendering and the true image. clips: keeps the images for metrics of whole clips.
     """
     masks = MovingMasks(scene, device)
     previous = PreviousImages()
@@ -105,7 +105,9 @@ def scored_frames(
         image = image_tensor(truth, device).contiguous()
         mask = masks.mask(view, truth) if suite.needs("moving") else None
         reference = prepare_reference(suite, image, mask=mask, before=previous.before(view_frame, TRUTH))
-        images = {name: prepared(suite.protocol, shown) for name, shown in images_of(rendering, image).items()}
+        images = {
+            name: prepared(suite.protocol, shown) for name, shown in images_of(view_frame, rendering, image).items()
+        }
         scores = score_all(suite, images, reference, before=partial(previous.before, view_frame))
         if suite.needs("change"):
             previous.keep(view_frame, {TRUTH: reference.image, **images})

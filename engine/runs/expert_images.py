@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from moegs_rasterizer import Camera, Layer, Splat, rasterize
+from moegs_rasterizer.types import TileRule
 from torch import Tensor
 
 from engine.runs.device import ComputeDevice, wait
@@ -11,17 +14,38 @@ from experts.base import Expert
 
 
 @torch.no_grad()
-def splat_of(expert: Expert, camera: Camera, frame: float, *, compute: ComputeDevice) -> Splat:
-    """An expert's Gaussians on the screen of a camera that no per-camera parameter was learned for."""
-    gaussians = expert.at(frame)
+def splat_of(
+    expert: Expert,
+    camera: Camera,
+    frame: float,
+    *,
+    compute: ComputeDevice,
+    camera_number: int | None = None,
+    tile_rule: TileRule | None = None,
+) -> Splat:
+    """An expert's Gaussians on the screen of a camera.
+
+    camera_number: of a training camera, whose per-camera parameters were learned. tile_rule None: the expert's own.
+    """
+    gaussians = expert.at(frame, camera=camera_number)
+    settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
     background = gaussians.means.new_tensor(expert.background)
-    layer = Layer(gaussians=gaussians, settings=expert.settings, background=background)
+    layer = Layer(gaussians=gaussians, settings=settings, background=background)
     splat = rasterize([layer], camera, backend=compute.backend)[0]
     wait(compute)
     return splat
 
 
 @torch.no_grad()
-def image_of(expert: Expert, camera: Camera, frame: float, *, compute: ComputeDevice) -> Tensor:
-    """An expert's image [3, h, w] at such a camera."""
-    return expert.colour(splat_of(expert, camera, frame, compute=compute), camera, frame=frame)
+def image_of(
+    expert: Expert,
+    camera: Camera,
+    frame: float,
+    *,
+    compute: ComputeDevice,
+    camera_number: int | None = None,
+    tile_rule: TileRule | None = None,
+) -> Tensor:
+    """An expert's image [3, h, w]; see `splat_of`."""
+    splat = splat_of(expert, camera, frame, compute=compute, camera_number=camera_number, tile_rule=tile_rule)
+    return expert.colour(splat, camera, frame=frame)
