@@ -1,4 +1,7 @@
-"""LPIPS (Zhang et al. 2018), version 0.1, on networks of our own: no torchvision, weights from `lpips_weights`."""
+"""LPIPS (Zhang et al. 2018), version 0.1, on networks of our own, weights from `lpips_weights`.
+
+torchmetrics, piq and lpips need torchvision, and two of them download weights; this runs offline and without it.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from engine.evaluation.metric_types import Metric, always_available, for_images_
 from engine.evaluation.moving import RULE, moving_psnr, moving_ssim
 from engine.evaluation.perceptual import (
     DISPLAY,
-    FLIP_PIXELS_PER_DEGREE,
+    FLIP_VIEW,
     open_cvvdp,
     open_flip,
     open_lpips,
@@ -163,7 +163,7 @@ METRICS = {
             higher_is_better=False,
             digits=4,
             definition=lambda protocol: (
-                f"LDR-FLIP (Andersson et al. 2020) by flip-evaluator, {FLIP_PIXELS_PER_DEGREE:g} pixels per degree, "
+                f"LDR-FLIP (Andersson et al. 2020) by flip-evaluator, {FLIP_VIEW}, "
                 "sRGB, mean over pixels, mean over frames"
             ),
             open=open_flip,

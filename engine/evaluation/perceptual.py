@@ -19,7 +19,7 @@ from engine.evaluation.moving import masked_mean
 from engine.settings.metric_protocols import EXTRA_METRICS, LpipsNet, missing_package
 
 DISPLAY = "standard_4k"  # ColorVideoVDP's name of a 30-inch 4K monitor of 200 cd/m^2, seen from 0.75 m in an office
-FLIP_PIXELS_PER_DEGREE = 67.0  # FLIP's default: a 0.7 m wide 4K monitor seen from 0.7 m
+FLIP_VIEW = "67 pixels per degree"  # FLIP's default: a 4K monitor, 0.7 m wide, seen from 0.7 m
 
 
 def open_lpips(net: LpipsNet | None) -> Callable[[MetricRequest], OpenedMetric]:
@@ -83,8 +83,7 @@ def open_flip(request: MetricRequest) -> OpenedMetric:
 
 def _flip(pair: Pair, *, package: Any) -> float:
     reference, test = pair.truth.once(_pixels), _pixels(pair)
-    parameters = {"ppd": FLIP_PIXELS_PER_DEGREE}
-    _, mean, _ = package.evaluate(reference, test, "LDR", inputsRGB=True, applyMagma=False, parameters=parameters)
+    _, mean, _ = package.evaluate(reference, test, "LDR", inputsRGB=True, applyMagma=False)
     return float(mean)
 
 

@@ -1,9 +1,9 @@
 """Similarities of images: the SSIM of 3DGS, MS-SSIM, and the SSIM of scikit-image.
 
-The packages torchmetrics, pytorch-msssim and scikit-image compute these too, and tests compare with two of them. This
-code stays because SSIM, SSIM_moving and the finest scale of MS-SSIM share one filtering, and the recorded image is
-filtered once for all methods. `padded_canvas` has the window applied by matrix products, which for images of this size
-are faster than sums on a CPU too.
+The packages scikit-image and torchmetrics compute these too, and tests compare with both. This code stays for speed:
+SSIM, SSIM_moving and the finest scale of MS-SSIM share one filtering, the recorded image is filtered once for all
+methods, and nothing waits for a GPU. torchmetrics' MS-SSIM also differs at the border of the coarsest scale.
+`padded_canvas` has the window applied by matrix products, which is the fastest on a CPU too for images of this size.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def ms_ssim(pair: Pair) -> Tensor:
 
 
 def finest_scale(pair: Pair) -> FinestScale:
-    """What SSIM, SSIM_moving and MS-SSIM need of the images at full resolution, from one filtering."""
+    """Sums for SSIM, SSIM_moving and MS-SSIM at full resolution, from one filtering."""
     image, truth = pair.image, pair.truth.image
     _, mean_truth = pair.truth.once(_scaled, 0)
     height, rows = image.shape[-2], STRIP if image.device.type == "cpu" else image.shape[-2]

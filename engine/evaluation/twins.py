@@ -67,7 +67,7 @@ def twin_images(run: Run, twins: Mapping[str, Expert], view_frame: ViewFrame, im
 
 
 def twin_facts(twins: Mapping[str, Expert]) -> dict[str, object]:
-    """What the baselines are, and the hashes of their files, for metrics.json."""
+    """The baselines in words, and the hashes of their files, for metrics.json."""
     return {
         name + TWICE: {
             "what": f"mean of the images of {name} and of another training of it",
