@@ -20,7 +20,7 @@ class ExtraPackage:
 
 EXTRA_METRICS: dict[str, ExtraPackage] = {
     "flip": ExtraPackage(module="flip_evaluator", install="pip install flip-evaluator"),
-    "cvvdp": ExtraPackage(module="pycvvdp", install="pip install cvvdp"),
+    "cvvdp": ExtraPackage(module="pycvvdp", install="pip install cvvdp -c constraints.txt"),
 }
 
 

@@ -77,7 +77,7 @@ class MetricConfig:
         tuple[ExtraMetric, ...],
         flag(
             "further metrics, by packages: flip (pip install flip-evaluator), cvvdp (ColorVideoVDP of each camera's "
-            "clip, slow on a CPU; pip install cvvdp)",
+            "clip, slow on a CPU; pip install cvvdp -c constraints.txt)",
             metavar="NAME ...",
         ),
     ] = ()
