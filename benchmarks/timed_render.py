@@ -38,7 +38,7 @@ def main(launched: float, flags: Sequence[str]) -> int:
         config = read_render_settings(ENSEMBLES["E4"], flags)
         set_up_logging(quiet=True)
         with timed(FrameCache, "prepare", seconds, "decoding"):
-            seconds["loading"], run = spent(partial(render.open_run, config, ENSEMBLES["E4"]))
+            seconds["loading"], (run, _) = spent(partial(render.open_run, config, ENSEMBLES["E4"]))
         seconds["loading"] -= seconds["decoding"]
         seconds["rendering"], _ = spent(partial(render.evaluate_split, run, "test", config))
         seconds["scores alone"], seconds["files alone"] = parts_alone(run, config)

@@ -40,11 +40,11 @@ def quantised(values: Tensor) -> Tensor:
 
 def rounded_to_uint8(values: Tensor) -> Tensor:
     """Convert values of any shape to those that 8 bits would keep, in [0, 1] and of the same type; NaN stays NaN."""
-    return _steps(values) / 255
+    return _steps(values).div_(255)
 
 
 def _steps(values: Tensor) -> Tensor:
-    return (values.clamp(0, 1) * 255).round()
+    return values.clamp(0, 1).mul_(255).round_()
 
 
 def to_uint8(image: Tensor) -> np.ndarray:

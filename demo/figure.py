@@ -11,7 +11,7 @@ from torch import Tensor
 
 from common.files import replacing
 from common.tensors import to_uint8
-from engine.evaluation.metrics import psnr
+from engine.evaluation.psnr import psnr
 from engine.evaluation.scoring import image_tensor
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view

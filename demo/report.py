@@ -11,7 +11,7 @@ from common.tables import Column, table_lines
 from engine.errors import ConfigError
 from engine.evaluation.baselines import UNIFORM
 from engine.evaluation.metrics import METRICS, heading, shown_metrics, value_text
-from engine.evaluation.mixture_results import LIMITS, TITLES, conditions_text, table_order
+from engine.evaluation.mixture_results import LIMITS, TITLES, conditions_text, experts_among, table_order
 from engine.evaluation.scoring import Scores, psnr_of
 from engine.outputs.files import results_folder
 from engine.outputs.render_writer import MIXTURE
@@ -29,7 +29,7 @@ class Verdict:
     @property
     def best_expert(self) -> str:
         """The expert of the highest PSNR."""
-        experts = [method for method in self.scores if method not in TITLES]
+        experts = experts_among(self.scores)
         return max(experts, key=lambda expert: psnr_of(self.scores[expert]))
 
     @property
@@ -49,7 +49,7 @@ def read_verdict(save_path: Path) -> Verdict:
     folder = _newest(save_path)
     report = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     means = report["means"]
-    shown = (MIXTURE, *(method for method in means if method not in TITLES))
+    shown = (MIXTURE, *experts_among(means))
     videos = (folder / "videos" / f"{kind}_{method}.mp4" for kind in ("video", "weights") for method in shown)
     return Verdict(
         scores={method: _scores(values) for method, values in means.items()},

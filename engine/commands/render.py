@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from types import MappingProxyType
 
 from common.files import write_json
 from common.wording import script_command
@@ -16,6 +17,7 @@ from engine.checks.verdict import POOR, judge, log_verdict
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import Evaluation, evaluation_summary, upstream_metrics
+from engine.evaluation.twins import open_twins
 from engine.outputs.encoders import check_encoder
 from engine.outputs.files import results_folder
 from engine.outputs.novel_views import render_novel_views
@@ -26,6 +28,7 @@ from engine.runs.run import Run
 from engine.runs.saved import load_run
 from engine.runs.trial import LONG, BlackFrames, WorkTime, must_decode
 from engine.settings.command_line import exit_code, set_up_logging
+from engine.settings.metric_protocols import OF_CLIPS
 from engine.settings.render import (
     RenderConfig,
     Split,
@@ -38,6 +41,7 @@ from engine.settings.render import (
     splits_of,
     variant_of,
 )
+from experts import Expert
 from router import ENSEMBLES, Ensemble, render_command
 from scenes import needed_views
 
@@ -66,10 +70,10 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
     ensemble: the run's, None where any is allowed.
     """
     set_up_logging(quiet=config.quiet, debug=config.debug)
-    run = open_run(config, ensemble)
+    run, twins = open_run(config, ensemble)
     files = list(render_novel_views(run, config)) if variant_of(config) else []
     for split in splits_of(config):
-        evaluation = evaluate_split(run, split, config)
+        evaluation = evaluate_split(run, split, config, twins=twins)
         print(evaluation_summary(split, evaluation), end="\n\n")
         _warn_of_low_scores(run, split, evaluation)
         files += evaluation.files
@@ -79,8 +83,8 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
     return 0
 
 
-def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:
-    """The saved run that the settings choose, the frames that it is scored on decoded.
+def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> tuple[Run, dict[str, Expert]]:
+    """The saved run that the settings choose, the frames that it is scored on decoded, and its experts' twins by name.
 
     ConfigError where the settings do not fit or the run is of another ensemble.
     """
@@ -91,22 +95,28 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:
     if ensemble is not None:
         _check_ensemble(run_folder(config), iteration, ensemble)
     run = load_run(run_folder(config), iteration=iteration, overrides=overrides_of(config), needed="none")
+    twins = open_twins(run, run_folder(config), config.metrics.twin) if config.metrics.twin else {}
     splits = splits_of(config)
     views = [view for split in splits for view in needed_views(run.scene, split)]  # novel views show no frame
     folder, pngs = run_folder(config), config.run.save_img
     cost = rendering_cost(run, views or run.scene.test, results=folder, pngs=pngs, scored=bool(splits))
-    log_cost(replace(cost, time=_scoring_time(run, views, config)))
+    log_cost(replace(cost, time=_scoring_time(run, views, config, twins)))
     run.scene.frames.prepare(views)
     log_verdict(judge(run.scene, run.experts, clips={}, compute=run.compute), run.scene)
-    return run
+    return run, twins
 
 
-def _scoring_time(run: Run, views: Sequence[int], config: RenderConfig) -> WorkTime | None:
-    """The time of rendering and scoring views, by a few black frames; None: progress will tell soon."""
+def _scoring_time(run: Run, views: Sequence[int], config: RenderConfig, twins: Mapping[str, Expert]) -> WorkTime | None:
+    """The time of rendering and scoring views, by a few black frames; None: progress will tell soon.
+
+    Metrics of whole clips are not tried, as they alone take minutes.
+    """
     if not views or not must_decode(run.scene, views):
         return None
     black = replace(run, scene=replace(run.scene, frames=BlackFrames(run.scene)))
-    options = replace(evaluation_options(config), progress=False)
+    asked = config.metrics.metrics
+    tried = tuple(name for name in asked if name not in OF_CLIPS)
+    options = replace(evaluation_options(config, twins), metrics=tried, progress=False)
 
     def seconds(count: int) -> float:
         start = perf_counter()
@@ -116,7 +126,9 @@ def _scoring_time(run: Run, views: Sequence[int], config: RenderConfig) -> WorkT
 
     first, more = seconds(1), min(TRIED, run.scene.num_frames - 1)
     each = first if first > LONG or more < 1 else max(0.0, seconds(1 + more) - first) / more
-    return WorkTime(work="scoring", step="frame", count=len(views) * run.scene.num_frames, seconds_each=each)
+    note = "".join(f", without {name}" for name in asked if name in OF_CLIPS)
+    count = len(views) * run.scene.num_frames
+    return WorkTime(work="scoring", step="frame", count=count, seconds_each=each, note=note)
 
 
 def _warn_of_low_scores(run: Run, split: Split, evaluation: Evaluation) -> None:
@@ -139,7 +151,7 @@ def _check_ensemble(folder: Path, iteration: int | None, ensemble: Ensemble) -> 
         raise ConfigError(f"{folder}: a run of {name}; use {render_command(own)}")
 
 
-def evaluation_options(config: RenderConfig) -> EvaluationOptions:
+def evaluation_options(config: RenderConfig, twins: Mapping[str, Expert]) -> EvaluationOptions:
     """The evaluation that the settings ask for."""
     return EvaluationOptions(
         images=config.run.save_img,
@@ -148,12 +160,16 @@ def evaluation_options(config: RenderConfig) -> EvaluationOptions:
         lpips_weights=config.metrics.lpips_weights,
         protocol=config.metrics.metric_protocol,
         constant_frames=config.metrics.constant_frames,
+        metrics=config.metrics.metrics,
+        twins=twins,
         progress=not config.quiet,
     )
 
 
-def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
-    """Evaluates the training or the held-out cameras.
+def evaluate_split(
+    run: Run, split: Split, config: RenderConfig, *, twins: Mapping[str, Expert] = MappingProxyType({})
+) -> Evaluation:
+    """Evaluates the training or the held-out cameras. twins: second trainings of experts, by name.
 
     The held-out cameras' `mean_metrics.json` is also written to the run's folder, where upstream has it.
     """
@@ -161,7 +177,7 @@ def evaluate_split(run: Run, split: Split, config: RenderConfig) -> Evaluation:
         run,
         views=run.scene.train if split == "train" else run.scene.test,
         folder=results_folder(run_folder(config), split, run.iteration),
-        options=evaluation_options(config),
+        options=evaluation_options(config, twins),
     )
     if split == "train":
         return evaluation

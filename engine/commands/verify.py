@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,10 @@ from common.wording import counted
 from engine.errors import ConfigError
 from engine.evaluation.baselines import CONSTANT, ConstantWeights
 from engine.evaluation.conditions import versions
-from engine.evaluation.metrics import METRICS, MetricRequest
+from engine.evaluation.metric_types import MetricRequest
+from engine.evaluation.metrics import METRICS
 from engine.evaluation.mixture import images_of, render_frame, scored_images
+from engine.evaluation.mixture_results import TWICE
 from engine.evaluation.oracles import ORACLES
 from engine.evaluation.provenance import ImageHashes
 from engine.evaluation.scoring import evenly_spread, open_suite, scored_frames
@@ -32,7 +34,7 @@ from engine.runs.run import Run
 from engine.runs.saved import load_run
 from engine.settings.command_line import set_up_logging
 from engine.settings.experts import name_and_folder
-from engine.settings.metric_protocols import PROTOCOLS
+from engine.settings.metric_protocols import EXTRA_METRICS, OF_CLIPS, PROTOCOLS
 from engine.settings.verify import CPU_FRAMES, VerifyConfig, check_verify_config, overrides_of, read_verify_settings
 from scenes import ViewFrame
 
@@ -123,7 +125,7 @@ class _Comparison:
             run.scene,
             tracked(view_frames, "Rendering again", unit="frame", shown=not self.config.quiet, leave=False),
             render=lambda view_frame: render_frame(run, view_frame),
-            images_of=lambda mixture, truth: scored_images(
+            images_of=lambda _, mixture, truth: scored_images(
                 run, mixture, truth, constants=constants, suite=with_oracles
             ),
             suite=suite,
@@ -131,7 +133,7 @@ class _Comparison:
         )
         for entry, scored in zip(entries, compared, strict=True):
             hashes.add(images_of(run, scored.rendering, None), scored.truth)
-            recorded = entry if is_whole else _without_neighbours(entry)
+            recorded = _compared(entry, without=OF_CLIPS if is_whole else (*OF_CLIPS, *OF_NEIGHBOURS))
             yield from score_differences(recorded, scored.scores, file=folder / METRICS_FILE, rule=self.rule)
             name = frame_name(entry)
             yield from png_differences(
@@ -152,19 +154,17 @@ class _Comparison:
         if name not in PROTOCOLS:
             raise ConfigError(f"{self.results.folder / METRICS_FILE}: protocol {name!r} is unknown; render it again")
         networks = [metric.name for metric in METRICS.values() if metric.needs_network or metric.optional]
-        measured = any(scores[each] is not None for scores in self.results.means.values() for each in networks)
+        means = self.results.means.values()
+        recorded = {each for each in networks if any(scores[each] is not None for scores in means)}
         request = MetricRequest(
             protocol=PROTOCOLS[name],
             cameras=[self.run.scene.views[view].camera for view in dict.fromkeys(view for view, _ in view_frames)],
             device=self.run.device,
             lpips_weights=self.config.lpips_weights,
+            asked=[name for name in EXTRA_METRICS if name not in OF_CLIPS and name in recorded],
         )
-        suite = open_suite(request, networks=measured)
-        missing = [
-            each
-            for each in networks
-            if each in suite.unavailable and any(scores[each] is not None for scores in self.results.means.values())
-        ]
+        suite = open_suite(request, networks=bool(recorded))
+        missing = [each for each in networks if each in suite.unavailable and each in recorded]
         if missing:
             reasons = "; ".join(f"{METRICS[each].label}: {suite.unavailable[each]}" for each in missing)
             raise ConfigError(
@@ -185,10 +185,14 @@ class _Comparison:
                 yield f"{path}: hashes, predictions of {method} are not those of the images rendered again"
 
 
-def _without_neighbours(entry: dict[str, Any]) -> dict[str, Any]:
-    """A frame's record without the metrics that need the frame before, which a part of the frames lacks."""
+def _compared(entry: dict[str, Any], *, without: Collection[str]) -> dict[str, Any]:
+    """A frame's record without some metrics, and without the baselines that need an expert's other training.
+
+    A part of the frames lacks the frame before, which metrics need.
+    """
     scores = {
-        method: {name: value for name, value in recorded.items() if name not in OF_NEIGHBOURS}
+        method: {name: value for name, value in recorded.items() if name not in without}
         for method, recorded in entry["scores"].items()
+        if not method.endswith(TWICE)
     }
     return {**entry, "scores": scores}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,10 +15,12 @@ from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights
 from engine.evaluation.metrics import describe_protocol
 from engine.evaluation.provenance import ImageHashes, gaussian_counts, megabytes, training_seconds
 from engine.evaluation.scoring import MetricSuite, weights_facts
+from engine.evaluation.twins import twin_facts
 from engine.runs.checkpoint import named_tensors
 from engine.runs.device import ComputeDevice, device_name, gpu_versions, peak_memory
 from engine.runs.revision import this_revision
 from engine.runs.run import Run
+from experts import Expert
 from experts.novel_views import NovelViewCulling
 from scenes import Scene, ViewFrame
 
@@ -32,6 +34,7 @@ def mixture_conditions(
     suite: MetricSuite,
     constants: ConstantWeights | None,
     hashes: ImageHashes,
+    twins: Mapping[str, Expert],
 ) -> dict[str, Any]:
     """Protocol, cameras, frames, baselines, hashes, sizes, times, versions and device, for metrics.json."""
     views = list(dict.fromkeys(view for view, _ in view_frames))
@@ -47,7 +50,7 @@ def mixture_conditions(
         "resolutions": sorted({(run.scene.views[v].camera.width, run.scene.views[v].camera.height) for v in views}),
         "temperature": run.router.eval_temperature,
         "novel_near": novel_near(run.culling),
-        "baselines": _baselines(run, constants),
+        "baselines": {**_baselines(run, constants), **twin_facts(twins)},
         "hashes": {**_hashes(run), **hashes.facts()},
         "seed": run.seed,
         "training_seconds": training_seconds(run),

@@ -78,7 +78,7 @@ def evaluate_expert(
         scene,
         tracked(view_frames, f"Scoring {expert.name}", unit="frame", shown=not quiet, leave=False),
         render=lambda view_frame: _render(expert, scene, view_frame, compute, culling),
-        images_of=lambda image, _: {ALONE: image},
+        images_of=lambda _, image, __: {ALONE: image},
         suite=suite,
         device=compute.device,
     ):

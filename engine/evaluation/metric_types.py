@@ -3,54 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
+from engine.outputs.video import FPS
 from engine.settings.metric_protocols import MetricProtocol
 
-# What a metric compares: whole images [3, h, w]; MovingPixels; or an image less the same camera's image one frame
-# before. A frame without moving pixels, or without a frame before it, has no value.
-MetricInput = Literal["image", "moving", "change"]
+Result = TypeVar("Result")
+
+# What a metric compares: whole images; the pixels that move; an image less the same camera's image one frame before; or
+# all frames of a camera. A frame without moving pixels, or without a frame before it, has no value.
+MetricInput = Literal["image", "moving", "change", "clip"]
 NO_INPUT = {
     "moving": "too few pixels move in the recorded frames",
     "change": "it needs two consecutive frames of a camera",
+    "clip": "it needs consecutive frames of a camera, two or more",
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricRequest:
+@dataclass(frozen=True, kw_only=True)
+class Remembering:
+    """A value that remembers what metrics computed of it, so that several metrics share one computation."""
+
+    _results: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, compute: Callable[..., Result], *given: Any) -> Result:
+        """compute(self, *given), the first time only; given: hashable."""
+        key = (compute, *given)
+        if key not in self._results:
+            self._results[key] = compute(self, *given)
+        result: Result = self._results[key]
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricRequest(Remembering):
     """Everything that decides how a metric is measured, and whether it can be."""
 
     protocol: MetricProtocol
     cameras: Sequence[Camera]  # of the images
     device: torch.device  # of the images
     lpips_weights: Path | None = None  # None: those of the installed packages
+    asked: Sequence[str] = ()  # names of metrics of EXTRA_METRICS to measure besides the protocol's
+    frames_per_second: float = FPS  # of the footage, for metrics of a clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrueImage(Remembering):
+    """A recorded image, with which several rendered ones are compared; all of them prepared."""
+
+    image: Tensor  # [3, h, w]
+    mask: Tensor | None = None  # bool [h, w], True somewhere: the pixels that move; None: not measured
+    before: Tensor | None = None  # the recorded image one frame before; None: not measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair(Remembering):
+    """A rendered image beside the recorded one."""
+
+    image: Tensor  # [3, h, w], prepared
+    truth: TrueImage
+    before: Tensor | None = None  # the rendered image one frame before; None: not measured
+
+    def has(self, wanted: MetricInput) -> bool:
+        """True where there is what a metric compares."""
+        if wanted == "change":
+            return self.before is not None and self.truth.before is not None
+        return wanted == "image" or (wanted == "moving" and self.truth.mask is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MovingPixels:
-    """An image, and its pixels that move in the recorded frames."""
+class ClipPair:
+    """All scored frames of a camera beside the recorded ones, uint8 [frames, h, w, 3]."""
 
-    image: Tensor  # [3, h, w]
-    mask: Tensor  # bool [h, w], True somewhere
-
-
-def _unchanged(image: Any) -> Any:
-    return image
+    images: np.ndarray
+    truths: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """A metric that is ready: its value for an image is compare(features(image), features(reference image))."""
+    """A metric that is ready."""
 
-    compare: Callable[[Any, Any], float]
-    features: Callable[[Any], Any] = _unchanged  # of a prepared image [3, h, w]; a reference's are computed once
-    input: MetricInput = "image"  # "moving": features get MovingPixels instead of an image
+    compare: Callable[[Any], Tensor | float]  # of a Pair, for "clip" of a ClipPair; a tensor has no dimension
+    input: MetricInput = "image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +115,16 @@ class Metric:
     open: Callable[[MetricRequest], OpenedMetric]
     needs_network: bool = False  # result files tell its weights' source; not measured on the way through a training
     optional: bool = False  # its column is shown only if it was measured; not measured on the way through a training
-    of_protocol: bool = False  # measured only under protocols whose `extras` name it
+    of_protocol: bool = False  # measured only under protocols whose `extras` name it, and where it was asked for
 
 
-def always_available(compare: Callable[[Any, Any], float], input: MetricInput = "image") -> _Open:
-    """`Metric.open` for a function of two prepared images [3, h, w] that needs nothing else."""
+def always_available(compare: Callable[[Pair], Tensor | float], input: MetricInput = "image") -> _Open:
+    """`Metric.open` for a function of a Pair that needs nothing else."""
     return lambda request: OpenedMetric(measure=Measure(compare=compare, input=input))
 
 
-def for_images_of(pixels: int, compare: Callable[[Any, Any], float]) -> _Open:
-    """`Metric.open` for a function of two images that are at least so many pixels high and wide."""
+def for_images_of(pixels: int, compare: Callable[[Pair], Tensor | float]) -> _Open:
+    """`Metric.open` for a function of a Pair of images that are at least so many pixels high and wide."""
 
     def open_metric(request: MetricRequest) -> OpenedMetric:
         smallest = min((min(camera.width, camera.height) for camera in request.cameras), default=pixels)
@@ -93,6 +134,12 @@ def for_images_of(pixels: int, compare: Callable[[Any, Any], float]) -> _Open:
         return OpenedMetric(measure=Measure(compare=compare))
 
     return open_metric
+
+
+def change(truth: TrueImage) -> Tensor:
+    """The recorded image less the one before."""
+    assert truth.before is not None
+    return truth.image - truth.before
 
 
 _Open = Callable[[MetricRequest], OpenedMetric]

@@ -5,66 +5,22 @@ docs/extending/metric.md adds one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
-import torch
-from torch import Tensor
-
-from engine.evaluation.lpips_network import Lpips
-from engine.evaluation.lpips_weights import lpips_for
-from engine.evaluation.metric_types import (
-    Measure,
-    Metric,
-    MetricRequest,
-    OpenedMetric,
-    always_available,
-    for_images_of,
-)
+from engine.evaluation.metric_types import Metric, always_available, for_images_of
 from engine.evaluation.moving import RULE, moving_psnr, moving_ssim
-from engine.evaluation.structure import BOX, MS_SSIM_SMALLEST, ms_ssim, scikit_dssim, scikit_ssim
+from engine.evaluation.perceptual import (
+    DISPLAY,
+    FLIP_VIEW,
+    open_cvvdp,
+    open_flip,
+    open_lpips,
+    open_moving_lpips,
+)
+from engine.evaluation.psnr import psnr_of_changes, psnr_of_pair
+from engine.evaluation.structure import BOX, MS_SSIM_SMALLEST, ms_ssim, scikit_dssim, scikit_ssim, ssim
 from engine.settings.metric_protocols import LpipsNet, MetricProtocol, image_text, lpips_range
-from losses.structural_similarity import RADIUS, ssim_map
-
-STRIP = 128  # rows of an image whose SSIM a CPU computes at a time: they stay in its cache
-
-
-def psnr(a: Tensor, b: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB for data range 1, over all pixels and channels; infinite for equal images."""
-    error = (a.double() - b.double()).square().mean()
-    return float(-10 * torch.log10(error))
-
-
-def measured_ssim(a: Tensor, b: Tensor) -> float:
-    """3DGS's SSIM of two images [3, h, w] with data range 1, by strips of rows on a CPU (twice as fast)."""
-    height, total = a.shape[-2], 0.0
-    rows = STRIP if a.device.type == "cpu" else height
-    for top in range(0, height, rows):
-        first, last = max(0, top - RADIUS), min(height, top + rows + RADIUS)
-        strip = ssim_map(a[:, first:last], b[:, first:last])[:, top - first : top - first + rows]
-        total += float(strip[:, : height - top].double().sum())
-    return total / a.numel()
-
-
-def lpips_measure(network: Lpips, protocol: MetricProtocol) -> Measure:
-    """LPIPS by a network, fed as the protocol says."""
-
-    def features(image: Tensor) -> list[Tensor]:
-        return network.features(image * 2 - 1 if protocol.lpips_rescaled else image)
-
-    return Measure(features=features, compare=lambda a, b: float(network.distance(a, b)))
-
-
-def _lpips_opener(net: LpipsNet | None) -> Callable[[MetricRequest], OpenedMetric]:
-    """`Metric.open` of LPIPS by a network; None: the protocol's."""
-
-    def open_lpips(request: MetricRequest) -> OpenedMetric:
-        chosen = net or request.protocol.lpips_net
-        loaded = lpips_for(request.cameras, chosen, path=request.lpips_weights, device=request.device)
-        measure = None if loaded.network is None else lpips_measure(loaded.network, request.protocol)
-        return OpenedMetric(measure=measure, source=loaded.source)
-
-    return open_lpips
 
 
 def _lpips_row(net: LpipsNet) -> Metric:
@@ -76,7 +32,7 @@ def _lpips_row(net: LpipsNet) -> Metric:
         higher_is_better=False,
         digits=4,
         definition=lambda protocol: f"{net} v0.1, inputs in {lpips_range(protocol)}",
-        open=_lpips_opener(net),
+        open=open_lpips(net),
         needs_network=True,
         optional=True,
         of_protocol=True,
@@ -112,7 +68,7 @@ METRICS = {
             definition=lambda protocol: (
                 "-10 log10(mean squared error over pixels and channels), data range 1, mean over frames"
             ),
-            open=always_available(psnr),
+            open=always_available(psnr_of_pair),
         ),
         Metric(
             name="ssim",
@@ -123,7 +79,7 @@ METRICS = {
             definition=lambda protocol: (
                 "3DGS: 11x11 Gaussian window of sigma 1.5, zero padding, data range 1, mean over frames"
             ),
-            open=always_available(measured_ssim),
+            open=always_available(ssim),
         ),
         Metric(
             name="lpips",
@@ -132,7 +88,7 @@ METRICS = {
             higher_is_better=False,
             digits=4,
             definition=lambda protocol: f"{protocol.lpips_net} v0.1, inputs in {lpips_range(protocol)}",
-            open=_lpips_opener(None),
+            open=open_lpips(None),
             needs_network=True,
         ),
         Metric(
@@ -161,7 +117,7 @@ METRICS = {
             higher_is_better=True,
             digits=2,
             definition=lambda protocol: f"PSNR of the moving pixels, mean over frames that have some: {RULE}",
-            open=always_available(moving_psnr, input="moving"),
+            open=always_available(moving_psnr, "moving"),
             optional=True,
         ),
         Metric(
@@ -171,7 +127,20 @@ METRICS = {
             higher_is_better=True,
             digits=4,
             definition=lambda protocol: "mean of SSIM's map over the moving pixels of psnr_moving, mean over frames",
-            open=always_available(moving_ssim, input="moving"),
+            open=always_available(moving_ssim, "moving"),
+            optional=True,
+        ),
+        Metric(
+            name="lpips_moving",
+            label="LPIPS_moving",
+            unit="",
+            higher_is_better=False,
+            digits=4,
+            definition=lambda protocol: (
+                f"mean of the spatial map of LPIPS ({protocol.lpips_net} v0.1, inputs in {lpips_range(protocol)}) over "
+                "the moving pixels of psnr_moving, mean over frames"
+            ),
+            open=open_moving_lpips,
             optional=True,
         ),
         Metric(
@@ -184,8 +153,36 @@ METRICS = {
                 "PSNR, data range 1, of the image less the image before it against the same difference of the recorded "
                 "frames, mean over consecutive frames of a camera"
             ),
-            open=always_available(psnr, input="change"),
+            open=always_available(psnr_of_changes, "change"),
             optional=True,
+        ),
+        Metric(
+            name="flip",
+            label="FLIP",
+            unit="",
+            higher_is_better=False,
+            digits=4,
+            definition=lambda protocol: (
+                f"LDR-FLIP (Andersson et al. 2020) by flip-evaluator, {FLIP_VIEW}, "
+                "sRGB, mean over pixels, mean over frames"
+            ),
+            open=open_flip,
+            optional=True,
+            of_protocol=True,
+        ),
+        Metric(
+            name="cvvdp",
+            label="CVVDP",
+            unit="JOD",
+            higher_is_better=True,
+            digits=3,
+            definition=lambda protocol: (
+                f"ColorVideoVDP (Mantiuk et al. 2024) by cvvdp, display {DISPLAY}, at the frames per second of the "
+                "footage, images rounded to 8 bits; of each camera's clip as a whole, recorded with each of its frames"
+            ),
+            open=open_cvvdp,
+            optional=True,
+            of_protocol=True,
         ),
     )
 }

@@ -5,8 +5,8 @@ The best constant weights take a pass of their own before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -23,6 +23,7 @@ from engine.evaluation.baselines import (
     best_constants,
     constant_blend,
 )
+from engine.evaluation.clips import ClipRecorder, clip_recorder
 from engine.evaluation.conditions import mixture_conditions
 from engine.evaluation.metric_types import MetricRequest
 from engine.evaluation.mixture_results import Evaluation, FrameResult, write_evaluation
@@ -40,13 +41,16 @@ from engine.evaluation.scoring import (
     scored_frames,
     without_value,
 )
+from engine.evaluation.twins import twin_images
 from engine.outputs.files import image_name
 from engine.outputs.render_writer import MIXTURE, RenderWriter
+from engine.outputs.video import FPS
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
-from engine.settings.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS, ProtocolName
+from engine.settings.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS, ExtraMetric, ProtocolName
 from engine.settings.render import EncoderChoice
 from engine.settings.render_maps import MapName, need_depths
+from experts import Expert
 from router import Mixture
 from scenes import ViewFrame
 
@@ -64,6 +68,8 @@ class EvaluationOptions:
     oracles: bool = True  # the best expert per pixel, window and frame
     lpips_weights: Path | None = None  # None: the installed packages
     protocol: ProtocolName = DEFAULT_PROTOCOL
+    metrics: Sequence[ExtraMetric] = ()  # to measure besides the protocol's
+    twins: Mapping[str, Expert] = field(default_factory=dict)  # second trainings of experts, by name
     constant_frames: int | None = None  # frames that the best constant weights are fitted on; None: all; 0: no baseline
     progress: bool = True
 
@@ -80,36 +86,59 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
     names = [expert.name for expert in run.experts]
     results, hashes = [], ImageHashes()
     maps = options.maps
-    with RenderWriter(
-        folder,
-        names,
-        fps=run.scene.frame_rate,
-        videos=options.videos,
-        pngs=options.images,
-        maps=maps,
-        encoder=options.encoder,
-    ) as writer:
+    with (
+        RenderWriter(
+            folder,
+            names,
+            fps=run.scene.frame_rate,
+            videos=options.videos,
+            pngs=options.images,
+            maps=maps,
+            encoder=options.encoder,
+        ) as writer,
+        clip_recorder(suite.metrics, folder) as clips,
+    ):
         for scored in scored_frames(
             run.scene,
             tracked(view_frames, "Scoring", unit="frame", shown=options.progress, leave=False),
             render=lambda view_frame: render_frame(run, view_frame, depths=need_depths(maps)),
-            images_of=lambda mixture, truth: scored_images(
-                run, mixture, truth, constants=constants, suite=suite if options.oracles else None
-            ),
+            images_of=lambda view_frame, mixture, truth: {
+                **scored_images(run, mixture, truth, constants=constants, suite=suite if options.oracles else None),
+                **twin_images(run, options.twins, view_frame, mixture.images),
+            },
             suite=suite,
             device=run.device,
+            clips=clips,
         ):
             results.append(_result(run, scored))
             hashes.add(images_of(run, scored.rendering, None), scored.truth)
             writer.write(image_name(results[-1].camera, scored.frame), scored.rendering, scored.truth)
+        results = results if clips is None else _with_clips(run, results, clips)
     frames, constants = _no_better_constants(results, constants, names)
     evaluation = Evaluation(
         frames=frames,
-        conditions=mixture_conditions(run, view_frames, suite=suite, constants=constants, hashes=hashes),
+        conditions=mixture_conditions(
+            run, view_frames, suite=suite, constants=constants, hashes=hashes, twins=options.twins
+        ),
         files=writer.files,
         unavailable={},
     )
     return write_evaluation(folder, replace(evaluation, unavailable=without_value(suite, evaluation.means)))
+
+
+def _with_clips(run: Run, results: Sequence[FrameResult], clips: ClipRecorder) -> list[FrameResult]:
+    """The frames' results with the values of their camera's clip, which every one of them repeats."""
+    values = {run.scene.views[view].name: methods for view, methods in clips.scores().items()}
+    return [
+        replace(
+            result,
+            scores={
+                method: {**scores, **values.get(result.camera, {}).get(method, {})}
+                for method, scores in result.scores.items()
+            },
+        )
+        for result in results
+    ]
 
 
 def _view_frames(run: Run, views: Sequence[int], options: EvaluationOptions) -> list[ViewFrame]:
@@ -134,6 +163,8 @@ def _open_suite(run: Run, views: Sequence[int], options: EvaluationOptions) -> M
         cameras=[run.scene.views[view].camera for view in views],
         device=run.device,
         lpips_weights=options.lpips_weights,
+        asked=options.metrics,
+        frames_per_second=float(run.scene.frame_rate or FPS),
     )
     return open_suite(request, networks=options.networks)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ TITLES = {
     **{name: name for name in ORACLES},
     MIXTURE: "MoE-GS",
 }
+TWICE = " twice"  # behind an expert's name: the mean of two trainings of it, a baseline
 SPLITS = {"train": "training camera", "test": "held-out camera"}
 LIMITS = (CONSTANT, *ORACLES)  # fitted or chosen with the recorded images: no method may be asked to beat them
 
@@ -118,9 +119,15 @@ def _named(frame: FrameResult) -> dict[str, object]:
     return {"camera": frame.camera, "frame": frame.frame, "psnr": psnr_of(frame.scores[MIXTURE])}
 
 
+def experts_among(methods: Iterable[str]) -> tuple[str, ...]:
+    """The experts among scored methods, in softmax order."""
+    return tuple(method for method in methods if method not in TITLES and not method.endswith(TWICE))
+
+
 def table_order(methods: Collection[str]) -> list[str]:
     """Methods in the order of every table: experts in softmax order, baselines, the mixture last."""
-    return [*(method for method in methods if method not in TITLES), *(title for title in TITLES if title in methods)]
+    twice = (method for method in methods if method.endswith(TWICE))
+    return [*experts_among(methods), *twice, *(title for title in TITLES if title in methods)]
 
 
 def evaluation_summary(split: str, evaluation: Evaluation) -> str:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from engine.evaluation.metric_types import MovingPixels
-from losses.structural_similarity import ssim_map
-from losses.window import RADIUS
+from engine.evaluation.metric_types import Pair, TrueImage
+from engine.evaluation.psnr import decibels, squared_error
+from engine.evaluation.structure import finest_scale
 from scenes import Scene
 
 BACKGROUND_FRAMES = 9  # of a camera, evenly spread over the clip
@@ -54,17 +54,24 @@ def moving_mask(truth: Tensor, still: Tensor) -> Tensor:
     return share > (MAJORITY - 0.5) / 9
 
 
-def moving_psnr(a: MovingPixels, b: MovingPixels) -> float:
+def moving_psnr(pair: Pair) -> Tensor:
     """PSNR in dB for data range 1, over the mask's pixels and all channels."""
-    error = (a.image[:, a.mask].double() - b.image[:, b.mask].double()).square().mean()
-    return float(-10 * torch.log10(error))
+    return decibels(masked_mean(pair.once(squared_error).mean(dim=0), pair.truth))
 
 
-def moving_ssim(a: MovingPixels, b: MovingPixels) -> float:
+def moving_ssim(pair: Pair) -> Tensor:
     """Mean of 3DGS's SSIM map over the mask's pixels and all channels; windows reach beyond the mask."""
-    rows, columns = a.mask.any(dim=1).nonzero(), a.mask.any(dim=0).nonzero()
-    top, bottom = max(0, int(rows[0]) - RADIUS), int(rows[-1]) + RADIUS + 1  # beyond this, nothing reaches the mask
-    left, right = max(0, int(columns[0]) - RADIUS), int(columns[-1]) + RADIUS + 1
-    box = (..., slice(top, bottom), slice(left, right))
-    values = ssim_map(a.image[box].contiguous(), b.image[box].contiguous())
-    return float(values[:, a.mask[box]].double().mean())
+    total = pair.once(finest_scale).moving
+    assert total is not None
+    return total / pair.truth.once(_count) / len(pair.image)
+
+
+def masked_mean(values: Tensor, truth: TrueImage) -> Tensor:
+    """Mean of values [h, w] over the pixels that move."""
+    assert truth.mask is not None
+    return (values * truth.mask).sum(dtype=torch.float64) / truth.once(_count)
+
+
+def _count(truth: TrueImage) -> Tensor:
+    assert truth.mask is not None
+    return truth.mask.sum()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import pad
 
 from engine.evaluation.baselines import UNIFORM
 
@@ -30,26 +30,42 @@ def oracle_images(images: Tensor, prepared: Tensor, truth: Tensor) -> dict[str, 
 
     prepared: these images as the metric protocol scores them. Windows at the border hold fewer pixels.
     """
-    errors = (prepared - truth).square().sum(dim=1)  # [E, h, w]
-    windows = _window_means(errors)
-    frame = int(errors.double().mean(dim=(1, 2)).argmin())
+    errors = torch.stack([(image - truth).square_().sum(dim=0) for image in prepared])  # [E, h, w]
+    frame = errors.mean(dim=(1, 2), dtype=torch.float64).argmin()
     return {
         ORACLE_PIXEL: _chosen(images, errors),
-        ORACLE_WINDOW: _chosen(images, windows),
-        ORACLE_FRAME: images[frame],
+        ORACLE_WINDOW: _chosen(images, _window_sums(errors)),
+        ORACLE_FRAME: images.index_select(0, frame[None])[0],  # an index on the device: nothing waits for it
     }
 
 
-def _window_means(errors: Tensor) -> Tensor:
-    """Means [E, h, w] of the windows around each pixel: over their rows, then over their columns."""
+def _window_sums(errors: Tensor) -> Tensor:
+    """Sums [E, h, w] over the windows around each pixel; experts share a pixel's window, so means rank them alike."""
     half = WINDOW // 2
-    rows = avg_pool2d(errors, (WINDOW, 1), stride=1, padding=(half, 0), count_include_pad=False)
-    return avg_pool2d(rows, (1, WINDOW), stride=1, padding=(0, half), count_include_pad=False)
+    padded = pad(errors, (half, half, half, half))
+    return _running_sums(_running_sums(padded, -2), -1)
+
+
+def _running_sums(values: Tensor, dim: int) -> Tensor:
+    """Sums of WINDOW neighbours along a dimension, from sums of 1, 2, 4 and 8: six additions instead of fourteen."""
+    length = values.shape[dim] - WINDOW + 1
+    sums, width, start = values, 1, 0
+    total = torch.zeros_like(values.narrow(dim, 0, length))
+    while True:
+        if WINDOW & width:
+            total += sums.narrow(dim, start, length)
+            start += width
+        if 2 * width > WINDOW:
+            return total
+        count = sums.shape[dim] - width
+        sums = sums.narrow(dim, 0, count) + sums.narrow(dim, width, count)
+        width *= 2
 
 
 def _chosen(images: Tensor, errors: Tensor) -> Tensor:
-    choice = errors.argmin(dim=0).expand(1, images.shape[1], -1, -1)
-    return torch.gather(images, 0, choice)[0]
+    """The pixels [3, h, w] of the images [E, 3, h, w] with the least errors [E, h, w]."""
+    choice = errors.min(dim=0).indices  # on a CPU several times as fast as argmin
+    return torch.gather(images, 0, choice.expand(1, images.shape[1], -1, -1))[0]
 
 
 def gap_share(psnr: Mapping[str, float], method: str) -> float | None:

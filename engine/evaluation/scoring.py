@@ -6,21 +6,17 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from common.tensors import image_from_uint8
-from engine.evaluation.metric_types import (
-    NO_INPUT,
-    Measure,
-    MetricInput,
-    MetricRequest,
-    MovingPixels,
-    OpenedMetric,
-)
+from engine.errors import ConfigError
+from engine.evaluation.clips import ClipRecorder
+from engine.evaluation.metric_types import NO_INPUT, MetricInput, MetricRequest, OpenedMetric, Pair, TrueImage
 from engine.evaluation.metrics import METRICS, value_text
 from engine.evaluation.moving import MovingMasks
 from engine.evaluation.preparation import TRUTH, PreviousImages, prepared
@@ -32,6 +28,7 @@ NOT_OF_PROTOCOL = OpenedMetric(measure=None, source="not a metric of this protoc
 
 Scores = Mapping[str, float | None]  # value per name of METRICS, of an image or a mean of several; None: not measured
 Rendering = TypeVar("Rendering")
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +53,6 @@ class MetricSuite:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceImage:
-    """A true image, prepared once for several comparisons."""
-
-    image: Tensor  # [3, h, w], prepared
-    features: Mapping[str, Any]  # per metric that can be measured, and has an input in this frame
-    mask: Tensor | None  # bool [h, w]: the pixels that move; None: not measured
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredFrame(Generic[Rendering]):
     """A rendered and scored frame of a view."""
 
@@ -80,12 +68,14 @@ def open_suite(request: MetricRequest, *, networks: bool) -> MetricSuite:
     """Every metric of METRICS under a request; networks False: without the optional ones and those with a network."""
     metrics = {}
     for metric in METRICS.values():
-        if metric.of_protocol and metric.name not in request.protocol.extras:
+        if metric.of_protocol and metric.name not in (*request.protocol.extras, *request.asked):
             metrics[metric.name] = NOT_OF_PROTOCOL
         elif not networks and (metric.needs_network or metric.optional):
             metrics[metric.name] = NOT_ASKED_FOR
         else:
             metrics[metric.name] = metric.open(request)
+        if metric.name in request.asked and metrics[metric.name].measure is None:
+            raise ConfigError(f"--metrics {metric.name}: {metrics[metric.name].source}")
     return MetricSuite(protocol=request.protocol, metrics=metrics)
 
 
@@ -94,33 +84,35 @@ def scored_frames(
     view_frames: Iterable[ViewFrame],
     *,
     render: Callable[[ViewFrame], Rendering],
-    images_of: Callable[[Rendering, Tensor], Mapping[str, Tensor]],
+    images_of: Callable[[ViewFrame, Rendering, Tensor], Mapping[str, Tensor]],
     suite: MetricSuite,
     device: torch.device,
+    clips: ClipRecorder | None = None,
 ) -> Iterator[ScoredFrame[Rendering]]:
     """Renders, times and scores one frame after another; of a frame, only its images stay, until the next is scored.
 
-    render: returns when the device is done. images_of: the images [3, h, w] on it to score, by name, from a rendering
-    and the true image.
+    render: returns when the device is done. images_of: the images [3, h, w] on it to score, by name, of a
+    frame, from its rendering and the true image. clips: keeps the images for metrics of whole clips.
     """
     masks = MovingMasks(scene, device)
-    previous = PreviousImages(suite.protocol)
+    previous = PreviousImages()
     for view_frame in view_frames:
         view, frame = view_frame
         start = time.perf_counter()
         rendering = render(view_frame)
         seconds = time.perf_counter() - start
         truth = scene.frames.read(view, frame)
-        image = image_tensor(truth, device)
+        image = image_tensor(truth, device).contiguous()
         mask = masks.mask(view, truth) if suite.needs("moving") else None
         reference = prepare_reference(suite, image, mask=mask, before=previous.before(view_frame, TRUTH))
-        images = images_of(rendering, image)
-        scores = {
-            name: score(suite, shown, reference, before=previous.before(view_frame, name))
-            for name, shown in images.items()
+        images = {
+            name: prepared(suite.protocol, shown) for name, shown in images_of(view_frame, rendering, image).items()
         }
+        scores = score_all(suite, images, reference, before=partial(previous.before, view_frame))
         if suite.needs("change"):
-            previous.keep(view_frame, {TRUTH: image, **images})
+            previous.keep(view_frame, {TRUTH: reference.image, **images})
+        if clips is not None:
+            clips.add(view_frame, images, truth)
         del images, reference  # features take much memory, and are gone before the next frame is rendered
         yield ScoredFrame(view=view, frame=frame, rendering=rendering, seconds=seconds, truth=truth, scores=scores)
 
@@ -128,42 +120,49 @@ def scored_frames(
 @torch.no_grad()
 def prepare_reference(
     suite: MetricSuite, truth: Tensor, *, mask: Tensor | None = None, before: Tensor | None = None
-) -> ReferenceImage:
+) -> TrueImage:
     """A true image [3, h, w] as the protocol wants it; 8-bit images divided by 255 are not changed by it.
 
     mask: bool [h, w], the pixels that move. before: the prepared true image one frame before. None: not measured.
     """
-    image = prepared(suite.protocol, truth.clamp(0, 1))
-    inputs = _inputs(image, mask, before)
-    measures = {name: opened.measure for name, opened in suite.metrics.items() if opened.measure is not None}
-    features = {
-        name: measure.features(inputs[measure.input])
-        for name, measure in measures.items()
-        if inputs[measure.input] is not None
-    }
-    return ReferenceImage(image=image, features=features, mask=mask)
+    return TrueImage(image=prepared(suite.protocol, truth.clamp(0, 1)), mask=mask, before=before)
+
+
+def score(suite: MetricSuite, image: Tensor, reference: TrueImage, *, before: Tensor | None = None) -> Scores:
+    """Scores of a rendered image [3, h, w] against the true one; before: the prepared image one frame before."""
+    return score_all(suite, {"": prepared(suite.protocol, image)}, reference, before=lambda name: before)[""]
 
 
 @torch.no_grad()
-def score(suite: MetricSuite, image: Tensor, reference: ReferenceImage, *, before: Tensor | None = None) -> Scores:
-    """Scores of a rendered image [3, h, w] against the true one; before: the prepared image one frame before."""
-    inputs = _inputs(prepared(suite.protocol, image), reference.mask, before)
+def score_all(
+    suite: MetricSuite,
+    images: Mapping[str, Tensor],
+    reference: TrueImage,
+    *,
+    before: Callable[[str], Tensor | None],
+) -> dict[str, Scores]:
+    """Scores of prepared images [3, h, w] by name; a GPU is waited for once, after the last of them.
 
-    def value(name: str, measure: Measure | None) -> float | None:
-        if measure is None or name not in reference.features:
-            return None
-        return measure.compare(measure.features(inputs[measure.input]), reference.features[name])
+    before: the prepared image of a name one frame before.
+    """
+    measured: dict[tuple[str, str], Tensor | float] = {}
+    for name, image in images.items():
+        pair = Pair(image=image, truth=reference, before=before(name))
+        for metric, opened in suite.metrics.items():
+            if opened.measure is not None and pair.has(opened.measure.input):
+                measured[name, metric] = opened.measure.compare(pair)
+    values = _numbers(measured)
+    return {name: {metric: values.get((name, metric)) for metric in suite.metrics} for name in images}
 
-    return {name: value(name, opened.measure) for name, opened in suite.metrics.items()}
 
-
-def _inputs(image: Tensor, mask: Tensor | None, before: Tensor | None) -> dict[MetricInput, Any]:
-    """What metrics compare, per kind of input, for a prepared image; None: this frame has none."""
-    return {
-        "image": image,
-        "moving": None if mask is None else MovingPixels(image=image, mask=mask),
-        "change": None if before is None else image - before,
-    }
+def _numbers(values: Mapping[Key, Tensor | float]) -> dict[Key, float]:
+    """Values as Python numbers; all tensors come from a GPU in one copy."""
+    tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
+    numbers = {key: value for key, value in values.items() if not isinstance(value, Tensor)}
+    if tensors:
+        copied = torch.stack([value.double() for value in tensors.values()]).tolist()
+        numbers |= dict(zip(tensors, copied, strict=True))
+    return numbers
 
 
 def without_value(suite: MetricSuite, means: Mapping[str, Scores]) -> dict[str, str]:

@@ -1,65 +1,136 @@
-"""Similarities of images other than the SSIM of 3DGS: MS-SSIM, and the SSIM of scikit-image."""
+"""Similarities of images: the SSIM of 3DGS, MS-SSIM, and the SSIM of scikit-image.
+
+The packages scikit-image and torchmetrics compute these too, and tests compare with both. This code stays for speed:
+SSIM, SSIM_moving and the finest scale of MS-SSIM share one filtering, the recorded image is filtered once for all
+methods, and nothing waits for a GPU. torchmetrics' MS-SSIM also differs at the border of the coarsest scale.
+`padded_canvas` has the window applied by matrix products, which is the fastest on a CPU too for images of this size.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from losses.window import C1, C2, RADIUS, blurred, canvas
+from engine.evaluation.metric_types import Pair, TrueImage
+from losses.window import C1, C2, RADIUS, blurred, padded_canvas
 
 # Exponents of the five scales, the finest first (Wang, Simoncelli and Bovik 2003, section 3.2).
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 MS_SSIM_SMALLEST = 2 * RADIUS * 2 ** (len(MS_SSIM_WEIGHTS) - 1) + 1  # px: the window fits into the coarsest scale
 BOX = 7  # px, side of scikit-image's uniform window
+STRIP = 113  # rows of an image that a CPU filters at a time: they stay in its cache; with RADIUS around, whole blocks
 
 
-def ms_ssim(a: Tensor, b: Tensor) -> float:
-    """MS-SSIM of two images [3, h, w] with data range 1, mean over channels (Wang et al. 2003, eq. 7).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinestScale:
+    """Sums over the pixels of images at full resolution, float64."""
+
+    ssim: Tensor  # of the SSIM map, all channels; no dimension
+    moving: Tensor | None  # the same of the pixels that move
+    structure: Tensor  # [3]: of contrast times structure, without the border that a window leaves
+
+
+def ssim(pair: Pair) -> Tensor:
+    """3DGS's SSIM with data range 1: mean of `losses.ssim_map` over pixels and channels."""
+    return pair.once(finest_scale).ssim / pair.image.numel()
+
+
+def ms_ssim(pair: Pair) -> Tensor:
+    """MS-SSIM with data range 1, mean over channels (Wang et al. 2003, eq. 7).
 
     Each scale halves the image by means of 2x2 pixels; odd sides get a zero row or column at both ends, as in the
     package pytorch-msssim. The 11x11 Gaussian window (sigma 1.5) stays inside the image. Negative means count as 0.
     """
-    return sum(_channel_ms_ssim(x[None], y[None]) for x, y in zip(a, b, strict=True)) / len(a)
+    height, width = pair.image.shape[-2:]
+    means = [pair.once(finest_scale).structure / ((height - 2 * RADIUS) * (width - 2 * RADIUS))]
+    a = pair.image
+    for scale in range(1, len(MS_SSIM_WEIGHTS)):
+        a = _halved(a)
+        b, mean_b = pair.truth.once(_scaled, scale)
+        luminance, structure = _parts(a, b, mean_b)
+        values = luminance * structure if scale == len(MS_SSIM_WEIGHTS) - 1 else structure
+        means.append(_inside(values).mean(dim=(1, 2), dtype=torch.float64))
+    product = torch.ones_like(means[0])
+    for mean, weight in zip(means, MS_SSIM_WEIGHTS, strict=True):
+        product = product * mean.clamp_min(0) ** weight
+    return product.mean()
 
 
-def _channel_ms_ssim(a: Tensor, b: Tensor) -> float:
-    """MS-SSIM of images [1, h, w]; one channel at a time takes a third of the memory."""
-    product = 1.0
-    for scale, weight in enumerate(MS_SSIM_WEIGHTS):
-        if scale:
-            odd = [side % 2 for side in a.shape[-2:]]
-            a, b = avg_pool2d(a, 2, padding=odd), avg_pool2d(b, 2, padding=odd)
-        luminance, structure = _ssim_parts(a, b)
-        coarsest = scale == len(MS_SSIM_WEIGHTS) - 1
-        values = luminance * structure if coarsest else structure
-        product *= max(0.0, float(values.double().mean())) ** weight
-    return product
+def finest_scale(pair: Pair) -> FinestScale:
+    """Sums for SSIM, SSIM_moving and MS-SSIM at full resolution, from one filtering."""
+    image, truth = pair.image, pair.truth.image
+    _, mean_truth = pair.truth.once(_scaled, 0)
+    height, rows = image.shape[-2], STRIP if image.device.type == "cpu" else image.shape[-2]
+    total, moving, structures = [], [], []
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        first, last = max(0, top - RADIUS), min(height, bottom + RADIUS)
+        read = (slice(None), slice(first, last))
+        luminance, structure = (
+            part[:, top - first : bottom - first] for part in _parts(image[read], truth[read], mean_truth[read])
+        )
+        inside = structure[:, max(0, RADIUS - top) : max(0, height - RADIUS - top), RADIUS:-RADIUS]
+        structures.append(inside.sum(dim=(1, 2), dtype=torch.float64))
+        values = (luminance * structure).sum(dim=0)
+        total.append(values.sum(dtype=torch.float64))
+        if pair.truth.mask is not None:
+            moving.append((values * pair.truth.mask[top:bottom]).sum(dtype=torch.float64))
+    return FinestScale(
+        ssim=torch.stack(total).sum(),
+        moving=torch.stack(moving).sum() if moving else None,
+        structure=torch.stack(structures).sum(dim=0),
+    )
 
 
-def _ssim_parts(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance, and contrast times structure, of images [1, h, w], without the border that a window leaves."""
-    maps = canvas(5, a)
-    for target, values in zip(maps.maps, (a, b, a * a, b * b, a * b), strict=True):
-        target.copy_(values)
+def _parts(a: Tensor, b: Tensor, mean_b: Tensor) -> tuple[Tensor, Tensor]:
+    """Luminance, and contrast times structure, of images [3, h, w] (Wang et al. 2004, eq. 6 to 13 with C3 = C2 / 2).
+
+    mean_b: b under the window. Zeros lie beyond the border.
+    """
+    maps = padded_canvas(3, a)
+    maps.maps[0] = a
+    torch.mul(a, b, out=maps.maps[1])
+    torch.mul(a, a, out=maps.maps[2]).addcmul_(b, b)
     height, width = a.shape[-2:]
-    inside = (..., slice(RADIUS, height - RADIUS), slice(RADIUS, width - RADIUS))
-    mean_a, mean_b, square_a, square_b, product = blurred(maps)[inside]
-    variance_a, variance_b = square_a - mean_a**2, square_b - mean_b**2
-    luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
-    return luminance, (2 * (product - mean_a * mean_b) + C2) / (variance_a + variance_b + C2)
+    mean_a, product, squares = blurred(maps)[..., :height, :width]
+    means = mean_a * mean_b
+    brightness = torch.mul(mean_a, mean_a).addcmul_(mean_b, mean_b)
+    covariance = product.sub_(means).mul_(2).add_(C2)
+    variances = squares.sub_(brightness).add_(C2)
+    luminance = means.mul_(2).add_(C1).div_(brightness.add_(C1))
+    return luminance, covariance.div_(variances)
 
 
-def scikit_ssim(a: Tensor, b: Tensor, data_range: float) -> float:
+def _scaled(truth: TrueImage, scale: int) -> tuple[Tensor, Tensor]:
+    """A recorded image halved so many times, and the same under the window."""
+    image = truth.image if scale == 0 else _halved(truth.once(_scaled, scale - 1)[0])
+    maps = padded_canvas(1, image)
+    maps.maps[0] = image
+    return image, blurred(maps)[0, :, : image.shape[-2], : image.shape[-1]]
+
+
+def _halved(image: Tensor) -> Tensor:
+    return avg_pool2d(image, 2, padding=[side % 2 for side in image.shape[-2:]])
+
+
+def _inside(values: Tensor) -> Tensor:
+    return values[..., RADIUS:-RADIUS, RADIUS:-RADIUS]
+
+
+def scikit_ssim(pair: Pair, data_range: float) -> Tensor:
     """SSIM of two images [3, h, w] as `skimage.metrics.structural_similarity` computes it by default.
 
     7x7 uniform window that stays inside the image, sample variances (divided by 48), mean over pixels and channels;
     C1 = (0.01 data_range)^2, C2 = (0.03 data_range)^2 (Wang et al. 2004, eq. 13).
     """
-    channels = zip(a.double(), b.double(), strict=True)
-    return sum(_channel_scikit_ssim(x[None], y[None], data_range) for x, y in channels) / len(a)
+    channels = zip(pair.image.double(), pair.truth.image.double(), strict=True)
+    return torch.stack([_channel_scikit_ssim(x[None], y[None], data_range) for x, y in channels]).mean()
 
 
-def _channel_scikit_ssim(a: Tensor, b: Tensor, data_range: float) -> float:
+def _channel_scikit_ssim(a: Tensor, b: Tensor, data_range: float) -> Tensor:
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     unbiased = BOX**2 / (BOX**2 - 1)
 
@@ -71,9 +142,9 @@ def _channel_scikit_ssim(a: Tensor, b: Tensor, data_range: float) -> float:
     covariance = unbiased * (mean(a * b) - mean_a * mean_b)
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     values: Tensor = luminance * (2 * covariance + c2) / (variances + c2)
-    return float(values.mean())
+    return values.mean()
 
 
-def scikit_dssim(a: Tensor, b: Tensor, data_range: float) -> float:
+def scikit_dssim(pair: Pair, data_range: float) -> Tensor:
     """(1 - SSIM) / 2 with the SSIM of scikit-image: DSSIM1 for data range 1, DSSIM2 for data range 2."""
-    return (1 - scikit_ssim(a, b, data_range)) / 2
+    return (1 - scikit_ssim(pair, data_range)) / 2

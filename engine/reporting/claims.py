@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.evaluation.metrics import METRICS, Metric, value_text
-from engine.evaluation.mixture_results import TITLES
+from engine.evaluation.mixture_results import TITLES, TWICE, experts_among
 from engine.evaluation.oracles import ORACLES
 from engine.evaluation.scoring import Scores
 from engine.outputs.render_writer import MIXTURE
@@ -64,7 +64,7 @@ def best_of(means: Mapping[str, Scores], methods: Sequence[str], metric: Metric)
 
 def claims(means: Mapping[str, Scores]) -> list[str]:
     """Sentences on the mixture against its experts, and against each baseline."""
-    experts = [method for method in means if method not in TITLES]
+    experts = list(experts_among(means))
     rivals = {
         f"every one of its {len(experts)} experts": experts,
         **{
@@ -72,6 +72,7 @@ def claims(means: Mapping[str, Scores]) -> list[str]:
             for method in TITLES
             if method in means and method not in (MIXTURE, *ORACLES)
         },
+        **{method: [method] for method in means if method.endswith(TWICE)},
     }
     return [
         f"{TITLES[MIXTURE]} against {rival}: {compare(means[MIXTURE], [means[each] for each in methods]).text()}."

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.errors import ConfigError
 from engine.evaluation.metrics import METRICS
-from engine.evaluation.mixture_results import TITLES, table_order
+from engine.evaluation.mixture_results import experts_among, table_order
 from engine.evaluation.scoring import Scores
 from engine.outputs.files import results_folder
 from engine.settings.config_file import read_object
@@ -39,7 +39,7 @@ class Results:
     @property
     def experts(self) -> tuple[str, ...]:
         """Names of the experts, in softmax order."""
-        return tuple(method for method in self.facts["means"] if method not in TITLES)
+        return experts_among(self.facts["means"])
 
     @property
     def per_frame(self) -> list[Mapping[str, Any]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from moegs_rasterizer import Camera, Layer, Splat, rasterize
+from moegs_rasterizer.types import TileRule
 from torch import Tensor
 
 from engine.runs.device import ComputeDevice, wait
@@ -19,12 +22,19 @@ def splat_of(
     frame: float,
     *,
     compute: ComputeDevice,
+    camera_number: int | None = None,
     culling: NovelViewCulling | None = None,
+    tile_rule: TileRule | None = None,
 ) -> Splat:
-    """An expert's Gaussians on the screen of a camera that was not trained on; culling None: all of them."""
-    gaussians = gaussians_of(expert, camera, frame, culling=culling)
+    """An expert's Gaussians on the screen of a camera.
+
+    camera_number: of a training camera, whose per-camera parameters were learned. culling: at cameras without a
+    number, which were not trained on; None: none. tile_rule None: the expert's own.
+    """
+    gaussians = gaussians_of(expert, camera, frame, camera_number=camera_number, culling=culling)
+    settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
     background = gaussians.means.new_tensor(expert.background)
-    layer = Layer(gaussians=gaussians, settings=expert.settings, background=background)
+    layer = Layer(gaussians=gaussians, settings=settings, background=background)
     splat = rasterize([layer], camera, backend=compute.backend)[0]
     wait(compute)
     return splat
@@ -37,7 +47,12 @@ def image_of(
     frame: float,
     *,
     compute: ComputeDevice,
+    camera_number: int | None = None,
     culling: NovelViewCulling | None = None,
+    tile_rule: TileRule | None = None,
 ) -> Tensor:
-    """An expert's image [3, h, w] at such a camera."""
-    return expert.colour(splat_of(expert, camera, frame, compute=compute, culling=culling), camera, frame=frame)
+    """An expert's image [3, h, w]; see `splat_of`."""
+    splat = splat_of(
+        expert, camera, frame, compute=compute, camera_number=camera_number, culling=culling, tile_rule=tile_rule
+    )
+    return expert.colour(splat, camera, frame=frame)

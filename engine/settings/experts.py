@@ -130,11 +130,11 @@ def ensemble_and_folders(given: Sequence[str]) -> tuple[Ensemble, dict[str, Path
     return ensemble, dict(zip(ensemble.experts, paths, strict=True))
 
 
-def name_and_folder(argument: str) -> tuple[str, Path]:
+def name_and_folder(argument: str, *, flag: str = "--expert") -> tuple[str, Path]:
     """The two parts of an --expert argument, NAME=PATH; ConfigError where it is none."""
     name, equals, path = argument.partition("=")
     if not equals or not path:
-        raise ConfigError(f"--expert {argument}: NAME=PATH expected, for example --expert STG=output/stg")
+        raise ConfigError(f"{flag} {argument}: NAME=PATH expected, for example {flag} STG=output/stg")
     return name, Path(path)
 
 

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 LpipsNet = Literal["alex", "vgg"]
+ExtraMetric = Literal["flip", "cvvdp"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtraPackage:
+    """The package of a metric that is measured only where it was asked for."""
+
+    module: str
+    install: str  # the command
+
+
+EXTRA_METRICS: dict[str, ExtraPackage] = {
+    "flip": ExtraPackage(module="flip_evaluator", install="pip install flip-evaluator"),
+    "cvvdp": ExtraPackage(module="pycvvdp", install="pip install cvvdp -c constraints.txt"),
+}
+OF_CLIPS: tuple[ExtraMetric, ...] = ("cvvdp",)  # of a camera's whole clip: minutes, so verify leaves them out
+
+
+def missing_package(name: str) -> str | None:
+    """Why an extra metric cannot be measured here; None where its package is installed."""
+    package = EXTRA_METRICS[name]
+    if importlib.util.find_spec(package.module) is not None:
+        return None
+    return f"the package {package.module} is not installed: {package.install}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,19 @@ from typing import Annotated, Any, Literal
 import tyro
 from moegs_rasterizer.types import Backend, TileRule
 
+from common.wording import shell
 from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, NOVEL_NEAR, CommandHelp, flag
 from engine.settings.command_line import parse
 from engine.settings.experts import check_novel_near, expert_folder_settings, folder_argument, name_and_folder
 from engine.settings.fields import leaves, values_of
-from engine.settings.metric_protocols import DEFAULT_PROTOCOL, ProtocolName, protocols_help
+from engine.settings.metric_protocols import (
+    DEFAULT_PROTOCOL,
+    ExtraMetric,
+    ProtocolName,
+    missing_package,
+    protocols_help,
+)
 from engine.settings.novel_views import NovelViewConfig, check_novel_views, trajectory_file, views_name
 from engine.settings.paths import check_expert, check_file, check_folder, check_target
 from engine.settings.render_maps import OF_TRUTH, MapName
@@ -74,6 +81,21 @@ class MetricConfig:
             metavar="INT",
         ),
     ] = None
+    metrics: Annotated[
+        tuple[ExtraMetric, ...],
+        flag(
+            "further metrics, by packages: flip (pip install flip-evaluator), cvvdp (ColorVideoVDP of each camera's "
+            "clip, slow on a CPU; pip install cvvdp -c constraints.txt)",
+            metavar="NAME ...",
+        ),
+    ] = ()
+    twin: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        flag(
+            "folder of a second training of expert NAME: adds the baseline 'NAME twice', the mean of both images",
+            metavar="NAME=PATH",
+        ),
+    ] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +249,9 @@ def check_render_paths(config: RenderConfig) -> None:
     check_file("--trajectory", trajectory_file(config.viewpoint))
     check_file("--lpips_weights", config.metrics.lpips_weights, or_folder=True)
     check_moved(config.overrides)
+    for argument in config.metrics.twin:
+        name, path = name_and_folder(argument, flag="--twin")
+        check_expert(shell("--twin", f"{name}={path}"), path, name)
 
 
 def check_moved(given: Any) -> None:
@@ -256,6 +281,9 @@ def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None
     check_novel_near(config.overrides.novel_near)
     if (config.metrics.constant_frames or 0) < 0:
         raise ConfigError(f"--constant_frames is {config.metrics.constant_frames}: give 0 or more")
+    for name in config.metrics.metrics:
+        if (reason := missing_package(name)) is not None:
+            raise ConfigError(f"--metrics {name}: {reason}")
     if ensemble is None:
         return
     for spec in EXPERTS.values():

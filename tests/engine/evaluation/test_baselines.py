@@ -19,7 +19,7 @@ from engine.evaluation.baselines import (
     mean_psnr,
     residual_gram,
 )
-from engine.evaluation.metrics import psnr
+from engine.evaluation.psnr import psnr
 
 
 def fitted(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import get_args
 
 import pytest
+import torch
 
 from demo.report import read_verdict, report_lines
 from engine.evaluation.expert import evaluate_expert
@@ -23,8 +24,8 @@ from engine.settings.render import MetricConfig
 LEVEL = 1 / 255
 
 
-def mean_error(a, b) -> float:
-    return float((a - b).abs().mean())
+def mean_error(pair) -> torch.Tensor:
+    return (pair.image - pair.truth.image).abs().mean()
 
 
 def row(**changes) -> Metric:

@@ -112,6 +112,7 @@ def test_everything_is_written(flat_run, tmp_path):
         "  MS-SSIM: it needs images of at least 161 pixels a side; the smallest side is 34",
         "  PSNR_moving: too few pixels move in the recorded frames",
         "  SSIM_moving: too few pixels move in the recorded frames",
+        "  LPIPS_moving: it needs the weights of LPIPS",
     ]
 
 

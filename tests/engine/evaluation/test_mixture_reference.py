@@ -9,8 +9,8 @@ import pytest
 
 from common.tensors import rounded_to_uint8
 from engine.evaluation.baselines import constant_blend
-from engine.evaluation.metrics import psnr
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
+from engine.evaluation.psnr import psnr
 from engine.evaluation.scoring import image_tensor
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.opening import assemble, open_expert, open_scene

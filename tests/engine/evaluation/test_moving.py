@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine.evaluation.metric_types import MovingPixels
+from engine.evaluation.metric_types import Pair, TrueImage
 from engine.evaluation.metrics import METRICS
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.moving import MovingMasks, background, moving_mask, moving_psnr, moving_ssim
-from engine.evaluation.preparation import PreviousImages, prepared
+from engine.evaluation.preparation import PreviousImages
 from engine.evaluation.scoring import mean_scores
 from engine.runs.device import CPU
-from engine.settings.metric_protocols import PROTOCOLS
 from losses.structural_similarity import plain_ssim_map
 
 HEIGHT, WIDTH, FRAMES = 34, 36, 12
@@ -100,14 +99,12 @@ def random_pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
 
 def test_the_values_are_those_of_the_masked_pixels():
     a, b, mask = random_pair()
-    left, right = MovingPixels(image=a, mask=mask), MovingPixels(image=b, mask=mask)
+    images = Pair(image=a, truth=TrueImage(image=b, mask=mask))
     error = ((a - b).double() ** 2)[:, mask].mean()
-    assert moving_psnr(left, right) == pytest.approx(-10 * math.log10(error), abs=1e-9)
-    expected = float(plain_ssim_map(a, b)[:, mask].mean())
-    assert moving_ssim(left, right) == pytest.approx(expected, abs=1e-5)
-    everywhere = torch.ones_like(mask)
-    whole = [MovingPixels(image=image, mask=everywhere) for image in (a, b)]
-    assert moving_ssim(*whole) == pytest.approx(float(plain_ssim_map(a, b).mean()), abs=1e-5)
+    assert float(moving_psnr(images)) == pytest.approx(-10 * math.log10(error), abs=1e-6)
+    assert float(moving_ssim(images)) == pytest.approx(float(plain_ssim_map(a, b)[:, mask].mean()), abs=1e-5)
+    everywhere = Pair(image=a, truth=TrueImage(image=b, mask=torch.ones_like(mask)))
+    assert float(moving_ssim(everywhere)) == pytest.approx(float(plain_ssim_map(a, b).mean()), abs=1e-5)
 
 
 def test_a_mixtures_moving_pixels_are_scored_and_frames_without_any_are_left_out(flat_run, tmp_path):
@@ -155,11 +152,10 @@ def test_only_optional_metrics_may_lack_frames():
     assert mean_scores([dict.fromkeys(METRICS)])["tpsnr"] is None
 
 
-@pytest.mark.parametrize("protocol", ["8bit", "upstream", "stg"])
-def test_the_images_before_have_the_bits_that_were_scored(protocol):
-    image = torch.rand(3, 30, 31, generator=torch.Generator().manual_seed(1)) * 1.2 - 0.1
-    previous = PreviousImages(PROTOCOLS[protocol])
+def test_the_images_before_are_those_of_the_frame_before():
+    image = torch.rand(3, 30, 31)
+    previous = PreviousImages()
     assert previous.before((4, 1), "MoE") is None
     previous.keep((4, 1), {"MoE": image})
-    assert torch.equal(previous.before((4, 2), "MoE"), prepared(PROTOCOLS[protocol], image))
+    assert previous.before((4, 2), "MoE") is image
     assert previous.before((4, 3), "MoE") is previous.before((5, 2), "MoE") is previous.before((4, 1), "MoE") is None

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import correlate1d, uniform_filter
 
-from engine.evaluation.metric_types import MetricRequest
+from engine.evaluation.metric_types import MetricRequest, Pair, TrueImage
 from engine.evaluation.metrics import METRICS
 from engine.evaluation.scoring import open_suite, prepare_reference, score
 from engine.evaluation.structure import MS_SSIM_SMALLEST, MS_SSIM_WEIGHTS, ms_ssim, scikit_dssim, scikit_ssim
@@ -20,6 +20,10 @@ def pair(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     rng = np.random.default_rng(seed)
     a = uniform_filter(rng.random((3, height, width)), size=(1, 9, 9)) * 3 - 1
     return np.clip(a, 0, 1), np.clip(a + rng.normal(0, 0.08, a.shape), 0, 1)
+
+
+def compared(a: np.ndarray, b: np.ndarray) -> Pair:
+    return Pair(image=torch.from_numpy(a), truth=TrueImage(image=torch.from_numpy(b)))
 
 
 def scikit_reference(a: np.ndarray, b: np.ndarray, data_range: float) -> float:
@@ -70,31 +74,31 @@ def halved(image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("size", [(7, 7), (31, 44)])
 def test_scikits_ssim(size, data_range):
     a, b = pair(*size)
-    ours = scikit_ssim(torch.from_numpy(a), torch.from_numpy(b), data_range)
+    ours = float(scikit_ssim(compared(a, b), data_range))
     expected = scikit_reference(a, b, data_range)
     assert ours == pytest.approx(expected, abs=1e-9)
-    assert scikit_dssim(torch.from_numpy(a), torch.from_numpy(b), data_range) == pytest.approx((1 - expected) / 2)
-    assert scikit_ssim(torch.from_numpy(a), torch.from_numpy(a), data_range) == pytest.approx(1)
+    assert float(scikit_dssim(compared(a, b), data_range)) == pytest.approx((1 - expected) / 2)
+    assert float(scikit_ssim(compared(a, a), data_range)) == pytest.approx(1)
 
 
 def test_a_larger_data_range_forgives_more():
-    a, b = map(torch.from_numpy, pair(40, 40))
-    assert scikit_ssim(a, b, 2) > scikit_ssim(a, b, 1) + 0.01
+    images = compared(*pair(40, 40))
+    assert scikit_ssim(images, 2) > scikit_ssim(images, 1) + 0.01
 
 
 @pytest.mark.parametrize("size", [(161, 161), (180, 203)])
 def test_ms_ssim(size):
     a, b = pair(*size)
-    ours = ms_ssim(torch.from_numpy(a), torch.from_numpy(b))
+    ours = float(ms_ssim(compared(a, b)))
     assert 0.3 < ours < 0.999
     assert ours == pytest.approx(ms_ssim_reference(a, b), abs=1e-9)
-    assert ms_ssim(torch.from_numpy(a), torch.from_numpy(a)) == pytest.approx(1)
+    assert float(ms_ssim(compared(a, a))) == pytest.approx(1)
     assert sum(MS_SSIM_WEIGHTS) == pytest.approx(1, abs=2e-4)
 
 
 def test_opposite_images_have_the_ms_ssim_0():
-    a = torch.rand(3, 161, 161, generator=torch.Generator().manual_seed(0))
-    assert ms_ssim(a, 1 - a) == 0
+    a = np.random.default_rng(0).random((3, 161, 161))
+    assert ms_ssim(compared(a, 1 - a)) == 0
 
 
 @pytest.mark.parametrize(("width", "measured"), [(MS_SSIM_SMALLEST - 1, False), (MS_SSIM_SMALLEST, True)])

@@ -12,7 +12,7 @@ import torch
 
 import engine.runs.opening
 from engine.commands import train
-from engine.evaluation.metrics import psnr
+from engine.evaluation.psnr import psnr
 from engine.runs.checkpoint import STATE, TENSORS, saved_iterations
 from engine.runs.device import CUDA, ComputeDevice
 from engine.runs.run import mix_view

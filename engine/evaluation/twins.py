@@ -1,0 +1,72 @@
+"""The same expert trained twice, both images averaged: a baseline without differing experts.
+
+Averaging any two trainings removes some of their noise. A mixture is worth its experts' differences only as far as it
+is above this baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from common.files import files_hash
+from common.wording import shell
+from engine.errors import ConfigError
+from engine.evaluation.mixture_results import TWICE
+from engine.runs.expert_images import image_of
+from engine.runs.opening import open_expert
+from engine.runs.run import Run
+from engine.runs.saved import trained_config
+from engine.settings.experts import name_and_folder
+from experts import EXPERTS, Expert
+from experts.recognition import model_folder
+from scenes import ViewFrame
+
+
+def open_twins(run: Run, save_path: Path, given: Sequence[str]) -> dict[str, Expert]:
+    """The second trainings of experts, NAME=PATH each, by the expert's name.
+
+    Raises ConfigError where NAME is no expert of the run, or where the folder holds the expert itself.
+    """
+    experts = {expert.name: expert for expert in run.experts}
+    config = trained_config(save_path, layout=run.scene.layout)
+    twins = {}
+    for argument in given:
+        name, path = name_and_folder(argument, flag="--twin")
+        label = shell("--twin", f"{name}={path}")
+        if name not in experts:
+            raise ConfigError(f"{label}: NAME=PATH expected, where NAME is {' or '.join(experts)}")
+        if name in twins:
+            raise ConfigError(f"--twin is given twice for {name}; give it once")
+        folder = model_folder(path, None, experts=EXPERTS.values())
+        twin = open_expert(config, run.scene, name, folder, device=run.device, by_name=True)
+        if files_hash(twin.provenance.files) == files_hash(experts[name].provenance.files):
+            raise ConfigError(f"{label}: these are the files of {name} in the run; give another training of it")
+        twins[name] = twin
+    return twins
+
+
+@torch.no_grad()
+def twin_images(run: Run, twins: Mapping[str, Expert], view_frame: ViewFrame, images: Tensor) -> dict[str, Tensor]:
+    """The mean of an expert's image and its twin's, by the baseline's name. images [E, 3, h, w]: of run.experts."""
+    view, frame = view_frame
+    shown = run.scene.views[view]
+    number = shown.number if view in run.scene.train else None
+    own = {expert.name: image for expert, image in zip(run.experts, images, strict=True)}
+    second = partial(image_of, compute=run.compute, camera_number=number, culling=run.culling, tile_rule=run.tile_rule)
+    return {name + TWICE: (own[name] + second(twin, shown.camera, frame)) / 2 for name, twin in twins.items()}
+
+
+def twin_facts(twins: Mapping[str, Expert]) -> dict[str, object]:
+    """The baselines in words, and the hashes of their files, for metrics.json."""
+    return {
+        name + TWICE: {
+            "what": f"mean of the images of {name} and of another training of it",
+            "files": files_hash(twin.provenance.files),
+        }
+        for name, twin in twins.items()
+    }
