@@ -26,7 +26,7 @@ from engine.settings.config_file import read_object
 from engine.settings.report import ReportConfig, check_report_config, report_page
 from engine.settings.train import CONFIG_FILE
 from engine.settings.verify import overrides_of
-from engine.training.router.curve import CURVE_FILE, read_curve
+from engine.training.curve import CURVE_FILE, read_curve
 from experts.base import CheckpointError
 from scenes.types import SceneError
 

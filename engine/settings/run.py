@@ -133,6 +133,10 @@ class OutputConfig:
     ] = None
     resume: Annotated[bool, flag("continue from the newest save in --save_path")] = False
     overwrite: Annotated[bool, flag("start again; the run in --save_path moves to <save_path>/old-N")] = False
+    tensorboard: Annotated[
+        bool,
+        flag("also write the numbers of training.csv for TensorBoard, to <save_path>/tensorboard; needs its package"),
+    ] = False
     bundle: Annotated[bool, flag("copy the experts' files into --save_path, to move or share the run")] = False
 
 

@@ -14,7 +14,8 @@ from engine.runs.checkpoint import FACTS
 from engine.runs.expert_records import ExpertRecord, bundle_folder
 from engine.settings.config_file import read_object
 from engine.settings.train import CONFIG_FILE
-from engine.training.router.curve import CURVE_FILE
+from engine.training.curve import CURVE_FILE
+from engine.training.tensorboard import EVENTS_FOLDER
 from experts.base import CheckpointError
 from experts.formats.cfg_args import read_cfg_args
 
@@ -25,6 +26,7 @@ FOLDERS = {  # folder of a run -> names of the results in it; what else lies the
     "router": re.compile(r"iteration_\d+"),
     "test": re.compile(r"itrs_\d+(_.+)?"),
     "train": re.compile(r"itrs_\d+(_.+)?"),
+    EVENTS_FOLDER: re.compile(r"events\..+"),
 }
 
 
