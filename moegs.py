@@ -53,14 +53,15 @@ COMMANDS = {
     "train-expert": Command(TRAIN, "Train one expert on a scene.", "engine.commands.train_expert:command"),
     "train": Command(TRAIN, "Train the router for any set of experts.", "engine.commands.train:command"),
     "render": Command(TRAIN, "Render and score a run of any set of experts.", "engine.commands.render:command"),
-    "report": Command(RESULTS, "Write a page that shows a run or an expert.", "engine.commands.report:command"),
+    "report": Command(
+        RESULTS, "Compare a run with its experts, and show it as a page.", "engine.commands.report:command"
+    ),
+    "figure": Command(RESULTS, "Draw one frame of a run with experts and gates.", "engine.commands.figure:command"),
     "table": Command(RESULTS, "Put scores of several runs into one table.", "engine.commands.table:command"),
     "verify": Command(RESULTS, "Check a run's results against its files.", "engine.commands.verify:command"),
     "export": Command(EXCHANGE, "Write a run in the paper's file layout.", "engine.commands.export:command"),
     "import": Command(EXCHANGE, "Read a run in the paper's file layout.", "engine.commands.import_run:command"),
     "demo-scene": Command(TOOLS, "Write the demo's small ray-traced scene.", "demo.commands:scene_command"),
-    "demo-report": Command(TOOLS, "Compare a rendered run with its experts.", "demo.commands:report_command"),
-    "demo-figure": Command(TOOLS, "Draw one frame of a run with experts and gates.", "demo.commands:figure_command"),
     "profile-step": Command(TOOLS, "Time the stages of a training iteration.", "benchmarks.training_step:command"),
 }
 SCRIPTS = {  # the paper's, and what they blend

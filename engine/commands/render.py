@@ -17,6 +17,7 @@ from engine.evaluation.mixture_results import Evaluation, evaluation_summary, up
 from engine.outputs.files import results_folder
 from engine.outputs.novel_views import render_novel_views
 from engine.outputs.render_writer import MIXTURE
+from engine.reporting.results import METRICS_FILE
 from engine.runs.checkpoint import saved_ensemble
 from engine.runs.cost import log_cost, rendering_cost
 from engine.runs.run import Run
@@ -68,9 +69,16 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
         _warn_of_low_scores(run, split, evaluation)
         files += evaluation.files
     print("written:", *files, sep="\n  ")
-    if "test" in splits_of(config):
-        print("to see it as a page:", script_command("moegs.py", "report", run_folder(config)))
+    _print_next(run, config)
     return 0
+
+
+def _print_next(run: Run, config: RenderConfig) -> None:
+    """Prints the commands that show the run: the report, where there are scores to report, and the figure."""
+    chosen = (run_folder(config), *(() if config.run.iteration == -1 else ("--iteration", run.iteration)))
+    if (results_folder(run_folder(config), "test", run.iteration) / METRICS_FILE).is_file():
+        print("to see it as a page:", script_command("moegs.py", "report", *chosen))
+    print("to see one frame with experts and gates:", script_command("moegs.py", "figure", *chosen))
 
 
 def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> Run:

@@ -12,6 +12,7 @@ from common.wording import bytes_text
 from engine.errors import ConfigError
 from engine.evaluation.scoring import evenly_spread
 from engine.outputs.files import REPORT_FILE
+from engine.reporting.against_experts import report_lines, verdict_line, verdict_of
 from engine.reporting.comparison import frame_name
 from engine.reporting.expert_report import expert_page, expert_reports
 from engine.reporting.frame_images import ReportFrame, images_from_pngs, images_from_run
@@ -32,19 +33,27 @@ from scenes.types import SceneError
 
 logger = logging.getLogger(__name__)
 
+LOST = 1  # exit code with --require_win where the mixture is not better than its experts and the uniform mean
+
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
-    """Writes the page and prints its path; the exit code."""
+    """Writes the page, prints a run's scores against its experts, and the page's path; the exit code."""
     config = parse(ReportConfig, argv, defaults=ReportConfig(), page=report_page(prog, description))
     set_up_logging(quiet=config.quiet, debug=config.debug)
     folder = check_report_config(config)
     is_expert = not saved_iterations(folder) and bool(expert_reports(folder))
-    text = expert_page(folder) if is_expert else run_page(collect(config, folder))
+    if is_expert and config.require_win:
+        raise ConfigError(f"--require_win compares a run with its experts, and {folder} holds an expert: leave it out")
+    report = None if is_expert else collect(config, folder)
+    text = expert_page(folder) if report is None else run_page(report)
     target = config.out or folder / REPORT_FILE
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    verdict = None if report is None else verdict_of(report.results)
+    if verdict is not None:
+        print(*report_lines(verdict), verdict_line(verdict), sep="\n")
     print(f"written: {target} ({bytes_text(target.stat().st_size)})")
-    return 0
+    return LOST if config.require_win and verdict is not None and not verdict.wins else 0
 
 
 def collect(config: ReportConfig, save_path: Path) -> RunReport:

@@ -10,6 +10,7 @@ from PIL import Image
 from common.files import replacing
 
 REPORT_FILE = "report.html"  # of a run or an expert, in its folder
+FIGURE_FILE = "figure.png"  # of a run
 
 
 def write_png(path: Path, image: np.ndarray) -> Path:

@@ -28,6 +28,9 @@ class ReportConfig:
         int,
         flag("frames on which the worth of each expert is measured; 0: render nothing, take images from saved PNGs"),
     ] = 8
+    require_win: Annotated[
+        bool, flag("end with exit code 1 unless the mixture's PSNR is above every expert's and the uniform mean's")
+    ] = False
     overrides: AnyOverridesConfig = field(default_factory=AnyOverridesConfig)
     quiet: Annotated[bool, flag(QUIET)] = False
     debug: Annotated[bool, flag(DEBUG)] = False
@@ -40,7 +43,11 @@ def report_page(prog: str, about: str) -> CommandHelp:
         about=about,
         required=("save_path",),
         hidden=("eval_temperature",),
-        examples=(f"python {prog} output/cook_spinach", f"python {prog} output/experts/stg/cook_spinach"),
+        examples=(
+            f"python {prog} output/cook_spinach",
+            f"python {prog} output/cook_spinach --require_win",
+            f"python {prog} output/experts/stg/cook_spinach",
+        ),
     )
 
 

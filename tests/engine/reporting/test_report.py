@@ -56,7 +56,8 @@ def rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert train.main("E3", [*use_small_world(monkeypatch, tmp_path), f"--save_path={out}", "--iterations=20"]) == 0
     assert moegs.main(["render", f"--save_path={out}", "--skip_train", "--save_img", "--quiet"]) == 0
     printed = capsys.readouterr().out
-    assert f"moegs.py report {out}" in printed.splitlines()[-1]
+    commands = printed.splitlines()[-2:]
+    assert all(f"moegs.py {name} {out}" in line for name, line in zip(("report", "figure"), commands, strict=True))
     return out
 
 

@@ -16,6 +16,7 @@ from engine.commands import render, train
 from engine.settings.check import CheckConfig
 from engine.settings.exchange import ExportConfig, ImportConfig
 from engine.settings.fields import leaves
+from engine.settings.figure import FigureConfig
 from engine.settings.paths import check_target
 from engine.settings.prepare import PrepareConfig
 from engine.settings.render import AnyRenderConfig, RenderConfig
@@ -109,11 +110,13 @@ ROWS = {
         words=("import",),
         flags={"FOLDER": FOLDER, "--save_path": TARGET, "--source_path": FOLDER},
     ),
-    "demo-scene": Row(run=moegs.main, config=object, words=("demo-scene",), flags={"FOLDER": TARGET}),
-    "demo-report": Row(run=moegs.main, config=object, words=("demo-report",), flags={"RUN": FOLDER}),
-    "demo-figure": Row(
-        run=moegs.main, config=object, words=("demo-figure",), flags={"RUN": FOLDER, "PNG": TARGET_FILE}
+    "figure": Row(
+        run=moegs.main,
+        config=FigureConfig,
+        words=("figure",),
+        flags={"SAVE_PATH": FOLDER, "--out": TARGET_FILE, "--source_path": FOLDER, "--expert STG": FOLDER},
     ),
+    "demo-scene": Row(run=moegs.main, config=object, words=("demo-scene",), flags={"FOLDER": TARGET}),
 }
 WRONG = {  # by kind: name of a wrong path, and what the error says of it
     FOLDER: {"my typo": "no such folder", "a file.txt": "is a file"},
