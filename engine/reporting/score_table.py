@@ -58,15 +58,17 @@ class Cell:
 
     def text(self, metric: Metric) -> str:
         """The cell as text: "33.20 ± 0.15 (33.05 to 33.35) [+0.12]"."""
-        parts = [value_text(metric, self.mean)]
-        deviation = self.deviation()
-        if deviation is not None:
-            low, high = (value_text(metric, end) for end in (min(self.values), max(self.values)))
-            parts.append(f"± {value_text(metric, deviation)} ({low} to {high})")
         difference = self.difference(metric)
-        if difference is not None:
-            parts.append(f"[{difference:+.{metric.digits}f}]")
-        return " ".join(parts)
+        compared = [] if difference is None else [f"[{difference:+.{metric.digits}f}]"]
+        return " ".join([self.measured(metric), *compared])
+
+    def measured(self, metric: Metric) -> str:
+        """The cell's own values as text: "33.20 ± 0.15 (33.05 to 33.35)", of equal ones "33.20"."""
+        deviation = self.deviation()
+        if not deviation:
+            return value_text(metric, self.mean)
+        low, high = (value_text(metric, end) for end in (min(self.values), max(self.values)))
+        return f"{value_text(metric, self.mean)} ± {value_text(metric, deviation)} ({low} to {high})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,6 +109,14 @@ class TrainingConfig:
         flag("fit the image's colours to the frame's before the loss; for cameras that differ in colour"),
     ] = False
     seed: Annotated[int, flag("random seed of the router's initial values and of the order of images")] = 0
+    seeds: Annotated[
+        int | None,
+        flag(
+            "train this many routers, with seeds --seed, --seed + 1 and so on, each in <save_path>/seed_<SEED>; "
+            "default: one, in <save_path>",
+            metavar="INT",
+        ),
+    ] = None
     detect_anomaly: Annotated[bool, flag("stop at the first gradient that is not a number; slow")] = False
 
 
@@ -234,6 +242,7 @@ def check_config(config: RunConfig, ensemble: Ensemble) -> None:
     training, router, output = config.training, config.router, config.output
     positive = {
         "iterations": training.iterations,
+        "seeds": training.seeds,
         "temperature": router.temperature,
         "eval_temperature": router.eval_temperature,
         "cache_mb": config.data.cache_mb,
