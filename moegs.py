@@ -53,6 +53,7 @@ COMMANDS = {
     "train-expert": Command(TRAIN, "Train one expert on a scene.", "engine.commands.train_expert:command"),
     "train": Command(TRAIN, "Train the router for any set of experts.", "engine.commands.train:command"),
     "render": Command(TRAIN, "Render and score a run of any set of experts.", "engine.commands.render:command"),
+    "run-all": Command(TRAIN, "Do all of this for every scene of a data set.", "engine.commands.run_all:command"),
     "report": Command(
         RESULTS, "Compare a run with its experts, and show it as a page.", "engine.commands.report:command"
     ),

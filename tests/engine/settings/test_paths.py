@@ -21,6 +21,7 @@ from engine.settings.paths import check_target
 from engine.settings.prepare import PrepareConfig
 from engine.settings.render import AnyRenderConfig, RenderConfig
 from engine.settings.run import AnyRunConfig, RunConfig
+from engine.settings.run_all import RunAllConfig
 from engine.settings.train_expert import TrainExpertConfig
 from router import ENSEMBLES, folder_flags
 from tests.scenes.scene_folders import Rig, write_n3v_scene
@@ -116,6 +117,9 @@ ROWS = {
         words=("figure",),
         flags={"SAVE_PATH": FOLDER, "--out": TARGET_FILE, "--source_path": FOLDER, "--expert STG": FOLDER},
     ),
+    "run-all": Row(
+        run=moegs.main, config=RunAllConfig, words=("run-all",), flags={"DATASET": FOLDER, "--output": TARGET}
+    ),
     "demo-scene": Row(run=moegs.main, config=object, words=("demo-scene",), flags={"FOLDER": TARGET}),
 }
 WRONG = {  # by kind: name of a wrong path, and what the error says of it
@@ -187,7 +191,7 @@ def test_the_table_has_every_flag_of_a_path(command):
     annotations = leaves(row.config)
     paths = {name for name, annotation in annotations.items() if Path in _types(annotation)}
     known = {flag.lstrip("-").split()[0] for flag in row.flags}
-    positional = {"run": "SAVE_PATH", "folder": "FOLDER", "scene": "SCENE"}
+    positional = {"run": "SAVE_PATH", "folder": "FOLDER", "scene": "SCENE", "dataset": "DATASET"}
     assert {positional.get(name, name) for name in paths if name not in ROWS[command].hidden} == known - {"expert"}
     assert ("expert" in annotations and command != "train-expert") == ("expert" in known)
 
