@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -48,8 +49,12 @@ class Cell:
         return statistics.fmean(self.values) if self.values else None
 
     def deviation(self) -> float | None:
-        """The sample standard deviation; None for fewer than two values."""
-        return statistics.stdev(self.values) if self.spread and len(self.values) > 1 else None
+        """The sample standard deviation; None for fewer than two values, and for infinite ones that differ."""
+        if not self.spread or len(self.values) < 2:
+            return None
+        if len(set(self.values)) == 1:
+            return 0.0  # infinite ones too: equal images
+        return statistics.stdev(self.values) if all(map(math.isfinite, self.values)) else None
 
     def difference(self, metric: Metric) -> float | None:
         """The mean minus the published number."""
