@@ -9,15 +9,15 @@ from engine.errors import ConfigError
 from engine.outputs.files import FIGURE_FILE
 from engine.reporting.figure import most_divided, write_figure
 from engine.runs.saved import load_run
-from engine.settings.command_line import parse, set_up_logging
+from engine.settings.command_line import set_up_logging
 from engine.settings.fields import values_of
-from engine.settings.figure import FigureConfig, check_figure_config, figure_page
+from engine.settings.figure import check_figure_config, read_figure_settings
 from scenes import Scene
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Writes the figure and prints its path; the exit code."""
-    config = parse(FigureConfig, argv, defaults=FigureConfig(), page=figure_page(prog, description))
+    config = read_figure_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     folder = check_figure_config(config)
     iteration = None if config.iteration == -1 else config.iteration

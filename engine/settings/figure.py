@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import tyro
 
 from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
+from engine.settings.command_line import parse
 from engine.settings.paths import check_folder, check_target
 from engine.settings.render import AnyOverridesConfig, check_moved
 
@@ -41,6 +43,11 @@ def figure_page(prog: str, about: str) -> CommandHelp:
             f"python {prog} output/cook_spinach --camera cam00 --frame 120",
         ),
     )
+
+
+def read_figure_settings(arguments: Sequence[str], *, prog: str, description: str) -> FigureConfig:
+    """Settings of the command; ConfigError for flags that it does not have."""
+    return parse(FigureConfig, arguments, defaults=FigureConfig(), page=figure_page(prog, description))
 
 
 def check_figure_config(config: FigureConfig) -> Path:
