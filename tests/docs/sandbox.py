@@ -29,7 +29,8 @@ import sys
 SHORTENED = {shortened}
 TOO_LONG = {too_long}
 arguments = sys.argv[1:]
-name = next((key for key in (" ".join(arguments[:2]), *arguments[:1]) if key in SHORTENED), None)
+script = os.path.basename(arguments[0]) if arguments else ""  # scripts give its whole path
+name = next((key for key in (" ".join([script, *arguments[1:2]]), script) if key in SHORTENED), None)
 if name is not None and not any(argument.startswith("demo/experts") for argument in arguments):
     kept, skip = [], False
     for argument in arguments:
