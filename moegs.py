@@ -52,14 +52,16 @@ COMMANDS = {
     "train-expert": Command(TRAIN, "Train one expert on a scene.", "engine.commands.train_expert:command"),
     "train": Command(TRAIN, "Train the router for any set of experts.", "engine.commands.train:command"),
     "render": Command(TRAIN, "Render and score a run of any set of experts.", "engine.commands.render:command"),
-    "report": Command(RESULTS, "Write a page that shows a run or an expert.", "engine.commands.report:command"),
+    "run-all": Command(TRAIN, "Do all of this for every scene of a data set.", "engine.commands.run_all:command"),
+    "report": Command(
+        RESULTS, "Compare a run with its experts, and show it as a page.", "engine.commands.report:command"
+    ),
+    "figure": Command(RESULTS, "Draw one frame of a run with experts and gates.", "engine.commands.figure:command"),
     "table": Command(RESULTS, "Put scores of several runs into one table.", "engine.commands.table:command"),
     "verify": Command(RESULTS, "Check a run's results against its files.", "engine.commands.verify:command"),
     "export": Command(EXCHANGE, "Write a run in the paper's file layout.", "engine.commands.export:command"),
     "import": Command(EXCHANGE, "Read a run in the paper's file layout.", "engine.commands.import_run:command"),
     "demo-scene": Command(TOOLS, "Write the demo's small ray-traced scene.", "demo.commands:scene_command"),
-    "demo-report": Command(TOOLS, "Compare a rendered run with its experts.", "demo.commands:report_command"),
-    "demo-figure": Command(TOOLS, "Draw one frame of a run with experts and gates.", "demo.commands:figure_command"),
     "profile-step": Command(TOOLS, "Time the stages of a training iteration.", "benchmarks.training_step:command"),
 }
 # By command, module:function that reads its settings and shows its help, where the module of the command needs PyTorch.
@@ -68,9 +70,11 @@ SETTINGS = {
     "prepare": "engine.settings.prepare:read_prepare_settings",
     "train-expert": "engine.settings.train_expert:read_expert_settings",
     "train": "engine.settings.train:read_any_train_settings",
+    "run-all": "engine.settings.run_all:read_run_all_settings",
     "render": "engine.settings.render:read_any_render_settings",
     "report": "engine.settings.report:read_report_settings",
     "table": "engine.settings.table:read_table_settings",
+    "figure": "engine.settings.figure:read_figure_settings",
     "verify": "engine.settings.verify:read_verify_settings",
     "export": "engine.settings.exchange:read_export_settings",
     "import": "engine.settings.exchange:read_import_settings",

@@ -21,7 +21,16 @@ exclude_patterns = ["conf.py", "reference_pages.py"]
 
 CONTENTS = {
     "Start": ("quickstart", "n3v", "technicolor", "your_videos"),
-    "Guides": ("prepare", "check", "train_expert", "render_evaluate", "report", "troubleshooting", "results"),
+    "Guides": (
+        "prepare",
+        "check",
+        "train_expert",
+        "render_evaluate",
+        "run_all",
+        "report",
+        "troubleshooting",
+        "results",
+    ),
     "Reference": (
         "reference/command_line",
         "reference/configs",

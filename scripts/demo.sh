@@ -27,5 +27,5 @@ show python train_E4.py --source_path "$out/playroom" --save_path "$out/run" --o
     --stg_path demo/experts/STG --fgaussian_path demo/experts/4DGaussians \
     --iterations 250 --test_iterations 250 --test_frames 5
 show python render_E4.py --save_path "$out/run" --skip_train
-show python moegs.py demo-figure "$out/run" "$out/figure.png"
-show python moegs.py demo-report "$out/run"
+show python moegs.py figure "$out/run" --out "$out/figure.png"
+show python moegs.py report "$out/run" --require_win

@@ -1,6 +1,7 @@
 # Sourced by preprocess_all_n3v.sh and preprocess_all_techni.sh: `prepare_scenes KIND "PATTERN ..." PATH FLAGS...`
 # prepares every folder in PATH that holds a file by one of the patterns, or PATH itself where it does. A scene that
 # fails does not stop the others; the exit code is 1 when one did, 2 when there is no scene or no Python.
+# `choose_python ROOT`, also of run_n3v.sh and run_techni.sh, prints the Python of the checkout.
 
 choose_python() {
     local root=$1

@@ -22,12 +22,17 @@ from engine.outputs.encoders import check_encoder
 from engine.outputs.files import results_folder
 from engine.outputs.novel_views import render_novel_views
 from engine.outputs.render_writer import MIXTURE
-from engine.runs.checkpoint import saved_ensemble
+from engine.reporting.results import METRICS_FILE, read_results
+from engine.reporting.seed_spread import spread_lines
+from engine.runs.checkpoint import saved_ensemble, saved_iterations
 from engine.runs.cost import log_cost, rendering_cost
 from engine.runs.run import Run
 from engine.runs.saved import load_run
+from engine.runs.seeds import trained_seeds
 from engine.runs.trial import LONG, BlackFrames, WorkTime, must_decode
 from engine.settings.command_line import exit_code, set_up_logging
+from engine.settings.config_file import read_object
+from engine.settings.fields import with_values
 from engine.settings.metric_protocols import OF_CLIPS
 from engine.settings.render import (
     RenderConfig,
@@ -41,6 +46,7 @@ from engine.settings.render import (
     splits_of,
     variant_of,
 )
+from engine.settings.train import CONFIG_FILE
 from experts import Expert
 from router import ENSEMBLES, Ensemble, render_command
 from scenes import needed_views
@@ -65,11 +71,55 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 
 
 def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
-    """Opens the run, renders and scores each split or else renders the novel views, prints scores and files.
+    """Renders a run, or each seed's run and then the spread of their scores; the exit code.
 
-    ensemble: the run's, None where any is allowed.
+    Each split is scored, or else novel views are rendered. ensemble: the run's, None where any is allowed.
     """
     set_up_logging(quiet=config.quiet, debug=config.debug)
+    check_render_config(config, ensemble)
+    check_render_paths(config)
+    check_encoder(config.run.encoder)
+    folders = chosen_runs(config)
+    for folder in folders:
+        render_one(with_values(config, {"save_path": folder}), ensemble)
+    if folders != [run_folder(config)]:
+        print_seeds(config, folders)
+    return 0
+
+
+def chosen_runs(config: RenderConfig) -> list[Path]:
+    """The run's folder, or those of the seeds that the settings choose; ConfigError where these do not fit together."""
+    save_path, wanted = run_folder(config), config.run.seeds
+    seeds = trained_seeds(save_path)
+    if wanted is not None and len(seeds) < wanted:
+        held = f"{len(seeds)} of a training with --seeds" if seeds else "none of a training with --seeds"
+        raise ConfigError(f"--seeds is {wanted}: {save_path} holds {held}; give as many, or leave it out")
+    asked = read_object(save_path / CONFIG_FILE).get("seeds") if seeds and (save_path / CONFIG_FILE).is_file() else None
+    if asked is not None and wanted is None and len(seeds) < asked:
+        logger.warning("%s: %d of %d seeds are trained; continue with --resume", save_path, len(seeds), asked)
+    chosen = seeds[:wanted]
+    newest = {folder.name: saved_iterations(folder)[-1] for folder in chosen}
+    if config.run.iteration == -1 and len(set(newest.values())) > 1:
+        reached = ", ".join(f"{name} {iteration}" for name, iteration in newest.items())
+        raise ConfigError(
+            f"{save_path}: the seeds reached different iterations: {reached}; continue the training with --resume, "
+            "or give --iteration"
+        )
+    return chosen or [save_path]
+
+
+def print_seeds(config: RenderConfig, folders: Sequence[Path]) -> None:
+    """Prints mean and spread of the scores over seeds, and the command that makes a table of them."""
+    for split in splits_of(config):
+        iteration = None if config.run.iteration == -1 else config.run.iteration
+        results = [read_results(folder, split=split, iteration=iteration) for folder in folders]
+        print(*spread_lines(results, split), sep="\n", end="\n\n")
+    if "test" in splits_of(config):
+        print("to put the seeds into a table:", script_command("moegs.py", "table", run_folder(config)))
+
+
+def render_one(config: RenderConfig, ensemble: Ensemble | None) -> None:
+    """Renders the run of one folder, and prints scores and files."""
     run, twins = open_run(config, ensemble)
     files = list(render_novel_views(run, config)) if variant_of(config) else []
     for split in splits_of(config):
@@ -78,19 +128,22 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
         _warn_of_low_scores(run, split, evaluation)
         files += evaluation.files
     print("written:", *files, sep="\n  ")
-    if "test" in splits_of(config):
-        print("to see it as a page:", script_command("moegs.py", "report", run_folder(config)))
-    return 0
+    _print_next(run, config)
+
+
+def _print_next(run: Run, config: RenderConfig) -> None:
+    """Prints the commands that show the run: the report, where there are scores to report, and the figure."""
+    chosen = (run_folder(config), *(() if config.run.iteration == -1 else ("--iteration", run.iteration)))
+    if (results_folder(run_folder(config), "test", run.iteration) / METRICS_FILE).is_file():
+        print("to see it as a page:", script_command("moegs.py", "report", *chosen))
+    print("to see one frame with experts and gates:", script_command("moegs.py", "figure", *chosen))
 
 
 def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> tuple[Run, dict[str, Expert]]:
-    """The saved run that the settings choose, the frames that it is scored on decoded, and its experts' twins by name.
+    """The saved run that checked settings choose, the frames that it is scored on decoded, and its twins by name.
 
-    ConfigError where the settings do not fit or the run is of another ensemble.
+    ConfigError where the run is of another ensemble.
     """
-    check_render_config(config, ensemble)
-    check_render_paths(config)
-    check_encoder(config.run.encoder)
     iteration = None if config.run.iteration == -1 else config.run.iteration
     if ensemble is not None:
         _check_ensemble(run_folder(config), iteration, ensemble)

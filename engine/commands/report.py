@@ -13,6 +13,7 @@ from engine.errors import ConfigError
 from engine.evaluation.scoring import evenly_spread
 from engine.outputs.files import REPORT_FILE
 from engine.outputs.frame_images import FrameImages, images_from_pngs
+from engine.reporting.against_experts import report_lines, verdict_line, verdict_of
 from engine.reporting.comparison import frame_name
 from engine.reporting.expert_report import expert_page, expert_reports
 from engine.reporting.results import Results, read_results
@@ -27,25 +28,33 @@ from engine.settings.config_file import read_object
 from engine.settings.report import ReportConfig, check_report_config, read_report_settings
 from engine.settings.train import CONFIG_FILE
 from engine.settings.verify import overrides_of
-from engine.training.router.curve import CURVE_FILE, read_curve
+from engine.training.curve import CURVE_FILE, read_curve
 from experts.base import CheckpointError
 from scenes.types import SceneError
 
 logger = logging.getLogger(__name__)
 
+LOST = 1  # exit code with --require_win where the mixture is not better than its experts and the uniform mean
+
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
-    """Writes the page and prints its path; the exit code."""
+    """Writes the page, prints a run's scores against its experts, and the page's path; the exit code."""
     config = read_report_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     folder = check_report_config(config)
     is_expert = not saved_iterations(folder) and bool(expert_reports(folder))
-    text = expert_page(folder) if is_expert else run_page(collect(config, folder))
+    if is_expert and config.require_win:
+        raise ConfigError(f"--require_win compares a run with its experts, and {folder} holds an expert: leave it out")
+    report = None if is_expert else collect(config, folder)
+    text = expert_page(folder) if report is None else run_page(report)
     target = config.out or folder / REPORT_FILE
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    verdict = None if report is None else verdict_of(report.results)
+    if verdict is not None:
+        print(*report_lines(verdict), verdict_line(verdict), sep="\n")
     print(f"written: {target} ({bytes_text(target.stat().st_size)})")
-    return 0
+    return LOST if config.require_win and verdict is not None and not verdict.wins else 0
 
 
 def collect(config: ReportConfig, save_path: Path) -> RunReport:

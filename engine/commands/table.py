@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common.files import replacing
-from engine.reporting.results import read_results
+from engine.reporting.results import results_of_seeds
 from engine.reporting.table_formats import FORMATS
 from engine.settings.command_line import set_up_logging
 from engine.settings.paths import check_folder, check_target
@@ -19,7 +19,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     for path in config.save_paths:
         check_folder("SAVE_PATH", path)
     check_target("--out", config.out, file=True)
-    text = FORMATS[config.format]([read_results(path) for path in config.save_paths])
+    text = FORMATS[config.format]([each for path in config.save_paths for each in results_of_seeds(path)])
     if config.out is None:
         print(text, end="")
         return 0

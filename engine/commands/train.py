@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from common.wording import script_command
 from engine.runs.device import peak_memory
 from engine.settings.command_line import INTERRUPTED, exit_code, set_up_logging
+from engine.settings.config_file import write_config_file
 from engine.settings.experts import ensemble_and_folders
-from engine.settings.run import check_config
-from engine.settings.train import read_any_train_settings, read_train_settings
+from engine.settings.run import RunConfig, check_config
+from engine.settings.train import CONFIG_FILE, read_any_train_settings, read_train_settings
 from engine.training.loop import train
 from engine.training.router.opening import open_router_task, schedule
+from engine.training.router.seeds import is_finished, seed_configs, set_seeds_aside
 from engine.training.router.task import RouterTask
-from router import ENSEMBLES, render_command
+from router import ENSEMBLES, Ensemble, render_command
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +29,7 @@ def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
     with exit_code(arguments) as code:
         set_up_logging(quiet="--quiet" in arguments, debug="--debug" in arguments)
         ensemble = ENSEMBLES[ensemble_name]
-        config = read_train_settings(ensemble, arguments)
-        check_config(config, ensemble)
-        task = open_router_task(config, ensemble)
-        code.value = ended(task, complete=train(task, schedule(task), quiet=config.machine.quiet))
+        code.value = train_router(read_train_settings(ensemble, arguments), ensemble)
     return code.value
 
 
@@ -38,26 +38,58 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     set_up_logging(quiet="--quiet" in argv, debug="--debug" in argv)
     config = read_any_train_settings(argv, prog=prog, description=description)
     ensemble, _ = ensemble_and_folders(config.experts.expert)
+    return train_router(config, ensemble)
+
+
+def train_router(config: RunConfig, ensemble: Ensemble) -> int:
+    """Trains the router, or with --seeds one after another; the exit code."""
     check_config(config, ensemble)
+    save_path = config.output.save_path
+    assert save_path is not None, "required"
+    if config.training.seeds is not None:
+        return train_seeds(config, ensemble, save_path)
     task = open_router_task(config, ensemble)
-    return ended(task, complete=train(task, schedule(task), quiet=config.machine.quiet))
-
-
-def ended(task: RouterTask, *, complete: bool) -> int:
-    """The exit code of a training; of a complete one the memory it needed and the command to render it are logged."""
-    if not complete:
+    if not train(task, schedule(task), quiet=config.machine.quiet):
         return INTERRUPTED
+    log_end(task, save_path)
+    return 0
+
+
+def train_seeds(config: RunConfig, ensemble: Ensemble, save_path: Path) -> int:
+    """Trains a router for each seed that is not finished, and ends at an interrupt; the exit code."""
+    configs = [each for each in seed_configs(config, save_path) if not is_finished(each)]
+    for number, each in enumerate(configs):
+        task = open_router_task(each, ensemble)
+        if number == 0:
+            begin_seeds(config, save_path, task)
+        logger.info("%s: seed %d, %d of %d to train", save_path, each.training.seed, number + 1, len(configs))
+        if not train(task, schedule(task), quiet=config.machine.quiet):
+            return INTERRUPTED
+        if number + 1 == len(configs):
+            log_end(task, save_path)
+        del task  # its experts leave the GPU before those of the next are loaded
+    return 0
+
+
+def begin_seeds(config: RunConfig, save_path: Path, task: RouterTask) -> None:
+    """Leaves the settings of all seeds for --resume; with --overwrite sets aside the earlier run of every seed."""
+    write_config_file(save_path / CONFIG_FILE, config)
+    if config.output.overwrite:
+        assert task.save_path is not None
+        set_seeds_aside(save_path, task.experts, but=task.save_path)
+
+
+def log_end(task: RouterTask, save_path: Path) -> None:
+    """Logs the memory that a complete training needed, and the command that renders it."""
     memory = peak_memory(task.run.device)
     if memory is not None:
         logger.info("peak GPU memory of tensors: %d MiB", memory)
-    assert task.save_path is not None
-    ensemble, last = task.run.ensemble, max(task.start, task.config.training.iterations)
+    last = max(task.start, task.config.training.iterations)
     logger.info(
         "training finished; to render and score it: %s",
         script_command(
-            *render_command(ensemble).split(),
-            *("--save_path", task.save_path.absolute()),
+            *render_command(task.run.ensemble).split(),
+            *("--save_path", save_path.absolute()),
             *("--iteration", last, "--skip_train"),
         ),
     )
-    return 0

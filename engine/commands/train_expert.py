@@ -30,6 +30,7 @@ from engine.training.expert.saves import bytes_of, check_model_folder, saved_exp
 from engine.training.expert.segments import choose_outputs
 from engine.training.expert.task import ExpertTask
 from engine.training.loop import train
+from engine.training.tensorboard import check_tensorboard, tensorboard_command
 from scenes import Scene, needed_views
 from scenes.layouts import LOADERS, guess_layout
 from scenes.options import DEFAULT_LAYOUT
@@ -45,6 +46,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_expert_settings(argv, prog=prog, description=description)
     spec = expert_of_key(config.expert)
     check_settings(config)
+    check_tensorboard(wanted=config.output.tensorboard)
     model_path = cast(Path, config.output.model_path)
     check_model_folder(model_path, resume=config.output.resume, overwrite=config.output.overwrite)
     scene = open_expert_scene(config, model_path)
@@ -63,6 +65,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     for output, start in zip(outputs, starts, strict=True):
         task = open_expert_task(config, spec, output, cloud=start.cloud)
         write_settings(config, model_path)
+        if config.output.tensorboard:
+            logger.info("to watch the training: %s", tensorboard_command(output.folder))
         if not train(task, task.schedule(), quiet=config.machine.quiet):
             return INTERRUPTED
         finish(task)

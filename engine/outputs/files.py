@@ -11,6 +11,7 @@ from common.files import replacing
 
 PNG_LEVEL = 1  # of zlib: a third of the time of its default, for files a fifth larger
 REPORT_FILE = "report.html"  # of a run or an expert, in its folder
+FIGURE_FILE = "figure.png"  # of a run
 
 
 def write_png(path: Path, image: np.ndarray) -> Path:

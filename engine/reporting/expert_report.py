@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,15 @@ from engine.reporting.conditions_section import conditions_section, hash_rows, s
 from engine.reporting.markup import Html, Part, details, element, facts_table, image, note, page, section, table
 from engine.reporting.results import METRICS_FILE, number, scores_of
 from engine.settings.config_file import read_object
+from engine.training.curve import CURVE_FILE, RATE, Row, points_of, read_curve
 
 MOST_IMAGES = 4  # frames shown
+CURVES = {  # columns of training.csv that are drawn, by what their axes say
+    "loss": "training loss",
+    "psnr": "training PSNR, dB",
+    "test_psnr": "held-out PSNR, dB",
+    "gaussians": "Gaussians",
+}
 
 
 def expert_reports(folder: Path) -> list[Path]:
@@ -59,7 +67,7 @@ def _sections(folder: Path, facts: Mapping[str, Any]) -> list[Html]:
     return [
         _summary(facts),
         _scores(facts),
-        _history(facts),
+        _training(read_curve(folder / CURVE_FILE) or _history(facts)),
         _over_time(metrics),
         _images(results),
         _settings(facts),
@@ -87,19 +95,33 @@ def _scores(facts: Mapping[str, Any]) -> Html:
     return section("Scores", table([heading(metric) for metric in shown], [row]), note(text))
 
 
-def _history(facts: Mapping[str, Any]) -> Html:
-    rows = [row for row in facts.get("history") or [] if isinstance(row, Mapping)]
-    charts = [
-        line_chart([Line(name=label, points=_points(rows, column), colour=colour_of(0))], x="iteration", y=label)
-        for column, label in (("psnr", "held-out PSNR, dB"), ("gaussians", "Gaussians"))
+def _training(rows: Sequence[Row]) -> Html:
+    """The curves of training.csv that have values, the learning rates in one chart."""
+    charts: list[Part] = []
+    for column, label in CURVES.items():
+        points = points_of(rows, column)
+        if points:
+            charts.append(line_chart([Line(name=label, points=points, colour=colour_of(0))], x="iteration", y=label))
+    names = dict.fromkeys(name for row in rows for name in row if name.startswith(RATE))
+    shown = {name.removeprefix(RATE): points_of(rows, name) for name in names}
+    rates = [
+        Line(name=name, points=[(x, math.log10(y)) for x, y in points if y > 0], colour=colour_of(index))
+        for index, (name, points) in enumerate(shown.items())
+        if any(y > 0 for _, y in points)
     ]
-    text = "The last point is of all scored frames, the others are of a few: do not compare them in detail."
+    if rates:
+        charts.append(line_chart(rates, x="iteration", y="learning rate, log10"))
+    text = "The last held-out point is of all scored frames, the others are of a few: do not compare them in detail."
     return section("Training", *charts, note(text))
 
 
-def _points(rows: Sequence[Mapping[str, Any]], column: str) -> list[tuple[float, float]]:
-    values = [(number(row.get("iteration")), number(row.get(column))) for row in rows]
-    return [(x, y) for x, y in values if x is not None and y is not None]
+def _history(facts: Mapping[str, Any]) -> list[dict[str, float]]:
+    """The same rows from the report itself, for trainings that left no training.csv."""
+    rows = [row for row in facts.get("history") or [] if isinstance(row, Mapping)]
+    columns = {"iteration": "iteration", "test_psnr": "psnr", "gaussians": "gaussians"}
+    numbers = [{name: number(row.get(key)) for name, key in columns.items()} for row in rows]
+    known = [{name: value for name, value in row.items() if value is not None} for row in numbers]
+    return [row for row in known if "iteration" in row]
 
 
 def _over_time(metrics: Mapping[str, Any]) -> Html:

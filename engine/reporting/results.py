@@ -13,6 +13,7 @@ from engine.evaluation.metrics import METRICS
 from engine.evaluation.mixture_results import experts_among, table_order
 from engine.evaluation.scoring import Scores
 from engine.outputs.files import results_folder
+from engine.runs.seeds import require_one_run, runs_of
 from engine.settings.config_file import read_object
 
 METRICS_FILE = "metrics.json"
@@ -56,6 +57,7 @@ def read_results(save_path: Path, *, split: str = "test", iteration: int | None 
         if (match := _RENDERED.fullmatch(path.parent.name))
     }
     if not rendered:
+        require_one_run(save_path)
         raise ConfigError(f"{parent}: no {METRICS_FILE} in an itrs_<N> folder; render the run first")
     chosen = max(rendered) if iteration is None else iteration
     if chosen not in rendered:
@@ -68,6 +70,18 @@ def read_results(save_path: Path, *, split: str = "test", iteration: int | None 
     if not _is_whole(facts):
         raise ConfigError(f"{rendered[chosen]}: damaged; render the run again")
     return Results(folder=rendered[chosen].parent, facts=facts)
+
+
+def results_of_seeds(save_path: Path, *, split: str = "test", iteration: int | None = None) -> list[Results]:
+    """The results of every seed's run in a folder, or of the run that it is.
+
+    ConfigError where one has none, and where seeds were rendered at different iterations.
+    """
+    results = [read_results(folder, split=split, iteration=iteration) for folder in runs_of(save_path)]
+    if len({each.iteration for each in results}) > 1:
+        named = ", ".join(f"{each.folder.parents[1].name} {each.iteration}" for each in results)
+        raise ConfigError(f"{save_path}: its seeds were rendered at different iterations: {named}; render them alike")
+    return results
 
 
 def _is_whole(facts: Mapping[str, Any]) -> bool:

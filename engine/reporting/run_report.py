@@ -23,7 +23,7 @@ from engine.reporting.markup import Html, Part, details, element, facts_table, i
 from engine.reporting.results import METRICS_FILE, Results, number, scores_of
 from engine.reporting.run_frames import WINDOW, strongest, winners
 from engine.reporting.worth import Worth
-from engine.training.router.curve import CURVE_FILE
+from engine.training.curve import CURVE_FILE, points_of
 
 CAMERAS_DRAWN = 4  # of PSNR over time
 
@@ -194,7 +194,7 @@ def _training(report: RunReport) -> Html:
     parts: list[Part] = []
     if report.curve:
         for column, label in (("loss", "training loss"), ("psnr", "training PSNR, dB")):
-            points = [(row["iteration"], row[column]) for row in report.curve]
+            points = points_of(report.curve, column)
             parts.append(line_chart([Line(name=label, points=points, colour=colour_of(0))], x="iteration", y=label))
         parts.append(note("Means of ten iterations, each of one training image."))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -48,8 +49,12 @@ class Cell:
         return statistics.fmean(self.values) if self.values else None
 
     def deviation(self) -> float | None:
-        """The sample standard deviation; None for fewer than two values."""
-        return statistics.stdev(self.values) if self.spread and len(self.values) > 1 else None
+        """The sample standard deviation; None for fewer than two values, and for infinite ones that differ."""
+        if not self.spread or len(self.values) < 2:
+            return None
+        if len(set(self.values)) == 1:
+            return 0.0  # infinite ones too: equal images
+        return statistics.stdev(self.values) if all(map(math.isfinite, self.values)) else None
 
     def difference(self, metric: Metric) -> float | None:
         """The mean minus the published number."""
@@ -58,15 +63,17 @@ class Cell:
 
     def text(self, metric: Metric) -> str:
         """The cell as text: "33.20 ± 0.15 (33.05 to 33.35) [+0.12]"."""
-        parts = [value_text(metric, self.mean)]
-        deviation = self.deviation()
-        if deviation is not None:
-            low, high = (value_text(metric, end) for end in (min(self.values), max(self.values)))
-            parts.append(f"± {value_text(metric, deviation)} ({low} to {high})")
         difference = self.difference(metric)
-        if difference is not None:
-            parts.append(f"[{difference:+.{metric.digits}f}]")
-        return " ".join(parts)
+        compared = [] if difference is None else [f"[{difference:+.{metric.digits}f}]"]
+        return " ".join([self.measured(metric), *compared])
+
+    def measured(self, metric: Metric) -> str:
+        """The cell's own values as text: "33.20 ± 0.15 (33.05 to 33.35)", of equal ones "33.20"."""
+        deviation = self.deviation()
+        if not deviation:
+            return value_text(metric, self.mean)
+        low, high = (value_text(metric, end) for end in (min(self.values), max(self.values)))
+        return f"{value_text(metric, self.mean)} ± {value_text(metric, deviation)} ({low} to {high})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from common.tensors import tensors_hash
 from engine.errors import ConfigError
 from engine.runs.expert_records import ExpertRecord
 from engine.runs.run import Run
+from engine.runs.seeds import require_one_run
 from experts.base import CheckpointError
 from router import Router
 from scenes import Scene
@@ -54,6 +55,7 @@ def checkpoint_folder(save_path: Path, iteration: int | None = None) -> Path:
     """The folder of a saved iteration, None the newest; ConfigError naming those that exist where it does not."""
     saved = saved_iterations(save_path)
     if not saved:
+        require_one_run(save_path)
         raise ConfigError(
             f"{save_path}: holds no trained router (router/iteration_N); train it first, or check the path"
         )

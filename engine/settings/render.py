@@ -40,6 +40,10 @@ class RunChoiceConfig:
 
     save_path: Annotated[Path | None, flag("folder of the trained run", metavar="PATH")] = None
     iteration: Annotated[int, flag("saved iteration to render; -1: the newest")] = -1
+    seeds: Annotated[
+        int | None,
+        flag("of a training with --seeds: render this many, from the smallest seed on; default: all", metavar="INT"),
+    ] = None
     skip_train: Annotated[bool, flag("do not render the training cameras")] = False
     skip_test: Annotated[bool, flag("do not render the held-out cameras")] = False
     save_img: Annotated[bool, flag("also write PNGs of every frame: mixture, recorded frame, experts, gates")] = False
@@ -271,6 +275,8 @@ def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None
     choice = config.run
     if choice.skip_test and (choice.skip_train or variant_of(config)):
         raise ConfigError("nothing is left to render: drop --skip_test")
+    if choice.seeds is not None and choice.seeds < 1:
+        raise ConfigError(f"--seeds is {choice.seeds}: give more than 0")
     check_novel_views(config.viewpoint)
     unknown = [name for name in choice.maps if name in OF_TRUTH]
     if unknown and variant_of(config):

@@ -12,6 +12,7 @@ import tyro
 from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.command_line import parse
+from engine.settings.experts import check_novel_near
 from engine.settings.paths import check_folder, check_target
 from engine.settings.render import AnyOverridesConfig, check_moved
 
@@ -30,6 +31,9 @@ class ReportConfig:
         int,
         flag("frames on which the worth of each expert is measured; 0: render nothing, take images from saved PNGs"),
     ] = 8
+    require_win: Annotated[
+        bool, flag("end with exit code 1 unless the mixture's PSNR is above every expert's and the uniform mean's")
+    ] = False
     overrides: AnyOverridesConfig = field(default_factory=AnyOverridesConfig)
     quiet: Annotated[bool, flag(QUIET)] = False
     debug: Annotated[bool, flag(DEBUG)] = False
@@ -42,7 +46,11 @@ def report_page(prog: str, about: str) -> CommandHelp:
         about=about,
         required=("save_path",),
         hidden=("eval_temperature",),
-        examples=(f"python {prog} output/cook_spinach", f"python {prog} output/experts/stg/cook_spinach"),
+        examples=(
+            f"python {prog} output/cook_spinach",
+            f"python {prog} output/cook_spinach --require_win",
+            f"python {prog} output/experts/stg/cook_spinach",
+        ),
     )
 
 
@@ -53,6 +61,7 @@ def check_report_config(config: ReportConfig) -> Path:
     check_target("SAVE_PATH", config.save_path)
     check_target("--out", config.out, file=True)
     check_moved(config.overrides)
+    check_novel_near(config.overrides.novel_near)
     if config.overrides.eval_temperature is not None:
         raise ConfigError("--eval_temperature is that of the results; leave it out")
     if config.frames < 0:

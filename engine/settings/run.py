@@ -110,6 +110,14 @@ class TrainingConfig:
         flag("fit the image's colours to the frame's before the loss; for cameras that differ in colour"),
     ] = False
     seed: Annotated[int, flag("random seed of the router's initial values and of the order of images")] = 0
+    seeds: Annotated[
+        int | None,
+        flag(
+            "train this many routers, with seeds --seed, --seed + 1 and so on, each in <save_path>/seed_<SEED>; "
+            "default: one, in <save_path>",
+            metavar="INT",
+        ),
+    ] = None
     detect_anomaly: Annotated[bool, flag("stop at the first gradient that is not a number; slow")] = False
 
 
@@ -134,6 +142,10 @@ class OutputConfig:
     ] = None
     resume: Annotated[bool, flag("continue from the newest save in --save_path")] = False
     overwrite: Annotated[bool, flag("start again; the run in --save_path moves to <save_path>/old-N")] = False
+    tensorboard: Annotated[
+        bool,
+        flag("also write the numbers of training.csv for TensorBoard, to <save_path>/tensorboard; needs its package"),
+    ] = False
     bundle: Annotated[bool, flag("copy the experts' files into --save_path, to move or share the run")] = False
 
 
@@ -231,6 +243,7 @@ def check_config(config: RunConfig, ensemble: Ensemble) -> None:
     training, router, output = config.training, config.router, config.output
     positive = {
         "iterations": training.iterations,
+        "seeds": training.seeds,
         "temperature": router.temperature,
         "eval_temperature": router.eval_temperature,
         "cache_mb": config.data.cache_mb,

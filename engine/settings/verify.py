@@ -12,6 +12,7 @@ import tyro
 from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.command_line import parse
+from engine.settings.experts import check_novel_near
 from engine.settings.fields import values_of
 from engine.settings.paths import check_file, check_folder
 from engine.settings.render import AnyOverridesConfig, Split, check_moved
@@ -65,6 +66,7 @@ def check_verify_config(config: VerifyConfig) -> Path:
     check_folder("SAVE_PATH", config.save_path)
     check_file("--lpips_weights", config.lpips_weights, or_folder=True)
     check_moved(config.overrides)
+    check_novel_near(config.overrides.novel_near)
     if config.overrides.eval_temperature is not None:
         raise ConfigError("--eval_temperature is that of the results; leave it out")
     if config.frames is not None and config.frames < 0:

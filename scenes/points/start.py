@@ -50,6 +50,12 @@ def load_start_points(
     return cloud if limit is None else thinned(cloud, limit)
 
 
+def holds_start_points(root: Path) -> bool:
+    """Tell whether a scene's folder has start points of any frame, so that a training needs no random ones."""
+    names = (*(name.format(start="*") for name in CLOUDS), "colmap_*/sparse/0")
+    return any(any(root.glob(name)) for name in names)
+
+
 def stored_start_points(scene: Scene, *, source: Path | None, frame: int) -> PointCloud | None:
     """Load the points at a frame from a file, or from what the scene's folder holds; None where it holds none.
 

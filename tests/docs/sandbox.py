@@ -29,7 +29,8 @@ import sys
 SHORTENED = {shortened}
 TOO_LONG = {too_long}
 arguments = sys.argv[1:]
-name = next((key for key in (" ".join(arguments[:2]), *arguments[:1]) if key in SHORTENED), None)
+script = os.path.basename(arguments[0]) if arguments else ""  # scripts give its whole path
+name = next((key for key in (" ".join([script, *arguments[1:2]]), script) if key in SHORTENED), None)
 if name is not None and not any(argument.startswith("demo/experts") for argument in arguments):
     kept, skip = [], False
     for argument in arguments:
@@ -47,6 +48,13 @@ SHORTENED = {
     "moegs.py train-expert": [*SHORT, "--test_iterations", "--max_gaussians", "2000", "--max_points", "300"],
     **{f"render_{name}.py": ["--constant_frames", "1"] for name in ("E4", "E3", "E3_tech")},
     "moegs.py prepare": ["--threads", "2", "--max_features", "600"],
+    "moegs.py run-all": [  # its steps are not started by the stand-in
+        "--data_args=",
+        "--prepare_args=--threads 2 --max_features 600",
+        f"--expert_args={' '.join(SHORT)} --test_iterations --max_gaussians 2000 --max_points 300",
+        f"--train_args={' '.join(SHORT)} --test_iterations",
+        "--render_args=--constant_frames 1",
+    ],
 }
 TOO_LONG = (  # flags of the page that the stand-in for python leaves out
     *("--iterations", "--test_frames", "--iteration", "--test_iterations", "--save_iterations"),

@@ -13,7 +13,7 @@ from tests.docs.sandbox import ROOT, Block, blocks_of, make_sandbox, run_block
 # Pages of a row share one clone: the later ones use what the earlier ones made.
 CHAINS = (
     ("README.md", "docs/quickstart.md", "docs/reference/python_api.md"),
-    ("docs/n3v.md",),
+    ("docs/n3v.md", "docs/run_all.md"),
     ("docs/technicolor.md",),
     ("docs/your_videos.md",),
     ("docs/prepare.md",),

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from demo.playroom import RigSize
-from demo.report import read_verdict
 from engine.evaluation.oracles import ORACLES
+from engine.reporting.against_experts import verdict_of
+from engine.reporting.results import read_results
 from experts.formats.ply import read_ply, select
 from tests.extending.pages import Product, answers, copy_product, follow, read_page, without_edits
 
@@ -42,7 +43,7 @@ def test_the_page_adds_an_expert(tmp_path: Path) -> None:
     check_training(product)
     check_run(product.out / "run", blended.out, iteration=50)
     check_run(product.out / "run_E2", scripts.out, iteration=10)
-    verdict = read_verdict(product.out / "run")
+    verdict = verdict_of(read_results(product.out / "run"))
     assert reported.code == (0 if verdict.wins else 1)
     assert [line.split()[0] for line in reported.out.splitlines()[2:4]] == ["Toy", "STG"]
     check_hints(product)

@@ -10,15 +10,18 @@ from common.aside import set_aside
 from engine.checks.experts import EXPERT_REPORT
 from engine.outputs.files import REPORT_FILE
 from engine.settings.train_expert import EXPERT_CONFIG_FILE
+from engine.training.curve import CURVE_FILE
 from engine.training.expert.saves import STATE_FOLDER
+from engine.training.tensorboard import EVENTS_FOLDER
 from experts.formats.cfg_args import CFG_ARGS
 
 logger = logging.getLogger(__name__)
 
-FILES = (CFG_ARGS, EXPERT_REPORT, EXPERT_CONFIG_FILE, REPORT_FILE)
+FILES = (CFG_ARGS, EXPERT_REPORT, EXPERT_CONFIG_FILE, REPORT_FILE, CURVE_FILE)
 FOLDERS = {  # folder of a model -> names of the results in it; what else lies there is not ours
     "point_cloud": re.compile(r"iteration_\d+"),
     "test": re.compile(r"itrs_\d+"),
+    EVENTS_FOLDER: re.compile(r"events\..+"),
 }
 STATE = re.compile(r"iteration_\d+\.pt")
 

@@ -16,16 +16,18 @@ from torch import Tensor
 from common.wording import counted
 from engine.errors import ConfigError
 from engine.evaluation.expert import ExpertScores, evaluate_expert
-from engine.evaluation.scoring import evenly_spread, scores_text
+from engine.evaluation.scoring import evenly_spread, psnr_of, scores_text
 from engine.outputs.files import results_folder
 from engine.runs.device import release_unused, wait
 from engine.runs.novel_near import culling_of
 from engine.settings.recipe import settings_of
 from engine.settings.train_expert import TrainExpertConfig
+from engine.training.curve import TrainingCurve, rates_of
 from engine.training.expert.saves import ExpertOutput, covered, save_expert, save_state, saved_state
 from engine.training.expert.scene_views import SceneViews
 from engine.training.loop import Schedule
 from engine.training.progress import Reading
+from engine.training.tensorboard import event_writer
 from experts.formats.settings import PRESET
 from experts.training.recipe import Recipe
 from experts.training.trainer import ExpertTrainer
@@ -70,6 +72,7 @@ class ExpertTask:
         self.seconds = 0.0  # of training, evaluations and saves left out
         self.history: list[dict[str, Any]] = []  # scores on the way
         self._clock = 0.0
+        self._curve: TrainingCurve | None = None  # opened with the first number: by then it is known where to go on
 
     @property
     def name(self) -> str:
@@ -80,6 +83,15 @@ class ExpertTask:
     def last(self) -> int:
         """The recipe's last iteration."""
         return self.begun.recipe.iterations
+
+    @property
+    def curve(self) -> TrainingCurve:
+        """The training's curve, from where it was resumed on."""
+        if self._curve is None:
+            folder, wanted = self.output.folder, self.config.output.tensorboard
+            events = event_writer(folder, start=self.start, wanted=wanted)
+            self._curve = TrainingCurve(folder, start=self.start, events=events)
+        return self._curve
 
     def schedule(self) -> Schedule:
         """The first, last, saving and evaluating iterations."""
@@ -101,6 +113,7 @@ class ExpertTask:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.views.close()
+        self.curve.close()
 
     def losses(self, iteration: int) -> Iterator[Tensor]:
         """The loss of an iteration, moment by moment."""
@@ -118,6 +131,8 @@ class ExpertTask:
             loss, psnr = self.trainer.read(iteration)
             readings.append(Reading(iteration=iteration, loss=loss, psnr=psnr, gaussians=self.trainer.count))
         self.seconds += time.perf_counter() - self._clock
+        rates = rates_of(self.trainer.optimiser)
+        self.curve.add(readings, seconds=self.seconds, gaussians=self.trainer.count, rates=rates)
         return readings
 
     def is_finite(self) -> bool:
@@ -171,6 +186,7 @@ class ExpertTask:
         self.history.append(
             {"iteration": iteration, "gaussians": self.trainer.count, "frames": result.frames, **result.scores}
         )
+        self.curve.add_score(iteration, psnr_of(result.scores))
         scored = counted(result.frames, "frame")
         logger.info("iteration %d: held-out cameras, %s: %s", iteration, scored, scores_text(result.scores))
         return result

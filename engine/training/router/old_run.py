@@ -9,22 +9,24 @@ from pathlib import Path
 
 from common.aside import is_set_aside, set_aside
 from common.wording import counted
-from engine.outputs.files import REPORT_FILE
+from engine.outputs.files import FIGURE_FILE, REPORT_FILE
 from engine.runs.checkpoint import FACTS
 from engine.runs.expert_records import ExpertRecord, bundle_folder
 from engine.settings.config_file import read_object
 from engine.settings.train import CONFIG_FILE
-from engine.training.router.curve import CURVE_FILE
+from engine.training.curve import CURVE_FILE
+from engine.training.tensorboard import EVENTS_FOLDER
 from experts.base import CheckpointError
 from experts.formats.cfg_args import read_cfg_args
 
 logger = logging.getLogger(__name__)
 
-FILES = ("mean_metrics.json", CURVE_FILE, REPORT_FILE, CONFIG_FILE)
+FILES = ("mean_metrics.json", CURVE_FILE, REPORT_FILE, FIGURE_FILE, CONFIG_FILE)
 FOLDERS = {  # folder of a run -> names of the results in it; what else lies there is not ours
     "router": re.compile(r"iteration_\d+"),
     "test": re.compile(r"itrs_\d+(_.+)?"),
     "train": re.compile(r"itrs_\d+(_.+)?"),
+    EVENTS_FOLDER: re.compile(r"events\..+"),
 }
 
 

@@ -25,6 +25,7 @@ from engine.training.router.old_run import set_run_aside
 from engine.training.router.resume import check_router_folder, resume_newest
 from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask
+from engine.training.tensorboard import check_tensorboard, tensorboard_command
 from router import Ensemble
 from scenes import needed_views
 
@@ -40,6 +41,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     if save_path is None:
         raise ConfigError("--save_path is missing: give the folder of the results")
     check_router_folder(config, save_path)
+    check_tensorboard(wanted=config.output.tensorboard)
     run = new_run(config, ensemble)
     folders = expert_folders(config, ensemble)
     experts = tuple(record_expert(expert, folders[expert.name]) for expert in run.experts)
@@ -54,6 +56,8 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     if config.output.overwrite:
         set_run_aside(save_path, experts)
     logger.info("wrote settings: %s", write_config_file(save_path / CONFIG_FILE, with_expert_frames(config, run)))
+    if config.output.tensorboard:
+        logger.info("to watch the training: %s", tensorboard_command(save_path))
     if config.output.bundle:
         for record in experts:
             logger.info("copied the files of expert %s to %s", record.name, bundle_expert(record, save_path))

@@ -22,6 +22,7 @@ from engine.runs.checkpoint import (
 )
 from engine.runs.expert_records import ExpertRecord
 from engine.runs.run import Run
+from engine.runs.seeds import trained_seeds
 from engine.settings.run import RunConfig
 from experts.base import CheckpointError
 
@@ -37,6 +38,11 @@ def check_router_folder(config: RunConfig, save_path: Path) -> None:
         raise ConfigError(
             f"{save_path}: holds a router trained for {counted(saved[-1], 'iteration')}; add --resume to continue it, "
             "--overwrite to start again, or choose another --save_path"
+        )
+    if seeds := trained_seeds(save_path):
+        raise ConfigError(
+            f"{save_path}: holds a run for each of {counted(len(seeds), 'seed')}; add --seeds N, or choose another "
+            "--save_path"
         )
 
 

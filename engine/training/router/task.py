@@ -22,15 +22,17 @@ from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import TITLES, table_order
 from engine.evaluation.scoring import evenly_spread, psnr_of
 from engine.outputs.files import results_folder
+from engine.outputs.render_writer import MIXTURE
 from engine.runs.checkpoint import save_checkpoint, saved_iterations
 from engine.runs.device import wait
 from engine.runs.expert_records import ExpertRecord
 from engine.runs.run import Run, mix_camera
 from engine.settings.run import RunConfig, TrainingConfig
+from engine.training.curve import TrainingCurve, rates_of
 from engine.training.progress import Reading
-from engine.training.router.curve import TrainingCurve
 from engine.training.router.resume import training_state
 from engine.training.router.schedule import set_router_rates, training_pairs
+from engine.training.tensorboard import event_writer
 from losses import concentration, matched_colours, photometric
 from router import Mixture
 from scenes import Prefetcher
@@ -38,6 +40,7 @@ from scenes import Prefetcher
 logger = logging.getLogger(__name__)
 
 READ_EVERY = 10  # iterations whose numbers are fetched together from a GPU: fetching waits until it has caught up
+LINE_EVERY = 10  # iterations a line of training.csv
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +84,17 @@ class RouterTask:
         self._unread: list[_Unread] = []
         self._readings: tuple[Reading, ...] = ()
         self._clock = 0.0
-        self._curve = None if save_path is None else TrainingCurve(save_path, start=start)
+        self._curve: TrainingCurve | None = None
+        if save_path is not None:
+            events = event_writer(save_path, start=start, wanted=config.output.tensorboard)
+            self._curve = TrainingCurve(save_path, start=start, every=LINE_EVERY, events=events)
 
     def __enter__(self) -> RouterTask:
         training, scene = self.config.training, self.run.scene
         order = training_pairs(scene.train, scene.num_frames, seed=training.seed, start=self.start)
         order = islice(order, max(0, training.iterations - self.start))
+        if self._curve is not None:
+            self._open.callback(self._curve.close)
         self._open.enter_context(torch.autograd.set_detect_anomaly(training.detect_anomaly))
         self._images = self._open.enter_context(Prefetcher(scene, order, device=self.run.device))
         return self
@@ -148,7 +156,9 @@ class RouterTask:
         readings, self._readings = self._readings, ()
         self.seconds += time.perf_counter() - self._clock
         if self._curve is not None:
-            self._curve.add(readings, seconds=self.seconds)
+            gaussians = sum(expert.num_gaussians for expert in self.run.experts)
+            rates = rates_of(self.optimiser)
+            self._curve.add(readings, seconds=self.seconds, gaussians=gaussians, rates=rates)
         return readings
 
     def is_finite(self) -> bool:
@@ -175,7 +185,7 @@ class RouterTask:
 
     def evaluate(self, iteration: int) -> None:
         """Renders and scores frames of the held-out cameras."""
-        assert self.save_path is not None
+        assert self.save_path is not None and self._curve is not None
         scene, output = self.run.scene, self.config.output
         frames = evenly_spread(scene.num_frames, output.test_frames)
         evaluation = evaluate_mixture(
@@ -191,6 +201,7 @@ class RouterTask:
             ),
         )
         means = evaluation.means
+        self._curve.add_score(iteration, psnr_of(means[MIXTURE]))
         values = ", ".join(f"{TITLES.get(name, name)} {psnr_of(means[name]):.2f}" for name in table_order(means))
         cameras = " ".join(scene.views[view].name for view in scene.test)
         scored = counted(len(frames), "frame")

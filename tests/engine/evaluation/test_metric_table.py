@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
 
-from demo.report import read_verdict, report_lines
 from engine.evaluation.expert import evaluate_expert
 from engine.evaluation.metric_types import Metric, OpenedMetric, always_available
 from engine.evaluation.metrics import METRICS, describe_protocol
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import evaluation_summary
 from engine.evaluation.scoring import scores_text
+from engine.reporting.against_experts import report_lines, verdict_of
+from engine.reporting.results import read_results
 from engine.settings.fields import leaves
 from engine.settings.metric_protocols import PROTOCOLS
 from engine.settings.render import MetricConfig
@@ -39,6 +41,10 @@ def row(**changes) -> Metric:
         "open": always_available(mean_error),
     }
     return Metric(**(fields | changes))
+
+
+def report_of(save_path: Path) -> list[str]:
+    return report_lines(verdict_of(read_results(save_path)))
 
 
 @pytest.fixture(autouse=True)
@@ -93,9 +99,9 @@ def test_the_files_and_tables_of_a_mixture_follow(mae, evaluated):
     assert [line.split()[-2] for line in lines[2:4]] == ["0.075", "0.043"]
 
 
-def test_the_demos_report_follows(mae, evaluated, tmp_path):
+def test_the_report_follows(mae, evaluated, tmp_path):
     evaluated()
-    lines = report_lines(read_verdict(tmp_path / "run"))
+    lines = report_of(tmp_path / "run")
     assert lines[0].endswith("except for LPIPS, MAE.")
     assert lines[1].split() == ["PSNR,", "dB", "SSIM", "LPIPS", "MAE"]
     (mixture,) = (line.split() for line in lines if line.startswith("  MoE-GS "))
@@ -123,7 +129,7 @@ def test_an_experts_scores_follow(mae, flat_run, tmp_path):
 def test_a_report_of_a_rendering_before_the_metric_was_there_leaves_it_out(evaluated, tmp_path, monkeypatch):
     evaluated()
     monkeypatch.setitem(METRICS, "mae", row())
-    (mixture,) = (line.split() for line in report_lines(read_verdict(tmp_path / "run")) if line.startswith("  MoE-GS "))
+    (mixture,) = (line.split() for line in report_of(tmp_path / "run") if line.startswith("  MoE-GS "))
     assert mixture[-1] == "-"
 
 
@@ -131,12 +137,12 @@ def test_the_columns_of_an_optional_metric_are_there_where_it_was_measured(evalu
     monkeypatch.setitem(METRICS, "mae", row(optional=True))
     result, _ = evaluated()
     assert "MAE" not in evaluation_summary("test", result).splitlines()[1].split()
-    assert "MAE" not in report_lines(read_verdict(tmp_path / "run"))[1].split()
+    assert "MAE" not in report_of(tmp_path / "run")[1].split()
     monkeypatch.setitem(METRICS, "mae", row())
     result, _ = evaluated()
     monkeypatch.setitem(METRICS, "mae", row(optional=True))
     assert "MAE" in evaluation_summary("test", result).splitlines()[1].split()
-    assert "MAE" in report_lines(read_verdict(tmp_path / "run"))[1].split()
+    assert "MAE" in report_of(tmp_path / "run")[1].split()
 
 
 def test_a_metric_that_cannot_be_measured_is_null_with_its_reason(evaluated, monkeypatch):

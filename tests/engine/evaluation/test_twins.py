@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
+import torch
 
 import moegs
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import evaluation_summary, experts_among, table_order
+from engine.evaluation.twins import twin_images
 from engine.reporting.claims import claims
 from engine.reporting.results import read_results
+from engine.runs.novel_near import culling_of
+from engine.runs.run import mix_view
 from tests.engine.conftest import FlatExpert
-from tests.small_world import use_small_world
+from tests.small_world import camera, small_run, use_small_world
 
 
 def test_the_row_is_the_mean_of_both_images(flat_run, tmp_path):
@@ -34,6 +39,18 @@ def test_the_row_is_the_mean_of_both_images(flat_run, tmp_path):
     results = read_results(tmp_path)
     assert results.experts == ("low", "high")
     assert any(sentence.startswith("MoE-GS against low twice: ") for sentence in claims(results.means))
+
+
+def test_a_twin_is_culled_at_novel_views_like_its_expert(tmp_path):
+    run = small_run(tmp_path)
+    elsewhere = replace(run.scene, views=tuple(replace(each, camera=camera(90)) for each in run.scene.views))
+    culled = replace(run, culling=culling_of(elsewhere, run.experts, run.compute, near=100.0))
+    expert = run.experts[0]
+    for view, shown in ((run.scene.test[0], "nothing"), (run.scene.train[0], "all")):
+        images = mix_view(culled, view, 0).images
+        twice = twin_images(culled, {expert.name: expert}, (view, 0), images)
+        assert torch.equal(twice[f"{expert.name} twice"], images[0])
+        assert torch.equal(images[0], mix_view(run, view, 0).images[0]) == (shown == "all")
 
 
 def test_the_order_of_tables():

@@ -26,8 +26,7 @@ from engine.evaluation.provenance import (
 from engine.runs.checkpoint import load_checkpoint
 from engine.runs.revision import revision
 from engine.runs.saved import load_run
-from engine.training.progress import Reading
-from engine.training.router.curve import CURVE_FILE, TrainingCurve, read_curve
+from engine.training.curve import CURVE_FILE, read_curve
 from experts.base import Provenance
 from tests.small_world import use_small_world
 
@@ -159,26 +158,6 @@ def test_a_revision_is_the_commit_and_says_that_files_were_changed(tmp_path: Pat
     assert revision(tmp_path) == f"{commit}-dirty"
     (tmp_path / "inside").mkdir()
     assert revision(tmp_path / "inside") is None
-
-
-def readings(first: int, last: int) -> list[Reading]:
-    return [Reading(iteration=number, loss=number / 100, psnr=20.0 + number) for number in range(first, last + 1)]
-
-
-def test_a_curve_has_means_of_ten_iterations_and_goes_on_after_a_resume(tmp_path: Path) -> None:
-    curve = TrainingCurve(tmp_path, start=0)
-    curve.add(readings(1, 10), seconds=2.5)
-    curve.add(readings(11, 25), seconds=5.0)
-    rows = read_curve(tmp_path / CURVE_FILE)
-    assert rows[0] == {"iteration": 10, "loss": 0.055, "psnr": 25.5, "seconds": 2.5}
-    assert [row["iteration"] for row in rows] == [10, 20]
-    TrainingCurve(tmp_path, start=15).add(readings(16, 30), seconds=9.0)
-    rows = read_curve(tmp_path / CURVE_FILE)
-    assert [row["iteration"] for row in rows] == [10, 20, 30]
-    assert rows[1]["loss"] == pytest.approx(0.18) and rows[1]["seconds"] == 9.0
-    TrainingCurve(tmp_path, start=0).add(readings(1, 10), seconds=1.0)
-    assert [row["seconds"] for row in read_curve(tmp_path / CURVE_FILE)] == [1.0]
-    assert read_curve(tmp_path / "none.csv") == []
 
 
 def test_a_trained_run_knows_its_seconds_and_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

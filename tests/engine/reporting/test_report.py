@@ -56,14 +56,16 @@ def rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert train.main("E3", [*use_small_world(monkeypatch, tmp_path), f"--save_path={out}", "--iterations=20"]) == 0
     assert moegs.main(["render", f"--save_path={out}", "--skip_train", "--save_img", "--quiet"]) == 0
     printed = capsys.readouterr().out
-    assert f"moegs.py report {out}" in printed.splitlines()[-1]
+    commands = printed.splitlines()[-2:]
+    assert all(f"moegs.py {name} {out}" in line for name, line in zip(("report", "figure"), commands, strict=True))
     return out
 
 
 def test_the_page_of_a_run(rendered: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert moegs.main(["report", str(rendered), "--quiet"]) == 0
     target = rendered / "report.html"
-    assert capsys.readouterr().out.startswith(f"written: {target} (")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("Scores on the held-out camera: ") and printed[-1].startswith(f"written: {target} (")
     assert target.stat().st_size < 5_000_000
     text = text_of(target)
     facts = json.loads((rendered / "test" / "itrs_20" / "metrics.json").read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import statistics
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import moegs
 from engine.evaluation.metrics import METRICS
 from engine.reporting.published import ANCHORS, AVERAGES, BY_SCENE, DATA_SETS, published_mean, published_score
 from engine.reporting.results import read_results
-from engine.reporting.score_table import mean_rows, scene_rows
+from engine.reporting.score_table import Cell, mean_rows, scene_rows
 
 PSNR = METRICS["psnr"]
 
@@ -67,6 +68,9 @@ def test_several_runs_of_a_scene_are_a_mean_with_its_spread(tmp_path: Path, caps
     folders = [write_run(tmp_path / str(index), "sear_steak", MoE=value) for index, value in enumerate(values)]
     text = printed(capsys, *folders)
     assert r"| sear\_steak | 33.40 ± 0.46 (33.00 to 33.90) |" in text
+    assert Cell(values=(33.0, 33.0)).text(PSNR) == "33.00"
+    endless = (math.inf, math.inf), (33.0, math.inf)  # PSNR of equal images
+    assert [Cell(values=values).text(PSNR) for values in endless] == ["inf", "inf"]
     assert r"Runs: sear\_steak 3." in text and "same router" not in text
     change(folders[1], hashes={"router": "same"})
     change(folders[2], hashes={"router": "same"})

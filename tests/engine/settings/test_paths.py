@@ -16,10 +16,12 @@ from engine.commands import render, train
 from engine.settings.check import CheckConfig
 from engine.settings.exchange import ExportConfig, ImportConfig
 from engine.settings.fields import leaves
+from engine.settings.figure import FigureConfig
 from engine.settings.paths import check_target
 from engine.settings.prepare import PrepareConfig
 from engine.settings.render import AnyRenderConfig, RenderConfig
 from engine.settings.run import AnyRunConfig, RunConfig
+from engine.settings.run_all import RunAllConfig
 from engine.settings.train_expert import TrainExpertConfig
 from router import ENSEMBLES, folder_flags
 from tests.scenes.scene_folders import Rig, write_n3v_scene
@@ -109,11 +111,16 @@ ROWS = {
         words=("import",),
         flags={"FOLDER": FOLDER, "--save_path": TARGET, "--source_path": FOLDER},
     ),
-    "demo-scene": Row(run=moegs.main, config=object, words=("demo-scene",), flags={"FOLDER": TARGET}),
-    "demo-report": Row(run=moegs.main, config=object, words=("demo-report",), flags={"RUN": FOLDER}),
-    "demo-figure": Row(
-        run=moegs.main, config=object, words=("demo-figure",), flags={"RUN": FOLDER, "PNG": TARGET_FILE}
+    "figure": Row(
+        run=moegs.main,
+        config=FigureConfig,
+        words=("figure",),
+        flags={"SAVE_PATH": FOLDER, "--out": TARGET_FILE, "--source_path": FOLDER, "--expert STG": FOLDER},
     ),
+    "run-all": Row(
+        run=moegs.main, config=RunAllConfig, words=("run-all",), flags={"DATASET": FOLDER, "--output": TARGET}
+    ),
+    "demo-scene": Row(run=moegs.main, config=object, words=("demo-scene",), flags={"FOLDER": TARGET}),
 }
 WRONG = {  # by kind: name of a wrong path, and what the error says of it
     FOLDER: {"my typo": "no such folder", "a file.txt": "is a file"},
@@ -184,7 +191,7 @@ def test_the_table_has_every_flag_of_a_path(command):
     annotations = leaves(row.config)
     paths = {name for name, annotation in annotations.items() if Path in _types(annotation)}
     known = {flag.lstrip("-").split()[0] for flag in row.flags}
-    positional = {"run": "SAVE_PATH", "folder": "FOLDER", "scene": "SCENE"}
+    positional = {"run": "SAVE_PATH", "folder": "FOLDER", "scene": "SCENE", "dataset": "DATASET"}
     assert {positional.get(name, name) for name in paths if name not in ROWS[command].hidden} == known - {"expert"}
     assert ("expert" in annotations and command != "train-expert") == ("expert" in known)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import engine.commands.train_expert
 import engine.training.router.task
 import experts.training.trainer
 import moegs
@@ -33,11 +34,12 @@ def test_stage_2_takes_six_frames_at_most(tmp_path, monkeypatch):
     given = [*use_small_world(monkeypatch, tmp_path), f"--save_path={tmp_path / 'out'}", "--iterations", "1"]
     with pytest.raises(Reached) as reached:
         train.main("E3", given)
-    assert reached.value.args[0] == ["main", "train", "losses", "router_loss"]  # and the loss itself
+    assert reached.value.args[0] == ["main", "train_router", "train", "losses", "router_loss"]  # and the loss itself
 
 
 def test_stage_1_takes_seven_frames_at_most(tmp_path, monkeypatch):
     monkeypatch.setattr(experts.training.trainer, "photometric_sum", stop_at_the_loss)
+    monkeypatch.setattr(engine.commands.train_expert, "must_decode", lambda scene, views: False)  # so none is tried out
     film = write_film(tmp_path)
     with pytest.raises(Reached) as reached:
         moegs.main(["train-expert", *arguments(film, tmp_path / "model", "stg")])

@@ -59,6 +59,7 @@ def test_every_result_of_the_earlier_run_is_set_aside(tmp_path, arguments, capsy
     assert after - {f"old-1/{name}" for name in before} == {
         *KEPT,
         "config.json",
+        "training.csv",
         *(name for name in before if name.startswith("router/")),
         *(name for name in before if re.match(r"test/itrs_2/(metrics\.json|mean_metrics|videos)", name)),
     }

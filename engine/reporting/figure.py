@@ -1,4 +1,4 @@
-"""The demo's figure: ground truth, mixture, experts and gates of a held-out frame, as a labelled grid."""
+"""The figure of a run: recorded frame, mixture, experts and gates at one moment, as a labelled grid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from engine.evaluation.psnr import psnr
 from engine.evaluation.scoring import image_tensor
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
-from engine.runs.saved import load_run
 
 TILE_WIDTH = 300  # pixels
 MARGIN, LABEL = 6, 24
@@ -30,22 +29,20 @@ class Tile:
     image: np.ndarray  # uint8 [h, w, 3] or [h, w]
 
 
-def write_figure(save_path: Path, target: Path, *, frame: int | None = None) -> Path:
-    """Writes the grid of a run's newest iteration as PNG; frame None: where the experts differ most.
+def write_figure(run: Run, target: Path, *, view: int, frame: int) -> Path:
+    """Writes the grid of a view and a frame as PNG.
 
-    First row: ground truth and the experts; second row: the mixture and each expert's gate.
+    First row: the recorded frame and the experts; second row: the mixture and each expert's gate.
     """
-    run = load_run(save_path, needed="test")
-    tiles = figure_tiles(run, _most_divided(run) if frame is None else frame)
+    tiles = figure_tiles(run, view, frame)
     with replacing(target) as temporary:
         image = compose(tiles, columns=1 + len(run.experts))
         image.quantize(COLOURS, kmeans=PASSES).save(temporary, format="PNG", optimize=True)
     return target
 
 
-def figure_tiles(run: Run, frame: int) -> list[Tile]:
-    """The grid's images, row by row, of the first held-out camera."""
-    view = run.scene.test[0]
+def figure_tiles(run: Run, view: int, frame: int) -> list[Tile]:
+    """The grid's images, row by row."""
     mixture, truth = mix_view(run, view, frame), run.scene.frames.read(view, frame)
     wait(run.compute)
     reference = image_tensor(truth, run.device)
@@ -55,7 +52,7 @@ def figure_tiles(run: Run, frame: int) -> list[Tile]:
 
     names = [expert.name for expert in run.experts]
     return [
-        Tile(label=f"ground truth, frame {frame}", image=truth),
+        Tile(label=f"recorded, {run.scene.views[view].name}, frame {frame}", image=truth),
         *(scored(name, image) for name, image in zip(names, mixture.images, strict=True)),
         scored("MoE-GS", mixture.image),
         *(
@@ -81,7 +78,7 @@ def compose(tiles: list[Tile], *, columns: int) -> Image.Image:
     return canvas
 
 
-def _most_divided(run: Run) -> int:
-    """The frame whose experts' images vary most."""
+def most_divided(run: Run, view: int) -> int:
+    """The frame whose experts' images vary most, of about ten."""
     frames = range(0, run.scene.num_frames, max(1, run.scene.num_frames // 10))
-    return max(frames, key=lambda frame: float(mix_view(run, run.scene.test[0], frame).images.var(dim=0).mean()))
+    return max(frames, key=lambda frame: float(mix_view(run, view, frame).images.var(dim=0).mean()))

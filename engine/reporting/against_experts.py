@@ -1,21 +1,19 @@
-"""The demo's report: a rendered run's mixture against its experts and baselines, as a table."""
+"""A rendered run's mixture against its experts and baselines: a table, and one sentence."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.tables import Column, table_lines
-from engine.errors import ConfigError
 from engine.evaluation.baselines import UNIFORM
-from engine.evaluation.metrics import METRICS, heading, shown_metrics, value_text
-from engine.evaluation.mixture_results import LIMITS, TITLES, conditions_text, experts_among, table_order
+from engine.evaluation.metrics import heading, shown_metrics, value_text
+from engine.evaluation.mixture_results import TITLES, conditions_text, experts_among, table_order
 from engine.evaluation.scoring import Scores, psnr_of
-from engine.outputs.files import results_folder
 from engine.outputs.render_writer import MIXTURE
 from engine.reporting.claims import compare
+from engine.reporting.results import Results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +22,7 @@ class Verdict:
 
     scores: Mapping[str, Scores]  # per method: mixture, experts, baselines, oracles
     videos: tuple[Path, ...]
-    conditions: str = ""  # cameras, frames, resolution and metric protocol
+    conditions: str  # cameras, frames, resolution and metric protocol
 
     @property
     def best_expert(self) -> str:
@@ -44,23 +42,15 @@ class Verdict:
         return min(self.gains.values()) > 0
 
 
-def read_verdict(save_path: Path) -> Verdict:
-    """The verdict on the newest rendered iteration of a run; ConfigError where none was rendered."""
-    folder = _newest(save_path)
-    report = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    means = report["means"]
-    shown = (MIXTURE, *experts_among(means))
-    videos = (folder / "videos" / f"{kind}_{method}.mp4" for kind in ("video", "weights") for method in shown)
+def verdict_of(results: Results) -> Verdict:
+    """The verdict on a rendering of the held-out cameras."""
+    shown = (MIXTURE, *results.experts)
+    videos = (results.folder / "videos" / f"{kind}_{method}.mp4" for kind in ("video", "weights") for method in shown)
     return Verdict(
-        scores={method: _scores(values) for method, values in means.items()},
+        scores=results.means,
         videos=tuple(path for path in videos if path.is_file()),
-        conditions=conditions_text(report) if "protocol" in report else "",
+        conditions=conditions_text(results.facts),
     )
-
-
-def _scores(values: Mapping[str, float | str | None]) -> Scores:
-    """Scores as a file holds them: infinite ones are text, and metrics that are newer than the file are not there."""
-    return {name: None if (value := values.get(name)) is None else float(value) for name in METRICS}
 
 
 def report_lines(verdict: Verdict) -> list[str]:
@@ -84,12 +74,12 @@ def report_lines(verdict: Verdict) -> list[str]:
 def verdict_line(verdict: Verdict) -> str:
     """The verdict in a sentence: by metric where the mixture wins in PSNR, else what it is not better than."""
     if verdict.wins:
-        others = [scores for method, scores in verdict.scores.items() if method not in (MIXTURE, *LIMITS)]
+        others = [verdict.scores[method] for method in (*experts_among(verdict.scores), UNIFORM)]
         claim = compare(verdict.scores[MIXTURE], others).text()
         return f"{TITLES[MIXTURE]} against its experts and the uniform mean: {claim}."
     better = [method for method, gain in verdict.gains.items() if not gain > 0]
     named = [f"{_name(method)} ({psnr_of(verdict.scores[method]):.2f} dB)" for method in better]
-    return f"FAILED: in PSNR, {TITLES[MIXTURE]} is not better than {' and '.join(named)}."
+    return f"In PSNR, {TITLES[MIXTURE]} is not better than {' and '.join(named)}."
 
 
 def _gain(method: str, gain: float) -> str:
@@ -99,16 +89,3 @@ def _gain(method: str, gain: float) -> str:
 def _name(method: str) -> str:
     """A method in a sentence."""
     return f"the {TITLES[method]}" if method in TITLES else method
-
-
-def _newest(save_path: Path) -> Path:
-    """Folder of the highest iteration rendered from the held-out cameras."""
-    parent = results_folder(save_path, "test", 0).parent
-    rendered = {
-        int(path.parent.name.removeprefix("itrs_")): path.parent
-        for path in parent.glob("itrs_*/metrics.json")
-        if path.parent.name.removeprefix("itrs_").isdecimal()
-    }
-    if not rendered:
-        raise ConfigError(f"{parent}: no metrics.json in an itrs_<N> folder; render the run first")
-    return rendered[max(rendered)]

@@ -1,0 +1,95 @@
+"""Train, render and table every scene of a data set: python moegs.py run-all DATASET."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+import torch
+
+from common.wording import counted
+from engine.pipeline.jobs import Job
+from engine.pipeline.plan import PlannedScene, find_scenes, is_rendered, plan_scene, table_job
+from engine.pipeline.queue import JobQueue, Outcome
+from engine.runs.device import gpu_here
+from engine.settings.command_line import INTERRUPTED, set_up_logging
+from engine.settings.run_all import RunAllConfig, read_run_all_settings
+
+logger = logging.getLogger(__name__)
+
+FAILED = 1  # exit code where a step failed
+
+
+def command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """Runs or prints the steps of every scene; the exit code: 0 done, 1 a step failed, 130 interrupted."""
+    config = read_run_all_settings(argv, prog=prog, description=description)
+    set_up_logging(quiet=False, debug=config.debug)
+    scenes = find_scenes(config)
+    jobs = [job for scene in scenes for job in plan_scene(config, scene)]
+    if config.dry_run:
+        print(*dry_lines(config, scenes, jobs), sep="\n")
+        return 0
+    gpus = config.gpus or visible_gpus()
+    place = f"GPU {', '.join(gpus)}, one job on each" if gpus else "no GPU: one job at a time"
+    logger.info("%s of %s; %s", counted(len(jobs), "job"), counted(len(scenes), "scene"), place)
+    outcomes = JobQueue(gpus).run(jobs)
+    cut_short = is_cut_short(outcomes)
+    if not cut_short:
+        outcomes += write_table(config, scenes, outcomes)
+    return report_end(scenes, outcomes, cut_short=cut_short)
+
+
+def write_table(config: RunAllConfig, scenes: Sequence[PlannedScene], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Makes and prints the table of the rendered scenes that no step failed in; the outcome, none without a scene."""
+    broken = {outcome.job.scene for outcome in outcomes if outcome.state == "failed"}
+    whole = [scene for scene in scenes if scene.name not in broken and is_rendered(scene)]
+    if "table" in config.skip or not whole:
+        return []
+    job = table_job(config, whole)
+    job.record.unlink(missing_ok=True)  # the scores may be new though the command is the same
+    (outcome,) = JobQueue(()).run([job])
+    if outcome.state == "done":
+        print(job.results[0].read_text(encoding="utf-8"))
+        print(f"written: {job.results[0]}")
+    return [outcome]
+
+
+def report_end(scenes: Sequence[PlannedScene], outcomes: Sequence[Outcome], *, cut_short: bool) -> int:
+    """Prints how many scenes are done, and names the steps that failed with their logs; the exit code."""
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    unfinished = {outcome.job.scene for outcome in outcomes if outcome.state not in ("done", "skipped")}
+    done = sum(scene.name not in unfinished for scene in scenes)
+    print(f"{'interrupted: ' if cut_short else ''}{done} of {counted(len(scenes), 'scene')} done")
+    for outcome in failed:
+        print(f"failed: {outcome.job.scene}: {outcome.job.step}: {outcome.fault}; log: {outcome.job.log}")
+    if failed or cut_short:
+        print("to continue, run the same command again: finished steps are skipped")
+    return INTERRUPTED if cut_short else FAILED if failed else 0
+
+
+def is_cut_short(outcomes: Sequence[Outcome]) -> bool:
+    """True where an interrupt kept jobs from their end, and no failure in their scene."""
+    failed = {outcome.job.scene for outcome in outcomes if outcome.state == "failed"}
+    return any(
+        outcome.state == "interrupted" or (outcome.state == "not run" and outcome.job.scene not in failed)
+        for outcome in outcomes
+    )
+
+
+def dry_lines(config: RunAllConfig, scenes: Sequence[PlannedScene], jobs: Sequence[Job]) -> list[str]:
+    """The commands of all steps in order, those that are done as comments."""
+    lines = []
+    for scene in scenes:
+        own = [job for job in jobs if job.scene == scene.name]
+        lines.append(f"# {scene.name}: {scene.root}")
+        lines += [f"# done: {job.command}" if job.is_done() else job.command for job in own]
+    return lines if "table" in config.skip else [*lines, table_job(config, scenes).command]
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that jobs may use, as CUDA_VISIBLE_DEVICES names them; () where there are none."""
+    if not gpu_here():
+        return ()
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return tuple(filter(None, named)) or tuple(map(str, range(torch.cuda.device_count())))

@@ -1,0 +1,103 @@
+"""Settings of `moegs.py run-all`: the data set, and what its steps are told."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from engine.errors import ConfigError
+from engine.settings.command_help import DEBUG, CommandHelp, flag
+from engine.settings.command_line import parse
+from engine.settings.paths import check_folder, check_target
+from router import ENSEMBLES
+
+if TYPE_CHECKING:
+    EnsembleName = str  # a key of ENSEMBLES
+else:
+    EnsembleName = tyro.extras.literal_type_from_choices(list(ENSEMBLES))
+SkippedStep = Literal["prepare", "experts", "train", "render", "table"]
+ARGUMENTS = ("data_args", "prepare_args", "expert_args", "train_args", "render_args")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunAllConfig:
+    """Settings of the runs of a data set."""
+
+    dataset: Annotated[
+        tyro.conf.Positional[Path | None],
+        flag("folder that holds the scenes' folders, or the folder of one scene", metavar="DATASET"),
+    ] = None
+    output: Annotated[Path, flag("folder of the results: <output>/<scene> for each", metavar="PATH")] = Path(
+        "output/all"
+    )
+    scenes: Annotated[tuple[str, ...], flag("names of scenes; default: all of the folder", metavar="NAME ...")] = ()
+    ensemble: Annotated[
+        EnsembleName | None,
+        flag("experts to blend; default: E3_tech for Technicolor scenes, else E4", metavar="|".join(ENSEMBLES)),
+    ] = None
+    skip: Annotated[
+        tuple[SkippedStep, ...], flag("steps to leave out: prepare, experts, train, render, table", metavar="STEP ...")
+    ] = ()
+    data_args: Annotated[
+        str, flag("further flags of all trainings, in one word: --data_args='--duration 300'", metavar="'FLAGS'")
+    ] = ""
+    prepare_args: Annotated[str, flag("further flags of moegs.py prepare", metavar="'FLAGS'")] = ""
+    expert_args: Annotated[str, flag("further flags of moegs.py train-expert, for all experts", metavar="'FLAGS'")] = ""
+    train_args: Annotated[str, flag("further flags of the router's training", metavar="'FLAGS'")] = ""
+    render_args: Annotated[str, flag("further flags of the rendering", metavar="'FLAGS'")] = ""
+    gpus: Annotated[
+        tuple[str, ...],
+        flag("GPUs to use, as CUDA_VISIBLE_DEVICES names them; default: all that are visible", metavar="GPU ..."),
+    ] = ()
+    dry_run: Annotated[bool, flag("print the commands and run none")] = False
+    debug: Annotated[bool, flag(DEBUG)] = False
+
+
+def run_all_page(prog: str, about: str) -> CommandHelp:
+    """The help of `moegs.py run-all`."""
+    return CommandHelp(
+        prog=prog,
+        about=about,
+        required=("dataset",),
+        examples=(
+            f"python {prog} data/N3V --data_args='--duration 300'",
+            f"python {prog} data/N3V --scenes flame_steak --ensemble E3 --train_args='--seeds 3'",
+            f"python {prog} data/techni --dry_run",
+        ),
+    )
+
+
+def read_run_all_settings(arguments: Sequence[str], *, prog: str, description: str) -> RunAllConfig:
+    """Settings of the command; ConfigError for flags and paths that are wrong."""
+    config = parse(RunAllConfig, joined(arguments), defaults=RunAllConfig(), page=run_all_page(prog, description))
+    check_folder("DATASET", config.dataset)
+    check_target("--output", config.output)
+    for name in ARGUMENTS:
+        words_of(getattr(config, name), name)
+    if repeated := sorted({gpu for gpu in config.gpus if config.gpus.count(gpu) > 1}):
+        raise ConfigError(f"--gpus names {repeated[0]} twice: one job runs on a GPU at a time")
+    return config
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+    """The arguments with flags for other commands in one word with their name, so that they are not taken for ours."""
+    words: list[str] = []
+    for word in arguments:
+        if words and words[-1].startswith("--") and words[-1].lstrip("-").replace("-", "_") in ARGUMENTS:
+            words[-1] = f"{words[-1]}={word}"
+        else:
+            words.append(word)
+    return words
+
+
+def words_of(flags: str, name: str = "") -> tuple[str, ...]:
+    """Flags in one word as the words that they are; ConfigError for quotes that do not close."""
+    try:
+        return tuple(shlex.split(flags))
+    except ValueError as error:
+        raise ConfigError(f"--{name} is {flags!r}: {error}") from None

@@ -1,0 +1,53 @@
+"""Several trainings of one router, with a seed and a folder each: --seeds."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from common.wording import counted
+from engine.errors import ConfigError
+from engine.runs.checkpoint import saved_iterations
+from engine.runs.expert_records import ExpertRecord
+from engine.runs.seeds import seed_folder, trained_seeds
+from engine.settings.fields import with_values
+from engine.settings.run import RunConfig
+from engine.training.router.old_run import set_run_aside
+from engine.training.router.resume import check_router_folder
+
+logger = logging.getLogger(__name__)
+
+
+def seed_configs(config: RunConfig, save_path: Path) -> list[RunConfig]:
+    """The settings of each seed's run: seeds from --seed on, in folders below the one of --save_path.
+
+    ConfigError where that folder is an ordinary run's, or where one of a seed may not be trained in.
+    """
+    assert config.training.seeds is not None
+    if saved_iterations(save_path):
+        raise ConfigError(f"{save_path}: holds the router of one run; choose another --save_path for --seeds")
+    first = config.training.seed
+    configs = []
+    for seed in range(first, first + config.training.seeds):
+        folder = seed_folder(save_path, seed)
+        configs.append(with_values(config, {"seeds": None, "seed": seed, "save_path": folder}))
+        check_router_folder(configs[-1], folder)
+    return configs
+
+
+def is_finished(config: RunConfig) -> bool:
+    """True where --resume has nothing left to do for a seed, and says so."""
+    save_path = config.output.save_path
+    assert save_path is not None
+    saved = saved_iterations(save_path)
+    if not config.output.resume or not saved or saved[-1] < config.training.iterations:
+        return False
+    logger.info("%s: trained for %s before, left as it is", save_path, counted(saved[-1], "iteration"))
+    return True
+
+
+def set_seeds_aside(save_path: Path, experts: tuple[ExpertRecord, ...], *, but: Path) -> None:
+    """Moves the earlier runs of all seeds but one to their `old-N`: a later --resume must not take them for new."""
+    for folder in trained_seeds(save_path):
+        if folder != but:
+            set_run_aside(folder, experts)

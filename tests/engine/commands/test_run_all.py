@@ -1,0 +1,104 @@
+"""`moegs.py run-all`: a whole data set of one small film, its commands run in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import engine.pipeline.queue
+import moegs
+from engine.commands import render, train
+from engine.pipeline.jobs import Job
+from tests.engine.expert_scene import write_film
+
+ROOT = Path(__file__).resolve().parents[3]
+FLAGS = [
+    *("--ensemble=E3", "--skip", "prepare"),
+    "--expert_args=--iterations 1 --max_points 60 --test_iterations --test_frames 1 --quiet",
+    "--train_args=--iterations 1 --test_iterations --quiet",
+    "--render_args=--constant_frames 0 --quiet",
+]
+STEPS = ("expert_ex4dgs", "expert_ed3dgs", "expert_4dgaussians", "train_E3", "render_E3")
+
+
+class Here:
+    """Runs a job's command in this process, at once."""
+
+    def __init__(self, job: Job, gpu: str | None) -> None:
+        assert gpu is None
+        script, *arguments = map(str, job.words)
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        scripts = {"moegs.py": moegs.main, "train_E3.py": lambda a: train.main("E3", a)}
+        scripts["render_E3.py"] = lambda a: render.main("E3", a)
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            self.code = scripts[script](arguments)
+        job.log.write_text(out.getvalue() + err.getvalue())
+
+    def poll(self) -> int:
+        return self.code
+
+    def interrupt(self) -> None:
+        raise AssertionError("nobody interrupts")
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    write_film(tmp_path / "data")
+    monkeypatch.setattr(engine.pipeline.queue, "CommandProcess", Here)
+    monkeypatch.setattr(engine.pipeline.queue, "PAUSE", 0.0)
+    return ["run-all", str(tmp_path / "data"), f"--output={tmp_path / 'out'}", *FLAGS]
+
+
+def test_a_data_set_is_trained_rendered_and_tabled(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert moegs.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "| film |" in printed and printed.endswith(f"written: {tmp_path / 'out' / 'table.md'}\n1 of 1 scene done\n")
+    logs = tmp_path / "out" / "film" / "logs"
+    assert {path.name for path in logs.iterdir()} == {f"{step}.{end}" for step in STEPS for end in ("log", "done")}
+    check_second_run(tmp_path / "out", arguments, capsys)
+
+
+def check_second_run(out: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Steps that are done are skipped; one that fails is named, and ends with exit code 1."""
+    assert moegs.main([*arguments, "--dry_run"]) == 0
+    *lines, table = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("# done: python ") for line in lines) == len(STEPS)
+    assert shlex.split(table)[-1] == str(out / "table.md")
+    assert moegs.main([*arguments, "--render_args=--iteration 7"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count(": skipped, its result is there") == len(STEPS) - 1
+    fault = "failed: film: render_E3: exit code 2: error: "
+    (line,) = (line for line in captured.out.splitlines() if line.startswith("failed: "))
+    assert line.startswith(fault) and line.endswith(f"available: 1; log: {out / 'film' / 'logs' / 'render_E3.log'}")
+    assert "0 of 1 scene done" in captured.out and "run the same command again" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--gpus", "0", "0"], "--gpus names 0 twice"),
+        (["--train_args='--seeds 3"], '--train_args is "\'--seeds 3": No closing quotation'),
+        (["--scenes", "flim"], "did you mean film?"),
+        (["--ensemble=E5"], "E5"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_done(tmp_path: Path, arguments, flags, said, capsys) -> None:
+    assert moegs.main([*arguments, *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("script", "ensemble"), [("run_n3v.sh", "E4"), ("run_techni.sh", "E3_tech")])
+def test_the_scripts_are_calls_of_the_command(script: str, ensemble: str) -> None:
+    words = ["bash", str(ROOT / "scripts" / script), "my data", "--skip", "table"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "PYTHON": "echo"})
+    assert ended.stdout.startswith(f"{ROOT / 'moegs.py'} run-all --output output/")
+    assert f" --ensemble {ensemble} " in ended.stdout and ended.stdout.endswith(" my data --skip table\n")

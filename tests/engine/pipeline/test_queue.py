@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from engine.pipeline.jobs import Job
+from engine.pipeline.queue import JobQueue, Outcome
+
+STEP = """\
+import os, signal, sys, time
+name, seconds, code = sys.argv[1:4]
+def saved(*_):
+    print("saved")
+    sys.exit(130)
+signal.signal(signal.SIGINT, saved)
+begun = time.monotonic()
+open(name + ".begun", "w").close()
+time.sleep(float(seconds))
+if code == "0":
+    with open(name, "w") as file:
+        print(os.environ.get("CUDA_VISIBLE_DEVICES"), begun, time.monotonic(), file=file)
+elif code != "lost":
+    print("error: no room")
+    sys.exit(int(code))
+"""
+
+
+class Steps:
+    """Jobs of a script that takes a moment, and writes a file or fails."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.script = root / "step.py"
+        self.script.write_text(STEP)
+
+    def job(self, scene: str, step: str, *, after: Sequence[str] = (), code: str = "0", seconds: float = 0.0) -> Job:
+        target = self.root / f"{scene}_{step}"
+        words = (self.script, target, seconds, code)
+        folder = self.root / scene
+        return Job(scene=scene, step=step, words=words, folder=folder, results=(target,), after=tuple(after))
+
+    def told(self, scene: str, step: str) -> list[str]:
+        return (self.root / f"{scene}_{step}").read_text().split()
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> Steps:
+    return Steps(tmp_path)
+
+
+def run(jobs: Sequence[Job], gpus: Sequence[str] = ()) -> list[Outcome]:
+    return JobQueue(gpus, pause=0.01).run(jobs)
+
+
+def states(outcomes: Sequence[Outcome]) -> list[str]:
+    return [outcome.state for outcome in outcomes]
+
+
+def test_one_job_runs_on_each_gpu_and_steps_wait_for_those_before_them(steps: Steps) -> None:
+    names = [(scene, step) for scene in ("one", "two") for step in ("a", "b", "end")]
+    jobs = [steps.job(*name, after=("a", "b") if name[1] == "end" else (), seconds=0.15) for name in names]
+    assert states(run(jobs, gpus=("4", "7"))) == ["done"] * 6
+    told = {name: steps.told(*name) for name in names}
+    assert {gpu for gpu, *_ in told.values()} == {"4", "7"}
+    for gpu in ("4", "7"):
+        spans = sorted((float(begun), float(end)) for used, begun, end in told.values() if used == gpu)
+        assert all(end <= begun for (_, end), (begun, _) in zip(spans, spans[1:], strict=False))  # noqa: RUF007
+    for scene in ("one", "two"):
+        assert float(told[scene, "end"][1]) >= max(float(told[scene, step][2]) for step in "ab")
+    log = jobs[0].log.read_text()
+    assert log.startswith("$ python ") and str(steps.script) in log
+
+
+def test_without_a_gpu_one_job_runs_at_a_time(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert states(run([steps.job("one", "a", seconds=0.1), steps.job("two", "a")])) == ["done", "done"]
+    assert float(steps.told("two", "a")[0]) >= float(steps.told("one", "a")[1])  # no GPU's name before the times
+
+
+def test_a_failure_ends_its_scene_alone_and_the_next_run_goes_on(steps: Steps) -> None:
+    def jobs(code: str) -> list[Job]:
+        broken = [steps.job("one", "a"), steps.job("one", "b", after=("a",), code=code)]
+        return [*broken, steps.job("one", "c", after=("b",)), steps.job("two", "a")]
+
+    outcomes = run(jobs("3"))
+    assert states(outcomes) == ["done", "failed", "not run", "done"]
+    assert outcomes[1].fault == "exit code 3: error: no room"
+    assert states(run(jobs("0"))) == ["skipped", "done", "done", "skipped"]
+    assert states(run(jobs("0"))) == ["skipped"] * 4
+    (steps.root / "one_b").unlink()
+    assert states(run(jobs("0"))) == ["skipped", "done", "done", "skipped"]  # what follows a step is done anew, too
+
+
+def test_other_arguments_are_another_command(steps: Steps) -> None:
+    assert states(run([steps.job("one", "a")])) == ["done"]
+    assert states(run([steps.job("one", "a", seconds=0.01)])) == ["done"]
+
+
+def test_a_step_that_leaves_no_result_has_failed(steps: Steps) -> None:
+    (outcome,) = run([steps.job("one", "a", code="lost")])
+    assert outcome.fault == f"exit code 0, but it left none of {steps.root / 'one_a'}"
+
+
+def test_a_log_that_cannot_be_written_is_a_failure(steps: Steps) -> None:
+    (steps.root / "one").write_text("a file")
+    assert states(run([steps.job("one", "a"), steps.job("two", "a")])) == ["failed", "done"]
+
+
+def test_an_interrupt_lets_running_jobs_save_and_starts_no_others(steps: Steps) -> None:
+    jobs = [steps.job("one", "a", seconds=60), steps.job("one", "b"), steps.job("two", "a")]
+
+    def interrupt() -> None:
+        while not (steps.root / "one_a.begun").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    assert states(run(jobs)) == ["interrupted", "not run", "not run"]
+    assert jobs[0].log.read_text().endswith("saved\n")
+    assert not jobs[0].record.exists()
