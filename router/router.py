@@ -19,6 +19,7 @@ from router.defaults import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from router.features import FEATURE_BACKGROUND, RoutingFeatures
 from router.heads import DEFAULT_HEAD, HeadKind, new_head
 from router.mixture import Mixture, blend
+from router.novel_views import PLAIN, NovelViews, background_of, common_background, limited_by_coverage, without_holes
 from router.rays import KeptRays
 
 
@@ -62,23 +63,26 @@ def mix(
     backend: Backend = "auto",
     tile_rule: TileRule | None = None,
     depths: bool = False,
-    culling: NovelViewCulling | None = None,
+    novel: NovelViews = PLAIN,
 ) -> Mixture:
     """Render every expert and its routing weights in one rasterizer call and blend the images (MoE-GS eqs. 6-8).
 
     time: frame / frames of the clip, the same for all experts. camera_number: of a training camera only; E-D3DGS's
     per-camera offset was never learned for others. grad="features" lets gradients reach the router's parameters; the
     experts' images are constants. tile_rule None: each expert's own. depths: the mixture also holds alphas and depths.
-    culling: of Gaussians at cameras without a number.
+    novel: rules that hold at cameras without a number.
     """
+    novel = novel if camera_number is None else PLAIN
+    common = common_background(experts) if novel.coverage_guard or novel.fill_holes else None
     with torch.set_grad_enabled(grad != "none"):
         with mark(ROUTING_WEIGHTS):
             weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
         layers = [
             _layer(
-                gaussians_of(expert, camera, frame, camera_number=camera_number, culling=culling),
+                gaussians_of(expert, camera, frame, camera_number=camera_number, culling=novel.culling),
                 expert,
                 features,
+                background=background_of(expert, common),
                 tile_rule=tile_rule,
                 depth="sum" if depths else None,
             )
@@ -95,7 +99,12 @@ def mix(
             rays = camera_rays if grad == "none" else router.rays.of  # images may be of any camera, training's return
             seen = rays(camera, dtype=features[0].dtype, device=features[0].device)
             logits = router.head(features, seen)
+            if novel.coverage_guard:
+                alphas = torch.stack([splat.alpha.detach() for splat in splats])
+                logits = limited_by_coverage(logits, alphas, temperature=temperature)
             mixture = blend(images, logits, temperature=temperature)
+            if novel.fill_holes and common is not None:
+                mixture = without_holes(mixture, torch.stack([splat.alpha for splat in splats]), common)
     return _with_depths(mixture, splats) if depths else mixture
 
 
@@ -124,10 +133,11 @@ def _layer(
     expert: Expert,
     features: torch.Tensor,
     *,
+    background: Sequence[float],
     tile_rule: TileRule | None,
     depth: DepthKind | None,
 ) -> Layer:
     settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
     settings = settings if depth is None else replace(settings, depth=depth)
-    background = constant((*expert.background, *FEATURE_BACKGROUND), gaussians.means.dtype, gaussians.means.device)
-    return Layer(gaussians=gaussians, settings=settings, features=features, background=background)
+    behind = constant((*background, *FEATURE_BACKGROUND), gaussians.means.dtype, gaussians.means.device)
+    return Layer(gaussians=gaussians, settings=settings, features=features, background=behind)

@@ -22,7 +22,7 @@ from engine.reporting.run_report import RunReport, run_page
 from engine.reporting.worth import Worth, measure_worth
 from engine.runs.checkpoint import saved_iterations
 from engine.runs.run import Run
-from engine.runs.saved import load_run
+from engine.runs.saved import load_run, overrides_of_results
 from engine.settings.command_line import set_up_logging
 from engine.settings.config_file import read_object
 from engine.settings.report import ReportConfig, check_report_config, read_report_settings
@@ -76,7 +76,7 @@ def collect(config: ReportConfig, save_path: Path) -> RunReport:
 def _opened(config: ReportConfig, results: Results) -> tuple[Run | None, str]:
     """The run, or None and the reason why it cannot be opened."""
     assert config.save_path is not None, "required"
-    overrides = overrides_of(config) | {"eval_temperature": results.facts.get("temperature")}
+    overrides = overrides_of(config) | overrides_of_results(results.facts)
     try:
         run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none")
         cameras = {str(frame["camera"]) for frame in results.per_frame}

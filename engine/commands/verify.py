@@ -31,7 +31,7 @@ from engine.reporting.comparison import (
 from engine.reporting.results import METRICS_FILE, Results, read_results
 from engine.runs.device import device_name
 from engine.runs.run import Run
-from engine.runs.saved import load_run
+from engine.runs.saved import load_run, overrides_of_results
 from engine.settings.command_line import set_up_logging
 from engine.settings.experts import name_and_folder
 from engine.settings.metric_protocols import EXTRA_METRICS, OF_CLIPS, PROTOCOLS
@@ -73,7 +73,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 def render_again(config: VerifyConfig, results: Results) -> tuple[list[str], str]:
     """Render frames of the results again; give what differs, and a line on what was compared by which rule."""
     assert config.save_path is not None, "required"
-    overrides = overrides_of(config) | {"eval_temperature": results.facts.get("temperature")}
+    overrides = overrides_of(config) | overrides_of_results(results.facts)
     run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none")
     wanted = config.frames
     if wanted is None and run.device.type == "cpu":

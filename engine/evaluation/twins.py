@@ -57,7 +57,9 @@ def twin_images(run: Run, twins: Mapping[str, Expert], view_frame: ViewFrame, im
     shown = run.scene.views[view]
     number = shown.number if view in run.scene.train else None
     own = {expert.name: image for expert, image in zip(run.experts, images, strict=True)}
-    second = partial(image_of, compute=run.compute, camera_number=number, culling=run.culling, tile_rule=run.tile_rule)
+    second = partial(
+        image_of, compute=run.compute, camera_number=number, culling=run.novel.culling, tile_rule=run.tile_rule
+    )
     return {name + TWICE: (own[name] + second(twin, shown.camera, frame)) / 2 for name, twin in twins.items()}
 
 

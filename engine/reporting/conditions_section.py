@@ -22,6 +22,11 @@ def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
         yield f"protocol: {name}", str(text)
     yield "LPIPS weights", _text(facts.get("lpips_weights"))
     yield "softmax temperature", _text(facts.get("temperature"))
+    near = facts.get("novel_near")
+    yield "near plane of held-out cameras", "none" if near is None else f"{near:.3g} scene units"
+    yield "coverage guard", "on" if facts.get("coverage_guard") else "off"
+    if facts.get("fill_holes"):
+        yield "holes", "filled with the colours around them"
     yield "device", _text(facts.get("device"))
     yield "frames per second", _form(_frames_per_second(facts), "{:.1f} (median; rendering alone, without scoring)")
     yield "peak GPU memory", _form(number(facts.get("peak_gpu_memory_mib")), "{:,.0f} MiB in tensors")

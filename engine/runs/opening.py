@@ -27,6 +27,7 @@ from engine.settings.fields import with_values
 from engine.settings.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from router import Ensemble, Router, is_published, kind_of
+from router.novel_views import NovelViews
 from scenes import Scene, SceneOptions, load_scene
 from scenes.frames.cache_record import FOLDER as CACHE_FOLDER
 from scenes.layouts import LOADERS, guess_layout, trained_frames
@@ -103,7 +104,11 @@ def assemble(
         router=router.to(compute.device),
         backend=compute.backend,
         tile_rule=config.machine.tile_rule,
-        culling=open_culling(scene, experts, compute, near=config.experts.novel_near),
+        novel=NovelViews(
+            culling=open_culling(scene, experts, compute, near=config.experts.novel_near),
+            coverage_guard=config.router.coverage_guard == "on",
+            fill_holes=config.router.fill_holes == "on",
+        ),
         seed=config.training.seed,
     )
 

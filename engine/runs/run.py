@@ -11,8 +11,8 @@ from torch import Tensor
 
 from engine.runs.device import ComputeDevice
 from experts.base import Expert
-from experts.novel_views import NovelViewCulling
 from router import Ensemble, Mixture, Router, mix
+from router.novel_views import PLAIN, NovelViews
 from scenes.types import Scene
 
 
@@ -26,7 +26,7 @@ class Run:
     router: Router
     backend: Backend = "auto"
     tile_rule: TileRule | None = None  # None: each expert's own
-    culling: NovelViewCulling | None = None  # at cameras that were not trained on; None: nothing is culled
+    novel: NovelViews = PLAIN  # rules for cameras that were not trained on
     iteration: int = 0  # router updates so far, where it was loaded
     seed: int | None = None  # of the router's training
     training_seconds: float | None = None  # of the router, so far; None: not recorded
@@ -68,7 +68,7 @@ def mix_camera(
 ) -> Mixture:
     """The mixture at any camera; temperature None is the evaluation temperature. depths: with alphas and depths.
 
-    camera_number: of a training camera. At others the run's culling of novel views holds.
+    camera_number: of a training camera. At others the run's rules for novel views hold.
     """
     return mix(
         run.router,
@@ -82,7 +82,7 @@ def mix_camera(
         backend=run.backend,
         tile_rule=run.tile_rule,
         depths=depths,
-        culling=run.culling,
+        novel=run.novel,
     )
 
 

@@ -90,6 +90,19 @@ def load_run(
     return replace(run, iteration=saved.iteration, training_seconds=saved.training_seconds)
 
 
+def overrides_of_results(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides with which `load_run` gives a run as it was when results were made; facts: of metrics.json.
+
+    Results that do not say had no rules for novel views.
+    """
+    return {
+        "eval_temperature": facts.get("temperature"),
+        "novel_near": facts.get("novel_near") or 0.0,
+        "coverage_guard": "on" if facts.get("coverage_guard") else "off",
+        "fill_holes": "on" if facts.get("fill_holes") else "off",
+    }
+
+
 def trained_config(save_path: Path, *, layout: str | None = None) -> RunConfig:
     """The settings that a run was trained with, from its config.json. layout: of its scene, None to guess it."""
     path = save_path / CONFIG_FILE

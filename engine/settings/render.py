@@ -12,7 +12,7 @@ from moegs_rasterizer.types import Backend, TileRule
 
 from common.wording import shell
 from engine.errors import ConfigError
-from engine.settings.command_help import DEBUG, NOVEL_NEAR, CommandHelp, flag
+from engine.settings.command_help import COVERAGE_GUARD, DEBUG, FILL_HOLES, NOVEL_NEAR, CommandHelp, flag
 from engine.settings.command_line import parse
 from engine.settings.experts import check_novel_near, expert_folder_settings, folder_argument, name_and_folder
 from engine.settings.fields import leaves, values_of
@@ -26,7 +26,7 @@ from engine.settings.metric_protocols import (
 from engine.settings.novel_views import NovelViewConfig, check_novel_views, trajectory_file, views_name
 from engine.settings.paths import check_expert, check_file, check_folder, check_target
 from engine.settings.render_maps import OF_TRUTH, MapName
-from engine.settings.run import DeviceChoice, RunConfig
+from engine.settings.run import DeviceChoice, OnOff, RunConfig
 from experts import EXPERTS
 from router import Ensemble, folder_flags
 
@@ -131,6 +131,10 @@ class _ReplacedConfig:
         float | None, flag("softmax temperature; default: the one saved with the run", metavar="FLOAT")
     ] = None
     novel_near: Annotated[float | None, flag(NOVEL_NEAR + "as in training", metavar="FLOAT")] = None
+    coverage_guard: Annotated[OnOff | None, flag(COVERAGE_GUARD + "; default: as in training", metavar="{on,off}")] = (
+        None
+    )
+    fill_holes: Annotated[OnOff | None, flag(FILL_HOLES + "; default: as in training", metavar="{on,off}")] = None
     device: Annotated[
         DeviceChoice | None,
         flag("where to compute; default: the GPU if there is one, else the CPU", metavar="{auto,cpu,cuda}"),
@@ -142,6 +146,16 @@ class _ReplacedConfig:
     tile_rule: Annotated[
         TileRule | None, flag("extent of a splat; default: as in training", metavar="{exact,inria}")
     ] = None
+
+
+OF_RESULTS = ("eval_temperature", "novel_near", "coverage_guard", "fill_holes")  # which metrics.json holds
+
+
+def check_not_of_results(overrides: _ReplacedConfig) -> None:
+    """Raises ConfigError for a setting that results were made with, where a command reads results."""
+    for name in OF_RESULTS:
+        if getattr(overrides, name) is not None:
+            raise ConfigError(f"--{name} is that of the results; leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

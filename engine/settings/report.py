@@ -12,9 +12,8 @@ import tyro
 from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.command_line import parse
-from engine.settings.experts import check_novel_near
 from engine.settings.paths import check_folder, check_target
-from engine.settings.render import AnyOverridesConfig, check_moved
+from engine.settings.render import OF_RESULTS, AnyOverridesConfig, check_moved, check_not_of_results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,7 @@ def report_page(prog: str, about: str) -> CommandHelp:
         prog=prog,
         about=about,
         required=("save_path",),
-        hidden=("eval_temperature",),
+        hidden=OF_RESULTS,
         examples=(
             f"python {prog} output/cook_spinach",
             f"python {prog} output/cook_spinach --require_win",
@@ -61,9 +60,7 @@ def check_report_config(config: ReportConfig) -> Path:
     check_target("SAVE_PATH", config.save_path)
     check_target("--out", config.out, file=True)
     check_moved(config.overrides)
-    check_novel_near(config.overrides.novel_near)
-    if config.overrides.eval_temperature is not None:
-        raise ConfigError("--eval_temperature is that of the results; leave it out")
+    check_not_of_results(config.overrides)
     if config.frames < 0:
         raise ConfigError(f"--frames is {config.frames}: give 0 or more")
     return config.save_path

@@ -10,7 +10,7 @@ import tyro
 from moegs_rasterizer.types import Backend, TileRule
 
 from engine.errors import ConfigError
-from engine.settings.command_help import BACKEND, DEBUG, DEVICE, QUIET, flag
+from engine.settings.command_help import BACKEND, COVERAGE_GUARD, DEBUG, DEVICE, FILL_HOLES, QUIET, flag
 from engine.settings.experts import (
     AnyExpertsConfig,
     ExpertsConfig,
@@ -29,6 +29,7 @@ from scenes.layouts import LAYOUTS, LOADERS
 from scenes.options import PrincipalPoints
 from scenes.types import ResizeFilter
 
+OnOff = Literal["on", "off"]
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 FEWEST_EXPERTS = 2  # of a blend
 
@@ -87,6 +88,8 @@ class RouterConfig:
     eval_temperature: Annotated[
         float | None, flag("softmax temperature while rendering; default: the value of --temperature", metavar="FLOAT")
     ] = DEFAULT_EVAL_TEMPERATURE
+    coverage_guard: Annotated[OnOff, flag(COVERAGE_GUARD)] = "on"
+    fill_holes: Annotated[OnOff, flag(FILL_HOLES)] = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

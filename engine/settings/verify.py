@@ -12,10 +12,9 @@ import tyro
 from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.command_line import parse
-from engine.settings.experts import check_novel_near
 from engine.settings.fields import values_of
 from engine.settings.paths import check_file, check_folder
-from engine.settings.render import AnyOverridesConfig, Split, check_moved
+from engine.settings.render import OF_RESULTS, AnyOverridesConfig, Split, check_moved, check_not_of_results
 
 CPU_FRAMES = 8  # rendered again on a CPU, where --frames does not say
 
@@ -48,7 +47,7 @@ def verify_page(prog: str, about: str) -> CommandHelp:
         prog=prog,
         about=about,
         required=("save_path",),
-        hidden=("eval_temperature",),
+        hidden=OF_RESULTS,
         texts={
             "device": "where to compute; default: the GPU if there is one, else the CPU",
             "tile_rule": "extent of a splat; give the same as for render; default: as in training",
@@ -66,9 +65,7 @@ def check_verify_config(config: VerifyConfig) -> Path:
     check_folder("SAVE_PATH", config.save_path)
     check_file("--lpips_weights", config.lpips_weights, or_folder=True)
     check_moved(config.overrides)
-    check_novel_near(config.overrides.novel_near)
-    if config.overrides.eval_temperature is not None:
-        raise ConfigError("--eval_temperature is that of the results; leave it out")
+    check_not_of_results(config.overrides)
     if config.frames is not None and config.frames < 0:
         raise ConfigError(f"--frames is {config.frames}: give 0 or more")
     return config.save_path

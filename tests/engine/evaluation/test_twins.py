@@ -17,6 +17,7 @@ from engine.reporting.claims import claims
 from engine.reporting.results import read_results
 from engine.runs.novel_near import culling_of
 from engine.runs.run import mix_view
+from router.novel_views import NovelViews
 from tests.engine.conftest import FlatExpert
 from tests.small_world import camera, small_run, use_small_world
 
@@ -44,7 +45,7 @@ def test_the_row_is_the_mean_of_both_images(flat_run, tmp_path):
 def test_a_twin_is_culled_at_novel_views_like_its_expert(tmp_path):
     run = small_run(tmp_path)
     elsewhere = replace(run.scene, views=tuple(replace(each, camera=camera(90)) for each in run.scene.views))
-    culled = replace(run, culling=culling_of(elsewhere, run.experts, run.compute, near=100.0))
+    culled = replace(run, novel=NovelViews(culling=culling_of(elsewhere, run.experts, run.compute, near=100.0)))
     expert = run.experts[0]
     for view, shown in ((run.scene.test[0], "nothing"), (run.scene.train[0], "all")):
         images = mix_view(culled, view, 0).images

@@ -13,6 +13,7 @@ from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.novel_near import SHARE, automatic_near, culling_of, open_culling
 from engine.runs.run import mix_camera, mix_view
+from router.novel_views import NovelViews
 from scenes.types import FrameStore
 from tests.small_world import CloudExpert, camera, small_run, use_small_world
 
@@ -59,7 +60,7 @@ def test_only_cameras_that_were_not_trained_on_are_culled(tmp_path):
     run = small_run(tmp_path)
     far = [replace(view, camera=camera(90 + index)) for index, view in enumerate(run.scene.views)]
     everything = culling_of(replace(run.scene, views=tuple(far)), run.experts, ON_CPU, near=100.0)
-    culled = replace(run, culling=everything)
+    culled = replace(run, novel=NovelViews(culling=everything))
     held_out, trained = run.scene.test[0], run.scene.train[0]
     assert torch.equal(mix_view(culled, trained, 0).image, mix_view(run, trained, 0).image)
     assert torch.equal(mix_view(culled, held_out, 0).image, torch.ones_like(mix_view(run, held_out, 0).image))
@@ -71,7 +72,7 @@ def test_results_state_the_plane(tmp_path):
     run = small_run(tmp_path)
     options = EvaluationOptions(frames=[0], videos=False, networks=False, progress=False)
     for near in (None, 0.4):
-        changed = replace(run, culling=culling_of(run.scene, run.experts, ON_CPU, near=near or 0))
+        changed = replace(run, novel=NovelViews(culling=culling_of(run.scene, run.experts, ON_CPU, near=near or 0)))
         evaluate_mixture(changed, views=run.scene.test, folder=tmp_path / "out", options=options)
         assert json.loads((tmp_path / "out" / "metrics.json").read_text())["novel_near"] == near
 
@@ -87,3 +88,37 @@ def test_the_flag_of_trainings_and_renderings(tmp_path, monkeypatch, capsys):
     for more, near in (((), 0.3), (("--novel_near=0",), None)):
         assert render.main("E3", [f"--save_path={out}", "--skip_train", "--quiet", *more]) == 0
         assert json.loads((out / "test" / "itrs_1" / "metrics.json").read_text())["novel_near"] == near
+
+
+def test_the_guard_and_the_filling_hold_at_novel_views_alone(tmp_path):
+    """Two experts: one covers all, one nothing; the router alone would give both a half."""
+    run = small_run(tmp_path)
+    covers, empty, third = flat("Ex4DGS", 3.0), flat("E-D3DGS", -5.0), flat("4DGaussians", -5.0)
+    third.background = empty.background = (0.0, 0.0, 0.0)
+    run = replace(run, experts=(covers, empty, third))
+    held_out, trained = run.scene.test[0], run.scene.train[0]
+    guarded = replace(run, novel=NovelViews(coverage_guard=True))
+    plain = mix_view(run, held_out, 0)
+    limited = mix_view(guarded, held_out, 0)
+    inside = (slice(None), slice(4, 12), slice(8, 16))
+    assert float(plain.gates[0][inside[1:]].max()) < 0.6 and float(limited.gates[0][inside[1:]].min()) > 0.9
+    assert torch.allclose(limited.gates.sum(0), torch.ones_like(limited.gates[0]), atol=1e-5)
+    assert float(limited.images[1].max()) == 0, "one background is behind all: that of most"
+    assert torch.equal(mix_view(guarded, trained, 0).image, mix_view(run, trained, 0).image)
+    filled = replace(run, novel=NovelViews(coverage_guard=True, fill_holes=True))
+    assert torch.equal(mix_view(filled, trained, 0).image, mix_view(run, trained, 0).image)
+    assert not torch.equal(mix_view(filled, held_out, 0).image, limited.image)
+
+
+def test_results_are_verified_under_the_rules_they_were_made_with(tmp_path, monkeypatch):
+    flags = use_small_world(monkeypatch, tmp_path)
+    out = tmp_path / "out"
+    from engine.commands import render, train
+
+    assert train.main("E3", [*flags, f"--save_path={out}", "--iterations=1"]) == 0
+    changed = ["--novel_near=0.5", "--coverage_guard=off", "--fill_holes=on"]
+    assert render.main("E3", [f"--save_path={out}", "--skip_train", "--quiet", *changed]) == 0
+    facts = json.loads((out / "test" / "itrs_1" / "metrics.json").read_text())
+    assert (facts["novel_near"], facts["coverage_guard"], facts["fill_holes"]) == (0.5, False, True)
+    assert moegs.main(["verify", str(out), "--quiet"]) == 0
+    assert moegs.main(["verify", str(out), "--coverage_guard=on"]) == 2

@@ -1,0 +1,75 @@
+"""Coverage: it limits gates, one background stands behind all experts, and holes take the colours around them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from router.mixture import blend
+from router.novel_views import LEAST, common_background, fill_holes, limited_by_coverage
+
+
+def gates(logits: list[float], alphas: list[float], temperature: float) -> list[float]:
+    shape = (len(logits), 1, 1)
+    limited = limited_by_coverage(
+        torch.tensor(logits).view(shape), torch.tensor(alphas).view(shape), temperature=temperature
+    )
+    return blend(torch.zeros(len(logits), 3, 1, 1), limited, temperature=temperature).gates.flatten().tolist()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.3])
+def test_gates_are_the_routers_times_coverage(temperature):
+    plain = torch.softmax(torch.tensor([0.4, -0.2, 1.0]) / temperature, 0)
+    expected = plain * torch.tensor([1.0, 0.5, LEAST])
+    limited = gates([0.4, -0.2, 1.0], [1.0, 0.5, 0.0], temperature)
+    assert limited == pytest.approx((expected / expected.sum()).tolist(), abs=1e-6)
+
+
+def test_experts_that_cover_alike_keep_the_routers_gates():
+    plain = torch.softmax(torch.tensor([0.4, -0.2]), 0).tolist()
+    for alpha in (1.0, 0.6, 0.0):
+        assert gates([0.4, -0.2], [alpha, alpha], 1.0) == pytest.approx(plain, abs=1e-6)
+
+
+def test_the_background_of_most_experts_stands_behind_all():
+    def experts(*backgrounds):
+        return [SimpleNamespace(background=background) for background in backgrounds]
+
+    white, black = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
+    assert common_background(experts(black, white, white)) == white
+    assert common_background(experts(black, white)) == black, "the first of as many"
+    assert common_background(experts((0.0,) * 9, white)) == white, "nine channels are no colour"
+    assert common_background(experts((0.0,) * 9)) == white
+
+
+def test_an_image_without_holes_keeps_its_values():
+    image, alpha = torch.rand(3, 7, 5), torch.ones(7, 5)
+    assert torch.equal(fill_holes(image, alpha, torch.zeros(3)), image)
+
+
+def test_a_hole_in_one_colour_takes_that_colour_and_no_background():
+    colour = torch.tensor([0.2, 0.5, 0.9])
+    alpha = torch.ones(33, 18)
+    alpha[5:25, 3:15] = 0
+    alpha[0, 0] = 0.5
+    white = torch.ones(3)
+    image = colour[:, None, None] * alpha + white[:, None, None] * (1 - alpha)
+    assert torch.allclose(fill_holes(image, alpha, white), colour[:, None, None].expand(3, 33, 18), atol=1e-5)
+
+
+def test_a_hole_between_two_colours_is_between_them():
+    alpha = torch.ones(32, 32)
+    alpha[:, 12:20] = 0
+    image = torch.zeros(3, 32, 32)
+    image[:, :, 20:] = 1
+    filled = fill_holes(image * alpha, alpha, torch.zeros(3))
+    row = filled[0, 16]
+    assert torch.equal(filled[:, :, :12], image[:, :, :12]) and torch.equal(filled[:, :, 20:], image[:, :, 20:])
+    assert float(row.min()) >= 0 and float(row.max()) <= 1
+    assert float(row[12]) < 0.4 and float(row[19]) > 0.6 and float((row[1:] - row[:-1]).max()) < 0.75
+
+
+def test_an_image_without_anything_stays_finite():
+    assert torch.isfinite(fill_holes(torch.ones(3, 4, 4), torch.zeros(4, 4), torch.ones(3))).all()
