@@ -15,8 +15,10 @@ import engine.outputs.novel_views
 from engine.commands.render import main
 from engine.evaluation.lpips_weights import LoadedLpips
 from engine.outputs.video import VideoWriter
+from engine.settings.render import MetricConfig, RenderConfig
 from router import ENSEMBLES
 from tests.engine.conftest import FlatFrames
+from tests.small_world import small_run
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -220,3 +222,14 @@ def test_held_out_cameras_that_nothing_fits_are_told(saved, flat_run, tmp_path, 
     monkeypatch.setattr(type(flat_run.scene.frames), "read", lambda frames, view, frame: white)
     assert render(tmp_path, "--skip_train") == 0
     assert "the held-out cameras reach 4." in capsys.readouterr().err
+
+
+def test_the_trial_scores_all_but_metrics_of_whole_clips(monkeypatch, tmp_path):
+    run, tried = small_run(tmp_path), []
+    monkeypatch.setattr(engine.commands.render, "must_decode", lambda scene, views: True)
+    monkeypatch.setattr(engine.commands.render, "evaluate_mixture", lambda *_, options, **__: tried.append(options))
+    config = RenderConfig(metrics=MetricConfig(metrics=("flip", "cvvdp")))
+    twins = {run.experts[0].name: run.experts[1]}
+    time = engine.commands.render._scoring_time(run, run.scene.test, config, twins)
+    assert {(options.metrics, tuple(options.twins)) for options in tried} == {(("flip",), tuple(twins))}
+    assert time.line.endswith("by a trial on this machine, without cvvdp)")
