@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
+from moegs_rasterizer import Camera, Gaussians
 
+from experts.novel_views import novel_view_culling
 from router.mixture import blend
 from router.novel_views import LEAST, common_background, fill_holes, limited_by_coverage
 
@@ -73,3 +76,26 @@ def test_a_hole_between_two_colours_is_between_them():
 
 def test_an_image_without_anything_stays_finite():
     assert torch.isfinite(fill_holes(torch.ones(3, 4, 4), torch.zeros(4, 4), torch.ones(3))).all()
+
+
+@pytest.mark.cuda
+def test_a_gpu_follows_the_same_rules():
+    generator = torch.Generator().manual_seed(0)
+    count = 5000
+    gaussians = Gaussians(
+        means=torch.randn(count, 3, generator=generator),
+        scales=torch.full((count, 3), 0.1),
+        quats=torch.tensor([[1.0, 0, 0, 0]]).repeat(count, 1),
+        opacities=torch.rand(count, generator=generator),
+        colours=torch.zeros(count, 3),
+    )
+    on_gpu = replace(gaussians, **{field: getattr(gaussians, field).cuda() for field in FIELDS})
+    cameras = [Camera(world_to_camera=torch.eye(4), fx=9, fy=9, cx=5, cy=5, width=10, height=10)]
+    novel = replace(cameras[0], world_to_camera=torch.diag(torch.tensor([-1.0, 1, -1, 1])))
+    here, there = (novel_view_culling(2.0, cameras, device=torch.device(name)) for name in ("cpu", "cuda"))
+    culled = here.cull(gaussians, novel).opacities
+    assert 0 < int((culled == 0).sum()) < count
+    assert torch.equal(there.cull(on_gpu, novel).opacities.cpu(), culled)
+    image, alpha = torch.rand(3, 45, 30, generator=generator), torch.rand(45, 30, generator=generator)
+    expected = fill_holes(image, alpha, torch.ones(3))
+    assert torch.allclose(fill_holes(image.cuda(), alpha.cuda(), torch.ones(3).cuda()).cpu(), expected, atol=1e-5)
