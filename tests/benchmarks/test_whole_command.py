@@ -22,7 +22,9 @@ def test_every_phase_has_its_time(capsys: pytest.CaptureFixture[str]) -> None:
     phases = [seconds[name] for name in ("imports", "loading", "decoding", "rendering")]
     assert min(phases) > 0 and seconds["whole command"] == pytest.approx(sum(phases), abs=0.03)
     slower = max(seconds["images and scores alone"], seconds["videos and PNGs alone"])
-    assert seconds["rendering over the slower"] == pytest.approx(seconds["rendering"] / slower, rel=0.1)
+    half = 0.005  # of the last printed digit, which is much of so few frames
+    least, most = (seconds["rendering"] - half) / (slower + half), (seconds["rendering"] + half) / (slower - half)
+    assert least - half <= seconds["rendering over the slower"] <= most + half
 
 
 def test_what_cannot_be_measured_is_said(capfd: pytest.CaptureFixture[str]) -> None:
