@@ -40,8 +40,8 @@ class TrainingSpec:
     """The training of an expert.
 
     gaussian_bytes: GPU memory of a Gaussian in training, of its tensors, gradients, moments and of what the pass back
-    needs. usual_gaussians: the most that trainings without a limit had. Both are measured
-    (docs/dev/expert_training.md), and tell a training's memory beforehand.
+    needs. pixel_bytes: the same of a pixel of the image. usual_gaussians: the most that trainings without a limit had.
+    They are measured (docs/dev/expert_training.md), and tell a training's memory beforehand.
     """
 
     presets: Mapping[str, TrainingPreset]  # by scene, layout or data set
@@ -49,6 +49,7 @@ class TrainingSpec:
     start_model: Callable[[Any, TrainingStart], Expert]  # (its recipe, start) -> the model that training starts from
     trainer: Callable[..., ExpertTrainer]  # (model, recipe, *, extent, views, seed)
     gaussian_bytes: int = 10_000
+    pixel_bytes: int = 186
     usual_gaussians: int = 200_000
 
 

@@ -177,7 +177,8 @@ def expert_cost(
 
 def expert_bytes(spec: ExpertSpec, *, pixels: int, gaussians: int) -> int:
     """Bytes of tensors in an expert's training, about; a batch's moments are differentiated one after the other."""
-    return WORKSPACE_BYTES + TRAINING_PIXEL_BYTES * pixels + spec.training.gaussian_bytes * gaussians
+    training = spec.training
+    return WORKSPACE_BYTES + training.pixel_bytes * pixels + training.gaussian_bytes * gaussians
 
 
 def waiting_bytes(scene: Scene, *, gpu: bool, images: int) -> int:

@@ -21,8 +21,8 @@ SPEC = ExpertSpec(
         start_frames="first",
         start_model=deferred("experts.ex4dgs.start:start_model"),
         trainer=deferred("experts.ex4dgs.training:Ex4DGSTrainer"),
-        gaussian_bytes=2300,
-        usual_gaussians=470_000,
+        gaussian_bytes=2700,
+        usual_gaussians=570_000,
     ),
     random_model=deferred("experts.ex4dgs.random_model:random_ex4dgs"),
 )

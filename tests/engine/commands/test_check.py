@@ -34,7 +34,7 @@ def test_a_scene_without_faults(film, capsys):
     output = capsys.readouterr().out
     assert output.endswith("no faults found\n")
     assert any(line.split()[:3] == ["cam00", "6", "40x32"] for line in output.splitlines())
-    assert table_row(output, "Ex4DGS")[:3] == ["Ex4DGS", "40,000", "470,000"]
+    assert table_row(output, "Ex4DGS")[:3] == ["Ex4DGS", "40,000", "570,000"]
     assert table_row(output, "STG")[:3] == ["STG", "30,000", "170,000"]
 
 
