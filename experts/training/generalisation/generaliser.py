@@ -61,13 +61,15 @@ class Generaliser:
 
     def image_terms(self, rendered: Sequence[RenderedView]) -> list[Tensor]:
         """Terms of images beside the recipe's own."""
-        if not self.needs_depth:
-            return []
-        weight, delta, terms = self.settings.depth, self.settings.depth_delta, []
+        settings, terms = self.settings, []
         for one in rendered:
-            assert one.depth is not None
-            error = depth_loss(one.depth, one.splat.alpha, self._targets[one.sample.view], delta=delta)
-            terms.append(weight * error)
+            if settings.moment_opacity and one.gaussians.count:
+                terms.append(settings.moment_opacity * one.gaussians.opacities.mean())
+            if one.depth is not None:
+                targets = self._targets[one.sample.view]
+                terms.append(
+                    settings.depth * depth_loss(one.depth, one.splat.alpha, targets, delta=settings.depth_delta)
+                )
         return terms
 
     def regularisers(self, populations: Sequence[Population]) -> list[Tensor]:
