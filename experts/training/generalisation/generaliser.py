@@ -66,10 +66,8 @@ class Generaliser:
             if settings.moment_opacity and one.gaussians.count:
                 terms.append(settings.moment_opacity * one.gaussians.opacities.mean())
             if one.depth is not None:
-                targets = self._targets[one.sample.view]
-                terms.append(
-                    settings.depth * depth_loss(one.depth, one.splat.alpha, targets, delta=settings.depth_delta)
-                )
+                targets, delta = self._targets[one.sample.view], settings.depth_delta
+                terms.append(settings.depth * depth_loss(one.depth, one.splat.alpha, targets, delta=delta))
         return terms
 
     def regularisers(self, populations: Sequence[Population]) -> list[Tensor]:

@@ -33,7 +33,15 @@ from tests.experts.training.small_views import small_start, small_views, train
 VIEWS = small_views()
 ITERATIONS = 24
 ON = Generalisation(
-    dropout=0.3, opacity=0.01, scale=0.01, near=0.3, single_view=0.95, single_view_at=0.8, smallest_px=0.4, depth=0.1
+    dropout=0.3,
+    opacity=0.01,
+    moment_opacity=0.01,
+    scale=0.01,
+    near=0.3,
+    single_view=0.95,
+    single_view_at=0.8,
+    smallest_px=0.4,
+    depth=0.1,
 )
 
 
@@ -111,7 +119,15 @@ def test_each_measure_changes_a_training():
 
     off = scales()
     assert torch.equal(scales(single_view_at=0.5, depth_delta=0.1), off)  # they only say how
-    values = {"dropout": 0.3, "opacity": 0.1, "scale": 0.1, "near": 0.9, "single_view": 0.55, "smallest_px": 3.0}
+    values = {
+        "dropout": 0.3,
+        "opacity": 0.1,
+        "moment_opacity": 0.1,
+        "scale": 0.1,
+        "near": 0.9,
+        "single_view": 0.55,
+        "smallest_px": 3.0,
+    }
     for name, value in {**values, "depth": 0.1}.items():
         changed = scales(**{name: value})
         assert changed.shape != off.shape or not torch.equal(changed, off), name
@@ -240,6 +256,18 @@ def test_regularisers_are_means_over_all_gaussians():
     loss.backward()
     assert first["opacity_logits"].grad.tolist() == pytest.approx([0.01 / 4 * 0.25] * 3)
     assert first["log_scales"].grad[0].tolist() == pytest.approx([0.02 / 4 / 2.0 * 0.2 / 3] * 3)
+
+
+def test_the_opacity_of_a_moment_leaves_what_it_does_not_show_alone():
+    """Two Gaussians of opacity 0.5, at a moment when the window of the second is shut."""
+    one = generaliser_of(Generalisation(moment_opacity=0.02), population_of([[0.0, 0, 4]] * 2))
+    logits = torch.zeros(2, requires_grad=True)
+    shown = replace(gaussians_of([[0.0, 0, 4]] * 2, [0.5, 0.5]), opacities=logits.sigmoid() * torch.tensor([1.0, 0.0]))
+    (term,) = one.image_terms([SimpleNamespace(gaussians=shown, depth=None)])
+    assert float(term.detach()) == pytest.approx(0.02 * 0.25)
+    term.backward()
+    assert logits.grad.tolist() == pytest.approx([0.02 / 2 * 0.25, 0.0])
+    assert one.regularisers([population_of([[0.0, 0, 4]])]) == []
 
 
 def test_what_floats_close_to_a_camera_is_removed():
