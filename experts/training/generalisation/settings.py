@@ -14,8 +14,8 @@ class Generalisation:
     # last iteration (DropGaussian, Park et al., CVPR 2025).
     dropout: float = 0.0
     opacity: float = 0.0  # weight of the mean opacity in the loss (3DGS-MCMC, Kheradmand et al., NeurIPS 2024)
-    # Weight of the mean opacity at an image's moment, temporal windows included: Gaussians that it does not show are left
-    # alone, where `opacity` makes all fainter in every iteration.
+    # Weight of the mean opacity at an image's moment, temporal windows included: Gaussians that it does not show are
+    # left alone, where `opacity` makes all fainter in every iteration.
     moment_opacity: float = 0.0
     scale: float = 0.0  # weight of the mean scale over the extent in the loss (3DGS-MCMC)
     # Removes Gaussians in a training camera's image at less than this share of the median depth of its start points.
