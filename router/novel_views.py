@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from experts.base import Expert
 from experts.novel_views import NovelViewCulling
-from router.mixture import Mixture
 
 LEAST = 0.01  # coverage that an expert without any counts as, so that gates stay finite
 RGB = 3
@@ -23,8 +22,8 @@ class NovelViews:
     """Rules for cameras that nobody trained on; at training cameras none holds. The paper's router has none."""
 
     culling: NovelViewCulling | None = None
-    coverage_guard: bool = False  # an expert's opacity limits its gate, and one background is behind all experts
-    fill_holes: bool = False  # what no expert covers takes the colours around it, in place of the background
+    coverage_guard: bool = False  # an expert's opacity limits its gate; in holes one background is behind all experts
+    fill_holes: bool = False  # holes, which no expert covers, take the colours around them
 
 
 PLAIN = NovelViews()
@@ -45,30 +44,39 @@ def common_background(experts: Sequence[Expert]) -> tuple[float, ...]:
     return Counter(known).most_common(1)[0][0] if known else (1.0,) * RGB
 
 
-def background_of(expert: Expert, common: tuple[float, ...] | None) -> tuple[float, ...]:
-    """The background of an expert's colour channels: the common one, unless there is none or they are no colours."""
-    return expert.background if common is None or len(expert.background) != RGB else common
+def holes(alphas: Tensor) -> Tensor:
+    """How much of a hole each pixel [h, w] is: 0 where an expert's opacity [E, h, w] is 0.5 or more, 1 below 0.25.
 
-
-def without_holes(mixture: Mixture, alphas: Tensor, background: tuple[float, ...]) -> Mixture:
-    """A mixture whose image is filled where its opacity is low. alphas: [E, h, w], of experts before the background."""
-    alpha = (mixture.gates * alphas).sum(dim=0)
-    return replace(mixture, image=fill_holes(mixture.image, alpha, mixture.image.new_tensor(background)))
-
-
-def fill_holes(image: Tensor, alpha: Tensor, background: Tensor) -> Tensor:
-    """The image [3, h, w], with what its surroundings show where its opacity [h, w] is low, in place of a background.
-
-    Push-pull (Gortler et al., SIGGRAPH 1996): colours weighted by opacity are averaged over 2x2 pixels again and
-    again; on the way back each level fills what the finer one lacks. background: [3], of the image.
+    An expert alone may be see-through where that is right: one trained before black leaves dark things to it.
     """
-    opacity = alpha.clamp(0, 1)[None]
-    colours = image - background[:, None, None] * (1 - opacity)
-    return colours + (1 - opacity) * _pulled(colours, opacity)
+    return 1 - (4 * alphas.amax(dim=0) - 1).clamp(0, 1)
+
+
+def on_common_background(images: Tensor, alphas: Tensor, experts: Sequence[Expert]) -> Tensor:
+    """Experts' images [E, 3, h, w], in holes with the background of most experts in place of each one's own.
+
+    Images of experts whose background is no colour stay.
+    """
+    common = images.new_tensor(common_background(experts))
+    own = [expert.background if len(expert.background) == RGB else None for expert in experts]
+    change = torch.stack(
+        [torch.zeros_like(common) if each is None else common - common.new_tensor(each) for each in own]
+    )
+    return images + (holes(alphas) * (1 - alphas))[:, None] * change[:, :, None, None]
+
+
+def fill_holes(image: Tensor, hole: Tensor) -> Tensor:
+    """The image [3, h, w], with the colours around holes in their place. hole: [h, w], 1 where all is to be filled.
+
+    Push-pull (Gortler et al., SIGGRAPH 1996): colours are averaged over 2x2 pixels again and again; on the way back
+    each level fills what the finer one lacks.
+    """
+    kept = (1 - hole)[None]
+    return _pulled(image * kept, kept)
 
 
 def _pulled(colours: Tensor, opacity: Tensor) -> Tensor:
-    """Colours [3, h, w] without a hole, from ones multiplied by opacity [1, h, w]."""
+    """Colours [3, h, w] without a hole, from ones multiplied by what is kept of them, [1, h, w]."""
     height, width = opacity.shape[-2:]
     if height == width == 1:
         return colours / opacity.clamp_min(1e-6)

@@ -19,7 +19,7 @@ from router.defaults import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from router.features import FEATURE_BACKGROUND, RoutingFeatures
 from router.heads import DEFAULT_HEAD, HeadKind, new_head
 from router.mixture import Mixture, blend
-from router.novel_views import PLAIN, NovelViews, background_of, common_background, limited_by_coverage, without_holes
+from router.novel_views import PLAIN, NovelViews, fill_holes, holes, limited_by_coverage, on_common_background
 from router.rays import KeptRays
 
 
@@ -73,7 +73,6 @@ def mix(
     novel: rules that hold at cameras without a number.
     """
     novel = novel if camera_number is None else PLAIN
-    common = common_background(experts) if novel.coverage_guard or novel.fill_holes else None
     with torch.set_grad_enabled(grad != "none"):
         with mark(ROUTING_WEIGHTS):
             weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
@@ -82,7 +81,6 @@ def mix(
                 gaussians_of(expert, camera, frame, camera_number=camera_number, culling=novel.culling),
                 expert,
                 features,
-                background=background_of(expert, common),
                 tile_rule=tile_rule,
                 depth="sum" if depths else None,
             )
@@ -99,12 +97,13 @@ def mix(
             rays = camera_rays if grad == "none" else router.rays.of  # images may be of any camera, training's return
             seen = rays(camera, dtype=features[0].dtype, device=features[0].device)
             logits = router.head(features, seen)
+            alphas = torch.stack([splat.alpha.detach() for splat in splats])
             if novel.coverage_guard:
-                alphas = torch.stack([splat.alpha.detach() for splat in splats])
+                images = on_common_background(images, alphas, experts)
                 logits = limited_by_coverage(logits, alphas, temperature=temperature)
             mixture = blend(images, logits, temperature=temperature)
-            if novel.fill_holes and common is not None:
-                mixture = without_holes(mixture, torch.stack([splat.alpha for splat in splats]), common)
+            if novel.fill_holes:
+                mixture = replace(mixture, image=fill_holes(mixture.image, holes(alphas)))
     return _with_depths(mixture, splats) if depths else mixture
 
 
@@ -133,11 +132,10 @@ def _layer(
     expert: Expert,
     features: torch.Tensor,
     *,
-    background: Sequence[float],
     tile_rule: TileRule | None,
     depth: DepthKind | None,
 ) -> Layer:
     settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
     settings = settings if depth is None else replace(settings, depth=depth)
-    behind = constant((*background, *FEATURE_BACKGROUND), gaussians.means.dtype, gaussians.means.device)
-    return Layer(gaussians=gaussians, settings=settings, features=features, background=behind)
+    background = constant((*expert.background, *FEATURE_BACKGROUND), gaussians.means.dtype, gaussians.means.device)
+    return Layer(gaussians=gaussians, settings=settings, features=features, background=background)
