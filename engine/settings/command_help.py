@@ -17,9 +17,10 @@ REQUIRED = " (required)"
 DEVICE = "where to compute; auto: the GPU if there is one, else the CPU"
 BACKEND = "rasterizer: cuda (GPU), cpu (compiled C++), torch (plain PyTorch, slow); auto: the fastest of the device"
 COVERAGE_GUARD = (
-    "at cameras that were not trained on: an expert's opacity limits its gate, and one background is behind all experts"
+    "at cameras that were not trained on: an expert's opacity limits its gate; where no expert covers anything, one "
+    "background is behind all"
 )
-FILL_HOLES = "at cameras that were not trained on: what no expert covers takes the colours around it"
+FILL_HOLES = "at cameras that were not trained on: where no expert covers anything, fill in the colours around"
 NOVEL_NEAR = (
     "cameras that were not trained on show no Gaussian nearer than this, in scene units, unless a training camera saw "
     "it from about as close; 0: they show all; default: "

@@ -105,9 +105,23 @@ def test_the_guard_and_the_filling_hold_at_novel_views_alone(tmp_path):
     assert torch.allclose(limited.gates.sum(0), torch.ones_like(limited.gates[0]), atol=1e-5)
     assert float(limited.images[1].max()) == 0, "one background is behind all: that of most"
     assert torch.equal(mix_view(guarded, trained, 0).image, mix_view(run, trained, 0).image)
-    filled = replace(run, novel=NovelViews(coverage_guard=True, fill_holes=True))
+
+
+def test_holes_are_filled_at_novel_views_alone(tmp_path):
+    run = small_run(tmp_path)
+    sparse = flat("Ex4DGS", 3.0)
+    with torch.no_grad():
+        sparse.scales.fill_(0.0)  # with gaps between its Gaussians
+    run = replace(run, experts=(sparse, flat("E-D3DGS", -5.0), flat("4DGaussians", -5.0)))
+    held_out, trained = run.scene.test[0], run.scene.train[0]
+    filled = replace(run, novel=NovelViews(fill_holes=True))
     assert torch.equal(mix_view(filled, trained, 0).image, mix_view(run, trained, 0).image)
-    assert not torch.equal(mix_view(filled, held_out, 0).image, limited.image)
+    before, after = mix_view(run, held_out, 0, depths=True), mix_view(filled, held_out, 0)
+    covered = before.alphas.amax(dim=0) >= 0.5
+    assert 0.05 < float(covered.float().mean()) < 0.95
+    assert torch.equal(after.image[:, covered], before.image[:, covered])
+    hole = before.alphas.amax(dim=0) < 0.05
+    assert float((after.image[:, hole] - 1).abs().mean()) > 0.1, "white background is gone"
 
 
 def test_results_are_verified_under_the_rules_they_were_made_with(tmp_path, monkeypatch):
