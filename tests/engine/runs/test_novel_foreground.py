@@ -34,9 +34,9 @@ class Model(nn.Module):
         things = torch.tensor([[0.0, 0.05, THING]])[: int(thing)]
         floaters = torch.tensor([[0.0, 0.0, FLOATER]])[: int(floater)]
         self.register_buffer("means", torch.cat([wall, things, floaters]))
-        sizes = [0.3] * len(wall) + [0.08] * len(things) + [0.03] * len(floaters)
+        sizes = [0.3] * len(wall) + [0.08] * len(things) + [0.04] * len(floaters)
         self.register_buffer("scales", torch.tensor(sizes)[:, None].expand(-1, 3).contiguous())
-        shades = [0.5 + 0.4 * torch.sin(3 * x), torch.zeros(len(things) + len(floaters))]
+        shades = [0.5 + 0.4 * torch.sin(3 * x), torch.zeros(len(things)), torch.ones(len(floaters))]
         self.register_buffer("colours", torch.cat(shades)[:, None].expand(-1, 3).contiguous())
 
     @property
