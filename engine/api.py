@@ -20,7 +20,7 @@ from engine.outputs.files import write_png
 from engine.runs import saved
 from engine.runs.device import wait
 from engine.runs.run import Run, alpha_and_depth, mix_camera
-from engine.settings.run import DeviceChoice
+from engine.settings.run import DeviceChoice, OnOff
 from scenes.novel_views import moved, with_focal_mm
 
 __all__ = [
@@ -54,11 +54,15 @@ def load_run(
     source_path: str | Path | None = None,
     experts: Sequence[str] = (),
     device: DeviceChoice = "auto",
+    novel_near: float | None = None,
+    coverage_guard: OnOff | None = None,
+    fill_holes: OnOff | None = None,
 ) -> Run:
     """Opens a trained run; no frame is decoded until `recorded` asks for one.
 
     iteration None: the newest. source_path and experts ("NAME=PATH") say where the scene and the experts are, if they
-    were moved. device: "auto" (a GPU where there is one), "cpu" or "cuda".
+    were moved. device: "auto" (a GPU where there is one), "cpu" or "cuda". novel_near, coverage_guard and fill_holes
+    are rules for cameras that were not trained on, as the flags of these names; None: the run's own.
     Raises ConfigError, CheckpointError, SceneError or RasterizerError where something is missing or does not fit.
     """
     overrides = {
@@ -66,6 +70,9 @@ def load_run(
         "expert": tuple(experts) or None,
         "device": device,
         "quiet": True,
+        "novel_near": novel_near,
+        "coverage_guard": coverage_guard,
+        "fill_holes": fill_holes,
     }
     return saved.load_run(Path(save_path), iteration=iteration, overrides=overrides, needed="none")
 
@@ -78,6 +85,7 @@ def camera_named(run: Run, name: str) -> Camera:
 def render(run: Run, camera: str | Camera, frame: float) -> Rendering:
     """Renders a run from a camera (the name of one of the scene's, or any other) at a frame.
 
+    By its name a training camera is one; at every other camera the run's rules for novel views hold.
     frame: 0 to run.scene.num_frames - 1, counted from the clip's start; fractions lie between two frames.
     Raises ConfigError for an unknown name and a frame outside of the clip.
     """

@@ -26,7 +26,7 @@ from engine.runs.expert_records import ExpertRecord, find_expert, record_expert,
 from engine.runs.opening import assemble, open_expert, open_scene
 from engine.runs.run import Run
 from engine.settings.config_file import read_object, settings_of_object
-from engine.settings.earlier import unsaved_settings
+from engine.settings.earlier import unsaved_rules, unsaved_settings
 from engine.settings.experts import folder_argument, folders_by_name
 from engine.settings.fields import with_values
 from engine.settings.run import AnyRunConfig, RunConfig
@@ -109,7 +109,14 @@ def trained_config(save_path: Path, *, layout: str | None = None) -> RunConfig:
     content = read_object(path)
     defaults = AnyRunConfig() if "expert" in content else RunConfig()
     settings = settings_of_object(content, type(defaults), path)
-    return with_values(defaults, unsaved_settings(content, layout=layout) | settings)
+    rules = unsaved_rules(content)
+    if rules:
+        logger.info(
+            '%s is of a run saved before there were rules for novel views: none hold; "novel_near": null and '
+            '"coverage_guard": "on" in it set them',
+            path,
+        )
+    return with_values(defaults, unsaved_settings(content, layout=layout) | rules | settings)
 
 
 def _ensemble(saved: SavedRouter) -> Ensemble:

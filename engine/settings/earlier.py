@@ -9,7 +9,7 @@ from typing import Any
 from scenes.layouts import LAYOUTS, LOADERS, guess_layout
 from scenes.options import DEFAULT_LAYOUT
 
-PRINCIPAL_POINTS = "principal_points"
+PRINCIPAL_POINTS, NOVEL_NEAR = "principal_points", "novel_near"
 
 
 def unsaved_settings(content: Mapping[str, Any], *, layout: str | None = None) -> dict[str, Any]:
@@ -26,3 +26,8 @@ def unsaved_settings(content: Mapping[str, Any], *, layout: str | None = None) -
     elif layout is None:
         layout = (guess_layout(Path(source)) if source is not None else None) or DEFAULT_LAYOUT
     return {PRINCIPAL_POINTS: "centred" if LAYOUTS[layout].published_centred else "kept"}
+
+
+def unsaved_rules(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the rules for novel views of a run that was saved before there were any: none held."""
+    return {} if NOVEL_NEAR in content else {NOVEL_NEAR: 0.0, "coverage_guard": "off"}

@@ -11,7 +11,7 @@ from common.wording import shell
 from engine.settings.command_help import CommandHelp, check_required
 from engine.settings.command_line import config_path, parse_arguments
 from engine.settings.config_file import read_config_file, read_object, settings_of_object
-from engine.settings.earlier import unsaved_settings
+from engine.settings.earlier import unsaved_rules, unsaved_settings
 from engine.settings.experts import FILE_PLANES, PLANES, name_and_folder
 from engine.settings.fields import with_values
 from engine.settings.run import AnyRunConfig, RunConfig
@@ -102,7 +102,7 @@ def _settings(defaults: Config, arguments: Sequence[str], page: CommandHelp, *, 
     saved = config.output.save_path / CONFIG_FILE if config.output.save_path else None
     if config.output.resume and path is None and saved is not None and saved.is_file():
         content = read_object(saved)
-        earlier = unsaved_settings(content | _given_source(config), layout=layout)
+        earlier = unsaved_settings(content | _given_source(config), layout=layout) | unsaved_rules(content)
         start = with_values(defaults, earlier | settings_of_object(content, config_type, saved))
         config = parse_arguments(config_type, arguments, defaults=start, page=page)
     config = _with_own_planes(config, arguments)

@@ -12,6 +12,7 @@ from engine.commands import train
 from engine.runs.saved import load_run
 from engine.settings.earlier import unsaved_settings
 from engine.settings.train_expert import read_expert_settings
+from router.novel_views import NovelViews
 from tests.engine.expert_scene import arguments, run, write_film
 from tests.scenes.scene_folders import write_technicolor_scene
 from tests.small_world import random_scene, use_small_world
@@ -45,6 +46,25 @@ def forget(config: Path) -> None:
     content = json.loads(config.read_text())
     del content["principal_points"]
     config.write_text(json.dumps(content))
+
+
+def test_a_run_saved_before_the_rules_for_novel_views_has_none(tmp_path, asked, caplog):
+    flags, _ = asked
+    config = tmp_path / "out" / "config.json"
+    assert train.main("E3", flags) == 0
+    run = load_run(tmp_path / "out")
+    assert run.novel.culling is not None and run.novel.coverage_guard
+    content = json.loads(config.read_text())
+    for name in ("novel_near", "coverage_guard", "fill_holes"):
+        del content[name]
+    config.write_text(json.dumps(content))
+    with caplog.at_level("INFO"):
+        run = load_run(tmp_path / "out")
+    assert run.novel == NovelViews() and "saved before there were rules for novel views" in caplog.text
+    assert load_run(tmp_path / "out", overrides={"novel_near": 0.5}).novel.culling.near == 0.5
+    config.write_text(json.dumps(content | {"novel_near": None, "coverage_guard": "on"}))
+    run = load_run(tmp_path / "out")
+    assert run.novel.culling is not None and run.novel.coverage_guard
 
 
 def test_a_new_run_keeps_them_and_an_earlier_one_stays_centred(tmp_path, asked):
