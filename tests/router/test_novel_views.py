@@ -89,7 +89,10 @@ def test_a_gpu_follows_the_same_rules():
         opacities=torch.rand(count, generator=generator),
         colours=torch.zeros(count, 3),
     )
-    on_gpu = replace(gaussians, **{field: getattr(gaussians, field).cuda() for field in ("means", "scales", "quats", "opacities", "colours")})
+    on_gpu = replace(
+        gaussians,
+        **{field: getattr(gaussians, field).cuda() for field in ("means", "scales", "quats", "opacities", "colours")},
+    )
     cameras = [Camera(world_to_camera=torch.eye(4), fx=9, fy=9, cx=5, cy=5, width=10, height=10)]
     novel = replace(cameras[0], world_to_camera=torch.diag(torch.tensor([-1.0, 1, -1, 1])))
     here, there = (novel_view_culling(2.0, cameras, device=torch.device(name)) for name in ("cpu", "cuda"))

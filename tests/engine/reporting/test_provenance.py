@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from common.tensors import to_uint8
 from engine.commands import train
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.provenance import (
@@ -36,13 +37,19 @@ OPTIONS = EvaluationOptions(progress=False, videos=False, images=True, networks=
 def test_images_are_hashed_by_their_eight_bit_values_in_order() -> None:
     rows = torch.tensor([[[0.0, 1.0]], [[0.5, -1.0]], [[2.0, 0.2]]])  # [3, 1, 2]
     truth = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
-    hashes = ImageHashes()
-    for image in (rows, rows.flip(2)):
-        hashes.add({"MoE": image}, truth)
+    with ImageHashes() as hashes:
+        for image in (rows, rows.flip(2)):
+            hashes.add({"MoE": to_uint8(image)}, truth)
     first, second = bytes([0, 128, 255]), bytes([255, 0, 51])
     expected = hashlib.sha256(first + second + second + first).hexdigest()
     truths = hashlib.sha256(truth.tobytes() * 2).hexdigest()
     assert hashes.facts() == {"predictions": {"MoE": expected}, "truth": truths}
+
+
+def test_an_error_of_hashing_reaches_the_caller() -> None:
+    dates = np.zeros((1, 1, 3), dtype="datetime64[s]")  # have no bytes to hash
+    with pytest.raises(ValueError, match="buffer"), ImageHashes() as hashes:
+        hashes.add({"MoE": dates}, np.zeros((1, 1, 3), np.uint8))
 
 
 def test_an_evaluation_hashes_what_it_writes_as_images(flat_run, tmp_path: Path) -> None:
