@@ -8,6 +8,7 @@ import logging
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -46,10 +47,12 @@ def test_images_are_hashed_by_their_eight_bit_values_in_order() -> None:
     assert hashes.facts() == {"predictions": {"MoE": expected}, "truth": truths}
 
 
-def test_an_error_of_hashing_reaches_the_caller() -> None:
-    dates = np.zeros((1, 1, 3), dtype="datetime64[s]")  # have no bytes to hash
-    with pytest.raises(ValueError, match="buffer"), ImageHashes() as hashes:
-        hashes.add({"MoE": dates}, np.zeros((1, 1, 3), np.uint8))
+def test_an_error_of_hashing_reaches_the_caller(monkeypatch) -> None:
+    digest = SimpleNamespace(update=lambda image: 1 / len(image), hexdigest=str)
+    monkeypatch.setattr(hashlib, "sha256", lambda: digest)
+    images = [np.zeros((rows, 1, 3), np.uint8) for rows in (1, 0)]
+    with pytest.raises(ZeroDivisionError), ImageHashes() as hashes:
+        hashes.add({"MoE": images[1]}, images[0])
 
 
 def test_an_evaluation_hashes_what_it_writes_as_images(flat_run, tmp_path: Path) -> None:
