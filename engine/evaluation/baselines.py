@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.tensors import constant
 from engine.errors import ConfigError
 from scenes import ViewFrame
 
@@ -130,4 +131,4 @@ def _stationary(gram: np.ndarray, moment: np.ndarray, support: list[int]) -> np.
 
 def constant_blend(images: Tensor, weights: tuple[float, ...]) -> Tensor:
     """`sum_e weight_e image_e`: [3, h, w] from images [E, 3, h, w]."""
-    return torch.einsum("e,echw->chw", images.new_tensor(weights), images)
+    return torch.einsum("e,echw->chw", constant(weights, images.dtype, images.device), images)
