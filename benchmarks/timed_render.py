@@ -80,7 +80,7 @@ def parts_alone(run: Run, config: RenderConfig) -> tuple[float, float]:
                 encoder=choice.encoder,
             ) as writer:
                 for index in range(len(views)):
-                    writer.write(f"{index:05d}", *kept[index % len(kept)])
+                    writer.write(f"{index:05d}", writer.images(*kept[index % len(kept)]))
 
         files, _ = spent(write)
     return scores, files

@@ -13,11 +13,12 @@ from engine.evaluation.baselines import CONSTANT, ConstantWeights
 from engine.evaluation.conditions import versions
 from engine.evaluation.metric_types import MetricRequest
 from engine.evaluation.metrics import METRICS
-from engine.evaluation.mixture import images_of, render_frame, scored_images
+from engine.evaluation.mixture import hashed_images, render_frame, scored_images
 from engine.evaluation.mixture_results import TWICE
 from engine.evaluation.oracles import ORACLES
 from engine.evaluation.provenance import ImageHashes
 from engine.evaluation.scoring import evenly_spread, open_suite, scored_frames
+from engine.outputs.frame_images import frame_images
 from engine.reporting.comparison import (
     OTHER_DEVICE,
     OTHER_DEVICE_ELSE,
@@ -118,7 +119,7 @@ class _Comparison:
         view_frames: list[ViewFrame] = [(numbers[entry["camera"]], int(entry["frame"])) for entry in entries]
         run.scene.frames.prepare(sorted({view for view, _ in view_frames}))
         names = tuple(expert.name for expert in run.experts)
-        constants, hashes, suite = self._constants(), ImageHashes(), self._suite(view_frames)
+        constants, suite = self._constants(), self._suite(view_frames)
         with_oracles = suite if set(ORACLES) <= set(self.results.means) else None
         is_whole = len(entries) == len(self.results.per_frame)
         compared = scored_frames(
@@ -131,14 +132,15 @@ class _Comparison:
             suite=suite,
             device=run.device,
         )
-        for entry, scored in zip(entries, compared, strict=True):
-            hashes.add(images_of(run, scored.rendering, None), scored.truth)
-            recorded = _compared(entry, without=OF_CLIPS if is_whole else (*OF_CLIPS, *OF_NEIGHBOURS))
-            yield from score_differences(recorded, scored.scores, file=folder / METRICS_FILE, rule=self.rule)
-            name = frame_name(entry)
-            yield from png_differences(
-                folder, name, scored.rendering, experts=names, truth=scored.truth, rule=self.rule
-            )
+        with ImageHashes() as hashes:
+            for entry, scored in zip(entries, compared, strict=True):
+                hashes.add(hashed_images(run, frame_images(scored.rendering, mean=True)), scored.truth)
+                recorded = _compared(entry, without=OF_CLIPS if is_whole else (*OF_CLIPS, *OF_NEIGHBOURS))
+                yield from score_differences(recorded, scored.scores, file=folder / METRICS_FILE, rule=self.rule)
+                name = frame_name(entry)
+                yield from png_differences(
+                    folder, name, scored.rendering, experts=names, truth=scored.truth, rule=self.rule
+                )
         if is_whole:
             yield from self._hash_differences(hashes)
 

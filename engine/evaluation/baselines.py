@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.tensors import constant
 from engine.errors import ConfigError
 from scenes import ViewFrame
 
@@ -33,23 +34,23 @@ class ConstantWeights:
 def best_constants(pairs: Iterable[tuple[Tensor, Tensor]], *, noise: float) -> tuple[float, ...]:
     """Weights >= 0 with sum 1 that maximise the mean PSNR of `sum_e weight_e image_e` over (images, target) pairs.
 
-    images [E, 3, h, w], target [3, h, w]. Only a matrix [E, E] per pair is kept. noise: see `mean_psnr`. The mean PSNR
+    images [E, 3, h, w], target [3, h, w]. Only a matrix [E, E] per pair is kept, and a GPU is waited for once, after
+    the last pair. noise: see `mean_psnr`. The mean PSNR
     is never below that of equal weights or of an expert alone; clamping and rounding of the blend are not modelled.
     """
     grams = [residual_gram(images, target) for images, target in pairs]
     if not grams:
         raise ValueError("best_constants needs at least one (images, target) pair")
-    return tuple(float(weight) for weight in maximise_mean_psnr(np.stack(grams), noise=noise))
+    return tuple(float(weight) for weight in maximise_mean_psnr(torch.stack(grams).cpu().numpy(), noise=noise))
 
 
-def residual_gram(images: Tensor, target: Tensor) -> np.ndarray:
-    """Products of the experts' errors, [E, E], mean over pixels and channels.
+def residual_gram(images: Tensor, target: Tensor) -> Tensor:
+    """Products of the experts' errors, float64 [E, E] on the device of the images, mean over pixels and channels.
 
     The squared error of a blend whose weights w have the sum 1 is w' gram w.
     """
     residuals = (images - target).flatten(1).double()
-    gram: np.ndarray = (residuals @ residuals.T / target.numel()).cpu().numpy()
-    return gram
+    return residuals @ residuals.T / target.numel()
 
 
 def mean_psnr(grams: np.ndarray, weights: np.ndarray, *, noise: float) -> float:
@@ -130,4 +131,4 @@ def _stationary(gram: np.ndarray, moment: np.ndarray, support: list[int]) -> np.
 
 def constant_blend(images: Tensor, weights: tuple[float, ...]) -> Tensor:
     """`sum_e weight_e image_e`: [3, h, w] from images [E, 3, h, w]."""
-    return torch.einsum("e,echw->chw", images.new_tensor(weights), images)
+    return torch.einsum("e,echw->chw", constant(weights, images.dtype, images.device), images)

@@ -73,22 +73,23 @@ def evaluate_expert(
     suite = open_suite(request, networks=networks)
     shown = {frames[index] for index in evenly_spread(len(frames), SHOWN)}
     view_frames = [(view, frame) for view in scene.test for frame in frames]
-    per_frame, scores, seconds, hashes = [], [], [], ImageHashes()
-    for scored in scored_frames(
-        scene,
-        tracked(view_frames, f"Scoring {expert.name}", unit="frame", shown=not quiet, leave=False),
-        render=lambda view_frame: _render(expert, scene, view_frame, compute, culling),
-        images_of=lambda _, image, __: {ALONE: image},
-        suite=suite,
-        device=compute.device,
-    ):
-        camera = scene.views[scored.view].name
-        per_frame.append({"camera": camera, "frame": scored.frame, "scores": scored.scores[ALONE]})
-        scores.append(scored.scores[ALONE])
-        seconds.append(scored.seconds)
-        hashes.add({ALONE: scored.rendering}, scored.truth)
-        if scored.frame in shown:
-            _write_pngs(folder, image_name(camera, scored.frame), scored)
+    per_frame, scores, seconds = [], [], []
+    with ImageHashes() as hashes:
+        for scored in scored_frames(
+            scene,
+            tracked(view_frames, f"Scoring {expert.name}", unit="frame", shown=not quiet, leave=False),
+            render=lambda view_frame: _render(expert, scene, view_frame, compute, culling),
+            images_of=lambda _, image, __: {ALONE: image},
+            suite=suite,
+            device=compute.device,
+        ):
+            camera = scene.views[scored.view].name
+            per_frame.append({"camera": camera, "frame": scored.frame, "scores": scored.scores[ALONE]})
+            scores.append(scored.scores[ALONE])
+            seconds.append(scored.seconds)
+            hashes.add({ALONE: to_uint8(scored.rendering)}, scored.truth)
+            if scored.frame in shown:
+                _write_pngs(folder, image_name(camera, scored.frame), scored)
     means, mean = mean_scores(scores), mean_seconds(seconds)
     report = {
         **expert_conditions(scene, compute, suite=suite, hashes=hashes, culling=culling),

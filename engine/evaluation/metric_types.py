@@ -65,11 +65,11 @@ class TrueImage(Remembering):
 
 @dataclass(frozen=True, kw_only=True)
 class Pair(Remembering):
-    """A rendered image beside the recorded one."""
+    """A rendered image beside the recorded one; for a batched measure, several rendered images of a frame."""
 
-    image: Tensor  # [3, h, w], prepared
+    image: Tensor  # [3, h, w] or [n, 3, h, w], prepared
     truth: TrueImage
-    before: Tensor | None = None  # the rendered image one frame before; None: not measured
+    before: Tensor | None = None  # the rendered images one frame before; None: not measured
 
     def has(self, wanted: MetricInput) -> bool:
         """True where there is what a metric compares."""
@@ -92,6 +92,7 @@ class Measure:
 
     compare: Callable[[Any], Tensor | float]  # of a Pair, for "clip" of a ClipPair; a tensor has no dimension
     input: MetricInput = "image"
+    batched: bool = False  # a Pair may hold images [n, 3, h, w], and the tensor is then [n]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +119,14 @@ class Metric:
     of_protocol: bool = False  # measured only under protocols whose `extras` name it, and where it was asked for
 
 
-def always_available(compare: Callable[[Pair], Tensor | float], input: MetricInput = "image") -> _Open:
-    """`Metric.open` for a function of a Pair that needs nothing else."""
-    return lambda request: OpenedMetric(measure=Measure(compare=compare, input=input))
+def always_available(
+    compare: Callable[[Pair], Tensor | float], input: MetricInput = "image", *, batched: bool = False
+) -> _Open:
+    """`Metric.open` for a function of a Pair that needs nothing else; batched: see Measure."""
+    return lambda request: OpenedMetric(measure=Measure(compare=compare, input=input, batched=batched))
 
 
-def for_images_of(pixels: int, compare: Callable[[Pair], Tensor | float]) -> _Open:
+def for_images_of(pixels: int, compare: Callable[[Pair], Tensor | float], *, batched: bool = False) -> _Open:
     """`Metric.open` for a function of a Pair of images that are at least so many pixels high and wide."""
 
     def open_metric(request: MetricRequest) -> OpenedMetric:
@@ -131,7 +134,7 @@ def for_images_of(pixels: int, compare: Callable[[Pair], Tensor | float]) -> _Op
         if smallest < pixels:
             reason = f"it needs images of at least {pixels} pixels a side; the smallest side is {smallest}"
             return OpenedMetric(measure=None, source=reason)
-        return OpenedMetric(measure=Measure(compare=compare))
+        return OpenedMetric(measure=Measure(compare=compare, batched=batched))
 
     return open_metric
 

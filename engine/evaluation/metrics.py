@@ -68,7 +68,7 @@ METRICS = {
             definition=lambda protocol: (
                 "-10 log10(mean squared error over pixels and channels), data range 1, mean over frames"
             ),
-            open=always_available(psnr_of_pair),
+            open=always_available(psnr_of_pair, batched=True),
         ),
         Metric(
             name="ssim",
@@ -79,7 +79,7 @@ METRICS = {
             definition=lambda protocol: (
                 "3DGS: 11x11 Gaussian window of sigma 1.5, zero padding, data range 1, mean over frames"
             ),
-            open=always_available(ssim),
+            open=always_available(ssim, batched=True),
         ),
         Metric(
             name="lpips",
@@ -101,7 +101,7 @@ METRICS = {
                 "Wang et al. 2003: 5 scales, 11x11 Gaussian window of sigma 1.5 inside the image, data range 1, mean "
                 "over frames"
             ),
-            open=for_images_of(MS_SSIM_SMALLEST, ms_ssim),
+            open=for_images_of(MS_SSIM_SMALLEST, ms_ssim, batched=True),
             optional=True,
         ),
         _lpips_row("alex"),
@@ -117,7 +117,7 @@ METRICS = {
             higher_is_better=True,
             digits=2,
             definition=lambda protocol: f"PSNR of the moving pixels, mean over frames that have some: {RULE}",
-            open=always_available(moving_psnr, "moving"),
+            open=always_available(moving_psnr, "moving", batched=True),
             optional=True,
         ),
         Metric(
@@ -127,7 +127,7 @@ METRICS = {
             higher_is_better=True,
             digits=4,
             definition=lambda protocol: "mean of SSIM's map over the moving pixels of psnr_moving, mean over frames",
-            open=always_available(moving_ssim, "moving"),
+            open=always_available(moving_ssim, "moving", batched=True),
             optional=True,
         ),
         Metric(
@@ -153,7 +153,7 @@ METRICS = {
                 "PSNR, data range 1, of the image less the image before it against the same difference of the recorded "
                 "frames, mean over consecutive frames of a camera"
             ),
-            open=always_available(psnr_of_changes, "change"),
+            open=always_available(psnr_of_changes, "change", batched=True),
             optional=True,
         ),
         Metric(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from common.progress import tracked
@@ -34,7 +35,6 @@ from engine.evaluation.scoring import (
     MetricSuite,
     ScoredFrame,
     evenly_spread,
-    image_tensor,
     mean_scores,
     open_suite,
     psnr_of,
@@ -43,6 +43,7 @@ from engine.evaluation.scoring import (
 )
 from engine.evaluation.twins import twin_images
 from engine.outputs.files import image_name
+from engine.outputs.frame_images import FrameImages
 from engine.outputs.render_writer import MIXTURE, RenderWriter
 from engine.outputs.video import FPS
 from engine.runs.device import wait
@@ -52,7 +53,7 @@ from engine.settings.render import EncoderChoice
 from engine.settings.render_maps import MapName, need_depths
 from experts import Expert
 from router import Mixture
-from scenes import ViewFrame
+from scenes import Prefetcher, ViewFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +85,9 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
     suite = _open_suite(run, views, options)
     constants = _fit_constants(run, view_frames, options)
     names = [expert.name for expert in run.experts]
-    results, hashes = [], ImageHashes()
-    maps = options.maps
+    results, maps = [], options.maps
     with (
+        ImageHashes() as hashes,
         RenderWriter(
             folder,
             names,
@@ -111,8 +112,9 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
             clips=clips,
         ):
             results.append(_result(run, scored))
-            hashes.add(images_of(run, scored.rendering, None), scored.truth)
-            writer.write(image_name(results[-1].camera, scored.frame), scored.rendering, scored.truth)
+            frame = writer.images(scored.rendering, scored.truth, mean=True)
+            hashes.add(hashed_images(run, frame), scored.truth)
+            writer.write(image_name(results[-1].camera, scored.frame), frame)
         results = results if clips is None else _with_clips(run, results, clips)
     frames, constants = _no_better_constants(results, constants, names)
     evaluation = Evaluation(
@@ -170,17 +172,20 @@ def _open_suite(run: Run, views: Sequence[int], options: EvaluationOptions) -> M
 
 
 def _fit_constants(run: Run, view_frames: Sequence[ViewFrame], options: EvaluationOptions) -> ConstantWeights | None:
-    """Renders the frames once before they are scored: the weights must be there when the first frame is scored."""
+    """Renders the frames once before they are scored: the weights must be there when the first frame is scored.
+
+    The images wait in no memory for the scoring: 300 frames of four experts at 1352x1014 px take 20 GB.
+    """
     if options.constant_frames == 0:
         return None
     chosen = tuple(view_frames[index] for index in evenly_spread(len(view_frames), options.constant_frames))
 
     def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-        for view_frame in tracked(
-            chosen, "Fitting constant weights", unit="frame", shown=options.progress, leave=False
-        ):
-            images = mix_view(run, *view_frame).images
-            yield images, image_tensor(run.scene.frames.read(*view_frame), run.device)
+        shown = tracked(chosen, "Fitting constant weights", unit="frame", shown=options.progress, leave=False)
+        with Prefetcher(run.scene, chosen, device=run.device) as truths:
+            for view_frame in shown:
+                images = mix_view(run, *view_frame).images
+                yield images, next(truths)[2]
 
     noise = ROUNDING_NOISE if PROTOCOLS[options.protocol].eight_bit else NO_ROUNDING_NOISE
     weights = best_constants(pairs(), noise=noise)
@@ -215,14 +220,11 @@ def render_frame(run: Run, view_frame: ViewFrame, *, depths: bool = False) -> Mi
     return mixture
 
 
-def images_of(run: Run, mixture: Mixture, constants: ConstantWeights | None) -> dict[str, Tensor]:
-    """The images to score: the blend, each expert and the baselines."""
-    images = {MIXTURE: mixture.image}
-    images |= {expert.name: image for expert, image in zip(run.experts, mixture.images, strict=True)}
-    images[UNIFORM] = mixture.images.mean(dim=0)
-    if constants is not None:
-        images[CONSTANT] = constant_blend(mixture.images, constants.weights)
-    return images
+def hashed_images(run: Run, frame: FrameImages) -> dict[str, np.ndarray]:
+    """The images whose hashes are recorded: the blend, each expert and their mean, which frame holds too."""
+    assert frame.mean is not None
+    experts = zip(run.experts, frame.experts, strict=True)
+    return {MIXTURE: frame.image, **{expert.name: image for expert, image in experts}, UNIFORM: frame.mean}
 
 
 def scored_images(
@@ -233,8 +235,15 @@ def scored_images(
     constants: ConstantWeights | None,
     suite: MetricSuite | None,
 ) -> dict[str, Tensor]:
-    """All images to score, with the oracles of a suite's protocol; suite None: without them."""
-    images = images_of(run, mixture, constants)
+    """The images to score: the blend, each expert, the baselines, and the oracles of a suite's protocol.
+
+    suite None: without oracles.
+    """
+    images = {MIXTURE: mixture.image}
+    images |= {expert.name: image for expert, image in zip(run.experts, mixture.images, strict=True)}
+    images[UNIFORM] = mixture.images.mean(dim=0)
+    if constants is not None:
+        images[CONSTANT] = constant_blend(mixture.images, constants.weights)
     if suite is not None:
         images |= oracle_images(mixture.images, prepared(suite.protocol, mixture.images), truth)
     return images

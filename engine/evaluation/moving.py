@@ -31,11 +31,11 @@ class MovingMasks:
         self._device = device
         self._backgrounds: dict[int, Tensor] = {}
 
-    def mask(self, view: int, truth: np.ndarray) -> Tensor | None:
-        """The mask [h, w] of a recorded frame, uint8 [h, w, 3]; None where fewer than LEAST_SHARE of them move."""
+    def mask(self, view: int, truth: Tensor) -> Tensor | None:
+        """The mask [h, w] of a recorded frame, uint8 [h, w, 3] on the device; None where it is below LEAST_SHARE."""
         if view not in self._backgrounds:
             self._backgrounds[view] = torch.tensor(background(self._scene, view), device=self._device)
-        mask = moving_mask(torch.tensor(truth, device=self._device), self._backgrounds[view])
+        mask = moving_mask(truth, self._backgrounds[view])
         return mask if float(mask.float().mean()) >= LEAST_SHARE else None
 
 
@@ -56,20 +56,20 @@ def moving_mask(truth: Tensor, still: Tensor) -> Tensor:
 
 def moving_psnr(pair: Pair) -> Tensor:
     """PSNR in dB for data range 1, over the mask's pixels and all channels."""
-    return decibels(masked_mean(pair.once(squared_error).mean(dim=0), pair.truth))
+    return decibels(masked_mean(pair.once(squared_error).mean(dim=-3), pair.truth))
 
 
 def moving_ssim(pair: Pair) -> Tensor:
     """Mean of 3DGS's SSIM map over the mask's pixels and all channels; windows reach beyond the mask."""
     total = pair.once(finest_scale).moving
     assert total is not None
-    return total / pair.truth.once(_count) / len(pair.image)
+    return total / pair.truth.once(_count) / pair.image.shape[-3]
 
 
 def masked_mean(values: Tensor, truth: TrueImage) -> Tensor:
-    """Mean of values [h, w] over the pixels that move."""
+    """Mean of values [..., h, w] over the pixels that move."""
     assert truth.mask is not None
-    return (values * truth.mask).sum(dtype=torch.float64) / truth.once(_count)
+    return (values * truth.mask).sum(dim=(-2, -1), dtype=torch.float64) / truth.once(_count)
 
 
 def _count(truth: TrueImage) -> Tensor:

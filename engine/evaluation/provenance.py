@@ -8,42 +8,66 @@ import logging
 import os
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from common.tensors import to_uint8
 from common.units import MEGABYTE
 from engine.checks.experts import EXPERT_REPORT
+from engine.evaluation.preparation import TRUTH
+from engine.outputs.background import Background
 from engine.runs.checkpoint import named_tensors
 from engine.runs.run import Run
 from experts.base import Expert
 
 logger = logging.getLogger(__name__)
 
+FRAMES_WAITING = 4  # of each method, while hashing is behind
 WARM_UP = 3  # first frames whose time says nothing of the others
 
 
 class ImageHashes:
-    """SHA-256 over 8-bit images, method by method, in the order in which they are added."""
+    """SHA-256 over 8-bit images, method by method, in the order in which they are added.
+
+    Each method has a thread: one thread for all of them is slower than a GPU scores. The caller leaves the images as
+    they are. Use it as a context manager.
+    """
 
     def __init__(self) -> None:
-        self._methods: dict[str, Any] = {}
-        self._truth = hashlib.sha256()
+        self._digests: dict[str, Any] = {TRUTH: hashlib.sha256()}
+        self._threads: dict[str, Background] = {}
+        self._stack = ExitStack()
 
-    def add(self, images: Mapping[str, Tensor], truth: np.ndarray) -> None:
-        """Count a frame: the image [3, h, w] of each method, and the recorded one, uint8 [h, w, 3]."""
-        for method, image in images.items():
-            self._methods.setdefault(method, hashlib.sha256()).update(to_uint8(image).tobytes())
-        self._truth.update(np.ascontiguousarray(truth).tobytes())
+    def add(self, images: Mapping[str, np.ndarray], truth: np.ndarray) -> None:
+        """Count a frame: the image of each method, and the recorded one, all uint8 [h, w, 3].
+
+        Waits where a method is FRAMES_WAITING frames behind; raises an earlier frame's error.
+        """
+        for name, image in {**images, TRUTH: truth}.items():
+            if name not in self._threads:
+                thread = Background(f"hash {name}", waiting=FRAMES_WAITING)
+                self._threads[name] = self._stack.enter_context(thread)
+            digest = self._digests.setdefault(name, hashlib.sha256())
+            self._threads[name].add(digest.update, np.ascontiguousarray(image))
 
     def facts(self) -> dict[str, Any]:
-        """Give the hashes so far, for result files."""
-        methods = {method: digest.hexdigest() for method, digest in self._methods.items()}
-        return {"predictions": methods, "truth": self._truth.hexdigest()}
+        """Wait for the threads, and give the hashes so far, for result files."""
+        for thread in self._threads.values():
+            thread.finish()
+        hashes = {name: digest.hexdigest() for name, digest in self._digests.items()}
+        truth = hashes.pop(TRUTH)
+        return {"predictions": hashes, "truth": truth}
+
+    def __enter__(self) -> ImageHashes:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        with self._stack:
+            if kind is None:
+                self.facts()
 
 
 def frames_per_second(seconds: Sequence[float]) -> float:

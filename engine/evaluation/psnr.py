@@ -10,6 +10,8 @@ from torch import Tensor
 
 from engine.evaluation.metric_types import Pair, TrueImage, change
 
+IMAGE = (-3, -2, -1)  # dimensions
+
 
 def psnr(a: Tensor, b: Tensor) -> float:
     """Peak signal-to-noise ratio in dB for data range 1, over all pixels and channels; infinite for equal images."""
@@ -18,17 +20,17 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 def psnr_of_pair(pair: Pair) -> Tensor:
     """PSNR of a rendered image."""
-    return decibels(pair.once(squared_error).mean())
+    return decibels(pair.once(squared_error).mean(dim=IMAGE))
 
 
 def psnr_of_changes(pair: Pair) -> Tensor:
     """PSNR of the change since the frame before, against the change in the recorded frames."""
     assert pair.before is not None
-    return decibels(_squares(pair.image - pair.before, pair.truth.once(_double_change)).mean())
+    return decibels(_squares(pair.image - pair.before, pair.truth.once(_double_change)).mean(dim=IMAGE))
 
 
 def squared_error(pair: Pair) -> Tensor:
-    """Squared error of every pixel and channel, float64 [3, h, w]."""
+    """Squared error of every pixel and channel, float64 [..., 3, h, w]."""
     return _squares(pair.image, pair.truth.once(_double))
 
 

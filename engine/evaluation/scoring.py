@@ -26,6 +26,7 @@ from scenes import Scene, ViewFrame
 NOT_ASKED_FOR = OpenedMetric(measure=None, source="not asked for")
 NOT_OF_PROTOCOL = OpenedMetric(measure=None, source="not a metric of this protocol")
 
+AT_ONCE = 2**24  # numbers in images that a GPU compares at a time: fewer, larger kernels in less than 1 GB
 Scores = Mapping[str, float | None]  # value per name of METRICS, of an image or a mean of several; None: not measured
 Rendering = TypeVar("Rendering")
 Key = TypeVar("Key")
@@ -102,8 +103,9 @@ def scored_frames(
         rendering = render(view_frame)
         seconds = time.perf_counter() - start
         truth = scene.frames.read(view, frame)
-        image = image_tensor(truth, device).contiguous()
-        mask = masks.mask(view, truth) if suite.needs("moving") else None
+        pixels = torch.tensor(truth, device=device)
+        image = image_from_uint8(pixels)
+        mask = masks.mask(view, pixels) if suite.needs("moving") else None
         reference = prepare_reference(suite, image, mask=mask, before=previous.before(view_frame, TRUTH))
         images = {
             name: prepared(suite.protocol, shown) for name, shown in images_of(view_frame, rendering, image).items()
@@ -146,13 +148,40 @@ def score_all(
     before: the prepared image of a name one frame before.
     """
     measured: dict[tuple[str, str], Tensor | float] = {}
-    for name, image in images.items():
-        pair = Pair(image=image, truth=reference, before=before(name))
-        for metric, opened in suite.metrics.items():
-            if opened.measure is not None and pair.has(opened.measure.input):
-                measured[name, metric] = opened.measure.compare(pair)
+    measures = {name: opened.measure for name, opened in suite.metrics.items() if opened.measure is not None}
+    for names in _batches(images):
+        pairs = {name: Pair(image=images[name], truth=reference, before=before(name)) for name in names}
+        together = _stacked(list(pairs.values()))
+        for metric, measure in measures.items():
+            if not together.has(measure.input):
+                continue
+            if measure.batched:
+                found = torch.as_tensor(measure.compare(together)).reshape(-1)
+                measured |= {(name, metric): value for name, value in zip(names, found, strict=True)}
+            else:
+                measured |= {(name, metric): measure.compare(pair) for name, pair in pairs.items()}
     values = _numbers(measured)
     return {name: {metric: values.get((name, metric)) for metric in suite.metrics} for name in images}
+
+
+def _batches(images: Mapping[str, Tensor]) -> list[list[str]]:
+    """Names of images that are compared at once: as many as AT_ONCE allows on a GPU, on a CPU one."""
+    first = next(iter(images.values()))
+    size = 1 if first.device.type == "cpu" else max(1, AT_ONCE // first.numel())
+    names = list(images)
+    return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+def _stacked(pairs: Sequence[Pair]) -> Pair:
+    """Pairs of one frame as one of images [n, 3, h, w]; a pair alone stays as it is."""
+    if len(pairs) == 1:
+        return pairs[0]
+    before = [pair.before for pair in pairs if pair.before is not None]
+    return Pair(
+        image=torch.stack([pair.image for pair in pairs]),
+        truth=pairs[0].truth,
+        before=torch.stack(before) if len(before) == len(pairs) else None,
+    )
 
 
 def _numbers(values: Mapping[Key, Tensor | float]) -> dict[Key, float]:

@@ -26,16 +26,16 @@ STRIP = 113  # rows of an image that a CPU filters at a time: they stay in its c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinestScale:
-    """Sums over the pixels of images at full resolution, float64."""
+    """Sums over the pixels of images [..., 3, h, w] at full resolution, float64."""
 
-    ssim: Tensor  # of the SSIM map, all channels; no dimension
-    moving: Tensor | None  # the same of the pixels that move
-    structure: Tensor  # [3]: of contrast times structure, without the border that a window leaves
+    ssim: Tensor  # [...]: of the SSIM map, all channels
+    moving: Tensor | None  # [...]: the same of the pixels that move
+    structure: Tensor  # [..., 3]: of contrast times structure, without the border that a window leaves
 
 
 def ssim(pair: Pair) -> Tensor:
     """3DGS's SSIM with data range 1: mean of `losses.ssim_map` over pixels and channels."""
-    return pair.once(finest_scale).ssim / pair.image.numel()
+    return pair.once(finest_scale).ssim / pair.image.shape[-3:].numel()
 
 
 def ms_ssim(pair: Pair) -> Tensor:
@@ -52,11 +52,11 @@ def ms_ssim(pair: Pair) -> Tensor:
         b, mean_b = pair.truth.once(_scaled, scale)
         luminance, structure = _parts(a, b, mean_b)
         values = luminance * structure if scale == len(MS_SSIM_WEIGHTS) - 1 else structure
-        means.append(_inside(values).mean(dim=(1, 2), dtype=torch.float64))
+        means.append(_inside(values).mean(dim=(-2, -1), dtype=torch.float64))
     product = torch.ones_like(means[0])
     for mean, weight in zip(means, MS_SSIM_WEIGHTS, strict=True):
         product = product * mean.clamp_min(0) ** weight
-    return product.mean()
+    return product.mean(dim=-1)
 
 
 def finest_scale(pair: Pair) -> FinestScale:
@@ -68,34 +68,35 @@ def finest_scale(pair: Pair) -> FinestScale:
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
         first, last = max(0, top - RADIUS), min(height, bottom + RADIUS)
-        read = (slice(None), slice(first, last))
+        read = (..., slice(first, last), slice(None))
         luminance, structure = (
-            part[:, top - first : bottom - first] for part in _parts(image[read], truth[read], mean_truth[read])
+            part[..., top - first : bottom - first, :] for part in _parts(image[read], truth[read], mean_truth[read])
         )
-        inside = structure[:, max(0, RADIUS - top) : max(0, height - RADIUS - top), RADIUS:-RADIUS]
-        structures.append(inside.sum(dim=(1, 2), dtype=torch.float64))
-        values = (luminance * structure).sum(dim=0)
-        total.append(values.sum(dtype=torch.float64))
+        inside = structure[..., max(0, RADIUS - top) : max(0, height - RADIUS - top), RADIUS:-RADIUS]
+        structures.append(inside.sum(dim=(-2, -1), dtype=torch.float64))
+        values = (luminance * structure).sum(dim=-3)
+        total.append(values.sum(dim=(-2, -1), dtype=torch.float64))
         if pair.truth.mask is not None:
-            moving.append((values * pair.truth.mask[top:bottom]).sum(dtype=torch.float64))
+            moving.append((values * pair.truth.mask[top:bottom]).sum(dim=(-2, -1), dtype=torch.float64))
     return FinestScale(
-        ssim=torch.stack(total).sum(),
-        moving=torch.stack(moving).sum() if moving else None,
+        ssim=torch.stack(total).sum(dim=0),
+        moving=torch.stack(moving).sum(dim=0) if moving else None,
         structure=torch.stack(structures).sum(dim=0),
     )
 
 
 def _parts(a: Tensor, b: Tensor, mean_b: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance, and contrast times structure, of images [3, h, w] (Wang et al. 2004, eq. 6 to 13 with C3 = C2 / 2).
+    """Luminance, and contrast times structure, of images (Wang et al. 2004, eq. 6 to 13 with C3 = C2 / 2).
 
-    mean_b: b under the window. Zeros lie beyond the border.
+    a: [..., 3, h, w]. b: [3, h, w]. mean_b: b under the window. Zeros lie beyond the border.
     """
-    maps = padded_canvas(3, a)
-    maps.maps[0] = a
-    torch.mul(a, b, out=maps.maps[1])
-    torch.mul(a, a, out=maps.maps[2]).addcmul_(b, b)
     height, width = a.shape[-2:]
-    mean_a, product, squares = blurred(maps)[..., :height, :width]
+    canvas = padded_canvas(3, a.flatten(0, -3))
+    image, both, sum_of_squares = canvas.maps.unflatten(1, a.shape[:-2])
+    image.copy_(a)
+    torch.mul(a, b, out=both)
+    torch.mul(a, a, out=sum_of_squares).addcmul_(b, b)
+    mean_a, product, squares = blurred(canvas)[..., :height, :width].unflatten(1, a.shape[:-2])
     means = mean_a * mean_b
     brightness = torch.mul(mean_a, mean_a).addcmul_(mean_b, mean_b)
     covariance = product.sub_(means).mul_(2).add_(C2)

@@ -29,6 +29,7 @@ class FrameImages:
     image: np.ndarray  # the mixture
     experts: tuple[np.ndarray, ...]
     gates: tuple[np.ndarray, ...]  # grey: gate x 255
+    mean: np.ndarray | None = None  # of the experts' images
     winner: np.ndarray | None = None  # [h, w]: index of the expert with the largest gate
     truth: np.ndarray | None = None  # the recorded frame
     alpha: np.ndarray | None = None  # grey: the mixture's opacity x 255
@@ -40,16 +41,19 @@ def frame_images(
     mixture: Mixture,
     truth: np.ndarray | None = None,
     *,
+    mean: bool = False,
     winner: bool = False,
     depth_range: DepthRange | None = None,
 ) -> FrameImages:
     """Rounds a mixture to 8 bits on its device, and copies it from there at once.
 
-    winner: with the index of the largest gate. depth_range: of the depths, where the mixture has some; None: this
-    frame's own.
+    mean: with the experts' mean. winner: with the index of the largest gate. depth_range: of the depths, where the
+    mixture has some; None: this frame's own.
     """
     experts = len(mixture.images)
     further = {}
+    if mean:
+        further["mean"] = mixture.images.mean(dim=0)
     if winner:
         further["winner"] = from_uint8(mixture.gates.argmax(dim=0).byte())
     if mixture.depths is not None:

@@ -60,7 +60,8 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
             mixture = mix_camera(run, shot.camera, shot.frame, depths=True)
             wait(run.compute)
             opacities.append(float(alpha_and_depth(mixture)[0].mean()))
-            writer.write(shot.name, mixture if need_depths(maps) else replace(mixture, alphas=None, depths=None))
+            shown = mixture if need_depths(maps) else replace(mixture, alphas=None, depths=None)
+            writer.write(shot.name, writer.images(shown))
     least = int(np.argmin(opacities))
     if opacities[least] < LITTLE:
         logger.warning(

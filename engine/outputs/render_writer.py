@@ -63,14 +63,16 @@ class RenderWriter:
         self._backgrounds = (*self._encoders.values(), self._png_writers)
         self._png_folders: dict[Path, None] = {}  # in the order of the first image
 
-    def write(self, name: str, mixture: Mixture, truth: np.ndarray | None = None) -> None:
-        """Appends a frame to every video; `name` ("cam00_00012") is the PNGs' name, `truth` uint8 [h, w, 3]."""
-        if not self._videos and not self.pngs:
-            return
-        frame = frame_images(mixture, truth, winner=self._winner, depth_range=self._depth_range)
+    def images(self, mixture: Mixture, truth: np.ndarray | None = None, *, mean: bool = False) -> FrameImages:
+        """The images of a frame to `write`, `truth` uint8 [h, w, 3]; mean: with that of the experts."""
+        frame = frame_images(mixture, truth, mean=mean, winner=self._winner, depth_range=self._depth_range)
         self._depth_range = frame.depth_range
+        return frame
+
+    def write(self, name: str, frame: FrameImages) -> None:
+        """Appends a frame to every video; `name` ("cam00_00012") is the PNGs' name."""
         for stream in self._streams:
-            if stream.of_truth and truth is None:
+            if stream.of_truth and frame.truth is None:
                 continue
             if stream.video in self._videos:
                 self._encoders[stream.video].add(_encode, self._videos[stream.video], stream, frame)

@@ -65,7 +65,7 @@ def test_the_mean_psnr_counts_and_not_the_squared_error_of_all_frames():
     pairs = [(images, torch.full((3, 8, 8), level)) for level in (0.2, 0.2, 0.2, 1.0)]
     weights = fitted(pairs)
     assert weights[1] == pytest.approx(0.2, abs=1e-4)
-    grams = np.stack([residual_gram(*pair) for pair in pairs])
+    grams = np.stack([residual_gram(*pair).numpy() for pair in pairs])
     least_squares = np.array([0.6, 0.4])
     assert least_squares_on_simplex(grams.mean(axis=0), np.zeros(2)) == pytest.approx(least_squares)
     better = mean_psnr(grams, np.array(weights), noise=ROUNDING_NOISE)
@@ -94,7 +94,7 @@ def test_the_gram_matrix_gives_the_psnr_of_the_blend():
     generator = torch.Generator().manual_seed(0)
     images, target = torch.rand(3, 3, 9, 11, generator=generator), torch.rand(3, 9, 11, generator=generator)
     weights = (0.5, 0.2, 0.3)
-    grams = residual_gram(images, target)[None]
+    grams = residual_gram(images, target).numpy()[None]
     expected = psnr(constant_blend(images, weights), target)
     assert mean_psnr(grams, np.array(weights), noise=1e-15) == pytest.approx(expected, abs=1e-4)
 

@@ -15,7 +15,7 @@ from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.moving import moving_mask
 from engine.evaluation.oracles import oracle_images
 from engine.evaluation.perceptual import lpips_measure
-from engine.evaluation.scoring import MetricSuite, open_suite, prepare_reference, score
+from engine.evaluation.scoring import MetricSuite, open_suite, prepare_reference, score, score_all
 from engine.runs.device import CPU, CUDA, ComputeDevice
 from engine.runs.run import Run
 from engine.settings.metric_protocols import PROTOCOLS
@@ -56,10 +56,13 @@ def test_metrics_without_a_network_are_those_of_the_cpu():
         opened = {name: row.open(request) for name, row in METRICS.items() if name not in OTHERS}
         suite = MetricSuite(protocol=request.protocol, metrics=opened)
         reference = prepare_reference(suite, truth.to(device), mask=mask.to(device), before=truth_before.to(device))
-        scores.append(score(suite, image.to(device), reference, before=before.to(device)))
+        images = {"one": image.to(device), "other": 1 - image.to(device)}  # which a GPU compares at once
+        before = before.to(device)
+        scores.append(score_all(suite, images, reference, before={"one": before, "other": before}.get))
     here, there = scores
-    assert None not in here.values() and len(here) == len(METRICS) - len(OTHERS)
-    assert there == {name: pytest.approx(value, abs=1e-5) for name, value in here.items()}
+    for method, values in here.items():
+        assert None not in values.values() and len(values) == len(METRICS) - len(OTHERS)
+        assert there[method] == {name: pytest.approx(value, abs=1e-5) for name, value in values.items()}
 
 
 def test_oracles_and_masks_are_those_of_the_cpu():

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+import engine.evaluation.scoring
 from engine.evaluation.metric_types import MetricRequest, Pair, TrueImage
 from engine.evaluation.psnr import psnr
-from engine.evaluation.scoring import MetricSuite, mean_scores, open_suite, prepare_reference, score
+from engine.evaluation.scoring import MetricSuite, Scores, mean_scores, open_suite, prepare_reference, score, score_all
 from engine.evaluation.structure import STRIP, ssim
 from engine.runs.device import CPU
 from engine.settings.metric_protocols import PROTOCOLS
@@ -108,3 +109,28 @@ def test_published_renders_of_a_real_scene_score_as_known(shared, name, lowest, 
         result = score(suite(), render, prepare_reference(suite(), truth))
         assert lowest <= result["psnr"] <= highest
         assert 0.6 < result["ssim"] < 0.95
+
+
+def test_images_that_are_compared_at_once_have_the_scores_of_each_alone(monkeypatch):
+    images = torch.rand(4, 3, 190, 170, generator=torch.Generator().manual_seed(0))
+    truth, before = torch.rand(2, 3, 190, 170, generator=torch.Generator().manual_seed(1))
+    mask = torch.zeros(190, 170, dtype=torch.bool)
+    mask[20:90, 40:140] = True
+    suite = open_suite(MetricRequest(protocol=PROTOCOLS["8bit"], cameras=(), device=CPU), networks=True)
+    assert {
+        name for name, opened in suite.metrics.items() if opened.measure is not None and opened.measure.batched
+    } == {"psnr", "ssim", "ms_ssim", "psnr_moving", "ssim_moving", "tpsnr"}
+    reference = prepare_reference(suite, truth, mask=mask, before=before)
+    given = {"a": images[0], "b": images[1], "c": images[2]}
+
+    def scores() -> dict[str, Scores]:
+        return score_all(suite, given, reference, before=lambda name: images[3])
+
+    alone = scores()
+    monkeypatch.setattr(engine.evaluation.scoring, "_batches", lambda images: [["a", "b"], ["c"]])
+    together = scores()
+    assert list(together) == list(alone)
+    for name, values in alone.items():
+        measured = {metric: value for metric, value in values.items() if value is not None}
+        assert len(measured) == 6
+        assert {metric: together[name][metric] for metric in measured} == pytest.approx(measured, rel=1e-6)

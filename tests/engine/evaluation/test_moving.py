@@ -51,7 +51,7 @@ def test_the_background_is_the_median_and_the_mask_is_the_box(flat_run):
     assert set(background(scene, 0).ravel()) == {100}
     assert [frame for _, frame in frames.reads] == [0, 1, 2, 4, 5, 6, 8, 9, 10]  # nine of twelve
     masks = MovingMasks(scene, CPU)
-    mask = masks.mask(0, frames.read(0, 5))
+    mask = masks.mask(0, torch.from_numpy(frames.read(0, 5)))
     expected = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
     expected[10:16, 10:16] = True
     corners = [(10, 10), (10, 15), (15, 10), (15, 15)]
@@ -59,9 +59,9 @@ def test_the_background_is_the_median_and_the_mask_is_the_box(flat_run):
         expected[corner] = False  # 4 of 9 pixels
     assert torch.equal(mask, expected)
     before = len(frames.reads)
-    masks.mask(0, np.full((HEIGHT, WIDTH, 3), 100, dtype=np.uint8))
+    masks.mask(0, torch.full((HEIGHT, WIDTH, 3), 100, dtype=torch.uint8))
     assert len(frames.reads) == before  # the background of a view is read once
-    masks.mask(1, np.full((HEIGHT, WIDTH, 3), 100, dtype=np.uint8))
+    masks.mask(1, torch.full((HEIGHT, WIDTH, 3), 100, dtype=torch.uint8))
     assert len(frames.reads) == before + 9
 
 
@@ -82,11 +82,11 @@ def test_too_few_moving_pixels_are_no_mask(flat_run):
     scene = with_frames(flat_run, BoxFrames(still=range(FRAMES))).scene
     masks = MovingMasks(scene, CPU)
     truth = np.full((HEIGHT, WIDTH, 3), 100, dtype=np.uint8)
-    assert masks.mask(0, truth) is None
+    assert masks.mask(0, torch.from_numpy(truth)) is None
     truth[4:6, 4:6] = 200  # four pixels, none of them with five of nine
-    assert masks.mask(0, truth) is None
+    assert masks.mask(0, torch.from_numpy(truth)) is None
     truth[4:7, 4:7] = 200  # five pixels of 1224 are 0.4 %
-    assert int(masks.mask(0, truth).sum()) == 5
+    assert int(masks.mask(0, torch.from_numpy(truth)).sum()) == 5
 
 
 def random_pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

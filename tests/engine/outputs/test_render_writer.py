@@ -17,6 +17,7 @@ import torch
 import engine.outputs.render_writer
 from common.tensors import to_uint8
 from engine.outputs.files import write_png
+from engine.outputs.frame_images import frame_images
 from engine.outputs.render_writer import FRAMES_WAITING, RenderWriter
 from engine.outputs.video import VideoWriter
 from router import Mixture
@@ -65,7 +66,7 @@ def test_files_are_those_of_one_image_written_after_the_other(tmp_path, size, mo
     truth = to_uint8(mixtures[3].images[0])
     with writer(tmp_path / "threads", pngs=True) as threads:
         for number, each in enumerate(mixtures):
-            threads.write(f"cam00_{number:05d}", each, truth)
+            threads.write(f"cam00_{number:05d}", threads.images(each, truth))
     plain = tmp_path / "plain"
     for name in images_of(mixtures[0]):
         folder = name.replace("video_MoE", "renders").replace("video_", "renders_")
@@ -92,7 +93,7 @@ def test_files_are_those_of_one_image_written_after_the_other(tmp_path, size, mo
 @pytest.mark.parametrize("method", ["write", "finish"])
 def test_an_error_of_one_video_leaves_none(tmp_path, monkeypatch, method):
     with writer(tmp_path) as earlier:
-        earlier.write("a", mixture(0))
+        earlier.write("a", frame_images(mixture(0)))
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
     original = getattr(VideoWriter, method)
 
@@ -104,7 +105,7 @@ def test_an_error_of_one_video_leaves_none(tmp_path, monkeypatch, method):
     monkeypatch.setattr(VideoWriter, method, fails)
     with pytest.raises(OSError, match="No space left on device: 'videos'"), writer(tmp_path) as videos:
         for seed in range(9 if method == "write" else 3):
-            videos.write("a", mixture(seed + 1))
+            videos.write("a", frame_images(mixture(seed + 1)))
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
 
 
@@ -114,7 +115,7 @@ def test_an_error_of_a_png_reaches_the_caller(tmp_path, monkeypatch):
 
     monkeypatch.setattr(engine.outputs.render_writer, "write_png", fails)
     with pytest.raises(OSError, match="No space left on device"), writer(tmp_path, pngs=True) as images:
-        images.write("a", mixture(0))
+        images.write("a", frame_images(mixture(0)))
     assert files(tmp_path) == set()
 
 
@@ -123,7 +124,7 @@ def test_an_interrupt_leaves_no_file_and_no_thread(tmp_path, error):
     threads = threading.active_count()
     with pytest.raises(error), writer(tmp_path) as videos:
         for seed in range(3):
-            videos.write("a", mixture(seed))
+            videos.write("a", frame_images(mixture(seed)))
         raise error
     assert files(tmp_path) == set()
     assert threading.active_count() == threads
@@ -144,7 +145,7 @@ def test_slow_encoders_hold_back_the_caller(tmp_path, monkeypatch):
     monkeypatch.setattr(VideoWriter, "write", watched)
     with writer(tmp_path) as videos:
         for seed in range(30):
-            videos.write("a", mixture(seed))
+            videos.write("a", frame_images(mixture(seed)))
             assert len(videos._encoders["video_MoE"]._tasks) <= FRAMES_WAITING
     assert len(alive) == 30 and most <= FRAMES_WAITING + 1  # and the one being handed over
 
@@ -155,7 +156,7 @@ from pathlib import Path
 from tests.engine.outputs.test_render_writer import mixture, writer
 with writer(Path(sys.argv[1]), pngs=True) as images:
     for seed in range(12):
-        images.write(f"cam00_{seed:05d}", mixture(seed))
+        images.write(f"cam00_{seed:05d}", images.images(mixture(seed)))
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

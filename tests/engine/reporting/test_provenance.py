@@ -8,11 +8,13 @@ import logging
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from common.tensors import to_uint8
 from engine.commands import train
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.provenance import (
@@ -36,13 +38,21 @@ OPTIONS = EvaluationOptions(progress=False, videos=False, images=True, networks=
 def test_images_are_hashed_by_their_eight_bit_values_in_order() -> None:
     rows = torch.tensor([[[0.0, 1.0]], [[0.5, -1.0]], [[2.0, 0.2]]])  # [3, 1, 2]
     truth = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
-    hashes = ImageHashes()
-    for image in (rows, rows.flip(2)):
-        hashes.add({"MoE": image}, truth)
+    with ImageHashes() as hashes:
+        for image in (rows, rows.flip(2)):
+            hashes.add({"MoE": to_uint8(image)}, truth)
     first, second = bytes([0, 128, 255]), bytes([255, 0, 51])
     expected = hashlib.sha256(first + second + second + first).hexdigest()
     truths = hashlib.sha256(truth.tobytes() * 2).hexdigest()
     assert hashes.facts() == {"predictions": {"MoE": expected}, "truth": truths}
+
+
+def test_an_error_of_hashing_reaches_the_caller(monkeypatch) -> None:
+    digest = SimpleNamespace(update=lambda image: 1 / len(image), hexdigest=str)
+    monkeypatch.setattr(hashlib, "sha256", lambda: digest)
+    images = [np.zeros((rows, 1, 3), np.uint8) for rows in (1, 0)]
+    with pytest.raises(ZeroDivisionError), ImageHashes() as hashes:
+        hashes.add({"MoE": images[1]}, images[0])
 
 
 def test_an_evaluation_hashes_what_it_writes_as_images(flat_run, tmp_path: Path) -> None:
