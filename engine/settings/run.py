@@ -237,6 +237,12 @@ def save_iterations(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
     return tuple(sorted({step for step in (*chosen, last) if step <= last}))
 
 
+def check_seed(seed: int) -> None:
+    """Raises ConfigError for a seed below 0."""
+    if seed < 0:
+        raise ConfigError(f"--seed is {seed}: give 0 or more")
+
+
 def check_config(config: RunConfig, ensemble: Ensemble) -> None:
     """Raises ConfigError for settings that are missing, out of range, or not for this ensemble."""
     check_folder("--source_path", config.data.source_path)
@@ -256,6 +262,7 @@ def check_config(config: RunConfig, ensemble: Ensemble) -> None:
         if value is not None and not value > 0:
             raise ConfigError(f"--{name} is {value}: give more than 0")
     check_novel_near(config.experts.novel_near)
+    check_seed(training.seed)
     for name in ("featuret_lr", "feature_lr", "rgb_lr", "lambda_gates"):
         if not getattr(training, name) >= 0:
             raise ConfigError(f"--{name} is {getattr(training, name)}: give 0 or more")
