@@ -93,7 +93,8 @@ def check_changed_arguments(folder: Path, arguments: list[str], capsys: pytest.C
     ):
         assert moegs.main([*arguments, flags, "--dry_run"]) == 2
         assert said in capsys.readouterr().err
-    assert moegs.main([*arguments, "--train_args=--iterations 2", "--dry_run"]) == 0
+    for flags in ("--train_args=--iterations 2", "--expert_args=--iterations 1 --max_points 60"):
+        assert moegs.main([*arguments, flags, "--dry_run"]) == 0
 
 
 @pytest.mark.parametrize(
