@@ -131,9 +131,13 @@ def _check_kept(config: RunAllConfig, scene: PlannedScene, job: Job) -> None:
         old, new = saved.get(name), asked.get(name)
         if used.get(name) != new or (trained and old != new and not _grows(name, old, new)):
             raise ConfigError(
-                f"{scene.name}, step {job.step}: {name} is {new} by these arguments, and {folder} was trained with "
-                f"{old}: give it as before, delete that folder to train again, or choose another --output"
+                f"{scene.name}, step {job.step}: {name} is {_word(new)} by these arguments, and {folder} was trained "
+                f"with {_word(old)}: give it as before, delete that folder to train again, or choose another --output"
             )
+
+
+def _word(value: object) -> str:
+    return "not given" if value is None else str(value)
 
 
 def _model_folder(job: Job) -> Path | None:
