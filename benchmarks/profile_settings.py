@@ -12,7 +12,7 @@ from moegs_rasterizer.types import Backend
 from engine.errors import ConfigError
 from engine.settings.command_help import BACKEND, DEBUG, DEVICE, CommandHelp, flag
 from engine.settings.command_line import parse
-from engine.settings.run import DeviceChoice
+from engine.settings.run import DeviceChoice, check_seed
 from router import ENSEMBLES
 
 WARM_UP_ITERATIONS = 5  # before the timed ones: memory is allocated, libraries are loaded
@@ -49,4 +49,5 @@ def read_profile_settings(argv: Sequence[str], *, prog: str, description: str) -
     for name in ("gaussians", "width", "height", "iterations"):
         if getattr(config, name) < 1:
             raise ConfigError(f"--{name} is {getattr(config, name)}: give 1 or more")
+    check_seed(config.seed)
     return config

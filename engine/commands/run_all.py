@@ -9,10 +9,12 @@ from collections.abc import Sequence
 import torch
 
 from common.wording import counted
+from engine.errors import ConfigError
+from engine.pipeline.checks import check_plan
 from engine.pipeline.jobs import Job
 from engine.pipeline.plan import PlannedScene, find_scenes, is_rendered, plan_scene, table_job
 from engine.pipeline.queue import JobQueue, Outcome
-from engine.runs.device import gpu_here
+from engine.runs.device import gpu_here, gpu_names
 from engine.settings.command_line import INTERRUPTED, set_up_logging
 from engine.settings.run_all import RunAllConfig, read_run_all_settings
 
@@ -26,7 +28,10 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_run_all_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=False, debug=config.debug)
     scenes = find_scenes(config)
+    check_gpus(config.gpus or ())
     jobs = [job for scene in scenes for job in plan_scene(config, scene)]
+    for scene in scenes:
+        check_plan(config, scene, [job for job in jobs if job.scene == scene.name])
     if config.dry_run:
         print(*dry_lines(config, scenes, jobs), sep="\n")
         return 0
@@ -85,6 +90,16 @@ def dry_lines(config: RunAllConfig, scenes: Sequence[PlannedScene], jobs: Sequen
         lines.append(f"# {scene.name}: {scene.root}")
         lines += [f"# done: {job.command}" if job.is_done() else job.command for job in own]
     return lines if "table" in config.skip else [*lines, table_job(config, scenes).command]
+
+
+def check_gpus(named: Sequence[str]) -> None:
+    """Raises ConfigError for a GPU that this machine has not: CUDA would see none, and jobs would run on the CPU."""
+    present = gpu_names() if named else ()
+    for name in named:
+        shortened = name.startswith(("GPU-", "MIG-")) and any(known.startswith(name) for known in present)
+        if name not in present and not shortened:
+            there = f"it has {', '.join(present)}" if present else "it has none; leave --gpus out"
+            raise ConfigError(f"--gpus {name}: this machine has no such GPU: {there}")
 
 
 def visible_gpus() -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from engine.settings.run import RunConfig, check_config
 from engine.settings.train import CONFIG_FILE, read_any_train_settings, read_train_settings
 from engine.training.loop import train
 from engine.training.router.opening import open_router_task, schedule
-from engine.training.router.seeds import is_finished, seed_configs, set_seeds_aside
+from engine.training.router.seeds import is_finished, iterations_left, seed_configs, set_seeds_aside
 from engine.training.router.task import RouterTask
 from router import ENSEMBLES, Ensemble, render_command
 
@@ -59,7 +59,7 @@ def train_seeds(config: RunConfig, ensemble: Ensemble, save_path: Path) -> int:
     """Trains a router for each seed that is not finished, and ends at an interrupt; the exit code."""
     configs = [each for each in seed_configs(config, save_path) if not is_finished(each)]
     for number, each in enumerate(configs):
-        task = open_router_task(each, ensemble)
+        task = open_router_task(each, ensemble, later=sum(map(iterations_left, configs[number + 1 :])))
         if number == 0:
             begin_seeds(config, save_path, task)
         logger.info("%s: seed %d, %d of %d to train", save_path, each.training.seed, number + 1, len(configs))

@@ -23,7 +23,13 @@ from engine.runs.opening import read_scene
 from engine.runs.revision import this_revision
 from engine.runs.trial import must_decode
 from engine.settings.command_line import INTERRUPTED, set_up_logging
-from engine.settings.train_expert import TrainExpertConfig, check_settings, read_expert_settings, write_settings
+from engine.settings.train_expert import (
+    EXPERT_CONFIG_FILE,
+    TrainExpertConfig,
+    check_settings,
+    read_expert_settings,
+    write_settings,
+)
 from engine.training.expert.choice import expert_of_key
 from engine.training.expert.opening import check_expert_task, open_expert_task, training_time
 from engine.training.expert.saves import bytes_of, check_model_folder, saved_expert_folder
@@ -64,7 +70,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     warn_of_frames(scene, points=config.data.points)
     for output, start in zip(outputs, starts, strict=True):
         task = open_expert_task(config, spec, output, cloud=start.cloud)
-        write_settings(config, model_path)
+        if task.start < task.last or not (model_path / EXPERT_CONFIG_FILE).is_file():  # else they stay as they are
+            write_settings(config, model_path)
         if config.output.tensorboard:
             logger.info("to watch the training: %s", tensorboard_command(output.folder))
         if not train(task, task.schedule(), quiet=config.machine.quiet):

@@ -67,7 +67,7 @@ def find_scenes(config: RunAllConfig) -> list[PlannedScene]:
                 logger.info("left out: %s: no cameras and no videos in it", path)
     if not found:
         raise ConfigError(f"{dataset}: no scene found; give the folder that holds the scenes' folders")
-    for name in config.scenes:
+    for name in config.scenes or ():
         if name not in found:
             raise ConfigError(f"--scenes {name}: {dataset} has no such scene; {hint(name, found)}")
     return [
@@ -78,7 +78,7 @@ def find_scenes(config: RunAllConfig) -> list[PlannedScene]:
             folder=output.absolute() / name,
         )
         for name, kind in found.items()
-        if name in config.scenes or not config.scenes
+        if config.scenes is None or name in config.scenes
     ]
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,18 @@ def gpu_here() -> bool:
     """True where this machine has a GPU, usable or not, that the environment does not hide."""
     if torch.cuda.is_available() or "CUDA_VISIBLE_DEVICES" in os.environ:
         return torch.cuda.is_available()
-    count = ctypes.c_uint()
-    return _ask_driver("nvmlDeviceGetCount_v2", ctypes.byref(count)) and count.value > 0
+    return _driver_count() > 0
+
+
+def gpu_names() -> tuple[str, ...]:
+    """The names that CUDA_VISIBLE_DEVICES may have for this machine's GPUs: all numbers, then all UUIDs."""
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        listed = ""
+    numbers = re.findall(r"^GPU (\d+):", listed, re.MULTILINE)
+    count = 0 if numbers else max(_driver_count(), torch.cuda.device_count())
+    return (*(numbers or map(str, range(count))), *re.findall(r"UUID: ([^\s)]+)", listed))
 
 
 def _missing_gpu() -> str | None:
@@ -142,6 +153,11 @@ def gpu_versions(device: torch.device) -> dict[str, str]:
 def _driver_version() -> str:
     text = ctypes.create_string_buffer(96)
     return text.value.decode() if _ask_driver("nvmlSystemGetDriverVersion", text, len(text)) else "unknown"
+
+
+def _driver_count() -> int:
+    count = ctypes.c_uint()
+    return count.value if _ask_driver("nvmlDeviceGetCount_v2", ctypes.byref(count)) else 0
 
 
 def _ask_driver(question: str, *arguments: Any) -> bool:

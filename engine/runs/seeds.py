@@ -15,9 +15,16 @@ def seed_folder(save_path: Path, seed: int) -> Path:
     return save_path / f"seed_{seed}"
 
 
+def seed_of(folder: Path) -> int:
+    """The seed of a run by the name of its folder, `seed_K`."""
+    match = _NAME.fullmatch(folder.name)
+    assert match is not None
+    return int(match[1])
+
+
 def trained_seeds(save_path: Path) -> list[Path]:
     """The folders of the seeds that have a saved router, by seed; none where the folder is an ordinary run's."""
-    found = {int(match[1]): path for path in save_path.glob("seed_*") if (match := _NAME.fullmatch(path.name))}
+    found = {seed_of(path): path for path in save_path.glob("seed_*") if _NAME.fullmatch(path.name)}
     return [found[seed] for seed in sorted(found) if any((found[seed] / "router").glob("iteration_*"))]
 
 

@@ -264,6 +264,11 @@ def check_render_paths(config: RenderConfig) -> None:
     """Raises ConfigError for the first path that cannot be used."""
     check_folder("--save_path", config.run.save_path)
     check_target("--save_path", config.run.save_path)
+    check_render_files(config)
+
+
+def check_render_files(config: RenderConfig) -> None:
+    """The part of `check_render_paths` that does not look at the run."""
     check_file("--trajectory", trajectory_file(config.viewpoint))
     check_file("--lpips_weights", config.metrics.lpips_weights, or_folder=True)
     check_moved(config.overrides)

@@ -237,12 +237,23 @@ def save_iterations(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
     return tuple(sorted({step for step in (*chosen, last) if step <= last}))
 
 
+def check_seed(seed: int) -> None:
+    """Raises ConfigError for a seed below 0."""
+    if seed < 0:
+        raise ConfigError(f"--seed is {seed}: give 0 or more")
+
+
 def check_config(config: RunConfig, ensemble: Ensemble) -> None:
     """Raises ConfigError for settings that are missing, out of range, or not for this ensemble."""
     check_folder("--source_path", config.data.source_path)
     check_target("--cache_path", config.data.cache_path)
     _check_experts(config, ensemble)
     check_target("--save_path", config.output.save_path)
+    check_values(config, ensemble)
+
+
+def check_values(config: RunConfig, ensemble: Ensemble) -> None:
+    """The part of `check_config` that looks at no folder."""
     training, router, output = config.training, config.router, config.output
     positive = {
         "iterations": training.iterations,
@@ -256,6 +267,8 @@ def check_config(config: RunConfig, ensemble: Ensemble) -> None:
         if value is not None and not value > 0:
             raise ConfigError(f"--{name} is {value}: give more than 0")
     check_novel_near(config.experts.novel_near)
+    check_expert_frames(config.experts.expert_frames, ensemble.experts)
+    check_seed(training.seed)
     for name in ("featuret_lr", "feature_lr", "rgb_lr", "lambda_gates"):
         if not getattr(training, name) >= 0:
             raise ConfigError(f"--{name} is {getattr(training, name)}: give 0 or more")
@@ -280,7 +293,6 @@ def _check_experts(config: RunConfig, ensemble: Ensemble) -> None:
                 raise ConfigError(
                     f"--{spec.flag} is not used by {ensemble.name}: {_scripts_with(spec)} it; leave it out"
                 )
-    check_expert_frames(config.experts.expert_frames, ensemble.experts)
     expert_folders(config, ensemble)
 
 

@@ -14,6 +14,7 @@ from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, CommandHelp, flag
 from engine.settings.command_line import parse
 from engine.settings.paths import check_folder, check_target
+from experts import EXPERTS
 from router import ENSEMBLES
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 else:
     EnsembleName = tyro.extras.literal_type_from_choices(list(ENSEMBLES))
 SkippedStep = Literal["prepare", "experts", "train", "render", "table"]
+# Of the steps, decided by run-all: where everything is, and that steps continue.
+OWN = {"source_path", "s", "save_path", "model_path", "m", "resume", "overwrite"}
+OWN |= {spec.flag for spec in EXPERTS.values()}
 ARGUMENTS = ("data_args", "prepare_args", "expert_args", "train_args", "render_args")
 
 
@@ -35,7 +39,9 @@ class RunAllConfig:
     output: Annotated[Path, flag("folder of the results: <output>/<scene> for each", metavar="PATH")] = Path(
         "output/all"
     )
-    scenes: Annotated[tuple[str, ...], flag("names of scenes; default: all of the folder", metavar="NAME ...")] = ()
+    scenes: Annotated[
+        tuple[str, ...] | None, flag("names of scenes; default: all of the folder", metavar="NAME ...")
+    ] = None
     ensemble: Annotated[
         EnsembleName | None,
         flag("experts to blend; default: E3_tech for Technicolor scenes, else E4", metavar="|".join(ENSEMBLES)),
@@ -51,9 +57,9 @@ class RunAllConfig:
     train_args: Annotated[str, flag("further flags of the router's training", metavar="'FLAGS'")] = ""
     render_args: Annotated[str, flag("further flags of the rendering", metavar="'FLAGS'")] = ""
     gpus: Annotated[
-        tuple[str, ...],
+        tuple[str, ...] | None,
         flag("GPUs to use, as CUDA_VISIBLE_DEVICES names them; default: all that are visible", metavar="GPU ..."),
-    ] = ()
+    ] = None
     dry_run: Annotated[bool, flag("print the commands and run none")] = False
     debug: Annotated[bool, flag(DEBUG)] = False
 
@@ -78,10 +84,24 @@ def read_run_all_settings(arguments: Sequence[str], *, prog: str, description: s
     check_folder("DATASET", config.dataset)
     check_target("--output", config.output)
     for name in ARGUMENTS:
-        words_of(getattr(config, name), name)
-    if repeated := sorted({gpu for gpu in config.gpus if config.gpus.count(gpu) > 1}):
+        _check_own(words_of(getattr(config, name), name), name)
+    for name in ("scenes", "gpus"):
+        if getattr(config, name) == ():
+            raise ConfigError(f"--{name} has no value: give one or more, or leave it out")
+    gpus = config.gpus or ()
+    if repeated := sorted({gpu for gpu in gpus if gpus.count(gpu) > 1}):
         raise ConfigError(f"--gpus names {repeated[0]} twice: one job runs on a GPU at a time")
     return config
+
+
+def _check_own(words: Sequence[str], name: str) -> None:
+    """Raises ConfigError for a flag among a step's that is not for the user to give. name: of ours that gave them."""
+    for word in words:
+        flag_name = word.split("=")[0].lstrip("-").replace("-", "_") if word.startswith("-") else ""
+        if flag_name in ("help", "h"):
+            raise ConfigError(f"--{name} holds {word}: ask the step's own command for its help")
+        if flag_name.removeprefix("no_") in OWN:
+            raise ConfigError(f"--{name} holds {word.split('=')[0]}, which run-all decides itself: leave it out")
 
 
 def joined(arguments: Sequence[str]) -> list[str]:

@@ -26,15 +26,23 @@ class TrainingCurve:
 
     loss, psnr: means over the iterations since the line before, psnr in dB of training images. test_psnr: in dB, of
     held-out frames, where they were scored. seconds: of training so far, scoring and saving left out. every:
-    iterations a line; None: a line for each reading. events: the same numbers for TensorBoard.
+    iterations a line; None: a line for each reading. last: iteration that has a line in any case. events: the same
+    numbers for TensorBoard.
     """
 
     def __init__(
-        self, folder: Path, *, start: int, every: int | None = None, events: EventWriter | None = None
+        self,
+        folder: Path,
+        *,
+        start: int,
+        every: int | None = None,
+        last: int | None = None,
+        events: EventWriter | None = None,
     ) -> None:
         self._path = folder / CURVE_FILE
         self._start = start
         self._every = every
+        self._last = last
         self._events = events
         self._columns: tuple[str, ...] = ()  # known with the first line
         self._waiting: list[Reading] = []
@@ -43,7 +51,7 @@ class TrainingCurve:
         """Count readings of iterations in order. rates: the learning rates by name."""
         for reading in readings:
             self._waiting.append(reading)
-            if self._every is None or reading.iteration % self._every == 0:
+            if self._every is None or reading.iteration % self._every == 0 or reading.iteration == self._last:
                 self._append(self._row(seconds, gaussians, rates))
 
     def add_score(self, iteration: int, psnr: float) -> None:

@@ -32,10 +32,11 @@ from scenes import needed_views
 logger = logging.getLogger(__name__)
 
 
-def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
+def open_router_task(config: RunConfig, ensemble: Ensemble, *, later: int = 0) -> RouterTask:
     """The router's training, fresh or where it was saved; writes config.json, and the bundle where asked for.
 
-    With --overwrite the earlier run is set aside, once everything that can be refused was checked.
+    With --overwrite the earlier run is set aside, once everything that can be refused was checked. Settings of a run
+    that is not trained further stay as they are. later: iterations of trainings that follow, counted in the time told.
     """
     save_path = config.output.save_path
     if save_path is None:
@@ -49,13 +50,14 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
     start, seconds = 0, 0.0
     if config.output.resume:
         start, seconds = resume_newest(run, optimiser, save_path=save_path, seed=config.training.seed, records=experts)
-    _prepare_frames(run, optimiser, config, save_path, start=start)
+    _prepare_frames(run, optimiser, config, save_path, start=start, later=later)
     warn_of_frames(run.scene)
     clips = settle_clip_lengths(run.scene, run.experts, run.compute)
     log_verdict(judge(run.scene, run.experts, clips=clips, compute=run.compute), run.scene)
     if config.output.overwrite:
         set_run_aside(save_path, experts)
-    logger.info("wrote settings: %s", write_config_file(save_path / CONFIG_FILE, with_expert_frames(config, run)))
+    if start < config.training.iterations or not (save_path / CONFIG_FILE).is_file():
+        logger.info("wrote settings: %s", write_config_file(save_path / CONFIG_FILE, with_expert_frames(config, run)))
     if config.output.tensorboard:
         logger.info("to watch the training: %s", tensorboard_command(save_path))
     if config.output.bundle:
@@ -65,17 +67,19 @@ def open_router_task(config: RunConfig, ensemble: Ensemble) -> RouterTask:
 
 
 def _prepare_frames(
-    run: Run, optimiser: torch.optim.Optimizer, config: RunConfig, save_path: Path, *, start: int
+    run: Run, optimiser: torch.optim.Optimizer, config: RunConfig, save_path: Path, *, start: int, later: int
 ) -> None:
     """Tells what the training costs, then decodes the frames: after all that can refuse, since it takes minutes."""
     iterations, saves = config.training.iterations, len(save_iterations(config, run.ensemble))
     copied = [path for expert in run.experts for path in expert.provenance.files] if config.output.bundle else []
     cost = router_cost(run, results=save_path, iterations=iterations, saves=saves, copied=copied)
-    log_cost(replace(cost, time=_training_time(run, optimiser, config, start=start)))
+    log_cost(replace(cost, time=_training_time(run, optimiser, config, start=start, later=later)))
     run.scene.frames.prepare(needed_views(run.scene, "all"))
 
 
-def _training_time(run: Run, optimiser: torch.optim.Optimizer, config: RunConfig, *, start: int) -> WorkTime | None:
+def _training_time(
+    run: Run, optimiser: torch.optim.Optimizer, config: RunConfig, *, start: int, later: int
+) -> WorkTime | None:
     """The time of the training, by iterations on black images that move nothing; None: progress will tell soon."""
     iterations = config.training.iterations
     if start >= iterations or not must_decode(run.scene, range(len(run.scene.views))):
@@ -89,7 +93,8 @@ def _training_time(run: Run, optimiser: torch.optim.Optimizer, config: RunConfig
         optimiser.zero_grad(set_to_none=True)
 
     seconds = seconds_a_step(try_iteration, run.compute)
-    return WorkTime(work="training", step="iteration", count=iterations - start, seconds_each=seconds)
+    note = " of all seeds" if later else ""
+    return WorkTime(work=f"training{note}", step="iteration", count=iterations - start + later, seconds_each=seconds)
 
 
 def schedule(task: RouterTask) -> Schedule:

@@ -9,9 +9,11 @@ from common.wording import counted
 from engine.errors import ConfigError
 from engine.runs.checkpoint import saved_iterations
 from engine.runs.expert_records import ExpertRecord
-from engine.runs.seeds import seed_folder, trained_seeds
+from engine.runs.seeds import seed_folder, seed_of, trained_seeds
+from engine.settings.config_file import read_object
 from engine.settings.fields import with_values
 from engine.settings.run import RunConfig
+from engine.settings.train import CONFIG_FILE
 from engine.training.router.old_run import set_run_aside
 from engine.training.router.resume import check_router_folder
 
@@ -27,6 +29,7 @@ def seed_configs(config: RunConfig, save_path: Path) -> list[RunConfig]:
     if saved_iterations(save_path):
         raise ConfigError(f"{save_path}: holds the router of one run; choose another --save_path for --seeds")
     first = config.training.seed
+    _check_first_seed(config, save_path)
     configs = []
     for seed in range(first, first + config.training.seeds):
         folder = seed_folder(save_path, seed)
@@ -35,13 +38,37 @@ def seed_configs(config: RunConfig, save_path: Path) -> list[RunConfig]:
     return configs
 
 
+def _check_first_seed(config: RunConfig, save_path: Path) -> None:
+    """Raises ConfigError where a folder's seeds begin with another: renderings and tables would mix both sets."""
+    trained = trained_seeds(save_path)
+    if not trained or config.output.overwrite:
+        return
+    file = save_path / CONFIG_FILE
+    given = read_object(file).get("seed") if file.is_file() else None
+    before = given if isinstance(given, int) else seed_of(trained[0])
+    if before != config.training.seed:
+        raise ConfigError(
+            f"{save_path}: its seeds begin with {before}, and --seed is {config.training.seed}: renderings would mix "
+            f"both; give --seed {before} and a larger --seeds for more, --overwrite to start again, or another "
+            "--save_path"
+        )
+
+
+def iterations_left(config: RunConfig) -> int:
+    """The iterations that a seed's run still has to train."""
+    save_path = config.output.save_path
+    assert save_path is not None
+    saved = saved_iterations(save_path) if config.output.resume else ()
+    return config.training.iterations - (saved[-1] if saved else 0)
+
+
 def is_finished(config: RunConfig) -> bool:
     """True where --resume has nothing left to do for a seed, and says so."""
     save_path = config.output.save_path
     assert save_path is not None
-    saved = saved_iterations(save_path)
-    if not config.output.resume or not saved or saved[-1] < config.training.iterations:
+    if iterations_left(config) > 0:
         return False
+    saved = saved_iterations(save_path)
     logger.info("%s: trained for %s before, left as it is", save_path, counted(saved[-1], "iteration"))
     return True
 

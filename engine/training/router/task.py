@@ -87,7 +87,8 @@ class RouterTask:
         self._curve: TrainingCurve | None = None
         if save_path is not None:
             events = event_writer(save_path, start=start, wanted=config.output.tensorboard)
-            self._curve = TrainingCurve(save_path, start=start, every=LINE_EVERY, events=events)
+            last = config.training.iterations
+            self._curve = TrainingCurve(save_path, start=start, every=LINE_EVERY, last=last, events=events)
 
     def __enter__(self) -> RouterTask:
         training, scene = self.config.training, self.run.scene

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import engine.commands.run_all
 import engine.pipeline.queue
 import moegs
 from engine.commands import render, train
@@ -64,6 +65,7 @@ def test_a_data_set_is_trained_rendered_and_tabled(
     logs = tmp_path / "out" / "film" / "logs"
     assert {path.name for path in logs.iterdir()} == {f"{step}.{end}" for step in STEPS for end in ("log", "done")}
     check_second_run(tmp_path / "out", arguments, capsys)
+    check_changed_arguments(tmp_path / "out" / "film", arguments, capsys)
 
 
 def check_second_run(out: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,6 +83,23 @@ def check_second_run(out: Path, arguments: list[str], capsys: pytest.CaptureFixt
     assert "0 of 1 scene done" in captured.out and "run the same command again" in captured.out
 
 
+def check_changed_arguments(folder: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Arguments that a trained model would not follow are refused; a longer training of the router is not."""
+    for flags, said in (
+        ("--train_args=--iterations 1 --seeds 2", f"film, step train_E3: seeds is 2 by these arguments, and {folder}"),
+        ("--train_args=--test_iterations", f"iterations is 5000 by these arguments, and {folder / 'E3'} was trained"),
+        ("--train_args=--iterations 1 --lambda_gates 0", "lambda_gates is 0.0 by these arguments"),
+        (
+            "--expert_args=--iterations 1 --test_iterations",
+            "film, step expert_ex4dgs: max_points is not given by these",
+        ),
+    ):
+        assert moegs.main([*arguments, flags, "--dry_run"]) == 2
+        assert said in capsys.readouterr().err
+    for flags in ("--train_args=--iterations 2", "--expert_args=--iterations 1 --max_points 60"):
+        assert moegs.main([*arguments, flags, "--dry_run"]) == 0
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -88,9 +107,25 @@ def check_second_run(out: Path, arguments: list[str], capsys: pytest.CaptureFixt
         (["--train_args='--seeds 3"], '--train_args is "\'--seeds 3": No closing quotation'),
         (["--scenes", "flim"], "did you mean film?"),
         (["--ensemble=E5"], "E5"),
+        (["--gpus"], "--gpus has no value"),
+        (["--scenes"], "--scenes has no value"),
+        (["--gpus", "3"], "--gpus 3: this machine has no such GPU: it has 0, 1, GPU-8a6b-01, GPU-8a6b-02"),
+        (["--gpus", "GPU-8a6b", "banana"], "--gpus banana: this machine has no such GPU"),
+        (["--render_args=--fill_holes maybe"], "--render_args, step render_E3: "),
+        (["--data_args=--bogus 3"], "--data_args, step expert_ex4dgs: --bogus is not a flag"),
+        (["--data_args=--duration"], "--data_args, step expert_ex4dgs: "),
+        (["--expert_args=--set generalise.dropout=9"], "--expert_args, step expert_ex4dgs: Ex4DGS cannot be trained"),
+        (["--train_args=--seed -3"], "--train_args, step train_E3: --seed is -3: give 0 or more"),
+        (["--train_args=--save_path=x"], "--train_args holds --save_path, which run-all decides itself: leave it out"),
+        (["--data_args=-s x"], "--data_args holds -s, which run-all"),
+        (["--render_args=--stg_path x"], "--render_args holds --stg_path, which run-all"),
+        (["--train_args=--help"], "--train_args holds --help: ask the step's own command for its help"),
     ],
 )
-def test_mistakes_are_named_before_anything_is_done(tmp_path: Path, arguments, flags, said, capsys) -> None:
+def test_mistakes_are_named_before_anything_is_done(
+    tmp_path: Path, arguments, flags, said, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(engine.commands.run_all, "gpu_names", lambda: ("0", "1", "GPU-8a6b-01", "GPU-8a6b-02"))
     assert moegs.main([*arguments, *flags]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

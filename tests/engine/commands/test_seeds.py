@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import engine.training.router.opening
 import engine.training.router.task
 import moegs
 from engine.commands import render, train
@@ -81,16 +82,35 @@ def test_overwriting_sets_every_seed_aside_before_it_trains(tmp_path: Path, flag
         ([], ["--seeds=2"], "holds the router of one run; choose another --save_path for --seeds"),
         ([], ["--seeds=2", "--resume"], "holds the router of one run; choose another --save_path for --seeds"),
         ([], ["--seeds=0"], "--seeds is 0: give more than 0"),
+        ([], ["--seed=-3"], "--seed is -3: give 0 or more"),
+        (
+            ["--seeds=1"],
+            ["--seeds=1", "--seed=5"],
+            "its seeds begin with 0, and --seed is 5: renderings would mix both",
+        ),
+        (["--seeds=1"], ["--resume", "--seed=5"], "give --seed 0 and a larger --seeds for more, --overwrite to start"),
         (["--seeds=1"], ["--seeds=2", "--resume", "--overwrite"], "--resume and --overwrite exclude each other"),
     ],
 )
 def test_one_run_and_several_do_not_share_a_folder(
-    tmp_path: Path, flags: list[str], before: list[str], then: list[str], said: str, capsys
+    flags: list[str], before: list[str], then: list[str], said: str, capsys
 ) -> None:
     assert train.main("E3", [*flags, *before]) == 0
     capsys.readouterr()
     assert train.main("E3", [*flags, *then]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_time_told_is_that_of_all_seeds_still_to_train(
+    flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main("E3", [*flags, "--seeds=1"]) == 0
+    monkeypatch.setattr(engine.training.router.opening, "must_decode", lambda scene, views: True)
+    monkeypatch.setattr(engine.training.router.opening, "seconds_a_step", lambda step, compute: 10.0)
+    capsys.readouterr()
+    assert train.main("E3", [*(flag for flag in flags if flag != "--quiet"), "--seeds=4", "--resume"]) == 0
+    told = "training of all seeds takes about 60 s (6 iterations of 10.0 s, by a trial on this machine)"
+    assert told in capsys.readouterr().err
 
 
 def test_seeds_are_rendered_and_tabled_with_their_spread(

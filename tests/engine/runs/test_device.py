@@ -24,6 +24,7 @@ from engine.runs.device import (
     choose_compute_device,
     device_name,
     gpu_here,
+    gpu_names,
     open_compute_device,
     processor_name,
     release_unused,
@@ -45,6 +46,26 @@ def machine(monkeypatch):
         monkeypatch.setattr(moegs_rasterizer, "cuda", back_end, raising=False)
 
     return has
+
+
+LISTED = """GPU 0: NVIDIA H200 (UUID: GPU-8a6b-01)
+  MIG 1g.18gb     Device  0: (UUID: MIG-77-1)
+GPU 1: NVIDIA H200 (UUID: GPU-8a6b-02)
+"""
+
+
+def test_gpus_have_their_numbers_and_uuids_as_names(monkeypatch):
+    monkeypatch.setattr(engine.runs.device.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=LISTED))
+    assert gpu_names() == ("0", "1", "GPU-8a6b-01", "MIG-77-1", "GPU-8a6b-02")
+
+
+def test_without_nvidia_smi_the_driver_counts_the_gpus(monkeypatch):
+    def missing(*_, **__):
+        raise FileNotFoundError("nvidia-smi")
+
+    monkeypatch.setattr(engine.runs.device.subprocess, "run", missing)
+    monkeypatch.setattr(engine.runs.device, "_driver_count", lambda: 2)
+    assert gpu_names() == ("0", "1")
 
 
 WORKS = [

@@ -54,6 +54,7 @@ def trained(film, tmp_path_factory) -> Path:
         (["stg", "--near=1e6", "--far=2e6"], "no training camera shows a start point between STG's near plane, 1e+06"),
         (["stg", "--points=nowhere.ply"], "nowhere.ply: no such file"),
         (["stg", "--iterations=0"], "--iterations is 0: give more than 0"),
+        (["stg", "--seed=-3"], "--seed is -3: give 0 or more"),
         (["stg", "--itertions=9"], "--itertions is not a flag; did you mean --iterations?"),
         (["stg", "--opacity_lr=9"], "--opacity_lr is not a flag here: settings of a recipe are given by --set"),
         (["stg", "--resume", "--overwrite"], "--resume and --overwrite exclude each other: give one"),
@@ -91,7 +92,9 @@ def test_a_trained_folder_is_not_written_over_unasked(film, trained, tmp_path, c
 def test_a_training_is_continued_only_with_its_settings(film, trained, capsys):
     assert run(film, trained, "stg", "--iterations=3", "--resume", "--set", "dssim=0.3") == 2
     assert "saved with other settings (dssim: 0.2, now 0.3); give the same, or --overwrite" in capsys.readouterr().err
-    assert run(film, trained, "stg", "--iterations=3", "--resume") == 0
+    settings = (trained / "train_expert_config.json").read_bytes()
+    assert run(film, trained, "stg", "--iterations=3", "--resume", "--test_frames=2") == 0
+    assert (trained / "train_expert_config.json").read_bytes() == settings
 
 
 def test_resume_takes_the_settings_that_were_left(film, trained):

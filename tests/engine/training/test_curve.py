@@ -45,6 +45,19 @@ def test_a_curve_has_means_of_ten_iterations_and_goes_on_after_a_resume(tmp_path
     assert read_curve(tmp_path / "none.csv") == []
 
 
+def test_the_last_iteration_always_has_a_line(tmp_path: Path) -> None:
+    curve = TrainingCurve(tmp_path, start=0, every=10, last=12)
+    curve.add(readings(1, 12), seconds=2.5, **KNOWN)
+    assert iterations(tmp_path) == [10, 12]
+    assert read_curve(tmp_path / CURVE_FILE)[-1]["loss"] == pytest.approx(0.115)
+
+
+def test_a_training_of_one_iteration_has_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = [*use_small_world(monkeypatch, tmp_path), f"--save_path={tmp_path / 'out'}", "--test_iterations"]
+    assert train.main("E3", [*flags, "--iterations=1"]) == 0
+    assert iterations(tmp_path / "out") == [1]
+
+
 def test_a_score_joins_the_line_of_its_iteration(tmp_path: Path) -> None:
     curve = TrainingCurve(tmp_path, start=0)
     for iteration in (20, 40):

@@ -62,6 +62,9 @@ def test_a_finished_run_has_nothing_left_and_can_be_extended(tmp_path, arguments
     before = files(tmp_path / "out")
     assert train.main("E3", [*arguments, "--resume"]) == 0
     assert files(tmp_path / "out") == before
+    settings = (tmp_path / "out" / "config.json").read_bytes()
+    assert train.main("E3", [*arguments, "--resume", "--iterations", "10", "--lambda_gates=0"]) == 0
+    assert (tmp_path / "out" / "config.json").read_bytes() == settings
     assert train.main("E3", [*arguments, "--resume", "--iterations", str(LAST + 2)]) == 0
     assert (tmp_path / "out" / "router" / f"iteration_{LAST + 2}" / STATE).is_file()
 
