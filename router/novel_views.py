@@ -45,7 +45,7 @@ def common_background(experts: Sequence[Expert]) -> tuple[float, ...]:
 
 
 def holes(alphas: Tensor) -> Tensor:
-    """How much of a hole each pixel [h, w] is: 0 where an expert's opacity [E, h, w] is 0.5 or more, 1 below 0.25.
+    """The share [h, w] of a hole in each pixel: 0 where an expert's opacity [E, h, w] is 0.5 or more, 1 below 0.25.
 
     An expert alone may be see-through where that is right: one trained before black leaves dark things to it.
     """
