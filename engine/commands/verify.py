@@ -35,7 +35,7 @@ from engine.runs.device import device_name
 from engine.runs.run import Run
 from engine.runs.saved import load_run, overrides_of_results
 from engine.settings.command_line import set_up_logging
-from engine.settings.experts import name_and_folder
+from engine.settings.experts import folders_by_name
 from engine.settings.metric_protocols import EXTRA_METRICS, OF_CLIPS, PROTOCOLS
 from engine.settings.verify import CPU_FRAMES, VerifyConfig, check_verify_config, overrides_of, read_verify_settings
 from scenes import ViewFrame
@@ -53,7 +53,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         save_path, split=config.split, iteration=None if config.iteration == -1 else config.iteration
     )
     differences = list(mean_differences(results))
-    moved = dict(name_and_folder(argument) for argument in config.overrides.expert)
+    moved = folders_by_name(config.overrides.expert, results.experts)
     of_files = list(checkpoint_differences(save_path, results, moved=moved))
     differences += of_files
     if of_files:
