@@ -14,7 +14,7 @@ from engine.evaluation.scoring import evenly_spread
 from engine.outputs.files import REPORT_FILE
 from engine.outputs.frame_images import FrameImages, images_from_pngs
 from engine.reporting.against_experts import report_lines, verdict_line, verdict_of
-from engine.reporting.comparison import frame_name
+from engine.reporting.comparison import frame_name, mean_differences
 from engine.reporting.expert_report import expert_page, expert_reports
 from engine.reporting.results import Results, read_results
 from engine.reporting.run_frames import images_from_run
@@ -60,6 +60,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 def collect(config: ReportConfig, save_path: Path) -> RunReport:
     """Reads a run's results, and renders the images that its page shows; they are left out where that fails."""
     results = read_results(save_path, iteration=None if config.iteration == -1 else config.iteration)
+    _check_means(results, required=config.require_win)
     run, missing = (None, "Nothing was rendered (--frames 0).") if config.frames == 0 else _opened(config, results)
     worth = None if run is None else _worth(run, results, config)
     return RunReport(
@@ -71,6 +72,15 @@ def collect(config: ReportConfig, save_path: Path) -> RunReport:
         worth=worth,
         missing=missing,
     )
+
+
+def _check_means(results: Results, *, required: bool) -> None:
+    """Warns of means that the frames contradict; ConfigError where a decision depends on the means."""
+    wrong = list(mean_differences(results))
+    if wrong and required:
+        raise ConfigError(f"--require_win: {wrong[0]}; render the run again")
+    for difference in wrong:
+        logger.warning("%s; render the run again", difference)
 
 
 def _opened(config: ReportConfig, results: Results) -> tuple[Run | None, str]:

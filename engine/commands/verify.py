@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from common.progress import tracked
@@ -14,7 +15,6 @@ from engine.evaluation.conditions import versions
 from engine.evaluation.metric_types import MetricRequest
 from engine.evaluation.metrics import METRICS
 from engine.evaluation.mixture import hashed_images, render_frame, scored_images
-from engine.evaluation.mixture_results import TWICE
 from engine.evaluation.oracles import ORACLES
 from engine.evaluation.provenance import ImageHashes
 from engine.evaluation.scoring import evenly_spread, open_suite, scored_frames
@@ -24,23 +24,24 @@ from engine.reporting.comparison import (
     OTHER_DEVICE_ELSE,
     Agreement,
     checkpoint_differences,
+    compared_metrics,
     frame_name,
     mean_differences,
     png_differences,
     score_differences,
+    unrecorded_metrics,
 )
 from engine.reporting.results import METRICS_FILE, Results, read_results
 from engine.runs.device import device_name
 from engine.runs.run import Run
 from engine.runs.saved import load_run, overrides_of_results
 from engine.settings.command_line import set_up_logging
-from engine.settings.experts import name_and_folder
+from engine.settings.experts import folders_by_name
 from engine.settings.metric_protocols import EXTRA_METRICS, OF_CLIPS, PROTOCOLS
 from engine.settings.verify import CPU_FRAMES, VerifyConfig, check_verify_config, overrides_of, read_verify_settings
 from scenes import ViewFrame
 
 DIFFERS = 1  # exit code where something is not as it was recorded
-OF_NEIGHBOURS = ("tpsnr",)  # metrics of two consecutive frames
 MOST_NAMED = 40  # differences that are printed
 
 
@@ -53,7 +54,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         save_path, split=config.split, iteration=None if config.iteration == -1 else config.iteration
     )
     differences = list(mean_differences(results))
-    moved = dict(name_and_folder(argument) for argument in config.overrides.expert)
+    moved = folders_by_name(config.overrides.expert, results.experts)
     of_files = list(checkpoint_differences(save_path, results, moved=moved))
     differences += of_files
     if of_files:
@@ -67,7 +68,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     if len(differences) > MOST_NAMED:
         print(f"and {len(differences) - MOST_NAMED} more")
     print(f"{results.folder / METRICS_FILE}: {checked}")
-    print(f"{counted(len(differences), 'difference')}" if differences else "all agree")
+    unrecorded = unrecorded_metrics(results)
+    note = f"; not recorded, so not compared: {', '.join(unrecorded)}" if unrecorded else ""
+    print((counted(len(differences), "difference") if differences else "all agree") + note)
     return DIFFERS if differences else 0
 
 
@@ -120,7 +123,10 @@ class _Comparison:
         run.scene.frames.prepare(sorted({view for view, _ in view_frames}))
         names = tuple(expert.name for expert in run.experts)
         constants, suite = self._constants(), self._suite(view_frames)
-        with_oracles = suite if set(ORACLES) <= set(self.results.means) else None
+        with_oracles = suite if set(ORACLES) & set(self.results.means) else None
+        followers = _followers(entries) & _followers(self.results.per_frame)
+        metrics = compared_metrics(self.results) - set(OF_CLIPS)
+        without_change = metrics - suite.names_of("change")
         is_whole = len(entries) == len(self.results.per_frame)
         compared = scored_frames(
             run.scene,
@@ -135,8 +141,10 @@ class _Comparison:
         with ImageHashes() as hashes:
             for entry, scored in zip(entries, compared, strict=True):
                 hashes.add(hashed_images(run, frame_images(scored.rendering, mean=True)), scored.truth)
-                recorded = _compared(entry, without=OF_CLIPS if is_whole else (*OF_CLIPS, *OF_NEIGHBOURS))
-                yield from score_differences(recorded, scored.scores, file=folder / METRICS_FILE, rule=self.rule)
+                compared_here = metrics if (entry["camera"], entry["frame"]) in followers else without_change
+                yield from score_differences(
+                    entry, scored.scores, names=compared_here, file=folder / METRICS_FILE, rule=self.rule
+                )
                 name = frame_name(entry)
                 yield from png_differences(
                     folder, name, scored.rendering, experts=names, truth=scored.truth, rule=self.rule
@@ -187,14 +195,7 @@ class _Comparison:
                 yield f"{path}: hashes, predictions of {method} are not those of the images rendered again"
 
 
-def _compared(entry: dict[str, Any], *, without: Collection[str]) -> dict[str, Any]:
-    """A frame's record without some metrics, and without the baselines that need an expert's other training.
-
-    A part of the frames lacks the frame before, which metrics need.
-    """
-    scores = {
-        method: {name: value for name, value in recorded.items() if name not in without}
-        for method, recorded in entry["scores"].items()
-        if not method.endswith(TWICE)
-    }
-    return {**entry, "scores": scores}
+def _followers(entries: Sequence[Mapping[str, Any]]) -> set[tuple[str, int]]:
+    """Camera and frame of the entries that come right after the frame before: metrics of a change need both."""
+    frames = [(str(entry["camera"]), int(entry["frame"])) for entry in entries]
+    return {second for first, second in pairwise(frames) if second == (first[0], first[1] + 1)}

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -26,6 +26,8 @@ from experts.base import Expert
 logger = logging.getLogger(__name__)
 
 FRAMES_WAITING = 4  # of each method, while hashing is behind
+CONDITIONS = ("temperature", "novel_near", "coverage_guard", "fill_holes")  # of results, by which images differ
+SOURCES = ("lpips", "lpips_alex", "lpips_vgg")  # metrics whose scores differ by the source of their weights
 WARM_UP = 3  # first frames whose time says nothing of the others
 
 
@@ -131,14 +133,14 @@ def _file_bytes(paths: Sequence[Path]) -> int:
 def keep_other_results(path: Path, report: Mapping[str, Any]) -> Path | None:
     """Rename a result file of other contents than a report's to its first free `<name>.old-N.json`, and log that.
 
-    None: there is no such file, or its hashes and its protocol are the report's, so that it may be replaced.
+    None: there is no such file, or the report has all that is in it: scores, frames, hashes and conditions.
     """
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))
-        differing = _differences(earlier, report)
+        differing = list(dict.fromkeys([*_differences(earlier, report), *_losses(earlier, report)]))
     except FileNotFoundError:
         return None
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         differing = ["a damaged file"]
     if not differing:
         return None
@@ -150,11 +152,50 @@ def keep_other_results(path: Path, report: Mapping[str, Any]) -> Path | None:
 
 
 def _differences(earlier: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
-    """Names of the hashes that two results have in common and that differ, and of a protocol that differs."""
+    """Names of the hashes and conditions that two results have in common and that differ."""
     old, new = (dict(result.get("hashes") or {}) for result in (earlier, report))
     names = [name for name in old if name in new and _differ(old[name], new[name])]
     protocols = [(result.get("protocol") or {}).get("name") for result in (earlier, report)]
-    return [*names, *(["protocol"] if None not in protocols and protocols[0] != protocols[1] else [])]
+    names += ["protocol"] if None not in protocols and protocols[0] != protocols[1] else []
+    names += [name for name in CONDITIONS if name in earlier and name in report and earlier[name] != report[name]]
+    measured = _measured(earlier.get("means") or {})  # else the source is the reason why not
+    names += [name for name in SOURCES if name in measured and _weights(earlier, name) != _weights(report, name)]
+    bases = [_baseline_files(result) for result in (earlier, report)]
+    return [*names, *(["baselines"] if _differ(*bases) else [])]
+
+
+def _measured(means: Mapping[str, Any]) -> set[str]:
+    """Names that have a value in tables of scores, of one method or of several."""
+    inner = (_measured(value) for value in means.values() if isinstance(value, Mapping))
+    return {name for name, value in means.items() if value is not None}.union(*inner)
+
+
+def _weights(report: Mapping[str, Any], metric: str) -> Any:
+    return report.get(f"{metric}_weights")
+
+
+def _baseline_files(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the scores of each baseline besides the hashes: another training's files, the fitted frames."""
+    baselines = {name: facts for name, facts in (report.get("baselines") or {}).items() if isinstance(facts, Mapping)}
+    return {name: [facts.get("files"), facts.get("fitted_on")] for name, facts in baselines.items()}
+
+
+def _losses(earlier: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
+    """Names of the methods and metrics that an earlier result has scores of and a report has not; lost frames."""
+    lost = dict.fromkeys(_lost(earlier.get("means") or {}, report.get("means") or {}))
+    old, new = (
+        {(frame["camera"], frame["frame"]) for frame in result.get("per_frame") or ()} for result in (earlier, report)
+    )
+    return [*lost, *(["frames"] if old - new else [])]
+
+
+def _lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in old.items():
+        present = new.get(name)
+        if value is not None and present is None:
+            yield name
+        elif isinstance(value, Mapping) and isinstance(present, Mapping):
+            yield from _lost(value, present)
 
 
 def _differ(old: Any, new: Any) -> bool:

@@ -50,7 +50,12 @@ class MetricSuite:
 
     def needs(self, wanted: MetricInput) -> bool:
         """True where a metric compares this kind of input."""
-        return any(opened.measure is not None and opened.measure.input == wanted for opened in self.metrics.values())
+        return bool(self.names_of(wanted))
+
+    def names_of(self, wanted: MetricInput) -> set[str]:
+        """Names of the metrics that compare this kind of input."""
+        opened = ((name, metric.measure) for name, metric in self.metrics.items())
+        return {name for name, measure in opened if measure is not None and measure.input == wanted}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,17 +14,18 @@ import torch
 from torch import Tensor
 
 from common.files import files_hash
-from common.wording import shell
 from engine.errors import ConfigError
 from engine.evaluation.mixture_results import TWICE
 from engine.runs.expert_images import image_of
 from engine.runs.opening import open_expert
 from engine.runs.run import Run
 from engine.runs.saved import trained_config
-from engine.settings.experts import name_and_folder
+from engine.settings.experts import folder_argument, folders_by_name
 from experts import EXPERTS, Expert
 from experts.recognition import model_folder
 from scenes import ViewFrame
+
+FLAG = "--twin"
 
 
 def open_twins(run: Run, save_path: Path, given: Sequence[str]) -> dict[str, Expert]:
@@ -35,16 +36,11 @@ def open_twins(run: Run, save_path: Path, given: Sequence[str]) -> dict[str, Exp
     experts = {expert.name: expert for expert in run.experts}
     config = trained_config(save_path, layout=run.scene.layout)
     twins = {}
-    for argument in given:
-        name, path = name_and_folder(argument, flag="--twin")
-        label = shell("--twin", f"{name}={path}")
-        if name not in experts:
-            raise ConfigError(f"{label}: NAME=PATH expected, where NAME is {' or '.join(experts)}")
-        if name in twins:
-            raise ConfigError(f"--twin is given twice for {name}; give it once")
+    for name, path in folders_by_name(given, list(experts), flag=FLAG).items():
         folder = model_folder(path, None, experts=EXPERTS.values())
-        twin = open_expert(config, run.scene, name, folder, device=run.device, by_name=True)
+        twin = open_expert(config, run.scene, name, folder, device=run.device, by_name=True, flag=FLAG)
         if files_hash(twin.provenance.files) == files_hash(experts[name].provenance.files):
+            label = folder_argument(name, path, by_name=True, flag=FLAG)
             raise ConfigError(f"{label}: these are the files of {name} in the run; give another training of it")
         twins[name] = twin
     return twins

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from PIL import Image
 from common.files import files_hash
 from common.tensors import tensors_hash, to_uint8
 from engine.evaluation.metrics import METRICS, value_text
-from engine.evaluation.mixture_results import TITLES
-from engine.evaluation.scoring import Scores, mean_scores
+from engine.evaluation.mixture_results import TITLES, TWICE
+from engine.evaluation.scoring import Scores, mean_scores, mean_seconds
 from engine.outputs.files import image_name
-from engine.reporting.results import METRICS_FILE, Results, number, scores_of
+from engine.outputs.render_writer import MIXTURE
+from engine.reporting.results import METRICS_FILE, UPSTREAM_FILE, Results, number, scores_of
 from engine.runs.checkpoint import FACTS, TENSORS, checkpoint_folder, read_tensors
 from engine.runs.expert_records import ExpertRecord, bundle_folder
 from engine.settings.config_file import read_object
+from engine.settings.metric_protocols import PROTOCOLS
 from experts.base import CheckpointError
 from router import Mixture
 
@@ -97,10 +99,13 @@ def _router_differences(folder: Path, facts: Mapping[str, Any], results: Results
 
 
 def mean_differences(results: Results) -> Iterator[str]:
-    """Name every mean of a metrics.json that does not follow from the frames in it."""
+    """Name every mean of a rendering, in metrics.json and mean_metrics.json, that its frames contradict."""
     path, frames = results.folder / METRICS_FILE, results.per_frame
+    for method in dict.fromkeys(method for frame in frames for method in frame["scores"]):
+        if method not in results.facts["means"]:
+            yield f"{path}: means, {_title(method)} is missing, the frames have its scores"
     for method, recorded in results.means.items():
-        computed_means = mean_scores([scores_of(frame["scores"].get(method, {})) for frame in frames])
+        computed_means = _means_of(frames, method)
         for name, mean in recorded.items():
             computed = computed_means[name]
             if not _close(mean, computed):
@@ -110,6 +115,51 @@ def mean_differences(results: Results) -> Iterator[str]:
         computed = statistics.fmean(gate for gate in gates if gate is not None) if None not in gates else None
         if not _close(number(recorded_gate), computed):
             yield f"{path}: mean_gates, {expert} is {recorded_gate}, the frames give {computed}"
+    for file in _upstream_files(results):
+        yield from _upstream_differences(file, frames)
+
+
+def _means_of(frames: Sequence[Mapping[str, Any]], method: str) -> Scores:
+    return mean_scores([scores_of(frame["scores"].get(method, {})) for frame in frames])
+
+
+def _upstream_files(results: Results) -> Iterator[Path]:
+    """The rendering's mean_metrics.json, and the run's unless that is the copy of another iteration's."""
+    own, of_run = results.folder / UPSTREAM_FILE, results.folder.parents[1] / UPSTREAM_FILE
+    if own.is_file():
+        yield own
+    others = (path for path in results.folder.parent.glob(f"itrs_*/{UPSTREAM_FILE}") if path != own)
+    is_of_test = results.folder.parent.name == "test"
+    if is_of_test and of_run.is_file() and of_run.read_bytes() not in [path.read_bytes() for path in others]:
+        yield of_run
+
+
+def _upstream_differences(path: Path, frames: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    means, seconds = _means_of(frames, MIXTURE), [number(frame.get("seconds")) for frame in frames]
+    computed = {f"MoE-GS_{metric.label}": means[metric.name] for metric in METRICS.values()}
+    known = [value for value in seconds if value is not None]
+    if len(known) == len(frames):
+        computed |= dict.fromkeys(("MoE-GS_times", "seconds_per_frame"), mean_seconds(known))
+    for name, recorded in read_object(path).items():
+        if name in computed and not _close(number(recorded), computed[name]):
+            yield f"{path}: {name} is {recorded}, the frames give {computed[name]}"
+
+
+def unrecorded_metrics(results: Results) -> list[str]:
+    """Labels of the protocol's metrics that are newer than the results: no frame has their key."""
+    protocol = PROTOCOLS.get(str(results.facts["protocol"].get("name")))
+    extras = () if protocol is None else protocol.extras
+    known = {name for frame in results.per_frame for scores in frame["scores"].values() for name in scores}
+    of_protocol = [metric for metric in METRICS.values() if not metric.of_protocol or metric.name in extras]
+    return [metric.label for metric in of_protocol if metric.name not in known]
+
+
+def compared_metrics(results: Results) -> set[str]:
+    """Names of the metrics that the results recorded: one that may be absent has a value in some frame."""
+    scores = [scores for frame in results.per_frame for scores in frame["scores"].values()]
+    known = {name for each in scores for name in each} & METRICS.keys()
+    measured = {name for name in known if any(each.get(name) is not None for each in scores)}
+    return measured | {name for name in known if not (METRICS[name].optional or METRICS[name].needs_network)}
 
 
 def _close(recorded: float | None, computed: float | None) -> bool:
@@ -119,13 +169,18 @@ def _close(recorded: float | None, computed: float | None) -> bool:
 
 
 def score_differences(
-    entry: Mapping[str, Any], scores: Mapping[str, Scores], *, file: Path, rule: Agreement
+    entry: Mapping[str, Any], scores: Mapping[str, Scores], *, names: Collection[str], file: Path, rule: Agreement
 ) -> Iterator[str]:
-    """Name every score of a frame in a metrics.json that is not the one just measured."""
+    """Name every score of a frame in a metrics.json that is not the one just measured. names: the metrics to compare.
+
+    Baselines that need an expert's other training are passed over.
+    """
     for method, recorded in entry["scores"].items():
+        if method.endswith(TWICE):
+            continue
         for name, value in scores_of(recorded).items():
             measured = scores.get(method, {}).get(name)
-            if not rule.scores(name, value, measured):
+            if name in names and not rule.scores(name, value, measured):
                 metric = METRICS[name]
                 yield (
                     f"{file}: {entry['camera']}, frame {entry['frame']}, {_title(method)} {metric.label} is "

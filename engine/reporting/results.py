@@ -17,6 +17,7 @@ from engine.runs.seeds import require_one_run, runs_of
 from engine.settings.config_file import read_object
 
 METRICS_FILE = "metrics.json"
+UPSTREAM_FILE = "mean_metrics.json"
 _RENDERED = re.compile(r"itrs_(\d+)")
 
 

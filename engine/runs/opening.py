@@ -211,10 +211,11 @@ def open_expert(
     device: torch.device,
     iteration: int | None = None,
     by_name: bool = False,
+    flag: str = "--expert",
 ) -> Expert:
     """Loads and freezes an expert, on a device; what it inferred goes to the log.
 
-    iteration None: --load_iteration. by_name: folders are given with --expert, as errors then say.
+    iteration None: --load_iteration. by_name: folders are given by name with a flag, as errors then say.
     """
     settings, kind = config.experts, kind_of(name)
     if iteration is None and settings.load_iteration != -1:
@@ -231,7 +232,7 @@ def open_expert(
         world_scale=EXPERTS[kind].world_scale(scene.layout, scene.rig_radius),
         trust_checkpoint=settings.trust_checkpoint,
     )
-    expert = load_expert(kind, folder, options, argument_of=partial(folder_argument, by_name=by_name))
+    expert = load_expert(kind, folder, options, argument_of=partial(folder_argument, by_name=by_name, flag=flag))
     if name != kind:
         expert.name = name  # a second of its kind
     if isinstance(expert, nn.Module):

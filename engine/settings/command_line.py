@@ -10,11 +10,15 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from common.suggestions import hint
 from common.wording import shell
@@ -29,6 +33,28 @@ Config = TypeVar("Config")
 WRONG_USE, INTERRUPTED = 2, 130
 OWN_PACKAGES = ("common", "scenes", "experts", "router", "engine", "demo", "benchmarks", "moegs_rasterizer")
 _PLAIN_NAMES = (tyro.conf.OmitArgPrefixes,)
+_OF_OTHER_KINDS = {  # Python's words for a value that is no number, and the kind of value
+    "could not convert string to float: ": "FLOAT",
+    r"invalid literal for int\(\) with base 10: ": "INT",
+}
+OPTIONAL_VALUES = ConstructorRegistry()
+
+
+@OPTIONAL_VALUES.primitive_rule
+def _optional_value(type_info: PrimitiveTypeInfo) -> Any:
+    """Reads a setting that may be left out as if it had to be given: its absence has no word on a command line."""
+    kinds = [kind for kind in get_args(type_info.type) if kind is not NoneType]
+    if type_info.type_origin not in (Union, UnionType) or len(kinds) == len(get_args(type_info.type)):
+        return None
+    given = reduce(or_, kinds)
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(given, type_info.markers))
+    if not isinstance(spec, PrimitiveConstructorSpec):
+        return spec
+    return replace(
+        spec,
+        is_instance=lambda value: value is None or spec.is_instance(value),
+        str_from_instance=lambda value: ["None"] if value is None else spec.str_from_instance(value),
+    )
 
 
 def parse(config_type: type[Config], argv: Sequence[str], *, defaults: Config, page: CommandHelp) -> Config:
@@ -71,6 +97,7 @@ def parse_arguments(
                 prog=page.prog,
                 use_underscores=True,
                 config=_PLAIN_NAMES,
+                registry=OPTIONAL_VALUES,
             )
     except SystemExit as error:
         if error.code in (0, None):
@@ -93,6 +120,7 @@ def show_help(defaults: Any, page: CommandHelp) -> NoReturn:
             description=page.about,
             use_underscores=True,
             config=_PLAIN_NAMES,
+            registry=OPTIONAL_VALUES,
         )
     finally:
         print_examples(page)
@@ -200,9 +228,9 @@ def _first_paragraph(box: str) -> str:
     lines = [line.strip("│╭╮╰╯|+ ") for line in box.splitlines()]
     below = itertools.dropwhile(_is_rule, lines[1:])
     message = " ".join(itertools.takewhile(lambda line: not _is_rule(line), below)) or " ".join(lines)
-    return re.sub(
-        r"no type matching \{None\}\|(.+) could be instantiated from \[(.*)\]", r"\1 expected, found \2", message
-    )
+    for found, kind in _OF_OTHER_KINDS.items():
+        message = re.sub(f"{found}(.+)", rf"{kind} expected, found \1", message)
+    return message
 
 
 def _is_rule(line: str) -> bool:

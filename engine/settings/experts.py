@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,13 +109,14 @@ class AnyExpertsConfig(ExpertReadingConfig, _ByName):
     """The trained experts."""
 
 
-def folder_argument(expert: str, folder: Path | None = None, *, by_name: bool) -> str:
+def folder_argument(expert: str, folder: Path | None = None, *, by_name: bool, flag: str = "--expert") -> str:
     """The argument that gives an expert's folder: "--stg_path FOLDER"; by name "--expert STG=FOLDER".
 
     expert: its name in the run, "STG-2" for a second one. Without a folder: the text that tells a user what to give.
+    flag: the one of folders by name.
     """
     if by_name:
-        return shell("--expert", f"{expert}={folder or 'PATH'}")
+        return shell(flag, f"{expert}={folder or 'PATH'}")
     return shell(f"--{EXPERTS[expert].flag}", *([] if folder is None else [folder]))
 
 
@@ -149,30 +150,50 @@ def check_expert_frames(given: Sequence[str], experts: Sequence[str]) -> None:
     for argument in given:
         name, _, number = argument.partition("=")
         clocked = [each for each in experts if EXPERTS[kind_of(each)].has_clock]
-        if name not in clocked or not number.isdecimal() or int(number) < 1:
+        if named_expert(name, clocked) is None or not number.isdecimal() or int(number) < 1:
             names = f"where NAME is {' or '.join(clocked)}" if clocked else "and no expert here takes it"
             raise ConfigError(f"--expert_frames {argument}: NAME=N expected, {names} and N a number of frames")
 
 
 def expert_frames_of(given: Sequence[str], expert: str) -> int | None:
     """N of the last --expert_frames NAME=N argument of an expert; None where there is none."""
-    numbers = [int(number) for name, _, number in (argument.partition("=") for argument in given) if name == expert]
+    arguments = (argument.partition("=") for argument in given)
+    numbers = [int(number) for name, _, number in arguments if named_expert(name, [expert])]
     return numbers[-1] if numbers else None
 
 
-def folders_by_name(given: Sequence[str], experts: Sequence[str]) -> dict[str, Path]:
-    """Folders of --expert NAME=PATH arguments that name experts of a run; ConfigError where one is not of the run."""
-    folders = dict(name_and_folder(argument) for argument in given)
-    for name, path in folders.items():
-        if name not in experts:
-            raise ConfigError(f"--expert {name}={path}: NAME=PATH expected, where NAME is {' or '.join(experts)}")
+def folders_by_name(given: Sequence[str], experts: Sequence[str], *, flag: str = "--expert") -> dict[str, Path]:
+    """Folders of NAME=PATH arguments of a flag, by the names of a run's experts.
+
+    Raises ConfigError where NAME is no expert of the run, and where two arguments name the same one.
+    """
+    folders: dict[str, Path] = {}
+    for argument in given:
+        name, path = name_and_folder(argument, flag=flag)
+        expert = named_expert(name, experts)
+        if expert is None:
+            label = shell(flag, f"{name}={path}")
+            raise ConfigError(f"{label}: NAME=PATH expected, where NAME is {' or '.join(experts)}")
+        if expert in folders:
+            raise ConfigError(f"{flag} is given twice for {expert}; give it once")
+        folders[expert] = path
     return folders
+
+
+def named_expert(name: str, experts: Iterable[str]) -> str | None:
+    """The expert that is meant by its name or by train-expert's key, in any case: "STG-2" by "stg-2"; None: none."""
+    known = {alias.lower(): expert for expert in experts for alias in (_with_key(expert), expert)}
+    return known.get(name.lower())
+
+
+def _with_key(expert: str) -> str:
+    kind = kind_of(expert)
+    return expert.replace(kind, EXPERTS[kind].key, 1) if kind in EXPERTS else expert
 
 
 def _kind_named(name: str) -> str:
     """Name in EXPERTS of an expert that is given by its name or train-expert's key, in any case."""
-    known = {alias.lower(): spec.name for spec in EXPERTS.values() for alias in (spec.name, spec.key)}
-    if name.lower() in known:
-        return known[name.lower()]
-    close = hint(name, EXPERTS, likeness=0.4)
-    raise ConfigError(f"--expert {name}: no expert has this name; {close}")
+    kind = named_expert(name, EXPERTS)
+    if kind is None:
+        raise ConfigError(f"--expert {name}: no expert has this name; {hint(name, EXPERTS, likeness=0.4)}")
+    return kind

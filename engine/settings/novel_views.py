@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 from common.suggestions import hint
@@ -54,10 +56,16 @@ class NovelViewConfig:
     ] = None
 
 
-def views_name(novel: NovelViewConfig) -> str:
-    """Name of the views in result folders: "y_offset_0.1"; empty where nothing is given."""
+def views_name(novel: NovelViewConfig, rules: Mapping[str, float | str | None] = MappingProxyType({})) -> str:
+    """Name of the views in result folders: "y_offset_0.1"; empty where nothing is given.
+
+    rules: of showing them, by flag name, where they are not the run's own; None: not given.
+    """
     given = {name: value for name, value in values_of(novel).items() if value is not None}
-    texts = {name: value if isinstance(value, str) else f"{value:g}" for name, value in given.items()}
+    if not given:
+        return ""
+    given |= {name: value for name, value in rules.items() if value is not None}
+    texts = {name: value if isinstance(value, str) else str(value).removesuffix(".0") for name, value in given.items()}
     if "trajectory" in texts:
         texts["trajectory"] = Path(texts["trajectory"]).stem
     return "_".join(f"{name}_{text.replace(':', '-')}" for name, text in texts.items())

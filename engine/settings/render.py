@@ -149,6 +149,7 @@ class _ReplacedConfig:
 
 
 OF_RESULTS = ("eval_temperature", "novel_near", "coverage_guard", "fill_holes")  # which metrics.json holds
+OF_IMAGES = (*OF_RESULTS, "tile_rule")  # by which a run's images differ
 
 
 def check_not_of_results(overrides: _ReplacedConfig) -> None:
@@ -242,8 +243,8 @@ def overrides_of(config: RenderConfig) -> dict[str, Any]:
 
 
 def variant_of(config: RenderConfig) -> str:
-    """Name of the novel views in result folders: "y_offset_0.1"; empty for the filmed ones."""
-    return views_name(config.viewpoint)
+    """Name of the novel views and of rules given for them: "y_offset_0.1_fill_holes_on"; empty for filmed ones."""
+    return views_name(config.viewpoint, {name: getattr(config.overrides, name) for name in OF_IMAGES})
 
 
 def splits_of(config: RenderConfig) -> tuple[Split, ...]:
@@ -277,6 +278,14 @@ def check_render_files(config: RenderConfig) -> None:
         check_expert(shell("--twin", f"{name}={path}"), path, name)
 
 
+def _check_without_truth(config: RenderConfig) -> None:
+    """Raises ConfigError for a setting that compares with recorded frames, as novel views have none."""
+    given = [f"--{name}" for name in ("metrics", "twin") if getattr(config.metrics, name)]
+    given += [f"--maps {name}" for name in config.run.maps if name in OF_TRUTH]
+    if given:
+        raise ConfigError(f"{given[0]} compares with recorded frames, and novel views have none: leave it out")
+
+
 def check_moved(given: Any) -> None:
     """Raises ConfigError where a folder given for a moved scene or expert is none. given: settings with such flags."""
     check_folder("--source_path", given.source_path)
@@ -297,9 +306,8 @@ def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None
     if choice.seeds is not None and choice.seeds < 1:
         raise ConfigError(f"--seeds is {choice.seeds}: give more than 0")
     check_novel_views(config.viewpoint)
-    unknown = [name for name in choice.maps if name in OF_TRUTH]
-    if unknown and variant_of(config):
-        raise ConfigError(f"--maps {unknown[0]} compares with recorded frames, and novel views have none: leave it out")
+    if variant_of(config):
+        _check_without_truth(config)
     temperature = config.overrides.eval_temperature
     if temperature is not None and not temperature > 0:
         raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")

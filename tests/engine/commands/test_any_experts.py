@@ -105,7 +105,11 @@ def test_this_command_renders_the_runs_of_scripts_and_names_its_own_flag(world, 
     render = ["render", f"--save_path={tmp_path / 'out'}", "--skip_train", "--quiet"]
     assert moegs.main(render) == 2
     assert "say where with --expert 4DGaussians=PATH" in capsys.readouterr().err
-    assert moegs.main([*render, f"--expert=4DGaussians={moved}"]) == 0
+    twice = [f"--expert=4DGaussians={moved}", f"--expert=4dgaussians={moved}"]
+    assert moegs.main([*render, *twice]) == 2
+    assert "--expert is given twice for 4DGaussians; give it once" in capsys.readouterr().err
+    assert moegs.main([*render, twice[1]]) == 0
+    assert moegs.main(["verify", str(tmp_path / "out"), "--quiet", "--frames=1", twice[1]]) == 0
 
 
 def test_a_folder_of_another_expert_is_told_with_the_flag_of_the_command(tmp_path, capsys):

@@ -43,7 +43,7 @@ def test_standard_error_that_is_a_pipe_gets_whole_lines(film: Path, tmp_path: Pa
         r"start: 60 random points at depths of \d.* scene units, each seen by 2 or more training cameras",
         r"STG: preset n3v, 2 iterations, batch size 2, 60 initial Gaussians, near .* and far .* scene units",
         r"results: size not known beforehand \(\d.*\d [MG]B free\)",
-        r"memory: about \d.*\d GB of host memory, at 170,000 Gaussians",
+        r"memory: about \d.*\d MB of host memory, at 170,000 Gaussians",
         r"time: training takes about \d+ s \(2 iterations of \d.* ms, by a trial .* with 60 Gaussians; .*\)",
         r"decoding 3 cameras, 6 frames, 40x32 px to .*/cache: 0\.1 MB \(free: \d.*\d [MG]B\)",
         r"STG: 2 iterations",

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import engine.runs.opening
 import moegs
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import evaluation_summary, experts_among, table_order
@@ -17,6 +18,7 @@ from engine.reporting.claims import claims
 from engine.reporting.results import read_results
 from engine.runs.novel_near import culling_of
 from engine.runs.run import mix_view
+from experts.base import CheckpointError
 from router.novel_views import NovelViews
 from tests.engine.conftest import FlatExpert
 from tests.small_world import camera, small_run, use_small_world
@@ -76,18 +78,29 @@ def trained(tmp_path, monkeypatch):
     return lambda *twins: moegs.main([*command, *(f"--twin={twin}" for twin in twins)])
 
 
-def test_render_takes_a_second_training_of_an_expert(trained, tmp_path, capsys):
+def test_render_takes_a_second_training_of_an_expert(trained, tmp_path, capsys, monkeypatch):
     again, own = tmp_path / "again", tmp_path / "models" / "Ex4DGS"
     for twins, message in (
         (("Ex4DGS",), "--twin Ex4DGS: NAME=PATH expected"),
         ((f"Ex4DGS={tmp_path / 'nowhere'}",), "no such folder; give the folder of the trained Ex4DGS model"),
         ((f"STG={again}",), "NAME=PATH expected, where NAME is Ex4DGS or 4DGaussians"),
         ((f"Ex4DGS={own}",), "these are the files of Ex4DGS in the run; give another training of it"),
-        ((f"Ex4DGS={again}",) * 2, "--twin is given twice for Ex4DGS"),
+        ((f"Ex4DGS={again}", f"ex4dgs={again}"), "--twin is given twice for Ex4DGS"),
     ):
         assert trained(*twins) == 2
         assert message in capsys.readouterr().err
-    assert trained(f"Ex4DGS={again}") == 0
+    load = engine.runs.opening.load_expert
+
+    def refuse(name, folder, options, *, argument_of):
+        if folder == again:
+            raise CheckpointError(f"give it to {argument_of('STG')}")
+        return load(name, folder, options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.runs.opening, "load_expert", refuse)
+        assert trained(f"Ex4DGS={again}") == 2
+    assert "give it to --twin STG=PATH" in capsys.readouterr().err
+    assert trained(f"ex4dgs={again}") == 0
     assert "Ex4DGS twice" in capsys.readouterr().out
     report = json.loads(next((tmp_path / "out" / "test").glob("itrs_*/metrics.json")).read_text())
     # the small world has the same Gaussians for every folder: their mean is the expert's image

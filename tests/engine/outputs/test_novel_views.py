@@ -94,10 +94,23 @@ def test_cameras_of_a_file_have_frames_of_their_own_or_those_of_the_clip_in_turn
         ),
         (["--freeze_time", "1.5", "--y_offset", "-1"], "y_offset_-1_freeze_time_1.5"),
         (["--trajectory", "a/path.json"], "trajectory_path"),
+        (
+            ["--trajectory", "orbit", "--novel_near", "0.5", "--coverage_guard", "off"],
+            "trajectory_orbit_novel_near_0.5_coverage_guard_off",
+        ),
+        (["--focal_mm", "35", "--fill_holes", "on"], "focal_mm_35_fill_holes_on"),
+        (["--y_offset", "0.1234567"], "y_offset_0.1234567"),
+        (["--fill_holes", "on"], ""),  # no novel view: metrics.json says it
     ],
 )
 def test_results_have_a_folder_of_their_own(tmp_path, arguments, name):
     assert variant_of(settings(tmp_path, *arguments)) == name
+
+
+@pytest.mark.parametrize("arguments", [["--metrics", "flip"], ["--twin", "STG=again"], ["--maps", "error"]])
+def test_scores_are_refused_as_there_are_none(tmp_path, arguments):
+    with pytest.raises(ConfigError, match=f"^{arguments[0]}.* compares with recorded frames, and novel views have"):
+        check_render_config(settings(tmp_path, "--trajectory", "spiral", *arguments), None)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import moegs
 from engine.reporting.against_experts import Verdict, report_lines, verdict_line, verdict_of
 from engine.reporting.results import read_results
 
-FRAME = {"camera": "cam00", "frame": 0, "seconds": 0.1, "gates": {"STG": 1.0}, "scores": {}}
+FRAME = {"camera": "cam00", "frame": 0, "seconds": 0.1, "gates": {"STG": 1.0}}
 
 
 def rendered(folder: Path, iteration: int, **psnr: float) -> None:
@@ -17,9 +17,10 @@ def rendered(folder: Path, iteration: int, **psnr: float) -> None:
     (target / "videos").mkdir(parents=True)
     for name in ("weights_STG", "video_STG", "video_MoE"):
         (target / "videos" / f"{name}.mp4").touch()
+    means = {name: {"psnr": value} for name, value in psnr.items()}
     facts = {
-        "means": {name: {"psnr": value} for name, value in psnr.items()},
-        "per_frame": [FRAME],
+        "means": means,
+        "per_frame": [FRAME | {"scores": means}],
         "protocol": {"name": "8bit"},
         "experts": ["STG"],
         "cameras": ["cam00"],

@@ -137,6 +137,53 @@ def test_other_hashes_or_another_protocol_are_kept(tmp_path: Path, earlier: str,
     assert aside is None or aside.read_text() == earlier
 
 
+MEASURED = {
+    "novel_near": None,
+    "coverage_guard": True,
+    "temperature": 1.0,
+    "lpips_weights": "not asked for",
+    "lpips_vgg_weights": "lpips 0.1",
+    "baselines": {"uniform_mean": "alike", "STG twice": {"files": "a"}, "best_constant": {"fitted_on": {"cam00": [0]}}},
+    "means": {
+        "MoE": {"psnr": 30.0, "flip": 0.1, "lpips": None, "lpips_vgg": 0.2},
+        "STG twice": {"psnr": 29.0, "flip": 0.2},
+    },
+    "per_frame": [{"camera": "cam00", "frame": 0}, {"camera": "cam00", "frame": 1}],
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "differing"),
+    [
+        ({}, None),
+        (
+            {"means": MEASURED["means"] | {"MoE": {"psnr": 31.0, "flip": 0.1, "lpips": 0.3, "lpips_vgg": 0}}},
+            None,
+        ),  # more than before
+        ({"means": {name: {"psnr": 30.0, "flip": None, "lpips_vgg": 1} for name in ("MoE", "STG twice")}}, "flip"),
+        ({"means": {"MoE": MEASURED["means"]["MoE"]}}, "STG twice"),
+        ({"means": {"psnr": 30.0}}, "MoE, STG twice"),
+        ({"per_frame": MEASURED["per_frame"][1:]}, "frames"),
+        ({"per_frame": [*MEASURED["per_frame"], {"camera": "cam01", "frame": 0}]}, None),
+        ({"novel_near": 0.3}, "novel_near"),
+        ({"coverage_guard": False, "temperature": 0.5}, "temperature, coverage_guard"),
+        ({"lpips_vgg_weights": "other.npz"}, "lpips_vgg"),
+        ({"lpips_weights": "other.npz"}, None),  # there were no scores of it
+        ({"baselines": {"STG twice": {"files": "b"}}}, "baselines"),
+        ({"baselines": {"best_constant": {"fitted_on": {"cam00": [1]}}}}, "baselines"),
+    ],
+)
+def test_results_that_others_lack_or_of_other_conditions_are_kept(
+    tmp_path: Path, changed: dict[str, object], differing: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps(MEASURED))
+    aside = keep_other_results(path, MEASURED | changed)
+    assert (aside is None) is (differing is None)
+    assert aside is None or caplog.messages == [f"kept the earlier metrics.json as {aside} (differs in: {differing})"]
+
+
 def test_kept_results_never_replace_each_other(tmp_path: Path) -> None:
     for router in "abc":
         path = tmp_path / "metrics.json"

@@ -44,7 +44,9 @@ def test_an_untouched_run_agrees(rendered: Path, capsys: pytest.CaptureFixture[s
     code, printed = verify(rendered, capsys)
     assert (code, printed.splitlines()[-1]) == (0, "all agree")
     assert "4 of 4 frames rendered again on the same device" in printed
-    assert "2 of 4 frames rendered again" in verify(rendered, capsys, "--frames=2")[1]
+    code, printed = verify(rendered, capsys, "--frames=3")  # neighbours, and the clip's last is left out
+    assert (code, printed.splitlines()[-1]) == (0, "all agree")
+    assert "3 of 4 frames rendered again" in printed
     assert "nothing was rendered again (--frames 0)" in verify(rendered, capsys, "--frames=0")[1]
     assert {path: path.read_bytes() for path in rendered.rglob("*") if path.is_file()} == before
 
@@ -87,7 +89,7 @@ def test_a_changed_score_of_a_frame_is_named(rendered: Path, capsys: pytest.Capt
     assert code == 1
     assert f"{path}: cam00, frame 2, MoE-GS PSNR is {measured + 0.5:.2f}, rendered again {measured:.2f}" in printed
     assert f"{path}: means, MoE-GS PSNR is" in printed
-    assert printed.endswith("2 differences\n")
+    assert printed.endswith("4 differences\n")  # both mean_metrics.json have the mean too
 
 
 def test_a_changed_mean_is_named_without_rendering(rendered: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,6 +101,68 @@ def test_a_changed_mean_is_named_without_rendering(rendered: Path, capsys: pytes
     code, printed = verify(rendered, capsys, "--frames=0")
     assert code == 1 and printed.endswith("2 differences\n")
     assert f"{path}: means, Ex4DGS SSIM is" in printed and f"{path}: mean_gates, Ex4DGS is 0.9" in printed
+
+
+def test_the_changes_between_neighbours_are_compared_where_both_are_rendered(
+    rendered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = rendered / RESULTS / "metrics.json"
+    facts = json.loads(path.read_text())
+    for frame in facts["per_frame"][1:]:
+        frame["scores"]["MoE"]["tpsnr"] += 1
+    facts["means"]["MoE"]["tpsnr"] += 1
+    change(path, per_frame=facts["per_frame"], means=facts["means"])
+    wrong = {count: verify(rendered, capsys, f"--frames={count}")[1].count("MoE-GS tPSNR is") for count in (2, 3, 4)}
+    assert wrong == {2: 0, 3: 2, 4: 3}  # frames 0 and 2; 0, 1 and 2; all
+
+
+def test_metrics_that_are_newer_than_the_results_are_not_compared(
+    rendered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = rendered / RESULTS / "metrics.json"
+    facts = json.loads(path.read_text())
+    for scores in (
+        *facts["means"].values(),
+        *(each for frame in facts["per_frame"] for each in frame["scores"].values()),
+    ):
+        del scores["psnr_moving"], scores["ssim"]
+    change(path, means=facts["means"], per_frame=facts["per_frame"])
+    for name in (RESULTS / "mean_metrics.json", "mean_metrics.json"):
+        upstream = json.loads((rendered / name).read_text())
+        del upstream["MoE-GS_PSNR_moving"], upstream["MoE-GS_SSIM"]
+        (rendered / name).write_text(json.dumps(upstream))
+    code, printed = verify(rendered, capsys)
+    assert (code, printed.splitlines()[-1]) == (0, "all agree; not recorded, so not compared: SSIM, PSNR_moving")
+
+
+def test_a_changed_mean_under_the_papers_names_is_named(rendered: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    of_run, own = rendered / "mean_metrics.json", rendered / RESULTS / "mean_metrics.json"
+    measured = json.loads(own.read_text())
+    change(of_run, **{"MoE-GS_PSNR": 40.0})
+    code, printed = verify(rendered, capsys, "--frames=0")
+    assert code == 1 and printed.endswith("1 difference\n")
+    assert f"{of_run}: MoE-GS_PSNR is 40.0, the frames give {measured['MoE-GS_PSNR']}" in printed
+    change(own, **{"MoE-GS_times": 9.0})
+    code, printed = verify(rendered, capsys, "--frames=0")
+    assert code == 1 and printed.endswith("2 differences\n") and f"{own}: MoE-GS_times is 9.0" in printed
+    newer = rendered / "test" / "itrs_9"  # whose copy the run's file is
+    newer.mkdir()
+    shutil.copy(of_run, newer / "mean_metrics.json")
+    assert verify(rendered, capsys, "--frames=0")[1].endswith("1 difference\n")
+
+
+def test_no_win_by_means_that_the_frames_contradict(rendered: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = rendered / RESULTS / "metrics.json"
+    means = json.loads(path.read_text())["means"]
+    measured = means["MoE"]["psnr"]
+    means["MoE"]["psnr"] = 60.0
+    change(path, means=means)
+    assert moegs.main(["report", str(rendered), "--frames=0", "--require_win"]) == 2
+    error = capsys.readouterr().err
+    assert f"--require_win: {path}: means, MoE-GS PSNR is 60.0, the frames give {measured}; render" in error
+    assert not (rendered / "report.html").exists()
+    assert moegs.main(["report", str(rendered), "--frames=0"]) == 0
+    assert f"warning: {path}: means, MoE-GS PSNR is 60.0" in capsys.readouterr().err
 
 
 def test_a_changed_image_and_a_lost_one_are_named(rendered: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,6 +196,8 @@ def test_results_of_another_device_may_differ_a_little(rendered: Path, capsys: p
     for frame in facts["per_frame"]:
         frame["scores"]["MoE"]["psnr"] += 0.015
     facts["means"]["MoE"]["psnr"] = sum(frame["scores"]["MoE"]["psnr"] for frame in facts["per_frame"]) / 4
+    for file in (rendered / "mean_metrics.json", rendered / RESULTS / "mean_metrics.json"):
+        change(file, **{"MoE-GS_PSNR": facts["means"]["MoE"]["psnr"]})
     change(path, device="another GPU", per_frame=facts["per_frame"], means=facts["means"])
     code, printed = verify(rendered, capsys)
     assert (code, "within 0.02 dB" in printed) == (0, True), printed

@@ -31,8 +31,10 @@ LIKELY = [
      "--save_path"),
     ("--net_width 64", "--net_width is not a flag here: the expert's network is read from its checkpoint; leave it "
      "out"),
-    ("-r half", "Error parsing -r/--resolution: invalid literal for int() with base 10: 'half'"),
-    ("--near close", "Error parsing --near: FLOAT expected, found 'close'."),
+    ("-r half", "Error parsing -r/--resolution: INT expected, found 'half'"),
+    ("--near close", "Error parsing --near: FLOAT expected, found 'close'"),
+    ("--near None", "Error parsing --near: FLOAT expected, found 'None'"),
+    ("--fill_holes None", "invalid choice 'None' for argument '--fill_holes'. Expected one of ('on', 'off')."),
     ("--rgbfunction sandwich", "invalid choice 'sandwich' for argument '--rgbfunction'. Expected one of "
      f"{tuple(HEADS)}."),
     ("stray", "Unrecognized options: stray"),
@@ -68,6 +70,17 @@ def help_of(command: list[str], capsys) -> str:
             moegs.main([*command, "--help"])
     assert end.value.code == 0
     return capsys.readouterr().out
+
+
+OPTIONAL_CHOICES = ("fill_holes", "coverage_guard", "device", "backend", "tile_rule")
+
+
+@pytest.mark.parametrize("name", OPTIONAL_CHOICES)
+def test_a_choice_that_may_be_left_out_has_no_word_for_that(name, capsys, tmp_path):
+    for value in ("None", "nonsense"):
+        assert moegs.main(["render", f"--save_path={tmp_path}", f"--{name}={value}"]) == 2
+        choices = capsys.readouterr().err.removeprefix(f"error: invalid choice '{value}' for argument '--{name}'. ")
+        assert choices.startswith("Expected one of (") and "None" not in choices
 
 
 SCRIPTS = [f"{verb}_{name}.py" for verb in ("train", "render") for name in ENSEMBLES]
