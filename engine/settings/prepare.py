@@ -70,9 +70,7 @@ class FootageConfig:
 class FeaturesConfig:
     """The search for features and points. A second attempt with finer settings follows by itself if few are found."""
 
-    max_image_size: Annotated[
-        int | None, flag("longest side of an image for finding features, in px; None: no limit", metavar="INT|None")
-    ] = 4096
+    max_image_size: Annotated[int, flag("longest side of an image for finding features, in px; 0: no limit")] = 4096
     max_features: Annotated[int, flag("maximum number of features per image")] = 8192
     peak_threshold: Annotated[float, flag("SIFT peak threshold; a lower value finds fainter features")] = 0.004
     edge_threshold: Annotated[float, flag("SIFT edge threshold; a higher value keeps more features on edges")] = 30.0
@@ -158,7 +156,9 @@ def _check_numbers(config: PrepareConfig) -> None:
     if footage.all_frames and footage.every not in (None, 1):
         raise ConfigError(f"--all_frames and --every {footage.every} exclude each other: give one")
     numbers: dict[str, Any] = {"every": footage.every}
-    for name in ("max_image_size", "max_features", "peak_threshold", "edge_threshold", "threads"):
+    if features.max_image_size < 0:
+        raise ConfigError(f"--max_image_size is {features.max_image_size}: give more than 0, or 0 for no limit")
+    for name in ("max_features", "peak_threshold", "edge_threshold", "threads"):
         numbers[name] = getattr(features, name)
     for name, value in numbers.items():
         if value is not None and not 0 < value < float("inf"):

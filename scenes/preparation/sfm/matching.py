@@ -26,7 +26,7 @@ class SfmOptions:
     The defaults are those of Ex4DGS's preparation (COLMAP's, with the two thresholds changed).
     """
 
-    max_image_size: int | None = 4096  # px; larger images are shrunk for finding features; None: never
+    max_image_size: int = 4096  # px; larger images are shrunk for finding features; 0: never
     max_features: int = 8192  # an image
     peak_threshold: float = 0.004  # of SIFT; lower finds fainter features
     edge_threshold: float = 30.0  # of SIFT; higher keeps more features that lie on edges

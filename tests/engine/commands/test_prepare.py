@@ -87,7 +87,7 @@ def test_help_explains_every_flag(capsys):
 
 def test_settings_reach_the_pipeline():
     arguments = "videos x --every 5 --start_timestamp 2 --end_timestamp 9 --frames all -r 2 --resize_filter box "
-    arguments += "--layouts ed3dgs --upstream_moegs --max_image_size None --max_features 5 --peak_threshold 0.1 "
+    arguments += "--layouts ed3dgs --upstream_moegs --max_image_size 0 --max_features 5 --peak_threshold 0.1 "
     arguments += "--edge_threshold 7 "
     arguments += "--affine_shape --two_view_points --accept_poor --threads 3 --mapped_frame 4 --leave_out a.mp4 b.mp4"
     options = options_of(read_prepare_settings(arguments.split(), prog="", description=""))
@@ -95,7 +95,7 @@ def test_settings_reach_the_pipeline():
     assert (options.resolution, options.resize, options.trainer_folders) == (2, "box", ("ed3dgs",))
     assert (options.upstream_moegs, options.mapped_frame, options.leave_out) == (True, 4, ("a.mp4", "b.mp4"))
     sfm = options.sfm
-    assert (sfm.max_image_size, sfm.max_features, sfm.peak_threshold, sfm.edge_threshold) == (None, 5, 0.1, 7)
+    assert (sfm.max_image_size, sfm.max_features, sfm.peak_threshold, sfm.edge_threshold) == (0, 5, 0.1, 7)
     assert (sfm.affine_shape, sfm.guided_matching, sfm.two_view_points) == (True, False, True)
     assert (sfm.accept_poor, sfm.threads, options.accept_moving) == (True, 3, False)
     assert options_of(read_prepare_settings(["n3v", "x", "--all_frames"], prog="", description="")).every == 1

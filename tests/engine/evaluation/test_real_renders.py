@@ -68,8 +68,8 @@ def psnr(error: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean(np.square(error))))
 
 
-@pytest.mark.parametrize("name", RANGES)
-def test_every_metric_without_a_network_is_that_of_numpy_and_scipy(shared, name):
+def test_every_metric_without_a_network_is_that_of_numpy_and_scipy(shared):
+    name = next(iter(RANGES))  # one clip: random images are compared with other packages in test_references.py
     folder = shared("data/coffee_martini_cam00")
     renders = decoded(folder / f"{name}.mp4", MEASURED)
     truths = decoded(folder / "gt_reference.mp4", tuple(sorted({*SPREAD, *MEASURED})))
