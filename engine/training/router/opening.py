@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,13 +87,15 @@ def _training_time(
         return None
     black = replace(run, scene=replace(run.scene, frames=BlackFrames(run.scene)))
 
-    def try_iteration() -> None:
-        with RouterTask(black, optimiser, config, start=start) as task:
+    endless = replace(config, training=replace(config.training, iterations=sys.maxsize))
+    with RouterTask(black, optimiser, endless, start=start) as task:
+
+        def try_iteration() -> None:
             for loss in task.losses(start + 1):
                 loss.backward()
-        optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad(set_to_none=True)
 
-    seconds = seconds_a_step(try_iteration, run.compute)
+        seconds = seconds_a_step(try_iteration, run.compute)
     note = " of all seeds" if later else ""
     return WorkTime(work=f"training{note}", step="iteration", count=iterations - start + later, seconds_each=seconds)
 

@@ -252,6 +252,15 @@ def test_a_step_is_timed_by_its_median_after_one_that_warms_up(monkeypatch):
     assert seconds_a_step(lambda: steps.append(0), ON_CPU) == 5 and len(steps) == 5, "a long one is not repeated"
 
 
+def test_steps_of_a_gpu_are_timed_ten_at_a_time(monkeypatch):
+    clock = iter([0, 1, 10, 15, 20, 22, 30, 60])
+    monkeypatch.setattr(engine.runs.trial.time, "perf_counter", lambda: next(clock))
+    waits, steps = [], []
+    monkeypatch.setattr(engine.runs.trial, "wait", waits.append)
+    assert seconds_a_step(lambda: steps.append(0), ComputeDevice(device=CUDA, backend="cuda")) == 0.5
+    assert len(steps) == 31 and len(waits) == 8
+
+
 def test_black_frames_stand_in_for_those_to_decode(run):
     assert must_decode(run.scene, run.scene.test)
     black = BlackFrames(run.scene)
