@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.docs.warm_python import CLIENT, warm_socket
 from tests.scenes.preparation.textured_room import image, room_cameras
 from tests.scenes.scene_folders import Rig, rig_cameras, write_poses_bounds, write_technicolor_scene, write_video
 
@@ -22,7 +23,7 @@ N3V_UNITS = 10.0  # the room in units in which N3V's near plane, 4, cuts nothing
 SHORT = ["--iterations", "4", "--test_frames", "1"]
 
 # Stands in for `python`: runs it with further arguments by the script or the command, instead of some of the page's.
-PYTHON = """#!{python}
+PYTHON = """#!{python} -IS
 import os
 import sys
 
@@ -39,7 +40,6 @@ if name is not None and not any(argument.startswith("demo/experts") for argument
         if not skip:
             kept.append(argument)
     arguments = kept + SHORTENED[name]
-os.execv({python!r}, [{python!r}, *arguments])
 """
 SHORTENED = {
     **{f"train_{name}.py": [*SHORT, "--test_iterations"] for name in ("E4", "E3")},
@@ -112,7 +112,8 @@ def make_sandbox(folder: Path) -> Path:
         (root / "scripts" / name).write_text(NOTHING)
     (root / ".venv" / "bin").mkdir(parents=True)
     (root / ".venv" / "bin" / "activate").touch()
-    tools = {"python": PYTHON.format(python=sys.executable, shortened=SHORTENED, too_long=TOO_LONG)}
+    python = PYTHON.format(python=sys.executable, shortened=SHORTENED, too_long=TOO_LONG)
+    tools = {"python": python + CLIENT.format(socket=warm_socket())}
     for name, text in (tools | {"curl": CURL, "unzip": UNZIP, "zip": ZIP, "pip": NOTHING}).items():
         path = root / ".venv" / "bin" / name
         path.write_text(text)

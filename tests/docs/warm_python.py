@@ -1,0 +1,148 @@
+"""Python processes that begin with everything imported: a server forks one for each command of a page.
+
+Importing PyTorch takes seconds, and the pages have some two hundred commands. A command runs in a process of its own,
+with its own arguments, folder, environment and output, as after `python`.
+
+    python tests/docs/warm_python.py SOCKET    serves until it is ended
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import functools
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+IMPORTED = (  # what commands import, also late
+    *("torch._dynamo", "scipy.spatial", "av", "PIL.Image", "tyro", "safetensors.torch", "engine.api", "demo.commands"),
+    *(f"experts.{folder}.training" for folder in ("ex4dgs", "ed3dgs", "stg", "fourdgaussians")),
+)
+COMMANDS = "engine.commands"  # with all its modules
+# The stand-in's end: hands its arguments (`arguments`) to the server at SOCKET, waits, and ends as the command did.
+CLIENT = """
+import array
+import json
+import socket
+
+with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+    connection.connect({socket!r})
+    request = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()
+    descriptors = array.array("i", [0, 1, 2])
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)]
+    connection.sendmsg([len(request).to_bytes(8, "big")], ancillary)
+    connection.sendall(request)
+    answer = connection.recv(1)
+sys.exit(answer[0] if answer else 1)
+"""
+
+
+@functools.cache
+def warm_socket() -> str:
+    """The socket of this process's server, which is started by the first call and ends with the process."""
+    path = str(Path(tempfile.mkdtemp(prefix="moegs_")) / "python")
+    paths = [str(ROOT), str(ROOT / "submodules/diff-gaussian-rasterization")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    environment["CUDA_VISIBLE_DEVICES"] = ""
+    server = subprocess.Popen(
+        [sys.executable, __file__, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    )
+    assert server.stdout is not None and server.stdout.readline() == b"ready\n"
+    atexit.register(server.terminate)
+    return path
+
+
+def serve(path: str) -> None:
+    """Imports, says "ready", and answers every connection with a process of its own."""
+    for name in IMPORTED:
+        importlib.import_module(name)
+    for module in pkgutil.iter_modules(importlib.import_module(COMMANDS).__path__):
+        importlib.import_module(f"{COMMANDS}.{module.name}")
+    assert threading.active_count() == 1, "a fork takes no other thread along"
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that answer
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(path)
+        listener.listen()
+        print("ready", flush=True)
+        while True:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                answer(connection)
+            connection.close()
+
+
+def answer(connection: socket.socket) -> None:
+    """Runs the command that a connection asks for in a child, sends its exit code, and ends the process."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    size, descriptors = received(connection)
+    text = b""
+    while len(text) < size:
+        text += connection.recv(size - len(text))
+    child = os.fork()
+    if child == 0:
+        connection.close()
+        for number, descriptor in enumerate(descriptors):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        run(*json.loads(text))  # ends the process as the command does
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    connection.sendall(bytes([code if code >= 0 else 128 - code]))
+    os._exit(0)
+
+
+def received(connection: socket.socket) -> tuple[int, list[int]]:
+    """The length of the request, and the descriptors of its input, output and errors."""
+    length, ancillary, _, _ = connection.recvmsg(8, socket.CMSG_LEN(3 * array.array("i").itemsize))
+    descriptors = array.array("i", ancillary[0][2])
+    return int.from_bytes(length, "big"), descriptors.tolist()
+
+
+def run(arguments: list[str], folder: str, environment: Mapping[str, str]) -> None:
+    """Does what `python ARGUMENTS` does, in this process, and ends it."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        first, *rest = arguments
+        if first in ("-m", "-c"):
+            sys.argv, sys.path[0] = [first, *rest[1:]], ""
+            if first == "-m":
+                runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+            else:
+                run_text(rest[0])
+        else:
+            sys.argv, sys.path[0] = arguments, str(Path(first).resolve().parent)
+            runpy.run_path(first, run_name="__main__")
+    except SystemExit:
+        raise
+    except BaseException:
+        traceback.print_exc()
+        sys.exit(1)
+    sys.exit(0)
+
+
+def run_text(text: str) -> None:
+    """Runs a program that is given as text, as the module __main__."""
+    main: Any = types.ModuleType("__main__")
+    sys.modules["__main__"] = main
+    exec(compile(text, "<string>", "exec"), main.__dict__)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
