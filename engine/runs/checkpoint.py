@@ -185,6 +185,7 @@ def scene_facts(run: Run) -> dict[str, Any]:
         "start": scene.start,
         "num_frames": scene.num_frames,
         "train": [scene.views[view].name for view in scene.train],
+        "router": [scene.views[view].name for view in scene.router],
         "test": [scene.views[view].name for view in scene.test],
         "sizes": {view.name: [view.camera.width, view.camera.height] for view in scene.views},
         "cameras": {view.name: camera_hash(view.camera) for view in scene.views},

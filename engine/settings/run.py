@@ -63,6 +63,13 @@ class DataConfig:
     test_cameras: Annotated[
         tuple[str, ...] | None, flag(f"held-out cameras; default: {_TEST_CAMERAS}", metavar="CAM ...")
     ] = None
+    router_cameras: Annotated[
+        int,
+        flag(
+            "training cameras that the experts leave to the router, spread evenly; give all trainings of a scene the "
+            "same number"
+        ),
+    ] = 0
     cache_path: Annotated[
         Path | None,
         flag(
@@ -237,6 +244,12 @@ def save_iterations(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
     return tuple(sorted({step for step in (*chosen, last) if step <= last}))
 
 
+def check_router_cameras(count: int) -> None:
+    """Raises ConfigError for a number of cameras below 0."""
+    if count < 0:
+        raise ConfigError(f"--router_cameras is {count}: give 0 or more")
+
+
 def check_seed(seed: int) -> None:
     """Raises ConfigError for a seed below 0."""
     if seed < 0:
@@ -269,6 +282,7 @@ def check_values(config: RunConfig, ensemble: Ensemble) -> None:
     check_novel_near(config.experts.novel_near)
     check_expert_frames(config.experts.expert_frames, ensemble.experts)
     check_seed(training.seed)
+    check_router_cameras(config.data.router_cameras)
     for name in ("featuret_lr", "feature_lr", "rgb_lr", "lambda_gates"):
         if not getattr(training, name) >= 0:
             raise ConfigError(f"--{name} is {getattr(training, name)}: give 0 or more")

@@ -29,6 +29,7 @@ from experts.base import CheckpointError
 logger = logging.getLogger(__name__)
 
 SEED, RANDOM = "seed", "torch_random"
+NOT_COMPARED = ("name", "cameras", "footage", "router")  # facts of the scene; the router's cameras are not in "train"
 
 
 def check_router_folder(config: RunConfig, save_path: Path) -> None:
@@ -92,7 +93,7 @@ def _check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...])
                 "that one, or start again with --overwrite"
             )
     for key, value in scene_facts(run).items():
-        if key not in ("name", "cameras", "footage") and saved.scene[key] != value:
+        if key not in NOT_COMPARED and saved.scene[key] != value:
             raise ConfigError(
                 f"{run.scene.root}: {key} is {value}, {saved.folder} was trained with {saved.scene[key]}; give the "
                 "same scene and cut, or start again with --overwrite"

@@ -31,7 +31,7 @@ from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.curve import TrainingCurve, rates_of
 from engine.training.progress import Reading
 from engine.training.router.resume import training_state
-from engine.training.router.schedule import set_router_rates, training_pairs
+from engine.training.router.schedule import learned_cameras, router_pairs, set_router_rates
 from engine.training.tensorboard import event_writer
 from losses import concentration, matched_colours, photometric
 from router import Mixture
@@ -92,7 +92,8 @@ class RouterTask:
 
     def __enter__(self) -> RouterTask:
         training, scene = self.config.training, self.run.scene
-        order = training_pairs(scene.train, scene.num_frames, seed=training.seed, start=self.start)
+        own = learned_cameras(scene)
+        order = router_pairs(scene.train, own, scene.num_frames, seed=training.seed, start=self.start)
         order = islice(order, max(0, training.iterations - self.start))
         if self._curve is not None:
             self._open.callback(self._curve.close)
@@ -115,12 +116,13 @@ class RouterTask:
         with mark(DATA):
             view, frame, target = next(self._images)
         camera = self.run.scene.views[view]
+        known = view in self.run.scene.train  # by the experts: at the router's own cameras rules for novel views hold
         set_router_rates(self.optimiser, training, iteration)
         mixture = mix_camera(
             self.run,
             camera.camera,
             frame,
-            camera_number=camera.number,
+            camera_number=camera.number if known else None,
             temperature=self.run.router.temperature,
             grad="features",
         )

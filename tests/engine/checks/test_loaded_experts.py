@@ -11,7 +11,7 @@ from moegs_rasterizer import RasterizerError
 
 import engine.checks.rasterizer
 import engine.runs.opening
-from engine.checks.experts import EXPERT_REPORT, check_frames, check_held_out, check_visible
+from engine.checks.experts import EXPERT_REPORT, check_cameras, check_frames, check_visible
 from engine.checks.rasterizer import check_rasterizer
 from engine.commands import train
 from engine.errors import ConfigError
@@ -82,18 +82,18 @@ def test_an_expert_of_a_shorter_clip_is_refused(tmp_path):
 
 
 def test_a_held_out_camera_that_an_expert_has_seen_is_warned_of(flat_run, tmp_path, caplog):
-    check_held_out(flat_run.scene, "STG", tmp_path)  # of an expert's own code nothing is known
+    check_cameras(flat_run.scene, "STG", tmp_path)  # of an expert's own code nothing is known
     segment = tmp_path / "stg_0to149"
     segment.mkdir()
     for seen, warned in ((["cam01", "cam02"], False), (["cam00", "cam02"], True)):
         (segment / EXPERT_REPORT).write_text(json.dumps({"settings": {"training cameras": seen}}))
         caplog.clear()
-        check_held_out(flat_run.scene, "STG", tmp_path)
+        check_cameras(flat_run.scene, "STG", tmp_path)
         assert ("STG was trained on cam00, which this run holds out" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("content", [{}, {"settings": None}, {"settings": {"training cameras": 7}}, {"settings": [[]]}])
 def test_a_report_of_another_shape_says_nothing(flat_run, tmp_path, caplog, content):
     (tmp_path / EXPERT_REPORT).write_text(json.dumps(content))
-    check_held_out(flat_run.scene, "STG", tmp_path)
+    check_cameras(flat_run.scene, "STG", tmp_path)
     assert not caplog.text
