@@ -102,6 +102,7 @@ def load_checkpoint(folder: Path) -> SavedRouter:
             [record.name for record in records],
             [record.gaussians for record in records],
             kind=facts["rgbfunction"],
+            cues=facts.get("cues", False),
             temperature=facts["temperature"],
             eval_temperature=facts["eval_temperature"],
         )
@@ -141,8 +142,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def named_tensors(router: Router) -> dict[str, Tensor]:
-    """The router's tensors where they are, tables by expert: "head.mlp1.weight", "STG.static", "STG.temporal"."""
+    """The router's tensors where they are, tables by expert: "head.mlp1.weight", "cues.bias", "STG.static"."""
     tensors = {f"head.{name}": value for name, value in router.head.state_dict().items()}
+    if router.cues is not None:
+        tensors |= {f"cues.{name}": value for name, value in router.cues.state_dict().items()}
     for index, name in enumerate(router.expert_names):
         tensors[f"{name}.static"] = router.features.static[index].detach()
         tensors[f"{name}.temporal"] = router.features.temporal[index].detach()
@@ -167,6 +170,7 @@ def _facts(run: Run, iteration: int, experts: tuple[ExpertRecord, ...], tensors:
         "iteration": iteration,
         "ensemble": run.ensemble.name,
         "rgbfunction": run.router.head_kind,
+        "cues": run.router.cues is not None,
         "temperature": run.router.temperature,
         "eval_temperature": run.router.eval_temperature,
         "experts": [record.to_json() for record in experts],

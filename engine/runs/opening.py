@@ -64,6 +64,7 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
         [expert.name for expert in experts],
         [expert.num_gaussians for expert in experts],
         kind=router_settings.rgbfunction,
+        cues=router_settings.cues == "on",
         init=router_settings.init_mixprob,
         temperature=router_settings.temperature,
         eval_temperature=router_settings.eval_temperature,

@@ -83,6 +83,9 @@ def _check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...])
     kind = run.router.head_kind
     if saved.router.head_kind != kind:
         raise ConfigError(f"{saved.folder}: has the head {saved.router.head_kind}, not {kind}; give --rgbfunction")
+    if (saved.router.cues is None) != (run.router.cues is None):
+        before = "off" if saved.router.cues is None else "on"
+        raise ConfigError(f"{saved.folder}: was trained with --cues {before}; give the same, or --overwrite")
     if [record.name for record in saved.experts] != [record.name for record in records]:
         raise ConfigError(f"{saved.folder}: is a router of {saved.ensemble}, not {run.ensemble.name}; use its script")
     for old, new in zip(saved.experts, records, strict=True):

@@ -65,14 +65,15 @@ def training_pairs(views: Sequence[int], num_frames: int, *, seed: int, start: i
 
 
 def make_optimiser(router: Router, training: TrainingConfig) -> torch.optim.RAdam:
-    """RAdam with one group per kind of parameter; the rates are those of MoE-GS's flags."""
-    return torch.optim.RAdam(
-        [
-            {"name": "static", "params": list(router.features.static), "lr": training.featuret_lr},
-            {"name": "temporal", "params": list(router.features.temporal), "lr": training.feature_lr},
-            {"name": "head", "params": list(router.head.parameters()), "lr": training.rgb_lr},
-        ]
-    )
+    """RAdam with one group per kind of parameter; the rates are those of MoE-GS's flags, and that of the cues."""
+    groups = [
+        {"name": "static", "params": list(router.features.static), "lr": training.featuret_lr},
+        {"name": "temporal", "params": list(router.features.temporal), "lr": training.feature_lr},
+        {"name": "head", "params": list(router.head.parameters()), "lr": training.rgb_lr},
+    ]
+    if router.cues is not None:
+        groups.append({"name": "cues", "params": list(router.cues.parameters()), "lr": training.cue_lr})
+    return torch.optim.RAdam(groups)
 
 
 def set_router_rates(optimiser: torch.optim.Optimizer, training: TrainingConfig, iteration: int) -> None:
