@@ -41,18 +41,19 @@ def spread_cameras(cameras: Sequence[Camera], count: int) -> list[int]:
     """Choose `count` cameras that stand for all: first the one nearest to the mean centre.
 
     Each next one lowers the mean distance of all cameras to the nearest chosen one the most (the greedy k-median). So a
-    smaller count gives the first of a larger one, and cameras at the rig's rim, which only few others could replace,
-    come late.
+    smaller count gives the first of a larger one, and cameras at the rig's rim, which no others could replace, come
+    late; of two that are as good, the one nearer to the mean centre.
     """
-    centres = torch.stack([camera.camera_to_world[:3, 3].double() for camera in cameras])
+    centres = torch.stack([camera.camera_to_world[:3, 3].double().cpu() for camera in cameras])
     from_mean = (centres - centres.mean(dim=0)).norm(dim=1)
     size = float(from_mean.max()) or 1.0
+    from_mean = (from_mean / size * 10**_DIGITS).round()
     distances = torch.cdist(centres, centres) / size
     chosen: list[int] = []
     nearest = torch.full((len(cameras),), torch.inf, dtype=torch.float64)
     for _ in range(count):
-        costs = torch.minimum(distances, nearest).mean(dim=1) if chosen else from_mean / size
-        costs = (costs * 10**_DIGITS).round()
+        costs = (torch.minimum(distances, nearest).mean(dim=1) * 10**_DIGITS).round() if chosen else 0
+        costs = costs + from_mean / (2 * 10**_DIGITS)
         costs[chosen] = torch.inf
         chosen.append(int(costs.argmin()))
         nearest = torch.minimum(nearest, distances[chosen[-1]])

@@ -20,6 +20,7 @@ from common.files import replacing_folder, write_json
 from common.tensors import tensors_hash
 from engine.errors import ConfigError
 from engine.runs.expert_records import ExpertRecord
+from engine.runs.judgement import Judgement
 from engine.runs.run import Run
 from engine.runs.seeds import require_one_run
 from experts.base import CheckpointError
@@ -43,6 +44,7 @@ class SavedRouter:
     experts: tuple[ExpertRecord, ...]
     scene: Mapping[str, Any]
     training_seconds: float | None = None  # so far; None: not recorded
+    judgement: Judgement | None = None
 
 
 def saved_iterations(save_path: Path) -> tuple[int, ...]:
@@ -115,6 +117,7 @@ def load_checkpoint(folder: Path) -> SavedRouter:
             experts=records,
             scene=facts["scene"],
             training_seconds=facts.get("training_seconds"),
+            judgement=Judgement.from_json(facts.get("judge")),
         )
 
 
@@ -176,6 +179,7 @@ def _facts(run: Run, iteration: int, experts: tuple[ExpertRecord, ...], tensors:
         "experts": [record.to_json() for record in experts],
         "scene": scene_facts(run),
         "training_seconds": run.training_seconds,
+        "judge": run.judgement.to_json() if run.judgement else None,
         "tensors": tensors,
     }
 
