@@ -164,7 +164,7 @@ def test_a_run_keeps_its_judgement_and_results_state_it(tmp_path, monkeypatch, c
     assert moegs.main(["verify", str(out), "--quiet"]) == 0
     assert render.main("E3", [f"--save_path={out}", "--skip_train", "--quiet", "--towards_mean=0"]) == 0
     plain = json.loads(results.read_text())
-    assert plain["towards_mean"] == 0 and plain["mean"] != trained["mean"]
+    assert plain["towards_mean"] == 0 and plain["means"]["MoE"] != trained["means"]["MoE"]
     assert moegs.main(["verify", str(out), "--quiet"]) == 0
     assert moegs.main(["verify", str(out), "--towards_mean=0.5"]) == 2
     assert "--towards_mean is that of the results" in capsys.readouterr().err
