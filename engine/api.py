@@ -62,9 +62,9 @@ def load_run(
     """Opens a trained run; no frame is decoded until `recorded` asks for one.
 
     iteration None: the newest. source_path and experts ("NAME=PATH") say where the scene and the experts are, if they
-    were moved. device: "auto" (a GPU where there is one), "cpu" or "cuda". novel_near, coverage_guard,
-    towards_mean and fill_holes are rules for cameras that were not trained on, as the flags of these names; None: the
-    run's own. Raises ConfigError, CheckpointError, SceneError or RasterizerError where something is missing or does not fit.
+    were moved. device: "auto" (a GPU where there is one), "cpu" or "cuda". novel_near, coverage_guard, towards_mean and
+    fill_holes are rules for cameras that were not trained on, as the flags of these names; None: the run's own.
+    Raises ConfigError, CheckpointError, SceneError or RasterizerError where something is missing or does not fit.
     """
     overrides = {
         "source_path": None if source_path is None else Path(source_path),

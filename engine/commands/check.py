@@ -74,7 +74,9 @@ def check(config: AnyRunConfig) -> None:
 
 
 def _trainings(config: AnyRunConfig, scene: Scene, compute: ComputeDevice) -> list[str]:
-    asked = TrainExpertConfig(data=with_values(ExpertDataConfig(), {"source_path": scene.root, "router_cameras": len(scene.router)}))
+    asked = TrainExpertConfig(
+        data=with_values(ExpertDataConfig(), {"source_path": scene.root, "router_cameras": len(scene.router)})
+    )
     with TemporaryDirectory() as folder:
         return expert_trainings(asked, scene, compute, results=Path(folder) / scene.name)
 

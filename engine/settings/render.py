@@ -156,7 +156,13 @@ class _ReplacedConfig:
     ] = None
 
 
-OF_RESULTS = ("eval_temperature", "novel_near", "coverage_guard", "towards_mean", "fill_holes")  # which metrics.json holds
+OF_RESULTS = (
+    "eval_temperature",
+    "novel_near",
+    "coverage_guard",
+    "towards_mean",
+    "fill_holes",
+)  # which metrics.json holds
 OF_IMAGES = (*OF_RESULTS, "tile_rule")  # by which a run's images differ
 
 

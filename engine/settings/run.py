@@ -88,9 +88,9 @@ class RouterConfig:
     rgbfunction: Annotated[HeadKind, flag("network of the router; sandwichpixel does not see the view ray")] = (
         DEFAULT_HEAD
     )
-    cues: Annotated[
-        OnOff, flag("on: gates also follow signs of an expert's error in its image; not in the paper")
-    ] = "off"
+    cues: Annotated[OnOff, flag("on: gates also follow signs of an expert's error in its image; not in the paper")] = (
+        "off"
+    )
     init_mixprob: Annotated[
         float, flag("initial value of two of a Gaussian's three weights, base and directional; temporal starts at 0")
     ] = 0.9

@@ -71,7 +71,9 @@ def test_rules_for_novel_views_hold_at_the_routers_cameras_while_training(tmp_pa
     import engine.runs.run as module
 
     original = module.mix
-    monkeypatch.setattr(module, "mix", lambda *a, **o: seen.append((o["camera_number"], o["novel"])) or original(*a, **o))
+    monkeypatch.setattr(
+        module, "mix", lambda *a, **o: seen.append((o["camera_number"], o["novel"])) or original(*a, **o)
+    )
     rules = NovelViews(coverage_guard=True)
     run = replace(run_with(tmp_path, 2), novel=rules)
     training = TrainingConfig(iterations=2)
@@ -111,7 +113,10 @@ def test_the_judges_psnr_is_that_of_the_images(tmp_path):
     view = run.scene.router[-1]
     for shown, value in ((run, found.mixture), (with_judgement(run, found), found.shrunk)):
         errors = [
-            (mix_view(shown, view, frame).image - torch.from_numpy(run.scene.frames.read(view, frame)).permute(2, 0, 1) / 255)
+            (
+                mix_view(shown, view, frame).image
+                - torch.from_numpy(run.scene.frames.read(view, frame)).permute(2, 0, 1) / 255
+            )
             for frame in range(FRAMES)
         ]
         assert -10 * torch.stack(errors).square().mean().log10().item() == pytest.approx(value, abs=1e-3)
@@ -131,7 +136,9 @@ def test_shrunk_gates_are_between_the_routers_and_equal_ones_at_novel_views_alon
     assert torch.allclose(other.gates, 0.75 * plain.gates + 0.25 / 3, atol=1e-6)
     assert torch.allclose(other.image, 0.75 * plain.image + 0.25 * plain.images.mean(0), atol=1e-6)
     assert torch.equal(mix_view(shrunk, trained, 1).image, mix_view(run, trained, 1).image)
-    assert not torch.equal(mix_camera(shrunk, run.scene.views[trained].camera, 1).image, mix_view(run, trained, 1).image)
+    assert not torch.equal(
+        mix_camera(shrunk, run.scene.views[trained].camera, 1).image, mix_view(run, trained, 1).image
+    )
 
 
 LAST = 21
@@ -154,7 +161,9 @@ def test_a_run_keeps_its_judgement_and_results_state_it(tmp_path, monkeypatch, c
     facts = json.loads((checkpoint_folder(out) / FACTS).read_text())
     judge = facts["judge"]
     assert judge["camera"] == facts["scene"]["router"][-1] and 0 < judge["towards_mean"] < 1
-    assert f"the judge {judge['camera']}: mixture {judge['mixture']:.2f} dB, mean {judge['mean']:.2f} dB, shrunk by" in log
+    assert (
+        f"the judge {judge['camera']}: mixture {judge['mixture']:.2f} dB, mean {judge['mean']:.2f} dB, shrunk by" in log
+    )
     results = out / "test" / f"itrs_{LAST}" / "metrics.json"
     trained = json.loads(results.read_text())
     assert trained["towards_mean"] == judge["towards_mean"] and trained["judge"] == judge
@@ -177,6 +186,14 @@ def test_a_stopped_run_continues_to_the_same_bits(tmp_path, monkeypatch):
     assert train.main("E3", [*halves, "--iterations=8"]) == 0
     assert train.main("E3", [*halves, "--resume"]) == 0
     assert files(tmp_path / "halves") == files(tmp_path / "whole")
+
+
+def test_the_papers_layout_has_no_place_for_cues(tmp_path, monkeypatch, capsys):
+    flags = [*use_small_world(monkeypatch, tmp_path), "--iterations=1", "--test_iterations", "--cues=on"]
+    assert train.main("E3", [*flags, f"--save_path={tmp_path / 'out'}"]) == 0
+    assert moegs.main(["export", str(tmp_path / "out"), f"--out={tmp_path / 'upstream'}"]) == 2
+    assert "the paper's code has no --cues" in capsys.readouterr().err
+    assert not (tmp_path / "upstream").exists()
 
 
 def test_a_run_goes_on_with_its_own_cameras_and_cues_alone(tmp_path, monkeypatch, capsys):
