@@ -24,7 +24,7 @@ from scenes.frames.video import Video, decode_video, probe_video
 from scenes.router_cameras import spread_cameras
 
 POINTS = ("points3D*.ply", "known_points.npz")  # start points, which no crop changes
-QUALITY = {"crf": "4", "preset": "veryfast"}  # near-lossless, with full chroma
+QUALITY = {"crf": "2", "preset": "veryfast"}  # near-lossless, with full chroma
 USUAL_RATE = Fraction(30)  # frames per second, where a video does not tell
 THREADS = 2
 
