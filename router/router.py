@@ -79,27 +79,33 @@ def mix(
     with torch.set_grad_enabled(grad != "none"):
         with mark(ROUTING_WEIGHTS):
             weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
+        depth: DepthKind | None = "sum" if depths or router.cues is not None else None
         layers = [
             _layer(
                 gaussians_of(expert, camera, frame, camera_number=camera_number, culling=novel.culling),
                 expert,
                 features,
                 tile_rule=tile_rule,
-                depth="sum" if depths or router.cues is not None else None,
+                depth=depth,
             )
             for expert, features in zip(experts, weights, strict=True)
         ]
         with mark(RASTERIZE):
             splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
         with mark(BLEND):
-            rays = camera_rays if grad == "none" else router.rays.of  # images may be of any camera, training's return
-            seen = rays(camera, dtype=splats[0].colour.dtype, device=splats[0].colour.device)
+            seen = _rays(router, camera, like=splats[0].colour, kept=grad != "none")
             with torch.no_grad():
                 images = torch.stack(
                     [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
                 )
             mixture = _blended(router, experts, splats, images, seen, temperature=temperature, novel=novel)
     return _with_depths(mixture, splats) if depths else mixture
+
+
+def _rays(router: Router, camera: Camera, *, like: Tensor, kept: bool) -> Tensor:
+    """A camera's ray map [6, h, w]. kept: for training, which comes back to it; images may be of any camera."""
+    rays = router.rays.of if kept else camera_rays
+    return rays(camera, dtype=like.dtype, device=like.device)
 
 
 def _blended(

@@ -1,4 +1,4 @@
-"""What a camera that neither experts nor router learned from says of the router: how far to go to the uniform mean."""
+"""A judgement of a router by a camera that nobody learned from: how far to go to the uniform mean at new views."""
 
 from __future__ import annotations
 

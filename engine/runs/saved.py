@@ -167,6 +167,12 @@ def _check_scene(saved: SavedRouter, run: Run) -> None:
                 f"{run.scene.root}: {key} is {facts[key]}, the router was trained with {saved.scene[key]}; "
                 "give the same clip with --start_timestamp, --end_timestamp and --duration"
             )
+    before, now = sorted(saved.scene.get("router", [])), sorted(facts["router"])
+    if before != now:
+        raise ConfigError(
+            f"{run.scene.root}: --router_cameras gives {', '.join(now) or 'none'}, and the router was trained with "
+            f"{', '.join(before) or 'none'}; give the scene and the poses of its training"
+        )
     if changed := other_cameras(saved, run):
         logger.warning(
             "%s: other cameras than the router was trained with (%s): poses or principal points were changed since",

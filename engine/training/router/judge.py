@@ -1,4 +1,4 @@
-"""How much a router is to be shrunk towards the uniform mean at new views, by a camera that nobody learned from."""
+"""The judge: a camera that nobody learned from says how far a router is to go to the uniform mean at new views."""
 
 from __future__ import annotations
 
