@@ -47,9 +47,8 @@ class CueLayer(nn.Module):
 
     def forward(self, cues: Tensor) -> Tensor:
         """Logits [E, h, w], before the temperature, of cues [E, 6, h, w]."""
-        experts, _, height, width = cues.shape
-        weighed = torch.baddbmm(self.bias[:, None, None], self.weight[:, None], cues.flatten(2))
-        return weighed.view(experts, height, width)
+        weighed = (self.weight[:, :, None, None] * cues).sum(dim=1)  # a product of matrices has one long row for a GPU
+        return weighed + self.bias[:, None, None]
 
 
 def _from_others(images: Tensor) -> Tensor:

@@ -144,3 +144,10 @@ def test_a_floater_gets_a_smaller_gate_where_nobody_trained():
             found.append([float(gates[floater].mean()), float(gates[~floater].mean())])
     there, elsewhere = torch.tensor(found).mean(dim=0).tolist()
     assert there < 0.1 and elsewhere > 0.3
+
+
+@pytest.mark.cuda
+def test_a_gpu_gives_the_same_cues():
+    images, alphas, depths, _, _ = with_floater(7)
+    here = cues_of(images, alphas, depths)
+    assert torch.allclose(cues_of(images.cuda(), alphas.cuda(), depths.cuda()).cpu(), here, atol=1e-4)
