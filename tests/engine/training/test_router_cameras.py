@@ -107,8 +107,9 @@ def test_the_judge_finds_the_share_of_the_mean_that_its_frames_have(tmp_path, sh
     assert found.shrunk == pytest.approx(58.9, abs=0.6)  # 8 bits: 10 log10(12 x 255^2)
 
 
-def test_the_judges_psnr_is_that_of_the_images(tmp_path):
-    run = judged_world(tmp_path, 0.4)
+@pytest.mark.parametrize("rules", [NovelViews(), NovelViews(coverage_guard=True, fill_holes=True)])
+def test_the_judges_psnr_is_that_of_the_images_under_all_rules(tmp_path, rules: NovelViews):
+    run = replace(judged_world(tmp_path, 0.4), novel=rules)
     found = judged(run)
     view = run.scene.router[-1]
     for shown, value in ((run, found.mixture), (with_judgement(run, found), found.shrunk)):
@@ -186,6 +187,23 @@ def test_a_stopped_run_continues_to_the_same_bits(tmp_path, monkeypatch):
     assert train.main("E3", [*halves, "--iterations=8"]) == 0
     assert train.main("E3", [*halves, "--resume"]) == 0
     assert files(tmp_path / "halves") == files(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_before_has_no_cues_and_no_judge_and_goes_on(tmp_path, monkeypatch):
+    flags = [*use_small_world(monkeypatch, tmp_path), "--iterations=2", "--test_iterations"]
+    out = tmp_path / "out"
+    assert train.main("E3", [*flags, f"--save_path={out}"]) == 0
+    path = checkpoint_folder(out) / FACTS
+    facts = json.loads(path.read_text())
+    assert facts.pop("cues") is False and facts.pop("judge") is None and facts["scene"].pop("router") == []
+    path.write_text(json.dumps(facts))
+    config = json.loads((out / "config.json").read_text())
+    for name in ("router_cameras", "cues", "cue_lr"):
+        del config[name]
+    (out / "config.json").write_text(json.dumps(config))
+    run = load_run(out)
+    assert run.router.cues is None and run.judgement is None and run.novel.towards_mean == 0 and run.scene.router == ()
+    assert train.main("E3", [f"--save_path={out}", "--resume", "--quiet", "--iterations=3"]) == 0
 
 
 def test_the_papers_layout_has_no_place_for_cues(tmp_path, monkeypatch, capsys):
