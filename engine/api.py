@@ -56,13 +56,14 @@ def load_run(
     device: DeviceChoice = "auto",
     novel_near: float | None = None,
     coverage_guard: OnOff | None = None,
+    towards_mean: float | None = None,
     fill_holes: OnOff | None = None,
 ) -> Run:
     """Opens a trained run; no frame is decoded until `recorded` asks for one.
 
     iteration None: the newest. source_path and experts ("NAME=PATH") say where the scene and the experts are, if they
-    were moved. device: "auto" (a GPU where there is one), "cpu" or "cuda". novel_near, coverage_guard and fill_holes
-    are rules for cameras that were not trained on, as the flags of these names; None: the run's own.
+    were moved. device: "auto" (a GPU where there is one), "cpu" or "cuda". novel_near, coverage_guard, towards_mean and
+    fill_holes are rules for cameras that were not trained on, as the flags of these names; None: the run's own.
     Raises ConfigError, CheckpointError, SceneError or RasterizerError where something is missing or does not fit.
     """
     overrides = {
@@ -72,6 +73,7 @@ def load_run(
         "quiet": True,
         "novel_near": novel_near,
         "coverage_guard": coverage_guard,
+        "towards_mean": towards_mean,
         "fill_holes": fill_holes,
     }
     return saved.load_run(Path(save_path), iteration=iteration, overrides=overrides, needed="none")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,3 +29,9 @@ def blend(images: Tensor, logits: Tensor, *, temperature: float) -> Mixture:
     gates = torch.softmax(scaled, dim=0, dtype=torch.promote_types(logits.dtype, torch.float32))
     image = (gates[:, None] * images).sum(dim=0)
     return Mixture(image=image, images=images, gates=gates, logits=logits)
+
+
+def shrunk_to_mean(mixture: Mixture, share: float) -> Mixture:
+    """The mixture whose gates are (1 - share) of its own and `share` of 1 / E each: its image moves to the mean's."""
+    gates = (1 - share) * mixture.gates + share / len(mixture.gates)
+    return replace(mixture, gates=gates, image=(gates[:, None] * mixture.images).sum(dim=0))

@@ -23,6 +23,7 @@ class NovelViews:
 
     culling: NovelViewCulling | None = None
     coverage_guard: bool = False  # an expert's opacity limits its gate; in holes one background is behind all experts
+    towards_mean: float = 0.0  # share of the uniform mean in the gates, 0 ... 1
     fill_holes: bool = False  # holes, which no expert covers, take the colours around them
 
 

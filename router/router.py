@@ -9,16 +9,17 @@ from typing import Literal
 import torch
 from moegs_rasterizer import Camera, Gaussians, Layer, Splat, camera_rays, rasterize
 from moegs_rasterizer.types import Backend, DepthKind, TileRule
-from torch import nn
+from torch import Tensor, nn
 
 from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame, mark
 from common.tensors import constant
 from experts.base import Expert
 from experts.novel_views import NovelViewCulling
+from router.cues import CueLayer, cues_of
 from router.defaults import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from router.features import FEATURE_BACKGROUND, RoutingFeatures
 from router.heads import DEFAULT_HEAD, HeadKind, new_head
-from router.mixture import Mixture, blend
+from router.mixture import Mixture, blend, shrunk_to_mean
 from router.novel_views import PLAIN, NovelViews, fill_holes, holes, limited_by_coverage, on_common_background
 from router.rays import KeptRays
 
@@ -26,8 +27,8 @@ from router.rays import KeptRays
 class Router(nn.Module):
     """All that stage 2 learns, with the temperatures that belong to it.
 
-    expert_names and counts (rows of each expert's routing table) come in softmax order. eval_temperature None means the
-    training temperature.
+    expert_names and counts (rows of each expert's routing table) come in softmax order. cues: with the linear layer of
+    router/cues.py, which the paper has not. eval_temperature None means the training temperature.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Router(nn.Module):
         counts: Sequence[int],
         *,
         kind: HeadKind = DEFAULT_HEAD,
+        cues: bool = False,
         init: float = 0.9,
         temperature: float = DEFAULT_TEMPERATURE,
         eval_temperature: float | None = DEFAULT_EVAL_TEMPERATURE,
@@ -45,6 +47,7 @@ class Router(nn.Module):
         self.features = RoutingFeatures(counts, init)
         self.head_kind = kind
         self.head = new_head(kind)
+        self.cues = CueLayer(len(self.expert_names)) if cues else None
         self.rays = KeptRays()
         self.temperature = temperature
         self.eval_temperature = temperature if eval_temperature is None else eval_temperature
@@ -76,40 +79,69 @@ def mix(
     with torch.set_grad_enabled(grad != "none"):
         with mark(ROUTING_WEIGHTS):
             weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
+        depth: DepthKind | None = "sum" if depths or router.cues is not None else None
         layers = [
             _layer(
                 gaussians_of(expert, camera, frame, camera_number=camera_number, culling=novel.culling),
                 expert,
                 features,
                 tile_rule=tile_rule,
-                depth="sum" if depths else None,
+                depth=depth,
             )
             for expert, features in zip(experts, weights, strict=True)
         ]
         with mark(RASTERIZE):
             splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
         with mark(BLEND):
+            seen = _rays(router, camera, like=splats[0].colour, kept=grad != "none")
             with torch.no_grad():
                 images = torch.stack(
                     [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
                 )
-            features = [splat.features for splat in splats if splat.features is not None]
-            rays = camera_rays if grad == "none" else router.rays.of  # images may be of any camera, training's return
-            seen = rays(camera, dtype=features[0].dtype, device=features[0].device)
-            logits = router.head(features, seen)
-            alphas = torch.stack([splat.alpha.detach() for splat in splats])
-            if novel.coverage_guard:
-                images = on_common_background(images, alphas, experts)
-                logits = limited_by_coverage(logits, alphas, temperature=temperature)
-            mixture = blend(images, logits, temperature=temperature)
-            if novel.fill_holes:
-                mixture = replace(mixture, image=fill_holes(mixture.image, holes(alphas)))
+            mixture = _blended(router, experts, splats, images, seen, temperature=temperature, novel=novel)
     return _with_depths(mixture, splats) if depths else mixture
 
 
+def _rays(router: Router, camera: Camera, *, like: Tensor, kept: bool) -> Tensor:
+    """A camera's ray map [6, h, w]. kept: for training, which comes back to it; images may be of any camera."""
+    rays = router.rays.of if kept else camera_rays
+    return rays(camera, dtype=like.dtype, device=like.device)
+
+
+def _blended(
+    router: Router,
+    experts: Sequence[Expert],
+    splats: Sequence[Splat],
+    images: Tensor,
+    rays: Tensor,
+    *,
+    temperature: float,
+    novel: NovelViews,
+) -> Mixture:
+    """The gated sum of the experts' images [E, 3, h, w] under the rules for novel views. rays: of the camera."""
+    alphas = _stacked(splats, "alpha")
+    if novel.coverage_guard:
+        images = on_common_background(images, alphas, experts)
+    logits = router.head([splat.features for splat in splats if splat.features is not None], rays)
+    if router.cues is not None:
+        logits = logits + router.cues(cues_of(images, alphas, _stacked(splats, "depth")))
+    if novel.coverage_guard:
+        logits = limited_by_coverage(logits, alphas, temperature=temperature)
+    mixture = blend(images, logits, temperature=temperature)
+    if novel.towards_mean:
+        mixture = shrunk_to_mean(mixture, novel.towards_mean)
+    if novel.fill_holes:
+        mixture = replace(mixture, image=fill_holes(mixture.image, holes(alphas)))
+    return mixture
+
+
+def _stacked(splats: Sequence[Splat], name: str) -> Tensor:
+    """One map of all experts [E, h, w], as a constant."""
+    return torch.stack([getattr(splat, name).detach() for splat in splats])
+
+
 def _with_depths(mixture: Mixture, splats: Sequence[Splat]) -> Mixture:
-    alphas, depths = ([getattr(splat, name).detach() for splat in splats] for name in ("alpha", "depth"))
-    return replace(mixture, alphas=torch.stack(alphas), depths=torch.stack(depths))
+    return replace(mixture, alphas=_stacked(splats, "alpha"), depths=_stacked(splats, "depth"))
 
 
 @torch.no_grad()
@@ -130,7 +162,7 @@ def gaussians_of(
 def _layer(
     gaussians: Gaussians,
     expert: Expert,
-    features: torch.Tensor,
+    features: Tensor,
     *,
     tile_rule: TileRule | None,
     depth: DepthKind | None,

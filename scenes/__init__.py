@@ -9,6 +9,7 @@ from scenes.types import FrameStore, ResizeFilter, Scene, SceneError, View, View
 if TYPE_CHECKING:
     from scenes.frames.prefetch import Prefetcher
     from scenes.load import load_scene, needed_views
+    from scenes.router_cameras import with_router_cameras
 
 __all__ = [
     "FrameStore",
@@ -21,6 +22,14 @@ __all__ = [
     "ViewFrame",
     "load_scene",
     "needed_views",
+    "with_router_cameras",
 ]
 
-__getattr__ = names_of(__name__, {"frames.prefetch": ["Prefetcher"], "load": ["load_scene", "needed_views"]})
+__getattr__ = names_of(
+    __name__,
+    {
+        "frames.prefetch": ["Prefetcher"],
+        "load": ["load_scene", "needed_views"],
+        "router_cameras": ["with_router_cameras"],
+    },
+)

@@ -69,7 +69,7 @@ class Scene:
     layout: str  # name of its row in scenes.layouts.LAYOUTS
     root: Path
     views: tuple[View, ...]  # sorted by name
-    train: tuple[int, ...]  # indices into views
+    train: tuple[int, ...]  # indices into views: cameras that the experts are trained on
     test: tuple[int, ...]
     start: int  # number of the clip's first frame in the files
     num_frames: int
@@ -80,3 +80,4 @@ class Scene:
     memory_mb: int = 512  # read-ahead of a Prefetcher, MiB
     frame_rate: Fraction | None = None  # of the footage, frames per second; None for images
     sources: Mapping[str, FrameSource] = field(default_factory=dict)  # files of each view's frames, by its name
+    router: tuple[int, ...] = ()  # indices of training cameras that only the router is trained on, as they were chosen

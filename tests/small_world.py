@@ -104,16 +104,16 @@ def camera(number: int, *, width: int = WIDTH, height: int = HEIGHT) -> Camera:
     )
 
 
-def random_scene(root: Path, seed: int = 0) -> Scene:
-    """Three cameras, cam00 held out; images of smooth noise."""
-    views = tuple(View(name=f"cam{number:02d}", number=number, camera=camera(number)) for number in range(3))
-    pixels = np.random.default_rng(seed).integers(40, 216, size=(3, FRAMES, HEIGHT, WIDTH, 3), dtype=np.uint8)
+def random_scene(root: Path, seed: int = 0, *, cameras: int = 3) -> Scene:
+    """Cameras in a row, cam00 held out; images of smooth noise."""
+    views = tuple(View(name=f"cam{number:02d}", number=number, camera=camera(number)) for number in range(cameras))
+    pixels = np.random.default_rng(seed).integers(40, 216, size=(cameras, FRAMES, HEIGHT, WIDTH, 3), dtype=np.uint8)
     return Scene(
         name="small",
         layout="n3v",
         root=root,
         views=views,
-        train=(1, 2),
+        train=tuple(range(1, cameras)),
         test=(0,),
         start=0,
         num_frames=FRAMES,
@@ -150,7 +150,7 @@ def without_verdict(messages: str) -> str:
     return "".join(others)
 
 
-def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
+def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path, *, cameras: int = 3) -> list[str]:
     """Lets the training script read this world instead of files; returns its flags, without --save_path."""
     arguments = ["--quiet", f"--source_path={root}"]
     for name, flag in folder_flags(ENSEMBLE).items():
@@ -159,7 +159,7 @@ def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
         file.write_text(f"Gaussians of {name}")
         (root / "models" / name / "cfg_args").write_text("Namespace(source_path='data/small')")
         arguments.append(f"--{flag}={root / 'models' / name}")
-    monkeypatch.setattr(engine.runs.opening, "load_scene", lambda source, options: random_scene(root))
+    monkeypatch.setattr(engine.runs.opening, "load_scene", lambda source, options: random_scene(root, cameras=cameras))
     monkeypatch.setattr(
         engine.runs.opening, "load_expert", lambda name, folder, options, **_: open_expert(name, folder)
     )

@@ -25,20 +25,22 @@ logger = logging.getLogger(__name__)
 SMALLEST_COVERAGE = 0.02  # share of an image that an expert of this scene covers at least
 PROBE_WIDTH = 160  # pixels of the image that is looked at for it
 EXPERT_REPORT = "train_expert.json"  # what train-expert leaves in a model's folder
+TRAINING_CAMERAS, ROUTER_CAMERAS = "training cameras", "router cameras"  # among the settings in it
 
 
-def check_held_out(scene: Scene, name: str, folder: Path) -> None:
-    """Warns of held-out cameras that an expert trained here has seen; its report names its training cameras.
+def check_cameras(scene: Scene, name: str, folder: Path) -> None:
+    """Compares the cameras that an expert was trained on with the scene's, where it was trained here.
 
-    A report of another shape, as a stranger's file may be, says nothing.
+    Warns of held-out cameras that it has seen, and of cameras that it left to the router without the scene's knowing;
+    raises ConfigError where it has seen a camera of the router. A report of another shape, as a stranger's file may be,
+    says nothing.
     """
-    reports = sorted([*folder.glob(EXPERT_REPORT), *folder.glob(f"*/{EXPERT_REPORT}")])
-    reports = [report for report in reports if not is_set_aside(report.parent)]
-    seen: set[str] = set()
-    for report in reports:
-        settings = read_object(report).get("settings")
-        cameras = settings.get("training cameras") if isinstance(settings, dict) else None
-        seen |= set(map(str, cameras)) if isinstance(cameras, list) else set()
+    seen, left = _reported(folder, TRAINING_CAMERAS), _reported(folder, ROUTER_CAMERAS)
+    _check_held_out(scene, name, folder, seen)
+    _check_of_router(scene, name, folder, seen, left)
+
+
+def _check_held_out(scene: Scene, name: str, folder: Path, seen: set[str]) -> None:
     leaked = [scene.views[view].name for view in scene.test if scene.views[view].name in seen]
     if leaked:
         logger.warning(
@@ -48,6 +50,44 @@ def check_held_out(scene: Scene, name: str, folder: Path) -> None:
             name,
             ", ".join(leaked),
         )
+
+
+def _check_of_router(scene: Scene, name: str, folder: Path, seen: set[str], left: set[str]) -> None:
+    of_router = [scene.views[view].name for view in scene.router]
+    if known := [camera for camera in of_router if camera in seen]:
+        raise ConfigError(
+            f"{folder}: {name} was trained on {', '.join(known)}, which --router_cameras {len(of_router)} leaves to "
+            f"the router; train it with --router_cameras {len(of_router)}"
+        )
+    if of_router and not seen:
+        logger.warning(
+            "%s: %s does not say what it was trained on; assumed: without %s, which --router_cameras leaves to the "
+            "router",
+            folder,
+            name,
+            ", ".join(of_router),
+        )
+    if unused := sorted(left - set(of_router)):
+        logger.warning(
+            "%s: %s left %s to the router, and this run has not: give --router_cameras %d",
+            folder,
+            name,
+            ", ".join(unused),
+            len(left),
+        )
+
+
+def _reported(folder: Path, fact: str) -> set[str]:
+    """Names of cameras under a fact of the reports of an expert, or of its segments."""
+    reports = sorted([*folder.glob(EXPERT_REPORT), *folder.glob(f"*/{EXPERT_REPORT}")])
+    names: set[str] = set()
+    for report in reports:
+        if is_set_aside(report.parent):
+            continue
+        settings = read_object(report).get("settings")
+        cameras = settings.get(fact) if isinstance(settings, dict) else None
+        names |= set(map(str, cameras)) if isinstance(cameras, list) else set()
+    return names
 
 
 def check_frames(expert: Expert, num_frames: int, folder: Path) -> None:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from common.wording import counted
 from engine.checks.clip_length import settle_clip_lengths
-from engine.checks.experts import check_held_out, check_visible
+from engine.checks.experts import check_cameras, check_visible
 from engine.checks.footage import warn_of_frames
 from engine.checks.rasterizer import check_rasterizer
 from engine.checks.training_costs import expert_trainings
@@ -74,7 +74,9 @@ def check(config: AnyRunConfig) -> None:
 
 
 def _trainings(config: AnyRunConfig, scene: Scene, compute: ComputeDevice) -> list[str]:
-    asked = TrainExpertConfig(data=with_values(ExpertDataConfig(), {"source_path": scene.root}))
+    asked = TrainExpertConfig(
+        data=with_values(ExpertDataConfig(), {"source_path": scene.root, "router_cameras": len(scene.router)})
+    )
     with TemporaryDirectory() as folder:
         return expert_trainings(asked, scene, compute, results=Path(folder) / scene.name)
 
@@ -87,7 +89,7 @@ def _open_experts(
         expert = open_expert(config, scene, name, folder, device=compute.device, by_name=True)
         label = folder_argument(kind_of(name), folder, by_name=True)
         check_visible(expert, scene, compute=compute, label=label, folder=folder)
-        check_held_out(scene, name, folder)
+        check_cameras(scene, name, folder)
         experts.append(expert)
     return tuple(experts)
 

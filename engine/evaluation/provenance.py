@@ -26,7 +26,13 @@ from experts.base import Expert
 logger = logging.getLogger(__name__)
 
 FRAMES_WAITING = 4  # of each method, while hashing is behind
-CONDITIONS = ("temperature", "novel_near", "coverage_guard", "fill_holes")  # of results, by which images differ
+CONDITIONS = (
+    "temperature",
+    "novel_near",
+    "coverage_guard",
+    "towards_mean",
+    "fill_holes",
+)  # of results, by which images differ
 SOURCES = ("lpips", "lpips_alex", "lpips_vgg")  # metrics whose scores differ by the source of their weights
 WARM_UP = 3  # first frames whose time says nothing of the others
 

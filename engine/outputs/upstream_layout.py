@@ -38,6 +38,8 @@ def write_upstream_layout(run: Run, folder: Path, settings: Mapping[str, object]
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{shell('--out', folder)}: is not empty; choose another folder")
+    if run.router.cues is not None:
+        raise ValueError("the paper's code has no --cues, which this router was trained with; train one without")
     with replacing_folder(folder) as staged, torch.no_grad():
         for index, expert in enumerate(run.experts):
             spec = EXPERTS[kind_of(expert.name)]

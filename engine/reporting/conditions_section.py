@@ -25,6 +25,8 @@ def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
     near = facts.get("novel_near")
     yield "near plane of held-out cameras", "none" if near is None else f"{near:.3g} scene units"
     yield "coverage guard", "on" if facts.get("coverage_guard") else "off"
+    if facts.get("towards_mean"):
+        yield "gates of held-out cameras", f"shrunk by {facts['towards_mean']:.2f} towards equal ones{_judge(facts)}"
     if facts.get("fill_holes"):
         yield "holes", "filled with the colours around them"
     yield "device", _text(facts.get("device"))
@@ -40,6 +42,11 @@ def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
     yield "seed", _text(facts.get("seed"))
     yield "git revision", _text(facts.get("revision"))
     yield "versions", ", ".join(f"{name} {value}" for name, value in (facts.get("versions") or {}).items())
+
+
+def _judge(facts: Mapping[str, Any]) -> str:
+    judge = facts.get("judge")
+    return f" (the judge is {judge['camera']})" if isinstance(judge, Mapping) and "camera" in judge else ""
 
 
 def _frames_per_second(facts: Mapping[str, Any]) -> float | None:

@@ -20,6 +20,7 @@ from common.files import replacing_folder, write_json
 from common.tensors import tensors_hash
 from engine.errors import ConfigError
 from engine.runs.expert_records import ExpertRecord
+from engine.runs.judgement import Judgement
 from engine.runs.run import Run
 from engine.runs.seeds import require_one_run
 from experts.base import CheckpointError
@@ -43,6 +44,7 @@ class SavedRouter:
     experts: tuple[ExpertRecord, ...]
     scene: Mapping[str, Any]
     training_seconds: float | None = None  # so far; None: not recorded
+    judgement: Judgement | None = None
 
 
 def saved_iterations(save_path: Path) -> tuple[int, ...]:
@@ -102,6 +104,7 @@ def load_checkpoint(folder: Path) -> SavedRouter:
             [record.name for record in records],
             [record.gaussians for record in records],
             kind=facts["rgbfunction"],
+            cues=facts.get("cues", False),
             temperature=facts["temperature"],
             eval_temperature=facts["eval_temperature"],
         )
@@ -114,6 +117,7 @@ def load_checkpoint(folder: Path) -> SavedRouter:
             experts=records,
             scene=facts["scene"],
             training_seconds=facts.get("training_seconds"),
+            judgement=Judgement.from_json(facts.get("judge")),
         )
 
 
@@ -141,8 +145,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def named_tensors(router: Router) -> dict[str, Tensor]:
-    """The router's tensors where they are, tables by expert: "head.mlp1.weight", "STG.static", "STG.temporal"."""
+    """The router's tensors where they are, tables by expert: "head.mlp1.weight", "cues.bias", "STG.static"."""
     tensors = {f"head.{name}": value for name, value in router.head.state_dict().items()}
+    if router.cues is not None:
+        tensors |= {f"cues.{name}": value for name, value in router.cues.state_dict().items()}
     for index, name in enumerate(router.expert_names):
         tensors[f"{name}.static"] = router.features.static[index].detach()
         tensors[f"{name}.temporal"] = router.features.temporal[index].detach()
@@ -167,11 +173,13 @@ def _facts(run: Run, iteration: int, experts: tuple[ExpertRecord, ...], tensors:
         "iteration": iteration,
         "ensemble": run.ensemble.name,
         "rgbfunction": run.router.head_kind,
+        "cues": run.router.cues is not None,
         "temperature": run.router.temperature,
         "eval_temperature": run.router.eval_temperature,
         "experts": [record.to_json() for record in experts],
         "scene": scene_facts(run),
         "training_seconds": run.training_seconds,
+        "judge": run.judgement.to_json() if run.judgement else None,
         "tensors": tensors,
     }
 
@@ -185,6 +193,7 @@ def scene_facts(run: Run) -> dict[str, Any]:
         "start": scene.start,
         "num_frames": scene.num_frames,
         "train": [scene.views[view].name for view in scene.train],
+        "router": [scene.views[view].name for view in scene.router],
         "test": [scene.views[view].name for view in scene.test],
         "sizes": {view.name: [view.camera.width, view.camera.height] for view in scene.views},
         "cameras": {view.name: camera_hash(view.camera) for view in scene.views},

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 # Tensors of a GPU beside models and rays, as measured (docs/dev/training_step.md): within a sixth of each measurement.
 WORKSPACE_BYTES = 70 * MEBIBYTE  # of CUDA's libraries
 TRAINING_PIXEL_BYTES, RENDERING_PIXEL_BYTES = 186, 120  # a pixel and expert
+CUE_BYTES = 110  # a pixel and expert, with --cues: six maps three times in training, and what they are made of
 GAUSSIAN_BYTES = 300  # of all experts
 NETWORK_BYTES = 5000  # a Gaussian in an expert's networks, which take so many at a time:
 NETWORK_ROWS = 2**18
@@ -204,7 +205,8 @@ def _tensors(run: Run, views: Sequence[int], *, training: bool) -> int:
     rays = min(MOST_RAYS, RAY_BYTES * sum(_pixels(run.scene, view) for view in views))
     largest = max(_pixels(run.scene, view) for view in views)
     counts = [expert.num_gaussians for expert in run.experts]
-    return models + rays + working_bytes(pixels=largest, gaussians=counts, training=training)
+    cues = 0 if run.router.cues is None else CUE_BYTES * len(counts) * largest
+    return models + rays + cues + working_bytes(pixels=largest, gaussians=counts, training=training)
 
 
 def working_bytes(*, pixels: int, gaussians: Sequence[int], training: bool) -> int:

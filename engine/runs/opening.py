@@ -15,7 +15,7 @@ from torch import nn
 
 from common.wording import counted
 from engine.checks.clip_length import has_clock
-from engine.checks.experts import check_frames, check_held_out, check_visible
+from engine.checks.experts import check_cameras, check_frames, check_visible
 from engine.checks.footage import warn_of_headers
 from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
@@ -28,7 +28,7 @@ from engine.settings.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from router import Ensemble, Router, is_published, kind_of
 from router.novel_views import NovelViews
-from scenes import Scene, SceneOptions, load_scene
+from scenes import Scene, SceneOptions, load_scene, with_router_cameras
 from scenes.frames.cache_record import FOLDER as CACHE_FOLDER
 from scenes.layouts import LOADERS, guess_layout, trained_frames
 from scenes.options import DEFAULT_LAYOUT
@@ -64,6 +64,7 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
         [expert.name for expert in experts],
         [expert.num_gaussians for expert in experts],
         kind=router_settings.rgbfunction,
+        cues=router_settings.cues == "on",
         init=router_settings.init_mixprob,
         temperature=router_settings.temperature,
         eval_temperature=router_settings.eval_temperature,
@@ -73,7 +74,7 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
     for name, folder in folders.items():
         label = folder_argument(kind_of(name), folder, by_name=by_name)
         check_visible(loaded[name], scene, compute=compute, label=label, folder=folder)
-        check_held_out(scene, name, folder)
+        check_cameras(scene, name, folder)
     return run
 
 
@@ -156,7 +157,7 @@ def read_scene(data: DataConfig, source: Path, *, layout: str, results: Path, qu
         memory_mb=data.cache_mb,
         progress=not quiet,
     )
-    scene = load_scene(source, options)
+    scene = with_router_cameras(load_scene(source, options), data.router_cameras)
     logger.info(
         "scene %s: %s (%d to %d), %s, held-out camera%s: %s",
         scene.name,
@@ -167,6 +168,9 @@ def read_scene(data: DataConfig, source: Path, *, layout: str, results: Path, qu
         "" if len(scene.test) == 1 else "s",
         ", ".join(scene.views[view].name for view in scene.test),
     )
+    if scene.router:
+        names = ", ".join(scene.views[view].name for view in scene.router)
+        logger.info("  left to the router: %s (--router_cameras %d)", names, len(scene.router))
     for note in scene.notes:
         logger.info("  %s", note)
     warn_of_headers(scene)

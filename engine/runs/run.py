@@ -10,6 +10,7 @@ from moegs_rasterizer.types import Backend, Camera, TileRule
 from torch import Tensor
 
 from engine.runs.device import ComputeDevice
+from engine.runs.judgement import Judgement
 from experts.base import Expert
 from router import Ensemble, Mixture, Router, mix
 from router.novel_views import PLAIN, NovelViews
@@ -30,6 +31,7 @@ class Run:
     iteration: int = 0  # router updates so far, where it was loaded
     seed: int | None = None  # of the router's training
     training_seconds: float | None = None  # of the router, so far; None: not recorded
+    judgement: Judgement | None = None  # from which novel.towards_mean follows, unless that was given
 
     @property
     def compute(self) -> ComputeDevice:

@@ -33,6 +33,7 @@ from engine.settings.run import AnyRunConfig, RunConfig
 from engine.settings.train import CONFIG_FILE
 from experts import Expert
 from router import ENSEMBLES, Ensemble, ensemble_of, folder_flags, kind_of
+from router.novel_views import NovelViews
 from scenes import Scene, needed_views
 from scenes.options import Needed
 
@@ -58,6 +59,7 @@ def load_run(
     saved = load_checkpoint(checkpoint_folder(save_path, iteration))
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     by_name = "expert" in given
+    share = given.pop("towards_mean", saved.judgement.towards_mean if saved.judgement else 0.0)
     moved = folders_by_name(given.pop("expert", ()), [record.name for record in saved.experts])
     config = with_values(
         trained_config(save_path, layout=saved.scene["layout"]), {**HERE, **given, "save_path": save_path}
@@ -87,7 +89,20 @@ def load_run(
     run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
     _check_scene(saved, run)
     scene.frames.prepare(needed_views(scene, needed))  # after all that can refuse: decoding takes minutes
-    return replace(run, iteration=saved.iteration, training_seconds=saved.training_seconds)
+    return replace(
+        run,
+        iteration=saved.iteration,
+        training_seconds=saved.training_seconds,
+        judgement=saved.judgement,
+        novel=_shrunk(run.novel, share),
+    )
+
+
+def _shrunk(novel: NovelViews, share: float) -> NovelViews:
+    """The rules with a share of the uniform mean in the gates, which is told to the log."""
+    if share:
+        logger.info("novel views: gates are shrunk by %.2f towards equal ones", share)
+    return replace(novel, towards_mean=share)
 
 
 def overrides_of_results(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,6 +114,7 @@ def overrides_of_results(facts: Mapping[str, Any]) -> dict[str, Any]:
         "eval_temperature": facts.get("temperature"),
         "novel_near": facts.get("novel_near") or 0.0,
         "coverage_guard": "on" if facts.get("coverage_guard") else "off",
+        "towards_mean": facts.get("towards_mean") or 0.0,
         "fill_holes": "on" if facts.get("fill_holes") else "off",
     }
 
@@ -151,6 +167,12 @@ def _check_scene(saved: SavedRouter, run: Run) -> None:
                 f"{run.scene.root}: {key} is {facts[key]}, the router was trained with {saved.scene[key]}; "
                 "give the same clip with --start_timestamp, --end_timestamp and --duration"
             )
+    before, now = sorted(saved.scene.get("router", [])), sorted(facts["router"])
+    if before != now:
+        raise ConfigError(
+            f"{run.scene.root}: --router_cameras gives {', '.join(now) or 'none'}, and the router was trained with "
+            f"{', '.join(before) or 'none'}; give the scene and the poses of its training"
+        )
     if changed := other_cameras(saved, run):
         logger.warning(
             "%s: other cameras than the router was trained with (%s): poses or principal points were changed since",

@@ -19,6 +19,7 @@ FLAGS = {
     "near": "--near, in the scene's units",
     "far": "--far, in the scene's units",
 }
+DECIDING = ("iterations", "router cameras", "training cameras")  # of a training's facts
 _LITERALS = {"none": None, "true": True, "false": False}
 
 
@@ -74,9 +75,9 @@ def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """The first setting that differs, as "name: old, now new"; None where all agree.
 
-    "iterations" comes first: schedules differ where it does.
+    Those come first from which others follow: schedules, and planes that were measured.
     """
-    for name in sorted({*old, *new}, key=lambda name: (name != "iterations", name)):
+    for name in sorted({*old, *new}, key=lambda name: (name not in DECIDING, name)):
         if old.get(name) != new.get(name):
             return f"{name}: {old.get(name, 'absent')}, now {new.get(name, 'absent')}"
     return None

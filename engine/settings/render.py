@@ -134,6 +134,14 @@ class _ReplacedConfig:
     coverage_guard: Annotated[OnOff | None, flag(COVERAGE_GUARD + "; default: as in training", metavar="{on,off}")] = (
         None
     )
+    towards_mean: Annotated[
+        float | None,
+        flag(
+            "share of the uniform mean in the gates of views that were not trained on, 0 to 1; default: the judge's, "
+            "where the training had --router_cameras, else 0",
+            metavar="FLOAT",
+        ),
+    ] = None
     fill_holes: Annotated[OnOff | None, flag(FILL_HOLES + "; default: as in training", metavar="{on,off}")] = None
     device: Annotated[
         DeviceChoice | None,
@@ -148,7 +156,13 @@ class _ReplacedConfig:
     ] = None
 
 
-OF_RESULTS = ("eval_temperature", "novel_near", "coverage_guard", "fill_holes")  # which metrics.json holds
+OF_RESULTS = (
+    "eval_temperature",
+    "novel_near",
+    "coverage_guard",
+    "towards_mean",
+    "fill_holes",
+)  # which metrics.json holds
 OF_IMAGES = (*OF_RESULTS, "tile_rule")  # by which a run's images differ
 
 
@@ -312,6 +326,8 @@ def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None
     if temperature is not None and not temperature > 0:
         raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")
     check_novel_near(config.overrides.novel_near)
+    if not 0 <= (config.overrides.towards_mean or 0) <= 1:
+        raise ConfigError(f"--towards_mean is {config.overrides.towards_mean}: give a share between 0 and 1")
     if (config.metrics.constant_frames or 0) < 0:
         raise ConfigError(f"--constant_frames is {config.metrics.constant_frames}: give 0 or more")
     for name in config.metrics.metrics:

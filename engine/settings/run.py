@@ -63,6 +63,13 @@ class DataConfig:
     test_cameras: Annotated[
         tuple[str, ...] | None, flag(f"held-out cameras; default: {_TEST_CAMERAS}", metavar="CAM ...")
     ] = None
+    router_cameras: Annotated[
+        int,
+        flag(
+            "training cameras that the experts leave to the router, spread evenly; give all trainings of a scene the "
+            "same number"
+        ),
+    ] = 0
     cache_path: Annotated[
         Path | None,
         flag(
@@ -80,6 +87,9 @@ class RouterConfig:
 
     rgbfunction: Annotated[HeadKind, flag("network of the router; sandwichpixel does not see the view ray")] = (
         DEFAULT_HEAD
+    )
+    cues: Annotated[OnOff, flag("on: gates also follow signs of an expert's error in its image; not in the paper")] = (
+        "off"
     )
     init_mixprob: Annotated[
         float, flag("initial value of two of a Gaussian's three weights, base and directional; temporal starts at 0")
@@ -103,6 +113,7 @@ class TrainingConfig:
     ] = 0.1
     feature_lr: Annotated[float, flag("learning rate of each Gaussian's temporal weights")] = 0.01
     rgb_lr: Annotated[float, flag("learning rate of the router head")] = 0.01
+    cue_lr: Annotated[float, flag("learning rate of the weights of --cues")] = 0.01
     lambda_dssim: Annotated[float, flag("weight w of SSIM in the loss (1 - w) L1 + w (1 - SSIM)")] = 0.2
     lambda_gates: Annotated[
         float,
@@ -237,6 +248,12 @@ def save_iterations(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
     return tuple(sorted({step for step in (*chosen, last) if step <= last}))
 
 
+def check_router_cameras(count: int) -> None:
+    """Raises ConfigError for a number of cameras below 0."""
+    if count < 0:
+        raise ConfigError(f"--router_cameras is {count}: give 0 or more")
+
+
 def check_seed(seed: int) -> None:
     """Raises ConfigError for a seed below 0."""
     if seed < 0:
@@ -269,7 +286,8 @@ def check_values(config: RunConfig, ensemble: Ensemble) -> None:
     check_novel_near(config.experts.novel_near)
     check_expert_frames(config.experts.expert_frames, ensemble.experts)
     check_seed(training.seed)
-    for name in ("featuret_lr", "feature_lr", "rgb_lr", "lambda_gates"):
+    check_router_cameras(config.data.router_cameras)
+    for name in ("featuret_lr", "feature_lr", "rgb_lr", "cue_lr", "lambda_gates"):
         if not getattr(training, name) >= 0:
             raise ConfigError(f"--{name} is {getattr(training, name)}: give 0 or more")
     if not 0 <= training.lambda_dssim <= 1:

@@ -21,7 +21,7 @@ from engine.settings.fields import leaves, with_values
 from engine.settings.paths import check_file, check_folder, check_target
 from engine.settings.recipe import flattened, parse_setting, setting_arguments
 from engine.settings.retired import RETIRED
-from engine.settings.run import DataConfig, DeviceConfig, RunConfig, check_seed
+from engine.settings.run import DataConfig, DeviceConfig, RunConfig, check_router_cameras, check_seed
 from experts import EXPERTS, ExpertSpec
 from scenes.layouts import LAYOUTS
 
@@ -277,6 +277,7 @@ def check_settings(config: TrainExpertConfig) -> None:
             raise ConfigError(f"--{name} is {value}: give more than 0")
     check_novel_near(output.novel_near)
     check_seed(recipe.seed)
+    check_router_cameras(data.router_cameras)
     if recipe.near is not None and recipe.far is not None and not recipe.near < recipe.far:
         raise ConfigError(f"--near is {recipe.near:g} and --far {recipe.far:g}: near must be less than far")
     if recipe.dssim is not None and not 0 <= recipe.dssim <= 1:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from common.wording import counted
+from engine.checks.experts import ROUTER_CAMERAS, TRAINING_CAMERAS
 from engine.errors import ConfigError
 from engine.evaluation.expert import ExpertScores, evaluate_expert
 from engine.evaluation.scoring import evenly_spread, psnr_of, scores_text
@@ -225,7 +226,8 @@ class ExpertTask:
             "far": far,
             "first frame": scene.start,
             "frames": scene.num_frames,
-            "training cameras": [scene.views[index].name for index in scene.train],
+            TRAINING_CAMERAS: [scene.views[index].name for index in scene.train],
+            **({ROUTER_CAMERAS: [scene.views[index].name for index in scene.router]} if scene.router else {}),
             "sizes": [[view.camera.width, view.camera.height] for view in scene.views],
             **settings_of(self.begun.recipe),
         }

@@ -29,6 +29,7 @@ from experts.base import CheckpointError
 logger = logging.getLogger(__name__)
 
 SEED, RANDOM = "seed", "torch_random"
+NOT_COMPARED = ("name", "cameras", "footage", "router")  # facts of the scene; the router's cameras are not in "train"
 
 
 def check_router_folder(config: RunConfig, save_path: Path) -> None:
@@ -82,6 +83,9 @@ def _check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...])
     kind = run.router.head_kind
     if saved.router.head_kind != kind:
         raise ConfigError(f"{saved.folder}: has the head {saved.router.head_kind}, not {kind}; give --rgbfunction")
+    if (saved.router.cues is None) != (run.router.cues is None):
+        before = "off" if saved.router.cues is None else "on"
+        raise ConfigError(f"{saved.folder}: was trained with --cues {before}; give the same, or --overwrite")
     if [record.name for record in saved.experts] != [record.name for record in records]:
         raise ConfigError(f"{saved.folder}: is a router of {saved.ensemble}, not {run.ensemble.name}; use its script")
     for old, new in zip(saved.experts, records, strict=True):
@@ -92,7 +96,7 @@ def _check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...])
                 "that one, or start again with --overwrite"
             )
     for key, value in scene_facts(run).items():
-        if key not in ("name", "cameras", "footage") and saved.scene[key] != value:
+        if key not in NOT_COMPARED and saved.scene[key] != value:
             raise ConfigError(
                 f"{run.scene.root}: {key} is {value}, {saved.folder} was trained with {saved.scene[key]}; give the "
                 "same scene and cut, or start again with --overwrite"

@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 import torch
 
 from engine.settings.run import TrainingConfig
 from router import Router
+from scenes import Scene
 
 DECAY = 0.01  # of the base and directional weights' rate, reached after
 DECAY_ITERATIONS = 10_000  # iterations
+ROUTER_SHARE = 0.5  # of iterations at the router's own cameras, where there are any to learn from
 _EPOCH_STRIDE = 1_000_003  # keeps the seeds of different runs' epochs apart
+
+
+def learned_cameras(scene: Scene) -> tuple[int, ...]:
+    """The router's own cameras to learn from: all that the experts left to it but the judge."""
+    return scene.router[:-1]
+
+
+def judge_camera(scene: Scene) -> int | None:
+    """The camera that neither experts nor router learn from, the last one chosen; None where none was left to it."""
+    return scene.router[-1] if scene.router else None
+
+
+def router_pairs(
+    views: Sequence[int], own: Sequence[int], num_frames: int, *, seed: int, start: int = 0
+) -> Iterator[tuple[int, int]]:
+    """Endless (view, frame) pairs: a share ROUTER_SHARE at the router's own cameras, evenly in between the others.
+
+    Pair number `start` comes first. Both kinds follow from the seed and the number of the pair alone.
+    """
+    if not own:
+        yield from training_pairs(views, num_frames, seed=seed, start=start)  # without an end
+    before = _own_before(start)
+    of_own = training_pairs(own, num_frames, seed=seed, start=before)
+    of_others = training_pairs(views, num_frames, seed=seed, start=start - before)
+    for number in count(start):
+        yield next(of_own if _own_before(number + 1) > _own_before(number) else of_others)
+
+
+def _own_before(number: int) -> int:
+    """How many of the pairs before one are at the router's own cameras."""
+    return math.floor(number * ROUTER_SHARE)
 
 
 def training_pairs(views: Sequence[int], num_frames: int, *, seed: int, start: int = 0) -> Iterator[tuple[int, int]]:
@@ -20,24 +55,25 @@ def training_pairs(views: Sequence[int], num_frames: int, *, seed: int, start: i
     Pair number `start` comes first. Every epoch's order follows from the seed and the epoch alone, so that a resumed
     run goes on exactly where it stopped.
     """
-    count = len(views) * num_frames
-    epoch, position = divmod(start, count)
+    pairs = len(views) * num_frames
+    epoch, position = divmod(start, pairs)
     while True:
         generator = torch.Generator().manual_seed(seed * _EPOCH_STRIDE + epoch)
-        for index in torch.randperm(count, generator=generator)[position:].tolist():
+        for index in torch.randperm(pairs, generator=generator)[position:].tolist():
             yield views[index // num_frames], index % num_frames
         epoch, position = epoch + 1, 0
 
 
 def make_optimiser(router: Router, training: TrainingConfig) -> torch.optim.RAdam:
-    """RAdam with one group per kind of parameter; the rates are those of MoE-GS's flags."""
-    return torch.optim.RAdam(
-        [
-            {"name": "static", "params": list(router.features.static), "lr": training.featuret_lr},
-            {"name": "temporal", "params": list(router.features.temporal), "lr": training.feature_lr},
-            {"name": "head", "params": list(router.head.parameters()), "lr": training.rgb_lr},
-        ]
-    )
+    """RAdam with one group per kind of parameter; the rates are those of MoE-GS's flags, and that of the cues."""
+    groups = [
+        {"name": "static", "params": list(router.features.static), "lr": training.featuret_lr},
+        {"name": "temporal", "params": list(router.features.temporal), "lr": training.feature_lr},
+        {"name": "head", "params": list(router.head.parameters()), "lr": training.rgb_lr},
+    ]
+    if router.cues is not None:
+        groups.append({"name": "cues", "params": list(router.cues.parameters()), "lr": training.cue_lr})
+    return torch.optim.RAdam(groups)
 
 
 def set_router_rates(optimiser: torch.optim.Optimizer, training: TrainingConfig, iteration: int) -> None:

@@ -30,8 +30,9 @@ from engine.runs.run import Run, mix_camera
 from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.curve import TrainingCurve, rates_of
 from engine.training.progress import Reading
+from engine.training.router.judge import judged, with_judgement
 from engine.training.router.resume import training_state
-from engine.training.router.schedule import set_router_rates, training_pairs
+from engine.training.router.schedule import learned_cameras, router_pairs, set_router_rates
 from engine.training.tensorboard import event_writer
 from losses import concentration, matched_colours, photometric
 from router import Mixture
@@ -84,6 +85,7 @@ class RouterTask:
         self._unread: list[_Unread] = []
         self._readings: tuple[Reading, ...] = ()
         self._clock = 0.0
+        self._judged: tuple[int, Run] | None = None  # an iteration, and the run that follows its judgement
         self._curve: TrainingCurve | None = None
         if save_path is not None:
             events = event_writer(save_path, start=start, wanted=config.output.tensorboard)
@@ -92,7 +94,8 @@ class RouterTask:
 
     def __enter__(self) -> RouterTask:
         training, scene = self.config.training, self.run.scene
-        order = training_pairs(scene.train, scene.num_frames, seed=training.seed, start=self.start)
+        own = learned_cameras(scene)
+        order = router_pairs(scene.train, own, scene.num_frames, seed=training.seed, start=self.start)
         order = islice(order, max(0, training.iterations - self.start))
         if self._curve is not None:
             self._open.callback(self._curve.close)
@@ -115,12 +118,13 @@ class RouterTask:
         with mark(DATA):
             view, frame, target = next(self._images)
         camera = self.run.scene.views[view]
+        known = view in self.run.scene.train  # by the experts: at the router's own cameras rules for novel views hold
         set_router_rates(self.optimiser, training, iteration)
         mixture = mix_camera(
             self.run,
             camera.camera,
             frame,
-            camera_number=camera.number,
+            camera_number=camera.number if known else None,
             temperature=self.run.router.temperature,
             grad="features",
         )
@@ -180,9 +184,15 @@ class RouterTask:
                 "the learning rates, or find the cause with --detect_anomaly"
             )
         state = training_state(self.optimiser, self.config.training.seed)
-        run = replace(self.run, training_seconds=self.seconds)
+        run = replace(self._judged_run(iteration), training_seconds=self.seconds)
         folder = save_checkpoint(self.save_path, run, iteration, experts=self.experts, state=state)
         logger.info("iteration %d: saved %s", iteration, folder)
+
+    def _judged_run(self, iteration: int) -> Run:
+        """The run as it is shown after an iteration; while it is trained, its gates are not shrunk."""
+        if self._judged is None or self._judged[0] != iteration:
+            self._judged = (iteration, with_judgement(self.run, judged(self.run)))
+        return self._judged[1]
 
     def evaluate(self, iteration: int) -> None:
         """Renders and scores frames of the held-out cameras."""
@@ -190,7 +200,7 @@ class RouterTask:
         scene, output = self.run.scene, self.config.output
         frames = evenly_spread(scene.num_frames, output.test_frames)
         evaluation = evaluate_mixture(
-            replace(self.run, iteration=iteration, training_seconds=self.seconds),
+            replace(self._judged_run(iteration), iteration=iteration, training_seconds=self.seconds),
             views=scene.test,
             folder=results_folder(self.save_path, "test", iteration),
             options=EvaluationOptions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,13 +12,13 @@ from moegs_rasterizer import RasterizerError
 
 import engine.checks.rasterizer
 import engine.runs.opening
-from engine.checks.experts import EXPERT_REPORT, check_frames, check_held_out, check_visible
+from engine.checks.experts import EXPERT_REPORT, check_cameras, check_frames, check_visible
 from engine.checks.rasterizer import check_rasterizer
 from engine.commands import train
 from engine.errors import ConfigError
 from engine.runs.device import CPU, ComputeDevice
 from experts.base import CheckpointError
-from tests.small_world import CloudExpert, small_run, use_small_world
+from tests.small_world import CloudExpert, random_scene, small_run, use_small_world
 
 
 def test_available_back_ends_pass_the_self_test():
@@ -82,18 +83,52 @@ def test_an_expert_of_a_shorter_clip_is_refused(tmp_path):
 
 
 def test_a_held_out_camera_that_an_expert_has_seen_is_warned_of(flat_run, tmp_path, caplog):
-    check_held_out(flat_run.scene, "STG", tmp_path)  # of an expert's own code nothing is known
+    check_cameras(flat_run.scene, "STG", tmp_path)  # of an expert's own code nothing is known
     segment = tmp_path / "stg_0to149"
     segment.mkdir()
     for seen, warned in ((["cam01", "cam02"], False), (["cam00", "cam02"], True)):
         (segment / EXPERT_REPORT).write_text(json.dumps({"settings": {"training cameras": seen}}))
         caplog.clear()
-        check_held_out(flat_run.scene, "STG", tmp_path)
+        check_cameras(flat_run.scene, "STG", tmp_path)
         assert ("STG was trained on cam00, which this run holds out" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("content", [{}, {"settings": None}, {"settings": {"training cameras": 7}}, {"settings": [[]]}])
 def test_a_report_of_another_shape_says_nothing(flat_run, tmp_path, caplog, content):
     (tmp_path / EXPERT_REPORT).write_text(json.dumps(content))
-    check_held_out(flat_run.scene, "STG", tmp_path)
+    check_cameras(flat_run.scene, "STG", tmp_path)
     assert not caplog.text
+
+
+def left_to_the_router(root, *names: str):
+    """A scene of nine training cameras that leaves some to the router."""
+    scene = random_scene(root, cameras=10)
+    router = tuple(index for index, view in enumerate(scene.views) if view.name in names)
+    return replace(scene, train=tuple(view for view in scene.train if view not in router), router=router)
+
+
+def report_of(folder, **settings) -> None:
+    (folder / EXPERT_REPORT).write_text(json.dumps({"settings": settings}))
+
+
+def test_an_expert_that_was_trained_on_the_routers_cameras_is_refused(tmp_path):
+    scene = left_to_the_router(tmp_path, "cam05", "cam02")
+    report_of(tmp_path, **{"training cameras": ["cam01", "cam02", "cam03"]})
+    wanted = f"{tmp_path}: STG was trained on cam02, which --router_cameras 2 leaves to the router; train it with"
+    with pytest.raises(ConfigError, match=re.escape(wanted)):
+        check_cameras(scene, "STG", tmp_path)
+    report_of(tmp_path, **{"training cameras": ["cam01"], "router cameras": ["cam02", "cam05"]})
+    check_cameras(scene, "STG", tmp_path)
+
+
+def test_an_expert_that_does_not_say_is_believed_with_a_warning(tmp_path, caplog):
+    check_cameras(left_to_the_router(tmp_path), "STG", tmp_path)
+    assert not caplog.messages
+    check_cameras(left_to_the_router(tmp_path, "cam02"), "STG", tmp_path)
+    assert "STG does not say what it was trained on; assumed: without cam02" in caplog.text
+
+
+def test_cameras_that_experts_left_unused_are_told(tmp_path, caplog):
+    report_of(tmp_path, **{"training cameras": ["cam01"], "router cameras": ["cam02", "cam05"]})
+    check_cameras(left_to_the_router(tmp_path), "STG", tmp_path)
+    assert "STG left cam02, cam05 to the router, and this run has not: give --router_cameras 2" in caplog.text
