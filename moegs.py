@@ -53,6 +53,7 @@ COMMANDS = {
     "train": Command(TRAIN, "Train the router for any set of experts.", "engine.commands.train:command"),
     "render": Command(TRAIN, "Render and score a run of any set of experts.", "engine.commands.render:command"),
     "run-all": Command(TRAIN, "Do all of this for every scene of a data set.", "engine.commands.run_all:command"),
+    "prune": Command(TRAIN, "Make a run smaller and faster.", "engine.commands.prune:command"),
     "report": Command(
         RESULTS, "Compare a run with its experts, and show it as a page.", "engine.commands.report:command"
     ),
@@ -72,6 +73,7 @@ SETTINGS = {
     "train": "engine.settings.train:read_any_train_settings",
     "run-all": "engine.settings.run_all:read_run_all_settings",
     "render": "engine.settings.render:read_any_render_settings",
+    "prune": "engine.settings.prune:read_prune_settings",
     "report": "engine.settings.report:read_report_settings",
     "table": "engine.settings.table:read_table_settings",
     "figure": "engine.settings.figure:read_figure_settings",

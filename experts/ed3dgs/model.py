@@ -43,6 +43,11 @@ class ED3DGS(nn.Module):
         return self.gaussians.means.shape[0]
 
     @property
+    def row_modules(self) -> tuple[tuple[nn.Module, ...], ...]:
+        """Modules with a row a Gaussian, in one block."""
+        return ((self.gaussians, self),)
+
+    @property
     def settings(self) -> RasterSettings:
         """3DGS's own convention."""
         return RasterSettings()

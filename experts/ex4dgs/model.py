@@ -140,6 +140,11 @@ class Ex4DGS(nn.Module):
         return self.static.means.shape[0] + self.dynamic.means.shape[0]
 
     @property
+    def row_modules(self) -> tuple[tuple[nn.Module, ...], ...]:
+        """Modules with a row a Gaussian: static ones, then dynamic ones."""
+        return ((self.static,), (self.dynamic,))
+
+    @property
     def settings(self) -> RasterSettings:
         """Ex4DGS's own rasterizer: small low-pass with opacity compensation, near, far and side culling."""
         return RasterSettings(

@@ -141,6 +141,11 @@ class STG(nn.Module):
         return tuple(cast(STGSegment, segment) for segment in self.segments)
 
     @property
+    def row_modules(self) -> tuple[tuple[nn.Module, ...], ...]:
+        """Modules with a row a Gaussian: the segments."""
+        return tuple((segment,) for segment in self.parts)
+
+    @property
     def settings(self) -> RasterSettings:
         """Ex4DGS's convention for the SH variant, 3DGS's for the original ones."""
         if self.parts[0].sh_dc is None:

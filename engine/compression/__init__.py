@@ -1,0 +1,1 @@
+"""Smaller runs: pruned mixtures."""

@@ -1,0 +1,130 @@
+"""A run without some of its Gaussians, chosen by a share, a size or a speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from engine.errors import ConfigError
+from engine.evaluation.provenance import frames_per_second, megabytes
+from engine.evaluation.scoring import evenly_spread
+from engine.runs.device import wait
+from engine.runs.run import Run, mix_view
+from experts.base import Expert
+from experts.rows import HasRowModules, all_but_lowest, block_sizes, bytes_a_row, keep_rows
+from router import Router
+
+PruneScope = Literal["mixture", "expert"]
+MOST = 0.99  # share of the Gaussians that can be removed
+ROUTING_BYTES = 12  # of a Gaussian's three routing weights
+TIMED_FRAMES = 13  # the first three of them do not count
+SIZE_STEPS, SPEED_STEPS = 30, 7  # of the bisection; a step of the second renders frames
+
+
+def check_prunable(experts: Sequence[Expert]) -> None:
+    """Raises ConfigError that names an expert whose Gaussians cannot be removed."""
+    for expert in experts:
+        if not isinstance(expert, HasRowModules):
+            raise ConfigError(f"{expert.name} cannot be pruned: its model has no row_modules (experts/rows.py)")
+
+
+def kept_masks(run: Run, scores: Sequence[Tensor], share: float, scope: PruneScope) -> list[Tensor]:
+    """By expert, a mask of the rows that stay when a share of the Gaussians with the lowest scores is removed.
+
+    scope "mixture": of all experts' Gaussians together; "expert": of each expert's own.
+    """
+    blocks = [block_sizes(expert) for expert in _prunable(run)]
+    if scope == "expert":
+        return [all_but_lowest(score, share, own) for score, own in zip(scores, blocks, strict=True)]
+    kept = all_but_lowest(torch.cat(list(scores)), share, [size for own in blocks for size in own])
+    return list(kept.split([len(score) for score in scores]))
+
+
+def without(run: Run, masks: Sequence[Tensor]) -> Run:
+    """A copy of a run with the Gaussians of each expert for which a mask is True; the original stays."""
+    experts = tuple(deepcopy(expert) for expert in run.experts)
+    for expert, kept in zip(experts, masks, strict=True):
+        assert isinstance(expert, HasRowModules)
+        keep_rows(expert, kept)
+    old = run.router
+    router = Router(
+        old.expert_names,
+        [int(kept.sum()) for kept in masks],
+        kind=old.head_kind,
+        temperature=old.temperature,
+        eval_temperature=old.eval_temperature,
+    ).to(run.device)
+    router.head.load_state_dict(old.head.state_dict())
+    with torch.no_grad():
+        for index, kept in enumerate(masks):
+            router.features.static[index].copy_(old.features.static[index][kept])
+            router.features.temporal[index].copy_(old.features.temporal[index][kept])
+    return replace(run, experts=experts, router=router.eval().requires_grad_(False))
+
+
+def share_for_megabytes(run: Run, scores: Sequence[Tensor], wanted: float, scope: PruneScope) -> float:
+    """The smallest share whose removal makes a run's files this small, 10^6 bytes; ConfigError where none does."""
+    costs = [_row_bytes(expert) for expert in _prunable(run)]
+    now = megabytes(run)["total"]
+
+    def size(share: float) -> float:
+        masks = kept_masks(run, scores, share, scope)
+        removed = sum(int(own[~kept.cpu()].sum()) for own, kept in zip(costs, masks, strict=True))
+        return float(now - removed / 1e6)
+
+    if size(MOST) > wanted:
+        raise ConfigError(f"--megabytes is {wanted:g}: the run would still have {size(MOST):.1f} MB; give more")
+    return _least(lambda share: size(share) <= wanted, SIZE_STEPS)
+
+
+def share_for_speed(run: Run, scores: Sequence[Tensor], wanted: float, scope: PruneScope) -> float:
+    """The smallest share found whose removal gives this many frames a second here; ConfigError where none does."""
+
+    def speed(share: float) -> float:
+        return measured_speed(without(run, kept_masks(run, scores, share, scope)))
+
+    best = speed(MOST)
+    if best < wanted:
+        raise ConfigError(f"--fps is {wanted:g}: this machine reaches {best:.1f} at most, with {MOST:.0%} removed")
+    return _least(lambda share: speed(share) >= wanted, SPEED_STEPS)
+
+
+@torch.no_grad()
+def measured_speed(run: Run) -> float:
+    """Frames a second of the whole path at the held-out cameras, by the median of a few frames."""
+    seconds = []
+    for index, frame in enumerate(evenly_spread(run.scene.num_frames, TIMED_FRAMES)):
+        view = run.scene.test[index % len(run.scene.test)]
+        wait(run.compute)
+        start = time.perf_counter()
+        mix_view(run, view, frame)
+        wait(run.compute)
+        seconds.append(time.perf_counter() - start)
+    return frames_per_second(seconds)
+
+
+def _least(fits: Callable[[float], bool], steps: int) -> float:
+    """The least share from 0 to MOST that fits, where MOST does, by bisection."""
+    if fits(0.0):
+        return 0.0
+    low, high = 0.0, MOST
+    for _ in range(steps):
+        middle = (low + high) / 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
+
+
+def _row_bytes(expert: HasRowModules) -> Tensor:
+    """Bytes [n] that each Gaussian takes in files."""
+    sizes = torch.tensor(bytes_a_row(expert)) + ROUTING_BYTES
+    return sizes.repeat_interleave(torch.tensor(block_sizes(expert)))
+
+
+def _prunable(run: Run) -> list[HasRowModules]:
+    return [expert for expert in run.experts if isinstance(expert, HasRowModules)]

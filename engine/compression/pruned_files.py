@@ -1,0 +1,83 @@
+"""A pruned run on disk: an ordinary run, with copies of its experts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from common.files import replacing_folder
+from engine.checks.experts import EXPERT_REPORT
+from engine.evaluation.provenance import model_folder
+from engine.runs.checkpoint import checkpoint_folder, load_checkpoint, save_checkpoint
+from engine.runs.expert_records import ExpertRecord, bundle_folder, record_expert
+from engine.runs.opening import new_run
+from engine.runs.run import Run
+from engine.runs.saved import HERE, trained_config
+from engine.settings.config_file import write_config_file
+from engine.settings.fields import with_values
+from engine.settings.run import RunConfig
+from engine.settings.train import CONFIG_FILE
+from engine.training.router.resume import training_state
+from engine.training.router.schedule import make_optimiser
+from experts import EXPERTS, Expert
+from experts.formats.cfg_args import read_cfg_args, write_cfg_args
+from router import folder_flags, kind_of
+
+
+def write_pruned(run: Run, save_path: Path, out: Path, *, overrides: Mapping[str, Any]) -> RunConfig:
+    """Writes a pruned run whole or not at all, once what was written can be read; its settings.
+
+    save_path: of the run that it was. overrides: settings that replace those saved with it, by flag name.
+    """
+    records = load_checkpoint(checkpoint_folder(save_path, run.iteration)).experts
+    out = out.absolute()
+    with replacing_folder(out) as staged:
+        folders = {record.name: bundle_folder(record, staged) for record in records}
+        for expert in run.experts:
+            with torch.no_grad():
+                EXPERTS[kind_of(expert.name)].save(expert, folders[expert.name], expert.provenance.iteration)
+        written = new_run(_settings(run, save_path, folders, staged, overrides), run.ensemble)
+        for old, new in zip(run.experts, written.experts, strict=True):
+            _carry_facts(old, new)
+        written.router.load_state_dict(run.router.state_dict())
+        final = {name: out / folder.relative_to(staged) for name, folder in folders.items()}
+        moved = tuple(_moved(record_expert(each, folders[each.name]), final[each.name]) for each in written.experts)
+        settings = _settings(run, save_path, final, out, overrides)
+        optimiser = make_optimiser(written.router, settings.training)
+        written = replace(written, training_seconds=run.training_seconds)
+        state = training_state(optimiser, settings.training.seed)
+        save_checkpoint(staged, written, run.iteration, experts=moved, state=state)
+        write_config_file(staged / CONFIG_FILE, settings)
+    return settings
+
+
+def _settings(
+    run: Run, save_path: Path, folders: Mapping[str, Path], out: Path, overrides: Mapping[str, Any]
+) -> RunConfig:
+    flags = folder_flags(run.ensemble)
+    given: dict[str, Any] = {flags[name]: folder for name, folder in folders.items()} if flags else {}
+    if not flags:
+        given["expert"] = tuple(f"{kind_of(name)}={folder}" for name, folder in folders.items())
+    kept = {name: value for name, value in overrides.items() if name not in (*flags.values(), "expert")}
+    trained = trained_config(save_path, layout=run.scene.layout)
+    new = {"save_path": out, "load_iteration": -1, "iterations": run.iteration, "bundle": False, "seeds": None}
+    return with_values(trained, HERE | kept | given | new)
+
+
+def _carry_facts(old: Expert, new: Expert) -> None:
+    """Gives an expert's files what its training left beside the old ones: settings, and the report."""
+    sources, targets = (dict.fromkeys(map(model_folder, each.provenance.files)) for each in (old, new))
+    for source, target in zip(sources, targets, strict=True):
+        own = read_cfg_args(target) or {}
+        write_cfg_args(target, (read_cfg_args(source) or {}) | own)
+        if (source / EXPERT_REPORT).is_file():
+            shutil.copyfile(source / EXPERT_REPORT, target / EXPERT_REPORT)
+
+
+def _moved(record: ExpertRecord, folder: Path) -> ExpertRecord:
+    return replace(record, folder=str(folder))

@@ -1,0 +1,47 @@
+"""Scores of all Gaussians of a run, over its training views, by which pruning ranks them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from common.progress import tracked
+from engine.evaluation.scoring import evenly_spread
+from engine.runs.run import Run, mix_camera
+from router.pruning import ScoreKind, contribution_scores, gate_scores
+from router.router import gaussians_of
+from scenes import View
+
+
+def run_scores(run: Run, kind: ScoreKind, *, frames: int, progress: bool) -> list[Tensor]:
+    """By expert [rows of its routing table]: the mean score over training cameras and some frames, evenly spread.
+
+    No frame of the footage is read.
+    """
+    moments = [
+        (run.scene.views[view], frame)
+        for frame in evenly_spread(run.scene.num_frames, frames)
+        for view in run.scene.train
+    ]
+    totals = [torch.zeros(expert.num_gaussians, device=run.device) for expert in run.experts]
+    run.router.requires_grad_(True)  # a loaded router learns nothing
+    for view, frame in tracked(moments, "Scoring Gaussians", unit="image", shown=progress):
+        for expert, total, score in zip(run.experts, totals, _scores(run, kind, view, frame), strict=True):
+            total[expert.rows(frame)] += score
+    run.router.requires_grad_(False)
+    return [total / len(moments) for total in totals]
+
+
+def _scores(run: Run, kind: ScoreKind, view: View, frame: int) -> Sequence[Tensor]:
+    temperature = run.router.eval_temperature
+    if kind == "gate":
+        return gate_scores(
+            run.router,
+            lambda: mix_camera(run, view.camera, frame, camera_number=view.number, grad="features"),
+            temperature=temperature,
+        )
+    gates = mix_camera(run, view.camera, frame, camera_number=view.number).gates
+    gaussians = [gaussians_of(each, view.camera, frame, camera_number=view.number) for each in run.experts]
+    return contribution_scores(run.experts, gaussians, view.camera, gates=gates, backend=run.backend)
