@@ -107,12 +107,13 @@ def ftgs_comments(num_frames: int) -> tuple[str, ...]:
 
 @torch.no_grad()
 def _extra_columns(expert: FreeTime) -> tuple[tuple[str, ...], Tensor]:
-    """Names and values [n, ...] of the columns beside 3DGS's: for readers of `.ftgs.ply`, then ours.
+    """Give names and values [n, ...] of the columns beside 3DGS's: for readers of `.ftgs.ply`, then ours.
 
     Those readers know a bell alone: a gate becomes a life that has not faded below it at the clip's far end.
     """
     last = max(1, expert.num_frames - 1)
-    durations, velocities, gates = expert.durations(), expert.velocities, expert.gate_values()
+    velocities: Tensor = expert.velocities
+    durations, gates = expert.durations(), expert.gate_values()
     if expert.log_holds is not None:
         durations = durations + expert.log_holds.exp()
     if gates is not None:
@@ -120,13 +121,13 @@ def _extra_columns(expert: FreeTime) -> tuple[tuple[str, ...], Tensor]:
         lasting = far / (-2 * gates.clamp(1e-30, _LONGEST).log()).sqrt()
         durations = torch.maximum(durations, lasting)
         velocities = (1 - gates)[:, None] * velocities if expert.life.still else velocities
-    columns = [
+    parts = [
         *((TIME, expert.times / last), (LOG_DURATION, (durations / last).log()), (VELOCITY, velocities * last)),
         *((FRAME, expert.times), (WIDTH, expert.widths), (FRAME_VELOCITY, expert.velocities), (GATE, expert.gates)),
         *(() if expert.log_holds is None else ((HOLD, expert.log_holds),)),
     ]
-    names = tuple(name for own, _ in columns for name in own)
-    return names, torch.cat([values.detach().view(expert.num_gaussians, -1) for _, values in columns], dim=1)
+    names = tuple(name for own, _ in parts for name in own)
+    return names, torch.cat([values.detach().view(expert.num_gaussians, -1) for _, values in parts], dim=1)
 
 
 def _life(settings: CheckpointSettings) -> LifeSettings:

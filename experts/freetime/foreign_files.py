@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from common.deferred import deferred
 from experts.base import CheckpointError, LoadOptions, Provenance
 from experts.canonical.files import read_canonical
 from experts.canonical.gaussians import CanonicalGaussians
@@ -24,6 +25,8 @@ from experts.formats.torch_files import PickledModule, load_tensors, require_fin
 from experts.freetime.columns import LOG_DURATION, TIME, VELOCITY
 from experts.freetime.life import LifeSettings
 from experts.freetime.model import FreeTime
+
+tomllib = deferred("tomllib")  # of Python 3.11
 
 PLUSPLUS_FILE, CONFIG_FILE, FTGS_ENDING = "gaussians.pt", "config.toml", ".ftgs.ply"
 _PLUSPLUS_CLASS = "ftgspp.models.gaussians.Gaussians"
@@ -179,7 +182,8 @@ def _read_module(path: Path) -> PickledModule:
     except CheckpointError as fault:
         if "tinycudann" in str(fault):
             raise _network_refused(path) from fault
-        raise
+        what, of_trust, _ = str(fault).partition("; if you trust")
+        raise CheckpointError(f"{what}; get the file again from its source" if of_trust else what) from fault
     if not isinstance(module, PickledModule):
         raise CheckpointError(f"{path}: holds a {type(module).__name__}, not FreeTimeGS++'s module; check the path")
     return module
@@ -198,11 +202,9 @@ def _footage(path: Path) -> tuple[float, int]:
         raise CheckpointError(f"{path}: no such file; it lies beside {PLUSPLUS_FILE} and says how long a frame lasts")
     if sys.version_info < (3, 11):
         raise CheckpointError(f"{path}: reading TOML needs Python 3.11 or newer")
-    import tomllib
-
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8")).get("data", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as fault:
+    except (ValueError, RecursionError) as fault:
         raise CheckpointError(f"{path}: no TOML ({str(fault).splitlines()[0]}); copy it again") from fault
     data = data if isinstance(data, dict) else {}
     frames = data.get("frames")

@@ -1,4 +1,4 @@
-"""What the raw tensors of a FreeTime model mean."""
+"""Switches of a FreeTime model: how its raw tensors are to be read."""
 
 from __future__ import annotations
 

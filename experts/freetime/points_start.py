@@ -13,9 +13,9 @@ from experts.freetime.recipe import FreeTimeRecipe
 from experts.training.initial import neighbour_log_scales
 from experts.training.start import StartPoints, TrainingStart
 
-STATIC_SHARE = 0.5  # of the budget
+MOVING_SHARE = 0.5  # of the budget, at most
 STATIC_GATE, STATIC_DURATION, STATIC_OPACITY = 0.9, 3.0, 0.1
-COPY_OPACITY = 0.05  # of jittered copies, which fill the static share
+COPY_OPACITY = 0.05  # of jittered copies, which fill the budget
 MOVING_GATE, MOVING_OPACITY = 0.018, 0.5  # together an opacity of 0.01, which images show and can raise or lower
 LEAST_DURATION, DURATION_OF_GAP = 2.0, 0.6  # frames; of the gap between the frames that have points
 
@@ -40,25 +40,26 @@ def start_model(recipe: FreeTimeRecipe, start: TrainingStart) -> FreeTime:
         raise ValueError("FreeTime: no start points; give a point cloud of the scene, or random points in its box")
     camera = start.views.cameras[0]
     budget = recipe.budget(camera.width * camera.height)
-    values = points_start(start.points, budget=budget, num_frames=start.views.num_frames, seed=start.seed)
+    values = points_start(start.points, budget=budget, num_frames=start.views.num_frames)
     return model_from_start(values, recipe, start.views.num_frames).to(start.points.positions.device)
 
 
-def points_start(points: StartPoints, *, budget: int, num_frames: int, seed: int = 0) -> PointsStart:
-    """At most `budget` Gaussians: half of the first frame's points and their copies, half of what others add.
+def points_start(points: StartPoints, *, budget: int, num_frames: int) -> PointsStart:
+    """So many Gaussians: up to half of what later frames add, the rest the first frame's points and jittered copies.
 
-    A point of a later frame is moving where it is farther than its spacing from all of the first frame's.
+    A point of a later frame is moving where it is farther than the usual spacing from all of the first frame's. The
+    same points give the same Gaussians: they are what measures against over-fitting take as the scene's depths.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     points = points.to("cpu")
     frames = torch.zeros(points.count) if points.frames is None else points.frames
     first = frames == frames.min()
     moving = _moving(points.positions, first)
-    static = _static_set(points, first, max(1, int(STATIC_SHARE * budget)), num_frames, generator)
-    later = _chosen((~first & moving).nonzero().squeeze(1), budget - len(static.means), generator)
+    later = _chosen((~first & moving).nonzero().squeeze(1), int(MOVING_SHARE * budget), generator)
+    static = _static_set(points, first, budget - len(later), num_frames, generator)
     parts = [static, _moving_set(points, later, frames)] if len(later) else [static]
     return PointsStart(
-        **{name: torch.cat([getattr(part, name) for part in parts]) for name in PointsStart.__slots__}  # type: ignore[attr-defined]
+        **{name: torch.cat([getattr(part, name) for part in parts]) for name in PointsStart.__slots__}
     )
 
 

@@ -38,7 +38,7 @@ RATES: Mapping[str, Rate] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relocation:
-    """When dead Gaussians become copies of living ones, and how.
+    """Schedule and thresholds by which dead Gaussians become copies of living ones.
 
     kind: "mcmc": source and copies together look as the source did. "copy": exact copies. "copies_in_time": copies
     live a little earlier or later. "none": nothing is moved.
@@ -88,7 +88,7 @@ class FreeTimeRecipe(Recipe):
     relocation: Relocation = field(default_factory=Relocation)
 
     def life(self) -> LifeSettings:
-        """What the raw tensors of its models mean."""
+        """Give the switches of its models."""
         gated = self.gate != "none"
         return LifeSettings(
             limit=self.longest_width if gated else None,
