@@ -58,9 +58,7 @@ def points_start(points: StartPoints, *, budget: int, num_frames: int) -> Points
     later = _chosen((~first & moving).nonzero().squeeze(1), int(MOVING_SHARE * budget), generator)
     static = _static_set(points, first, budget - len(later), num_frames, generator)
     parts = [static, _moving_set(points, later, frames)] if len(later) else [static]
-    return PointsStart(
-        **{name: torch.cat([getattr(part, name) for part in parts]) for name in PointsStart.__slots__}
-    )
+    return PointsStart(**{name: torch.cat([getattr(part, name) for part in parts]) for name in PointsStart.__slots__})
 
 
 def _moving(positions: Tensor, first: Tensor) -> Tensor:

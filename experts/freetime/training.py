@@ -128,7 +128,7 @@ class FreeTimeTrainer(ExpertTrainer):
     @torch.no_grad()
     def _relocate(self) -> None:
         population, statistics, settings = self.populations[0], self.statistics[0], self.recipe.relocation
-        before, gates = population["means"].detach(), self.model.gate_values()
+        before, gates = population["means"].detach().clone(), self.model.gate_values()
         relocate(
             population,
             gradients=statistics.mean_gradients(),

@@ -245,7 +245,9 @@ def test_a_module_with_gates_has_their_sharpness_and_limit(tmp_path: Path, plusp
     expected = [2.06e-9, 0.5, 1 / (1 + math.exp(-1)), 1.0]
     assert values.tolist() == pytest.approx(expected, rel=1e-2)
     moved = model.at(FRAMES[3].item() - 10)  # a persistent one moves all the same
-    torch.testing.assert_close(moved.means[2], GAUSSIANS["means"][2] + (50 - FRAMES[2]) * STEPS[2], rtol=1e-4, atol=2e-3)
+    torch.testing.assert_close(
+        moved.means[2], GAUSSIANS["means"][2] + (50 - FRAMES[2]) * STEPS[2], rtol=1e-4, atol=2e-3
+    )
 
 
 def test_a_network_of_velocities_is_refused(tmp_path: Path, plusplus: type[nn.Module]) -> None:
