@@ -1,8 +1,6 @@
-"""A FreeTime model before its training: raw tensors from activated values, and values from start points alone."""
+"""A FreeTime model before its training: raw tensors from the activated values of a start."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,47 +9,38 @@ from experts.canonical.gaussians import CanonicalGaussians
 from experts.formats.harmonics import split_sh
 from experts.freetime.model import FreeTime
 from experts.freetime.recipe import PUBLISHED_RAW_GATE, FreeTimeRecipe
+from experts.freetime.start import FreeTimeStart, free_time_start
 from experts.training.initial import identity_quats, sh_from_colours
+from experts.training.start import TrainingStart
 
-LASTING_GATE = 0.5  # above it, a start means a Gaussian to be there all the time
-LASTING_CLIPS = 3.0  # a life's standard deviation in clips for such ones, in models without gates
 _EDGE = 1e-4  # distance of a share from 0 and 1, where its logit is infinite
 _LONGEST_SHARE = 0.9  # of the longest width that a first one has: it can still grow, and has a gradient
 
 
-class StartValues(Protocol):
-    """Gaussians that a training begins with, activated; time in frames."""
+def start_model(recipe: FreeTimeRecipe, start: TrainingStart) -> FreeTime:
+    """The model that training starts from, on the points' device; raises ValueError where there are no points.
 
-    @property
-    def means(self) -> Tensor: ...  # [n, 3]
-    @property
-    def colours(self) -> Tensor: ...  # [n, 3] in 0 ... 1
-    @property
-    def scales(self) -> Tensor: ...  # [n, 3]
-    @property
-    def opacities(self) -> Tensor: ...  # [n]
-    @property
-    def times(self) -> Tensor: ...  # [n]
-    @property
-    def durations(self) -> Tensor: ...  # [n] standard deviations
-    @property
-    def velocities(self) -> Tensor: ...  # [n, 3] scene units per frame
-    @property
-    def gates(self) -> Tensor: ...  # [n] in 0 ... 1
+    Every seed of a training has the same one: its means are the scene's depths for measures against over-fitting.
+    """
+    values = free_time_start(
+        start,
+        count=recipe.budget(max(camera.width * camera.height for camera in start.views.cameras)),
+        keyframe_every=recipe.keyframe_every,
+        moving=None if recipe.moving == "auto" else recipe.moving,
+        velocities="neighbours" if recipe.velocities == "neighbours" else "zero",
+        has_gates=recipe.gate != "none",
+        seed=0,
+    )
+    return model_from_start(values, recipe, start.views.num_frames)
 
 
 @torch.no_grad()
-def model_from_start(start: StartValues, recipe: FreeTimeRecipe, num_frames: int) -> FreeTime:
-    """The untrained model of a recipe's kind, on the start's device.
-
-    Without gates, what a start's gate would hold there gets a life of three clips instead.
-    """
+def model_from_start(start: FreeTimeStart, recipe: FreeTimeRecipe, num_frames: int) -> FreeTime:
+    """The untrained model of a recipe's kind, on the start's device."""
     life = recipe.life()
     count, device = len(start.means), start.means.device
-    durations = start.durations
-    if not life.has_gate:
-        durations = torch.where(start.gates > LASTING_GATE, LASTING_CLIPS * num_frames, durations)
-    widths = durations.log() if life.limit is None else _logits(durations / life.limit, highest=_LONGEST_SHARE)
+    lives = start.durations
+    widths = lives.log() if life.limit is None else _logits(lives / life.limit, highest=_LONGEST_SHARE)
     gates = _logits(start.gates) / life.sharpness if recipe.gate == "ours" else torch.zeros_like(start.times)
     if recipe.gate == "published":
         gates = torch.full_like(start.times, PUBLISHED_RAW_GATE)

@@ -13,6 +13,7 @@ from experts.training.recipe_fields import INTERVAL, ITERATIONS
 
 Gate = Literal["ours", "published", "none"]
 Velocities = Literal["neighbours", "zero", "fixed"]
+MovingSource = Literal["auto", "clouds", "sweep", "none"]
 RelocationKind = Literal["mcmc", "copy", "copies_in_time", "none"]
 
 PUBLISHED_SHARPNESS = 20.0  # of FreeTimeGS++'s gates
@@ -52,8 +53,8 @@ class Relocation:
     most_share: float = 0.05  # of all Gaussians that are moved at a time
 
     def happens(self, iteration: int) -> bool:
-        """True for an iteration that ends with relocation."""
-        return self.kind != "none" and self.start < iteration < self.stop and iteration % self.every == 0
+        """True for an iteration that ends with relocation, unless the kind is none."""
+        return self.start < iteration < self.stop and iteration % self.every == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,8 @@ class FreeTimeRecipe(Recipe):
     still: what the gate holds there does not move. Published models move it.
     kernel: "bell", or "flat" with a top that is held (SharpTimeGS).
     velocities: "neighbours" begin as the start says, "zero" at zero; "fixed" are zero and stay so.
+    moving: where the start looks for what moves: start points of several frames, plane sweeps of the images, nowhere;
+        "auto" is the first of these that the scene allows.
     """
 
     iterations: int = field(default=30000, metadata=ITERATIONS)
@@ -77,6 +80,8 @@ class FreeTimeRecipe(Recipe):
     still: bool = True
     kernel: Kernel = "bell"
     first_hold: float = 0.1  # frames, of the kernel "flat"
+    moving: MovingSource = "auto"
+    keyframe_every: int = 10  # frames from one moment at which the start looks for what moves to the next
     longest_width: float = 5.0  # frames, where there are gates: a sixth of a second at 30 a second
     velocities: Velocities = "neighbours"
     regularise_4d: float = 1e-2  # weight of the mean opacity at an image's moment, without gradient to lifespans

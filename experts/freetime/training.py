@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from common.deferred import deferred
 from experts.freetime.model import FreeTime
 from experts.freetime.recipe import FreeTimeRecipe
+from experts.freetime.relocation import Transfer, relocate
 from experts.training.population import Population
 from experts.training.recipe_fields import N3V_EXTENT
 from experts.training.rendered import RenderedView
@@ -20,8 +20,6 @@ from experts.training.statistics import Statistics
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import TrainingViews
 from losses import photometric_sum
-
-relocate: Any = deferred("experts.freetime.relocation:relocate")
 
 LEAST_ALPHA = 1 / 255  # below, the rasterizer shows nothing
 PASSES = 2  # over all images, after which what none showed is dead: two hold a whole one, wherever they begin
@@ -122,18 +120,19 @@ class FreeTimeTrainer(ExpertTrainer):
 
     def control(self, iteration: int) -> None:
         """Relocation alone: nothing is cloned, split, pruned or made faint."""
-        if self.recipe.relocation.happens(iteration):
-            self._relocate()
+        kind = self.recipe.relocation.kind
+        if kind != "none" and self.recipe.relocation.happens(iteration):
+            self._relocate(kind)
 
     @torch.no_grad()
-    def _relocate(self) -> None:
+    def _relocate(self, kind: Transfer) -> None:
         population, statistics, settings = self.populations[0], self.statistics[0], self.recipe.relocation
         before, gates = population["means"].detach().clone(), self.model.gate_values()
         relocate(
             population,
             gradients=statistics.mean_gradients(),
             generator=self.generator,
-            kind=settings.kind,
+            kind=kind,
             dead_below=settings.dead_below,
             most_share=settings.most_share,
             also_dead=self.never_seen(),
