@@ -33,8 +33,8 @@ from experts.freetime.columns import (
     WIDTH,
 )
 from experts.freetime.foreign_files import find_foreign, load_foreign, load_ftgs_table
-from experts.freetime.life import Kernel, LifeSettings
 from experts.freetime.model import FreeTime
+from experts.freetime.recipe import Kernel, LifeSettings
 
 _FRAMES = 300  # length of the clip where nothing says it
 _LIMIT, _SHARPNESS, _STILL, _KERNEL, _GATE = "limit", "sharpness", "still", "kernel", "has_gate"

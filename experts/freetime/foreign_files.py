@@ -14,17 +14,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from common.deferred import deferred
 from experts.base import CheckpointError, LoadOptions, Provenance
 from experts.canonical.files import read_canonical
 from experts.canonical.gaussians import CanonicalGaussians
 from experts.formats.ply import PlyTable, read_comments, read_ply, select
-from experts.formats.torch_files import PickledModule, load_tensors, require_finite
+from experts.formats.torch_files import PickledModule, load_tensors
 from experts.freetime.columns import LOG_DURATION, TIME, VELOCITY
-from experts.freetime.life import LifeSettings
 from experts.freetime.model import FreeTime
+from experts.freetime.recipe import LifeSettings
+from experts.freetime.splat_tables import gaussian_shapes, gaussians_of, row_count, tensors_of
 
 tomllib = deferred("tomllib")  # of Python 3.11
 
@@ -37,7 +37,6 @@ _LEAST_DURATION = 0.02  # FreeTimeGsVanilla: of the clip, where the file does no
 _BELL = LifeSettings(still=False, has_gate=False)
 _CKPT = re.compile(r"^ckpt_(\d+)(?:_rank\d+)?\.pt$")
 _FRAMES = 300  # of a clip where nothing says it, and rendering needs no number
-_SH_REST = (0, 3, 8, 15)  # coefficients above the constant one, by degree
 
 
 def find_foreign(path: Path, iteration: int | None) -> Path | None:
@@ -97,12 +96,12 @@ def _load_vanilla(path: Path, options: LoadOptions) -> FreeTime:
     if not isinstance(splats, Mapping):
         raise CheckpointError(f"{path}: holds no table splats; is it a ckpt_N.pt of FreeTimeGsVanilla?")
     frames, source = _frames(path, None, options)
-    count = _rows(splats, "means", path)
+    count = row_count(splats, "means", path)
     step = content.get("step", 0)
     flat = dict.fromkeys(("times", "durations"), (count,))
-    tensors = _tensors(splats, {**_gaussian_shapes(count), **flat, "velocities": (count, 3)}, path)
+    tensors = tensors_of(splats, {**gaussian_shapes(count), **flat, "velocities": (count, 3)}, path)
     return _of_clip(
-        gaussians=_gaussians(splats, tensors, names=("sh0", "shN"), path=path),
+        gaussians=gaussians_of(splats, tensors, names=("sh0", "shN"), path=path),
         times=tensors["times"],
         log_durations=tensors["durations"],
         velocities=tensors["velocities"],
@@ -150,9 +149,9 @@ def _load_plusplus(path: Path, options: LoadOptions) -> FreeTime:
         raise CheckpointError(f"{path}: its module has no parameters; damaged file?")
     if stored.get("velocity_model") is None:
         raise _network_refused(path)
-    count = _rows(stored, "means", path)
+    count = row_count(stored, "means", path)
     flat = dict.fromkeys(("times", "durations", "marginal_gates"), (count,))
-    tensors = _tensors(stored, {**_gaussian_shapes(count), **flat, "velocity_model": (count, 3)}, path)
+    tensors = tensors_of(stored, {**gaussian_shapes(count), **flat, "velocity_model": (count, 3)}, path)
     longest = getattr(module, "max_duration", None)
     if longest is not None and not (isinstance(longest, int | float) and longest > 0):
         raise CheckpointError(f"{path}: max_duration is {longest!r}, a positive number expected; damaged file?")
@@ -160,7 +159,7 @@ def _load_plusplus(path: Path, options: LoadOptions) -> FreeTime:
     limit = float(longest) * _LONGEST_SHARE * fps if limited else None  # type: ignore[arg-type]
     gates = tensors["marginal_gates"]
     return FreeTime(
-        gaussians=_gaussians(stored, tensors, names=("sh_0", "sh_n"), path=path),
+        gaussians=gaussians_of(stored, tensors, names=("sh_0", "sh_n"), path=path),
         times=(tensors["times"].double() * fps - start).float(),
         widths=tensors["durations"] + (0.0 if limited else math.log(fps)),
         velocities=tensors["velocity_model"] / fps,
@@ -248,53 +247,3 @@ def _frames(path: Path, stored: float | None, options: LoadOptions) -> tuple[int
             f"{path}: its time is a part of the clip, and nothing says how long that is; give a scene"
         )
     return known, "from the run"
-
-
-def _rows(stored: Mapping[str, Any], name: str, path: Path) -> int:
-    value = stored.get(name)
-    if not isinstance(value, Tensor) or value.dim() == 0:
-        raise CheckpointError(f"{path}: no tensor {name}; another model's file?")
-    return len(value)
-
-
-def _gaussian_shapes(count: int) -> dict[str, tuple[int, ...]]:
-    return {"means": (count, 3), "scales": (count, 3), "quats": (count, 4), "opacities": (count,)}
-
-
-def _tensors(stored: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], path: Path) -> dict[str, Tensor]:
-    """float32 tensors of some shapes, a last dimension of 1 more or less; CheckpointError for others and for NaN."""
-    tensors = {}
-    for name, shape in shapes.items():
-        value = stored.get(name)
-        found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        if not isinstance(value, Tensor) or tuple(value.shape) not in (shape, (*shape, 1)):
-            raise CheckpointError(f"{path}: {name} is {found}, {list(shape)} expected; damaged file?")
-        tensors[name] = value.detach().to(torch.float32).reshape(shape).clone()
-    checked = {name: _without_infinity(value) if name == "opacities" else value for name, value in tensors.items()}
-    require_finite(checked, path)
-    return tensors
-
-
-def _without_infinity(logits: Tensor) -> Tensor:
-    """Infinite opacity logits are opacities of 1 and 0."""
-    return logits.masked_fill(logits.isinf(), 0)
-
-
-def _gaussians(
-    stored: Mapping[str, Any], tensors: Mapping[str, Tensor], *, names: tuple[str, str], path: Path
-) -> CanonicalGaussians:
-    """Gaussians of tensors, and of harmonics [n, 1, 3] and [n, k, 3] of some names, to degree 3 with zeros."""
-    count, (first, others) = len(tensors["means"]), names
-    rest = stored.get(others)
-    width = rest.shape[1] if isinstance(rest, Tensor) and rest.dim() == 3 else -1
-    if width not in _SH_REST:
-        raise CheckpointError(f"{path}: {others} is no tensor [{count}, 0, 3, 8 or 15, 3]; damaged file?")
-    sh = _tensors(stored, {first: (count, 1, 3), others: (count, width, 3)}, path)
-    return CanonicalGaussians(
-        means=tensors["means"],
-        log_scales=tensors["scales"],
-        quats=tensors["quats"],
-        opacity_logits=tensors["opacities"],
-        sh_dc=sh[first],
-        sh_rest=pad(sh[others], (0, 0, 0, _SH_REST[-1] - width)),
-    )

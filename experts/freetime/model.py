@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from experts.base import Provenance
 from experts.canonical.gaussians import CanonicalGaussians, activate
-from experts.freetime.life import LifeSettings
+from experts.freetime.recipe import LifeSettings
 
 MAX_RAW = 30.0  # of widths and holds, of either sign: e^30 frames outlast any clip, and squares still fit float32
 

@@ -6,8 +6,8 @@ import torch
 from moegs_rasterizer import Gaussians
 
 from experts.canonical.gaussians import CanonicalGaussians
-from experts.freetime.life import LifeSettings
 from experts.freetime.model import FreeTime
+from experts.freetime.recipe import LifeSettings
 from experts.random_models import MOTION_SCALE, NUM_FRAMES, raw_tensors
 
 _LIMIT = 5.0  # frames: what a training at 30 fps has

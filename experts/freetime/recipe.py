@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from experts.freetime.life import Kernel, LifeSettings
 from experts.training.recipe import Density, Rate, Recipe
 from experts.training.recipe_fields import INTERVAL, ITERATIONS
 
+Kernel = Literal["bell", "flat"]  # opacity falls from a Gaussian's moment on, or from the end of its hold on
 Gate = Literal["ours", "published", "none"]
 Velocities = Literal["neighbours", "zero", "fixed"]
 MovingSource = Literal["auto", "clouds", "sweep", "none"]
@@ -35,6 +35,22 @@ RATES: Mapping[str, Rate] = MappingProxyType(
         "log_holds": Rate(first=5e-3),
     }
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifeSettings:
+    """Switches of a model, which its files store beside the tensors.
+
+    limit: longest standard deviation of a life in frames, which then is `limit * sigmoid(raw)`; None: `exp(raw)`.
+    sharpness: a gate is `sigmoid(sharpness * raw)`. has_gate: False: every Gaussian fades, whatever its gate says.
+    still: what the gate holds there does not move.
+    """
+
+    limit: float | None = None
+    sharpness: float = 1.0
+    still: bool = True
+    kernel: Kernel = "bell"
+    has_gate: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

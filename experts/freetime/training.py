@@ -89,7 +89,7 @@ class FreeTimeTrainer(ExpertTrainer):
         return loss
 
     def shown_opacity(self, frame: int) -> Tensor:
-        """Mean opacity [] at a frame, whose gradient makes fainter but does not shorten lives (FreeTimeGS, eq. 6)."""
+        """Mean opacity [] at a frame, whose gradient makes fainter but does not shorten lives (FreeTimeGS)."""
         with torch.no_grad():
             lifespans = self.model.lifespans(frame)
         return (self.model.gaussians.opacity_logits.sigmoid() * lifespans).mean()

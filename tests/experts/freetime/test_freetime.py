@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from experts.base import Expert
-from experts.freetime.life import LifeSettings
 from experts.freetime.model import FreeTime
+from experts.freetime.recipe import LifeSettings
 from tests.experts.freetime.models import NUM_FRAMES, small_model
 
 BELL = LifeSettings(limit=None, sharpness=1.0, still=True, kernel="bell", has_gate=True)

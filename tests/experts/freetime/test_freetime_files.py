@@ -13,8 +13,8 @@ from experts.formats.cfg_args import read_cfg_args, write_cfg_args
 from experts.formats.columns import GAUSSIAN
 from experts.formats.ply import read_comments, read_ply, select, write_ply
 from experts.freetime.files import load_freetime, save_freetime
-from experts.freetime.life import LifeSettings
 from experts.freetime.model import FreeTime
+from experts.freetime.recipe import LifeSettings
 from tests.experts.freetime.models import NUM_FRAMES, small_model
 
 KINDS = {
