@@ -1,4 +1,4 @@
-"""The commands beyond the six scripts, `python moegs.py COMMAND`, and the Python API, `import moegs`."""
+"""The commands beyond the scripts, `python moegs.py COMMAND`, and the Python API, `import moegs`."""
 
 from __future__ import annotations
 
@@ -82,8 +82,9 @@ SETTINGS = {
     "import": "engine.settings.exchange:read_import_settings",
     "profile-step": "benchmarks.profile_settings:read_profile_settings",
 }
-SCRIPTS = {  # the paper's, and what they blend
+SCRIPTS = {  # the paper's and E5, and what they blend
     "train_E4.py, render_E4.py": "Ex4DGS, E-D3DGS, STG, 4DGaussians on N3V",
+    "train_E5.py, render_E5.py": "Ex4DGS, E-D3DGS, STG, 4DGaussians, FreeTime on N3V",
     "train_E3.py, render_E3.py": "Ex4DGS, E-D3DGS, 4DGaussians on N3V",
     "train_E3_tech.py, render_E3_tech.py": "Ex4DGS, E-D3DGS, STG on Technicolor",
 }
@@ -123,7 +124,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def help_lines() -> list[str]:
-    """The help of moegs.py: its commands by group, the six scripts, and examples."""
+    """The help of moegs.py: its commands by group, the scripts, and examples."""
     width = max(map(len, COMMANDS))
     lines = ["usage: python moegs.py COMMAND [FLAGS]", "       python moegs.py COMMAND --help", ""]
     for group in dict.fromkeys(row.group for row in COMMANDS.values()):

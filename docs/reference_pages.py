@@ -39,8 +39,8 @@ explains JSON files.
 CONFIGS = """\
 # Configs
 
-A JSON file holds settings of `train_E4.py`, `train_E3.py`, `train_E3_tech.py` and `moegs.py train`. Give it with
-`--config FILE.json`. A key is the name of the flag without its dashes.
+A JSON file holds settings of `train_E4.py`, `train_E5.py`, `train_E3.py`, `train_E3_tech.py` and `moegs.py train`. Give
+it with `--config FILE.json`. A key is the name of the flag without its dashes.
 
 ```json
 {"resolution": 2, "iterations": 5000, "test_cameras": ["cam00"]}
@@ -117,7 +117,7 @@ def _difference(first: str, before: Groups, groups: Groups) -> str:
 
 
 def commands() -> Iterator[tuple[Any, CommandHelp]]:
-    """Settings and help of every command, those of the six scripts first."""
+    """Settings and help of every command, those of the scripts first."""
     for name in ENSEMBLES:
         yield _recorded(train.main, name, ["--help"])
         yield _recorded(render.main, name, ["--help"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.suggestions import hint
-from experts import ed3dgs, ex4dgs, fourdgaussians, stg
+from experts import ed3dgs, ex4dgs, fourdgaussians, freetime, stg
 from experts.base import CheckpointError, Expert, LoadOptions, Provenance
 from experts.recognition import require_own_files
 from experts.spec import ExpertSpec, begin_training, name_fault
@@ -28,6 +28,7 @@ EXPERTS: dict[str, ExpertSpec] = expert_table(
     ed3dgs.SPEC,
     stg.SPEC,
     fourdgaussians.SPEC,
+    freetime.SPEC,
 )
 
 

@@ -86,12 +86,23 @@ def expert_of_folder(path: Path, iteration: int | None, *, experts: Collection[E
     segments = _segments(folder, experts)
     if segments:
         return segments[0]
+    if not (folder / _CLOUDS).is_dir() and (owner := _owner_of_checkpoints(folder, experts)):
+        return owner
     tables = _tables([folder], iteration)
     return owner_of(read_column_names(tables[0]), experts) if tables else None
 
 
 def _is_model(folder: Path, experts: Collection[ExpertSpec]) -> bool:
-    return (folder / _CLOUDS).is_dir() or any(folder.glob("chkpnt*.pth")) or _segments(folder, experts) is not None
+    return (
+        (folder / _CLOUDS).is_dir()
+        or _owner_of_checkpoints(folder, experts) is not None
+        or _segments(folder, experts) is not None
+    )
+
+
+def _owner_of_checkpoints(folder: Path, experts: Collection[ExpertSpec]) -> ExpertSpec | None:
+    """The expert of a file in a folder that holds a model by itself."""
+    return next((spec for spec in experts if any(any(folder.glob(name)) for name in spec.checkpoints)), None)
 
 
 def owner_of(columns: Collection[str], experts: Collection[ExpertSpec]) -> ExpertSpec | None:

@@ -59,6 +59,7 @@ class ExpertSpec:
 
     signature: columns that only this expert's point_cloud.ply has: they tell whose a folder at the wrong flag is. One
     expert may add none to 3DGS's, and gives one of those.
+    checkpoints: patterns of names of single files that also hold a model, alone or in a folder without point_cloud.
     world_scale: data units per unit of its models, from the data's layout and the rig's radius.
     write_routed, read_routed: a model's folder with the router's weights [n, 3] (base, directional, temporal) as
     columns, as MoE-GS's own stage 2 writes it. `moegs.py export` calls the first, `moegs.py import` the second, which
@@ -76,6 +77,7 @@ class ExpertSpec:
     write_routed: Callable[[Any, Path, int, Tensor], None]  # (expert, folder, iteration, weights)
     read_routed: Callable[[Path, int | None], Tensor | None]  # (folder, iteration; None: the highest)
     signature: tuple[str, ...]
+    checkpoints: tuple[str, ...] = ()
     has_planes: bool = False  # near and far can be chosen
     has_clock: bool = False  # its models have num_frames: the clip they were trained on, by which a frame is divided
     segments: SegmentFolders | None = None  # None: one model of the whole clip

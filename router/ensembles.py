@@ -34,6 +34,13 @@ ENSEMBLES = {
             test_iterations=(500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000, 15000, 20000),
             save_iterations=(500, 1000, 2000, 3000, 4000, 5000),
         ),
+        Ensemble(  # not of the paper, which has no FreeTime
+            name="E5",
+            layout="n3v",
+            experts=("Ex4DGS", "E-D3DGS", "STG", "4DGaussians", "FreeTime"),
+            test_iterations=(500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000, 15000, 20000),
+            save_iterations=(500, 1000, 2000, 3000, 4000, 5000),
+        ),
         Ensemble(
             name="E3",
             layout="n3v",

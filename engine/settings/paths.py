@@ -8,8 +8,8 @@ from pathlib import Path
 from common.suggestions import ranked
 from common.wording import shell
 from engine.errors import ConfigError
+from experts import EXPERTS
 
-_CHECKPOINT = "chkpnt*.pth"  # of Ex4DGS: the one file that stands for an expert's folder
 _NEAREST = 3  # names of what is there
 
 
@@ -52,11 +52,15 @@ def check_expert(argument: str, path: Path, expert: str) -> None:
 
     argument: the flag with the path, "--stg_path FOLDER" or "--expert STG=FOLDER".
     """
-    if os.path.isdir(path) or (os.path.isfile(path) and path.match(_CHECKPOINT)):
+    if os.path.isdir(path) or (os.path.isfile(path) and _is_checkpoint(path)):
         return
     if os.path.isfile(path):
         raise ConfigError(f"{argument}: is a file; give the folder of the trained {expert} model")
     raise ConfigError(f"{argument}: no such folder; give the folder of the trained {expert} model")
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return any(path.match(name) for spec in EXPERTS.values() for name in spec.checkpoints)
 
 
 def _beside(path: Path, *, folders: tuple[bool, ...]) -> str:

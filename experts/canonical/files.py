@@ -39,7 +39,11 @@ def read_canonical(table: PlyTable) -> CanonicalGaussians:
 
 
 def write_canonical(
-    path: Path, gaussians: CanonicalGaussians, *, extra: tuple[Sequence[str], Tensor] | None = None
+    path: Path,
+    gaussians: CanonicalGaussians,
+    *,
+    extra: tuple[Sequence[str], Tensor] | None = None,
+    comments: Sequence[str] = (),
 ) -> None:
     """Write 3DGS's columns, then the expert's extra columns."""
     sh = sh_to_columns(gaussians.sh_dc, gaussians.sh_rest)
@@ -50,7 +54,7 @@ def write_canonical(
     if extra is not None:
         names += extra[0]
         columns.append(extra[1])
-    write_ply(path, names, torch.cat(columns, dim=1))
+    write_ply(path, names, torch.cat(columns, dim=1), comments=comments)
 
 
 def append_routed(folder: Path, iteration: int, weights: Tensor) -> None:

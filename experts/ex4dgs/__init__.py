@@ -14,6 +14,7 @@ SPEC = ExpertSpec(
     write_routed=deferred("experts.ex4dgs.files:write_routed_ex4dgs"),
     read_routed=deferred("experts.ex4dgs.files:read_routed_ex4dgs"),
     signature=("xyz_disp_0", "motion_xyz_0_0"),
+    checkpoints=("chkpnt*.pth",),
     has_planes=True,
     world_scale=deferred("experts.ex4dgs.model:world_scale_of"),
     training=TrainingSpec(

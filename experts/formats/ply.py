@@ -57,12 +57,19 @@ def read_column_names(path: Path) -> tuple[str, ...]:
     return _read_header(path)[1]
 
 
-def write_ply(path: Path, names: Sequence[str], matrix: np.ndarray | Tensor) -> None:
+def read_comments(path: Path) -> tuple[str, ...]:
+    """Comments in a PLY file's header, without the word; raises CheckpointError as `read_ply` does for headers."""
+    lines = _read_header_text(path)[0].splitlines()
+    return tuple(line.removeprefix("comment ") for line in lines if line.startswith("comment "))
+
+
+def write_ply(path: Path, names: Sequence[str], matrix: np.ndarray | Tensor, *, comments: Sequence[str] = ()) -> None:
     """Write a float32 table [n, len(names)] in the byte layout of the experts' own trainers, never half a file."""
     values = matrix if isinstance(matrix, np.ndarray) else matrix.detach().cpu().numpy()
     if values.ndim != 2 or values.shape[1] != len(names):
         raise ValueError(f"{path}: {len(names)} columns named, but the matrix is {list(values.shape)}")
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {values.shape[0]}"]
+    header = ["ply", "format binary_little_endian 1.0", *(f"comment {comment}" for comment in comments)]
+    header += [f"element vertex {values.shape[0]}"]
     header += [f"property float {name}" for name in names]
     with replacing(path) as temporary, temporary.open("wb") as stream:
         stream.write(("\n".join([*header, "end_header"]) + "\n").encode("ascii"))
@@ -111,6 +118,12 @@ def _nearest(name: str, present: Sequence[str]) -> str:
 
 def _read_header(path: Path) -> tuple[int, tuple[str, ...], int]:
     """Number of rows, names of the columns, and where in the file the rows begin."""
+    text, offset = _read_header_text(path)
+    return *_parse_header(path, text), offset
+
+
+def _read_header_text(path: Path) -> tuple[str, int]:
+    """The header up to its last line, and where in the file the rows begin."""
     require_file(path)
     with path.open("rb") as stream:
         head = stream.read(MAX_HEADER_BYTES)
@@ -119,8 +132,7 @@ def _read_header(path: Path) -> tuple[int, tuple[str, ...], int]:
         raise CheckpointError(f"{path}: not a PLY file but {describe(head)}; get the file again from its source")
     if end is None:
         raise CheckpointError(f"{path}: a PLY header without an end (truncated?); get the file again from its source")
-    count, names = _parse_header(path, head[: end.start()].decode("ascii", "replace"))
-    return count, names, end.end()
+    return head[: end.start()].decode("ascii", "replace"), end.end()
 
 
 def _parse_header(path: Path, header: str) -> tuple[int, tuple[str, ...]]:

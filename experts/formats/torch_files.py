@@ -6,7 +6,7 @@ import argparse
 import logging
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,19 @@ _ALLOWED: list[Any] = [
 ]
 
 
-def load_tensors(path: Path, *, trust: bool = False) -> Any:
+class PickledModule:
+    """Stands for an object of a class whose code is not here: the attributes that its file has, and nothing that runs.
+
+    Of an nn.Module they are `_parameters`, `_modules` and others.
+    """
+
+
+def load_tensors(path: Path, *, trust: bool = False, modules: Sequence[str] = ()) -> Any:
     """Read a torch file on the CPU; nothing in it is executed unless `trust`.
 
     Allowed beside tensors and plain containers: numpy scalars and argparse.Namespace. Values are not checked:
-    call `require_finite` on the tensors you use. Raises CheckpointError.
+    call `require_finite` on the tensors you use. modules: full names of classes whose objects come as PickledModule
+    (not with `trust`). Raises CheckpointError.
     """
     require_file(path)
     if path.stat().st_size == 0:
@@ -48,7 +56,7 @@ def load_tensors(path: Path, *, trust: bool = False) -> Any:
     if trust:
         logger.warning("%s: loading as a full pickle (--trust_checkpoint), which can run any code in it", path)
         return _load(path, weights_only=False)
-    with torch.serialization.safe_globals(_ALLOWED):
+    with torch.serialization.safe_globals([*_ALLOWED, *((PickledModule, name) for name in modules)]):
         return _load(path, weights_only=True)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from benchmarks.trained_scenes import trained_like_scene
 from engine.commands import train
 from engine.evaluation.baselines import CONSTANT
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
@@ -108,8 +109,13 @@ def test_keys_of_an_expert_are_those_of_the_page(model: Path, film: Path):
 
 
 @pytest.mark.parametrize("expert", EXPERTS)
-def test_names_in_cfg_args_are_on_the_page(expert: str):
-    written = set(read_cfg_args(ROOT / "demo" / "experts" / expert) or {})
+def test_names_in_cfg_args_are_on_the_page(expert: str, tmp_path: Path):
+    folder = ROOT / "demo" / "experts" / expert
+    if not folder.is_dir():
+        folder, (gaussians, _) = tmp_path, trained_like_scene(count=5, width=8, height=8, seed=1)
+        EXPERTS[expert].save(EXPERTS[expert].random_model(gaussians), folder, 1)
+    written = set(read_cfg_args(folder) or {})
+    assert written
     assert written - FACTS <= set(_CODE.findall(section(PAGE, expert)))
     assert {name for name in FACTS if f"`{name}`" not in section(PAGE, "Expert")} == set()
 

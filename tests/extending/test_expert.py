@@ -1,4 +1,4 @@
-"""docs/extending/expert.md: a fifth expert is trained, blended, rendered and reported."""
+"""docs/extending/expert.md: one more expert is trained, blended, rendered and reported."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def check_training(product: Product) -> None:
     assert (report["expert"], report["preset"], report["settings"]["velocity"]) == ("Toy", "n3v", 0.02)
     assert len(report["history"]) == 4 and report["history"][0]["psnr"] < report["scores"]["psnr"]
     assert report["gaussians"] > report["gaussians_at_start"]
-    velocities = select(read_ply(folder / "point_cloud/iteration_300/point_cloud.ply"), ["velocity_0", "velocity_2"])
+    velocities = select(
+        read_ply(folder / "point_cloud/iteration_300/point_cloud.ply"), ["toy_velocity_0", "toy_velocity_2"]
+    )
     assert len(velocities) == report["gaussians"] and bool((velocities != 0).any(0).all())
 
 
@@ -85,7 +87,7 @@ def check_hints(product: Product) -> None:
 
 
 def check_tests(product: Product) -> None:
-    """The tests of all experts test the fifth too, and those of ensembles take its row."""
+    """The tests of all experts test the new one too, and those of ensembles take its row."""
     tests = product.run(sys.executable, "-m", "pytest", "-q", "--collect-only", "tests/experts")
     assert tests.out.count("[Toy]") >= 3, tests.out
 

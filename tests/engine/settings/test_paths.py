@@ -23,12 +23,14 @@ from engine.settings.render import AnyRenderConfig, RenderConfig
 from engine.settings.run import AnyRunConfig, RunConfig
 from engine.settings.run_all import RunAllConfig
 from engine.settings.train_expert import TrainExpertConfig
+from experts import EXPERTS
 from router import ENSEMBLES, folder_flags
 from tests.scenes.scene_folders import Rig, write_n3v_scene
 
 FOLDER, FILE, EITHER, TARGET, TARGET_FILE = "folder", "file", "file or folder", "folder to write", "file to write"
 E4 = folder_flags(ENSEMBLES["E4"]).values()
 MODELS = {f"--{flag}": FOLDER for flag in E4}
+OTHERS = tuple(spec.flag for spec in EXPERTS.values() if spec.flag not in E4)  # which E4's scripts refuse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ ROWS = {
             **MODELS,
             "--save_path": TARGET,
         },
+        hidden=OTHERS,
     ),
     "train": Row(
         run=moegs.main,
@@ -83,6 +86,7 @@ ROWS = {
         run=lambda argv: render.main("E4", argv),
         config=RenderConfig,
         flags={"--save_path": FOLDER, "--lpips_weights": EITHER, "--source_path": FOLDER, **MODELS},
+        hidden=OTHERS,
     ),
     "render": Row(
         run=moegs.main,

@@ -1,0 +1,249 @@
+"""Files of other trainers: FreeTimeGS++'s gaussians.pt, FreeTimeGsVanilla's ckpt_N.pt and `.ftgs.ply`.
+
+Their times are seconds, or parts of the clip; models here count frames.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common.deferred import deferred
+from experts.base import CheckpointError, LoadOptions, Provenance
+from experts.canonical.files import read_canonical
+from experts.canonical.gaussians import CanonicalGaussians
+from experts.formats.ply import PlyTable, read_comments, read_ply, select
+from experts.formats.torch_files import PickledModule, load_tensors
+from experts.freetime.columns import LOG_DURATION, TIME, VELOCITY
+from experts.freetime.model import FreeTime
+from experts.freetime.recipe import LifeSettings
+from experts.freetime.splat_tables import gaussian_shapes, gaussians_of, row_count, tensors_of
+
+tomllib = deferred("tomllib")  # of Python 3.11
+
+PLUSPLUS_FILE, CONFIG_FILE, FTGS_ENDING = "gaussians.pt", "config.toml", ".ftgs.ply"
+_PLUSPLUS_CLASS = "ftgspp.models.gaussians.Gaussians"
+_SHARPNESS = 20.0  # of FreeTimeGS++'s gates
+_NO_GATE = -100.0  # raw, in models without
+_LONGEST_SHARE = 1 / 6  # FreeTimeGS++: the longest standard deviation over max_duration
+_LEAST_DURATION = 0.02  # FreeTimeGsVanilla: of the clip, where the file does not say
+_BELL = LifeSettings(still=False, has_gate=False)
+_CKPT = re.compile(r"^ckpt_(\d+)(?:_rank\d+)?\.pt$")
+_FRAMES = 300  # of a clip where nothing says it, and rendering needs no number
+
+
+def find_foreign(path: Path, iteration: int | None) -> Path | None:
+    """The foreign file that a path means: itself, or the one in a folder without point_cloud; None where there is none.
+
+    iteration: of ckpt_N.pt, None for the highest; CheckpointError where another is there.
+    """
+    if path.is_file():
+        return path
+    if (path / "point_cloud").exists() or not path.is_dir():
+        return None
+    if (path / PLUSPLUS_FILE).is_file():
+        return path / PLUSPLUS_FILE
+    found = {int(match[1]): entry for entry in sorted(path.iterdir()) if (match := _CKPT.match(entry.name))}
+    if found:
+        number = max(found) if iteration is None else iteration
+        if number not in found:
+            raise CheckpointError(f"{path}: no ckpt_{number}.pt; available: {', '.join(map(str, sorted(found)))}")
+        return found[number]
+    return next(iter(sorted(path.glob(f"*{FTGS_ENDING}"))), None)
+
+
+def load_foreign(path: Path, options: LoadOptions) -> FreeTime:
+    """The model in a foreign file, which its name tells; raises CheckpointError."""
+    if path.name == PLUSPLUS_FILE:
+        return _load_plusplus(path, options)
+    if _CKPT.match(path.name):
+        return _load_vanilla(path, options)
+    if path.name.endswith(FTGS_ENDING):
+        return load_ftgs_table(read_ply(path), iteration=0, options=options)
+    raise CheckpointError(
+        f"{path}: no file of this expert; give {PLUSPLUS_FILE}, ckpt_N.pt, *{FTGS_ENDING} or a folder"
+    )
+
+
+def load_ftgs_table(table: PlyTable, *, iteration: int, options: LoadOptions) -> FreeTime:
+    """The model in an `.ftgs.ply`, whose comments say how long the clip and the least life are."""
+    said = dict(comment.split(maxsplit=1) for comment in read_comments(table.path) if " " in comment)
+    if said.get("time_units", "normalized") != "normalized":
+        raise CheckpointError(f"{table.path}: time_units {said['time_units']}, only normalized can be read; convert it")
+    frames, source = _frames(table.path, _number(said, "n_frames", table.path), options)
+    velocities = select(table, VELOCITY)
+    return _of_clip(
+        gaussians=read_canonical(table),
+        times=select(table, TIME).squeeze(1),
+        log_durations=select(table, LOG_DURATION).squeeze(1),
+        velocities=torch.zeros_like(velocities) if said.get("use_velocity") in ("0", "False") else velocities,
+        least=_number(said, "min_duration", table.path, _LEAST_DURATION) or 0.0,
+        num_frames=frames,
+        provenance=Provenance(files=(table.path,), iteration=iteration, notes=(f"{frames} frames ({source})",)),
+    )
+
+
+def _load_vanilla(path: Path, options: LoadOptions) -> FreeTime:
+    content = load_tensors(path, trust=options.trust_checkpoint)
+    splats = content.get("splats") if isinstance(content, Mapping) else None
+    if not isinstance(splats, Mapping):
+        raise CheckpointError(f"{path}: holds no table splats; is it a ckpt_N.pt of FreeTimeGsVanilla?")
+    frames, source = _frames(path, None, options)
+    count = row_count(splats, "means", path)
+    step = content.get("step", 0)
+    flat = dict.fromkeys(("times", "durations"), (count,))
+    tensors = tensors_of(splats, {**gaussian_shapes(count), **flat, "velocities": (count, 3)}, path)
+    return _of_clip(
+        gaussians=gaussians_of(splats, tensors, names=("sh0", "shN"), path=path),
+        times=tensors["times"],
+        log_durations=tensors["durations"],
+        velocities=tensors["velocities"],
+        least=_LEAST_DURATION,
+        num_frames=frames,
+        provenance=Provenance(
+            files=(path,),
+            iteration=step if isinstance(step, int) else 0,
+            notes=(f"{frames} frames ({source})", "FreeTimeGsVanilla's checkpoint"),
+        ),
+    )
+
+
+def _of_clip(
+    *,
+    gaussians: CanonicalGaussians,
+    times: Tensor,
+    log_durations: Tensor,
+    velocities: Tensor,
+    least: float,
+    num_frames: int,
+    provenance: Provenance,
+) -> FreeTime:
+    """A model whose time is 0 at the clip's first frame and 1 at its last, counted in frames."""
+    last = max(1, num_frames - 1)
+    least_log = math.log(least) if least > 0 else -math.inf
+    return FreeTime(
+        gaussians=gaussians,
+        times=times * last,
+        widths=log_durations.clamp(min=least_log) + math.log(last),
+        velocities=velocities / last,
+        gates=torch.zeros_like(times),
+        settings=_BELL,
+        num_frames=num_frames,
+        provenance=provenance,
+    )
+
+
+def _load_plusplus(path: Path, options: LoadOptions) -> FreeTime:
+    """FreeTimeGS++'s module: seconds since the footage's frame 0, which config.toml beside it makes frames."""
+    module = _read_module(path)
+    fps, start = _footage(path.parent / CONFIG_FILE)
+    stored = getattr(module, "_parameters", None)
+    if not isinstance(stored, Mapping):
+        raise CheckpointError(f"{path}: its module has no parameters; damaged file?")
+    if stored.get("velocity_model") is None:
+        raise _network_refused(path)
+    count = row_count(stored, "means", path)
+    flat = dict.fromkeys(("times", "durations", "marginal_gates"), (count,))
+    tensors = tensors_of(stored, {**gaussian_shapes(count), **flat, "velocity_model": (count, 3)}, path)
+    longest = getattr(module, "max_duration", None)
+    if longest is not None and not (isinstance(longest, int | float) and longest > 0):
+        raise CheckpointError(f"{path}: max_duration is {longest!r}, a positive number expected; damaged file?")
+    limited = longest is not None and math.isfinite(longest)
+    limit = float(longest) * _LONGEST_SHARE * fps if limited else None  # type: ignore[arg-type]
+    gates = tensors["marginal_gates"]
+    return FreeTime(
+        gaussians=gaussians_of(stored, tensors, names=("sh_0", "sh_n"), path=path),
+        times=(tensors["times"].double() * fps - start).float(),
+        widths=tensors["durations"] + (0.0 if limited else math.log(fps)),
+        velocities=tensors["velocity_model"] / fps,
+        gates=gates,
+        settings=LifeSettings(limit=limit, sharpness=_SHARPNESS, still=False, has_gate=bool((gates > _NO_GATE).any())),
+        num_frames=_known_frames(options) or _FRAMES,
+        provenance=Provenance(
+            files=(path, path.parent / CONFIG_FILE),
+            iteration=0,
+            notes=(f"{fps:g} frames a second, first frame {start} (from {CONFIG_FILE})", "FreeTimeGS++'s module"),
+        ),
+    )
+
+
+def _read_module(path: Path) -> PickledModule:
+    """The pickled module as its attributes; its class is never looked for, nor is any other (whatever is trusted)."""
+    try:
+        module = load_tensors(path, modules=[_PLUSPLUS_CLASS])
+    except CheckpointError as fault:
+        if "tinycudann" in str(fault):
+            raise _network_refused(path) from fault
+        what, of_trust, _ = str(fault).partition("; if you trust")
+        raise CheckpointError(f"{what}; get the file again from its source" if of_trust else what) from fault
+    if not isinstance(module, PickledModule):
+        raise CheckpointError(f"{path}: holds a {type(module).__name__}, not FreeTimeGS++'s module; check the path")
+    return module
+
+
+def _network_refused(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: its velocities are a network (tinycudann), only a table of velocities can be read; "
+        "export the velocities as a tensor, or train with a table"
+    )
+
+
+def _footage(path: Path) -> tuple[float, int]:
+    """Frames a second and the clip's first frame of FreeTimeGS++'s config.toml."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; it lies beside {PLUSPLUS_FILE} and says how long a frame lasts")
+    if sys.version_info < (3, 11):
+        raise CheckpointError(f"{path}: reading TOML needs Python 3.11 or newer")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8")).get("data", {})
+    except (ValueError, RecursionError) as fault:
+        raise CheckpointError(f"{path}: no TOML ({str(fault).splitlines()[0]}); copy it again") from fault
+    data = data if isinstance(data, dict) else {}
+    frames = data.get("frames")
+    frames = frames if isinstance(frames, dict) else {}
+    fps, start = data.get("fps"), frames.get("start", 0)
+    if not _is_number(fps) or not 0 < fps < math.inf:
+        raise CheckpointError(f"{path}: data.fps is {fps!r}, a positive number expected; mend it")
+    if not isinstance(start, int) or isinstance(start, bool):
+        raise CheckpointError(f"{path}: data.frames.start is {start!r}, a whole number expected; mend it")
+    return float(fps), start
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(said: Mapping[str, str], name: str, path: Path, preset: float | None = None) -> float | None:
+    """A number in a file's comments; CheckpointError where it is none."""
+    if name not in said:
+        return preset
+    try:
+        value = float(said[name])
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise CheckpointError(f"{path}: {name} is {said[name]!r}, a number expected; mend the file's comment")
+    return value
+
+
+def _known_frames(options: LoadOptions) -> int | None:
+    return options.expert_frames or options.trained_frames or options.num_frames
+
+
+def _frames(path: Path, stored: float | None, options: LoadOptions) -> tuple[int, str]:
+    """Frames of the clip by which a file's time is divided, and who says so; CheckpointError where nobody does."""
+    if stored:
+        return int(stored), "from its comments"
+    known = _known_frames(options)
+    if known is None:
+        raise CheckpointError(
+            f"{path}: its time is a part of the clip, and nothing says how long that is; give a scene"
+        )
+    return known, "from the run"

@@ -1,0 +1,69 @@
+"""A FreeTime model before its training: raw tensors from the activated values of a start."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from experts.canonical.gaussians import CanonicalGaussians
+from experts.formats.harmonics import split_sh
+from experts.freetime.model import FreeTime
+from experts.freetime.recipe import PUBLISHED_RAW_GATE, FreeTimeRecipe
+from experts.freetime.start import FreeTimeStart, free_time_start
+from experts.training.initial import identity_quats, sh_from_colours
+from experts.training.start import TrainingStart
+
+_EDGE = 1e-4  # distance of a share from 0 and 1, where its logit is infinite
+_LONGEST_SHARE = 0.9  # of the longest width that a first one has: it can still grow, and has a gradient
+
+
+def start_model(recipe: FreeTimeRecipe, start: TrainingStart) -> FreeTime:
+    """The model that training starts from, on the points' device; raises ValueError where there are no points.
+
+    Every seed of a training has the same one: its means are the scene's depths for measures against over-fitting.
+    """
+    values = free_time_start(
+        start,
+        count=recipe.budget(max(camera.width * camera.height for camera in start.views.cameras)),
+        keyframe_every=recipe.keyframe_every,
+        moving=None if recipe.moving == "auto" else recipe.moving,
+        velocities="neighbours" if recipe.velocities == "neighbours" else "zero",
+        has_gates=recipe.gate != "none",
+        seed=0,
+    )
+    return model_from_start(values, recipe, start.views.num_frames)
+
+
+@torch.no_grad()
+def model_from_start(start: FreeTimeStart, recipe: FreeTimeRecipe, num_frames: int) -> FreeTime:
+    """The untrained model of a recipe's kind, on the start's device."""
+    life = recipe.life()
+    count, device = len(start.means), start.means.device
+    lives = start.durations
+    widths = lives.log() if life.limit is None else _logits(lives / life.limit, highest=_LONGEST_SHARE)
+    gates = _logits(start.gates) / life.sharpness if recipe.gate == "ours" else torch.zeros_like(start.times)
+    if recipe.gate == "published":
+        gates = torch.full_like(start.times, PUBLISHED_RAW_GATE)
+    velocities = start.velocities if recipe.velocities == "neighbours" else torch.zeros_like(start.velocities)
+    gaussians = CanonicalGaussians(
+        means=start.means.clone(),
+        log_scales=start.scales.log(),
+        quats=identity_quats(count).to(device),
+        opacity_logits=_logits(start.opacities),
+        **split_sh(sh_from_colours(start.colours)),
+    )
+    flat = life.kernel == "flat"
+    return FreeTime(
+        gaussians=gaussians,
+        times=start.times.clone(),
+        widths=widths,
+        velocities=velocities.clone(),
+        gates=gates,
+        log_holds=torch.full_like(start.times, recipe.first_hold).log() if flat else None,
+        settings=life,
+        num_frames=num_frames,
+    )
+
+
+def _logits(shares: Tensor, *, highest: float = 1 - _EDGE) -> Tensor:
+    return shares.clamp(_EDGE, highest).logit()

@@ -1,0 +1,152 @@
+"""FreeTime's training: a fixed number of Gaussians, of which dead ones are relocated (FreeTimeGS, FreeTimeGS++)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from experts.freetime.model import FreeTime
+from experts.freetime.recipe import FreeTimeRecipe
+from experts.freetime.relocation import Transfer, relocate
+from experts.training.population import Population
+from experts.training.recipe_fields import N3V_EXTENT
+from experts.training.rendered import RenderedView
+from experts.training.statistics import Statistics
+from experts.training.trainer import ExpertTrainer
+from experts.training.views import TrainingViews
+from losses import photometric_sum
+
+LEAST_ALPHA = 1 / 255  # below, the rasterizer shows nothing
+PASSES = 2  # over all images, after which what none showed is dead: two hold a whole one, wherever they begin
+_GAUSSIANS = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest")
+_LIVES = ("times", "widths", "velocities", "gates")
+_LASTING = ("shown", "unseen")
+
+
+class LifeStatistics(Statistics):
+    """Statistics that also tell what no image has shown, now or ever; these outlive a relocation.
+
+    `shown`: 1 from the first image on that shows a Gaussian. `unseen`: images since the last one that did.
+    """
+
+    def __init__(self, count: int, device: torch.device) -> None:
+        super().__init__(count, device)
+        for name in _LASTING:
+            self.add(name, 0.0)
+
+    def observe(self, gradients: Tensor, radii: Tensor) -> None:
+        """As Statistics, and what the image shows."""
+        super().observe(gradients, radii)
+        visible = radii > 0
+        self.rows["shown"].masked_fill_(visible, 1.0)
+        self.rows["unseen"].add_(1.0).masked_fill_(visible, 0.0)
+
+    def clear(self) -> None:
+        """All rows at their beginning but the lasting ones."""
+        lasting = {name: self.rows[name] for name in _LASTING if name in self.rows}
+        super().clear()
+        self.rows.update(lasting)
+
+
+class FreeTimeTrainer(ExpertTrainer):
+    """One training of FreeTime."""
+
+    name: ClassVar[str] = FreeTime.name
+    recipe: FreeTimeRecipe
+    model: FreeTime
+    statistics: tuple[LifeStatistics, ...]
+
+    def __init__(
+        self, model: FreeTime, recipe: FreeTimeRecipe, *, extent: float, views: TrainingViews, seed: int
+    ) -> None:
+        if model.life != recipe.life():
+            raise ValueError(
+                f"FreeTime: the model is {model.life}, the recipe's {recipe.life()}; make it by its recipe"
+            )
+        lives = _LIVES if model.log_holds is None else (*_LIVES, "log_holds")
+        population = Population(
+            {**{name: (model.gaussians, name) for name in _GAUSSIANS}, **{name: (model, name) for name in lives}}
+        )
+        recipe = replace(recipe, rates=recipe.own_rates())
+        super().__init__(model, recipe, populations=[population], extent=extent, views=views, seed=seed)
+        self.statistics = (LifeStatistics(population.count, self.device),)
+
+    def image_loss(self, rendered: Sequence[RenderedView], iteration: int) -> Tensor:
+        """The photometric loss, and for each image the 4D regulariser of its moment."""
+        recipe = self.recipe
+        images, targets = [view.image for view in rendered], [view.target for view in rendered]
+        loss = photometric_sum(images, targets, l1=(1 - recipe.l2) * recipe.l1, dssim=recipe.dssim)
+        if recipe.l2:
+            squares = [(image - target).square().mean() for image, target in zip(images, targets, strict=True)]
+            loss = loss + recipe.l2 * recipe.l1 * torch.stack(squares).sum()
+        if recipe.regularise_4d:
+            loss = loss + recipe.regularise_4d * len(rendered) * self.shown_opacity(rendered[0].sample.frame)
+        return loss
+
+    def shown_opacity(self, frame: int) -> Tensor:
+        """Mean opacity [] at a frame, whose gradient makes fainter but does not shorten lives (FreeTimeGS)."""
+        with torch.no_grad():
+            lifespans = self.model.lifespans(frame)
+        return (self.model.gaussians.opacity_logits.sigmoid() * lifespans).mean()
+
+    def regulariser(self, iteration: int) -> Tensor | None:
+        """Small scales (FreeTimeGS++), gates that are open or shut by what images show, long lives (SharpTimeGS)."""
+        recipe, model, terms = self.recipe, self.model, []
+        if recipe.scale_penalty:
+            unit = N3V_EXTENT / self.extent
+            terms.append(recipe.scale_penalty * unit * model.gaussians.log_scales.exp().mean())
+        gates = model.gate_values()
+        if recipe.gate_penalty and gates is not None and iteration > recipe.gate_penalty_from:
+            terms.append(recipe.gate_penalty * ((1 - gates) * self.statistics[0].rows["shown"]).mean())
+        if recipe.life_penalty:
+            terms.append(recipe.life_penalty * (1 / self._half_lives()).mean())
+        return torch.stack(terms).sum() if terms else None
+
+    def _half_lives(self) -> Tensor:
+        """Frames [n] from an opaque Gaussian's moment until it is no longer seen."""
+        lives = math.sqrt(-2 * math.log(LEAST_ALPHA)) * self.model.durations()
+        return lives if self.model.log_holds is None else lives + self.model.log_holds.exp()
+
+    def observe(self, rendered: Sequence[RenderedView], iteration: int) -> None:
+        """Statistics of every image; what is too faint at its moment is not shown by it."""
+        for view in rendered:
+            seen = view.gaussians.opacities.detach() >= LEAST_ALPHA
+            self.take_in(view.screen_gradients(of=len(rendered)), view.splat.radii * seen)
+
+    def control(self, iteration: int) -> None:
+        """Relocation alone: nothing is cloned, split, pruned or made faint."""
+        kind = self.recipe.relocation.kind
+        if kind != "none" and self.recipe.relocation.happens(iteration):
+            self._relocate(kind)
+
+    @torch.no_grad()
+    def _relocate(self, kind: Transfer) -> None:
+        population, statistics, settings = self.populations[0], self.statistics[0], self.recipe.relocation
+        before, gates = population["means"].detach().clone(), self.model.gate_values()
+        relocate(
+            population,
+            gradients=statistics.mean_gradients(),
+            generator=self.generator,
+            kind=kind,
+            dead_below=settings.dead_below,
+            most_share=settings.most_share,
+            also_dead=self.never_seen(),
+            shown=statistics.rows["shown"] > 0,
+            motion_shares=1 - gates if gates is not None and self.model.life.still else None,
+            width_limit=self.model.life.limit,
+        )
+        moved = (population["means"].detach() != before).any(1)
+        statistics.rows["unseen"].masked_fill_(moved, 0.0)
+        statistics.clear()
+
+    def never_seen(self) -> Tensor:
+        """Mask [n] of what no frame of the clip shows clearly, and of what no image of two passes has shown."""
+        clearest = self.model.lifespans(self.model.clearest_frames())
+        faint = clearest * self.model.gaussians.opacity_logits.sigmoid() < self.recipe.relocation.dead_below
+        images = PASSES * len(self.views.cameras) * len(self.frames())
+        return faint | (self.statistics[0].rows["unseen"] >= images)
