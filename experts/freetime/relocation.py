@@ -86,8 +86,8 @@ def relocate(
 def stack_members(opacities: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Opacity [n] of each member of stacks that look as one Gaussian did, and the factor [n] of its scales.
 
-    opacities [n] float64 in 0 ... 1, counts [n] int64: members, of which MOST are told apart. The transfer of Kheradmand
-    et al. 2024, whose double sum of binomials is one sum: sum over i of binom(i - 1, k) is binom(n, k + 1).
+    opacities [n] float64 in 0 ... 1, counts [n] int64: members, of which MOST are told apart. The transfer is that of
+    Kheradmand et al. 2024, whose double sum is a single one here: the sum over i of binom(i - 1, k) is binom(n, k + 1).
     """
     counts = counts.clamp(1, MOST)
     members = (1 - (1 - opacities).pow(1 / counts)).clamp(LEAST_OPACITY, 1 - _EPSILON)
