@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from moegs_rasterizer import Camera
@@ -15,20 +15,14 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, pad
 
 from common.geometry import onto_image, transformed
+from experts.freetime.motion_masks import MaskedView
+
+Limits = tuple[float, float]  # depths, nearest first
 
 _RADIUS = 3  # px: patches of 7 x 7 are compared
 _TILE = 32  # px: squares that hold something of the mask are swept, others are not
 _FEWEST = 16  # planes
 _AT_ONCE = 1 << 23  # samples of a neighbour's image; bounds memory to about 0.5 GB
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepView:
-    """A camera's image at one moment, and where in it depths are wanted."""
-
-    camera: Camera
-    image: Tensor  # [3, h, w] in 0 ... 1
-    mask: Tensor  # [h, w] bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,24 +48,6 @@ class SweepPoints:
     views: Tensor  # [m] int64: the view that each was found in
 
 
-def reduced_camera(camera: Camera, factor: int) -> Camera:
-    """A camera whose images are a whole number of times smaller; what is left over at right and bottom is cut off."""
-    return replace(
-        camera,
-        fx=camera.fx / factor,
-        fy=camera.fy / factor,
-        cx=camera.cx / factor,
-        cy=camera.cy / factor,
-        width=camera.width // factor,
-        height=camera.height // factor,
-    )
-
-
-def reduced_image(image: Tensor, factor: int) -> Tensor:
-    """An image [3, h, w], as `reduced_camera` sees it: means of squares of pixels."""
-    return avg_pool2d(image[None], factor)[0] if factor > 1 else image
-
-
 def nearest_cameras(cameras: Sequence[Camera], count: int) -> list[list[int]]:
     """Indices of the cameras that stand nearest to each and look within 90 degrees of its direction, nearest first.
 
@@ -88,14 +64,14 @@ def nearest_cameras(cameras: Sequence[Camera], count: int) -> list[list[int]]:
     ]
 
 
-def sweep(views: Sequence[SweepView], limits: Sequence[tuple[float, float]], settings: Sweep = Sweep()) -> SweepPoints:
+def sweep(views: Sequence[MaskedView], limits: Sequence[Limits | None], settings: Sweep = Sweep()) -> SweepPoints:
     """Points of the masked parts of some cameras' images of one moment, all of one device.
 
-    limits: nearest and farthest depth for each view. A point stays where its plane is the best by far, and where the
-    depth that one of the neighbours has found leads back to within `largest_error` of the pixel. ValueError where
-    limits are not positive and rising.
+    limits: nearest and farthest depth for each view; None: it has no depths. A point stays where its plane is the best
+    by far, and where the depth that one of the neighbours has found leads back to within `largest_error` of the pixel.
+    ValueError where limits are not positive and rising.
     """
-    if wrong := [limit for limit in limits if not 0 < limit[0] < limit[1] < math.inf]:
+    if wrong := [limit for limit in limits if limit is not None and not 0 < limit[0] < limit[1] < math.inf]:
         raise ValueError(f"a plane sweep from depth {wrong[0][0]:g} to {wrong[0][1]:g}: give 0 < nearest < farthest")
     others = nearest_cameras([view.camera for view in views], settings.neighbours)
     depths = [
@@ -110,14 +86,14 @@ def sweep(views: Sequence[SweepView], limits: Sequence[tuple[float, float]], set
     )
 
 
-def depth_map(view: SweepView, others: Sequence[SweepView], limits: tuple[float, float], settings: Sweep) -> Tensor:
+def depth_map(view: MaskedView, others: Sequence[MaskedView], limits: Limits | None, settings: Sweep) -> Tensor:
     """Depths [h, w] of a view's masked pixels by comparison with other views; 0 where none is sure.
 
-    limits: nearest and farthest depth.
+    limits: nearest and farthest depth; None finds nothing.
     """
     depths = torch.zeros_like(view.image[0])
     corners = _tiles(view.mask)
-    if not others or len(corners) == 0:
+    if limits is None or not others or len(corners) == 0:
         return depths
     near, far = limits
     inverse, apart = _planes(view, others, near, far, settings)
@@ -134,7 +110,7 @@ def depth_map(view: SweepView, others: Sequence[SweepView], limits: tuple[float,
 
 
 def _planes(
-    view: SweepView, others: Sequence[SweepView], near: float, far: float, settings: Sweep
+    view: MaskedView, others: Sequence[MaskedView], near: float, far: float, settings: Sweep
 ) -> tuple[Tensor, int]:
     """Inverse depths [d] from far to near, and the number of planes that lie `apart` px from each other."""
     baselines = [float((other.camera.centre - view.camera.centre).norm()) * other.camera.fx for other in others]
@@ -156,8 +132,8 @@ def _grey(image: Tensor) -> Tensor:
 
 def _matches(
     corners: Tensor,
-    view: SweepView,
-    others: Sequence[SweepView],
+    view: MaskedView,
+    others: Sequence[MaskedView],
     greys: Sequence[Tensor],
     inverse: Tensor,
     settings: Sweep,
@@ -233,7 +209,7 @@ def _best_depths(matches: Tensor, inverse: Tensor, apart: int, settings: Sweep) 
 
 
 def _agreeing(
-    index: int, views: Sequence[SweepView], depths: Sequence[Tensor], others: Sequence[int], settings: Sweep
+    index: int, views: Sequence[MaskedView], depths: Sequence[Tensor], others: Sequence[int], settings: Sweep
 ) -> tuple[Tensor, Tensor]:
     """Positions [m, 3] and colours [m, 3] of a view's depths that one of its neighbours' depths agrees with."""
     view, own = views[index], depths[index]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +20,10 @@ class MovingPoints:
 
     positions: Tensor  # [n, 3]
     colours: Tensor  # [n, 3] in 0 ... 1
+
+    def chosen(self, rows: Tensor) -> MovingPoints:
+        """Those of a mask [n] or of indices."""
+        return MovingPoints(positions=self.positions[rows], colours=self.colours[rows])
 
 
 def spacings(positions: Tensor) -> Tensor:
@@ -40,8 +43,8 @@ def neighbour_velocities(points: MovingPoints, following: MovingPoints, *, gap: 
     """
     if len(points.positions) == 0 or len(following.positions) == 0:
         return torch.zeros_like(points.positions)
-    near = _nearest_of(points.positions, following.positions)
-    back = _nearest_of(following.positions, points.positions)
+    _, near = nearest_distances(points.positions, following.positions, count=_NEIGHBOURS)
+    _, back = nearest_distances(following.positions, points.positions, count=_NEIGHBOURS)
     steps = following.positions[near] - points.positions[:, None]
     own = torch.arange(len(near), device=near.device)
     mutual = (back[near] == own[:, None, None]).any(2)
@@ -51,11 +54,14 @@ def neighbour_velocities(points: MovingPoints, following: MovingPoints, *, gap: 
     return (weights[..., None] * steps).sum(1) / weights.sum(1).clamp(min=1)[:, None] / gap
 
 
-def _nearest_of(points: Tensor, others: Tensor) -> Tensor:
-    """Indices [n, k] of the others [m, 3] nearest to points [n, 3], nearest first; on the CPU in float64."""
+def nearest_distances(points: Tensor, others: Tensor, *, count: int) -> tuple[Tensor, Tensor]:
+    """Distances [n, k] and indices [n, k] of the others [m, 3] nearest to points [n, 3], rising; k: count, at most m.
+
+    Computed on the CPU in float64, as `nearest_neighbours` does among the points of one cloud.
+    """
     from scipy.spatial import cKDTree  # here: importing it takes as long as all experts, and rendering needs none
 
     tree = cKDTree(others.detach().cpu().double().numpy())
-    numbers = list(range(1, 1 + min(_NEIGHBOURS, len(others))))
-    _, indices = tree.query(points.detach().cpu().double().numpy(), k=numbers, workers=-1)
-    return torch.from_numpy(indices.astype(np.int64)).to(points.device)
+    numbers = list(range(1, 1 + min(count, len(others))))
+    distances, indices = tree.query(points.detach().cpu().double().numpy(), k=numbers, workers=-1)
+    return torch.from_numpy(distances).to(points), torch.from_numpy(indices).to(points.device, torch.int64)

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 import torch
 
-from experts.freetime.motion_masks import FRAMES, clip_frames, motion_mask, still_image
+from experts.freetime.motion_masks import (
+    FRAMES,
+    ClipMotion,
+    MaskedView,
+    clip_frames,
+    motion_mask,
+    reduced_camera,
+    reduced_image,
+    shares_moving,
+    still_image,
+)
+from tests.experts.freetime.textured_box import HEIGHT, SHIFTS, SMALL, BoxViews, box_at, camera, picture
 
 SIZE, SIDE = 48, 8
 
@@ -48,3 +60,40 @@ def test_frames_are_spread_evenly_over_a_clip():
     frames = clip_frames(300)
     assert len(frames) == FRAMES and frames[0] == 9 and frames[-1] == 290
     assert {b - a for a, b in pairwise(frames)} <= {18, 19}
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_a_reduced_camera_sees_the_reduced_image(factor):
+    small = reduced_camera(camera(0.1), factor)
+    image = torch.rand(3, HEIGHT, 112)
+    reduced = reduced_image(image, factor)
+    assert reduced.shape == (3, small.height, small.width)
+    assert torch.allclose(reduced[:, 1, 2], image[:, factor : 2 * factor, 2 * factor : 3 * factor].mean((1, 2)))
+    assert small.cx * factor == pytest.approx(58) and small.fy * factor == pytest.approx(105)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_masks_of_a_clip_are_where_the_box_is(factor):
+    seen = ClipMotion(BoxViews(), factor=factor).at(7)
+    for view, shift in zip(seen, SHIFTS, strict=True):
+        _, box = picture(camera(shift), middle=box_at(7), half=SMALL)
+        box = reduced_image(box.float()[None], factor)[0] == 1
+        assert view.image.shape[1:] == view.mask.shape == (view.camera.height, view.camera.width)
+        assert view.mask[box].float().mean() > 0.95
+        assert view.mask.sum() < 3 * box.sum()  # with 5 px around it
+    with pytest.raises(ValueError, match="motion in 2 frames"):
+        ClipMotion(BoxViews(num_frames=2), factor=1)
+
+
+def test_a_place_moves_where_most_of_the_cameras_that_show_it_say_so():
+    left, right = torch.zeros(84, 112, dtype=torch.bool), torch.zeros(84, 112, dtype=torch.bool)
+    left[:, :58] = True
+    right[:, 58:] = True
+    cameras = [camera(0.0)] * 3
+    seen = [
+        MaskedView(camera=one, image=torch.zeros(3, 84, 112), mask=mask)
+        for one, mask in zip(cameras, (left, left, right), strict=True)
+    ]
+    places = torch.tensor([[-0.3, 0.0, 2.0], [0.3, 0.0, 2.0], [50.0, 0.0, 2.0], [0.0, 0.0, -2.0]])
+    assert torch.allclose(shares_moving(places, seen), torch.tensor([2 / 3, 1 / 3, 0.0, 0.0]))
+    assert shares_moving(places[:0], seen).shape == (0,)

@@ -6,67 +6,34 @@ from dataclasses import replace
 
 import pytest
 import torch
-from moegs_rasterizer import Camera
+from torch.nn.functional import max_pool2d
 
-from experts.freetime.plane_sweep import (
-    Sweep,
-    SweepView,
-    depth_map,
-    nearest_cameras,
-    reduced_camera,
-    reduced_image,
-    sweep,
+from experts.freetime.motion_masks import MaskedView
+from experts.freetime.plane_sweep import Sweep, depth_map, nearest_cameras, sweep
+from tests.experts.freetime.textured_box import (
+    BOX,
+    HALF,
+    HEIGHT,
+    SHIFTS,
+    SLANT,
+    WIDTH,
+    box_texture,
+    camera,
+    picture,
+    wall_depth,
 )
 
-WIDTH, HEIGHT = 112, 84
 LIMITS = (1.8, 7.0)
-BOX, HALF = torch.tensor([0.1, -0.1, 2.6]), torch.tensor([0.5, 0.4])  # middle of its front, half its sides
 
 
-def camera(shift: float) -> Camera:
-    """Looks at the box from a place on a line; +-0.3 turn it by about 7 degrees."""
-    angle = torch.tensor(0.4 * shift)
-    pose = torch.eye(4)
-    pose[0, 0] = pose[2, 2] = angle.cos()
-    pose[0, 2], pose[2, 0] = angle.sin(), -angle.sin()
-    pose[:3, 3] = -pose[:3, :3] @ torch.tensor([shift, 0.1 * shift, 0.0])
-    return Camera(world_to_camera=pose, fx=110, fy=105, cx=58, cy=40, width=WIDTH, height=HEIGHT)
-
-
-def texture(x: torch.Tensor, y: torch.Tensor, seed: int) -> torch.Tensor:
-    """Colours [3, ...] of a surface: waves of about 5 to 20 px in an image."""
-    waves = torch.Generator().manual_seed(seed)
-    total = torch.zeros(3, *x.shape)
-    for _ in range(24):
-        angle, phase, size = (6.3 * torch.rand((), generator=waves) for _ in range(3))
-        frequency, colour = 12 + 4 * size, torch.randn(3, generator=waves)
-        total += colour[:, None, None] * torch.sin(frequency * (angle.cos() * x + angle.sin() * y) + phase)
-    return (0.5 + 0.06 * total).clamp(0, 1)
-
-
-def wall_depth(x: torch.Tensor) -> torch.Tensor:
-    return 4.5 + 0.4 * x
-
-
-def scene(seen_from: Camera, *, plain_wall: bool = False) -> SweepView:
-    """An image, in whose mask the box is, as motion would show it, and 3 px around it."""
-    rows, columns = torch.meshgrid(torch.arange(HEIGHT) + 0.5, torch.arange(WIDTH) + 0.5, indexing="ij")
-    local = torch.stack([(columns - seen_from.cx) / seen_from.fx, (rows - seen_from.cy) / seen_from.fy], dim=-1)
-    rays = torch.cat([local, torch.ones_like(rows)[..., None]], dim=-1) @ seen_from.world_to_camera[:3, :3]
-    start = seen_from.centre
-    on_box = start + rays * ((BOX[2] - start[2]) / rays[..., 2])[..., None]
-    on_wall = start + rays * ((wall_depth(start[0]) - start[2]) / (rays[..., 2] - 0.4 * rays[..., 0]))[..., None]
-    box = ((on_box - BOX)[..., :2].abs() < HALF).all(-1)
-    wall = texture(on_wall[..., 0], on_wall[..., 1], 1)
-    if plain_wall:
-        wall = torch.full_like(wall, 0.4)
-    image = torch.where(box, texture(on_box[..., 0], on_box[..., 1], 2), wall)
-    mask = torch.nn.functional.max_pool2d(box.float()[None], 7, stride=1, padding=3)[0] > 0
-    return SweepView(camera=seen_from, image=image, mask=mask)
-
-
-def views(shifts: tuple[float, ...] = (-0.3, 0.0, 0.3), **options) -> list[SweepView]:
-    return [scene(camera(shift), **options) for shift in shifts]
+def views(shifts: tuple[float, ...] = SHIFTS, **options) -> list[MaskedView]:
+    """Images whose masks are the box, as motion would show it, and 3 px around it."""
+    seen = []
+    for shift in shifts:
+        image, box = picture(camera(shift), **options)
+        mask = max_pool2d(box.float()[None], 7, stride=1, padding=3)[0] > 0
+        seen.append(MaskedView(camera=camera(shift), image=image, mask=mask))
+    return seen
 
 
 def test_points_lie_on_the_moving_box():
@@ -81,7 +48,7 @@ def test_points_lie_on_the_moving_box():
     on_wall = (found.positions[:, 2] / wall_depth(found.positions[:, 0]) - 1).abs() < 0.05
     wrong = ~(on_box & (error < 0.05)) & ~on_wall
     assert wrong.float().mean() < 0.05
-    colours = texture(found.positions[:, 0, None], found.positions[:, 1, None], 2)[..., 0].T
+    colours = box_texture(found.positions).T
     good = on_box & (error < 0.02)
     assert (colours - found.colours)[good].abs().median() < 0.03
 
@@ -92,7 +59,7 @@ def test_depths_of_a_slanted_wall():
     wall = torch.ones_like(depths, dtype=torch.bool)
     wall[views()[1].mask] = False
     columns = (torch.arange(WIDTH) + 0.5 - 58) / 110
-    expected = (4.5 / (1 - 0.4 * columns)).expand(HEIGHT, WIDTH)
+    expected = (4.5 / (1 - SLANT * columns)).expand(HEIGHT, WIDTH)
     sure = wall & (depths > 0)
     error = (depths / expected - 1).abs()[sure]
     assert sure.sum() > 0.6 * wall.sum() and error.median() < 0.01 and (error > 0.05).float().mean() < 0.05
@@ -124,13 +91,3 @@ def test_cameras_too_close_to_each_other_find_nothing_and_wrong_limits_are_refus
     assert len(sweep(views((-0.005, 0.005)), [LIMITS] * 2).positions) == 0
     with pytest.raises(ValueError, match="from depth 0 to 7: give 0 < nearest < farthest"):
         sweep(views((0.0,)), [(0.0, 7.0)])
-
-
-@pytest.mark.parametrize("factor", [1, 2, 3])
-def test_a_reduced_camera_sees_the_reduced_image(factor):
-    small = reduced_camera(camera(0.1), factor)
-    image = torch.rand(3, HEIGHT, WIDTH)
-    reduced = reduced_image(image, factor)
-    assert reduced.shape == (3, small.height, small.width)
-    assert torch.allclose(reduced[:, 1, 2], image[:, factor : 2 * factor, 2 * factor : 3 * factor].mean((1, 2)))
-    assert small.cx * factor == pytest.approx(58) and small.fy * factor == pytest.approx(105)
