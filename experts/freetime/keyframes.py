@@ -21,7 +21,7 @@ from experts.training.visibility import in_image
 Moving = Literal["clouds", "sweep", "none"]
 
 LARGEST_SIDE = 480  # px of the images in which motion and depths are looked for
-_MOVING_SHARE = 0.6  # of the cameras showing a point: so many have it in their mask
+_MASK_SHARE, _MOVING_SHARE = 0.6, 0.4  # of the cameras showing a point: so many have it in their mask, see it move
 _MOST = 20_000  # points of a keyframe
 _FEWEST = 4  # points of a keyframe: fewer have no spacing
 _LONELY = 4.0  # median spacings: what is farther from its neighbours is wrong
@@ -52,7 +52,7 @@ def find_keyframes(
 ) -> list[Keyframe]:
     """What moves about every so many frames, only keyframes at which something does.
 
-    Points count where most cameras showing them have them in their motion masks, and where others are near. At most
+    Points count where most cameras showing them have them in their motion masks and others are near. At most
     20,000 a keyframe stay, a random choice. ValueError where the asked source is not there.
     """
     if source == "none":
@@ -138,8 +138,8 @@ def _swept(seen: Sequence[MaskedView], points: StartPoints) -> MovingPoints:
 def depth_limits(view: MaskedView, positions: Tensor) -> tuple[float, float] | None:
     """Nearest and farthest depth of a view's sweep, by the start points [n, 3] in its image, or before it.
 
-    Points may all lie on what is behind the moving things, so that a sweep begins at a third of its farthest depth at the
-    latest. None where all points lie behind the camera.
+    All points may lie on what is behind the moving things, so that a sweep begins at a third of its farthest depth, or
+    nearer. None where all points lie behind the camera.
     """
     depths, _, shown = in_image(positions, view.camera)
     depths = depths[shown] if bool(shown.any()) else depths[depths > 0]
@@ -151,8 +151,9 @@ def depth_limits(view: MaskedView, positions: Tensor) -> tuple[float, float] | N
 
 
 def _credible(points: MovingPoints, seen: Sequence[MaskedView], generator: torch.Generator) -> MovingPoints:
-    """Those of a keyframe's points that move in most images and are not alone; at most _MOST of them."""
-    points = points.chosen(shares_moving(points.positions, seen) >= _MOVING_SHARE)
+    """Those of a keyframe's points that move in many images and are not alone; at most _MOST of them."""
+    in_masks, moving = shares_moving(points.positions, seen)
+    points = points.chosen((in_masks >= _MASK_SHARE) & (moving >= _MOVING_SHARE))
     if len(points.positions) >= _FEWEST:
         own = spacings(points.positions)
         points = points.chosen(own <= _LONELY * own.median())

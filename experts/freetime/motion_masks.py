@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,7 +37,8 @@ class MaskedView:
 
     camera: Camera
     image: Tensor  # [3, h, w] in 0 ... 1
-    mask: Tensor  # [h, w] bool
+    moving: Tensor  # [h, w] bool
+    mask: Tensor  # [h, w] bool: what moves, and a margin
 
 
 class ClipMotion:
@@ -58,11 +60,15 @@ class ClipMotion:
     def at(self, frame: int) -> list[MaskedView]:
         """Every training camera's image and mask at a frame."""
         images = self._read([Sample(view=view, frame=frame) for view in range(len(self.cameras))])
-        margin = -(-_MARGIN // self._factor)
         return [
-            MaskedView(camera=camera, image=image, mask=motion_mask(image, still, dilate=margin))
+            self._masked(camera, image, still)
             for camera, image, still in zip(self.cameras, images, self._stills, strict=True)
         ]
+
+    def _masked(self, camera: Camera, image: Tensor, still: StillImage) -> MaskedView:
+        moving = motion_mask(image, still, dilate=0)
+        margin = math.ceil(_MARGIN / self._factor)
+        return MaskedView(camera=camera, image=image, moving=moving, mask=_grown(moving, margin))
 
     def _read(self, samples: Sequence[Sample]) -> Iterator[Tensor]:
         self._views.announce(samples)
@@ -96,18 +102,20 @@ def motion_mask(image: Tensor, still: StillImage, *, dilate: int = _MARGIN) -> T
     return _grown(~_grown(~moving, _OPENED), _OPENED + dilate)
 
 
-def shares_moving(positions: Tensor, views: Sequence[MaskedView]) -> Tensor:
-    """Share [n] of views that have each of positions [n, 3] in their mask, of those that have it in their image.
+def shares_moving(positions: Tensor, views: Sequence[MaskedView]) -> tuple[Tensor, Tensor]:
+    """Shares [n] of the views showing each of positions [n, 3] in whose masks it lies, and in which it moves; else 0.
 
-    It is high for what moves, and low where a ray leads from one camera's moving pixel to a wrong depth.
+    Both are high for what moves. They are low where a ray leads from one camera's moving pixel to a wrong depth; the
+    second is low also for what stands still close beside or behind what moves.
     """
-    shown, moving = positions.new_zeros(len(positions)), positions.new_zeros(len(positions))
+    shown, inside_mask, moving = torch.zeros(3, len(positions), device=positions.device)
     for view in views:
         _, pixels, inside = in_image(positions, view.camera)
         column, row = torch.where(inside[:, None], pixels, 0.0).long().unbind(1)
         shown += inside
-        moving += inside & view.mask[row, column]
-    return moving / shown.clamp(min=1)
+        inside_mask += inside & view.mask[row, column]
+        moving += inside & view.moving[row, column]
+    return inside_mask / shown.clamp(min=1), moving / shown.clamp(min=1)
 
 
 def reduced_camera(camera: Camera, factor: int) -> Camera:

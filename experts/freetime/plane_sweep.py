@@ -1,4 +1,4 @@
-"""Plane sweep stereo: depths of masked pixels by comparing a camera's image with its neighbours', plane after plane.
+"""Plane sweep stereo: depths of moving pixels by comparing a camera's image with its neighbours', plane after plane.
 
 The method is Collins's (1996), with normalised cross-correlation as in multi-view stereo since. It needs no network.
 """
@@ -20,7 +20,7 @@ from experts.freetime.motion_masks import MaskedView
 Limits = tuple[float, float]  # depths, nearest first
 
 _RADIUS = 3  # px: patches of 7 x 7 are compared
-_TILE = 32  # px: squares that hold something of the mask are swept, others are not
+_TILE = 32  # px: squares in which something moves are swept, others are not
 _FEWEST = 16  # planes
 _AT_ONCE = 1 << 23  # samples of a neighbour's image; bounds memory to about 0.5 GB
 
@@ -65,7 +65,7 @@ def nearest_cameras(cameras: Sequence[Camera], count: int) -> list[list[int]]:
 
 
 def sweep(views: Sequence[MaskedView], limits: Sequence[Limits | None], settings: Sweep = Sweep()) -> SweepPoints:
-    """Points of the masked parts of some cameras' images of one moment, all of one device.
+    """Points of the moving parts of some cameras' images of one moment, all of one device.
 
     limits: nearest and farthest depth for each view; None: it has no depths. A point stays where its plane is the best
     by far, and where the depth that one of the neighbours has found leads back to within `largest_error` of the pixel.
@@ -87,12 +87,12 @@ def sweep(views: Sequence[MaskedView], limits: Sequence[Limits | None], settings
 
 
 def depth_map(view: MaskedView, others: Sequence[MaskedView], limits: Limits | None, settings: Sweep) -> Tensor:
-    """Depths [h, w] of a view's masked pixels by comparison with other views; 0 where none is sure.
+    """Depths [h, w] of a view's moving pixels by comparison with other views; 0 where none is sure.
 
     limits: nearest and farthest depth; None finds nothing.
     """
     depths = torch.zeros_like(view.image[0])
-    corners = _tiles(view.mask)
+    corners = _tiles(view.moving)
     if limits is None or not others or len(corners) == 0:
         return depths
     near, far = limits
@@ -106,7 +106,7 @@ def depth_map(view: MaskedView, others: Sequence[MaskedView], limits: Limits | N
         for (row, column), tile in zip(part.tolist(), found, strict=True):
             place = depths[row : row + _TILE, column : column + _TILE]
             place.copy_(tile[: place.shape[0], : place.shape[1]])
-    return depths * view.mask
+    return depths * view.moving
 
 
 def _planes(

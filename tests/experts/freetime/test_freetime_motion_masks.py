@@ -79,7 +79,9 @@ def test_masks_of_a_clip_are_where_the_box_is(factor):
         _, box = picture(camera(shift), middle=box_at(7), half=SMALL)
         box = reduced_image(box.float()[None], factor)[0] == 1
         assert view.image.shape[1:] == view.mask.shape == (view.camera.height, view.camera.width)
-        assert view.mask[box].float().mean() > 0.95
+        assert view.moving[box].float().mean() > 0.85
+        assert view.moving.sum() < 1.5 * box.sum()  # with pixels that its edges cross
+        assert view.mask[box].float().mean() > 0.95 and not (view.moving & ~view.mask).any()
         assert view.mask.sum() < 3 * box.sum()  # with 5 px around it
     with pytest.raises(ValueError, match="motion in 2 frames"):
         ClipMotion(BoxViews(num_frames=2), factor=1)
@@ -91,9 +93,11 @@ def test_a_place_moves_where_most_of_the_cameras_that_show_it_say_so():
     right[:, 58:] = True
     cameras = [camera(0.0)] * 3
     seen = [
-        MaskedView(camera=one, image=torch.zeros(3, 84, 112), mask=mask)
+        MaskedView(camera=one, image=torch.zeros(3, 84, 112), moving=~mask, mask=mask)
         for one, mask in zip(cameras, (left, left, right), strict=True)
     ]
     places = torch.tensor([[-0.3, 0.0, 2.0], [0.3, 0.0, 2.0], [50.0, 0.0, 2.0], [0.0, 0.0, -2.0]])
-    assert torch.allclose(shares_moving(places, seen), torch.tensor([2 / 3, 1 / 3, 0.0, 0.0]))
-    assert shares_moving(places[:0], seen).shape == (0,)
+    in_masks, moving = shares_moving(places, seen)
+    assert torch.allclose(in_masks, torch.tensor([2 / 3, 1 / 3, 0.0, 0.0]))
+    assert torch.allclose(moving, torch.tensor([1 / 3, 2 / 3, 0.0, 0.0]))
+    assert shares_moving(places[:0], seen)[0].shape == (0,)

@@ -27,19 +27,19 @@ LIMITS = (1.8, 7.0)
 
 
 def views(shifts: tuple[float, ...] = SHIFTS, **options) -> list[MaskedView]:
-    """Images whose masks are the box, as motion would show it, and 3 px around it."""
+    """Images in which the box moves, and 3 px around it, as motion would show it."""
     seen = []
     for shift in shifts:
         image, box = picture(camera(shift), **options)
         mask = max_pool2d(box.float()[None], 7, stride=1, padding=3)[0] > 0
-        seen.append(MaskedView(camera=camera(shift), image=image, mask=mask))
+        seen.append(MaskedView(camera=camera(shift), image=image, moving=mask, mask=mask))
     return seen
 
 
 def test_points_lie_on_the_moving_box():
     seen = views()
     found = sweep(seen, [LIMITS] * 3)
-    masked = sum(int(view.mask.sum()) for view in seen)
+    masked = sum(int(view.moving.sum()) for view in seen)
     assert len(found.positions) > 0.6 * masked
     assert found.views.bincount(minlength=3).min() > 0.5 * masked / 3
     on_box = ((found.positions - BOX)[:, :2].abs() < HALF + 0.03).all(1)
@@ -54,10 +54,10 @@ def test_points_lie_on_the_moving_box():
 
 
 def test_depths_of_a_slanted_wall():
-    seen = [replace(view, mask=torch.ones_like(view.mask)) for view in views()]
+    seen = [replace(view, moving=torch.ones_like(view.moving)) for view in views()]
     depths = depth_map(seen[1], [seen[0], seen[2]], LIMITS, Sweep())
     wall = torch.ones_like(depths, dtype=torch.bool)
-    wall[views()[1].mask] = False
+    wall[views()[1].moving] = False
     columns = (torch.arange(WIDTH) + 0.5 - 58) / 110
     expected = (4.5 / (1 - SLANT * columns)).expand(HEIGHT, WIDTH)
     sure = wall & (depths > 0)
@@ -65,10 +65,10 @@ def test_depths_of_a_slanted_wall():
     assert sure.sum() > 0.6 * wall.sum() and error.median() < 0.01 and (error > 0.05).float().mean() < 0.05
 
 
-def test_nothing_is_found_where_there_is_no_texture_no_mask_or_no_neighbour():
-    plain = [replace(view, mask=~view.mask) for view in views(plain_wall=True)]
-    assert len(sweep(plain, [LIMITS] * 3).positions) < 0.02 * sum(int(view.mask.sum()) for view in plain)
-    empty = [replace(view, mask=torch.zeros_like(view.mask)) for view in views()]
+def test_nothing_is_found_where_there_is_no_texture_no_motion_or_no_neighbour():
+    plain = [replace(view, moving=~view.moving) for view in views(plain_wall=True)]
+    assert len(sweep(plain, [LIMITS] * 3).positions) < 0.02 * sum(int(view.moving.sum()) for view in plain)
+    empty = [replace(view, moving=torch.zeros_like(view.moving)) for view in views()]
     nothing = sweep(empty, [LIMITS] * 3)
     assert nothing.positions.shape == nothing.colours.shape == (0, 3) and nothing.views.shape == (0,)
     assert len(sweep(views((0.0,)), [LIMITS]).positions) == 0

@@ -60,18 +60,16 @@ def test_what_stands_still_is_half_and_stands_on_the_wall(swept):
 
 def test_a_sweep_finds_the_box_where_it_is_at_each_keyframe(swept):
     _, moving = halves(swept)
-    assert 1500 < moving.count <= 3000
+    assert 2800 < moving.count <= 3000
     keyframe = 5 * (moving.times / 5).round()
     assert set(keyframe.tolist()) == {0.0, 5.0, 10.0}
     assert (moving.times - keyframe).abs().median() > 0.8  # evenly spread within 2.5 frames
     for frame in (0, 5, 10):
         own = rows_of(moving, keyframe == frame)
-        off, before_wall = distances_from_box(own.means, frame), wall_depth(own.means[:, 0]) - own.means[:, 2]
-        near, of_wall = off < 0.05, before_wall.abs() < 0.15  # the latter in masks' margins, twice as large as the box
-        assert near.sum() > 400 and near.float().mean() > 0.5 and off[near].median() < 0.01
-        assert (~near & ~of_wall).float().mean() < 0.1
-        expected = box_texture(own.means[near], box_at(frame)).T
-        assert (expected - own.colours[near]).abs().median() < 0.04
+        off = distances_from_box(own.means, frame)  # units of 40 px
+        assert own.count > 900 and off.median() < 0.01 and (off > 0.1).float().mean() < 0.07
+        expected = box_texture(own.means, box_at(frame)).T
+        assert (expected - own.colours).abs().median() < 0.04
     assert torch.allclose(moving.durations, torch.tensor(3.0))  # 0.6 gaps
     assert bool((moving.opacities == 0.5).all()) and torch.allclose(moving.gates, torch.tensor(0.02))
     assert not moving.velocities.any()
@@ -79,19 +77,20 @@ def test_a_sweep_finds_the_box_where_it_is_at_each_keyframe(swept):
 
 
 def test_clouds_give_their_moving_points_and_velocities():
-    start = free_time_start(box_start(points=clouds()), count=6000, keyframe_every=1)
+    points = clouds(of_box=20)  # a step is no longer than what is between them
+    start = free_time_start(box_start(points=points), count=6000, keyframe_every=1)
     static, moving = halves(start)
-    assert static.count == 3000 and torch.equal(static.means[:500], clouds().positions[:500])  # the first frame's
-    assert 1800 < moving.count <= NUM_FRAMES * 200
-    assert (moving.means[:, 2] - wall_depth(moving.means[:, 0])).abs().min() > 0.5  # none of the wall
+    first = points.positions[points.frames == 0]
+    assert static.count == 3000 and torch.equal(static.means[: len(first)], first)
+    of_wall = (moving.means[:, 2] - wall_depth(moving.means[:, 0])).abs() < 0.1
+    assert (~of_wall).sum() > 0.95 * NUM_FRAMES * 20
+    assert of_wall.sum() < 0.02 * len(points.positions)  # close to the box's edges
     found = moving.velocities.norm(dim=1) > 0
-    assert found.float().mean() > 0.8
-    assert (moving.velocities[found] - STEP).norm(dim=1).median() < 0.01
+    assert found[~of_wall].float().mean() > 0.3  # a step is as long as a spacing, and some colours are alike
+    assert (moving.velocities[found & ~of_wall] - STEP).norm(dim=1).median() < 0.01
     assert torch.allclose(moving.durations, torch.tensor(2.0))
-    on_line = torch.stack(
-        [distances_from_box(mean[None], t)[0] for mean, t in zip(moving.means, moving.times, strict=True)]
-    )
-    assert on_line[found].median() < 1e-3  # at their own moments, between frames
+    off = [distances_from_box(mean[None], t) for mean, t in zip(moving.means, moving.times.tolist(), strict=True)]
+    assert torch.cat(off)[found & ~of_wall].median() < 1e-3  # at their own moments, between frames
 
 
 def test_a_small_budget_takes_some_points_of_all_keyframes_and_makes_them_larger(swept):
@@ -134,7 +133,7 @@ def test_the_same_seed_gives_the_same(swept):
 def test_what_was_found_is_logged(caplog):
     caplog.set_level(logging.INFO)
     free_time_start(box_start(points=clouds()), count=6000, keyframe_every=5)
-    assert "3,000 Gaussians that stand still, 2,500 of them jittered copies" in caplog.text
+    assert "3,000 Gaussians that stand still, 2,520 of them jittered copies" in caplog.text
     assert 'from "clouds"' in caplog.text and "at 3 keyframes" in caplog.text
 
 

@@ -108,16 +108,26 @@ def wall_points(count: int = 300) -> StartPoints:
 
 
 def clouds(frames: range = range(NUM_FRAMES), *, of_box: int = 200) -> StartPoints:
-    """Points of the wall and of the box at several frames, the same ones each time."""
+    """Points of the box, the same ones at each of several frames, and of the wall what two cameras see."""
     wall, generator = wall_points(), torch.Generator().manual_seed(1)
     offsets = SMALL * (2 * torch.rand(of_box, 2, generator=generator) - 1)
-    boxes = [box_at(frame) + torch.cat([offsets, torch.zeros(of_box, 1)], 1) for frame in frames]
-    colours = box_texture(boxes[0], box_at(frames[0])).T
-    return StartPoints(
-        positions=torch.cat([part for box in boxes for part in (wall.positions, box)]),
-        colours=torch.cat([wall.colours, colours]).repeat(len(frames), 1),
-        frames=torch.tensor(list(frames)).float().repeat_interleave(wall.count + of_box),
-    )
+    offsets = torch.cat([offsets, torch.zeros(of_box, 1)], dim=1)
+    colours = box_texture(box_at(0) + offsets, box_at(0)).T
+    parts = []
+    for frame in frames:
+        seen = sum((~_hidden(wall.positions, shift, box_at(frame))).int() for shift in SHIFTS) >= 2
+        positions = torch.cat([wall.positions[seen], box_at(frame) + offsets])
+        moment = torch.full((len(positions),), float(frame))
+        parts.append((positions, torch.cat([wall.colours[seen], colours]), moment))
+    positions, colours, moments = (torch.cat(part) for part in zip(*parts, strict=True))
+    return StartPoints(positions=positions, colours=colours, frames=moments)
+
+
+def _hidden(positions: torch.Tensor, shift: float, middle: torch.Tensor) -> torch.Tensor:
+    """Mask [n] of positions behind the box for the camera of a shift."""
+    centre = camera(shift).centre
+    crossing = centre + (positions - centre) * ((middle[2] - centre[2]) / (positions[:, 2:] - centre[2]))
+    return ((crossing - middle)[:, :2].abs() < SMALL).all(1)
 
 
 def box_start(points: StartPoints | None = None, views: BoxViews | None = None) -> TrainingStart:
