@@ -31,7 +31,7 @@ _NEAREST = 1 / 3  # of the farthest depth: a sweep begins there, or nearer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keyframe:
-    """What moves at one frame."""
+    """The moving points of one frame."""
 
     frame: int
     gap: float  # frames to the next, or from the one before
@@ -39,7 +39,7 @@ class Keyframe:
 
 
 def best_source(points: StartPoints, views: TrainingViews) -> Moving:
-    """Where moving points are best taken from: clouds of several frames, else sweeps where the clip allows them."""
+    """The best source of moving points: clouds of several frames, else sweeps where the clip allows them."""
     if views.num_frames < FEWEST_FRAMES:
         return "none"
     if cloud_frames(points, views.num_frames):
@@ -50,7 +50,7 @@ def best_source(points: StartPoints, views: TrainingViews) -> Moving:
 def find_keyframes(
     points: StartPoints, views: TrainingViews, source: Moving, *, every: int, generator: torch.Generator
 ) -> list[Keyframe]:
-    """What moves about every so many frames, only keyframes at which something does.
+    """Moving points of frames about `every` apart; frames at which nothing moves are left out.
 
     Points count where most cameras showing them have them in their motion masks and others are near. At most
     20,000 a keyframe stay, a random choice. ValueError where the asked source is not there.
@@ -76,7 +76,7 @@ def find_keyframes(
 def spread_frames(num_frames: int, every: int) -> list[int]:
     """Frames from a clip's first to its last, evenly spread, at most so many apart."""
     gaps = max(1, math.ceil((num_frames - 1) / every))
-    return [round(number * (num_frames - 1) / gaps) for number in range(gaps + 1)]
+    return sorted({round(number * (num_frames - 1) / gaps) for number in range(gaps + 1)})
 
 
 def apart(frames: Sequence[int], every: int) -> list[int]:

@@ -33,7 +33,7 @@ class StillImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskedView:
-    """A camera's image at one moment, and what moves in it."""
+    """A camera's image at one moment, with masks of its moving parts."""
 
     camera: Camera
     image: Tensor  # [3, h, w] in 0 ... 1
@@ -83,7 +83,7 @@ def clip_frames(num_frames: int) -> list[int]:
 
 
 def still_image(images: Tensor) -> StillImage:
-    """What images [k, 3, h, w] of one camera show most of the time.
+    """The picture that images [k, 3, h, w] of one camera show most of the time.
 
     Things that stand in one place for more than half of the clip belong to it.
     """

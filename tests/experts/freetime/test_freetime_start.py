@@ -155,7 +155,7 @@ def test_what_cannot_be_is_refused_or_left_out():
 
 def test_keyframes_reach_from_the_first_frame_to_the_last():
     assert spread_frames(150, 10)[:2] == [0, 10] and spread_frames(150, 10)[-1] == 149
-    assert len(spread_frames(150, 10)) == 16 and spread_frames(1, 10) == [0, 0]
+    assert len(spread_frames(150, 10)) == 16 and spread_frames(1, 10) == [0]
     assert spread_frames(11, 5) == [0, 5, 10] and spread_frames(4, 10) == [0, 3]
     assert apart([0, 1, 2, 5, 6, 9], 3) == [0, 5, 9]
     assert cloud_frames(replace(clouds(), frames=clouds().frames + 300), NUM_FRAMES) == []
