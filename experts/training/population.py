@@ -71,6 +71,29 @@ class Population:
         values = values.detach().to(self[name])
         self._replace(name, values, lambda moment: torch.zeros_like(values))
 
+    @torch.no_grad()
+    def overwrite(self, rows: Tensor, values: Mapping[str, Tensor]) -> None:
+        """Writes rows of every parameter in place and zeroes the moments of these rows alone.
+
+        rows: mask [n], or indices [m] without repetition. values: [m, ...] by name. Raises KeyError where a parameter
+        is missing and ValueError where a shape does not fit, before anything is written.
+        """
+        indices = rows.nonzero().squeeze(1) if rows.dtype == torch.bool else rows
+        written = {name: values[name].detach().to(self[name]) for name in self._slots}
+        for name, new in written.items():
+            if new.shape != (shape := (len(indices), *self[name].shape[1:])):
+                raise ValueError(f"{name}: values of {len(indices)} rows have shape {shape}, not {tuple(new.shape)}")
+        for name, new in written.items():
+            parameter = self[name]
+            parameter[indices] = new
+            for moment in self._moments(parameter):
+                moment[indices] = 0
+
+    def _moments(self, parameter: nn.Parameter) -> list[Tensor]:
+        """Those tensors of the optimiser's state that have the parameter's shape."""
+        state = {} if self._optimiser is None else self._optimiser.state.get(parameter, {})
+        return [value for value in state.values() if isinstance(value, Tensor) and value.shape == parameter.shape]
+
     def _replace(self, name: str, values: Tensor, follow: Callable[[Tensor], Tensor]) -> None:
         module, attribute = self._slots[name]
         old: nn.Parameter = getattr(module, attribute)

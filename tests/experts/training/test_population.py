@@ -85,3 +85,27 @@ def test_names_that_a_trainer_asks_for_are_required(trained):
     population.require(["opacity_logits", "means"])
     with pytest.raises(ValueError, match=r"of means, opacity_logits lacks log_scales, quats: .*\(\{\"log_scales\": \("):
         population.require(PARAMETERS)
+
+
+def test_overwritten_rows_alone_lose_their_moments(trained):
+    model, population, optimiser = trained
+    parameter, before = model.means, moments(optimiser, model.means)[0].clone()
+    population.overwrite(torch.tensor([3, 0]), {"means": torch.ones(2, 3), "opacity_logits": torch.tensor([5.0, 6.0])})
+    assert model.means is parameter and torch.equal(parameter[[0, 3]], torch.ones(2, 3))
+    assert model.inner.logits[[3, 0]].tolist() == [5.0, 6.0]
+    for moment in moments(optimiser, model.means):
+        assert bool((moment[[0, 3]] == 0).all()) and bool((moment[[1, 2]] != 0).any())
+    assert torch.equal(moments(optimiser, model.means)[0][[1, 2]], before[[1, 2]])
+    mask = torch.tensor([False, True, False, False])
+    population.overwrite(mask, {"means": torch.zeros(1, 3), "opacity_logits": torch.zeros(1)})
+    assert not parameter[1].any() and bool((moments(optimiser, model.inner.logits)[0][:2] == 0).all())
+
+
+def test_what_does_not_fit_overwrites_nothing(trained):
+    model, population, _ = trained
+    before = model.means.detach().clone()
+    with pytest.raises(KeyError, match="opacity_logits"):
+        population.overwrite(torch.tensor([0]), {"means": torch.ones(1, 3)})
+    with pytest.raises(ValueError, match=r"opacity_logits: values of 1 rows have shape \(1,\), not \(2,\)"):
+        population.overwrite(torch.tensor([0]), {"means": torch.ones(1, 3), "opacity_logits": torch.ones(2)})
+    assert torch.equal(model.means, before)
