@@ -29,6 +29,7 @@ import sys
 
 SHORTENED = {shortened}
 TOO_LONG = {too_long}
+FEWER = {fewer}
 arguments = sys.argv[1:]
 script = os.path.basename(arguments[0]) if arguments else ""  # scripts give its whole path
 name = next((key for key in (" ".join([script, *arguments[1:2]]), script) if key in SHORTENED), None)
@@ -38,7 +39,7 @@ if name is not None and not any(argument.startswith("demo/experts") for argument
         if argument.startswith("--"):
             skip = argument in TOO_LONG
         if not skip:
-            kept.append(argument)
+            kept.append(FEWER.get(kept[-1] if kept else "", argument))
     arguments = kept + SHORTENED[name]
 """
 SHORTENED = {
@@ -60,6 +61,7 @@ TOO_LONG = (  # flags of the page that the stand-in for python leaves out
     *("--iterations", "--test_frames", "--iteration", "--test_iterations", "--save_iterations"),
     *("--duration", "--end_timestamp", "--max_gaussians", "--max_points"),
 )
+FEWER = {"--router_cameras": "1"}  # values of the page for larger rigs than the stand-in scenes
 # Stand in for what needs the network: they only check that the page asks for it properly.
 CURL = """#!/usr/bin/env bash
 [[ "$*" == *https://* ]] || { echo "curl: no address" >&2; exit 1; }
@@ -112,7 +114,7 @@ def make_sandbox(folder: Path) -> Path:
         (root / "scripts" / name).write_text(NOTHING)
     (root / ".venv" / "bin").mkdir(parents=True)
     (root / ".venv" / "bin" / "activate").touch()
-    python = PYTHON.format(python=sys.executable, shortened=SHORTENED, too_long=TOO_LONG)
+    python = PYTHON.format(python=sys.executable, shortened=SHORTENED, too_long=TOO_LONG, fewer=FEWER)
     tools = {"python": python + CLIENT.format(socket=warm_socket())}
     for name, text in (tools | {"curl": CURL, "unzip": UNZIP, "zip": ZIP, "pip": NOTHING}).items():
         path = root / ".venv" / "bin" / name
