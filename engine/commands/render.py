@@ -177,8 +177,12 @@ def _scoring_time(run: Run, views: Sequence[int], config: RenderConfig, twins: M
             evaluate_mixture(black, views=views[:1], folder=Path(folder), options=replace(options, frames=range(count)))
         return perf_counter() - start
 
-    first, more = seconds(1), min(TRIED, run.scene.num_frames - 1)
-    each = first if first > LONG or more < 1 else max(0.0, seconds(1 + more) - first) / more
+    first, more = seconds(1), min(TRIED, run.scene.num_frames - 1)  # the first of a GPU loads its kernels, too
+    each = first
+    if (first <= LONG or run.device.type != "cpu") and more > 0:
+        one = seconds(1)
+        further = seconds(1 + more) - one
+        each = further / more if further > 0 else one
     note = "".join(f", without {name}" for name in asked if name in OF_CLIPS)
     count = len(views) * run.scene.num_frames
     return WorkTime(work="scoring", step="frame", count=count, seconds_each=each, note=note)
