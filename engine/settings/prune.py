@@ -43,7 +43,7 @@ class PruneConfig:
             "what ranks the Gaussians; gate: how much the gates depend on their routing weights, as in the paper; "
             "contribution: how much of the blended image they are"
         ),
-    ] = "contribution"
+    ] = "gate"
     scope: Annotated[
         Literal["mixture", "expert"],
         flag("mixture: the ratio is of all Gaussians together; expert: of each expert's own"),
