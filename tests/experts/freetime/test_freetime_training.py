@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from experts.freetime.start import FreeTimeStart
 from moegs_rasterizer import Layer, rasterize
 
 from experts import EXPERTS, LoadOptions
@@ -19,6 +18,7 @@ from experts.freetime import training as freetime_training
 from experts.freetime.model import FreeTime
 from experts.freetime.new_model import model_from_start, start_model
 from experts.freetime.recipe import RATES, FreeTimeRecipe, Relocation
+from experts.freetime.start import FreeTimeStart
 from experts.freetime.training import FreeTimeTrainer
 from experts.training.recipe import Rate, scaled_recipe
 from experts.training.samplers import Sample
