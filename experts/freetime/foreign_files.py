@@ -63,8 +63,8 @@ def load_foreign(path: Path, options: LoadOptions) -> FreeTime:
     """The model in a foreign file, which its name tells; raises CheckpointError."""
     if path.name == PLUSPLUS_FILE:
         return _load_plusplus(path, options)
-    if _CKPT.match(path.name):
-        return _load_vanilla(path, options)
+    if match := _CKPT.match(path.name):
+        return _load_vanilla(path, options, iteration=int(match[1]))
     if path.name.endswith(FTGS_ENDING):
         return load_ftgs_table(read_ply(path), iteration=0, options=options)
     raise CheckpointError(
@@ -90,14 +90,13 @@ def load_ftgs_table(table: PlyTable, *, iteration: int, options: LoadOptions) ->
     )
 
 
-def _load_vanilla(path: Path, options: LoadOptions) -> FreeTime:
+def _load_vanilla(path: Path, options: LoadOptions, *, iteration: int) -> FreeTime:
     content = load_tensors(path, trust=options.trust_checkpoint)
     splats = content.get("splats") if isinstance(content, Mapping) else None
     if not isinstance(splats, Mapping):
         raise CheckpointError(f"{path}: holds no table splats; is it a ckpt_N.pt of FreeTimeGsVanilla?")
     frames, source = _frames(path, None, options)
     count = row_count(splats, "means", path)
-    step = content.get("step", 0)
     flat = dict.fromkeys(("times", "durations"), (count,))
     tensors = tensors_of(splats, {**gaussian_shapes(count), **flat, "velocities": (count, 3)}, path)
     return _of_clip(
@@ -109,7 +108,7 @@ def _load_vanilla(path: Path, options: LoadOptions) -> FreeTime:
         num_frames=frames,
         provenance=Provenance(
             files=(path,),
-            iteration=step if isinstance(step, int) else 0,
+            iteration=iteration,
             notes=(f"{frames} frames ({source})", "FreeTimeGsVanilla's checkpoint"),
         ),
     )

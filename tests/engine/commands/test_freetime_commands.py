@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,18 @@ def test_a_run_goes_out_and_comes_back(world: Path, tmp_path: Path) -> None:
     assert [expert.name for expert in theirs.experts] == [expert.name for expert in ours.experts]
     for name, value in ours.router.state_dict().items():
         assert torch.equal(theirs.router.state_dict()[name], value), name
+
+
+def test_a_file_of_others_stands_for_a_folder(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = world / "models" / "FreeTime" / "point_cloud" / "iteration_4" / "point_cloud.ply"
+    file = Path(shutil.copy(table, tmp_path / "model.ftgs.ply"))
+    given = [f"--source_path={film_of(world)}", f"--cache_path={world / 'cache'}", *FEW]
+    other = f"--expert=4DGaussians={world / 'models' / '4DGaussians'}"
+    assert moegs.main(["train", *given, f"--expert=FreeTime={file}", other, f"--save_path={tmp_path / 'run'}"]) == 0
+    assert moegs.main(["render", f"--save_path={tmp_path / 'run'}", "--skip_train", "--quiet"]) == 0
+    assert load_run(tmp_path / "run").experts[0].provenance.files == (file,)
+    assert moegs.main(["train", *given, f"--expert=FreeTime={table}", other, f"--save_path={tmp_path / 'no'}"]) == 2
+    assert "point_cloud.ply: is a file; give the folder of the trained FreeTime model" in capsys.readouterr().err
 
 
 def test_e5_blends_five_and_e4_refuses_the_fifth(

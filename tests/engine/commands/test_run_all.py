@@ -106,7 +106,7 @@ def check_changed_arguments(folder: Path, arguments: list[str], capsys: pytest.C
         (["--gpus", "0", "0"], "--gpus names 0 twice"),
         (["--train_args='--seeds 3"], '--train_args is "\'--seeds 3": No closing quotation'),
         (["--scenes", "flim"], "did you mean film?"),
-        (["--ensemble=E5"], "E5"),
+        (["--ensemble=E9"], "E9"),
         (["--gpus"], "--gpus has no value"),
         (["--scenes"], "--scenes has no value"),
         (["--gpus", "3"], "--gpus 3: this machine has no such GPU: it has 0, 1, GPU-8a6b-01, GPU-8a6b-02"),

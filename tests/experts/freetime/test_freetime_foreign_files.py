@@ -121,7 +121,7 @@ def splats() -> dict[str, torch.Tensor]:
 
 def test_a_vanilla_checkpoint_is_read_in_frames(tmp_path: Path) -> None:
     for step in (7, 29999):
-        content = {"step": step, "splats": splats(), "optimizers": {"means": {"lr": np.float64(0.1)}}}
+        content = {"step": step - 1, "splats": splats(), "optimizers": {"means": {"lr": np.float64(0.1)}}}
         torch.save(content, tmp_path / f"ckpt_{step}.pt")
     for path, step in ((tmp_path, 29999), (tmp_path / "ckpt_7.pt", 7)):
         model = load_freetime(path, LoadOptions(num_frames=NUM_FRAMES))

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from experts.freetime.start import FreeTimeStart
 from moegs_rasterizer import Layer, rasterize
 
 from experts import EXPERTS, LoadOptions
@@ -19,6 +18,7 @@ from experts.freetime import training as freetime_training
 from experts.freetime.model import FreeTime
 from experts.freetime.new_model import model_from_start, start_model
 from experts.freetime.recipe import RATES, FreeTimeRecipe, Relocation
+from experts.freetime.start import FreeTimeStart
 from experts.freetime.training import FreeTimeTrainer
 from experts.training.recipe import Rate, scaled_recipe
 from experts.training.samplers import Sample
@@ -159,7 +159,9 @@ def test_the_image_loss_has_the_regulariser_of_its_moment() -> None:
     for name, recipe in {"all": RECIPE, "plain": plain, "squares": replace(plain, l2=0.25)}.items():
         trainer.recipe = recipe
         losses[name] = trainer.image_loss([seen], 1).item()  # type: ignore[list-item]
+        losses[f"two, {name}"] = trainer.image_loss([seen, seen], 1).item()  # type: ignore[list-item]
     assert losses["all"] - losses["plain"] == pytest.approx(0.01 * trainer.shown_opacity(3).item(), rel=1e-3)
+    assert losses["two, all"] == pytest.approx(2 * losses["all"], rel=1e-5)  # a sum over images of one moment
     absolute, squares = (image - target).abs().mean().item(), (image - target).square().mean().item()
     assert losses["squares"] - losses["plain"] == pytest.approx(0.8 * 0.25 * (squares - absolute), rel=1e-3)
 
