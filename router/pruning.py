@@ -1,4 +1,4 @@
-"""How much each Gaussian matters to the mixture, at one image: what gate-aware pruning ranks them by."""
+"""Scores of Gaussians at one image, by how much the mixture depends on each: gate-aware pruning ranks by them."""
 
 from __future__ import annotations
 
