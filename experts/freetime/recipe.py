@@ -82,7 +82,8 @@ class FreeTimeRecipe(Recipe):
         begins shut; "none" has none, and no longest life (FreeTimeGS).
     still: what the gate holds there does not move. Published models move it.
     kernel: "bell", or "flat" with a top that is held (SharpTimeGS).
-    velocities: "neighbours" begin as the start says, "zero" at zero; "fixed" are zero and stay so.
+    velocities: "zero" begin at zero; "neighbours" as the start says, whose matches in swept points are mostly chance;
+        "fixed" are zero and stay so.
     moving: where the start looks for what moves: start points of several frames, plane sweeps of the images, nowhere;
         "auto" is the first of these that the scene allows.
     """
@@ -99,7 +100,7 @@ class FreeTimeRecipe(Recipe):
     moving: MovingSource = "auto"
     keyframe_every: int = 10  # frames from one moment at which the start looks for what moves to the next
     longest_width: float = 5.0  # frames, where there are gates: a sixth of a second at 30 a second
-    velocities: Velocities = "neighbours"
+    velocities: Velocities = "zero"
     regularise_4d: float = 1e-2  # weight of the mean opacity at an image's moment, without gradient to lifespans
     scale_penalty: float = 1e-2  # weight of the mean scale, in units of which N3V's extent has 6.5
     gate_penalty: float = 1e-3  # weight of the mean of 1 - gate over what an image has shown

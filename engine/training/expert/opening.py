@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
@@ -74,13 +75,26 @@ def check_expert_task(
     tries: it also tries an iteration, and tells how long one takes.
     """
     scene, frames = output.scene, BlackFrames(output.scene)
-    task, cloud, _ = _opened(config, spec, replace(output, scene=replace(scene, frames=frames)), cloud=None)
+    with _without_lines_of_experts():  # what a start finds in black images is no news
+        task, cloud, _ = _opened(config, spec, replace(output, scene=replace(scene, frames=frames)), cloud=None)
     of_frames, gaussians = frames.were_read, task.trainer.count
     seconds = seconds_a_step(partial(_try_iteration, task), output.compute) if tries else None
     task.views.close()
     return CheckedStart(
         recipe=task.begun.recipe, cloud=None if of_frames else cloud, gaussians=gaussians, seconds_each=seconds
     )
+
+
+@contextmanager
+def _without_lines_of_experts() -> Iterator[None]:
+    """Lets experts log warnings alone."""
+    log = logging.getLogger("experts")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def training_time(starts: Sequence[CheckedStart]) -> WorkTime | None:
