@@ -67,7 +67,7 @@ def values_of(count: int = 5) -> FreeTimeStart:
 
 def test_a_model_shows_what_its_start_says() -> None:
     start = values_of()
-    model = model_from_start(start, FreeTimeRecipe(), 11)
+    model = model_from_start(start, FreeTimeRecipe(velocities="neighbours"), 11)
     gates = model.gate_values()
     assert gates is not None and model.num_frames == 11 and model.life.limit == 5.0
     torch.testing.assert_close(gates, start.gates)
