@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,7 +21,8 @@ class NovelViews:
     """Rules for cameras that nobody trained on; at training cameras none holds. The paper's router has none."""
 
     culling: NovelViewCulling | None = None
-    coverage_guard: bool = False  # an expert's opacity limits its gate; in holes one background is behind all experts
+    coverage_guard: bool = False  # an expert's opacity limits its gate
+    hole_colour: tuple[float, float, float] | None = None  # behind all experts where none covers; None: each one's own
     towards_mean: float = 0.0  # share of the uniform mean in the gates, 0 ... 1
     fill_holes: bool = False  # holes, which no expert covers, take the colours around them
 
@@ -39,29 +39,23 @@ def limited_by_coverage(logits: Tensor, alphas: Tensor, *, temperature: float) -
     return logits + temperature * torch.log(alphas.clamp_min(LEAST))
 
 
-def common_background(experts: Sequence[Expert]) -> tuple[float, ...]:
-    """The background [3] that most experts have, the first of several: black and white would blend to grey."""
-    known = [tuple(expert.background) for expert in experts if len(expert.background) == RGB]
-    return Counter(known).most_common(1)[0][0] if known else (1.0,) * RGB
-
-
 def holes(alphas: Tensor) -> Tensor:
-    """The share [h, w] of a hole in each pixel: 0 where an expert's opacity [E, h, w] is 0.5 or more, 1 below 0.25.
+    """The share [h, w] of a hole in each pixel: 0 where an expert's opacity [E, h, w] is 0.75 or more, 1 below 0.5.
 
     An expert alone may be see-through where that is right: one trained before black leaves dark things to it.
     """
-    return 1 - (4 * alphas.amax(dim=0) - 1).clamp(0, 1)
+    return 1 - (4 * alphas.amax(dim=0) - 2).clamp(0, 1)
 
 
-def on_common_background(images: Tensor, alphas: Tensor, experts: Sequence[Expert]) -> Tensor:
-    """Experts' images [E, 3, h, w], in holes with the background of most experts in place of each one's own.
+def on_hole_colour(images: Tensor, alphas: Tensor, experts: Sequence[Expert], colour: Sequence[float]) -> Tensor:
+    """Experts' images [E, 3, h, w], in holes with one colour in place of each one's own background.
 
     Images of experts whose background is no colour stay.
     """
-    common = images.new_tensor(common_background(experts))
+    wanted = images.new_tensor(tuple(colour))
     own = [expert.background if len(expert.background) == RGB else None for expert in experts]
     change = torch.stack(
-        [torch.zeros_like(common) if each is None else common - common.new_tensor(each) for each in own]
+        [torch.zeros_like(wanted) if each is None else wanted - wanted.new_tensor(each) for each in own]
     )
     return images + (holes(alphas) * (1 - alphas))[:, None] * change[:, :, None, None]
 

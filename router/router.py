@@ -20,7 +20,7 @@ from router.defaults import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from router.features import FEATURE_BACKGROUND, RoutingFeatures
 from router.heads import DEFAULT_HEAD, HeadKind, new_head
 from router.mixture import Mixture, blend, shrunk_to_mean
-from router.novel_views import PLAIN, NovelViews, fill_holes, holes, limited_by_coverage, on_common_background
+from router.novel_views import PLAIN, NovelViews, fill_holes, holes, limited_by_coverage, on_hole_colour
 from router.rays import KeptRays
 
 
@@ -120,8 +120,8 @@ def _blended(
 ) -> Mixture:
     """The gated sum of the experts' images [E, 3, h, w] under the rules for novel views. rays: of the camera."""
     alphas = _stacked(splats, "alpha")
-    if novel.coverage_guard:
-        images = on_common_background(images, alphas, experts)
+    if novel.hole_colour is not None:
+        images = on_hole_colour(images, alphas, experts, novel.hole_colour)
     logits = router.head([splat.features for splat in splats if splat.features is not None], rays)
     if router.cues is not None:
         logits = logits + router.cues(cues_of(images, alphas, _stacked(splats, "depth")))

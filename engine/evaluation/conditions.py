@@ -51,6 +51,7 @@ def mixture_conditions(
         "temperature": run.router.eval_temperature,
         "novel_near": novel_near(run.novel.culling),
         "coverage_guard": run.novel.coverage_guard,
+        "hole_colour": run.novel.hole_colour,
         "towards_mean": run.novel.towards_mean,
         "fill_holes": run.novel.fill_holes,
         "router_cameras": [run.scene.views[view].name for view in run.scene.router],

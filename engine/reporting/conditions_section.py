@@ -29,6 +29,9 @@ def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
         yield "gates of held-out cameras", f"shrunk by {facts['towards_mean']:.2f} towards equal ones{_judge(facts)}"
     if facts.get("fill_holes"):
         yield "holes", "filled with the colours around them"
+    elif facts.get("hole_colour"):
+        red, green, blue = (round(255 * value) for value in facts["hole_colour"])
+        yield "holes", f"mean colour of the training views, RGB {red} {green} {blue}"
     yield "device", _text(facts.get("device"))
     yield "frames per second", _form(_frames_per_second(facts), "{:.1f} (median; rendering alone, without scoring)")
     yield "peak GPU memory", _form(number(facts.get("peak_gpu_memory_mib")), "{:,.0f} MiB in tensors")

@@ -1,4 +1,4 @@
-"""The near plane of novel views, found without a look at held-out frames."""
+"""The near plane of novel views and the colour of their holes, found without a look at held-out frames."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from moegs_rasterizer import Camera, Layer, rasterize
 
 from engine.checks.probes import shrunk, spread
 from engine.runs.device import ComputeDevice, wait
+from engine.runs.expert_images import image_of
 from experts.base import Expert
 from experts.novel_views import NovelViewCulling, novel_view_culling
-from scenes import Scene
+from scenes import Scene, ViewFrame
 
 logger = logging.getLogger(__name__)
 
@@ -62,23 +63,38 @@ def culling_of(
     return novel_view_culling(near, cameras, device=compute.device)
 
 
+def mean_colour(scene: Scene, experts: Sequence[Expert], compute: ComputeDevice) -> tuple[float, float, float]:
+    """The mean RGB that experts show at training views: the least wrong for what no camera saw."""
+    means = [
+        image_of(expert, shrunk(scene.views[view].camera, WIDTH), frame, compute=compute).clamp(0, 1).mean(dim=(1, 2))
+        for view, frame in _moments(scene, range(scene.num_frames))
+        for expert in experts
+    ]
+    red, green, blue = torch.stack(means).mean(dim=0).tolist()
+    return red, green, blue
+
+
 def automatic_near(
     scene: Scene, experts: Sequence[Expert], compute: ComputeDevice, *, frames: Sequence[int]
 ) -> float | None:
     """SHARE of the median depth that experts show at training views, in scene units; None where they show nothing."""
-    count = min(VIEWS, len(scene.train))
-    views = [scene.train[index] for index in spread(len(scene.train), count)]
-    frames = [frames[round(float(index))] for index in np.linspace(0, len(frames) - 1, count)]
+    moments = _moments(scene, frames)
     depths = []
     for expert in experts:
-        shown = [
-            _median_depth(expert, scene.views[view].camera, frame, compute)
-            for view, frame in zip(views, frames, strict=True)
-        ]
+        shown = [_median_depth(expert, scene.views[view].camera, frame, compute) for view, frame in moments]
         known = [depth for depth in shown if depth is not None]
         if known:
             depths.append(median(known))
     return SHARE * median(depths) if depths else None
+
+
+def _moments(scene: Scene, frames: Sequence[int]) -> list[ViewFrame]:
+    """Training views with a frame each, both evenly spread."""
+    count = min(VIEWS, len(scene.train))
+    views = [scene.train[index] for index in spread(len(scene.train), count)]
+    return [
+        (view, frames[round(float(at))]) for view, at in zip(views, np.linspace(0, len(frames) - 1, count), strict=True)
+    ]
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from engine.checks.footage import warn_of_headers
 from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, open_compute_device
-from engine.runs.novel_near import open_culling
+from engine.runs.novel_near import mean_colour, open_culling
 from engine.runs.run import Run
 from engine.settings.experts import PLANES, expert_frames_of, folder_argument
 from engine.settings.fields import with_values
@@ -98,6 +98,7 @@ def assemble(
     router: Router,
 ) -> Run:
     """The Run of parts that exist, its router moved to where the experts are."""
+    guarded = config.router.coverage_guard == "on"
     return Run(
         ensemble=ensemble,
         scene=scene,
@@ -107,7 +108,8 @@ def assemble(
         tile_rule=config.machine.tile_rule,
         novel=NovelViews(
             culling=open_culling(scene, experts, compute, near=config.experts.novel_near),
-            coverage_guard=config.router.coverage_guard == "on",
+            coverage_guard=guarded,
+            hole_colour=mean_colour(scene, experts, compute) if guarded else None,
             fill_holes=config.router.fill_holes == "on",
         ),
         seed=config.training.seed,

@@ -13,11 +13,10 @@ from experts.novel_views import novel_view_culling
 from router.mixture import blend
 from router.novel_views import (
     LEAST,
-    common_background,
     fill_holes,
     holes,
     limited_by_coverage,
-    on_common_background,
+    on_hole_colour,
 )
 
 
@@ -43,32 +42,25 @@ def test_experts_that_cover_alike_keep_the_routers_gates():
         assert gates([0.4, -0.2], [alpha, alpha], 1.0) == pytest.approx(plain, abs=1e-6)
 
 
-def test_the_background_of_most_experts_stands_behind_all():
-    def experts(*backgrounds):
-        return [SimpleNamespace(background=background) for background in backgrounds]
-
-    white, black = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
-    assert common_background(experts(black, white, white)) == white
-    assert common_background(experts(black, white)) == black, "the first of as many"
-    assert common_background(experts((0.0,) * 9, white)) == white, "nine channels are no colour"
-    assert common_background(experts((0.0,) * 9)) == white
-
-
 def test_holes_are_what_no_expert_covers():
-    alphas = torch.tensor([[0.0, 0.2, 0.3, 0.5, 0.0], [0.0, 0.25, 0.375, 0.4, 1.0]])[:, None]
+    alphas = torch.tensor([[0.0, 0.2, 0.3, 0.75, 0.0], [0.0, 0.5, 0.625, 0.4, 1.0]])[:, None]
     assert holes(alphas).tolist() == [[1.0, 1.0, 0.5, 0.0, 0.0]]
 
 
-def test_one_background_stands_in_holes_alone():
+def test_one_colour_stands_in_holes_alone():
     """An expert before black that is see-through beside an opaque one keeps its picture: it was trained like that."""
-    experts = [SimpleNamespace(background=(0.0, 0.0, 0.0))] + [SimpleNamespace(background=(1.0, 1.0, 1.0))] * 2
+    experts = [SimpleNamespace(background=(0.0, 0.0, 0.0)), SimpleNamespace(background=(1.0, 1.0, 1.0))]
     experts.append(SimpleNamespace(background=(0.0,) * 9))
-    alphas = torch.tensor([[0.4, 0.1, 0.0], [1.0, 0.2, 0.0], [1.0, 0.0, 0.0], [0.9, 0.0, 0.0]])[:, None]
-    images = torch.rand(4, 3, 1, 3, generator=torch.Generator().manual_seed(0))
-    changed = on_common_background(images, alphas, experts)
+    alphas = torch.tensor([[0.4, 0.1, 0.0], [1.0, 0.2, 0.0], [0.9, 0.0, 0.0]])[:, None]
+    images = torch.rand(3, 3, 1, 3, generator=torch.Generator().manual_seed(0))
+    colour = torch.tensor([0.2, 0.4, 0.6])
+    changed = on_hole_colour(images, alphas, experts, colour.tolist())
     assert torch.equal(changed[..., 0], images[..., 0])
-    assert torch.allclose(changed[0, :, 0, 1:], images[0, :, 0, 1:] + torch.tensor([0.9, 1.0]))
-    assert torch.equal(changed[1:], images[1:]), "white ones have it already, nine channels are no colour"
+    shares = torch.tensor([0.9, 1.0])
+    assert torch.allclose(changed[0, :, 0, 1:], images[0, :, 0, 1:] + colour[:, None] * shares)
+    shares = torch.tensor([0.8, 1.0])
+    assert torch.allclose(changed[1, :, 0, 1:], images[1, :, 0, 1:] + (colour - 1)[:, None] * shares)
+    assert torch.equal(changed[2], images[2]), "nine channels are no colour"
 
 
 def test_an_image_without_holes_keeps_its_values():

@@ -11,11 +11,11 @@ import torch
 import moegs
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.runs.device import CPU, ComputeDevice
-from engine.runs.novel_near import SHARE, automatic_near, culling_of, open_culling
+from engine.runs.novel_near import SHARE, automatic_near, culling_of, mean_colour, open_culling
 from engine.runs.run import mix_camera, mix_view
 from router.novel_views import NovelViews
 from scenes.types import FrameStore
-from tests.small_world import CloudExpert, camera, small_run, use_small_world
+from tests.small_world import HEIGHT, WIDTH, CloudExpert, camera, small_run, use_small_world
 
 ON_CPU = ComputeDevice(device=CPU, backend="auto")
 
@@ -97,13 +97,13 @@ def test_the_guard_and_the_filling_hold_at_novel_views_alone(tmp_path):
     third.background = empty.background = (0.0, 0.0, 0.0)
     run = replace(run, experts=(covers, empty, third))
     held_out, trained = run.scene.test[0], run.scene.train[0]
-    guarded = replace(run, novel=NovelViews(coverage_guard=True))
+    guarded = replace(run, novel=NovelViews(coverage_guard=True, hole_colour=(0.2, 0.4, 0.6)))
     plain = mix_view(run, held_out, 0)
     limited = mix_view(guarded, held_out, 0)
     inside = (slice(None), slice(4, 12), slice(8, 16))
     assert float(plain.gates[0][inside[1:]].max()) < 0.6 and float(limited.gates[0][inside[1:]].min()) > 0.9
     assert torch.allclose(limited.gates.sum(0), torch.ones_like(limited.gates[0]), atol=1e-5)
-    assert float(limited.images[1].max()) == 0, "one background is behind all: that of most"
+    assert float(limited.images[1][inside].max()) == 0, "an expert covers it: no hole"
     assert torch.equal(mix_view(guarded, trained, 0).image, mix_view(run, trained, 0).image)
 
 
@@ -117,11 +117,25 @@ def test_holes_are_filled_at_novel_views_alone(tmp_path):
     filled = replace(run, novel=NovelViews(fill_holes=True))
     assert torch.equal(mix_view(filled, trained, 0).image, mix_view(run, trained, 0).image)
     before, after = mix_view(run, held_out, 0, depths=True), mix_view(filled, held_out, 0)
-    covered = before.alphas.amax(dim=0) >= 0.5
+    covered = before.alphas.amax(dim=0) >= 0.75
     assert 0.05 < float(covered.float().mean()) < 0.95
     assert torch.equal(after.image[:, covered], before.image[:, covered])
     hole = before.alphas.amax(dim=0) < 0.05
     assert float((after.image[:, hole] - 1).abs().mean()) > 0.1, "white background is gone"
+
+
+def test_holes_have_the_mean_colour_of_the_training_views(tmp_path):
+    run = small_run(tmp_path)
+    experts = (flat("Ex4DGS", -5.0), flat("E-D3DGS", -5.0))  # nothing but backgrounds: white, black
+    experts[1].background = (0.0, 0.0, 0.0)
+    assert mean_colour(run.scene, experts, run.compute) == pytest.approx((0.5, 0.5, 0.5))
+    novel = NovelViews(hole_colour=(0.2, 0.4, 0.6))
+    run = replace(run, experts=(*experts, flat("4DGaussians", -5.0)), novel=novel)
+    held_out, trained = run.scene.test[0], run.scene.train[0]
+    colour = torch.tensor([0.2, 0.4, 0.6])[:, None, None]
+    assert torch.allclose(mix_view(run, held_out, 0).image, colour.expand(3, HEIGHT, WIDTH), atol=1e-5)
+    plain = mix_view(replace(run, novel=NovelViews()), trained, 0)
+    assert torch.equal(mix_view(run, trained, 0).image, plain.image)
 
 
 def test_results_are_verified_under_the_rules_they_were_made_with(tmp_path, monkeypatch):
