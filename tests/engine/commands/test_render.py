@@ -233,3 +233,18 @@ def test_the_trial_scores_all_but_metrics_of_whole_clips(monkeypatch, tmp_path):
     time = engine.commands.render._scoring_time(run, run.scene.test, config, twins)
     assert {(options.metrics, tuple(options.twins)) for options in tried} == {(("flip",), tuple(twins))}
     assert time.line.endswith("by a trial on this machine, without cvvdp)")
+
+
+def test_the_first_frames_of_a_trial_do_not_count(monkeypatch, tmp_path):
+    """They load kernels and files: a clock that runs 1.5 s at the first images, 0.1 s and 0.2 s a frame at others."""
+    run, clock, tried = small_run(tmp_path), [0.0], []
+
+    def evaluate(*_, options, **__):
+        clock[0] += 0.1 + 0.2 * len(options.frames) if tried else 1.5
+        tried.append(options)
+
+    monkeypatch.setattr(engine.commands.render, "must_decode", lambda scene, views: True)
+    monkeypatch.setattr(engine.commands.render, "evaluate_mixture", evaluate)
+    monkeypatch.setattr(engine.commands.render, "perf_counter", lambda: clock[0])
+    time = engine.commands.render._scoring_time(run, run.scene.test, RenderConfig(), {})
+    assert time.seconds_each == pytest.approx(0.2)
