@@ -115,7 +115,7 @@ def make_sandbox(folder: Path) -> Path:
     (root / ".venv" / "bin").mkdir(parents=True)
     (root / ".venv" / "bin" / "activate").touch()
     python = PYTHON.format(python=sys.executable, shortened=SHORTENED, too_long=TOO_LONG, fewer=FEWER)
-    tools = {"python": python + CLIENT.format(socket=warm_socket())}
+    tools = {"python": python + CLIENT.format(python=sys.executable, socket=warm_socket())}
     for name, text in (tools | {"curl": CURL, "unzip": UNZIP, "zip": ZIP, "pip": NOTHING}).items():
         path = root / ".venv" / "bin" / name
         path.write_text(text)

@@ -40,6 +40,8 @@ import array
 import json
 import socket
 
+if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-m", "-c")):
+    os.execv({python!r}, [{python!r}, *arguments])  # of standard input, or with an option of Python's
 with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
     connection.connect({socket!r})
     request = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()
