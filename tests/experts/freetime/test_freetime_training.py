@@ -305,5 +305,5 @@ def test_a_model_of_another_recipe_is_refused() -> None:
 
 
 def test_the_table_of_all_experts_does_not_relocate_it() -> None:
-    with pytest.raises(ValueError, match="relocates by a table of its own; leave it out, and see relocation.kind"):
+    with pytest.raises(ValueError, match=r"relocates by a table of its own; leave it out, and see relocation\.kind"):
         new_trainer(replace(RECIPE, density=replace(RECIPE.density, kind="relocate")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ def check_it_grows_and_goes_on(new_trainer: NewTrainer, *, stop: int, monkeypatc
         if step.iteration == stop:
             saved = deepcopy(whole.state())
     assert counts[0] < counts[-1] == max(counts) == limit
-    assert all(after <= relocation.GROWTH * before for before, after in zip(counts, counts[1:], strict=False))
+    assert all(after <= relocation.GROWTH * before for before, after in pairwise(counts))
     for population, statistics in zip(whole.populations, whole.statistics, strict=True):
         assert all(len(values) == population.count for values in statistics.rows.values())
     resumed.load(saved)
