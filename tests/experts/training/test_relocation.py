@@ -143,6 +143,19 @@ def test_noise_has_the_published_size_along_the_gaussians_axes():
     assert torch.equal(at_keyframes, offsets[:, None].expand(-1, 3, 3))
 
 
+def test_noise_of_a_ball_is_the_same_at_all_keyframes_however_it_turns():
+    module, generator = nn.Module(), torch.Generator().manual_seed(1)
+    module.means = nn.Parameter(torch.zeros(5, 3, 3))
+    module.quats = nn.Parameter(torch.randn(5, 3, 4, generator=generator))
+    module.log_scales = nn.Parameter(torch.full((5, 3), -1.0))
+    module.opacity_logits = nn.Parameter(torch.full((5,), -6.0))
+    population = Population({name: (module, name) for name, _ in module.named_parameters()})
+    optimiser = torch.optim.Adam([module.means], lr=0.1)
+    add_noise(population, optimiser, weight=1.0, extent=N3V_EXTENT, generator=generator)
+    assert module.means.abs().min() > 0
+    assert torch.allclose(module.means, module.means[:, :1].expand(5, 3, 3), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changes", "count", "words"),
     [
