@@ -123,6 +123,11 @@ def check_density(density: Density, count: int) -> None:
         )
 
 
+def faint(populations: Sequence[Population], smallest_opacity: float) -> list[Tensor]:
+    """Masks [n] of what is at most so opaque, without deformation and temporal windows, one for each population."""
+    return [one["opacity_logits"].detach().sigmoid() <= smallest_opacity for one in populations]
+
+
 @torch.no_grad()
 def relocate_within(
     budget: int,
@@ -132,6 +137,7 @@ def relocate_within(
     *,
     smallest_opacity: float,
     generator: torch.Generator,
+    name: str,
 ) -> None:
     """Dead Gaussians go; copies of living ones take their places, and 5 % more come until all populations have
     `budget` together.
@@ -139,15 +145,15 @@ def relocate_within(
     dead: a mask [n] of each population. Sources are drawn from all populations by their opacities (without deformation
     and temporal windows); a copy belongs to the population of its source. Moments of sources and copies begin at zero,
     and copies have their sources' statistics. generator: of the CPU; the same one gives the same result on every
-    device. Raises DivergedError where all are dead.
+    device. name: the expert's. Raises DivergedError where all are dead.
     """
     opacities = torch.cat([one["opacity_logits"].detach().cpu().double().sigmoid() for one in populations])
     gone = torch.cat([mask.cpu() for mask in dead])
     total, living = len(gone), (~gone).nonzero().squeeze(1)
     if total and len(living) == 0:
         raise DivergedError(
-            f"all {counted(total, 'Gaussian')} are dead (opacity at most {smallest_opacity:g}), so none can be copied; "
-            "lower the opacity's learning rate or generalise.opacity"
+            f"{name}: all {counted(total, 'Gaussian')} are dead (opacity at most {smallest_opacity:g}), so none can be "
+            "copied; lower the opacity's learning rate or generalise.opacity"
         )
     copies = max(total, min(budget, int(GROWTH * total))) - len(living)
     if copies == 0:

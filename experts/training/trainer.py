@@ -23,7 +23,7 @@ from experts.training.generalisation.removal import blending_weights, spread
 from experts.training.population import Population, fill_parameters
 from experts.training.rates import build_optimiser, set_rates
 from experts.training.recipe import Recipe
-from experts.training.relocation import add_noise, check_density, relocate_within
+from experts.training.relocation import add_noise, check_density, faint, relocate_within
 from experts.training.rendered import RenderedView, added, cut_harmonics, mute_harmonics, render
 from experts.training.samplers import Sample, Sampler, ShuffledPass, samples_from_lists, samples_to_lists
 from experts.training.statistics import Statistics
@@ -262,19 +262,18 @@ class ExpertTrainer:
         dead: masks [n] of what goes, one for each population; by default what is too faint. budget: by default
         max_gaussians.
         """
-        density = self.recipe.density
-        limit = density.max_gaussians if budget is None else budget
-        assert limit is not None  # check_density
-        if dead is None:
-            opacities = [population["opacity_logits"].detach().sigmoid() for population in self.populations]
-            dead = [values <= density.smallest_opacity for values in opacities]
+        smallest, limit = self.recipe.density.smallest_opacity, self.recipe.density.max_gaussians
+        budget = limit if budget is None else budget
+        assert budget is not None  # check_density
+        dead = faint(self.populations, smallest) if dead is None else dead
         relocate_within(
-            limit,
+            budget,
             self.populations,
             self.statistics,
             dead,
-            smallest_opacity=density.smallest_opacity,
+            smallest_opacity=smallest,
             generator=self.generator,
+            name=self.name,
         )
 
     @property

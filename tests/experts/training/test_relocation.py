@@ -13,7 +13,7 @@ from experts.base import DivergedError
 from experts.training.population import Population
 from experts.training.recipe import Density
 from experts.training.recipe_fields import N3V_EXTENT
-from experts.training.relocation import add_noise, check_density, relocate_within, stack_members
+from experts.training.relocation import add_noise, check_density, faint, relocate_within, stack_members
 from experts.training.statistics import Statistics
 
 TABLE = Density(kind="relocate", max_gaussians=100)
@@ -45,9 +45,8 @@ def trained(opacities: list[float], extra: str = "labels"):
 
 def relocated(budget: int, *trainings, seed: int = 0, smallest: float = 0.005) -> None:
     populations, statistics, _ = zip(*trainings, strict=True)
-    dead = [population["opacity_logits"].detach().sigmoid() <= smallest for population in populations]
-    generator = torch.Generator().manual_seed(seed)
-    relocate_within(budget, populations, statistics, dead, smallest_opacity=smallest, generator=generator)
+    dead, generator = faint(populations, smallest), torch.Generator().manual_seed(seed)
+    relocate_within(budget, populations, statistics, dead, smallest_opacity=smallest, generator=generator, name="One")
 
 
 def test_copies_take_the_places_of_the_dead_of_all_populations():
@@ -104,7 +103,7 @@ def test_the_same_generator_gives_the_same_and_all_dead_ends_the_training():
         relocated(100, training, seed=seed)
     assert torch.equal(first[0]["labels"], again[0]["labels"])
     assert not torch.equal(first[0]["labels"], other[0]["labels"])
-    with pytest.raises(DivergedError, match="all 2 Gaussians are dead"):
+    with pytest.raises(DivergedError, match="One: all 2 Gaussians are dead"):
         relocated(5, trained([0.001, 0.002]))
 
 
