@@ -125,13 +125,21 @@ class Ex4DGSTrainer(ExpertTrainer):
         self._last = seen[-1]
 
     def control(self, iteration: int) -> None:
-        """After a step: extraction, density, opacity windows, and what is pruned after a pass over all images."""
+        """After a step: extraction, density, opacity windows, and what is pruned after a pass over all images.
+
+        Relocation draws static and dynamic Gaussians together.
+        """
         recipe = self.recipe
         self._extract(iteration)
         self._last = None
         if recipe.prune_by_error:
             self._prune_by_error(iteration)
-        self._densify(iteration)
+        if recipe.density.kind == "densify":
+            self._densify(iteration)
+        elif recipe.density.densifies(iteration):
+            self.relocate()
+            for statistics in self.statistics:
+                statistics.clear()
         started = recipe.density.start < iteration < recipe.windows_stop
         if started and iteration % recipe.windows_every == 0 and self.populations[1].count > 0:
             adjust_windows(self.populations[1], self.model.timeline, self.span.frames)
@@ -213,13 +221,16 @@ class Ex4DGSTrainer(ExpertTrainer):
                 remove(population, statistics, unwanted)
 
     def _prune_after_pass(self, iteration: int) -> None:
-        """Removes Gaussians that no image of the pass showed, while errors tell, and those shown too small."""
+        """Removes Gaussians that no image of the pass showed, while errors tell, and those shown too small.
+
+        With relocation size does not count, and others take the places of those removed.
+        """
         recipe = self.recipe
         radius = recipe.smallest_radius * self.views.cameras[0].width / recipe.published_width
         for population, statistics in zip(self.populations, self.statistics, strict=True):
             if recipe.prune_invisible and iteration < self._stop:
                 remove(population, statistics, statistics.invisible())
-            if recipe.prune_small:
+            if recipe.prune_small and recipe.density.kind == "densify":
                 remove(population, statistics, statistics.rows["smallest_radius"] < radius)
             statistics.new_pass()
 

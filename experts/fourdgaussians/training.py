@@ -86,6 +86,11 @@ class FourDGaussiansTrainer(ExpertTrainer):
         """The density table, counted in iterations of the stage."""
         fine, own = self.recipe.stage(iteration)
         density = self._density(own)
+        if density.kind == "relocate":
+            if density.densifies(own):
+                faintest = fine and self.recipe.faint_at_every_frame
+                self.relocate(dead=[self.largest_opacities() <= density.smallest_opacity] if faintest else None)
+            return
         (population,), (statistics,) = self.populations, self.statistics
         if density.densifies(own):
             clone_and_split(population, statistics, density, extent=self.extent, generator=self.generator)

@@ -15,12 +15,10 @@ from common.wording import counted
 from experts.base import DivergedError
 from experts.training.density import Rows
 from experts.training.population import Population
+from experts.training.relocation import draw_stacks, stacked
 
 Transfer = Literal["mcmc", "copy", "copies_in_time"]
 
-MOST = 51  # Gaussians of a stack that the transfer can tell apart
-LEAST_OPACITY = 0.005  # of a stack's members
-_EPSILON = torch.finfo(torch.float32).eps
 _EARLIER_OR_LATER = 0.5  # widths by which a copy in time leaves its source's moment
 _SHORTER = 0.75  # width of a copy in time, over its source's
 
@@ -67,41 +65,16 @@ def relocate(
     candidates = ~dead if shown is None else ~dead & shown.cpu()
     living = (candidates if bool(candidates.any()) else ~dead).nonzero().squeeze(1)
     scores = _scores(opacities[living], gradients.detach().cpu().double()[living])
-    drawn = living[_drawn(scores, len(moved), generator)]
-    members = 1 + drawn.bincount(minlength=len(dead))
-    sources = (members > 1).nonzero().squeeze(1)
-    origins = torch.cat([sources, drawn])
+    stacks = draw_stacks(opacities, living, scores, len(moved), generator)
+    sources, origins = stacks.sources, stacks.origins
     rows = population.rows(origins.to(population.device))
     if kind != "copy":
-        opacity, factor = stack_members(opacities[origins], members[origins])
-        rows["opacity_logits"] = opacity.logit().to(rows["opacity_logits"])
-        rows["log_scales"] = rows["log_scales"] + factor.log().to(rows["log_scales"])[:, None]
+        rows = stacked(rows, stacks.opacities, stacks.factors)
     if kind == "copies_in_time":
         shares = None if motion_shares is None else motion_shares.detach()[origins.to(motion_shares.device)]
         _spread_in_time(rows, len(sources), shares, width_limit, generator)
     population.overwrite(torch.cat([sources, moved]).to(population.device), rows)
     return len(moved)
-
-
-def stack_members(opacities: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Opacity [n] of each member of stacks that look as one Gaussian did, and the factor [n] of its scales.
-
-    opacities [n] float64 in 0 ... 1, counts [n] int64: members, of which MOST are told apart. The transfer is that of
-    Kheradmand et al. 2024, whose double sum is a single one here: the sum over i of binom(i - 1, k) is binom(n, k + 1).
-    """
-    counts = counts.clamp(1, MOST)
-    members = (1 - (1 - opacities).pow(1 / counts)).clamp(LEAST_OPACITY, 1 - _EPSILON)
-    members = torch.where(counts == 1, opacities, members)  # nothing to share, nothing to round
-    orders = torch.arange(1, MOST + 1, dtype=torch.float64, device=opacities.device)
-    terms = _binomials().to(opacities.device)[counts - 1] * members[:, None] ** orders
-    signs = 1 - 2 * ((orders - 1) % 2)
-    return members, opacities / (terms * signs / orders.sqrt()).sum(1)
-
-
-def _binomials() -> Tensor:
-    """binom(n, k) [MOST, MOST], n and k from 1."""
-    table = [[math.comb(n, k) for k in range(1, MOST + 1)] for n in range(1, MOST + 1)]
-    return torch.tensor(table, dtype=torch.float64)
 
 
 def _faintest(dead: Tensor, opacities: Tensor, room: int) -> Tensor:
@@ -114,13 +87,6 @@ def _scores(opacities: Tensor, gradients: Tensor) -> Tensor:
     """How often each of the living is to be copied, relative to the others: FreeTimeGS++'s sum of two shares."""
     scores = opacities / opacities.sum() + gradients / gradients.sum()
     return scores if bool(scores.isfinite().all()) else torch.ones_like(opacities)
-
-
-def _drawn(scores: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Indices [count] drawn with replacement; unlike torch.multinomial, of more than 2^24 rows too."""
-    sums = scores.cumsum(0)
-    places = sums[-1] * torch.rand(count, dtype=torch.float64, generator=generator)
-    return torch.searchsorted(sums, places, right=True).clamp(max=len(scores) - 1)
 
 
 def _spread_in_time(

@@ -68,6 +68,11 @@ class FreeTimeTrainer(ExpertTrainer):
             raise ValueError(
                 f"FreeTime: the model is {model.life}, the recipe's {recipe.life()}; make it by its recipe"
             )
+        if recipe.density.kind != "densify":
+            raise ValueError(
+                f"density.kind is {recipe.density.kind}, and FreeTime relocates by a table of its own; leave it out, "
+                "and see relocation.kind"
+            )
         lives = _LIVES if model.log_holds is None else (*_LIVES, "log_holds")
         population = Population(
             {**{name: (model.gaussians, name) for name in _GAUSSIANS}, **{name: (model, name) for name in lives}}

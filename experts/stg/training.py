@@ -103,10 +103,15 @@ class STGTrainer(ExpertTrainer):
                 gradient.mul_(weights)
 
     def control(self, iteration: int) -> None:
-        """Clones and splits first, prunes later; guided sampling, culls and the choice of what turns at their times."""
-        self._densify_or_prune(iteration)
-        if self.recipe.density.resets(iteration):
-            reset_opacities(self.populations[0], self.recipe.density.reset_to)
+        """Clones and splits first, prunes later, or relocates; the rest at its times."""
+        density = self.recipe.density
+        if density.kind == "densify":
+            self._densify_or_prune(iteration)
+            if density.resets(iteration):
+                reset_opacities(self.populations[0], density.reset_to)
+        elif density.densifies(iteration):
+            guided = self.guided.chosen == []  # all that wanted it have been sampled
+            self.relocate(budget=(density if guided else self._unguided_density()).max_gaussians)
         if self._badly_shown is not None:
             self._sample(self._badly_shown)
             self._badly_shown = None
@@ -127,7 +132,7 @@ class STGTrainer(ExpertTrainer):
             clone_and_split(
                 population,
                 statistics,
-                self._clone_and_split_density(),
+                self._unguided_density(),
                 extent=self.extent,
                 generator=self.generator,
                 clone=_cloned,
@@ -138,7 +143,8 @@ class STGTrainer(ExpertTrainer):
         elif density.prunes(iteration) and not first_steps and iteration < recipe.prune_stop:
             prune(population, statistics, density, extent=self.extent)
 
-    def _clone_and_split_density(self) -> Density:
+    def _unguided_density(self) -> Density:
+        """The table with what guided sampling leaves of the limit."""
         density = self.recipe.density
         if density.max_gaussians is None or self.recipe.guidance.views == 0:
             return density

@@ -10,6 +10,7 @@ from experts.training.generalisation.settings import Generalisation
 from experts.training.recipe_fields import INTERVAL, ITERATIONS, scaled_fields
 
 OptimiserKind = Literal["adam", "radam"]
+DensityKind = Literal["densify", "relocate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +24,14 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Density:
-    """Schedule and thresholds for adding and removing Gaussians."""
+    """Schedule and thresholds for adding and removing Gaussians.
 
+    kind: "densify" clones, splits, prunes and resets opacities (Kerbl et al. 2023). "relocate" grows to max_gaussians
+    and makes dead Gaussians copies of living ones (Kheradmand et al. 2024); of the table it uses start, stop, every,
+    smallest_opacity, max_gaussians and noise.
+    """
+
+    kind: DensityKind = "densify"
     start: int = field(default=500, metadata=ITERATIONS)  # after this iteration
     stop: int = field(default=15000, metadata=ITERATIONS)  # before this one
     every: int = field(default=100, metadata=INTERVAL)
@@ -38,6 +45,7 @@ class Density:
     reset_every: int | None = field(default=None, metadata=ITERATIONS)
     reset_to: float = 0.01  # highest opacity after a reset
     max_gaussians: int | None = None
+    noise: float = 0.0  # weight of the random motion of faint Gaussians, with "relocate"; published: 5e5
 
     def densifies(self, iteration: int) -> bool:
         """True for an iteration that ends with cloning and splitting."""

@@ -61,6 +61,11 @@ class Statistics:
         self.rows = {name: torch.cat([values, self._fresh(name, count)]) for name, values in self.rows.items()}
         self._count += count
 
+    def copy(self, sources: Tensor) -> None:
+        """Follows Population.append of copies, which have the rows of their sources (indices)."""
+        self.rows = {name: torch.cat([values, values[sources]]) for name, values in self.rows.items()}
+        self._count += len(sources)
+
     def clear(self) -> None:
         """All rows at their beginning."""
         self.rows = {name: self._fresh(name, self._count) for name in self._fills}

@@ -23,6 +23,7 @@ from experts.training.generalisation.removal import blending_weights, spread
 from experts.training.population import Population, fill_parameters
 from experts.training.rates import build_optimiser, set_rates
 from experts.training.recipe import Recipe
+from experts.training.relocation import add_noise, check_density, faint, relocate_within
 from experts.training.rendered import RenderedView, added, cut_harmonics, mute_harmonics, render
 from experts.training.samplers import Sample, Sampler, ShuffledPass, samples_from_lists, samples_to_lists
 from experts.training.statistics import Statistics
@@ -59,6 +60,7 @@ class ExpertTrainer:
             mute_harmonics(model.get_submodule(head), above=recipe.sh_degree)
         for population in populations:
             population.require(self.in_population)
+        check_density(recipe.density, sum(population.count for population in populations))
         self.model: Any = model
         self.recipe = recipe
         self.populations = tuple(populations)
@@ -105,6 +107,9 @@ class ExpertTrainer:
         self.observe(self._rendered, iteration)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
+        if (noise := self.recipe.density.noise) > 0:
+            for one in self.populations:
+                add_noise(one, self.optimiser, weight=noise, extent=self.extent, generator=self.generator)
         if self.correction is not None:
             self.correction.step(iteration / self.recipe.iterations)
         self.control(iteration)
@@ -239,6 +244,10 @@ class ExpertTrainer:
     def control(self, iteration: int) -> None:
         """After the optimiser's step: the recipe's density table, for every population."""
         density = self.recipe.density
+        if density.kind == "relocate":
+            if density.densifies(iteration):
+                self.relocate()
+            return
         for population, statistics in zip(self.populations, self.statistics, strict=True):
             if density.densifies(iteration):
                 clone_and_split(population, statistics, density, extent=self.extent, generator=self.generator)
@@ -246,6 +255,26 @@ class ExpertTrainer:
                 prune(population, statistics, density, extent=self.extent)
             if density.resets(iteration):
                 reset_opacities(population, density.reset_to)
+
+    def relocate(self, *, dead: Sequence[Tensor] | None = None, budget: int | None = None) -> None:
+        """A step of a density table of the kind "relocate".
+
+        dead: masks [n] of what goes, one for each population; by default what is too faint. budget: by default
+        max_gaussians.
+        """
+        smallest, limit = self.recipe.density.smallest_opacity, self.recipe.density.max_gaussians
+        budget = limit if budget is None else budget
+        assert budget is not None  # check_density
+        dead = faint(self.populations, smallest) if dead is None else dead
+        relocate_within(
+            budget,
+            self.populations,
+            self.statistics,
+            dead,
+            smallest_opacity=smallest,
+            generator=self.generator,
+            name=self.name,
+        )
 
     @property
     def count(self) -> int:

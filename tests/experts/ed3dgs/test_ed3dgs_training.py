@@ -20,6 +20,7 @@ from experts.training.recipe_fields import N3V_EXTENT
 from experts.training.samplers import Sample
 from experts.training.start import StartPoints, TrainingStart
 from tests.experts.small_clip import NUM_FRAMES, camera, shown
+from tests.experts.training.relocating import check_it_grows_and_goes_on, check_the_look_stays
 from tests.experts.training.small_views import small_start, small_views, train
 
 ITERATIONS, EXTENT = 60, 2.0
@@ -174,3 +175,26 @@ def test_a_table_of_zeros_and_no_time_offsets(views):
     assert not run.model.deformation.weight.any()
     list(train(run))
     assert run.model.deformation.weight.any() and not run.model.deformation.offsets.any()
+
+
+def relocating(**changes) -> ED3DGSRecipe:
+    density = Density(kind="relocate", start=5, stop=ITERATIONS, every=5, max_gaussians=160, noise=1e3)
+    return short_recipe(density=replace(density, **changes))
+
+
+def test_relocation_copies_embeddings_grows_and_goes_on(views, monkeypatch):
+    taught = check_it_grows_and_goes_on(
+        lambda seed: trainer(views, relocating(), seed=seed), stop=37, monkeypatch=monkeypatch
+    )
+    check_the_look_stays(taught, ITERATIONS, monkeypatch)
+    before = taught.model.embeddings.detach().clone()
+    with torch.no_grad():
+        taught.model.gaussians.opacity_logits[:5] = -9.0
+    taught.relocate()
+    for copy in taught.model.embeddings[-5:]:
+        assert (before[5:] == copy).all(1).any()
+
+
+def test_relocation_without_a_limit_is_refused(views):
+    with pytest.raises(ValueError, match="give --max_gaussians"):
+        trainer(views, relocating(max_gaussians=None))

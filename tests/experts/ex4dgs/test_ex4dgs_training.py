@@ -10,6 +10,7 @@ import torch
 from moegs_rasterizer import Layer, rasterize
 
 from experts.base import LoadOptions
+from experts.ex4dgs.errors import UNSEEN
 from experts.ex4dgs.files import load_ex4dgs, save_ex4dgs
 from experts.ex4dgs.presets import EX4DGS_N3V
 from experts.ex4dgs.recipe import Errors
@@ -20,6 +21,7 @@ from experts.training.recipe import scaled_recipe
 from experts.training.samplers import Sample
 from experts.training.start import TrainingStart
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES
+from tests.experts.training.relocating import check_it_grows_and_goes_on, check_the_look_stays
 from tests.experts.training.small_views import small_start, small_views, train
 
 EXTENT, ITERATIONS = 0.5, 60
@@ -158,3 +160,33 @@ def test_pruning_by_error_takes_what_shows_large_errors():
     rows["shown"][:], rows["ssim"][:], rows["l1"][:] = 2.0, 2.0, torch.tensor([0.1, 0.2]).repeat(200)
     trainer.control(25)
     assert trainer.count == 200
+
+
+def relocating(**changes):
+    """Every five iterations, so that the number grows to the limit; the windows stay, so that images are compared."""
+    density = replace(short().density, kind="relocate", every=5, max_gaussians=430, noise=1e3, stop=ITERATIONS)
+    return short(density=replace(density, **changes), prune_invisible=False)
+
+
+def test_relocation_fills_the_limit_of_both_kinds_and_goes_on(monkeypatch):
+    taught = check_it_grows_and_goes_on(
+        lambda seed: new_trainer(relocating(), seed=seed), stop=37, monkeypatch=monkeypatch
+    )
+    static, dynamic = taught.populations
+    assert static.count > 0 and dynamic.count > 0 and static.count + dynamic.count == 430  # what moves is extracted
+    check_the_look_stays(taught, ITERATIONS, monkeypatch)
+
+
+def test_what_images_do_not_show_makes_room_and_size_does_not_count(monkeypatch):
+    taught = new_trainer(replace(relocating(), prune_invisible=True))
+    taught.statistics[0].rows["best_frame"][:7] = UNSEEN
+    taught.statistics[0].rows["smallest_radius"][7:50] = 1.0
+    taught._prune_after_pass(20)
+    assert taught.count == 393
+
+
+def test_relocation_needs_a_limit_that_holds_the_start():
+    with pytest.raises(ValueError, match="give --max_gaussians"):
+        new_trainer(relocating(max_gaussians=None))
+    with pytest.raises(ValueError, match="400 Gaussians at the start are more than max_gaussians, 399"):
+        new_trainer(relocating(max_gaussians=399))

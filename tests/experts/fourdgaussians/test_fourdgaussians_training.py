@@ -21,6 +21,7 @@ from experts.training.recipe import Density
 from experts.training.samplers import Sample
 from experts.training.start import TrainingStart
 from tests.experts.small_clip import NUM_FRAMES, camera, shown
+from tests.experts.training.relocating import check_it_grows_and_goes_on, check_the_look_stays
 from tests.experts.training.small_views import small_start, small_views, train
 
 NETWORK = PresetNetwork(width=16, channels=4, levels=(1,))
@@ -186,3 +187,44 @@ def test_harmonics_above_the_recipes_degree_stay_zero_in_the_saved_model(views) 
     assert bool((sh[:, 4:] == 0).all()) and bool((sh[:, :4] != 0).any(2).all())
     last = trainer.model.get_submodule(trainer.harmonics_heads[0])
     assert bool((last.weight[12:] == 0).all()) and bool((last.weight[:12] != 0).any(1).all())
+
+
+def relocating(**changes) -> FourDGaussiansRecipe:
+    density = Density(kind="relocate", start=5, stop=40, every=5, max_gaussians=160, noise=1e3)
+    return replace(RECIPE, density=replace(density, **changes))
+
+
+@pytest.mark.parametrize("stop", [17, 47])
+def test_relocation_grows_in_both_stages_and_goes_on(views, stop: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    taught = check_it_grows_and_goes_on(
+        lambda seed: new_trainer(views, relocating(), seed), stop=stop, monkeypatch=monkeypatch
+    )
+    check_the_look_stays(taught, 80, monkeypatch)
+
+
+def test_relocation_happens_at_the_iterations_of_each_stage(views) -> None:
+    trainer = new_trainer(views, relocating(max_gaussians=10_000))
+    grown, last = [], trainer.count
+    for iteration in range(1, 81):
+        trainer.control(iteration)
+        if trainer.count != last:
+            grown.append(iteration)
+        last = trainer.count
+    assert grown == [10, 15, 20, 25, 30, *range(40, 70, 5)]
+
+
+@pytest.mark.parametrize("at_every_frame", [True, False])
+def test_what_appears_at_some_frame_is_not_dead(views, at_every_frame: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = new_trainer(views, replace(relocating(), faint_at_every_frame=at_every_frame))
+    trainer.model.gaussians.opacity_logits.data[:7] = -9.0
+    shown_somewhere = torch.ones(trainer.count)
+    shown_somewhere[:3] = 1e-4
+    monkeypatch.setattr(trainer, "largest_opacities", lambda: shown_somewhere)
+    trainer.control(40)
+    left = int((trainer.model.gaussians.opacity_logits == -9.0).sum())
+    assert left == (4 if at_every_frame else 0)
+
+
+def test_relocation_without_a_limit_is_refused(views) -> None:
+    with pytest.raises(ValueError, match="give --max_gaussians"):
+        new_trainer(views, relocating(max_gaussians=None))

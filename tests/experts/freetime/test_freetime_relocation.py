@@ -8,8 +8,9 @@ from moegs_rasterizer import Camera, Gaussians, Layer, RasterSettings, rasterize
 from torch import nn
 
 from experts.base import DivergedError
-from experts.freetime.relocation import LEAST_OPACITY, MOST, relocate, stack_members
+from experts.freetime.relocation import relocate
 from experts.training.population import Population
+from experts.training.relocation import LEAST_OPACITY, MOST, stack_members
 
 SHAPES = {
     "means": (3,),

@@ -304,3 +304,8 @@ def test_a_model_of_another_recipe_is_refused() -> None:
     model = model_from_start(values_of(), FreeTimeRecipe(gate="none"), NUM_FRAMES)
     with pytest.raises(ValueError, match="make it by its recipe"):
         FreeTimeTrainer(model, RECIPE, extent=EXTENT, views=VIEWS, seed=0)
+
+
+def test_the_table_of_all_experts_does_not_relocate_it() -> None:
+    with pytest.raises(ValueError, match=r"relocates by a table of its own; leave it out, and see relocation\.kind"):
+        new_trainer(replace(RECIPE, density=replace(RECIPE.density, kind="relocate")))

@@ -20,6 +20,7 @@ from experts.training.recipe import Density, scaled_recipe
 from experts.training.samplers import Sample
 from experts.training.start import StartPoints
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES
+from tests.experts.training.relocating import check_it_grows_and_goes_on, check_the_look_stays
 from tests.experts.training.small_views import small_start, small_views, train
 
 EXTENT = 0.22  # of the small clip's two cameras
@@ -253,3 +254,42 @@ def test_images_of_one_moment_share_the_model(monkeypatch):
     assert len(passes) == 1 + recipe.batch
     for first, second in zip(together.model.parameters(), apart.model.parameters(), strict=True):
         torch.testing.assert_close(first.grad, second.grad, rtol=1e-4, atol=1e-9)
+
+
+def relocating(**changes) -> STGRecipe:
+    """Grows to the limit before guided sampling begins."""
+    recipe = small_recipe(guidance=replace(small_recipe().guidance, start=40), box_cull=None)
+    density = Density(kind="relocate", start=2, stop=55, every=2, max_gaussians=300, noise=1e3)
+    return replace(recipe, density=replace(density, **changes))
+
+
+def test_relocation_leaves_room_for_guided_sampling(monkeypatch):
+    added = []
+    add = stg_training.add
+    monkeypatch.setattr(stg_training, "add", lambda p, s, rows: (added.append(len(rows["means"])), add(p, s, rows)))
+    steps = list(train(trainer(relocating(), every=2)))
+    assert max(step.gaussians for step in steps[:39]) == 0.9 * 300
+    assert sum(added) > 0 and max(step.gaussians for step in steps) == 300
+
+
+def test_relocation_grows_and_goes_on(monkeypatch):
+    recipe = replace(relocating(), guidance=Guidance(views=0), near_cull=False, near_cull_again=None)
+    taught = check_it_grows_and_goes_on(
+        lambda seed: trainer(recipe, every=2, seed=seed), stop=29, monkeypatch=monkeypatch
+    )
+    check_the_look_stays(taught, 60, monkeypatch)
+
+
+def test_copies_of_what_turns_turn():
+    taught = trainer(relocating(noise=0.0), every=2)
+    taught.begin(1)
+    taught.statistics[0].rows["turning"][:] = 1.0
+    count = taught.count
+    taught.control(8)
+    assert taught.count == int(1.05 * count)
+    assert taught.statistics[0].rows["turning"].tolist() == [1.0] * taught.count
+
+
+def test_relocation_without_a_limit_is_refused():
+    with pytest.raises(ValueError, match="give --max_gaussians"):
+        trainer(relocating(max_gaussians=None, noise=0.0), every=2)

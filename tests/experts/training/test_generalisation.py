@@ -76,11 +76,12 @@ def with_gradients(gaussians):
     return replace(gaussians, means=gaussians.means.requires_grad_())
 
 
-def trainer_of(name, generalise, *, seed=0, world_scale=1.0, **changes):
-    """A trainer whose 24 iterations densify and prune."""
+def trainer_of(name, generalise, *, seed=0, world_scale=1.0, kind="densify", **changes):
+    """A trainer whose 24 iterations densify and prune, or relocate."""
     spec = EXPERTS[name]
     recipe = scaled_recipe(spec.training.presets["n3v"].recipe, ITERATIONS)
     density = replace(recipe.density, start=3, stop=20, every=5, prune_every=5, gradient=1e-5, max_gaussians=150)
+    density = replace(density, kind=kind)
     start = TrainingStart(
         points=small_start(every=5),
         views=VIEWS,
@@ -93,9 +94,12 @@ def trainer_of(name, generalise, *, seed=0, world_scale=1.0, **changes):
     return begin_training(spec, replace(recipe, density=density, generalise=generalise, **changes), start)
 
 
-@pytest.mark.parametrize("name", list(EXPERTS))
-def test_going_on_with_all_measures_is_as_never_having_stopped(name):
-    whole, resumed = trainer_of(name, ON), trainer_of(name, ON, seed=3)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((name, "densify") for name in EXPERTS), *((name, "relocate") for name in EXPERTS if name != "FreeTime")],
+)
+def test_going_on_with_all_measures_is_as_never_having_stopped(name, kind):
+    whole, resumed = trainer_of(name, ON, kind=kind), trainer_of(name, ON, kind=kind, seed=3)
     for step in train(whole):
         if step.iteration == 13:  # between two density steps
             state = deepcopy(whole.state())
