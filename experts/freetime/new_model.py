@@ -9,7 +9,7 @@ from experts.canonical.gaussians import CanonicalGaussians
 from experts.formats.harmonics import split_sh
 from experts.freetime.model import FreeTime
 from experts.freetime.recipe import PUBLISHED_RAW_GATE, FreeTimeRecipe
-from experts.freetime.start import FreeTimeStart, free_time_start
+from experts.freetime.starts.first_gaussians import FreeTimeStart, free_time_start
 from experts.training.initial import identity_quats, sh_from_colours
 from experts.training.start import TrainingStart
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from experts.freetime.motion_masks import (
+from experts.freetime.starts.motion_masks import (
     FRAMES,
     ClipMotion,
     MaskedView,

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import max_pool2d
 
-from experts.freetime.motion_masks import MaskedView
-from experts.freetime.plane_sweep import Sweep, depth_map, nearest_cameras, sweep
+from experts.freetime.starts.motion_masks import MaskedView
+from experts.freetime.starts.plane_sweep import Sweep, depth_map, nearest_cameras, sweep
 from tests.experts.freetime.textured_box import (
     BOX,
     HALF,

@@ -8,8 +8,8 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from experts.freetime.keyframes import apart, cloud_frames, spread_frames
-from experts.freetime.start import FreeTimeStart, free_time_start
+from experts.freetime.starts.first_gaussians import FreeTimeStart, free_time_start
+from experts.freetime.starts.keyframes import apart, cloud_frames, spread_frames
 from experts.training.start import StartPoints
 from tests.experts.freetime.textured_box import (
     NUM_FRAMES,

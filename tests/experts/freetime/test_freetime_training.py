@@ -18,7 +18,7 @@ from experts.freetime import training as freetime_training
 from experts.freetime.model import FreeTime
 from experts.freetime.new_model import model_from_start, start_model
 from experts.freetime.recipe import RATES, FreeTimeRecipe, Relocation
-from experts.freetime.start import FreeTimeStart
+from experts.freetime.starts.first_gaussians import FreeTimeStart
 from experts.freetime.training import FreeTimeTrainer
 from experts.training.recipe import Rate, scaled_recipe
 from experts.training.samplers import Sample

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experts.freetime.velocities import MovingPoints, neighbour_velocities, spacings
+from experts.freetime.starts.velocities import MovingPoints, neighbour_velocities, spacings
 
 VELOCITY = torch.tensor([0.004, -0.002, 0.001])
 

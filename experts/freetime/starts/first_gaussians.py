@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from common.wording import counted
-from experts.freetime.keyframes import Keyframe, Moving, best_source, find_keyframes, static_points
-from experts.freetime.velocities import neighbour_velocities, spacings
+from experts.freetime.starts.keyframes import Keyframe, Moving, best_source, find_keyframes, static_points
+from experts.freetime.starts.velocities import neighbour_velocities, spacings
 from experts.training.initial import neighbour_log_scales
 from experts.training.start import TrainingStart
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, pad
 
 from common.geometry import onto_image, transformed
-from experts.freetime.motion_masks import MaskedView
+from experts.freetime.starts.motion_masks import MaskedView
 
 Limits = tuple[float, float]  # depths, nearest first
 

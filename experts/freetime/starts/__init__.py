@@ -1,0 +1,1 @@
+"""First Gaussians of FreeTime: what stands still, and what moves, found without networks."""
