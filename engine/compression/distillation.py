@@ -145,6 +145,8 @@ def _learn(
             last = index + 1 == len(images)
             numbers = {"loss": f"{_read(trainer, loss, index + 1):.4f}"} if last or not index % READ_EVERY else None
             shown.advance(numbers=numbers)
+    if not all(bool(parameter.isfinite().all()) for parameter in trainer.model.parameters()):
+        raise DivergedError(f"{trainer.name}: values are not finite after the distillation; give a smaller --rate")
 
 
 def _loss(trainer: ExpertTrainer, views: TaughtViews, sample: Sample, settings: Distillation) -> Tensor:

@@ -23,7 +23,7 @@ from experts import EXPERTS, Expert
 from router import kind_of
 
 FACTS = "distilled.json"
-OF_IMAGES = {  # of an expert's report: what its images decide, which the distillation has changed
+OF_IMAGES: Mapping[str, Any] = {  # of an expert's report: what its images decide, which the distillation has changed
     "scores": None,
     "scored_frames": None,
     "seconds_a_frame": None,
@@ -63,4 +63,4 @@ def write_distilled(run: Run, expert: Expert, out: Path, *, config: RunConfig, f
 def _mark(path: Path, facts: Mapping[str, Any]) -> None:
     """Takes out of the report of an expert's training, if it left one, what is not true of the distilled expert."""
     if path.is_file():
-        write_json(path, read_object(path) | OF_IMAGES | {"distilled": facts})
+        write_json(path, {**read_object(path), **OF_IMAGES, "distilled": facts})
