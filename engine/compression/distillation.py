@@ -40,7 +40,7 @@ FALL = 0.1  # learning rates at the last iteration over those at the first
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distillation:
-    """How an expert learns from a mixture."""
+    """Settings by which an expert learns from a mixture."""
 
     iterations: int  # of each segment
     weight: float  # lambda: of the loss of the truth, 0 ... 1

@@ -21,7 +21,7 @@ NOVEL_CAMERAS = 64  # of each of two paths, through the training cameras and aro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
-    """What a mixture shows in an image."""
+    """A mixture's image, and the gate of the expert that learns."""
 
     mixture: Tensor  # [3, h, w] in 0 ... 1
     gate: Tensor  # [h, w] of the expert that learns
