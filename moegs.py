@@ -54,6 +54,7 @@ COMMANDS = {
     "render": Command(TRAIN, "Render and score a run of any set of experts.", "engine.commands.render:command"),
     "run-all": Command(TRAIN, "Do all of this for every scene of a data set.", "engine.commands.run_all:command"),
     "prune": Command(TRAIN, "Make a run smaller and faster.", "engine.commands.prune:command"),
+    "distill": Command(TRAIN, "Let one expert of a run learn from its mixture.", "engine.commands.distill:command"),
     "report": Command(
         RESULTS, "Compare a run with its experts, and show it as a page.", "engine.commands.report:command"
     ),
@@ -74,6 +75,7 @@ SETTINGS = {
     "run-all": "engine.settings.run_all:read_run_all_settings",
     "render": "engine.settings.render:read_any_render_settings",
     "prune": "engine.settings.prune:read_prune_settings",
+    "distill": "engine.settings.distill:read_distill_settings",
     "report": "engine.settings.report:read_report_settings",
     "table": "engine.settings.table:read_table_settings",
     "figure": "engine.settings.figure:read_figure_settings",

@@ -26,6 +26,7 @@ CONTENTS = {
         "check",
         "train_expert",
         "render_evaluate",
+        "compress",
         "run_all",
         "report",
         "troubleshooting",

@@ -33,6 +33,7 @@ class SegmentFolders:
 
     folder: Callable[[Path, int, int], Path]  # (model's folder, first frame, last one included) -> a segment's folder
     names: Callable[[Path], list[str]]  # of the segments' folders below a model's folder, sorted
+    models: Callable[[Any], list[Any]]  # (expert) -> one of each segment, to be trained; they share its parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

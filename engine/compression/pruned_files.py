@@ -43,7 +43,7 @@ def write_pruned(run: Run, save_path: Path, out: Path, *, overrides: Mapping[str
                 EXPERTS[kind_of(expert.name)].save(expert, folders[expert.name], expert.provenance.iteration)
         written = new_run(_settings(run, save_path, folders, staged, overrides), run.ensemble)
         for old, new in zip(run.experts, written.experts, strict=True):
-            _carry_facts(old, new)
+            carry_facts(old, new)
         written.router.load_state_dict(run.router.state_dict())
         final = {name: out / folder.relative_to(staged) for name, folder in folders.items()}
         moved = tuple(_moved(record_expert(each, folders[each.name]), final[each.name]) for each in written.experts)
@@ -69,7 +69,7 @@ def _settings(
     return with_values(trained, HERE | kept | given | new)
 
 
-def _carry_facts(old: Expert, new: Expert) -> None:
+def carry_facts(old: Expert, new: Expert) -> None:
     """Gives an expert's files what its training left beside the old ones: settings, and the report."""
     sources, targets = (dict.fromkeys(map(model_folder, each.provenance.files)) for each in (old, new))
     for source, target in zip(sources, targets, strict=True):

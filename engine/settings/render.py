@@ -183,6 +183,16 @@ class AnyOverridesConfig(_ReplacedConfig, _ByName):
     """Settings that replace those saved with the run."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MovedOverridesConfig(_ReplacedConfig, _SourceConfig):
+    """Settings that replace those saved with the run, of a command that names an expert with --expert."""
+
+    moved: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        flag("folder of an expert that was moved; NAME is its name in the results", metavar="NAME=PATH"),
+    ] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderConfig:
     """All settings of a rendering; flags are the fields' names, without the groups."""

@@ -33,7 +33,7 @@ def start_model(recipe: ED3DGSRecipe, start: TrainingStart) -> ED3DGS:
         deformation = new_deformation(
             recipe.options(num_frames),
             max_embeddings=recipe.rows(num_frames),
-            cameras=max([_CAMERAS, *(number + 1 for number in start.views.numbers)]),
+            cameras=max([_CAMERAS, *(number + 1 for number in start.views.numbers if number is not None)]),
         )
     if recipe.zero_table:
         nn.init.zeros_(deformation.weight)

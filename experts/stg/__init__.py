@@ -15,7 +15,9 @@ SPEC = ExpertSpec(
     read_routed=deferred("experts.stg.files:read_routed_stg"),
     signature=("trbf_center",),
     has_planes=True,
-    segments=SegmentFolders(folder=segment_folder, names=segment_names),
+    segments=SegmentFolders(
+        folder=segment_folder, names=segment_names, models=deferred("experts.stg.training:single_segments")
+    ),
     training=TrainingSpec(
         presets=PRESETS,
         start_frames="all",

@@ -196,6 +196,24 @@ class STGTrainer(ExpertTrainer):
         self.guided.load(state["guided"])
 
 
+def single_segments(expert: STG) -> list[STG]:
+    """An STG of each segment, with the expert's own parameters; raises ValueError where they cannot be trained."""
+    if expert.parts[0].sh_dc is None:
+        raise ValueError("STG's full and lite variants cannot be trained here; take a model of the SH variant")
+    singles = []
+    for segment in expert.parts:
+        single = STG(
+            segments=[segment],
+            near=expert.near,
+            far=expert.far,
+            low_pass=expert.low_pass,
+            provenance=expert.provenance,
+        )
+        single.background = expert.background
+        singles.append(single)
+    return singles
+
+
 def _cloned(rows: Rows, generator: torch.Generator) -> Rows:
     return _at_any_time(copied(rows, generator), generator)
 

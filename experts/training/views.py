@@ -20,8 +20,8 @@ class TrainingViews(Protocol):
         ...
 
     @property
-    def numbers(self) -> Sequence[int]:
-        """Each camera's number, for experts with parameters for each camera."""
+    def numbers(self) -> Sequence[int | None]:
+        """Each camera's number, for experts with parameters for each camera; None: a camera without any."""
         ...
 
     @property

@@ -48,6 +48,8 @@ SHORTENED = {
     "moegs.py train": [*SHORT, "--test_iterations"],
     "moegs.py train-expert": [*SHORT, "--test_iterations", "--max_gaussians", "2000", "--max_points", "300"],
     **{f"render_{name}.py": ["--constant_frames", "1"] for name in ("E4", "E3", "E3_tech")},
+    "moegs.py prune": ["--iterations", "2", "--score_frames", "1"],
+    "moegs.py distill": SHORT,
     "moegs.py prepare": ["--threads", "2", "--max_features", "600"],
     "moegs.py run-all": [  # its steps are not started by the stand-in
         "--data_args=",

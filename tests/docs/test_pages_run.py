@@ -18,7 +18,7 @@ CHAINS = (
     ("docs/your_videos.md",),
     ("docs/prepare.md",),
     ("docs/train_expert.md",),
-    ("docs/render_evaluate.md", "docs/report.md"),
+    ("docs/render_evaluate.md", "docs/compress.md", "docs/report.md"),
 )
 SHOWN_ONLY = ("text", "json", "bibtex")  # languages that nobody runs
 

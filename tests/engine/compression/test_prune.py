@@ -14,27 +14,8 @@ from engine.compression.scores import run_scores
 from engine.evaluation.provenance import megabytes
 from engine.runs.run import mix_view
 from engine.runs.saved import load_run
-from experts import EXPERTS
-from router import ENSEMBLES
-from tests.engine.expert_scene import run as train_expert
-from tests.engine.expert_scene import write_film
 
 ON_CPU = {"device": "cpu"}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
-    """Four experts trained for two iterations, STG in two segments, and the run of a router of all of them."""
-    root = tmp_path_factory.mktemp("prune")
-    film, flags = write_film(root), []
-    for spec in (EXPERTS[name] for name in ENSEMBLES["E4"].experts):
-        segments = () if spec.segments is None else ("--segments=4",)
-        assert train_expert(film, root / "models" / spec.name, spec.key, "--iterations=2", *segments) == 0
-        flags.append(f"--expert={spec.name}={root / 'models' / spec.name}")
-    shared = [f"--source_path={film}", f"--cache_path={root / 'cache'}", "--quiet", "--device=cpu"]
-    few = ["--iterations=3", "--test_iterations"]
-    assert moegs.main(["train", *shared, *flags, *few, f"--save_path={root / 'run'}"]) == 0
-    return root
 
 
 def prune(world: Path, out: Path, *more: str) -> int:

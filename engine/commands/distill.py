@@ -1,0 +1,109 @@
+"""Let one expert of a run learn from its mixture: python moegs.py distill SAVE_PATH --expert NAME --out FOLDER."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from common.tables import Column, table_lines
+from common.tensors import image_from_uint8
+from common.units import MEGABYTE
+from common.wording import counted
+from engine.compression.distillation import Distillation, distil
+from engine.compression.distilled_files import write_distilled
+from engine.evaluation.expert import PROTOCOL
+from engine.evaluation.preparation import prepared
+from engine.evaluation.provenance import megabytes
+from engine.evaluation.psnr import psnr
+from engine.evaluation.scoring import evenly_spread
+from engine.runs.expert_images import image_of
+from engine.runs.run import Run, mix_view
+from engine.runs.saved import load_run, trained_config
+from engine.settings.command_line import set_up_logging
+from engine.settings.distill import (
+    DistillConfig,
+    check_distill_config,
+    find_name,
+    read_distill_settings,
+    run_overrides,
+)
+from engine.settings.fields import with_values
+from experts import Expert
+
+MIXTURE = "mixture"
+COLUMNS = (
+    Column(gap=0, left=True),
+    Column(heading="PSNR, dB", gap=2),
+    Column(heading="Gaussians", gap=2),
+    Column(heading="MB", gap=2),
+)
+
+
+def command(argv: Sequence[str], *, prog: str, description: str) -> int:
+    """Writes the distilled expert and says what it gained; returns the exit code."""
+    config = read_distill_settings(argv, prog=prog, description=description)
+    set_up_logging(quiet=config.quiet, debug=config.debug)
+    save_path, out = check_distill_config(config)
+    overrides = run_overrides(config)
+    run = load_run(save_path, iteration=None if config.iteration == -1 else config.iteration, overrides=overrides)
+    name = find_name(config.expert, [expert.name for expert in run.experts])
+    before = next(expert for expert in run.experts if expert.name == name)
+    start = time.perf_counter()
+    student = distil(run, name, _distillation(config), progress=not config.quiet)
+    seconds = time.perf_counter() - start
+    facts: dict[str, Any] = {
+        "from": save_path.absolute(),
+        "iteration": run.iteration,
+        "expert": name,
+        "files": before.provenance.files,
+        **{key: getattr(config, key) for key in ("iterations", "weight", "novel_share", "rate", "seed")},
+        "seconds": seconds,
+        "psnr": _scores(run, before, student, frames=config.test_frames),
+    }
+    settings = with_values(trained_config(save_path, layout=run.scene.layout), overrides)
+    written = write_distilled(run, student, out, config=settings, facts=facts)
+    print(*_lines(run, before, written, facts["psnr"]), sep="\n")
+    frames = len(evenly_spread(run.scene.num_frames, config.test_frames))
+    print(f"PSNR: mean over {counted(len(run.scene.test), 'held-out camera')}, {counted(frames, 'frame')} of each")
+    return 0
+
+
+def _distillation(config: DistillConfig) -> Distillation:
+    return Distillation(
+        iterations=config.iterations,
+        weight=config.weight,
+        novel_share=config.novel_share,
+        rate=config.rate,
+        seed=config.seed,
+    )
+
+
+def _scores(run: Run, before: Expert, after: Expert, *, frames: int) -> dict[str, float]:
+    """Mean PSNR at the held-out cameras, dB, as render_*.py scores 8-bit images."""
+    values: dict[str, list[float]] = {"before": [], "after": [], MIXTURE: []}
+    for view in run.scene.test:
+        camera = run.scene.views[view].camera
+        for frame in evenly_spread(run.scene.num_frames, frames):
+            truth = image_from_uint8(torch.tensor(run.scene.frames.read(view, frame), device=run.device))
+            for key, expert in (("before", before), ("after", after)):
+                image = image_of(expert, camera, frame, compute=run.compute, culling=run.novel.culling)
+                values[key].append(psnr(prepared(PROTOCOL, image), truth))
+            values[MIXTURE].append(psnr(prepared(PROTOCOL, mix_view(run, view, frame).image), truth))
+    return {key: statistics.fmean(each) for key, each in values.items()}
+
+
+def _lines(run: Run, before: Expert, after: Expert, scores: Mapping[str, float]) -> list[str]:
+    """A table of the expert before and after, and of the mixture."""
+    total = sum(expert.num_gaussians for expert in run.experts)
+    sizes = [sum(file.stat().st_size for file in each.provenance.files) / MEGABYTE for each in (before, after)]
+    rows: list[tuple[str, float, int, float]] = [
+        (before.name, scores["before"], before.num_gaussians, sizes[0]),
+        ("distilled", scores["after"], after.num_gaussians, sizes[1]),
+        (MIXTURE, scores[MIXTURE], total, megabytes(run)["total"]),
+    ]
+    cells = [[name, f"{score:.2f}", f"{count:,}", f"{size:.1f}"] for name, score, count, size in rows]
+    return table_lines(COLUMNS, cells)

@@ -1,0 +1,113 @@
+"""Settings of `moegs.py distill`: the run, the expert that learns, and how."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from common.suggestions import hint
+from engine.errors import ConfigError
+from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
+from engine.settings.command_line import parse
+from engine.settings.experts import folder_argument, name_and_folder
+from engine.settings.paths import check_expert, check_folder, check_target
+from engine.settings.render import OF_IMAGES, MovedOverridesConfig, check_moved
+from engine.settings.run import check_seed
+from engine.settings.verify import overrides_of
+from experts import EXPERTS
+from router import kind_of
+
+MOVED = "--moved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillConfig:
+    """Settings of a distillation."""
+
+    run: Annotated[tyro.conf.Positional[Path | None], flag("folder of the trained run", metavar="SAVE_PATH")] = None
+    expert: Annotated[
+        str, flag("the expert of the run that learns from the mixture, by its name in the results", metavar="NAME")
+    ] = ""
+    out: Annotated[Path | None, flag("new folder of the distilled expert", metavar="PATH")] = None
+    iteration: Annotated[int, flag("saved iteration of the run; -1: the newest")] = -1
+    iterations: Annotated[int, flag("training iterations, of each segment")] = 2000
+    weight: Annotated[
+        float,
+        flag(
+            "the paper's lambda, 0 to 1: weight of the recorded image where the expert's gate is high; the mixture's "
+            "image, where the gate is low, has the rest"
+        ),
+    ] = 0.5
+    novel_share: Annotated[
+        float, flag("share of the images that are the mixture's from novel cameras, 0 to 1; the paper has none")
+    ] = 0.3
+    rate: Annotated[
+        float, flag("learning rates, over the last ones of the expert's recipe; they fall to a tenth of it")
+    ] = 1.0
+    test_frames: Annotated[int, flag("frames to score of each held-out camera, evenly spread")] = 10
+    seed: Annotated[int, flag("random seed")] = 0
+    overrides: MovedOverridesConfig = field(default_factory=MovedOverridesConfig)
+    quiet: Annotated[bool, flag(QUIET)] = False
+    debug: Annotated[bool, flag(DEBUG)] = False
+
+
+def distill_page(prog: str, about: str) -> CommandHelp:
+    """The help of the command."""
+    return CommandHelp(
+        prog=prog,
+        about=about,
+        required=("run", "expert", "out"),
+        hidden=OF_IMAGES,
+        examples=(
+            f"python {prog} output/cook_spinach --expert STG --out output/cook_spinach_stg",
+            f"python {prog} output/cook_spinach --expert Ex4DGS --out output/cook_spinach_ex4dgs --weight 0.8",
+        ),
+    )
+
+
+def read_distill_settings(arguments: Sequence[str], *, prog: str, description: str) -> DistillConfig:
+    """Settings of the command; ConfigError for flags that it does not have."""
+    return parse(DistillConfig, arguments, defaults=DistillConfig(), page=distill_page(prog, description))
+
+
+def check_distill_config(config: DistillConfig) -> tuple[Path, Path]:
+    """The folders of the run and of the new expert; ConfigError for the first setting that cannot be used."""
+    assert config.run is not None and config.out is not None, "both are required"
+    check_folder("SAVE_PATH", config.run)
+    check_target("--out", config.out)
+    check_moved(config.overrides)
+    for argument in config.overrides.moved:
+        name, path = name_and_folder(argument, flag=MOVED)
+        check_expert(folder_argument(name, path, by_name=True, flag=MOVED), path, name)
+    if config.out.exists() and any(config.out.iterdir()):
+        raise ConfigError(f"--out {config.out}: is not empty; choose another folder")
+    for name in ("weight", "novel_share"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise ConfigError(f"--{name} is {getattr(config, name):g}: give 0 to 1")
+    for name in ("iterations", "test_frames"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"--{name} is {getattr(config, name)}: give 1 or more")
+    if not (config.rate > 0 and math.isfinite(config.rate)):
+        raise ConfigError(f"--rate is {config.rate:g}: give more than 0")
+    check_seed(config.seed)
+    return config.run, config.out
+
+
+def run_overrides(config: DistillConfig) -> dict[str, Any]:
+    """Settings of the trained run that the command replaces, by flag name."""
+    given = overrides_of(config)
+    return given | ({"expert": given.pop("moved")} if "moved" in given else {})
+
+
+def find_name(asked: str, names: Sequence[str]) -> str:
+    """The name among a run's experts that a user means, in any case or by its key; ConfigError naming the nearest."""
+    known = {**{EXPERTS[kind_of(name)].key: name for name in reversed(names)}, **{name.lower(): name for name in names}}
+    name = known.get(asked.lower())
+    if name is None:
+        raise ConfigError(f"--expert {asked}: the run has no such expert; {hint(asked, names)}")
+    return name
