@@ -61,6 +61,11 @@ class FreeTime(nn.Module):
         return len(self.times)
 
     @property
+    def row_modules(self) -> tuple[tuple[nn.Module, ...], ...]:
+        """Modules with a row a Gaussian, in one block."""
+        return ((self.gaussians, self),)
+
+    @property
     def settings(self) -> RasterSettings:
         """That of the plain 3DGS rasterizer in gsplat, which the published models use: near plane 0.01."""
         return RasterSettings(near=0.01, depth="median")
