@@ -1,4 +1,4 @@
-"""What every expert's training with density.kind=relocate must do, on the small clip."""
+"""The checks of a training with density.kind=relocate, the same for every expert, on the small clip."""
 
 from __future__ import annotations
 
