@@ -16,7 +16,7 @@ class Mixture:
     images: Tensor  # [E, 3, h, w], the experts' own images
     gates: Tensor  # [E, h, w], sum to 1 over experts
     logits: Tensor  # [E, h, w], before the temperature
-    alphas: Tensor | None = None  # [E, h, w], on request: each expert's opacity
+    alphas: Tensor | None = None  # [E, h, w], of rendered experts: each one's opacity
     depths: Tensor | None = None  # [E, h, w], on request: sum of z x alpha x transmittance, world units
 
 

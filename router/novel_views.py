@@ -47,17 +47,20 @@ def holes(alphas: Tensor) -> Tensor:
     return 1 - (4 * alphas.amax(dim=0) - 2).clamp(0, 1)
 
 
-def on_hole_colour(images: Tensor, alphas: Tensor, experts: Sequence[Expert], colour: Sequence[float]) -> Tensor:
+def on_hole_colour(
+    images: Tensor, alphas: Tensor, experts: Sequence[Expert], colour: Sequence[float], *, hole: Tensor | None = None
+) -> Tensor:
     """Experts' images [E, 3, h, w], in holes with one colour in place of each one's own background.
 
-    Images of experts whose background is no colour stay.
+    Images of experts whose background is no colour stay. hole [h, w]: where other experts than these leave holes.
     """
     wanted = images.new_tensor(tuple(colour))
     own = [expert.background if len(expert.background) == RGB else None for expert in experts]
     change = torch.stack(
         [torch.zeros_like(wanted) if each is None else wanted - wanted.new_tensor(each) for each in own]
     )
-    return images + (holes(alphas) * (1 - alphas))[:, None] * change[:, :, None, None]
+    hole = holes(alphas) if hole is None else hole
+    return images + (hole * (1 - alphas))[:, None] * change[:, :, None, None]
 
 
 def fill_holes(image: Tensor, hole: Tensor) -> Tensor:

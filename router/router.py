@@ -127,7 +127,7 @@ def _blended(
         logits = logits + router.cues(cues_of(images, alphas, _stacked(splats, "depth")))
     if novel.coverage_guard:
         logits = limited_by_coverage(logits, alphas, temperature=temperature)
-    mixture = blend(images, logits, temperature=temperature)
+    mixture = replace(blend(images, logits, temperature=temperature), alphas=alphas)
     if novel.towards_mean:
         mixture = shrunk_to_mean(mixture, novel.towards_mean)
     if novel.fill_holes:

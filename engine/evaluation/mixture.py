@@ -105,7 +105,7 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
             render=lambda view_frame: render_frame(run, view_frame, depths=need_depths(maps)),
             images_of=lambda view_frame, mixture, truth: {
                 **scored_images(run, mixture, truth, constants=constants, suite=suite if options.oracles else None),
-                **twin_images(run, options.twins, view_frame, mixture.images),
+                **twin_images(run, options.twins, view_frame, mixture),
             },
             suite=suite,
             device=run.device,

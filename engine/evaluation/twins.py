@@ -7,7 +7,6 @@ is above this baseline.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,13 +15,15 @@ from torch import Tensor
 from common.files import files_hash
 from engine.errors import ConfigError
 from engine.evaluation.mixture_results import TWICE
-from engine.runs.expert_images import image_of
+from engine.runs.expert_images import splat_of
 from engine.runs.opening import open_expert
 from engine.runs.run import Run
 from engine.runs.saved import trained_config
 from engine.settings.experts import folder_argument, folders_by_name
 from experts import EXPERTS, Expert
 from experts.recognition import model_folder
+from router import Mixture
+from router.novel_views import holes, on_hole_colour
 from scenes import ViewFrame
 
 FLAG = "--twin"
@@ -47,16 +48,26 @@ def open_twins(run: Run, save_path: Path, given: Sequence[str]) -> dict[str, Exp
 
 
 @torch.no_grad()
-def twin_images(run: Run, twins: Mapping[str, Expert], view_frame: ViewFrame, images: Tensor) -> dict[str, Tensor]:
-    """The mean of an expert's image and its twin's, by the baseline's name. images [E, 3, h, w]: of run.experts."""
+def twin_images(run: Run, twins: Mapping[str, Expert], view_frame: ViewFrame, mixture: Mixture) -> dict[str, Tensor]:
+    """The mean of an expert's image and its twin's, by the baseline's name. mixture: of the run at that image."""
+    own = {expert.name: image for expert, image in zip(run.experts, mixture.images, strict=True)}
+    return {name + TWICE: (own[name] + _shown(run, twin, view_frame, mixture)) / 2 for name, twin in twins.items()}
+
+
+def _shown(run: Run, twin: Expert, view_frame: ViewFrame, mixture: Mixture) -> Tensor:
+    """A twin's image [3, h, w] under the rules by which its expert is shown."""
     view, frame = view_frame
-    shown = run.scene.views[view]
-    number = shown.number if view in run.scene.train else None
-    own = {expert.name: image for expert, image in zip(run.experts, images, strict=True)}
-    second = partial(
-        image_of, compute=run.compute, camera_number=number, culling=run.novel.culling, tile_rule=run.tile_rule
+    shown, trained = run.scene.views[view], view in run.scene.train
+    number, culling = shown.number if trained else None, run.novel.culling
+    splat = splat_of(
+        twin, shown.camera, frame, compute=run.compute, camera_number=number, culling=culling, tile_rule=run.tile_rule
     )
-    return {name + TWICE: (own[name] + second(twin, shown.camera, frame)) / 2 for name, twin in twins.items()}
+    image = twin.colour(splat, shown.camera, frame=frame)
+    if trained or run.novel.hole_colour is None:
+        return image
+    assert mixture.alphas is not None, "those of rendered experts"
+    hole = holes(mixture.alphas)
+    return on_hole_colour(image[None], splat.alpha[None], [twin], run.novel.hole_colour, hole=hole)[0]
 
 
 def twin_facts(twins: Mapping[str, Expert]) -> dict[str, object]:

@@ -65,7 +65,7 @@ def distill_page(prog: str, about: str) -> CommandHelp:
         hidden=OF_IMAGES,
         examples=(
             f"python {prog} output/cook_spinach --expert STG --out output/cook_spinach_stg",
-            f"python {prog} output/cook_spinach --expert Ex4DGS --out output/cook_spinach_ex4dgs --weight 0.8",
+            f"python {prog} output/cook_spinach --expert Ex4DGS \\\n    --out output/cook_spinach_ex4dgs --weight 0.8",
         ),
     )
 

@@ -125,10 +125,22 @@ class Generaliser:
         return (self.settings.smallest_px / self.unit * sizes).log()
 
     def state(self) -> dict[str, Any]:
-        """The state that `load` goes on from: limits are of where Gaussians were when they were measured."""
-        return {"floors": list(self._floors)}
+        """The state that `load` goes on from: all that was measured of Gaussians as they were, the first ones' too."""
+        return {
+            "floors": list(self._floors),
+            "limits": self._limits,
+            "targets": [{"pixels": each.pixels, "log_depths": each.log_depths} for each in self._targets],
+        }
 
     def load(self, state: Mapping[str, Any], populations: Sequence[Population]) -> None:
-        """Goes on from a state, once the populations have."""
+        """Goes on from a state, once the populations have. States of older versions lack what the first ones gave."""
+        device = self._random.device
+        if state.get("limits") is not None:
+            self._limits = state["limits"].to(device)
+        if state.get("targets"):
+            self._targets = [
+                DepthTargets(pixels=each["pixels"].to(device), log_depths=each["log_depths"].to(device))
+                for each in state["targets"]
+            ]
         self._floors = [floors.to(self._random.device) for floors in state["floors"]]
         self._floors_of = [population["means"] for population in populations] if self._floors else []

@@ -47,11 +47,13 @@ def test_the_row_is_the_mean_of_both_images(flat_run, tmp_path):
 def test_a_twin_is_culled_at_novel_views_like_its_expert(tmp_path):
     run = small_run(tmp_path)
     elsewhere = replace(run.scene, views=tuple(replace(each, camera=camera(90)) for each in run.scene.views))
-    culled = replace(run, novel=NovelViews(culling=culling_of(elsewhere, run.experts, run.compute, near=100.0)))
+    culling = culling_of(elsewhere, run.experts, run.compute, near=100.0)
+    culled = replace(run, novel=NovelViews(culling=culling, hole_colour=(0.2, 0.4, 0.6)))
     expert = run.experts[0]
     for view, shown in ((run.scene.test[0], "nothing"), (run.scene.train[0], "all")):
-        images = mix_view(culled, view, 0).images
-        twice = twin_images(culled, {expert.name: expert}, (view, 0), images)
+        mixture = mix_view(culled, view, 0)
+        images = mixture.images
+        twice = twin_images(culled, {expert.name: expert}, (view, 0), mixture)
         assert torch.equal(twice[f"{expert.name} twice"], images[0])
         assert torch.equal(images[0], mix_view(run, view, 0).images[0]) == (shown == "all")
 
