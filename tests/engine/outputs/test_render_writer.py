@@ -147,7 +147,8 @@ def test_slow_encoders_hold_back_the_caller(tmp_path, monkeypatch):
         for seed in range(30):
             videos.write("a", frame_images(mixture(seed)))
             assert len(videos._encoders["video_MoE"]._tasks) <= FRAMES_WAITING
-    assert len(alive) == 30 and most <= FRAMES_WAITING + 1  # and the one being handed over
+    # Besides those that wait: the one being handed over, and one that a thread has written and not yet let go of.
+    assert len(alive) == 30 and most <= FRAMES_WAITING + 2
 
 
 KILLED = """
