@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 import torch
@@ -12,7 +13,15 @@ import torch
 from engine.errors import ConfigError
 from engine.runs.cost import waiting_bytes
 from engine.settings.experts import KEYS
-from engine.settings.recipe import difference, flattened, parse_setting, setting_arguments, settings_of, with_settings
+from engine.settings.recipe import (
+    _leaves,
+    difference,
+    flattened,
+    parse_setting,
+    setting_arguments,
+    settings_of,
+    with_settings,
+)
 from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
 from engine.training.expert.opening import choose_planes, recipe_for
@@ -257,6 +266,18 @@ def test_every_setting_of_every_recipe_can_be_given_by_name():
     for spec in EXPERTS.values():
         recipe = spec.training.presets["n3v"].recipe
         assert with_settings(recipe, json.loads(json.dumps(settings_of(recipe))), where="itself") == recipe
+
+
+def test_every_choice_of_every_recipe_can_be_given_as_a_word():
+    given = 0
+    for spec in EXPERTS.values():
+        recipe = spec.training.presets["n3v"].recipe
+        for name, (_, annotation) in _leaves(recipe).items():
+            for choice in get_args(annotation) if get_origin(annotation) is Literal else ():
+                values = dict([parse_setting(f"{name}={choice}")])
+                assert settings_of(with_settings(recipe, values, where="x"))[name] == choice
+                given += choice == "none"
+    assert given >= 3  # "none" means no value elsewhere
 
 
 def test_every_switch_is_in_the_docs():
