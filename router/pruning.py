@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
@@ -14,7 +15,7 @@ from experts.base import Expert
 from router.mixture import Mixture
 from router.router import Router
 
-ScoreKind = Literal["gate", "contribution"]
+ScoreKind = Literal["gate", "contribution", "image"]
 SCORES = get_args(ScoreKind)
 
 
@@ -56,3 +57,20 @@ def contribution_scores(
         splats = rasterize(layers, camera, grad="features", backend=backend, deterministic=True)
         maps = [splat.features for splat in splats if splat.features is not None]
     return [grad[:, 0] for grad in torch.autograd.grad(maps, weights, list(gates.to(maps[0].dtype)[:, None]))]
+
+
+def image_scores(
+    gaussians: Sequence[Gaussians], render: Callable[[Sequence[Gaussians]], Mixture], *, generator: torch.Generator
+) -> list[Tensor]:
+    """By expert [its Gaussians]: an estimate of the squared change of the blended image when a Gaussian is removed.
+
+    An image is linear in each Gaussian's alpha, so that opacity x derivative is what removal takes from it; of the
+    gates it is the first order. The sum over pixels and channels of its square is the mean square of the derivative of
+    a sum with random signs (Hutchinson 1990): one draw here, the mean over images is the estimate. render: the mixture
+    of Gaussians, with gradients to them.
+    """
+    opacities = [each.opacities.detach().requires_grad_() for each in gaussians]
+    image = render([replace(each, opacities=own) for each, own in zip(gaussians, opacities, strict=True)]).image
+    signs = (2 * torch.randint(2, image.shape, generator=generator) - 1).to(image)
+    slopes = torch.autograd.grad(image, opacities, signs)
+    return [(own * slope).square().detach() for own, slope in zip(opacities, slopes, strict=True)]

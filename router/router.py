@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from moegs_rasterizer import Camera, Gaussians, Layer, Splat, camera_rays, rasterize
-from moegs_rasterizer.types import Backend, DepthKind, TileRule
+from moegs_rasterizer.types import Backend, DepthKind, Grad, TileRule
 from torch import Tensor, nn
 
 from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame, mark
@@ -62,7 +61,7 @@ def mix(
     time: float,
     temperature: float,
     camera_number: int | None = None,
-    grad: Literal["none", "features"] = "none",
+    grad: Grad = "none",
     backend: Backend = "auto",
     tile_rule: TileRule | None = None,
     depths: bool = False,
@@ -72,29 +71,60 @@ def mix(
 
     time: frame / frames of the clip, the same for all experts. camera_number: of a training camera only; E-D3DGS's
     per-camera offset was never learned for others. grad="features" lets gradients reach the router's parameters; the
-    experts' images are constants. tile_rule None: each expert's own. depths: the mixture also holds alphas and depths.
-    novel: rules that hold at cameras without a number.
+    experts' images are constants. grad="full" lets them reach the experts' parameters, too, where they ask for
+    gradients. tile_rule None: each expert's own. depths: the mixture also holds alphas and depths. novel: rules that
+    hold at cameras without a number.
     """
     novel = novel if camera_number is None else PLAIN
+    gaussians = [
+        gaussians_of(e, camera, frame, camera_number=camera_number, culling=novel.culling, learning=grad == "full")
+        for e in experts
+    ]
+    return mix_gaussians(
+        router,
+        experts,
+        gaussians,
+        camera,
+        frame=frame,
+        time=time,
+        temperature=temperature,
+        grad=grad,
+        backend=backend,
+        tile_rule=tile_rule,
+        depths=depths,
+        novel=novel,
+    )
+
+
+def mix_gaussians(
+    router: Router,
+    experts: Sequence[Expert],
+    gaussians: Sequence[Gaussians],
+    camera: Camera,
+    *,
+    frame: float,
+    time: float,
+    temperature: float,
+    grad: Grad,
+    backend: Backend = "auto",
+    tile_rule: TileRule | None = None,
+    depths: bool = False,
+    novel: NovelViews = PLAIN,
+) -> Mixture:
+    """As `mix`, of each expert's Gaussians at the frame; novel holds whatever the camera."""
     with torch.set_grad_enabled(grad != "none"):
         with mark(ROUTING_WEIGHTS):
             weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
         depth: DepthKind | None = "sum" if depths or router.cues is not None else None
         layers = [
-            _layer(
-                gaussians_of(expert, camera, frame, camera_number=camera_number, culling=novel.culling),
-                expert,
-                features,
-                tile_rule=tile_rule,
-                depth=depth,
-            )
-            for expert, features in zip(experts, weights, strict=True)
+            _layer(each, expert, features, tile_rule=tile_rule, depth=depth)
+            for each, expert, features in zip(gaussians, experts, weights, strict=True)
         ]
         with mark(RASTERIZE):
             splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
         with mark(BLEND):
             seen = _rays(router, camera, like=splats[0].colour, kept=grad != "none")
-            with torch.no_grad():
+            with torch.set_grad_enabled(grad == "full"):
                 images = torch.stack(
                     [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
                 )
@@ -144,7 +174,6 @@ def _with_depths(mixture: Mixture, splats: Sequence[Splat]) -> Mixture:
     return replace(mixture, alphas=_stacked(splats, "alpha"), depths=_stacked(splats, "depth"))
 
 
-@torch.no_grad()
 def gaussians_of(
     expert: Expert,
     camera: Camera,
@@ -152,9 +181,13 @@ def gaussians_of(
     *,
     camera_number: int | None = None,
     culling: NovelViewCulling | None = None,
+    learning: bool = False,
 ) -> Gaussians:
-    """An expert's Gaussians for a camera at a frame, culled where it was not trained on (it has no number)."""
-    with mark(at_a_frame(expert.name)):
+    """An expert's Gaussians for a camera at a frame, culled where it was not trained on (it has no number).
+
+    learning: with gradients to the expert's parameters.
+    """
+    with torch.set_grad_enabled(learning), mark(at_a_frame(expert.name)):
         gaussians = expert.at(frame, camera=camera_number)
         return gaussians if culling is None or camera_number is not None else culling.cull(gaussians, camera)
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from common.tables import Column, table_lines
-from common.tensors import image_from_uint8
 from common.units import MEGABYTE
 from common.wording import counted
 from engine.compression.distillation import Distillation, distil
 from engine.compression.distilled_files import write_distilled
-from engine.evaluation.expert import PROTOCOL
-from engine.evaluation.preparation import prepared
+from engine.evaluation.held_out import ImageAt, held_out_psnr, mixtures_of
 from engine.evaluation.provenance import megabytes
-from engine.evaluation.psnr import psnr
 from engine.evaluation.scoring import evenly_spread
 from engine.runs.expert_images import image_of
-from engine.runs.run import Run, mix_view
+from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
 from engine.settings.command_line import set_up_logging
 from engine.settings.distill import (
@@ -83,17 +77,14 @@ def _distillation(config: DistillConfig) -> Distillation:
 
 
 def _scores(run: Run, before: Expert, after: Expert, *, frames: int) -> dict[str, float]:
-    """Mean PSNR at the held-out cameras, dB, as render_*.py scores 8-bit images."""
-    values: dict[str, list[float]] = {"before": [], "after": [], MIXTURE: []}
-    for view in run.scene.test:
-        camera = run.scene.views[view].camera
-        for frame in evenly_spread(run.scene.num_frames, frames):
-            truth = image_from_uint8(torch.tensor(run.scene.frames.read(view, frame), device=run.device))
-            for key, expert in (("before", before), ("after", after)):
-                image = image_of(expert, camera, frame, compute=run.compute, culling=run.novel.culling)
-                values[key].append(psnr(prepared(PROTOCOL, image), truth))
-            values[MIXTURE].append(psnr(prepared(PROTOCOL, mix_view(run, view, frame).image), truth))
-    return {key: statistics.fmean(each) for key, each in values.items()}
+    """Mean PSNR at the held-out cameras, dB."""
+    compute, culling = run.compute, run.novel.culling
+    images: dict[str, ImageAt] = {
+        "before": lambda camera, frame: image_of(before, camera, frame, compute=compute, culling=culling),
+        "after": lambda camera, frame: image_of(after, camera, frame, compute=compute, culling=culling),
+        MIXTURE: mixtures_of(run),
+    }
+    return held_out_psnr(images, run.scene, frames=frames, device=run.device)
 
 
 def _lines(run: Run, before: Expert, after: Expert, scores: Mapping[str, float]) -> list[str]:

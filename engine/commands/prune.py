@@ -9,24 +9,17 @@ from typing import Any
 from common.files import write_json
 from common.tables import Column, table_lines
 from common.wording import script_command
-from engine.compression.pruned import (
-    check_prunable,
-    kept_masks,
-    share_for_megabytes,
-    share_for_speed,
-    without,
-)
+from engine.compression.pruned import check_prunable, fixed_megabytes, share_for_megabytes, share_for_speed
 from engine.compression.pruned_files import write_pruned
-from engine.compression.scores import run_scores
+from engine.compression.rounds import Goal, Pruning, prune_in_rounds, ratio_goal
+from engine.compression.tuning import Tuning
 from engine.evaluation.provenance import gaussian_counts, megabytes
 from engine.runs.run import Run
-from engine.runs.saved import load_run
+from engine.runs.saved import load_run, trained_config
 from engine.settings.command_line import INTERRUPTED, set_up_logging
 from engine.settings.fields import with_values
 from engine.settings.prune import DEFAULT_RATIO, PruneConfig, check_prune_config, read_prune_settings
 from engine.settings.verify import overrides_of
-from engine.training.loop import train
-from engine.training.router.opening import open_router_task, schedule
 from router import render_command
 
 logger = logging.getLogger(__name__)
@@ -42,41 +35,52 @@ COLUMNS = (
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
-    """Writes the pruned run and trains its router further; returns the exit code."""
+    """Prunes and trains a copy of the run, and writes it; returns the exit code."""
     config = read_prune_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_prune_config(config)
-    chosen = None if config.iteration == -1 else config.iteration
-    run = load_run(save_path, iteration=chosen, overrides=overrides_of(config), needed="none")
+    chosen, overrides = None if config.iteration == -1 else config.iteration, overrides_of(config)
+    run = load_run(save_path, iteration=chosen, overrides=overrides, needed="all" if config.iterations else "none")
     check_prunable(run.experts)
     before = _facts(run)
-    pruned = _pruned(run, config)
-    settings = write_pruned(pruned, save_path, out, overrides=overrides_of(config))
-    if config.iterations:
-        longer = {"resume": True, "iterations": run.iteration + config.iterations, "quiet": config.quiet}
-        task = open_router_task(with_values(settings, longer), run.ensemble)
-        if not train(task, schedule(task), quiet=config.quiet):
-            return INTERRUPTED
-        pruned = task.run
+    trained = with_values(trained_config(save_path, layout=run.scene.layout), overrides)
+    pruned = prune_in_rounds(run, _goal(run, config), _pruning(config), trained, quiet=config.quiet)
+    if pruned is None:
+        logger.warning("interrupted: nothing is written")
+        return INTERRUPTED
+    facts = {
+        "from": str(save_path.absolute()),
+        "iteration": run.iteration,
+        **{key: getattr(config, key) for key in ("score", "scope", "rounds", "tune", "iterations", "rate")},
+    }
+    pruned = write_pruned(pruned, save_path, out, iteration=run.iteration, overrides=overrides, facts=facts)
     after = _facts(pruned)
-    facts = {"from": str(save_path.absolute()), "iteration": run.iteration, "score": config.score}
-    write_json(out / FACTS, facts | {"scope": config.scope, "before": before, "after": after})
+    write_json(out / FACTS, facts | {"before": before, "after": after})
     print(*_lines(before, after), sep="\n")
     command = script_command(*render_command(run.ensemble).split(), "--save_path", out.absolute(), "--skip_train")
     print(f"to render and score it: {command}")
     return 0
 
 
-def _pruned(run: Run, config: PruneConfig) -> Run:
-    scores = run_scores(run, config.score, frames=config.score_frames, progress=not config.quiet)
-    if config.megabytes is not None:
-        share = share_for_megabytes(run, scores, config.megabytes, config.scope)
-    elif config.fps is not None:
-        share = share_for_speed(run, scores, config.fps, config.scope)
-    else:
-        share = DEFAULT_RATIO if config.ratio is None else config.ratio
-    logger.info("pruning: %.1f %% of the Gaussians are removed, by %s", 100 * share, config.score)
-    return without(run, kept_masks(run, scores, share, config.scope))
+def _pruning(config: PruneConfig) -> Pruning:
+    tuning = Tuning(what=config.tune, iterations=config.iterations, rate=config.rate)
+    return Pruning(
+        score=config.score,
+        scope=config.scope,
+        score_frames=config.score_frames,
+        rounds=config.rounds,
+        tuning=tuning,
+    )
+
+
+def _goal(run: Run, config: PruneConfig) -> Goal:
+    wanted, speed = config.megabytes, config.fps
+    if wanted is not None:
+        fixed = fixed_megabytes(run)
+        return lambda now, scores: share_for_megabytes(now, scores, wanted, config.scope, fixed=fixed)
+    if speed is not None:
+        return lambda now, scores: share_for_speed(now, scores, speed, config.scope)
+    return ratio_goal(run, DEFAULT_RATIO if config.ratio is None else config.ratio)
 
 
 def _facts(run: Run) -> dict[str, Any]:

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from common.progress import Progress
 from common.tensors import constant
-from engine.checks.experts import EXPERT_REPORT
 from engine.compression.teacher import Lesson, TaughtSampler, TaughtViews
-from engine.errors import ConfigError
-from engine.evaluation.provenance import model_folder
+from engine.compression.trainers import set_last_rates, trainers_of
 from engine.runs.run import Run
-from engine.settings.config_file import read_object
-from engine.settings.recipe import settings_of, with_settings
-from engine.settings.train_expert import AUTO
-from engine.training.expert.choice import choose_preset
-from experts import EXPERTS, Expert, ExpertSpec
+from experts import EXPERTS, Expert
 from experts.base import DivergedError
-from experts.formats.cfg_args import read_cfg_args
-from experts.formats.settings import PRESET
-from experts.training.generalisation.settings import Generalisation
-from experts.training.recipe import Recipe, scaled_recipe
 from experts.training.rendered import RenderedView, render
 from experts.training.samplers import Sample
 from experts.training.trainer import AHEAD, ExpertTrainer
@@ -68,57 +56,13 @@ def distil(run: Run, name: str, settings: Distillation, *, progress: bool) -> Ex
     """
     student = deepcopy(next(expert for expert in run.experts if expert.name == name))
     assert isinstance(student, nn.Module)
-    spec = EXPERTS[kind_of(name)]
-    recipe = recipe_of(student, spec, run)
+    segments = EXPERTS[kind_of(name)].segments
     with TaughtViews(run, name) as views:
-        for model in _models(student, spec):
-            try:
-                trainer = spec.training.trainer(
-                    model, recipe, extent=run.scene.rig_radius, views=views, seed=settings.seed
-                )
-            except ValueError as error:
-                raise ConfigError(f"{name} cannot be distilled: {error}") from error
-            trainer.backend = run.backend
-            frames = range(run.scene.num_frames) if spec.segments is None else trainer.frames()
+        for trainer in trainers_of(student, run, views, seed=settings.seed):
+            frames = range(run.scene.num_frames) if segments is None else trainer.frames()
             _learn(trainer, views, frames, settings, progress=progress)
     student.eval().requires_grad_(False)
     return student
-
-
-def recipe_of(expert: Expert, spec: ExpertSpec, run: Run) -> Recipe:
-    """The recipe by which an expert was trained, as its report tells; else its preset's, else that of the scene.
-
-    Without what is no part of the loss: measures of the table `generalise`, and backgrounds of random colours.
-    Harmonics of degrees that the expert does not use stay out of use.
-    """
-    folder = model_folder(expert.provenance.files[0])
-    path = folder / EXPERT_REPORT
-    report = read_object(path) if path.is_file() else {}
-    asked = str(report.get("preset") or (read_cfg_args(folder) or {}).get(PRESET) or AUTO)
-    _, preset = choose_preset(spec, asked, scene=run.scene.name, layout=run.scene.layout)
-    recipe: Recipe = preset.recipe
-    told: dict[str, Any] = report.get("settings") or {}
-    if "iterations" in told:
-        recipe = scaled_recipe(recipe, int(told["iterations"]))
-    known = settings_of(recipe)
-    recipe = with_settings(recipe, {key: value for key, value in told.items() if key in known}, where=str(path))
-    degree = min(recipe.active_degree(recipe.iterations), degree_in_use(expert, run.scene.num_frames // 2))
-    return replace(recipe, background="own", generalise=Generalisation(), sh_degree=degree)
-
-
-@torch.no_grad()
-def degree_in_use(expert: Expert, frame: int) -> int:
-    """The highest degree of spherical harmonics that is not 0 in all Gaussians of a frame."""
-    harmonics = expert.at(frame).sh
-    if harmonics is None or harmonics.numel() == 0:
-        return 0
-    used = harmonics.abs().amax(dim=(0, 2)).nonzero()
-    return math.isqrt(int(used.max())) if len(used) else 0
-
-
-def _models(student: Expert, spec: ExpertSpec) -> Sequence[Expert]:
-    """The models that are trained one after the other: the expert, or one of each of its segments."""
-    return [student] if spec.segments is None else spec.segments.models(student)
 
 
 def _learn(
@@ -134,7 +78,7 @@ def _learn(
         for index, samples in enumerate(images):
             for later in images[index + AHEAD : index + AHEAD + 1]:
                 views.announce(later)
-            _set_rates(trainer.optimiser, settings.rate * FALL ** (index / len(images)))
+            set_last_rates([trainer.optimiser], settings.rate * FALL ** (index / len(images)))
             loss = torch.zeros((), device=trainer.device)
             for sample in samples:
                 part = _loss(trainer, views, sample, settings) / len(samples)
@@ -171,12 +115,6 @@ def _rendered(trainer: ExpertTrainer, views: TaughtViews, sample: Sample) -> Ren
         backend=trainer.backend,
         correction=None,
     )
-
-
-def _set_rates(optimiser: torch.optim.Optimizer, share: float) -> None:
-    """Learning rates: the recipe's last ones times a share."""
-    for group in optimiser.param_groups:
-        group["lr"] = share * group["last"]
 
 
 def _read(trainer: ExpertTrainer, loss: Tensor, iteration: int) -> float:

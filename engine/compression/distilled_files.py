@@ -11,26 +11,15 @@ from typing import Any
 import torch
 
 from common.files import put_in_place, write_json
-from engine.checks.experts import EXPERT_REPORT
 from engine.compression.pruned_files import carry_facts
-from engine.evaluation.provenance import model_folder
 from engine.runs.opening import open_expert
 from engine.runs.run import Run
-from engine.settings.config_file import read_object
 from engine.settings.run import RunConfig
 from engine.training.expert.saves import ExpertOutput, compare
 from experts import EXPERTS, Expert
 from router import kind_of
 
 FACTS = "distilled.json"
-OF_IMAGES: Mapping[str, Any] = {  # of an expert's report: what its images decide, which the distillation has changed
-    "scores": None,
-    "scored_frames": None,
-    "seconds_a_frame": None,
-    "frames_per_second": None,
-    "history": [],
-    "hashes": {},
-}
 
 
 def write_distilled(run: Run, expert: Expert, out: Path, *, config: RunConfig, facts: Mapping[str, Any]) -> Expert:
@@ -50,17 +39,9 @@ def write_distilled(run: Run, expert: Expert, out: Path, *, config: RunConfig, f
             config, run.scene, expert.name, staged, device=run.device, iteration=iteration, by_name=True
         )
         compare(expert, written, ExpertOutput(folder=out, name=expert.name, scene=run.scene, compute=run.compute))
-        carry_facts(expert, written)
-        for folder in dict.fromkeys(map(model_folder, written.provenance.files)):
-            _mark(folder / EXPERT_REPORT, facts)
+        carry_facts(expert, written, {"distilled": facts})
         write_json(staged / FACTS, facts)
         put_in_place({staged: out}, aside=Path(scratch) / "old")
     files = tuple(out / file.absolute().relative_to(staged) for file in written.provenance.files)
     written.provenance = replace(written.provenance, files=files)
     return written
-
-
-def _mark(path: Path, facts: Mapping[str, Any]) -> None:
-    """Takes out of the report of an expert's training, if it left one, what is not true of the distilled expert."""
-    if path.is_file():
-        write_json(path, {**read_object(path), **OF_IMAGES, "distilled": facts})

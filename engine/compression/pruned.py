@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from common.units import MEGABYTE
 from engine.errors import ConfigError
 from engine.evaluation.provenance import frames_per_second, megabytes
 from engine.evaluation.scoring import evenly_spread
@@ -57,10 +58,13 @@ def without(run: Run, masks: Sequence[Tensor]) -> Run:
         old.expert_names,
         [int(kept.sum()) for kept in masks],
         kind=old.head_kind,
+        cues=old.cues is not None,
         temperature=old.temperature,
         eval_temperature=old.eval_temperature,
     ).to(run.device)
     router.head.load_state_dict(old.head.state_dict())
+    if router.cues is not None and old.cues is not None:
+        router.cues.load_state_dict(old.cues.state_dict())
     with torch.no_grad():
         for index, kept in enumerate(masks):
             router.features.static[index].copy_(old.features.static[index][kept])
@@ -68,19 +72,31 @@ def without(run: Run, masks: Sequence[Tensor]) -> Run:
     return replace(run, experts=experts, router=router.eval().requires_grad_(False))
 
 
-def share_for_megabytes(run: Run, scores: Sequence[Tensor], wanted: float, scope: PruneScope) -> float:
-    """The smallest share whose removal makes a run's files this small, 10^6 bytes; ConfigError where none does."""
+def share_for_megabytes(run: Run, scores: Sequence[Tensor], wanted: float, scope: PruneScope, *, fixed: float) -> float:
+    """The smallest share whose removal makes a run's files this small, 10^6 bytes; ConfigError where none does.
+
+    fixed: `fixed_megabytes` of the run as it was loaded.
+    """
     costs = [_row_bytes(expert) for expert in _prunable(run)]
-    now = megabytes(run)["total"]
 
     def size(share: float) -> float:
         masks = kept_masks(run, scores, share, scope)
-        removed = sum(int(own[~kept.cpu()].sum()) for own, kept in zip(costs, masks, strict=True))
-        return float(now - removed / 1e6)
+        kept = sum(int(own[mask.cpu()].sum()) for own, mask in zip(costs, masks, strict=True))
+        return fixed + kept / MEGABYTE
 
     if size(MOST) > wanted:
         raise ConfigError(f"--megabytes is {wanted:g}: the run would still have {size(MOST):.1f} MB; give more")
     return _least(lambda share: size(share) <= wanted, SIZE_STEPS)
+
+
+def fixed_megabytes(run: Run) -> float:
+    """Size of a loaded run's files without what each Gaussian takes in them, 10^6 bytes."""
+    return float(megabytes(run)["total"]) - row_megabytes(run)
+
+
+def row_megabytes(run: Run) -> float:
+    """Size of what the Gaussians of a run take in files, 10^6 bytes."""
+    return sum(int(_row_bytes(expert).sum()) for expert in _prunable(run)) / MEGABYTE
 
 
 def share_for_speed(run: Run, scores: Sequence[Tensor], wanted: float, scope: PruneScope) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from common.files import replacing_folder
+from common.files import replacing_folder, write_json
 from engine.checks.experts import EXPERT_REPORT
 from engine.evaluation.provenance import model_folder
 from engine.runs.checkpoint import checkpoint_folder, load_checkpoint, save_checkpoint
@@ -18,7 +17,7 @@ from engine.runs.expert_records import ExpertRecord, bundle_folder, record_exper
 from engine.runs.opening import new_run
 from engine.runs.run import Run
 from engine.runs.saved import HERE, trained_config
-from engine.settings.config_file import write_config_file
+from engine.settings.config_file import read_object, write_config_file
 from engine.settings.fields import with_values
 from engine.settings.run import RunConfig
 from engine.settings.train import CONFIG_FILE
@@ -28,13 +27,25 @@ from experts import EXPERTS, Expert
 from experts.formats.cfg_args import read_cfg_args, write_cfg_args
 from router import folder_flags, kind_of
 
+OF_IMAGES: Mapping[str, Any] = {  # of an expert's report: what its images decide, which are others now
+    "scores": None,
+    "scored_frames": None,
+    "seconds_a_frame": None,
+    "frames_per_second": None,
+    "history": [],
+    "hashes": {},
+}
 
-def write_pruned(run: Run, save_path: Path, out: Path, *, overrides: Mapping[str, Any]) -> RunConfig:
-    """Writes a pruned run whole or not at all, once what was written can be read; its settings.
 
-    save_path: of the run that it was. overrides: settings that replace those saved with it, by flag name.
+def write_pruned(
+    run: Run, save_path: Path, out: Path, *, iteration: int, overrides: Mapping[str, Any], facts: Mapping[str, Any]
+) -> Run:
+    """Writes a pruned run whole or not at all, once what was written can be read; the run with its new files.
+
+    save_path, iteration: of the run that it was. overrides: settings that replace those saved with it, by flag name.
+    facts: left in the reports of its experts' trainings as "pruned".
     """
-    records = load_checkpoint(checkpoint_folder(save_path, run.iteration)).experts
+    records = load_checkpoint(checkpoint_folder(save_path, iteration)).experts
     out = out.absolute()
     with replacing_folder(out) as staged:
         folders = {record.name: bundle_folder(record, staged) for record in records}
@@ -43,17 +54,19 @@ def write_pruned(run: Run, save_path: Path, out: Path, *, overrides: Mapping[str
                 EXPERTS[kind_of(expert.name)].save(expert, folders[expert.name], expert.provenance.iteration)
         written = new_run(_settings(run, save_path, folders, staged, overrides), run.ensemble)
         for old, new in zip(run.experts, written.experts, strict=True):
-            carry_facts(old, new)
+            carry_facts(old, new, {"pruned": facts})
         written.router.load_state_dict(run.router.state_dict())
         final = {name: out / folder.relative_to(staged) for name, folder in folders.items()}
         moved = tuple(_moved(record_expert(each, folders[each.name]), final[each.name]) for each in written.experts)
         settings = _settings(run, save_path, final, out, overrides)
         optimiser = make_optimiser(written.router, settings.training)
-        written = replace(written, training_seconds=run.training_seconds)
+        written = replace(written, training_seconds=run.training_seconds, judgement=run.judgement)
         state = training_state(optimiser, settings.training.seed)
         save_checkpoint(staged, written, run.iteration, experts=moved, state=state)
         write_config_file(staged / CONFIG_FILE, settings)
-    return settings
+    for expert, record in zip(written.experts, moved, strict=True):
+        expert.provenance = replace(expert.provenance, files=tuple(Path(record.folder) / name for name in record.files))
+    return written
 
 
 def _settings(
@@ -69,14 +82,17 @@ def _settings(
     return with_values(trained, HERE | kept | given | new)
 
 
-def carry_facts(old: Expert, new: Expert) -> None:
-    """Gives an expert's files what its training left beside the old ones: settings, and the report."""
+def carry_facts(old: Expert, new: Expert, change: Mapping[str, Any]) -> None:
+    """Gives an expert's files what its training left beside the old ones: settings, and the report.
+
+    change: keys that tell in the report what was done since. What the expert's images decide is left out of it.
+    """
     sources, targets = (dict.fromkeys(map(model_folder, each.provenance.files)) for each in (old, new))
     for source, target in zip(sources, targets, strict=True):
         own = read_cfg_args(target) or {}
         write_cfg_args(target, (read_cfg_args(source) or {}) | own)
         if (source / EXPERT_REPORT).is_file():
-            shutil.copyfile(source / EXPERT_REPORT, target / EXPERT_REPORT)
+            write_json(target / EXPERT_REPORT, {**read_object(source / EXPERT_REPORT), **OF_IMAGES, **change})
 
 
 def _moved(record: ExpertRecord, folder: Path) -> ExpertRecord:

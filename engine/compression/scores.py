@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,8 +11,8 @@ from torch import Tensor
 from common.progress import tracked
 from engine.evaluation.scoring import evenly_spread
 from engine.runs.run import Run, mix_camera
-from router.pruning import ScoreKind, contribution_scores, gate_scores
-from router.router import gaussians_of
+from router.pruning import ScoreKind, contribution_scores, gate_scores, image_scores
+from router.router import gaussians_of, mix_gaussians
 from scenes import View
 
 
@@ -26,15 +27,17 @@ def run_scores(run: Run, kind: ScoreKind, *, frames: int, progress: bool) -> lis
         for view in run.scene.train
     ]
     totals = [torch.zeros(expert.num_gaussians, device=run.device) for expert in run.experts]
+    generator = torch.Generator().manual_seed(0)
     run.router.requires_grad_(True)  # a loaded router learns nothing
     for view, frame in tracked(moments, "Scoring Gaussians", unit="image", shown=progress):
-        for expert, total, score in zip(run.experts, totals, _scores(run, kind, view, frame), strict=True):
+        scores = _scores(run, kind, view, frame, generator)
+        for expert, total, score in zip(run.experts, totals, scores, strict=True):
             total[expert.rows(frame)] += score
     run.router.requires_grad_(False)
     return [total / len(moments) for total in totals]
 
 
-def _scores(run: Run, kind: ScoreKind, view: View, frame: int) -> Sequence[Tensor]:
+def _scores(run: Run, kind: ScoreKind, view: View, frame: int, generator: torch.Generator) -> Sequence[Tensor]:
     temperature = run.router.eval_temperature
     if kind == "gate":
         return gate_scores(
@@ -42,6 +45,20 @@ def _scores(run: Run, kind: ScoreKind, view: View, frame: int) -> Sequence[Tenso
             lambda: mix_camera(run, view.camera, frame, camera_number=view.number, grad="features"),
             temperature=temperature,
         )
-    gates = mix_camera(run, view.camera, frame, camera_number=view.number).gates
     gaussians = [gaussians_of(each, view.camera, frame, camera_number=view.number) for each in run.experts]
-    return contribution_scores(run.experts, gaussians, view.camera, gates=gates, backend=run.backend)
+    if kind == "contribution":
+        gates = mix_camera(run, view.camera, frame, camera_number=view.number).gates
+        return contribution_scores(run.experts, gaussians, view.camera, gates=gates, backend=run.backend)
+    render = partial(
+        mix_gaussians,
+        run.router,
+        run.experts,
+        camera=view.camera,
+        frame=frame,
+        time=run.time(frame),
+        temperature=temperature,
+        grad="full",
+        backend=run.backend,
+        tile_rule=run.tile_rule,
+    )
+    return image_scores(gaussians, render, generator=generator)

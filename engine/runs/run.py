@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from moegs_rasterizer.types import Backend, Camera, TileRule
+from moegs_rasterizer.types import Backend, Camera, Grad, TileRule
 from torch import Tensor
 
 from engine.runs.device import ComputeDevice
@@ -65,12 +64,12 @@ def mix_camera(
     *,
     camera_number: int | None = None,
     temperature: float | None = None,
-    grad: Literal["none", "features"] = "none",
+    grad: Grad = "none",
     depths: bool = False,
 ) -> Mixture:
     """The mixture at any camera; temperature None is the evaluation temperature. depths: with alphas and depths.
 
-    camera_number: of a training camera. At others the run's rules for novel views hold.
+    camera_number: of a training camera. At others the run's rules for novel views hold. grad: as in `mix`.
     """
     return mix(
         run.router,

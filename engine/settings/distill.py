@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +13,10 @@ from common.suggestions import hint
 from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.command_line import parse
+from engine.settings.compress import check_least, check_positive, check_shares, check_source_and_target
 from engine.settings.experts import folder_argument, name_and_folder
-from engine.settings.paths import check_expert, check_folder, check_target
-from engine.settings.render import OF_IMAGES, MovedOverridesConfig, check_moved
+from engine.settings.paths import check_expert
+from engine.settings.render import OF_IMAGES, MovedOverridesConfig
 from engine.settings.run import check_seed
 from engine.settings.verify import overrides_of
 from experts import EXPERTS
@@ -77,25 +77,15 @@ def read_distill_settings(arguments: Sequence[str], *, prog: str, description: s
 
 def check_distill_config(config: DistillConfig) -> tuple[Path, Path]:
     """The folders of the run and of the new expert; ConfigError for the first setting that cannot be used."""
-    assert config.run is not None and config.out is not None, "both are required"
-    check_folder("SAVE_PATH", config.run)
-    check_target("--out", config.out)
-    check_moved(config.overrides)
+    folders = check_source_and_target(config)
     for argument in config.overrides.moved:
         name, path = name_and_folder(argument, flag=MOVED)
         check_expert(folder_argument(name, path, by_name=True, flag=MOVED), path, name)
-    if config.out.exists() and any(config.out.iterdir()):
-        raise ConfigError(f"--out {config.out}: is not empty; choose another folder")
-    for name in ("weight", "novel_share"):
-        if not 0 <= getattr(config, name) <= 1:
-            raise ConfigError(f"--{name} is {getattr(config, name):g}: give 0 to 1")
-    for name in ("iterations", "test_frames"):
-        if getattr(config, name) < 1:
-            raise ConfigError(f"--{name} is {getattr(config, name)}: give 1 or more")
-    if not (config.rate > 0 and math.isfinite(config.rate)):
-        raise ConfigError(f"--rate is {config.rate:g}: give more than 0")
+    check_shares(config, ("weight", "novel_share"))
+    check_least(config, {"iterations": 1, "test_frames": 1})
+    check_positive(config, ("rate",))
     check_seed(config.seed)
-    return config.run, config.out
+    return folders
 
 
 def run_overrides(config: DistillConfig) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import tyro
 from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.command_line import parse
-from engine.settings.paths import check_folder, check_target
-from engine.settings.render import OF_IMAGES, AnyOverridesConfig, check_moved
+from engine.settings.compress import check_least, check_positive, check_shares, check_source_and_target
+from engine.settings.render import OF_IMAGES, AnyOverridesConfig
 
 DEFAULT_RATIO = 0.55  # the paper's
 MOST_RATIO = 0.99
@@ -38,18 +38,28 @@ class PruneConfig:
         flag("instead of --ratio: frames a second that this machine is to render at least", metavar="FLOAT"),
     ] = None
     score: Annotated[
-        Literal["gate", "contribution"],
+        Literal["image", "contribution", "gate"],
         flag(
-            "what ranks the Gaussians; gate: how much the gates depend on their routing weights, as in the paper; "
-            "contribution: how much of the blended image they are"
+            "what ranks the Gaussians; image: how much the blended image changes without each; contribution: how much "
+            "of the blended image they are; gate: how much the gates depend on their routing weights, as in the paper"
         ),
-    ] = "gate"
+    ] = "image"
     scope: Annotated[
         Literal["mixture", "expert"],
         flag("mixture: the ratio is of all Gaussians together; expert: of each expert's own"),
     ] = "mixture"
     score_frames: Annotated[int, flag("frames that the Gaussians are ranked at, evenly spread")] = 10
-    iterations: Annotated[int, flag("iterations that train the router further afterwards; 0: none")] = 500
+    rounds: Annotated[
+        int, flag("rounds of ranking, removing and training; each removes the same share of what is left")
+    ] = 4
+    tune: Annotated[
+        Literal["all", "router"],
+        flag("what is trained after each removal; all: the router and the Gaussians; router: the router alone"),
+    ] = "all"
+    iterations: Annotated[int, flag("iterations of that training, of all rounds together; 0: none")] = 2000
+    rate: Annotated[
+        float, flag("of --tune all: learning rates of Gaussians, over the last ones of their expert's recipe")
+    ] = 1.0
     overrides: AnyOverridesConfig = field(default_factory=AnyOverridesConfig)
     quiet: Annotated[bool, flag(QUIET)] = False
     debug: Annotated[bool, flag(DEBUG)] = False
@@ -76,22 +86,11 @@ def read_prune_settings(arguments: Sequence[str], *, prog: str, description: str
 
 def check_prune_config(config: PruneConfig) -> tuple[Path, Path]:
     """The folders of the run and of the new one; ConfigError for the first setting that cannot be used."""
-    assert config.run is not None and config.out is not None, "both are required"
-    check_folder("SAVE_PATH", config.run)
-    check_target("--out", config.out)
-    check_moved(config.overrides)
-    if config.out.exists() and any(config.out.iterdir()):
-        raise ConfigError(f"--out {config.out}: is not empty; choose another folder")
+    folders = check_source_and_target(config)
     given = [name for name in ("ratio", "megabytes", "fps") if getattr(config, name) is not None]
     if len(given) > 1:
         raise ConfigError(f"--{given[0]} and --{given[1]} exclude each other: give one")
-    if config.ratio is not None and not 0 <= config.ratio <= MOST_RATIO:
-        raise ConfigError(f"--ratio is {config.ratio:g}: give 0 to {MOST_RATIO:g}")
-    for name, least in (("megabytes", 0), ("fps", 0)):
-        value = getattr(config, name)
-        if value is not None and not value > least:
-            raise ConfigError(f"--{name} is {value:g}: give more than {least}")
-    if config.score_frames < 1 or config.iterations < 0:
-        name = "score_frames" if config.score_frames < 1 else "iterations"
-        raise ConfigError(f"--{name} is {getattr(config, name)}: give {1 if name == 'score_frames' else 0} or more")
-    return config.run, config.out
+    check_shares(config, ("ratio",), most=MOST_RATIO)
+    check_positive(config, ("megabytes", "fps", "rate"))
+    check_least(config, {"score_frames": 1, "rounds": 1, "iterations": 0})
+    return folders

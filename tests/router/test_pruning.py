@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import torch
 from moegs_rasterizer import rasterize
 
 from engine.runs.run import Run, mix_camera
-from router.pruning import contribution_scores, gate_scores
-from router.router import _layer, gaussians_of
+from router import Mixture
+from router.pruning import contribution_scores, gate_scores, image_scores
+from router.router import _layer, gaussians_of, mix_gaussians
 from tests.small_world import small_run
 
 TEMPERATURE, FRAME = 0.7, 1
@@ -73,3 +75,44 @@ def mix_with(run: Run, camera, change: torch.Tensor) -> torch.Tensor:
         image = mix_camera(run, camera, FRAME, camera_number=1).image.detach()
         run.experts[0].colours -= change
     return image
+
+
+def test_image_scores_are_the_squared_derivatives_by_opacity_times_the_opacity(run: Run) -> None:
+    camera, row, step, draws = run.scene.views[1].camera, 7, 0.02, 400
+    gaussians = [gaussians_of(each, camera, FRAME, camera_number=1) for each in run.experts]
+    opacity = gaussians[0].opacities[row].clone()
+    assert step < opacity < 1 - step
+
+    def render(shown) -> Mixture:
+        return mix_gaussians(
+            run.router,
+            run.experts,
+            shown,
+            camera,
+            frame=FRAME,
+            time=run.time(FRAME),
+            temperature=TEMPERATURE,
+            grad="full",
+        )
+
+    def with_opacity(value: torch.Tensor) -> torch.Tensor:
+        opacities = gaussians[0].opacities.clone()
+        opacities[row] = value
+        return render([replace(gaussians[0], opacities=opacities), *gaussians[1:]]).image.detach()
+
+    slope = (with_opacity(opacity + step) - with_opacity(opacity - step)) / (2 * step)
+    exact = (opacity * slope).square().sum()
+    generator = torch.Generator().manual_seed(5)
+    scores = [image_scores(gaussians, render, generator=generator) for _ in range(draws)]
+    assert all((each >= 0).all() and len(each) == one.count for each, one in zip(scores[0], gaussians, strict=True))
+    mean = torch.stack([each[0][row] for each in scores]).mean()
+    torch.testing.assert_close(mean, exact, rtol=4 * (2 / draws) ** 0.5, atol=0)
+
+
+def test_gradients_reach_the_experts_only_where_they_are_asked_for(run: Run) -> None:
+    camera, colours = run.scene.views[1].camera, run.experts[0].colours
+    colours.requires_grad_(True)
+    run.router.requires_grad_(True)
+    for grad in ("features", "full"):
+        mix_camera(run, camera, FRAME, camera_number=1, grad=grad).image.sum().backward()
+        assert (colours.grad is not None) == (grad == "full")

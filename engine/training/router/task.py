@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 import torch
+from moegs_rasterizer.types import Grad
 from torch import Tensor
 
 from common.marks import DATA, LOSS, mark
@@ -61,6 +63,7 @@ class RouterTask:
     """
 
     name = "router"
+    grad: ClassVar[Grad] = "features"  # what learns at the experts' training cameras
 
     def __init__(
         self,
@@ -126,7 +129,7 @@ class RouterTask:
             frame,
             camera_number=camera.number if known else None,
             temperature=self.run.router.temperature,
-            grad="features",
+            grad=self.grad if known else "features",
         )
         with mark(LOSS):
             loss = router_loss(mixture, target, training)

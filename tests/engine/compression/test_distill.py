@@ -10,8 +10,9 @@ import torch
 
 import moegs
 from common.files import files_hash
-from engine.compression.distillation import Distillation, degree_in_use, distil, distilled_loss, recipe_of
+from engine.compression.distillation import Distillation, distil, distilled_loss
 from engine.compression.teacher import Lesson, TaughtSampler, TaughtViews
+from engine.compression.trainers import degree_in_use, recipe_of
 from engine.runs.expert_images import image_of
 from engine.runs.run import mix_camera, mix_view
 from engine.runs.saved import load_run

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 import moegs
-from engine.compression.pruned import kept_masks, share_for_megabytes
+from benchmarks import pruning_curve
+from engine.compression.pruned import fixed_megabytes, kept_masks, share_for_megabytes
+from engine.compression.rounds import Pruning, prune_in_rounds, ratio_goal
 from engine.compression.scores import run_scores
+from engine.compression.tuning import Tuning, row_parameters
+from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
-from engine.runs.run import mix_view
-from engine.runs.saved import load_run
+from engine.runs.run import Run, mix_view
+from engine.runs.saved import load_run, trained_config
 
 ON_CPU = {"device": "cpu"}
 
@@ -32,7 +37,8 @@ def test_nothing_removed_and_nothing_trained_leaves_the_images_as_they_are(world
 
 def test_a_pruned_run_trains_further_and_renders(world: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "half"
-    assert prune(world, out, "--ratio=0.5", "--iterations=2", "--score=gate", "--score_frames=2") == 0
+    few = ["--iterations=2", "--score_frames=2", "--rounds=2"]
+    assert prune(world, out, "--ratio=0.5", "--tune=router", "--score=gate", *few) == 0
     assert "moegs.py render --save_path" in capsys.readouterr().out
     before, after = (load_run(path, overrides=ON_CPU) for path in (world / "run", out))
     assert after.iteration == 5
@@ -43,6 +49,82 @@ def test_a_pruned_run_trains_further_and_renders(world: Path, tmp_path: Path, ca
     report = out / "experts" / "Ex4DGS" / "Ex4DGS" / "train_expert.json"
     assert report.is_file(), "it tells which cameras the expert was trained on"
     assert moegs.main(["render", f"--save_path={out}", "--skip_train", "--quiet", "--device=cpu"]) == 0
+
+
+def test_tuning_moves_what_gaussians_have_of_their_own_and_the_router_and_lowers_the_loss(world: Path) -> None:
+    run = load_run(world / "run", overrides=ON_CPU)
+    config = trained_config(world / "run")
+    tuning = Tuning(what="all", iterations=30, rate=2)
+    pruning = Pruning(score="contribution", scope="expert", score_frames=2, rounds=1, tuning=tuning)
+    goal = ratio_goal(run, 0.5)
+    plain = replace(pruning, tuning=replace(tuning, iterations=0))
+    before, after = (prune_in_rounds(run, goal, each, config, quiet=True) for each in (plain, pruning))
+    assert before is not None and after is not None
+    assert after.iteration == run.iteration + 30 and before.iteration == run.iteration
+    for old, new in zip(before.experts, after.experts, strict=True):
+        own = {id(parameter) for parameter in row_parameters(new)}
+        for (name, was), now in zip(old.named_parameters(), new.parameters(), strict=True):
+            moved = not torch.equal(was, now)
+            if id(now) not in own:
+                assert not moved, name
+            elif name.endswith("opacity_logits") and now.numel():
+                assert moved, name
+            assert not now.requires_grad
+
+    def error(one: Run) -> float:
+        view = run.scene.train[0]
+        truth = torch.tensor(run.scene.frames.read(view, 3)).permute(2, 0, 1) / 255
+        return float((mix_view(one, view, 3).image - truth).abs().mean())
+
+    assert error(after) < 0.9 * error(before)
+    assert not torch.equal(before.router.features.static[0], after.router.features.static[0])
+
+
+def test_rounds_reach_the_same_share_and_go_by_newer_scores(world: Path) -> None:
+    run = load_run(world / "run", overrides=ON_CPU)
+    tuning = Tuning(what="router", iterations=0)
+    once = Pruning(score="image", scope="mixture", score_frames=2, rounds=1, tuning=tuning)
+    counts, rows = [], []
+    for pruning in (once, replace(once, rounds=3)):
+        pruned = prune_in_rounds(run, ratio_goal(run, 0.6), pruning, trained_config(world / "run"), quiet=True)
+        assert pruned is not None
+        counts.append(sum(expert.num_gaussians for expert in pruned.experts))
+        rows.append(torch.cat([parameter.flatten() for parameter in row_parameters(pruned.experts[0])]))
+    total = sum(expert.num_gaussians for expert in run.experts)
+    assert counts == [pytest.approx(0.4 * total, abs=6)] * 2
+    assert rows[0].shape != rows[1].shape or not torch.equal(*rows)
+
+
+def test_a_tuned_run_is_written_as_it_is(world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tuned"
+    few = ["--iterations=4", "--score_frames=1", "--rounds=2"]
+    assert prune(world, out, "--ratio=0.5", *few) == 0
+    old, new = (load_run(path, overrides=ON_CPU) for path in (world / "run", out))
+    assert new.iteration == old.iteration + 4 and new.training_seconds > old.training_seconds
+    facts = json.loads((out / "pruned.json").read_text())
+    assert (facts["tune"], facts["rounds"], facts["iterations"], facts["score"]) == ("all", 2, 4, "image")
+    report = json.loads((out / "experts" / "Ex4DGS" / "Ex4DGS" / "train_expert.json").read_text())
+    assert report["scores"] is None and report["pruned"]["from"] == facts["from"]
+    train = ["--resume", f"--save_path={out}", f"--iterations={new.iteration + 1}", "--quiet", "--test_iterations"]
+    assert moegs.main(["train", f"--config={out / 'config.json'}", *train]) == 0, "the router can go on"
+
+
+def test_the_curve_is_a_markdown_table(world: Path, tmp_path: Path, capsys) -> None:
+    few = ["--iterations=2", "--score_frames=1", "--test_frames=1", "--rounds=1", "--device=cpu"]
+    table = ["--ratios", "0.3", "0.6", "--tune", "all", "none", f"--out={tmp_path / 'curve'}"]
+    assert pruning_curve.main([str(world / "run"), *table, *few]) == 0
+    lines = (tmp_path / "curve" / "pruning_curve.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [row[1:3] for row in cells[2:]] == [
+        ["", "0 %"],
+        *[[tune, share] for tune in ("all", "none") for share in ("30 %", "60 %")],
+    ]
+    counts = [int(row[3].replace(",", "")) for row in cells[2:]]
+    assert counts[1] == counts[3] == pytest.approx(0.7 * counts[0], abs=6)
+    run = load_run(world / "run", overrides=ON_CPU)
+    assert float(cells[2][4]) == pytest.approx(mixture_psnr(run, frames=1), abs=0.006)
+    assert float(cells[2][6]) == pytest.approx(megabytes(run)["total"], abs=0.06)
+    assert lines[-1] in capsys.readouterr().out
 
 
 def test_by_expert_each_loses_its_share(world: Path) -> None:
@@ -56,7 +138,7 @@ def test_the_share_for_a_size_is_the_smallest(world: Path, tmp_path: Path) -> No
     run = load_run(world / "run", overrides=ON_CPU)
     wanted = megabytes(run)["total"] - 0.03  # networks are the most of it
     scores = run_scores(run, "contribution", frames=2, progress=False)
-    assert 0 < share_for_megabytes(run, scores, wanted, "mixture") < 0.9
+    assert 0 < share_for_megabytes(run, scores, wanted, "mixture", fixed=fixed_megabytes(run)) < 0.9
     assert prune(world, tmp_path / "small", f"--megabytes={wanted}", "--iterations=0") == 0
     size = megabytes(load_run(tmp_path / "small", overrides=ON_CPU))["total"]
     assert size == pytest.approx(wanted, abs=0.006)
@@ -69,6 +151,8 @@ def test_the_share_for_a_size_is_the_smallest(world: Path, tmp_path: Path) -> No
         (["--ratio=0.5", "--fps=10"], "--ratio and --fps exclude each other: give one"),
         (["--megabytes=0.000001"], "the run would still have"),
         (["--fps=1e9"], "this machine reaches"),
+        (["--rate=0"], "--rate is 0: give more than 0"),
+        (["--rounds=0"], "--rounds is 0: give 1 or more"),
         (["--score_frames=0"], "--score_frames is 0: give 1 or more"),
     ],
 )

@@ -1,0 +1,48 @@
+"""PSNR of images at a run's held-out cameras, to compare runs and experts with."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+
+import torch
+from moegs_rasterizer import Camera
+from torch import Tensor
+
+from common.tensors import image_from_uint8
+from engine.evaluation.expert import PROTOCOL
+from engine.evaluation.preparation import prepared
+from engine.evaluation.psnr import psnr
+from engine.evaluation.scoring import evenly_spread
+from engine.runs.run import Run, mix_camera
+from scenes import Scene
+
+ImageAt = Callable[[Camera, int], Tensor]  # (camera, frame) -> image [3, h, w]
+
+
+@torch.no_grad()
+def held_out_psnr(
+    images: Mapping[str, ImageAt], scene: Scene, *, frames: int, device: torch.device
+) -> dict[str, float]:
+    """By name, the mean PSNR of images at the held-out cameras, dB, as render_*.py scores 8-bit images.
+
+    frames: so many of each camera, evenly spread.
+    """
+    values: dict[str, list[float]] = {name: [] for name in images}
+    for view in scene.test:
+        for frame in evenly_spread(scene.num_frames, frames):
+            truth = image_from_uint8(torch.tensor(scene.frames.read(view, frame), device=device))
+            for name, image_at in images.items():
+                image = image_at(scene.views[view].camera, frame)
+                values[name].append(psnr(prepared(PROTOCOL, image), truth))
+    return {name: statistics.fmean(each) for name, each in values.items()}
+
+
+def mixtures_of(run: Run) -> ImageAt:
+    """The images of a run's mixture at held-out cameras."""
+    return lambda camera, frame: mix_camera(run, camera, frame).image
+
+
+def mixture_psnr(run: Run, *, frames: int) -> float:
+    """The mean PSNR of a run's mixture at its held-out cameras, dB."""
+    return held_out_psnr({"": mixtures_of(run)}, run.scene, frames=frames, device=run.device)[""]
