@@ -36,7 +36,7 @@ def start_model(recipe: FreeTimeRecipe, start: TrainingStart) -> FreeTime:
 
 @torch.no_grad()
 def model_from_start(start: FreeTimeStart, recipe: FreeTimeRecipe, num_frames: int) -> FreeTime:
-    """The untrained model of a recipe's kind, on the start's device."""
+    """The untrained model of a recipe's kind, on the start's device, with the start's velocities."""
     life = recipe.life()
     count, device = len(start.means), start.means.device
     lives = start.durations
@@ -44,7 +44,6 @@ def model_from_start(start: FreeTimeStart, recipe: FreeTimeRecipe, num_frames: i
     gates = _logits(start.gates) / life.sharpness if recipe.gate == "ours" else torch.zeros_like(start.times)
     if recipe.gate == "published":
         gates = torch.full_like(start.times, PUBLISHED_RAW_GATE)
-    velocities = start.velocities if recipe.velocities == "neighbours" else torch.zeros_like(start.velocities)
     gaussians = CanonicalGaussians(
         means=start.means.clone(),
         log_scales=start.scales.log(),
@@ -57,7 +56,7 @@ def model_from_start(start: FreeTimeStart, recipe: FreeTimeRecipe, num_frames: i
         gaussians=gaussians,
         times=start.times.clone(),
         widths=widths,
-        velocities=velocities.clone(),
+        velocities=start.velocities.clone(),
         gates=gates,
         log_holds=torch.full_like(start.times, recipe.first_hold).log() if flat else None,
         settings=life,

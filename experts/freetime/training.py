@@ -14,8 +14,10 @@ from experts.freetime.model import FreeTime
 from experts.freetime.recipe import FreeTimeRecipe
 from experts.freetime.relocation import Transfer, relocate
 from experts.training.population import Population
+from experts.training.rates import scale_to_batch
 from experts.training.recipe_fields import N3V_EXTENT
 from experts.training.rendered import RenderedView
+from experts.training.samplers import SameMoment, Sampler
 from experts.training.statistics import Statistics
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import TrainingViews
@@ -81,17 +83,48 @@ class FreeTimeTrainer(ExpertTrainer):
         super().__init__(model, recipe, populations=[population], extent=extent, views=views, seed=seed)
         self.statistics = (LifeStatistics(population.count, self.device),)
 
+    @property
+    def needs_lpips(self) -> bool:
+        """True where LPIPS has a weight in the loss."""
+        return self.recipe.lpips != 0
+
+    def new_sampler(self) -> Sampler:
+        """Every image once before any comes again, or cameras at one frame."""
+        if not self.recipe.same_frame:
+            return super().new_sampler()
+        views = self.views
+        return SameMoment(
+            views=len(views.cameras), frames=views.num_frames, generator=self.generator, batch=self.recipe.batch
+        )
+
+    def new_optimiser(self) -> torch.optim.Optimizer:
+        """The recipe's; its rates and moments fit the images of an iteration where it says so."""
+        optimiser, recipe = super().new_optimiser(), self.recipe
+        if recipe.rates_by_batch:
+            scale_to_batch(optimiser, min(recipe.batch, len(self.views.cameras)) if recipe.same_frame else recipe.batch)
+        return optimiser
+
     def image_loss(self, rendered: Sequence[RenderedView], iteration: int) -> Tensor:
-        """The photometric loss, and for each image the 4D regulariser of its moment."""
+        """The photometric loss, LPIPS, and for each image the 4D regulariser of its moment."""
         recipe = self.recipe
         images, targets = [view.image for view in rendered], [view.target for view in rendered]
         loss = photometric_sum(images, targets, l1=(1 - recipe.l2) * recipe.l1, dssim=recipe.dssim)
         if recipe.l2:
             squares = [(image - target).square().mean() for image, target in zip(images, targets, strict=True)]
             loss = loss + recipe.l2 * recipe.l1 * torch.stack(squares).sum()
+        if recipe.lpips:
+            loss = loss + recipe.lpips * self._perceived(images, targets)
         if recipe.regularise_4d:
             loss = loss + recipe.regularise_4d * len(rendered) * self.shown_opacity(rendered[0].sample.frame)
         return loss
+
+    def _perceived(self, images: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+        """Sum [] of LPIPS of images in 0 ... 1, which the network takes in -1 ... 1."""
+        if self.lpips is None:
+            raise ValueError(f"FreeTime: lpips is {self.recipe.lpips:g}, and the trainer has no network; set its lpips")
+        return torch.stack(
+            [self.lpips(2 * image - 1, 2 * target - 1) for image, target in zip(images, targets, strict=True)]
+        ).sum()
 
     def shown_opacity(self, frame: int) -> Tensor:
         """Mean opacity [] at a frame, whose gradient makes fainter but does not shorten lives (FreeTimeGS)."""
@@ -132,7 +165,7 @@ class FreeTimeTrainer(ExpertTrainer):
     @torch.no_grad()
     def _relocate(self, kind: Transfer) -> None:
         population, statistics, settings = self.populations[0], self.statistics[0], self.recipe.relocation
-        before, gates = population["means"].detach().clone(), self.model.gate_values()
+        before = population["means"].detach().clone()
         relocate(
             population,
             gradients=statistics.mean_gradients(),
@@ -142,7 +175,7 @@ class FreeTimeTrainer(ExpertTrainer):
             most_share=settings.most_share,
             also_dead=self.never_seen(),
             shown=statistics.rows["shown"] > 0,
-            motion_shares=1 - gates if gates is not None and self.model.life.still else None,
+            motion_shares=self.model.motion_shares(self.model.gate_values()),
             width_limit=self.model.life.limit,
         )
         moved = (population["means"].detach() != before).any(1)
