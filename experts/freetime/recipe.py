@@ -14,7 +14,7 @@ Kernel = Literal["bell", "flat"]  # opacity falls from a Gaussian's moment on, o
 Gate = Literal["ours", "published", "none"]
 Velocities = Literal["neighbours", "zero", "fixed"]
 Still = bool | Literal["lasting"]  # True: what the gate holds there does not move; "lasting": what lasts moves slowly
-MovingSource = Literal["auto", "clouds", "sweep", "none"]
+MovingSource = Literal["auto", "clouds", "sweep", "rays", "none"]
 RelocationKind = Literal["mcmc", "copy", "copies_in_time", "none"]
 
 PUBLISHED_SHARPNESS = 20.0  # of FreeTimeGS++'s gates
@@ -91,7 +91,8 @@ class FreeTimeRecipe(Recipe):
     velocities: "zero" begin at zero; "neighbours" as the start says, whose matches in swept points are mostly chance;
         "fixed" are zero and stay so.
     moving: where the start looks for what moves: start points of several frames, plane sweeps of the images, nowhere;
-        "auto" is the first of these that the scene allows.
+        "auto" is the first of these that the scene allows. "rays": nowhere at the start; after the iterations
+        `rays_at`, Gaussians along the rays of badly shown moving pixels replace the dead and the faintest, half of all.
     """
 
     iterations: int = field(default=30000, metadata=ITERATIONS)
@@ -106,6 +107,7 @@ class FreeTimeRecipe(Recipe):
     kernel: Kernel = "bell"
     first_hold: float = 0.1  # frames, of the kernel "flat"
     moving: MovingSource = "auto"
+    rays_at: tuple[int, ...] = field(default=(3000, 6000), metadata=ITERATIONS)  # of moving="rays"; after these
     keyframe_every: int = 10  # frames from one moment at which the start looks for what moves to the next
     longest_width: float = 5.0  # frames, where there are gates: a sixth of a second at 30 a second
     velocities: Velocities = "zero"
