@@ -259,6 +259,15 @@ def test_every_setting_of_every_recipe_can_be_given_by_name():
         assert with_settings(recipe, json.loads(json.dumps(settings_of(recipe))), where="itself") == recipe
 
 
+def test_none_is_a_choice_where_there_is_one_of_that_name():
+    recipe = EXPERTS["FreeTime"].training.presets["n3v"].recipe
+    given = dict(map(parse_setting, ["gate=none", "moving=None", "relocation.kind=none"]))
+    changed = with_settings(recipe, given, where="--set")
+    assert (changed.gate, changed.moving, changed.relocation.kind) == ("none", "none", "none")
+    with pytest.raises(ConfigError, match="kernel is None: 'bell' or 'flat' expected"):
+        with_settings(recipe, {"kernel": None}, where="--set")
+
+
 def test_every_switch_is_in_the_docs():
     text = (Path(__file__).parents[3] / "docs" / "train_expert.md").read_text()
     for spec in EXPERTS.values():
