@@ -67,7 +67,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     cost = expert_cost(scene, compute, spec, recipe, results=model_path, models=len(starts), gaussians=gaussians)
     log_cost(replace(cost, time=training_time(starts)))
     scene.frames.prepare(needed_views(scene, "all"))  # after all that can refuse, since it takes minutes
-    warn_of_frames(scene, points=config.data.points)
+    warn_of_frames(scene, points=None if config.data.points == "random" else config.data.points)
     for output, start in zip(outputs, starts, strict=True):
         task = open_expert_task(config, spec, output, cloud=start.cloud)
         if task.start < task.last or not (model_path / EXPERT_CONFIG_FILE).is_file():  # else they stay as they are

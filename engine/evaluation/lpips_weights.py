@@ -47,6 +47,14 @@ def lpips_for(cameras: Sequence[Camera], net: LpipsNet, *, path: Path | None, de
     return loaded
 
 
+def lpips_of_loss(cameras: Sequence[Camera], *, path: Path | None, device: torch.device) -> Lpips:
+    """LPIPS(alex) for a loss on images of these cameras; ConfigError without weights, or for images too small."""
+    loaded = lpips_for(cameras, "alex", path=path, device=device)
+    if loaded.network is None:
+        raise ConfigError(f"the loss has LPIPS (--set lpips=...), but {loaded.source}; or leave out --set lpips")
+    return loaded.network
+
+
 class _NotHere(ValueError):
     """This source cannot serve; the message says why."""
 

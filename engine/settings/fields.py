@@ -66,6 +66,7 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 def _convert_one(value: Any, wanted: Any, where: str) -> Any:
     if get_origin(wanted) is Literal:
+        value = "none" if value is None else value  # --set name=none, where "none" is one of the choices
         return value if value in get_args(wanted) else _NO_MATCH
     if get_origin(wanted) is tuple:
         if not isinstance(value, list):

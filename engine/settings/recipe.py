@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from common.suggestions import hint
 from engine.errors import ConfigError
@@ -40,8 +40,7 @@ def with_settings(recipe: AnyRecipe, values: Mapping[str, Any], *, where: str) -
             raise ConfigError(f"{where}: {name} is set by {FLAGS[name]}")
         if name not in known:
             raise ConfigError(f"{where}: {type(recipe).__name__} has no {name!r}; {hint(name, known)}")
-        annotation = known[name][1]
-        changes[name] = convert(_meant(value, annotation), annotation, f"{where}: {name}")
+        changes[name] = convert(value, known[name][1], f"{where}: {name}")
     changed: AnyRecipe = _changed(recipe, changes, "")
     return changed
 
@@ -58,11 +57,6 @@ def parse_setting(argument: str) -> tuple[str, Any]:
         return name.strip(), json.loads(text)
     except json.JSONDecodeError:
         return name.strip(), text
-
-
-def _meant(value: Any, annotation: Any) -> Any:
-    """The value, or the choice "none" of a setting that has one: `parse_setting` reads it as no value."""
-    return "none" if value is None and "none" in get_args(annotation) else value
 
 
 def setting_arguments(values: Mapping[str, Any]) -> tuple[str, ...]:

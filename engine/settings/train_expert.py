@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -44,10 +44,10 @@ class ExpertDataConfig(DataConfig):
         ),
     ] = None
     points: Annotated[
-        Path | None,
+        Literal["random"] | Path | None,
         flag(
-            "file of start points (.ply, .npz, points3D.bin or .txt); default: those in the scene folder, else "
-            "100000 random ones",
+            "file of start points (.ply, .npz, points3D.bin or .txt), or random; default: those in the scene folder, "
+            "else 100000 random ones",
             metavar="PATH",
         ),
     ] = None
@@ -265,7 +265,7 @@ def check_settings(config: TrainExpertConfig) -> None:
     output, recipe, data = config.output, config.recipe, config.data
     check_folder("--source_path", data.source_path)
     check_target("--cache_path", data.cache_path)
-    check_file("--points", data.points)
+    check_file("--points", None if data.points == "random" else data.points)
     check_target("--model_path", output.model_path)
     check_file("--lpips_weights", output.lpips_weights, or_folder=True)
     positive = {

@@ -34,10 +34,11 @@ from experts.freetime.columns import (
 )
 from experts.freetime.foreign_files import find_foreign, load_foreign, load_ftgs_table
 from experts.freetime.model import FreeTime
-from experts.freetime.recipe import Kernel, LifeSettings
+from experts.freetime.recipe import Kernel, LifeSettings, Still
 
 _FRAMES = 300  # length of the clip where nothing says it
 _LIMIT, _SHARPNESS, _STILL, _KERNEL, _GATE = "limit", "sharpness", "still", "kernel", "has_gate"
+_LASTING = "lasting"
 _LONGEST = 1 - 1e-6  # gate above which a Gaussian is as good as always there
 
 
@@ -114,13 +115,15 @@ def _extra_columns(expert: FreeTime) -> tuple[tuple[str, ...], Tensor]:
     last = max(1, expert.num_frames - 1)
     velocities: Tensor = expert.velocities
     durations, gates = expert.durations(), expert.gate_values()
+    shares = expert.motion_shares(gates)
+    if shares is not None:
+        velocities = shares[:, None] * velocities
     if expert.log_holds is not None:
         durations = durations + expert.log_holds.exp()
     if gates is not None:
         far = torch.maximum(expert.times.abs(), (last - expert.times).abs())
         lasting = far / (-2 * gates.clamp(1e-30, _LONGEST).log()).sqrt()
         durations = torch.maximum(durations, lasting)
-        velocities = (1 - gates)[:, None] * velocities if expert.life.still else velocities
     parts = [
         *((TIME, expert.times / last), (LOG_DURATION, (durations / last).log()), (VELOCITY, velocities * last)),
         *((FRAME, expert.times), (WIDTH, expert.widths), (FRAME_VELOCITY, expert.velocities), (GATE, expert.gates)),
@@ -137,10 +140,17 @@ def _life(settings: CheckpointSettings) -> LifeSettings:
     return LifeSettings(
         limit=limit or None,
         sharpness=settings.number(_SHARPNESS, 1),
-        still=bool(settings.number(_STILL, True)),
+        still=_still(settings),
         kernel=cast(Kernel, settings.choice(_KERNEL, "bell", get_args(Kernel))),
         has_gate=bool(settings.number(_GATE, True)),
     )
+
+
+def _still(settings: CheckpointSettings) -> Still:
+    """The rule of motion; True where nothing says it. "lasting" is a word, True and False are not."""
+    if isinstance((settings.cfg_args or {}).get(_STILL), str):
+        return cast(Still, settings.choice(_STILL, _LASTING, (_LASTING,)))
+    return bool(settings.number(_STILL, True))
 
 
 def _column(table: PlyTable, name: tuple[str, ...]) -> Tensor:

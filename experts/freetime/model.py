@@ -16,6 +16,7 @@ from experts.base import Provenance
 from experts.canonical.gaussians import CanonicalGaussians, activate
 from experts.freetime.recipe import LifeSettings
 
+FRAMES_A_SECOND = 30.0  # by which a life in frames is one in seconds, the unit of SharpTimeGS's rule
 MAX_RAW = 30.0  # of widths and holds, of either sign: e^30 frames outlast any clip, and squares still fit float32
 
 
@@ -79,7 +80,8 @@ class FreeTime(nn.Module):
         offsets = frame - self.times
         gates = self.gate_values()
         raw = self.gaussians.raw()
-        moving = offsets if gates is None or not self.life.still else (1 - gates) * offsets
+        shares = self.motion_shares(gates)
+        moving = offsets if shares is None else shares * offsets
         raw["means"] = torch.addcmul(raw["means"], moving[:, None], self.velocities)
         gaussians = activate(raw)
         return replace(gaussians, opacities=gaussians.opacities * self._lifespans(offsets, gates))
@@ -99,6 +101,17 @@ class FreeTime(nn.Module):
         """Share [n] of each Gaussian's opacity that is there at all frames; None for a model without gates."""
         return (self.life.sharpness * self.gates).sigmoid() if self.life.has_gate else None
 
+    def motion_shares(self, gates: Tensor | None) -> Tensor | None:
+        """Share [n] of its velocity at which each Gaussian moves; None: all of it.
+
+        gates: `gate_values()`. 1 - gate, or SharpTimeGS's 1 / (1 + max(1, (s + r)^2)) for a standard deviation s and
+        half a flat top r in seconds: half of the velocity up to lives of a second, then less and less.
+        """
+        if self.life.still == "lasting":
+            lives = self.durations() if self.log_holds is None else self.durations() + self._holds(self.log_holds)
+            return 1 / (1 + (lives / FRAMES_A_SECOND).square().clamp(min=1))
+        return 1 - gates if self.life.still and gates is not None else None
+
     def clearest_frames(self) -> Tensor:
         """The frame [n] of the clip, a whole number, that shows most of each Gaussian."""
         return self.times.detach().round().clamp(0, self.num_frames - 1)
@@ -111,6 +124,10 @@ class FreeTime(nn.Module):
     def _lifespans(self, offsets: Tensor, gates: Tensor | None) -> Tensor:
         beyond = offsets
         if self.log_holds is not None:
-            beyond = (offsets.abs() - self.log_holds.clamp(-MAX_RAW, MAX_RAW).exp()).relu()
+            beyond = (offsets.abs() - self._holds(self.log_holds)).relu()
         kernel = (beyond / self.durations()).square().mul(-0.5).exp()
         return kernel if gates is None else gates + (1 - gates) * kernel
+
+    @staticmethod
+    def _holds(log_holds: Tensor) -> Tensor:
+        return log_holds.clamp(-MAX_RAW, MAX_RAW).exp()

@@ -13,7 +13,8 @@ from experts.training.recipe_fields import INTERVAL, ITERATIONS
 Kernel = Literal["bell", "flat"]  # opacity falls from a Gaussian's moment on, or from the end of its hold on
 Gate = Literal["ours", "published", "none"]
 Velocities = Literal["neighbours", "zero", "fixed"]
-MovingSource = Literal["auto", "clouds", "sweep", "none"]
+Still = bool | Literal["lasting"]  # True: what the gate holds there does not move; "lasting": what lasts moves slowly
+MovingSource = Literal["auto", "clouds", "sweep", "rays", "none"]
 RelocationKind = Literal["mcmc", "copy", "copies_in_time", "none"]
 
 PUBLISHED_SHARPNESS = 20.0  # of FreeTimeGS++'s gates
@@ -43,12 +44,13 @@ class LifeSettings:
 
     limit: longest standard deviation of a life in frames, which then is `limit * sigmoid(raw)`; None: `exp(raw)`.
     sharpness: a gate is `sigmoid(sharpness * raw)`. has_gate: False: every Gaussian fades, whatever its gate says.
-    still: what the gate holds there does not move.
+    still: True: what the gate holds there does not move. "lasting": the longer a life, the slower (SharpTimeGS). False:
+    velocities are what they say.
     """
 
     limit: float | None = None
     sharpness: float = 1.0
-    still: bool = True
+    still: Still = True
     kernel: Kernel = "bell"
     has_gate: bool = True
 
@@ -77,27 +79,35 @@ class Relocation:
 class FreeTimeRecipe(Recipe):
     """FreeTimeGS++'s recipe with a gate of our own, relocation, and no opacity resets.
 
+    same_frame: the images of an iteration are of different cameras at one random frame.
+    rates_by_batch: rates grow by the root of the images of an iteration, and moments forget as after so many iterations
+        of one (FreeTimeGS++).
     density: its max_gaussians alone is used: their number does not change during the training.
     gate: "ours" has sharpness 1 and begins as the start says; "published" is FreeTimeGS++'s, of sharpness 20, and
         begins shut; "none" has none, and no longest life (FreeTimeGS).
-    still: what the gate holds there does not move. Published models move it.
+    still: what the gate holds there does not move. False: it does, as in published models. "lasting": what lasts moves
+        slowly, by SharpTimeGS's rule, with or without gates.
     kernel: "bell", or "flat" with a top that is held (SharpTimeGS).
     velocities: "zero" begin at zero; "neighbours" as the start says, whose matches in swept points are mostly chance;
         "fixed" are zero and stay so.
     moving: where the start looks for what moves: start points of several frames, plane sweeps of the images, nowhere;
-        "auto" is the first of these that the scene allows.
+        "auto" is the first of these that the scene allows. "rays": nowhere at the start; after the iterations
+        `rays_at`, Gaussians along the rays of badly shown moving pixels replace the dead and the faintest, half of all.
     """
 
     iterations: int = field(default=30000, metadata=ITERATIONS)
+    same_frame: bool = False
+    rates_by_batch: bool = False
     rates: Mapping[str, Rate] = field(default_factory=lambda: RATES)
     rate_iterations: int = field(default=30000, metadata=ITERATIONS)
     density: Density = field(default_factory=lambda: Density(max_gaussians=500_000))
     gaussians_per_pixel: float = 0.65  # of a training image, up to density.max_gaussians: 150,000 at 640 x 360
     gate: Gate = "ours"
-    still: bool = True
+    still: Still = True
     kernel: Kernel = "bell"
     first_hold: float = 0.1  # frames, of the kernel "flat"
     moving: MovingSource = "auto"
+    rays_at: tuple[int, ...] = field(default=(3000, 6000), metadata=ITERATIONS)  # of moving="rays"; after these
     keyframe_every: int = 10  # frames from one moment at which the start looks for what moves to the next
     longest_width: float = 5.0  # frames, where there are gates: a sixth of a second at 30 a second
     velocities: Velocities = "zero"
@@ -106,6 +116,7 @@ class FreeTimeRecipe(Recipe):
     gate_penalty: float = 1e-3  # weight of the mean of 1 - gate over what an image has shown
     gate_penalty_from: int = field(default=1000, metadata=ITERATIONS)
     life_penalty: float = 0.0  # weight of the mean of 1 / half-life in frames (SharpTimeGS)
+    lpips: float = 0.0  # weight of LPIPS(alex), which is fed -1 ... 1 as it was trained
     l2: float = 0.0  # share of l1 that weighs squared differences instead
     relocation: Relocation = field(default_factory=Relocation)
 
@@ -115,7 +126,7 @@ class FreeTimeRecipe(Recipe):
         return LifeSettings(
             limit=self.longest_width if gated else None,
             sharpness=PUBLISHED_SHARPNESS if self.gate == "published" else 1.0,
-            still=self.still and gated,
+            still=self.still if self.still == "lasting" else self.still and gated,
             kernel=self.kernel,
             has_gate=gated,
         )

@@ -6,20 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from moegs_rasterizer import Camera, Splat
+from moegs_rasterizer import Splat
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from common.geometry import transformed
 from experts.stg.recipe import Guidance
 from experts.stg.start import first_log_scales, fresh_rows
+from experts.training.badly_shown import along_rays, badly_shown
 from experts.training.density import Rows
 from experts.training.rendered import RenderedView
 from losses import ssim
 
 FARTHEST = 0.95  # of the far plane: deeper samples are set here
 _SURE = 0.5  # of an image's largest alpha above which a pixel's depth counts
-_BRIGHTNESS = 0.01  # added to mean colours that images are divided by
 
 
 class GuidedSampling:
@@ -98,15 +97,9 @@ def largest_depth(splat: Splat) -> Tensor:
 
 
 def bad_pixels(image: Tensor, target: Tensor, guidance: Guidance) -> Tensor:
-    """Rows and columns [m, 2] of the pixels of badly shown patches, one of each 2x2 left out.
-
-    Images [3, h, w] are compared after division by their mean, so that exposure does not count.
-    """
-    relative = [pixels / (pixels.mean() + _BRIGHTNESS) for pixels in (image, target)]
-    error = (relative[0] - relative[1]).abs().sum(0)
-    height, width = error.shape
-    threshold = error.flatten().sort().values[min(int(guidance.quantile * error.numel()), error.numel() - 1)]
-    bad = (error > threshold).float()
+    """Rows and columns [m, 2] of the pixels of badly shown patches of an image [3, h, w], one of each 2x2 left out."""
+    bad = badly_shown(image, target, guidance.quantile).float()
+    height, width = bad.shape
     size = guidance.patch
     shares = avg_pool2d(bad[None, None], size, stride=size, ceil_mode=True)[0, 0]
     patches = (shares > guidance.bad_share).repeat_interleave(size, 0).repeat_interleave(size, 1)[:height, :width]
@@ -115,14 +108,6 @@ def bad_pixels(image: Tensor, target: Tensor, guidance: Guidance) -> Tensor:
     inner[top : height - top, left : width - left] = True
     inner[::2, ::2] = False
     return (patches & inner).nonzero()
-
-
-def along_rays(pixels: Tensor, depths: Tensor, camera: Camera) -> Tensor:
-    """World positions [k, m, 3] of pixels [m, 2] (row, column; through their centres) at depths [k, m]."""
-    rows, columns = (pixels.to(depths) + 0.5).unbind(1)
-    x, y = (columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy
-    local = depths.unsqueeze(2) * torch.stack([x, y, torch.ones_like(x)], dim=1)
-    return transformed(local, camera.camera_to_world.to(depths))
 
 
 def sampled_depths(largest: Tensor, count: int, far: float, guidance: Guidance, generator: torch.Generator) -> Tensor:

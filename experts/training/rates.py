@@ -48,6 +48,20 @@ def build_optimiser(
     return torch.optim.Adam(groups, eps=1e-15, fused=True)
 
 
+def scale_to_batch(optimiser: torch.optim.Optimizer, images: int) -> None:
+    """Makes an optimiser for one image an iteration one for several, before its first step.
+
+    Rates grow by the root of their number, betas are raised to its power, and epsilon shrinks by the root: a step's
+    noise is that of as many steps of one image (FreeTimeGS++'s code, after Malladi et al. 2022).
+    """
+    root = math.sqrt(images)
+    for group in optimiser.param_groups:
+        group["betas"] = tuple(beta**images for beta in group["betas"])
+        group["eps"] /= root
+        for name in ("lr", "first", "last"):
+            group[name] *= root
+
+
 def _ends(rate: Rate, extent: float) -> dict[str, float]:
     unit = extent if rate.per_extent else 1.0
     return {"first": rate.first * unit, "last": (rate.first if rate.last is None else rate.last) * unit}

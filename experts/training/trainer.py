@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, ClassVar
@@ -70,6 +70,7 @@ class ExpertTrainer:
         self.device = populations[0].device
         self.backend: Backend = "auto"
         self.correction: ColourCorrection | None = None
+        self.lpips: Callable[[Tensor, Tensor], Tensor] | None = None  # of images in -1 ... 1, where `needs_lpips`
         self.statistics = tuple(Statistics(population.count, self.device) for population in populations)
         self.sampler = self.new_sampler()
         self.optimiser = self.new_optimiser()
@@ -173,6 +174,11 @@ class ExpertTrainer:
     def unit(self) -> float:
         """Data units per unit of the populations."""
         return 1.0
+
+    @property
+    def needs_lpips(self) -> bool:
+        """True where the loss has LPIPS(alex), whose network the trainer is then given as `lpips`."""
+        return False
 
     def frames(self) -> range:
         """Frames in training."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from scenes.points.random import random_points
 from scenes.points.visibility import views_of
 from scenes.types import Scene, SceneError
 
+RandomPoints = Literal["random"]  # in the place of a file's path
 RANDOM_POINTS = 100_000  # where no limit is given
 CLOUDS = (  # below the scene's folder, in the order they are looked for
     "points3D_downsample2.ply",  # 4DGaussians'
@@ -29,21 +31,22 @@ FEW_SEEN = 0.5  # share of points in some image below which another world frame 
 
 
 def load_start_points(
-    scene: Scene, *, source: Path | None, frames: Sequence[int], limit: int | None, seed: int
+    scene: Scene, *, source: Path | RandomPoints | None, frames: Sequence[int], limit: int | None, seed: int
 ) -> PointCloud:
     """Load coloured points of the scene's world for a training on some frames of the clip (0 is its start).
 
     From the file `source` where given (see `read_points`); else COLMAP models `colmap_<number>/sparse/0` of the asked
     frames, numbered as the footage's files; else the first of CLOUDS; else `limit` random points (RANDOM_POINTS without
-    a limit) where the cameras look. Of sources that know the frame of each point, only the asked frames are kept, or
-    the nearest there is. More than `limit` points are thinned evenly. Not scaled: Ex4DGS's world of Technicolor is its
-    recipe's concern. SceneError where a file is missing or unreadable, or the training cameras see none of its points.
+    a limit) where the cameras look. The source "random" is these, whatever the scene has. Of sources that know the
+    frame of each point, only the asked frames are kept, or the nearest there is. More than `limit` points are thinned
+    evenly. Not scaled: Ex4DGS's world of Technicolor is its recipe's concern. SceneError where a file is missing or
+    unreadable, or the training cameras see none of its points.
     """
     if limit is not None and limit < 1:
         raise SceneError(f"{limit} start points asked for; give a positive number, or none to use all")
     if not frames:
         raise SceneError("no frames asked for: start points belong to the frames of a training; give at least one")
-    cloud = _stored_cloud(scene, source, frames)
+    cloud = None if source == "random" else _stored_cloud(scene, source, frames)
     if cloud is None:
         return random_points(scene, frame=frames[0], count=limit or RANDOM_POINTS, seed=seed)
     cloud = _checked(scene, cleaned(cloud))

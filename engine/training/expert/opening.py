@@ -15,6 +15,7 @@ import torch
 
 from common.wording import counted
 from engine.errors import ConfigError
+from engine.evaluation.lpips_weights import lpips_of_loss
 from engine.runs.trial import BlackFrames, WorkTime, seconds_a_step
 from engine.settings.experts import WITH_PLANES
 from engine.settings.recipe import difference, with_settings
@@ -155,6 +156,8 @@ def _opened(
         raise ConfigError(f"{spec.name} cannot be trained like this: {error}") from error
     check_start(cloud, scene, trainer)
     trainer.backend = compute.backend
+    if trainer.needs_lpips:
+        trainer.lpips = lpips_of_loss(views.cameras, path=config.output.lpips_weights, device=compute.device)
     if asked.colour_correction:
         trainer.correction = ColourCorrection(len(views.cameras)).to(compute.device)
     planes = None if start.planes is None else (start.planes.near, start.planes.far)

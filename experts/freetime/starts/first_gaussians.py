@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import torch
@@ -81,6 +81,17 @@ def free_time_start(
     result = _joined([static_set, *moving_set])
     _log(keyframes, source, result, static=static_set.count, seconds=time.perf_counter() - begun)
     return result
+
+
+def moving_gaussians(
+    keyframes: Sequence[Keyframe], room: int, generator: torch.Generator, *, has_gates: bool, opacity: float
+) -> FreeTimeStart | None:
+    """At most `room` Gaussians of keyframes' points, of one opacity, without velocities; None where there are none."""
+    found = _moving_set(keyframes, room, "zero", generator, has_gates=has_gates)
+    if not found:
+        return None
+    joined = _joined(found)
+    return replace(joined, opacities=torch.full_like(joined.opacities, opacity))
 
 
 def _static_set(start: TrainingStart, room: int, generator: torch.Generator, *, has_gates: bool) -> FreeTimeStart:

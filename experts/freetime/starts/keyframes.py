@@ -22,7 +22,7 @@ Moving = Literal["clouds", "sweep", "none"]
 
 LARGEST_SIDE = 480  # px of the images in which motion and depths are looked for
 _MASK_SHARE, _MOVING_SHARE = 0.6, 0.4  # of the cameras showing a point: so many have it in their mask, see it move
-_MOST = 20_000  # points of a keyframe
+MOST = 20_000  # points of a keyframe
 _FEWEST = 4  # points of a keyframe: fewer have no spacing
 _LONELY = 4.0  # median spacings: what is farther from its neighbours is wrong
 _DEPTH_SHARES = (0.01, 0.99)  # of the start points that a camera shows: between them lies its sweep
@@ -57,20 +57,26 @@ def find_keyframes(
     """
     if source == "none":
         return []
+    require_enough_frames(views)
     _check(points, views, source)
     in_clouds = cloud_frames(points, views.num_frames)
     frames = spread_frames(views.num_frames, every) if source == "sweep" else apart(in_clouds, every)
-    side = max(max(camera.width, camera.height) for camera in views.cameras)
-    motion = ClipMotion(views, factor=math.ceil(side / LARGEST_SIDE))
+    motion = clip_motion(views)
     gaps = [float(later - earlier) for earlier, later in pairwise(frames)] or [float(every)]
     keyframes = []
     for frame, gap in zip(frames, [*gaps, gaps[-1]], strict=False):
         seen = motion.at(frame)
         found = _swept(seen, points) if source == "sweep" else _cloud(points, frame)
         kept = _credible(found, seen, generator)
-        if len(kept.positions) >= _FEWEST:
+        if kept is not None:
             keyframes.append(Keyframe(frame=frame, gap=gap, points=kept))
     return keyframes
+
+
+def clip_motion(views: TrainingViews) -> ClipMotion:
+    """The moving parts of a clip, in images whose larger side is LARGEST_SIDE or less."""
+    side = max(max(camera.width, camera.height) for camera in views.cameras)
+    return ClipMotion(views, factor=math.ceil(side / LARGEST_SIDE))
 
 
 def spread_frames(num_frames: int, every: int) -> list[int]:
@@ -109,12 +115,16 @@ def _show_depth(views: TrainingViews) -> bool:
     return any(nearest_cameras(views.cameras, 1))
 
 
-def _check(points: StartPoints, views: TrainingViews, source: Moving) -> None:
+def require_enough_frames(views: TrainingViews) -> None:
+    """Raises ValueError for a clip that is too short to tell what moves."""
     if views.num_frames < FEWEST_FRAMES:
         raise ValueError(
             f"FreeTime: moving points need a clip of {FEWEST_FRAMES} frames or more, found {views.num_frames}: "
             'ask for "none"'
         )
+
+
+def _check(points: StartPoints, views: TrainingViews, source: Moving) -> None:
     if source == "clouds" and not cloud_frames(points, views.num_frames):
         raise ValueError('FreeTime: moving points from "clouds" need start points of several frames; ask for "sweep"')
     if source == "sweep" and not _show_depth(views):
@@ -150,14 +160,20 @@ def depth_limits(view: MaskedView, positions: Tensor) -> tuple[float, float] | N
     return min(near, _NEAREST * far), far
 
 
-def _credible(points: MovingPoints, seen: Sequence[MaskedView], generator: torch.Generator) -> MovingPoints:
-    """Those of a keyframe's points that move in many images and are not alone; at most _MOST of them."""
+def without_lonely(points: MovingPoints) -> MovingPoints | None:
+    """Those of a keyframe's points that others are near to; None where they are too few to tell."""
+    if len(points.positions) < _FEWEST:
+        return None
+    own = spacings(points.positions)
+    near = points.chosen(own <= _LONELY * own.median())
+    return near if len(near.positions) >= _FEWEST else None
+
+
+def _credible(points: MovingPoints, seen: Sequence[MaskedView], generator: torch.Generator) -> MovingPoints | None:
+    """Those of a keyframe's points that move in many images and are not alone; at most MOST of them. None: too few."""
     in_masks, moving = shares_moving(points.positions, seen)
-    points = points.chosen((in_masks >= _MASK_SHARE) & (moving >= _MOVING_SHARE))
-    if len(points.positions) >= _FEWEST:
-        own = spacings(points.positions)
-        points = points.chosen(own <= _LONELY * own.median())
-    if len(points.positions) > _MOST:
-        few = torch.randperm(len(points.positions), generator=generator)[:_MOST].sort().values
-        points = points.chosen(few.to(points.positions.device))
-    return points
+    near = without_lonely(points.chosen((in_masks >= _MASK_SHARE) & (moving >= _MOVING_SHARE)))
+    if near is None or len(near.positions) <= MOST:
+        return near
+    few = torch.randperm(len(near.positions), generator=generator)[:MOST].sort().values
+    return near.chosen(few.to(near.positions.device))

@@ -16,6 +16,7 @@ from torch.nn.functional import avg_pool2d, grid_sample, pad
 
 from common.geometry import onto_image, transformed
 from experts.freetime.starts.motion_masks import MaskedView
+from experts.training.badly_shown import along_rays
 
 Limits = tuple[float, float]  # depths, nearest first
 
@@ -223,7 +224,7 @@ def _agreeing(
     view, own = views[index], depths[index]
     pixels = (own > 0).nonzero()
     row, column = pixels.unbind(1)
-    positions = _in_world(view.camera, pixels, own[row, column])
+    positions = along_rays(pixels, own[row, column], view.camera)
     agrees = torch.zeros(len(pixels), dtype=torch.bool, device=pixels.device)
     for other in others:
         agrees |= _leads_back(pixels, positions, view.camera, views[other].camera, depths[other], settings)
@@ -239,15 +240,7 @@ def _leads_back(
     inside = (local[:, 2] > 0) & (row >= 0) & (row < other.height) & (column >= 0) & (column < other.width)
     row, column = row.clamp(0, other.height - 1), column.clamp(0, other.width - 1)
     found = depths[row, column]
-    back = transformed(_in_world(other, torch.stack([row, column], 1), found), camera.world_to_camera.to(positions))
+    back = transformed(along_rays(torch.stack([row, column], 1), found, other), camera.world_to_camera.to(positions))
     places = onto_image(back, (camera.fx, camera.fy), (camera.cx, camera.cy))
     error = (places - (pixels.flip(1) + 0.5)).norm(dim=1)
     return inside & (found > 0) & (back[:, 2] > 0) & (error < settings.largest_error)
-
-
-def _in_world(camera: Camera, pixels: Tensor, depths: Tensor) -> Tensor:
-    """World positions [m, 3] of pixels [m, 2] (row, column; through their centres) at depths [m]."""
-    row, column = (pixels.to(depths) + 0.5).unbind(1)
-    x, y = (column - camera.cx) / camera.fx, (row - camera.cy) / camera.fy
-    local = depths[:, None] * torch.stack([x, y, torch.ones_like(x)], dim=1)
-    return transformed(local, camera.camera_to_world.to(depths))

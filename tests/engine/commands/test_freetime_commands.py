@@ -6,12 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import moegs
 from benchmarks.trained_scenes import trained_like_scene
 from engine.commands.train import main as train_script
+from engine.evaluation.lpips_network import feature_names
 from engine.runs.saved import load_run
 from experts import EXPERTS, LoadOptions, load_expert
 from experts.freetime.model import FreeTime
@@ -49,6 +51,27 @@ def test_a_training_reports_itself_and_its_folder_is_recognised(world: Path) -> 
     assert expert_of_folder(folder, None, experts=EXPERTS.values()) is EXPERTS["FreeTime"]
     model = load_expert("FreeTime", folder, LoadOptions())
     assert isinstance(model, FreeTime) and model.num_frames == 6 and model.life.limit == 5.0
+
+
+def test_its_variants_are_trained_and_read_back(world: Path, tmp_path: Path) -> None:
+    """LPIPS of random weights, batches of one frame, Gaussians along rays, and motion that ends where lives last."""
+    drawn = torch.Generator().manual_seed(0)
+    specs = [(64, 3, 11), (192, 64, 5), (384, 192, 3), (256, 384, 3), (256, 256, 3)]
+    arrays = {}
+    for level, (name, (outward, inward, size)) in enumerate(zip(feature_names("alex"), specs, strict=True)):
+        arrays[f"{name}.weight"] = 0.05 * torch.randn(outward, inward, size, size, generator=drawn).numpy()
+        arrays[f"{name}.bias"] = np.zeros(outward, np.float32)
+        arrays[f"lin{level}"] = np.ones(outward, np.float32)
+    np.savez(tmp_path / "alex.npz", **arrays)
+    variants = ("still=lasting", "lpips=0.1", "same_frame=true", "rates_by_batch=true", "moving=rays", "rays_at=[2, 3]")
+    lpips = f"--lpips_weights={tmp_path / 'alex.npz'}"
+    shared = ("freetime", "--iterations=5", "--batch=2", *SETTINGS, lpips, "--set", *variants)
+    assert train_expert(film_of(world), tmp_path / "model", *shared) == 0
+    report = json.loads((tmp_path / "model" / "train_expert.json").read_text())
+    assert report["settings"]["still"] == "lasting" and report["settings"]["rays_at"] == [2, 3]
+    assert report["settings"]["lpips"] == 0.1 and report["gaussians"] == 200
+    model = load_expert("FreeTime", tmp_path / "model", LoadOptions())
+    assert isinstance(model, FreeTime) and model.life.still == "lasting"
 
 
 def test_the_mixture_of_both_is_rendered_verified_and_reported(world: Path, capsys: pytest.CaptureFixture[str]) -> None:

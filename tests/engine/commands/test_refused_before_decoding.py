@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import engine.commands.train_expert
+import engine.evaluation.lpips_weights
 import engine.training.expert.opening
 import moegs
 import scenes.frames.cache
@@ -103,6 +104,17 @@ def test_a_rendering_of_a_missing_iteration_or_another_clip(world, tmp_path, ref
 def test_an_experts_training_of_faulty_settings(world, tmp_path, refused, more, message):
     flags = arguments(world / "film", tmp_path / "model", "stg", f"--cache_path={tmp_path / 'cache'}")
     assert message in refused("train-expert", *flags, *more)
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_loss_with_lpips_whose_weights_are_missing(world, tmp_path, refused, monkeypatch):
+    monkeypatch.setattr(engine.evaluation.lpips_weights, "SOURCES", {})
+    flags = arguments(world / "film", tmp_path / "model", "freetime", f"--cache_path={tmp_path / 'cache'}", *FEW)
+    message = refused("train-expert", *flags, "--set", "lpips=0.01")
+    assert "the loss has LPIPS" in message and "--lpips_weights" in message
+    (tmp_path / "none.npz").write_bytes(b"")
+    message = refused("train-expert", *flags, f"--lpips_weights={tmp_path / 'none.npz'}", "--set", "lpips=0.01")
+    assert "none.npz" in message
     assert not (tmp_path / "model").exists()
 
 

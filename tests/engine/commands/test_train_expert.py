@@ -122,6 +122,20 @@ def test_the_seed_decides(film, tmp_path):
     assert torch.equal(a, b) and not torch.equal(a, c)
 
 
+def test_random_points_are_asked_for_and_asked_for_again(tmp_path):
+    film, model = write_film(tmp_path), tmp_path / "model"
+    positions = np.random.default_rng(0).uniform((-1, -1, 3), (1, 1, 5), (50, 3)).astype(np.float32)
+    np.savez(film / "known_points.npz", xyz=positions, rgb=np.full((50, 3), 0.5, np.float32))
+    few = ("--iterations=2", "--max_points=40")
+    assert run(film, model, "freetime", *few, "--points=random") == 0
+    assert "40 random points" in json.loads((model / "train_expert.json").read_text())["start_points"]
+    (model / "train_expert.json").unlink()
+    assert run(film, model, "freetime", *few, "--resume") == 0  # the settings are those of the folder
+    assert "40 random points" in json.loads((model / "train_expert.json").read_text())["start_points"]
+    assert run(film, model, "freetime", *few, "--overwrite") == 0
+    assert "known_points.npz" in json.loads((model / "train_expert.json").read_text())["start_points"]
+
+
 def test_only_the_newest_state_is_kept_and_every_asked_model(film, tmp_path):
     assert run(film, tmp_path, "4dgaussians", "--iterations=6", "--save_iterations", "2", "4") == 0
     assert sorted(path.name for path in (tmp_path / "point_cloud").iterdir()) == [f"iteration_{n}" for n in (2, 4, 6)]

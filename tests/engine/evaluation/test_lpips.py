@@ -112,6 +112,17 @@ def test_every_kind_of_file_gives_the_same_distance(tmp_path, monkeypatch):
     assert float(loaded.network(*pair())) == pytest.approx(wanted, rel=1e-6)
 
 
+def test_images_without_features_have_finite_gradients():
+    """Where all features of a place are 0 their length has no gradient, and ReLU hands none on."""
+    tensors = {name: -value.abs() if "bias" in name else value for name, value in random_weights("alex").items()}
+    network = Lpips("alex", tensors)
+    image = network.shift[0].expand(3, 40, 48).clone().requires_grad_()  # zeros, for the network
+    assert all(not level.any() for level in network.features(image))
+    target = torch.rand(3, 40, 48, generator=torch.Generator().manual_seed(0))
+    network(image, target).backward()
+    assert image.grad is not None and bool(image.grad.isfinite().all())
+
+
 def test_vgg_reads_flax_files_too(tmp_path):
     tensors = random_weights("vgg")
     (tmp_path / "vgg16.ckpt").write_bytes(pickle.dumps(flax_tree("vgg", tensors)))

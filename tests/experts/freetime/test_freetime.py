@@ -74,6 +74,24 @@ def test_an_open_gate_stands_still_and_never_fades() -> None:
     assert bool((moving.at(0).means != moving.at(NUM_FRAMES - 1).means).any(1).all())
 
 
+def test_what_lasts_moves_slowly() -> None:
+    """SharpTimeGS's rule by hand: 1 + max(1, (s + r)^2) in seconds, 30 frames each."""
+    model = small_model(settings=replace(BELL, still="lasting", kernel="flat"))
+    with torch.no_grad():
+        model.times.fill_(2.0)
+        model.velocities.fill_(0.1)
+        assert model.log_holds is not None
+        model.widths.copy_(torch.tensor([1.0, 30.0, 30.0, 60.0, 1.0, 1e30]).log())
+        model.log_holds.copy_(torch.tensor([1.0, 0.0, 30.0, 30.0, 90.0, 0.0]).log())
+    divisors = torch.tensor([2.0, 2.0, 5.0, 10.0, 1 + (91 / 30) ** 2, 1e30])
+    moved = model.at(7.0).means - model.gaussians.means
+    torch.testing.assert_close(moved, (0.5 / divisors)[:, None].repeat(1, 3), rtol=1e-4, atol=1e-6)
+    no_gate = replace(BELL, still="lasting", has_gate=False)
+    shares = small_model(settings=no_gate).motion_shares(None)
+    assert shares is not None and bool((shares <= 0.5).all())
+    assert small_model(settings=replace(BELL, still=False)).motion_shares(torch.zeros(6)) is None
+
+
 def test_a_model_without_gates_ignores_them() -> None:
     model = small_model(settings=replace(BELL, has_gate=False))
     before = model.at(2.0)

@@ -22,6 +22,8 @@ KINDS = {
     "published gate": LifeSettings(limit=100 / 6, sharpness=20.0, still=False),
     "no gate": LifeSettings(still=False, has_gate=False),
     "flat": LifeSettings(limit=4.9, kernel="flat"),
+    "lasting": LifeSettings(limit=4.9, kernel="flat", still="lasting"),
+    "lasting without gates": LifeSettings(still="lasting", has_gate=False),
 }
 CLOUD = "point_cloud/iteration_7/point_cloud.ply"
 
@@ -68,8 +70,9 @@ def test_the_columns_are_those_of_ftgs_then_ours(tmp_path: Path) -> None:
     assert comments[:2] == ("ftgs_version 1", "time_units normalized") and f"n_frames {NUM_FRAMES}" in comments
 
 
-def test_a_reader_of_ftgs_sees_the_same_model_where_there_is_no_gate(tmp_path: Path) -> None:
-    model = small_model(settings=KINDS["no gate"])
+@pytest.mark.parametrize("kind", ["no gate", "lasting without gates"])
+def test_a_reader_of_ftgs_sees_the_same_model_where_there_is_no_gate(tmp_path: Path, kind: str) -> None:
+    model = small_model(settings=KINDS[kind])
     save_freetime(model, tmp_path, 7)
     (tmp_path / CLOUD).rename(tmp_path / "model.ftgs.ply")
     loaded = load_freetime(tmp_path / "model.ftgs.ply", LoadOptions())
@@ -77,6 +80,22 @@ def test_a_reader_of_ftgs_sees_the_same_model_where_there_is_no_gate(tmp_path: P
     for frame in range(NUM_FRAMES):
         torch.testing.assert_close(loaded.at(frame).means, model.at(frame).means, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(loaded.at(frame).opacities, model.at(frame).opacities, rtol=1e-4, atol=1e-6)
+
+
+def test_models_of_earlier_trainings_keep_their_rule_of_motion(tmp_path: Path) -> None:
+    """Their cfg_args say True or False, or nothing; a word that is none of the rules is refused."""
+    save_freetime(small_model(settings=KINDS["ours"]), tmp_path, 7)
+    facts = read_cfg_args(tmp_path)
+    assert facts is not None and facts["still"] is True
+    for stored, still in ((True, True), (False, False), (0, False)):
+        write_cfg_args(tmp_path, {**facts, "still": stored})
+        assert load_freetime(tmp_path, LoadOptions()).life.still is still
+    (tmp_path / "cfg_args").unlink()
+    write_cfg_args(tmp_path, {name: value for name, value in facts.items() if name != "still"})
+    assert load_freetime(tmp_path, LoadOptions()).life.still is True
+    write_cfg_args(tmp_path, {**facts, "still": "resting"})
+    with pytest.raises(CheckpointError, match="still 'resting' is not supported"):
+        load_freetime(tmp_path, LoadOptions())
 
 
 def test_a_reader_of_ftgs_sees_at_least_what_a_gate_holds_there(tmp_path: Path) -> None:

@@ -96,8 +96,9 @@ def test_gates_of_other_kinds() -> None:
 
 def test_velocities_and_holds_of_other_kinds() -> None:
     for kind in ("zero", "fixed"):
-        model = model_from_start(values_of(), FreeTimeRecipe(velocities=kind), 11)  # type: ignore[arg-type]
-        assert bool((model.velocities == 0).all())
+        recipe = replace(RECIPE, velocities=kind)  # type: ignore[arg-type]
+        start = TrainingStart(points=small_start(every=4), views=VIEWS, extent=EXTENT, seed=0)
+        assert not start_model(recipe, start).velocities.any()
     flat = model_from_start(values_of(), FreeTimeRecipe(kernel="flat", first_hold=0.2), 11)
     assert flat.log_holds is not None and flat.log_holds.exp().tolist() == pytest.approx([0.2] * 5)
 
@@ -107,6 +108,57 @@ def test_rates_follow_the_switches() -> None:
     assert FreeTimeRecipe(kernel="flat").own_rates() == RATES
     assert FreeTimeRecipe(velocities="fixed").own_rates()["velocities"] == Rate(first=0.0)
     assert FreeTimeRecipe(gate="published").own_rates()["gates"].first == pytest.approx(1e-3)
+
+
+def test_the_rule_of_motion_of_a_recipe() -> None:
+    assert FreeTimeRecipe().life().still is True and FreeTimeRecipe(gate="none").life().still is False
+    assert FreeTimeRecipe(still=False).life().still is False
+    for gate in ("ours", "none"):
+        assert FreeTimeRecipe(still="lasting", gate=gate).life().still == "lasting"  # type: ignore[arg-type]
+
+
+def test_what_lasts_moves_slowly_in_training_and_relocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    relocation = Relocation(start=1, stop=9, every=2, kind="copies_in_time")
+    trainer = new_trainer(replace(RECIPE, iterations=3, still="lasting", kernel="flat", relocation=relocation))
+    asked: list[Any] = []
+    monkeypatch.setattr(freetime_training, "relocate", lambda population, **settings: asked.append(settings) or 0)
+    for _ in train(trainer):
+        pass
+    shares = trainer.model.motion_shares(None)
+    assert len(asked) == 1 and shares is not None and torch.equal(asked[0]["motion_shares"], shares)
+
+
+def test_a_batch_shows_one_frame_from_different_cameras() -> None:
+    apart, together = new_trainer(replace(RECIPE, batch=2)), new_trainer(replace(RECIPE, batch=2, same_frame=True))
+    drawn = [apart.samples(iteration) for iteration in range(1, 21)]
+    assert any(one.frame != other.frame for one, other in drawn)
+    drawn = [together.samples(iteration) for iteration in range(1, 41)]
+    assert all(one.frame == other.frame and one.view != other.view for one, other in drawn)
+    assert {one.frame for one, _ in drawn} == set(range(NUM_FRAMES))
+
+
+def test_going_on_with_batches_of_one_frame_is_exact() -> None:
+    recipe = replace(RECIPE, iterations=12, batch=2, same_frame=True, rates_by_batch=True, still="lasting")
+    whole, resumed = new_trainer(recipe), new_trainer(recipe, seed=5)
+    for step in train(whole):
+        if step.iteration == 7:
+            saved = deepcopy(whole.state())
+    resumed.load(saved)
+    for _ in train(resumed, start=7):
+        pass
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
+
+
+def test_rates_follow_the_batch() -> None:
+    one, four = new_trainer(replace(RECIPE, batch=4)), new_trainer(replace(RECIPE, batch=4, rates_by_batch=True))
+    capped = new_trainer(replace(RECIPE, batch=4, rates_by_batch=True, same_frame=True))  # of two cameras
+    for trainer in (one, four, capped):
+        trainer.begin(60)
+    for plain, scaled, by_two in zip(*(t.optimiser.param_groups for t in (one, four, capped)), strict=True):
+        assert scaled["lr"] == pytest.approx(2 * plain["lr"]) and by_two["lr"] == pytest.approx(2**0.5 * plain["lr"])
+        assert scaled["betas"] == (pytest.approx(0.9**4), pytest.approx(0.999**4))
+        assert scaled["eps"] == pytest.approx(plain["eps"] / 2) and plain["betas"] == (0.9, 0.999)
 
 
 def test_the_budget_grows_with_the_image_up_to_a_limit() -> None:
@@ -164,6 +216,24 @@ def test_the_image_loss_has_the_regulariser_of_its_moment() -> None:
     assert losses["two, all"] == pytest.approx(2 * losses["all"], rel=1e-5)  # a sum over images of one moment
     absolute, squares = (image - target).abs().mean().item(), (image - target).square().mean().item()
     assert losses["squares"] - losses["plain"] == pytest.approx(0.8 * 0.25 * (squares - absolute), rel=1e-3)
+
+
+def test_lpips_is_fed_minus_one_to_one() -> None:
+    image, target = torch.rand(2, 3, 30, 40)
+    seen = SimpleNamespace(image=image.requires_grad_(), target=target, sample=Sample(view=0, frame=3))
+    trainer = new_trainer()
+    plain = trainer.image_loss([seen], 1).item()  # type: ignore[list-item]
+    assert not trainer.needs_lpips
+    trainer.recipe = replace(RECIPE, lpips=0.1)
+    assert trainer.needs_lpips
+    with pytest.raises(ValueError, match="has no network"):
+        trainer.image_loss([seen], 1)  # type: ignore[list-item]
+    trainer.lpips = lambda one, other: (one - 3 * other).mean()
+    loss = trainer.image_loss([seen], 1)  # type: ignore[list-item]
+    expected = ((2 * image - 1) - 3 * (2 * target - 1)).mean().item()
+    assert loss.item() - plain == pytest.approx(0.1 * expected, rel=1e-3)
+    two = trainer.image_loss([seen, seen], 1)  # type: ignore[list-item]
+    assert two.item() == pytest.approx(2 * loss.item(), rel=1e-5)
 
 
 def test_regularisers_by_hand() -> None:

@@ -170,3 +170,19 @@ def test_tables_that_are_refused(changes, count, words):
         check_density(replace(TABLE, **changes), count)
     check_density(replace(TABLE, noise=5e5), 100)
     check_density(Density(), 10**6)
+
+
+@pytest.mark.cuda
+def test_a_gpu_gives_the_same_copies():
+    shades = torch.tensor([0.9, 0.001, 0.4, 0.7]).repeat(20).tolist()
+    here, there = trained(shades), trained(shades)
+    for name in there[0].names:
+        there[0].put(name, there[0][name].cuda())
+    there = (there[0], Statistics(len(shades), torch.device("cuda")), there[2])
+    there[1].load(here[1].rows)
+    for training in (here, there):
+        relocated(100, training)
+    assert there[0].device.type == "cuda" and here[0].count == there[0].count == 84
+    for name in here[0].names:
+        torch.testing.assert_close(there[0][name].detach().cpu(), here[0][name].detach(), atol=1e-6, rtol=1e-6)
+    assert torch.equal(there[1].gradients.cpu(), here[1].gradients)

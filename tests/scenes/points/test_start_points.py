@@ -12,6 +12,7 @@ import torch
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.points.cloud import thinned
 from scenes.points.random import random_points
+from scenes.points.start import load_start_points
 from scenes.points.visibility import suggest_near, views_of
 from tests.scenes.small_rigs import (
     coloured,
@@ -96,6 +97,15 @@ def test_text_models(tmp_path):
     cloud = load(scene)
     torch.testing.assert_close(cloud.positions, torch.tensor([[0.1, 0.2, 3.0], [-0.1, 0.0, 2.5]]))
     torch.testing.assert_close(cloud.colours, torch.tensor([[1.0, 0.2, 0.0], [0.0, 0.0, 0.0]]))
+
+
+def test_random_points_are_had_where_there_are_others(tmp_path):
+    scene = scene_of(tmp_path / "room")
+    write_ply(scene.root / "points3D.ply", coloured(places(9)))
+    wanted = random_points(scene, frame=0, count=7, seed=2)
+    cloud = load_start_points(scene, source="random", frames=(0,), limit=7, seed=2)
+    assert torch.equal(cloud.positions, wanted.positions) and cloud.note == wanted.note
+    assert load(scene).count == 9
 
 
 def test_the_first_source_there_is_counts(tmp_path):
