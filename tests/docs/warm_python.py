@@ -16,6 +16,7 @@ import json
 import os
 import pkgutil
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
@@ -57,15 +58,18 @@ sys.exit(answer[0] if answer else 1)
 @functools.cache
 def warm_socket() -> str:
     """The socket of this process's server, which is started by the first call and ends with the process."""
-    path = str(Path(tempfile.mkdtemp(prefix="moegs_")) / "python")
+    folder = tempfile.mkdtemp(prefix="moegs_")
+    path = str(Path(folder) / "python")
     paths = [str(ROOT), str(ROOT / "submodules/diff-gaussian-rasterization")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     environment["CUDA_VISIBLE_DEVICES"] = ""
     server = subprocess.Popen(
         [sys.executable, __file__, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
     )
-    assert server.stdout is not None and server.stdout.readline() == b"ready\n"
+    atexit.register(shutil.rmtree, folder)  # the last one, as later ones are called earlier
+    atexit.register(server.wait)
     atexit.register(server.terminate)
+    assert server.stdout is not None and server.stdout.readline() == b"ready\n"
     return path
 
 
