@@ -6,14 +6,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tests.docs.warm_python import CLIENT, warm_socket
+from tests.docs.warm_python import stand_in
 from tests.scenes.preparation.textured_room import image, room_cameras
 from tests.scenes.scene_folders import Rig, rig_cameras, write_poses_bounds, write_technicolor_scene, write_video
 
@@ -22,15 +21,11 @@ _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 N3V_UNITS = 10.0  # the room in units in which N3V's near plane, 4, cuts nothing off
 SHORT = ["--iterations", "4", "--test_frames", "1"]
 
-# Stands in for `python`: runs it with further arguments by the script or the command, instead of some of the page's.
-PYTHON = """#!{python} -IS
-import os
-import sys
-
+# In the stand-in for `python`: further arguments by the script or the command, instead of some of the page's.
+SHORTER = """
 SHORTENED = {shortened}
 TOO_LONG = {too_long}
 FEWER = {fewer}
-arguments = sys.argv[1:]
 script = os.path.basename(arguments[0]) if arguments else ""  # scripts give its whole path
 name = next((key for key in (" ".join([script, *arguments[1:2]]), script) if key in SHORTENED), None)
 if name is not None and not any(argument.startswith("demo/experts") for argument in arguments):
@@ -116,8 +111,8 @@ def make_sandbox(folder: Path) -> Path:
         (root / "scripts" / name).write_text(NOTHING)
     (root / ".venv" / "bin").mkdir(parents=True)
     (root / ".venv" / "bin" / "activate").touch()
-    python = PYTHON.format(python=sys.executable, shortened=SHORTENED, too_long=TOO_LONG, fewer=FEWER)
-    tools = {"python": python + CLIENT.format(python=sys.executable, socket=warm_socket())}
+    shorter = SHORTER.format(shortened=SHORTENED, too_long=TOO_LONG, fewer=FEWER)
+    tools = {"python": stand_in("product", changes=shorter)}
     for name, text in (tools | {"curl": CURL, "unzip": UNZIP, "zip": ZIP, "pip": NOTHING}).items():
         path = root / ".venv" / "bin" / name
         path.write_text(text)
