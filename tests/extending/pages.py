@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.playroom import PointCounts, RigSize, write_scene
-from tests.docs.warm_python import stand_in
+from tests.warm_python import write_stand_in
 
 ROOT = Path(__file__).resolve().parents[2]
 UNCHANGED = ("demo/experts", "submodules")  # linked: no page edits them
@@ -92,9 +92,7 @@ def copy_product(folder: Path, *, size: RigSize) -> Product:
     """Copies the product below a folder, so that edits change only the copy, and films the demo's scene there."""
     product = Product(root=folder / "product", tools=folder / "tools", scene=folder / "playroom", out=folder / "out")
     product.root.mkdir()
-    product.tools.mkdir()
-    (product.tools / "python").write_text(stand_in("packages"))
-    (product.tools / "python").chmod(0o755)
+    write_stand_in(product.tools / "python", "packages")
     for package in ROOT.glob("*/__init__.py"):
         shutil.copytree(package.parent, product.root / package.parent.name, ignore=_not_copied)
     shutil.copytree(ROOT / "tests", product.root / "tests", ignore=_not_copied)

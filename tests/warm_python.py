@@ -1,9 +1,10 @@
-"""Python processes that begin with everything imported: a server forks one for each command of a page.
+"""Python processes that begin with everything imported: a server forks one for each command.
 
-Importing PyTorch takes seconds, and the pages have some two hundred commands. A command runs in a process of its own,
-with its own arguments, folder, environment and output, as after `python`.
+Importing PyTorch takes seconds, and the documentation has some two hundred commands. A command runs in a process of its
+own, with its own arguments, folder, environment and output, as after `python`. What it starts with `sys.executable`
+begins warm too, where $WARM_PYTHON names a stand-in.
 
-    python tests/docs/warm_python.py SOCKET KIND    serves until its input ends, and removes the socket's folder
+    python tests/warm_python.py SOCKET KIND    serves until its input ends, and removes the socket's folder
 
 KIND is "product", or "packages" for commands of a changed copy of the product: all but the product is imported.
 """
@@ -31,11 +32,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch._dynamo", "scipy.spatial", "av", "PIL.Image", "tyro", "safetensors.torch")  # also imported late
 PRODUCT = (
     *("engine.api", "demo.commands"),
-    *(f"experts.{folder}.training" for folder in ("ex4dgs", "ed3dgs", "stg", "fourdgaussians")),
+    *(f"experts.{folder}.training" for folder in ("ex4dgs", "ed3dgs", "stg", "fourdgaussians", "freetime")),
 )
 COMMANDS = "engine.commands"  # with all its modules
 Kind = Literal["product", "packages"]
@@ -82,10 +83,12 @@ def warm_socket(kind: Kind) -> str:
     return path
 
 
-def stand_in(kind: Kind, *, changes: str = "") -> str:
-    """A program that stands in for `python`, and lets a server run its arguments; changes: code that changes them."""
+def write_stand_in(path: Path, kind: Kind, *, changes: str = "") -> None:
+    """Writes a program that stands in for `python`: a server runs its arguments. changes: code that changes them."""
     end = CLIENT.format(python=sys.executable, socket=warm_socket(kind))
-    return STAND_IN.format(python=sys.executable) + changes + end
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(STAND_IN.format(python=sys.executable) + changes + end, encoding="utf-8")
+    path.chmod(0o755)
 
 
 def serve(path: str, kind: Kind) -> None:
@@ -141,6 +144,7 @@ def run(arguments: list[str], folder: str, environment: Mapping[str, str]) -> No
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.executable = environment.get("WARM_PYTHON", sys.executable)
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[1:1] = [path for path in paths if path and path not in sys.path]
     try:
