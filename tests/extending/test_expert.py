@@ -87,7 +87,8 @@ def check_hints(product: Product) -> None:
 
 def check_tests(product: Product) -> None:
     """The tests of all experts test the new one too, and those of ensembles take its row."""
-    tests = product.run("python", "-m", "pytest", "-q", "--collect-only", "tests/experts")
+    files = [f"tests/experts/test_{name}.py" for name in ("experts", "gradients")]
+    tests = product.run("python", "-m", "pytest", "-q", "--collect-only", *files)
     assert tests.out.count("[Toy]") >= 3, tests.out
 
 
