@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
 ensure_environment requirements.txt requirements-dev.txt requirements-docs.txt
+unset PYTHONDONTWRITEBYTECODE # without bytecode, each of the tests' processes would compile all sources again
 
 ruff check .
 ruff format --check .

@@ -54,8 +54,8 @@ import array
 import json
 import socket
 
-if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-m", "-c")):
-    os.execv({python!r}, [{python!r}, *arguments])  # of standard input, or with an option of Python's
+if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-", "-m", "-c")):
+    os.execv({python!r}, [{python!r}, *arguments])  # without a program, or with an option of Python's
 with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
     connection.connect({socket!r})
     request = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()
@@ -149,7 +149,10 @@ def run(arguments: list[str], folder: str, environment: Mapping[str, str]) -> No
     sys.path[1:1] = [path for path in paths if path and path not in sys.path]
     try:
         first, *rest = arguments
-        if first in ("-m", "-c"):
+        if first == "-":
+            sys.argv, sys.path[0] = arguments, ""
+            run_text(sys.stdin.read())
+        elif first in ("-m", "-c"):
             sys.argv, sys.path[0] = [first, *rest[1:]], ""
             if first == "-m":
                 runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
