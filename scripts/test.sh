@@ -5,14 +5,21 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
 ensure_environment requirements.txt requirements-dev.txt requirements-docs.txt
+unset PYTHONDONTWRITEBYTECODE # without bytecode, each of the tests' processes would compile all sources again
 
 ruff check .
 ruff format --check .
-mypy
+types=$(mktemp)
+trap 'rm -f "$types"' EXIT
+mypy > "$types" 2>&1 & # beside the compilers, as each of them takes one core
 python -m moegs_rasterizer.build
 if command -v nvcc > /dev/null; then
     python -m moegs_rasterizer.build --cuda
 else
     echo "moegs_rasterizer: CUDA back-end left out, as there is no nvcc on the PATH"
 fi
+checked=0
+wait $! || checked=$?
+cat "$types"
+[ "$checked" = 0 ] || exit "$checked"
 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist worksteal -m "not cuda" -q "$@"

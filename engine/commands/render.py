@@ -37,8 +37,6 @@ from engine.settings.metric_protocols import OF_CLIPS
 from engine.settings.render import (
     RenderConfig,
     Split,
-    check_render_config,
-    check_render_paths,
     overrides_of,
     read_any_render_settings,
     read_render_settings,
@@ -46,6 +44,7 @@ from engine.settings.render import (
     splits_of,
     variant_of,
 )
+from engine.settings.render_checks import check_render_config, check_render_paths
 from engine.settings.train import CONFIG_FILE
 from experts import Expert
 from router import ENSEMBLES, Ensemble, render_command

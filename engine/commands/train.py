@@ -12,7 +12,8 @@ from engine.runs.device import peak_memory
 from engine.settings.command_line import INTERRUPTED, exit_code, set_up_logging
 from engine.settings.config_file import write_config_file
 from engine.settings.experts import ensemble_and_folders
-from engine.settings.run import RunConfig, check_config
+from engine.settings.run import RunConfig
+from engine.settings.run_checks import check_config
 from engine.settings.train import CONFIG_FILE, read_any_train_settings, read_train_settings
 from engine.training.loop import train
 from engine.training.router.opening import open_router_task, schedule

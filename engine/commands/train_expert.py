@@ -16,7 +16,7 @@ from engine.checks.footage import warn_of_frames
 from engine.checks.rasterizer import check_rasterizer
 from engine.evaluation.conditions import versions
 from engine.evaluation.expert import ExpertScores
-from engine.evaluation.scoring import weights_facts
+from engine.evaluation.suite import weights_facts
 from engine.runs.cost import expert_cost, log_cost
 from engine.runs.device import device_name, open_compute_device, peak_memory
 from engine.runs.opening import read_scene

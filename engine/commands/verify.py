@@ -17,7 +17,8 @@ from engine.evaluation.metrics import METRICS
 from engine.evaluation.mixture import hashed_images, render_frame, scored_images
 from engine.evaluation.oracles import ORACLES
 from engine.evaluation.provenance import ImageHashes
-from engine.evaluation.scoring import evenly_spread, open_suite, scored_frames
+from engine.evaluation.scoring import evenly_spread, scored_frames
+from engine.evaluation.suite import open_suite
 from engine.outputs.frame_images import frame_images
 from engine.reporting.comparison import (
     OTHER_DEVICE,

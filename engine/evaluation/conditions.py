@@ -14,7 +14,7 @@ from common.tensors import tensors_hash
 from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights
 from engine.evaluation.metrics import describe_protocol
 from engine.evaluation.provenance import ImageHashes, gaussian_counts, megabytes, training_seconds
-from engine.evaluation.scoring import MetricSuite, weights_facts
+from engine.evaluation.suite import MetricSuite, weights_facts
 from engine.evaluation.twins import twin_facts
 from engine.runs.checkpoint import named_tensors
 from engine.runs.device import ComputeDevice, device_name, gpu_versions, peak_memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,8 @@ from common.tensors import to_uint8
 from engine.evaluation.conditions import expert_conditions
 from engine.evaluation.metric_types import MetricRequest
 from engine.evaluation.provenance import ImageHashes, frames_per_second, keep_other_results
-from engine.evaluation.scoring import (
-    ScoredFrame,
-    Scores,
-    evenly_spread,
-    mean_scores,
-    mean_seconds,
-    open_suite,
-    scored_frames,
-    weights_facts,
-)
+from engine.evaluation.scoring import ScoredFrame, evenly_spread, mean_scores, mean_seconds, scored_frames
+from engine.evaluation.suite import MetricSuite, Scores, open_suite, weights_facts
 from engine.outputs.files import image_name, write_png
 from engine.runs.device import ComputeDevice, wait
 from engine.runs.expert_images import image_of
@@ -34,6 +26,7 @@ from experts.novel_views import NovelViewCulling
 from scenes import Scene, ViewFrame
 
 PROTOCOL = PROTOCOLS[DEFAULT_PROTOCOL]  # render_*.py's default
+METRICS_FILE = "metrics.json"
 SHOWN = 4  # frames of each camera that are left as PNGs, evenly spread
 ALONE = "expert"  # the name of the only image that is scored
 
@@ -47,7 +40,7 @@ class ExpertScores:
     seconds: float  # mean of rendering a frame
     frames_per_second: float  # by the median of rendering a frame
     hashes: Mapping[str, Any]  # ImageHashes.facts
-    weights: Mapping[str, str | None]  # scoring.weights_facts
+    weights: Mapping[str, str | None]  # suite.weights_facts
     file: Path  # every frame's scores
 
 
@@ -73,51 +66,67 @@ def evaluate_expert(
     suite = open_suite(request, networks=networks)
     shown = {frames[index] for index in evenly_spread(len(frames), SHOWN)}
     view_frames = [(view, frame) for view in scene.test for frame in frames]
-    per_frame, scores, seconds = [], [], []
+    per_frame, seconds = [], []
     with ImageHashes() as hashes:
-        for scored in scored_frames(
-            scene,
-            tracked(view_frames, f"Scoring {expert.name}", unit="frame", shown=not quiet, leave=False),
-            render=lambda view_frame: _render(expert, scene, view_frame, compute, culling),
-            images_of=lambda _, image, __: {ALONE: image},
-            suite=suite,
-            device=compute.device,
-        ):
+        followed = tracked(view_frames, f"Scoring {expert.name}", unit="frame", shown=not quiet, leave=False)
+        for scored in _scored(expert, scene, followed, compute=compute, suite=suite, culling=culling):
             camera = scene.views[scored.view].name
             per_frame.append({"camera": camera, "frame": scored.frame, "scores": scored.scores[ALONE]})
-            scores.append(scored.scores[ALONE])
             seconds.append(scored.seconds)
             hashes.add({ALONE: to_uint8(scored.rendering)}, scored.truth)
             if scored.frame in shown:
                 _write_pngs(folder, image_name(camera, scored.frame), scored)
-    means, mean = mean_scores(scores), mean_seconds(seconds)
     report = {
         **expert_conditions(scene, compute, suite=suite, hashes=hashes, culling=culling),
-        "means": means,
-        "seconds_a_frame": mean,
-        "frames_per_second": frames_per_second(seconds),
+        **_means(per_frame, seconds),
         "per_frame": per_frame,
     }
-    keep_other_results(folder / "metrics.json", report)
-    file = write_json(folder / "metrics.json", report)
+    keep_other_results(folder / METRICS_FILE, report)
     return ExpertScores(
-        scores=means,
-        frames=len(scores),
-        seconds=mean,
+        scores=report["means"],
+        frames=len(per_frame),
+        seconds=report["seconds_a_frame"],
         frames_per_second=report["frames_per_second"],
         hashes=hashes.facts(),
         weights=weights_facts(suite),
-        file=file,
+        file=write_json(folder / METRICS_FILE, report),
     )
 
 
-def _render(
-    expert: Expert, scene: Scene, view_frame: ViewFrame, compute: ComputeDevice, culling: NovelViewCulling | None
-) -> Tensor:
-    view, frame = view_frame
-    image = image_of(expert, scene.views[view].camera, frame, compute=compute, culling=culling)
-    wait(compute)
-    return image
+def _means(per_frame: Sequence[Mapping[str, Any]], seconds: Sequence[float]) -> dict[str, Any]:
+    """Means over frames of the scores and of rendering, as metrics.json has them."""
+    return {
+        "means": mean_scores([frame["scores"] for frame in per_frame]),
+        "seconds_a_frame": mean_seconds(seconds),
+        "frames_per_second": frames_per_second(seconds),
+    }
+
+
+def _scored(
+    expert: Expert,
+    scene: Scene,
+    view_frames: Iterable[ViewFrame],
+    *,
+    compute: ComputeDevice,
+    suite: MetricSuite,
+    culling: NovelViewCulling | None,
+) -> Iterator[ScoredFrame[Tensor]]:
+    """The expert's images of frames one after another, with their scores."""
+
+    def render(view_frame: ViewFrame) -> Tensor:
+        view, frame = view_frame
+        image = image_of(expert, scene.views[view].camera, frame, compute=compute, culling=culling)
+        wait(compute)
+        return image
+
+    return scored_frames(
+        scene,
+        view_frames,
+        render=render,
+        images_of=lambda _, image, __: {ALONE: image},
+        suite=suite,
+        device=compute.device,
+    )
 
 
 def _write_pngs(folder: Path, name: str, scored: ScoredFrame[Tensor]) -> None:

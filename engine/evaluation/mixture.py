@@ -15,32 +15,17 @@ from torch import Tensor
 from common.progress import tracked
 from common.wording import counted
 from engine.errors import ConfigError
-from engine.evaluation.baselines import (
-    CONSTANT,
-    NO_ROUNDING_NOISE,
-    ROUNDING_NOISE,
-    UNIFORM,
-    ConstantWeights,
-    best_constants,
-    constant_blend,
-)
+from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights, constant_blend
 from engine.evaluation.clips import ClipRecorder, clip_recorder
 from engine.evaluation.conditions import mixture_conditions
+from engine.evaluation.fitted_constants import fit_constants, no_better_constants
 from engine.evaluation.metric_types import MetricRequest
 from engine.evaluation.mixture_results import Evaluation, FrameResult, write_evaluation
 from engine.evaluation.oracles import oracle_images
 from engine.evaluation.preparation import prepared
 from engine.evaluation.provenance import ImageHashes
-from engine.evaluation.scoring import (
-    MetricSuite,
-    ScoredFrame,
-    evenly_spread,
-    mean_scores,
-    open_suite,
-    psnr_of,
-    scored_frames,
-    without_value,
-)
+from engine.evaluation.scoring import ScoredFrame, scored_frames
+from engine.evaluation.suite import MetricSuite, open_suite, without_value
 from engine.evaluation.twins import twin_images
 from engine.outputs.files import image_name
 from engine.outputs.frame_images import FrameImages
@@ -53,7 +38,7 @@ from engine.settings.render import EncoderChoice
 from engine.settings.render_maps import MapName, need_depths
 from experts import Expert
 from router import Mixture
-from scenes import Prefetcher, ViewFrame
+from scenes import ViewFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,40 +68,26 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
     """
     view_frames = _view_frames(run, views, options)
     suite = _open_suite(run, views, options)
-    constants = _fit_constants(run, view_frames, options)
-    names = [expert.name for expert in run.experts]
-    results, maps = [], options.maps
+    constants = fit_constants(
+        run,
+        view_frames,
+        frames=options.constant_frames,
+        protocol=suite.protocol,
+        progress=options.progress,
+    )
+    results = []
     with (
         ImageHashes() as hashes,
-        RenderWriter(
-            folder,
-            names,
-            fps=run.scene.frame_rate,
-            videos=options.videos,
-            pngs=options.images,
-            maps=maps,
-            encoder=options.encoder,
-        ) as writer,
+        _open_writer(run, folder, options) as writer,
         clip_recorder(suite.metrics, folder) as clips,
     ):
-        for scored in scored_frames(
-            run.scene,
-            tracked(view_frames, "Scoring", unit="frame", shown=options.progress, leave=False),
-            render=lambda view_frame: render_frame(run, view_frame, depths=need_depths(maps)),
-            images_of=lambda view_frame, mixture, truth: {
-                **scored_images(run, mixture, truth, constants=constants, suite=suite if options.oracles else None),
-                **twin_images(run, options.twins, view_frame, mixture),
-            },
-            suite=suite,
-            device=run.device,
-            clips=clips,
-        ):
+        for scored in _scored(run, view_frames, options, constants=constants, suite=suite, clips=clips):
             results.append(_result(run, scored))
             frame = writer.images(scored.rendering, scored.truth, mean=True)
             hashes.add(hashed_images(run, frame), scored.truth)
             writer.write(image_name(results[-1].camera, scored.frame), frame)
         results = results if clips is None else _with_clips(run, results, clips)
-    frames, constants = _no_better_constants(results, constants, names)
+    frames, constants = no_better_constants(results, constants, [expert.name for expert in run.experts])
     evaluation = Evaluation(
         frames=frames,
         conditions=mixture_conditions(
@@ -126,6 +97,44 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
         unavailable={},
     )
     return write_evaluation(folder, replace(evaluation, unavailable=without_value(suite, evaluation.means)))
+
+
+def _open_writer(run: Run, folder: Path, options: EvaluationOptions) -> RenderWriter:
+    return RenderWriter(
+        folder,
+        [expert.name for expert in run.experts],
+        fps=run.scene.frame_rate,
+        videos=options.videos,
+        pngs=options.images,
+        maps=options.maps,
+        encoder=options.encoder,
+    )
+
+
+def _scored(
+    run: Run,
+    view_frames: Sequence[ViewFrame],
+    options: EvaluationOptions,
+    *,
+    constants: ConstantWeights | None,
+    suite: MetricSuite,
+    clips: ClipRecorder | None,
+) -> Iterator[ScoredFrame[Mixture]]:
+    """The frames' mixtures one after another, with the scores of all images that are compared."""
+    depths = need_depths(options.maps)
+    with_oracles = suite if options.oracles else None
+    return scored_frames(
+        run.scene,
+        tracked(view_frames, "Scoring", unit="frame", shown=options.progress, leave=False),
+        render=lambda view_frame: render_frame(run, view_frame, depths=depths),
+        images_of=lambda view_frame, mixture, truth: {
+            **scored_images(run, mixture, truth, constants=constants, suite=with_oracles),
+            **twin_images(run, options.twins, view_frame, mixture),
+        },
+        suite=suite,
+        device=run.device,
+        clips=clips,
+    )
 
 
 def _with_clips(run: Run, results: Sequence[FrameResult], clips: ClipRecorder) -> list[FrameResult]:
@@ -169,48 +178,6 @@ def _open_suite(run: Run, views: Sequence[int], options: EvaluationOptions) -> M
         frames_per_second=float(run.scene.frame_rate or FPS),
     )
     return open_suite(request, networks=options.networks)
-
-
-def _fit_constants(run: Run, view_frames: Sequence[ViewFrame], options: EvaluationOptions) -> ConstantWeights | None:
-    """Renders the frames once before they are scored: the weights must be there when the first frame is scored.
-
-    The images wait in no memory for the scoring: 300 frames of four experts at 1352x1014 px take 20 GB.
-    """
-    if options.constant_frames == 0:
-        return None
-    chosen = tuple(view_frames[index] for index in evenly_spread(len(view_frames), options.constant_frames))
-
-    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-        shown = tracked(chosen, "Fitting constant weights", unit="frame", shown=options.progress, leave=False)
-        with Prefetcher(run.scene, chosen, device=run.device) as truths:
-            for view_frame in shown:
-                images = mix_view(run, *view_frame).images
-                yield images, next(truths)[2]
-
-    noise = ROUNDING_NOISE if PROTOCOLS[options.protocol].eight_bit else NO_ROUNDING_NOISE
-    weights = best_constants(pairs(), noise=noise)
-    return ConstantWeights(weights=weights, fitted_on=chosen, evaluated=len(view_frames))
-
-
-def _no_better_constants(
-    results: Sequence[FrameResult], constants: ConstantWeights | None, experts: Sequence[str]
-) -> tuple[tuple[FrameResult, ...], ConstantWeights | None]:
-    """Equal weights or one expert alone, where their printed PSNR is above the fitted weights'.
-
-    These are constant weights too. The fit does not know clamping and rounding, nor frames that it left out.
-    """
-    if constants is None:
-        return tuple(results), None
-    share = 1 / len(experts)
-    others = {UNIFORM: (share,) * len(experts)} | {
-        name: tuple(float(name == other) for other in experts) for name in experts
-    }
-    psnr = {name: psnr_of(mean_scores([frame.scores[name] for frame in results])) for name in (CONSTANT, *others)}
-    best = max(psnr, key=lambda name: psnr[name])  # the fitted weights where several are equal
-    if best == CONSTANT:
-        return tuple(results), constants
-    frames = (replace(frame, scores={**frame.scores, CONSTANT: frame.scores[best]}) for frame in results)
-    return tuple(frames), replace(constants, weights=others[best])
 
 
 def render_frame(run: Run, view_frame: ViewFrame, *, depths: bool = False) -> Mixture:

@@ -15,7 +15,8 @@ from engine.evaluation.baselines import CONSTANT, UNIFORM
 from engine.evaluation.metrics import METRICS, heading, shown_metrics, value_text
 from engine.evaluation.oracles import ORACLE_FRAME, ORACLE_PIXEL, ORACLE_WINDOW, ORACLES, gap_share
 from engine.evaluation.provenance import frames_per_second, keep_other_results
-from engine.evaluation.scoring import Scores, mean_scores, mean_seconds, psnr_of, timed
+from engine.evaluation.scoring import mean_scores, mean_seconds, psnr_of, timed
+from engine.evaluation.suite import Scores
 from engine.outputs.render_writer import MIXTURE
 from engine.settings.metric_protocols import PROTOCOLS, protocol_facts
 

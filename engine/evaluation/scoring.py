@@ -14,48 +14,17 @@ import torch
 from torch import Tensor
 
 from common.tensors import image_from_uint8
-from engine.errors import ConfigError
 from engine.evaluation.clips import ClipRecorder
-from engine.evaluation.metric_types import NO_INPUT, MetricInput, MetricRequest, OpenedMetric, Pair, TrueImage
+from engine.evaluation.metric_types import Pair, TrueImage
 from engine.evaluation.metrics import METRICS, value_text
 from engine.evaluation.moving import MovingMasks
 from engine.evaluation.preparation import TRUTH, PreviousImages, prepared
-from engine.settings.metric_protocols import MetricProtocol
+from engine.evaluation.suite import MetricSuite, Scores
 from scenes import Scene, ViewFrame
 
-NOT_ASKED_FOR = OpenedMetric(measure=None, source="not asked for")
-NOT_OF_PROTOCOL = OpenedMetric(measure=None, source="not a metric of this protocol")
-
 AT_ONCE = 2**24  # numbers in images that a GPU compares at a time: fewer, larger kernels in less than 1 GB
-Scores = Mapping[str, float | None]  # value per name of METRICS, of an image or a mean of several; None: not measured
 Rendering = TypeVar("Rendering")
 Key = TypeVar("Key")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricSuite:
-    """A protocol and its metrics, each ready or with the reason why it cannot be measured."""
-
-    protocol: MetricProtocol
-    metrics: Mapping[str, OpenedMetric]  # by name, in METRICS's order
-
-    @property
-    def unavailable(self) -> dict[str, str]:
-        """The reason per metric of the protocol that cannot be measured."""
-        return {
-            name: opened.source
-            for name, opened in self.metrics.items()
-            if opened.measure is None and opened is not NOT_OF_PROTOCOL
-        }
-
-    def needs(self, wanted: MetricInput) -> bool:
-        """True where a metric compares this kind of input."""
-        return bool(self.names_of(wanted))
-
-    def names_of(self, wanted: MetricInput) -> set[str]:
-        """Names of the metrics that compare this kind of input."""
-        opened = ((name, metric.measure) for name, metric in self.metrics.items())
-        return {name for name, measure in opened if measure is not None and measure.input == wanted}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,21 +37,6 @@ class ScoredFrame(Generic[Rendering]):
     seconds: float  # of rendering it
     truth: np.ndarray  # uint8 [h, w, 3]
     scores: Mapping[str, Scores]  # per image of the rendering
-
-
-def open_suite(request: MetricRequest, *, networks: bool) -> MetricSuite:
-    """Every metric of METRICS under a request; networks False: without the optional ones and those with a network."""
-    metrics = {}
-    for metric in METRICS.values():
-        if metric.of_protocol and metric.name not in (*request.protocol.extras, *request.asked):
-            metrics[metric.name] = NOT_OF_PROTOCOL
-        elif not networks and (metric.needs_network or metric.optional):
-            metrics[metric.name] = NOT_ASKED_FOR
-        else:
-            metrics[metric.name] = metric.open(request)
-        if metric.name in request.asked and metrics[metric.name].measure is None:
-            raise ConfigError(f"--metrics {metric.name}: {metrics[metric.name].source}")
-    return MetricSuite(protocol=request.protocol, metrics=metrics)
 
 
 def scored_frames(
@@ -199,15 +153,6 @@ def _numbers(values: Mapping[Key, Tensor | float]) -> dict[Key, float]:
     return numbers
 
 
-def without_value(suite: MetricSuite, means: Mapping[str, Scores]) -> dict[str, str]:
-    """The reason per metric that no frame has a value of, and per metric that could not be measured at all."""
-    reasons = suite.unavailable
-    for name, opened in suite.metrics.items():
-        if opened.measure is not None and all(scores[name] is None for scores in means.values()):
-            reasons[name] = NO_INPUT.get(opened.measure.input, "no frame has a value")
-    return {name: reasons[name] for name in suite.metrics if name in reasons}
-
-
 def mean_scores(scores: Sequence[Scores]) -> Scores:
     """Mean over frames, each metric alone (the mean of PSNRs, not the PSNR of the mean error).
 
@@ -234,15 +179,6 @@ def scores_text(scores: Scores) -> str:
     measured = {METRICS[name]: value for name, value in scores.items() if value is not None}
     texts = ((metric.label, value_text(metric, value), metric.unit) for metric, value in measured.items())
     return ", ".join(" ".join(filter(None, text)) for text in texts)
-
-
-def weights_facts(suite: MetricSuite | None) -> dict[str, str | None]:
-    """`<metric>_weights` per metric with a network, for result files: their source, or why there are none.
-
-    None for every metric where nothing was measured (suite None).
-    """
-    names = [metric.name for metric in METRICS.values() if metric.needs_network]
-    return {f"{name}_weights": None if suite is None else suite.metrics[name].source for name in names}
 
 
 def timed(seconds: Sequence[float]) -> Sequence[float]:

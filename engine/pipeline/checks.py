@@ -14,9 +14,11 @@ from engine.runs.checkpoint import saved_iterations
 from engine.runs.seeds import trained_seeds
 from engine.settings.fields import values_of
 from engine.settings.prepare import read_prepare_settings
-from engine.settings.render import check_render_config, check_render_files, read_render_settings
-from engine.settings.run import RunConfig, check_values
+from engine.settings.render import read_render_settings
+from engine.settings.render_checks import check_render_config, check_render_files
+from engine.settings.run import RunConfig
 from engine.settings.run_all import RunAllConfig, words_of
+from engine.settings.run_checks import check_values
 from engine.settings.train import CONFIG_FILE, read_train_settings
 from engine.settings.train_expert import (
     EXPERT_CONFIG_FILE,

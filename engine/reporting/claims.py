@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from engine.evaluation.metrics import METRICS, Metric, value_text
 from engine.evaluation.mixture_results import TITLES, TWICE, experts_among
 from engine.evaluation.oracles import ORACLES
-from engine.evaluation.scoring import Scores
+from engine.evaluation.suite import Scores
 from engine.outputs.render_writer import MIXTURE
 
 

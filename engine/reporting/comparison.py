@@ -16,7 +16,8 @@ from common.files import files_hash
 from common.tensors import tensors_hash, to_uint8
 from engine.evaluation.metrics import METRICS, value_text
 from engine.evaluation.mixture_results import TITLES, TWICE
-from engine.evaluation.scoring import Scores, mean_scores, mean_seconds
+from engine.evaluation.scoring import mean_scores, mean_seconds
+from engine.evaluation.suite import Scores
 from engine.outputs.files import image_name
 from engine.outputs.render_writer import MIXTURE
 from engine.reporting.results import METRICS_FILE, UPSTREAM_FILE, Results, number, scores_of

@@ -11,7 +11,7 @@ from typing import Any
 from engine.errors import ConfigError
 from engine.evaluation.metrics import METRICS
 from engine.evaluation.mixture_results import experts_among, table_order
-from engine.evaluation.scoring import Scores
+from engine.evaluation.suite import Scores
 from engine.outputs.files import results_folder
 from engine.runs.seeds import require_one_run, runs_of
 from engine.settings.config_file import read_object

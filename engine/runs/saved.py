@@ -22,7 +22,7 @@ from engine.runs.checkpoint import (
     scene_facts,
 )
 from engine.runs.device import open_compute_device
-from engine.runs.expert_records import ExpertRecord, find_expert, record_expert, recorded_iteration, require_same_files
+from engine.runs.expert_records import find_expert, record_expert, recorded_iteration, require_same_files
 from engine.runs.opening import assemble, open_expert, open_scene
 from engine.runs.run import Run
 from engine.settings.config_file import read_object, settings_of_object
@@ -69,20 +69,10 @@ def load_run(
     check_rasterizer(compute)
     flags = folder_flags(ensemble)
     by_name = by_name or not flags
-    folders = [
-        find_expert(
-            record,
-            given=moved.get(record.name) or given.get(flags.get(record.name, "")),
-            save_path=save_path,
-            argument=folder_argument(record.name, by_name=by_name),
-        )
-        for record in saved.experts
-    ]
+    moved |= {name: given[flag] for name, flag in flags.items() if name not in moved and flag in given}
+    folders = _find_experts(saved, moved, save_path=save_path, by_name=by_name)
     scene = open_scene(config, ensemble)
-    experts = tuple(
-        _reopen(config, scene, record, folder=folder, device=compute.device, by_name=by_name)
-        for record, folder in zip(saved.experts, folders, strict=True)
-    )
+    experts = _reopen(config, scene, saved, folders, device=compute.device, by_name=by_name)
     if "eval_temperature" in given:
         saved.router.eval_temperature = given["eval_temperature"]
     router = saved.router.eval().requires_grad_(False)
@@ -146,13 +136,36 @@ def _ensemble(saved: SavedRouter) -> Ensemble:
     )
 
 
+def _find_experts(saved: SavedRouter, moved: Mapping[str, Path], *, save_path: Path, by_name: bool) -> dict[str, Path]:
+    """The folder of every expert, by its name: the given one where it was moved, else the recorded one."""
+    return {
+        record.name: find_expert(
+            record,
+            given=moved.get(record.name),
+            save_path=save_path,
+            argument=folder_argument(record.name, by_name=by_name),
+        )
+        for record in saved.experts
+    }
+
+
 def _reopen(
-    config: RunConfig, scene: Scene, record: ExpertRecord, *, folder: Path, device: torch.device, by_name: bool
-) -> Expert:
-    iteration = recorded_iteration(record)
-    expert = open_expert(config, scene, record.name, folder, device=device, iteration=iteration, by_name=by_name)
-    require_same_files(record, record_expert(expert, folder), folder_argument(record.name, by_name=by_name))
-    return expert
+    config: RunConfig,
+    scene: Scene,
+    saved: SavedRouter,
+    folders: Mapping[str, Path],
+    *,
+    device: torch.device,
+    by_name: bool,
+) -> tuple[Expert, ...]:
+    """The experts with the files that they had in training; CheckpointError where these were changed."""
+    experts = []
+    for record in saved.experts:
+        name, folder, iteration = record.name, folders[record.name], recorded_iteration(record)
+        expert = open_expert(config, scene, name, folder, device=device, iteration=iteration, by_name=by_name)
+        require_same_files(record, record_expert(expert, folder), folder_argument(name, by_name=by_name))
+        experts.append(expert)
+    return tuple(experts)
 
 
 def _check_scene(saved: SavedRouter, run: Run) -> None:

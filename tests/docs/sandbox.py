@@ -6,31 +6,26 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tests.docs.warm_python import CLIENT, warm_socket
 from tests.scenes.preparation.textured_room import image, room_cameras
 from tests.scenes.scene_folders import Rig, rig_cameras, write_poses_bounds, write_technicolor_scene, write_video
+from tests.warm_python import write_stand_in
 
 ROOT = Path(__file__).resolve().parents[2]
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 N3V_UNITS = 10.0  # the room in units in which N3V's near plane, 4, cuts nothing off
 SHORT = ["--iterations", "4", "--test_frames", "1"]
 
-# Stands in for `python`: runs it with further arguments by the script or the command, instead of some of the page's.
-PYTHON = """#!{python} -IS
-import os
-import sys
-
+# In the stand-in for `python`: further arguments by the script or the command, instead of some of the page's.
+SHORTER = """
 SHORTENED = {shortened}
 TOO_LONG = {too_long}
 FEWER = {fewer}
-arguments = sys.argv[1:]
 script = os.path.basename(arguments[0]) if arguments else ""  # scripts give its whole path
 name = next((key for key in (" ".join([script, *arguments[1:2]]), script) if key in SHORTENED), None)
 if name is not None and not any(argument.startswith("demo/experts") for argument in arguments):
@@ -51,7 +46,7 @@ SHORTENED = {
     "moegs.py prune": ["--iterations", "2", "--score_frames", "1"],
     "moegs.py distill": SHORT,
     "moegs.py prepare": ["--threads", "2", "--max_features", "600"],
-    "moegs.py run-all": [  # its steps are not started by the stand-in
+    "moegs.py run-all": [  # its steps are started by the other stand-in, UNCHANGED
         "--data_args=",
         "--prepare_args=--threads 2 --max_features 600",
         f"--expert_args={' '.join(SHORT)} --test_iterations --max_gaussians 2000 --max_points 300",
@@ -64,6 +59,7 @@ TOO_LONG = (  # flags of the page that the stand-in for python leaves out
     *("--duration", "--end_timestamp", "--max_gaussians", "--max_points"),
 )
 FEWER = {"--router_cameras": "1"}  # values of the page for larger rigs than the stand-in scenes
+UNCHANGED = "python_of_commands"  # stands in for the one with which commands start others, without further arguments
 # Stand in for what needs the network: they only check that the page asks for it properly.
 CURL = """#!/usr/bin/env bash
 [[ "$*" == *https://* ]] || { echo "curl: no address" >&2; exit 1; }
@@ -116,10 +112,12 @@ def make_sandbox(folder: Path) -> Path:
         (root / "scripts" / name).write_text(NOTHING)
     (root / ".venv" / "bin").mkdir(parents=True)
     (root / ".venv" / "bin" / "activate").touch()
-    python = PYTHON.format(python=sys.executable, shortened=SHORTENED, too_long=TOO_LONG, fewer=FEWER)
-    tools = {"python": python + CLIENT.format(python=sys.executable, socket=warm_socket())}
-    for name, text in (tools | {"curl": CURL, "unzip": UNZIP, "zip": ZIP, "pip": NOTHING}).items():
-        path = root / ".venv" / "bin" / name
+    shorter = SHORTER.format(shortened=SHORTENED, too_long=TOO_LONG, fewer=FEWER)
+    tools = root / ".venv" / "bin"
+    write_stand_in(tools / "python", "product", changes=shorter)
+    write_stand_in(tools / UNCHANGED, "product")
+    for name, text in {"curl": CURL, "unzip": UNZIP, "zip": ZIP, "pip": NOTHING}.items():
+        path = tools / name
         path.write_text(text)
         path.chmod(0o755)
     write_scenes(root / "data")
@@ -164,6 +162,7 @@ def run_block(root: Path, block: Block) -> subprocess.CompletedProcess[str]:
         "PATH": os.pathsep.join([str(tools), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/diff-gaussian-rasterization")]),
         "PYTHON": str(tools / "python"),
+        "WARM_PYTHON": str(tools / UNCHANGED),
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
     }

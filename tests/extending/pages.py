@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.playroom import PointCounts, RigSize, write_scene
+from tests.warm_python import write_stand_in
 
 ROOT = Path(__file__).resolve().parents[2]
 UNCHANGED = ("demo/experts", "submodules")  # linked: no page edits them
@@ -49,9 +50,10 @@ class Ran:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A copy of the product, with a scene and a folder for results."""
+    """A copy of the product, with a scene, a folder for results, and a folder with a `python` that begins warm."""
 
     root: Path
+    tools: Path
     scene: Path
     out: Path
 
@@ -65,7 +67,7 @@ class Product:
         """Runs a command in the copy, on the CPU."""
         environment = {
             **os.environ,
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(self.tools), str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": os.pathsep.join([str(self.root), str(self.root / "submodules/diff-gaussian-rasterization")]),
             "CUDA_VISIBLE_DEVICES": "",
             "OMP_NUM_THREADS": "1",
@@ -88,8 +90,9 @@ def read_page(name: str) -> list[Block]:
 
 def copy_product(folder: Path, *, size: RigSize) -> Product:
     """Copies the product below a folder, so that edits change only the copy, and films the demo's scene there."""
-    product = Product(root=folder / "product", scene=folder / "playroom", out=folder / "out")
+    product = Product(root=folder / "product", tools=folder / "tools", scene=folder / "playroom", out=folder / "out")
     product.root.mkdir()
+    write_stand_in(product.tools / "python", "packages")
     for package in ROOT.glob("*/__init__.py"):
         shutil.copytree(package.parent, product.root / package.parent.name, ignore=_not_copied)
     shutil.copytree(ROOT / "tests", product.root / "tests", ignore=_not_copied)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 
 from demo.playroom import RigSize
@@ -78,7 +77,7 @@ def check_run(run: Path, printed: str, *, iteration: int) -> None:
 
 def check_hints(product: Product) -> None:
     """Flags and messages of the training scripts and the profiler know the row."""
-    hints = product.run(sys.executable, "-c", HINTS, str(product.scene), str(product.out))
+    hints = product.run("python", "-c", HINTS, str(product.scene), str(product.out))
     assert "--toy_path" in hints.out and "folder of the trained Toy model (required)" in hints.out
     wrong_flag, wrong_script = (line for line in hints.err.splitlines() if line.startswith("error: "))
     assert wrong_flag.endswith("looks like Toy, STG expected; give it to --toy_path")
@@ -88,7 +87,8 @@ def check_hints(product: Product) -> None:
 
 def check_tests(product: Product) -> None:
     """The tests of all experts test the new one too, and those of ensembles take its row."""
-    tests = product.run(sys.executable, "-m", "pytest", "-q", "--collect-only", "tests/experts")
+    files = [f"tests/experts/test_{name}.py" for name in ("experts", "gradients")]
+    tests = product.run("python", "-m", "pytest", "-q", "--collect-only", *files)
     assert tests.out.count("[Toy]") >= 3, tests.out
 
 

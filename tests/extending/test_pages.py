@@ -15,7 +15,7 @@ def product(tmp_path: Path) -> Product:
     (tmp_path / "product").mkdir()
     (tmp_path / "product" / "table.py").write_text("ROWS = (\n    A,\n    B,\n    B,\n)\n")
     (tmp_path / "product" / "submodules").symlink_to(ROOT / "submodules")
-    return Product(root=tmp_path / "product", scene=tmp_path / "scene", out=tmp_path / "out")
+    return Product(root=tmp_path / "product", tools=tmp_path, scene=tmp_path / "scene", out=tmp_path / "out")
 
 
 def test_every_page_is_read_by_a_test_of_its_own() -> None:

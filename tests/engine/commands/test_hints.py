@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,15 +19,14 @@ from scenes.layouts.n3v.naming import probe
 from tests.engine.expert_scene import run as train_expert
 from tests.engine.expert_scene import write_film
 from tests.scenes.scene_folders import draw, write_video
+from tests.warm_python import write_stand_in
 
 NAME = "it's a  film (ü)"
 
 
 def paste(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs a command line in a shell whose `python` is this one."""
-    (folder / "bin").mkdir()
-    (folder / "bin" / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
-    (folder / "bin" / "python").chmod(0o755)
+    """Runs a command line in a shell whose `python` is a process like this one."""
+    write_stand_in(folder / "bin" / "python", "product")
     environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
     return subprocess.run(
         ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False

@@ -13,6 +13,7 @@ from scenes.points.start import load_start_points
 from tests.engine.commands.test_prepare import run, shell
 from tests.scenes.preparation.textured_room import distances, image, room_cameras
 from tests.scenes.scene_folders import Rig, rig_cameras, write_n3v_scene, write_technicolor_scene, write_video
+from tests.warm_python import write_stand_in
 
 SHAPE = {"cameras": [f"cam{index:02d}" for index in range(5)], "width": 320, "height": 240, "focal": 260.0}
 
@@ -46,7 +47,8 @@ def test_the_script_prepares_what_it_can(tmp_path):
     write_n3v_scene(tmp_path / "a broken scene")
     (tmp_path / "a broken scene" / "poses_bounds.npy").unlink()
     (tmp_path / "notes").mkdir()
-    ended = shell("preprocess_all_n3v.sh", tmp_path, "--threads", 1)
+    write_stand_in(tmp_path / "python", "product")
+    ended = shell("preprocess_all_n3v.sh", tmp_path, "--threads", 1, PYTHON=str(tmp_path / "python"))
     assert ended.returncode == 1, ended.stderr
     assert f"left out: {tmp_path}/notes" in ended.stdout
     assert ended.stdout.splitlines()[-1] == f"1 of 2 scenes prepared; failed: {tmp_path}/a broken scene"

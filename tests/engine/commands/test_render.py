@@ -15,7 +15,8 @@ import engine.outputs.novel_views
 from engine.commands.render import main
 from engine.evaluation.lpips_weights import LoadedLpips
 from engine.outputs.video import VideoWriter
-from engine.settings.render import MetricConfig, RenderConfig
+from engine.settings.metric_protocols import MetricConfig
+from engine.settings.render import RenderConfig
 from router import ENSEMBLES
 from tests.engine.conftest import FlatFrames
 from tests.small_world import small_run

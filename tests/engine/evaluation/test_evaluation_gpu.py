@@ -15,7 +15,8 @@ from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.moving import moving_mask
 from engine.evaluation.oracles import oracle_images
 from engine.evaluation.perceptual import lpips_measure
-from engine.evaluation.scoring import MetricSuite, open_suite, prepare_reference, score, score_all
+from engine.evaluation.scoring import prepare_reference, score, score_all
+from engine.evaluation.suite import MetricSuite, open_suite
 from engine.runs.device import CPU, CUDA, ComputeDevice
 from engine.runs.run import Run
 from engine.settings.metric_protocols import PROTOCOLS

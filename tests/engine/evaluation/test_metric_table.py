@@ -20,8 +20,7 @@ from engine.evaluation.scoring import scores_text
 from engine.reporting.against_experts import report_lines, verdict_of
 from engine.reporting.results import read_results
 from engine.settings.fields import leaves
-from engine.settings.metric_protocols import PROTOCOLS
-from engine.settings.render import MetricConfig
+from engine.settings.metric_protocols import PROTOCOLS, MetricConfig
 
 LEVEL = 1 / 255
 

@@ -10,8 +10,9 @@ import torch
 import engine.evaluation.scoring
 from engine.evaluation.metric_types import MetricRequest, Pair, TrueImage
 from engine.evaluation.psnr import psnr
-from engine.evaluation.scoring import MetricSuite, Scores, mean_scores, open_suite, prepare_reference, score, score_all
+from engine.evaluation.scoring import mean_scores, prepare_reference, score, score_all
 from engine.evaluation.structure import STRIP, ssim
+from engine.evaluation.suite import MetricSuite, Scores, open_suite
 from engine.runs.device import CPU
 from engine.settings.metric_protocols import PROTOCOLS
 from losses import ssim as ssim_of_the_loss

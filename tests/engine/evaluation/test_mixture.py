@@ -17,9 +17,10 @@ import engine.evaluation.lpips_weights
 import engine.evaluation.mixture
 from engine.errors import ConfigError
 from engine.evaluation.baselines import ConstantWeights
+from engine.evaluation.fitted_constants import no_better_constants
 from engine.evaluation.lpips_weights import LoadedLpips
 from engine.evaluation.metrics import METRICS, heading
-from engine.evaluation.mixture import EvaluationOptions, _no_better_constants, evaluate_mixture
+from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import FrameResult, evaluation_summary
 from engine.runs.device import CPU, device_name
 
@@ -150,12 +151,12 @@ def test_simple_weights_that_score_better_than_the_fitted_ones_replace_them(unif
         frame_of(MoE=20.0, low=low + step, high=20.0, uniform_mean=uniform + step, best_constant=25.0 + step)
         for step in (-1.0, 1.0)
     ]
-    chosen, constants = _no_better_constants(frames, fitted, ["low", "high"])
+    chosen, constants = no_better_constants(frames, fitted, ["low", "high"])
     assert constants == replace(fitted, weights=weights)
     assert [frame.scores["best_constant"]["psnr"] for frame in chosen] == [reached - 1, reached + 1]
     assert [frame.scores["MoE"]["psnr"] for frame in chosen] == [20, 20]
     assert list(chosen[0].scores) == ["MoE", "low", "high", "uniform_mean", "best_constant"]
-    assert _no_better_constants(frames, None, ["low", "high"]) == (tuple(frames), None)
+    assert no_better_constants(frames, None, ["low", "high"]) == (tuple(frames), None)
 
 
 def test_unrounded_differences_are_counted_by_a_protocol_that_does_not_round(flat_run, tmp_path):
@@ -243,7 +244,8 @@ def test_memory_does_not_hold_the_clip(flat_run, tmp_path, monkeypatch):
         most = max(most, sum(reference() is not None for reference in made))
         return mixture
 
-    monkeypatch.setattr(engine.evaluation.mixture, "mix_view", counted)
+    for module in (engine.evaluation.mixture, engine.evaluation.fitted_constants):
+        monkeypatch.setattr(module, "mix_view", counted)
     evaluate_mixture(flat_run, views=[0, 1, 2], folder=tmp_path / "out", options=QUIET)
     assert len(made) == 9 + 9  # every frame, twice: the constants are fitted on all of them first
     assert most <= 2  # the one last scored and the one just made

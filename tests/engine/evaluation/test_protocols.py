@@ -10,7 +10,8 @@ import torch
 from engine.evaluation.metric_types import MetricRequest
 from engine.evaluation.metrics import METRICS
 from engine.evaluation.preparation import prepared
-from engine.evaluation.scoring import NOT_OF_PROTOCOL, open_suite, prepare_reference, score
+from engine.evaluation.scoring import prepare_reference, score
+from engine.evaluation.suite import NOT_OF_PROTOCOL, open_suite
 from engine.runs.device import CPU
 from engine.settings.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS, protocol_facts, protocols_help
 

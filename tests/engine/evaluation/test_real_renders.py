@@ -15,7 +15,8 @@ from engine.evaluation.metric_types import MetricRequest
 from engine.evaluation.metrics import METRICS
 from engine.evaluation.moving import moving_mask
 from engine.evaluation.preparation import prepared
-from engine.evaluation.scoring import MetricSuite, open_suite, prepare_reference, score
+from engine.evaluation.scoring import prepare_reference, score
+from engine.evaluation.suite import MetricSuite, open_suite
 from engine.runs.device import CPU
 from engine.settings.metric_protocols import PROTOCOLS
 from tests.engine.evaluation.test_structure import ms_ssim_reference, scikit_reference

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import torch
 import engine.outputs.novel_views
 from engine.errors import ConfigError
 from engine.outputs.novel_views import novel_shots, render_novel_views
-from engine.settings.render import RenderConfig, check_render_config, read_render_settings, variant_of
+from engine.settings.render import RenderConfig, read_render_settings, variant_of
+from engine.settings.render_checks import check_render_config
 from router import ENSEMBLES
 
 
@@ -93,7 +95,6 @@ def test_cameras_of_a_file_have_frames_of_their_own_or_those_of_the_clip_in_turn
             "trajectory_spiral_frames_0-2_slow_motion_2",
         ),
         (["--freeze_time", "1.5", "--y_offset", "-1"], "y_offset_-1_freeze_time_1.5"),
-        (["--trajectory", "a/path.json"], "trajectory_path"),
         (
             ["--trajectory", "orbit", "--novel_near", "0.5", "--coverage_guard", "off"],
             "trajectory_orbit_novel_near_0.5_coverage_guard_off",
@@ -105,6 +106,14 @@ def test_cameras_of_a_file_have_frames_of_their_own_or_those_of_the_clip_in_turn
 )
 def test_results_have_a_folder_of_their_own(tmp_path, arguments, name):
     assert variant_of(settings(tmp_path, *arguments)) == name
+
+
+def test_files_of_one_name_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = (variant_of(settings(tmp_path, "--trajectory", f"{name}/path.json")) for name in "ab")
+    assert re.fullmatch(r"trajectory_path-[0-9a-f]{8}", first) and re.fullmatch(r"trajectory_path-[0-9a-f]{8}", second)
+    assert first != second
+    assert variant_of(settings(tmp_path, "--trajectory", str(tmp_path / "b" / "path.json"))) == second
 
 
 @pytest.mark.parametrize("arguments", [["--metrics", "flip"], ["--twin", "STG=again"], ["--maps", "error"]])

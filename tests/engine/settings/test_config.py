@@ -14,7 +14,8 @@ from engine.settings.config_file import read_config_file, write_config_file
 from engine.settings.fields import leaves, values_of, with_values
 from engine.settings.render import RenderConfig
 from engine.settings.retired import RETIRED
-from engine.settings.run import RunConfig, check_config, evaluation_iterations, save_iterations
+from engine.settings.run import RunConfig, evaluation_iterations, save_iterations
+from engine.settings.run_checks import check_config
 from engine.settings.train import read_any_train_settings
 from experts import EXPERTS
 from router import ENSEMBLES, HEADS, ensembles_with

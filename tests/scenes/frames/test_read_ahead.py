@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import warnings
+
+import numpy as np
 import pytest
 import torch
 
@@ -32,3 +35,22 @@ def test_an_image_that_cannot_be_read_is_an_error_when_it_is_asked_for():
         assert images.image((1, 3)).shape == (3, 64, 64)
         with pytest.raises(OSError, match="disk unplugged"):
             images.image((1, 2))
+
+
+def test_frames_that_cannot_be_written_are_read_without_a_warning():
+    class Cached(Store):
+        """Read-only frames, as those of a mapped file are."""
+
+        def read(self, view: int, frame: int) -> np.ndarray:
+            pixels = super().read(view, frame)
+            pixels.flags.writeable = False
+            return pixels
+
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # else PyTorch warns once in a process
+    try:
+        with warnings.catch_warnings(), ReadAhead(scene_of(Cached())) as images:
+            warnings.simplefilter("error")
+            assert images.image((1, 2))[0, 5, 5] == 1 / 255
+    finally:
+        torch.set_warn_always(before)
