@@ -16,7 +16,7 @@ from engine.settings.fields import values_of
 from engine.settings.prepare import read_prepare_settings
 from engine.settings.render import check_render_config, check_render_files, read_render_settings
 from engine.settings.run import RunConfig, check_values
-from engine.settings.run_all import RunAllConfig, words_of
+from engine.settings.run_all import RunAllConfig, words_given
 from engine.settings.train import CONFIG_FILE, read_train_settings
 from engine.settings.train_expert import (
     EXPERT_CONFIG_FILE,
@@ -32,7 +32,7 @@ from scenes.options import DEFAULT_LAYOUT
 
 GIVEN_BY = {  # first part of a step's name -> the flags that give it arguments, in the order of its command
     "prepare": ("prepare_args",),
-    "expert": ("data_args", "expert_args"),
+    "expert": ("data_args", "preset", "expert_args"),
     "train": ("data_args", "train_args"),
     "render": ("render_args",),
 }
@@ -54,7 +54,7 @@ def check_plan(config: RunAllConfig, scene: PlannedScene, jobs: Sequence[Job]) -
 
 def _given(config: RunAllConfig, job: Job) -> dict[str, tuple[str, ...]]:
     """The words that each of the flags adds to a job's command; they stand at its end, in this order."""
-    return {name: words_of(getattr(config, name)) for name in GIVEN_BY[job.step.split("_")[0]]}
+    return {name: words_given(config, name) for name in GIVEN_BY[job.step.split("_")[0]]}
 
 
 def _fixed(config: RunAllConfig, job: Job) -> tuple[object, ...]:

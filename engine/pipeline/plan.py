@@ -14,7 +14,7 @@ from engine.pipeline.jobs import Job
 from engine.runs.seeds import runs_of
 from engine.settings.config_file import read_config_file
 from engine.settings.run import RunConfig
-from engine.settings.run_all import RunAllConfig, words_of
+from engine.settings.run_all import RunAllConfig, words_given
 from engine.settings.train import CONFIGS
 from experts import EXPERTS
 from router import ENSEMBLES, Ensemble, folder_flags, render_command
@@ -137,7 +137,7 @@ def _needs_preparation(config: RunAllConfig, scene: PlannedScene) -> bool:
 
 
 def _prepare(config: RunAllConfig, scene: PlannedScene, values: dict[str, Any]) -> Job:
-    words = ("moegs.py", "prepare", scene.kind, scene.root, *_flags(values, TIMES), *words_of(config.prepare_args))
+    words = ("moegs.py", "prepare", scene.kind, scene.root, *_flags(values, TIMES), *_given(config, "prepare_args"))
     results = (scene.root / "points3D*.ply", scene.root / "colmap_*" / "sparse")
     return Job(scene=scene.name, step="prepare", words=words, folder=scene.folder, results=results)
 
@@ -149,7 +149,7 @@ def _expert(
     folder = expert_folder(scene, name)
     words = (
         *("moegs.py", "train-expert", key, "--source_path", scene.root, "--model_path", folder, "--resume"),
-        *(*_flags(values, CUT), *words_of(config.data_args), *words_of(config.expert_args)),
+        *(*_flags(values, CUT), *_given(config, "data_args", "preset", "expert_args")),
     )
     report = "train_expert.json"
     results = (folder / report, folder / "*" / report)
@@ -167,7 +167,7 @@ def _train(config: RunAllConfig, scene: PlannedScene, published: Path | None, be
         *(f"train_{scene.ensemble.name}.py", "--source_path", scene.root, "--save_path", scene.save_path),
         *(word for pair in folders.items() for word in pair),
         *(() if published is None else ("--config", published)),
-        *("--resume", *words_of(config.data_args), *words_of(config.train_args)),
+        *("--resume", *_given(config, "data_args", "train_args")),
     )
     saved = Path("router") / "iteration_*"
     results = (scene.save_path / saved, scene.save_path / "seed_*" / saved)
@@ -177,11 +177,16 @@ def _train(config: RunAllConfig, scene: PlannedScene, published: Path | None, be
 
 def _render(config: RunAllConfig, scene: PlannedScene, before: tuple[str, ...]) -> Job:
     script = render_command(scene.ensemble)
-    words = (script, "--save_path", scene.save_path, "--skip_train", *words_of(config.render_args))
+    words = (script, "--save_path", scene.save_path, "--skip_train", *_given(config, "render_args"))
     scores = Path("test") / "itrs_*" / "metrics.json"
     results = (scene.save_path / scores, scene.save_path / "seed_*" / scores)
     step = f"render_{scene.ensemble.name}"
     return Job(scene=scene.name, step=step, words=words, folder=scene.folder, results=results, after=before)
+
+
+def _given(config: RunAllConfig, *names: str) -> tuple[str, ...]:
+    """The words that flags of ours add to a step's command."""
+    return tuple(word for name in names for word in words_given(config, name))
 
 
 def _flags(values: dict[str, Any], names: Sequence[str]) -> list[object]:

@@ -52,6 +52,7 @@ class RunAllConfig:
     data_args: Annotated[
         str, flag("further flags of all trainings, in one word: --data_args='--duration 300'", metavar="'FLAGS'")
     ] = ""
+    preset: Annotated[str | None, flag("preset of all experts, such as fast; default: auto", metavar="NAME")] = None
     prepare_args: Annotated[str, flag("further flags of moegs.py prepare", metavar="'FLAGS'")] = ""
     expert_args: Annotated[str, flag("further flags of moegs.py train-expert, for all experts", metavar="'FLAGS'")] = ""
     train_args: Annotated[str, flag("further flags of the router's training", metavar="'FLAGS'")] = ""
@@ -72,6 +73,7 @@ def run_all_page(prog: str, about: str) -> CommandHelp:
         required=("dataset",),
         examples=(
             f"python {prog} data/N3V --data_args='--duration 300'",
+            f"python {prog} data/N3V --preset fast",
             f"python {prog} data/N3V --scenes flame_steak --ensemble E3 --train_args='--seeds 3'",
             f"python {prog} data/techni --dry_run",
         ),
@@ -113,6 +115,14 @@ def joined(arguments: Sequence[str]) -> list[str]:
         else:
             words.append(word)
     return words
+
+
+def words_given(config: RunAllConfig, name: str) -> tuple[str, ...]:
+    """The words that a flag of ours adds to a step's command. name: one of ARGUMENTS, or "preset"."""
+    value = getattr(config, name)
+    if name == "preset":
+        return () if value is None else ("--preset", value)
+    return words_of(value)
 
 
 def words_of(flags: str, name: str = "") -> tuple[str, ...]:
