@@ -86,7 +86,7 @@ def read_run_all_settings(arguments: Sequence[str], *, prog: str, description: s
     check_folder("DATASET", config.dataset)
     check_target("--output", config.output)
     for name in ARGUMENTS:
-        _check_own(words_of(getattr(config, name), name), name)
+        check_own(words_of(getattr(config, name), name), name)
     for name in ("scenes", "gpus"):
         if getattr(config, name) == ():
             raise ConfigError(f"--{name} has no value: give one or more, or leave it out")
@@ -96,14 +96,14 @@ def read_run_all_settings(arguments: Sequence[str], *, prog: str, description: s
     return config
 
 
-def _check_own(words: Sequence[str], name: str) -> None:
+def check_own(words: Sequence[str], name: str) -> None:
     """Raises ConfigError for a flag among a step's that is not for the user to give. name: of ours that gave them."""
     for word in words:
         flag_name = word.split("=")[0].lstrip("-").replace("-", "_") if word.startswith("-") else ""
         if flag_name in ("help", "h"):
             raise ConfigError(f"--{name} holds {word}: ask the step's own command for its help")
         if flag_name.removeprefix("no_") in OWN:
-            raise ConfigError(f"--{name} holds {word.split('=')[0]}, which run-all decides itself: leave it out")
+            raise ConfigError(f"--{name} holds {word.split('=')[0]}, which this command decides itself: leave it out")
 
 
 def joined(arguments: Sequence[str]) -> list[str]:
