@@ -38,9 +38,10 @@ def make_plan(config: AutoConfig, prepare: Callable[[Job], Step]) -> Plan:
 
     prepare: runs the preparation, where the scene needs one. Frames are decoded, unless a plan alone is wanted.
     """
-    begun, starting = perf_counter(), command_seconds()  # this command started, too
+    begun = perf_counter()
     jobs = _jobs(config)
     before = _prepared(config, jobs, prepare)
+    starting = command_seconds()  # this command started, too
     trials = _opened_trials(jobs, starting)
     budget = _with_memory(read_budget(config.budget), trials.compute)
     decoding = _decoding(trials.scene)

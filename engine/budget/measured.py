@@ -1,4 +1,4 @@
-"""What trials found out about a machine and a scene: times, memory and sizes, linear in the number of Gaussians."""
+"""Findings of trials on a machine and a scene: times, memory and sizes, linear in the number of Gaussians."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class MixtureTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneTrial:
-    """What holds for all commands of a scene."""
+    """The times that all commands of a scene share."""
 
     command: float  # seconds of every command until the scene is open
     frames: int  # to be scored at the end, of all held-out cameras

@@ -1,4 +1,4 @@
-"""What a finished run took and reached, by the files that its steps left."""
+"""Size, memory and scores of a finished run, by the files that its steps left."""
 
 from __future__ import annotations
 

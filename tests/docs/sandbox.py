@@ -51,6 +51,7 @@ SHORTENED = {
     "moegs.py prune": ["--iterations", "2", "--score_frames", "1"],
     "moegs.py distill": SHORT,
     "moegs.py prepare": ["--threads", "2", "--max_features", "600"],
+    "moegs.py auto": ["--budget", "90s", "--plan"],  # a CPU has no GB to plan
     "moegs.py run-all": [  # its steps are not started by the stand-in
         "--data_args=",
         "--prepare_args=--threads 2 --max_features 600",
