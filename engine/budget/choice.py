@@ -57,13 +57,14 @@ def _at_density(
     counts = gaussian_counts(experts, mixture, left, density)
     if counts is None:
         return None
+    routed = sum(expert.models * count for expert, count in zip(experts, counts, strict=True))
     total = sum(expert.models * expert.files.at(count) for expert, count in zip(experts, counts, strict=True))
-    total += 0 if mixture is None else mixture.head_bytes + ROUTING_BYTES * sum(counts)
+    total += 0 if mixture is None else mixture.head_bytes + ROUTING_BYTES * routed
     prunes = mixture is not None and left.run_bytes is not None and total > left.run_bytes
 
     def steps(share: float) -> tuple[Step, ...]:
         own = [_expert_step(expert, count, scene, share) for expert, count in zip(experts, counts, strict=True)]
-        return (*own, *(() if mixture is None else _mixture_steps(mixture, scene, counts, share, prunes=prunes)))
+        return (*own, *(() if mixture is None else _mixture_steps(mixture, scene, routed, share, prunes=prunes)))
 
     longest = max((expert.published / expert.fast for expert in experts), default=1.0)
     longest = longest if mixture is None else max(longest, ROUTER_PUBLISHED / ROUTER_FAST)
@@ -82,7 +83,7 @@ def gaussian_counts(
 
     A mixture may be larger than its size by what pruning removes.
     """
-    counts = [density * expert.pixels for expert in experts]
+    counts: list[float] = [min(density * expert.pixels, expert.usual) for expert in experts]
     if left.gpu_bytes is not None:
         if mixture is not None and mixture.memory is not None and mixture.memory > left.gpu_bytes:
             return None
@@ -94,9 +95,14 @@ def gaussian_counts(
         room = size if mixture is None else size / (1 - PRUNED_SHARE)
         wanted = sum(e.models * (e.files.each + routed) * n for e, n in zip(experts, counts, strict=True))
         counts = [count * min(1.0, max(0.0, room) / wanted) if wanted > 0 else count for count in counts]
-    if any(count < LEAST_DENSITY * expert.pixels for count, expert in zip(counts, experts, strict=True)):
+    if any(count < least_gaussians(expert.pixels) for count, expert in zip(counts, experts, strict=True)):
         return None
     return [int(count) for count in counts]
+
+
+def least_gaussians(pixels: int) -> float:
+    """The fewest Gaussians that show something of an image of so many pixels."""
+    return LEAST_DENSITY * pixels
 
 
 def mean_gaussians(expert: ExpertTrial, most: int) -> float:
@@ -114,14 +120,14 @@ def _expert_step(expert: ExpertTrial, gaussians: int, scene: SceneTrial, share: 
         gaussians=gaussians,
         fixed=scene.command + expert.models * expert.overhead,
         each=expert.models * expert.iteration.at(mean_gaussians(expert, gaussians)),
-        early=expert.iteration.at(min(expert.start, gaussians) if expert.grows_until else gaussians),
+        early=0.0 if expert.grows_until else expert.iteration.at(gaussians),
         gpu_bytes=None if expert.memory is None else expert.memory.at(gaussians),
         run_bytes=expert.models * expert.files.at(gaussians),
     )
 
 
 def _mixture_steps(
-    mixture: MixtureTrial, scene: SceneTrial, counts: Sequence[int], share: float, *, prunes: bool
+    mixture: MixtureTrial, scene: SceneTrial, gaussians: int, share: float, *, prunes: bool
 ) -> list[Step]:
     opening = scene.command + mixture.opening
     router = Step(
@@ -131,7 +137,7 @@ def _mixture_steps(
         fixed=opening + JUDGE_FRAMES * mixture.frame,
         each=mixture.iteration,
         gpu_bytes=mixture.memory,
-        run_bytes=mixture.head_bytes + ROUTING_BYTES * sum(counts),
+        run_bytes=mixture.head_bytes + ROUTING_BYTES * gaussians,
     )
     prune = Step(
         step="prune",

@@ -56,7 +56,7 @@ class PlanKeeper:
             job.record.unlink(missing_ok=True)
         if step.step == "prune" and not job.is_done():  # it writes to a new folder alone
             set_aside(self._folder, [self._folder / str(job.words[job.words.index("--out") + 1])])
-        watches = step.each > 0 and bool(step.expert) and step.taken is None
+        watches = step.early > 0 and step.taken is None
         start = self._watched if watches else None
         self._change(replace(step, taken=step.taken or 0.0))
         self._begun = perf_counter()

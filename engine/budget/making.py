@@ -66,7 +66,7 @@ def make_plan(config: AutoConfig, prepare: Callable[[Job], Step]) -> Plan:
 
 def _jobs(config: AutoConfig) -> list[Job]:
     """The jobs of a run of all experts, their arguments checked."""
-    planned, settings = scene_of(config, tuple(WORTH)), run_all_settings(config, mixes=True)
+    planned, settings = scene_of(config, tuple(WORTH)), run_all_settings(config, mixes=True, prepares=True)
     jobs = plan_scene(settings, planned)
     check_plan(settings, planned, jobs)
     return jobs
@@ -145,7 +145,7 @@ class Trials:
         for name, least in WORTH.items():
             if chosen is not None and chosen.share < least:  # one more would leave even less
                 break
-            if not self._try(name):
+            if not self._try(name, left().gpu_bytes):
                 continue
             further = self.chosen((*kept, name), left())
             logger.debug("%s: share %s of the preset fast", "+".join((*kept, name)), further and further.share)
@@ -163,11 +163,11 @@ class Trials:
         mixture = self._mixture(names) if len(names) > 1 else None
         return choose([self._experts[name] for name in names], mixture, self._command, left)
 
-    def _try(self, name: str) -> bool:
+    def _try(self, name: str, gpu_bytes: float | None) -> bool:
         """Tries an expert; False, with a warning, where it cannot be trained on the scene."""
         start = perf_counter()
         try:
-            trial, model = try_expert(self._settings, EXPERTS[name], self.scene, self.compute)
+            trial, model = try_expert(self._settings, EXPERTS[name], self.scene, self.compute, gpu_bytes=gpu_bytes)
         except (ConfigError, SceneError) as error:
             logger.warning("%s cannot be trained: %s", name, error)
             return False
@@ -183,6 +183,6 @@ class Trials:
 
     def _mixture(self, names: tuple[str, ...]) -> MixtureTrial:
         if names not in self._mixtures:
-            models, trials = [self._models[name] for name in names], [self._experts[name] for name in names]
-            self._mixtures[names] = try_mixture(models, trials, AnyRunConfig(), self.scene, self.compute)
+            models = [self._models[name] for name in names]
+            self._mixtures[names] = try_mixture(models, AnyRunConfig(), self.scene, self.compute)
         return self._mixtures[names]

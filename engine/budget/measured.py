@@ -44,6 +44,7 @@ class ExpertTrial:
     start: int  # Gaussians at the beginning of a training without limit
     grows_until: float  # share of the training at whose end their number stops to grow; 0: it never changes
     pixels: int  # of an image
+    usual: int  # the most Gaussians that trainings without a limit had
     iteration: Line  # seconds
     memory: Line | None  # bytes of GPU tensors; None: a CPU
     files: Line  # bytes of a model's files

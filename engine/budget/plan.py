@@ -30,7 +30,7 @@ class Step:
     gaussians: int = 0
     fixed: float = 0.0  # seconds
     each: float = 0.0  # seconds of an iteration, of all models that a step trains
-    early: float = 0.0  # seconds of an iteration of one model with the Gaussians of its start
+    early: float = 0.0  # the same of a training with as many Gaussians from its start on; 0: they grow in number
     gpu_bytes: float | None = None
     run_bytes: float | None = None  # of the files that it adds to the run
     told: float = 0.0  # seconds, as the first plan had it

@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 
-from common.wording import ROOT
-from engine.budget.choice import DENSITIES
+from common.wording import ROOT, bytes_text
+from engine.budget.choice import DENSITIES, least_gaussians
 from engine.budget.measured import ExpertTrial, MixtureTrial, line_through
+from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions
 from engine.evaluation.mixture_time import scoring_seconds
-from engine.runs.cost import tensor_bytes
+from engine.runs.cost import expert_bytes, tensor_bytes
 from engine.runs.device import ComputeDevice, wait
 from engine.runs.opening import assemble
 from engine.runs.trial import BlackFrames, seconds_a_step
@@ -29,7 +30,7 @@ from engine.settings.run import AnyRunConfig
 from engine.settings.train_expert import AUTO, TrainExpertConfig
 from engine.training.expert.choice import choose_preset
 from engine.training.expert.opening import open_trial, recipe_for, try_iteration
-from engine.training.expert.saves import ExpertOutput, bytes_of, saved_expert_folder
+from engine.training.expert.saves import ExpertOutput, bytes_of, covered, saved_expert_folder
 from engine.training.expert.segments import choose_outputs
 from engine.training.router.opening import tried_seconds
 from engine.training.router.schedule import make_optimiser
@@ -38,6 +39,7 @@ from experts.training.presets import FAST
 from experts.training.recipe import Recipe
 from router import Router, ensemble_of
 from scenes import Scene
+from scenes.cutting import cut
 from scenes.points.cloud import PointCloud, taken, thinned
 from scenes.points.start import load_start_points
 
@@ -68,70 +70,83 @@ def command_seconds() -> float:
 
 
 def try_expert(
-    config: TrainExpertConfig, spec: ExpertSpec, scene: Scene, compute: ComputeDevice
+    config: TrainExpertConfig, spec: ExpertSpec, scene: Scene, compute: ComputeDevice, *, gpu_bytes: float | None
 ) -> tuple[ExpertTrial, Expert]:
     """Tries an expert with few and with many Gaussians; the result, and the model with few for trials of mixtures.
 
-    config: that of its training, whatever its lengths. Raises what its training would refuse.
+    config: that of its training, whatever its lengths. gpu_bytes: memory that trials stay below; None: a CPU. Raises
+    what its training would refuse, and ConfigError where the memory is too small.
     """
     recipe, machine = replace(config.recipe, preset=FAST, iterations=None), replace(config.machine, quiet=True)
     config = replace(config, expert=spec.key, recipe=recipe, machine=machine)
     pixels = max(scene.views[view].camera.width * scene.views[view].camera.height for view in scene.train)
+    most = tried_gaussians(spec, pixels, gpu_bytes)
     with quiet_logs(), TemporaryDirectory() as folder:
         config = replace(config, output=replace(config.output, model_path=Path(folder) / "model"))
         outputs = choose_outputs(config, spec, scene, compute)
-        part = outputs[0].scene
-        frames = range(part.num_frames) if spec.training.start_frames == "all" else (0,)
-        points = config.data
-        cloud = load_start_points(part, source=points.points, frames=frames, limit=points.max_points, seed=0)
-        tried = []
-        for density in (DENSITIES[-1], DENSITIES[0]):
-            count = round(density * pixels)
-            sized = resized(cloud, count, radius=part.rig_radius)
-            limit = replace(config.recipe, max_gaussians=2 * count if _starts_smaller(spec) else count)
-            output = replace(outputs[0], folder=Path(folder) / f"{density}")
-            tried.append(_tried(replace(config, recipe=limit), spec, output, sized, compute))
-    few, many = tried
+        points, (few, many) = _tried_sizes(config, spec, outputs[0], most)
     recipes = [
         recipe_for(config, spec, choose_preset(spec, name, scene=scene.name, layout=scene.layout)[1])
         for name in (FAST, AUTO)
     ]
-    memory = None
-    if few.memory is not None and many.memory is not None:
-        memory = line_through((few.gaussians, few.memory), (many.gaussians, many.memory))
     trial = ExpertTrial(
         name=spec.name,
         key=spec.key,
         models=len(outputs),
         fast=recipes[0].iterations,
         published=recipes[1].iterations,
-        start=cloud.count,
-        grows_until=_grows_until(spec, recipes[0]),
+        start=points,
+        grows_until=_grows_until(recipes[0]),
         pixels=pixels,
+        usual=spec.training.usual_gaussians,
         iteration=line_through((few.gaussians, few.iteration), (many.gaussians, many.iteration)),
-        memory=memory,
+        memory=None
+        if few.memory is None or many.memory is None
+        else line_through((few.gaussians, few.memory), (many.gaussians, many.memory)),
         files=line_through((few.gaussians, few.files), (many.gaussians, many.files)),
         overhead=many.overhead,
     )
     return trial, few.model
 
 
-def _starts_smaller(spec: ExpertSpec) -> bool:
-    """True for an expert of segments, whose start keeps half of the Gaussians free."""
-    return spec.segments is not None
+def _tried_sizes(
+    config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, most: int
+) -> tuple[int, tuple[_Tried, _Tried]]:
+    """The number of start points, and trials with few Gaussians and with `most`."""
+    part, data = output.scene, config.data
+    frames = range(part.num_frames) if spec.training.start_frames == "all" else (0,)
+    cloud = load_start_points(part, source=data.points, frames=frames, limit=data.max_points, seed=0)
+
+    def tried(count: int) -> _Tried:
+        limit = 2 * count if spec.segments is not None else count  # a start of segments keeps half of them free
+        limited = replace(config, recipe=replace(config.recipe, max_gaussians=limit))
+        own = replace(output, folder=output.folder.parent / f"{count}")
+        return _tried(limited, spec, own, resized(cloud, count, radius=part.rig_radius))
+
+    return cloud.count, (tried(round(most * DENSITIES[-1] / DENSITIES[0])), tried(most))
 
 
-def _grows_until(spec: ExpertSpec, recipe: Recipe) -> float:
+def tried_gaussians(spec: ExpertSpec, pixels: int, gpu_bytes: float | None) -> int:
+    """The most Gaussians to try: as many as a plan may have, or fit; ConfigError where too few fit into the memory."""
+    most = min(DENSITIES[0] * pixels, spec.training.usual_gaussians)
+    if gpu_bytes is not None:
+        fixed = expert_bytes(spec, pixels=pixels, gaussians=0)
+        most = min(most, (gpu_bytes - fixed) / spec.training.gaussian_bytes)
+        if most < least_gaussians(pixels):
+            raise ConfigError(f"{bytes_text(round(gpu_bytes))} of GPU memory are too few")
+    return round(most)
+
+
+def _grows_until(recipe: Recipe) -> float:
     """Share of a training at whose end the number of Gaussians stops to grow; 0 where the start has them all."""
-    if not hasattr(recipe, "gaussians_per_pixel"):
-        return min(1.0, recipe.density.stop / recipe.iterations)
-    return 0.0
+    if hasattr(recipe, "gaussians_per_pixel"):
+        return 0.0
+    return min(1.0, recipe.density.stop / recipe.iterations)
 
 
-def _tried(
-    config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, cloud: PointCloud, compute: ComputeDevice
-) -> _Tried:
+def _tried(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, cloud: PointCloud) -> _Tried:
     """A trial with the start points of one size: opened, trained for a few iterations, saved and scored."""
+    compute = output.compute
     on_gpu = compute.device.type == "cuda"
     if on_gpu:
         torch.cuda.empty_cache()
@@ -172,15 +187,23 @@ def resized(cloud: PointCloud, count: int, *, radius: float) -> PointCloud:
     return replace(repeated, positions=repeated.positions + shifts)
 
 
-def try_mixture(
-    models: Sequence[Expert], trials: Sequence[ExpertTrial], config: AnyRunConfig, scene: Scene, compute: ComputeDevice
-) -> MixtureTrial:
+def shown_frames(model: Expert, count: int) -> int:
+    """The first so many of a clip's frames that a model shows: of a segment, or of a clip that training grows along."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if covered(model, (middle - 1,)) else (low, middle - 1)
+    return low
+
+
+def try_mixture(models: Sequence[Expert], config: AnyRunConfig, scene: Scene, compute: ComputeDevice) -> MixtureTrial:
     """Tries a router over models of trials: an iteration, and frames with all their scores."""
     on_gpu = compute.device.type == "cuda"
     if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(compute.device)
-    black = replace(scene, frames=BlackFrames(scene))
+    clip = cut(scene, 0, max(1, min(shown_frames(model, scene.num_frames) for model in models)))
+    black = replace(clip, frames=BlackFrames(clip))
     names, counts = [model.name for model in models], [model.num_gaussians for model in models]
     with quiet_logs():
         start = perf_counter()

@@ -18,8 +18,8 @@ class WatchedTraining:
     """The process of a training. Where its iterations take another time than trials said, it is begun anew, once.
 
     process: the training under way. folder: of its model. iterations: of the training. early: seconds of an iteration
-    by the trials, with the Gaussians of the start. again: is told the factor by which iterations take longer than
-    that once the first process has ended, and begins the training of other lengths.
+    by the trials, with as many Gaussians as it has from its start on. again: begins the training of another length,
+    once the first process has ended; it is told the factor by which iterations take longer.
     """
 
     def __init__(

@@ -179,13 +179,15 @@ def expert_folder(scene: PlannedScene, name: str) -> Path:
 
 
 def _train(config: RunAllConfig, scene: PlannedScene, published: Path | None, before: tuple[str, ...]) -> Job:
-    step, names = f"train_{scene.ensemble.name}", scene.ensemble.experts
+    step = f"train_{scene.ensemble.name}"
     if is_published(scene.ensemble):
         script: tuple[object, ...] = (f"{step}.py",)
-        folders = [(f"--{flag}", expert_folder(scene, name)) for name, flag in folder_flags(scene.ensemble).items()]
+        folders: list[tuple[str, object]] = [
+            (f"--{flag}", expert_folder(scene, name)) for name, flag in folder_flags(scene.ensemble).items()
+        ]
     else:
         script = ("moegs.py", "train")
-        folders = [("--expert", f"{name}={expert_folder(scene, name)}") for name in names]
+        folders = [("--expert", f"{name}={expert_folder(scene, name)}") for name in scene.ensemble.experts]
     words = (
         *(*script, "--source_path", scene.root, "--save_path", scene.save_path),
         *(word for pair in folders for word in pair),

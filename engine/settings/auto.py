@@ -13,7 +13,7 @@ from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, CommandHelp, flag
 from engine.settings.command_line import parse
 from engine.settings.paths import check_folder, check_target
-from engine.settings.run_all import ARGUMENTS, RunAllConfig, check_own, joined, words_of
+from engine.settings.run_all import ARGUMENTS, RunAllConfig, SkippedStep, check_own, joined, words_of
 
 PLANNED = {"preset", "iterations", "max_gaussians", "max_points", "test_iterations", "test_frames"}  # of trainings
 
@@ -74,12 +74,13 @@ def _check_planned(words: Sequence[str], name: str) -> None:
             raise ConfigError(f"--{name} holds {given}, which the plan gives: leave it out, or use run-all")
 
 
-def run_all_settings(config: AutoConfig, *, mixes: bool) -> RunAllConfig:
+def run_all_settings(config: AutoConfig, *, mixes: bool, prepares: bool = False) -> RunAllConfig:
     """The settings by which `run-all` plans the same scene. mixes: False where the run is one expert without router."""
+    skip: tuple[SkippedStep, ...] = (*(() if prepares else ("prepare",)), *(() if mixes else ("train", "render")))
     return RunAllConfig(
         dataset=config.scene,
         output=config.output,
-        skip=() if mixes else ("train", "render"),
+        skip=skip,
         data_args=config.data_args,
         prepare_args=config.prepare_args,
         debug=config.debug,

@@ -20,6 +20,7 @@ def expert(name: str = "FreeTime", key: str = "freetime", *, seconds: float = 0.
         start=10_000,
         grows_until=0.5,
         pixels=100_000,
+        usual=1_000_000,
         iteration=Line(base=seconds, each=seconds / 50_000),
         memory=Line(base=1e9, each=2e4),
         files=Line(base=1e6, each=100.0),

@@ -18,7 +18,11 @@ from engine.budget.choice import (
 )
 from engine.budget.measured import Line, line_through
 from engine.budget.plan import Step
+from engine.budget.trials import tried_gaussians
 from engine.budget.wanted import Budget
+from engine.errors import ConfigError
+from engine.runs.cost import expert_bytes
+from experts import EXPERTS
 from tests.engine.budget.made_up import SCENE, expert, mixture, on_cpu
 
 TWO = (expert(), expert("Ex4DGS", "ex4dgs"))
@@ -76,6 +80,18 @@ def test_memory_limits_the_gaussians() -> None:
     assert choose([expert()], None, SCENE, Budget(gpu_bytes=0.9e9)) is None
     assert choose(TWO, mixture(), SCENE, Budget(gpu_bytes=1.45e9)) is None  # the router needs more
     assert choose([on_cpu(expert())], None, SCENE, Budget()).steps[0].gpu_bytes is None
+
+
+def test_there_are_no_more_gaussians_than_usual() -> None:
+    usual = replace(expert(), usual=20_000)
+    assert choose([usual], None, SCENE, Budget()).steps[0].gaussians == 20_000
+    stg = EXPERTS["STG"]
+    assert tried_gaussians(stg, 10_000_000, None) == stg.training.usual_gaussians
+    assert tried_gaussians(stg, 100_000, None) == 65_000
+    room = expert_bytes(stg, pixels=100_000, gaussians=30_000)
+    assert tried_gaussians(stg, 100_000, float(room)) == 30_000
+    with pytest.raises(ConfigError, match="of GPU memory are too few"):
+        tried_gaussians(stg, 100_000, 1e8)
 
 
 def test_a_mixture_may_be_larger_than_its_size_by_what_pruning_removes() -> None:
