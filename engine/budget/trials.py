@@ -113,7 +113,7 @@ def _tried_sizes(
     config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, most: int
 ) -> tuple[int, tuple[_Tried, _Tried]]:
     """The number of start points, and trials with few Gaussians and with `most`."""
-    part, data = output.scene, config.data
+    part, data = replace(output.scene, frames=BlackFrames(output.scene)), config.data  # random points look at frames
     frames = range(part.num_frames) if spec.training.start_frames == "all" else (0,)
     cloud = load_start_points(part, source=data.points, frames=frames, limit=data.max_points, seed=0)
 
