@@ -17,8 +17,8 @@ LEAST_SHARE = 0.02  # of the preset fast, below which nothing is trained
 DENSITIES = (0.65, 0.4, 0.25)  # Gaussians for each pixel of an image: the most that keeps the preset fast, or the last
 LEAST_DENSITY = 0.02  # below which an expert shows nothing
 PRUNED_SHARE = 0.55  # of the Gaussians that pruning removes at most: the paper's
-ROUTER_FAST, ROUTER_PUBLISHED = 1000, 5000  # iterations
-PRUNE_FAST, PRUNE_PUBLISHED = 100, 500
+ROUTER_LEAST, ROUTER_FAST, ROUTER_PUBLISHED = 200, 1000, 5000  # iterations; the least once a run is begun
+PRUNE_LEAST, PRUNE_FAST, PRUNE_PUBLISHED = 20, 100, 500
 JUDGE_FRAMES = 10  # that the router's training looks at before it saves
 PRUNE_FRAMES = 10  # that Gaussians are ranked at
 ROUTING_BYTES = 12  # of a Gaussian's weights in a router
@@ -134,6 +134,7 @@ def _mixture_steps(
         step="train",
         iterations=_length(ROUTER_FAST, ROUTER_PUBLISHED, share),
         longest=ROUTER_PUBLISHED,
+        shortest=ROUTER_LEAST,
         fixed=opening + JUDGE_FRAMES * mixture.frame,
         each=mixture.iteration,
         gpu_bytes=mixture.memory,
@@ -143,6 +144,7 @@ def _mixture_steps(
         step="prune",
         iterations=_length(PRUNE_FAST, PRUNE_PUBLISHED, share),
         longest=PRUNE_PUBLISHED,
+        shortest=PRUNE_LEAST,
         fixed=opening + mixture.opening + (PRUNE_FRAMES + JUDGE_FRAMES) * mixture.frame,
         each=mixture.iteration,
         gpu_bytes=mixture.memory,
@@ -173,14 +175,16 @@ def _largest(fits: Callable[[float], bool], most: float) -> float:
 def rescaled(steps: Sequence[Step], seconds: float) -> tuple[Step, ...]:
     """The steps with the iterations of those that were not begun changed by one factor, to take so many seconds.
 
-    None gets longer than it is of use, nor below one iteration: with too little time left they take longer than that.
+    None gets longer than it is of use, nor shorter than its least: with too little time left they take longer than that.
     """
 
     def changed(factor: float) -> tuple[Step, ...]:
-        return tuple(
-            replace(step, iterations=_length(step.iterations, step.longest, factor)) if step.is_adjustable else step
-            for step in steps
-        )
+        return tuple(_stretched(step, factor) if step.is_adjustable else step for step in steps)
 
     lengths = [step.longest / step.iterations for step in steps if step.is_adjustable]
     return changed(_largest(lambda factor: _seconds(changed(factor)) <= seconds, max(lengths, default=1.0)))
+
+
+def _stretched(step: Step, factor: float) -> Step:
+    least = min(step.shortest, step.iterations)  # a plan may have been short from the start
+    return replace(step, iterations=max(least, _length(step.iterations, step.longest, factor)))

@@ -27,6 +27,7 @@ class Step:
     expert: str = ""
     iterations: int = 0
     longest: int = 0  # iterations that are of use
+    shortest: int = 1  # iterations without which the steps before it were in vain
     gaussians: int = 0
     fixed: float = 0.0  # seconds
     each: float = 0.0  # seconds of an iteration, of all models that a step trains

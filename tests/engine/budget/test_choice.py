@@ -134,3 +134,6 @@ def test_steps_that_were_not_begun_take_the_time_that_is_left() -> None:
     assert rescaled(steps, 71 + 85 + 20)[2].iterations == 750
     assert rescaled(steps, 1e6)[2].iterations == 1500  # more is of no use
     assert rescaled(steps, 0)[2].iterations == 1
+    router = replace(other, step="train", shortest=200)
+    assert rescaled((other, router), 0)[1].iterations == 200
+    assert rescaled((replace(router, iterations=50),), 0)[0].iterations == 50
