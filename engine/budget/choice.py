@@ -175,7 +175,7 @@ def _largest(fits: Callable[[float], bool], most: float) -> float:
 def rescaled(steps: Sequence[Step], seconds: float) -> tuple[Step, ...]:
     """The steps with the iterations of those that were not begun changed by one factor, to take so many seconds.
 
-    None gets longer than it is of use, nor shorter than its least: with too little time left they take longer than that.
+    None gets longer than it is of use, nor shorter than its least: with too little time left, they take longer.
     """
 
     def changed(factor: float) -> tuple[Step, ...]:
