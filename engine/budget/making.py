@@ -48,7 +48,7 @@ def make_plan(config: AutoConfig, prepare: Callable[[Job], Step]) -> Plan:
 
     def left() -> Budget:
         gone = starting + perf_counter() - begun + decoding.seconds
-        return budget if budget.seconds is None else replace(budget, seconds=TARGET * budget.seconds - gone)
+        return budget if budget.seconds is None else replace(budget, seconds=max(0.0, TARGET * budget.seconds - gone))
 
     experts, _ = trials.choose(left)
     took = starting + perf_counter() - begun - sum(step.taken or 0.0 for step in before)
@@ -153,7 +153,7 @@ class Trials:
                 kept, chosen = (*kept, name), further
         if chosen is None:
             raise ConfigError(
-                f"the budget is too small for any expert: {left() or 'nothing'} is left after the trials; give more "
+                f"the budget is too small for any expert: left after the trials: {left()}; give more "
                 "time, memory or MB, or a lower --resolution in --data_args"
             )
         return kept, chosen

@@ -76,12 +76,15 @@ def _prepare(gpus: Sequence[str], job: Job) -> Step:
 
 def _check_same(config: AutoConfig, plan: Plan) -> None:
     """Raises ConfigError where the folder's plan is another one than that which is asked for."""
-    for name in ("budget", "data_args"):
-        old, new = getattr(plan, name), getattr(config, name)
-        if old != new:
+    same = {
+        "budget": read_budget(plan.budget) == read_budget(config.budget),
+        "data_args": plan.data_args == config.data_args,
+    }
+    for name, is_same in same.items():
+        if not is_same:
             raise ConfigError(
-                f"{config.output}: holds a plan for --{name} {old or 'of nothing'} ({PLAN_FILE}): give the same to "
-                "continue it, or choose another --output"
+                f"{config.output}: holds a plan for --{name} {getattr(plan, name) or 'not given'} ({PLAN_FILE}): give "
+                "the same to continue it, or choose another --output"
             )
 
 

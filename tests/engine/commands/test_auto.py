@@ -82,6 +82,7 @@ def check_second_run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     """The same command has nothing left to do; another budget is refused."""
     assert moegs.main(arguments) == 0
     assert "started; log" not in capsys.readouterr().err
+    assert moegs.main([*arguments, "--budget=0.12MB,0.5h", "--plan"]) == 0  # the same in other words
     assert moegs.main([*arguments, "--budget=31min"]) == 2
     assert "holds a plan for --budget 30min,0.12MB (auto.json): give the same" in capsys.readouterr().err
 
