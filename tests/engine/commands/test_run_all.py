@@ -88,7 +88,6 @@ def check_changed_arguments(folder: Path, arguments: list[str], capsys: pytest.C
     for flags, said in (
         ("--train_args=--iterations 1 --seeds 2", f"film, step train_E3: seeds is 2 by these arguments, and {folder}"),
         ("--train_args=--test_iterations", f"iterations is 5000 by these arguments, and {folder / 'E3'} was trained"),
-        ("--preset=fast", "film, step expert_ex4dgs: preset is fast by these arguments"),
         ("--train_args=--iterations 1 --lambda_gates 0", "lambda_gates is 0.0 by these arguments"),
         (
             "--expert_args=--iterations 1 --test_iterations",
