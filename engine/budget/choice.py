@@ -21,6 +21,7 @@ ROUTER_LEAST, ROUTER_FAST, ROUTER_PUBLISHED = 200, 1000, 5000  # iterations; the
 PRUNE_LEAST, PRUNE_FAST, PRUNE_PUBLISHED = 20, 100, 500
 JUDGE_FRAMES = 10  # that the router's training looks at before it saves
 PRUNE_FRAMES = 10  # that Gaussians are ranked at
+CLOSE = 0.7  # share of the size above which a run is pruned: Ex4DGS's dynamic Gaussians, which no trial has, are larger
 ROUTING_BYTES = 12  # of a Gaussian's weights in a router
 UPDATED_COPIES = 4  # of them in memory: they, their gradient, and Adam's moments
 TARGET = 0.97  # share of the time that is planned for
@@ -60,7 +61,7 @@ def _at_density(
     routed = sum(expert.models * count for expert, count in zip(experts, counts, strict=True))
     total = sum(expert.models * expert.files.at(count) for expert, count in zip(experts, counts, strict=True))
     total += 0 if mixture is None else mixture.head_bytes + ROUTING_BYTES * routed
-    prunes = mixture is not None and left.run_bytes is not None and total > left.run_bytes
+    prunes = mixture is not None and left.run_bytes is not None and total > CLOSE * left.run_bytes
 
     def steps(share: float) -> tuple[Step, ...]:
         own = [_expert_step(expert, count, scene, share) for expert, count in zip(experts, counts, strict=True)]

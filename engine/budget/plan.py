@@ -72,6 +72,12 @@ class Plan:
         """Time that steps took so far."""
         return sum(step.taken or 0.0 for step in self.steps)
 
+    @property
+    def told_bytes(self) -> float | None:
+        """The size of the finished run; None where no step adds to it."""
+        sizes = [step.run_bytes for step in self.steps if step.run_bytes is not None]
+        return min(sum(sizes), float("inf") if self.run_bytes is None else self.run_bytes) if sizes else None
+
     def with_step(self, changed: Step) -> Plan:
         """The plan with one step changed."""
         return replace(self, steps=tuple(changed if step.step == changed.step else step for step in self.steps))
@@ -83,11 +89,11 @@ def plan_lines(plan: Plan, *, ended: bool = False) -> list[str]:
     left = ("step", "expert")
     columns = [Column(heading=HEADINGS[index], gap=2, left=HEADINGS[index] in left) for index in shown]
     rows = [_row(step) for step in plan.steps]
-    sizes = [step.run_bytes for step in plan.steps if step.run_bytes is not None and step.step != "prune"]
-    total = plan.run_bytes if plan.run_bytes is not None else sum(sizes) if sizes else None
     peak = max((step.gpu_bytes for step in plan.steps if step.gpu_bytes is not None), default=None)
     told = sum(step.told for step in plan.steps)
-    rows.append(["all", "", "", "", _minutes(told), _minutes(plan.seconds_taken), _size(peak, GIGABYTE), _size(total)])
+    rows.append(
+        ["all", "", "", "", _minutes(told), _minutes(plan.seconds_taken), _size(peak, GIGABYTE), _size(plan.told_bytes)]
+    )
     return table_lines(columns, [[row[index] for index in shown] for row in rows])
 
 

@@ -30,8 +30,7 @@ def taken_lines(plan: Plan, scene: PlannedScene) -> list[str]:
         size = results.facts["megabytes"]["total"]
         peaks.append(results.facts["peak_gpu_memory_mib"])
         scores = {TITLES.get(method, method): psnr_of(results.means[method]) for method in (MIXTURE, *results.experts)}
-    told = [step.run_bytes for step in plan.steps if step.run_bytes is not None]
-    lines = [f"size: told {(plan.run_bytes or sum(told)) / MEGABYTE:.1f} MB, taken {size:.1f} MB"]
+    lines = [f"size: told {(plan.told_bytes or 0.0) / MEGABYTE:.1f} MB, taken {size:.1f} MB"]
     known = [peak * MEBIBYTE for peak in peaks if peak is not None]
     if known:
         most = max(step.gpu_bytes or 0.0 for step in plan.steps)
