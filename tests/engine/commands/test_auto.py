@@ -125,6 +125,31 @@ def test_mistakes_are_named_before_anything_is_done(tmp_path: Path, arguments, f
     assert not (tmp_path / "out").exists()
 
 
+def test_a_scene_is_prepared_before_it_is_planned(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = tmp_path / "film"
+    points = (film / "known_points.npz").read_bytes()
+    (film / "known_points.npz").unlink()
+
+    class Preparing(Here):
+        def __init__(self, job, gpu) -> None:
+            if "prepare" not in job.words:
+                super().__init__(job, gpu)
+                return
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            job.log.write_text("prepared\n")
+            (film / "known_points.npz").write_bytes(points)
+            (film / "colmap_0" / "sparse").mkdir(parents=True)
+            self.code = 0
+
+    monkeypatch.setattr(engine.budget.making, "WORTH", {"FreeTime": 0.0})
+    monkeypatch.setattr(engine.pipeline.queue, "CommandProcess", Preparing)
+    assert moegs.main([*arguments, "--budget=5min"]) == 0
+    steps = [line.split()[0] for line in capsys.readouterr().out.splitlines()[:5]]
+    assert steps == ["step", "prepare", "trials", "expert", "all"]
+
+
 def test_a_plan_needs_a_prepared_scene(tmp_path: Path, capsys) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.mp4").touch()
