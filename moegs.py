@@ -53,6 +53,7 @@ COMMANDS = {
     "train": Command(TRAIN, "Train the router for any set of experts.", "engine.commands.train:command"),
     "render": Command(TRAIN, "Render and score a run of any set of experts.", "engine.commands.render:command"),
     "run-all": Command(TRAIN, "Do all of this for every scene of a data set.", "engine.commands.run_all:command"),
+    "auto": Command(TRAIN, "Do all of this for one scene within a budget.", "engine.commands.auto:command"),
     "prune": Command(TRAIN, "Make a run smaller and faster.", "engine.commands.prune:command"),
     "distill": Command(TRAIN, "Let one expert of a run learn from its mixture.", "engine.commands.distill:command"),
     "report": Command(
@@ -73,6 +74,7 @@ SETTINGS = {
     "train-expert": "engine.settings.train_expert:read_expert_settings",
     "train": "engine.settings.train:read_any_train_settings",
     "run-all": "engine.settings.run_all:read_run_all_settings",
+    "auto": "engine.settings.auto:read_auto_settings",
     "render": "engine.settings.render:read_any_render_settings",
     "prune": "engine.settings.prune:read_prune_settings",
     "distill": "engine.settings.distill:read_distill_settings",

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import perf_counter
 from types import MappingProxyType
 
 from common.files import write_json
@@ -17,6 +15,7 @@ from engine.checks.verdict import POOR, judge, log_verdict
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import Evaluation, evaluation_summary, upstream_metrics
+from engine.evaluation.mixture_time import scoring_seconds
 from engine.evaluation.twins import open_twins
 from engine.outputs.encoders import check_encoder
 from engine.outputs.files import results_folder
@@ -29,7 +28,7 @@ from engine.runs.cost import log_cost, rendering_cost
 from engine.runs.run import Run
 from engine.runs.saved import load_run
 from engine.runs.seeds import trained_seeds
-from engine.runs.trial import LONG, BlackFrames, WorkTime, must_decode
+from engine.runs.trial import WorkTime, must_decode
 from engine.settings.command_line import exit_code, set_up_logging
 from engine.settings.config_file import read_object
 from engine.settings.fields import with_values
@@ -51,8 +50,6 @@ from router import ENSEMBLES, Ensemble, render_command
 from scenes import needed_views
 
 logger = logging.getLogger(__name__)
-
-TRIED = 3  # frames, beside one whose time is that of the start
 
 
 def main(ensemble_name: str, argv: Sequence[str] | None = None) -> int:
@@ -165,23 +162,10 @@ def _scoring_time(run: Run, views: Sequence[int], config: RenderConfig, twins: M
     """
     if not views or not must_decode(run.scene, views):
         return None
-    black = replace(run, scene=replace(run.scene, frames=BlackFrames(run.scene)))
     asked = config.metrics.metrics
     tried = tuple(name for name in asked if name not in OF_CLIPS)
-    options = replace(evaluation_options(config, twins), metrics=tried, progress=False)
-
-    def seconds(count: int) -> float:
-        start = perf_counter()
-        with TemporaryDirectory() as folder:
-            evaluate_mixture(black, views=views[:1], folder=Path(folder), options=replace(options, frames=range(count)))
-        return perf_counter() - start
-
-    first, more = seconds(1), min(TRIED, run.scene.num_frames - 1)  # the first of a GPU loads its kernels, too
-    each = first
-    if (first <= LONG or run.device.type != "cpu") and more > 0:
-        one = seconds(1)
-        further = seconds(1 + more) - one
-        each = further / more if further > 0 else one
+    options = replace(evaluation_options(config, twins), metrics=tried)
+    _, each = scoring_seconds(run, views[0], options)
     note = "".join(f", without {name}" for name in asked if name in OF_CLIPS)
     count = len(views) * run.scene.num_frames
     return WorkTime(work="scoring", step="frame", count=count, seconds_each=each, note=note)

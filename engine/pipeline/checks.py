@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ from engine.runs.checkpoint import saved_iterations
 from engine.runs.seeds import trained_seeds
 from engine.settings.fields import values_of
 from engine.settings.prepare import read_prepare_settings
-from engine.settings.render import read_render_settings
+from engine.settings.prune import read_prune_settings
+from engine.settings.render import read_any_render_settings, read_render_settings
 from engine.settings.render_checks import check_render_config, check_render_files
 from engine.settings.run import RunConfig
-from engine.settings.run_all import RunAllConfig, words_of
+from engine.settings.run_all import RunAllConfig, words_given
 from engine.settings.run_checks import check_values
-from engine.settings.train import CONFIG_FILE, read_train_settings
+from engine.settings.train import CONFIG_FILE, read_any_train_settings, read_train_settings
 from engine.settings.train_expert import (
     EXPERT_CONFIG_FILE,
     TrainExpertConfig,
@@ -34,9 +35,17 @@ from scenes.options import DEFAULT_LAYOUT
 
 GIVEN_BY = {  # first part of a step's name -> the flags that give it arguments, in the order of its command
     "prepare": ("prepare_args",),
-    "expert": ("data_args", "expert_args"),
+    "expert": ("data_args", "preset", "expert_args"),
     "train": ("data_args", "train_args"),
+    "prune": (),
     "render": ("render_args",),
+}
+COMMANDS_READ: Mapping[str, Callable[..., Any]] = {  # first part of a step's name -> its settings, of moegs.py COMMAND
+    "prepare": read_prepare_settings,
+    "expert": read_expert_settings,
+    "train": read_any_train_settings,
+    "prune": read_prune_settings,
+    "render": read_any_render_settings,
 }
 RESUME = "--resume"
 GROW = ("iterations", "seeds")  # settings of a router's training that --resume may raise
@@ -56,7 +65,7 @@ def check_plan(config: RunAllConfig, scene: PlannedScene, jobs: Sequence[Job]) -
 
 def _given(config: RunAllConfig, job: Job) -> dict[str, tuple[str, ...]]:
     """The words that each of the flags adds to a job's command; they stand at its end, in this order."""
-    return {name: words_of(getattr(config, name)) for name in GIVEN_BY[job.step.split("_")[0]]}
+    return {name: words_given(config, name) for name in GIVEN_BY[job.step.split("_")[0]]}
 
 
 def _fixed(config: RunAllConfig, job: Job) -> tuple[object, ...]:
@@ -88,11 +97,10 @@ def _check_arguments(scene: PlannedScene, job: Job, words: Sequence[object]) -> 
 def _read(scene: PlannedScene, job: Job, words: Sequence[str]) -> Any:
     """The settings of a step's command."""
     script, *arguments = words
-    if job.step == "prepare":
-        return read_prepare_settings(arguments[1:], prog=f"{script} prepare", description="")
+    kind = job.step.split("_")[0]
     if script == "moegs.py":
-        return read_expert_settings(arguments[1:], prog=f"{script} train-expert", description="")
-    if job.step.startswith("train"):
+        return COMMANDS_READ[kind](arguments[1:], prog=f"{script} {arguments[0]}", description="")
+    if kind == "train":
         return read_train_settings(scene.ensemble, arguments)
     settings = read_render_settings(scene.ensemble, arguments)
     check_render_config(settings, scene.ensemble)

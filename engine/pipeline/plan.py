@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from engine.pipeline.jobs import Job
 from engine.runs.seeds import runs_of
 from engine.settings.config_file import read_config_file
 from engine.settings.run import RunConfig
-from engine.settings.run_all import RunAllConfig, words_of
+from engine.settings.run_all import RunAllConfig, words_given
 from engine.settings.train import CONFIGS
 from experts import EXPERTS
-from router import ENSEMBLES, Ensemble, folder_flags, render_command
+from router import ENSEMBLES, Ensemble, folder_flags, is_published, render_command
 from scenes.frames.video import VIDEO_SUFFIXES
 from scenes.layouts import guess_layout
 from scenes.points.start import holds_start_points
@@ -33,12 +33,18 @@ TIMES = ("start_timestamp", "end_timestamp")  # those of them that the preparati
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedScene:
-    """A scene of the data set."""
+    """A scene of the data set.
+
+    own: by the first parts of steps' names ("train") or whole names ("expert_stg"), words that their commands get
+    before those of the arguments. prunes: its run is pruned before it is rendered.
+    """
 
     root: Path
     kind: str  # of `moegs.py prepare`
     ensemble: Ensemble
     folder: Path  # of its results
+    own: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    prunes: bool = False
 
     @property
     def name(self) -> str:
@@ -49,6 +55,15 @@ class PlannedScene:
     def save_path(self) -> Path:
         """The folder of its run, or of its runs of several seeds."""
         return self.folder / self.ensemble.name
+
+    @property
+    def shown_path(self) -> Path:
+        """The folder of the run that is rendered."""
+        return self.folder / f"{self.ensemble.name}_pruned" if self.prunes else self.save_path
+
+    def own_words(self, step: str) -> tuple[object, ...]:
+        """The words of its own that a step's command gets."""
+        return (*self.own.get(step.split("_")[0], ()), *(self.own.get(step, ()) if "_" in step else ()))
 
 
 def find_scenes(config: RunAllConfig) -> list[PlannedScene]:
@@ -112,6 +127,8 @@ def plan_scene(config: RunAllConfig, scene: PlannedScene) -> list[Job]:
     before = tuple(job.step for job in jobs)
     if "train" not in config.skip:
         jobs.append(_train(config, scene, published, before))
+    if scene.prunes:
+        jobs.append(_prune(scene, tuple(job.step for job in jobs)))
     if "render" not in config.skip:
         jobs.append(_render(config, scene, tuple(job.step for job in jobs)))
     return jobs
@@ -137,7 +154,7 @@ def _needs_preparation(config: RunAllConfig, scene: PlannedScene) -> bool:
 
 
 def _prepare(config: RunAllConfig, scene: PlannedScene, values: dict[str, Any]) -> Job:
-    words = ("moegs.py", "prepare", scene.kind, scene.root, *_flags(values, TIMES), *words_of(config.prepare_args))
+    words = ("moegs.py", "prepare", scene.kind, scene.root, *_flags(values, TIMES), *_given(config, "prepare_args"))
     results = (scene.root / "points3D*.ply", scene.root / "colmap_*" / "sparse")
     return Job(scene=scene.name, step="prepare", words=words, folder=scene.folder, results=results)
 
@@ -146,14 +163,14 @@ def _expert(
     config: RunAllConfig, scene: PlannedScene, name: str, values: dict[str, Any], before: tuple[str, ...]
 ) -> Job:
     key = EXPERTS[name].key
-    folder = expert_folder(scene, name)
+    folder, step = expert_folder(scene, name), f"expert_{key}"
     words = (
         *("moegs.py", "train-expert", key, "--source_path", scene.root, "--model_path", folder, "--resume"),
-        *(*_flags(values, CUT), *words_of(config.data_args), *words_of(config.expert_args)),
+        *(*_flags(values, CUT), *scene.own_words(step), *_given(config, "data_args", "preset", "expert_args")),
     )
     report = "train_expert.json"
     results = (folder / report, folder / "*" / report)
-    return Job(scene=scene.name, step=f"expert_{key}", words=words, folder=scene.folder, results=results, after=before)
+    return Job(scene=scene.name, step=step, words=words, folder=scene.folder, results=results, after=before)
 
 
 def expert_folder(scene: PlannedScene, name: str) -> Path:
@@ -162,26 +179,45 @@ def expert_folder(scene: PlannedScene, name: str) -> Path:
 
 
 def _train(config: RunAllConfig, scene: PlannedScene, published: Path | None, before: tuple[str, ...]) -> Job:
-    folders = {f"--{flag}": expert_folder(scene, name) for name, flag in folder_flags(scene.ensemble).items()}
+    step = f"train_{scene.ensemble.name}"
+    if is_published(scene.ensemble):
+        script: tuple[object, ...] = (f"{step}.py",)
+        folders: list[tuple[str, object]] = [
+            (f"--{flag}", expert_folder(scene, name)) for name, flag in folder_flags(scene.ensemble).items()
+        ]
+    else:
+        script = ("moegs.py", "train")
+        folders = [("--expert", f"{name}={expert_folder(scene, name)}") for name in scene.ensemble.experts]
     words = (
-        *(f"train_{scene.ensemble.name}.py", "--source_path", scene.root, "--save_path", scene.save_path),
-        *(word for pair in folders.items() for word in pair),
+        *(*script, "--source_path", scene.root, "--save_path", scene.save_path),
+        *(word for pair in folders for word in pair),
         *(() if published is None else ("--config", published)),
-        *("--resume", *words_of(config.data_args), *words_of(config.train_args)),
+        *("--resume", *scene.own_words(step), *_given(config, "data_args", "train_args")),
     )
     saved = Path("router") / "iteration_*"
     results = (scene.save_path / saved, scene.save_path / "seed_*" / saved)
-    step = f"train_{scene.ensemble.name}"
+    return Job(scene=scene.name, step=step, words=words, folder=scene.folder, results=results, after=before)
+
+
+def _prune(scene: PlannedScene, before: tuple[str, ...]) -> Job:
+    step = f"prune_{scene.ensemble.name}"
+    words = ("moegs.py", "prune", scene.save_path, "--out", scene.shown_path, *scene.own_words(step))
+    results = (scene.shown_path / "pruned.json",)
     return Job(scene=scene.name, step=step, words=words, folder=scene.folder, results=results, after=before)
 
 
 def _render(config: RunAllConfig, scene: PlannedScene, before: tuple[str, ...]) -> Job:
-    script = render_command(scene.ensemble)
-    words = (script, "--save_path", scene.save_path, "--skip_train", *words_of(config.render_args))
+    script, step = render_command(scene.ensemble).split(), f"render_{scene.ensemble.name}"
+    given = (*scene.own_words(step), *_given(config, "render_args"))
+    words = (*script, "--save_path", scene.shown_path, "--skip_train", *given)
     scores = Path("test") / "itrs_*" / "metrics.json"
-    results = (scene.save_path / scores, scene.save_path / "seed_*" / scores)
-    step = f"render_{scene.ensemble.name}"
+    results = (scene.shown_path / scores, scene.shown_path / "seed_*" / scores)
     return Job(scene=scene.name, step=step, words=words, folder=scene.folder, results=results, after=before)
+
+
+def _given(config: RunAllConfig, *names: str) -> tuple[str, ...]:
+    """The words that flags of ours add to a step's command."""
+    return tuple(word for name in names for word in words_given(config, name))
 
 
 def _flags(values: dict[str, Any], names: Sequence[str]) -> list[object]:

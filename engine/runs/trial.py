@@ -59,13 +59,19 @@ class BlackFrames(FrameStore):
         return np.zeros((self._cameras[view].height, self._cameras[view].width, 3), np.uint8)
 
 
-def seconds_a_step(step: Callable[[], object], compute: ComputeDevice) -> float:
-    """Median seconds of a step after one that warms up; those of the first where it takes long."""
+def seconds_a_step(step: Callable[[], object], compute: ComputeDevice, *, at_least: float = 0.0) -> float:
+    """Median seconds of a step after one that warms up; those of the first where it takes long.
+
+    at_least: seconds that the trial goes on; then it is the mean of its steps, which other work on the machine delays.
+    """
     first = _seconds(step, 1, compute)
     if first > LONG:
         return first
     steps = 1 if compute.device.type == "cpu" else TOGETHER
-    return statistics.median(_seconds(step, steps, compute) / steps for _ in range(REPEATS))
+    measured = [_seconds(step, steps, compute) for _ in range(REPEATS)]
+    while sum(measured) < at_least:
+        measured.append(_seconds(step, steps, compute))
+    return (statistics.fmean(measured) if at_least else statistics.median(measured)) / steps
 
 
 def _seconds(step: Callable[[], object], count: int, compute: ComputeDevice) -> float:

@@ -52,6 +52,7 @@ class RunAllConfig:
     data_args: Annotated[
         str, flag("further flags of all trainings, in one word: --data_args='--duration 300'", metavar="'FLAGS'")
     ] = ""
+    preset: Annotated[str | None, flag("preset of all experts, such as fast; default: auto", metavar="NAME")] = None
     prepare_args: Annotated[str, flag("further flags of moegs.py prepare", metavar="'FLAGS'")] = ""
     expert_args: Annotated[str, flag("further flags of moegs.py train-expert, for all experts", metavar="'FLAGS'")] = ""
     train_args: Annotated[str, flag("further flags of the router's training", metavar="'FLAGS'")] = ""
@@ -72,6 +73,7 @@ def run_all_page(prog: str, about: str) -> CommandHelp:
         required=("dataset",),
         examples=(
             f"python {prog} data/N3V --data_args='--duration 300'",
+            f"python {prog} data/N3V --preset fast",
             f"python {prog} data/N3V --scenes flame_steak --ensemble E3 --train_args='--seeds 3'",
             f"python {prog} data/techni --dry_run",
         ),
@@ -84,7 +86,7 @@ def read_run_all_settings(arguments: Sequence[str], *, prog: str, description: s
     check_folder("DATASET", config.dataset)
     check_target("--output", config.output)
     for name in ARGUMENTS:
-        _check_own(words_of(getattr(config, name), name), name)
+        check_own(words_of(getattr(config, name), name), name)
     for name in ("scenes", "gpus"):
         if getattr(config, name) == ():
             raise ConfigError(f"--{name} has no value: give one or more, or leave it out")
@@ -94,14 +96,14 @@ def read_run_all_settings(arguments: Sequence[str], *, prog: str, description: s
     return config
 
 
-def _check_own(words: Sequence[str], name: str) -> None:
+def check_own(words: Sequence[str], name: str) -> None:
     """Raises ConfigError for a flag among a step's that is not for the user to give. name: of ours that gave them."""
     for word in words:
         flag_name = word.split("=")[0].lstrip("-").replace("-", "_") if word.startswith("-") else ""
         if flag_name in ("help", "h"):
             raise ConfigError(f"--{name} holds {word}: ask the step's own command for its help")
         if flag_name.removeprefix("no_") in OWN:
-            raise ConfigError(f"--{name} holds {word.split('=')[0]}, which run-all decides itself: leave it out")
+            raise ConfigError(f"--{name} holds {word.split('=')[0]}, which this command decides itself: leave it out")
 
 
 def joined(arguments: Sequence[str]) -> list[str]:
@@ -113,6 +115,14 @@ def joined(arguments: Sequence[str]) -> list[str]:
         else:
             words.append(word)
     return words
+
+
+def words_given(config: RunAllConfig, name: str) -> tuple[str, ...]:
+    """The words that a flag of ours adds to a step's command. name: one of ARGUMENTS, or "preset"."""
+    value = getattr(config, name)
+    if name == "preset":
+        return () if value is None else ("--preset", value)
+    return words_of(value)
 
 
 def words_of(flags: str, name: str = "") -> tuple[str, ...]:

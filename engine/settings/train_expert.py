@@ -96,7 +96,10 @@ class RecipeConfig:
 
     preset: Annotated[
         str,
-        flag("published settings; auto: those of the scene that the folder's name begins with, else its layout"),
+        flag(
+            "published settings; auto: those of the scene that the folder's name begins with, else its layout's; fast: "
+            "a short form of these"
+        ),
     ] = AUTO
     iterations: Annotated[int | None, flag("training iterations; every schedule scales with them", metavar="INT")] = (
         None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from experts.ex4dgs.recipe import Ex4DGSRecipe, ex4dgs_rates
 from experts.training.generalisation.settings import Generalisation
 from experts.training.presets import DataLayout, Planes, TrainingPreset, known_planes, per_scene
+from experts.training.recipe import scaled_recipe
 
 EX4DGS_N3V = Ex4DGSRecipe()  # the defaults
 
@@ -105,4 +106,12 @@ def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
     return TrainingPreset(recipe=recipe, planes=known_planes(layout, scene, planes))
 
 
-PRESETS: Mapping[str, TrainingPreset] = per_scene(_preset)
+FAST_ITERATIONS = 9000
+
+
+def _fast(recipe: Ex4DGSRecipe) -> Ex4DGSRecipe:
+    """The recipe in fewer iterations."""
+    return scaled_recipe(recipe, FAST_ITERATIONS)
+
+
+PRESETS: Mapping[str, TrainingPreset] = per_scene(_preset, fast=_fast)

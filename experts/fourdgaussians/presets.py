@@ -14,7 +14,7 @@ from experts.fourdgaussians.recipe import (
     as_published,
 )
 from experts.training.presets import DataLayout, TrainingPreset, per_scene
-from experts.training.recipe import Density, Rate
+from experts.training.recipe import Density, Rate, scaled_recipe
 
 _SPACE_CELLS, _FEWEST_TIME_CELLS = 64, 8
 _COLOUR_AND_OPACITY_STAY = FourDGaussiansOptions(no_do=True, no_dshs=True)
@@ -85,4 +85,12 @@ def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
     return replace(N3V_PRESET, recipe=replace(_N3V, batch=BATCHES[scene]))
 
 
-PRESETS: Mapping[str, TrainingPreset] = {**per_scene(_preset), **DATA_SETS}
+FAST_PART = 4  # of the iterations of both stages
+
+
+def _fast(recipe: FourDGaussiansRecipe) -> FourDGaussiansRecipe:
+    """The recipe in a quarter of the iterations."""
+    return scaled_recipe(recipe, recipe.iterations // FAST_PART)
+
+
+PRESETS: Mapping[str, TrainingPreset] = {**per_scene(_preset, fast=_fast), **DATA_SETS}

@@ -46,6 +46,7 @@ SHORTENED = {
     "moegs.py prune": ["--iterations", "2", "--score_frames", "1"],
     "moegs.py distill": SHORT,
     "moegs.py prepare": ["--threads", "2", "--max_features", "600"],
+    "moegs.py auto": ["--budget", "90s", "--plan"],  # a CPU has no GB to plan
     "moegs.py run-all": [  # its steps are started by the other stand-in, UNCHANGED
         "--data_args=",
         "--prepare_args=--threads 2 --max_features 600",

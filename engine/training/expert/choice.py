@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from common.suggestions import hint
 from engine.errors import ConfigError
+from engine.settings.train_expert import AUTO
 from experts import EXPERTS, ExpertSpec
-from experts.training.presets import GENERIC, SCENES, TrainingPreset
+from experts.training.presets import FAST, GENERIC, SCENES, TrainingPreset, fast_name
 
 
 def expert_of_key(key: str) -> ExpertSpec:
@@ -20,16 +21,18 @@ def expert_of_key(key: str) -> ExpertSpec:
 
 
 def choose_preset(spec: ExpertSpec, asked: str, *, scene: str, layout: str) -> tuple[str, TrainingPreset]:
-    """Name and settings of a preset; "auto" is the scene's own, else its layout's. ConfigError naming the nearest.
+    """Name and settings of a preset; "auto" is the scene's own, else its layout's; "fast" is the short form of that.
 
-    A scene is known by its name or by what that begins with ("cook_spinach_half").
+    A scene is known by its name or by what that begins with ("cook_spinach_half"). ConfigError naming the nearest.
     """
     presets = spec.training.presets
     by_name = {name.lower(): name for name in presets}
-    if asked == "auto":
+    if asked.lower() in (AUTO, FAST):
         others = layout if layout in SCENES else GENERIC
         name = next((known for known in SCENES[others] if scene.lower().startswith(known.lower())), others)
-        return name, presets[name]
+        name = fast_name(name) if asked.lower() == FAST else name
+        if name in presets:
+            return name, presets[name]
     if asked.lower() not in by_name:
         raise ConfigError(f"--preset {asked}: {spec.name} has no such preset; {hint(asked, presets)}")
     name = by_name[asked.lower()]

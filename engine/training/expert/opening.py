@@ -75,15 +75,27 @@ def check_expert_task(
 
     tries: it also tries an iteration, and tells how long one takes.
     """
-    scene, frames = output.scene, BlackFrames(output.scene)
-    with _without_lines_of_experts():  # what a start finds in black images is no news
-        task, cloud, _ = _opened(config, spec, replace(output, scene=replace(scene, frames=frames)), cloud=None)
-    of_frames, gaussians = frames.were_read, task.trainer.count
-    seconds = seconds_a_step(partial(_try_iteration, task), output.compute) if tries else None
+    task, cloud, of_frames = open_trial(config, spec, output)
+    gaussians = task.trainer.count
+    seconds = seconds_a_step(partial(try_iteration, task), output.compute) if tries else None
     task.views.close()
     return CheckedStart(
         recipe=task.begun.recipe, cloud=None if of_frames else cloud, gaussians=gaussians, seconds_each=seconds
     )
+
+
+def open_trial(
+    config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, *, cloud: PointCloud | None = None
+) -> tuple[ExpertTask, PointCloud, bool]:
+    """A training on black images, its start points, and whether its start looked at images; its views are to be closed.
+
+    cloud: start points in the place of the scene's.
+    """
+    frames = BlackFrames(output.scene)
+    black = replace(output, scene=replace(output.scene, frames=frames))
+    with _without_lines_of_experts():  # what a start finds in black images is no news
+        task, cloud, _ = _opened(config, spec, black, cloud=cloud)
+    return task, cloud, frames.were_read
 
 
 @contextmanager
@@ -108,7 +120,7 @@ def training_time(starts: Sequence[CheckedStart]) -> WorkTime | None:
     return WorkTime(work="training", step="iteration", count=iterations, seconds_each=fmean(tried), note=note)
 
 
-def _try_iteration(task: ExpertTask) -> None:
+def try_iteration(task: ExpertTask) -> None:
     """Trains with an image from the middle of the schedule, when all that a model has takes part."""
     iteration = min(task.last // 2 + 1, task.last)
     task.trainer.skip_to(iteration)

@@ -85,8 +85,14 @@ def _training_time(
     iterations = config.training.iterations
     if start >= iterations or not must_decode(run.scene, range(len(run.scene.views))):
         return None
-    black = replace(run, scene=replace(run.scene, frames=BlackFrames(run.scene)))
+    seconds = tried_seconds(run, optimiser, config, start=start)
+    note = " of all seeds" if later else ""
+    return WorkTime(work=f"training{note}", step="iteration", count=iterations - start + later, seconds_each=seconds)
 
+
+def tried_seconds(run: Run, optimiser: torch.optim.Optimizer, config: RunConfig, *, start: int = 0) -> float:
+    """Seconds of an iteration, by some on black images that move nothing."""
+    black = replace(run, scene=replace(run.scene, frames=BlackFrames(run.scene)))
     endless = replace(config, training=replace(config.training, iterations=sys.maxsize))
     with RouterTask(black, optimiser, endless, start=start) as task:
 
@@ -95,9 +101,7 @@ def _training_time(
                 loss.backward()
             optimiser.zero_grad(set_to_none=True)
 
-        seconds = seconds_a_step(try_iteration, run.compute)
-    note = " of all seeds" if later else ""
-    return WorkTime(work=f"training{note}", step="iteration", count=iterations - start + later, seconds_each=seconds)
+        return seconds_a_step(try_iteration, run.compute)
 
 
 def schedule(task: RouterTask) -> Schedule:

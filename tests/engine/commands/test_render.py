@@ -11,6 +11,7 @@ import torch
 
 import engine.commands.render
 import engine.evaluation.lpips_weights
+import engine.evaluation.mixture_time
 import engine.outputs.novel_views
 from engine.commands.render import main
 from engine.evaluation.lpips_weights import LoadedLpips
@@ -228,7 +229,9 @@ def test_held_out_cameras_that_nothing_fits_are_told(saved, flat_run, tmp_path, 
 def test_the_trial_scores_all_but_metrics_of_whole_clips(monkeypatch, tmp_path):
     run, tried = small_run(tmp_path), []
     monkeypatch.setattr(engine.commands.render, "must_decode", lambda scene, views: True)
-    monkeypatch.setattr(engine.commands.render, "evaluate_mixture", lambda *_, options, **__: tried.append(options))
+    monkeypatch.setattr(
+        engine.evaluation.mixture_time, "evaluate_mixture", lambda *_, options, **__: tried.append(options)
+    )
     config = RenderConfig(metrics=MetricConfig(metrics=("flip", "cvvdp")))
     twins = {run.experts[0].name: run.experts[1]}
     time = engine.commands.render._scoring_time(run, run.scene.test, config, twins)
@@ -245,7 +248,7 @@ def test_the_first_frames_of_a_trial_do_not_count(monkeypatch, tmp_path):
         tried.append(options)
 
     monkeypatch.setattr(engine.commands.render, "must_decode", lambda scene, views: True)
-    monkeypatch.setattr(engine.commands.render, "evaluate_mixture", evaluate)
-    monkeypatch.setattr(engine.commands.render, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(engine.evaluation.mixture_time, "evaluate_mixture", evaluate)
+    monkeypatch.setattr(engine.evaluation.mixture_time, "perf_counter", lambda: clock[0])
     time = engine.commands.render._scoring_time(run, run.scene.test, RenderConfig(), {})
     assert time.seconds_each == pytest.approx(0.2)

@@ -116,9 +116,13 @@ def check_changed_arguments(folder: Path, arguments: list[str], capsys: pytest.C
         (["--data_args=--duration"], "--data_args, step expert_ex4dgs: "),
         (["--expert_args=--set generalise.dropout=9"], "--expert_args, step expert_ex4dgs: Ex4DGS cannot be trained"),
         (["--train_args=--seed -3"], "--train_args, step train_E3: --seed is -3: give 0 or more"),
-        (["--train_args=--save_path=x"], "--train_args holds --save_path, which run-all decides itself: leave it out"),
-        (["--data_args=-s x"], "--data_args holds -s, which run-all"),
-        (["--render_args=--stg_path x"], "--render_args holds --stg_path, which run-all"),
+        (
+            ["--train_args=--save_path=x"],
+            "--train_args holds --save_path, which this command decides itself: leave it out",
+        ),
+        (["--preset=fsat"], "--preset, step expert_ex4dgs: --preset fsat: Ex4DGS has no such preset"),
+        (["--data_args=-s x"], "--data_args holds -s, which this command"),
+        (["--render_args=--stg_path x"], "--render_args holds --stg_path, which this command"),
         (["--train_args=--help"], "--train_args holds --help: ask the step's own command for its help"),
     ],
 )

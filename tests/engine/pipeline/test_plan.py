@@ -74,6 +74,13 @@ def test_a_clip_inside_the_footage_is_that_of_every_step(dataset: Path) -> None:
     assert "configs/techni/Birthday.json" in planned["train_E3_tech"]
 
 
+def test_a_preset_is_that_of_every_expert(dataset: Path) -> None:
+    planned = commands(dataset, "flame_steak", ensemble="E3", preset="fast", expert_args="--seed 3")
+    of_experts = [line for step, line in planned.items() if step.startswith("expert_")]
+    assert len(of_experts) == 3 and all(line.endswith(" --preset fast --seed 3") for line in of_experts)
+    assert not any("--preset" in line for step, line in planned.items() if not step.startswith("expert_"))
+
+
 def test_steps_wait_for_what_they_need(dataset: Path) -> None:
     config = RunAllConfig(dataset=dataset, scenes=("flame_steak",), ensemble="E3")
     jobs = {job.step: job.after for job in plan_scene(config, find_scenes(config)[0])}

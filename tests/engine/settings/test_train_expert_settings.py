@@ -244,6 +244,33 @@ def test_presets_follow_the_scenes_name(expert):
     assert presets["n3v"].planes is None and (presets["sear_steak"].planes is not None) == spec.has_planes
 
 
+@pytest.mark.parametrize("expert", EXPERTS)
+def test_the_fast_preset_is_the_scenes_own_in_fewer_iterations(expert):
+    spec = EXPERTS[expert]
+    for scene, layout in (
+        ("flame_steak_half", "n3v"),
+        ("coffee_martini", "n3v"),
+        ("Birthday", "technicolor"),
+        ("x", "n3v"),
+    ):
+        own_name, own = choose_preset(spec, "auto", scene=scene, layout=layout)
+        name, short = choose_preset(spec, "fast", scene=scene, layout=layout)
+        assert name == f"fast_{own_name}" and choose_preset(spec, name, scene="", layout="n3v") == (name, short)
+        assert (short.planes, short.network) == (own.planes, own.network)
+        assert short.recipe.iterations < 0.7 * own.recipe.iterations
+        assert short.recipe.density.gradient == own.recipe.density.gradient
+        schedule = (short.recipe.density.start, min(short.recipe.density.stop, short.recipe.iterations))
+        shrunk = own.recipe.rate_iterations * short.recipe.iterations / own.recipe.iterations
+        assert schedule[0] < schedule[1] and short.recipe.rate_iterations == round(shrunk)
+
+
+def test_the_fast_schedule_of_ed3dgs_keeps_phases_away_that_a_scene_does_not_have():
+    presets = EXPERTS["E-D3DGS"].training.presets
+    n3v, birthday = presets["fast_n3v"].recipe, presets["fast_Birthday"].recipe
+    assert (n3v.iterations, n3v.density.stop, n3v.deform_from, n3v.coarse_to_fine) == (10000, 7500, 1500, 5000)
+    assert n3v.options(300).use_anneal and birthday.coarse_to_fine is None and birthday.deform_from == 0
+
+
 def test_planes_are_measured_where_no_scene_is_known(flat_run):
     presets, scene = EXPERTS["Ex4DGS"].training.presets, replace(flat_run.scene, rig_radius=2.0)
     depths = torch.linspace(2, 100, 99)

@@ -1,0 +1,130 @@
+"""The run of a plan: one job after the other, and after each the lengths of the others by the time that is left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+from common.aside import set_aside
+from common.wording import duration
+from engine.budget.choice import TARGET, rescaled
+from engine.budget.plan import Plan, Step, pending, write_plan
+from engine.budget.wanted import read_budget
+from engine.budget.watching import WatchedTraining
+from engine.pipeline import queue
+from engine.pipeline.jobs import Job, Process
+from engine.pipeline.queue import JobQueue, Outcome
+
+logger = logging.getLogger(__name__)
+
+NEAR_ENOUGH = 0.02  # of the time that is left: smaller differences change no lengths
+
+
+class PlanKeeper:
+    """Runs the steps of a plan. `plan` is as far as it came, and is left in the folder after each step.
+
+    folder: of the scene's results. jobs_of: the jobs of a plan's steps, by name.
+    """
+
+    def __init__(
+        self, plan: Plan, folder: Path, jobs_of: Callable[[Plan], dict[str, Job]], gpus: Sequence[str]
+    ) -> None:
+        self.plan = plan
+        self._folder = folder
+        self._jobs_of = jobs_of
+        self._gpus = gpus
+        self._begun = 0.0  # by the clock, of the step that runs
+
+    def run(self) -> Outcome | None:
+        """Runs what is not done; the outcome that ended it early, None at its end."""
+        fresh = False  # a step was run: those after it are to be run, too
+        while steps := pending(self.plan):
+            self.plan = adjusted(self.plan)
+            step = self._step(steps[0].step)
+            outcome = self._run_step(step, fresh=fresh)
+            if outcome.state not in ("done", "skipped"):
+                return outcome
+            fresh = fresh or outcome.state == "done"
+        return None
+
+    def _run_step(self, step: Step, *, fresh: bool) -> Outcome:
+        job = self._job(step)
+        if fresh:
+            job.record.unlink(missing_ok=True)
+        if step.step == "prune" and not job.is_done():  # it writes to a new folder alone
+            set_aside(self._folder, [self._folder / str(job.words[job.words.index("--out") + 1])])
+        watches = step.early > 0 and step.taken is None
+        start = self._watched if watches else None
+        self._change(replace(step, taken=step.taken or 0.0))
+        self._begun = perf_counter()
+        (outcome,) = JobQueue(self._gpus[:1], start=start).run([job])
+        step = self._step(step.step)
+        done = outcome.state in ("done", "skipped")
+        self._change(replace(step, taken=(step.taken or 0.0) + perf_counter() - self._begun, is_done=done))
+        if outcome.state == "done":
+            self._job(step).mark_done()  # of the lengths that it was run with
+        return outcome
+
+    def _watched(self, job: Job, gpu: str | None) -> Process:
+        step, process = self._step(job.step), queue.CommandProcess(job, gpu)
+        if read_budget(self.plan.budget).seconds is None:
+            return process
+
+        def again(factor: float) -> Process:
+            return queue.CommandProcess(self._begin_anew(job, factor), gpu)
+
+        return WatchedTraining(process, model_folder(job), iterations=step.iterations, early=step.early, again=again)
+
+    def _begin_anew(self, job: Job, factor: float) -> Job:
+        """The job of a training that is to be as long as its speed allows; what it did so far counts as a trial."""
+        lost = perf_counter() - self._begun
+        self._begun += lost
+        set_aside(self._folder, [model_folder(job)])
+        logger.info("%s: an iteration takes %.2f times as long as in the trial: it begins anew", job.step, factor)
+        trials = self._step("trials")
+        self.plan = self.plan.with_step(replace(trials, taken=(trials.taken or 0.0) + lost))
+        steps = [replace(each, each=each.each * factor, early=each.early * factor) for each in self.plan.steps]
+        steps = [replace(each, taken=None) if each.step == job.step else each for each in steps]
+        self.plan = adjusted(replace(self.plan, steps=tuple(steps)))
+        step = self._step(job.step)
+        self._change(replace(step, taken=0.0))
+        return self._job(step)
+
+    def _job(self, step: Step) -> Job:
+        return self._jobs_of(self.plan)[step.step]
+
+    def _step(self, name: str) -> Step:
+        return next(step for step in self.plan.steps if step.step == name)
+
+    def _change(self, step: Step) -> None:
+        self.plan = self.plan.with_step(step)
+        write_plan(self.plan, self._folder)
+
+
+def model_folder(job: Job) -> Path:
+    """The folder that an expert's training writes to."""
+    return Path(str(job.words[job.words.index("--model_path") + 1]))
+
+
+def adjusted(plan: Plan) -> Plan:
+    """The plan with the iterations of steps that were not begun changed, where the time that is left says so."""
+    seconds = read_budget(plan.budget).seconds
+    if seconds is None:
+        return plan
+    left = TARGET * seconds - plan.seconds_taken
+    if abs(plan.seconds_left - left) <= NEAR_ENOUGH * max(left, 0.0):
+        return plan
+    steps = rescaled(plan.steps, left)
+    changes = [
+        f"{new.expert or new.step} {old.iterations:,} -> {new.iterations:,}"
+        for old, new in zip(plan.steps, steps, strict=True)
+        if old.iterations != new.iterations
+    ]
+    if not changes:
+        return plan
+    said = f"the other steps would take {duration(plan.seconds_left)}, {duration(max(left, 0.0))} are left"
+    logger.info("%s: iterations change: %s", said, ", ".join(changes))
+    return replace(plan, steps=steps)

@@ -1,0 +1,237 @@
+"""Trials on this machine that a plan is made from: iterations, scores and saves on black images, at two sizes."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from common.wording import ROOT, bytes_text
+from engine.budget.choice import DENSITIES, least_gaussians
+from engine.budget.measured import ExpertTrial, MixtureTrial, line_through
+from engine.errors import ConfigError
+from engine.evaluation.mixture import EvaluationOptions
+from engine.evaluation.mixture_time import scoring_seconds
+from engine.runs.cost import expert_bytes, tensor_bytes
+from engine.runs.device import ComputeDevice, wait
+from engine.runs.opening import assemble
+from engine.runs.trial import BlackFrames, seconds_a_step
+from engine.settings.run import AnyRunConfig
+from engine.settings.train_expert import AUTO, TrainExpertConfig
+from engine.training.expert.choice import choose_preset
+from engine.training.expert.opening import open_trial, recipe_for, try_iteration
+from engine.training.expert.saves import ExpertOutput, bytes_of, covered, saved_expert_folder
+from engine.training.expert.segments import choose_outputs
+from engine.training.router.opening import tried_seconds
+from engine.training.router.schedule import make_optimiser
+from experts import Expert, ExpertSpec
+from experts.training.presets import FAST
+from experts.training.recipe import Recipe
+from router import Router, ensemble_of
+from scenes import Scene
+from scenes.cutting import cut
+from scenes.points.cloud import PointCloud, taken, thinned
+from scenes.points.start import load_start_points
+
+SCORED_FRAMES = 8  # of each held-out camera, after an expert's training
+TRIAL_SECONDS = 1.5  # of iterations at each size
+SPREAD = 0.01  # of the extent, by which points that stand for more than one lie apart
+_LOGS = ("engine.training", "engine.evaluation", "engine.runs", "experts")  # whose lines would tell of no real work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    """A trial at one size."""
+
+    gaussians: int
+    iteration: float  # seconds
+    memory: float | None  # bytes
+    files: float  # bytes
+    overhead: float  # seconds
+    model: Any  # an Expert
+
+
+def command_seconds() -> float:
+    """Seconds until a command of this repository has its packages, by starting Python once."""
+    start = perf_counter()
+    words = [sys.executable, "-c", "import engine.commands.train_expert"]
+    subprocess.run(words, cwd=ROOT, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+    return perf_counter() - start
+
+
+def try_expert(
+    config: TrainExpertConfig, spec: ExpertSpec, scene: Scene, compute: ComputeDevice, *, gpu_bytes: float | None
+) -> tuple[ExpertTrial, Expert]:
+    """Tries an expert with few and with many Gaussians; the result, and the model with few for trials of mixtures.
+
+    config: that of its training, whatever its lengths. gpu_bytes: memory that trials stay below; None: a CPU. Raises
+    what its training would refuse, and ConfigError where the memory is too small.
+    """
+    recipe, machine = replace(config.recipe, preset=FAST, iterations=None), replace(config.machine, quiet=True)
+    config = replace(config, expert=spec.key, recipe=recipe, machine=machine)
+    pixels = max(scene.views[view].camera.width * scene.views[view].camera.height for view in scene.train)
+    most = tried_gaussians(spec, pixels, gpu_bytes)
+    with quiet_logs(), TemporaryDirectory() as folder:
+        config = replace(config, output=replace(config.output, model_path=Path(folder) / "model"))
+        outputs = choose_outputs(config, spec, scene, compute)
+        points, (few, many) = _tried_sizes(config, spec, outputs[0], most)
+    recipes = [
+        recipe_for(config, spec, choose_preset(spec, name, scene=scene.name, layout=scene.layout)[1])
+        for name in (FAST, AUTO)
+    ]
+    trial = ExpertTrial(
+        name=spec.name,
+        key=spec.key,
+        models=len(outputs),
+        fast=recipes[0].iterations,
+        published=recipes[1].iterations,
+        start=points,
+        grows_until=_grows_until(recipes[0]),
+        pixels=pixels,
+        usual=spec.training.usual_gaussians,
+        iteration=line_through((few.gaussians, few.iteration), (many.gaussians, many.iteration)),
+        memory=None
+        if few.memory is None or many.memory is None
+        else line_through((few.gaussians, few.memory), (many.gaussians, many.memory)),
+        files=line_through((few.gaussians, few.files), (many.gaussians, many.files)),
+        overhead=many.overhead,
+    )
+    return trial, few.model
+
+
+def _tried_sizes(
+    config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, most: int
+) -> tuple[int, tuple[_Tried, _Tried]]:
+    """The number of start points, and trials with few Gaussians and with `most`."""
+    part, data = replace(output.scene, frames=BlackFrames(output.scene)), config.data  # random points look at frames
+    frames = range(part.num_frames) if spec.training.start_frames == "all" else (0,)
+    cloud = load_start_points(part, source=data.points, frames=frames, limit=data.max_points, seed=0)
+
+    def tried(count: int) -> _Tried:
+        limit = 2 * count if spec.segments is not None else count  # a start of segments keeps half of them free
+        limited = replace(config, recipe=replace(config.recipe, max_gaussians=limit))
+        own = replace(output, folder=output.folder.parent / f"{count}")
+        return _tried(limited, spec, own, resized(cloud, count, radius=part.rig_radius))
+
+    return cloud.count, (tried(round(most * DENSITIES[-1] / DENSITIES[0])), tried(most))
+
+
+def tried_gaussians(spec: ExpertSpec, pixels: int, gpu_bytes: float | None) -> int:
+    """The most Gaussians to try: as many as a plan may have, or fit; ConfigError where too few fit into the memory."""
+    most = min(DENSITIES[0] * pixels, spec.training.usual_gaussians)
+    if gpu_bytes is not None:
+        fixed = expert_bytes(spec, pixels=pixels, gaussians=0)
+        most = min(most, (gpu_bytes - fixed) / spec.training.gaussian_bytes)
+        if most < least_gaussians(pixels):
+            raise ConfigError(f"{bytes_text(round(gpu_bytes))} of GPU memory are too few")
+    return round(most)
+
+
+def _grows_until(recipe: Recipe) -> float:
+    """Share of a training at whose end the number of Gaussians stops to grow; 0 where the start has them all."""
+    if hasattr(recipe, "gaussians_per_pixel"):
+        return 0.0
+    return min(1.0, recipe.density.stop / recipe.iterations)
+
+
+def _tried(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, cloud: PointCloud) -> _Tried:
+    """A trial with the start points of one size: opened, trained for a few iterations, saved and scored."""
+    compute = output.compute
+    on_gpu = compute.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(compute.device)
+        before = torch.cuda.memory_allocated(compute.device)
+    start = perf_counter()
+    task, _, _ = open_trial(config, spec, output, cloud=cloud)
+    opening = perf_counter() - start
+    gaussians = task.trainer.count
+    with task:
+        iteration = seconds_a_step(partial(try_iteration, task), compute, at_least=TRIAL_SECONDS)
+        memory = float(torch.cuda.max_memory_allocated(compute.device) - before) if on_gpu else None
+        start = perf_counter()
+        task.save(1)
+        task.score(1, SCORED_FRAMES, networks=True)
+        wait(compute)
+        ending = perf_counter() - start
+        model = task.trainer.model
+        model.eval().requires_grad_(False)
+    return _Tried(
+        gaussians=gaussians,
+        iteration=iteration,
+        memory=memory,
+        files=float(bytes_of(saved_expert_folder(output.folder, 1))),
+        overhead=2 * opening + ending,  # a training is opened once to be checked
+        model=model,
+    )
+
+
+def resized(cloud: PointCloud, count: int, *, radius: float) -> PointCloud:
+    """The cloud thinned to so many points, or with points repeated a little apart, so that there are as many."""
+    if cloud.count >= count:
+        return thinned(cloud, count)
+    rows = torch.arange(count) % cloud.count
+    repeated = taken(cloud, rows, "")
+    shifts = torch.randn(count, 3, generator=torch.Generator().manual_seed(0)) * SPREAD * radius
+    shifts[: cloud.count] = 0
+    return replace(repeated, positions=repeated.positions + shifts)
+
+
+def shown_frames(model: Expert, count: int) -> int:
+    """The first so many of a clip's frames that a model shows: of a segment, or of a clip that training grows along."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if covered(model, (middle - 1,)) else (low, middle - 1)
+    return low
+
+
+def try_mixture(models: Sequence[Expert], config: AnyRunConfig, scene: Scene, compute: ComputeDevice) -> MixtureTrial:
+    """Tries a router over models of trials: an iteration, and frames with all their scores."""
+    on_gpu = compute.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(compute.device)
+    clip = cut(scene, 0, max(1, min(shown_frames(model, scene.num_frames) for model in models)))
+    black = replace(clip, frames=BlackFrames(clip))
+    names, counts = [model.name for model in models], [model.num_gaussians for model in models]
+    with quiet_logs():
+        start = perf_counter()
+        router = Router(names, counts)
+        ensemble = ensemble_of(names)
+        run = assemble(config, ensemble, compute=compute, scene=black, experts=tuple(models), router=router)
+        opening = perf_counter() - start
+        iteration = tried_seconds(run, make_optimiser(run.router, config.training), config)
+        first, frame = scoring_seconds(run, scene.test[0], EvaluationOptions(constant_frames=0))
+    return MixtureTrial(
+        gaussians=sum(counts),
+        iteration=iteration,
+        frame=frame,
+        opening=opening,
+        first_frame=first,
+        memory=float(torch.cuda.max_memory_allocated(compute.device)) if on_gpu else None,
+        head_bytes=tensor_bytes(run.router.head),
+    )
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Lets the parts that are tried log warnings alone."""
+    levels = {name: logging.getLogger(name).level for name in _LOGS}
+    for name in _LOGS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,94 @@
+"""A training whose iterations take another time than trials said is begun anew, of a length that fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import engine.pipeline.queue
+from engine.budget.keeping import PlanKeeper
+from engine.budget.plan import Plan, Step, read_plan
+from engine.budget.watching import seconds_an_iteration
+from engine.pipeline.jobs import Job
+
+TOLD = 0.1  # seconds of an iteration by the trials
+TRIALS = Step(step="trials", told=10.0, taken=10.0, is_done=True)
+
+
+class Training:
+    """A training that came to iteration 200 of its own, and ends when it is interrupted or asked a second time."""
+
+    seconds = TOLD  # of an iteration, in truth
+    started: tuple[Job, ...] = ()
+
+    def __init__(self, job: Job, gpu: str | None) -> None:
+        Training.started += (job,)
+        self.folder = Path(str(job.words[-1]))
+        self.code: int | None = None
+        self.asked = 0
+        self.folder.mkdir(parents=True)
+        rows = [f"{n},0.1,20,,100,{9 + self.seconds * n:.3f}\n" for n in range(20, 220, 20)]
+        (self.folder / "training.csv").write_text("iteration,loss,psnr,test_psnr,gaussians,seconds\n" + "".join(rows))
+
+    def poll(self) -> int | None:
+        self.asked += 1
+        if self.code is None and self.asked > 1:
+            self.code = 0
+            (self.folder / "train_expert.json").touch()
+        return self.code
+
+    def interrupt(self) -> None:
+        self.code = 130
+
+
+def job_of(folder: Path, plan: Plan) -> dict[str, Job]:
+    step = plan.steps[1]
+    words = (
+        "moegs.py",
+        "train-expert",
+        "--iterations",
+        step.iterations,
+        "--model_path",
+        folder / "experts" / "freetime",
+    )
+    results = (folder / "experts" / "freetime" / "train_expert.json",)
+    return {step.step: Job(scene="film", step=step.step, words=words, folder=folder, results=results)}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "lengths"), [(0.1, [2000]), (0.11, [2000]), (0.2, [2000, 1000]), (0.05, [2000, 4000])]
+)
+def test_a_training_is_begun_anew_where_its_speed_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, lengths: list[int]
+) -> None:
+    monkeypatch.setattr(engine.pipeline.queue, "CommandProcess", Training)
+    monkeypatch.setattr(engine.pipeline.queue, "PAUSE", 0.0)
+    monkeypatch.setattr(Training, "seconds", seconds)
+    monkeypatch.setattr(Training, "started", ())
+    step = Step(
+        step="expert_freetime", expert="FreeTime", iterations=2000, longest=30000, each=TOLD, early=TOLD, told=200.0
+    )
+    budget = f"{210 / 0.97:.3f}s"
+    keeper = PlanKeeper(
+        Plan(budget=budget, data_args="", experts=("FreeTime",), steps=(TRIALS, step)),
+        tmp_path,
+        lambda plan: job_of(tmp_path, plan),
+        (),
+    )
+    assert keeper.run() is None
+    assert [round(int(str(job.words[3])), -1) for job in Training.started] == pytest.approx(lengths, abs=20)
+    saved = read_plan(tmp_path)
+    assert saved == keeper.plan and saved.steps[1].is_done and saved.steps[1].told == 200.0
+    assert Training.started[-1].is_done() and len(list(tmp_path.glob("old-*"))) == len(lengths) - 1
+
+
+def test_a_curve_tells_the_time_of_an_iteration_once_it_is_long_enough(tmp_path: Path) -> None:
+    assert seconds_an_iteration(tmp_path, 10) is None
+    (tmp_path / "film_0to149").mkdir()
+    curve = tmp_path / "film_0to149" / "training.csv"
+    curve.write_text("iteration,seconds\n20,8\n40,10\n60,12\n")
+    assert seconds_an_iteration(tmp_path, 60) == pytest.approx(0.1)
+    assert seconds_an_iteration(tmp_path, 80) is None
+    curve.write_text("iteration,seconds\n20,1\n40,2\n60,3\n")  # too short to tell
+    assert seconds_an_iteration(tmp_path, 60) is None
