@@ -50,7 +50,7 @@ def validate(layers: object, camera: Camera) -> None:
         name = f"layer {index}"
         if not isinstance(layer, Layer):
             raise RasterizerError(f"{name} is a {type(layer).__name__}, expected a Layer")
-        _check_settings(name, layer.settings)
+        check_settings(name, layer.settings)
         tensors = _tensors(layer)
         _check_shapes(name, layer, tensors)
         _check_kind(name, tensors, layers[0].gaussians.means)
@@ -84,7 +84,8 @@ def _check_camera(camera: Camera) -> None:
         raise RasterizerError("camera: world_to_camera is not an invertible [R t; 0 1] matrix; it may be transposed")
 
 
-def _check_settings(name: str, settings: RasterSettings) -> None:
+def check_settings(name: str, settings: RasterSettings) -> None:
+    """Raise RasterizerError, beginning with the name, unless the settings can be used."""
     check_choice(f"{name}: tile_rule", settings.tile_rule, get_args(TileRule))
     check_choice(f"{name}: depth", settings.depth, get_args(DepthKind))
     lowest = {"low_pass": 0.0, "near": 0.0, "far": settings.near, "ndc_limit": 0.0}

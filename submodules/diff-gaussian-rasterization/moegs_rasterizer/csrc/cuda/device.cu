@@ -9,4 +9,8 @@ DeviceScope::DeviceScope(int device) {
 
 DeviceScope::~DeviceScope() { cudaSetDevice(before_); }
 
+void fill_zero(void* memory, int64_t bytes, Stream stream) {
+  if (bytes > 0) check(cudaMemsetAsync(memory, 0, size_t(bytes), stream_of(stream)), "clearing sums");
+}
+
 }  // namespace moegs

@@ -14,7 +14,11 @@ namespace moegs {
 constexpr int kMostLayers = 12;
 constexpr int kValuesPerPass = 16;  // carried by one pass over a tile's list; more channels take more passes
 
+constexpr int kShapeFloats = 8;     // of a row: x, y, log2 of the opacity, a; b, c; two that nobody reads
+
 using Stream = void*;  // cudaStream_t
+
+void fill_zero(void* memory, int64_t bytes, Stream stream);
 
 // Makes a device the current one for as long as it lives.
 class DeviceScope {
@@ -104,7 +108,7 @@ struct BinCall {
   int32_t* instances;    // [capacity] rows, tile by tile
   int32_t* ranges;       // [count * tiles, 2] first and last (exclusive) of each tile's instances
   unsigned long long* status;
-  long long* mail;       // [kMailWords] on the host, mapped
+  long long* mail;       // [kMailWords] on the host, mapped; null where nobody waits for a report
   long long sequence;
   char* scratch;         // [BinScratch::bytes]
   size_t sorting;        // BinScratch::sorting

@@ -1,6 +1,6 @@
-// The operators PyTorch sees; cuda/passes.py looks them up, cuda/autograd.py gives their derivatives. Float tensors
-// are float32, contiguous and on one GPU, but for `views` and `options` (float64, CPU) and `mail` (int64, pinned CPU
-// memory); empty tensors stand for absent ones. `stream` is a cudaStream_t.
+// The operators PyTorch sees; cuda/passes.py calls them, cuda/autograd.py gives their derivatives. Float tensors are
+// float32, contiguous and on one GPU, but for `world_to_camera` and `views` (CPU). `stream` is a cudaStream_t, `mail` an
+// address in pinned memory, where kMailWords are written.
 #pragma once
 
 #include "../tensors.h"
@@ -8,37 +8,35 @@
 
 namespace moegs::gpu {
 
-// Tensors of each layer, one layer after the other, in the order of these enumerations.
-enum GaussianTensor { kMeans, kScales, kQuats, kOpacities, kSh, kGaussianTensors };
-enum ProjectedTensor { kMeans2d, kConics, kShColours, kRadii, kProjectedTensors };
-// After those of all layers: of all rows together.
-enum SharedTensor { kDepths, kTiles, kRows, kStatus, kSharedTensors };
-enum CarriedTensor { kCarriedMeans2d, kCarriedConics, kColours, kFeatures, kBackground, kCarriedTensors };
-enum ListTensor { kShapes, kValues, kInstances, kRanges, kOrder, kCounts, kListTensors };
-enum ImageTensor { kColourImage, kFeatureImage, kAlphaImage, kDepthImage, kLeftImage, kImageTensors };
+// Tensors of each layer, one layer after the other, in the order of these enumerations. What is absent may be any
+// tensor in `given` (`kinds` tells), and is an empty one elsewhere.
+enum GivenTensor { kMeans, kScales, kQuats, kOpacities, kSh, kColours, kFeatures, kBackground, kGivenTensors };
+enum ResultTensor { kMeans2d, kRadii, kColourImage, kFeatureImage, kAlphaImage, kDepthImage, kResultTensors };
+// Only with `save`, after the results of all layers; then `kept`, one tensor of bytes (workspace.h), and `views`
+// [layers, kViewDoubles].
+enum SavedTensor { kConics, kShColours, kLeftImage, kSavedTensors };
+enum BlendedTensor { kBlendedConics, kBlendedColour, kBlendedFeatures, kBlendedLeft, kBlendedTensors };
 enum ImageGradient { kColourGradient, kFeatureGradient, kAlphaGradient, kImageGradients };
 enum CarriedGradient { kGradMeans2d, kGradConics, kGradColours, kGradFeatures, kCarriedGradients };
+enum ProjectedTensor { kProjectedMeans, kProjectedScales, kProjectedQuats, kProjectedOpacities, kProjectedSh,
+                       kProjectedRadii, kProjectedTensors };
+enum ProjectedGradient { kOfMeans2d, kOfConics, kOfShColours, kProjectedGradients };
 
-// Row-wise doubles of View, [layers, kViewDoubles]. Gives kProjectedTensors a layer, then kSharedTensors.
-Tensors project(Tensors gaussians, Tensor views, int64_t stream);
-
-// Gradients of means, scales, quats, opacities and sh of each layer.
-Tensors project_backward(Tensors gaussians, Tensor views, Tensors radii, Tensors gradients, int64_t stream);
-
-// Gives kListTensors; status gets the number of instances, the mail all of it and `sequence`.
-Tensors bin(Tensors carried, Tensors shared, Tensor mail, int64_t sequence, int64_t capacity, int64_t width,
-            int64_t height, int64_t stream);
-
-// options [layers, 2]: depth kind, depth of empty pixels. Gives kImageTensors a layer, kLeftImage empty without save.
-Tensors blend(Tensors carried, Tensors shared, Tensors lists, Tensor options, int64_t width, int64_t height, bool save,
-              int64_t stream);
+// The whole forward pass. inputs.h: kinds, pinhole and settings. `capacity` is the room for instances; the mail gets
+// their number, faults and `sequence`. Throws where the input does not fit.
+Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camera, std::vector<double> pinhole,
+                std::vector<double> settings, int64_t mail, int64_t sequence, int64_t capacity, int64_t width,
+                int64_t height, bool save, int64_t stream);
 
 // Gradients of the images of each layer (kImageGradients) to kCarriedGradients a layer, empty where not made: of layers
-// not in `asked`, and where `linear` of everything but features. `ordered` sums in a fixed order; `instances` says how
-// many the lists hold.
-Tensors blend_backward(Tensors carried, Tensors shared, Tensors lists, Tensors images, Tensors gradients,
-                       std::vector<int64_t> asked, int64_t width, int64_t height, bool linear, bool ordered,
-                       int64_t instances, int64_t stream);
+// not in `asked`, and where `linear` of everything but features. `capacity` as forward had it, `instances` as it
+// reported them: where there was no room for them, they are listed now. `ordered` sums in a fixed order.
+Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vector<int64_t> asked, int64_t capacity,
+                       int64_t instances, bool linear, bool ordered, int64_t stream);
+
+// Gradients of means2d, conics and colours of each layer to those of means, scales, quats, opacities and sh (empty
+// where there is none).
+Tensors project_backward(Tensors projected, Tensors gradients, Tensor views, int64_t stream);
 
 inline Tensor empty_like(const Tensor& like, std::initializer_list<int64_t> shape,
                          ScalarType type = ScalarType::Float) {
@@ -49,14 +47,5 @@ inline Tensor empty_like(const Tensor& like, std::initializer_list<int64_t> shap
 inline Stream stream_at(int64_t number) { return reinterpret_cast<Stream>(number); }
 
 inline int tiles_along(int64_t pixels) { return int((pixels + kTile - 1) / kTile); }
-
-template <typename Call>
-int64_t set_first(Call& call, const Tensors& tensors, int each) {
-  call.count = int(tensors.size()) / each;
-  call.first[0] = 0;
-  for (int layer = 0; layer < call.count; ++layer)
-    call.first[layer + 1] = call.first[layer] + int(tensors[layer * each].size(0));
-  return call.first[call.count];
-}
 
 }  // namespace moegs::gpu
