@@ -5,7 +5,8 @@ Neither computes anything on the way forward: one operator has made everything, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +19,17 @@ PROJECTED, CARRIED, BLENDED, PLANES, GRADIENTS = 3, 5, 4, 3, 4  # tensors a laye
 GAUSSIANS = 5
 
 NO_SH = torch.empty(0, 1, 3)
+
+
+def _once(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., tuple[Tensor | None, ...]]:
+    """As `once_differentiable`, whose wrapping costs microseconds, but only where gradients are being recorded."""
+    recorded = torch.autograd.function.once_differentiable(backward)
+
+    @functools.wraps(backward)
+    def chosen(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        return (recorded if torch.is_grad_enabled() else backward)(ctx, *gradients)
+
+    return chosen
 
 
 class Project(torch.autograd.Function):
@@ -35,7 +47,7 @@ class Project(torch.autograd.Function):
         return tuple(projected)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @_once
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         saved, layers = ctx.saved_tensors, len(gradients) // PROJECTED
         gaussians: list[Tensor] = []
@@ -69,14 +81,16 @@ class Blend(torch.autograd.Function):
             ctx.needed.append(needed)
             blended += (conics, colour, features, left)
             images += (colour, features, alpha)
-            constant += (image for image in needed.constant((colour, features, alpha, depth)) if image is not depth)
+            if not needed.shape:
+                constant += (one for one in needed.constant((colour, features, alpha, depth)) if one is not depth)
         ctx.save_for_backward(*blended, made.kept)
-        ctx.mark_non_differentiable(*constant)
+        if constant:
+            ctx.mark_non_differentiable(*constant)
         ctx.set_materialize_grads(False)
         return tuple(images)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @_once
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         cuda_pass: CudaPass = ctx.cuda_pass
         needed: list[Needed] = ctx.needed

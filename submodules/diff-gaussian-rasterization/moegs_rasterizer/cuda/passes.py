@@ -181,9 +181,14 @@ def _forward(cuda_pass: CudaPass, given: Given, *, save: bool) -> tuple[list[Ten
     """The operator's tensors, the room there was for instances, and the GPU's report, still to come."""
     box, width, height = cuda_pass.mailbox, cuda_pass.width, cuda_pass.height
     size = (width, height, len(given.kinds), given.rows.bit_length())
-    capacity = box.capacity(size, given.rows)
     in_graph = captured()
-    sequence, mail = box.watch(capacity, cuda_pass.first_layer) if in_graph else box.open()
+    if in_graph:
+        box.read()
+        capacity = box.capacity(size, given.rows)
+        sequence, mail = box.watch(capacity, cuda_pass.first_layer)
+    else:
+        sequence, mail = box.open()
+        capacity = box.capacity(size, given.rows)
     made: list[Tensor] = operators().forward(
         given.tensors,
         given.kinds,

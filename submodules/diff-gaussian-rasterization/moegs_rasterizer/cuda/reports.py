@@ -33,6 +33,7 @@ SLACK = 1.1  # of memory for instances over those of the calls alike
 FORGETTING = 0.99  # of the most instances known, with each call
 FIRST_GUESS = 8  # instances a Gaussian
 LEAST_CAPACITY = 4096
+LOOKS = 32  # at a report's words before the driver is asked, which takes longer
 MOST_SIZES = 256  # of calls remembered
 
 
@@ -154,7 +155,7 @@ class Mailbox:
 
     def _wait(self, report: Report) -> None:
         """Wait for the report itself, not for the blending that the GPU goes on with."""
-        while not self._has_come(report):
+        while not any(self._has_come(report) for _ in range(LOOKS)):
             if self.ended(report) and not self._has_come(report):
                 raise RuntimeError("the GPU ended a rasterizer call without its report; the call's kernels did not run")
 

@@ -38,10 +38,21 @@ Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vec
 // where there is none).
 Tensors project_backward(Tensors projected, Tensors gradients, Tensor views, int64_t stream);
 
+// Without the detour by new_empty, which PyTorch dispatches twice: a call makes a dozen of them.
 inline Tensor empty_like(const Tensor& like, std::initializer_list<int64_t> shape,
                          ScalarType type = ScalarType::Float) {
-  const std::vector<int64_t> sizes(shape);
-  return torch::stable::new_empty(like, {sizes.data(), sizes.size()}, type);
+  int64_t strides[4], step = 1;
+  const int64_t* const sizes = shape.begin();
+  for (int dim = int(shape.size()) - 1; dim >= 0; --dim) strides[dim] = step, step *= sizes[dim] > 0 ? sizes[dim] : 1;
+  int32_t device_type, number = aoti_torch_dtype_float32();
+  if (type == ScalarType::Int) number = aoti_torch_dtype_int32();
+  if (type == ScalarType::Byte) number = aoti_torch_dtype_uint8();
+  AtenTensorHandle made = nullptr;
+  const bool done = aoti_torch_get_device_type(like.get(), &device_type) == AOTI_TORCH_SUCCESS &&
+                    aoti_torch_empty_strided(int64_t(shape.size()), sizes, strides, number, device_type,
+                                             like.get_device_index(), &made) == AOTI_TORCH_SUCCESS;
+  STD_TORCH_CHECK(done, "PyTorch gives no memory for a tensor, see the lines above; the GPU's may be full");
+  return Tensor(made);
 }
 
 inline Stream stream_at(int64_t number) { return reinterpret_cast<Stream>(number); }
