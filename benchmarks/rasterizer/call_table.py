@@ -41,8 +41,8 @@ def print_call_table(device: torch.device, *, counts: Sequence[int], size: tuple
     print(describe(device))
     print(
         f"One layer, spherical harmonics of degree 3, {size[0]}x{size[1]} px; medians of {repeats} runs, milliseconds "
-        "by device events; host busy: until the call has returned, by the host's clock; one at a time: the device is idle "
-        "before each run."
+        "by device events; host busy: until the call has returned, by the host's clock; one at a time: the device is "
+        "idle before each run."
     )
     rows = []
     for count in counts:

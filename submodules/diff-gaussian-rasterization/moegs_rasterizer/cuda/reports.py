@@ -37,7 +37,7 @@ LOOKS = 32  # at a report's words before the driver is asked, which takes longer
 MOST_SIZES = 256  # of calls remembered
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CapturedCall:
     """A call in a CUDA graph, and the report of its latest replay: synchronise before you read it."""
 
@@ -118,7 +118,8 @@ class Mailbox:
             self.captures += 1
             words = self.words[row]
             words.zero_()
-            self.watched = [*self.watched[-MOST_CAPTURES + 1 :], CapturedCall(words, capacity, first_layer)]
+            call = CapturedCall(words=words, capacity=capacity, first_layer=first_layer)
+            self.watched = [*self.watched[-MOST_CAPTURES + 1 :], call]
             return 1, self._address(row)
 
     def sent(self, sequence: int, *, size: tuple[Any, ...], first_layer: int, stream: torch.cuda.Stream) -> Report:
