@@ -10,14 +10,15 @@ from typing import get_args
 
 import torch
 
-from .types import Backend, Camera, Gaussians, Grad, Layer, RasterizerError, Splat
+from .activation import activated_layer
+from .types import Backend, Camera, Gaussians, Grad, Layer, RasterizerError, RawLayer, Splat
 from .validation import check_choice, validate, validate_values
 
 GRADS, BACKENDS = get_args(Grad), get_args(Backend)
 
 
 def rasterize(
-    layers: Sequence[Layer],
+    layers: Sequence[Layer | RawLayer],
     camera: Camera,
     *,
     grad: Grad = "none",
@@ -25,6 +26,8 @@ def rasterize(
     deterministic: bool = False,
 ) -> list[Splat]:
     """Rasterize layers of 3D Gaussians seen by one camera, each layer with its own transmittance.
+
+    A RawLayer's Gaussians are activated first: on "cuda" by the kernels, else by PyTorch.
 
     Rasterizing several layers in one call gives the same bits as one call for each.
 
@@ -48,8 +51,8 @@ def rasterize(
             return cuda.rasterize_layers(layers, camera, grad, deterministic)
     validate(layers, camera)
     chosen = _choose(layers, backend)
-    validate_values(layers)
-    prepared = [_detached(layer, grad) for layer in layers]
+    prepared = [_detached(activated_layer(layer), grad) for layer in layers]
+    validate_values(prepared)
     with torch.set_grad_enabled(grad != "none" and torch.is_grad_enabled()):
         if chosen == "cpu":
             from . import cpu
@@ -62,13 +65,13 @@ def rasterize(
 
 def _on_gpu(layers: object) -> bool:
     """True where the first layer has float32 means on a GPU; nothing else has been looked at yet."""
-    if not isinstance(layers, list) or not layers or not isinstance(layers[0], Layer):
+    if not isinstance(layers, list) or not layers or not isinstance(layers[0], (Layer, RawLayer)):
         return False
     means = getattr(layers[0].gaussians, "means", None)
     return isinstance(means, torch.Tensor) and means.is_cuda and means.dtype == torch.float32
 
 
-def _choose(layers: list[Layer], backend: Backend) -> Backend:
+def _choose(layers: list[Layer | RawLayer], backend: Backend) -> Backend:
     if backend == "torch" or not layers:
         return "torch"
     means = layers[0].gaussians.means

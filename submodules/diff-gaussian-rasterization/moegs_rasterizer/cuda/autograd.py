@@ -16,7 +16,7 @@ from ..gradients import Needed, background_gradient, present
 from .passes import RESULTS, SAVED, CudaPass, Made, check_room, operators
 
 PROJECTED, CARRIED, BLENDED, PLANES, GRADIENTS = 3, 5, 4, 3, 4  # tensors a layer
-GAUSSIANS = 5
+GAUSSIANS = 6
 
 NO_SH = torch.empty(0, 1, 3)
 
@@ -33,11 +33,14 @@ def _once(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., t
 
 
 class Project(torch.autograd.Function):
-    """From means, scales, quats, opacities and sh of each layer to means2d, conics and colours."""
+    """From means, scales, quats, opacities, sh and the rest of sh of each layer to means2d, conics and colours.
+
+    Of raw Gaussians these are the raw values; of others there is no rest of sh.
+    """
 
     @staticmethod
     def forward(ctx: Any, cuda_pass: CudaPass, made: Made, *gaussians: Tensor | None) -> tuple[Tensor, ...]:
-        ctx.stream = cuda_pass.stream
+        ctx.stream, ctx.kinds = cuda_pass.stream, made.kinds
         radii = made.results[1::RESULTS]
         ctx.save_for_backward(*radii, made.views, *gaussians)
         ctx.set_materialize_grads(False)
@@ -53,10 +56,10 @@ class Project(torch.autograd.Function):
         gaussians: list[Tensor] = []
         for index, radii in enumerate(saved[:layers]):
             start = layers + 1 + GAUSSIANS * index
-            *shape, sh = saved[start : start + GAUSSIANS]
-            gaussians += (*(one.contiguous() for one in shape), NO_SH if sh is None else sh.contiguous(), radii)
+            gaussians += [NO_SH if one is None else one.contiguous() for one in saved[start : start + GAUSSIANS]]
+            gaussians.append(radii)
         given = [present(gradient) for gradient in gradients]
-        computed = operators().project_backward(gaussians, given, saved[layers], ctx.stream.cuda_stream)
+        computed = operators().project_backward(gaussians, ctx.kinds, given, saved[layers], ctx.stream.cuda_stream)
         needed = ctx.needs_input_grad[2:]
         return None, None, *(one if wanted else None for one, wanted in zip(computed, needed, strict=True))
 

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..types import Camera, Grad, Layer, Splat
+from ..types import Camera, Grad, Layer, RawGaussians, RawLayer, Splat
 from ..validation import validate
 from .autograd import PLANES, PROJECTED, Blend, Project
-from .passes import RESULTS, CudaPass, Given, given_of, images_of, made_of, pass_of
+from .passes import HAS_COLOURS, IS_RAW, RESULTS, CudaPass, Given, given_of, images_of, made_of, pass_of
 from .reports import MOST_LAYERS
 
 GIVEN = 8  # tensors a layer; the first COLOURS are those of its 3D Gaussians
-COLOURS, FEATURES = 5, 6  # places among them
+COLOURS, FEATURES = 5, 6  # places among them; of raw Gaussians the rest of sh takes that of the colours
 
 
-def rasterize_layers(layers: list[Layer], camera: Camera, grad: Grad, deterministic: bool) -> list[Splat]:
+def rasterize_layers(layers: list[Layer | RawLayer], camera: Camera, grad: Grad, deterministic: bool) -> list[Splat]:
     """Rasterize float32 layers on one GPU; kernels take MOST_LAYERS layers at a time.
 
     Nothing needs to be checked before: the operator does it in passing. Raises RasterizerError for malformed input, and
@@ -30,7 +30,7 @@ def rasterize_layers(layers: list[Layer], camera: Camera, grad: Grad, determinis
         raise
 
 
-def _rasterize(layers: list[Layer], camera: Camera, grad: Grad, deterministic: bool) -> list[Splat]:
+def _rasterize(layers: list[Layer | RawLayer], camera: Camera, grad: Grad, deterministic: bool) -> list[Splat]:
     device = layers[0].gaussians.means.device
     recording = grad != "none" and torch.is_grad_enabled()
     splats: list[Splat] = []
@@ -49,7 +49,7 @@ def _rasterize(layers: list[Layer], camera: Camera, grad: Grad, deterministic: b
     return splats
 
 
-def _differentiable(layers: Sequence[Layer], grad: Grad) -> list[Tensor | None]:
+def _differentiable(layers: Sequence[Layer | RawLayer], grad: Grad) -> list[Tensor | None]:
     """GIVEN tensors a layer, None where no gradient goes."""
     found: list[Tensor | None] = []
     for layer in layers:
@@ -57,31 +57,35 @@ def _differentiable(layers: Sequence[Layer], grad: Grad) -> list[Tensor | None]:
             found += (*[None] * FEATURES, layer.features, None)
             continue
         given = layer.gaussians
-        found += (given.means, given.scales, given.quats, given.opacities, given.sh, given.colours)
+        if isinstance(given, RawGaussians):
+            found += (given.means, given.log_scales, given.quats, given.opacity_logits, given.sh_dc, given.sh_rest)
+        else:
+            found += (given.means, given.scales, given.quats, given.opacities, given.sh, given.colours)
         found += (layer.features, layer.background)
     return found
 
 
 def _recorded(
-    layers: Sequence[Layer], cuda_pass: CudaPass, given: Given, differentiable: Sequence[Tensor | None]
+    layers: Sequence[Layer | RawLayer], cuda_pass: CudaPass, given: Given, differentiable: Sequence[Tensor | None]
 ) -> list[Splat]:
     """The splats of a pass whose backward pass may follow."""
     with torch.no_grad():
         made = made_of(cuda_pass, given)
     gaussians: list[Tensor | None] = []
-    for start in range(0, len(differentiable), GIVEN):
+    for start, kind in zip(range(0, len(differentiable), GIVEN), given.kinds, strict=True):
         gaussians += differentiable[start : start + COLOURS]
+        gaussians.append(differentiable[start + COLOURS] if kind & IS_RAW else None)
     projected: Sequence[Tensor | None] = [None] * (PROJECTED * len(layers))
     if any(tensor is not None and tensor.requires_grad for tensor in gaussians):
         projected = Project.apply(cuda_pass, made, *gaussians)
     carried: list[Tensor | None] = []
-    for index, layer in enumerate(layers):
+    for index, kind in enumerate(given.kinds):
         means2d, conics, colours = projected[PROJECTED * index : PROJECTED * (index + 1)]
         given_colours, features, background = differentiable[GIVEN * index + COLOURS : GIVEN * (index + 1)]
         carried += (
             means2d,
             conics,
-            colours if layer.gaussians.colours is None else given_colours,
+            given_colours if kind & HAS_COLOURS else colours,
             features,
             background,
         )
@@ -96,7 +100,13 @@ def _recorded(
 
 
 def _splat(
-    layer: Layer, means2d: Tensor, radii: Tensor, colour: Tensor, features: Tensor, alpha: Tensor, depth: Tensor
+    layer: Layer | RawLayer,
+    means2d: Tensor,
+    radii: Tensor,
+    colour: Tensor,
+    features: Tensor,
+    alpha: Tensor,
+    depth: Tensor,
 ) -> Splat:
     return Splat(
         colour=colour,

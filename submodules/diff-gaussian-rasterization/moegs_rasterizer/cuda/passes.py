@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..types import Camera, Layer, RasterizerError, RasterSettings
+from ..types import Camera, Layer, RasterizerError, RasterSettings, RawGaussians, RawLayer
 from ..validation import check_settings
 from ..views import blend_options, settings_numbers
 from .reports import MOST_INSTANCES, Mailbox, Report, mailbox
 
 # Tensors in the operators' lists: csrc/cuda/ops.h.
 RESULTS, SAVED = 6, 3  # a layer
-HAS_SH, HAS_COLOURS, HAS_FEATURES = 1, 2, 4  # bits of a layer's kind: csrc/cuda/inputs.h
+HAS_SH, HAS_COLOURS, HAS_FEATURES, IS_RAW = 1, 2, 4, 8  # bits of a layer's kind: csrc/cuda/inputs.h
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,7 @@ class Made:
     results: Sequence[Tensor]  # RESULTS a layer: means2d, radii, colour, features, alpha, depth
     saved: Sequence[Tensor]  # SAVED a layer: conics, colours from sh, transmittance left
     kept: Tensor  # bytes for the backward pass
+    kinds: list[int]
     views: Tensor
     capacity: int
     report: Report
@@ -112,7 +113,7 @@ def pass_of(camera: Camera, device: torch.device, *, first_layer: int, determini
     )
 
 
-def given_of(layers: Sequence[Layer]) -> Given:
+def given_of(layers: Sequence[Layer | RawLayer]) -> Given:
     """The layers' tensors, made contiguous where they are not."""
     tensors: list[Tensor] = []
     kinds: list[int] = []
@@ -120,23 +121,24 @@ def given_of(layers: Sequence[Layer]) -> Given:
     rows = 0
     for layer in layers:
         given, features = layer.gaussians, layer.features
-        sh, colours = given.sh, given.colours
         means = given.means.contiguous()
-        kinds.append(
-            (0 if sh is None else HAS_SH)
-            + (0 if colours is None else HAS_COLOURS)
-            + (0 if features is None else HAS_FEATURES)
-        )
-        tensors += (
-            means,
-            given.scales.contiguous(),
-            given.quats.contiguous(),
-            given.opacities.contiguous(),
-            means if sh is None else sh.contiguous(),
-            means if colours is None else colours.contiguous(),
-            means if features is None else features.contiguous(),
-            layer.background.contiguous(),
-        )
+        if isinstance(given, RawGaussians):
+            kind = HAS_SH + IS_RAW
+            shape = (given.log_scales, given.quats, given.opacity_logits, given.sh_dc, given.sh_rest)
+        else:
+            sh, colours = given.sh, given.colours
+            kind = (0 if sh is None else HAS_SH) + (0 if colours is None else HAS_COLOURS)
+            shape = (
+                given.scales,
+                given.quats,
+                given.opacities,
+                means if sh is None else sh,
+                means if colours is None else colours,
+            )
+        kinds.append(kind + (0 if features is None else HAS_FEATURES))
+        tensors.append(means)
+        tensors += [tensor.contiguous() for tensor in shape]
+        tensors += (means if features is None else features.contiguous(), layer.background.contiguous())
         settings += _numbers_of(layer.settings)
         rows += means.shape[0]
     return Given(tensors=tensors, kinds=kinds, settings=settings, rows=rows)
@@ -162,6 +164,7 @@ def made_of(cuda_pass: CudaPass, given: Given) -> Made:
         results=made[:results],
         saved=made[results:-2],
         kept=made[-2],
+        kinds=given.kinds,
         views=made[-1],
         capacity=capacity,
         report=report,

@@ -104,16 +104,18 @@ Input checked(const Tensors& given, const std::vector<int64_t>& kinds, const Ten
     const Tensor* of = &given[i * kGivenTensors];
     require(of[kMeans].dim() == 2, "the shape of means");
     const int64_t n = of[kMeans].size(0), kind = kinds[i];
-    const bool sh = kind & kHasSh, colours = kind & kHasColours, features = kind & kHasFeatures;
+    const bool sh = kind & kHasSh, colours = kind & kHasColours, features = kind & kHasFeatures, raw = kind & kIsRaw;
     const auto check = [&](GivenTensor which, std::initializer_list<int64_t> shape) {
       check_tensor(of[which], device, on_cpu, shape);
     };
     check(kMeans, {n, 3}), check(kScales, {n, 3}), check(kQuats, {n, 4}), check(kOpacities, {n});
     require(sh != colours, "neither or both of sh and colours");
-    if (sh) check(kSh, {n, -1, 3});
+    require(sh || !raw, "raw Gaussians without sh");
+    if (sh) check(kSh, {n, raw ? 1 : -1, 3});
+    if (raw) check(kColours, {n, -1, 3});
     if (colours) check(kColours, {n, -1});
     if (features) check(kFeatures, {n, -1});
-    const int coefficients = sh ? int(of[kSh].size(1)) : 0;
+    const int coefficients = raw ? 1 + int(of[kColours].size(1)) : sh ? int(of[kSh].size(1)) : 0;
     require(!sh || coefficients == 1 || coefficients == 4 || coefficients == 9 || coefficients == 16,
             "so many coefficients");
     Carried& layer = input.carried[i];
@@ -126,8 +128,14 @@ Input checked(const Tensors& given, const std::vector<int64_t>& kinds, const Ten
     layer.first_value = input.values;
     input.values += n * layer.groups();
     input.first[i + 1] = input.first[i] + int(n);
-    input.gaussians[i] = {floats(of[kMeans]),     floats(of[kScales]),                floats(of[kQuats]),
-                          floats(of[kOpacities]), sh && n ? floats(of[kSh]) : nullptr, coefficients};
+    input.gaussians[i] = {floats(of[kMeans]),
+                          floats(of[kScales]),
+                          floats(of[kQuats]),
+                          floats(of[kOpacities]),
+                          sh && n ? floats(of[kSh]) : nullptr,
+                          coefficients,
+                          raw,
+                          raw ? floats(of[kColours]) : nullptr};
     const double* setting = &settings[size_t(i) * kSettings];
     input.views[i] = with_settings(view, setting);
     input.depth_kinds[i] = DepthKind(int(setting[kDepthOf]));

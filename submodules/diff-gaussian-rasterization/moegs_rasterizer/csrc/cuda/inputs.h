@@ -9,8 +9,9 @@ namespace moegs::gpu {
 enum Pinhole { kFx, kFy, kCx, kCy, kPinhole };
 // What it says of a layer's settings, in the order of cuda/passes.py.
 enum Setting { kLowPass, kNear, kFar, kNdcLimit, kCompensate, kInriaTiles, kDepthOf, kEmptyDepth, kSettings };
-// Bits of a layer's `kinds`: which of its tensors that may be absent are there.
-enum Kind { kHasSh = 1, kHasColours = 2, kHasFeatures = 4 };
+// Bits of a layer's `kinds`: which of its tensors that may be absent are there. Of raw Gaussians (layout.h) kSh holds
+// the first coefficient, and kColours the others.
+enum Kind { kHasSh = 1, kHasColours = 2, kHasFeatures = 4, kIsRaw = 8 };
 
 struct Input {
   int layers;

@@ -9,7 +9,7 @@ STABLE_TORCH_LIBRARY(moegs_rasterizer_cuda, library) {
       "blend_backward(Tensor[] blended, Tensor(a!) kept, Tensor[] gradients, int[] asked, int capacity,"
       " int instances, bool linear, bool ordered, int stream) -> Tensor[]");
   library.def(
-      "project_backward(Tensor[] projected, Tensor[] gradients, Tensor views, int stream) -> Tensor[]");
+      "project_backward(Tensor[] projected, int[] kinds, Tensor[] gradients, Tensor views, int stream) -> Tensor[]");
 }
 
 // `world_to_camera` and `views` lie on the CPU, all else on the GPU: one implementation for both keys.

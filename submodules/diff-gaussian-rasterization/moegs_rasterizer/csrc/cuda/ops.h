@@ -19,7 +19,7 @@ enum BlendedTensor { kBlendedConics, kBlendedColour, kBlendedFeatures, kBlendedL
 enum ImageGradient { kColourGradient, kFeatureGradient, kAlphaGradient, kImageGradients };
 enum CarriedGradient { kGradMeans2d, kGradConics, kGradColours, kGradFeatures, kCarriedGradients };
 enum ProjectedTensor { kProjectedMeans, kProjectedScales, kProjectedQuats, kProjectedOpacities, kProjectedSh,
-                       kProjectedRadii, kProjectedTensors };
+                       kProjectedShRest, kProjectedRadii, kProjectedTensors };
 enum ProjectedGradient { kOfMeans2d, kOfConics, kOfShColours, kProjectedGradients };
 
 // The whole forward pass. inputs.h: kinds, pinhole and settings. `capacity` is the room for instances; the mail gets
@@ -34,9 +34,10 @@ Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camer
 Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vector<int64_t> asked, int64_t capacity,
                        int64_t instances, bool linear, bool ordered, int64_t stream);
 
-// Gradients of means2d, conics and colours of each layer to those of means, scales, quats, opacities and sh (empty
-// where there is none).
-Tensors project_backward(Tensors projected, Tensors gradients, Tensor views, int64_t stream);
+// Gradients of means2d, conics and colours of each layer to those of means, scales, quats, opacities, sh and the rest
+// of sh (empty where there is none): of what was given, raw or not as `kinds` says.
+Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors gradients, Tensor views,
+                         int64_t stream);
 
 // Without the detour by new_empty, which PyTorch dispatches twice: a call makes a dozen of them.
 inline Tensor empty_like(const Tensor& like, std::initializer_list<int64_t> shape,

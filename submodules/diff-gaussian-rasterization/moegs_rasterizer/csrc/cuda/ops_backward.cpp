@@ -2,6 +2,7 @@
 // between is the caller's too (Splat.means2d).
 #include <algorithm>
 
+#include "inputs.h"
 #include "workspace.h"
 
 namespace moegs::gpu {
@@ -125,27 +126,30 @@ Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vec
   return results;
 }
 
-Tensors project_backward(Tensors projected, Tensors gradients, Tensor views, int64_t stream) {
+Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors gradients, Tensor views,
+                         int64_t stream) {
   STD_TORCH_CHECK(views.size(1) == kViewDoubles, "views have the wrong number of values");
   Tensors results;
   const DeviceScope scope(projected[0].get_device_index());
-  for (size_t i = 0; i < projected.size() / kProjectedTensors; ++i) {
+  for (size_t i = 0; i < kinds.size(); ++i) {
     const Tensor *given = &projected[i * kProjectedTensors], *gradient = &gradients[i * kProjectedGradients];
-    const int64_t n = given[kProjectedMeans].size(0), coefficients = given[kProjectedSh].size(1);
-    const Tensor& like = given[kProjectedMeans];
-    results.insert(results.end(), {empty_like(like, {n, 3}), empty_like(like, {n, 3}), empty_like(like, {n, 4}),
-                                   empty_like(like, {n}),
-                                   empty_like(like, {given[kProjectedSh].size(0), coefficients, 3})});
-    const Tensor* made = &results[i * 5];
+    const Tensor &like = given[kProjectedMeans], &sh = given[kProjectedSh], &rest = given[kProjectedShRest];
+    const bool raw = kinds[i] & kIsRaw;
+    const int64_t n = like.size(0), coefficients = raw ? 1 + rest.size(1) : sh.size(1);
+    const Tensor means = empty_like(like, {n, 3}), scales = empty_like(like, {n, 3}), quats = empty_like(like, {n, 4});
+    const Tensor opacities = empty_like(like, {n}), to_sh = empty_like(like, {sh.size(0), sh.size(1), 3});
+    const Tensor to_rest = empty_like(like, {rest.size(0), rest.size(1), 3});
     const ProjectBackwardLayer layer{
         read<View>(views)[i],
-        {floats(given[kProjectedMeans]), floats(given[kProjectedScales]), floats(given[kProjectedQuats]),
-         floats(given[kProjectedOpacities]), floats_or_null(given[kProjectedSh]), int(coefficients)},
+        {floats(like), floats(given[kProjectedScales]), floats(given[kProjectedQuats]),
+         floats(given[kProjectedOpacities]), floats_or_null(sh), int(coefficients), raw, floats_or_null(rest)},
         ints(given[kProjectedRadii]),
         {floats_or_null(gradient[kOfMeans2d]), floats_or_null(gradient[kOfConics]),
          floats_or_null(gradient[kOfShColours])},
-        {floats_to(made[0]), floats_to(made[1]), floats_to(made[2]), floats_to(made[3]), floats_to(made[4])}};
+        {floats_to(means), floats_to(scales), floats_to(quats), floats_to(opacities), floats_to(to_sh),
+         floats_to(to_rest)}};
     moegs::project_backward(layer, n, stream_at(stream));
+    results.insert(results.end(), {means, scales, quats, opacities, to_sh, to_rest});
   }
   return results;
 }

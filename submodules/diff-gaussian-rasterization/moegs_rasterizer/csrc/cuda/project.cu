@@ -1,5 +1,6 @@
 // From 3D Gaussians to 2D ones, all layers of a call in one launch; one thread a Gaussian.
 #include "../project.h"
+#include "activated.cuh"
 #include "harmonics.cuh"
 
 namespace moegs {
@@ -13,15 +14,15 @@ __device__ bool finite_row(const float* values, int count) {
   return finite;
 }
 
-// The first thing wrong with row i, or a negative number.
-__device__ int fault_of(const Gaussians& in, int64_t i) {
-  if (!finite_row(in.means + 3 * i, 3)) return kBadMeans;
-  if (!finite_row(in.scales + 3 * i, 3)) return kBadScales;
-  if (!finite_row(in.quats + 4 * i, 4)) return kBadQuats;
-  const float opacity = in.opacities[i];
+// The first thing wrong with a row, or a negative number.
+__device__ int fault_of(const GaussianRow& row) {
+  if (!finite_row(row.mean, 3)) return kBadMeans;
+  if (!finite_row(row.scale, 3)) return kBadScales;
+  if (!finite_row(row.quat, 4)) return kBadQuats;
+  const float opacity = row.opacity;
   if (!is_finite(opacity)) return kBadOpacities;
   for (int k = 0; k < 3; ++k) {
-    if (in.scales[3 * i + k] < 0) return kNegativeScale;
+    if (row.scale[k] < 0) return kNegativeScale;
   }
   return opacity < -kOpacityTolerance || opacity > 1 + kOpacityTolerance ? kOpacityRange : -1;
 }
@@ -43,9 +44,11 @@ project_kernel(const __grid_constant__ ProjectCall call) {
   bool seen = false;
   if (i < rows) {
     call.rows[first + i] = first + int(i);
-    const int fault = fault_of(layer.in, i);
+    const Activated activated(layer.in, i);
+    const GaussianRow row = activated.row(layer.in, i);
+    const int fault = fault_of(row);
     if (fault >= 0) report(call.status, layer_index, int(i), Fault(fault));
-    seen = fault < 0 && cuda::project_one(layer.view, layer.in, i, layer.out);
+    seen = fault < 0 && cuda::project_one(layer.view, row, i, layer.out);
     if (!seen) {
       cuda::clear_one(i, layer.out);
       layer.out.depths[i] = __int_as_float(0x7fffffff);  // behind everything when sorted as an integer
@@ -55,7 +58,7 @@ project_kernel(const __grid_constant__ ProjectCall call) {
   with_count(layer.in.sh_count, [&](auto count) {
     constexpr int kCount = decltype(count)::value, kFloats = 3 * kCount;
     const int here = min(kRowThreads, rows - start);
-    load_rows<kFloats>(layer.in.sh + int64_t(start) * kFloats, here, shared);
+    load_rows<kFloats>(layer.in, start, here, shared);
     __syncthreads();
     if (i >= rows) return;
     const float* row = shared + threadIdx.x * row_stride(kFloats);
