@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import torch
-from moegs_rasterizer.types import Grad
+from moegs_rasterizer import RawGaussians, RawLayer, rasterize
+from moegs_rasterizer.activation import activated_layer
+from moegs_rasterizer.types import Grad, Layer
+from torch import Tensor
 
 from benchmarks.rasterizer.kernel_stages import device_times, profiled
 from benchmarks.rasterizer.machine import describe
 from benchmarks.rasterizer.measurement import Timing, Work, measure, synchronise
-from benchmarks.rasterizer.plans import Frame, outputs, render, together, trained_like_frame, work_of
+from benchmarks.rasterizer.plans import Frame, leaf, outputs, render, together, trained_like_frame, work_of
 
 SETS = 2  # of inputs, in turn
 PROFILED_RUNS = 8 * SETS
@@ -51,6 +54,9 @@ def print_call_table(device: torch.device, *, counts: Sequence[int], size: tuple
             for index in range(SETS)
         ]
         works = {name: work_of(frames, together(grad)) for name, grad in STEPS.items()}
+        raw = [raw_layer(frame.layers[0]) for frame in frames]
+        works["forward + full backward, raw, activated by PyTorch"] = _raw_work(frames, raw, activate=activated_layer)
+        works["forward + full backward, raw, activated by the kernels"] = _raw_work(frames, raw)
         for name, work in works.items():
             rows.append(call_row(f"{count:,}, {name}", _timed(work, device, repeats)))
         if device.type == "cuda":
@@ -72,6 +78,40 @@ def call_markdown(rows: Sequence[tuple[str, ...]]) -> str:
     """The table in Markdown."""
     lines = [HEADINGS, ("---",) * len(HEADINGS), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def raw_layer(layer: Layer) -> RawLayer:
+    """The layer with raw Gaussians, leaves that record gradients."""
+    given = layer.gaussians
+    assert given.sh is not None
+    raw = RawGaussians(
+        means=leaf(given.means),
+        log_scales=leaf(given.scales.log()),
+        quats=leaf(given.quats),
+        opacity_logits=leaf(given.opacities.logit()),
+        sh_dc=leaf(given.sh[:, :1]),
+        sh_rest=leaf(given.sh[:, 1:]),
+    )
+    return RawLayer(gaussians=raw, settings=layer.settings, background=layer.background)
+
+
+def _raw_work(
+    frames: Sequence[Frame],
+    layers: Sequence[RawLayer],
+    *,
+    activate: Callable[[RawLayer], Layer | RawLayer] = lambda layer: layer,
+) -> Work:
+    """The passes forward and backward from raw parameters."""
+
+    def forward(index: int) -> list[Tensor]:
+        return outputs(rasterize([activate(layers[index])], frames[index].camera, grad="full"))
+
+    def backward(index: int, images: list[Tensor]) -> None:
+        raw = layers[index].gaussians
+        leaves = [getattr(raw, field.name) for field in fields(raw)]
+        torch.autograd.grad(images, leaves, frames[index].upstream[: len(images)].unbind(0))
+
+    return Work(forward=forward, backward=backward)
 
 
 def _timed(work: Work, device: torch.device, repeats: int) -> CallTimes:

@@ -158,7 +158,9 @@ class Mailbox:
         """Wait for the report itself, not for the blending that the GPU goes on with."""
         while not any(self._has_come(report) for _ in range(LOOKS)):
             if self.ended(report) and not self._has_come(report):
-                raise RuntimeError("the GPU ended a rasterizer call without its report; the call's kernels did not run")
+                raise RuntimeError(
+                    "the GPU ended a rasterizer call without its report; CUDA_LAUNCH_BLOCKING=1 shows what failed"
+                )
 
     def _has_come(self, report: Report) -> bool:
         return bool(self.numbers[report.slot * WORDS] == report.sequence)

@@ -1,5 +1,5 @@
-// Raw parameters, as training stores them, activated by the thread that reads them: exp and sigmoid in the arithmetic of
-// PyTorch's kernels, and their derivatives in that of its autograd.
+// Raw parameters, as training stores them, activated by the thread that reads them: exp and sigmoid in the arithmetic
+// of PyTorch's kernels, and their derivatives in that of its autograd.
 #pragma once
 
 #include "device.cuh"

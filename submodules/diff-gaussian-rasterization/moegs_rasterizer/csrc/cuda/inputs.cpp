@@ -89,6 +89,46 @@ void check_tensor(const Tensor& tensor, int device, bool on_cpu, std::initialize
   require(fits, "the shape, type, device or strides of a tensor");
 }
 
+// Where a call's tensors lie.
+struct Place {
+  int device;
+  bool on_cpu;  // for tests of machines without a GPU
+};
+
+// Checks the tensors of layer i and notes them.
+void read_layer(Input& input, int i, const Tensor* of, int64_t kind, const Place& place) {
+  require(of[kMeans].dim() == 2, "the shape of means");
+  const int64_t n = of[kMeans].size(0);
+  const bool sh = kind & kHasSh, colours = kind & kHasColours, features = kind & kHasFeatures, raw = kind & kIsRaw;
+  const auto check = [&](GivenTensor which, std::initializer_list<int64_t> shape) {
+    check_tensor(of[which], place.device, place.on_cpu, shape);
+  };
+  check(kMeans, {n, 3}), check(kScales, {n, 3}), check(kQuats, {n, 4}), check(kOpacities, {n});
+  require(sh != colours, "neither or both of sh and colours");
+  require(sh || !raw, "raw Gaussians without sh");
+  if (sh) check(kSh, {n, raw ? 1 : -1, 3});
+  if (raw) check(kColours, {n, -1, 3});
+  if (colours) check(kColours, {n, -1});
+  if (features) check(kFeatures, {n, -1});
+  const int coefficients = raw ? 1 + int(of[kColours].size(1)) : sh ? int(of[kSh].size(1)) : 0;
+  require(!sh || coefficients == 1 || coefficients == 4 || coefficients == 9 || coefficients == 16,
+          "so many coefficients");
+  Carried& layer = input.carried[i];
+  layer.colour_channels = sh ? 3 : int(of[kColours].size(1));
+  layer.feature_channels = features ? int(of[kFeatures].size(1)) : 0;
+  check(kBackground, {layer.channels()});
+  layer.colours = colours ? floats(of[kColours]) : nullptr;
+  layer.features = features ? floats(of[kFeatures]) : nullptr;
+  layer.background = floats(of[kBackground]);
+  layer.first_value = input.values;
+  input.values += n * layer.groups();
+  input.first[i + 1] = input.first[i] + int(n);
+  const float* const of_sh = sh && n ? floats(of[kSh]) : nullptr;
+  input.gaussians[i] = {floats(of[kMeans]),     floats(of[kScales]), floats(of[kQuats]),
+                        floats(of[kOpacities]), of_sh,               coefficients,
+                        raw,                    raw ? floats(of[kColours]) : nullptr};
+}
+
 }  // namespace
 
 Input checked(const Tensors& given, const std::vector<int64_t>& kinds, const Tensor& world_to_camera,
@@ -98,44 +138,9 @@ Input checked(const Tensors& given, const std::vector<int64_t>& kinds, const Ten
   require(input.layers >= 1 && input.layers <= kMostLayers, "so many layers");
   require(given.size() == kinds.size() * kGivenTensors && settings.size() == kinds.size() * kSettings, "these lists");
   const View view = seen_from(world_to_camera, pinhole, width, height);
-  const int device = given[0].get_device_index();
-  const bool on_cpu = given[0].is_cpu();
+  const Place place{given[0].get_device_index(), given[0].is_cpu()};
   for (int i = 0; i < input.layers; ++i) {
-    const Tensor* of = &given[i * kGivenTensors];
-    require(of[kMeans].dim() == 2, "the shape of means");
-    const int64_t n = of[kMeans].size(0), kind = kinds[i];
-    const bool sh = kind & kHasSh, colours = kind & kHasColours, features = kind & kHasFeatures, raw = kind & kIsRaw;
-    const auto check = [&](GivenTensor which, std::initializer_list<int64_t> shape) {
-      check_tensor(of[which], device, on_cpu, shape);
-    };
-    check(kMeans, {n, 3}), check(kScales, {n, 3}), check(kQuats, {n, 4}), check(kOpacities, {n});
-    require(sh != colours, "neither or both of sh and colours");
-    require(sh || !raw, "raw Gaussians without sh");
-    if (sh) check(kSh, {n, raw ? 1 : -1, 3});
-    if (raw) check(kColours, {n, -1, 3});
-    if (colours) check(kColours, {n, -1});
-    if (features) check(kFeatures, {n, -1});
-    const int coefficients = raw ? 1 + int(of[kColours].size(1)) : sh ? int(of[kSh].size(1)) : 0;
-    require(!sh || coefficients == 1 || coefficients == 4 || coefficients == 9 || coefficients == 16,
-            "so many coefficients");
-    Carried& layer = input.carried[i];
-    layer.colour_channels = sh ? 3 : int(of[kColours].size(1));
-    layer.feature_channels = features ? int(of[kFeatures].size(1)) : 0;
-    check(kBackground, {layer.channels()});
-    layer.colours = colours ? floats(of[kColours]) : nullptr;
-    layer.features = features ? floats(of[kFeatures]) : nullptr;
-    layer.background = floats(of[kBackground]);
-    layer.first_value = input.values;
-    input.values += n * layer.groups();
-    input.first[i + 1] = input.first[i] + int(n);
-    input.gaussians[i] = {floats(of[kMeans]),
-                          floats(of[kScales]),
-                          floats(of[kQuats]),
-                          floats(of[kOpacities]),
-                          sh && n ? floats(of[kSh]) : nullptr,
-                          coefficients,
-                          raw,
-                          raw ? floats(of[kColours]) : nullptr};
+    read_layer(input, i, &given[i * kGivenTensors], kinds[i], place);
     const double* setting = &settings[size_t(i) * kSettings];
     input.views[i] = with_settings(view, setting);
     input.depth_kinds[i] = DepthKind(int(setting[kDepthOf]));

@@ -1,6 +1,6 @@
 // The operators PyTorch sees; cuda/passes.py calls them, cuda/autograd.py gives their derivatives. Float tensors are
-// float32, contiguous and on one GPU, but for `world_to_camera` and `views` (CPU). `stream` is a cudaStream_t, `mail` an
-// address in pinned memory, where kMailWords are written.
+// float32, contiguous and on one GPU, but for `world_to_camera` and `views` (CPU). `stream` is a cudaStream_t, `mail`
+// an address in pinned memory, where kMailWords are written.
 #pragma once
 
 #include "../tensors.h"
@@ -52,7 +52,7 @@ inline Tensor empty_like(const Tensor& like, std::initializer_list<int64_t> shap
   const bool done = aoti_torch_get_device_type(like.get(), &device_type) == AOTI_TORCH_SUCCESS &&
                     aoti_torch_empty_strided(int64_t(shape.size()), sizes, strides, number, device_type,
                                              like.get_device_index(), &made) == AOTI_TORCH_SUCCESS;
-  STD_TORCH_CHECK(done, "PyTorch gives no memory for a tensor, see the lines above; the GPU's may be full");
+  STD_TORCH_CHECK(done, "CUDA out of memory: PyTorch gives none for a tensor of the rasterizer");
   return Tensor(made);
 }
 

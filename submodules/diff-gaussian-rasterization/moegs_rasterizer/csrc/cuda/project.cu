@@ -31,6 +31,8 @@ __host__ __device__ int blocks_of(const ProjectCall& call, int layer) {
   return (call.first[layer + 1] - call.first[layer] + kRowThreads - 1) / kRowThreads;
 }
 
+static_assert(sizeof(ProjectCall) <= 4096, "kernel arguments hold 4 KB before CUDA 12.1");
+
 // Six blocks a multiprocessor: the double arithmetic waits long enough to want company, and no register is spilt.
 __global__ void __launch_bounds__(kRowThreads, 6)
 project_kernel(const __grid_constant__ ProjectCall call) {
