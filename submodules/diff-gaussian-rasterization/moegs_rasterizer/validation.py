@@ -56,7 +56,7 @@ def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
 
 def validate(layers: object, camera: Camera) -> None:
     """Raise RasterizerError, naming layer and tensor, for wrong shapes, types, devices, settings and cameras."""
-    _check_camera(camera)
+    check_camera(camera)
     if not isinstance(layers, list):
         raise RasterizerError(
             f"layers is a {type(layers).__name__}, expected a sequence of Layer; write rasterize([layer], camera)"
@@ -77,7 +77,8 @@ def validate_values(layers: list[Layer]) -> None:
         _check_values(f"layer {index}", layer)
 
 
-def _check_camera(camera: Camera) -> None:
+def check_camera(camera: Camera) -> None:
+    """Raise RasterizerError unless the camera can be rendered from."""
     for name in ("width", "height"):
         size = getattr(camera, name)
         if not isinstance(size, Integral) or size < 1:

@@ -13,11 +13,16 @@ DEPTH_KINDS = ("sum", "mean", "median")  # order of DepthKind in csrc/layout.h
 
 def view_rows(camera: Camera, settings: list[RasterSettings]) -> list[list[float]]:
     """The doubles of `View` in csrc/layout.h, a row for each layer."""
+    numbers = camera_numbers(camera)
+    return [[*numbers, *settings_numbers(one)] for one in settings]
+
+
+def camera_numbers(camera: Camera) -> list[float]:
+    """A camera as the first doubles of `View` in csrc/layout.h; where its matrix lies on a GPU, this waits for it."""
     rows = matrix_rows(camera.world_to_camera)
     rotation, translation = [row[:3] for row in rows[:3]], [row[3] for row in rows[:3]]
     seen = [*rotation[0], *rotation[1], *rotation[2], *translation, *_centre(rotation, translation)]
-    pinhole = [camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
-    return [[*seen, *pinhole, *settings_numbers(one)] for one in settings]
+    return [*seen, camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
 
 
 def blend_options(settings: RasterSettings) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..types import Camera, Grad, Layer, RawGaussians, RawLayer, Splat
 from ..validation import validate
+from . import passes
 from .autograd import PLANES, PROJECTED, Blend, Project
 from .passes import HAS_COLOURS, IS_RAW, RESULTS, CudaPass, Given, given_of, images_of, made_of, pass_of
 from .reports import MOST_LAYERS
@@ -26,7 +27,8 @@ def rasterize_layers(layers: list[Layer | RawLayer], camera: Camera, grad: Grad,
     try:
         return _rasterize(layers, camera, grad, deterministic)
     except Exception:
-        validate(layers, camera)  # says what is wrong with the input, if that is it
+        if not passes.captured():  # reading a camera that lies on the GPU would break the graph
+            validate(layers, camera)  # says what is wrong with the input, if that is it
         raise
 
 

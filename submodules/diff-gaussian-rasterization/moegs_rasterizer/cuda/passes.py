@@ -99,6 +99,11 @@ class Made:
 def pass_of(camera: Camera, device: torch.device, *, first_layer: int, deterministic: bool) -> CudaPass:
     """The pass of a call; where the camera's matrix lies on a GPU, this waits for it."""
     matrix = camera.world_to_camera
+    if matrix.is_cuda and captured():
+        raise RasterizerError(
+            "a CUDA graph cannot capture a camera whose world_to_camera lies on the GPU; give it on the CPU, and move "
+            "it between replays with cuda.captured_calls()[-1].look_from(camera)"
+        )
     if not (matrix.is_cpu and matrix.is_floating_point() and matrix.element_size() >= 4):
         matrix = matrix.to("cpu", torch.float64)
     return CudaPass(
@@ -185,10 +190,14 @@ def _forward(cuda_pass: CudaPass, given: Given, *, save: bool) -> tuple[list[Ten
     box, width, height = cuda_pass.mailbox, cuda_pass.width, cuda_pass.height
     size = (width, height, len(given.kinds), given.rows.bit_length())
     in_graph = captured()
+    moving = 0
     if in_graph:
         box.read()
         capacity = box.capacity(size, given.rows)
-        sequence, mail = box.watch(capacity, cuda_pass.first_layer)
+        sequence, mail, call = box.watch(
+            capacity=capacity, layers=len(given.kinds), first_layer=cuda_pass.first_layer, size=(width, height)
+        )
+        moving = call.views.data_ptr()
     else:
         sequence, mail = box.open()
         capacity = box.capacity(size, given.rows)
@@ -200,6 +209,7 @@ def _forward(cuda_pass: CudaPass, given: Given, *, save: bool) -> tuple[list[Ten
         given.settings,
         mail,
         sequence,
+        moving,
         capacity,
         width,
         height,

@@ -16,10 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..types import RasterizerError
+from ..types import Camera, RasterizerError
+from ..validation import check_camera
+from ..views import camera_numbers
 
 # csrc/cuda/launch.h
 MOST_LAYERS = 12
+VIEW = 27  # doubles of View in csrc/layout.h
 WORDS = 2 + MOST_LAYERS  # int64s of a report: sequence, faults of the layers, instances
 NO_FAULT = -1
 NOT_FINITE = ("means", "scales", "quats", "opacities", "sh", "colours", "features", "background")
@@ -42,6 +45,8 @@ class CapturedCall:
     """A call in a CUDA graph, and the report of its latest replay: synchronise before you read it."""
 
     words: Tensor  # [WORDS] in pinned memory
+    views: Tensor  # [layers, VIEW] in pinned memory: replays read them
+    size: tuple[int, int]  # pixels, width and height
     capacity: int  # instances that the graph has memory for
     first_layer: int
 
@@ -54,6 +59,21 @@ class CapturedCall:
     def overflowed(self) -> bool:
         """True where the latest replay had more instances than memory: it took longer and gave the same bits."""
         return self.instances > self.capacity
+
+    def look_from(self, camera: Camera) -> None:
+        """Let replays from now on see from this camera, which must have the captured one's image size.
+
+        A replay that the GPU has not begun yet sees from it, too: synchronise before where that matters. Raises
+        RasterizerError for a camera that cannot be used.
+        """
+        check_camera(camera)
+        if (camera.width, camera.height) != self.size:
+            raise RasterizerError(
+                f"camera: the image is {camera.width}x{camera.height}, but the graph's is "
+                f"{self.size[0]}x{self.size[1]}; capture the call anew"
+            )
+        numbers = torch.tensor(camera_numbers(camera), dtype=torch.float64)
+        self.views[:, : len(numbers)] = numbers
 
     def check(self) -> None:
         """Raise RasterizerError where the latest replay met bad values; its images are NaN."""
@@ -81,6 +101,9 @@ class Mailbox:
     """Reports of the latest calls on one GPU, and the instances known from them."""
 
     words: Tensor = field(default_factory=lambda: torch.zeros(ROWS, WORDS, dtype=torch.int64, pin_memory=True))
+    views: Tensor = field(
+        default_factory=lambda: torch.zeros(MOST_CAPTURES, MOST_LAYERS, VIEW, dtype=torch.float64, pin_memory=True)
+    )
     numbers: Any = field(init=False)  # the same memory: reading it as a tensor would take microseconds a number
     pending: list[Report] = field(default_factory=list)
     known: dict[tuple[Any, ...], int] = field(default_factory=dict)  # instances of calls of each size
@@ -111,16 +134,24 @@ class Mailbox:
             self.sequence += 1
             return self.sequence, self._address(self.sequence % SLOTS)
 
-    def watch(self, capacity: int, first_layer: int) -> tuple[int, int]:
+    def watch(
+        self, *, capacity: int, layers: int, first_layer: int, size: tuple[int, int]
+    ) -> tuple[int, int, CapturedCall]:
         """As `open`, for a call that is captured in a graph: its report may come again with each replay."""
         with self.lock:
-            row = SLOTS + self.captures % MOST_CAPTURES
+            capture = self.captures % MOST_CAPTURES
             self.captures += 1
-            words = self.words[row]
+            words = self.words[SLOTS + capture]
             words.zero_()
-            call = CapturedCall(words=words, capacity=capacity, first_layer=first_layer)
+            call = CapturedCall(
+                words=words,
+                views=self.views[capture, :layers],
+                size=size,
+                capacity=capacity,
+                first_layer=first_layer,
+            )
             self.watched = [*self.watched[-MOST_CAPTURES + 1 :], call]
-            return 1, self._address(row)
+            return 1, self._address(SLOTS + capture), call
 
     def sent(self, sequence: int, *, size: tuple[Any, ...], first_layer: int, stream: torch.cuda.Stream) -> Report:
         """Remember the call whose kernels have just been launched."""

@@ -43,6 +43,31 @@ def test_a_captured_forward_follows_its_inputs():
         assert torch.equal(images[1], wanted["features"])
 
 
+def test_a_captured_forward_sees_from_another_camera():
+    layer, camera = layer_of(2000, 180, 140, sh_degree=3)
+    layer = to_gpu(layer)
+    graph, splat = capture(layer, camera)
+    call = cuda.captured_calls()[-1]
+    for shift in (0.1, -0.2):
+        matrix = camera.world_to_camera.clone()
+        matrix[0, 3] += shift
+        moved = replace(camera, world_to_camera=matrix, fx=camera.fx * 1.1)
+        call.look_from(moved)
+        graph.replay()
+        torch.cuda.synchronize()
+        assert torch.equal(splat.colour.cpu(), forward(layer, moved, grad="none").images()["colour"])
+
+
+def test_a_camera_on_the_gpu_is_not_captured():
+    layer, camera = layer_of(100, 48, 32, sh_degree=1)
+    layer = to_gpu(layer)
+    forward(layer, camera)
+    there = replace(camera, world_to_camera=camera.world_to_camera.cuda())
+    torch.cuda.synchronize()
+    with pytest.raises(RasterizerError, match="look_from"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        rasterize([layer], there, backend="cuda")
+
+
 def test_a_replay_tells_when_it_had_too_little_room():
     """And renders the right bits all the same."""
     layer, camera = layer_of(3000, 203, 151, sh_degree=1)

@@ -8,7 +8,17 @@ import pytest
 import torch
 from moegs_rasterizer import RasterizerError
 from moegs_rasterizer.cuda import reports
-from moegs_rasterizer.cuda.reports import MOST_LAYERS, NO_FAULT, NOT_FINITE, ROWS, SLOTS, WORDS, Mailbox, Report
+from moegs_rasterizer.cuda.reports import (
+    MOST_LAYERS,
+    NO_FAULT,
+    NOT_FINITE,
+    ROWS,
+    SLOTS,
+    WORDS,
+    CapturedCall,
+    Mailbox,
+    Report,
+)
 
 SIZE = (640, 480, 1, 10)
 
@@ -23,10 +33,14 @@ class PlayedMailbox(Mailbox):
         return True
 
 
+def unpinned_views() -> torch.Tensor:
+    return torch.zeros(reports.MOST_CAPTURES, MOST_LAYERS, reports.VIEW, dtype=torch.float64)
+
+
 @pytest.fixture
 def mailbox() -> PlayedMailbox:
     PlayedMailbox.on_their_way.clear()
-    return PlayedMailbox(words=torch.zeros(ROWS, WORDS, dtype=torch.int64))
+    return PlayedMailbox(words=torch.zeros(ROWS, WORDS, dtype=torch.int64), views=unpinned_views())
 
 
 def finish(mailbox: PlayedMailbox, report: Report) -> None:
@@ -43,6 +57,10 @@ def send(
     assert address == mailbox.words[report.slot].data_ptr()
     mailbox.on_their_way[sequence] = said(sequence, instances, fault)
     return report
+
+
+def watch(mailbox: PlayedMailbox, capacity: int) -> tuple[int, int, CapturedCall]:
+    return mailbox.watch(capacity=capacity, layers=2, first_layer=12, size=(64, 48))
 
 
 def said(sequence: int, instances: int, fault: tuple[int, int, str] | None = None) -> list[int]:
@@ -122,7 +140,8 @@ def test_a_call_whose_kernels_did_not_run_is_an_error(mailbox, monkeypatch):
 
 def test_captured_calls_report_each_replay_to_a_row_of_their_own(mailbox):
     for capacity in (100, 200):
-        sequence, address = mailbox.watch(capacity, 12)
+        sequence, address, call = watch(mailbox, capacity)
+        assert call is mailbox.watched[-1]
         assert address == mailbox.watched[-1].words.data_ptr()
     first, second = mailbox.watched
     second.check()  # before the first replay
@@ -134,6 +153,7 @@ def test_captured_calls_report_each_replay_to_a_row_of_their_own(mailbox):
     with pytest.raises(RasterizerError, match=r"^layer 13: sh .*row 40\b"):
         second.check()
     for _ in range(reports.MOST_CAPTURES):
-        mailbox.watch(5, 0)
+        watch(mailbox, 5)
+    assert len({call.views.data_ptr() for call in mailbox.watched}) == reports.MOST_CAPTURES
     assert len({call.words.data_ptr() for call in mailbox.watched}) == reports.MOST_CAPTURES
     assert mailbox.open()[1] < min(call.words.data_ptr() for call in mailbox.watched)

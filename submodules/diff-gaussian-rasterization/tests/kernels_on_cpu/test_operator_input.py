@@ -117,3 +117,31 @@ def test_strided_tensors_give_the_bits_of_contiguous_ones():
     plain = rendered([with_tensors(layer, strided)], camera, KERNELS)[0]
     for name in PLANES:
         assert torch.equal(getattr(plain, name), getattr(wanted.splats[0], name)), name
+
+
+def test_a_captured_call_reads_its_views_from_memory_that_a_camera_can_be_written_to(monkeypatch):
+    layer, camera = sound()
+    other = replace(layer, settings=RasterSettings(low_pass=0.1, far=40.0, depth="mean"))
+    wanted = rendered([layer, other], camera, KERNELS)
+    with monkeypatch.context() as patched:
+        patched.setattr(passes, "captured", lambda: True)
+        splats = rendered([layer, other], camera, KERNELS)
+        with pytest.raises(RasterizerError, match="cannot capture a call with gradients"):
+            rendered([replace(layer, features=layer.features.clone().requires_grad_())], camera, KERNELS, grad="full")
+    for one, right in zip(splats, wanted, strict=True):
+        for name in (*PLANES, "means2d", "radii"):
+            assert torch.equal(getattr(one, name), getattr(right, name)), name
+    call = player.mailbox().watched[-1]
+    assert call.instances > 0
+    assert not call.overflowed
+    call.check()
+    assert call.views.tolist() == view_rows(camera, [layer.settings, other.settings])
+    matrix = camera.world_to_camera.clone()
+    matrix[0, 3] += 0.25
+    moved = replace(camera, world_to_camera=matrix, fx=camera.fx * 1.5)
+    call.look_from(moved)
+    assert call.views.tolist() == view_rows(moved, [layer.settings, other.settings])
+    with pytest.raises(RasterizerError, match=r"the image is 21x17, but the graph's is 20x17"):
+        call.look_from(replace(camera, width=21))
+    with pytest.raises(RasterizerError, match="fx is 0"):
+        call.look_from(replace(camera, fx=0.0))

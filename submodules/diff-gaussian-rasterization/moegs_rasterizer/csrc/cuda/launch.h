@@ -20,6 +20,9 @@ using Stream = void*;  // cudaStream_t
 
 void fill_zero(void* memory, int64_t bytes, Stream stream);
 
+// From pinned memory to the device; in a CUDA graph, what is there at each replay.
+void copy_in(void* to, const void* from, int64_t bytes, Stream stream);
+
 // Makes a device the current one for as long as it lives.
 class DeviceScope {
  public:
@@ -57,6 +60,7 @@ struct ProjectCall {
   int count;                   // layers
   int32_t* rows;               // [first[count]] 0, 1, 2, ...: what the depth sort carries along
   unsigned long long* status;
+  const View* views;           // on the device, one a layer, where they may change from replay to replay; else null
 };
 void project(const ProjectCall& call, Stream stream);
 

@@ -13,7 +13,7 @@ struct Projections {
 };
 
 // Launches the projection of all layers, and fills in what packing reads of it.
-Projections projected(Input& input, const Kept& kept, const Tensor& like, Stream stream) {
+Projections projected(Input& input, const Kept& kept, const Tensor& like, bool views_apart, Stream stream) {
   Projections made;
   ProjectCall call{};
   call.count = input.layers;
@@ -35,6 +35,7 @@ Projections projected(Input& input, const Kept& kept, const Tensor& like, Stream
   }
   call.rows = kept.rows;
   call.status = kept.status;
+  call.views = views_apart ? kept.views : nullptr;
   moegs::project(call, stream);
   return made;
 }
@@ -94,8 +95,8 @@ void blend_all(const Input& input, const PassSize& size, const Kept& kept, Proje
 }  // namespace
 
 Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camera, std::vector<double> pinhole,
-                std::vector<double> settings, int64_t mail, int64_t sequence, int64_t capacity, int64_t width,
-                int64_t height, bool save, int64_t stream) {
+                std::vector<double> settings, int64_t mail, int64_t sequence, int64_t moving, int64_t capacity,
+                int64_t width, int64_t height, bool save, int64_t stream) {
   Input input = checked(given, kinds, world_to_camera, pinhole, settings, width, height);
   const PassSize size{input.layers, input.rows, input.values, capacity, width, height};
   STD_TORCH_CHECK(capacity < (int64_t(1) << 31), "too many instances for one call");
@@ -105,7 +106,12 @@ Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camer
   const Tensor memory = bytes_like(like, Kept(nullptr, size).bytes);
   const Kept kept(memory_of(memory), size);
   const Stream on = stream_at(stream);
-  Projections made = projected(input, kept, like, on);
+  if (moving) {
+    const int64_t bytes = int64_t(sizeof(View)) * input.layers;
+    std::memcpy(reinterpret_cast<void*>(moving), input.views, size_t(bytes));
+    copy_in(kept.views, reinterpret_cast<const void*>(moving), bytes, on);
+  }
+  Projections made = projected(input, kept, like, moving != 0, on);
   pack_all(input, kept, on);
   BinCall binning = bin_call(size, kept, input.first);
   binning.mail = reinterpret_cast<long long*>(mail);
