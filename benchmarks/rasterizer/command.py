@@ -10,6 +10,7 @@ import torch
 from moegs_rasterizer.types import RasterizerError
 
 from benchmarks.rasterizer import cpu_table, cuda_table
+from benchmarks.rasterizer.call_table import print_call_table
 
 CPU_ONLY = ("large", "threads", "no_oracle")
 
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=_positive, help="timed runs per entry; default: 60 (GPU), 50 (CPU)")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the scenes (default: 0)")
     parser.add_argument("--stages", action="store_true", help="GPU only: print the stages of a pass and nothing else")
+    calls_help = "GPU only: print what single calls take beside their kernels and nothing else"
+    parser.add_argument("--calls", action="store_true", help=calls_help)
     cpu = parser.add_argument_group("CPU only")
     large = cpu_table.LARGE_CASE
     cpu.add_argument(
@@ -38,17 +41,23 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.large and arguments.quick:
         parser.error("--large and --quick contradict each other; leave one out")
+    if arguments.stages and arguments.calls:
+        parser.error("--stages and --calls each print one table and nothing else; leave one out")
     try:
         device = _device(arguments.device)
         if device.type == "cpu":
-            if arguments.stages:
-                parser.error("--stages times a GPU's kernels; leave it out or add --device cuda")
+            for flag in ("stages", "calls"):
+                if getattr(arguments, flag):
+                    parser.error(f"--{flag} times a GPU; leave it out or add --device cuda")
             _time_cpu(arguments)
             return
         if given := [f"--{name}" for name in CPU_ONLY if getattr(arguments, name)]:
             parser.error(f"{', '.join(given)} changes nothing on a GPU; leave it out or add --device cpu")
         sizes = cuda_table.QUICK_SIZES if arguments.quick else cuda_table.FULL_SIZES
         sizes = replace(sizes, repeats=arguments.repeats or sizes.repeats)
+        if arguments.calls:
+            print_call_table(device, counts=sizes.counts, size=sizes.size, repeats=sizes.repeats)
+            return
         print_table = cuda_table.print_gpu_stages if arguments.stages else cuda_table.print_gpu_table
         print_table(device, sizes, seed=arguments.seed)
     except RasterizerError as error:

@@ -116,8 +116,8 @@ def recording(layer: Layer, grad: Grad) -> Layer:
     """The layer with fresh leaves that record what `grad` asks for; its background stays fixed."""
     if grad == "none":
         return layer
-    features = None if layer.features is None else _leaf(layer.features)
-    gaussians = layer.gaussians if grad == "features" else _mapped(layer.gaussians, _leaf)
+    features = None if layer.features is None else leaf(layer.features)
+    gaussians = layer.gaussians if grad == "features" else _mapped(layer.gaussians, leaf)
     return replace(layer, gaussians=gaussians, features=features)
 
 
@@ -150,7 +150,8 @@ def _features_as_colours(layer: Layer) -> Layer:
     return replace(alone, gaussians=replace(alone.gaussians, colours=layer.features), features=None)
 
 
-def _leaf(tensor: Tensor) -> Tensor:
+def leaf(tensor: Tensor) -> Tensor:
+    """A copy that records gradients."""
     return tensor.detach().clone().requires_grad_()
 
 

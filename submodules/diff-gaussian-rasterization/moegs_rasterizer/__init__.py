@@ -2,13 +2,24 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .types import Camera, Gaussians, Layer, RasterizerError, RasterSettings, Splat
+from .types import Camera, Gaussians, Layer, RasterizerError, RasterSettings, RawGaussians, RawLayer, Splat
 
 if TYPE_CHECKING:  # `__getattr__` imports them when they are asked for: they need PyTorch, which takes a second
     from .api import rasterize
     from .rays import camera_rays
 
-__all__ = ["Camera", "Gaussians", "Layer", "RasterSettings", "RasterizerError", "Splat", "camera_rays", "rasterize"]
+__all__ = [
+    "Camera",
+    "Gaussians",
+    "Layer",
+    "RasterSettings",
+    "RasterizerError",
+    "RawGaussians",
+    "RawLayer",
+    "Splat",
+    "camera_rays",
+    "rasterize",
+]
 
 
 def __getattr__(name: str) -> Any:

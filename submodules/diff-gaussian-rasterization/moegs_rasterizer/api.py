@@ -10,12 +10,15 @@ from typing import get_args
 
 import torch
 
-from .types import Backend, Camera, Gaussians, Grad, Layer, RasterizerError, Splat
+from .activation import activated_layer
+from .types import Backend, Camera, Gaussians, Grad, Layer, RasterizerError, RawLayer, Splat
 from .validation import check_choice, validate, validate_values
+
+GRADS, BACKENDS = get_args(Grad), get_args(Backend)
 
 
 def rasterize(
-    layers: Sequence[Layer],
+    layers: Sequence[Layer | RawLayer],
     camera: Camera,
     *,
     grad: Grad = "none",
@@ -23,6 +26,8 @@ def rasterize(
     deterministic: bool = False,
 ) -> list[Splat]:
     """Rasterize layers of 3D Gaussians seen by one camera, each layer with its own transmittance.
+
+    A RawLayer's Gaussians are activated first: on "cuda" by the kernels, else by PyTorch.
 
     Rasterizing several layers in one call gives the same bits as one call for each.
 
@@ -36,19 +41,19 @@ def rasterize(
     On "cuda" values are looked at by the GPU, which nobody waits for: images of a layer with bad ones are NaN at once,
     and the error comes with the backward pass, the next call or `moegs_rasterizer.cuda.check()`.
     """
-    check_choice("grad", grad, get_args(Grad))
-    check_choice("backend", backend, get_args(Backend))
+    check_choice("grad", grad, GRADS)
+    check_choice("backend", backend, BACKENDS)
     layers = list(layers) if isinstance(layers, Sequence) else layers
+    if backend in ("auto", "cuda") and _on_gpu(layers):
+        from . import cuda
+
+        if cuda.unavailable_reason() is None:  # it checks for itself, in C++, and values on the GPU: nobody waits
+            return cuda.rasterize_layers(layers, camera, grad, deterministic)
     validate(layers, camera)
     chosen = _choose(layers, backend)
-    if chosen != "cuda":  # on a GPU the kernels look, so that nobody waits: cuda/reports.py
-        validate_values(layers)
-    prepared = [_detached(layer, grad) for layer in layers]
+    prepared = [_detached(activated_layer(layer), grad) for layer in layers]
+    validate_values(prepared)
     with torch.set_grad_enabled(grad != "none" and torch.is_grad_enabled()):
-        if chosen == "cuda":
-            from . import cuda
-
-            return cuda.rasterize_layers(prepared, camera, grad, deterministic)
         if chosen == "cpu":
             from . import cpu
 
@@ -58,7 +63,15 @@ def rasterize(
         return reference.rasterize_layers(prepared, camera, grad)
 
 
-def _choose(layers: list[Layer], backend: Backend) -> Backend:
+def _on_gpu(layers: object) -> bool:
+    """True where the first layer has float32 means on a GPU; nothing else has been looked at yet."""
+    if not isinstance(layers, list) or not layers or not isinstance(layers[0], (Layer, RawLayer)):
+        return False
+    means = getattr(layers[0].gaussians, "means", None)
+    return isinstance(means, torch.Tensor) and means.is_cuda and means.dtype == torch.float32
+
+
+def _choose(layers: list[Layer | RawLayer], backend: Backend) -> Backend:
     if backend == "torch" or not layers:
         return "torch"
     means = layers[0].gaussians.means

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+ABSENT = torch.empty(0)  # stands for a gradient that there is not; nobody writes to it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needed:
@@ -60,4 +62,4 @@ def background_gradient(left: Tensor, images: Sequence[Tensor], given: Sequence[
 
 def present(gradient: Tensor | None) -> Tensor:
     """The gradient as the operators take it: contiguous, empty where there is none."""
-    return torch.empty(0) if gradient is None else gradient.contiguous()
+    return ABSENT if gradient is None else gradient.contiguous()

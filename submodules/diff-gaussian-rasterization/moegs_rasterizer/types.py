@@ -48,6 +48,21 @@ class Gaussians:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RawGaussians:
+    """Gaussians as training stores them; the rasterizer activates them: `activation.activated` says by which formulas.
+
+    On "cuda" the kernels do so as they read them. Gradients are those of the raw values.
+    """
+
+    means: Tensor  # [n, 3] world units
+    log_scales: Tensor  # [n, 3]
+    quats: Tensor  # [n, 4] wxyz, not normalised here
+    opacity_logits: Tensor  # [n]
+    sh_dc: Tensor  # [n, 1, 3] first coefficient
+    sh_rest: Tensor  # [n, (degree + 1)^2 - 1, 3] the others, degree 0-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
     """A pinhole camera: OpenCV axes (x right, y down, z forward), COLMAP pixels (first pixel's centre at 0.5, 0.5)."""
 
@@ -88,6 +103,16 @@ class Layer:
     gaussians: Gaussians
     settings: RasterSettings
     background: Tensor  # [k + c]: colour channels first
+    features: Tensor | None = None  # [n, c]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawLayer:
+    """As Layer, of Gaussians that have not been activated."""
+
+    gaussians: RawGaussians
+    settings: RasterSettings
+    background: Tensor  # [3 + c]
     features: Tensor | None = None  # [n, c]
 
 

@@ -5,13 +5,24 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from numbers import Integral
 from typing import get_args
 
 import torch
 from torch import Tensor
 
-from .types import Camera, DepthKind, Gaussians, Layer, RasterizerError, RasterSettings, TileRule
+from .types import (
+    Camera,
+    DepthKind,
+    Gaussians,
+    Layer,
+    RasterizerError,
+    RasterSettings,
+    RawGaussians,
+    RawLayer,
+    TileRule,
+)
 from .views import determinant, matrix_rows
 
 OPACITY_TOLERANCE = 1e-6
@@ -27,6 +38,10 @@ ROWS: dict[str, tuple[int | str, ...]] = {
     "sh": ("(degree + 1)^2", 3),
     "colours": ("k",),
     "features": ("c",),
+    "log_scales": (3,),
+    "opacity_logits": (),
+    "sh_dc": (1, 3),
+    "sh_rest": ("(degree + 1)^2 - 1", 3),
 }
 
 
@@ -41,16 +56,16 @@ def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
 
 def validate(layers: object, camera: Camera) -> None:
     """Raise RasterizerError, naming layer and tensor, for wrong shapes, types, devices, settings and cameras."""
-    _check_camera(camera)
+    check_camera(camera)
     if not isinstance(layers, list):
         raise RasterizerError(
             f"layers is a {type(layers).__name__}, expected a sequence of Layer; write rasterize([layer], camera)"
         )
     for index, layer in enumerate(layers):
         name = f"layer {index}"
-        if not isinstance(layer, Layer):
+        if not isinstance(layer, (Layer, RawLayer)):
             raise RasterizerError(f"{name} is a {type(layer).__name__}, expected a Layer")
-        _check_settings(name, layer.settings)
+        check_settings(name, layer.settings)
         tensors = _tensors(layer)
         _check_shapes(name, layer, tensors)
         _check_kind(name, tensors, layers[0].gaussians.means)
@@ -62,7 +77,8 @@ def validate_values(layers: list[Layer]) -> None:
         _check_values(f"layer {index}", layer)
 
 
-def _check_camera(camera: Camera) -> None:
+def check_camera(camera: Camera) -> None:
+    """Raise RasterizerError unless the camera can be rendered from."""
     for name in ("width", "height"):
         size = getattr(camera, name)
         if not isinstance(size, Integral) or size < 1:
@@ -84,7 +100,8 @@ def _check_camera(camera: Camera) -> None:
         raise RasterizerError("camera: world_to_camera is not an invertible [R t; 0 1] matrix; it may be transposed")
 
 
-def _check_settings(name: str, settings: RasterSettings) -> None:
+def check_settings(name: str, settings: RasterSettings) -> None:
+    """Raise RasterizerError, beginning with the name, unless the settings can be used."""
     check_choice(f"{name}: tile_rule", settings.tile_rule, get_args(TileRule))
     check_choice(f"{name}: depth", settings.depth, get_args(DepthKind))
     lowest = {"low_pass": 0.0, "near": 0.0, "far": settings.near, "ndc_limit": 0.0}
@@ -94,9 +111,9 @@ def _check_settings(name: str, settings: RasterSettings) -> None:
             raise RasterizerError(f"{name}: {field} is {value}, expected a finite number, {bound} or more")
 
 
-def _check_shapes(name: str, layer: Layer, tensors: dict[str, Tensor]) -> None:
+def _check_shapes(name: str, layer: Layer | RawLayer, tensors: dict[str, Tensor]) -> None:
     gaussians = layer.gaussians
-    if (gaussians.sh is None) == (gaussians.colours is None):
+    if isinstance(gaussians, Gaussians) and (gaussians.sh is None) == (gaussians.colours is None):
         given = "neither" if gaussians.sh is None else "both"
         raise RasterizerError(f"{name}: {given} of sh and colours is given, expected exactly one")
     for field, tensor in tensors.items():
@@ -108,16 +125,24 @@ def _check_shapes(name: str, layer: Layer, tensors: dict[str, Tensor]) -> None:
         if row is not None and not _fits(tensor.shape, n, row):
             wanted = ", ".join(str(size) for size in (n, *row))
             raise RasterizerError(f"{name}: {field} has shape {list(tensor.shape)}, expected [{wanted}]")
-    if gaussians.sh is not None and gaussians.sh.shape[1] not in SH_COUNTS:
-        raise RasterizerError(
-            f"{name}: sh has {gaussians.sh.shape[1]} coefficients, expected 1, 4, 9 or 16 (degree 0 to 3)"
-        )
-    channels = gaussians.colour_channels + (0 if layer.features is None else layer.features.shape[1])
+    _check_coefficients(name, tensors)
+    colours = gaussians.colour_channels if isinstance(gaussians, Gaussians) else 3
+    channels = colours + (0 if layer.features is None else layer.features.shape[1])
     if tuple(layer.background.shape) != (channels,):
         raise RasterizerError(
             f"{name}: background has shape {list(layer.background.shape)}, expected [{channels}]: one value for each "
             "colour channel, then one for each feature"
         )
+
+
+def _check_coefficients(name: str, tensors: dict[str, Tensor]) -> None:
+    for field, apart in (("sh", 0), ("sh_rest", 1)):
+        if field in tensors and apart + tensors[field].shape[1] not in SH_COUNTS:
+            wanted = ", ".join(str(count - apart) for count in SH_COUNTS[:-1])
+            raise RasterizerError(
+                f"{name}: {field} has {tensors[field].shape[1]} coefficients, expected {wanted} or "
+                f"{SH_COUNTS[-1] - apart} (degree 0 to 3)"
+            )
 
 
 def _fits(shape: torch.Size, n: int, row: tuple[int | str, ...]) -> bool:
@@ -172,10 +197,13 @@ def _check_finite(name: str, field: str, tensor: Tensor) -> None:
     )
 
 
-def _tensors(layer: Layer) -> dict[str, Tensor]:
+def _tensors(layer: Layer | RawLayer) -> dict[str, Tensor]:
     given = layer.gaussians
-    tensors = {"means": given.means, "scales": given.scales, "quats": given.quats, "opacities": given.opacities}
-    for field, tensor in (("sh", given.sh), ("colours", given.colours), ("features", layer.features)):
-        if tensor is not None:
-            tensors[field] = tensor
+    if isinstance(given, RawGaussians):
+        tensors = {field.name: getattr(given, field.name) for field in fields(given)}
+        optional = {"features": layer.features}
+    else:
+        tensors = {"means": given.means, "scales": given.scales, "quats": given.quats, "opacities": given.opacities}
+        optional = {"sh": given.sh, "colours": given.colours, "features": layer.features}
+    tensors |= {field: tensor for field, tensor in optional.items() if tensor is not None}
     return {**tensors, "background": layer.background}

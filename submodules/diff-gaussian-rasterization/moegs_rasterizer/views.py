@@ -13,16 +13,33 @@ DEPTH_KINDS = ("sum", "mean", "median")  # order of DepthKind in csrc/layout.h
 
 def view_rows(camera: Camera, settings: list[RasterSettings]) -> list[list[float]]:
     """The doubles of `View` in csrc/layout.h, a row for each layer."""
+    numbers = camera_numbers(camera)
+    return [[*numbers, *settings_numbers(one)] for one in settings]
+
+
+def camera_numbers(camera: Camera) -> list[float]:
+    """A camera as the first doubles of `View` in csrc/layout.h; where its matrix lies on a GPU, this waits for it."""
     rows = matrix_rows(camera.world_to_camera)
     rotation, translation = [row[:3] for row in rows[:3]], [row[3] for row in rows[:3]]
     seen = [*rotation[0], *rotation[1], *rotation[2], *translation, *_centre(rotation, translation)]
-    pinhole = [camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
-    return [[*seen, *pinhole, *_numbers(one)] for one in settings]
+    return [*seen, camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
 
 
 def blend_options(settings: RasterSettings) -> tuple[float, float]:
     """Kind of depth, and the depth of empty pixels where it is the mean."""
     return DEPTH_KINDS.index(settings.depth), settings.far or 0.0
+
+
+def settings_numbers(settings: RasterSettings) -> list[float]:
+    """A layer's settings as the last doubles of `View` in csrc/layout.h."""
+    return [
+        settings.low_pass,
+        settings.near,
+        math.inf if settings.far is None else settings.far,
+        math.inf if settings.ndc_limit is None else settings.ndc_limit,
+        settings.compensate,
+        settings.tile_rule == "inria",
+    ]
 
 
 def matrix_rows(matrix: Tensor) -> list[list[float]]:
@@ -43,14 +60,3 @@ def _centre(m: list[list[float]], t: list[float]) -> list[float]:
     columns = [[row[k] for row in m] for k in range(3)]
     replaced = [[t if k == axis else columns[k] for k in range(3)] for axis in range(3)]
     return [determinant(one) * over for one in replaced]  # a matrix and its transpose have the same determinant
-
-
-def _numbers(settings: RasterSettings) -> list[float]:
-    return [
-        settings.low_pass,
-        settings.near,
-        math.inf if settings.far is None else settings.far,
-        math.inf if settings.ndc_limit is None else settings.ndc_limit,
-        settings.compensate,
-        settings.tile_rule == "inria",
-    ]

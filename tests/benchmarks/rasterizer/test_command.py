@@ -43,6 +43,9 @@ def test_benchmark_without_a_gpu_times_the_cpu(monkeypatch, capsys):
     [
         (["--large", "--quick"], "contradict"),
         (["--repeats", "0"], "below 1"),
+        (["--stages", "--calls"], "leave one out"),
+        (["--calls", "--device", "cpu"], "--calls times a GPU"),
+        (["--stages", "--device", "cpu"], "--stages times a GPU"),
         (["--device", "gpu"], "invalid choice"),
     ],
 )

@@ -41,7 +41,8 @@ LOCK_SECONDS = 1200.0  # five kinds of GPU take minutes on two cores
 # Without fast-math: what a kernel may approximate, it says itself. Lines let profilers and sanitizers point at sources.
 KERNEL_FLAGS = ("-std=c++17", "-O3", "-lineinfo", "-DMOEGS_ISA=cuda", "-Xcompiler=-fPIC,-fvisibility=hidden")
 FLAGS_VARIABLE = "MOEGS_RASTERIZER_CUDA_FLAGS"  # further ones, say to leave something out: csrc/cuda/switches.cuh
-OPERATOR_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", STABLE_ABI)
+# Without contraction, a camera's numbers are those of views.py to the bit on every processor.
+OPERATOR_FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", STABLE_ABI)
 # The runtime is static, as PyTorch's may be another version. Nothing may stay undefined: a missing kernel shows here
 # instead of where there is a GPU.
 LINK_FLAGS = ("-shared", "-Wl,-z,defs")

@@ -23,6 +23,10 @@ MOEGS_BOTH void cross(const double* a, const double* b, double* result) {
   result[2] = a[0] * b[1] - a[1] * b[0];
 }
 
+MOEGS_BOTH GaussianRow row_of(const Gaussians& in, int64_t i) {
+  return {in.means + 3 * i, in.scales + 3 * i, in.quats + 4 * i, in.opacities[i]};
+}
+
 // Normalised device coordinates and their slopes: ndc_x = (x_by_x x + x_by_z z) / (z + guard), likewise y.
 struct Ndc {
   double x_by_x, x_by_z, y_by_y, y_by_z;

@@ -28,6 +28,15 @@ struct Gaussians {
   const float *means, *scales, *quats, *opacities;
   const float* sh;  // [n, sh_count, 3]; null where the colours are given
   int sh_count;     // 1, 4, 9 or 16; without meaning where sh is null
+  // Only on a GPU: scales are logarithms, opacities logits, and sh [n, 1, 3] is the first of the coefficients.
+  bool raw = false;
+  const float* sh_rest = nullptr;  // [n, sh_count - 1, 3], where raw
+};
+
+// One of them, activated.
+struct GaussianRow {
+  const float *mean, *scale, *quat;
+  float opacity;
 };
 
 // What projecting gives.
@@ -47,6 +56,7 @@ struct ProjectedGradients {
 
 struct GaussianGradients {
   float *means, *scales, *quats, *opacities, *sh;  // shaped as in Gaussians; sh null without
+  float* sh_rest = nullptr;
 };
 
 // A depth-sorted Gaussian as blending reads it, followed by its colour and feature values (stride says how far apart

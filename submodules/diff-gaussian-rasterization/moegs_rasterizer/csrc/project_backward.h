@@ -58,13 +58,12 @@ MOEGS_BOTH void means2d_backward(const View& view, const double* point, const fl
   g_point[2] += (g_x * (ndc.x_by_z - x) + g_y * (ndc.y_by_z - y)) * over;
 }
 
-MOEGS_BOTH void footprint_backward(const View& view, const Gaussians& in, int64_t i, const double* point,
+MOEGS_BOTH void footprint_backward(const View& view, const GaussianRow& in, int64_t i, const double* point,
                                const float* g_conic, const GaussianGradients& out, double* g_point) {
-  const float* scale = in.scales + 3 * i;
-  const float* quat = in.quats + 4 * i;
+  const float *scale = in.scale, *quat = in.quat;
   const Footprint f(view, point, scale, quat);
   double g_v0[3], g_v1[3];
-  out.opacities[i] = float(conic_backward(view, f, in.opacities[i], g_conic, g_v0, g_v1));
+  out.opacities[i] = float(conic_backward(view, f, in.opacity, g_conic, g_v0, g_v1));
   double g_matrix[9], g_row0[3] = {0, 0, 0}, g_row1[3] = {0, 0, 0};
   for (int k = 0; k < 3; ++k) {
     out.scales[3 * i + k] = float(g_v0[k] * f.axes0[k] + g_v1[k] * f.axes1[k]);
@@ -94,12 +93,12 @@ MOEGS_BOTH void zero(float* values, int64_t count) {
 
 // Row i of every gradient but that of sh; g_mean[3] holds what the colour adds to the mean's. Rows of Gaussians that
 // were culled, or that no pixel asked about, become zeros.
-MOEGS_BOTH void shape_backward(const View& view, const Gaussians& in, int64_t i, bool seen,
+MOEGS_BOTH void shape_backward(const View& view, const GaussianRow& in, int64_t i, bool seen,
                                const ProjectedGradients& given, const GaussianGradients& out, double* g_mean) {
   const bool by_mean = seen && given.means2d && any(given.means2d + 2 * i, 2);
   const bool by_conic = seen && given.conics && any(given.conics + 4 * i, 4);
   double g_point[3] = {0, 0, 0}, point[3];
-  camera_point(view, in.means + 3 * i, point);
+  camera_point(view, in.mean, point);
   if (by_mean) means2d_backward(view, point, given.means2d + 2 * i, g_point);
   if (by_conic) {
     footprint_backward(view, in, i, point, given.conics + 4 * i, out, g_point);
@@ -128,7 +127,7 @@ inline void project_backward(const View& view, const Gaussians& in, int64_t begi
     } else if (in.sh) {
       zero(out.sh + sh_floats * i, sh_floats);
     }
-    shape_backward(view, in, i, seen, given, out, g_mean);
+    shape_backward(view, row_of(in, i), i, seen, given, out, g_mean);
   }
 }
 

@@ -2,6 +2,6 @@
 
 from .backend import rasterize_layers
 from .loading import unavailable_reason
-from .reports import check
+from .reports import CapturedCall, captured_calls, check
 
-__all__ = ["check", "rasterize_layers", "unavailable_reason"]
+__all__ = ["CapturedCall", "captured_calls", "check", "rasterize_layers", "unavailable_reason"]

@@ -1,113 +1,127 @@
-"""The two stages of the CUDA back-end as autograd functions: project, then blend, all layers at once."""
+"""The derivatives of a pass as two autograd functions, projecting and blending: between them lies Splat.means2d.
+
+Neither computes anything on the way forward: one operator has made everything, and they hand it out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..gradients import Needed, background_gradient, present
-from ..types import RasterizerError
-from .passes import CARRIED, GRADIENTS, IMAGES, INSTANCES, PLANES, PROJECTED, SHARED, CudaPass, operators
+from .passes import RESULTS, SAVED, CudaPass, Made, check_room, operators
+
+PROJECTED, CARRIED, BLENDED, PLANES, GRADIENTS = 3, 5, 4, 3, 4  # tensors a layer
+GAUSSIANS = 6
+
+NO_SH = torch.empty(0, 1, 3)
+
+
+def _once(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., tuple[Tensor | None, ...]]:
+    """As `once_differentiable`, whose wrapping costs microseconds, but only where gradients are being recorded."""
+    recorded = torch.autograd.function.once_differentiable(backward)
+
+    @functools.wraps(backward)
+    def chosen(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        return (recorded if torch.is_grad_enabled() else backward)(ctx, *gradients)
+
+    return chosen
 
 
 class Project(torch.autograd.Function):
-    """Projects the 3D Gaussians of all layers to 2D ones."""
+    """From means, scales, quats, opacities, sh and the rest of sh of each layer to means2d, conics and colours.
+
+    Of raw Gaussians these are the raw values; of others there is no rest of sh.
+    """
 
     @staticmethod
-    def forward(ctx: Any, cuda_pass: CudaPass, *gaussians: Tensor) -> tuple[Tensor, ...]:
-        projected = operators().project(gaussians, cuda_pass.views, cuda_pass.stream)
-        shared = projected[-SHARED:]
-        radii = projected[3:-SHARED:PROJECTED]
-        ctx.save_for_backward(*radii, *gaussians)
-        ctx.cuda_pass, ctx.layers = cuda_pass, len(radii)
-        ctx.mark_non_differentiable(*radii, *shared)
+    def forward(ctx: Any, cuda_pass: CudaPass, made: Made, *gaussians: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.stream, ctx.kinds = cuda_pass.stream, made.kinds
+        radii = made.results[1::RESULTS]
+        ctx.save_for_backward(*radii, made.views, *gaussians)
         ctx.set_materialize_grads(False)
+        projected: list[Tensor] = []
+        for index in range(len(radii)):
+            projected += (made.results[RESULTS * index], *made.saved[SAVED * index : SAVED * index + 2])
         return tuple(projected)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @_once
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        radii, gaussians = ctx.saved_tensors[: ctx.layers], ctx.saved_tensors[ctx.layers :]
-        given = []
-        for index in range(ctx.layers):
-            given += [present(gradient) for gradient in gradients[PROJECTED * index : PROJECTED * index + 3]]
-        cuda_pass: CudaPass = ctx.cuda_pass
-        computed = operators().project_backward(gaussians, cuda_pass.views, radii, given, cuda_pass.stream)
-        needed = ctx.needs_input_grad[1:]
-        return None, *(gradient if wanted else None for gradient, wanted in zip(computed, needed, strict=True))
+        saved, layers = ctx.saved_tensors, len(gradients) // PROJECTED
+        gaussians: list[Tensor] = []
+        for index, radii in enumerate(saved[:layers]):
+            start = layers + 1 + GAUSSIANS * index
+            gaussians += [NO_SH if one is None else one.contiguous() for one in saved[start : start + GAUSSIANS]]
+            gaussians.append(radii)
+        given = [present(gradient) for gradient in gradients]
+        computed = operators().project_backward(gaussians, ctx.kinds, given, saved[layers], ctx.stream.cuda_stream)
+        needed = ctx.needs_input_grad[2:]
+        return None, None, *(one if wanted else None for one, wanted in zip(computed, needed, strict=True))
 
 
 class Blend(torch.autograd.Function):
-    """Blends the 2D Gaussians of all layers, with the channels they carry, into images."""
+    """From means2d, conics, colours, features and background of each layer to the images of colour, features, alpha.
+
+    None stands for what is absent or wants no gradient.
+    """
 
     @staticmethod
-    def forward(ctx: Any, cuda_pass: CudaPass, shared: Sequence[Tensor], *carried: Tensor) -> tuple[Tensor, ...]:
-        lists, report = cuda_pass.bin(carried, shared)
-        if report is None:
-            raise RasterizerError(
-                "a CUDA graph cannot capture a call with gradients, which needs to know what the GPU counted; capture "
-                'calls with grad="none"'
-            )
-        images = cuda_pass.blend(carried, shared, lists, True)
-        ctx.cuda_pass, ctx.report = cuda_pass, report
-        ctx.counts = (len(carried), len(shared), len(lists))
-        ctx.save_for_backward(*carried, *shared, *lists, *images)
-        results: list[Tensor] = []
+    def forward(ctx: Any, cuda_pass: CudaPass, made: Made, *carried: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.cuda_pass, ctx.capacity, ctx.report = cuda_pass, made.capacity, made.report
+        ctx.needed = []
+        blended: list[Tensor] = []
+        images: list[Tensor] = []
         constant: list[Tensor] = []
         for index in range(len(carried) // CARRIED):
-            of_layer = images[IMAGES * index : IMAGES * index + PLANES]
-            results += of_layer
-            constant += _needed(ctx, index).constant(of_layer)
-        ctx.mark_non_differentiable(*constant)
+            colour, features, alpha, depth = made.results[RESULTS * index + 2 : RESULTS * (index + 1)]
+            conics, _, left = made.saved[SAVED * index : SAVED * (index + 1)]
+            needed = _needed(ctx.needs_input_grad[2 + CARRIED * index : 2 + CARRIED * (index + 1)])
+            ctx.needed.append(needed)
+            blended += (conics, colour, features, left)
+            images += (colour, features, alpha)
+            if not needed.shape:
+                constant += (one for one in needed.constant((colour, features, alpha, depth)) if one is not depth)
+        ctx.save_for_backward(*blended, made.kept)
+        if constant:
+            ctx.mark_non_differentiable(*constant)
         ctx.set_materialize_grads(False)
-        return tuple(results)
+        return tuple(images)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @_once
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         cuda_pass: CudaPass = ctx.cuda_pass
-        carried, shared, lists, images = _parts(ctx)
-        needed = [_needed(ctx, index) for index in range(len(carried) // CARRIED)]
-        given = [gradients[PLANES * index : PLANES * index + 3] for index in range(len(needed))]
+        needed: list[Needed] = ctx.needed
+        *blended, kept = ctx.saved_tensors
+        given = [gradients[PLANES * index : PLANES * (index + 1)] for index in range(len(needed))]
         asked = [index for index, one in enumerate(needed) if one.any and not _absent(given[index])]
         instances = cuda_pass.mailbox.instances(ctx.report)
-        if instances > lists[INSTANCES].shape[0]:  # the lists' memory was too small, so they are empty
-            lists = cuda_pass.bin_again(carried, shared, instances)
+        check_room(instances)
         computed = operators().blend_backward(
-            carried,
-            shared,
-            lists,
-            images,
-            [present(gradient) for layer in given for gradient in layer],
+            blended,
+            kept,
+            [present(gradient) for gradient in gradients],
             asked,
-            cuda_pass.width,
-            cuda_pass.height,
+            ctx.capacity,
+            instances,
             all(needed[index].linear for index in asked),
             cuda_pass.deterministic,
-            instances,
-            cuda_pass.stream,
+            cuda_pass.stream.cuda_stream,
         )
         results: list[Tensor | None] = [None, None]
         for index, one in enumerate(needed):
             if index not in asked:
                 results += [None] * CARRIED
                 continue
-            of_layer = images[IMAGES * index : IMAGES * (index + 1)]
-            background = background_gradient(of_layer[-1], of_layer[:2], given[index][:2]) if one.background else None
-            results += [*_wanted(one, computed[GRADIENTS * index : GRADIENTS * (index + 1)]), background]
+            _, colour, features, left = blended[BLENDED * index : BLENDED * (index + 1)]
+            background = background_gradient(left, (colour, features), given[index][:2]) if one.background else None
+            results += (*_wanted(one, computed[GRADIENTS * index : GRADIENTS * (index + 1)]), background)
         return tuple(results)
-
-
-def _parts(ctx: Any) -> list[Sequence[Tensor]]:
-    """Tensors that `Blend.forward` saved: carried, shared, lists, images."""
-    saved, parts, start = ctx.saved_tensors, [], 0
-    for count in (*ctx.counts, len(saved) - sum(ctx.counts)):
-        parts.append(saved[start : start + count])
-        start += count
-    return parts
 
 
 def _absent(gradients: Sequence[Tensor | None]) -> bool:
@@ -120,6 +134,6 @@ def _wanted(needed: Needed, computed: Sequence[Tensor]) -> list[Tensor | None]:
     return [gradient if flag else None for gradient, flag in zip(computed, flags, strict=True)]
 
 
-def _needed(ctx: Any, index: int) -> Needed:
-    wanted = ctx.needs_input_grad[2 + CARRIED * index : 2 + CARRIED * (index + 1)]
-    return Needed(**dict(zip(("means2d", "conics", "colours", "features", "background"), wanted, strict=True)))
+def _needed(wanted: Sequence[bool]) -> Needed:
+    means2d, conics, colours, features, background = wanted
+    return Needed(means2d=means2d, conics=conics, colours=colours, features=features, background=background)

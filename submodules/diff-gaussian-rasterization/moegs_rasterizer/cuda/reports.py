@@ -1,11 +1,13 @@
 """Reports of the GPU on calls that have returned: the number of instances, and the first bad value of each layer.
 
 The last counting kernel of a call writes them into pinned host memory, and the host does not wait. The next call looks
-for reports that have come. The backward pass, which needs its own, waits for an event that has usually passed.
+for reports that have come. The backward pass, which needs its own, waits until it is there, which it usually is. A call
+captured in a CUDA graph reports with each replay to a row of its own.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import threading
 from dataclasses import dataclass, field
@@ -14,22 +16,71 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..types import RasterizerError
+from ..types import Camera, RasterizerError
+from ..validation import check_camera
+from ..views import camera_numbers
 
 # csrc/cuda/launch.h
 MOST_LAYERS = 12
+VIEW = 27  # doubles of View in csrc/layout.h
 WORDS = 2 + MOST_LAYERS  # int64s of a report: sequence, faults of the layers, instances
 NO_FAULT = -1
 NOT_FINITE = ("means", "scales", "quats", "opacities", "sh", "colours", "features", "background")
 OUT_OF_RANGE = ("scales is below 0{}; apply exp first", "opacities leaves [0, 1]{}; apply the sigmoid first")
 
 SLOTS = 256  # calls whose reports may be on their way at once
+MOST_CAPTURES = 256  # calls in CUDA graphs whose reports are kept apart
+ROWS = SLOTS + MOST_CAPTURES
 MOST_INSTANCES = 2**31 - 1
 SLACK = 1.1  # of memory for instances over those of the calls alike
 FORGETTING = 0.99  # of the most instances known, with each call
 FIRST_GUESS = 8  # instances a Gaussian
 LEAST_CAPACITY = 4096
+LOOKS = 32  # at a report's words before the driver is asked, which takes longer
 MOST_SIZES = 256  # of calls remembered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapturedCall:
+    """A call in a CUDA graph, and the report of its latest replay: synchronise before you read it."""
+
+    words: Tensor  # [WORDS] in pinned memory
+    views: Tensor  # [layers, VIEW] in pinned memory: replays read them
+    size: tuple[int, int]  # pixels, width and height
+    capacity: int  # instances that the graph has memory for
+    first_layer: int
+
+    @property
+    def instances(self) -> int:
+        """Instances of the latest replay; 0 before the first."""
+        return int(self.words[-1])
+
+    @property
+    def overflowed(self) -> bool:
+        """True where the latest replay had more instances than memory: it took longer and gave the same bits."""
+        return self.instances > self.capacity
+
+    def look_from(self, camera: Camera) -> None:
+        """Let replays from now on see from this camera, which must have the captured one's image size.
+
+        A replay that the GPU has not begun yet sees from it, too: synchronise before where that matters. Raises
+        RasterizerError for a camera that cannot be used.
+        """
+        check_camera(camera)
+        if (camera.width, camera.height) != self.size:
+            raise RasterizerError(
+                f"camera: the image is {camera.width}x{camera.height}, but the graph's is "
+                f"{self.size[0]}x{self.size[1]}; capture the call anew"
+            )
+        numbers = torch.tensor(camera_numbers(camera), dtype=torch.float64)
+        self.views[:, : len(numbers)] = numbers
+
+    def check(self) -> None:
+        """Raise RasterizerError where the latest replay met bad values; its images are NaN."""
+        sequence, *faults, _ = self.words.tolist()
+        error = _error(faults, self.first_layer) if sequence else None
+        if error is not None:
+            raise RasterizerError(error)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -40,7 +91,7 @@ class Report:
     sequence: int
     size: tuple[Any, ...]  # calls of one size have about as many instances
     first_layer: int
-    event: torch.cuda.Event
+    stream: torch.cuda.Stream  # that the call's kernels run on
     instances: int | None = None
     error: str | None = None
 
@@ -49,11 +100,20 @@ class Report:
 class Mailbox:
     """Reports of the latest calls on one GPU, and the instances known from them."""
 
-    words: Tensor = field(default_factory=lambda: torch.zeros(SLOTS + 1, WORDS, dtype=torch.int64, pin_memory=True))
+    words: Tensor = field(default_factory=lambda: torch.zeros(ROWS, WORDS, dtype=torch.int64, pin_memory=True))
+    views: Tensor = field(
+        default_factory=lambda: torch.zeros(MOST_CAPTURES, MOST_LAYERS, VIEW, dtype=torch.float64, pin_memory=True)
+    )
+    numbers: Any = field(init=False)  # the same memory: reading it as a tensor would take microseconds a number
     pending: list[Report] = field(default_factory=list)
     known: dict[tuple[Any, ...], int] = field(default_factory=dict)  # instances of calls of each size
+    watched: list[CapturedCall] = field(default_factory=list)
+    captures: int = 0
     sequence: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)  # backward passes run on a thread of their own
+
+    def __post_init__(self) -> None:
+        self.numbers = (ctypes.c_int64 * (ROWS * WORDS)).from_address(self.words.data_ptr())
 
     def capacity(self, size: tuple[Any, ...], rows: int) -> int:
         """Instances that a call of this size gets memory for."""
@@ -61,25 +121,42 @@ class Mailbox:
         guess = FIRST_GUESS * rows if instances is None else int(SLACK * instances)
         return min(max(guess, LEAST_CAPACITY), MOST_INSTANCES)
 
-    def open(self) -> tuple[Tensor, int]:
-        """Memory for the next call's report, and its sequence number; raises RasterizerError for a bad earlier call."""
+    def open(self) -> tuple[int, int]:
+        """The next call's sequence number, and the address for its report.
+
+        Raises RasterizerError for a bad earlier call.
+        """
         with self.lock:
             self.read()
             while len(self.pending) >= SLOTS:
-                self.pending[0].event.synchronize()
+                self._wait(self.pending[0])
                 self.read()
             self.sequence += 1
-            return self.words[self.sequence % SLOTS], self.sequence
+            return self.sequence, self._address(self.sequence % SLOTS)
 
-    def unread(self) -> Tensor:
-        """Memory for a report that is not read: of a call captured in a graph, which runs whenever the graph does."""
-        return self.words[SLOTS]
+    def watch(
+        self, *, capacity: int, layers: int, first_layer: int, size: tuple[int, int]
+    ) -> tuple[int, int, CapturedCall]:
+        """As `open`, for a call that is captured in a graph: its report may come again with each replay."""
+        with self.lock:
+            capture = self.captures % MOST_CAPTURES
+            self.captures += 1
+            words = self.words[SLOTS + capture]
+            words.zero_()
+            call = CapturedCall(
+                words=words,
+                views=self.views[capture, :layers],
+                size=size,
+                capacity=capacity,
+                first_layer=first_layer,
+            )
+            self.watched = [*self.watched[-MOST_CAPTURES + 1 :], call]
+            return 1, self._address(SLOTS + capture), call
 
-    def sent(self, sequence: int, *, size: tuple[Any, ...], first_layer: int, device: torch.device) -> Report:
+    def sent(self, sequence: int, *, size: tuple[Any, ...], first_layer: int, stream: torch.cuda.Stream) -> Report:
         """Remember the call whose kernels have just been launched."""
-        event = torch.cuda.Event()
-        event.record(torch.cuda.current_stream(device))
-        report = Report(slot=sequence % SLOTS, sequence=sequence, size=size, first_layer=first_layer, event=event)
+        slot = sequence % SLOTS
+        report = Report(slot=slot, sequence=sequence, size=size, first_layer=first_layer, stream=stream)
         with self.lock:
             self.pending.append(report)
         return report
@@ -88,7 +165,7 @@ class Mailbox:
         """Take in reports that have come; raises RasterizerError for the first bad call, which is then forgotten."""
         with self.lock:
             # Calls on several streams may come out of turn.
-            for report in [one for one in self.pending if int(self.words[one.slot, 0]) == one.sequence]:
+            for report in [one for one in self.pending if self._has_come(one)]:
                 self._take_in(report)
                 if report.error is not None:
                     raise RasterizerError(report.error)
@@ -97,16 +174,35 @@ class Mailbox:
         """Number of instances of a call; waits for it. Raises RasterizerError where its input was bad."""
         with self.lock:
             if report.instances is None:
-                report.event.synchronize()
+                self._wait(report)
                 self._take_in(report)
             if report.error is not None:
                 raise RasterizerError(report.error)
             assert report.instances is not None
             return report.instances
 
+    def ended(self, report: Report) -> bool:
+        """True where the stream of the call has run all that was launched; raises where the GPU has failed."""
+        return bool(report.stream.query())
+
+    def _wait(self, report: Report) -> None:
+        """Wait for the report itself, not for the blending that the GPU goes on with."""
+        while not any(self._has_come(report) for _ in range(LOOKS)):
+            if self.ended(report) and not self._has_come(report):
+                raise RuntimeError(
+                    "the GPU ended a rasterizer call without its report; CUDA_LAUNCH_BLOCKING=1 shows what failed"
+                )
+
+    def _has_come(self, report: Report) -> bool:
+        return bool(self.numbers[report.slot * WORDS] == report.sequence)
+
+    def _address(self, row: int) -> int:
+        return self.words.data_ptr() + 8 * WORDS * row
+
     def _take_in(self, report: Report) -> None:
         self.pending.remove(report)
-        _, *faults, instances = self.words[report.slot].tolist()
+        start = report.slot * WORDS
+        _, *faults, instances = self.numbers[start : start + WORDS]
         report.instances = instances
         report.error = _error(faults, report.first_layer)
         if len(self.known) >= MOST_SIZES:
@@ -127,6 +223,15 @@ def check() -> None:
         device = torch.device("cuda", index)
         torch.cuda.synchronize(device)
         mailbox(device).read()
+
+
+def captured_calls(device: torch.device | None = None) -> tuple[CapturedCall, ...]:
+    """The latest MOST_CAPTURES calls captured in CUDA graphs on a GPU, the last one captured last.
+
+    A call of more than 12 layers counts as one for each 12. device: the current one by default.
+    """
+    index = torch.cuda.current_device() if device is None or device.index is None else device.index
+    return tuple(mailbox(torch.device("cuda", index)).watched)
 
 
 def _error(faults: list[int], first_layer: int) -> str | None:

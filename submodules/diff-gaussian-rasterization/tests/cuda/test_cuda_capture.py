@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from moegs_rasterizer import rasterize
+from moegs_rasterizer import Camera, Layer, RasterizerError, Splat, cuda, rasterize
 
 from ..backends import one_thread
 from ..random_layers import layer_of
@@ -13,18 +15,24 @@ from .cuda_scenes import forward, to_gpu
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures(one_thread.__name__)]
 
 
-def test_a_captured_forward_follows_its_inputs():
-    layer, camera = layer_of(3000, 200, 150, sh_degree=2)
-    layer = to_gpu(layer)
+def capture(layer: Layer, camera: Camera, *, warm_up: int = 3) -> tuple[torch.cuda.CUDAGraph, Splat]:
+    """A graph of one call, and the splat that each replay fills."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for _ in range(3):
+        for _ in range(warm_up):
             rasterize([layer], camera, backend="cuda")
-    torch.cuda.current_stream().wait_stream(stream)
+    torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         splat = rasterize([layer], camera, backend="cuda")[0]
+    return graph, splat
+
+
+def test_a_captured_forward_follows_its_inputs():
+    layer, camera = layer_of(3000, 200, 150, sh_degree=2)
+    layer = to_gpu(layer)
+    graph, splat = capture(layer, camera)
     for shift in (0.0, 0.03):
         layer.gaussians.means.add_(shift)
         layer.features.neg_()
@@ -33,3 +41,80 @@ def test_a_captured_forward_follows_its_inputs():
         wanted = forward(layer, camera, grad="none").images()
         assert torch.equal(images[0], wanted["colour"])
         assert torch.equal(images[1], wanted["features"])
+
+
+def test_a_captured_forward_sees_from_another_camera():
+    layer, camera = layer_of(2000, 180, 140, sh_degree=3)
+    layer = to_gpu(layer)
+    graph, splat = capture(layer, camera)
+    call = cuda.captured_calls()[-1]
+    for shift in (0.1, -0.2):
+        matrix = camera.world_to_camera.clone()
+        matrix[0, 3] += shift
+        moved = replace(camera, world_to_camera=matrix, fx=camera.fx * 1.1)
+        call.look_from(moved)
+        graph.replay()
+        torch.cuda.synchronize()
+        assert torch.equal(splat.colour.cpu(), forward(layer, moved, grad="none").images()["colour"])
+
+
+def test_a_camera_on_the_gpu_is_not_captured():
+    layer, camera = layer_of(100, 48, 32, sh_degree=1)
+    layer = to_gpu(layer)
+    forward(layer, camera)
+    there = replace(camera, world_to_camera=camera.world_to_camera.cuda())
+    torch.cuda.synchronize()
+    with pytest.raises(RasterizerError, match="look_from"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        rasterize([layer], there, backend="cuda")
+
+
+def test_a_replay_tells_when_it_had_too_little_room():
+    """And renders the right bits all the same."""
+    layer, camera = layer_of(3000, 203, 151, sh_degree=1)
+    layer = to_gpu(layer)
+    given = layer.gaussians
+    sizes = given.scales.clone()
+    given.scales.mul_(0.01)
+    given.opacities.mul_(0.2)
+    graph, splat = capture(layer, camera)
+    watched = cuda.captured_calls()[-1]
+    graph.replay()
+    torch.cuda.synchronize()
+    small = watched.instances
+    assert 0 < small <= watched.capacity
+    assert not watched.overflowed
+    given.scales.copy_(60 * sizes)
+    graph.replay()
+    torch.cuda.synchronize()
+    assert watched.instances > watched.capacity > small
+    assert watched.overflowed
+    watched.check()
+    assert torch.equal(splat.colour.cpu(), forward(layer, camera, grad="none").images()["colour"])
+
+
+def test_a_replay_tells_of_bad_values():
+    layer, camera = layer_of(300, 64, 48, sh_degree=1)
+    layer = to_gpu(layer)
+    graph, splat = capture(layer, camera)
+    watched = cuda.captured_calls(torch.device("cuda"))[-1]
+    watched.check()
+    layer.gaussians.means[7, 1] = float("nan")
+    graph.replay()
+    torch.cuda.synchronize()
+    assert splat.colour.isnan().all()
+    with pytest.raises(RasterizerError, match=r"^layer 0: means .*row 7\b"):
+        watched.check()
+    cuda.check()  # calls outside of graphs have met nothing
+
+
+def test_a_call_with_gradients_is_not_captured():
+    layer, camera = layer_of(100, 48, 32, sh_degree=1)
+    layer = to_gpu(layer)
+    forward(layer, camera)
+    leaf = layer.features.clone().requires_grad_()
+    torch.cuda.synchronize()
+    with (
+        pytest.raises(RasterizerError, match="cannot capture a call with gradients"),
+        torch.cuda.graph(torch.cuda.CUDAGraph()),
+    ):
+        rasterize([replace(layer, features=leaf)], camera, grad="features", backend="cuda")

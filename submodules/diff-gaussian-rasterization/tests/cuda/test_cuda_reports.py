@@ -2,47 +2,74 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 from moegs_rasterizer import RasterizerError
 from moegs_rasterizer.cuda import reports
-from moegs_rasterizer.cuda.reports import MOST_LAYERS, NO_FAULT, NOT_FINITE, SLOTS, WORDS, Mailbox, Report
+from moegs_rasterizer.cuda.reports import (
+    MOST_LAYERS,
+    NO_FAULT,
+    NOT_FINITE,
+    ROWS,
+    SLOTS,
+    WORDS,
+    CapturedCall,
+    Mailbox,
+    Report,
+)
 
 SIZE = (640, 480, 1, 10)
 
 
-class Event:
-    """Of a stream that runs only when somebody waits for it."""
+class PlayedMailbox(Mailbox):
+    """Of a GPU that runs only when somebody waits for it: a list of calls on their way, by sequence number."""
 
-    def __init__(self) -> None:
-        self.finish = lambda: None
+    on_their_way: ClassVar[dict[int, list[int]]] = {}
 
-    def record(self, stream: object) -> None:
-        pass
+    def ended(self, report: Report) -> bool:
+        finish(self, report)
+        return True
 
-    def synchronize(self) -> None:
-        self.finish()
+
+def unpinned_views() -> torch.Tensor:
+    return torch.zeros(reports.MOST_CAPTURES, MOST_LAYERS, reports.VIEW, dtype=torch.float64)
 
 
 @pytest.fixture
-def mailbox(monkeypatch) -> Mailbox:
-    monkeypatch.setattr(torch.cuda, "Event", Event)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
-    return Mailbox(words=torch.zeros(SLOTS, WORDS, dtype=torch.int64))
+def mailbox() -> PlayedMailbox:
+    PlayedMailbox.on_their_way.clear()
+    return PlayedMailbox(words=torch.zeros(ROWS, WORDS, dtype=torch.int64), views=unpinned_views())
+
+
+def finish(mailbox: PlayedMailbox, report: Report) -> None:
+    """The GPU runs the call's kernels."""
+    mailbox.words[report.slot] = torch.tensor(mailbox.on_their_way.pop(report.sequence))
 
 
 def send(
-    mailbox: Mailbox, *, instances: int = 7, fault: tuple[int, int, str] | None = None, first_layer: int = 0
+    mailbox: PlayedMailbox, *, instances: int = 7, fault: tuple[int, int, str] | None = None, first_layer: int = 0
 ) -> Report:
-    """A call that is on its way: its event's `synchronize` lets it end. fault: (layer, row, tensor)."""
-    words, sequence = mailbox.open()
-    report = mailbox.sent(sequence, size=SIZE, first_layer=first_layer, device=torch.device("cpu"))
-    said = [sequence, *[NO_FAULT] * MOST_LAYERS, instances]
+    """A call that is on its way. fault: (layer, row, tensor)."""
+    sequence, address = mailbox.open()
+    report = mailbox.sent(sequence, size=SIZE, first_layer=first_layer, stream=None)
+    assert address == mailbox.words[report.slot].data_ptr()
+    mailbox.on_their_way[sequence] = said(sequence, instances, fault)
+    return report
+
+
+def watch(mailbox: PlayedMailbox, capacity: int) -> tuple[int, int, CapturedCall]:
+    return mailbox.watch(capacity=capacity, layers=2, first_layer=12, size=(64, 48))
+
+
+def said(sequence: int, instances: int, fault: tuple[int, int, str] | None = None) -> list[int]:
+    """A report's words."""
+    words = [sequence, *[NO_FAULT] * MOST_LAYERS, instances]
     if fault is not None:
         layer, row, name = fault
-        said[1 + layer] = row * 16 + NOT_FINITE.index(name)
-    report.event.finish = lambda: words.copy_(torch.tensor(said))
-    return report
+        words[1 + layer] = row * 16 + NOT_FINITE.index(name)
+    return words
 
 
 def test_room_rises_at_once_and_falls_slowly(mailbox):
@@ -76,7 +103,7 @@ def test_nobody_waits_for_the_gpu(mailbox):
 def test_the_next_call_raises_what_the_gpu_found_and_the_one_after_does_not(mailbox):
     report = send(mailbox, fault=(2, 17, "quats"), first_layer=12)
     send(mailbox)
-    report.event.synchronize()
+    finish(mailbox, report)
     with pytest.raises(RasterizerError, match=r"^layer 14: quats .*row 17\b"):
         mailbox.open()
     mailbox.open()
@@ -91,7 +118,7 @@ def test_the_backward_raises_what_the_gpu_found_every_time(mailbox):
 
 def test_a_good_backward_does_not_swallow_the_error_of_an_earlier_call(mailbox):
     bad, good = send(mailbox, fault=(0, 5, "means")), send(mailbox, instances=11)
-    bad.event.synchronize()
+    finish(mailbox, bad)
     with pytest.raises(RasterizerError, match="layer 0: means"):
         assert mailbox.instances(good) == 11
         mailbox.read()
@@ -102,3 +129,31 @@ def test_a_backward_leaves_calls_of_slower_streams_alone(mailbox):
     assert mailbox.instances(quick) == 11
     assert slow.instances is None
     assert mailbox.instances(slow) == 3
+
+
+def test_a_call_whose_kernels_did_not_run_is_an_error(mailbox, monkeypatch):
+    report = send(mailbox)
+    monkeypatch.setattr(PlayedMailbox, "ended", lambda self, report: True)
+    with pytest.raises(RuntimeError, match="without its report"):
+        mailbox.instances(report)
+
+
+def test_captured_calls_report_each_replay_to_a_row_of_their_own(mailbox):
+    for capacity in (100, 200):
+        sequence, address, call = watch(mailbox, capacity)
+        assert call is mailbox.watched[-1]
+        assert address == mailbox.watched[-1].words.data_ptr()
+    first, second = mailbox.watched
+    second.check()  # before the first replay
+    second.words.copy_(torch.tensor(said(sequence, 201)))
+    assert (first.instances, first.overflowed, second.instances, second.overflowed) == (0, False, 201, True)
+    second.check()
+    second.words.copy_(torch.tensor(said(sequence, 3, (1, 40, "sh"))))
+    assert not second.overflowed
+    with pytest.raises(RasterizerError, match=r"^layer 13: sh .*row 40\b"):
+        second.check()
+    for _ in range(reports.MOST_CAPTURES):
+        watch(mailbox, 5)
+    assert len({call.views.data_ptr() for call in mailbox.watched}) == reports.MOST_CAPTURES
+    assert len({call.words.data_ptr() for call in mailbox.watched}) == reports.MOST_CAPTURES
+    assert mailbox.open()[1] < min(call.words.data_ptr() for call in mailbox.watched)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 import torch
 from moegs_rasterizer import Camera, Layer, Splat
-from moegs_rasterizer.api import _detached
 from moegs_rasterizer.compile.steps import (
     SOURCES,
     STABLE_ABI,
@@ -25,8 +24,7 @@ from moegs_rasterizer.compile.steps import (
     torch_libraries,
 )
 from moegs_rasterizer.cuda import backend, passes
-from moegs_rasterizer.cuda.reports import SLOTS, WORDS, Mailbox, Report
-from moegs_rasterizer.validation import validate
+from moegs_rasterizer.cuda.reports import MOST_CAPTURES, MOST_LAYERS, ROWS, VIEW, WORDS, Mailbox
 
 HEADERS = Path(__file__).parent / "headers"
 FLAGS = (
@@ -37,25 +35,8 @@ FLAGS = (
 CHECKS = ("-fsanitize=alignment", "-fsanitize-undefined-trap-on-error")
 
 
-class Event:
-    """Of a stream on which everything has ended when its launch returns."""
-
-    def synchronize(self) -> None:
-        pass
-
-
-class CpuMailbox(Mailbox):
-    """Reports of kernels that have ended when their launch returns."""
-
-    def sent(self, sequence: int, *, size: tuple[Any, ...], first_layer: int, device: torch.device) -> Report:
-        event: Any = Event()
-        report = Report(slot=sequence % SLOTS, sequence=sequence, size=size, first_layer=first_layer, event=event)
-        self.pending.append(report)
-        return report
-
-
 @functools.cache
-def mailbox() -> CpuMailbox:
+def mailbox() -> Mailbox:
     """Load the kernels and let the back-end call them instead of a GPU's; skips the test without a compiler."""
     if torch.cuda.is_available():
         pytest.skip("there is a GPU, which runs the kernels itself")
@@ -64,10 +45,12 @@ def mailbox() -> CpuMailbox:
     except BuildError as error:
         pytest.skip(f"the kernels cannot be compiled for the CPU here: {error}")
     torch.ops.load_library(str(make_library(_plan(), _target()).path))
-    reports = CpuMailbox(words=torch.zeros(SLOTS + 1, WORDS, dtype=torch.int64))
+    # Kernels have ended when their launch returns: nothing is ever waited for.
+    views = torch.zeros(MOST_CAPTURES, MOST_LAYERS, VIEW, dtype=torch.float64)
+    reports = Mailbox(words=torch.zeros(ROWS, WORDS, dtype=torch.int64), views=views)
     passes.mailbox = lambda device: reports
     passes.captured = lambda: False
-    backend.stream_of = lambda device: 0
+    passes.stream_of = lambda device: SimpleNamespace(cuda_stream=0)
     return reports
 
 
@@ -77,12 +60,7 @@ def rasterize(
     """`rasterize` as the CUDA back-end does it, of tensors on the CPU."""
     mailbox()
     layers = list(layers)
-    validate(layers, camera)
-    if not layers:
-        return []
-    prepared = [_detached(layer, grad) for layer in layers]
-    with torch.set_grad_enabled(grad != "none" and torch.is_grad_enabled()):
-        return backend.rasterize_layers(prepared, camera, grad, deterministic)
+    return backend.rasterize_layers(layers, camera, grad, deterministic) if layers else []
 
 
 def check() -> None:

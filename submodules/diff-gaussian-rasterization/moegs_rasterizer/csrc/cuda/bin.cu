@@ -40,10 +40,12 @@ __global__ void __launch_bounds__(kThreads) ranges_kernel(const __grid_constant_
   const int64_t place = int64_t(blockIdx.x) * kThreads + threadIdx.x;
   if (place == 0) {
     call.status[kMostLayers] = total_of(call);
-    volatile long long* mail = call.mail;
-    for (int word = 0; word < kStatusWords; ++word) mail[1 + word] = static_cast<long long>(call.status[word]);
-    __threadfence_system();
-    mail[0] = call.sequence;
+    if (call.mail) {
+      volatile long long* mail = call.mail;
+      for (int word = 0; word < kStatusWords; ++word) mail[1 + word] = static_cast<long long>(call.status[word]);
+      __threadfence_system();
+      mail[0] = call.sequence;
+    }
   }
   if (place >= call.capacity) return;
   const int cell = cell_of(keys[place]);

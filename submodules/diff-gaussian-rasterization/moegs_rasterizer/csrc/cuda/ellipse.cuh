@@ -13,7 +13,6 @@ namespace moegs {
 struct Shape {
   float x, y, log2_opacity, a, b, c;
 };
-constexpr int kShapeFloats = 8;  // of a row: x, y, log2 of the opacity, a; b, c; two that nobody reads
 
 __device__ __forceinline__ Shape load_shape(const float* shapes, int64_t row) {
   const float4 one = load4(shapes + kShapeFloats * row);

@@ -14,7 +14,14 @@ namespace moegs {
 constexpr int kMostLayers = 12;
 constexpr int kValuesPerPass = 16;  // carried by one pass over a tile's list; more channels take more passes
 
+constexpr int kShapeFloats = 8;     // of a row: x, y, log2 of the opacity, a; b, c; two that nobody reads
+
 using Stream = void*;  // cudaStream_t
+
+void fill_zero(void* memory, int64_t bytes, Stream stream);
+
+// From pinned memory to the device; in a CUDA graph, what is there at each replay.
+void copy_in(void* to, const void* from, int64_t bytes, Stream stream);
 
 // Makes a device the current one for as long as it lives.
 class DeviceScope {
@@ -53,6 +60,7 @@ struct ProjectCall {
   int count;                   // layers
   int32_t* rows;               // [first[count]] 0, 1, 2, ...: what the depth sort carries along
   unsigned long long* status;
+  const View* views;           // on the device, one a layer, where they may change from replay to replay; else null
 };
 void project(const ProjectCall& call, Stream stream);
 
@@ -104,7 +112,7 @@ struct BinCall {
   int32_t* instances;    // [capacity] rows, tile by tile
   int32_t* ranges;       // [count * tiles, 2] first and last (exclusive) of each tile's instances
   unsigned long long* status;
-  long long* mail;       // [kMailWords] on the host, mapped
+  long long* mail;       // [kMailWords] on the host, mapped; null where nobody waits for a report
   long long sequence;
   char* scratch;         // [BinScratch::bytes]
   size_t sorting;        // BinScratch::sorting

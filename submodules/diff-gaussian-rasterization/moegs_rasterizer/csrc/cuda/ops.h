@@ -1,6 +1,6 @@
-// The operators PyTorch sees; cuda/passes.py looks them up, cuda/autograd.py gives their derivatives. Float tensors
-// are float32, contiguous and on one GPU, but for `views` and `options` (float64, CPU) and `mail` (int64, pinned CPU
-// memory); empty tensors stand for absent ones. `stream` is a cudaStream_t.
+// The operators PyTorch sees; cuda/passes.py calls them, cuda/autograd.py gives their derivatives. Float tensors are
+// float32, contiguous and on one GPU, but for `world_to_camera` and `views` (CPU). `stream` is a cudaStream_t, `mail`
+// an address in pinned memory, where kMailWords are written.
 #pragma once
 
 #include "../tensors.h"
@@ -8,55 +8,57 @@
 
 namespace moegs::gpu {
 
-// Tensors of each layer, one layer after the other, in the order of these enumerations.
-enum GaussianTensor { kMeans, kScales, kQuats, kOpacities, kSh, kGaussianTensors };
-enum ProjectedTensor { kMeans2d, kConics, kShColours, kRadii, kProjectedTensors };
-// After those of all layers: of all rows together.
-enum SharedTensor { kDepths, kTiles, kRows, kStatus, kSharedTensors };
-enum CarriedTensor { kCarriedMeans2d, kCarriedConics, kColours, kFeatures, kBackground, kCarriedTensors };
-enum ListTensor { kShapes, kValues, kInstances, kRanges, kOrder, kCounts, kListTensors };
-enum ImageTensor { kColourImage, kFeatureImage, kAlphaImage, kDepthImage, kLeftImage, kImageTensors };
+// Tensors of each layer, one layer after the other, in the order of these enumerations. What is absent may be any
+// tensor in `given` (`kinds` tells), and is an empty one elsewhere.
+enum GivenTensor { kMeans, kScales, kQuats, kOpacities, kSh, kColours, kFeatures, kBackground, kGivenTensors };
+enum ResultTensor { kMeans2d, kRadii, kColourImage, kFeatureImage, kAlphaImage, kDepthImage, kResultTensors };
+// Only with `save`, after the results of all layers; then `kept`, one tensor of bytes (workspace.h), and `views`
+// [layers, kViewDoubles].
+enum SavedTensor { kConics, kShColours, kLeftImage, kSavedTensors };
+enum BlendedTensor { kBlendedConics, kBlendedColour, kBlendedFeatures, kBlendedLeft, kBlendedTensors };
 enum ImageGradient { kColourGradient, kFeatureGradient, kAlphaGradient, kImageGradients };
 enum CarriedGradient { kGradMeans2d, kGradConics, kGradColours, kGradFeatures, kCarriedGradients };
+enum ProjectedTensor { kProjectedMeans, kProjectedScales, kProjectedQuats, kProjectedOpacities, kProjectedSh,
+                       kProjectedShRest, kProjectedRadii, kProjectedTensors };
+enum ProjectedGradient { kOfMeans2d, kOfConics, kOfShColours, kProjectedGradients };
 
-// Row-wise doubles of View, [layers, kViewDoubles]. Gives kProjectedTensors a layer, then kSharedTensors.
-Tensors project(Tensors gaussians, Tensor views, int64_t stream);
-
-// Gradients of means, scales, quats, opacities and sh of each layer.
-Tensors project_backward(Tensors gaussians, Tensor views, Tensors radii, Tensors gradients, int64_t stream);
-
-// Gives kListTensors; status gets the number of instances, the mail all of it and `sequence`.
-Tensors bin(Tensors carried, Tensors shared, Tensor mail, int64_t sequence, int64_t capacity, int64_t width,
-            int64_t height, int64_t stream);
-
-// options [layers, 2]: depth kind, depth of empty pixels. Gives kImageTensors a layer, kLeftImage empty without save.
-Tensors blend(Tensors carried, Tensors shared, Tensors lists, Tensor options, int64_t width, int64_t height, bool save,
-              int64_t stream);
+// The whole forward pass. inputs.h: kinds, pinhole and settings. `capacity` is the room for instances; the mail gets
+// their number, faults and `sequence`. `moving` is 0, or an address in pinned memory that gets the layers' views: a CUDA
+// graph reads them there at each replay. Throws where the input does not fit.
+Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camera, std::vector<double> pinhole,
+                std::vector<double> settings, int64_t mail, int64_t sequence, int64_t moving, int64_t capacity,
+                int64_t width, int64_t height, bool save, int64_t stream);
 
 // Gradients of the images of each layer (kImageGradients) to kCarriedGradients a layer, empty where not made: of layers
-// not in `asked`, and where `linear` of everything but features. `ordered` sums in a fixed order; `instances` says how
-// many the lists hold.
-Tensors blend_backward(Tensors carried, Tensors shared, Tensors lists, Tensors images, Tensors gradients,
-                       std::vector<int64_t> asked, int64_t width, int64_t height, bool linear, bool ordered,
-                       int64_t instances, int64_t stream);
+// not in `asked`, and where `linear` of everything but features. `capacity` as forward had it, `instances` as it
+// reported them: where there was no room for them, they are listed now. `ordered` sums in a fixed order.
+Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vector<int64_t> asked, int64_t capacity,
+                       int64_t instances, bool linear, bool ordered, int64_t stream);
 
+// Gradients of means2d, conics and colours of each layer to those of means, scales, quats, opacities, sh and the rest
+// of sh (empty where there is none): of what was given, raw or not as `kinds` says.
+Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors gradients, Tensor views,
+                         int64_t stream);
+
+// Without the detour by new_empty, which PyTorch dispatches twice: a call makes a dozen of them.
 inline Tensor empty_like(const Tensor& like, std::initializer_list<int64_t> shape,
                          ScalarType type = ScalarType::Float) {
-  const std::vector<int64_t> sizes(shape);
-  return torch::stable::new_empty(like, {sizes.data(), sizes.size()}, type);
+  int64_t strides[4], step = 1;
+  const int64_t* const sizes = shape.begin();
+  for (int dim = int(shape.size()) - 1; dim >= 0; --dim) strides[dim] = step, step *= sizes[dim] > 0 ? sizes[dim] : 1;
+  int32_t device_type, number = aoti_torch_dtype_float32();
+  if (type == ScalarType::Int) number = aoti_torch_dtype_int32();
+  if (type == ScalarType::Byte) number = aoti_torch_dtype_uint8();
+  AtenTensorHandle made = nullptr;
+  const bool done = aoti_torch_get_device_type(like.get(), &device_type) == AOTI_TORCH_SUCCESS &&
+                    aoti_torch_empty_strided(int64_t(shape.size()), sizes, strides, number, device_type,
+                                             like.get_device_index(), &made) == AOTI_TORCH_SUCCESS;
+  STD_TORCH_CHECK(done, "CUDA out of memory: PyTorch gives none for a tensor of the rasterizer");
+  return Tensor(made);
 }
 
 inline Stream stream_at(int64_t number) { return reinterpret_cast<Stream>(number); }
 
 inline int tiles_along(int64_t pixels) { return int((pixels + kTile - 1) / kTile); }
-
-template <typename Call>
-int64_t set_first(Call& call, const Tensors& tensors, int each) {
-  call.count = int(tensors.size()) / each;
-  call.first[0] = 0;
-  for (int layer = 0; layer < call.count; ++layer)
-    call.first[layer + 1] = call.first[layer] + int(tensors[layer * each].size(0));
-  return call.first[call.count];
-}
 
 }  // namespace moegs::gpu

@@ -1,11 +1,13 @@
 // The chain rule through project.cu for one layer; one thread a Gaussian.
 #include "../project_backward.h"
+#include "activated.cuh"
 #include "harmonics.cuh"
 
 namespace moegs {
 namespace {
 
-__global__ void __launch_bounds__(kRowThreads)
+// Four blocks a multiprocessor: a few more registers would leave room for three.
+__global__ void __launch_bounds__(kRowThreads, 4)
 project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, int count) {
   MOEGS_DYNAMIC_SHARED(float, shared);
   const int start = blockIdx.x * kRowThreads;
@@ -18,7 +20,7 @@ project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, int 
     with_count(layer.in.sh_count, [&](auto coefficients) {
       constexpr int kCount = decltype(coefficients)::value, kFloats = 3 * kCount;
       const int here = min(kRowThreads, count - start);
-      if (any_asked) load_rows<kFloats>(layer.in.sh + int64_t(start) * kFloats, here, shared);
+      if (any_asked) load_rows<kFloats>(layer.in, start, here, shared);
       __syncthreads();
       float* row = shared + threadIdx.x * row_stride(kFloats);
       if (asked) {
@@ -32,10 +34,13 @@ project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, int 
         for (int k = 0; k < kFloats; ++k) row[k] = 0;
       }
       __syncthreads();
-      store_rows<kFloats>(layer.out.sh + int64_t(start) * kFloats, here, shared);
+      store_rows<kFloats>(layer.out, layer.in.raw, start, here, shared);
     });
   }
-  if (i < count) cuda::shape_backward(layer.view, layer.in, i, seen, layer.given, layer.out, g_mean);
+  if (i >= count) return;
+  const Activated activated(layer.in, i);
+  cuda::shape_backward(layer.view, activated.row(layer.in, i), i, seen, layer.given, layer.out, g_mean);
+  if (layer.in.raw) Activated(layer.in, i).backward(layer.out, i);
 }
 
 }  // namespace

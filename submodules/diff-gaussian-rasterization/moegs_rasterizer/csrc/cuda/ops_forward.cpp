@@ -1,0 +1,129 @@
+// The operator of a whole forward pass: one call from Python, so that the host is ahead of the GPU soon.
+#include <cstring>
+
+#include "inputs.h"
+#include "workspace.h"
+
+namespace moegs::gpu {
+namespace {
+
+struct Projections {
+  Tensors results;  // without images yet: kResultTensors a layer, kMeans2d and kRadii made
+  Tensors saved;    // kSavedTensors a layer; kLeftImage not made yet
+};
+
+// Launches the projection of all layers, and fills in what packing reads of it.
+Projections projected(Input& input, const Kept& kept, const Tensor& like, bool views_apart, Stream stream) {
+  Projections made;
+  ProjectCall call{};
+  call.count = input.layers;
+  for (int i = 0; i <= input.layers; ++i) call.first[i] = input.first[i];
+  for (int i = 0; i < input.layers; ++i) {
+    const int64_t n = input.count(i), first = input.first[i];
+    const bool sh = input.gaussians[i].sh;
+    const Tensor means2d = empty_like(like, {n, 2}), radii = empty_like(like, {n}, ScalarType::Int);
+    const Tensor conics = empty_like(like, {n, 4}), colours = empty_like(like, {sh ? n : 0, 3});
+    call.layer[i] = {input.views[i], input.gaussians[i],
+                     {floats_to(means2d), floats_to(conics), sh ? floats_to(colours) : nullptr, kept.depths + first,
+                      ints_to(radii), kept.boxes + 4 * first}};
+    Carried& carried = input.carried[i];
+    carried.means2d = floats(means2d);
+    carried.conics = floats(conics);
+    if (sh) carried.colours = floats(colours);
+    made.results.insert(made.results.end(), {means2d, radii, means2d, means2d, means2d, means2d});
+    made.saved.insert(made.saved.end(), {conics, colours, conics});
+  }
+  call.rows = kept.rows;
+  call.status = kept.status;
+  call.views = views_apart ? kept.views : nullptr;
+  moegs::project(call, stream);
+  return made;
+}
+
+void pack_all(const Input& input, const Kept& kept, Stream stream) {
+  PackCall call{};
+  call.count = input.layers;
+  for (int i = 0; i <= input.layers; ++i) call.first[i] = input.first[i];
+  for (int i = 0; i < input.layers; ++i) call.layer[i] = input.carried[i];
+  call.depths = kept.depths;
+  call.tiles = kept.boxes;
+  call.shapes = kept.shapes;
+  call.values = kept.values;
+  call.counts = kept.counts;
+  call.status = kept.status;
+  moegs::pack(call, stream);
+}
+
+Tensor views_of(const Input& input) {
+  const Tensor views = empty({input.layers, kViewDoubles}, ScalarType::Double);
+  std::memcpy(views.mutable_data_ptr(), input.views, sizeof(View) * size_t(input.layers));
+  return views;
+}
+
+// Launches the blending into images that it adds to what was made.
+void blend_all(const Input& input, const PassSize& size, const Kept& kept, Projections& made, bool save,
+               Stream stream) {
+  BlendCall call{};
+  call.lists = lists_of(size, kept, input.first);
+  call.count = input.layers;
+  const Tensor like = made.results[kMeans2d];
+  for (int i = 0; i < input.layers; ++i) {
+    const Carried& layer = input.carried[i];
+    Tensor* images = &made.results[i * kResultTensors];
+    images[kColourImage] = empty_like(like, {layer.colour_channels, size.height, size.width});
+    images[kFeatureImage] = empty_like(like, {layer.feature_channels, size.height, size.width});
+    images[kAlphaImage] = empty_like(like, {size.height, size.width});
+    images[kDepthImage] = empty_like(like, {size.height, size.width});
+    Tensor& left = made.saved[i * kSavedTensors + kLeftImage];
+    if (save) left = empty_like(like, {size.height, size.width});
+    call.layer[i] = {layer.first_value,
+                     layer.background,
+                     floats_to(images[kColourImage]),
+                     floats_to(images[kFeatureImage]),
+                     floats_to(images[kAlphaImage]),
+                     floats_to(images[kDepthImage]),
+                     save ? floats_to(left) : nullptr,
+                     layer.colour_channels,
+                     layer.channels(),
+                     i,
+                     input.depth_kinds[i],
+                     input.empty_depths[i]};
+  }
+  moegs::blend(call, stream);
+}
+
+}  // namespace
+
+Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camera, std::vector<double> pinhole,
+                std::vector<double> settings, int64_t mail, int64_t sequence, int64_t moving, int64_t capacity,
+                int64_t width, int64_t height, bool save, int64_t stream) {
+  Input input = checked(given, kinds, world_to_camera, pinhole, settings, width, height);
+  const PassSize size{input.layers, input.rows, input.values, capacity, width, height};
+  STD_TORCH_CHECK(capacity < (int64_t(1) << 31), "too many instances for one call");
+  STD_TORCH_CHECK(size.cells() < (int64_t(1) << 30), "too many layers and tiles for one call");
+  const Tensor& like = given[0];
+  const DeviceScope scope(like.get_device_index());
+  const Tensor memory = bytes_like(like, Kept(nullptr, size).bytes);
+  const Kept kept(memory_of(memory), size);
+  const Stream on = stream_at(stream);
+  if (moving) {
+    const int64_t bytes = int64_t(sizeof(View)) * input.layers;
+    std::memcpy(reinterpret_cast<void*>(moving), input.views, size_t(bytes));
+    copy_in(kept.views, reinterpret_cast<const void*>(moving), bytes, on);
+  }
+  Projections made = projected(input, kept, like, moving != 0, on);
+  pack_all(input, kept, on);
+  BinCall binning = bin_call(size, kept, input.first);
+  binning.mail = reinterpret_cast<long long*>(mail);
+  binning.sequence = sequence;
+  bin_with_scratch(binning, like, on);
+  blend_all(input, size, kept, made, save, on);
+  Tensors results = std::move(made.results);
+  if (save) {
+    results.insert(results.end(), made.saved.begin(), made.saved.end());
+    results.insert(results.end(), {memory, views_of(input)});
+  }
+  return results;
+}
+
+}  // namespace moegs::gpu
