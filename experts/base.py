@@ -57,6 +57,9 @@ class Expert(Protocol):
     It computes on its parameters' device, without waiting for it.
 
     Frames are relative to the clip's start: 0 ... num_frames - 1, fractions allowed.
+
+    An expert whose `at` does not look at the camera may say so: `same_for_all_cameras = True`. Then its Gaussians of a
+    frame can be kept for all cameras together (experts/kept_frames.py).
     """
 
     name: str  # in the run: that of EXPERTS, numbered where a run has several of a kind ("STG-2")

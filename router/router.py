@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from moegs_rasterizer import Camera, Gaussians, Layer, Splat, camera_rays, rasterize
+from moegs_rasterizer import Camera, Gaussians, Layer, Splat, rasterize
 from moegs_rasterizer.types import Backend, DepthKind, TileRule
 from torch import Tensor, nn
 
 from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame, mark
 from common.tensors import constant
 from experts.base import Expert
+from experts.kept_frames import COMPUTED, ExpertFrames, FrameGaussians
 from experts.novel_views import NovelViewCulling
 from router.cues import CueLayer, cues_of
 from router.defaults import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
@@ -67,29 +68,25 @@ def mix(
     tile_rule: TileRule | None = None,
     depths: bool = False,
     novel: NovelViews = PLAIN,
+    frames: ExpertFrames = COMPUTED,
 ) -> Mixture:
     """Render every expert and its routing weights in one rasterizer call and blend the images (MoE-GS eqs. 6-8).
 
     time: frame / frames of the clip, the same for all experts. camera_number: of a training camera only; E-D3DGS's
     per-camera offset was never learned for others. grad="features" lets gradients reach the router's parameters; the
     experts' images are constants. tile_rule None: each expert's own. depths: the mixture also holds alphas and depths.
-    novel: rules that hold at cameras without a number.
+    novel: rules that hold at cameras without a number. frames: where experts' Gaussians come from.
     """
     novel = novel if camera_number is None else PLAIN
     with torch.set_grad_enabled(grad != "none"):
         with mark(ROUTING_WEIGHTS):
             weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
         depth: DepthKind | None = "sum" if depths or router.cues is not None else None
-        layers = [
-            _layer(
-                gaussians_of(expert, camera, frame, camera_number=camera_number, culling=novel.culling),
-                expert,
-                features,
-                tile_rule=tile_rule,
-                depth=depth,
-            )
-            for expert, features in zip(experts, weights, strict=True)
-        ]
+        layers = []
+        for expert, features in zip(experts, weights, strict=True):
+            found = _at(expert, camera, frame, camera_number=camera_number, culling=novel.culling, frames=frames)
+            left = features if found.rows is None else features.index_select(0, found.rows)
+            layers.append(_layer(found.gaussians, expert, left, tile_rule=tile_rule, depth=depth))
         with mark(RASTERIZE):
             splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
         with mark(BLEND):
@@ -104,7 +101,7 @@ def mix(
 
 def _rays(router: Router, camera: Camera, *, like: Tensor, kept: bool) -> Tensor:
     """A camera's ray map [6, h, w]. kept: for training, which comes back to it; images may be of any camera."""
-    rays = router.rays.of if kept else camera_rays
+    rays = router.rays.of if kept else router.rays.of_last
     return rays(camera, dtype=like.dtype, device=like.device)
 
 
@@ -154,9 +151,24 @@ def gaussians_of(
     culling: NovelViewCulling | None = None,
 ) -> Gaussians:
     """An expert's Gaussians for a camera at a frame, culled where it was not trained on (it has no number)."""
+    return _at(expert, camera, frame, camera_number=camera_number, culling=culling, frames=COMPUTED).gaussians
+
+
+@torch.no_grad()
+def _at(
+    expert: Expert,
+    camera: Camera,
+    frame: float,
+    *,
+    camera_number: int | None,
+    culling: NovelViewCulling | None,
+    frames: ExpertFrames,
+) -> FrameGaussians:
     with mark(at_a_frame(expert.name)):
-        gaussians = expert.at(frame, camera=camera_number)
-        return gaussians if culling is None or camera_number is not None else culling.cull(gaussians, camera)
+        found = frames.of(expert, frame, camera=camera_number)
+        if culling is None or camera_number is not None:
+            return found
+        return replace(found, gaussians=culling.cull(found.gaussians, camera))
 
 
 def _layer(
