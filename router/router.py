@@ -19,6 +19,7 @@ from experts.novel_views import NovelViewCulling
 from router.cues import CueLayer, cues_of
 from router.defaults import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from router.features import FEATURE_BACKGROUND, RoutingFeatures
+from router.gates_cuda import gates_of_kernel, has_gates_kernel
 from router.heads import DEFAULT_HEAD, HeadKind, new_head
 from router.mixture import Mixture, blend, shrunk_to_mean
 from router.novel_views import PLAIN, NovelViews, fill_holes, holes, limited_by_coverage, on_hole_colour
@@ -119,17 +120,38 @@ def _blended(
     alphas = _stacked(splats, "alpha")
     if novel.hole_colour is not None:
         images = on_hole_colour(images, alphas, experts, novel.hole_colour)
-    logits = router.head([splat.features for splat in splats if splat.features is not None], rays)
-    if router.cues is not None:
-        logits = logits + router.cues(cues_of(images, alphas, _stacked(splats, "depth")))
-    if novel.coverage_guard:
-        logits = limited_by_coverage(logits, alphas, temperature=temperature)
-    mixture = replace(blend(images, logits, temperature=temperature), alphas=alphas)
+    features = [splat.features for splat in splats if splat.features is not None]
+    if router.cues is None and not novel.coverage_guard and has_gates_kernel(router.head, images):
+        # The choice: what follows gives the same up to rounding, in more launches.
+        mixture = gates_of_kernel(router.head, features, rays, images, temperature=temperature)
+    else:
+        mixture = _blended_by_logits(router, features, splats, images, rays, temperature=temperature, novel=novel)
+    mixture = replace(mixture, alphas=alphas)
     if novel.towards_mean:
         mixture = shrunk_to_mean(mixture, novel.towards_mean)
     if novel.fill_holes:
         mixture = replace(mixture, image=fill_holes(mixture.image, holes(alphas)))
     return mixture
+
+
+def _blended_by_logits(
+    router: Router,
+    features: Sequence[Tensor],
+    splats: Sequence[Splat],
+    images: Tensor,
+    rays: Tensor,
+    *,
+    temperature: float,
+    novel: NovelViews,
+) -> Mixture:
+    """The gated sum under the rules that change logits. features: each expert's splatted routing weights."""
+    alphas = _stacked(splats, "alpha")
+    logits = router.head(features, rays)
+    if router.cues is not None:
+        logits = logits + router.cues(cues_of(images, alphas, _stacked(splats, "depth")))
+    if novel.coverage_guard:
+        logits = limited_by_coverage(logits, alphas, temperature=temperature)
+    return blend(images, logits, temperature=temperature)
 
 
 def _stacked(splats: Sequence[Splat], name: str) -> Tensor:

@@ -15,7 +15,7 @@ LAYERS = ("common", "losses", "scenes", "experts", "router", "engine")
 ALLOWED = {
     RASTERIZER: {"moegs_rasterizer"},
     "common": {"common"},
-    "losses": {"losses", "common"},
+    "losses": {"losses", "common", "moegs_rasterizer"},
     "scenes": {"scenes", "common", "moegs_rasterizer"},
     "experts": {"experts", "losses", "common", "moegs_rasterizer"},
     "router": {"router", "experts", "losses", "common", "moegs_rasterizer"},
