@@ -96,7 +96,7 @@ def mix(
                 images = torch.stack(
                     [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
                 )
-            mixture = _blended(router, experts, splats, images, seen, temperature=temperature, novel=novel)
+            mixture = blended(router, experts, splats, images, seen, temperature=temperature, novel=novel)
     return _with_depths(mixture, splats) if depths else mixture
 
 
@@ -106,7 +106,7 @@ def _rays(router: Router, camera: Camera, *, like: Tensor, kept: bool) -> Tensor
     return rays(camera, dtype=like.dtype, device=like.device)
 
 
-def _blended(
+def blended(
     router: Router,
     experts: Sequence[Expert],
     splats: Sequence[Splat],
