@@ -19,7 +19,7 @@ from demo.playroom.world import demo_world
 from engine.evaluation.psnr import psnr
 from engine.runs.device import ComputeDevice, wait
 from experts import Expert, LoadOptions, load_expert
-from experts.canonical.precision import Precision
+from experts.base import Precision
 from experts.kept_frames import ExpertFrames
 
 EXPERTS_FOLDER = Path(__file__).parents[1] / "demo" / "experts"

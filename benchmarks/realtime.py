@@ -35,8 +35,7 @@ from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train
 from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask
-from experts.base import Expert
-from experts.canonical.precision import Precision
+from experts.base import Expert, Precision
 from experts.kept_frames import Dropping, ExpertFrames, FrameGaussians
 from experts.stg.model import STG
 from router import ENSEMBLES

@@ -15,8 +15,8 @@ import torch
 from moegs_rasterizer import Gaussians
 from torch import Tensor, nn
 
-from experts.base import Expert
-from experts.canonical.precision import Precision, networks_in
+from experts.base import Expert, Precision
+from experts.canonical.precision import networks_in
 
 LEAST_OPACITY = (1 - 1e-5) / 255  # below it no pixel takes a Gaussian; 1/255 less what rounding may add
 WORTH_DROPPING = 0.25  # share of rows: fewer are not worth a copy of the others

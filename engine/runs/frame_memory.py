@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from dataclasses import replace
 
 from common.wording import bytes_text
-from engine.runs.device import ComputeDevice, free_memory
-from experts import Expert
-from experts.kept_frames import COMPUTED, ExpertFrames
+from engine.runs.cost import run_bytes
+from engine.runs.device import free_memory
+from engine.runs.run import Run
+from experts.base import Precision
+from experts.kept_frames import ExpertFrames
 
 logger = logging.getLogger(__name__)
 
-SHARE = 0.5  # of the memory that is free once the experts are loaded
+SHARE = 0.5  # of what is free beside the run's own needs: other work may come
 
 
-def expert_frames(experts: Sequence[Expert], compute: ComputeDevice) -> ExpertFrames:
-    """The source of a run's Gaussians: on a GPU one that keeps frames, each expert's in an equal part of the memory.
+def with_kept_frames(run: Run, *, precision: Precision = "float32") -> Run:
+    """The run with frames of experts kept on its GPU, each expert's in an equal part of half of the spare memory.
 
-    On a CPU every frame is computed anew: nobody can tell how much of the memory is this process's to take.
+    precision: of the experts' networks. On a CPU every frame is computed anew: nobody can tell how much of its memory
+    is this process's to take.
     """
-    free = free_memory(compute.device)
-    if not free or not experts:
-        return COMPUTED
-    most = int(SHARE * free)
-    logger.info("frames of experts are kept in GPU memory, in %s at most", bytes_text(most))
-    return ExpertFrames(most_each=most // len(experts))
+    free = free_memory(run.device)
+    most = 0
+    if free is not None:
+        needed = run_bytes(run, range(len(run.scene.views)), training=True)
+        most = max(0, int(SHARE * (free - needed)))
+        logger.info("frames of experts are kept in GPU memory, in %s at most", bytes_text(most))
+    return replace(run, frames=ExpertFrames(most_each=most // len(run.experts), precision=precision))

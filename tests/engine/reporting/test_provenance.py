@@ -167,6 +167,8 @@ MEASURED = {
         ({"per_frame": [*MEASURED["per_frame"], {"camera": "cam01", "frame": 0}]}, None),
         ({"novel_near": 0.3}, "novel_near"),
         ({"coverage_guard": False, "temperature": 0.5}, "temperature, coverage_guard"),
+        ({"network_precision": "float16"}, "network_precision"),
+        ({"network_precision": None}, None),  # as in files from before there was a choice
         ({"lpips_vgg_weights": "other.npz"}, "lpips_vgg"),
         ({"lpips_weights": "other.npz"}, None),  # there were no scores of it
         ({"baselines": {"STG twice": {"files": "b"}}}, "baselines"),

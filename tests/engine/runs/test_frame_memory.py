@@ -1,19 +1,29 @@
-"""The memory for kept frames: half of what a GPU has free, and none on a CPU."""
+"""The memory for kept frames: half of what a GPU has to spare, and none on a CPU."""
 
 from __future__ import annotations
 
 import logging
 
 from engine.runs import frame_memory
-from engine.runs.device import CPU, CUDA, ComputeDevice
-from experts.kept_frames import COMPUTED
-from tests.small_world import small_experts
+from engine.runs.cost import run_bytes
+from engine.runs.frame_memory import with_kept_frames
+from tests.small_world import small_run
 
 
-def test_a_gpus_free_memory_is_shared_among_the_experts(monkeypatch, caplog):
-    monkeypatch.setattr(frame_memory, "free_memory", lambda device: 6 * 2**30 if device == CUDA else None)
+def test_a_gpus_spare_memory_is_shared_among_the_experts(tmp_path, monkeypatch, caplog):
+    run = small_run(tmp_path)
+    needed = run_bytes(run, range(len(run.scene.views)), training=True)
+    monkeypatch.setattr(frame_memory, "free_memory", lambda device: needed + 6 * 2**30)
     with caplog.at_level(logging.INFO):
-        frames = frame_memory.expert_frames(small_experts(), ComputeDevice(device=CUDA, backend="cuda"))
-    assert frames.most_each == 2**30 and frames.precision == "float32"
+        kept = with_kept_frames(run)
+    assert kept.frames.most_each == 2**30 and kept.frames.precision == "float32"
     assert "frames of experts are kept in GPU memory, in 3.2 GB at most" in caplog.text
-    assert frame_memory.expert_frames(small_experts(), ComputeDevice(device=CPU, backend="auto")) is COMPUTED
+    assert kept.router is run.router and kept.experts is run.experts
+    monkeypatch.setattr(frame_memory, "free_memory", lambda device: needed // 2)
+    assert with_kept_frames(run).frames.most_each == 0
+
+
+def test_a_cpu_keeps_none_and_has_the_precision_asked_for(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        run = with_kept_frames(small_run(tmp_path), precision="float16")
+    assert run.frames.most_each == 0 and run.frames.precision == "float16" and "kept" not in caplog.text
