@@ -11,10 +11,13 @@ import torch
 from moegs_rasterizer import Layer, RasterSettings, rasterize
 
 from benchmarks.trained_scenes import trained_like_scene
+from benchmarks.workload import Workload, random_run
+from engine.runs.device import CUDA, ComputeDevice, wait
+from engine.runs.run import mix_camera
 from experts import EXPERTS
 from experts.kept_frames import COMPUTED, LEAST_OPACITY, ExpertFrames, shown, tensors_of
 from experts.novel_views import novel_view_culling
-from router import mix
+from router import ENSEMBLES, mix
 from router.novel_views import NovelViews
 from tests.router.test_router import make_router, render
 from tests.small_world import CloudExpert, camera, small_experts
@@ -177,3 +180,25 @@ def test_culling_of_novel_views_follows_each_camera():
         assert torch.equal(one.image, other.image)
     plain = mix(router, experts, camera(0), **{**options, "novel": NovelViews()}, frames=frames)
     assert not torch.equal(plain.image, one.image)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("drop", ["kept", "always"])
+def test_a_gpu_has_the_same_bits_with_kept_frames(drop):
+    compute = ComputeDevice(device=CUDA, backend="cuda")
+    run = random_run(Workload(gaussians=3000, width=200, height=150, seed=0), ENSEMBLES["E4"], compute)
+    for segment in run.experts[2].parts:
+        segment.trbf_log_widths.fill_(-3.0)  # most rows are hidden at most frames
+    frames = ExpertFrames(most_each=ALL, drop=drop)
+    for frame in (7, 150, 7):
+        found = []
+        for source in (COMPUTED, frames):
+            run.router.zero_grad()
+            mixture = mix_camera(
+                replace(run, frames=source), run.scene.views[0].camera, frame, camera_number=1, grad="features"
+            )
+            mixture.image.square().sum().backward()
+            found.append([mixture.image, mixture.gates, mixture.alphas, *(p.grad for p in run.router.parameters())])
+        assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert frames.of(run.experts[2], 7, camera=1).gaussians.count < 2000
+    wait(compute)
