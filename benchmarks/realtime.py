@@ -27,7 +27,7 @@ from benchmarks.workload import Workload, random_run
 from common.tables import Column, table_lines
 from engine.errors import user_errors
 from engine.evaluation.psnr import psnr
-from engine.runs.device import ComputeDevice, device_facts, free_memory, open_compute_device, peak_memory, wait
+from engine.runs.device import ComputeDevice, device_facts, open_compute_device, peak_memory, spare_memory, wait
 from engine.runs.expert_images import image_of
 from engine.runs.frame_memory import SHARE
 from engine.runs.run import Run, mix_view
@@ -240,9 +240,9 @@ def _source(run: Run, idea: Idea) -> ExpertFrames:
 
 
 def _kept(run: Run, kind: Callable[..., ExpertFrames], *, precision: Precision = "float32") -> ExpertFrames:
-    free = free_memory(run.device)
-    most = CPU_MEMORY if free is None else int(SHARE * free)
-    return kind(most_each=most // len(run.experts), precision=precision)
+    spare = spare_memory(run.device)
+    most = CPU_MEMORY if spare is None else int(SHARE * spare)
+    return kind(most=most, shares=len(run.experts), precision=precision)
 
 
 @contextmanager

@@ -35,14 +35,16 @@ class FrameGaussians:
 class ExpertFrames:
     """Gives experts' Gaussians at frames, computed or from an earlier call.
 
-    most_each: bytes that the kept frames of each expert may take, 0: none is kept. What was kept first stays: a clip
-    that is played in a circle would else push out each frame shortly before it comes again. drop: frames without the
-    rows whose opacity is below 1/255; "always" waits for a GPU at every frame that was not kept. precision: of the
-    experts' networks, "float32" for their own numbers.
+    most: bytes that kept frames may take, those of one expert a share of 1 / shares; 0: none is kept. What was kept
+    first stays: a clip that is played in a circle would else push out each frame shortly before it comes again. drop:
+    frames without the rows whose opacity is below 1/255; "always" waits for a GPU at every frame that was not kept.
+    precision: of the experts' networks, "float32" for their own numbers.
     """
 
-    def __init__(self, *, most_each: int = 0, drop: Dropping = "kept", precision: Precision = "float32") -> None:
-        self.most_each, self.drop, self.precision = most_each, drop, precision
+    def __init__(
+        self, *, most: int = 0, shares: int = 1, drop: Dropping = "kept", precision: Precision = "float32"
+    ) -> None:
+        self.most, self.shares, self.drop, self.precision = most, shares, drop, precision
         self._kept: WeakKeyDictionary[nn.Module, _KeptFrames] = WeakKeyDictionary()
 
     def of(self, expert: Expert, frame: float, *, camera: int | None = None) -> FrameGaussians:
@@ -50,7 +52,7 @@ class ExpertFrames:
 
         Nothing is kept of an expert that is no module or that learns, nor what was kept before its tensors changed.
         """
-        if self.most_each == 0 or not isinstance(expert, nn.Module):
+        if self.most == 0 or not isinstance(expert, nn.Module):
             return self._computed(expert, frame, camera, drop=self.drop == "always")
         kept = self._kept.get(expert)
         if kept is None or not kept.holds():
@@ -58,16 +60,12 @@ class ExpertFrames:
         moment = frame if getattr(expert, "same_for_all_cameras", False) else (frame, camera)
         found = kept.frames.get(moment)
         if found is None:
-            room = kept.can_keep and kept.used < self.most_each
+            drop = self.drop == "always" or (self.drop == "kept" and kept.has_room)
             with torch.inference_mode(mode=False), torch.no_grad():  # training uses what rendering has kept
-                found = self._computed(expert, frame, camera, drop=self.drop == "always" or (room and self._drops))
-            if room:
-                kept.keep(moment, found, most=self.most_each)
+                found = self._computed(expert, frame, camera, drop=drop)
+            if kept.has_room:
+                kept.keep(moment, found, room=min(self.most // self.shares - kept.used, self.most - self.bytes_kept()))
         return found
-
-    @property
-    def _drops(self) -> bool:
-        return self.drop != "never"
 
     def _computed(self, expert: Expert, frame: float, camera: int | None, *, drop: bool) -> FrameGaussians:
         with networks_in(self.precision):
@@ -89,27 +87,32 @@ class _KeptFrames:
         self.frames: dict[Hashable, FrameGaussians] = {}
         self.used = 0
         self._tensors = [*expert.parameters(), *expert.buffers()]
-        self.can_keep = not any(tensor.requires_grad or tensor.is_inference() for tensor in self._tensors)
-        self._state = self._now() if self.can_keep else []
+        self._frozen = not any(tensor.requires_grad or tensor.is_inference() for tensor in self._tensors)
+        self.has_room = self._frozen
+        self._state = self._now() if self._frozen else []
         self._aliases = [tensor.detach() for tensor in self._tensors]  # keep old addresses from being used again
         self._storages = {tensor.untyped_storage().data_ptr() for tensor in self._tensors}
 
     def holds(self) -> bool:
         """True as long as nothing has changed since the first frame."""
-        return self.can_keep and self._now() == self._state
+        return self._frozen and self._now() == self._state
 
     def _now(self) -> list[tuple[int, int, bool]]:
         return [(tensor.data_ptr(), tensor._version, tensor.requires_grad) for tensor in self._tensors]
 
-    def keep(self, moment: Hashable, found: FrameGaussians, *, most: int) -> None:
-        """Keeps a frame if there is room; tensors that several frames share are counted once."""
+    def keep(self, moment: Hashable, found: FrameGaussians, *, room: int) -> None:
+        """Keeps a frame in so many bytes; tensors that several frames share are counted once.
+
+        Where it has no room, none is tried any more: looking for rows to drop waits for a GPU each time.
+        """
         storages = [
             tensor.untyped_storage()
             for tensor in (*tensors_of(found.gaussians).values(), found.rows)
             if tensor is not None
         ]
         new = {storage.data_ptr(): storage.nbytes() for storage in storages if storage.data_ptr() not in self._storages}
-        if self.used + sum(new.values()) <= most:
+        self.has_room = sum(new.values()) <= room
+        if self.has_room:
             self.frames[moment] = found
             self.used += sum(new.values())
             self._storages |= new.keys()

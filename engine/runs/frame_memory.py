@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from common.wording import bytes_text
 from engine.runs.cost import run_bytes
-from engine.runs.device import free_memory
+from engine.runs.device import spare_memory
 from engine.runs.run import Run
 from experts.base import Precision
 from experts.kept_frames import ExpertFrames
@@ -23,10 +23,10 @@ def with_kept_frames(run: Run, *, precision: Precision = "float32") -> Run:
     precision: of the experts' networks. On a CPU every frame is computed anew: nobody can tell how much of its memory
     is this process's to take.
     """
-    free = free_memory(run.device)
+    spare = spare_memory(run.device)
     most = 0
-    if free is not None:
+    if spare is not None:
         needed = run_bytes(run, range(len(run.scene.views)), training=True)
-        most = max(0, int(SHARE * (free - needed)))
+        most = max(0, int(SHARE * (spare - needed)))
         logger.info("frames of experts are kept in GPU memory, in %s at most", bytes_text(most))
-    return replace(run, frames=ExpertFrames(most_each=most // len(run.experts), precision=precision))
+    return replace(run, frames=ExpertFrames(most=most, shares=len(run.experts), precision=precision))

@@ -14,13 +14,13 @@ from benchmarks.trained_scenes import trained_like_scene
 from benchmarks.workload import Workload, random_run
 from engine.runs.device import CUDA, ComputeDevice, wait
 from engine.runs.run import mix_camera
-from experts import EXPERTS
+from experts import EXPERTS, kept_frames
 from experts.kept_frames import COMPUTED, LEAST_OPACITY, ExpertFrames, shown, tensors_of
 from experts.novel_views import novel_view_culling
 from router import ENSEMBLES, mix
 from router.novel_views import NovelViews
 from tests.router.test_router import make_router, render
-from tests.small_world import CloudExpert, camera, small_experts
+from tests.small_world import FRAMES, CloudExpert, camera, small_experts
 
 ALL = 2**30
 
@@ -44,7 +44,7 @@ def fading(**options) -> list[FadingExpert]:
 @pytest.mark.parametrize("drop", ["never", "kept", "always"])
 def test_images_and_gradients_are_those_of_frames_computed_anew(drop, rule, backend):
     experts = fading(segments=2)
-    router, frames = make_router(experts), ExpertFrames(most_each=ALL, drop=drop)
+    router, frames = make_router(experts), ExpertFrames(most=ALL, drop=drop)
     for frame in (1, 3, 1):
         found = []
         for source in (COMPUTED, frames):
@@ -97,7 +97,7 @@ def test_only_experts_that_look_at_the_camera_are_kept_for_each(name):
     torch.manual_seed(0)
     gaussians, _ = trained_like_scene(count=40, width=32, height=24, seed=1)
     expert = EXPERTS[name].random_model(gaussians).requires_grad_(False)
-    frames = ExpertFrames(most_each=ALL)
+    frames = ExpertFrames(most=ALL)
     for number in (0, 3):
         expected, found = expert.at(5, camera=number), frames.of(expert, 5, camera=number)
         assert frames.of(expert, 5, camera=number) is found
@@ -111,17 +111,29 @@ def test_memory_is_bounded_and_what_came_first_stays():
     expert = CloudExpert("A", 1).requires_grad_(False)
     made = {name: tensor for name, tensor in tensors_of(expert.at(0)).items() if name != "colours"}  # the expert's own
     size = sum(tensor.nbytes for tensor in made.values())
-    frames = ExpertFrames(most_each=2 * size)
+    frames = ExpertFrames(most=2 * size)
     first = [frames.of(expert, frame) for frame in range(4)]
     again = [frames.of(expert, frame) for frame in range(4)]
     assert [a is b for a, b in zip(first, again, strict=True)] == [True, True, False, False]
     assert frames.bytes_kept() == 2 * size
 
 
+def test_experts_have_equal_shares_and_no_more_than_all_together():
+    experts = [CloudExpert(name, 1).requires_grad_(False) for name in "ABC"]
+    size = sum(tensor.nbytes for name, tensor in tensors_of(experts[0].at(0)).items() if name != "colours")
+    frames = ExpertFrames(most=4 * size, shares=2)
+    kept = []
+    for expert in experts:
+        first = [frames.of(expert, frame) for frame in range(4)]
+        kept.append([frames.of(expert, frame) is found for frame, found in enumerate(first)])
+    assert kept == [[True, True, False, False], [True, True, False, False], [False] * 4]
+    assert frames.bytes_kept() == 4 * size
+
+
 def test_shared_tensors_are_counted_once():
     gaussians, _ = trained_like_scene(count=40, width=32, height=24, seed=1)
     expert = EXPERTS["Ex4DGS"].random_model(gaussians).requires_grad_(False)
-    frames = ExpertFrames(most_each=ALL)
+    frames = ExpertFrames(most=ALL)
     used = []
     for frame in range(3):
         frames.of(expert, frame)
@@ -132,7 +144,7 @@ def test_shared_tensors_are_counted_once():
 
 def test_a_changed_expert_is_computed_anew():
     expert = CloudExpert("A", 1).requires_grad_(False)
-    frames = ExpertFrames(most_each=ALL)
+    frames = ExpertFrames(most=ALL)
     before = frames.of(expert, 0).gaussians.means.clone()
     with torch.no_grad():
         expert.means.add_(0.1)
@@ -144,14 +156,14 @@ def test_a_changed_expert_is_computed_anew():
 
 def test_nothing_is_kept_of_an_expert_that_learns():
     expert = CloudExpert("A", 1).requires_grad_(False)
-    frames = ExpertFrames(most_each=ALL)
+    frames = ExpertFrames(most=ALL)
     frames.of(expert, 0)
     expert.requires_grad_(True)
     assert frames.of(expert, 0) is not frames.of(expert, 0) and frames.bytes_kept() == 0
 
 
 def test_kept_frames_go_with_their_expert():
-    expert, frames = CloudExpert("A", 1).requires_grad_(False), ExpertFrames(most_each=ALL)
+    expert, frames = CloudExpert("A", 1).requires_grad_(False), ExpertFrames(most=ALL)
     frames.of(expert, 0)
     frames.of(copy.deepcopy(expert), 0)
     gc.collect()
@@ -163,7 +175,7 @@ def test_kept_frames_go_with_their_expert():
 
 def test_what_is_kept_in_inference_mode_serves_training():
     experts = small_experts()
-    router, frames = make_router(experts), ExpertFrames(most_each=ALL)
+    router, frames = make_router(experts), ExpertFrames(most=ALL)
     with torch.inference_mode():
         render(router, experts, frames=frames)
     render(router, experts, frames=frames, grad="features").image.sum().backward()
@@ -172,7 +184,7 @@ def test_what_is_kept_in_inference_mode_serves_training():
 
 def test_culling_of_novel_views_follows_each_camera():
     experts = fading()
-    router, frames = make_router(experts), ExpertFrames(most_each=ALL)
+    router, frames = make_router(experts), ExpertFrames(most=ALL)
     novel = NovelViews(culling=novel_view_culling(3.0, [camera(2)], device=torch.device("cpu")))
     options = {"frame": 1, "time": 0.2, "temperature": 0.1, "backend": "torch", "novel": novel}
     for number in (0, 1, 0):
@@ -189,7 +201,7 @@ def test_a_gpu_has_the_same_bits_with_kept_frames(drop):
     run = random_run(Workload(gaussians=3000, width=200, height=150, seed=0), ENSEMBLES["E4"], compute)
     for segment in run.experts[2].parts:
         segment.trbf_log_widths.fill_(-3.0)  # most rows are hidden at most frames
-    frames = ExpertFrames(most_each=ALL, drop=drop)
+    frames = ExpertFrames(most=ALL, drop=drop)
     for frame in (7, 150, 7):
         found = []
         for source in (COMPUTED, frames):
@@ -202,3 +214,16 @@ def test_a_gpu_has_the_same_bits_with_kept_frames(drop):
         assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
     assert frames.of(run.experts[2], 7, camera=1).gaussians.count < 2000
     wait(compute)
+
+
+def test_rows_are_not_looked_for_where_nothing_more_is_kept(monkeypatch):
+    expert = fading()[0]
+    looked = []
+    monkeypatch.setattr(kept_frames, "shown", lambda gaussians: looked.append(1) or shown(gaussians))
+    size = sum(tensor.nbytes for tensor in tensors_of(shown(expert.at(0)).gaussians).values())
+    frames = ExpertFrames(most=3 * size)
+    for _ in range(2):
+        for frame in range(FRAMES):
+            frames.of(expert, frame)
+    kept = sum(frames.of(expert, frame) is frames.of(expert, frame) for frame in range(FRAMES))
+    assert 0 < kept < FRAMES and len(looked) == kept + 1

@@ -16,7 +16,7 @@ from tests.experts.test_kept_frames import fading
 from tests.router.test_router import make_router
 from tests.small_world import FRAMES, CloudExpert, camera
 
-SOURCES = pytest.mark.parametrize("source", [COMPUTED, ExpertFrames(most_each=2**30)], ids=["computed", "kept"])
+SOURCES = pytest.mark.parametrize("source", [COMPUTED, ExpertFrames(most=2**30)], ids=["computed", "kept"])
 
 
 @SOURCES
@@ -60,7 +60,7 @@ def test_a_graph_draws_the_mixture_of_every_frame(name):
         ComputeDevice(device=CUDA, backend="cuda"),
     )
     seen = run.scene.views[0].camera
-    playback = Playback(run.experts, seen, source=ExpertFrames(most_each=2**28), router=run.router, backend="cuda")
+    playback = Playback(run.experts, seen, source=ExpertFrames(most=2**28), router=run.router, backend="cuda")
     playback.prepare((frame, run.time(frame)) for frame in (0, 100, 299))
     for frame in (0, 7, 150, 7):
         found = playback.image(frame, run.time(frame)).clone()
