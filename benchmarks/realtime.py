@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.precision import precision_table
+from benchmarks.training_step import kernel_table, longest_kernels, read_stages, stage_table, trace_training
 from benchmarks.workload import Workload, random_run
 from common.tables import Column, table_lines
 from engine.errors import user_errors
@@ -67,6 +68,7 @@ class Idea:
 BOTH = ("gates", "loss")
 KERNELS = Idea(name="both kernels", frame=8.3, step=8.7, fused=BOTH)
 EXACT = replace(KERNELS, name="exact ones together", frame=2.0, step=4.5, kept=True, kept_by_camera=True)
+STEP = replace(EXACT, name="exact ones, not E-D3DGS's frames", frame=6.0, step=6.8, kept_by_camera=False)
 IDEAS = (
     Idea(name="baseline", frame=9.1, step=11.4),
     Idea(name="frames kept, not E-D3DGS's", frame=6.5, step=9.5, kept=True),
@@ -77,7 +79,7 @@ IDEAS = (
     Idea(name="gates and blend as one kernel", frame=8.3, step=9.8, fused=("gates",)),
     Idea(name="loss as one kernel", step=10.2, fused=("loss",)),
     KERNELS,
-    replace(EXACT, name="exact ones, not E-D3DGS's frames", frame=6.0, step=6.8, kept_by_camera=False),
+    STEP,
     EXACT,
     replace(EXACT, name="and a CUDA graph", frame=1.4, step=None, graph=True),
     replace(KERNELS, name="kernels, kept, float16", frame=4.5, step=5.5, kept=True, precision="float16"),
@@ -127,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(table_lines(COLUMNS, rows)), flush=True)
         print(f"peak GPU memory of tensors: {peak_memory(run.device)} MiB")
         print("\n".join(precision_table(compute)))
+        print(f"a step with {STEP.name}, by stage:\n{step_stages(run, given.iterations)}")
     except user_errors() as error:
         parser.error(str(error))
     return 0
@@ -201,6 +204,18 @@ def step_milliseconds(run: Run, idea: Idea, iterations: int) -> float:
         ):
             raise KeyboardInterrupt
     return 1000 * (clock[1] - clock[0]) / iterations
+
+
+def step_stages(run: Run, iterations: int) -> str:
+    """Tables of a step's stages and longest kernels, once all frames were shown."""
+    with _choices(STEP):
+        run = replace(run, frames=_source(run, STEP), router=deepcopy(run.router))
+        for frame in range(run.scene.num_frames):
+            mix_view(run, 0, frame)
+        trace, milliseconds = trace_training(run, iterations=iterations, seed=0)
+    on_gpu = run.device.type == "cuda"
+    kernels = kernel_table(longest_kernels(trace, iterations, on_gpu=on_gpu), total=milliseconds, on_gpu=on_gpu)
+    return f"{stage_table(read_stages(trace, run), on_gpu=on_gpu)}\n{kernels}"
 
 
 def single_rows(run: Run) -> Iterator[list[str]]:

@@ -40,6 +40,12 @@ def test_single_models_have_their_times():
     assert len(rows) == 9 and all(float(row[2]) > 0 and row[4] == "same bits" for row in rows)
 
 
+def test_the_stages_of_a_step_are_told():
+    lines = realtime.step_stages(small_run(), 2).splitlines()
+    stages = [line.split("  ")[0] for line in lines]
+    assert {"STG: Gaussians of the frame", "router head and blend", "loss", "update", "total"} <= set(stages)
+
+
 def test_an_idea_is_without_the_kernels_that_it_does_not_name(monkeypatch):
     monkeypatch.setattr(router.router, "has_gates_kernel", lambda *_: True)
     monkeypatch.setattr(losses.photometric_loss, "has_loss_kernel", lambda *_: True)
