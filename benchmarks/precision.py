@@ -38,7 +38,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What a precision costs an expert's images."""
+    """The price of a precision in an expert's images."""
 
     psnr: float  # mean over frames, to the true images, dB
     lost: tuple[float, ...]  # of each frame: float32's PSNR less its own, dB

@@ -21,7 +21,7 @@ ALLOWED = {
     "router": {"router", "experts", "losses", "common", "moegs_rasterizer"},
     "engine": {*LAYERS, "moegs_rasterizer"},
     "demo": {*LAYERS, "demo", "moegs_rasterizer"},
-    "benchmarks": {*LAYERS, "benchmarks", "moegs_rasterizer"},
+    "benchmarks": {*LAYERS, "benchmarks", "demo", "moegs_rasterizer"},
 }
 # The rooms of a package, lowest first: each may use itself and those before it.
 ROOMS = {

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import engine.training.router.schedule
 import losses.photometric_loss
 import router.router
 from benchmarks import precision, realtime
@@ -49,10 +50,12 @@ def test_the_stages_of_a_step_are_told():
 def test_an_idea_is_without_the_kernels_that_it_does_not_name(monkeypatch):
     monkeypatch.setattr(router.router, "has_gates_kernel", lambda *_: True)
     monkeypatch.setattr(losses.photometric_loss, "has_loss_kernel", lambda *_: True)
+    fused = engine.training.router.schedule.FusedRAdam
     for idea in realtime.IDEAS:
         with realtime._choices(idea):
             assert router.router.has_gates_kernel() == ("gates" in idea.fused)
             assert losses.photometric_loss.has_loss_kernel() == ("loss" in idea.fused)
+            assert (engine.training.router.schedule.FusedRAdam is fused) == ("radam" in idea.fused)
     assert router.router.has_gates_kernel()
 
 
