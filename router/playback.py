@@ -21,7 +21,6 @@ from router.novel_views import PLAIN
 from router.router import Router, blended
 
 RGB = 3
-FEATURES = 3
 WARM_UP = 3  # drawings before a graph is captured: libraries are loaded, and memory for instances is known
 
 
@@ -29,9 +28,10 @@ class Playback:
     """Plays a mixture, or one expert where there is no router, at one camera without rules for novel views.
 
     source: where Gaussians come from; one that keeps frames leaves the graph alone to be waited for. A graph holds the
-    camera: another needs a Playback of its own. It has room for 1.1 times the most splats of a tile that any frame of
-    `prepare` had together; a frame with more is drawn slowly, with the same bits. Bad values make images NaN, and no
-    error tells of them. Raises ValueError for an expert whose image is more than its splatted colour (STG's decoder).
+    camera: another needs a Playback of its own. It has room for 1.1 times as many pairs of a tile and a Gaussian as a
+    frame of `prepare` has at most; a frame with more is drawn slowly, with the same bits. Bad values of a frame that
+    was not prepared make its image NaN, and no error tells of them. Raises ValueError for an expert whose image is more
+    than its splatted colour (STG's decoder).
     """
 
     def __init__(
@@ -142,13 +142,15 @@ def replayed(draw: Callable[[], Tensor], device: torch.device) -> Callable[[], T
     """The same drawing as a CUDA graph, which writes to the same memory each time; on a CPU the drawing itself."""
     if device.type == "cpu":
         return draw
+    from moegs_rasterizer import cuda  # here, because asking may compile it
+
     side = torch.cuda.Stream(device)
     side.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(side):
         for _ in range(WARM_UP):
             draw()
     torch.cuda.current_stream(device).wait_stream(side)
-    torch.cuda.synchronize(device)
+    cuda.check()  # takes in how many instances there were, and tells of bad values
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         image = draw()
