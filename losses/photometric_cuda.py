@@ -12,7 +12,8 @@ from torch.autograd.function import once_differentiable
 
 def has_loss_kernel(image: Tensor, target: Tensor) -> bool:
     """Tell whether `photometric_of_kernel` can compare two images: gradients reach the first alone."""
-    return not target.requires_grad and target.dtype == image.dtype and kernels(image) is not None
+    alike = (target.shape, target.dtype, target.device) == (image.shape, image.dtype, image.device)
+    return alike and not target.requires_grad and kernels(image) is not None
 
 
 def photometric_of_kernel(image: Tensor, target: Tensor, *, l1: float, dssim: float) -> Tensor:

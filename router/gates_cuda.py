@@ -19,7 +19,9 @@ MOST_EXPERTS = 8  # csrc/cuda/images.h
 
 def has_gates_kernel(head: object, images: Tensor) -> TypeGuard[FusedSandwichHead]:
     """Tell whether `gates_of_kernel` can blend images [E, 3, h, w] by this head."""
-    return type(head) is FusedSandwichHead and len(images) <= MOST_EXPERTS and kernels(images) is not None
+    if type(head) is not FusedSandwichHead or len(images) > MOST_EXPERTS or kernels(images) is None:
+        return False
+    return all(weight.dtype == images.dtype and weight.device == images.device for weight in head.parameters())
 
 
 def gates_of_kernel(

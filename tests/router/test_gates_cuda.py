@@ -88,6 +88,20 @@ def test_the_router_blends_by_the_kernel_and_has_the_same_images_and_gradients(m
         torch.testing.assert_close(one, other, atol=2e-5 * max(other.abs().max().item(), 1), rtol=0)
 
 
+@pytest.mark.usefixtures(kernels_on_cpu.__name__)
+def test_tensors_that_do_not_fit_are_refused():
+    head, images, rays = new_head("sandwichlite"), torch.rand(2, 3, 4, 5), torch.randn(6, 4, 5)
+    features = list(torch.randn(2, 3, 4, 5))
+    assert has_gates_kernel(head, images) and not has_gates_kernel(new_head("sandwichlite").double(), images)
+    for wrong in (
+        (features, rays[:, :3], images),
+        (features, rays, images[:1]),
+        ([features[0], features[1][:2]], rays, images),
+    ):
+        with pytest.raises(RuntimeError, match="do not fit each other"):
+            gates_of_kernel(head, *wrong, temperature=1.0)
+
+
 def test_what_the_kernel_cannot_take():
     assert not has_gates_kernel(new_head("sandwichlite"), torch.rand(2, 3, 4, 4))  # on a CPU
     assert not has_gates_kernel(SandwichHead(), torch.rand(2, 3, 4, 4))

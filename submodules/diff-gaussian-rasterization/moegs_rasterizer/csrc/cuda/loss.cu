@@ -154,7 +154,8 @@ __global__ void __launch_bounds__(kThreads) loss_backward_kernel(const __grid_co
     if (square.row + row >= call.height || square.column + column >= call.width) continue;
     const int64_t at = square.plane + int64_t(square.row + row) * call.width + square.column + column;
     const float a = call.a[at], b = call.b[at];
-    const float of_ssim = filter.down(2, row, column) + b * filter.down(0, row, column) - a * filter.down(1, row, column);
+    const float of_product = filter.down(0, row, column), of_square = filter.down(1, row, column);
+    const float of_ssim = filter.down(2, row, column) + b * of_product - a * of_square;
     const float of_l1 = a > b ? call.l1 : a < b ? -call.l1 : 0.0f;
     call.of_a[at] = factor * (of_l1 - call.dssim * of_ssim);
   }

@@ -9,6 +9,13 @@ namespace {
 GatesCall gates_call(const Tensors& features, const Tensor& images, const Tensor& rays, const Tensors& weights,
                      double temperature) {
   STD_TORCH_CHECK(!features.empty() && features.size() <= size_t(kMostBlended), "1 to 8 experts can be blended");
+  const int64_t pixels = features[0].size(1) * features[0].size(2);
+  const int64_t inputs = rays.numel() ? kSplatted + kRay : kSplatted;
+  bool fit = images.numel() == int64_t(features.size()) * 3 * pixels && weights[0].numel() == kFirst * inputs &&
+             weights[1].numel() == kSecondWeights && weights[2].numel() == kSecond &&
+             (rays.numel() == 0 || rays.numel() == kRay * pixels);
+  for (const Tensor& one : features) fit = fit && one.numel() == 3 * pixels;
+  STD_TORCH_CHECK(fit, "features, images, rays and weights do not fit each other");
   GatesCall call{};
   call.experts = int(features.size());
   for (int i = 0; i < call.experts; ++i) call.features[i] = floats(features[i]);
@@ -17,7 +24,7 @@ GatesCall gates_call(const Tensors& features, const Tensor& images, const Tensor
   call.first = floats(weights[0]);
   call.second = floats(weights[1]);
   call.third = floats(weights[2]);
-  call.pixels = features[0].size(1) * features[0].size(2);
+  call.pixels = pixels;
   call.temperature = float(temperature);
   return call;
 }
@@ -54,6 +61,7 @@ Tensors blend_gates_backward(Tensors features, Tensor images, Tensor rays, Tenso
 
 // a, b [n, h, w]. Gives the loss [1], and with `save` the slopes [3, n, h, w] for the way back, else none.
 Tensors photometric(Tensor a, Tensor b, double l1, double dssim, bool save, int64_t stream) {
+  STD_TORCH_CHECK(a.numel() == b.numel(), "images of different sizes cannot be compared");
   const int64_t count = a.size(0), height = a.size(1), width = a.size(2);
   Tensors made{empty_like(a, {1}), empty_like(a, {save ? 3 : 0, count, height, width})};
   Tensor scratch = empty_like(a, {loss_scratch_doubles(int(count), int(height), int(width))}, ScalarType::Double);
