@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Precision = Literal["float32", "tf32", "float16", "bfloat16"]  # of networks; tf32: of a GPU alone
 
 MAX_LOG_WIDTH = 40.0  # of a temporal window, of either sign: wider than any clip, or shut; squares still fit float32
 
@@ -57,6 +59,9 @@ class Expert(Protocol):
     It computes on its parameters' device, without waiting for it.
 
     Frames are relative to the clip's start: 0 ... num_frames - 1, fractions allowed.
+
+    An expert whose `at` does not look at the camera may say so: `same_for_all_cameras = True`. Then its Gaussians of a
+    frame can be kept for all cameras together (experts/kept_frames.py).
     """
 
     name: str  # in the run: that of EXPERTS, numbered where a run has several of a kind ("STG-2")

@@ -23,4 +23,7 @@ class RoutingFeatures(nn.Module):
 
     def forward(self, expert: int, rows: slice, time: float) -> Tensor:
         """Features of one expert's rows at a normalised time: [rows, 3] = (base, directional, time * temporal)."""
-        return torch.cat([self.static[expert][rows], self.temporal[expert][rows] * time], dim=1)
+        static, temporal = self.static[expert], self.temporal[expert]
+        if rows != slice(0, len(static)):  # else slicing would cost launches forward and back
+            static, temporal = static[rows], temporal[rows]
+        return torch.cat([static, temporal * time], dim=1)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
-from moegs_rasterizer import Camera, Gaussians, Layer, Splat, camera_rays, rasterize
+from moegs_rasterizer import Camera, Gaussians, Layer, Splat, rasterize
 from moegs_rasterizer.types import Backend, DepthKind, Grad, TileRule
 from torch import Tensor, nn
 
 from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame, mark
 from common.tensors import constant
 from experts.base import Expert
+from experts.kept_frames import COMPUTED, ExpertFrames, FrameGaussians
 from experts.novel_views import NovelViewCulling
 from router.cues import CueLayer, cues_of
 from router.defaults import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from router.features import FEATURE_BACKGROUND, RoutingFeatures
+from router.gates_cuda import gates_of_kernel, has_gates_kernel
 from router.heads import DEFAULT_HEAD, HeadKind, new_head
 from router.mixture import Mixture, blend, shrunk_to_mean
 from router.novel_views import PLAIN, NovelViews, fill_holes, holes, limited_by_coverage, on_hole_colour
@@ -66,6 +69,7 @@ def mix(
     tile_rule: TileRule | None = None,
     depths: bool = False,
     novel: NovelViews = PLAIN,
+    frames: ExpertFrames = COMPUTED,
 ) -> Mixture:
     """Render every expert and its routing weights in one rasterizer call and blend the images (MoE-GS eqs. 6-8).
 
@@ -73,17 +77,16 @@ def mix(
     per-camera offset was never learned for others. grad="features" lets gradients reach the router's parameters; the
     experts' images are constants. grad="full" lets them reach the experts' parameters, too, where they ask for
     gradients. tile_rule None: each expert's own. depths: the mixture also holds alphas and depths. novel: rules that
-    hold at cameras without a number.
+    hold at cameras without a number. frames: where experts' Gaussians come from, if they do not learn.
     """
     novel = novel if camera_number is None else PLAIN
-    gaussians = [
-        gaussians_of(e, camera, frame, camera_number=camera_number, culling=novel.culling, learning=grad == "full")
-        for e in experts
-    ]
+    given = partial(_at, camera=camera, frame=frame, camera_number=camera_number, culling=novel.culling)
+    learning = grad == "full"
+    found = [given(expert, frames=COMPUTED if learning else frames, learning=learning) for expert in experts]
     return mix_gaussians(
         router,
         experts,
-        gaussians,
+        [each.gaussians for each in found],
         camera,
         frame=frame,
         time=time,
@@ -93,6 +96,7 @@ def mix(
         tile_rule=tile_rule,
         depths=depths,
         novel=novel,
+        rows=[each.rows for each in found],
     )
 
 
@@ -110,15 +114,20 @@ def mix_gaussians(
     tile_rule: TileRule | None = None,
     depths: bool = False,
     novel: NovelViews = PLAIN,
+    rows: Sequence[Tensor | None] | None = None,
 ) -> Mixture:
-    """As `mix`, of each expert's Gaussians at the frame; novel holds whatever the camera."""
+    """As `mix`, of each expert's Gaussians at the frame; novel holds whatever the camera.
+
+    rows: for each expert, which of its rows at the frame these are; None: all.
+    """
     with torch.set_grad_enabled(grad != "none"):
         with mark(ROUTING_WEIGHTS):
             weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
         depth: DepthKind | None = "sum" if depths or router.cues is not None else None
+        shown = [None] * len(experts) if rows is None else rows
         layers = [
-            _layer(each, expert, features, tile_rule=tile_rule, depth=depth)
-            for each, expert, features in zip(gaussians, experts, weights, strict=True)
+            _layer(each, expert, features if left is None else features[left], tile_rule=tile_rule, depth=depth)
+            for each, expert, features, left in zip(gaussians, experts, weights, shown, strict=True)
         ]
         with mark(RASTERIZE):
             splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
@@ -128,17 +137,17 @@ def mix_gaussians(
                 images = torch.stack(
                     [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
                 )
-            mixture = _blended(router, experts, splats, images, seen, temperature=temperature, novel=novel)
+            mixture = blended(router, experts, splats, images, seen, temperature=temperature, novel=novel)
     return _with_depths(mixture, splats) if depths else mixture
 
 
 def _rays(router: Router, camera: Camera, *, like: Tensor, kept: bool) -> Tensor:
     """A camera's ray map [6, h, w]. kept: for training, which comes back to it; images may be of any camera."""
-    rays = router.rays.of if kept else camera_rays
+    rays = router.rays.of if kept else router.rays.of_last
     return rays(camera, dtype=like.dtype, device=like.device)
 
 
-def _blended(
+def blended(
     router: Router,
     experts: Sequence[Expert],
     splats: Sequence[Splat],
@@ -152,17 +161,38 @@ def _blended(
     alphas = _stacked(splats, "alpha")
     if novel.hole_colour is not None:
         images = on_hole_colour(images, alphas, experts, novel.hole_colour)
-    logits = router.head([splat.features for splat in splats if splat.features is not None], rays)
-    if router.cues is not None:
-        logits = logits + router.cues(cues_of(images, alphas, _stacked(splats, "depth")))
-    if novel.coverage_guard:
-        logits = limited_by_coverage(logits, alphas, temperature=temperature)
-    mixture = replace(blend(images, logits, temperature=temperature), alphas=alphas)
+    features = [splat.features for splat in splats if splat.features is not None]
+    if router.cues is None and not novel.coverage_guard and has_gates_kernel(router.head, images):
+        # The choice: what follows gives the same up to rounding, in more launches.
+        mixture = gates_of_kernel(router.head, features, rays, images, temperature=temperature)
+    else:
+        mixture = _blended_by_logits(router, features, splats, images, rays, temperature=temperature, novel=novel)
+    mixture = replace(mixture, alphas=alphas)
     if novel.towards_mean:
         mixture = shrunk_to_mean(mixture, novel.towards_mean)
     if novel.fill_holes:
         mixture = replace(mixture, image=fill_holes(mixture.image, holes(alphas)))
     return mixture
+
+
+def _blended_by_logits(
+    router: Router,
+    features: Sequence[Tensor],
+    splats: Sequence[Splat],
+    images: Tensor,
+    rays: Tensor,
+    *,
+    temperature: float,
+    novel: NovelViews,
+) -> Mixture:
+    """The gated sum under the rules that change logits. features: each expert's splatted routing weights."""
+    alphas = _stacked(splats, "alpha")
+    logits = router.head(features, rays)
+    if router.cues is not None:
+        logits = logits + router.cues(cues_of(images, alphas, _stacked(splats, "depth")))
+    if novel.coverage_guard:
+        logits = limited_by_coverage(logits, alphas, temperature=temperature)
+    return blend(images, logits, temperature=temperature)
 
 
 def _stacked(splats: Sequence[Splat], name: str) -> Tensor:
@@ -187,9 +217,25 @@ def gaussians_of(
 
     learning: with gradients to the expert's parameters.
     """
+    found = _at(expert, camera, frame, camera_number=camera_number, culling=culling, frames=COMPUTED, learning=learning)
+    return found.gaussians
+
+
+def _at(
+    expert: Expert,
+    camera: Camera,
+    frame: float,
+    *,
+    camera_number: int | None,
+    culling: NovelViewCulling | None,
+    frames: ExpertFrames,
+    learning: bool,
+) -> FrameGaussians:
     with torch.set_grad_enabled(learning), mark(at_a_frame(expert.name)):
-        gaussians = expert.at(frame, camera=camera_number)
-        return gaussians if culling is None or camera_number is not None else culling.cull(gaussians, camera)
+        found = frames.of(expert, frame, camera=camera_number)
+        if culling is None or camera_number is not None:
+            return found
+        return replace(found, gaussians=culling.cull(found.gaussians, camera))
 
 
 def _layer(

@@ -15,13 +15,13 @@ LAYERS = ("common", "losses", "scenes", "experts", "router", "engine")
 ALLOWED = {
     RASTERIZER: {"moegs_rasterizer"},
     "common": {"common"},
-    "losses": {"losses", "common"},
+    "losses": {"losses", "common", "moegs_rasterizer"},
     "scenes": {"scenes", "common", "moegs_rasterizer"},
     "experts": {"experts", "losses", "common", "moegs_rasterizer"},
     "router": {"router", "experts", "losses", "common", "moegs_rasterizer"},
     "engine": {*LAYERS, "moegs_rasterizer"},
     "demo": {*LAYERS, "demo", "moegs_rasterizer"},
-    "benchmarks": {*LAYERS, "benchmarks", "moegs_rasterizer"},
+    "benchmarks": {*LAYERS, "benchmarks", "demo", "moegs_rasterizer"},
 }
 # The rooms of a package, lowest first: each may use itself and those before it.
 ROOMS = {

@@ -129,7 +129,7 @@ def router_cost(run: Run, *, results: Path, iterations: int, saves: int, copied:
     """The cost of training a run's router. saves: number of checkpoints. copied: files that go into the results."""
     router = tensor_bytes(run.router)
     written = router * (saves + UPDATE_COPIES - 1) + sum(path.stat().st_size for path in copied if path.is_file())
-    tensors = _tensors(run, run.scene.train, training=True)
+    tensors = run_bytes(run, run.scene.train, training=True)
     waiting = waiting_bytes(run.scene, images=iterations, gpu=run.device.type == "cuda")
     views = range(len(run.scene.views))
     return _cost(run.scene, views, run.compute, results=results, written=written, tensors=tensors, waiting=waiting)
@@ -145,7 +145,7 @@ def rendering_cost(run: Run, views: Sequence[int], *, results: Path, pngs: bool,
     written = VIDEO_BYTES * pixels * (1 + 2 * experts)  # mixture; image and gate of each expert
     if pngs:  # mixture, experts' images and truth; gates are grey
         written += PNG_SHARE * pixels * (3 * (1 + experts + scored) + experts)
-    tensors, image = _tensors(run, views, training=False), 3 * max(_pixels(run.scene, view) for view in views)
+    tensors, image = run_bytes(run, views, training=False), 3 * max(_pixels(run.scene, view) for view in views)
     needed = views if scored else ()
     return _cost(
         run.scene, needed, run.compute, results=results, written=round(written), tensors=tensors, waiting=image
@@ -198,7 +198,7 @@ def tensor_bytes(module: object) -> int:
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
 
-def _tensors(run: Run, views: Sequence[int], *, training: bool) -> int:
+def run_bytes(run: Run, views: Sequence[int], *, training: bool) -> int:
     """Bytes of tensors that images of views need, about."""
     router, experts = tensor_bytes(run.router), sum(map(tensor_bytes, run.experts))
     models = experts + router * (1 + UPDATE_COPIES if training else 1)

@@ -181,6 +181,12 @@ def free_memory(device: torch.device) -> int | None:
     return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
 
 
+def spare_memory(device: torch.device) -> int | None:
+    """Bytes of GPU memory that further tensors of this process can take; None for the CPU."""
+    free = free_memory(device)
+    return None if free is None else free - torch.cuda.memory_allocated(device)
+
+
 def release_unused(device: torch.device) -> None:
     """Gives the GPU back what PyTorch keeps for reuse, once it holds more than KEPT times the tensors' peak.
 

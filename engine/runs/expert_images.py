@@ -9,6 +9,7 @@ from moegs_rasterizer import Camera, Layer, Splat, rasterize
 from moegs_rasterizer.types import TileRule
 from torch import Tensor
 
+from common.tensors import constant
 from engine.runs.device import ComputeDevice, wait
 from experts.base import Expert
 from experts.novel_views import NovelViewCulling
@@ -33,7 +34,7 @@ def splat_of(
     """
     gaussians = gaussians_of(expert, camera, frame, camera_number=camera_number, culling=culling)
     settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
-    background = gaussians.means.new_tensor(expert.background)
+    background = constant(expert.background, gaussians.means.dtype, gaussians.means.device)
     layer = Layer(gaussians=gaussians, settings=settings, background=background)
     splat = rasterize([layer], camera, backend=compute.backend)[0]
     wait(compute)

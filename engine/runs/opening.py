@@ -20,6 +20,7 @@ from engine.checks.footage import warn_of_headers
 from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, open_compute_device
+from engine.runs.frame_memory import with_kept_frames
 from engine.runs.novel_near import mean_colour, open_culling
 from engine.runs.run import Run
 from engine.settings.experts import PLANES, expert_frames_of, folder_argument
@@ -99,7 +100,7 @@ def assemble(
 ) -> Run:
     """The Run of parts that exist, its router moved to where the experts are."""
     guarded = config.router.coverage_guard == "on"
-    return Run(
+    run = Run(
         ensemble=ensemble,
         scene=scene,
         experts=experts,
@@ -114,6 +115,7 @@ def assemble(
         ),
         seed=config.training.seed,
     )
+    return with_kept_frames(run, precision=config.machine.network_precision)
 
 
 def open_scene(config: RunConfig, ensemble: Ensemble) -> Scene:

@@ -11,6 +11,7 @@ from torch import Tensor
 from engine.runs.device import ComputeDevice
 from engine.runs.judgement import Judgement
 from experts.base import Expert
+from experts.kept_frames import COMPUTED, ExpertFrames
 from router import Ensemble, Mixture, Router, mix
 from router.novel_views import PLAIN, NovelViews
 from scenes.types import Scene
@@ -27,6 +28,7 @@ class Run:
     backend: Backend = "auto"
     tile_rule: TileRule | None = None  # None: each expert's own
     novel: NovelViews = PLAIN  # rules for cameras that were not trained on
+    frames: ExpertFrames = COMPUTED  # where the experts' Gaussians come from
     iteration: int = 0  # router updates so far, where it was loaded
     seed: int | None = None  # of the router's training
     training_seconds: float | None = None  # of the router, so far; None: not recorded
@@ -84,6 +86,7 @@ def mix_camera(
         tile_rule=run.tile_rule,
         depths=depths,
         novel=run.novel,
+        frames=run.frames,
     )
 
 

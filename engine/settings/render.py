@@ -21,6 +21,7 @@ from engine.settings.paths import check_expert, check_folder
 from engine.settings.render_maps import MapName
 from engine.settings.run import DeviceChoice, OnOff, RunConfig
 from experts import EXPERTS
+from experts.base import Precision
 from router import Ensemble, folder_flags
 
 Split = Literal["train", "test"]
@@ -109,6 +110,10 @@ class _ReplacedConfig:
     tile_rule: Annotated[
         TileRule | None, flag("extent of a splat; default: as in training", metavar="{exact,inria}")
     ] = None
+    network_precision: Annotated[
+        Precision | None,
+        flag("arithmetic of the experts' networks; default: as in training", metavar="{float32,tf32,float16,bfloat16}"),
+    ] = None
 
 
 OF_RESULTS = (
@@ -118,7 +123,7 @@ OF_RESULTS = (
     "towards_mean",
     "fill_holes",
 )  # which metrics.json holds
-OF_IMAGES = (*OF_RESULTS, "tile_rule")  # by which a run's images differ
+OF_IMAGES = (*OF_RESULTS, "tile_rule", "network_precision")  # by which a run's images differ
 
 
 def check_not_of_results(overrides: _ReplacedConfig) -> None:

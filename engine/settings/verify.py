@@ -51,6 +51,8 @@ def verify_page(prog: str, about: str) -> CommandHelp:
         texts={
             "device": "where to compute; default: the GPU if there is one, else the CPU",
             "tile_rule": "extent of a splat; give the same as for render; default: as in training",
+            "network_precision": "arithmetic of the experts' networks; give the same as for render; default: as in "
+            "training",
         },
         examples=(
             f"python {prog} output/cook_spinach",

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from common.activations import through_relu_
+from experts.canonical.precision import half_type
 
 # Rows whose activations are alive at once. On a CPU they stay in the cache; on a GPU few large kernels are what counts,
 # and the bound is for memory (0.7 GB at the published width, by all networks together).
@@ -36,10 +37,14 @@ def fused_networks(inputs: Tensor, trunks: Sequence[Affine], heads: Sequence[Seq
     ends, end_biases = zip(*lasts, strict=True)
     end_bias = torch.cat(end_biases) if count == 1 else torch.cat(end_biases).view(count, -1).sum(0)
     layers = [tensor for layer in (*trunks, (weight, bias)) for tensor in layer]
+    given = [inputs, end_bias, *layers, *ends]
+    half = None if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given) else half_type()
+    inputs, end_bias, *tensors = given if half is None else [tensor.to(half) for tensor in given]
     rows = _ROWS_ON_CPU if inputs.device.type == "cpu" else _ROWS_ON_GPU // count
     chunks = inputs.split(rows) if len(inputs) > rows else (inputs,)
-    parts = [_Networks.apply(len(layers), chunk, end_bias, *layers, *ends) for chunk in chunks]
-    return [part[0] if len(part) == 1 else torch.cat(part) for part in zip(*parts, strict=True)]
+    parts = [_Networks.apply(len(layers), chunk, end_bias, *tensors) for chunk in chunks]
+    joined = [part[0] if len(part) == 1 else torch.cat(part) for part in zip(*parts, strict=True)]
+    return joined if half is None else [values.to(given[0].dtype) for values in joined]
 
 
 def affine_layers(network: nn.Module) -> list[Affine]:

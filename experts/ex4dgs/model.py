@@ -111,6 +111,7 @@ class Ex4DGS(nn.Module):
     """
 
     name = "Ex4DGS"
+    same_for_all_cameras = True
     background: tuple[float, ...] = (1.0, 1.0, 1.0)
 
     def __init__(

@@ -18,6 +18,7 @@ class FourDGaussians(nn.Module):
     """
 
     name = "4DGaussians"
+    same_for_all_cameras = True
     background: tuple[float, ...] = (1.0, 1.0, 1.0)
 
     def __init__(

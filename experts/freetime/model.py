@@ -27,6 +27,7 @@ class FreeTime(nn.Module):
     """
 
     name = "FreeTime"
+    same_for_all_cameras = True
     background: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     def __init__(

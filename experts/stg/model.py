@@ -112,6 +112,7 @@ class STG(nn.Module):
     """
 
     name = "STG"
+    same_for_all_cameras = True
 
     def __init__(
         self,

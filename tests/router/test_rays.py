@@ -10,7 +10,7 @@ import torch
 from moegs_rasterizer import camera_rays
 
 from common.tensors import constant
-from router import rays, router
+from router import rays
 from router.rays import KeptRays
 from tests.router.test_router import make_router, render
 from tests.small_world import CloudExpert, camera
@@ -57,10 +57,21 @@ def test_training_keeps_rays_and_images_do_not(monkeypatch):
     learner = make_router(experts)
     plain = render(learner, experts)
     assert not learner.rays._maps
-    monkeypatch.setattr(router, "camera_rays", None)  # not called any more
     for _ in range(2):
         assert torch.equal(render(learner, experts, grad="features").image, plain.image)
+    monkeypatch.setattr(rays, "camera_rays", None)  # not called any more
+    assert torch.equal(render(learner, experts).image, plain.image)
     assert len(learner.rays._maps) == 1 and not copy.deepcopy(learner).rays._maps
+
+
+def test_images_keep_the_rays_of_the_last_camera_alone(monkeypatch):
+    made = []
+    monkeypatch.setattr(rays, "camera_rays", lambda seen, **where: made.append(1) or camera_rays(seen, **where))
+    kept = KeptRays()
+    for number, count in ((0, 1), (0, 1), (1, 2), (0, 3)):
+        assert torch.equal(kept.of_last(camera(number), **WHERE), camera_rays(camera(number)))
+        assert len(made) == count
+    assert kept.of(camera(1), **WHERE) is kept.of_last(camera(1), **WHERE) and len(made) == 4
 
 
 def test_what_is_kept_in_inference_mode_serves_training():

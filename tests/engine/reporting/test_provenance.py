@@ -140,6 +140,7 @@ def test_other_hashes_or_another_protocol_are_kept(tmp_path: Path, earlier: str,
 MEASURED = {
     "novel_near": None,
     "coverage_guard": True,
+    "network_precision": "float32",
     "temperature": 1.0,
     "lpips_weights": "not asked for",
     "lpips_vgg_weights": "lpips 0.1",
@@ -167,6 +168,7 @@ MEASURED = {
         ({"per_frame": [*MEASURED["per_frame"], {"camera": "cam01", "frame": 0}]}, None),
         ({"novel_near": 0.3}, "novel_near"),
         ({"coverage_guard": False, "temperature": 0.5}, "temperature, coverage_guard"),
+        ({"network_precision": "float16"}, "network_precision"),
         ({"lpips_vgg_weights": "other.npz"}, "lpips_vgg"),
         ({"lpips_weights": "other.npz"}, None),  # there were no scores of it
         ({"baselines": {"STG twice": {"files": "b"}}}, "baselines"),

@@ -72,7 +72,7 @@ def help_of(command: list[str], capsys) -> str:
     return capsys.readouterr().out
 
 
-OPTIONAL_CHOICES = ("fill_holes", "coverage_guard", "device", "backend", "tile_rule")
+OPTIONAL_CHOICES = ("fill_holes", "coverage_guard", "device", "backend", "tile_rule", "network_precision")
 
 
 @pytest.mark.parametrize("name", OPTIONAL_CHOICES)

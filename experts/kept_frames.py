@@ -1,0 +1,139 @@
+"""Gaussians of frames that are asked for again: kept as long as memory for them lasts, without rows that show nothing.
+
+A frozen expert gives the same Gaussians for a frame every time. Both measures leave every bit of the images as it is;
+with the readable back-end and the tiles of "inria", rows that show nothing change the last bits of sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+import torch
+from moegs_rasterizer import Gaussians
+from torch import Tensor, nn
+
+from experts.base import Expert, Precision
+from experts.canonical.precision import networks_in
+
+LEAST_OPACITY = (1 - 1e-5) / 255  # below it no pixel takes a Gaussian; 1/255 less what rounding may add
+WORTH_DROPPING = 0.25  # share of rows: fewer are not worth a copy of the others
+
+Dropping = Literal["never", "kept", "always"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameGaussians:
+    """An expert's Gaussians at a frame, as they are splatted."""
+
+    gaussians: Gaussians
+    rows: Tensor | None = None  # [m] of `expert.rows(frame)`, the rows that they are; None: all
+
+
+class ExpertFrames:
+    """Gives experts' Gaussians at frames, computed or from an earlier call.
+
+    most: bytes that kept frames may take, those of one expert a share of 1 / shares; 0: none is kept. What was kept
+    first stays: a clip that is played in a circle would else push out each frame shortly before it comes again. drop:
+    frames without the rows whose opacity is below 1/255; "always" waits for a GPU at every frame that was not kept.
+    precision: of the experts' networks, "float32" for their own numbers.
+    """
+
+    def __init__(
+        self, *, most: int = 0, shares: int = 1, drop: Dropping = "kept", precision: Precision = "float32"
+    ) -> None:
+        self.most, self.shares, self.drop, self.precision = most, shares, drop, precision
+        self._kept: WeakKeyDictionary[nn.Module, _KeptFrames] = WeakKeyDictionary()
+
+    def of(self, expert: Expert, frame: float, *, camera: int | None = None) -> FrameGaussians:
+        """An expert's Gaussians at a frame, for a training camera's number; shared by all who ask: do not change them.
+
+        Nothing is kept of an expert that is no module or that learns, nor what was kept before its tensors changed.
+        """
+        if self.most == 0 or not isinstance(expert, nn.Module):
+            return self._computed(expert, frame, camera, drop=self.drop == "always")
+        kept = self._kept.get(expert)
+        if kept is None or not kept.holds():
+            kept = self._kept[expert] = _KeptFrames(expert)
+        moment = frame if getattr(expert, "same_for_all_cameras", False) else (frame, camera)
+        found = kept.frames.get(moment)
+        if found is None:
+            drop = self.drop == "always" or (self.drop == "kept" and kept.has_room)
+            with torch.inference_mode(mode=False), torch.no_grad():  # training uses what rendering has kept
+                found = self._computed(expert, frame, camera, drop=drop)
+            if kept.has_room:
+                kept.keep(moment, found, room=min(self.most // self.shares - kept.used, self.most - self.bytes_kept()))
+        return found
+
+    def _computed(self, expert: Expert, frame: float, camera: int | None, *, drop: bool) -> FrameGaussians:
+        with networks_in(self.precision):
+            gaussians = expert.at(frame, camera=camera)
+        return shown(gaussians) if drop else FrameGaussians(gaussians=gaussians)
+
+    def bytes_kept(self) -> int:
+        """Bytes that kept frames take."""
+        return sum(kept.used for kept in self._kept.values())
+
+
+COMPUTED = ExpertFrames()  # every frame anew, as the paper's code does
+
+
+class _KeptFrames:
+    """Frames of one expert, as long as none of its tensors changes."""
+
+    def __init__(self, expert: nn.Module) -> None:
+        self.frames: dict[Hashable, FrameGaussians] = {}
+        self.used = 0
+        self._tensors = [*expert.parameters(), *expert.buffers()]
+        self._frozen = not any(tensor.requires_grad or tensor.is_inference() for tensor in self._tensors)
+        self.has_room = self._frozen
+        self._state = self._now() if self._frozen else []
+        self._aliases = [tensor.detach() for tensor in self._tensors]  # keep old addresses from being used again
+        self._storages = {tensor.untyped_storage().data_ptr() for tensor in self._tensors}
+
+    def holds(self) -> bool:
+        """True as long as nothing has changed since the first frame."""
+        return self._frozen and self._now() == self._state
+
+    def _now(self) -> list[tuple[int, int, bool]]:
+        return [(tensor.data_ptr(), tensor._version, tensor.requires_grad) for tensor in self._tensors]
+
+    def keep(self, moment: Hashable, found: FrameGaussians, *, room: int) -> None:
+        """Keeps a frame in so many bytes; tensors that several frames share are counted once.
+
+        Where it has no room, none is tried any more: looking for rows to drop waits for a GPU each time.
+        """
+        storages = [
+            tensor.untyped_storage()
+            for tensor in (*tensors_of(found.gaussians).values(), found.rows)
+            if tensor is not None
+        ]
+        new = {storage.data_ptr(): storage.nbytes() for storage in storages if storage.data_ptr() not in self._storages}
+        self.has_room = sum(new.values()) <= room
+        if self.has_room:
+            self.frames[moment] = found
+            self.used += sum(new.values())
+            self._storages |= new.keys()
+
+
+def shown(gaussians: Gaussians) -> FrameGaussians:
+    """The Gaussians without those that no pixel takes because of their opacity; waits for a GPU.
+
+    Rows with values that are not finite stay, so that the rasterizer tells of them.
+    """
+    tensors = tensors_of(gaussians)
+    faint = gaussians.opacities < LEAST_OPACITY  # not of NaN
+    sums = [tensor.flatten(1).sum(1) for tensor in tensors.values() if tensor.ndim > 1]
+    rows = torch.nonzero(~(faint & torch.stack(sums).sum(0).isfinite()))[:, 0]
+    if len(rows) > (1 - WORTH_DROPPING) * gaussians.count:
+        return FrameGaussians(gaussians=gaussians)
+    left = {name: tensor.index_select(0, rows) for name, tensor in tensors.items()}
+    return FrameGaussians(gaussians=replace(gaussians, **left), rows=rows)
+
+
+def tensors_of(gaussians: Gaussians) -> dict[str, Tensor]:
+    """The tensors that are there, by name."""
+    values = {each.name: getattr(gaussians, each.name) for each in fields(gaussians)}
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,22 @@
+"""The kernels of the CUDA library that work on rasterized images: gates and blend, and the photometric loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def kernels(like: Tensor) -> Any:
+    """The operators of csrc/cuda/ops_images.cpp for a tensor; None where it is not float32 on a GPU that has them."""
+    if not like.is_cuda or like.dtype != torch.float32:
+        return None
+    from . import cuda  # here, because asking may compile it
+
+    return None if cuda.unavailable_reason() else torch.ops.moegs_rasterizer_cuda
+
+
+def stream_of(like: Tensor) -> int:
+    """Address of the stream on which PyTorch works with a tensor."""
+    return int(torch.cuda.current_stream(like.device).cuda_stream)

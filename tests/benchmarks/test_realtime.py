@@ -1,0 +1,81 @@
+"""The times of frames and training steps with and without each idea, and the price of networks in fewer bits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import engine.training.router.schedule
+import losses.photometric_loss
+import router.router
+from benchmarks import precision, realtime
+from benchmarks.workload import Workload, random_run
+from engine.runs.device import CPU, ComputeDevice
+from router import ENSEMBLES
+
+COMPUTE = ComputeDevice(device=CPU, backend="auto")
+
+
+def small_run():
+    run = random_run(Workload(gaussians=40, width=32, height=24, seed=0), ENSEMBLES["E4"], COMPUTE)
+    return replace(run, scene=replace(run.scene, num_frames=2))
+
+
+def test_every_idea_has_its_times_and_exact_ones_the_same_image():
+    run = small_run()
+    before = [parameter.clone() for parameter in run.router.parameters()]
+    rows = list(realtime.idea_rows(run, 1))
+    assert [row[0] for row in rows] == [idea.name for idea in realtime.IDEAS]
+    for idea, row in zip(realtime.IDEAS, rows, strict=True):
+        assert (float(row[2]) > 0) if idea.frame else row[1:5] == [""] * 4
+        assert (float(row[6]) > 0) if idea.step else row[5:] == [""] * 2
+        if idea.frame:
+            assert (row[4] == "same bits") == (idea.precision != "float16")
+    assert all(torch.equal(a, b) for a, b in zip(before, run.router.parameters(), strict=True))
+
+
+def test_single_models_have_their_times():
+    rows = list(realtime.single_rows(small_run()))
+    assert len(rows) == 9 and all(float(row[2]) > 0 and row[4] == "same bits" for row in rows)
+
+
+def test_the_stages_of_a_step_are_told():
+    lines = realtime.step_stages(small_run(), 2).splitlines()
+    stages = [line.split("  ")[0] for line in lines]
+    assert {"STG: Gaussians of the frame", "router head and blend", "loss", "update", "total"} <= set(stages)
+
+
+def test_an_idea_is_without_the_kernels_that_it_does_not_name(monkeypatch):
+    monkeypatch.setattr(router.router, "has_gates_kernel", lambda *_: True)
+    monkeypatch.setattr(losses.photometric_loss, "has_loss_kernel", lambda *_: True)
+    fused = engine.training.router.schedule.FusedRAdam
+    for idea in realtime.IDEAS:
+        with realtime._choices(idea):
+            assert router.router.has_gates_kernel() == ("gates" in idea.fused)
+            assert losses.photometric_loss.has_loss_kernel() == ("loss" in idea.fused)
+            assert (engine.training.router.schedule.FusedRAdam is fused) == ("radam" in idea.fused)
+    assert router.router.has_gates_kernel()
+
+
+def test_what_was_measured_before_an_error_is_printed(monkeypatch, capsys):
+    def broken(run, idea):
+        if idea.kept:
+            raise RuntimeError("out of memory")
+        return [1.0, 2.0, 4.0], torch.zeros(3, 2, 2)
+
+    monkeypatch.setattr(realtime, "frame_times", broken)
+    monkeypatch.setattr(realtime, "step_milliseconds", lambda *_: 7.0)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        realtime.main(["--device", "cpu", "--gaussians", "40", "--width", "32", "--height", "24"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["baseline", "9.1", "2.00", "(1.00-4.00)", "same", "bits", "11.4", "7.00"]
+
+
+def test_fewer_bits_have_a_price_beside_the_demos_true_images():
+    lines = precision.precision_table(COMPUTE, precisions=("float16",), step=15)
+    rows = [line.split() for line in lines[1:]]
+    assert [row[:2] for row in rows] == [["E-D3DGS", "float16"], ["4DGaussians", "float16"]]
+    for row in rows:
+        assert 15 < float(row[2]) < 40 and abs(float(row[3])) < precision.MOST_LOST and 40 < float(row[-2]) < 100

@@ -1,0 +1,32 @@
+"""The CUDA kernels for images on tensors of the CPU, by the rasterizer's own player of a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import losses.photometric_cuda
+import router.gates_cuda
+
+PLAYER = Path(__file__).parents[1] / "submodules/diff-gaussian-rasterization/tests/kernels_on_cpu/player.py"
+
+
+@pytest.fixture
+def kernels_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets float32 tensors of the CPU use the kernels; skips the test without a compiler, or where a GPU has them."""
+    spec = importlib.util.spec_from_file_location("kernels_on_cpu_player", PLAYER)
+    assert spec is not None and spec.loader is not None
+    player = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(player)
+    player.mailbox()
+
+    def kernels(like: Tensor) -> object:
+        return torch.ops.moegs_rasterizer_cuda if like.dtype == torch.float32 else None
+
+    for module in (losses.photometric_cuda, router.gates_cuda):
+        monkeypatch.setattr(module, "kernels", kernels)
+        monkeypatch.setattr(module, "stream_of", lambda like: 0)
