@@ -40,18 +40,25 @@ Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vec
 Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors gradients, Tensor views,
                          int64_t stream);
 
+// PyTorch's number of a type that the operators use; another is a fault of theirs.
+inline int32_t number_of(ScalarType type) {
+  if (type == ScalarType::Float) return aoti_torch_dtype_float32();
+  if (type == ScalarType::Double) return aoti_torch_dtype_float64();
+  if (type == ScalarType::Int) return aoti_torch_dtype_int32();
+  STD_TORCH_CHECK(type == ScalarType::Byte, "the rasterizer makes no tensors of this type");
+  return aoti_torch_dtype_uint8();
+}
+
 // Without the detour by new_empty, which PyTorch dispatches twice: a call makes a dozen of them.
 inline Tensor empty_like(const Tensor& like, std::initializer_list<int64_t> shape,
                          ScalarType type = ScalarType::Float) {
   int64_t strides[4], step = 1;
   const int64_t* const sizes = shape.begin();
   for (int dim = int(shape.size()) - 1; dim >= 0; --dim) strides[dim] = step, step *= sizes[dim] > 0 ? sizes[dim] : 1;
-  int32_t device_type, number = aoti_torch_dtype_float32();
-  if (type == ScalarType::Int) number = aoti_torch_dtype_int32();
-  if (type == ScalarType::Byte) number = aoti_torch_dtype_uint8();
+  int32_t device_type;
   AtenTensorHandle made = nullptr;
   const bool done = aoti_torch_get_device_type(like.get(), &device_type) == AOTI_TORCH_SUCCESS &&
-                    aoti_torch_empty_strided(int64_t(shape.size()), sizes, strides, number, device_type,
+                    aoti_torch_empty_strided(int64_t(shape.size()), sizes, strides, number_of(type), device_type,
                                              like.get_device_index(), &made) == AOTI_TORCH_SUCCESS;
   STD_TORCH_CHECK(done, "CUDA out of memory: PyTorch gives none for a tensor of the rasterizer");
   return Tensor(made);
