@@ -19,7 +19,7 @@ from experts.training.statistics import Statistics
 TABLE = Density(kind="relocate", max_gaussians=100)
 
 
-def trained(opacities: list[float], extra: str = "labels"):
+def trained(opacities: list[float], extra: str = "labels", device: str = "cpu"):
     """A population, its statistics (gradients: 1, 2 ...) and its optimiser, whose moments are nowhere zero."""
     module, count = nn.Module(), len(opacities)
     generator = torch.Generator().manual_seed(count)
@@ -31,15 +31,15 @@ def trained(opacities: list[float], extra: str = "labels"):
         extra: torch.arange(1.0, count + 1),
     }
     for name, value in values.items():
-        module.register_parameter(name, nn.Parameter(value))
+        module.register_parameter(name, nn.Parameter(value.to(device)))
     population = Population({name: (module, name) for name in values})
     optimiser = torch.optim.Adam(module.parameters(), lr=0.0)
     population.attach(optimiser)
     sum((parameter + 10).square().sum() for parameter in module.parameters()).backward()
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-    statistics = Statistics(count, torch.device("cpu"))
-    statistics.gradients.add_(torch.arange(1.0, count + 1))
+    statistics = Statistics(count, torch.device(device))
+    statistics.gradients.add_(torch.arange(1.0, count + 1, device=device))
     return population, statistics, optimiser
 
 
@@ -175,11 +175,7 @@ def test_tables_that_are_refused(changes, count, words):
 @pytest.mark.cuda
 def test_a_gpu_gives_the_same_copies():
     shades = torch.tensor([0.9, 0.001, 0.4, 0.7]).repeat(20).tolist()
-    here, there = trained(shades), trained(shades)
-    for name in there[0].names:
-        there[0].put(name, there[0][name].cuda())
-    there = (there[0], Statistics(len(shades), torch.device("cuda")), there[2])
-    there[1].load(here[1].rows)
+    here, there = trained(shades), trained(shades, device="cuda")
     for training in (here, there):
         relocated(100, training)
     assert there[0].device.type == "cuda" and here[0].count == there[0].count == 84

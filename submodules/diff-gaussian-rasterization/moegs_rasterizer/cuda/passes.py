@@ -216,6 +216,11 @@ def _forward(cuda_pass: CudaPass, given: Given, *, save: bool) -> tuple[list[Ten
         save,
         cuda_pass.stream.cuda_stream,
     )
+    if not made:
+        raise RasterizerError(
+            f"the CUDA back-end cannot take {len(given.kinds)} layers of {given.rows} Gaussians in all for an image of "
+            f"{width}x{height}; render fewer layers in one call, or a smaller image"
+        )
     if in_graph:
         return made, capacity, None
     report = box.sent(sequence, size=size, first_layer=cuda_pass.first_layer, stream=cuda_pass.stream)

@@ -27,8 +27,9 @@ struct Input {
   int count(int layer) const { return first[layer + 1] - first[layer]; }
 };
 
-// Throws where something does not fit; validation.py then finds words for it.
-Input checked(const Tensors& given, const std::vector<int64_t>& kinds, const Tensor& world_to_camera,
-              const std::vector<double>& pinhole, const std::vector<double>& settings, int64_t width, int64_t height);
+// Fills in an empty `input`; false where something does not fit, for which validation.py then finds words.
+bool read_input(Input& input, const Tensors& given, const std::vector<int64_t>& kinds, const Tensor& world_to_camera,
+                const std::vector<double>& pinhole, const std::vector<double>& settings, int64_t width,
+                int64_t height);
 
 }  // namespace moegs::gpu

@@ -24,7 +24,7 @@ enum ProjectedGradient { kOfMeans2d, kOfConics, kOfShColours, kProjectedGradient
 
 // The whole forward pass. inputs.h: kinds, pinhole and settings. `capacity` is the room for instances; the mail gets
 // their number, faults and `sequence`. `moving` is 0, or an address in pinned memory that gets the layers' views: a CUDA
-// graph reads them there at each replay. Throws where the input does not fit.
+// graph reads them there at each replay. Gives no tensors where the input does not fit.
 Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camera, std::vector<double> pinhole,
                 std::vector<double> settings, int64_t mail, int64_t sequence, int64_t moving, int64_t capacity,
                 int64_t width, int64_t height, bool save, int64_t stream);

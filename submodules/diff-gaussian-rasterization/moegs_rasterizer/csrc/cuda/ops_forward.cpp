@@ -97,10 +97,10 @@ void blend_all(const Input& input, const PassSize& size, const Kept& kept, Proje
 Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camera, std::vector<double> pinhole,
                 std::vector<double> settings, int64_t mail, int64_t sequence, int64_t moving, int64_t capacity,
                 int64_t width, int64_t height, bool save, int64_t stream) {
-  Input input = checked(given, kinds, world_to_camera, pinhole, settings, width, height);
+  Input input{};
+  if (!read_input(input, given, kinds, world_to_camera, pinhole, settings, width, height)) return {};
   const PassSize size{input.layers, input.rows, input.values, capacity, width, height};
-  STD_TORCH_CHECK(capacity < (int64_t(1) << 31), "too many instances for one call");
-  STD_TORCH_CHECK(size.cells() < (int64_t(1) << 30), "too many layers and tiles for one call");
+  if (capacity >= (int64_t(1) << 31) || size.cells() >= (int64_t(1) << 30)) return {};
   const Tensor& like = given[0];
   const DeviceScope scope(like.get_device_index());
   const Tensor memory = bytes_like(like, Kept(nullptr, size).bytes);
