@@ -136,7 +136,12 @@ def trainings() -> list[tuple[str, int, int, int]]:
     for pixels, row in ((N3V_SIZE, n3v), (DOME_SIZE, dome)):
         found = re.findall(row, page, re.MULTILINE)
         rows += [(name, pixels, int(count.replace(",", "")), int(mebibytes)) for name, count, mebibytes in found]
-    assert len(rows) == 4 + 7
+    freetime = r"^\| [a-z_]+, (?:\d+ frames, )?(\d+)x(\d+) \| ([\d,]+) \| (\d+) \|$"
+    rows += [
+        ("FreeTime", int(width) * int(height), int(count.replace(",", "")), int(mebibytes))
+        for width, height, count, mebibytes in re.findall(freetime, page, re.MULTILINE)
+    ]
+    assert len(rows) == 4 + 7 + 5
     return rows
 
 
