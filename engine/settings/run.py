@@ -161,6 +161,9 @@ class OutputConfig:
         flag("also write the numbers of training.csv for TensorBoard, to <save_path>/tensorboard; needs its package"),
     ] = False
     bundle: Annotated[bool, flag("copy the experts' files into --save_path, to move or share the run")] = False
+    compress: Annotated[
+        bool, flag("with --bundle: also leave a small copy of the whole run in <save_path>/compressed, at the end")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +286,8 @@ def check_values(config: RunConfig, ensemble: Ensemble) -> None:
     for name, value in positive.items():
         if value is not None and not value > 0:
             raise ConfigError(f"--{name} is {value}: give more than 0")
+    if output.compress and not output.bundle:
+        raise ConfigError("--compress makes a small bundle: give --bundle, too")
     check_novel_near(config.experts.novel_near)
     check_expert_frames(config.experts.expert_frames, ensemble.experts)
     check_seed(training.seed)
