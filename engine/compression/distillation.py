@@ -16,6 +16,7 @@ from engine.compression.trainers import set_last_rates, trainers_of
 from engine.runs.run import Run
 from experts import EXPERTS, Expert
 from experts.base import DivergedError
+from experts.rows import HasRowModules, block_sizes
 from experts.training.rendered import RenderedView, render
 from experts.training.samplers import Sample
 from experts.training.trainer import AHEAD, ExpertTrainer
@@ -58,15 +59,27 @@ def distil(run: Run, name: str, settings: Distillation, *, progress: bool) -> Ex
     """
     student = deepcopy(next(expert for expert in run.experts if expert.name == name))
     assert isinstance(student, nn.Module)
-    segments = EXPERTS[kind_of(name)].segments
+    segments, count = EXPERTS[kind_of(name)].segments, student.num_gaussians
     with TaughtViews(run, name) as views:
         for trainer in trainers_of(student, run, views, seed=settings.seed):
             frames = range(run.scene.num_frames) if segments is None else trainer.frames()
-            share = trainer.count / student.num_gaussians
-            budget = None if settings.max_gaussians is None else int(share * settings.max_gaussians)
+            limit = settings.max_gaussians
+            budget = None if limit is None else limit * trainer.count // count
             _learn(trainer, views, frames, settings, budget=budget, progress=progress)
+    if settings.max_gaussians is not None:
+        _drop_other_rows(student)
     student.eval().requires_grad_(False)
     return student
+
+
+def _drop_other_rows(expert: Expert) -> None:
+    """Takes out buffers of a row a Gaussian that did not grow with the others: rendering does not need them."""
+    assert isinstance(expert, HasRowModules)
+    for modules, size in zip(expert.row_modules, block_sizes(expert), strict=True):
+        for module in modules:
+            for name, buffer in list(module.named_buffers(recurse=False)):
+                if len(buffer) != size:
+                    setattr(module, name, None)
 
 
 def _learn(
