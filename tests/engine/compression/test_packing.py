@@ -11,12 +11,16 @@ import torch
 
 import moegs
 from engine.compression.ordered import curve_order, sorted_along_curve
-from engine.compression.packing import compress_run
+from engine.compression.packing import compress_run, pack_folder
 from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
 from engine.runs.run import mix_view
 from engine.runs.saved import load_run
+from experts import LoadOptions, load_expert
 from experts.formats.packed import is_packed
+from experts.formats.torch_files import load_tensors, save_tensors
+from tests.engine.expert_scene import FRAMES
+from tests.engine.expert_scene import run as train_expert
 
 ON_CPU = {"device": "cpu"}
 
@@ -100,3 +104,25 @@ def test_the_curve_visits_octants_one_after_the_other() -> None:
     octants = (placed >= 2).long() @ torch.tensor([4, 2, 1])
     assert octants.tolist() == sorted(octants.tolist())
     assert curve_order(torch.zeros(0, 3)).tolist() == []
+
+
+def test_a_folder_of_freetime_can_be_packed_and_loaded(world: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "FreeTime"
+    assert train_expert(world / "film", folder, "freetime", "--iterations=2") == 0
+    plain = load_expert("FreeTime", folder, LoadOptions(num_frames=FRAMES))
+    pack_folder(folder)
+    packed = load_expert("FreeTime", folder, LoadOptions(num_frames=FRAMES))
+    assert any(is_packed(file) for file in packed.provenance.files) and packed.life == plain.life
+    for one, other in zip(plain.parameters(), packed.parameters(), strict=True):
+        torch.testing.assert_close(other, one, atol=0.011, rtol=0)
+    torch.testing.assert_close(packed.at(2).means, plain.at(2).means, atol=1e-3, rtol=0)
+
+
+def test_networks_are_halved_where_their_values_fit(tmp_path: Path) -> None:
+    state = {"small": torch.tensor([0.1, -3.0]), "large": torch.tensor([1e9]), "whole": torch.tensor([70_000])}
+    save_tensors(state, tmp_path / "deformation.pth")
+    pack_folder(tmp_path)
+    read = load_tensors(tmp_path / "deformation.pth")
+    assert [value.dtype for value in read.values()] == [torch.float16, torch.float32, torch.int64]
+    assert torch.equal(read["large"], state["large"]) and torch.equal(read["whole"], state["whole"])
+    torch.testing.assert_close(read["small"].float(), state["small"], rtol=1e-3, atol=0)
