@@ -17,18 +17,28 @@ CURVE_BITS = 20  # of each coordinate
 
 
 def sorted_along_curve(run: Run) -> Run:
-    """A copy of a run whose Gaussians stand beside near ones in each block: what is alike can be coded in less."""
+    """A copy of a run whose Gaussians stand beside near ones in each block: what is alike can be coded in less.
+
+    An expert whose rows cannot be moved keeps its order.
+    """
     experts = tuple(deepcopy(expert) for expert in run.experts)
     orders = []
     for expert in experts:
-        assert isinstance(expert, HasRowModules)
-        parts, start = [], 0
-        for part in _positions(expert, run.scene.num_frames).split(block_sizes(expert)):
-            parts.append(start + curve_order(part))
-            start += len(part)
-        orders.append(torch.cat(parts))
-        reorder_rows(expert, orders[-1])
+        if isinstance(expert, HasRowModules):
+            orders.append(_order(expert, _positions(expert, run.scene.num_frames)))
+            reorder_rows(expert, orders[-1])
+        else:
+            orders.append(torch.arange(expert.num_gaussians, device=run.device))
     return replace(run, experts=experts, router=router_of_rows(run, orders))
+
+
+def _order(expert: HasRowModules, positions: Tensor) -> Tensor:
+    """Indices [n] of an expert's rows along the curve, block after block."""
+    parts, start = [], 0
+    for part in positions.split(block_sizes(expert)):
+        parts.append(start + curve_order(part))
+        start += len(part)
+    return torch.cat(parts)
 
 
 def curve_order(positions: Tensor) -> Tensor:

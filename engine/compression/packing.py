@@ -13,7 +13,6 @@ from torch import Tensor
 
 from common.files import write_json
 from engine.compression.ordered import sorted_along_curve
-from engine.compression.pruned import check_prunable
 from engine.compression.pruned_files import write_run
 from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
@@ -44,10 +43,8 @@ def write_compressed(
 ) -> Run:
     """As `write_run`, in small files; leaves compressed.json with the size, and the PSNR that it costs.
 
-    Gaussians change their order, and routing weights follow. Raises ConfigError for experts whose Gaussians cannot be
-    reordered.
+    Gaussians change their order, and routing weights follow.
     """
-    check_prunable(run.experts)
     ordered = sorted_along_curve(run)
     written = write_run(
         ordered, save_path, out, iteration=iteration, overrides=overrides, change=change, packed=pack_folder

@@ -19,6 +19,7 @@ from engine.runs.saved import load_run
 from experts import LoadOptions, load_expert
 from experts.formats.packed import is_packed
 from experts.formats.torch_files import load_tensors, save_tensors
+from tests.docs.test_file_formats import PAGE, keys_in, section
 from tests.engine.expert_scene import FRAMES
 from tests.engine.expert_scene import run as train_expert
 
@@ -126,3 +127,15 @@ def test_networks_are_halved_where_their_values_fit(tmp_path: Path) -> None:
     assert [value.dtype for value in read.values()] == [torch.float16, torch.float32, torch.int64]
     assert torch.equal(read["large"], state["large"]) and torch.equal(read["whole"], state["whole"])
     torch.testing.assert_close(read["small"].float(), state["small"], rtol=1e-3, atol=0)
+
+
+def test_the_page_of_file_formats_has_the_keys(copy: Path, world: Path, tmp_path: Path) -> None:
+    few = ["--ratio=0.3", "--iterations=0", "--rounds=1", "--score_frames=1", "--compress", "--quiet", "--device=cpu"]
+    assert moegs.main(["prune", str(world / "run"), f"--out={tmp_path / 'small'}", *few]) == 0
+    facts = [json.loads((tmp_path / "small" / name).read_text()) for name in ("pruned.json", "compressed.json")]
+    told = keys_in(section(PAGE, "pruned.json and compressed.json"))
+    assert told == {*facts[0], *facts[1]}
+    with next((tmp_path / "small").rglob("point_cloud.ply")).open("rb") as stream:
+        assert stream.readline() == b"moegs packed table 1\n"
+        header = json.loads(stream.read(int.from_bytes(stream.read(4), "little")))
+    assert keys_in(section(PAGE, "Packed tables")) == set(header)
