@@ -48,7 +48,7 @@ class DistillConfig:
     ] = 0.3
     rate: Annotated[
         float, flag("learning rates, over the last ones of the expert's recipe; they fall to a tenth of it")
-    ] = 1.0
+    ] = 5.0
     max_gaussians: Annotated[
         int | None,
         flag("number of Gaussians to which the expert grows while it learns; default: it keeps its own", metavar="INT"),
