@@ -32,7 +32,7 @@ DEFAULTS = PruneConfig()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
-    """What a run shows at its held-out cameras."""
+    """Measurements of a run at its held-out cameras."""
 
     gaussians: int
     psnr: float  # dB, mean

@@ -1,4 +1,4 @@
-"""Removal of Gaussians from a loaded expert."""
+"""Removal of Gaussians from a loaded expert, and their order."""
 
 from __future__ import annotations
 
@@ -32,6 +32,15 @@ def keep_rows(expert: HasRowModules, kept: Tensor) -> None:
     for modules, rows in zip(expert.row_modules, kept.split(block_sizes(expert)), strict=True):
         for module in modules:
             _replace(module, rows)
+
+
+def reorder_rows(expert: HasRowModules, order: Tensor) -> None:
+    """Puts, in place, the Gaussians of an expert in another order [n]: of rows of its routing table, by block."""
+    start = 0
+    for modules, rows in zip(expert.row_modules, order.split(block_sizes(expert)), strict=True):
+        for module in modules:
+            _replace(module, rows - start)
+        start += len(rows)
 
 
 def bytes_a_row(expert: HasRowModules) -> list[int]:

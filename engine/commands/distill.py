@@ -21,6 +21,7 @@ from engine.settings.command_line import set_up_logging
 from engine.settings.distill import (
     DistillConfig,
     check_distill_config,
+    check_growth,
     find_name,
     read_distill_settings,
     run_overrides,
@@ -46,6 +47,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     run = load_run(save_path, iteration=None if config.iteration == -1 else config.iteration, overrides=overrides)
     name = find_name(config.expert, [expert.name for expert in run.experts])
     before = next(expert for expert in run.experts if expert.name == name)
+    check_growth(config, before)
     start = time.perf_counter()
     student = distil(run, name, _distillation(config), progress=not config.quiet)
     seconds = time.perf_counter() - start
@@ -54,7 +56,10 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         "iteration": run.iteration,
         "expert": name,
         "files": before.provenance.files,
-        **{key: getattr(config, key) for key in ("iterations", "weight", "novel_share", "rate", "seed")},
+        **{
+            key: getattr(config, key)
+            for key in ("iterations", "weight", "novel_share", "rate", "max_gaussians", "seed")
+        },
         "seconds": seconds,
         "psnr": _scores(run, before, student, frames=config.test_frames),
     }
@@ -72,6 +77,7 @@ def _distillation(config: DistillConfig) -> Distillation:
         weight=config.weight,
         novel_share=config.novel_share,
         rate=config.rate,
+        max_gaussians=config.max_gaussians,
         seed=config.seed,
     )
 

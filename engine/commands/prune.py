@@ -9,8 +9,9 @@ from typing import Any
 from common.files import write_json
 from common.tables import Column, table_lines
 from common.wording import script_command
+from engine.compression.packing import write_compressed
 from engine.compression.pruned import check_prunable, fixed_megabytes, share_for_megabytes, share_for_speed
-from engine.compression.pruned_files import write_pruned
+from engine.compression.pruned_files import write_run
 from engine.compression.rounds import Goal, Pruning, prune_in_rounds, ratio_goal
 from engine.compression.tuning import Tuning
 from engine.evaluation.provenance import gaussian_counts, megabytes
@@ -21,6 +22,7 @@ from engine.settings.fields import with_values
 from engine.settings.prune import DEFAULT_RATIO, PruneConfig, check_prune_config, read_prune_settings
 from engine.settings.verify import overrides_of
 from router import render_command
+from scenes.options import Needed
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_prune_config(config)
     chosen, overrides = None if config.iteration == -1 else config.iteration, overrides_of(config)
-    run = load_run(save_path, iteration=chosen, overrides=overrides, needed="all" if config.iterations else "none")
+    needed: Needed = "all" if config.iterations else "test" if config.compress else "none"
+    run = load_run(save_path, iteration=chosen, overrides=overrides, needed=needed)
     check_prunable(run.experts)
     before = _facts(run)
     trained = with_values(trained_config(save_path, layout=run.scene.layout), overrides)
@@ -53,7 +56,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         "iteration": run.iteration,
         **{key: getattr(config, key) for key in ("score", "scope", "rounds", "tune", "iterations", "rate")},
     }
-    pruned = write_pruned(pruned, save_path, out, iteration=run.iteration, overrides=overrides, facts=facts)
+    write = write_compressed if config.compress else write_run
+    pruned = write(pruned, save_path, out, iteration=run.iteration, overrides=overrides, change={"pruned": facts})
     after = _facts(pruned)
     write_json(out / FACTS, facts | {"before": before, "after": after})
     print(*_lines(before, after), sep="\n")

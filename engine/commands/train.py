@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.wording import script_command
+from engine.compression.packing import compress_run
 from engine.runs.device import peak_memory
 from engine.settings.command_line import INTERRUPTED, exit_code, set_up_logging
 from engine.settings.config_file import write_config_file
@@ -52,6 +53,7 @@ def train_router(config: RunConfig, ensemble: Ensemble) -> int:
     task = open_router_task(config, ensemble)
     if not train(task, schedule(task), quiet=config.machine.quiet):
         return INTERRUPTED
+    compress(config)
     log_end(task, save_path)
     return 0
 
@@ -66,10 +68,20 @@ def train_seeds(config: RunConfig, ensemble: Ensemble, save_path: Path) -> int:
         logger.info("%s: seed %d, %d of %d to train", save_path, each.training.seed, number + 1, len(configs))
         if not train(task, schedule(task), quiet=config.machine.quiet):
             return INTERRUPTED
+        compress(each)
         if number + 1 == len(configs):
             log_end(task, save_path)
         del task  # its experts leave the GPU before those of the next are loaded
     return 0
+
+
+def compress(config: RunConfig) -> None:
+    """Leaves a small copy of a trained run in its folder, where asked for."""
+    save_path = config.output.save_path
+    if config.output.compress and save_path is not None:
+        machine = config.machine
+        overrides = {"device": machine.device, "backend": machine.backend, "quiet": machine.quiet}
+        compress_run(save_path, overrides=overrides)
 
 
 def begin_seeds(config: RunConfig, save_path: Path, task: RouterTask) -> None:

@@ -1,1 +1,1 @@
-"""Smaller runs: pruned mixtures."""
+"""Smaller runs: pruned and compressed mixtures, and distilled experts."""

@@ -16,6 +16,7 @@ from engine.compression.trainers import set_last_rates, trainers_of
 from engine.runs.run import Run
 from experts import EXPERTS, Expert
 from experts.base import DivergedError
+from experts.rows import HasRowModules, block_sizes
 from experts.training.rendered import RenderedView, render
 from experts.training.samplers import Sample
 from experts.training.trainer import AHEAD, ExpertTrainer
@@ -23,6 +24,7 @@ from losses import photometric
 from router import kind_of
 
 READ_EVERY = 20  # iterations between readings of the loss: reading one waits for the GPU
+GROWTHS, GROWN = 40, 0.75  # steps in which Gaussians are added, evenly spread; the last ones are left out from there on
 FALL = 0.1  # learning rates at the last iteration over those at the first
 
 
@@ -34,6 +36,7 @@ class Distillation:
     weight: float  # lambda: of the loss of the truth, 0 ... 1
     novel_share: float  # of the images that are novel views, 0 ... 1
     rate: float = 1.0  # learning rates over the last ones of the expert's recipe
+    max_gaussians: int | None = None  # to which the expert grows; None: it stays as it is
     seed: int = 0
 
 
@@ -51,24 +54,48 @@ def distilled_loss(image: Tensor, truth: Tensor, lesson: Lesson, *, weight: floa
 def distil(run: Run, name: str, settings: Distillation, *, progress: bool) -> Expert:
     """A copy of an expert of a run that has learned from the run's mixture; the run stays as it is.
 
-    Its Gaussians stay as many as they were. Raises ConfigError for an expert that cannot be trained, and DivergedError
-    where its loss is no longer finite.
+    Its Gaussians stay as many as they were, but for settings.max_gaussians. Raises ConfigError for an expert that
+    cannot be trained, and DivergedError where its loss is no longer finite.
     """
     student = deepcopy(next(expert for expert in run.experts if expert.name == name))
     assert isinstance(student, nn.Module)
-    segments = EXPERTS[kind_of(name)].segments
+    segments, count = EXPERTS[kind_of(name)].segments, student.num_gaussians
     with TaughtViews(run, name) as views:
         for trainer in trainers_of(student, run, views, seed=settings.seed):
             frames = range(run.scene.num_frames) if segments is None else trainer.frames()
-            _learn(trainer, views, frames, settings, progress=progress)
+            limit = settings.max_gaussians
+            budget = None if limit is None else limit * trainer.count // count
+            _learn(trainer, views, frames, settings, budget=budget, progress=progress)
+    if settings.max_gaussians is not None:
+        _drop_other_rows(student)
     student.eval().requires_grad_(False)
     return student
 
 
+def _drop_other_rows(expert: Expert) -> None:
+    """Takes out buffers of a row a Gaussian that did not grow with the others: rendering does not need them."""
+    assert isinstance(expert, HasRowModules)
+    for modules, size in zip(expert.row_modules, block_sizes(expert), strict=True):
+        for module in modules:
+            for name, buffer in list(module.named_buffers(recurse=False)):
+                if len(buffer) != size:
+                    setattr(module, name, None)
+
+
 def _learn(
-    trainer: ExpertTrainer, views: TaughtViews, frames: range, settings: Distillation, *, progress: bool
+    trainer: ExpertTrainer,
+    views: TaughtViews,
+    frames: range,
+    settings: Distillation,
+    *,
+    budget: int | None,
+    progress: bool,
 ) -> None:
-    """Trains a model in place; what its recipe does beside the image's loss and the optimiser's step is left out."""
+    """Trains a model in place; what its recipe does beside the image's loss and the optimiser's step is left out.
+
+    budget: Gaussians to which it grows, None where it does not; copies of living ones take the places of faint ones.
+    """
+    every = max(1, settings.iterations // GROWTHS)
     batch = trainer.recipe.batch
     sampler = TaughtSampler(views, frames, share=settings.novel_share, batch=batch, seed=settings.seed)
     images = [sampler.next(iteration) for iteration in range(1, settings.iterations + 1)]
@@ -86,6 +113,8 @@ def _learn(
                 loss = loss + part.detach()
             trainer.optimiser.step()
             trainer.optimiser.zero_grad(set_to_none=True)
+            if budget is not None and (index + 1) % every == 0 and index < GROWN * len(images):
+                trainer.relocate(budget=max(budget, trainer.count))
             last = index + 1 == len(images)
             numbers = {"loss": f"{_read(trainer, loss, index + 1):.4f}"} if last or not index % READ_EVERY else None
             shown.advance(numbers=numbers)

@@ -53,10 +53,16 @@ def without(run: Run, masks: Sequence[Tensor]) -> Run:
     for expert, kept in zip(experts, masks, strict=True):
         assert isinstance(expert, HasRowModules)
         keep_rows(expert, kept)
+    return replace(run, experts=experts, router=router_of_rows(run, masks))
+
+
+def router_of_rows(run: Run, rows: Sequence[Tensor]) -> Router:
+    """A run's router with some rows of each expert: masks or indices."""
     old = run.router
+    tables = [each.detach()[own] for each, own in zip(old.features.static, rows, strict=True)]
     router = Router(
         old.expert_names,
-        [int(kept.sum()) for kept in masks],
+        [len(table) for table in tables],
         kind=old.head_kind,
         cues=old.cues is not None,
         temperature=old.temperature,
@@ -66,10 +72,10 @@ def without(run: Run, masks: Sequence[Tensor]) -> Run:
     if router.cues is not None and old.cues is not None:
         router.cues.load_state_dict(old.cues.state_dict())
     with torch.no_grad():
-        for index, kept in enumerate(masks):
-            router.features.static[index].copy_(old.features.static[index][kept])
-            router.features.temporal[index].copy_(old.features.temporal[index][kept])
-    return replace(run, experts=experts, router=router.eval().requires_grad_(False))
+        for index, own in enumerate(rows):
+            router.features.static[index].copy_(tables[index])
+            router.features.temporal[index].copy_(old.features.temporal[index][own])
+    return router.eval().requires_grad_(False)
 
 
 def share_for_megabytes(run: Run, scores: Sequence[Tensor], wanted: float, scope: PruneScope, *, fixed: float) -> float:

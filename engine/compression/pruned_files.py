@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from engine.settings.config_file import read_object, write_config_file
 from engine.settings.fields import with_values
 from engine.settings.run import RunConfig
 from engine.settings.train import CONFIG_FILE
+from engine.training.router.judge import with_judgement
 from engine.training.router.resume import training_state
 from engine.training.router.schedule import make_optimiser
 from experts import EXPERTS, Expert
@@ -37,13 +38,21 @@ OF_IMAGES: Mapping[str, Any] = {  # of an expert's report: what its images decid
 }
 
 
-def write_pruned(
-    run: Run, save_path: Path, out: Path, *, iteration: int, overrides: Mapping[str, Any], facts: Mapping[str, Any]
+def write_run(
+    run: Run,
+    save_path: Path,
+    out: Path,
+    *,
+    iteration: int,
+    overrides: Mapping[str, Any],
+    change: Mapping[str, Any],
+    packed: Callable[[Path], None] | None = None,
 ) -> Run:
-    """Writes a pruned run whole or not at all, once what was written can be read; the run with its new files.
+    """Writes a changed run whole or not at all, once what was written can be read; the run as it was read.
 
     save_path, iteration: of the run that it was. overrides: settings that replace those saved with it, by flag name.
-    facts: left in the reports of its experts' trainings as "pruned".
+    change: keys that tell in the reports of its experts' trainings what was done. packed: makes an expert's folder
+    smaller; routing weights are then written in half precision.
     """
     records = load_checkpoint(checkpoint_folder(save_path, iteration)).experts
     out = out.absolute()
@@ -52,17 +61,24 @@ def write_pruned(
         for expert in run.experts:
             with torch.no_grad():
                 EXPERTS[kind_of(expert.name)].save(expert, folders[expert.name], expert.provenance.iteration)
+            if packed is not None:
+                packed(folders[expert.name])
         written = new_run(_settings(run, save_path, folders, staged, overrides), run.ensemble)
         for old, new in zip(run.experts, written.experts, strict=True):
-            carry_facts(old, new, {"pruned": facts})
+            carry_facts(old, new, change)
         written.router.load_state_dict(run.router.state_dict())
         final = {name: out / folder.relative_to(staged) for name, folder in folders.items()}
         moved = tuple(_moved(record_expert(each, folders[each.name]), final[each.name]) for each in written.experts)
         settings = _settings(run, save_path, final, out, overrides)
         optimiser = make_optimiser(written.router, settings.training)
-        written = replace(written, training_seconds=run.training_seconds, judgement=run.judgement)
+        written = with_judgement(
+            replace(written, iteration=run.iteration, training_seconds=run.training_seconds), run.judgement
+        )
         state = training_state(optimiser, settings.training.seed)
+        if packed is not None:
+            written.router.features.half()
         save_checkpoint(staged, written, run.iteration, experts=moved, state=state)
+        written.router.eval().requires_grad_(False).float()
         write_config_file(staged / CONFIG_FILE, settings)
     for expert, record in zip(written.experts, moved, strict=True):
         expert.provenance = replace(expert.provenance, files=tuple(Path(record.folder) / name for name in record.files))
@@ -78,7 +94,14 @@ def _settings(
         given["expert"] = tuple(f"{kind_of(name)}={folder}" for name, folder in folders.items())
     kept = {name: value for name, value in overrides.items() if name not in (*flags.values(), "expert")}
     trained = trained_config(save_path, layout=run.scene.layout)
-    new = {"save_path": out, "load_iteration": -1, "iterations": run.iteration, "bundle": False, "seeds": None}
+    new = {
+        "save_path": out,
+        "load_iteration": -1,
+        "iterations": run.iteration,
+        "bundle": False,
+        "compress": False,
+        "seeds": None,
+    }
     return with_values(trained, HERE | kept | given | new)
 
 

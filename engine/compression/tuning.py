@@ -30,7 +30,7 @@ FALL = 0.1  # learning rates at the last iteration over those at the first
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """How a pruned run is trained."""
+    """Settings by which a pruned run is trained."""
 
     what: Literal["router", "all"]  # all: the router and what every Gaussian has of its own; networks stay
     iterations: int

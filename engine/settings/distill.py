@@ -19,7 +19,7 @@ from engine.settings.paths import check_expert
 from engine.settings.render import OF_IMAGES, MovedOverridesConfig
 from engine.settings.run import check_seed
 from engine.settings.verify import overrides_of
-from experts import EXPERTS
+from experts import EXPERTS, Expert
 from router import kind_of
 
 MOVED = "--moved"
@@ -48,7 +48,11 @@ class DistillConfig:
     ] = 0.3
     rate: Annotated[
         float, flag("learning rates, over the last ones of the expert's recipe; they fall to a tenth of it")
-    ] = 1.0
+    ] = 5.0
+    max_gaussians: Annotated[
+        int | None,
+        flag("number of Gaussians to which the expert grows while it learns; default: it keeps its own", metavar="INT"),
+    ] = None
     test_frames: Annotated[int, flag("frames to score of each held-out camera, evenly spread")] = 10
     seed: Annotated[int, flag("random seed")] = 0
     overrides: MovedOverridesConfig = field(default_factory=MovedOverridesConfig)
@@ -92,6 +96,13 @@ def run_overrides(config: DistillConfig) -> dict[str, Any]:
     """Settings of the trained run that the command replaces, by flag name."""
     given = overrides_of(config)
     return given | ({"expert": given.pop("moved")} if "moved" in given else {})
+
+
+def check_growth(config: DistillConfig, expert: Expert) -> None:
+    """Raises ConfigError where an expert has more Gaussians than it is to grow to."""
+    wanted, has = config.max_gaussians, expert.num_gaussians
+    if wanted is not None and wanted < has:
+        raise ConfigError(f"--max_gaussians is {wanted}, and {expert.name} has {has}: give more, or leave it out")
 
 
 def find_name(asked: str, names: Sequence[str]) -> str:

@@ -60,6 +60,9 @@ class PruneConfig:
     rate: Annotated[
         float, flag("of --tune all: learning rates of Gaussians, over the last ones of their expert's recipe")
     ] = 1.0
+    compress: Annotated[bool, flag("write the new run in small files, which cost next to nothing of its quality")] = (
+        False
+    )
     overrides: AnyOverridesConfig = field(default_factory=AnyOverridesConfig)
     quiet: Annotated[bool, flag(QUIET)] = False
     debug: Annotated[bool, flag(DEBUG)] = False

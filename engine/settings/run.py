@@ -159,6 +159,9 @@ class OutputConfig:
         flag("also write the numbers of training.csv for TensorBoard, to <save_path>/tensorboard; needs its package"),
     ] = False
     bundle: Annotated[bool, flag("copy the experts' files into --save_path, to move or share the run")] = False
+    compress: Annotated[
+        bool, flag("with --bundle: also leave a small copy of the whole run in <save_path>/compressed, at the end")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,8 @@ def check_values(config: RunConfig, ensemble: Ensemble) -> None:
     for name, value in positive.items():
         if value is not None and not value > 0:
             raise ConfigError(f"--{name} is {value}: give more than 0")
+    if output.compress and not output.bundle:
+        raise ConfigError("--compress makes a small bundle: give --bundle, too")
     check_novel_near(config.experts.novel_near)
     check_expert_frames(config.experts.expert_frames, ensemble.experts)
     check_seed(training.seed)

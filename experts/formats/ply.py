@@ -15,6 +15,7 @@ from common.files import replacing
 from common.suggestions import nearest
 from experts.base import CheckpointError
 from experts.formats.folders import require_file
+from experts.formats.packed import is_packed, packed_comments, packed_names, read_packed
 
 if TYPE_CHECKING:
     import torch
@@ -43,8 +44,12 @@ def read_ply(path: Path) -> PlyTable:
 
     The header is checked against the file's size before anything is allocated. Raises CheckpointError for a missing,
     foreign, text, big-endian or truncated file, for other column types, and for NaN or infinite values. Opacity logits
-    may be infinite: their sigmoid is 1 or 0.
+    may be infinite: their sigmoid is 1 or 0. A packed table (experts/formats/packed.py) is read in its place.
     """
+    if is_packed(path):
+        names, matrix = read_packed(path)
+        _check_finite(path, names, matrix)
+        return PlyTable(path=path, names=names, matrix=matrix)
     count, names, offset = _read_header(path)
     _check_size(path, count, len(names), offset)
     matrix = np.fromfile(path, dtype="<f4", count=count * len(names), offset=offset).reshape(count, len(names))
@@ -54,11 +59,13 @@ def read_ply(path: Path) -> PlyTable:
 
 def read_column_names(path: Path) -> tuple[str, ...]:
     """Names of a PLY table's columns from its header alone; raises CheckpointError as `read_ply` does for headers."""
-    return _read_header(path)[1]
+    return packed_names(path) if is_packed(path) else _read_header(path)[1]
 
 
 def read_comments(path: Path) -> tuple[str, ...]:
     """Comments in a PLY file's header, without the word; raises CheckpointError as `read_ply` does for headers."""
+    if is_packed(path):
+        return packed_comments(path)
     lines = _read_header_text(path)[0].splitlines()
     return tuple(line.removeprefix("comment ") for line in lines if line.startswith("comment "))
 

@@ -44,6 +44,9 @@ SHORTENED = {
     "moegs.py train-expert": [*SHORT, "--test_iterations", "--max_gaussians", "2000", "--max_points", "300"],
     **{f"render_{name}.py": ["--constant_frames", "1"] for name in ("E4", "E3", "E3_tech")},
     "moegs.py prune": ["--iterations", "2", "--score_frames", "1"],
+    "-m benchmarks.pruning_curve": [
+        *("--iterations", "2", "--score_frames", "1", "--test_frames", "1", "--rounds", "1", "--ratios", "0.5")
+    ],
     "moegs.py distill": SHORT,
     "moegs.py prepare": ["--threads", "2", "--max_features", "600"],
     "moegs.py auto": ["--budget", "90s", "--plan"],  # a CPU has no GB to plan

@@ -22,6 +22,7 @@ from experts.formats.cfg_args import read_cfg_args
 logger = logging.getLogger(__name__)
 
 FILES = ("mean_metrics.json", CURVE_FILE, REPORT_FILE, FIGURE_FILE, CONFIG_FILE)
+COMPRESSED = "compressed"  # folder of a small copy of the run
 FOLDERS = {  # folder of a run -> names of the results in it; what else lies there is not ours
     "router": re.compile(r"iteration_\d+"),
     "test": re.compile(r"itrs_\d+(_.+)?"),
@@ -50,7 +51,8 @@ def old_results(save_path: Path, experts: Sequence[ExpertRecord]) -> list[Path]:
     copies = dict.fromkeys([*_bundles(save_path), *_exports(save_path)])
     free = [copy for copy in copies if not any(folder.is_relative_to(copy.resolve()) for folder in used)]
     files = [path for name in FILES if (path := save_path / name).is_file()]
-    return [*_folders(save_path), *files, *free]
+    compressed = [save_path / COMPRESSED] if (save_path / COMPRESSED / CONFIG_FILE).is_file() else []
+    return [*_folders(save_path), *files, *free, *compressed]
 
 
 def _folders(save_path: Path) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,25 @@ def test_a_distilled_expert_is_an_ordinary_one(world: Path, tmp_path: Path, name
     assert f"{facts['psnr']['after']:.2f}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_expert_grows_to_a_limit_and_no_further(world: Path, tmp_path: Path, name: str) -> None:
+    old = load_expert(name, world / "models" / name, LoadOptions(num_frames=FRAMES))
+    limit, out = int(1.2 * old.num_gaussians), tmp_path / "one"
+    more = [f"--expert={name}", f"--max_gaussians={limit}", "--iterations=8", "--test_frames=1"]
+    assert distill(world, out, *more) == 0
+    new = load_expert(name, out, LoadOptions(num_frames=FRAMES))
+    assert limit - 2 <= new.num_gaussians <= limit
+    assert json.loads((out / "distilled.json").read_text())["max_gaussians"] == limit
+
+
+def test_tables_of_other_rows_leave_an_expert_that_grows(world: Path) -> None:
+    run = load_run(world / "run", overrides=ON_CPU)
+    expert = run.experts[list(NAMES).index("4DGaussians")]
+    expert.accumulated = torch.zeros(expert.num_gaussians, 3)
+    grown = distil(run, expert.name, replace(BRIEF, max_gaussians=2 * expert.num_gaussians), progress=False)
+    assert grown.num_gaussians > expert.num_gaussians and grown.accumulated is None
+
+
 def test_an_expert_with_a_recipe_of_its_own_is_trained_by_it(world: Path, tmp_path: Path) -> None:
     film, model = world / "film", tmp_path / "FreeTime"
     assert train_expert(film, model, "freetime", "--iterations=2", "--set", "kernel=flat") == 0
@@ -156,6 +176,7 @@ def test_the_recipe_is_that_of_the_experts_training_and_uses_no_further_harmonic
         (["--expert=STG", "--weight=1.5"], "--weight is 1.5: give 0 to 1"),
         (["--expert=STG", "--novel_share=-0.1"], "--novel_share is -0.1: give 0 to 1"),
         (["--expert=STG", "--rate=0"], "--rate is 0: give more than 0"),
+        (["--expert=STG", "--max_gaussians=3"], "--max_gaussians is 3, and STG has"),
         (["--expert=STG", "--iterations=0"], "--iterations is 0: give 1 or more"),
         (["--expert=STG", "--moved=STG=/nowhere/at/all"], "--moved STG=/nowhere/at/all: no such folder"),
         ([], "--expert"),

@@ -1,0 +1,90 @@
+"""A run in small files: its experts' tables packed, networks and routing weights in half precision."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common.files import write_json
+from engine.compression.ordered import sorted_along_curve
+from engine.compression.pruned_files import write_run
+from engine.evaluation.held_out import mixture_psnr
+from engine.evaluation.provenance import megabytes
+from engine.runs.run import Run
+from engine.runs.saved import load_run
+from engine.training.router.old_run import COMPRESSED
+from experts.formats.packed import is_packed, write_packed
+from experts.formats.ply import read_comments, read_ply
+from experts.formats.torch_files import load_tensors, save_tensors
+
+logger = logging.getLogger(__name__)
+
+FACTS = "compressed.json"  # in the folder of the copy
+SCORED_FRAMES = 10  # of each held-out camera
+MOST_HALF = torch.finfo(torch.float16).max
+
+
+def compress_run(save_path: Path, *, overrides: Mapping[str, Any]) -> Path:
+    """Writes a small copy of a trained run to `<save_path>/compressed`, and tells what it costs; its folder."""
+    run = load_run(save_path, overrides=overrides, needed="test")
+    out = save_path / COMPRESSED
+    write_compressed(run, save_path, out, iteration=run.iteration, overrides=overrides, change={"compressed": True})
+    return out
+
+
+def write_compressed(
+    run: Run, save_path: Path, out: Path, *, iteration: int, overrides: Mapping[str, Any], change: Mapping[str, Any]
+) -> Run:
+    """As `write_run`, in small files; leaves compressed.json with the size, and the PSNR that it costs.
+
+    Gaussians change their order, and routing weights follow.
+    """
+    ordered = sorted_along_curve(run)
+    written = write_run(
+        ordered, save_path, out, iteration=iteration, overrides=overrides, change=change, packed=pack_folder
+    )
+    written = replace(written, scene=run.scene)
+    before, after = (mixture_psnr(each, frames=SCORED_FRAMES) for each in (run, written))
+    facts = {
+        "from": str(save_path.absolute()),
+        "iteration": iteration,
+        "megabytes": megabytes(written)["total"],
+        "psnr": after,
+        "psnr_uncompressed": before,
+        "psnr_lost": before - after,
+        "frames_of_each_camera": min(SCORED_FRAMES, run.scene.num_frames),
+    }
+    write_json(out / FACTS, facts)
+    logger.info(
+        "compressed to %.1f MB: PSNR %.2f dB at the held-out cameras, %.3f dB less than uncompressed; wrote %s",
+        facts["megabytes"],
+        after,
+        before - after,
+        out,
+    )
+    return written
+
+
+def pack_folder(folder: Path) -> None:
+    """Packs, in place, the tables and networks of a model's folder, as `save` wrote it."""
+    for path in sorted(folder.rglob("*.ply")):
+        if not is_packed(path):
+            table = read_ply(path)
+            write_packed(path, table.names, table.matrix, comments=read_comments(path))
+    for path in sorted(folder.rglob("*.pth")):
+        state = load_tensors(path)
+        if isinstance(state, Mapping):
+            save_tensors({name: _half(value) for name, value in state.items()}, path)
+
+
+def _half(value: object) -> object:
+    """A float32 tensor in half precision, where its values fit; all else as it is."""
+    if not isinstance(value, Tensor) or value.dtype != torch.float32 or not value.numel():
+        return value
+    return value.half() if float(value.abs().max()) <= MOST_HALF else value
