@@ -31,7 +31,10 @@ def blend(images: Tensor, logits: Tensor, *, temperature: float) -> Mixture:
     return Mixture(image=image, images=images, gates=gates, logits=logits)
 
 
-def shrunk_to_mean(mixture: Mixture, share: float) -> Mixture:
-    """The mixture whose gates are (1 - share) of its own and `share` of 1 / E each: its image moves to the mean's."""
+def shrunk_to_mean(mixture: Mixture, share: float | Tensor) -> Mixture:
+    """The mixture whose gates are (1 - share) of its own and `share` of 1 / E each: its image moves to the mean's.
+
+    share: of all pixels, or [h, w].
+    """
     gates = (1 - share) * mixture.gates + share / len(mixture.gates)
     return replace(mixture, gates=gates, image=(gates[:, None] * mixture.images).sum(dim=0))

@@ -14,6 +14,9 @@ from experts.novel_views import NovelViewCulling
 
 LEAST = 0.01  # coverage that an expert without any counts as, so that gates stay finite
 RGB = 3
+USUAL = 0.01  # quantile of the coverage of training views' pixels
+LEAST_USUAL = 1e-3  # so that nothing is a hole where training views show the background, too
+TOWARDS_MEAN = 0.2  # share of the uniform mean where no judge found another: docs/dev/blend.md
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +25,8 @@ class NovelViews:
 
     culling: NovelViewCulling | None = None
     coverage_guard: bool = False  # an expert's opacity limits its gate
-    hole_colour: tuple[float, float, float] | None = None  # behind all experts where none covers; None: each one's own
+    hole_colour: tuple[float, float, float] | None = None  # behind all experts in holes; None: each one's own
+    usual_coverage: float = 1.0  # mean opacity of the experts that nearly all pixels of training views reach
     towards_mean: float = 0.0  # share of the uniform mean in the gates, 0 ... 1
     fill_holes: bool = False  # holes, which no expert covers, take the colours around them
 
@@ -39,8 +43,22 @@ def limited_by_coverage(logits: Tensor, alphas: Tensor, *, temperature: float) -
     return logits + temperature * torch.log(alphas.clamp_min(LEAST))
 
 
+def usual_coverage(alphas: Sequence[Tensor]) -> float:
+    """The mean opacity over experts that 99 % of the pixels of training views reach. alphas: [E, h, w] of each view."""
+    coverage = torch.cat([each.mean(dim=0).flatten() for each in alphas]).float()
+    return float(coverage.quantile(USUAL))
+
+
+def little_covered(alphas: Tensor, usual: float) -> Tensor:
+    """The share [h, w] of a hole by the experts' mean opacity [E, h, w]: 0 from `usual` on, 1 at half of it or less.
+
+    Where most experts have nothing, what the others have was hardly seen in training either. Their gates say nothing.
+    """
+    return 2 - 2 * (alphas.mean(dim=0) / max(usual, LEAST_USUAL)).clamp(0.5, 1)
+
+
 def holes(alphas: Tensor) -> Tensor:
-    """The share [h, w] of a hole in each pixel: 0 where an expert's opacity [E, h, w] is 0.75 or more, 1 below 0.5.
+    """The share [h, w] of what no expert covers: 0 where an opacity [E, h, w] is 0.75 or more, 1 where none is 0.5.
 
     An expert alone may be see-through where that is right: one trained before black leaves dark things to it.
     """
@@ -48,18 +66,17 @@ def holes(alphas: Tensor) -> Tensor:
 
 
 def on_hole_colour(
-    images: Tensor, alphas: Tensor, experts: Sequence[Expert], colour: Sequence[float], *, hole: Tensor | None = None
+    images: Tensor, alphas: Tensor, experts: Sequence[Expert], colour: Sequence[float], *, hole: Tensor
 ) -> Tensor:
     """Experts' images [E, 3, h, w], in holes with one colour in place of each one's own background.
 
-    Images of experts whose background is no colour stay. hole [h, w]: where other experts than these leave holes.
+    Images of experts whose background is no colour stay. hole [h, w]: the share of a hole in each pixel.
     """
     wanted = images.new_tensor(tuple(colour))
     own = [expert.background if len(expert.background) == RGB else None for expert in experts]
     change = torch.stack(
         [torch.zeros_like(wanted) if each is None else wanted - wanted.new_tensor(each) for each in own]
     )
-    hole = holes(alphas) if hole is None else hole
     return images + (hole * (1 - alphas))[:, None] * change[:, :, None, None]
 
 

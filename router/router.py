@@ -22,7 +22,15 @@ from router.features import FEATURE_BACKGROUND, RoutingFeatures
 from router.gates_cuda import gates_of_kernel, has_gates_kernel
 from router.heads import DEFAULT_HEAD, HeadKind, new_head
 from router.mixture import Mixture, blend, shrunk_to_mean
-from router.novel_views import PLAIN, NovelViews, fill_holes, holes, limited_by_coverage, on_hole_colour
+from router.novel_views import (
+    PLAIN,
+    NovelViews,
+    fill_holes,
+    holes,
+    limited_by_coverage,
+    little_covered,
+    on_hole_colour,
+)
 from router.rays import KeptRays
 
 
@@ -160,7 +168,8 @@ def blended(
     """The gated sum of the experts' images [E, 3, h, w] under the rules for novel views. rays: of the camera."""
     alphas = _stacked(splats, "alpha")
     if novel.hole_colour is not None:
-        images = on_hole_colour(images, alphas, experts, novel.hole_colour)
+        hole = little_covered(alphas, novel.usual_coverage)
+        images = on_hole_colour(images, alphas, experts, novel.hole_colour, hole=hole)
     features = [splat.features for splat in splats if splat.features is not None]
     if router.cues is None and not novel.coverage_guard and has_gates_kernel(router.head, images):
         # The choice: what follows gives the same up to rounding, in more launches.
@@ -168,7 +177,10 @@ def blended(
     else:
         mixture = _blended_by_logits(router, features, splats, images, rays, temperature=temperature, novel=novel)
     mixture = replace(mixture, alphas=alphas)
-    if novel.towards_mean:
+    if novel.coverage_guard:
+        hole = little_covered(alphas, novel.usual_coverage)
+        mixture = shrunk_to_mean(mixture, novel.towards_mean + (1 - novel.towards_mean) * hole)
+    elif novel.towards_mean:
         mixture = shrunk_to_mean(mixture, novel.towards_mean)
     if novel.fill_holes:
         mixture = replace(mixture, image=fill_holes(mixture.image, holes(alphas)))

@@ -53,6 +53,7 @@ def mixture_conditions(
         "novel_near": novel_near(run.novel.culling),
         "coverage_guard": run.novel.coverage_guard,
         "hole_colour": run.novel.hole_colour,
+        "usual_coverage": run.novel.usual_coverage,
         "towards_mean": run.novel.towards_mean,
         "fill_holes": run.novel.fill_holes,
         "router_cameras": [run.scene.views[view].name for view in run.scene.router],

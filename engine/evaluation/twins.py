@@ -23,7 +23,7 @@ from engine.settings.experts import folder_argument, folders_by_name
 from experts import EXPERTS, Expert
 from experts.recognition import model_folder
 from router import Mixture
-from router.novel_views import holes, on_hole_colour
+from router.novel_views import little_covered, on_hole_colour
 from scenes import ViewFrame
 
 FLAG = "--twin"
@@ -66,7 +66,7 @@ def _shown(run: Run, twin: Expert, view_frame: ViewFrame, mixture: Mixture) -> T
     if trained or run.novel.hole_colour is None:
         return image
     assert mixture.alphas is not None, "those of rendered experts"
-    hole = holes(mixture.alphas)
+    hole = little_covered(mixture.alphas, run.novel.usual_coverage)
     return on_hole_colour(image[None], splat.alpha[None], [twin], run.novel.hole_colour, hole=hole)[0]
 
 

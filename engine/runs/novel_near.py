@@ -13,9 +13,10 @@ from moegs_rasterizer import Camera, Layer, rasterize
 
 from engine.checks.probes import shrunk, spread
 from engine.runs.device import ComputeDevice, wait
-from engine.runs.expert_images import image_of
+from engine.runs.expert_images import splat_of
 from experts.base import Expert
 from experts.novel_views import NovelViewCulling, novel_view_culling
+from router.novel_views import usual_coverage
 from scenes import Scene, ViewFrame
 
 logger = logging.getLogger(__name__)
@@ -63,15 +64,23 @@ def culling_of(
     return novel_view_culling(near, cameras, device=compute.device)
 
 
-def mean_colour(scene: Scene, experts: Sequence[Expert], compute: ComputeDevice) -> tuple[float, float, float]:
-    """The mean RGB that experts show at training views: the least wrong for what no camera saw."""
-    means = [
-        image_of(expert, shrunk(scene.views[view].camera, WIDTH), frame, compute=compute).clamp(0, 1).mean(dim=(1, 2))
-        for view, frame in _moments(scene, range(scene.num_frames))
-        for expert in experts
-    ]
+@torch.no_grad()
+def seen_in_training(
+    scene: Scene, experts: Sequence[Expert], compute: ComputeDevice
+) -> tuple[tuple[float, float, float], float]:
+    """The mean RGB of the experts at training views, the least wrong for what no camera saw, and their coverage there.
+
+    Coverage is as `usual_coverage` of router/novel_views.py gives it.
+    """
+    means, alphas = [], []
+    for view, frame in _moments(scene, range(scene.num_frames)):
+        camera = shrunk(scene.views[view].camera, WIDTH)
+        splats = [splat_of(expert, camera, frame, compute=compute) for expert in experts]
+        images = [expert.colour(splat, camera, frame=frame) for expert, splat in zip(experts, splats, strict=True)]
+        means += [image.clamp(0, 1).mean(dim=(1, 2)) for image in images]
+        alphas.append(torch.stack([splat.alpha for splat in splats]))
     red, green, blue = torch.stack(means).mean(dim=0).tolist()
-    return red, green, blue
+    return (red, green, blue), usual_coverage(alphas)
 
 
 def automatic_near(

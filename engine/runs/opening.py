@@ -21,14 +21,14 @@ from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.frame_memory import with_kept_frames
-from engine.runs.novel_near import mean_colour, open_culling
+from engine.runs.novel_near import open_culling, seen_in_training
 from engine.runs.run import Run
 from engine.settings.experts import PLANES, expert_frames_of, folder_argument
 from engine.settings.fields import with_values
 from engine.settings.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from router import Ensemble, Router, is_published, kind_of
-from router.novel_views import NovelViews
+from router.novel_views import TOWARDS_MEAN, NovelViews
 from scenes import Scene, SceneOptions, load_scene, with_router_cameras
 from scenes.frames.cache_record import FOLDER as CACHE_FOLDER
 from scenes.layouts import LOADERS, guess_layout, trained_frames
@@ -100,6 +100,7 @@ def assemble(
 ) -> Run:
     """The Run of parts that exist, its router moved to where the experts are."""
     guarded = config.router.coverage_guard == "on"
+    colour, coverage = seen_in_training(scene, experts, compute) if guarded else (None, 1.0)
     run = Run(
         ensemble=ensemble,
         scene=scene,
@@ -110,7 +111,9 @@ def assemble(
         novel=NovelViews(
             culling=open_culling(scene, experts, compute, near=config.experts.novel_near),
             coverage_guard=guarded,
-            hole_colour=mean_colour(scene, experts, compute) if guarded else None,
+            hole_colour=colour,
+            usual_coverage=coverage,
+            towards_mean=TOWARDS_MEAN if guarded else 0.0,
             fill_holes=config.router.fill_holes == "on",
         ),
         seed=config.training.seed,

@@ -17,8 +17,8 @@ REQUIRED = " (required)"
 DEVICE = "where to compute; auto: the GPU if there is one, else the CPU"
 BACKEND = "rasterizer: cuda (GPU), cpu (compiled C++), torch (plain PyTorch, slow); auto: the fastest of the device"
 COVERAGE_GUARD = (
-    "at cameras that were not trained on: an expert's opacity limits its gate; where no expert covers anything, the "
-    "mean colour of the training views is behind all"
+    "at cameras that were not trained on: an expert's opacity limits its gate; where experts cover less than at "
+    "training views, gates move to equal ones, and the mean colour of the training views is behind all"
 )
 FILL_HOLES = "at cameras that were not trained on: where no expert covers anything, fill in the colours around"
 NOVEL_NEAR = (

@@ -16,7 +16,9 @@ from router.novel_views import (
     fill_holes,
     holes,
     limited_by_coverage,
+    little_covered,
     on_hole_colour,
+    usual_coverage,
 )
 
 
@@ -47,6 +49,23 @@ def test_holes_are_what_no_expert_covers():
     assert holes(alphas).tolist() == [[1.0, 1.0, 0.5, 0.0, 0.0]]
 
 
+def test_gates_say_nothing_where_most_experts_have_nothing():
+    """Holes by the mean opacity, beside the one that nearly all pixels of training views have."""
+    alphas = torch.tensor([[0.8, 0.6, 0.5, 0.0, 1.0], [0.8, 0.6, 0.3, 0.1, 0.0]])[:, None]
+    assert torch.allclose(little_covered(alphas, 0.8), torch.tensor([[0.0, 0.5, 1.0, 1.0, 0.75]]), atol=1e-6)
+    assert little_covered(torch.zeros(2, 1, 1), 0.0).item() == 1.0
+    assert little_covered(torch.full((2, 1, 1), 0.001), 0.0).item() == 0.0, "training views show the background, too"
+
+
+def test_the_usual_coverage_is_what_nearly_all_pixels_reach():
+    opaque, empty = torch.ones(2, 10, 100), torch.zeros(2, 10, 100)
+    empty[:, :, 5:] = 0.9
+    assert usual_coverage([opaque]) == 1.0
+    assert usual_coverage([opaque, opaque, empty]) == pytest.approx(0.0)  # 1.7 % are empty
+    empty[:, :, 1:] = 0.9
+    assert usual_coverage([opaque, opaque, empty]) == pytest.approx(0.9)
+
+
 def test_one_colour_stands_in_holes_alone():
     """An expert before black that is see-through beside an opaque one keeps its picture: it was trained like that."""
     experts = [SimpleNamespace(background=(0.0, 0.0, 0.0)), SimpleNamespace(background=(1.0, 1.0, 1.0))]
@@ -54,7 +73,7 @@ def test_one_colour_stands_in_holes_alone():
     alphas = torch.tensor([[0.4, 0.1, 0.0], [1.0, 0.2, 0.0], [0.9, 0.0, 0.0]])[:, None]
     images = torch.rand(3, 3, 1, 3, generator=torch.Generator().manual_seed(0))
     colour = torch.tensor([0.2, 0.4, 0.6])
-    changed = on_hole_colour(images, alphas, experts, colour.tolist())
+    changed = on_hole_colour(images, alphas, experts, colour.tolist(), hole=holes(alphas))
     assert torch.equal(changed[..., 0], images[..., 0])
     shares = torch.tensor([0.9, 1.0])
     assert torch.allclose(changed[0, :, 0, 1:], images[0, :, 0, 1:] + colour[:, None] * shares)

@@ -58,8 +58,8 @@ def judged(run: Run) -> Judgement | None:
 
 
 def with_judgement(run: Run, judgement: Judgement | None) -> Run:
-    """The run that follows a judgement at cameras that were not trained on; None: it is not shrunk."""
-    return replace(_shrunk_by(run, judgement.towards_mean if judgement else 0.0), judgement=judgement)
+    """The run that follows a judgement at cameras that were not trained on; None: the run's own share stays."""
+    return run if judgement is None else replace(_shrunk_by(run, judgement.towards_mean), judgement=judgement)
 
 
 def _shrunk_by(run: Run, share: float) -> Run:

@@ -11,7 +11,7 @@ import torch
 import moegs
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.runs.device import CPU, ComputeDevice
-from engine.runs.novel_near import SHARE, automatic_near, culling_of, mean_colour, open_culling
+from engine.runs.novel_near import SHARE, automatic_near, culling_of, open_culling, seen_in_training
 from engine.runs.run import mix_camera, mix_view
 from router.novel_views import NovelViews
 from scenes.types import FrameStore
@@ -97,13 +97,18 @@ def test_the_guard_and_the_filling_hold_at_novel_views_alone(tmp_path):
     third.background = empty.background = (0.0, 0.0, 0.0)
     run = replace(run, experts=(covers, empty, third))
     held_out, trained = run.scene.test[0], run.scene.train[0]
-    guarded = replace(run, novel=NovelViews(coverage_guard=True, hole_colour=(0.2, 0.4, 0.6)))
+    rules = NovelViews(coverage_guard=True, hole_colour=(0.2, 0.4, 0.6), usual_coverage=0.3)
+    guarded = replace(run, novel=rules)
     plain = mix_view(run, held_out, 0)
     limited = mix_view(guarded, held_out, 0)
     inside = (slice(None), slice(4, 12), slice(8, 16))
     assert float(plain.gates[0][inside[1:]].max()) < 0.6 and float(limited.gates[0][inside[1:]].min()) > 0.9
     assert torch.allclose(limited.gates.sum(0), torch.ones_like(limited.gates[0]), atol=1e-5)
-    assert float(limited.images[1][inside].max()) == 0, "an expert covers it: no hole"
+    assert float(limited.images[1][inside].max()) == 0, "training views are covered as little: no hole"
+    alone = mix_view(replace(run, novel=replace(rules, usual_coverage=0.9)), held_out, 0)
+    assert torch.allclose(alone.gates, torch.full_like(alone.gates, 1 / 3)), "most have nothing: gates say nothing"
+    colour = torch.tensor(rules.hole_colour)[:, None, None]
+    assert float((alone.images[1][inside] - colour).abs().max()) < 0.05
     assert torch.equal(mix_view(guarded, trained, 0).image, mix_view(run, trained, 0).image)
 
 
@@ -128,7 +133,8 @@ def test_holes_have_the_mean_colour_of_the_training_views(tmp_path):
     run = small_run(tmp_path)
     experts = (flat("Ex4DGS", -5.0), flat("E-D3DGS", -5.0))  # nothing but backgrounds: white, black
     experts[1].background = (0.0, 0.0, 0.0)
-    assert mean_colour(run.scene, experts, run.compute) == pytest.approx((0.5, 0.5, 0.5))
+    seen, coverage = seen_in_training(run.scene, experts, run.compute)
+    assert seen == pytest.approx((0.5, 0.5, 0.5), abs=1e-3) and coverage < 0.01
     novel = NovelViews(hole_colour=(0.2, 0.4, 0.6))
     run = replace(run, experts=(*experts, flat("4DGaussians", -5.0)), novel=novel)
     held_out, trained = run.scene.test[0], run.scene.train[0]
