@@ -137,8 +137,9 @@ def read_plan(folder: Path) -> Plan | None:
             raise ValueError("of another version")
         steps = tuple(Step(**step) for step in content.pop("steps"))
         plan = Plan(**{**content, "experts": tuple(content["experts"]), "steps": steps})
-        for part in (plan, *steps):
-            _require_types(part)
+        _require_types(plan)
+        for step in steps:
+            _require_types(step)
         _require_known(plan)
         return plan
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
