@@ -6,8 +6,9 @@ with the readable back-end and the tiles of "inria", rows that show nothing chan
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from operator import is_
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -50,7 +51,8 @@ class ExpertFrames:
     def of(self, expert: Expert, frame: float, *, camera: int | None = None) -> FrameGaussians:
         """An expert's Gaussians at a frame, for a training camera's number; shared by all who ask: do not change them.
 
-        Nothing is kept of an expert that is no module or that learns, nor what was kept before its tensors changed.
+        Nothing is kept of an expert that is no module or that learns, nor what was kept before it changed: its tensors,
+        or its own settings, such as the length of its clip. Steps on `.data` are not seen.
         """
         if self.most == 0 or not isinstance(expert, nn.Module):
             return self._computed(expert, frame, camera, drop=self.drop == "always")
@@ -81,11 +83,15 @@ COMPUTED = ExpertFrames()  # every frame anew, as the paper's code does
 
 
 class _KeptFrames:
-    """Frames of one expert, as long as none of its tensors changes."""
+    """Frames of one expert, as long as neither its tensors nor its settings change."""
 
     def __init__(self, expert: nn.Module) -> None:
         self.frames: dict[Hashable, FrameGaussians] = {}
         self.used = 0
+        self._slots = [vars(expert)] + [
+            slots for module in expert.modules() for slots in (module._parameters, module._buffers, module._modules)
+        ]
+        self._content: list[object] = _values_of(self._slots)
         self._tensors = [*expert.parameters(), *expert.buffers()]
         self._frozen = not any(tensor.requires_grad or tensor.is_inference() for tensor in self._tensors)
         self.has_room = self._frozen
@@ -95,7 +101,12 @@ class _KeptFrames:
 
     def holds(self) -> bool:
         """True as long as nothing has changed since the first frame."""
-        return self._frozen and self._now() == self._state
+        return self._frozen and self._has_its_parts() and self._now() == self._state
+
+    def _has_its_parts(self) -> bool:
+        """False where a tensor, a module or a setting such as the clip's length was replaced by another."""
+        content = _values_of(self._slots)
+        return len(content) == len(self._content) and all(map(is_, content, self._content))
 
     def _now(self) -> list[tuple[int, int, bool]]:
         return [(tensor.data_ptr(), tensor._version, tensor.requires_grad) for tensor in self._tensors]
@@ -116,6 +127,10 @@ class _KeptFrames:
             self.frames[moment] = found
             self.used += sum(new.values())
             self._storages |= new.keys()
+
+
+def _values_of(slots: Iterable[Mapping[str, object]]) -> list[object]:
+    return [value for each in slots for value in each.values()]
 
 
 def shown(gaussians: Gaussians) -> FrameGaussians:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from common.files import write_json
 from common.tables import Column, table_lines
 from common.units import GIGABYTE, MEGABYTE
 from common.wording import duration
 from engine.errors import ConfigError
+from experts import EXPERTS
 
 PLAN_FILE = "auto.json"  # in the folder of a scene's results
 _FORMAT = 1
+STEPS = ("prepare", "trials", "decode", "train", "prune", "render")  # beside those of experts
 HEADINGS = ("step", "expert", "iterations", "Gaussians", "told, min", "taken, min", "GPU memory, GB", "MB")
 
 
@@ -133,9 +136,36 @@ def read_plan(folder: Path) -> Plan | None:
         if content.pop("format") != _FORMAT:
             raise ValueError("of another version")
         steps = tuple(Step(**step) for step in content.pop("steps"))
-        return Plan(**{**content, "experts": tuple(content["experts"]), "steps": steps})
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        plan = Plan(**{**content, "experts": tuple(content["experts"]), "steps": steps})
+        _require_types(plan)
+        for step in steps:
+            _require_types(step)
+        _require_known(plan)
+        return plan
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: not a plan ({error!r}); delete it and choose another --output") from error
+
+
+def _require_types(part: Plan | Step) -> None:
+    """Raises ValueError for a field of another type than it is to have, and for numbers that cannot be."""
+    for name, kind in get_type_hints(type(part)).items():
+        value = getattr(part, name)
+        kinds = {tuple} if get_origin(kind) is tuple else set(get_args(kind) or (kind,))  # of float | None: both
+        if type(value) not in kinds | ({int} if float in kinds else set()):
+            raise ValueError(f"{name} is {value!r}")
+        if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} is {value!r}")
+
+
+def _require_known(plan: Plan) -> None:
+    """Raises ValueError for experts and steps that there are not."""
+    known = {*STEPS, *(f"expert_{spec.key}" for spec in EXPERTS.values())}
+    for name in (*plan.experts, *(step.expert for step in plan.steps if step.expert)):
+        if name not in EXPERTS:
+            raise ValueError(f"no expert is called {name!r}")
+    for step in plan.steps:
+        if step.step not in known:
+            raise ValueError(f"no step is called {step.step!r}")
 
 
 def pending(plan: Plan) -> Sequence[Step]:

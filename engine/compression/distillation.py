@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from common.progress import Progress
 from common.tensors import constant
 from engine.compression.teacher import Lesson, TaughtSampler, TaughtViews
-from engine.compression.trainers import set_last_rates, trainers_of
+from engine.compression.trainers import divergence_told, set_last_rates, trainers_of
 from engine.runs.run import Run
 from experts import EXPERTS, Expert
 from experts.base import DivergedError
@@ -65,7 +65,8 @@ def distil(run: Run, name: str, settings: Distillation, *, progress: bool) -> Ex
             frames = range(run.scene.num_frames) if segments is None else trainer.frames()
             limit = settings.max_gaussians
             budget = None if limit is None else limit * trainer.count // count
-            _learn(trainer, views, frames, settings, budget=budget, progress=progress)
+            with divergence_told(f"{name}: the distillation"):
+                _learn(trainer, views, frames, settings, budget=budget, progress=progress)
     if settings.max_gaussians is not None:
         _drop_other_rows(student)
     student.eval().requires_grad_(False)

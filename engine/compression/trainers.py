@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
+from moegs_rasterizer import RasterizerError
 
 from engine.checks.experts import EXPERT_REPORT
 from engine.errors import ConfigError
@@ -18,6 +20,7 @@ from engine.settings.recipe import settings_of, with_settings
 from engine.settings.train_expert import AUTO
 from engine.training.expert.choice import choose_preset
 from experts import EXPERTS, Expert, ExpertSpec
+from experts.base import DivergedError
 from experts.formats.cfg_args import read_cfg_args
 from experts.formats.settings import PRESET
 from experts.training.generalisation.settings import Generalisation
@@ -78,6 +81,16 @@ def degree_in_use(expert: Expert, frame: int) -> int:
         return 0
     used = harmonics.abs().amax(dim=(0, 2)).nonzero()
     return math.isqrt(int(used.max())) if len(used) else 0
+
+
+@contextmanager
+def divergence_told(what: str) -> Iterator[None]:
+    """Turns the rasterizer's refusal of a training's Gaussians, which were fine before, into a DivergedError."""
+    try:
+        yield
+    except RasterizerError as error:
+        fault = str(error).split(";")[0]  # its advice is for files
+        raise DivergedError(f"{what} diverged ({fault}); give a smaller --rate") from error
 
 
 def set_last_rates(optimisers: Sequence[torch.optim.Optimizer], share: float) -> None:

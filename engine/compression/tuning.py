@@ -11,7 +11,7 @@ import torch
 from moegs_rasterizer.types import Grad
 from torch import nn
 
-from engine.compression.trainers import set_last_rates, trainers_of
+from engine.compression.trainers import divergence_told, set_last_rates, trainers_of
 from engine.errors import ConfigError
 from engine.runs.run import Run
 from engine.settings.fields import with_values
@@ -81,7 +81,7 @@ def tuned(run: Run, config: RunConfig, tuning: Tuning, *, quiet: bool) -> Run | 
     """The run after more iterations, its router and experts changed in place; None where a signal interrupted it.
 
     config: the settings it was trained with. Raises ConfigError for experts that cannot be trained, and where values
-    are not finite any more.
+    are not finite any more; DivergedError where no image can be made of them.
     """
     last = run.iteration + tuning.iterations
     config = with_values(config, {"iterations": last})
@@ -92,8 +92,9 @@ def tuned(run: Run, config: RunConfig, tuning: Tuning, *, quiet: bool) -> Run | 
         if tuning.what == "router"
         else TuningTask(run, optimiser, config, start=run.iteration, tuning=tuning)
     )
-    if not train(task, Schedule(start=run.iteration, last=last, saves=(), evaluations=()), quiet=quiet):
-        return None
+    with divergence_told("the tuning"):
+        if not train(task, Schedule(start=run.iteration, last=last, saves=(), evaluations=()), quiet=quiet):
+            return None
     if not task.is_finite():
         raise ConfigError("the tuning left values that are not finite; give a smaller --rate")
     for module in (run.router, *map(_module, run.experts)):

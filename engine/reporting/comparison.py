@@ -88,14 +88,15 @@ def expert_differences(record: ExpertRecord, root: Path) -> Iterator[str]:
 def _router_differences(folder: Path, facts: Mapping[str, Any], results: Results) -> Iterator[str]:
     path = folder / TENSORS
     try:
-        present = tensors_hash(read_tensors(path))
+        tensors = read_tensors(path)
     except CheckpointError as error:
         yield str(error)
         return
-    if present != facts["tensors"]:
+    if tensors_hash(tensors) != facts["tensors"]:
         yield f"{path}: changed; {FACTS} beside it records other tensors"
     scored = (results.facts.get("hashes") or {}).get("router")
-    if scored is not None and scored != present:
+    used = tensors_hash({name: tensor.float() for name, tensor in tensors.items()})  # compressed: kept in half of that
+    if scored is not None and scored != used:
         yield f"{path}: not the router that {results.folder / METRICS_FILE} was measured with"
 
 

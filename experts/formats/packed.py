@@ -6,6 +6,7 @@ import json
 import lzma
 import math
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,13 @@ import numpy as np
 from common.files import replacing
 from experts.base import CheckpointError
 
-MAGIC = b"moegs packed table 1\n"
+MAGIC = b"moegs packed table 2\n"
 MOST_HEADER = 1 << 20  # bytes
 MOST_ROWS = 100_000_000
 MOST_EXPANSION = 1000  # of a table over its file
 MEMORY = 1 << 28  # bytes that the decoder may take
 PRESET = 6  # of LZMA: higher ones gain nothing at ten times the time
-_LENGTH = 4  # bytes of the header's length
+_LENGTH, _CHECK = 4, 4  # bytes of the header's length and of its CRC-32; the coded columns have their own
 # Steps by the names of columns: of a value itself, or of its column's standard deviation. The first that fits holds.
 STEPS: tuple[tuple[re.Pattern[str], float, bool], ...] = (
     (re.compile(r"f_rest_\d+|.*_f_rest_\d+"), 0.01, False),  # colours: 1 is white
@@ -64,11 +65,11 @@ def write_packed(path: Path, names: Sequence[str], matrix: np.ndarray, *, commen
         "columns": [[column.bytes, column.low, column.step] for column in columns],
     }
     header = json.dumps(facts, separators=(",", ":")).encode("ascii")
-    size = len(MAGIC) + _LENGTH + len(header) + len(payload)
+    size = len(MAGIC) + _LENGTH + _CHECK + len(header) + len(payload)
     if len(header) > MOST_HEADER or 4 * matrix.size > MOST_EXPANSION * size:
         return False
     with replacing(path) as temporary, temporary.open("wb") as stream:
-        stream.write(MAGIC + len(header).to_bytes(_LENGTH, "little") + header + payload)
+        stream.write(MAGIC + len(header).to_bytes(_LENGTH, "little") + _check(header) + header + payload)
     return True
 
 
@@ -154,14 +155,20 @@ def _header(path: Path) -> tuple[Mapping[str, Any], int]:
         length = int.from_bytes(stream.read(_LENGTH), "little")
         if length > MOST_HEADER:
             raise _damaged(path, f"its header says that it has {length} bytes")
-        text = stream.read(length)
+        check, text = stream.read(_CHECK), stream.read(length)
+    if check != _check(text):
+        raise _damaged(path, "its header is not the one that was written")
     try:
         facts = json.loads(text)
     except ValueError as error:
         raise _damaged(path, f"its header is no JSON: {error}") from error
     if not isinstance(facts, dict) or len(text) != length:
         raise _damaged(path, "its header is no table")
-    return facts, len(MAGIC) + _LENGTH + length
+    return facts, len(MAGIC) + _LENGTH + _CHECK + length
+
+
+def _check(header: bytes) -> bytes:
+    return zlib.crc32(header).to_bytes(_CHECK, "little")
 
 
 def _checked(path: Path, facts: Mapping[str, Any]) -> tuple[tuple[str, ...], list[_Column], int]:

@@ -43,9 +43,19 @@ def build_optimiser(
         {"params": parameters, "name": key, "lr": rates[key].first, **_ends(rates[key], extent)}
         for key, parameters in chosen.items()
     ]
+    optimiser: torch.optim.Optimizer
     if kind == "radam":
-        return RectifiedAdam(groups)
-    return torch.optim.Adam(groups, eps=1e-15, fused=True)
+        optimiser = RectifiedAdam(groups)
+    else:
+        optimiser = torch.optim.Adam(groups, eps=1e-15, fused=True)
+    optimiser.register_step_post_hook(_count_changes)
+    return optimiser
+
+
+def _count_changes(optimiser: torch.optim.Optimizer, _args: object, _options: object) -> None:
+    """Steps the version counters of parameters, which fused kernels leave: values kept of frozen models go by them."""
+    for group in optimiser.param_groups:
+        torch.autograd.graph.increment_version(group["params"])
 
 
 def scale_to_batch(optimiser: torch.optim.Optimizer, images: int) -> None:

@@ -17,6 +17,7 @@ from engine.runs.run import mix_camera
 from experts import EXPERTS, kept_frames
 from experts.kept_frames import COMPUTED, LEAST_OPACITY, ExpertFrames, shown, tensors_of
 from experts.novel_views import novel_view_culling
+from experts.rows import keep_rows
 from router import ENSEMBLES, mix
 from router.novel_views import NovelViews
 from tests.router.test_router import make_router, render
@@ -152,6 +153,34 @@ def test_a_changed_expert_is_computed_anew():
     assert torch.equal(moved.gaussians.means, expert.at(0).means) and not torch.equal(moved.gaussians.means, before)
     expert.double()
     assert frames.of(expert, 0).gaussians.means.dtype == torch.float64
+
+
+def test_an_expert_with_other_tensors_is_computed_anew():
+    """Rows were removed, states assigned, or a segment replaced: the old tensors themselves have not changed."""
+    gaussians, _ = trained_like_scene(count=40, width=32, height=24, seed=1)
+    for name, spec in EXPERTS.items():
+        expert = spec.random_model(gaussians).requires_grad_(False)
+        frames = ExpertFrames(most=ALL, drop="never")
+        before = frames.of(expert, 5).gaussians
+        keep_rows(expert, torch.arange(expert.num_gaussians) % 4 > 0)
+        fewer = frames.of(expert, 5).gaussians
+        assert fewer.count == expert.at(5).count < before.count, name
+        state = {
+            key: value + 0.25 if value.is_floating_point() else value for key, value in expert.state_dict().items()
+        }
+        expert.load_state_dict(state, assign=True)
+        expert.requires_grad_(False)
+        moved = frames.of(expert, 5).gaussians
+        assert torch.equal(moved.means, expert.at(5).means) and not torch.equal(moved.means, fewer.means), name
+        assert frames.of(expert, 5).gaussians is moved, name
+    clocked = EXPERTS["4DGaussians"].random_model(gaussians).requires_grad_(False)
+    frames.of(clocked, 5)
+    clocked.num_frames //= 2
+    assert torch.equal(frames.of(clocked, 5).gaussians.means, clocked.at(5).means)
+    stg = EXPERTS["STG"].random_model(gaussians).requires_grad_(False)
+    before = frames.of(stg, 5).gaussians
+    stg.segments[0] = copy.deepcopy(stg.segments[0])
+    assert frames.of(stg, 5).gaussians is not before
 
 
 def test_nothing_is_kept_of_an_expert_that_learns():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,18 @@ STEPS = (
     Step(step="train", iterations=400, longest=5000, fixed=10, each=0.1, told=50.0, run_bytes=5e5),
 )
 PLAN = Plan(budget="200s", data_args="", experts=("FreeTime", "Ex4DGS"), steps=STEPS)
+FAULTS: tuple[dict[str, object], ...] = (
+    {"step": "foo"},
+    {"expert": "Nobody"},
+    {"told": "x"},
+    {"told": None},
+    {"iterations": -5},
+    {"iterations": 1.5},
+    {"each": float("nan")},
+    {"gpu_bytes": True},
+    {"is_done": 1},
+    {"more": 1},
+)
 
 
 def test_the_table_shows_each_step_and_the_sum() -> None:
@@ -54,9 +67,20 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_plan(tmp_path) is None
     path = write_plan(PLAN, tmp_path)
     assert read_plan(tmp_path) == PLAN
-    path.write_text("{}")
-    with pytest.raises(ConfigError, match=r"auto\.json: not a plan .* delete it and choose another --output"):
-        read_plan(tmp_path)
+    whole = json.loads(path.read_text())
+    step = whole["steps"][1]
+    for content in (
+        {},
+        [],
+        whole | {"format": 2},
+        whole | {"budget": 5},
+        whole | {"experts": ["Nobody"]},
+        whole | {"run_bytes": "1"},
+        *(whole | {"steps": [step | changed]} for changed in FAULTS),
+    ):
+        path.write_text(json.dumps(content))
+        with pytest.raises(ConfigError, match=r"auto\.json: not a plan .* delete it and choose another --output"):
+            read_plan(tmp_path)
 
 
 def test_a_step_that_took_longer_shortens_the_others(caplog: pytest.LogCaptureFixture) -> None:

@@ -197,6 +197,9 @@ def test_a_folder_with_files_is_not_replaced(world: Path, tmp_path: Path, capsys
 def test_values_that_are_not_finite_are_not_written(world: Path, tmp_path: Path, capsys) -> None:
     assert distill(world, tmp_path / "none", "--expert=STG", "--rate=1e60", "--iterations=1") == 2
     assert "values are not finite after the distillation; give a smaller --rate" in capsys.readouterr().err
+    assert distill(world, tmp_path / "none", "--expert=STG", "--rate=1e9", "--iterations=5") == 2
+    error = capsys.readouterr().err
+    assert "STG: the distillation diverged (" in error and "; give a smaller --rate" in error
     assert not list(tmp_path.iterdir())
 
 

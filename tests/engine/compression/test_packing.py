@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import torch
@@ -65,6 +66,7 @@ def test_commands_take_it(copy: Path, world: Path, tmp_path: Path) -> None:
     small = tmp_path / "moved"
     shutil.copytree(copy / "compressed", small)
     assert moegs.main(["render", f"--save_path={small}", "--skip_train", "--quiet", "--device=cpu"]) == 0
+    assert moegs.main(["verify", str(small), "--device=cpu"]) == 0
     assert (
         moegs.main(["prune", str(small), f"--out={tmp_path / 'half'}", "--iterations=0", "--quiet", "--device=cpu"])
         == 0
@@ -136,6 +138,8 @@ def test_the_page_of_file_formats_has_the_keys(copy: Path, world: Path, tmp_path
     told = keys_in(section(PAGE, "pruned.json and compressed.json"))
     assert told == {*facts[0], *facts[1]}
     with next((tmp_path / "small").rglob("point_cloud.ply")).open("rb") as stream:
-        assert stream.readline() == b"moegs packed table 1\n"
-        header = json.loads(stream.read(int.from_bytes(stream.read(4), "little")))
+        assert stream.readline() == b"moegs packed table 2\n"
+        length, check = (int.from_bytes(stream.read(4), "little") for _ in range(2))
+        header = json.loads(text := stream.read(length))
+        assert check == crc32(text)
     assert keys_in(section(PAGE, "Packed tables")) == set(header)

@@ -161,6 +161,15 @@ def test_what_cannot_be_done_is_said_and_nothing_written(world, tmp_path, capsys
     assert message in capsys.readouterr().err and not (tmp_path / "none").exists()
 
 
+def test_a_tuning_that_diverges_is_told_as_such(world: Path, tmp_path: Path, capsys) -> None:
+    """Not as a file to be repaired, which the rasterizer takes it for."""
+    flags = ["--rate=1e9", "--iterations=5", "--rounds=1", "--score_frames=1", "--score=gate", "--ratio=0.1"]
+    assert prune(world, tmp_path / "none", *flags) == 2
+    error = capsys.readouterr().err
+    assert "the tuning diverged (" in error and "; give a smaller --rate" in error and "repair" not in error
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_folder_with_files_is_not_replaced(world: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "kept").write_text("mine")
     assert prune(world, tmp_path) == 2

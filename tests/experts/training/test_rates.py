@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from experts.kept_frames import ExpertFrames
 from experts.training.rates import build_optimiser, set_rates
 from experts.training.recipe import Rate
+from tests.small_world import CloudExpert
 
 
 class Model(nn.Module):
@@ -31,6 +33,22 @@ def test_the_longest_key_counts():
     assert groups["net.bias"] == (pytest.approx(0.6), [model.net.bias])
     assert groups["net_2"] == (0.0, [model.net_2.weight, model.net_2.bias])
     assert groups["means"] == (3.0, [model.means])
+
+
+@pytest.mark.parametrize("kind", ["adam", "radam"])
+def test_steps_are_seen_by_what_is_kept_of_a_frozen_model(kind):
+    """PyTorch's fused kernels write parameters without a step of the counters that tell of changes."""
+    expert = CloudExpert("A", 1).requires_grad_(False)
+    frames = ExpertFrames(most=2**30)
+    before = frames.of(expert, 0).gaussians.means.clone()
+    rates = {name: Rate(first=0.1) for name, _ in expert.named_parameters()}
+    optimiser = build_optimiser(expert, rates, kind=kind, extent=1.0)
+    for _ in range(7):  # beyond the first steps of RAdam
+        sum(parameter.sum() for parameter in expert.parameters()).backward()
+        optimiser.step()
+    expert.requires_grad_(False)
+    assert torch.equal(frames.of(expert, 0).gaussians.means, expert.at(0).means)
+    assert not torch.equal(expert.at(0).means, before)
 
 
 def test_a_rate_of_zero_keeps_a_parameter_as_it_is():
