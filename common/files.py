@@ -8,10 +8,13 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from common.faults import writing
 
 
 @contextmanager
@@ -20,8 +23,9 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # some writers choose the format by suffix
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with writing(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -66,6 +70,17 @@ def put_in_place(targets: Mapping[Path, Path], *, aside: Path) -> None:
         for source, target in reversed(done):
             os.replace(target, source)
         raise
+
+
+def read_json(path: Path, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Read a JSON file; ValueError where it is none or nested too deep, OSError where it cannot be read.
+
+    pairs: makes each object of its keys and values, as `object_pairs_hook` of json.loads.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=pairs)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def write_json(path: Path, value: object) -> Path:

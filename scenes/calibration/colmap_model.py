@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from moegs_rasterizer import Camera
 
+from common.faults import reading
 from scenes.types import SceneError
 
 if TYPE_CHECKING:
@@ -90,11 +91,8 @@ def _read_without_points(folder: Path) -> pycolmap.Reconstruction:
             if (folder / f"{stem}{suffix}").is_file():
                 shutil.copyfile(folder / f"{stem}{suffix}", Path(scratch) / f"{stem}{suffix}")
         (Path(scratch) / f"points3D{suffix}").write_bytes(POINTS_OF_NONE[suffix])
-        try:
+        with reading(folder, "COLMAP model", SceneError, advice="run COLMAP again"):
             return pycolmap.Reconstruction(scratch)
-        except (ValueError, RuntimeError, LookupError) as error:
-            reason = str(error).splitlines()[0]
-            raise SceneError(f"{folder}: not a readable COLMAP model ({reason}); run COLMAP again") from error
 
 
 def _camera(folder: Path, model: pycolmap.Reconstruction, image: pycolmap.Image) -> Camera:
