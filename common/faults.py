@@ -21,8 +21,8 @@ class UnwrittenError(ToldError, OSError):
 
 
 @contextmanager
-def reading(path: Path, kind: str, error: type[ToldError], *, advice: str) -> Iterator[None]:
-    """Turn whatever reading a file raises into `error`: "PATH: not a readable KIND (reason); ADVICE".
+def reading(path: Path, found: str, error: type[ToldError], *, advice: str) -> Iterator[None]:
+    """Turn whatever reading a file raises into `error`: "PATH: FOUND (reason); ADVICE".
 
     It stands where a kind of file is opened, around parser and all. Errors that are told already pass through, and so
     do faults of the file system itself: missing file, no permission.
@@ -34,7 +34,7 @@ def reading(path: Path, kind: str, error: type[ToldError], *, advice: str) -> It
     except Exception as fault:  # an arbitrary byte stream can make a parser raise anything
         if isinstance(fault, OSError) and fault.errno is not None and fault.filename is not None:
             raise
-        raise error(f"{path}: not a readable {kind} ({reason_of(fault)}); {advice}") from fault
+        raise error(f"{path}: {found} ({reason_of(fault)}); {advice}") from fault
 
 
 def reason_of(fault: BaseException) -> str:
@@ -50,6 +50,8 @@ def reason_of(fault: BaseException) -> str:
 def writing(path: Path, *others: type[Exception]) -> Iterator[None]:
     """Turn a disk that is full while `path` is written into one UnwrittenError that names it.
 
+    An OSError that names a file passes through: it may be another's.
+
     others: what a library raises in the place of OSError when it cannot write.
     """
     try:
@@ -57,7 +59,7 @@ def writing(path: Path, *others: type[Exception]) -> Iterator[None]:
     except ToldError:
         raise
     except OSError as fault:
-        if fault.errno not in FULL and _SHORT_WRITE not in str(fault):
+        if fault.filename is not None or (fault.errno not in FULL and _SHORT_WRITE not in str(fault)):
             raise
         raise _unwritten(path, fault) from fault
     except others as fault:

@@ -44,7 +44,9 @@ def load_expert(
         raise CheckpointError(f"no expert is called {name!r}; {hint(name, EXPERTS, likeness=0.3)}")
     spec = EXPERTS[name]
     argument_of = argument_of or (lambda other: f"--{EXPERTS[other].flag}")
-    with reading(path, f"model of {name}", CheckpointError, advice="get its files again from their source"):
+    with reading(
+        path, f"not a readable model of {name}", CheckpointError, advice="get its files again from their source"
+    ):
         require_own_files(spec, path, options.iteration, experts=EXPERTS.values(), argument_of=argument_of)
         expert = spec.load(path, options)
     fault = name_fault(spec, expert, "the model that `load` returned")

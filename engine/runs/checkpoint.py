@@ -125,7 +125,7 @@ def load_checkpoint(folder: Path) -> SavedRouter:
 def _readable(path: Path) -> Iterator[None]:
     """Turns what reading router.json raises into a CheckpointError."""
     try:
-        with reading(path, "checkpoint", CheckpointError, advice="use another iteration"):
+        with reading(path, "damaged", CheckpointError, advice="use another iteration"):
             yield
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; the checkpoint is incomplete, use another iteration") from None
@@ -135,7 +135,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file; CheckpointError where it is missing or damaged."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; the checkpoint is incomplete, use another iteration")
-    with reading(path, "safetensors file", CheckpointError, advice="use another iteration"):
+    with reading(path, "damaged", CheckpointError, advice="use another iteration"):
         return load_file(path)
 
 

@@ -28,7 +28,7 @@ def read_cfg_args(folder: Path) -> dict[str, object] | None:
     path = folder / CFG_ARGS
     if not path.is_file():
         return None
-    with reading(path, "cfg_args", CheckpointError, advice="mend or remove it"):
+    with reading(path, "not a readable cfg_args", CheckpointError, advice="mend or remove it"):
         return _values(path)
 
 

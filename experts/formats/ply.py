@@ -124,7 +124,9 @@ def _nearest(name: str, present: Sequence[str]) -> str:
 
 def _reading(path: Path) -> AbstractContextManager[None]:
     """The boundary of all tables, packed or not: one line for whatever reading one raises."""
-    return reading(path, "table of Gaussians", CheckpointError, advice="get the file again from its source")
+    return reading(
+        path, "not a readable table of Gaussians", CheckpointError, advice="get the file again from its source"
+    )
 
 
 def _read_matrix(path: Path) -> tuple[tuple[str, ...], np.ndarray]:

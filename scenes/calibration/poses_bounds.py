@@ -34,7 +34,7 @@ def read_poses_bounds(path: Path, names: Sequence[str]) -> dict[str, Camera]:
             f"{path}: rows are in the order of the cameras' names, which is unclear for {', '.join(names)}; "
             "give all names as many digits (cam02, cam10), with the rows in that order"
         )
-    with reading(path, "numpy file", SceneError, advice="copy it again"):
+    with reading(path, "not a readable numpy file", SceneError, advice="copy it again"):
         rows = np.load(path, allow_pickle=False)
     if rows.ndim != 2 or rows.shape[1] != 17 or not np.issubdtype(rows.dtype, np.floating):
         raise SceneError(

@@ -185,7 +185,10 @@ def _pixels(frame: av.VideoFrame, video: Video) -> np.ndarray:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    with reading(path, "video", SceneError, advice="copy or encode it again"), av.open(str(path)) as container:
+    with (
+        reading(path, "not a readable video", SceneError, advice="copy or encode it again"),
+        av.open(str(path)) as container,
+    ):
         streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
         if not streams:
             raise SceneError(f"{path}: holds no video stream; copy or encode it again")

@@ -43,7 +43,7 @@ def read_points(path: Path) -> StoredPoints:
         raise SceneError(f"{path}: no such file; give the .ply or .npz file of the start points")
     if path.suffix.lower() not in READERS:
         raise SceneError(f"{path}: {path.suffix or 'no ending'} is no point cloud; use one of {', '.join(READERS)}")
-    with reading(path, "point cloud", SceneError, advice="get the file again"):
+    with reading(path, "not a readable point cloud", SceneError, advice="get the file again"):
         return READERS[path.suffix.lower()](path)
 
 

@@ -39,7 +39,10 @@ class WrongError(ToldError, ValueError):
 
 @pytest.mark.parametrize("fault", ANY, ids=lambda fault: type(fault).__name__)
 def test_whatever_a_parser_raises_is_one_line_with_the_file(fault: Exception) -> None:
-    with pytest.raises(WrongError) as caught, reading(Path("a/b.pt"), "state", WrongError, advice="copy it again"):
+    with (
+        pytest.raises(WrongError) as caught,
+        reading(Path("a/b.pt"), "not a readable state", WrongError, advice="copy it again"),
+    ):
         raise fault
     text = str(caught.value)
     assert text.startswith("a/b.pt: not a readable state (") and text.endswith("); copy it again")
@@ -51,7 +54,7 @@ def test_whatever_a_parser_raises_is_one_line_with_the_file(fault: Exception) ->
     [WrongError("told"), FileNotFoundError(errno.ENOENT, "No such file or directory", "a"), KeyboardInterrupt()],
 )
 def test_told_errors_missing_files_and_interrupts_pass_through(fault: BaseException) -> None:
-    with pytest.raises(type(fault)) as caught, reading(Path("a"), "state", WrongError, advice=""):
+    with pytest.raises(type(fault)) as caught, reading(Path("a"), "not a readable state", WrongError, advice=""):
         raise fault
     assert caught.value is fault
 

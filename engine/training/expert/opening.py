@@ -259,7 +259,7 @@ def _resumed(task: ExpertTask) -> str:
         return f"no save to resume in {task.output.folder}: starting at iteration 1"
     iteration, path = newest
     state = load_state(path)
-    with reading(path, "training state", CheckpointError, advice="start again with --overwrite"):
+    with reading(path, "not a readable training state", CheckpointError, advice="start again with --overwrite"):
         changed = difference(json.loads(state["facts"]), task.facts())
         if changed is not None:
             raise ConfigError(f"{path}: saved with other settings ({changed}); give the same, or --overwrite")

@@ -129,7 +129,7 @@ def restore_training_state(optimiser: torch.optim.Optimizer, folder: Path, seed:
     """
     path = folder / STATE
     state = read_tensors(path)
-    with reading(path, "training state", CheckpointError, advice="start again with --overwrite"):
+    with reading(path, "not a readable training state", CheckpointError, advice="start again with --overwrite"):
         if int(state.pop(SEED)) != seed:
             raise CheckpointError(f"{path}: saved with another --seed than {seed}; resume with that run's seed")
         random = state.pop(RANDOM)

@@ -68,7 +68,7 @@ def read_camera_table(path: Path, sources: Mapping[str, NumberedImages]) -> dict
     A row holds f cx cy _ _ qw qx qy qz tx ty tz: focal length and principal point in px (COLMAP's), world to camera.
     Rows of cameras without images are passed over. SceneError where a row is unreadable or does not fit the images.
     """
-    with reading(path, "text file", SceneError, advice="copy it again"):
+    with reading(path, "not a readable text file", SceneError, advice="copy it again"):
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     cameras = {}
     for index, line in enumerate(lines[1:]):
