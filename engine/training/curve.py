@@ -66,6 +66,10 @@ class TrainingCurve:
             self._append(row)
         self._tell(row)
 
+    def is_scored(self, iteration: int) -> bool:
+        """True where the file has a score of an iteration."""
+        return any("test_psnr" in row and row["iteration"] == iteration for row in read_curve(self._path))
+
     def close(self) -> None:
         """Ends what is open; a later line opens it again."""
         if self._events is not None:
