@@ -41,15 +41,20 @@ def kill(
             clear(command)
             moment = random.Random(f"{name} {seed} {index}").uniform(0, seconds)
             ended(command.run, number=number, after=moment)
-            outcome, text = judged(command, wanted)
+            outcome, text = judged(command, wanted, cleans_up=number == signal.SIGTERM)
             outcomes[outcome] += 1
             if outcome != WHOLE:
                 tell(f"{name} {index}, after {moment:.3f} s: {outcome}: {text}")
     return outcomes
 
 
-def judged(command: Command, wanted: dict[str, str]) -> tuple[str, str]:
-    """What is left by a kill, and by the command that is repeated after it: an outcome, and its reason."""
+def judged(command: Command, wanted: dict[str, str], *, cleans_up: bool) -> tuple[str, str]:
+    """What is left by a kill, and by the command that is repeated after it: an outcome, and its reason.
+
+    cleans_up: the signal is one after which nothing unfinished may be left.
+    """
+    if cleans_up and (left := unfinished(command.results)):
+        return LEFT, f"after the signal: {', '.join(left)}"
     if broken := damaged(command.results):
         return DAMAGED, ", ".join(broken)
     if (code := ended(command.again)) != 0:
