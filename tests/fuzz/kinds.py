@@ -25,6 +25,7 @@ from experts import LoadOptions, load_expert
 from experts.formats.packed import write_packed
 from experts.formats.ply import read_ply
 from experts.freetime.files import save_freetime
+from experts.stg.files import save_stg
 from scenes import SceneOptions, load_scene
 from scenes.calibration.colmap_model import read_colmap_cameras
 from scenes.camera_files import read_cameras
@@ -32,7 +33,12 @@ from scenes.points.files import read_points
 from scenes.preparation.records import read_record
 from tests.engine.evaluation.test_lpips import random_weights
 from tests.engine.expert_scene import run, write_film
+from tests.experts.ex4dgs.test_ex4dgs_files import capture
+from tests.experts.ex4dgs.test_ex4dgs_files import model as ex4dgs_model
 from tests.experts.freetime.models import small_model
+from tests.experts.freetime.test_freetime_foreign_files import NUM_FRAMES as FREETIME_FRAMES
+from tests.experts.freetime.test_freetime_foreign_files import splats
+from tests.experts.stg.test_stg_files import model as stg_model
 from tests.scenes.scene_folders import Rig, rig_cameras, write_colmap_model, write_n3v_scene, write_technicolor_scene
 from tests.small_world import use_small_world
 
@@ -66,6 +72,24 @@ def _freetime(folder: Path) -> Sample:
     save_freetime(small_model(40), folder / "model", 7)
     file = next((folder / "model").rglob("point_cloud.ply"))
     return Sample(file=file, read=lambda: load_expert("FreeTime", folder / "model", LoadOptions(num_frames=5)))
+
+
+def _freetime_checkpoint(folder: Path) -> Sample:
+    file = folder / "ckpt_29999.pt"
+    torch.save({"step": 29998, "splats": splats()}, file)
+    return Sample(file=file, read=lambda: load_expert("FreeTime", folder, LoadOptions(num_frames=FREETIME_FRAMES)))
+
+
+def _ex4dgs_checkpoint(folder: Path) -> Sample:
+    file = folder / "chkpnt25.pth"
+    torch.save((capture(ex4dgs_model()), 25), file)
+    return Sample(file=file, read=lambda: load_expert("Ex4DGS", file, LoadOptions(num_frames=50)))
+
+
+def _stg_decoder(folder: Path) -> Sample:
+    save_stg(stg_model("full", 1), folder / "model", 5)
+    file = next((folder / "model").rglob("point_cloud.pt"))
+    return Sample(file=file, read=lambda: load_expert("STG", folder / "model", LoadOptions()))
 
 
 def _packed(folder: Path) -> Sample:
@@ -210,6 +234,9 @@ KINDS: dict[str, Maker] = {
     "packed": _packed,
     "pth-ed3dgs": _expert("E-D3DGS", "deformation.pth"),
     "pth-4dgaussians": _expert("4DGaussians", "deformation.pth"),
+    "freetime-checkpoint": _freetime_checkpoint,
+    "chkpnt": _ex4dgs_checkpoint,
+    "stg-decoder": _stg_decoder,
     "cfg-args": _expert("STG", "cfg_args"),
     "router-tensors": _checkpoint(TENSORS),
     "router-json": _checkpoint(FACTS),
