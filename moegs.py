@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from common.deferred import located
+from common.streams import kept_streams
 from common.suggestions import hint
 
 if TYPE_CHECKING:  # `__getattr__` imports them when they are asked for: PyTorch takes a second, --help needs none
@@ -114,7 +115,8 @@ def main(argv: Sequence[str]) -> int:
     """Runs a command: its exit code, or 2 with one line where there is no such command."""
     name = argv[0] if argv else "--help"
     if name in ("-h", "--help"):
-        print(*help_lines(), sep="\n")
+        with kept_streams():
+            print(*help_lines(), sep="\n")
         return 0
     from engine.settings.command_line import asks_for_help, exit_code  # here: --help needs nothing of ours
 

@@ -7,21 +7,28 @@ import json
 import math
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from common.faults import writing
+from common.leftovers import held, unfinished_folder, unfinished_name
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path next to `path` that takes its place when the block ends without an error."""
+    """Give a temporary path next to `path` that takes its place when the block ends without an error.
+
+    It is there already, empty, and held: what a killed process leaves is swept at the next start.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # some writers choose the format by suffix
+    temporary = path.with_name(unfinished_name(path))
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with writing(path), held(temporary, flags=os.O_RDWR | os.O_CREAT):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -31,14 +38,14 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     """Give an empty temporary folder next to `folder` that takes its place when the block ends without an error.
 
     The one that was there is removed then. A process that is killed leaves the old folder, the new one, or none, and a
-    hidden folder beside it.
+    hidden folder beside it, which `sweep` removes.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".saving_", dir=folder.parent) as scratch:
-        temporary = Path(scratch) / "new"  # with the usual permissions, which a temporary folder has not
+    with unfinished_folder(folder.parent) as scratch:
+        temporary = scratch / "new"  # with the usual permissions, which a temporary folder has not
         temporary.mkdir()
         yield temporary
-        put_in_place({temporary: folder}, aside=Path(scratch) / "old")
+        put_in_place({temporary: folder}, aside=scratch / "old")
 
 
 def free_bytes(folder: Path) -> int:
@@ -66,6 +73,17 @@ def put_in_place(targets: Mapping[Path, Path], *, aside: Path) -> None:
         for source, target in reversed(done):
             os.replace(target, source)
         raise
+
+
+def read_json(path: Path, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Read a JSON file; ValueError where it is none or nested too deep, OSError where it cannot be read.
+
+    pairs: makes each object of its keys and values, as `object_pairs_hook` of json.loads.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=pairs)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def write_json(path: Path, value: object) -> Path:

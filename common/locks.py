@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
+
+ONLY_ONE = ".training.lock"
 
 
 def folder_lock(folder: Path) -> FileLock:
@@ -14,3 +18,26 @@ def folder_lock(folder: Path) -> FileLock:
     is read-only.
     """
     return FileLock(folder / ".lock")
+
+
+@contextmanager
+def only_one(folder: Path, refusal: Exception) -> Iterator[None]:
+    """Be the only one that writes to a folder while the block lasts; raises `refusal` where another process does.
+
+    The folder is made where it is missing, and removed again where nothing came into it.
+    """
+    made = [each for each in (folder, *folder.absolute().parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ONLY_ONE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise refusal from None
+    try:
+        yield
+    finally:
+        (folder / ONLY_ONE).unlink(missing_ok=True)  # while it is held: another lock is then of a new file
+        lock.release()
+        with suppress(OSError):
+            for each in made:
+                each.rmdir()

@@ -48,7 +48,7 @@ CONTENTS = {
         "dev/index",
     ),
 }
-MAINTAINERS = ("blend", "expert_training", "fused", "preparation", "rasterizer", "realtime", "training_step")
+MAINTAINERS = ("blend", "expert_training", "faults", "fused", "preparation", "rasterizer", "realtime", "training_step")
 
 
 def add_contents(app: Any, page: str, source: list[str]) -> None:

@@ -6,11 +6,12 @@ import sys
 
 from moegs_rasterizer import RasterizerError
 
+from common.faults import ToldError
 from experts.base import CheckpointError, DivergedError
 from scenes.types import SceneError
 
 
-class ConfigError(ValueError):
+class ConfigError(ToldError, ValueError):
     """A flag, a configuration file or a run's folder that cannot be used; one line: what, found what, do what."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from common.faults import reading
 from common.suggestions import hint
 from experts import ed3dgs, ex4dgs, fourdgaussians, freetime, stg
 from experts.base import CheckpointError, Expert, LoadOptions, Provenance
@@ -43,8 +44,11 @@ def load_expert(
         raise CheckpointError(f"no expert is called {name!r}; {hint(name, EXPERTS, likeness=0.3)}")
     spec = EXPERTS[name]
     argument_of = argument_of or (lambda other: f"--{EXPERTS[other].flag}")
-    require_own_files(spec, path, options.iteration, experts=EXPERTS.values(), argument_of=argument_of)
-    expert = spec.load(path, options)
+    with reading(
+        path, f"not a readable model of {name}", CheckpointError, advice="get its files again from their source"
+    ):
+        require_own_files(spec, path, options.iteration, experts=EXPERTS.values(), argument_of=argument_of)
+        expert = spec.load(path, options)
     fault = name_fault(spec, expert, "the model that `load` returned")
     if fault is not None:
         raise CheckpointError(f"{path}: {fault}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat
 
+from common.faults import ToldError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -16,7 +18,7 @@ Precision = Literal["float32", "tf32", "float16", "bfloat16"]  # of networks; tf
 MAX_LOG_WIDTH = 40.0  # of a temporal window, of either sign: wider than any clip, or shut; squares still fit float32
 
 
-class CheckpointError(ValueError):
+class CheckpointError(ToldError, ValueError):
     """A checkpoint that cannot be used; one line naming the file, the fault and what to do."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from moegs_rasterizer import Camera
 
+from common.files import read_json
 from scenes.types import SceneError
 
 NUMBERS = ("fx", "fy", "cx", "cy", "width", "height")
@@ -34,8 +34,8 @@ def read_cameras(path: Path) -> list[PathCamera]:
     `camera_to_world` (16 numbers or 4x4, OpenGL axes), `fov` (vertical, degrees) and perhaps `aspect`.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = read_json(path)
+    except ValueError as error:
         raise SceneError(f"{path}: is no JSON ({error}); give a file of cameras") from None
     if isinstance(content, list):
         cameras = [_own(entry, f"{path}: [{index}]") for index, entry in enumerate(content)]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from moegs_rasterizer import Camera
 
+from common.faults import ToldError
+
 if TYPE_CHECKING:  # sources.py imports this module
     from scenes.frames.sources import FrameSource
 
@@ -18,7 +20,7 @@ ResizeFilter = Literal["bilinear", "bicubic", "lanczos", "box"]
 ViewFrame = tuple[int, int]  # index into scene.views, frame
 
 
-class SceneError(ValueError):
+class SceneError(ToldError, ValueError):
     """Data that cannot be read; one line naming the file or pattern, what was found and what to do."""
 
 

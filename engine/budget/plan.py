@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from common.files import write_json
+from common.files import read_json, write_json
 from common.tables import Column, table_lines
 from common.units import GIGABYTE, MEGABYTE
 from common.wording import duration
@@ -132,7 +131,7 @@ def read_plan(folder: Path) -> Plan | None:
     if not path.is_file():
         return None
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(path)
         if content.pop("format") != _FORMAT:
             raise ValueError("of another version")
         steps = tuple(Step(**step) for step in content.pop("steps"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from common.files import read_json
 from common.units import GIGABYTE, MEBIBYTE, MEGABYTE
 from engine.budget.plan import Plan
 from engine.checks.experts import EXPERT_REPORT
@@ -43,7 +43,7 @@ def _reports(folder: Path) -> Iterator[dict[str, Any]]:
     """The reports of an expert's training, one of each segment."""
     for path in (folder / EXPERT_REPORT, *sorted(folder.glob(f"*/{EXPERT_REPORT}"))):
         if path.is_file():
-            yield json.loads(path.read_text(encoding="utf-8"))
+            yield read_json(path)
 
 
 def _mean(values: list[float]) -> float | None:

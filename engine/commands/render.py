@@ -23,6 +23,7 @@ from engine.outputs.novel_views import render_novel_views
 from engine.outputs.render_writer import MIXTURE
 from engine.reporting.results import METRICS_FILE, read_results
 from engine.reporting.seed_spread import spread_lines
+from engine.runs.alone import sweep_leftovers
 from engine.runs.checkpoint import saved_ensemble, saved_iterations
 from engine.runs.cost import log_cost, rendering_cost
 from engine.runs.run import Run
@@ -77,6 +78,7 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
     check_encoder(config.run.encoder)
     folders = chosen_runs(config)
     for folder in folders:
+        sweep_leftovers(folder)
         render_one(with_values(config, {"save_path": folder}), ensemble)
     if folders != [run_folder(config)]:
         print_seeds(config, folders)

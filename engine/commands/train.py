@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common.wording import script_command
 from engine.compression.packing import compress_run
+from engine.runs.alone import alone
 from engine.runs.device import peak_memory
 from engine.settings.command_line import INTERRUPTED, exit_code, set_up_logging
 from engine.settings.config_file import write_config_file
@@ -48,13 +49,14 @@ def train_router(config: RunConfig, ensemble: Ensemble) -> int:
     check_config(config, ensemble)
     save_path = config.output.save_path
     assert save_path is not None, "required"
-    if config.training.seeds is not None:
-        return train_seeds(config, ensemble, save_path)
-    task = open_router_task(config, ensemble)
-    if not train(task, schedule(task), quiet=config.machine.quiet):
-        return INTERRUPTED
-    compress(config)
-    log_end(task, save_path)
+    with alone(save_path, "--save_path"):
+        if config.training.seeds is not None:
+            return train_seeds(config, ensemble, save_path)
+        task = open_router_task(config, ensemble)
+        if not train(task, schedule(task), quiet=config.machine.quiet):
+            return INTERRUPTED
+        compress(config)
+        log_end(task, save_path)
     return 0
 
 
@@ -62,7 +64,8 @@ def train_seeds(config: RunConfig, ensemble: Ensemble, save_path: Path) -> int:
     """Trains a router for each seed that is not finished, and ends at an interrupt; the exit code."""
     configs = [each for each in seed_configs(config, save_path) if not is_finished(each)]
     for number, each in enumerate(configs):
-        task = open_router_task(each, ensemble, later=sum(map(iterations_left, configs[number + 1 :])))
+        later = sum(map(iterations_left, configs[number + 1 :]))
+        task = open_router_task(each, ensemble, later=later)
         if number == 0:
             begin_seeds(config, save_path, task)
         logger.info("%s: seed %d, %d of %d to train", save_path, each.training.seed, number + 1, len(configs))

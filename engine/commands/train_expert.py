@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from engine.checks.rasterizer import check_rasterizer
 from engine.evaluation.conditions import versions
 from engine.evaluation.expert import ExpertScores
 from engine.evaluation.suite import weights_facts
+from engine.runs.alone import alone
 from engine.runs.cost import expert_cost, log_cost
 from engine.runs.device import device_name, open_compute_device, peak_memory
 from engine.runs.opening import read_scene
@@ -59,24 +61,27 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     compute = open_compute_device(config.machine.device, config.machine.backend)
     check_rasterizer(compute)
     outputs = choose_outputs(config, spec, scene, compute)
-    for output in outputs:
-        check_model_folder(output.folder, resume=config.output.resume, overwrite=config.output.overwrite)
-    tries = must_decode(scene, range(len(scene.views)))  # else progress tells the time at once
-    starts = [check_expert_task(config, spec, output, tries=tries) for output in outputs]
-    recipe, gaussians = starts[0].recipe, max(start.gaussians for start in starts)
-    cost = expert_cost(scene, compute, spec, recipe, results=model_path, models=len(starts), gaussians=gaussians)
-    log_cost(replace(cost, time=training_time(starts)))
-    scene.frames.prepare(needed_views(scene, "all"))  # after all that can refuse, since it takes minutes
-    warn_of_frames(scene, points=None if config.data.points == "random" else config.data.points)
-    for output, start in zip(outputs, starts, strict=True):
-        task = open_expert_task(config, spec, output, cloud=start.cloud)
-        if task.start < task.last or not (model_path / EXPERT_CONFIG_FILE).is_file():  # else they stay as they are
-            write_settings(config, model_path)
-        if config.output.tensorboard:
-            logger.info("to watch the training: %s", tensorboard_command(output.folder))
-        if not train(task, task.schedule(), quiet=config.machine.quiet):
-            return INTERRUPTED
-        finish(task)
+    with ExitStack() as stack:
+        for output in outputs:  # not the model's folder: its segments may be trained side by side
+            stack.enter_context(alone(output.folder, "--model_path"))
+        for output in outputs:
+            check_model_folder(output.folder, resume=config.output.resume, overwrite=config.output.overwrite)
+        tries = must_decode(scene, range(len(scene.views)))  # else progress tells the time at once
+        starts = [check_expert_task(config, spec, output, tries=tries) for output in outputs]
+        recipe, gaussians = starts[0].recipe, max(start.gaussians for start in starts)
+        cost = expert_cost(scene, compute, spec, recipe, results=model_path, models=len(starts), gaussians=gaussians)
+        log_cost(replace(cost, time=training_time(starts)))
+        scene.frames.prepare(needed_views(scene, "all"))  # after all that can refuse, since it takes minutes
+        warn_of_frames(scene, points=None if config.data.points == "random" else config.data.points)
+        for output, start in zip(outputs, starts, strict=True):
+            task = open_expert_task(config, spec, output, cloud=start.cloud)
+            if task.start < task.last or not (model_path / EXPERT_CONFIG_FILE).is_file():  # else they stay as they are
+                write_settings(config, model_path)
+            if config.output.tensorboard:
+                logger.info("to watch the training: %s", tensorboard_command(output.folder))
+            if not train(task, task.schedule(), quiet=config.machine.quiet):
+                return INTERRUPTED
+            finish(task)
     return 0
 
 

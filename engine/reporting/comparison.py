@@ -207,7 +207,7 @@ def png_differences(
         try:
             with Image.open(path) as opened:
                 recorded = np.asarray(opened)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # decoders raise anything on damaged bytes
             yield f"{path}: damaged ({error})"
             continue
         agree = Agreement(same_device=True) if kind == "gt" else rule

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from common.files import replacing_folder, write_json
+from common.faults import reading, writing
+from common.files import read_json, replacing_folder, write_json
 from common.tensors import tensors_hash
 from engine.errors import ConfigError
 from engine.runs.expert_records import ExpertRecord
@@ -71,7 +71,7 @@ def saved_ensemble(save_path: Path, iteration: int | None = None) -> str:
     """The name of a saved run's ensemble; no tensors are read. ConfigError or CheckpointError as of loading it."""
     path = checkpoint_folder(save_path, iteration) / FACTS
     with _readable(path):
-        return str(json.loads(path.read_text(encoding="utf-8"))["ensemble"])
+        return str(read_json(path)["ensemble"])
 
 
 def save_checkpoint(
@@ -80,7 +80,7 @@ def save_checkpoint(
     """Writes a checkpoint whole or not at all, then drops the training state of older ones; returns its folder."""
     folder = save_path / "router" / f"iteration_{iteration}"
     tensors = {name: tensor.cpu() for name, tensor in named_tensors(run.router).items()}
-    with replacing_folder(folder) as temporary:
+    with writing(folder, SafetensorError), replacing_folder(folder) as temporary:
         save_file(tensors, temporary / TENSORS)
         save_file(dict(state), temporary / STATE)
         write_json(temporary / FACTS, _facts(run, iteration, experts, tensors_hash(tensors)))
@@ -94,7 +94,7 @@ def load_checkpoint(folder: Path) -> SavedRouter:
     """Reads a checkpoint; CheckpointError naming the file that is missing, damaged or of another version."""
     path = folder / FACTS
     with _readable(path):
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path)
         if facts["format"] != _FORMAT:
             raise CheckpointError(
                 f"{path}: format {facts['format']}, this version reads {_FORMAT}; use the one it is from"
@@ -125,23 +125,18 @@ def load_checkpoint(folder: Path) -> SavedRouter:
 def _readable(path: Path) -> Iterator[None]:
     """Turns what reading router.json raises into a CheckpointError."""
     try:
-        yield
-    except CheckpointError:
-        raise
+        with reading(path, "damaged", CheckpointError, advice="use another iteration"):
+            yield
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; the checkpoint is incomplete, use another iteration") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged ({error!r}); use another iteration") from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file; CheckpointError where it is missing or damaged."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; the checkpoint is incomplete, use another iteration")
-    try:
+    with reading(path, "damaged", CheckpointError, advice="use another iteration"):
         return load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: damaged ({error}); use another iteration") from error
 
 
 def named_tensors(router: Router) -> dict[str, Tensor]:

@@ -20,6 +20,8 @@ from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origi
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from common.signals import terminated_as_interrupted
+from common.streams import kept_streams
 from common.suggestions import hint
 from common.wording import shell
 from engine.errors import ConfigError, user_errors
@@ -136,13 +138,19 @@ class ExitCode:
 
 @contextlib.contextmanager
 def exit_code(argv: Sequence[str]) -> Iterator[ExitCode]:
-    """Runs a command as a context: its exit code is 2 after an error of the user's, 130 after an interrupt.
+    """Runs a command as a context: its exit code is 2 after an error of the user's, 130 after an interrupt or SIGTERM.
 
     Such an error is printed in one line; --debug among the arguments shows the traceback as well.
     """
     code = ExitCode()
-    try:
+    with kept_streams(), _one_line(argv, code), terminated_as_interrupted():
         yield code
+
+
+@contextlib.contextmanager
+def _one_line(argv: Sequence[str], code: ExitCode) -> Iterator[None]:
+    try:
+        yield
     except user_errors() as error:
         if "--debug" in argv:
             raise

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.files import write_json
+from common.files import read_json, write_json
 from common.suggestions import hint
 from common.wording import counted
 from engine.errors import ConfigError
@@ -76,8 +75,10 @@ def read_object(path: Path) -> dict[str, Any]:
     """The JSON object of a file; ConfigError where it is missing, is none, or names a key twice."""
     check_config_file(path, argument=str(path))
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=lambda pairs: _unique(path, pairs))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = read_json(path, pairs=lambda pairs: _unique(path, pairs))
+    except ConfigError:
+        raise
+    except ValueError as error:
         raise ConfigError(f"{path}: not a JSON file ({error}); mend it") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: holds a {type(content).__name__}; one JSON object of settings expected")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -63,6 +65,10 @@ class TrainingCurve:
         else:
             self._append(row)
         self._tell(row)
+
+    def is_scored(self, iteration: int) -> bool:
+        """True where the file has a score of an iteration."""
+        return any("test_psnr" in row and row["iteration"] == iteration for row in read_curve(self._path))
 
     def close(self) -> None:
         """Ends what is open; a later line opens it again."""
@@ -122,14 +128,20 @@ def read_curve(path: Path) -> list[dict[str, float]]:
         return []
     rows = []
     with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
+        for row in _rows_of(file):
             try:
                 numbers = {name: float(value) for name, value in row.items() if value != ""}
-            except (TypeError, ValueError):  # a line that is cut off has cells of None
+            except (TypeError, ValueError, OverflowError):  # a line that is cut off has cells of None
                 continue
             if "iteration" in numbers:
                 rows.append(numbers)
     return rows
+
+
+def _rows_of(file: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Rows as text, up to a line that is none: what another program wrote ends the curve."""
+    with contextlib.suppress(csv.Error, ValueError):
+        yield from csv.DictReader(file)
 
 
 def points_of(rows: Sequence[Row], column: str) -> list[tuple[float, float]]:

@@ -38,6 +38,14 @@ class TrainingTask(Protocol):
         """Scores held-out views."""
         ...
 
+    def is_scored(self, iteration: int) -> bool:
+        """True where the scores of an iteration are there."""
+        ...
+
+    def complete(self, iteration: int) -> None:
+        """Writes what a kill left out of the save of an iteration."""
+        ...
+
     def save(self, iteration: int) -> None:
         """Saves all that is needed to continue."""
         ...
@@ -70,8 +78,9 @@ def train(
 ) -> bool:
     """Trains to the last iteration: True at its end, False where a signal interrupted it.
 
-    A signal or an error saves what was reached before it ends the run; errors are raised again. each: called after
-    every iteration, for whoever looks on.
+    A signal or an error saves what was reached before it ends the run; errors are raised again. What a kill cut off of
+    the last save, or of the scoring after it, is made up for first. each: called after every iteration, for
+    whoever looks on.
     """
     done = schedule.start
     if done >= schedule.last:
@@ -80,6 +89,8 @@ def train(
     with logging_redirect_tqdm(), Interruption() as interruption, progress:
         try:
             with task:
+                if 0 < done <= schedule.last:
+                    _make_up(task, done, schedule, interruption)
                 for iteration in range(schedule.start + 1, schedule.last + 1):
                     for loss in task.losses(iteration):
                         with mark(BACKWARD):
@@ -106,3 +117,12 @@ def train(
             logger.warning("interrupted at iteration %d of %d: continue with --resume", done, schedule.last)
             return False
     return True
+
+
+def _make_up(task: TrainingTask, done: int, schedule: Schedule, interruption: Interruption) -> None:
+    """Completes the save that a training continues from, and the scoring that belongs to it."""
+    task.complete(done)
+    if done in schedule.evaluations and not task.is_scored(done):
+        logger.info("%s: scoring iteration %d, which was cut off before", task.name, done)
+        with interruption.at_once():
+            task.evaluate(done)

@@ -8,6 +8,7 @@ import codecs
 from collections.abc import Mapping
 from pathlib import Path, PurePath, PureWindowsPath
 
+from common.faults import reading
 from common.files import replacing
 from experts.base import CheckpointError
 
@@ -27,6 +28,12 @@ def read_cfg_args(folder: Path) -> dict[str, object] | None:
     path = folder / CFG_ARGS
     if not path.is_file():
         return None
+    with reading(path, "not a readable cfg_args", CheckpointError, advice="mend or remove it"):
+        return _values(path)
+
+
+def _values(path: Path) -> dict[str, object]:
+    """The named values of a cfg_args file that are literals."""
     try:
         if path.stat().st_size > _LIMIT:
             raise ValueError(f"larger than {_LIMIT} bytes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.deferred import deferred
+from common.faults import reading
 from common.files import replacing
 from common.suggestions import nearest
 from experts.base import CheckpointError
@@ -46,28 +48,25 @@ def read_ply(path: Path) -> PlyTable:
     foreign, text, big-endian or truncated file, for other column types, and for NaN or infinite values. Opacity logits
     may be infinite: their sigmoid is 1 or 0. A packed table (experts/formats/packed.py) is read in its place.
     """
-    if is_packed(path):
-        names, matrix = read_packed(path)
+    with _reading(path):
+        names, matrix = read_packed(path) if is_packed(path) else _read_matrix(path)
         _check_finite(path, names, matrix)
         return PlyTable(path=path, names=names, matrix=matrix)
-    count, names, offset = _read_header(path)
-    _check_size(path, count, len(names), offset)
-    matrix = np.fromfile(path, dtype="<f4", count=count * len(names), offset=offset).reshape(count, len(names))
-    _check_finite(path, names, matrix)
-    return PlyTable(path=path, names=names, matrix=matrix)
 
 
 def read_column_names(path: Path) -> tuple[str, ...]:
     """Names of a PLY table's columns from its header alone; raises CheckpointError as `read_ply` does for headers."""
-    return packed_names(path) if is_packed(path) else _read_header(path)[1]
+    with _reading(path):
+        return packed_names(path) if is_packed(path) else _read_header(path)[1]
 
 
 def read_comments(path: Path) -> tuple[str, ...]:
     """Comments in a PLY file's header, without the word; raises CheckpointError as `read_ply` does for headers."""
-    if is_packed(path):
-        return packed_comments(path)
-    lines = _read_header_text(path)[0].splitlines()
-    return tuple(line.removeprefix("comment ") for line in lines if line.startswith("comment "))
+    with _reading(path):
+        if is_packed(path):
+            return packed_comments(path)
+        lines = _read_header_text(path)[0].splitlines()
+        return tuple(line.removeprefix("comment ") for line in lines if line.startswith("comment "))
 
 
 def write_ply(path: Path, names: Sequence[str], matrix: np.ndarray | Tensor, *, comments: Sequence[str] = ()) -> None:
@@ -121,6 +120,21 @@ def describe(head: bytes) -> str:
 def _nearest(name: str, present: Sequence[str]) -> str:
     close = nearest(name, present)
     return f" (nearest: {close})" if close else ""
+
+
+def _reading(path: Path) -> AbstractContextManager[None]:
+    """The boundary of all tables, packed or not: one line for whatever reading one raises."""
+    return reading(
+        path, "not a readable table of Gaussians", CheckpointError, advice="get the file again from its source"
+    )
+
+
+def _read_matrix(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names and float32 matrix [n, columns] of a PLY table; its size is checked before anything is allocated."""
+    count, names, offset = _read_header(path)
+    _check_size(path, count, len(names), offset)
+    matrix = np.fromfile(path, dtype="<f4", count=count * len(names), offset=offset)
+    return names, matrix.reshape(count, len(names))
 
 
 def _read_header(path: Path) -> tuple[int, tuple[str, ...], int]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.faults import writing
 from common.files import replacing
 from experts.base import CheckpointError
 from experts.formats.folders import require_file
@@ -117,6 +118,7 @@ def shorten(names: list[str], *, limit: int = 3) -> str:
 def save_tensors(value: object, path: Path) -> None:
     """Write a torch file, whole or not at all; the same value gives the same bytes."""
     with (
+        writing(path, RuntimeError),
         replacing(path) as temporary,
         temporary.open("wb") as file,
     ):  # given a path, torch writes its name into the file

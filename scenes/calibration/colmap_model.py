@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from moegs_rasterizer import Camera
 
+from common.faults import reading
+from common.signals import kept_handlers
 from scenes.types import SceneError
 
 if TYPE_CHECKING:
@@ -79,7 +81,8 @@ def read_colmap_cameras(folder: Path) -> dict[str, Camera]:
 def _read_without_points(folder: Path) -> pycolmap.Reconstruction:
     # pycolmap refuses models whose images lost their 2D points, as published ones do; without points it reads them.
     try:
-        import pycolmap
+        with kept_handlers():
+            import pycolmap
     except ImportError as error:
         raise SceneError(
             f"{folder}: reading a COLMAP model needs pycolmap ({error}); pip install pycolmap, or rename the folder"
@@ -90,11 +93,8 @@ def _read_without_points(folder: Path) -> pycolmap.Reconstruction:
             if (folder / f"{stem}{suffix}").is_file():
                 shutil.copyfile(folder / f"{stem}{suffix}", Path(scratch) / f"{stem}{suffix}")
         (Path(scratch) / f"points3D{suffix}").write_bytes(POINTS_OF_NONE[suffix])
-        try:
+        with reading(folder, "not a readable COLMAP model", SceneError, advice="run COLMAP again"):
             return pycolmap.Reconstruction(scratch)
-        except (ValueError, RuntimeError, LookupError) as error:
-            reason = str(error).splitlines()[0]
-            raise SceneError(f"{folder}: not a readable COLMAP model ({reason}); run COLMAP again") from error
 
 
 def _camera(folder: Path, model: pycolmap.Reconstruction, image: pycolmap.Image) -> Camera:

@@ -10,6 +10,7 @@ import numpy as np
 from moegs_rasterizer import Camera
 
 from common.deferred import deferred
+from common.faults import reading
 from scenes.types import SceneError
 
 if TYPE_CHECKING:
@@ -33,10 +34,8 @@ def read_poses_bounds(path: Path, names: Sequence[str]) -> dict[str, Camera]:
             f"{path}: rows are in the order of the cameras' names, which is unclear for {', '.join(names)}; "
             "give all names as many digits (cam02, cam10), with the rows in that order"
         )
-    try:
+    with reading(path, "not a readable numpy file", SceneError, advice="copy it again"):
         rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise SceneError(f"{path}: not a readable numpy file ({error}); copy it again") from error
     if rows.ndim != 2 or rows.shape[1] != 17 or not np.issubdtype(rows.dtype, np.floating):
         raise SceneError(
             f"{path}: {rows.dtype} table of shape {list(rows.shape)}, expected floats of shape [cameras, 17]"

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common.files import free_bytes
+from common.leftovers import sweep
 from common.locks import folder_lock
 from common.progress import Progress
 from common.units import GIGABYTE
@@ -96,6 +97,7 @@ class FrameCache:
                 clips = {view: current_clip(self._views[view], self._root, self._folder) for view in wanted}
                 missing = [self._views[view] for view, clip in clips.items() if clip is None]
                 if missing:
+                    sweep(self._folder)  # records that a killed process left
                     self._make_room(missing)
                     self._decode(missing)
                 for view, clip in clips.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from common.files import replacing
+from common.files import read_json, replacing
 from scenes.frames.sources import FrameSource
 from scenes.types import ResizeFilter
 
@@ -136,11 +136,11 @@ def _files(frames: ViewFrames, folder: Path, *, ending: str) -> Iterator[tuple[P
 def is_sound(clip: CachedClip, frames: ViewFrames, root: Path) -> bool:
     """Tell whether a clip's file is whole and none of the files that it was made from has changed."""
     try:
-        stored = json.loads(clip.record.read_text(encoding="utf-8"))
+        stored = read_json(clip.record)
         array = np.load(clip.file, mmap_mode="r", allow_pickle=False)
         sources = stored.pop("sources")
         current = [_stamp(root, Path(name)) for name, *_ in sources]
-    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+    except Exception:  # a damaged header makes numpy raise anything, as TokenError
         return False
     return (
         stored == _settings(frames, clip.start, clip.count)
@@ -163,7 +163,7 @@ def current_clip(frames: ViewFrames, root: Path, folder: Path) -> CachedClip | N
 
 def _sources(clip: CachedClip, *, first: int, count: int) -> list[str]:
     """Recorded source files of a clip's frames [first, first + count): one video, or an image per frame."""
-    names = [name for name, *_ in json.loads(clip.record.read_text(encoding="utf-8"))["sources"]]
+    names = [name for name, *_ in read_json(clip.record)["sources"]]
     return names if len(names) == 1 else names[first : first + count]
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from common.faults import reading
 from common.wording import first_and_more
 from scenes.types import SceneError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".ppm")
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright
+ADVICE = "copy it again or put a neighbouring frame in its place"  # for an image that cannot be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +71,11 @@ def keyed_images(numbered: Iterable[tuple[int, Path]]) -> dict[int, Path]:
 def probe_images(paths: Mapping[int, Path]) -> NumberedImages:
     """Read size, alpha and rotation from the header of the first image; SceneError where it cannot be read."""
     path = paths[min(paths)]
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            has_alpha = image.has_transparency_data
-            # Not the PNG reader's own method, which decodes the whole image. Pillow itself turns TIFFs.
-            has_rotation = image.format != "TIFF" and Image.Image.getexif(image).get(_ORIENTATION, 1) != 1
-    except (OSError, SyntaxError) as error:
-        raise _unreadable(path, error) from error
+    with reading(path, "not a readable image", SceneError, advice=ADVICE), Image.open(path) as image:
+        width, height = image.size
+        has_alpha = image.has_transparency_data
+        # Not the PNG reader's own method, which decodes the whole image. Pillow itself turns TIFFs.
+        has_rotation = image.format != "TIFF" and Image.Image.getexif(image).get(_ORIENTATION, 1) != 1
     return NumberedImages(paths=paths, width=width, height=height, has_alpha=has_alpha, has_rotation=has_rotation)
 
 
@@ -100,11 +99,8 @@ def decode_images(images: NumberedImages, start: int, count: int) -> Iterator[np
     SceneError where a file is damaged, has more bits, or has another size than the camera's first image.
     """
     for path in images.files(start, count):
-        try:
-            with Image.open(path) as image:
-                frame = _rgb(image, path)
-        except (OSError, SyntaxError) as error:
-            raise _unreadable(path, error) from error
+        with reading(path, "not a readable image", SceneError, advice=ADVICE), Image.open(path) as image:
+            frame = _rgb(image, path)
         if frame.shape[:2] != (images.height, images.width):
             raise SceneError(
                 f"{path}: {frame.shape[1]}x{frame.shape[0]} px, but the camera's first image has "
@@ -126,10 +122,3 @@ def _rgb(image: Image.Image, path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
     black = Image.new("RGBA", image.size, (0, 0, 0, 255))
     return np.asarray(Image.alpha_composite(black, with_alpha).convert("RGB"))
-
-
-def _unreadable(path: Path, error: Exception) -> SceneError:
-    reason = " ".join(str(error).split())
-    return SceneError(
-        f"{path}: not a readable image ({reason}); copy it again or put a neighbouring frame in its place"
-    )

@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from common.faults import reading
 from scenes.frames.coding import Coding, coding_of
 from scenes.frames.orientation import UPRIGHT, Orientation, orientation_of, shown, shown_size
 from scenes.frames.timing import UNEVEN, Timing, timing_of
@@ -112,7 +113,7 @@ def _first_frame(path: Path) -> av.VideoFrame | None:
     with _opened(path) as (container, stream):
         try:
             return next(container.decode(stream))
-        except (StopIteration, av.FFmpegError, EOFError):
+        except Exception:
             return None
 
 
@@ -142,7 +143,7 @@ def decode_video(video: Video, start: int, count: int, *, threads: int) -> Itera
         while done < count:
             try:
                 number, frame = next(frames)
-            except (StopIteration, av.FFmpegError, EOFError) as error:
+            except Exception as error:  # a decoder that is missing raises ValueError
                 reason = "ends" if isinstance(error, StopIteration) else f"breaks off ({error})"
                 raise SceneError(
                     f"{video.path}: {reason} after {start + done} of {video.count} frames, {start + count} are needed; "
@@ -184,11 +185,10 @@ def _pixels(frame: av.VideoFrame, video: Video) -> np.ndarray:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    try:
-        container = av.open(str(path))
-    except (av.FFmpegError, OSError) as error:
-        raise SceneError(f"{path}: not a readable video ({error}); copy or encode it again") from error
-    with container:
+    with (
+        reading(path, "not a readable video", SceneError, advice="copy or encode it again"),
+        av.open(str(path)) as container,
+    ):
         streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
         if not streams:
             raise SceneError(f"{path}: holds no video stream; copy or encode it again")

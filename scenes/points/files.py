@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.faults import reading
 from common.tensors import from_uint8
 from scenes.points.ply import read_ply_vertices
 from scenes.types import SceneError
@@ -43,12 +43,8 @@ def read_points(path: Path) -> StoredPoints:
         raise SceneError(f"{path}: no such file; give the .ply or .npz file of the start points")
     if path.suffix.lower() not in READERS:
         raise SceneError(f"{path}: {path.suffix or 'no ending'} is no point cloud; use one of {', '.join(READERS)}")
-    try:
+    with reading(path, "not a readable point cloud", SceneError, advice="get the file again"):
         return READERS[path.suffix.lower()](path)
-    except (OSError, ValueError, KeyError, EOFError, struct.error, zipfile.BadZipFile) as error:
-        if isinstance(error, SceneError):
-            raise
-        raise SceneError(f"{path}: not a readable point cloud ({error}); get the file again") from error
 
 
 def _read_ply(path: Path) -> StoredPoints:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from common.files import replacing
+from common.files import read_json, replacing
 
 Stamp = list[Any]  # path below the root, bytes, modification time in ns
 
@@ -29,7 +29,7 @@ class Record:
 def read_record(path: Path) -> Record | None:
     """Read the record in a file; None where there is none or it is damaged."""
     try:
-        return Record(**json.loads(path.read_text(encoding="utf-8")))
+        return Record(**read_json(path))
     except (OSError, ValueError, TypeError):
         return None
 

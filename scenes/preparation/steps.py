@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.leftovers import sweep
 from common.locks import folder_lock
 from scenes.preparation.records import Record, as_json, outputs_intact, read_record, stamps_of, write_record
 from scenes.preparation.report import StepReport
@@ -178,6 +179,7 @@ def opened(root: Path) -> Iterator[Workbench]:
             bench.folder.mkdir(exist_ok=True)
             stack.enter_context(folder_lock(bench.folder))
             _clear(bench.folder / UNFINISHED)  # of runs that were killed
+            sweep(bench.folder)
         except OSError as error:
             raise SceneError(_sentence(root, "the first step", error)) from error
         yield bench

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import Timeout
 
-from common.locks import folder_lock
+from common.locks import folder_lock, only_one
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -63,3 +63,30 @@ def test_a_folder_that_cannot_be_locked_is_an_oserror(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError), folder_lock(tmp_path / "file"):
         pass
+
+
+ALONE = HOLD.replace("folder_lock", "only_one").replace("(Path(sys.argv[1]))", "(Path(sys.argv[1]), OSError())")
+
+
+def test_the_second_of_two_is_refused_and_leaves_nothing(tmp_path):
+    folder = tmp_path / "deep" / "run"
+    refusal = RuntimeError("taken")
+    command = [sys.executable, "-c", ALONE, str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        with pytest.raises(RuntimeError, match="taken"), only_one(folder, refusal):
+            pass
+        process.kill()
+        process.wait()
+    with only_one(folder, refusal), pytest.raises(RuntimeError, match="taken"), only_one(folder, refusal):
+        pass
+    assert folder.is_dir() and not list(folder.iterdir()), "the first made it"
+
+
+def test_a_folder_that_was_made_for_the_lock_alone_goes_again(tmp_path):
+    with pytest.raises(ValueError), only_one(tmp_path / "deep" / "run", RuntimeError()):
+        raise ValueError
+    assert not list(tmp_path.iterdir())
+    with only_one(tmp_path / "run", RuntimeError()):
+        (tmp_path / "run" / "result").touch()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["result"]

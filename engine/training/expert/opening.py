@@ -13,6 +13,7 @@ from statistics import fmean
 
 import torch
 
+from common.faults import reading
 from common.wording import counted
 from engine.errors import ConfigError
 from engine.evaluation.lpips_weights import lpips_of_loss
@@ -258,13 +259,9 @@ def _resumed(task: ExpertTask) -> str:
         return f"no save to resume in {task.output.folder}: starting at iteration 1"
     iteration, path = newest
     state = load_state(path)
-    try:
+    with reading(path, "not a readable training state", CheckpointError, advice="start again with --overwrite"):
         changed = difference(json.loads(state["facts"]), task.facts())
         if changed is not None:
             raise ConfigError(f"{path}: saved with other settings ({changed}); give the same, or --overwrite")
         task.load(state)
-    except ConfigError:
-        raise
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: damaged ({error!r}); start again with --overwrite") from error
     return f"resuming after iteration {iteration} from {path}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from common.files import put_in_place
+from common.leftovers import unfinished_folder
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice
 from engine.runs.expert_images import image_of
@@ -59,13 +59,13 @@ def save_expert(expert: Expert, output: ExpertOutput, iteration: int, *, facts: 
     """
     final = saved_expert_folder(output.folder, iteration)
     final.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".saving_", dir=output.folder) as name, torch.no_grad():
-        staged = Path(name) / "model"
+    with unfinished_folder(output.folder) as scratch, torch.no_grad():
+        staged = scratch / "model"
         EXPERTS[output.name].save(expert, staged, iteration)
         compare(expert, _loaded(staged, output, iteration), output)
         written = staged / "point_cloud" / final.name
         write_cfg_args(output.folder, {**(read_cfg_args(staged) or {}), **facts})
-        put_in_place({written: final}, aside=Path(name) / "old")
+        put_in_place({written: final}, aside=scratch / "old")
     return final
 
 

@@ -24,7 +24,14 @@ from engine.runs.novel_near import culling_of
 from engine.settings.recipe import settings_of
 from engine.settings.train_expert import TrainExpertConfig
 from engine.training.curve import TrainingCurve, rates_of
-from engine.training.expert.saves import ExpertOutput, covered, save_expert, save_state, saved_state
+from engine.training.expert.saves import (
+    ExpertOutput,
+    covered,
+    save_expert,
+    save_state,
+    saved_expert_folder,
+    saved_state,
+)
 from engine.training.expert.scene_views import SceneViews
 from engine.training.loop import Schedule
 from engine.training.progress import Reading
@@ -145,9 +152,18 @@ class ExpertTask:
         newest = saved_state(self.output.folder)
         return newest is not None and newest[0] == iteration
 
+    def is_scored(self, iteration: int) -> bool:
+        """True where the history has scores of this iteration: a state is saved before its iteration is scored."""
+        return any(entry["iteration"] == iteration for entry in self.history)
+
+    def complete(self, iteration: int) -> None:
+        """Saves the expert of a state that was saved without it."""
+        if covered(self.trainer.model, (0,)) and not saved_expert_folder(self.output.folder, iteration).is_dir():
+            self._save_expert(iteration)
+
     def save(self, iteration: int) -> None:
         """Saves the state, then the expert: where that fails, its training can still be continued."""
-        output, model = self.output, self.trainer.model
+        output = self.output
         wait(output.compute)
         if not self.is_finite():
             raise ConfigError(
@@ -155,6 +171,10 @@ class ExpertTask:
                 "lower the learning rates, or look for images and start points that do not belong together"
             )
         save_state(output.folder, iteration, self.state())
+        self._save_expert(iteration)
+
+    def _save_expert(self, iteration: int) -> None:
+        output, model = self.output, self.trainer.model
         if not covered(model, (0,)):
             logger.info("iteration %d: saved the training state, but no expert: it covers no frame yet", iteration)
             return

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.faults import reading
 from common.wording import counted, first_and_more
 from engine.errors import ConfigError
 from engine.runs.checkpoint import (
@@ -128,7 +129,7 @@ def restore_training_state(optimiser: torch.optim.Optimizer, folder: Path, seed:
     """
     path = folder / STATE
     state = read_tensors(path)
-    try:
+    with reading(path, "not a readable training state", CheckpointError, advice="start again with --overwrite"):
         if int(state.pop(SEED)) != seed:
             raise CheckpointError(f"{path}: saved with another --seed than {seed}; resume with that run's seed")
         random = state.pop(RANDOM)
@@ -140,10 +141,6 @@ def restore_training_state(optimiser: torch.optim.Optimizer, folder: Path, seed:
         _check_shapes(optimiser, moments)
         optimiser.load_state_dict({"state": moments, "param_groups": fresh["param_groups"]})
         torch.set_rng_state(random)
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{path}: damaged ({error!r}); start again with --overwrite") from error
 
 
 def _check_shapes(optimiser: torch.optim.Optimizer, moments: dict[int, dict[str, Tensor]]) -> None:

@@ -177,6 +177,13 @@ class RouterTask:
         """True where a checkpoint of this iteration exists, or none is wanted."""
         return self.save_path is None or iteration in saved_iterations(self.save_path)
 
+    def is_scored(self, iteration: int) -> bool:
+        """True where the curve has a score of this iteration, or nothing is written."""
+        return self._curve is None or self._curve.is_scored(iteration)
+
+    def complete(self, iteration: int) -> None:
+        """Nothing: a checkpoint is one folder, whole or not there."""
+
     def save(self, iteration: int) -> None:
         """Writes a checkpoint to go on from; ConfigError where the router is not finite."""
         assert self.save_path is not None

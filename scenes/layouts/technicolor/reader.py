@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from moegs_rasterizer import Camera
 
+from common.faults import reading
 from common.geometry import rotation_of
 from scenes.calibration.colmap_model import colmap_folder, colmap_folders, read_colmap_cameras, scene_model
 from scenes.frames.clip import choose_clip
@@ -67,10 +68,8 @@ def read_camera_table(path: Path, sources: Mapping[str, NumberedImages]) -> dict
     A row holds f cx cy _ _ qw qx qy qz tx ty tz: focal length and principal point in px (COLMAP's), world to camera.
     Rows of cameras without images are passed over. SceneError where a row is unreadable or does not fit the images.
     """
-    try:
+    with reading(path, "not a readable text file", SceneError, advice="copy it again"):
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise SceneError(f"{path}: not a readable text file ({error}); copy it again") from error
     cameras = {}
     for index, line in enumerate(lines[1:]):
         name = f"cam{index:02d}"

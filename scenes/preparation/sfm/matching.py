@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.progress import Progress
+from common.signals import kept_handlers
 from scenes.types import SceneError
 
 SEED = 0
@@ -68,7 +69,8 @@ def described_options(options: SfmOptions) -> str:
 def pycolmap_module() -> Any:
     """Import pycolmap, its log cut to errors; SceneError where it is not installed."""
     try:
-        pycolmap = importlib.import_module("pycolmap")
+        with kept_handlers():
+            pycolmap = importlib.import_module("pycolmap")
     except ImportError as error:
         raise SceneError(
             f"finding cameras and points needs pycolmap ({error}); pip install pycolmap, or run scripts/env_setup.sh"

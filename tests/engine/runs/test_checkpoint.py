@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import engine.runs.opening
+from common.faults import UnwrittenError
 from engine.commands import train
 from engine.errors import ConfigError
 from engine.runs.checkpoint import (
@@ -21,6 +23,7 @@ from engine.runs.checkpoint import (
     checkpoint_folder,
     load_checkpoint,
     other_footage,
+    save_checkpoint,
     saved_ensemble,
     saved_iterations,
     scene_facts,
@@ -204,3 +207,14 @@ def test_footage_that_was_replaced_is_known(tmp_path):
     path = source.files(0, 1)[0]
     path.write_bytes(path.read_bytes() + b"0")
     assert other_footage(saved, run) == [run.scene.views[0].name]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(UnwrittenError, match=r"iteration_3: cannot be written \(.*File too large.*\); free space"):
+            save_checkpoint(tmp_path, small_run(tmp_path), 3, experts=(), state={"seed": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((tmp_path / "router").iterdir())

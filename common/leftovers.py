@@ -1,0 +1,72 @@
+"""Unfinished files and folders: held by a lock while their process lives, swept once it is dead."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+UNFINISHED = ".saving_"  # begins the name of everything that is not complete
+
+
+def unfinished_name(path: Path) -> str:
+    """The name of a file while this process writes it; the suffix stays, as some writers choose the format by it."""
+    return f"{UNFINISHED}{path.stem}.{os.getpid()}{path.suffix}"
+
+
+@contextmanager
+def held(path: Path, *, flags: int = os.O_RDONLY) -> Iterator[None]:
+    """Hold a file or folder as this process's own; the operating system lets go of it when the process dies.
+
+    A file system without locks does not hold it, and `sweep` then finds no lock either and leaves it.
+    """
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def unfinished_folder(parent: Path) -> Iterator[Path]:
+    """Give an empty folder below `parent` that is removed at the end of the block, or swept after a kill."""
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=parent) as name, held(Path(name)):
+        yield Path(name)
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove what dead processes left unfinished anywhere below a folder; returns what was removed.
+
+    Links are not followed, and what a living process holds stays, also one in another container of this machine.
+    """
+    removed = []
+    for place, folders, files in os.walk(folder):
+        left = [name for name in (*folders, *files) if name.startswith(UNFINISHED)]
+        folders[:] = [name for name in folders if name not in left]
+        removed += [path for name in left if _removed(path := Path(place, name))]
+    return removed
+
+
+def _removed(path: Path) -> bool:
+    """Remove an unfinished file or folder that nobody holds; True where it is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -1,0 +1,33 @@
+"""One training at a time in a folder, after what killed processes left in it is swept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.leftovers import sweep
+from common.locks import only_one
+from common.wording import counted
+from engine.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def alone(folder: Path, flag: str) -> Iterator[None]:
+    """Keep other trainings out of a folder while the block lasts, and sweep it first.
+
+    Raises ConfigError where another training has it. flag: what gave the folder.
+    """
+    refusal = ConfigError(f"{folder}: another training writes here; wait for it or end it, or choose another {flag}")
+    with only_one(folder, refusal):
+        sweep_leftovers(folder)
+        yield
+
+
+def sweep_leftovers(folder: Path) -> None:
+    """Remove what killed processes left unfinished below a folder, and log that."""
+    if swept := sweep(folder):
+        logger.info("%s: removed %s that a killed process left", folder, counted(len(swept), "unfinished file"))

@@ -1,0 +1,96 @@
+"""Whatever a parser raises is one line with the file; a full disk is one line and leaves nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from common.faults import ToldError, UnwrittenError, reading, writing
+from common.files import read_json, write_json
+from experts.formats.ply import write_ply
+from experts.formats.torch_files import save_tensors
+
+ANY = [
+    RecursionError("maximum recursion depth exceeded"),
+    OverflowError("too large"),
+    zipfile.BadZipFile("File is not a zip file"),
+    EOFError("No data left in file"),
+    IndexError("list index out of range"),
+    KeyError("moments"),
+    MemoryError(),
+    OSError("cannot identify image file"),
+    RuntimeError("first line\nsecond line"),
+]
+
+
+class WrongError(ToldError, ValueError):
+    """A told error for these tests."""
+
+
+@pytest.mark.parametrize("fault", ANY, ids=lambda fault: type(fault).__name__)
+def test_whatever_a_parser_raises_is_one_line_with_the_file(fault: Exception) -> None:
+    with (
+        pytest.raises(WrongError) as caught,
+        reading(Path("a/b.pt"), "not a readable state", WrongError, advice="copy it again"),
+    ):
+        raise fault
+    text = str(caught.value)
+    assert text.startswith("a/b.pt: not a readable state (") and text.endswith("); copy it again")
+    assert "\n" not in text and caught.value.__cause__ is fault
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [WrongError("told"), FileNotFoundError(errno.ENOENT, "No such file or directory", "a"), KeyboardInterrupt()],
+)
+def test_told_errors_missing_files_and_interrupts_pass_through(fault: BaseException) -> None:
+    with pytest.raises(type(fault)) as caught, reading(Path("a"), "not a readable state", WrongError, advice=""):
+        raise fault
+    assert caught.value is fault
+
+
+def test_a_json_file_nested_too_deep_is_no_json(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 200_000)
+    with pytest.raises(ValueError):
+        read_json(tmp_path / "deep.json")
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "pt": lambda path: save_tensors({"x": torch.zeros(100_000)}, path),
+    "ply": lambda path: write_ply(path, ("x",), np.zeros((100_000, 1), np.float32)),
+    "json": lambda path: write_json(path, ["x" * 100] * 10_000),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_file_that_may_not_grow_is_one_line_and_leaves_nothing(tmp_path: Path, kind: str) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(UnwrittenError, match=rf"a\.{kind}: cannot be written \(.+\); free space"):
+            WRITERS[kind](tmp_path / f"a.{kind}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_faults_of_the_file_system_keep_their_words() -> None:
+    fault = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "a")
+    with pytest.raises(PermissionError) as caught, writing(Path("a")):
+        raise fault
+    assert caught.value is fault
+
+
+def test_the_boundary_is_light() -> None:
+    heavy = "import sys, common.faults; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", heavy], check=False).returncode == 0

@@ -1,0 +1,1 @@
+"""Damaged files of every kind, read in children with limits."""
