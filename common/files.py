@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,12 +14,15 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from common.contained import regular
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path next to `path` that takes its place when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # some writers choose the format by suffix
+    unique = f".{path.stem}.{os.getpid()}_{secrets.token_hex(4)}"  # so that no link can lie in wait under this name
+    temporary = path.with_name(f"{unique}{path.suffix}")  # some writers choose the format by suffix
     try:
         yield temporary
         os.replace(temporary, path)
@@ -88,7 +92,7 @@ def _portable(value: object) -> object:
 def file_hash(path: Path) -> str:
     """Compute SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

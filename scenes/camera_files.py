@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from moegs_rasterizer import Camera
 
+from common.contained import read_text
 from scenes.types import SceneError
 
 NUMBERS = ("fx", "fy", "cx", "cy", "width", "height")
@@ -34,7 +35,7 @@ def read_cameras(path: Path) -> list[PathCamera]:
     `camera_to_world` (16 numbers or 4x4, OpenGL axes), `fov` (vertical, degrees) and perhaps `aspect`.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SceneError(f"{path}: is no JSON ({error}); give a file of cameras") from None
     if isinstance(content, list):

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from common.contained import read_text
 from common.files import write_json
 from common.tables import Column, table_lines
 from common.units import GIGABYTE, MEGABYTE
@@ -129,7 +130,7 @@ def read_plan(folder: Path) -> Plan | None:
     if not path.is_file():
         return None
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(read_text(path))
         if content.pop("format") != _FORMAT:
             raise ValueError("of another version")
         steps = tuple(Step(**step) for step in content.pop("steps"))

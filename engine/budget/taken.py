@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from common.contained import read_text
 from common.units import GIGABYTE, MEBIBYTE, MEGABYTE
 from engine.budget.plan import Plan
 from engine.checks.experts import EXPERT_REPORT
@@ -43,7 +44,7 @@ def _reports(folder: Path) -> Iterator[dict[str, Any]]:
     """The reports of an expert's training, one of each segment."""
     for path in (folder / EXPERT_REPORT, *sorted(folder.glob(f"*/{EXPERT_REPORT}"))):
         if path.is_file():
-            yield json.loads(path.read_text(encoding="utf-8"))
+            yield json.loads(read_text(path))
 
 
 def _mean(values: list[float]) -> float | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from common.contained import read_text
 from common.units import MEGABYTE
 from engine.checks.experts import EXPERT_REPORT
 from engine.evaluation.preparation import TRUTH
@@ -128,7 +129,7 @@ def model_folder(path: Path) -> Path:
 
 def _reported_seconds(path: Path) -> float | None:
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["training_seconds"])
+        return float(json.loads(read_text(path))["training_seconds"])
     except (OSError, KeyError, TypeError, ValueError):
         return None
 
@@ -143,7 +144,7 @@ def keep_other_results(path: Path, report: Mapping[str, Any]) -> Path | None:
     None: there is no such file, or the report has all that is in it: scores, frames, hashes and conditions.
     """
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier = json.loads(read_text(path))
         differing = list(dict.fromkeys([*_differences(earlier, report), *_losses(earlier, report)]))
     except FileNotFoundError:
         return None

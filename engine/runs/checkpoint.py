@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from common.contained import own_folder, read_text
 from common.files import replacing_folder, write_json
 from common.tensors import tensors_hash
 from engine.errors import ConfigError
@@ -71,14 +72,14 @@ def saved_ensemble(save_path: Path, iteration: int | None = None) -> str:
     """The name of a saved run's ensemble; no tensors are read. ConfigError or CheckpointError as of loading it."""
     path = checkpoint_folder(save_path, iteration) / FACTS
     with _readable(path):
-        return str(json.loads(path.read_text(encoding="utf-8"))["ensemble"])
+        return str(json.loads(read_text(path))["ensemble"])
 
 
 def save_checkpoint(
     save_path: Path, run: Run, iteration: int, *, experts: tuple[ExpertRecord, ...], state: Mapping[str, Tensor]
 ) -> Path:
     """Writes a checkpoint whole or not at all, then drops the training state of older ones; returns its folder."""
-    folder = save_path / "router" / f"iteration_{iteration}"
+    folder = own_folder(save_path, "router", f"iteration_{iteration}")
     tensors = {name: tensor.cpu() for name, tensor in named_tensors(run.router).items()}
     with replacing_folder(folder) as temporary:
         save_file(tensors, temporary / TENSORS)
@@ -94,12 +95,14 @@ def load_checkpoint(folder: Path) -> SavedRouter:
     """Reads a checkpoint; CheckpointError naming the file that is missing, damaged or of another version."""
     path = folder / FACTS
     with _readable(path):
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(read_text(path))
         if facts["format"] != _FORMAT:
             raise CheckpointError(
                 f"{path}: format {facts['format']}, this version reads {_FORMAT}; use the one it is from"
             )
         records = tuple(ExpertRecord.from_json(entry) for entry in facts["experts"])
+        if facts["iteration"] != int(folder.name.removeprefix("iteration_")):  # results are written by this number
+            raise ValueError(f"iteration is {facts['iteration']!r}")
         router = Router(
             [record.name for record in records],
             [record.gaussians for record in records],

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common.contained import read_text
 from common.files import write_json
 from common.suggestions import hint
 from common.wording import counted
@@ -76,7 +77,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """The JSON object of a file; ConfigError where it is missing, is none, or names a key twice."""
     check_config_file(path, argument=str(path))
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=lambda pairs: _unique(path, pairs))
+        content = json.loads(read_text(path), object_pairs_hook=lambda pairs: _unique(path, pairs))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a JSON file ({error}); mend it") from None
     if not isinstance(content, dict):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.contained import OutsideError, own_folder
 from common.files import free_bytes
 from common.locks import folder_lock
 from common.progress import Progress
@@ -158,17 +159,19 @@ class FrameCache:
         header = {"descr": "|u1", "fortran_order": False, "shape": frames.shape}
         record = make_record(frames, self._root)  # before decoding: a change meanwhile is seen by the next run
         try:
-            target.parent.mkdir(exist_ok=True)
+            own_folder(self._folder, target.parent.name).mkdir(exist_ok=True)
             for left in partial_files(frames, self._folder):
                 left.unlink()
             CachedClip(file=target, start=frames.start, count=frames.count).remove()
             # A plain file, not a memory map: a disk that fills up then raises an error instead of killing the process.
-            with open(partial, "wb") as file:
+            with open(partial, "xb") as file:  # a link or pipe that takes this name meanwhile is not followed
                 np.lib.format.write_array_header_1_0(file, header)
                 for image in decode(frames.source, frames.start, frames.count, threads=threads):
                     file.write(resized(image, frames.width, frames.height, frames.resize).tobytes())
                     step()
             os.replace(partial, target)
+        except OutsideError as error:
+            raise SceneError(str(error)) from error
         except OSError as error:
             raise SceneError(
                 f"{partial}: {error.strerror or error}; free space or choose another cache folder"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from common.contained import read_text
 from common.files import replacing
 from scenes.frames.sources import FrameSource
 from scenes.types import ResizeFilter
@@ -136,7 +137,7 @@ def _files(frames: ViewFrames, folder: Path, *, ending: str) -> Iterator[tuple[P
 def is_sound(clip: CachedClip, frames: ViewFrames, root: Path) -> bool:
     """Tell whether a clip's file is whole and none of the files that it was made from has changed."""
     try:
-        stored = json.loads(clip.record.read_text(encoding="utf-8"))
+        stored = json.loads(read_text(clip.record))
         array = np.load(clip.file, mmap_mode="r", allow_pickle=False)
         sources = stored.pop("sources")
         current = [_stamp(root, Path(name)) for name, *_ in sources]
@@ -163,7 +164,7 @@ def current_clip(frames: ViewFrames, root: Path, folder: Path) -> CachedClip | N
 
 def _sources(clip: CachedClip, *, first: int, count: int) -> list[str]:
     """Recorded source files of a clip's frames [first, first + count): one video, or an image per frame."""
-    names = [name for name, *_ in json.loads(clip.record.read_text(encoding="utf-8"))["sources"]]
+    names = [name for name, *_ in json.loads(read_text(clip.record))["sources"]]
     return names if len(names) == 1 else names[first : first + count]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from common.contained import regular
 from common.wording import first_and_more
 from scenes.types import SceneError
 
@@ -70,7 +71,7 @@ def probe_images(paths: Mapping[int, Path]) -> NumberedImages:
     """Read size, alpha and rotation from the header of the first image; SceneError where it cannot be read."""
     path = paths[min(paths)]
     try:
-        with Image.open(path) as image:
+        with Image.open(regular(path)) as image:
             width, height = image.size
             has_alpha = image.has_transparency_data
             # Not the PNG reader's own method, which decodes the whole image. Pillow itself turns TIFFs.
@@ -101,7 +102,7 @@ def decode_images(images: NumberedImages, start: int, count: int) -> Iterator[np
     """
     for path in images.files(start, count):
         try:
-            with Image.open(path) as image:
+            with Image.open(regular(path)) as image:
                 frame = _rgb(image, path)
         except (OSError, SyntaxError) as error:
             raise _unreadable(path, error) from error

@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from common.contained import regular
 from scenes.frames.coding import Coding, coding_of
 from scenes.frames.orientation import UPRIGHT, Orientation, orientation_of, shown, shown_size
 from scenes.frames.timing import UNEVEN, Timing, timing_of
@@ -185,7 +186,7 @@ def _pixels(frame: av.VideoFrame, video: Video) -> np.ndarray:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     try:
-        container = av.open(str(path))
+        container = av.open(str(regular(path)))
     except (av.FFmpegError, OSError) as error:
         raise SceneError(f"{path}: not a readable video ({error}); copy or encode it again") from error
     with container:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.contained import read_text
 from common.tensors import from_uint8
 from scenes.points.ply import read_ply_vertices
 from scenes.types import SceneError
@@ -108,7 +109,7 @@ def _read_points3d_bin(path: Path) -> StoredPoints:
 
 
 def _read_points3d_txt(path: Path) -> StoredPoints:
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [line.split() for line in read_text(path).splitlines() if not line.startswith("#")]
     rows = [list(map(float, line[1:7])) for line in lines if line]
     return _from_table(np.array(rows, np.float64).reshape(-1, 6))
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from common.contained import read_text
 from scenes.frames.image_files import numbered_images, probe_images
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import VIDEO_SUFFIXES, probe_video
@@ -83,7 +84,7 @@ def undone_where_refused(bench: Workbench) -> Iterator[None]:
 def renamed_cameras(root: Path) -> dict[str, str]:
     """Read the name of each camera's file or folder from `camera_names.json`; empty where that is not there."""
     try:
-        table = json.loads((root / NAMES_FILE).read_text(encoding="utf-8"))
+        table = json.loads(read_text(root / NAMES_FILE))
     except (OSError, ValueError):
         return {}
     return {str(name): str(file) for name, file in table.items()} if isinstance(table, dict) else {}

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from moegs_rasterizer import Camera
 
+from common.contained import read_text
 from common.geometry import rotation_of
 from scenes.calibration.colmap_model import colmap_folder, colmap_folders, read_colmap_cameras, scene_model
 from scenes.frames.clip import choose_clip
@@ -68,7 +69,7 @@ def read_camera_table(path: Path, sources: Mapping[str, NumberedImages]) -> dict
     Rows of cameras without images are passed over. SceneError where a row is unreadable or does not fit the images.
     """
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in read_text(path).splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise SceneError(f"{path}: not a readable text file ({error}); copy it again") from error
     cameras = {}
