@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.arrays import read_arrays
 from common.contained import read_text
 from common.tensors import from_uint8
 from scenes.points.ply import read_ply_vertices
@@ -46,7 +48,16 @@ def read_points(path: Path) -> StoredPoints:
         raise SceneError(f"{path}: {path.suffix or 'no ending'} is no point cloud; use one of {', '.join(READERS)}")
     try:
         return READERS[path.suffix.lower()](path)
-    except (OSError, ValueError, KeyError, EOFError, struct.error, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        EOFError,
+        struct.error,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         if isinstance(error, SceneError):
             raise
         raise SceneError(f"{path}: not a readable point cloud ({error}); get the file again") from error
@@ -70,13 +81,13 @@ def _read_ply(path: Path) -> StoredPoints:
 
 
 def _read_npz(path: Path) -> StoredPoints:
-    with np.load(path, allow_pickle=False) as archive:
-        if "tracks" in archive.files:
-            return _from_tracks(archive["tracks"], archive["colours"], archive["present"])
-        if not {"xyz", "rgb"} <= set(archive.files):
-            raise SceneError(f"{path}: arrays {', '.join(archive.files) or 'none'}, expected xyz and rgb, or tracks")
-        positions, colours = archive["xyz"], _unit(path, archive["rgb"])
-        frames = archive["frame"].astype(np.float32) if "frame" in archive.files else None
+    arrays = read_arrays(path)
+    if "tracks" in arrays:
+        return _from_tracks(arrays["tracks"], arrays["colours"], arrays["present"])
+    if not {"xyz", "rgb"} <= set(arrays):
+        raise SceneError(f"{path}: arrays {', '.join(arrays) or 'none'}, expected xyz and rgb, or tracks")
+    positions, colours = arrays["xyz"], _unit(path, arrays["rgb"])
+    frames = arrays["frame"].astype(np.float32) if "frame" in arrays else None
     count = len(positions)
     if positions.shape != (count, 3) or colours.shape != (count, 3) or (frames is not None and len(frames) != count):
         raise SceneError(f"{path}: xyz {positions.shape} and rgb {colours.shape} are not [n, 3] each; save them again")

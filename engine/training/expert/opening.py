@@ -265,6 +265,6 @@ def _resumed(task: ExpertTask) -> str:
         task.load(state)
     except ConfigError:
         raise
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (LookupError, AttributeError, ArithmeticError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: damaged ({error!r}); start again with --overwrite") from error
     return f"resuming after iteration {iteration} from {path}"

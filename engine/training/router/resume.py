@@ -25,6 +25,7 @@ from engine.runs.run import Run
 from engine.runs.seeds import trained_seeds
 from engine.settings.run import RunConfig
 from experts.base import CheckpointError
+from experts.training.saved_states import load_moments
 
 logger = logging.getLogger(__name__)
 
@@ -137,18 +138,9 @@ def restore_training_state(optimiser: torch.optim.Optimizer, folder: Path, seed:
             _, index, name = key.split(".")
             moments.setdefault(int(index), {})[name] = value
         fresh = optimiser.state_dict()
-        _check_shapes(optimiser, moments)
-        optimiser.load_state_dict({"state": moments, "param_groups": fresh["param_groups"]})
+        load_moments(optimiser, {"state": moments, "param_groups": fresh["param_groups"]})
         torch.set_rng_state(random)
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (LookupError, ValueError, TypeError, RuntimeError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path}: damaged ({error!r}); start again with --overwrite") from error
-
-
-def _check_shapes(optimiser: torch.optim.Optimizer, moments: dict[int, dict[str, Tensor]]) -> None:
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    for index, entries in moments.items():
-        for name, value in entries.items():
-            if name != "step" and value.shape != parameters[index].shape:
-                raise ValueError(f"{name} of parameter {index} is {list(value.shape)}")

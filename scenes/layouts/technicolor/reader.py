@@ -12,6 +12,7 @@ from moegs_rasterizer import Camera
 
 from common.contained import read_text
 from common.geometry import rotation_of
+from scenes.calibration.cameras import checked
 from scenes.calibration.colmap_model import colmap_folder, colmap_folders, read_colmap_cameras, scene_model
 from scenes.frames.clip import choose_clip
 from scenes.frames.image_files import NumberedImages, keyed_images, probe_images
@@ -76,7 +77,8 @@ def read_camera_table(path: Path, sources: Mapping[str, NumberedImages]) -> dict
     for index, line in enumerate(lines[1:]):
         name = f"cam{index:02d}"
         if name in sources:
-            cameras[name] = _camera(f"{path}: row {index + 1} ({name})", line, sources[name])
+            place = f"{path}: row {index + 1} ({name})"
+            cameras[name] = checked(_camera(place, line, sources[name]), place)
     return cameras
 
 
