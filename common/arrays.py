@@ -50,7 +50,8 @@ def _check_header(stream: BinaryIO | Any, size: int, name: str) -> None:
     length = int.from_bytes(stream.read(width), "little")
     if length > size:
         raise ValueError(f"the header of {name} is longer than the file")
-    shape, itemsize = (), 0
+    shape: tuple[int, ...] = ()
+    itemsize = 0
     with suppress(SyntaxError):  # of the literal
         shape, itemsize = _claimed(stream.read(length))
     start = len(_MAGIC) + 2 + width + length

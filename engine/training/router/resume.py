@@ -13,6 +13,7 @@ from engine.errors import ConfigError
 from engine.runs.checkpoint import (
     STATE,
     SavedRouter,
+    check_state,
     checkpoint_folder,
     load_checkpoint,
     other_cameras,
@@ -129,6 +130,7 @@ def restore_training_state(optimiser: torch.optim.Optimizer, folder: Path, seed:
     """
     path = folder / STATE
     state = read_tensors(path)
+    check_state(folder, state)
     try:
         if int(state.pop(SEED)) != seed:
             raise CheckpointError(f"{path}: saved with another --seed than {seed}; resume with that run's seed")
