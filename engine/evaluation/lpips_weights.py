@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
+from common.arrays import read_arrays
 from common.wording import shell
 from engine.errors import ConfigError
 from engine.evaluation.lpips_network import SMALLEST, Lpips, feature_names
@@ -25,7 +27,7 @@ TORCHVISION_FILE: dict[LpipsNet, str] = {"alex": "alexnet-owt-7be5be79.pth", "vg
 LEVELS = 5
 UNREADABLE = (  # what numpy, torch and pickle raise on files that are not what they should be
     *(OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, RuntimeError),
-    *(pickle.UnpicklingError, zipfile.BadZipFile),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
 )
 
 
@@ -102,8 +104,7 @@ def _only(folder: Path, pattern: str) -> Path:
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    return {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
 
 
 def _lpips_package(net: LpipsNet) -> dict[str, Tensor]:
