@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from common.contained import read_text, regular
 from common.faults import writing
 from common.leftovers import held, unfinished_folder, unfinished_name
 
@@ -81,7 +82,7 @@ def read_json(path: Path, *, pairs: Callable[[list[tuple[str, Any]]], Any] | Non
     pairs: makes each object of its keys and values, as `object_pairs_hook` of json.loads.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=pairs)
+        return json.loads(read_text(path), object_pairs_hook=pairs)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -106,7 +107,7 @@ def _portable(value: object) -> object:
 def file_hash(path: Path) -> str:
     """Compute SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

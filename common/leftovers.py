@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,8 +15,11 @@ UNFINISHED = ".saving_"  # begins the name of everything that is not complete
 
 
 def unfinished_name(path: Path) -> str:
-    """The name of a file while this process writes it; the suffix stays, as some writers choose the format by it."""
-    return f"{UNFINISHED}{path.stem}.{os.getpid()}{path.suffix}"
+    """The name of a file while this process writes it; the suffix stays, as some writers choose the format by it.
+
+    It cannot be guessed, so that no link lies in wait under it.
+    """
+    return f"{UNFINISHED}{path.stem}.{os.getpid()}_{secrets.token_hex(4)}{path.suffix}"
 
 
 @contextmanager
@@ -24,7 +28,7 @@ def held(path: Path, *, flags: int = os.O_RDONLY) -> Iterator[None]:
 
     A file system without locks does not hold it, and `sweep` then finds no lock either and leaves it.
     """
-    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

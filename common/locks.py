@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from common.contained import not_followed
 
 ONLY_ONE = ".training.lock"
 
@@ -15,9 +18,9 @@ def folder_lock(folder: Path) -> FileLock:
     """Lock a folder by `<folder>/.lock`, as a context manager that waits while another process or thread holds it.
 
     The file stays; the operating system frees the lock when a process dies. Raises OSError where the folder
-    is read-only.
+    is read-only, or something else than a file, also a link, stands in the place of `.lock`.
     """
-    return FileLock(folder / ".lock")
+    return _lock_of(folder / ".lock")
 
 
 @contextmanager
@@ -28,7 +31,7 @@ def only_one(folder: Path, refusal: Exception) -> Iterator[None]:
     """
     made = [each for each in (folder, *folder.absolute().parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ONLY_ONE)
+    lock = _lock_of(folder / ONLY_ONE)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -41,3 +44,10 @@ def only_one(folder: Path, refusal: Exception) -> Iterator[None]:
         with suppress(OSError):
             for each in made:
                 each.rmdir()
+
+
+def _lock_of(path: Path) -> FileLock:
+    """Lock by a file; OSError where something else than a file, also a link, stands in its place."""
+    if os.path.lexists(path):
+        os.close(not_followed(str(path), os.O_RDONLY))
+    return FileLock(path)

@@ -14,6 +14,7 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
+from common.arrays import read_arrays
 from common.wording import shell
 from engine.errors import ConfigError
 from engine.evaluation.lpips_network import SMALLEST, Lpips, feature_names
@@ -97,8 +98,7 @@ def _only(folder: Path, pattern: str) -> Path:
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    return {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
 
 
 def _lpips_package(net: LpipsNet) -> dict[str, Tensor]:

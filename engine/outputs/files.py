@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from common.contained import own_folder
 from common.files import replacing
 
 PNG_LEVEL = 1  # of zlib: a third of the time of its default, for files a fifth larger
@@ -27,5 +28,8 @@ def image_name(camera: str, frame: int) -> str:
 
 
 def results_folder(save_path: Path, split: str, iteration: int, *, variant: str = "") -> Path:
-    """`<save_path>/<train|test>/itrs_<N>` as upstream; `variant` ("y_offset_0.1") keeps other viewpoints apart."""
-    return save_path / split / "_".join(part for part in (f"itrs_{iteration}", variant) if part)
+    """`<save_path>/<train|test>/itrs_<N>` as upstream; `variant` ("y_offset_0.1") keeps other viewpoints apart.
+
+    OutsideError where one of the two folders is a link.
+    """
+    return own_folder(save_path, split, "_".join(part for part in (f"itrs_{iteration}", variant) if part))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from common.contained import not_followed
 from common.files import replacing
 from common.wording import ROOT, script_command, shell
 
@@ -87,7 +88,7 @@ class CommandProcess:
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("a", encoding="utf-8") as log:
+        with open(job.log, "a", encoding="utf-8", opener=not_followed) as log:
             print(f"$ {job.command}", file=log, flush=True)
             self._process = subprocess.Popen(
                 [sys.executable, str(ROOT / script), *arguments],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from common.contained import own_folder
 from common.faults import reading, writing
 from common.files import read_json, replacing_folder, write_json
 from common.tensors import tensors_hash
@@ -30,6 +32,8 @@ from scenes.frames.sources import FrameSource
 
 _FORMAT = 1
 _ZERO = 1e-9  # numbers of cameras below it are rounding errors
+HASH = "hash"  # in router.json: of all else in it
+_AGAIN = "start again with --overwrite"
 TENSORS, FACTS, STATE = "router.safetensors", "router.json", "training_state.safetensors"
 
 
@@ -78,12 +82,14 @@ def save_checkpoint(
     save_path: Path, run: Run, iteration: int, *, experts: tuple[ExpertRecord, ...], state: Mapping[str, Tensor]
 ) -> Path:
     """Writes a checkpoint whole or not at all, then drops the training state of older ones; returns its folder."""
-    folder = save_path / "router" / f"iteration_{iteration}"
+    folder = own_folder(save_path, "router", f"iteration_{iteration}")
     tensors = {name: tensor.cpu() for name, tensor in named_tensors(run.router).items()}
     with writing(folder, SafetensorError), replacing_folder(folder) as temporary:
         save_file(tensors, temporary / TENSORS)
         save_file(dict(state), temporary / STATE)
-        write_json(temporary / FACTS, _facts(run, iteration, experts, tensors_hash(tensors)))
+        facts = _facts(run, iteration, experts, tensors_hash(tensors)) | {"state": tensors_hash(state)}
+        facts = read_json(write_json(temporary / FACTS, facts))  # as it will be read
+        write_json(temporary / FACTS, facts | {HASH: _hash_of(facts)})
     for older in folder.parent.glob(f"iteration_*/{STATE}"):
         if older.parent != folder:
             older.unlink()
@@ -100,6 +106,14 @@ def load_checkpoint(folder: Path) -> SavedRouter:
                 f"{path}: format {facts['format']}, this version reads {_FORMAT}; use the one it is from"
             )
         records = tuple(ExpertRecord.from_json(entry) for entry in facts["experts"])
+        if facts["iteration"] != int(folder.name.removeprefix("iteration_")):  # results are written by this number
+            raise ValueError(f"iteration is {facts['iteration']!r}")
+        _check_numbers(facts, path)
+        tensors = read_tensors(folder / TENSORS)
+        for record in records:  # before tables of as many rows are made
+            table = tensors.get(f"{record.name}.static")
+            if table is None or len(table) != record.gaussians:
+                raise _other_tensors(folder / TENSORS)
         router = Router(
             [record.name for record in records],
             [record.gaussians for record in records],
@@ -108,7 +122,7 @@ def load_checkpoint(folder: Path) -> SavedRouter:
             temperature=facts["temperature"],
             eval_temperature=facts["eval_temperature"],
         )
-        _fill(router, folder / TENSORS, facts["tensors"])
+        _fill(router, folder / TENSORS, tensors, facts["tensors"])
         return SavedRouter(
             folder=folder,
             iteration=facts["iteration"],
@@ -150,14 +164,58 @@ def named_tensors(router: Router) -> dict[str, Tensor]:
     return tensors
 
 
-def _fill(router: Router, path: Path, expected_hash: str) -> None:
-    tensors, wanted = read_tensors(path), named_tensors(router)
+def _check_numbers(facts: Mapping[str, Any], path: Path) -> None:
+    """Raises CheckpointError naming the key where the facts are not those that were written, or out of range."""
+    if facts.get(HASH, _hash_of(facts)) != _hash_of(facts):
+        raise CheckpointError(
+            f"{path}: changed since it was written; use another iteration, or remove {HASH!r} from it if the change is "
+            "yours"
+        )
+    for key in ("temperature", "eval_temperature"):
+        check_number(facts[key], 1e-6, 1e6, f"{path}: {key}")
+    seconds = facts.get("training_seconds")
+    if seconds is not None:
+        check_number(seconds, 0, 1e12, f"{path}: training_seconds")
+
+
+def check_number(value: Any, low: float, high: float, place: str) -> None:
+    """Raises CheckpointError where a value of a file is no number from low to high. place: "file: key"."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise CheckpointError(
+            f"{place} is {value!r}, a number from {low:g} to {high:g} expected; use another iteration"
+        )
+
+
+def _hash_of(facts: Mapping[str, Any]) -> str:
+    """SHA-256 of facts as JSON, their own hash left out."""
+    content = {key: value for key, value in facts.items() if key != HASH}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def check_state(folder: Path, state: Mapping[str, Tensor]) -> None:
+    """Raises CheckpointError where a training state is not the one that router.json beside it was written with.
+
+    One of an earlier version records none.
+    """
+    path = folder / FACTS
+    with _readable(path):
+        recorded = read_json(path).get("state")
+    if recorded not in (None, tensors_hash(state)):
+        raise CheckpointError(f"{folder / STATE}: damaged (not the state that {FACTS} beside it describes); {_AGAIN}")
+
+
+def _other_tensors(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path}: not the tensors that {FACTS} beside it describes; use another iteration")
+
+
+def _fill(router: Router, path: Path, tensors: Mapping[str, Tensor], expected_hash: str) -> None:
+    wanted = named_tensors(router)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if (
         shapes != {name: tuple(tensor.shape) for name, tensor in wanted.items()}
         or tensors_hash(tensors) != expected_hash
     ):
-        raise CheckpointError(f"{path}: not the tensors that {FACTS} beside it describes; use another iteration")
+        raise _other_tensors(path)
     for name, tensor in wanted.items():
         tensor.copy_(tensors[name])
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from common.contained import below
 from common.files import files_hash, replacing
 from engine.errors import ConfigError
 from experts.base import CheckpointError, Expert
@@ -26,7 +27,11 @@ class ExpertRecord:
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> ExpertRecord:
-        return cls(**entry)
+        """Read an entry of router.json; OutsideError where a name in it leads out of its folder."""
+        record = cls(**entry)
+        for name in (record.name, *record.files, *(() if record.entry == "." else (record.entry,))):
+            below(Path(record.folder) / "models", name)  # by the name alone: links are the owner's affair
+        return record
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

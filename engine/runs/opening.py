@@ -135,10 +135,13 @@ def cache_folder(data: DataConfig, source: Path, results: Path) -> Path:
     """The folder of a scene's decoded frames: --cache_path, else one in the scene's folder that all commands share.
 
     Where that cannot be written it is `cache` in the folder of the results, and a line in the log says so.
+    ConfigError where the one in the scene's folder is a link: a scene does not choose where files are replaced.
     """
     if data.cache_path is not None:
         return data.cache_path
     shared = source / CACHE_FOLDER
+    if shared.is_symlink():
+        raise ConfigError(f"{shared}: is a link to {os.readlink(shared)}; if you made it, give --cache_path {shared}")
     if not source.is_dir() or os.access(shared if shared.exists() else source, os.W_OK):
         return shared
     logger.info("%s cannot be written: decoded frames go to %s", shared, results / "cache")

@@ -122,7 +122,19 @@ def trained_config(save_path: Path, *, layout: str | None = None) -> RunConfig:
             '"coverage_guard": "on" in it set them',
             path,
         )
-    return with_values(defaults, unsaved_settings(content, layout=layout) | rules | settings)
+    own = {"cache_path": _own_cache(save_path, settings.get("cache_path"))}
+    return with_values(defaults, unsaved_settings(content, layout=layout) | rules | settings | own)
+
+
+def _own_cache(save_path: Path, recorded: Path | None) -> Path | None:
+    """The recorded folder of decoded frames where it lies below the run's, else None.
+
+    Frames in it are replaced, and a run may come from strangers.
+    """
+    if recorded is None or recorded.resolve().is_relative_to(save_path.resolve()):
+        return recorded
+    logger.info("decoded frames: %s is used again with --cache_path, which the run alone does not choose", recorded)
+    return None
 
 
 def _ensemble(saved: SavedRouter) -> Ensemble:

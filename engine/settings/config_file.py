@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ logger = logging.getLogger(__name__)
 
 # Said anew with every command: how it is run, and whom it trusts (a stranger's file must not decide that).
 FLAGS_ONLY = ("config", "resume", "overwrite", "debug", "trust_checkpoint")
+RANGES: Mapping[str, tuple[float, float]] = {  # of numbers by key; NaN and infinity lie in none
+    **dict.fromkeys(("temperature", "eval_temperature"), (1e-6, 1e6)),
+    **dict.fromkeys(("featuret_lr", "feature_lr", "rgb_lr", "cue_lr"), (0.0, 1e3)),
+    **dict.fromkeys(("near", "far", "novel_near"), (0.0, 1e9)),  # scene units
+    "lambda_gates": (0.0, 1e6),
+    "lambda_dssim": (0.0, 1.0),
+}
 NAMED_KEYS = 3  # of those that are ignored
 
 
@@ -39,6 +47,7 @@ def settings_of_object(content: Mapping[str, Any], config_type: Any, path: Path)
             raise ConfigError(f"{path}: {key} can only be given on the command line; remove it here")
         if key in known:
             settings[key] = convert(value, known[key], f"{path}: {key}")
+            _check_range(settings[key], key, path)
         elif key in RETIRED:
             skipped.append(key)
         else:
@@ -48,6 +57,13 @@ def settings_of_object(content: Mapping[str, Any], config_type: Any, path: Path)
         named = ", ".join(skipped[:NAMED_KEYS])
         logger.info("%s: ignored %s of expert training (%s%s)", path, counted(len(skipped), "key"), named, more)
     return settings
+
+
+def _check_range(value: Any, key: str, path: Path) -> None:
+    """Raises ConfigError where a number of a file lies out of its key's range."""
+    low, high = RANGES.get(key, (-math.inf, math.inf))
+    if isinstance(value, float) and not low <= value <= high:
+        raise ConfigError(f"{path}: {key} is {value:g}: a number from {low:g} to {high:g} expected")
 
 
 def write_config_file(path: Path, config: Any) -> Path:

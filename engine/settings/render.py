@@ -17,7 +17,7 @@ from engine.settings.experts import expert_folder_settings, folder_argument, nam
 from engine.settings.fields import leaves, values_of
 from engine.settings.metric_protocols import MetricConfig
 from engine.settings.novel_views import NovelViewConfig, views_name
-from engine.settings.paths import check_expert, check_folder
+from engine.settings.paths import check_expert, check_folder, check_target
 from engine.settings.render_maps import MapName
 from engine.settings.run import DeviceChoice, OnOff, RunConfig
 from experts import EXPERTS
@@ -61,6 +61,10 @@ class RunChoiceConfig:
 @dataclass(frozen=True, kw_only=True)
 class _SourceConfig:
     source_path: Annotated[Path | None, flag("folder of the scene, if it was moved", "-s", metavar="PATH")] = None
+    cache_path: Annotated[
+        Path | None,
+        flag("folder of decoded frames, if not <source_path>/frame_cache or below <save_path>", metavar="PATH"),
+    ] = None
 
 
 _Folders: Any = expert_folder_settings(
@@ -248,6 +252,7 @@ def run_folder(config: RenderConfig) -> Path:
 def check_moved(given: Any) -> None:
     """Raises ConfigError where a folder given for a moved scene or expert is none. given: settings with such flags."""
     check_folder("--source_path", given.source_path)
+    check_target("--cache_path", getattr(given, "cache_path", None))
     for argument in getattr(given, "expert", ()):
         name, path = name_and_folder(argument)
         check_expert(folder_argument(name, path, by_name=True), path, name)

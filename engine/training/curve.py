@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from common.contained import not_followed
 from common.files import replacing
 from engine.training.progress import Reading
 from engine.training.tensorboard import EventWriter
@@ -95,7 +96,7 @@ class TrainingCurve:
         if not self._columns or not set(row) <= set(self._columns):
             self._write([*self._kept(int(row["iteration"]) - 1), row])
             return
-        with self._path.open("a", encoding="utf-8") as file:
+        with open(self._path, "a", encoding="utf-8", opener=not_followed) as file:
             file.write(f"{self._line(row)}\n")
 
     def _kept(self, last: int) -> list[dict[str, float]]:

@@ -29,7 +29,7 @@ from experts.canonical.files import (
 from experts.ed3dgs.deformation import ED3DGSDeformation
 from experts.ed3dgs.model import ED3DGS
 from experts.ed3dgs.recipe import N3V_OPTIONS, TECHNICOLOR_OPTIONS, ED3DGSOptions
-from experts.formats.cfg_args import read_cfg_args, write_cfg_args
+from experts.formats.cfg_args import CFG_ARGS, read_cfg_args, write_cfg_args
 from experts.formats.columns import numbered
 from experts.formats.folders import find_iteration
 from experts.formats.ply import PlyTable, numbered_columns, read_ply, select
@@ -169,6 +169,11 @@ def _options(settings: CheckpointSettings, table: Tensor) -> ED3DGSOptions:
     for entry in fields(preset):
         value = getattr(preset, entry.name)
         chosen[entry.name] = type(value)(settings.number(entry.name, value))
+    most = max(rows, preset.min_embeddings)  # the table is resampled to as many rows
+    if not 1 <= chosen["min_embeddings"] <= most:
+        raise CheckpointError(
+            f"{settings.folder / CFG_ARGS}: min_embeddings is {chosen['min_embeddings']}, 1 to {most} expected; mend it"
+        )
     return ED3DGSOptions(**chosen)
 
 

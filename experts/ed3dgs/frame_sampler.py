@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from experts.training.samplers import Sample
+from experts.training.saved_states import require_like
 
 FIRST_ERROR = 100.0  # of images not seen yet
 _READ_EVERY = 50  # iterations between readings of the errors: reading them waits for the GPU
@@ -78,8 +79,11 @@ class FrameErrors:
             raise ValueError(
                 f"errors of {saved} cameras and frames were saved, this clip has {own}; resume with its own"
             )
+        require_like(errors, self.errors, "the errors of frames")
         self.errors.copy_(errors)
         read: Tensor = state["chances"]
+        if read.numel():
+            require_like(read, self.errors[0], "the chances of frames")
         self._chances = read.cpu() if read.numel() else None
         self._view, self._frame = int(state["view"]), int(state["frame"])
 

@@ -17,6 +17,7 @@ from experts.ed3dgs.recipe import ED3DGSRecipe
 from experts.training.population import Population
 from experts.training.rendered import RenderedView, added
 from experts.training.samplers import Sample
+from experts.training.saved_states import require_indices
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import TrainingViews
 from losses import dssim_loss, l1_loss
@@ -121,4 +122,5 @@ class ED3DGSTrainer(ExpertTrainer):
         super().load(state)
         kept = state["neighbours"]
         if kept:
+            require_indices(kept["indices"], self.count, "the list of neighbours")
             self._keep(Neighbourhood(**{name: values.to(self.device) for name, values in kept.items()}))

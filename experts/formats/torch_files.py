@@ -6,6 +6,7 @@ import argparse
 import logging
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from common.faults import writing
 from common.files import replacing
 from experts.base import CheckpointError
 from experts.formats.folders import require_file
+from experts.formats.torch_archives import check_archive, check_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +65,17 @@ def load_tensors(path: Path, *, trust: bool = False, modules: Sequence[str] = ()
 
 def _load(path: Path, *, weights_only: bool) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=weights_only)
+        if _head(path).startswith(_ZIP_MAGIC):
+            check_archive(path)
+        content = torch.load(path, map_location="cpu", weights_only=weights_only)
+        check_tensors(content)
+        return content
     except Exception as fault:  # an arbitrary byte stream can fail anywhere in the unpickler
         raise CheckpointError(f"{path}: {_explain(path, fault)}") from fault
 
 
 def _explain(path: Path, fault: Exception) -> str:
-    with path.open("rb") as file:
-        head = file.read(64)
+    head = _head(path)
     if head.lstrip().startswith(b"<"):
         return "is a web page, not a torch file; download the file itself"
     if head.startswith(b"version https://git-lfs"):
@@ -82,8 +87,14 @@ def _explain(path: Path, fault: Exception) -> str:
             "if you trust its author, --trust_checkpoint loads it as a full pickle, which can run any code"
         )
     if head.startswith(_ZIP_MAGIC):
-        return "is truncated or damaged; copy or download it again"
+        why = f" ({fault})" if isinstance(fault, ValueError | zipfile.BadZipFile) else ""
+        return f"is truncated or damaged{why}; copy or download it again"
     return f"is not a file written by torch.save (it begins with {head[:8]!r}); check the path"
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(64)
 
 
 def load_state_dict(path: Path, *, trust: bool = False) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common.contained import read_text
 from common.deferred import deferred
 from experts.base import CheckpointError, LoadOptions, Provenance
 from experts.canonical.files import read_canonical
@@ -201,7 +202,7 @@ def _footage(path: Path) -> tuple[float, int]:
     if sys.version_info < (3, 11):
         raise CheckpointError(f"{path}: reading TOML needs Python 3.11 or newer")
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8")).get("data", {})
+        data = tomllib.loads(read_text(path)).get("data", {})
     except (ValueError, RecursionError) as fault:
         raise CheckpointError(f"{path}: no TOML ({str(fault).splitlines()[0]}); copy it again") from fault
     data = data if isinstance(data, dict) else {}

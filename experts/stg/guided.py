@@ -15,6 +15,7 @@ from experts.stg.start import first_log_scales, fresh_rows
 from experts.training.badly_shown import along_rays, badly_shown
 from experts.training.density import Rows
 from experts.training.rendered import RenderedView
+from experts.training.saved_states import require_like
 from losses import ssim
 
 FARTHEST = 0.95  # of the far plane: deeper samples are set here
@@ -79,6 +80,8 @@ class GuidedSampling:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Goes on from a state."""
+        require_like(state["depths"], self.depths, "the depths")
+        require_like(state["ssim"], self._ssim, "the similarities")
         self.depths.copy_(state["depths"])
         self._ssim.copy_(state["ssim"])
         self._first_seen, self._measured = set(state["first_seen"]), set(state["judged"])

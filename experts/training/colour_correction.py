@@ -12,6 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from experts.training.saved_states import check_parameters, load_moments
+
 
 class ColourCorrection(nn.Module):
     """image x (I + dM) + b for each camera, held near the identity, their means over cameras zero.
@@ -58,8 +60,9 @@ class ColourCorrection(nn.Module):
 
     def load(self, state: Mapping[str, object]) -> None:
         """Goes on from a checkpoint."""
+        check_parameters(self, state["parameters"], ())  # type: ignore[arg-type]
         self.load_state_dict(state["parameters"])  # type: ignore[arg-type]
-        self._own().load_state_dict(state["optimiser"])  # type: ignore[arg-type]
+        load_moments(self._own(), state["optimiser"])  # type: ignore[arg-type]
 
     def _own(self) -> torch.optim.Optimizer:
         """Made when first needed: on the device where the parameters are by then."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+
+from experts.training.saved_states import require_indices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,8 @@ class ShuffledPass:
     def load(self, state: Mapping[str, Any]) -> None:
         """Goes on with a saved pass."""
         self.frames, self.passes = int(state["frames"]), int(state["passes"])
-        left: Tensor = state["left"]
+        left: torch.Tensor = state["left"]
+        require_indices(left, self._views * self.frames, "the list of a pass's images")
         self._left = left.tolist()
 
 

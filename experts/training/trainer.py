@@ -26,6 +26,7 @@ from experts.training.recipe import Recipe
 from experts.training.relocation import add_noise, check_density, faint, relocate_within
 from experts.training.rendered import RenderedView, added, cut_harmonics, mute_harmonics, render
 from experts.training.samplers import Sample, Sampler, ShuffledPass, samples_from_lists, samples_to_lists
+from experts.training.saved_states import check_parameters, check_rows, load_moments, require_indices
 from experts.training.statistics import Statistics
 from experts.training.views import TrainingViews
 from losses import photometric_sum
@@ -302,12 +303,17 @@ class ExpertTrainer:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Goes on from a state; raises KeyError, ValueError or RuntimeError where it is of another training."""
+        check_parameters(self.model, state["parameters"], self.populations)
         fill_parameters(self.model, state["parameters"])
         self.optimiser = self.new_optimiser()
-        self.optimiser.load_state_dict(state["optimiser"])
-        for statistics, rows in zip(self.statistics, state["statistics"], strict=True):
+        load_moments(self.optimiser, state["optimiser"])
+        for statistics, rows, population in zip(self.statistics, state["statistics"], self.populations, strict=True):
+            check_rows(rows, statistics.rows, count=population.count)
             statistics.load(rows)
         self.sampler.load(state["sampler"])
+        for view, frame in (pair for batch in state["pending"] for pair in batch):
+            require_indices([view], len(self.views.cameras), "the list of the next images' cameras")
+            require_indices([frame], self.views.num_frames, "the list of the next images' frames")
         self._pending = deque(samples_from_lists(state["pending"]))
         self._drawn = int(state["drawn"])
         self.generator.set_state(state["random"])

@@ -11,6 +11,36 @@ from torch import Tensor
 
 from scenes.types import SceneError
 
+LARGEST = 1e9  # of a coordinate, in world units: squares of larger ones leave single precision behind
+_SIDES = 65_535  # px, the largest image that is rendered
+_FOCAL = (1e-3, 1e4)  # image sizes
+_CENTRE = (-10.0, 11.0)  # image sizes
+_ORTHONORMAL = 1e-3
+
+
+def checked(camera: Camera, place: str) -> Camera:
+    """Give back a camera that was read from a file; SceneError where its numbers are no pinhole camera.
+
+    Whatever the file: they are finite, the pose is a rotation and a translation, the focal lengths and the principal
+    point are possible ones for the size. place: "file: camera".
+    """
+    pose, width, height = camera.world_to_camera.double(), camera.width, camera.height
+    rotation, eye = pose[:3, :3], torch.eye(3, dtype=torch.float64)
+    sides = ((width, camera.fx, camera.cx), (height, camera.fy, camera.cy))
+    if not (1 <= width <= _SIDES and 1 <= height <= _SIDES):
+        fault = f"its images have {width}x{height} px, 1 to {_SIDES} are possible"
+    elif not bool(pose.isfinite().all()) or float(pose.abs().max()) > LARGEST:
+        fault = f"its pose has NaN or numbers above {LARGEST:g}"
+    elif float((rotation @ rotation.T - eye).abs().max()) > _ORTHONORMAL or float(torch.linalg.det(rotation)) < 0:
+        fault = "its pose has no rotation"
+    elif not all(_FOCAL[0] <= focal / side <= _FOCAL[1] for side, focal, _ in sides):
+        fault = f"its focal lengths are {camera.fx:g} and {camera.fy:g} px for images of {width}x{height}"
+    elif not all(_CENTRE[0] <= centre / side <= _CENTRE[1] for side, _, centre in sides):
+        fault = f"its principal point is ({camera.cx:g}, {camera.cy:g}) px in images of {width}x{height}"
+    else:
+        return camera
+    raise SceneError(f"{place}: is no camera: {fault}; calibrate again, or copy the file again")
+
 
 def scaled(camera: Camera, width: int, height: int) -> Camera:
     """Scale a camera to another size of its image in px, each axis by its own ratio."""

@@ -14,6 +14,8 @@ from moegs_rasterizer import Camera
 
 from common.faults import reading
 from common.signals import kept_handlers
+from scenes.calibration.cameras import checked
+from scenes.calibration.colmap_sizes import check_binary
 from scenes.types import SceneError
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ def read_colmap_cameras(folder: Path) -> dict[str, Camera]:
                 f"{folder}: {len(same)} images are of {name} ({same[0].name}, {same[1].name}, …); "
                 "run COLMAP on one frame of each camera, named as the camera"
             )
-    return {name: _camera(folder, model, same[0]) for name, same in by_camera.items()}
+    return {name: checked(_camera(folder, model, same[0]), f"{folder}: {name}") for name, same in by_camera.items()}
 
 
 def _read_without_points(folder: Path) -> pycolmap.Reconstruction:
@@ -91,6 +93,8 @@ def _read_without_points(folder: Path) -> pycolmap.Reconstruction:
     with tempfile.TemporaryDirectory(prefix="colmap_") as scratch:
         for stem in ("cameras", "images", "rigs", "frames"):
             if (folder / f"{stem}{suffix}").is_file():
+                if suffix == ".bin":
+                    check_binary(folder / f"{stem}{suffix}")
                 shutil.copyfile(folder / f"{stem}{suffix}", Path(scratch) / f"{stem}{suffix}")
         (Path(scratch) / f"points3D{suffix}").write_bytes(POINTS_OF_NONE[suffix])
         with reading(folder, "not a readable COLMAP model", SceneError, advice="run COLMAP again"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from moegs_rasterizer import Camera
 
+from common.arrays import read_array
 from common.deferred import deferred
 from common.faults import reading
 from scenes.types import SceneError
@@ -35,7 +36,7 @@ def read_poses_bounds(path: Path, names: Sequence[str]) -> dict[str, Camera]:
             "give all names as many digits (cam02, cam10), with the rows in that order"
         )
     with reading(path, "not a readable numpy file", SceneError, advice="copy it again"):
-        rows = np.load(path, allow_pickle=False)
+        rows = read_array(path)
     if rows.ndim != 2 or rows.shape[1] != 17 or not np.issubdtype(rows.dtype, np.floating):
         raise SceneError(
             f"{path}: {rows.dtype} table of shape {list(rows.shape)}, expected floats of shape [cameras, 17]"
@@ -45,7 +46,10 @@ def read_poses_bounds(path: Path, names: Sequence[str]) -> dict[str, Camera]:
             f"{path}: {len(rows)} rows, but {len(names)} cameras have frames ({', '.join(names)}); "
             "remove the rows of cameras you removed, or complete the footage"
         )
-    return {name: _camera(path, name, row.astype(np.float64)) for name, row in zip(names, rows, strict=True)}
+    from scenes.calibration.cameras import checked  # it takes a second to import PyTorch
+
+    cameras = {name: _camera(path, name, row.astype(np.float64)) for name, row in zip(names, rows, strict=True)}
+    return {name: checked(camera, f"{path}: {name}") for name, camera in cameras.items()}
 
 
 def _camera(path: Path, name: str, row: np.ndarray) -> Camera:

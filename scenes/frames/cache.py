@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 
+from common.contained import OutsideError, own_folder
 from common.files import free_bytes
 from common.leftovers import sweep
 from common.locks import folder_lock
@@ -18,6 +20,7 @@ from common.progress import Progress
 from common.units import GIGABYTE
 from common.wording import bytes_text, counted, first_and_more
 from scenes.frames.cache_record import (
+    SUMS,
     CachedClip,
     ViewFrames,
     cache_file,
@@ -27,6 +30,7 @@ from scenes.frames.cache_record import (
     partial_file,
     partial_files,
     recorded_clips,
+    recorded_sums,
     write_record,
 )
 from scenes.frames.resize import resized
@@ -50,6 +54,8 @@ class FrameCache:
         self._root = root
         self._progress = progress
         self._arrays: dict[int, np.ndarray] = {}
+        self._sums: dict[int, tuple[Path, list[int]]] = {}  # file, and check sums of its frames
+        self._compared: set[tuple[int, int]] = set()
         self._lock = threading.Lock()
 
     def prepare(self, views: Iterable[int]) -> None:
@@ -67,7 +73,19 @@ class FrameCache:
             )
         if view not in self._arrays:
             self._open([view])
-        return np.array(self._arrays[view][frame])
+        pixels = np.array(self._arrays[view][frame])
+        self._compare(view, frame, pixels)
+        return pixels
+
+    def _compare(self, view: int, frame: int, pixels: np.ndarray) -> None:
+        """Raise SceneError where a frame that is read for the first time is not what was written."""
+        if (view, frame) in self._compared:
+            return
+        file, sums = self._sums[view]
+        if sums and zlib.crc32(pixels.data) != sums[frame]:
+            name = self._views[view].name
+            raise SceneError(f"{file}: frame {frame} of {name} changed since it was decoded; delete this file")
+        self._compared.add((view, frame))
 
     def on_disk(self, views: Iterable[int]) -> FramesOnDisk:
         """Tell how much of views is in the cache, and how much is still to be decoded; nothing is decoded."""
@@ -101,8 +119,16 @@ class FrameCache:
                     self._make_room(missing)
                     self._decode(missing)
                 for view, clip in clips.items():
-                    self._arrays[view] = _mapped(self._views[view], clip, self._folder)
+                    self._map(view, clip)
             return bool(missing)
+
+    def _map(self, view: int, clip: CachedClip | None) -> None:
+        """Map the frames of a view in a cached clip, None in the file of their own."""
+        frames = self._views[view]
+        file, first = (cache_file(frames, self._folder), 0) if clip is None else (clip.file, frames.start - clip.start)
+        array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+        self._sums[view] = file, recorded_sums(file)[first : first + frames.count]
+        self._arrays[view] = array[first : first + frames.count]
 
     def _make_room(self, missing: Sequence[ViewFrames]) -> None:
         """Remove clips of the views that are damaged or whose sources have changed.
@@ -158,36 +184,34 @@ class FrameCache:
         target = cache_file(frames, self._folder)
         partial = partial_file(target)
         header = {"descr": "|u1", "fortran_order": False, "shape": frames.shape}
+        sums: list[int] = []
         record = make_record(frames, self._root)  # before decoding: a change meanwhile is seen by the next run
         try:
-            target.parent.mkdir(exist_ok=True)
+            own_folder(self._folder, target.parent.name).mkdir(exist_ok=True)
             for left in partial_files(frames, self._folder):
                 left.unlink()
             CachedClip(file=target, start=frames.start, count=frames.count).remove()
             # A plain file, not a memory map: a disk that fills up then raises an error instead of killing the process.
-            with open(partial, "wb") as file:
+            with open(partial, "xb") as file:  # a link or pipe that takes this name meanwhile is not followed
                 np.lib.format.write_array_header_1_0(file, header)
                 for image in decode(frames.source, frames.start, frames.count, threads=threads):
-                    file.write(resized(image, frames.width, frames.height, frames.resize).tobytes())
+                    pixels = resized(image, frames.width, frames.height, frames.resize).tobytes()
+                    sums.append(zlib.crc32(pixels))
+                    file.write(pixels)
                     step()
             os.replace(partial, target)
+        except OutsideError as error:
+            raise SceneError(str(error)) from error
         except OSError as error:
             raise SceneError(
                 f"{partial}: {error.strerror or error}; free space or choose another cache folder"
             ) from error
         finally:
             partial.unlink(missing_ok=True)
-        write_record(record, target)
+        write_record(record | {SUMS: sums}, target)
         for clip in recorded_clips(frames, self._folder):
             if clip.file != target and frames.start <= clip.start and clip.end <= frames.start + frames.count:
                 clip.remove()
-
-
-def _mapped(frames: ViewFrames, clip: CachedClip | None, folder: Path) -> np.ndarray:
-    """The frames of a view in a cached clip, None in the file of their own."""
-    file, first = (cache_file(frames, folder), 0) if clip is None else (clip.file, frames.start - clip.start)
-    array: np.ndarray = np.load(file, mmap_mode="r")
-    return array[first : first + frames.count]
 
 
 def _described(missing: Sequence[ViewFrames]) -> str:

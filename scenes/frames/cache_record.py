@@ -16,6 +16,7 @@ from scenes.frames.sources import FrameSource
 from scenes.types import ResizeFilter
 
 FOLDER = "frame_cache"  # below a scene's folder: its frames, where no other folder is asked for
+SUMS = "crc32"  # in a record: of each frame's bytes
 _VERSION = 2  # 2: frames as players show them; pictures of 16 bits and with alpha
 
 
@@ -139,11 +140,14 @@ def is_sound(clip: CachedClip, frames: ViewFrames, root: Path) -> bool:
         stored = read_json(clip.record)
         array = np.load(clip.file, mmap_mode="r", allow_pickle=False)
         sources = stored.pop("sources")
+        sums = stored.pop(SUMS, [0] * clip.count)
         current = [_stamp(root, Path(name)) for name, *_ in sources]
     except Exception:  # a damaged header makes numpy raise anything, as TokenError
         return False
     return (
         stored == _settings(frames, clip.start, clip.count)
+        and isinstance(sums, list)
+        and [type(each) for each in sums] == [int] * clip.count
         and sources == current
         and array.shape == (clip.count, *frames.shape[1:])
         and array.dtype == np.uint8
@@ -165,6 +169,12 @@ def _sources(clip: CachedClip, *, first: int, count: int) -> list[str]:
     """Recorded source files of a clip's frames [first, first + count): one video, or an image per frame."""
     names = [name for name, *_ in read_json(clip.record)["sources"]]
     return names if len(names) == 1 else names[first : first + count]
+
+
+def recorded_sums(file: Path) -> list[int]:
+    """Read the check sum of each frame of a cache file; empty where an earlier version recorded none."""
+    sums = read_json(record_file(file)).get(SUMS, [])
+    return [int(each) for each in sums]
 
 
 def write_record(record: dict[str, Any], file: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from common.contained import regular
 from common.faults import reading
 from common.wording import first_and_more
 from scenes.types import SceneError
@@ -71,7 +72,7 @@ def keyed_images(numbered: Iterable[tuple[int, Path]]) -> dict[int, Path]:
 def probe_images(paths: Mapping[int, Path]) -> NumberedImages:
     """Read size, alpha and rotation from the header of the first image; SceneError where it cannot be read."""
     path = paths[min(paths)]
-    with reading(path, "not a readable image", SceneError, advice=ADVICE), Image.open(path) as image:
+    with reading(path, "not a readable image", SceneError, advice=ADVICE), Image.open(regular(path)) as image:
         width, height = image.size
         has_alpha = image.has_transparency_data
         # Not the PNG reader's own method, which decodes the whole image. Pillow itself turns TIFFs.
@@ -99,7 +100,7 @@ def decode_images(images: NumberedImages, start: int, count: int) -> Iterator[np
     SceneError where a file is damaged, has more bits, or has another size than the camera's first image.
     """
     for path in images.files(start, count):
-        with reading(path, "not a readable image", SceneError, advice=ADVICE), Image.open(path) as image:
+        with reading(path, "not a readable image", SceneError, advice=ADVICE), Image.open(regular(path)) as image:
             frame = _rgb(image, path)
         if frame.shape[:2] != (images.height, images.width):
             raise SceneError(

@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from common.contained import regular
 from common.faults import reading
 from scenes.frames.coding import Coding, coding_of
 from scenes.frames.orientation import UPRIGHT, Orientation, orientation_of, shown, shown_size
@@ -187,7 +188,7 @@ def _pixels(frame: av.VideoFrame, video: Video) -> np.ndarray:
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     with (
         reading(path, "not a readable video", SceneError, advice="copy or encode it again"),
-        av.open(str(path)) as container,
+        av.open(str(regular(path))) as container,
     ):
         streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
         if not streams:

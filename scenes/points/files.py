@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.arrays import read_arrays
+from common.contained import read_text
 from common.faults import reading
 from common.tensors import from_uint8
 from scenes.points.ply import read_ply_vertices
@@ -65,13 +67,13 @@ def _read_ply(path: Path) -> StoredPoints:
 
 
 def _read_npz(path: Path) -> StoredPoints:
-    with np.load(path, allow_pickle=False) as archive:
-        if "tracks" in archive.files:
-            return _from_tracks(archive["tracks"], archive["colours"], archive["present"])
-        if not {"xyz", "rgb"} <= set(archive.files):
-            raise SceneError(f"{path}: arrays {', '.join(archive.files) or 'none'}, expected xyz and rgb, or tracks")
-        positions, colours = archive["xyz"], _unit(path, archive["rgb"])
-        frames = archive["frame"].astype(np.float32) if "frame" in archive.files else None
+    arrays = read_arrays(path)
+    if "tracks" in arrays:
+        return _from_tracks(arrays["tracks"], arrays["colours"], arrays["present"])
+    if not {"xyz", "rgb"} <= set(arrays):
+        raise SceneError(f"{path}: arrays {', '.join(arrays) or 'none'}, expected xyz and rgb, or tracks")
+    positions, colours = arrays["xyz"], _unit(path, arrays["rgb"])
+    frames = arrays["frame"].astype(np.float32) if "frame" in arrays else None
     count = len(positions)
     if positions.shape != (count, 3) or colours.shape != (count, 3) or (frames is not None and len(frames) != count):
         raise SceneError(f"{path}: xyz {positions.shape} and rgb {colours.shape} are not [n, 3] each; save them again")
@@ -104,7 +106,7 @@ def _read_points3d_bin(path: Path) -> StoredPoints:
 
 
 def _read_points3d_txt(path: Path) -> StoredPoints:
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [line.split() for line in read_text(path).splitlines() if not line.startswith("#")]
     rows = [list(map(float, line[1:7])) for line in lines if line]
     return _from_table(np.array(rows, np.float64).reshape(-1, 6))
 

@@ -10,6 +10,7 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
+from common.arrays import read_array
 from common.wording import counted
 from scenes.calibration.poses_bounds import POSES
 from scenes.points.cloud import PointCloud
@@ -68,7 +69,7 @@ def stored_bounds(scene: Scene) -> tuple[float, float] | None:
     """Read near and far, world units, of the median camera in `poses_bounds.npy`; None where the scene has none."""
     path = scene.root / POSES
     try:
-        near, far = np.median(np.load(path, allow_pickle=False)[:, -2:].astype(np.float64), axis=0).tolist()
+        near, far = np.median(read_array(path)[:, -2:].astype(np.float64), axis=0).tolist()
     except Exception:  # the reader of the scene's cameras has told what is wrong with it
         return None
     return (near, far) if 0 < near < far < math.inf else None

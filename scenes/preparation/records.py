@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from common.contained import OutsideError, below
 from common.files import read_json, replacing
+from scenes.types import SceneError
 
 Stamp = list[Any]  # path below the root, bytes, modification time in ns
 
@@ -27,11 +29,19 @@ class Record:
 
 
 def read_record(path: Path) -> Record | None:
-    """Read the record in a file; None where there is none or it is damaged."""
+    """Read the record in a file `<root>/preparation/<step>.json`; None where there is none or it is damaged.
+
+    SceneError where an output that it claims is not below the root: it would be replaced or deleted.
+    """
     try:
-        return Record(**read_json(path))
+        record = Record(**read_json(path))
+        for name in record.outputs:
+            below(path.parent.parent, name)
+    except OutsideError as error:
+        raise SceneError(f"{path}: is not a record of this scene, {error}") from error
     except (OSError, ValueError, TypeError):
         return None
+    return record
 
 
 def write_record(path: Path, record: Record) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.contained import OutsideError, below, own_folder
 from common.leftovers import sweep
 from common.locks import folder_lock
 from scenes.preparation.records import Record, as_json, outputs_intact, read_record, stamps_of, write_record
@@ -59,6 +60,7 @@ class Workbench:
             record = self.record(step.name)
             current = record is not None and self._is_current(record, step, inputs)
             if record is None or not current:
+                self._refuse_links(step.outputs)
                 self.refuse_strangers(step.outputs)
                 record = self._make(step, inputs)
         except OSError as error:
@@ -104,6 +106,14 @@ class Workbench:
                 f"{self.root}: {', '.join(strangers[:3])}{more} would be overwritten, which an earlier preparation did "
                 "not write; move it away first"
             )
+
+    def _refuse_links(self, outputs: Sequence[str]) -> None:
+        """Raise SceneError where an output would be written out of the scene's folder."""
+        try:
+            for name in outputs:
+                below(self.root, name)
+        except OutsideError as error:
+            raise SceneError(str(error)) from error
 
     def _stamps_of_inputs(self, step: PreparationStep) -> list[Any]:
         try:
@@ -176,10 +186,12 @@ def opened(root: Path) -> Iterator[Workbench]:
     bench = Workbench(root)
     with ExitStack() as stack:
         try:
-            bench.folder.mkdir(exist_ok=True)
+            own_folder(root, FOLDER).mkdir(exist_ok=True)
             stack.enter_context(folder_lock(bench.folder))
             _clear(bench.folder / UNFINISHED)  # of runs that were killed
             sweep(bench.folder)
+        except OutsideError as error:
+            raise SceneError(str(error)) from error
         except OSError as error:
             raise SceneError(_sentence(root, "the first step", error)) from error
         yield bench

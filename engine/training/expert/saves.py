@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from common.contained import own_folder
 from common.files import put_in_place
 from common.leftovers import unfinished_folder
 from engine.errors import ConfigError
@@ -57,7 +58,7 @@ def save_expert(expert: Expert, output: ExpertOutput, iteration: int, *, facts: 
     facts: for cfg_args, beside those the format needs. Returns the folder point_cloud/iteration_N. Raises
     CheckpointError where the written expert cannot be read again or shows something else: nothing is left then.
     """
-    final = saved_expert_folder(output.folder, iteration)
+    final = own_folder(output.folder, *saved_expert_folder(Path(), iteration).parts)
     final.parent.mkdir(parents=True, exist_ok=True)
     with unfinished_folder(output.folder) as scratch, torch.no_grad():
         staged = scratch / "model"
@@ -134,7 +135,7 @@ def holds_training(folder: Path) -> bool:
 
 def save_state(folder: Path, iteration: int, state: Mapping[str, Any]) -> Path:
     """Writes a state of tensors, numbers, texts, lists and dicts; older ones are removed once it is there."""
-    path = folder / STATE_FOLDER / f"iteration_{iteration}.pt"
+    path = own_folder(folder, STATE_FOLDER) / f"iteration_{iteration}.pt"
     save_tensors({"format": _FORMAT, "iteration": iteration, **state}, path)
     for older in path.parent.glob("iteration_*.pt"):
         if older != path:

@@ -14,6 +14,7 @@ from engine.errors import ConfigError
 from engine.runs.checkpoint import (
     STATE,
     SavedRouter,
+    check_state,
     checkpoint_folder,
     load_checkpoint,
     other_cameras,
@@ -26,6 +27,7 @@ from engine.runs.run import Run
 from engine.runs.seeds import trained_seeds
 from engine.settings.run import RunConfig
 from experts.base import CheckpointError
+from experts.training.saved_states import load_moments
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +131,7 @@ def restore_training_state(optimiser: torch.optim.Optimizer, folder: Path, seed:
     """
     path = folder / STATE
     state = read_tensors(path)
+    check_state(folder, state)
     with reading(path, "not a readable training state", CheckpointError, advice="start again with --overwrite"):
         if int(state.pop(SEED)) != seed:
             raise CheckpointError(f"{path}: saved with another --seed than {seed}; resume with that run's seed")
@@ -138,14 +141,5 @@ def restore_training_state(optimiser: torch.optim.Optimizer, folder: Path, seed:
             _, index, name = key.split(".")
             moments.setdefault(int(index), {})[name] = value
         fresh = optimiser.state_dict()
-        _check_shapes(optimiser, moments)
-        optimiser.load_state_dict({"state": moments, "param_groups": fresh["param_groups"]})
+        load_moments(optimiser, {"state": moments, "param_groups": fresh["param_groups"]})
         torch.set_rng_state(random)
-
-
-def _check_shapes(optimiser: torch.optim.Optimizer, moments: dict[int, dict[str, Tensor]]) -> None:
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    for index, entries in moments.items():
-        for name, value in entries.items():
-            if name != "step" and value.shape != parameters[index].shape:
-                raise ValueError(f"{name} of parameter {index} is {list(value.shape)}")

@@ -16,6 +16,7 @@ from experts.training.generalisation.smallest_scales import pixel_sizes, raise_s
 from experts.training.population import Population
 from experts.training.recipe import Recipe
 from experts.training.rendered import RenderedView
+from experts.training.saved_states import require_like
 from experts.training.statistics import Statistics
 from experts.training.views import TrainingViews
 from experts.training.visibility import near_limits
@@ -142,5 +143,7 @@ class Generaliser:
                 DepthTargets(pixels=each["pixels"].to(device), log_depths=each["log_depths"].to(device))
                 for each in state["targets"]
             ]
+        for floors, population in zip(state["floors"], populations, strict=bool(state["floors"])):
+            require_like(floors, population["means"], "the floors of scales", shape=[population.count], finite=False)
         self._floors = [floors.to(self._random.device) for floors in state["floors"]]
         self._floors_of = [population["means"] for population in populations] if self._floors else []

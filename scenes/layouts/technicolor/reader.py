@@ -10,8 +10,10 @@ from pathlib import Path
 import torch
 from moegs_rasterizer import Camera
 
+from common.contained import read_text
 from common.faults import reading
 from common.geometry import rotation_of
+from scenes.calibration.cameras import checked
 from scenes.calibration.colmap_model import colmap_folder, colmap_folders, read_colmap_cameras, scene_model
 from scenes.frames.clip import choose_clip
 from scenes.frames.image_files import NumberedImages, keyed_images, probe_images
@@ -69,12 +71,13 @@ def read_camera_table(path: Path, sources: Mapping[str, NumberedImages]) -> dict
     Rows of cameras without images are passed over. SceneError where a row is unreadable or does not fit the images.
     """
     with reading(path, "not a readable text file", SceneError, advice="copy it again"):
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in read_text(path).splitlines() if line.strip()]
     cameras = {}
     for index, line in enumerate(lines[1:]):
         name = f"cam{index:02d}"
         if name in sources:
-            cameras[name] = _camera(f"{path}: row {index + 1} ({name})", line, sources[name])
+            place = f"{path}: row {index + 1} ({name})"
+            cameras[name] = checked(_camera(place, line, sources[name]), place)
     return cameras
 
 

@@ -20,6 +20,7 @@ from engine.runs.checkpoint import (
     TENSORS,
     SavedRouter,
     camera_hash,
+    check_state,
     checkpoint_folder,
     load_checkpoint,
     other_footage,
@@ -218,3 +219,41 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list((tmp_path / "router").iterdir())
+
+
+def test_changed_facts_and_states_are_noticed(trained):
+    folder = checkpoint_folder(trained)
+    path, whole = folder / FACTS, (folder / FACTS).read_text()
+    for text in (whole.replace('"temperature": 1.0', '"temperature": 3.0'), whole.replace("cam00", "cam10")):
+        assert text != whole
+        path.write_text(text)
+        with pytest.raises(CheckpointError, match=f"{FACTS}: changed since it was written"):
+            load_checkpoint(folder)
+    path.write_text(whole)
+    state = load_file(folder / STATE)
+    check_state(folder, state)
+    with pytest.raises(CheckpointError, match=f"{STATE}: damaged .not the state"):
+        check_state(folder, state | {"optimiser.0.exp_avg": state["optimiser.0.exp_avg"] + 1})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("eval_temperature", 0), ("temperature", -1.0), ("temperature", "1"), ("eval_temperature", float("nan"))],
+)
+def test_numbers_out_of_range_are_named_with_their_key(trained, key, value):
+    folder = checkpoint_folder(trained)
+    facts = json.loads((folder / FACTS).read_text())
+    del facts["hash"]  # as of an earlier version
+    (folder / FACTS).write_text(json.dumps(facts | {key: value}))
+    with pytest.raises(CheckpointError, match=f"{FACTS}: {key} is .*, a number from 1e-06 to 1e.06 expected"):
+        load_checkpoint(folder)
+
+
+def test_more_gaussians_than_the_tensors_have_take_no_memory(trained):
+    folder = checkpoint_folder(trained)
+    facts = json.loads((folder / FACTS).read_text())
+    facts["experts"][0]["gaussians"] = 10**15
+    del facts["hash"]
+    (folder / FACTS).write_text(json.dumps(facts))
+    with pytest.raises(CheckpointError, match=f"{TENSORS}: not the tensors that router.json beside it describes"):
+        load_checkpoint(folder)

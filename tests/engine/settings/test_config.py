@@ -215,3 +215,25 @@ def test_values_out_of_range_are_refused(tmp_path, arguments, message):
     with pytest.raises(ConfigError) as error:
         check_config(parsed(*paths, *arguments), ENSEMBLES["E3"])
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"temperature": 0}', "temperature is 0: a number from 1e-06 to 1e+06 expected"),
+        ('{"eval_temperature": NaN}', "eval_temperature is nan"),
+        ('{"near": -1}', "near is -1"),
+        ('{"near": 1e30}', "near is 1e+30"),
+        ('{"far": Infinity}', "far is inf"),
+        ('{"rgb_lr": -0.1}', "rgb_lr is -0.1"),
+        ('{"featuret_lr": 1e300}', "featuret_lr is 1e+300"),
+        ('{"lambda_gates": Infinity}', "lambda_gates is inf"),
+        ('{"lambda_dssim": 2}', "lambda_dssim is 2"),
+    ],
+)
+def test_numbers_of_a_file_that_are_out_of_range_are_named_with_file_and_key(tmp_path, text, message):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_config_file(path, RunConfig)
+    assert f"{path}: {message}" in str(caught.value)

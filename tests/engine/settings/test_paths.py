@@ -85,14 +85,26 @@ ROWS = {
     "render_E4.py": Row(
         run=lambda argv: render.main("E4", argv),
         config=RenderConfig,
-        flags={"--save_path": FOLDER, "--lpips_weights": EITHER, "--source_path": FOLDER, **MODELS},
+        flags={
+            "--save_path": FOLDER,
+            "--lpips_weights": EITHER,
+            "--source_path": FOLDER,
+            "--cache_path": TARGET,
+            **MODELS,
+        },
         hidden=OTHERS,
     ),
     "render": Row(
         run=moegs.main,
         config=AnyRenderConfig,
         words=("render",),
-        flags={"--save_path": FOLDER, "--lpips_weights": EITHER, "--source_path": FOLDER, "--expert STG": FOLDER},
+        flags={
+            "--save_path": FOLDER,
+            "--lpips_weights": EITHER,
+            "--source_path": FOLDER,
+            "--cache_path": TARGET,
+            "--expert STG": FOLDER,
+        },
     ),
     "prepare n3v": Row(run=moegs.main, config=PrepareConfig, words=("prepare", "n3v"), flags={"SCENE": FOLDER}),
     "prepare videos": Row(run=moegs.main, config=PrepareConfig, words=("prepare", "videos"), flags={"SCENE": FOLDER}),
@@ -119,7 +131,13 @@ ROWS = {
         run=moegs.main,
         config=FigureConfig,
         words=("figure",),
-        flags={"SAVE_PATH": FOLDER, "--out": TARGET_FILE, "--source_path": FOLDER, "--expert STG": FOLDER},
+        flags={
+            "SAVE_PATH": FOLDER,
+            "--out": TARGET_FILE,
+            "--source_path": FOLDER,
+            "--cache_path": TARGET,
+            "--expert STG": FOLDER,
+        },
     ),
     "run-all": Row(
         run=moegs.main, config=RunAllConfig, words=("run-all",), flags={"DATASET": FOLDER, "--output": TARGET}

@@ -221,3 +221,10 @@ def test_the_frames_that_a_user_says_beat_the_checkpoints_own(tmp_path: Path) ->
     own, said = (load_ed3dgs(tmp_path, LoadOptions(num_frames=6, expert_frames=frames)) for frames in (None, 20))
     assert (own.num_frames, said.num_frames) == (12, 20)
     assert not own.provenance.clip_is_assumed and not said.provenance.clip_is_assumed
+
+
+@pytest.mark.parametrize("rows", [100_000_000, 0, -5])
+def test_a_coarse_table_of_more_rows_than_the_fine_one_takes_no_memory(tmp_path: Path, rows: int) -> None:
+    saved(tmp_path)
+    write_cfg_args(tmp_path, {**(read_cfg_args(tmp_path) or {}), "min_embeddings": rows})
+    assert f"cfg_args: min_embeddings is {rows}, 1 to " in fault(tmp_path)

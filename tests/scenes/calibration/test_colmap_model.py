@@ -4,10 +4,12 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import pycolmap
 import pytest
 import torch
 
 from scenes import Scene, SceneError, SceneOptions, load_scene
+from scenes.calibration.cameras import checked
 from scenes.calibration.colmap_model import camera_name, read_colmap_cameras
 from tests.scenes.scene_folders import Rig, rig_cameras, write_colmap_model, write_n3v_scene
 
@@ -140,3 +142,54 @@ def test_two_images_of_one_camera_are_refused(tmp_path):
     write_colmap_model(tmp_path / "model", {"cam00/000000": first, "cam00/000001": first})
     with pytest.raises(SceneError, match=r"2 images are of cam00 \(cam00/000000.png, cam00/000001.png, …\)"):
         read_colmap_cameras(tmp_path / "model")
+
+
+@pytest.mark.parametrize("stem", ["cameras", "images", "rigs", "frames"])
+def test_binaries_whose_counts_are_larger_than_the_file_are_refused_before_they_are_read(tmp_path, stem):
+    folder = tmp_path / "room"
+    model = folder / "colmap_0" / "sparse" / "0"
+    write_colmap_model(model, write_n3v_scene(folder))
+    pycolmap.Reconstruction(model).write_binary(model)
+    file = model / f"{stem}.bin"
+    assert len(read_colmap_cameras(model)) == 3
+    whole = file.read_bytes()
+    ones = (1).to_bytes(8, "little")
+    for content in (ones, bytes(3), (1 << 60).to_bytes(8, "little"), (4).to_bytes(8, "little") + whole[8:]):
+        file.write_bytes(content)
+        with pytest.raises(SceneError, match=rf"{stem}.bin: \d+ bytes do not hold what its counts claim; damaged"):
+            read_colmap_cameras(model)
+
+
+FAULTS = {
+    "nan": lambda camera: replace(camera, world_to_camera=camera.world_to_camera * float("nan")),
+    "far": lambda camera: replace(camera, world_to_camera=moved_by(camera, 1e30)),
+    "no rotation": lambda camera: replace(camera, world_to_camera=torch.zeros(4, 4)),
+    "focal length 0": lambda camera: replace(camera, fx=0.0),
+    "focal length nan": lambda camera: replace(camera, fy=float("nan")),
+    "principal point": lambda camera: replace(camera, cx=1e30),
+    "size": lambda camera: replace(camera, width=70_000),
+}
+
+
+def moved_by(camera, distance: float) -> torch.Tensor:
+    pose = camera.world_to_camera.clone()
+    pose[0, 3] = distance
+    return pose
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_numbers_that_are_no_camera_are_refused(fault):
+    camera = rig_cameras(Rig())["cam01"]
+    assert checked(camera, "here: cam01") is camera
+    with pytest.raises(SceneError, match="here: cam01: is no camera: its "):
+        checked(FAULTS[fault](camera), "here: cam01")
+
+
+@pytest.mark.parametrize("fault", ["far", "focal length 0", "principal point"])
+def test_a_model_with_such_a_camera_is_refused_by_file_and_camera(tmp_path, fault):
+    folder = tmp_path / "room"
+    cameras = write_n3v_scene(folder)
+    model = folder / "colmap_0" / "sparse" / "0"
+    write_colmap_model(model, {**cameras, "cam01": FAULTS[fault](cameras["cam01"])})
+    with pytest.raises(SceneError, match=f"{model}: cam01: is no camera"):
+        load(folder)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -169,7 +170,8 @@ def test_records_say_what_was_decoded(tmp_path):
     write_n3v_scene(tmp_path / "room", pattern="{name}/{frame:03d}.png")
     load(tmp_path / "room", start=1, duration=2, resolution=2)
     record = json.loads((tmp_path / "cache" / "32x24_bilinear" / "cam01_1-2.json").read_text())
-    sources = record.pop("sources")
+    sources, pixels = record.pop("sources"), np.load(tmp_path / "cache" / "32x24_bilinear" / "cam01_1-2.npy")
+    assert record.pop("crc32") == [zlib.crc32(frame.tobytes()) for frame in pixels]
     assert record == {"version": 2, "start": 1, "count": 2, "width": 32, "height": 24, "filter": "bilinear"}
     assert [name for name, _, _ in sources] == ["cam01/001.png", "cam01/002.png"]
     status = (tmp_path / "room" / "cam01" / "002.png").stat()
@@ -382,3 +384,18 @@ def test_a_cut_clip_is_prepared_as_the_whole(tmp_path, monkeypatch):
     decoded = watch_decoding(monkeypatch)
     assert np.abs(later.frames.read(1, 1)[0, 0].astype(int) - colour(1, 3)).max() <= 4
     assert decoded == []
+
+
+def test_a_frame_that_changed_on_disk_is_refused(tmp_path):
+    write_n3v_scene(tmp_path / "room")
+    load(tmp_path / "room")
+    file = tmp_path / "cache" / "64x48_bilinear" / "cam01_0-3.npy"
+    content = bytearray(file.read_bytes())
+    content[-100] ^= 4  # in the last frame
+    file.write_bytes(content)
+    frames = load(tmp_path / "room").frames
+    frames.read(1, 2)
+    with pytest.raises(SceneError, match=r"cam01_0-3.npy: frame 3 of cam01 changed since it was decoded; delete this"):
+        frames.read(1, 3)
+    file.unlink()
+    assert load(tmp_path / "room").frames.read(1, 3).shape == (48, 64, 3)

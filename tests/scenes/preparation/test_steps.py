@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -219,3 +220,46 @@ def test_a_dropped_step_leaves_neither_outputs_nor_record(tmp_path: Path) -> Non
     assert (copying.bench.recorded(), copying.bench.owned()) == ([], set())
     copying.bench.run(copying.step())
     assert copying.made == 2
+
+
+@pytest.mark.parametrize("name", ["../outside/victim", "{outside}/victim", "{outside}", "../outside"])
+@pytest.mark.parametrize("how", ["run", "drop"])
+def test_a_record_that_claims_files_outside_the_scene_is_refused(tmp_path: Path, name: str, how: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "victim").write_text("mine")
+    copying = Copying(tmp_path / "scene")
+    copying.bench.run(copying.step())
+    record = tmp_path / "scene" / "preparation" / "copy.json"
+    facts = json.loads(record.read_text())
+    record.write_text(json.dumps(facts | {"version": 0, "outputs": [name.format(outside=outside)]}))
+    with pytest.raises(SceneError, match=r"copy.json: is not a record of this scene, .*remove the file"):
+        copying.bench.run(copying.step()) if how == "run" else copying.bench.drop("copy")
+    assert (outside / "victim").read_text() == "mine"
+
+
+def test_planted_links_and_pipes_are_refused(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name, plant in (("lock", False), ("pipe", False), ("folder", True)):
+        scene = tmp_path / name
+        scene.mkdir()
+        if plant:
+            (scene / "preparation").symlink_to(outside)
+        else:
+            (scene / "preparation").mkdir()
+            lock = scene / "preparation" / ".lock"
+            lock.symlink_to(outside / "victim") if name == "lock" else os.mkfifo(lock)
+        with pytest.raises(SceneError, match="preparation"), opened(scene):
+            pass
+    assert not list(outside.iterdir())
+
+
+def test_outputs_are_not_moved_through_a_link_out_of_the_scene(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    copying = Copying(tmp_path / "scene")
+    (tmp_path / "scene" / "folder").symlink_to(outside)
+    with pytest.raises(SceneError, match=r"leads out of .* by a link"):
+        copying.bench.run(copying.step(outputs=("folder/1.txt",)))
+    assert not list(outside.iterdir())

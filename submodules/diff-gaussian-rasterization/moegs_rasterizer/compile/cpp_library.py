@@ -22,6 +22,7 @@ from .steps import (
     cache_root,
     find_compiler,
     fingerprint,
+    is_whole,
     make_library,
     torch_include,
     torch_libraries,
@@ -69,7 +70,7 @@ def library(*, force: bool = False) -> Built:
         compiler = find_compiler()
     except BuildError:
         # A library built earlier, say in the image this container started from, needs no compiler any more.
-        earlier = sorted(folder.glob(f"*/{LIBRARY_NAME}"))
+        earlier = sorted(path for path in folder.glob(f"*/{LIBRARY_NAME}") if is_whole(path))
         if earlier and not force:
             return Built(path=earlier[0], seconds=0.0)
         raise

@@ -27,6 +27,7 @@ from .steps import (
     CompilerCall,
     cache_root,
     fingerprint,
+    is_whole,
     make_library,
     torch_include,
     torch_libraries,
@@ -162,7 +163,7 @@ def _cached() -> list[tuple[Contents, Path]]:
     libraries = []
     for path in cache_folder().glob(f"*/{LIBRARY_NAME}"):
         parts = re.fullmatch(r"cuda(\d+)\.(\d+)((?:-sm\d+)+)", path.parent.name)
-        if parts is not None:
+        if parts is not None and is_whole(path):
             architectures = tuple(int(number) for number in re.findall(r"\d+", parts[3]))
             libraries.append((Contents(cuda=(int(parts[1]), int(parts[2])), architectures=architectures), path))
     return sorted(libraries, key=lambda one: (len(one[0].architectures), one[0].cuda), reverse=True)

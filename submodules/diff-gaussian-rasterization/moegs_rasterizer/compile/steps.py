@@ -102,15 +102,37 @@ def torch_libraries() -> tuple[str, ...]:
     return f"-L{Path(torch.__file__).parent / 'lib'}", "-ltorch_cpu"
 
 
+def is_whole(library: Path) -> bool:
+    """Tell whether a library is in the cache as it was written; a damaged one would end the process that loads it.
+
+    Its SHA-256 lies beside it. One without, of an earlier version, is taken as it is; damaged ones are told to the log.
+    """
+    if not library.is_file():
+        return False
+    file = _digest_file(library)
+    if not file.is_file() or file.read_text(encoding="ascii", errors="replace").strip() == _digest(library):
+        return True
+    logger.warning("%s is damaged: it is not used, and compiled again", library)
+    return False
+
+
+def _digest_file(library: Path) -> Path:
+    return library.with_name(library.name + ".sha256")
+
+
+def _digest(library: Path) -> str:
+    return hashlib.sha256(library.read_bytes()).hexdigest()
+
+
 def make_library(plan: BuildPlan, target: Path, *, force: bool = False) -> Built:
     """Make the library unless it is there; one process at a time. `force` makes it anew. Raises BuildError."""
-    if target.exists() and not force:
+    if is_whole(target) and not force:
         return Built(path=target, seconds=0.0)
     start = time.perf_counter()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.with_name("lock"), seconds=plan.lock_seconds):
-            if force or not target.exists():
+            if force or not is_whole(target):
                 _compile(plan, target)
     except OSError as error:
         raise BuildError(
@@ -145,7 +167,10 @@ def _compile(plan: BuildPlan, target: Path) -> None:
         objects = [str(folder / call.output) for call in plan.calls]
         link = [*plan.linker, *objects, "-o", str(built), *plan.libraries]
         _report(plan, _run(link), log=log, output=output)
+        digest = built.with_name(_digest_file(target).name)
+        digest.write_text(_digest(built) + "\n", encoding="ascii")
         os.replace(built, target)
+        os.replace(digest, _digest_file(target))
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

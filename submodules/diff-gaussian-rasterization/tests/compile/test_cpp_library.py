@@ -81,7 +81,8 @@ def test_second_call_compiles_nothing(tmp_path, monkeypatch, cache):
     assert len(calls.read_text().splitlines()) == count > 5
     assert first.path.is_relative_to(cache)
     # The log and the lock stay beside the library; nothing half-built does.
-    assert {path.name for path in first.path.parent.iterdir()} == {cpp_library.LIBRARY_NAME, "build.log", "lock"}
+    names = {cpp_library.LIBRARY_NAME, f"{cpp_library.LIBRARY_NAME}.sha256", "build.log", "lock"}
+    assert {path.name for path in first.path.parent.iterdir()} == names
 
 
 def test_real_library_is_found_without_compiling(monkeypatch):
@@ -195,3 +196,27 @@ def test_command_fails_in_one_line(monkeypatch, cache):
     assert "\n" not in end.value.code  # Python prints it to standard error and exits with 1
     assert end.value.code.startswith("error: no C++ compiler found (looked for /nonexistent)")
     assert not list(cache.rglob("*.so"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+def test_a_damaged_library_is_built_again(tmp_path, monkeypatch, cache, caplog, damage):
+    calls = compiler(tmp_path, monkeypatch, STAND_IN)
+    path = cpp_library.library().path
+    first, whole = len(calls.read_text().split()), path.read_bytes()
+    path.write_bytes(whole[:3] if damage == "truncated" else bytes([whole[0] ^ 1]) + whole[1:])
+    assert cpp_library.library().path == path and path.read_bytes() == whole
+    assert len(calls.read_text().split()) == 2 * first
+    assert f"{path} is damaged: it is not used, and compiled again" in caplog.text
+    assert cpp_library.library().seconds == 0 and len(calls.read_text().split()) == 2 * first
+    path.write_bytes(b"")
+    monkeypatch.setenv("CXX", "no-such-compiler")  # damaged, and nothing to build it with
+    with pytest.raises(steps.BuildError, match=r"no C\+\+ compiler found"):
+        cpp_library.library()
+
+
+def test_a_library_of_an_earlier_version_has_no_hash_and_is_used(tmp_path, monkeypatch, cache):
+    calls = compiler(tmp_path, monkeypatch, STAND_IN)
+    path = cpp_library.library().path
+    first = len(calls.read_text().split())
+    path.with_name(path.name + ".sha256").unlink()
+    assert cpp_library.library().path == path and len(calls.read_text().split()) == first

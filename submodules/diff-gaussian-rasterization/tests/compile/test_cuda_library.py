@@ -86,7 +86,8 @@ def test_each_source_is_compiled_once_by_its_compiler(tmp_path, calls, sources, 
     assert cuda_library.library([80, 90]) == Built(path=first.path, seconds=0.0)
     assert len(calls.read_text().splitlines()) == 3
     assert first.path.parent.name == "cuda13.0-sm80-sm90"
-    assert {path.name for path in first.path.parent.iterdir()} == {cuda_library.LIBRARY_NAME, "build.log", "lock"}
+    names = {cuda_library.LIBRARY_NAME, f"{cuda_library.LIBRARY_NAME}.sha256", "build.log", "lock"}
+    assert {path.name for path in first.path.parent.iterdir()} == names
     assert cuda_library.library([80, 90], force=True).seconds > 0
 
 
