@@ -18,8 +18,8 @@ _BLOCK = 1 << 20
 def check_archive(path: Path) -> None:
     """Compare an archive's records with its directory: sizes, CRC-32, and the bytes of each storage that is asked for.
 
-    PyTorch reads no check sum, and takes a storage's size from the pickle, whatever its record holds. torch.save does
-    not compress, so records that grow are refused. ValueError, or what zipfile and pickle raise, where it is damaged.
+    PyTorch reads no check sum, and not all versions compare a storage's size with its record. torch.save does not
+    compress, so records that grow are refused. ValueError, or what zipfile and pickle raise, where it is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         records = {record.filename: record for record in archive.infolist()}
