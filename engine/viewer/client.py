@@ -28,6 +28,7 @@ from engine.viewer.images import Picture, picture_of
 from engine.viewer.panel import Panel
 from engine.viewer.state import ViewState, next_scale, played_frame
 from scenes.novel_views import rig_up
+from scenes.trajectories import looked_at
 
 REST = 0.25  # seconds without a change of the camera, after which it rests
 SETTLING = 0.7  # seconds in which a browser takes over a camera that it was given
@@ -56,6 +57,7 @@ class Client:
     ) -> None:
         self._handle, self._budget, self._width = handle, budget, width
         self.panel = Panel(handle.gui, run, wake, width=width)
+        self._middle = looked_at([run.scene.views[view] for view in run.scene.train])
         self._rate = float(run.scene.frame_rate or USUAL_RATE)
         self._pose: Pose | None = None
         self._moved = -math.inf  # when the camera did last
@@ -155,7 +157,8 @@ class Client:
     def _jump(self, run: Run, view: int, aspect: float, now: float) -> Pose:
         target, camera = pose_at(run.scene.views[view].camera, aspect), self._handle.camera
         place = camera_of(target, 2, 2).camera_to_world.double().numpy()
-        distance = 2 * run.scene.rig_radius
+        ahead = (self._middle - place[:3, 3]) @ place[:3, 2]  # turning is around this point
+        distance = ahead if ahead > 0 else run.scene.rig_radius
         with self._handle.atomic():
             camera.up_direction = -place[:3, 1]
             camera.position = place[:3, 3]

@@ -10,6 +10,7 @@ import resource
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable
 
 import viser
@@ -58,14 +59,17 @@ class Viewer:
         renewed: Callable[[Run], Run] | None = None,
     ) -> None:
         _check_address(host, port)
-        logging.getLogger("websockets").setLevel(logging.ERROR)  # it tells of every browser that leaves midway
+        for logger_of_browsers in ("websockets", "asyncio"):  # they tell of every browser that leaves midway
+            logging.getLogger(logger_of_browsers).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
         self._run, self._renewed, self._host = run, renewed, host
         self._wake = threading.Event()
         self._clients: dict[int, Client] = {}
         self._told: dict[int, float] = {}
         with contextlib.redirect_stdout(io.StringIO()):  # its banner, which is not ours
             self._server = _Server(host=host, port=port, label="MoE-GS", verbose=False)
-        self._server.gui.configure_theme(show_logo=False, show_share_button=False, control_layout="collapsible")
+        self._server.gui.configure_theme(show_logo=False, show_share_button=False)
+        self._server.gui.main_panel.dock_right()
         with contextlib.suppress(SceneError):  # a rig without an up: any direction will do
             self._server.scene.set_up_direction(upwards(run))
 
@@ -73,11 +77,13 @@ class Viewer:
         def _(handle: viser.ClientHandle) -> None:
             client = Client(handle, self._run, self._wake.set, width=width, budget=budget)
             self._clients[handle.client_id] = client
+            if handle.client_id not in self._server.get_clients():  # it has left while its controls were made
+                self._forget(handle.client_id)
             self._wake.set()
 
         @self._server.on_client_disconnect
         def _(handle: viser.ClientHandle) -> None:
-            self._clients.pop(handle.client_id, None)
+            self._forget(handle.client_id)
 
     @property
     def port(self) -> int:
@@ -137,6 +143,10 @@ class Viewer:
             time.sleep(IDLE)
             return False
         return True
+
+    def _forget(self, number: int) -> None:
+        self._clients.pop(number, None)
+        self._told.pop(number, None)
 
     def _look_ahead(self) -> None:
         """Computes the Gaussians of one frame that is shown soon."""
