@@ -32,16 +32,16 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     from engine.viewer.server import Viewer  # here: viser is optional
 
     run = open_run(config)
-    follows = config.run is not None and config.iteration == -1
+    renewed = None
+    if config.run is not None and config.iteration == -1:
+        renewed = partial(with_newest_router, folder=config.run, eval_temperature=config.overrides.eval_temperature)
     viewer = Viewer(
         run,
         host=config.host,
         port=config.port,
         budget=config.budget_ms / 1000,
         width=config.width,
-        renewed=partial(with_newest_router, folder=config.run, eval_temperature=config.overrides.eval_temperature)
-        if follows
-        else None,
+        renewed=renewed,
     )
     try:
         with Interruption() as stop:

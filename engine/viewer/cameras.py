@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +30,7 @@ class Pose:
     aspect: float  # width / height of the window
 
 
-def pose_of(wxyz: Sequence[Any], position: Sequence[Any], fov: Any, size: tuple[Any, Any]) -> Pose | None:
+def pose_of(wxyz: Iterable[Any], position: Iterable[Any], fov: Any, size: tuple[Any, Any]) -> Pose | None:
     """A pose of what a browser sent; None where that is no camera. size: width and height of the window, px."""
     try:
         numbers = [float(value) for value in (*wxyz, *position, fov, *size)]

@@ -56,7 +56,7 @@ class Client:
         self, handle: viser.ClientHandle, run: Run, wake: Callable[[], None], *, width: int, budget: float
     ) -> None:
         self._handle, self._budget, self._width = handle, budget, width
-        self.panel = Panel(handle.gui, run, wake, width=width)
+        self.panel = Panel(handle.gui, run, wake)
         self._middle = looked_at([run.scene.views[view] for view in run.scene.train])
         self._rate = float(run.scene.frame_rate or USUAL_RATE)
         self._pose: Pose | None = None

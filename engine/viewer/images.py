@@ -37,7 +37,7 @@ from router import Mixture
 from router.mixture import blend, shrunk_to_mean
 from router.novel_views import PLAIN, NovelViews, fill_holes, holes
 
-LINE = 2  # px, of the wipe
+LINE_SHARE = 500  # a picture's width over that of the wipe's line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +71,8 @@ def picture_of(run: Run, state: ViewState, camera: Camera, *, view: int | None =
     drawn = [_drawn(kind, mixture, truth, names) for kind in state.kinds]
     score = None
     if truth is not None and small.width == camera.width:
-        image = rounded_to_uint8(_scored(state.shown, mixture, names))
-        score = psnr(image, image_tensor(truth, run.device))
+        scored = rounded_to_uint8(_scored(state.shown, mixture, names))
+        score = psnr(scored, image_tensor(truth, run.device))
     image = drawn[0] if len(drawn) == 1 else wiped(drawn[0], drawn[1], state.wipe)
     return Picture(image=image, seconds=time.perf_counter() - start, psnr=score)
 
@@ -102,7 +102,7 @@ def wiped(left: np.ndarray, right: np.ndarray, share: float) -> np.ndarray:
     at = min(max(round(share * width), 0), width)
     image = np.concatenate([left[:, :at], right[:, at:]], axis=1)
     if 0 < at < width:
-        image[:, max(at - LINE // 2, 0) : at + LINE // 2] = 255
+        image[:, at : at + max(1, width // LINE_SHARE)] = 255
     return image
 
 

@@ -24,7 +24,7 @@ HELP = "Drag: turn. Right drag: move. Wheel: nearer. W A S D Q E: fly."
 class Panel:
     """The controls of a client; `wake` is called when one changes. Clicks wait in `clicks` by name."""
 
-    def __init__(self, gui: viser.GuiApi, run: Run, wake: Callable[[], None], *, width: int) -> None:
+    def __init__(self, gui: viser.GuiApi, run: Run, wake: Callable[[], None]) -> None:
         self._names = [expert.name for expert in run.experts]
         self._kinds = kinds_of(self._names)
         self._last = run.scene.num_frames - 1
@@ -36,7 +36,7 @@ class Panel:
         self._add_time(gui)
         self._add_picture(gui)
         self._add_camera(gui)
-        self._add_files(gui, run, width)
+        self._add_files(gui, run)
 
     def _add_time(self, gui: viser.GuiApi) -> None:
         with gui.add_folder("Time"):
@@ -55,7 +55,7 @@ class Panel:
         if len(self._names) > 1:
             with gui.add_folder("Experts"):
                 self._enabled = [self._heard(gui.add_checkbox(name, True)) for name in self._names]
-                limits = {"min": COLDEST, "max": HOTTEST, "step": 0.01}
+                limits: dict[str, Any] = {"min": COLDEST, "max": HOTTEST, "step": 0.01}
                 hint = "Small: the best expert alone. Large: the mean of all."
                 self._heat = self._heard(gui.add_number("temperature", float(self._temperature), hint=hint, **limits))
 
@@ -66,7 +66,7 @@ class Panel:
             self._fov = self._heard(gui.add_slider("field of view", 5.0, 120.0, 0.5, 50.0, hint="Vertical, degrees."))
             self._rig = self._heard(gui.add_checkbox("show cameras", False))
 
-    def _add_files(self, gui: viser.GuiApi, run: Run, width: int) -> None:
+    def _add_files(self, gui: viser.GuiApi, run: Run) -> None:
         camera = run.scene.views[run.scene.test[0]].camera
         with gui.add_folder("Files", expand_by_default=False):
             side: dict[str, Any] = {"min": 1, "max": MOST_SIDE, "step": 1}
@@ -74,7 +74,7 @@ class Panel:
             self._height = gui.add_number("height", int(camera.height), **side)
             self._button(gui, "screenshot", "Screenshot")
             self._button(gui, "json", "Camera as JSON")
-            self.text = gui.add_text("JSON", "", multiline=True, hint="For render --trajectory FILE.json")
+            self.text: Any = gui.add_text("JSON", "", multiline=True, hint="For render --trajectory FILE.json")
         with gui.add_folder("Path", expand_by_default=False):
             self.keys = gui.add_markdown("no key camera")
             self._button(gui, "key", "Add key camera")

@@ -42,22 +42,26 @@ def test_a_recorded_camera_is_rendered_as_evaluation_does(run: Run, view: int) -
 
 def test_every_kind_is_drawn_and_none_like_another(run: Run) -> None:
     images = [shown(run, shown=kind) for kind in kinds_of(NAMES)]
-    assert {image.shape for image in images} == {(HEIGHT, WIDTH, 3)} and {image.dtype.name for image in images} == {"uint8"}
+    assert {image.shape for image in images} == {(HEIGHT, WIDTH, 3)} and {image.dtype.name for image in images} == {
+        "uint8"
+    }
     assert len({image.tobytes() for image in images}) == len(images)
 
 
 def test_psnr_is_that_of_what_is_shown(run: Run) -> None:
     mixture, camera = mix_view(run, 0, 1), run.scene.views[0].camera
     truth = torch.from_numpy(run.scene.frames.read(0, 1).copy()).permute(2, 0, 1) / 255
-    for kind, image in (("mixture", mixture.image), (f"expert {NAMES[2]}", mixture.images[2]), ("depth", mixture.image)):
+    for kind, image in (
+        ("mixture", mixture.image),
+        (f"expert {NAMES[2]}", mixture.images[2]),
+        ("depth", mixture.image),
+    ):
         picture = picture_of(run, replace(STATE, shown=kind, frame=1.0), camera, view=0, width=WIDTH)
         rounded = torch.from_numpy(to_uint8(image)).permute(2, 0, 1) / 255
         assert picture.psnr == pytest.approx(psnr(rounded, truth), abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("view", "frame", "width"), [(None, 1.0, WIDTH), (0, 1.5, WIDTH), (0, 1.0, WIDTH // 2)]
-)
+@pytest.mark.parametrize(("view", "frame", "width"), [(None, 1.0, WIDTH), (0, 1.5, WIDTH), (0, 1.0, WIDTH // 2)])
 def test_no_psnr_without_a_recorded_frame_of_this_size(run: Run, view, frame, width) -> None:
     state = replace(STATE, frame=frame)
     picture = picture_of(run, state, run.scene.views[0].camera, view=view, width=width)
@@ -88,6 +92,6 @@ def test_the_temperature_is_taken(run: Run) -> None:
 def test_a_wipe_shows_both() -> None:
     left, right = np.full((4, 10, 3), 10, np.uint8), np.full((4, 10, 3), 90, np.uint8)
     image = wiped(left, right, 0.5)
-    assert image[0, :, 0].tolist() == [10] * 4 + [255] * 2 + [90] * 4
+    assert image[0, :, 0].tolist() == [10] * 5 + [255] + [90] * 4
     assert (wiped(left, right, 1.0) == left).all() and (wiped(left, right, 0.0) == right).all()
     assert (left == 10).all()

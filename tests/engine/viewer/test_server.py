@@ -125,7 +125,9 @@ def test_a_camera_and_a_path_are_what_trajectory_reads(browser: Browser, run: Ru
     browser.set("images", 7)
     browser.set("Download path", True)
     browser.wait(lambda one: one.file.endswith(b"]\n"))
-    assert [entry["frame"] for entry in json.loads(browser.file)] == pytest.approx([0, 1 / 3, 2 / 3, 1, 4 / 3, 5 / 3, 2], abs=1e-3)
+    assert [entry["frame"] for entry in json.loads(browser.file)] == pytest.approx(
+        [0, 1 / 3, 2 / 3, 1, 4 / 3, 5 / 3, 2], abs=1e-3
+    )
 
 
 def test_time_runs_while_it_is_played(browser: Browser) -> None:
