@@ -1,40 +1,35 @@
-"""One browser: its camera and time, the picture it should have next, and the files it asks for."""
+"""One browser: its camera and time, and the picture that it should have next."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from queue import Empty
 
 import viser
-from moegs_rasterizer import Camera
-from PIL import Image
 
 from engine.runs.run import Run
 from engine.viewer.cameras import (
     Pose,
     camera_of,
     letterboxed,
-    path_json,
-    path_through,
     pose_at,
     pose_of,
     same_place,
     size_of,
 )
+from engine.viewer.files import Files, Moment
 from engine.viewer.images import Picture, picture_of
 from engine.viewer.panel import Panel
 from engine.viewer.state import ViewState, next_scale, played_frame
-from scenes.novel_views import rig_up
 from scenes.trajectories import looked_at
 
 REST = 0.25  # seconds without a change of the camera, after which it rests
 SETTLING = 0.7  # seconds in which a browser takes over a camera that it was given
 MOVING_QUALITY, RESTING_QUALITY = 75, 92  # of JPEG
 USUAL_RATE = 30.0  # frames per second, where the recording does not say
-MOST_KEYS = 1000
+LEAST_WIDTH = 16  # px
 FRUSTUM = 0.08  # of the rig's radius
 
 
@@ -42,6 +37,7 @@ FRUSTUM = 0.08  # of the rig's radius
 class Wish:
     """A picture to make for a client."""
 
+    iteration: int  # of the run
     state: ViewState
     pose: Pose
     view: int | None  # the scene's camera that the pose is; None: none
@@ -70,7 +66,7 @@ class Client:
         self._frame = 0.0
         self._scale = 0.5
         self._last: Wish | None = None
-        self._keys: list[tuple[Pose, float]] = []
+        self._files = Files(handle, self.panel)
         self._rig: list[viser.CameraFrustumHandle] = []
         handle.camera.on_update(lambda _: wake())
         self.panel.at = run.scene.test[0]
@@ -89,10 +85,11 @@ class Client:
         else:
             width = run.scene.views[self._view].camera.width
         state = self.panel.state(self._frame)
-        wish = Wish(state=state, pose=pose, view=self._view, width=max(16, round(width * scale)), scale=scale)
+        small = max(LEAST_WIDTH, round(width * scale))
+        wish = Wish(iteration=run.iteration, state=state, pose=pose, view=self._view, width=small, scale=scale)
         if self._last is not None:
             same = replace(self._last, width=wish.width, scale=wish.scale) == wish
-            if same and (self._last.width == wish.width or self._last.scale >= scale):
+            if same and self._last.scale >= scale:
                 return None
         return wish
 
@@ -110,6 +107,12 @@ class Client:
         self._last = wish
         return picture
 
+    def give_up(self, wish: Wish, fault: str) -> None:
+        """Leaves a picture that cannot be made until something changes, and says why; time stands still."""
+        self.panel.playing = False
+        self._last = replace(wish, scale=1.0)
+        self.panel.info.content = f"This picture failed: {fault}"
+
     def serve_clicks(self, run: Run) -> None:
         """Does what buttons were clicked for."""
         while True:
@@ -118,7 +121,7 @@ class Client:
             except Empty:
                 return
             if self._pose is not None:
-                CLICKS[click](self, run, self._pose)
+                self._files.serve(click, Moment(run=run, pose=self._pose, view=self._view, frame=self._frame))
 
     def next_frame(self, run: Run, ahead: int) -> tuple[float, int | None] | None:
         """A frame that is shown soon, and at which of the scene's cameras; None where time does not run."""
@@ -205,62 +208,3 @@ class Client:
         for frustum in self._rig:
             if frustum.visible != self.panel.rig:
                 frustum.visible = self.panel.rig
-
-    def _file_camera(self, run: Run, pose: Pose) -> tuple[Camera, int | None]:
-        """The camera in the size of files; of a recorded one's own size it is that one, exactly."""
-        width, height = self.panel.size
-        if self._view is not None:
-            recorded = run.scene.views[self._view].camera
-            if (recorded.width, recorded.height) == (width, height):
-                return recorded, self._view
-        return camera_of(pose, width, height), None
-
-    def _screenshot(self, run: Run, pose: Pose) -> None:
-        camera, view = self._file_camera(run, pose)
-        picture = picture_of(run, self.panel.state(self._frame), camera, view=view, width=camera.width)
-        file = io.BytesIO()
-        Image.fromarray(picture.image).save(file, format="PNG")
-        where = "free" if view is None else run.scene.views[view].name
-        self._send(f"{run.scene.name}_{where}_{self._frame:g}.png", file.getvalue())
-
-    def _show_json(self, run: Run, pose: Pose) -> None:
-        self.panel.text.value = path_json([(self._file_camera(run, pose)[0], self._frame)])
-
-    def _add_key(self, run: Run, pose: Pose) -> None:
-        if len(self._keys) < MOST_KEYS:
-            self._keys.append((pose, self._frame))
-        self._tell_keys()
-
-    def _drop_key(self, run: Run, pose: Pose) -> None:
-        self._keys = self._keys[:-1]
-        self._tell_keys()
-
-    def _tell_keys(self) -> None:
-        frames = ", ".join(f"{frame:g}" for _, frame in self._keys)
-        self.panel.keys.content = f"key cameras at frames {frames}" if self._keys else "no key camera"
-
-    def _send_path(self, run: Run, pose: Pose) -> None:
-        if len(self._keys) < 2:
-            self.panel.keys.content = f"{len(self._keys)} key cameras: add two or more"
-            return
-        size = self.panel.size
-        way = path_through([(camera_of(key, *size), frame) for key, frame in self._keys], self.panel.images)
-        self._send(f"{run.scene.name}_path.json", path_json(way).encode())
-
-    def _send(self, name: str, content: bytes) -> None:
-        self._handle.send_file_download(name, content, save_immediately=True)
-
-
-CLICKS: dict[str, Callable[[Client, Run, Pose], None]] = {
-    "screenshot": Client._screenshot,
-    "json": Client._show_json,
-    "key": Client._add_key,
-    "drop": Client._drop_key,
-    "path": Client._send_path,
-}
-
-
-def upwards(run: Run) -> tuple[float, float, float]:
-    """The direction that points up for a run's cameras; SceneError where they have none."""
-    x, y, z = rig_up(run.scene.views).tolist()
-    return x, y, z

@@ -20,8 +20,9 @@ from engine.errors import ConfigError
 from engine.runs.device import peak_memory
 from engine.runs.run import Run
 from engine.training.interruption import Interruption
-from engine.viewer.client import Client, upwards
+from engine.viewer.client import Client
 from engine.viewer.images import Picture, prepare_frame
+from scenes.novel_views import rig_up
 from scenes.types import SceneError
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Viewer:
         self._server.gui.configure_theme(show_logo=False, show_share_button=False)
         self._server.gui.main_panel.dock_right()
         with contextlib.suppress(SceneError):  # a rig without an up: any direction will do
-            self._server.scene.set_up_direction(upwards(run))
+            self._server.scene.set_up_direction(rig_up(run.scene.views).cpu().double().numpy())
 
         @self._server.on_client_connect
         def _(handle: viser.ClientHandle) -> None:
@@ -128,6 +129,7 @@ class Viewer:
             self._server.stop()
 
     def _serve_client(self, number: int, client: Client) -> bool:
+        wish = None
         try:
             client.serve_clicks(self._run)
             wish = client.wish(self._run, time.monotonic())
@@ -138,9 +140,11 @@ class Viewer:
                 self._told[number] = time.monotonic()
                 client.panel.info.content = facts(self._run, picture, wish.state.frame)
         except Exception as error:  # whatever one browser causes, the others keep their pictures
-            logger.warning("a browser's picture failed: %s: %s", type(error).__name__, error)
+            fault = f"{type(error).__name__}: {error}"
+            logger.warning("a browser's picture failed: %s", fault)
             logger.debug("its traceback", exc_info=True)
-            time.sleep(IDLE)
+            if wish is not None:
+                client.give_up(wish, fault)
             return False
         return True
 

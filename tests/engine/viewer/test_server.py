@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 pytest.importorskip("viser", reason="the viewer needs viser: pip install -r requirements-dev.txt -c constraints.txt")
@@ -177,3 +178,41 @@ def test_a_port_that_is_taken_gives_the_next_and_a_foreign_address_an_error(view
         free.bind(("127.0.0.1", second.port))  # it was let go
     with pytest.raises(ConfigError, match="nothing can listen there"):
         Viewer(run, host="192.0.2.1")
+
+
+def test_a_picture_that_fails_is_tried_once_and_told(viewer: Viewer, run: Run, monkeypatch, caplog) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise ValueError("no such thing")
+
+    browser = Browser(viewer.port)
+    browser.settle()
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.viewer.client.picture_of", failing)
+        browser.set("frame", 2)
+        browser.wait(lambda one: "ValueError: no such thing" in one.text)
+        threading.Event().wait(0.5)
+    said = "a browser's picture failed: ValueError: no such thing"
+    assert [record.getMessage() for record in caplog.records].count(said) == 1
+    browser.set("frame", 1)
+    assert difference(browser.settle(), to_uint8(mix_view(run, 0, 1).image)) < JPEG
+    browser.close()
+
+
+def test_a_newer_iteration_is_shown(tmp_path: Path) -> None:
+    old = small_run(tmp_path)
+    newer = replace(small_run(tmp_path), iteration=7)
+    with torch.no_grad():
+        newer.experts[0].colours.zero_()
+    viewer = Viewer(old, port=8951)
+    browser = Browser(viewer.port)
+    threading.Event().wait(0.3)
+    while viewer.serve_once():
+        pass
+    before = browser.settle()
+    viewer._run = newer
+    while viewer.serve_once():
+        pass
+    assert difference(before, browser.settle()) > 5
+    assert "iteration 7" in browser.text
+    browser.close()
+    viewer.close()
