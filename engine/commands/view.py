@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from engine.errors import ConfigError
+from engine.errors import user_errors
 from engine.runs.checkpoint import checkpoint_folder, load_checkpoint, saved_iterations
 from engine.runs.opening import new_run
 from engine.runs.run import Run
@@ -19,7 +19,6 @@ from engine.settings.fields import values_of, with_values
 from engine.settings.run import AnyRunConfig
 from engine.settings.view import ViewConfig, check_view_config, read_view_settings
 from engine.training.interruption import Interruption
-from experts.base import CheckpointError
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +31,11 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     from engine.viewer.server import Viewer  # here: viser is optional
 
     run = open_run(config)
-    renewed = None
-    if config.run is not None and config.iteration == -1:
+    renewed: Callable[[Run], Run] | None = None
+    if config.iteration == -1 and config.run is not None:
         renewed = partial(with_newest_router, folder=config.run, eval_temperature=config.overrides.eval_temperature)
+    elif config.iteration == -1:
+        renewed = partial(with_newest_expert, config=config)
     viewer = Viewer(
         run,
         host=config.host,
@@ -67,6 +68,33 @@ def open_run(config: ViewConfig) -> Run:
     return replace(run, iteration=expert.provenance.iteration, router=run.router.eval().requires_grad_(False))
 
 
+def with_newest_expert(run: Run, *, config: ViewConfig) -> Run:
+    """The run of one expert with its newest iteration that is saved; the run itself where there is none newer.
+
+    A folder that is being written to is left for the next time.
+    """
+    folder = next(iter(ensemble_and_folders(config.overrides.expert)[1].values()))
+    try:
+        if newest_expert_iteration(folder) <= run.iteration:
+            return run
+        newer = open_run(config)
+    except user_errors() as error:
+        logger.debug("no newer iteration: %s", error)
+        return run
+    logger.info("showing iteration %d", newer.iteration)
+    return newer
+
+
+def newest_expert_iteration(folder: Path) -> int:
+    """The newest iteration that all parts of an expert have, those of its segments too; -1 where there is none."""
+    found: dict[Path, int] = {}
+    for path in (*folder.glob("point_cloud/iteration_*"), *folder.glob("*/point_cloud/iteration_*")):
+        number = path.name.removeprefix("iteration_")
+        if number.isdecimal():
+            found[path.parent] = max(found.get(path.parent, -1), int(number))
+    return min(found.values(), default=-1)
+
+
 def with_newest_router(run: Run, *, folder: Path, eval_temperature: float | None) -> Run:
     """The run with the newest router that is saved, of the same experts; the run itself where there is none newer.
 
@@ -79,7 +107,7 @@ def with_newest_router(run: Run, *, folder: Path, eval_temperature: float | None
         saved = load_checkpoint(checkpoint_folder(folder, newest))
         if saved.router.expert_names != run.router.expert_names:
             return run
-    except (ConfigError, CheckpointError, OSError, IndexError) as error:
+    except (*user_errors(), IndexError) as error:
         logger.debug("no newer iteration: %s", error)
         return run
     router = saved.router.eval().requires_grad_(False).to(run.device)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ import pytest
 import engine.settings.view
 import moegs
 from engine.commands import train
-from engine.commands.view import open_run, with_newest_router
+from engine.commands.view import newest_expert_iteration, open_run, with_newest_expert, with_newest_router
+from engine.settings.render import AnyOverridesConfig
 from engine.settings.view import ViewConfig
+from experts.base import CheckpointError
 from tests.small_world import use_small_world
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,6 +38,32 @@ def test_a_newer_router_is_taken(save_path: Path) -> None:
     unfinished = save_path / "router" / "iteration_3"
     unfinished.mkdir()
     assert with_newest_router(newer, folder=save_path, eval_temperature=None) is newer
+
+
+def test_the_newest_iteration_is_one_that_all_segments_have(tmp_path: Path) -> None:
+    assert newest_expert_iteration(tmp_path) == -1
+    for name in ("0to5/point_cloud/iteration_9", "0to5/point_cloud/iteration_30", "5to9/point_cloud/iteration_9"):
+        (tmp_path / name).mkdir(parents=True)
+    assert newest_expert_iteration(tmp_path) == 9
+
+
+def test_a_newer_expert_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_small_world(monkeypatch, tmp_path)
+    folder = tmp_path / "models" / "E-D3DGS"
+    overrides = AnyOverridesConfig(expert=(f"E-D3DGS={folder}",), source_path=tmp_path)
+    config = ViewConfig(overrides=overrides, quiet=True)
+    run = open_run(config)
+    assert [expert.name for expert in run.experts] == ["E-D3DGS"] and run.iteration == 2
+    assert with_newest_expert(run, config=config) is run
+    old = replace(run, iteration=1)
+    assert with_newest_expert(old, config=config).iteration == 2
+    (folder / "point_cloud" / "iteration_2" / "point_cloud.ply").unlink()
+    monkeypatch.setattr("engine.commands.view.open_run", refuse)
+    assert with_newest_expert(old, config=config) is old
+
+
+def refuse(config: ViewConfig) -> None:
+    raise CheckpointError("half-written")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +96,7 @@ def test_a_missing_viser_is_named(monkeypatch, capsys) -> None:
 
 SERVED = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 import engine.commands.view as view
 from tests.small_world import small_run
@@ -76,8 +106,7 @@ sys.exit(view.command([sys.argv[1], "--port", "8961"], prog="moegs.py view", des
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_it(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_stops_it(tmp_path: Path) -> None:
     pytest.importorskip(
         "viser", reason="the viewer needs viser: pip install -r requirements-dev.txt -c constraints.txt"
     )
@@ -92,6 +121,6 @@ def test_a_signal_stops_it(number: signal.Signals, tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline().startswith("viewer: http://127.0.0.1:")
     assert "ssh -N -L" in process.stdout.readline()
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)  # Ctrl-C goes the same way
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "viewer stopped\n", "")
