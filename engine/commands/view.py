@@ -19,6 +19,7 @@ from engine.settings.fields import values_of, with_values
 from engine.settings.run import AnyRunConfig
 from engine.settings.view import ViewConfig, check_view_config, read_view_settings
 from engine.training.interruption import Interruption
+from router import Router
 
 logger = logging.getLogger(__name__)
 
@@ -100,18 +101,23 @@ def with_newest_router(run: Run, *, folder: Path, eval_temperature: float | None
 
     A folder that cannot be read at the moment, as one that is being written to, is left for the next time.
     """
+    newest = max(saved_iterations(folder), default=run.iteration)
+    if newest == run.iteration:
+        return run
     try:
-        newest = saved_iterations(folder)[-1]
-        if newest == run.iteration:
-            return run
         saved = load_checkpoint(checkpoint_folder(folder, newest))
-        if saved.router.expert_names != run.router.expert_names:
-            return run
-    except (*user_errors(), IndexError) as error:
+    except user_errors() as error:
         logger.debug("no newer iteration: %s", error)
+        return run
+    if _tables(saved.router) != _tables(run.router):  # a run of other experts was begun in the folder
         return run
     router = saved.router.eval().requires_grad_(False).to(run.device)
     if eval_temperature is not None:
         router.eval_temperature = eval_temperature
     logger.info("showing iteration %d", newest)
     return replace(run, router=router, iteration=newest)
+
+
+def _tables(router: Router) -> list[object]:
+    """The experts of a router and the sizes of their routing tables."""
+    return [router.expert_names, *(parameter.shape for parameter in router.features.parameters())]
