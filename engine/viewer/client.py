@@ -64,6 +64,7 @@ class Client:
         self._began: tuple[float, float, float] | None = None  # of playing: when, at which frame, at what rate
         self._slider = 0
         self._frame = 0.0
+        self._ahead: tuple[int, int | None] | None = None  # of the last look ahead
         self._scale = 0.5
         self._last: Wish | None = None
         self._files = Files(handle, self.panel)
@@ -123,11 +124,19 @@ class Client:
             if self._pose is not None:
                 self._files.serve(click, Moment(run=run, pose=self._pose, view=self._view, frame=self._frame))
 
-    def next_frame(self, run: Run, ahead: int) -> tuple[float, int | None] | None:
-        """A frame that is shown soon, and at which of the scene's cameras; None where time does not run."""
-        if self._began is None or self._began[2] < 1:
+    def frame_ahead(self, run: Run, ahead: int) -> tuple[int, int | None] | None:
+        """The frame that is shown so many frames later, and at which of the scene's cameras.
+
+        None where time does not run, and where this frame was asked for before: one that cannot be kept is computed
+        once in vain, not again and again.
+        """
+        if self._began is None:
             return None
-        return (int(self._frame) + ahead) % run.scene.num_frames, self._view
+        soon = ((int(self._frame) + ahead) % run.scene.num_frames, self._view)
+        if soon == self._ahead:
+            return None
+        self._ahead = soon
+        return soon
 
     def _window(self) -> int:
         camera = self._handle.camera

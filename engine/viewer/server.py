@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 LOCAL = "127.0.0.1"
 EVERYWHERE = ("0.0.0.0", "::")
 IDLE = 0.05  # seconds until controls are looked at again, where no browser has told of a change
-AHEAD = 4  # frames whose Gaussians are computed while nobody waits
+AHEAD = 3  # frames from now, whose Gaussians are computed while nobody waits
 TELLING = 0.3  # seconds between two updates of the numbers while pictures change
 FRESH = 5.0  # seconds between two looks for a newer iteration
 
@@ -153,12 +153,15 @@ class Viewer:
         self._told.pop(number, None)
 
     def _look_ahead(self) -> None:
-        """Computes the Gaussians of one frame that is shown soon."""
+        """Computes the Gaussians of a frame that each browser is shown soon."""
         for client in list(self._clients.values()):
-            for ahead in range(1, AHEAD + 1):
-                soon = client.next_frame(self._run, ahead)
-                if soon is not None:
-                    prepare_frame(self._run, soon[0], view=soon[1])
+            soon = client.frame_ahead(self._run, AHEAD)
+            if soon is None:
+                continue
+            try:
+                prepare_frame(self._run, soon[0], view=soon[1])
+            except Exception as error:  # the picture itself will fail in the same way, and tell
+                logger.debug("frame %d ahead: %s", soon[0], error)
 
 
 def facts(run: Run, picture: Picture, frame: float) -> str:

@@ -10,8 +10,9 @@ import torch
 from common.tensors import to_uint8
 from engine.evaluation.psnr import psnr
 from engine.runs.run import Run, mix_camera, mix_view
-from engine.viewer.images import picture_of, wiped, without_disabled
+from engine.viewer.images import picture_of, prepare_frame, wiped, without_disabled
 from engine.viewer.state import ViewState, kinds_of
+from experts.kept_frames import ExpertFrames
 from tests.small_world import HEIGHT, NAMES, WIDTH, small_run
 
 STATE = ViewState(enabled=(True, True, True), temperature=1.0)
@@ -95,3 +96,12 @@ def test_a_wipe_shows_both() -> None:
     assert image[0, :, 0].tolist() == [10] * 5 + [255] + [90] * 4
     assert (wiped(left, right, 1.0) == left).all() and (wiped(left, right, 0.0) == right).all()
     assert (left == 10).all()
+
+
+def test_a_frame_that_comes_soon_is_computed_ahead(run: Run) -> None:
+    prepare_frame(run, 2, view=1)
+    assert all(not expert.cameras for expert in run.experts)  # nowhere to keep it
+    kept = replace(run, frames=ExpertFrames(most=10**6, shares=len(run.experts)))
+    prepare_frame(kept, 2, view=1)
+    mix_view(kept, 1, 2)
+    assert [expert.cameras for expert in kept.experts] == [[1]] * 3
