@@ -61,6 +61,7 @@ COMMANDS = {
         RESULTS, "Compare a run with its experts, and show it as a page.", "engine.commands.report:command"
     ),
     "figure": Command(RESULTS, "Draw one frame of a run with experts and gates.", "engine.commands.figure:command"),
+    "view": Command(RESULTS, "Show a run or an expert live in a browser.", "engine.commands.view:command"),
     "table": Command(RESULTS, "Put scores of several runs into one table.", "engine.commands.table:command"),
     "verify": Command(RESULTS, "Check a run's results against its files.", "engine.commands.verify:command"),
     "export": Command(EXCHANGE, "Write a run in the paper's file layout.", "engine.commands.export:command"),
@@ -81,6 +82,7 @@ SETTINGS = {
     "distill": "engine.settings.distill:read_distill_settings",
     "report": "engine.settings.report:read_report_settings",
     "table": "engine.settings.table:read_table_settings",
+    "view": "engine.settings.view:read_view_settings",
     "figure": "engine.settings.figure:read_figure_settings",
     "verify": "engine.settings.verify:read_verify_settings",
     "export": "engine.settings.exchange:read_export_settings",

@@ -29,6 +29,7 @@ CONTENTS = {
         "compress",
         "run_all",
         "report",
+        "view",
         "troubleshooting",
         "results",
     ),

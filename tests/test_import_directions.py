@@ -25,7 +25,7 @@ ALLOWED = {
 }
 # The rooms of a package, lowest first: each may use itself and those before it.
 ROOMS = {
-    "engine": ("settings", "runs", "outputs", "evaluation", "training", "commands"),
+    "engine": ("settings", "runs", "outputs", "evaluation", "training", "viewer", "commands"),
     "scenes": ("calibration", "frames", "points", "footage", "preparation", "layouts"),
     "experts": ("formats", "training", "canonical"),
     "moegs_rasterizer": ("reference", "compile", "cpu", "cuda", "inria"),

@@ -1,0 +1,219 @@
+"""One browser: its camera and time, and the picture that it should have next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from queue import Empty
+
+import viser
+
+from engine.runs.run import Run
+from engine.viewer.cameras import (
+    Pose,
+    camera_of,
+    letterboxed,
+    pose_at,
+    pose_of,
+    same_place,
+    size_of,
+)
+from engine.viewer.files import Files, Moment
+from engine.viewer.images import Picture, picture_of
+from engine.viewer.panel import Panel
+from engine.viewer.state import ViewState, next_scale, played_frame
+from scenes.trajectories import looked_at
+
+REST = 0.25  # seconds without a change of the camera, after which it rests
+SETTLING = 0.7  # seconds in which a browser takes over a camera that it was given
+MOVING_QUALITY, RESTING_QUALITY = 75, 92  # of JPEG
+USUAL_RATE = 30.0  # frames per second, where the recording does not say
+LEAST_WIDTH = 16  # px
+FRUSTUM = 0.08  # of the rig's radius
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A picture to make for a client."""
+
+    iteration: int  # of the run
+    state: ViewState
+    pose: Pose
+    view: int | None  # the scene's camera that the pose is; None: none
+    width: int  # px, of the longer side
+    scale: float  # of the full width
+
+
+class Client:
+    """A connected browser. `wish`, `show` and `serve_clicks` are called by one thread alone."""
+
+    def __init__(
+        self, handle: viser.ClientHandle, run: Run, wake: Callable[[], None], *, width: int, budget: float
+    ) -> None:
+        self._handle, self._budget, self._width = handle, budget, width
+        self.panel = Panel(handle.gui, run, wake)
+        self._middle = looked_at([run.scene.views[view] for view in run.scene.train])
+        self._rate = float(run.scene.frame_rate or USUAL_RATE)
+        self._pose: Pose | None = None
+        self._moved = -math.inf  # when the camera did last
+        self._view: int | None = None
+        self._given: Pose | None = None  # where the browser stands for it
+        self._settled = -math.inf  # when a browser has taken over a camera
+        self._fov = self.panel.fov
+        self._began: tuple[float, float, float] | None = None  # of playing: when, at which frame, at what rate
+        self._slider = 0
+        self._frame = 0.0
+        self._ahead: tuple[int, int | None] | None = None  # of the last look ahead
+        self._scale = 0.5
+        self._last: Wish | None = None
+        self._files = Files(handle, self.panel)
+        self._rig: list[viser.CameraFrustumHandle] = []
+        handle.camera.on_update(lambda _: wake())
+        self.panel.at = run.scene.test[0]
+
+    def wish(self, run: Run, now: float) -> Wish | None:
+        """The picture that the client should have and has not. now: seconds of a steady clock."""
+        self._follow_rig(run)
+        pose = self._followed_pose(run, now)
+        if pose is None:
+            return None
+        playing = self._follow_time(run, now)
+        resting = not playing and now - self._moved >= REST
+        scale = 1.0 if resting else self._scale
+        if self._view is None:
+            width = min(self._width, self._window())
+        else:
+            width = run.scene.views[self._view].camera.width
+        state = self.panel.state(self._frame)
+        small = max(LEAST_WIDTH, round(width * scale))
+        wish = Wish(iteration=run.iteration, state=state, pose=pose, view=self._view, width=small, scale=scale)
+        if self._last is not None:
+            same = replace(self._last, width=wish.width, scale=wish.scale) == wish
+            if same and self._last.scale >= scale:
+                return None
+        return wish
+
+    def show(self, run: Run, wish: Wish) -> Picture:
+        """Makes a picture, sends it, and takes its time as the measure of the next."""
+        if wish.view is None:
+            camera = camera_of(wish.pose, *size_of(wish.pose.aspect, wish.width))
+        else:
+            camera = run.scene.views[wish.view].camera
+        picture = picture_of(run, wish.state, camera, view=wish.view, width=min(wish.width, camera.width))
+        image = picture.image if wish.view is None else letterboxed(picture.image, wish.pose.aspect)
+        quality = RESTING_QUALITY if wish.scale == 1 else MOVING_QUALITY
+        self._handle.scene.set_background_image(image, format="jpeg", jpeg_quality=quality)
+        self._scale = next_scale(wish.scale, picture.seconds, budget=self._budget)
+        self._last = wish
+        return picture
+
+    def give_up(self, wish: Wish, fault: str) -> None:
+        """Leaves a picture that cannot be made until something changes, and says why; time stands still."""
+        self.panel.playing = False
+        self._last = replace(wish, scale=1.0)
+        self.panel.info.content = f"This picture failed: {fault}"
+
+    def serve_clicks(self, run: Run) -> None:
+        """Does what buttons were clicked for."""
+        while True:
+            try:
+                click = self.panel.clicks.get_nowait()
+            except Empty:
+                return
+            if self._pose is not None:
+                self._files.serve(click, Moment(run=run, pose=self._pose, view=self._view, frame=self._frame))
+
+    def frame_ahead(self, run: Run, ahead: int) -> tuple[int, int | None] | None:
+        """The frame that is shown so many frames later, and at which of the scene's cameras.
+
+        None where time does not run, and where this frame was asked for before: one that cannot be kept is computed
+        once in vain, not again and again.
+        """
+        if self._began is None:
+            return None
+        soon = ((int(self._frame) + ahead) % run.scene.num_frames, self._view)
+        if soon == self._ahead:
+            return None
+        self._ahead = soon
+        return soon
+
+    def _window(self) -> int:
+        camera = self._handle.camera
+        return max(camera.image_width, camera.image_height)
+
+    def _followed_pose(self, run: Run, now: float) -> Pose | None:
+        """The browser's pose, after the jump or the field of view that the panel asks for."""
+        camera = self._handle.camera
+        pose = pose_of(camera.wxyz, camera.position, camera.fov, (camera.image_width, camera.image_height))
+        if pose is None:
+            return self._pose
+        if self.panel.at is not None and self.panel.at != self._view:
+            pose = self._jump(run, self.panel.at, pose.aspect, now)
+        elif self.panel.at is None:
+            self._view = None
+        elif abs(self.panel.fov - self._fov) > 1e-3:
+            self.panel.at = self._view = None
+        if self._view is not None:
+            if now < self._settled or self._given is None:
+                self._given = pose
+            elif not same_place(pose, self._given):
+                self.panel.at = self._view = None
+        if self._view is None and abs(self.panel.fov - self._fov) > 1e-3:
+            self._fov = camera.fov = self.panel.fov
+            pose = replace(pose, fov=self._fov)
+        if pose != self._pose:
+            self._pose, self._moved = pose, now
+        return pose
+
+    def _jump(self, run: Run, view: int, aspect: float, now: float) -> Pose:
+        target, camera = pose_at(run.scene.views[view].camera, aspect), self._handle.camera
+        place = camera_of(target, 2, 2).camera_to_world.double().numpy()
+        ahead = (self._middle - place[:3, 3]) @ place[:3, 2]  # turning is around this point
+        distance = ahead if ahead > 0 else run.scene.rig_radius
+        with self._handle.atomic():
+            camera.up_direction = -place[:3, 1]
+            camera.position = place[:3, 3]
+            camera.look_at = place[:3, 3] + distance * place[:3, 2]
+            camera.fov = target.fov
+        self.panel.fov = target.fov
+        self._view, self._given, self._fov, self._settled = view, None, self.panel.fov, now + SETTLING
+        return target
+
+    def _follow_time(self, run: Run, now: float) -> bool:
+        """Lets time run, and follows the slider; True while time runs."""
+        panel, rate = self.panel, self._rate * self.panel.speed
+        if panel.frame != self._slider:  # somebody has moved it
+            self._frame, self._slider, self._began = float(panel.frame), panel.frame, None
+        if not panel.playing:
+            self._began = None
+            return False
+        if self._began is None or self._began[2] != rate:
+            self._began = (now, self._frame, rate)
+        start, num_frames = self._began[1], run.scene.num_frames
+        self._frame = played_frame(start, now - self._began[0], rate=rate, num_frames=num_frames, loop=panel.loop)
+        panel.frame = self._slider = int(self._frame)
+        if not panel.loop and self._frame >= num_frames - 1:
+            panel.playing = False
+        return True
+
+    def _follow_rig(self, run: Run) -> None:
+        """Draws the scene's cameras, or hides them."""
+        if self.panel.rig and not self._rig:
+            for index, view in enumerate(run.scene.views):
+                pose = pose_at(view.camera, view.camera.width / view.camera.height)
+                self._rig.append(
+                    self._handle.scene.add_camera_frustum(
+                        f"/cameras/{view.name}",
+                        fov=pose.fov,
+                        aspect=pose.aspect,
+                        scale=FRUSTUM * run.scene.rig_radius,
+                        thickness=FRUSTUM * run.scene.rig_radius / 20,
+                        color=(230, 159, 0) if index in run.scene.test else (0, 114, 178),
+                        wxyz=pose.wxyz,
+                        position=pose.position,
+                    )
+                )
+        for frustum in self._rig:
+            if frustum.visible != self.panel.rig:
+                frustum.visible = self.panel.rig

@@ -1,0 +1,92 @@
+"""The files that a browser asks for: screenshots, a camera as JSON, and a path through key cameras."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import viser
+from moegs_rasterizer import Camera
+from PIL import Image
+
+from engine.runs.run import Run
+from engine.viewer.cameras import Pose, camera_of, path_json, path_through
+from engine.viewer.images import picture_of
+from engine.viewer.panel import Panel
+
+MOST_KEYS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The camera and the time of a click."""
+
+    run: Run
+    pose: Pose
+    view: int | None  # the scene's camera that the pose is; None: none
+    frame: float
+
+
+class Files:
+    """Serves the buttons of one browser's panel by name; it keeps the key cameras."""
+
+    def __init__(self, handle: viser.ClientHandle, panel: Panel) -> None:
+        self._handle, self._panel = handle, panel
+        self._keys: list[tuple[Pose, float]] = []
+        self._served: dict[str, Callable[[Moment], None]] = {
+            "screenshot": self._screenshot,
+            "json": self._show_json,
+            "key": self._add_key,
+            "drop": self._drop_key,
+            "path": self._send_path,
+        }
+
+    def serve(self, click: str, moment: Moment) -> None:
+        """Does what the button of a name is for."""
+        self._served[click](moment)
+
+    def _camera(self, moment: Moment) -> tuple[Camera, int | None]:
+        """The camera in the size of files, and the scene's camera that it is exactly: of a recorded one's own size."""
+        width, height = self._panel.size
+        if moment.view is not None:
+            recorded = moment.run.scene.views[moment.view].camera
+            if (recorded.width, recorded.height) == (width, height):
+                return recorded, moment.view
+        return camera_of(moment.pose, width, height), None
+
+    def _screenshot(self, moment: Moment) -> None:
+        camera, view = self._camera(moment)
+        state, scene = self._panel.state(moment.frame), moment.run.scene
+        picture = picture_of(moment.run, state, camera, view=view, width=camera.width)
+        file = io.BytesIO()
+        Image.fromarray(picture.image).save(file, format="PNG")
+        where = "free" if view is None else scene.views[view].name
+        self._send(f"{scene.name}_{where}_{moment.frame:g}.png", file.getvalue())
+
+    def _show_json(self, moment: Moment) -> None:
+        self._panel.text.value = path_json([(self._camera(moment)[0], moment.frame)])
+
+    def _add_key(self, moment: Moment) -> None:
+        if len(self._keys) < MOST_KEYS:
+            self._keys.append((moment.pose, moment.frame))
+        self._tell_keys()
+
+    def _drop_key(self, moment: Moment) -> None:
+        self._keys = self._keys[:-1]
+        self._tell_keys()
+
+    def _tell_keys(self) -> None:
+        frames = ", ".join(f"{frame:g}" for _, frame in self._keys)
+        self._panel.keys.content = f"key cameras at frames {frames}" if self._keys else "no key camera"
+
+    def _send_path(self, moment: Moment) -> None:
+        if len(self._keys) < 2:
+            self._panel.keys.content = f"{len(self._keys)} key cameras: add two or more"
+            return
+        keys = [(camera_of(pose, *self._panel.size), frame) for pose, frame in self._keys]
+        way = path_through(keys, self._panel.images)
+        self._send(f"{moment.run.scene.name}_path.json", path_json(way).encode())
+
+    def _send(self, name: str, content: bytes) -> None:
+        self._handle.send_file_download(name, content, save_immediately=True)

@@ -1,0 +1,106 @@
+"""A browser without a screen: speaks viser's protocol, keeps what it is shown, and may send anything."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import viser
+import zstandard
+from PIL import Image
+from websockets.sync.client import connect
+
+LONGEST = 20.0  # seconds to wait for anything
+
+
+class Browser:
+    """One connection. `controls`: id by label; `values`: what the server set them to; `image`: the latest picture."""
+
+    def __init__(self, port: int, *, size: tuple[int, int] = (48, 32)) -> None:
+        self._socket = connect(f"ws://127.0.0.1:{port}", subprotocols=[f"viser-v{viser.__version__}"], max_size=None)
+        self.controls: dict[str, str] = {}
+        self.values: dict[str, Any] = {}
+        self.kinds: list[str] = []
+        self.image: np.ndarray | None = None
+        self.text = ""
+        self.file = b""
+        self.camera = {"wxyz": [1, 0, 0, 0], "position": [0, 0, 0], "fov": 0.7, "up_direction": [0, -1, 0]}
+        self.camera |= {"image_width": size[0], "image_height": size[1], "near": 0.1, "far": 100, "look_at": [0, 0, 3]}
+        self.move()
+
+    def send(self, kind: str, **content: Any) -> None:
+        self.send_bytes(msgspec.msgpack.encode({"type": kind, **content}))
+
+    def send_bytes(self, content: bytes) -> None:
+        self._socket.send(content)
+
+    def move(self, **camera: Any) -> None:
+        self.camera |= camera
+        self.send("ViewerCameraMessage", **self.camera)
+
+    def set(self, label: str, value: Any) -> None:
+        self.send("GuiUpdateMessage", uuid=self.controls[label], updates={"value": value})
+
+    def wait(self, until: Callable[[Browser], bool]) -> Browser:
+        """Takes in messages until something holds; TimeoutError where it does not come to hold."""
+        end = time.monotonic() + LONGEST
+        while not until(self):
+            if time.monotonic() > end:
+                raise TimeoutError(f"the viewer showed {self.text!r} and did not come to it")
+            try:
+                self._take(self._socket.recv(timeout=0.05))
+            except TimeoutError:
+                continue
+        return self
+
+    def settle(self) -> np.ndarray:
+        """The picture after nothing has come for half a second."""
+        self.wait(lambda browser: browser.image is not None)
+        quiet = time.monotonic() + 0.5
+        while time.monotonic() < quiet:
+            try:
+                before = self.image
+                self._take(self._socket.recv(timeout=0.05))
+                if self.image is not before:
+                    quiet = time.monotonic() + 0.5
+            except TimeoutError:
+                continue
+        assert self.image is not None
+        return self.image
+
+    def kill(self) -> None:
+        """Cuts the connection without a word."""
+        self._socket.socket.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _take(self, raw: bytes | str) -> None:
+        assert isinstance(raw, bytes)
+        size = int.from_bytes(raw[8:16], "little")
+        content = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(raw[16 : 16 + size]))
+        for message in content["messages"]:
+            self._take_message(message)
+
+    def _take_message(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        self.kinds.append(kind)
+        if kind == "BackgroundImageMessage" and message["rgb_data"] is not None:
+            self.image = np.asarray(Image.open(io.BytesIO(message["rgb_data"])).convert("RGB"))
+        elif kind == "FileTransferPart":
+            self.file += message["content"]
+        elif kind == "GuiUpdateMessage":
+            for name, value in message["updates"].items():
+                self.values[message["uuid"]] = value
+                if name in ("_markdown", "content"):
+                    self.text = str(value)
+        elif kind.startswith("Gui") and "props" in message:
+            self.controls[str(message["props"].get("label"))] = message["uuid"]
+        elif kind == "SetCameraFovMessage":
+            self.camera["fov"] = message["fov"]
+        elif kind == "SetCameraPositionMessage":
+            self.camera["position"] = message["position"]

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import io
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("viser", reason="the viewer needs viser: pip install -r requirements-dev.txt -c constraints.txt")
+
+from common.tensors import to_uint8
+from engine.errors import ConfigError
+from engine.runs.run import Run, mix_camera, mix_view
+from engine.training.interruption import Interruption
+from engine.viewer.cameras import camera_of, pose_of
+from engine.viewer.server import Viewer
+from scenes.camera_files import read_cameras
+from tests.engine.viewer.browser import Browser
+from tests.small_world import FRAMES, HEIGHT, NAMES, WIDTH, small_run
+
+pytestmark = pytest.mark.filterwarnings("ignore:Queued a .* on a closed connection")
+JPEG = 12.0  # mean difference in 8 bits that JPEG may make of such small noisy images
+NONSENSE = (
+    b"",
+    b"\xc1\xff\x00",
+    b"{}",
+    b"\x81\xa4type\xa7Unknown",
+    b"\x81\xa4type\xb3ViewerCameraMessage",
+    b"\x81\xa4type\x01",
+    bytes(1000),
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return small_run(tmp_path_factory.mktemp("viewer"))
+
+
+@pytest.fixture(scope="module")
+def viewer(run: Run) -> Iterator[Viewer]:
+    viewer, stop = Viewer(run, port=8931, budget=0.02, width=64), Interruption()
+    thread = threading.Thread(target=viewer.serve, args=(stop,))
+    thread.start()
+    yield viewer
+    stop.requested = True
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    viewer.close()
+
+
+@pytest.fixture
+def browser(viewer: Viewer) -> Iterator[Browser]:
+    browser = Browser(viewer.port)
+    browser.settle()
+    yield browser
+    browser.close()
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> float:
+    assert one.shape == other.shape
+    return float(np.abs(one.astype(float) - other).mean())
+
+
+def test_a_browser_begins_at_the_held_out_camera(browser: Browser, run: Run) -> None:
+    assert browser.image is not None
+    assert difference(browser.image, to_uint8(mix_view(run, 0, 0).image)) < JPEG
+    assert "dB" in browser.text and f"{WIDTH}x{HEIGHT}" in browser.text
+
+
+def test_time_kind_and_experts_change_the_picture(browser: Browser, run: Run) -> None:
+    browser.set("frame", FRAMES - 1)
+    assert difference(browser.settle(), to_uint8(mix_view(run, 0, FRAMES - 1).image)) < JPEG
+    for kind, image in (
+        (f"expert {NAMES[2]}", mix_view(run, 0, FRAMES - 1).images[2]),
+        (f"gate {NAMES[2]}", mix_view(run, 0, FRAMES - 1).gates[2].expand(3, -1, -1)),
+    ):
+        browser.set("show", kind)
+        assert difference(browser.settle(), to_uint8(image)) < JPEG
+    browser.set("show", "mixture")
+    browser.set(NAMES[0], False)
+    browser.set(NAMES[1], False)
+    assert difference(browser.settle(), to_uint8(mix_view(run, 0, FRAMES - 1).images[2])) < JPEG
+
+
+def test_a_camera_that_moves_is_a_free_one(browser: Browser, run: Run) -> None:
+    threading.Event().wait(0.8)  # the browser has settled at the recorded camera
+    browser.move(wxyz=[1, 0, 0, 0], position=[0.5, 0.1, -1], fov=1.0)
+    pose = pose_of((1, 0, 0, 0), (0.5, 0.1, -1), 1.0, (48, 32))
+    assert pose is not None
+    image = browser.settle()
+    assert difference(image, to_uint8(mix_camera(run, camera_of(pose, 48, 32), 0).image)) < JPEG
+    assert "dB" not in browser.text
+
+
+def test_a_screenshot_is_the_renderers_own_output(browser: Browser, run: Run) -> None:
+    browser.set("Screenshot", True)
+    browser.wait(lambda one: one.file.endswith(b"IEND\xaeB`\x82"))
+    assert (np.asarray(Image.open(io.BytesIO(browser.file))) == to_uint8(mix_view(run, 0, 0).image)).all()
+    browser.file = b""
+    browser.set("width", 30)
+    browser.set("Screenshot", True)
+    browser.wait(lambda one: one.file.endswith(b"IEND\xaeB`\x82"))
+    assert Image.open(io.BytesIO(browser.file)).size == (30, HEIGHT)
+
+
+def test_a_camera_and_a_path_are_what_trajectory_reads(browser: Browser, run: Run, tmp_path: Path) -> None:
+    browser.set("Camera as JSON", True)
+    text = browser.controls["JSON"]
+    browser.wait(lambda one: text in one.values)
+    (tmp_path / "one.json").write_text(browser.values[text])
+    (read,) = read_cameras(tmp_path / "one.json")
+    recorded = run.scene.views[0].camera
+    assert replace(read.camera, world_to_camera=recorded.world_to_camera) == recorded
+    browser.set("Add key camera", True)
+    browser.set("go to", "cam02")
+    browser.set("frame", 2)
+    browser.settle()
+    browser.set("Add key camera", True)
+    browser.set("images", 7)
+    browser.set("Download path", True)
+    browser.wait(lambda one: one.file.endswith(b"]\n"))
+    assert [entry["frame"] for entry in json.loads(browser.file)] == pytest.approx(
+        [0, 1 / 3, 2 / 3, 1, 4 / 3, 5 / 3, 2], abs=1e-3
+    )
+
+
+def test_time_runs_while_it_is_played(browser: Browser) -> None:
+    slider = browser.controls["frame"]
+    browser.set("play", True)
+    seen: set[int] = set()
+    browser.wait(lambda one: seen.add(one.values.get(slider, 0)) or len(seen) == FRAMES)
+
+
+def test_browsers_have_views_of_their_own(browser: Browser, viewer: Viewer) -> None:
+    other = Browser(viewer.port)
+    other.settle()
+    other.set("show", "winner")
+    assert difference(other.settle(), browser.settle()) > 20
+    other.close()
+
+
+def test_nonsense_and_lost_browsers_change_nothing_for_others(browser: Browser, viewer: Viewer, run: Run) -> None:
+    for number, content in enumerate(NONSENSE * 3):
+        strange = Browser(viewer.port)
+        if number % 3 == 0:
+            strange.wait(lambda one: one.image is not None)
+        strange.send_bytes(content)
+        strange.kill() if number % 2 else strange.close()
+    strange = Browser(viewer.port)
+    strange.settle()
+    for value in ("x", -5, 1e300, [1], {"a": 1}, None, True):
+        for label in ("frame", "show", "temperature", "wipe at", "field of view", "go to", "width", NAMES[0]):
+            strange.set(label, value)
+    for camera in ({"position": [float("nan")] * 3}, {"wxyz": [0, 0, 0, 0]}, {"image_width": 10**9}):
+        strange.move(**camera)
+    strange.send("ShareUrlRequest")
+    strange.settle()
+    strange.move(fov="x")  # viser ends this connection
+    browser.set("frame", 1)
+    assert difference(browser.settle(), to_uint8(mix_view(run, 0, 1).image)) < JPEG
+    assert "ShareUrlUpdated" not in strange.kinds
+    strange.close()
+
+
+def test_a_port_that_is_taken_gives_the_next_and_a_foreign_address_an_error(viewer: Viewer, run: Run) -> None:
+    second = Viewer(run, port=viewer.port)
+    assert second.port != viewer.port and f"127.0.0.1:{second.port}" in second.lines()[0]
+    assert "ssh -N -L" in second.lines()[1]
+    second.close()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", second.port))  # it was let go
+    with pytest.raises(ConfigError, match="nothing can listen there"):
+        Viewer(run, host="192.0.2.1")
+
+
+def test_a_picture_that_fails_is_tried_once_and_told(viewer: Viewer, run: Run, monkeypatch, caplog) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise ValueError("no such thing")
+
+    browser = Browser(viewer.port)
+    browser.settle()
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.viewer.client.picture_of", failing)
+        browser.set("frame", 2)
+        browser.wait(lambda one: "ValueError: no such thing" in one.text)
+        threading.Event().wait(0.5)
+    said = "a browser's picture failed: ValueError: no such thing"
+    assert [record.getMessage() for record in caplog.records].count(said) == 1
+    browser.set("frame", 1)
+    assert difference(browser.settle(), to_uint8(mix_view(run, 0, 1).image)) < JPEG
+    browser.close()
+
+
+def test_a_newer_iteration_is_shown(tmp_path: Path) -> None:
+    old = small_run(tmp_path)
+    newer = replace(small_run(tmp_path), iteration=7)
+    with torch.no_grad():
+        newer.experts[0].colours.zero_()
+    viewer = Viewer(old, port=8951)
+    browser = Browser(viewer.port)
+    threading.Event().wait(0.3)
+    while viewer.serve_once():
+        pass
+    before = browser.settle()
+    viewer._run = newer
+    while viewer.serve_once():
+        pass
+    assert difference(before, browser.settle()) > 5
+    assert "iteration 7" in browser.text
+    browser.close()
+    viewer.close()

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import engine.settings.view
+import moegs
+from engine.commands import train
+from engine.commands.view import newest_expert_iteration, open_run, with_newest_expert, with_newest_router
+from engine.settings.render import AnyOverridesConfig
+from engine.settings.view import ViewConfig
+from experts.base import CheckpointError
+from tests.small_world import use_small_world
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def save_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run with two saved iterations."""
+    flags = [*use_small_world(monkeypatch, tmp_path), f"--save_path={tmp_path / 'out'}", "--backend=torch"]
+    assert train.main("E3", [*flags, "--iterations=2", "--test_iterations", "--save_iterations", "1", "2"]) == 0
+    return tmp_path / "out"
+
+
+def test_a_newer_router_is_taken(save_path: Path) -> None:
+    run = open_run(ViewConfig(run=save_path, iteration=1))
+    assert run.iteration == 1
+    newer = with_newest_router(run, folder=save_path, eval_temperature=0.5)
+    assert newer.iteration == 2 and newer.experts is run.experts and newer.router.eval_temperature == 0.5
+    assert with_newest_router(newer, folder=save_path, eval_temperature=0.5) is newer
+    unfinished = save_path / "router" / "iteration_3"
+    unfinished.mkdir()
+    assert with_newest_router(newer, folder=save_path, eval_temperature=None) is newer
+
+
+def test_the_newest_iteration_is_one_that_all_segments_have(tmp_path: Path) -> None:
+    assert newest_expert_iteration(tmp_path) == -1
+    for name in ("0to5/point_cloud/iteration_9", "0to5/point_cloud/iteration_30", "5to9/point_cloud/iteration_9"):
+        (tmp_path / name).mkdir(parents=True)
+    assert newest_expert_iteration(tmp_path) == 9
+
+
+def test_a_newer_expert_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_small_world(monkeypatch, tmp_path)
+    folder = tmp_path / "models" / "E-D3DGS"
+    overrides = AnyOverridesConfig(expert=(f"E-D3DGS={folder}",), source_path=tmp_path)
+    config = ViewConfig(overrides=overrides, quiet=True)
+    run = open_run(config)
+    assert [expert.name for expert in run.experts] == ["E-D3DGS"] and run.iteration == 2
+    assert with_newest_expert(run, config=config) is run
+    old = replace(run, iteration=1)
+    assert with_newest_expert(old, config=config).iteration == 2
+    (folder / "point_cloud" / "iteration_2" / "point_cloud.ply").unlink()
+    monkeypatch.setattr("engine.commands.view.open_run", refuse)
+    assert with_newest_expert(old, config=config) is old
+
+
+def refuse(config: ViewConfig) -> None:
+    raise CheckpointError("half-written")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "nothing to show: give SAVE_PATH of a trained run"),
+        (["--expert", "STG=demo/experts/STG"], "nothing to show"),
+        (
+            ["--expert", "STG=demo/experts/STG", "--expert", "Ex4DGS=demo/experts/Ex4DGS", "-s", "demo"],
+            "nothing to show",
+        ),
+        (["nowhere"], "no such folder"),
+        (["demo", "--port", "0"], "--port is 0: give 1 to 65535"),
+        (["demo", "--width", "9"], "--width is 9: give 16 to 8192"),
+        (["demo", "--budget_ms", "nan"], "--budget_ms is nan"),
+    ],
+)
+def test_wrong_settings_are_refused(arguments: list[str], said: str, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(ROOT)
+    assert moegs.main(["view", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_missing_viser_is_named(monkeypatch, capsys) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(engine.settings.view, "find_spec", lambda name: None)
+    assert moegs.main(["view", "demo"]) == 2
+    assert "view needs the package viser: run pip install -r requirements-view.txt" in capsys.readouterr().err
+
+
+SERVED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import engine.commands.view as view
+from tests.small_world import small_run
+view.open_run = lambda config: small_run(Path(sys.argv[1]))
+view.with_newest_router = lambda run, **_: run
+sys.exit(view.command([sys.argv[1], "--port", "8961"], prog="moegs.py view", description="."))
+"""
+
+
+def test_a_signal_stops_it(tmp_path: Path) -> None:
+    pytest.importorskip(
+        "viser", reason="the viewer needs viser: pip install -r requirements-dev.txt -c constraints.txt"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVED, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("viewer: http://127.0.0.1:")
+    assert "ssh -N -L" in process.stdout.readline()
+    process.send_signal(signal.SIGTERM)  # Ctrl-C goes the same way
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "viewer stopped\n", "")
