@@ -106,6 +106,7 @@ def overrides_of_results(facts: Mapping[str, Any]) -> dict[str, Any]:
         "coverage_guard": "on" if facts.get("coverage_guard") else "off",
         "towards_mean": facts.get("towards_mean") or 0.0,
         "fill_holes": "on" if facts.get("fill_holes") else "off",
+        "network_precision": facts.get("network_precision"),
     }
 
 

@@ -67,6 +67,9 @@ def test_commands_take_it(copy: Path, world: Path, tmp_path: Path) -> None:
     shutil.copytree(copy / "compressed", small)
     assert moegs.main(["render", f"--save_path={small}", "--skip_train", "--quiet", "--device=cpu"]) == 0
     assert moegs.main(["verify", str(small), "--device=cpu"]) == 0
+    coarse = [f"--save_path={small}", "--skip_train", "--quiet", "--device=cpu", "--network_precision=bfloat16"]
+    assert moegs.main(["render", *coarse]) == 0
+    assert moegs.main(["verify", str(small), "--device=cpu"]) == 0  # in the precision of the results
     assert (
         moegs.main(["prune", str(small), f"--out={tmp_path / 'half'}", "--iterations=0", "--quiet", "--device=cpu"])
         == 0
