@@ -35,7 +35,7 @@ class CallTimes:
 
     @property
     def beside(self) -> float | None:
-        """What a single call takes longer than its kernels."""
+        """Milliseconds that a single call takes longer than its kernels; None where those are not known."""
         return None if self.kernels is None else self.timing.single.median - self.kernels
 
 

@@ -77,7 +77,7 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "statistics": (lambda state: state["course"]["statistics"][0].update(seen=torch.zeros(2)), "the statistics seen"),
     "image": (lambda state: state["course"].update(pending=[[[99, 0]]]), "cameras holds 99"),
     "correction": (lambda state: state["correction"]["parameters"].clear(), "parameters differ"),
-    "list": (lambda state: state["course"].update(sampler=[], statistics=[[]]), "damaged"),
+    "list": (lambda state: state["course"].update(sampler=[], statistics=[[]]), "not a readable training state"),
 }
 
 

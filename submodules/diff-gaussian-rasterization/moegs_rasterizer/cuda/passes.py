@@ -85,7 +85,7 @@ class CudaPass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What a forward pass that a backward pass follows has made."""
+    """Results of a forward pass that a backward pass follows."""
 
     results: Sequence[Tensor]  # RESULTS a layer: means2d, radii, colour, features, alpha, depth
     saved: Sequence[Tensor]  # SAVED a layer: conics, colours from sh, transmittance left
