@@ -140,3 +140,12 @@ def test_two_images_of_one_camera_are_refused(tmp_path):
     write_colmap_model(tmp_path / "model", {"cam00/000000": first, "cam00/000001": first})
     with pytest.raises(SceneError, match=r"2 images are of cam00 \(cam00/000000.png, cam00/000001.png, …\)"):
         read_colmap_cameras(tmp_path / "model")
+
+
+def test_a_name_that_is_no_text_is_one_line(tmp_path):
+    write_colmap_model(tmp_path / "model", rig_cameras(Rig()))
+    images = tmp_path / "model" / "images.txt"
+    images.write_bytes(images.read_bytes().replace(b"cam01", b"cam\xff1"))
+    with pytest.raises(SceneError, match=r"not a readable COLMAP model .*; run COLMAP again") as caught:
+        read_colmap_cameras(tmp_path / "model")
+    assert "\n" not in str(caught.value)
