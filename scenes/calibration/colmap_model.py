@@ -64,7 +64,12 @@ def read_colmap_cameras(folder: Path) -> dict[str, Camera]:
     World units of the model. SceneError where it is unreadable, two images are of one camera, or a camera is neither
     PINHOLE nor SIMPLE_PINHOLE and has distortion.
     """
-    model = _read_without_points(folder)
+    with reading(folder, "not a readable COLMAP model", SceneError, advice="run COLMAP again"):
+        return _posed_cameras(folder, _read_without_points(folder))
+
+
+def _posed_cameras(folder: Path, model: pycolmap.Reconstruction) -> dict[str, Camera]:
+    """Cameras of a model's posed images; names that are no UTF-8 raise only when they are asked for."""
     images = sorted((image for image in model.images.values() if image.has_pose), key=lambda image: image.name)
     if not images:
         raise SceneError(f"{folder}: the COLMAP model has no posed image; run COLMAP again")
@@ -97,8 +102,7 @@ def _read_without_points(folder: Path) -> pycolmap.Reconstruction:
                     check_binary(folder / f"{stem}{suffix}")
                 shutil.copyfile(folder / f"{stem}{suffix}", Path(scratch) / f"{stem}{suffix}")
         (Path(scratch) / f"points3D{suffix}").write_bytes(POINTS_OF_NONE[suffix])
-        with reading(folder, "not a readable COLMAP model", SceneError, advice="run COLMAP again"):
-            return pycolmap.Reconstruction(scratch)
+        return pycolmap.Reconstruction(scratch)
 
 
 def _camera(folder: Path, model: pycolmap.Reconstruction, image: pycolmap.Image) -> Camera:

@@ -193,3 +193,12 @@ def test_a_model_with_such_a_camera_is_refused_by_file_and_camera(tmp_path, faul
     write_colmap_model(model, {**cameras, "cam01": FAULTS[fault](cameras["cam01"])})
     with pytest.raises(SceneError, match=f"{model}: cam01: is no camera"):
         load(folder)
+
+
+def test_a_name_that_is_no_text_is_one_line(tmp_path):
+    write_colmap_model(tmp_path / "model", rig_cameras(Rig()))
+    images = tmp_path / "model" / "images.txt"
+    images.write_bytes(images.read_bytes().replace(b"cam01", b"cam\xff1"))
+    with pytest.raises(SceneError, match=r"not a readable COLMAP model .*; run COLMAP again") as caught:
+        read_colmap_cameras(tmp_path / "model")
+    assert "\n" not in str(caught.value)
