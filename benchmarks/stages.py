@@ -44,7 +44,7 @@ class Spent:
 
 def step_marks(experts: Iterable[str]) -> tuple[str, ...]:
     """The marks of a router's training step, in the order of their start."""
-    return DATA, ROUTING_WEIGHTS, *map(at_a_frame, experts), RASTERIZE, BLEND, LOSS, BACKWARD, UPDATE
+    return DATA, *map(at_a_frame, experts), ROUTING_WEIGHTS, RASTERIZE, BLEND, LOSS, BACKWARD, UPDATE
 
 
 def stage_times(marks: Sequence[Mark], launches: Sequence[Launch], *, first: str) -> list[dict[str, Spent]]:

@@ -23,6 +23,7 @@ from router import Router
 
 PruneScope = Literal["mixture", "expert"]
 MOST = 0.99  # share of the Gaussians that can be removed
+HEADER_BYTES = 64  # by which headers of files may grow: they name counts, and are padded
 ROUTING_BYTES = 12  # of a Gaussian's three routing weights
 TIMED_FRAMES = 13  # the first three of them do not count
 SIZE_STEPS, SPEED_STEPS = 30, 7  # of the bisection; a step of the second renders frames
@@ -88,7 +89,7 @@ def share_for_megabytes(run: Run, scores: Sequence[Tensor], wanted: float, scope
     def size(share: float) -> float:
         masks = kept_masks(run, scores, share, scope)
         kept = sum(int(own[mask.cpu()].sum()) for own, mask in zip(costs, masks, strict=True))
-        return fixed + kept / MEGABYTE
+        return fixed + (kept + HEADER_BYTES) / MEGABYTE
 
     if size(MOST) > wanted:
         raise ConfigError(f"--megabytes is {wanted:g}: the run would still have {size(MOST):.1f} MB; give more")

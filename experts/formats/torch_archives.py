@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -57,7 +58,9 @@ class _Claims(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         kind = getattr(torch, name, None) if module == "torch" and name.endswith("Storage") else None
-        dtype = getattr(kind, "dtype", torch.uint8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # PyTorch's, that these classes will go: archives name them
+            dtype = getattr(kind, "dtype", torch.uint8)
         return type(name, (_Inert,), {"item_bytes": dtype.itemsize})
 
     def persistent_load(self, claim: Any) -> Any:
