@@ -23,7 +23,7 @@ from router import Router
 
 PruneScope = Literal["mixture", "expert"]
 MOST = 0.99  # share of the Gaussians that can be removed
-HEADER_BYTES = 64  # by which headers of files may grow: they name counts, and are padded
+HEADER_BYTES = 1024  # by which files may grow beside their rows: headers name counts, cfg_args what was changed
 ROUTING_BYTES = 12  # of a Gaussian's three routing weights
 TIMED_FRAMES = 13  # the first three of them do not count
 SIZE_STEPS, SPEED_STEPS = 30, 7  # of the bisection; a step of the second renders frames
