@@ -16,7 +16,6 @@ LEAST = 0.01  # coverage that an expert without any counts as, so that gates sta
 RGB = 3
 USUAL = 0.01  # quantile of the coverage of training views' pixels
 LEAST_USUAL = 1e-3  # so that nothing is a hole where training views show the background, too
-TOWARDS_MEAN = 0.2  # share of the uniform mean where no judge found another: docs/dev/blend.md
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

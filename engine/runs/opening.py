@@ -28,7 +28,7 @@ from engine.settings.fields import with_values
 from engine.settings.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from router import Ensemble, Router, is_published, kind_of
-from router.novel_views import TOWARDS_MEAN, NovelViews
+from router.novel_views import NovelViews
 from scenes import Scene, SceneOptions, load_scene, with_router_cameras
 from scenes.frames.cache_record import FOLDER as CACHE_FOLDER
 from scenes.layouts import LOADERS, guess_layout, trained_frames
@@ -113,7 +113,6 @@ def assemble(
             coverage_guard=guarded,
             hole_colour=colour,
             usual_coverage=coverage,
-            towards_mean=TOWARDS_MEAN if guarded else 0.0,
             fill_holes=config.router.fill_holes == "on",
         ),
         seed=config.training.seed,

@@ -59,7 +59,7 @@ def load_run(
     saved = load_checkpoint(checkpoint_folder(save_path, iteration))
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     by_name = "expert" in given
-    share = given.pop("towards_mean", saved.judgement.towards_mean if saved.judgement else None)
+    share = given.pop("towards_mean", saved.judgement.towards_mean if saved.judgement else 0.0)
     moved = folders_by_name(given.pop("expert", ()), [record.name for record in saved.experts])
     config = with_values(
         trained_config(save_path, layout=saved.scene["layout"]), {**HERE, **given, "save_path": save_path}
@@ -84,7 +84,7 @@ def load_run(
         iteration=saved.iteration,
         training_seconds=saved.training_seconds,
         judgement=saved.judgement,
-        novel=_shrunk(run.novel, run.novel.towards_mean if share is None else share),
+        novel=_shrunk(run.novel, share),
     )
 
 

@@ -98,7 +98,7 @@ class _ReplacedConfig:
         float | None,
         flag(
             "share of the uniform mean in the gates of views that were not trained on, 0 to 1; default: the judge's, "
-            "where the training had --router_cameras, else 0.2, or 0 with --coverage_guard off",
+            "where the training had --router_cameras, else 0",
             metavar="FLOAT",
         ),
     ] = None

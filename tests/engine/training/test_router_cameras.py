@@ -20,7 +20,7 @@ from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.router.judge import judged, with_judgement
 from engine.training.router.schedule import make_optimiser, router_pairs, training_pairs
 from engine.training.router.task import RouterTask
-from router.novel_views import TOWARDS_MEAN, NovelViews
+from router.novel_views import NovelViews
 from scenes import with_router_cameras
 from tests.small_world import FRAMES, Images, random_scene, small_run, use_small_world
 
@@ -204,7 +204,7 @@ def test_a_checkpoint_of_before_has_no_cues_and_no_judge_and_goes_on(tmp_path, m
     (out / "config.json").write_text(json.dumps(config))
     run = load_run(out)
     assert run.router.cues is None and run.judgement is None and run.scene.router == ()
-    assert run.novel.towards_mean == TOWARDS_MEAN
+    assert run.novel.towards_mean == 0
     assert train.main("E3", [f"--save_path={out}", "--resume", "--quiet", "--iterations=3"]) == 0
 
 
