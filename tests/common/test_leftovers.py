@@ -1,4 +1,4 @@
-"""What killed processes leave is swept; what living ones write stays."""
+"""Leftovers of killed processes are swept; files of living ones stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a kill cuts off of a save, or of the scoring after it, is made up for at resume; two trainings do not mix."""
+"""A save, or the scoring after it, that a kill cut off is made up for at resume; two trainings do not mix."""
 
 from __future__ import annotations
 
