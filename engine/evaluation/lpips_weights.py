@@ -43,11 +43,14 @@ def lpips_for(cameras: Sequence[Camera], net: LpipsNet, *, path: Path | None, de
     return loaded
 
 
-def lpips_of_loss(cameras: Sequence[Camera], *, path: Path | None, device: torch.device) -> Lpips:
-    """LPIPS(alex) for a loss on images of these cameras; ConfigError without weights, or for images too small."""
+def lpips_of_loss(cameras: Sequence[Camera], *, path: Path | None, device: torch.device, setting: str) -> Lpips:
+    """LPIPS(alex) for a loss on images of these cameras; ConfigError without weights, or for images too small.
+
+    setting: the one that asked for it, as the message names it.
+    """
     loaded = lpips_for(cameras, "alex", path=path, device=device)
     if loaded.network is None:
-        raise ConfigError(f"the loss has LPIPS (--set lpips=...), but {loaded.source}; or leave out --set lpips")
+        raise ConfigError(f"the loss has LPIPS ({setting}), but {loaded.source}; or leave out {setting}")
     return loaded.network
 
 

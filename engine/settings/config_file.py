@@ -23,7 +23,7 @@ RANGES: Mapping[str, tuple[float, float]] = {  # of numbers by key; NaN and infi
     **dict.fromkeys(("temperature", "eval_temperature"), (1e-6, 1e6)),
     **dict.fromkeys(("featuret_lr", "feature_lr", "rgb_lr", "cue_lr"), (0.0, 1e3)),
     **dict.fromkeys(("near", "far", "novel_near"), (0.0, 1e9)),  # scene units
-    "lambda_gates": (0.0, 1e6),
+    **dict.fromkeys(("lambda_gates", "lambda_lpips"), (0.0, 1e6)),
     "lambda_dssim": (0.0, 1.0),
 }
 NAMED_KEYS = 3  # of those that are ignored

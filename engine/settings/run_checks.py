@@ -41,7 +41,7 @@ def check_values(config: RunConfig, ensemble: Ensemble) -> None:
     check_expert_frames(config.experts.expert_frames, ensemble.experts)
     check_seed(training.seed)
     check_router_cameras(config.data.router_cameras)
-    for name in ("featuret_lr", "feature_lr", "rgb_lr", "cue_lr", "lambda_gates"):
+    for name in ("featuret_lr", "feature_lr", "rgb_lr", "cue_lr", "lambda_gates", "lambda_lpips"):
         if not getattr(training, name) >= 0:
             raise ConfigError(f"--{name} is {getattr(training, name)}: give 0 or more")
     if not 0 <= training.lambda_dssim <= 1:

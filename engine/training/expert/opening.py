@@ -170,7 +170,9 @@ def _opened(
     check_start(cloud, scene, trainer)
     trainer.backend = compute.backend
     if trainer.needs_lpips:
-        trainer.lpips = lpips_of_loss(views.cameras, path=config.output.lpips_weights, device=compute.device)
+        trainer.lpips = lpips_of_loss(
+            views.cameras, path=config.output.lpips_weights, device=compute.device, setting="--set lpips"
+        )
     if asked.colour_correction:
         trainer.correction = ColourCorrection(len(views.cameras)).to(compute.device)
     planes = None if start.planes is None else (start.planes.near, start.planes.far)

@@ -20,6 +20,8 @@ from torch import Tensor
 from common.marks import DATA, LOSS, mark
 from common.wording import counted
 from engine.errors import ConfigError
+from engine.evaluation.lpips_network import Lpips
+from engine.evaluation.lpips_weights import lpips_of_loss
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import TITLES, table_order
 from engine.evaluation.scoring import evenly_spread, psnr_of
@@ -83,6 +85,7 @@ class RouterTask:
         self.seconds = seconds  # of training so far, evaluations and saves left out
         self.save_path = save_path
         self.experts = experts
+        self._lpips = _lpips(run, config.training) if config.training.lambda_lpips else None
         self._open = ExitStack()
         self._images: Iterator[tuple[int, int, Tensor]] = iter(())
         self._unread: list[_Unread] = []
@@ -132,7 +135,7 @@ class RouterTask:
             grad=self.grad if known else "features",
         )
         with mark(LOSS):
-            loss = router_loss(mixture, target, training)
+            loss = router_loss(mixture, target, training, lpips=self._lpips)
         error = (mixture.image.detach() - target).square().mean()
         self._unread.append(
             _Unread(iteration=iteration, image=f"{camera.name}, frame {frame}", loss=loss.detach(), error=error)
@@ -229,10 +232,20 @@ class RouterTask:
         logger.info("iteration %d: PSNR in dB (%s, %s): %s", iteration, cameras, scored, values)
 
 
-def router_loss(mixture: Mixture, target: Tensor, training: TrainingConfig) -> Tensor:
-    """(1 - lambda) L1 + lambda (1 - SSIM) of the blended image [3, h, w], and a little for unequal gates."""
+def _lpips(run: Run, training: TrainingConfig) -> Lpips:
+    cameras = [run.scene.views[view].camera for view in run.scene.train]
+    return lpips_of_loss(cameras, path=training.lpips_weights, device=run.device, setting="--lambda_lpips")
+
+
+def router_loss(mixture: Mixture, target: Tensor, training: TrainingConfig, *, lpips: Lpips | None = None) -> Tensor:
+    """(1 - lambda) L1 + lambda (1 - SSIM) of the blended image [3, h, w], and a little for unequal gates.
+
+    lpips: the network of training.lambda_lpips, where that is not 0.
+    """
     image = matched_colours(mixture.image, target) if training.match_colours else mixture.image
     loss = photometric(image, target, l1=1 - training.lambda_dssim, dssim=training.lambda_dssim)
+    if lpips is not None:
+        loss = torch.add(loss, lpips(2 * image - 1, 2 * target - 1), alpha=training.lambda_lpips)
     if training.lambda_gates:
         loss = torch.add(loss, concentration(mixture.gates), alpha=training.lambda_gates)
     return loss

@@ -198,6 +198,7 @@ WRONG = [
     (["--temperature", "nan"], "--temperature is nan: give more than 0"),
     (["--featuret_lr", "-1"], "--featuret_lr is -1.0: give 0 or more"),
     (["--lambda_gates", "-1"], "--lambda_gates is -1.0: give 0 or more"),
+    (["--lambda_lpips", "-1"], "--lambda_lpips is -1.0: give 0 or more"),
     (["--lambda_dssim", "1.5"], "--lambda_dssim is 1.5: give a share between 0 and 1"),
     (["--save_iterations", "5", "0"], "--save_iterations holds 0: iterations are counted from 1"),
     (["--resume", "--overwrite"], "--resume and --overwrite exclude each other: give one"),
@@ -228,6 +229,7 @@ def test_values_out_of_range_are_refused(tmp_path, arguments, message):
         ('{"rgb_lr": -0.1}', "rgb_lr is -0.1"),
         ('{"featuret_lr": 1e300}', "featuret_lr is 1e+300"),
         ('{"lambda_gates": Infinity}', "lambda_gates is inf"),
+        ('{"lambda_lpips": -1}', "lambda_lpips is -1"),
         ('{"lambda_dssim": 2}', "lambda_dssim is 2"),
     ],
 )

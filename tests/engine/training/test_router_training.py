@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
+from engine.errors import ConfigError
 from engine.runs.run import Run, mix_view
 from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train
 from engine.training.progress import Reading
 from engine.training.router.schedule import make_optimiser
-from engine.training.router.task import RouterTask
+from engine.training.router.task import RouterTask, router_loss
 from losses import concentration
 from tests.small_world import FRAMES, HEIGHT, WIDTH, Images, small_run
 
@@ -79,3 +81,21 @@ def test_the_weight_of_unequal_gates_makes_them_more_equal(tmp_path):
         train_alone(run, training)
         found.append(concentration(mix_view(run, 0, 2).gates).item())
     assert found[0] > found[1] > found[2] and found[2] < 0.1 * found[0]
+
+
+def test_lambda_lpips_adds_its_share_of_the_networks_distance(tmp_path):
+    run = divided_world(tmp_path)
+    mixture, target = mix_view(run, 0, 2), torch.rand(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+
+    def lpips(image: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return (image - other).square().mean()
+
+    plain, with_it = (
+        float(router_loss(mixture, target, TrainingConfig(lambda_lpips=0.3), lpips=each)) for each in (None, lpips)
+    )
+    assert with_it - plain == pytest.approx(0.3 * 4 * float((mixture.image - target).square().mean()), rel=1e-4)
+
+
+def test_lambda_lpips_is_refused_where_there_is_no_network_for_it(tmp_path):
+    with pytest.raises(ConfigError, match=r"the loss has LPIPS \(--lambda_lpips\), but .*leave out --lambda_lpips"):
+        Watched(divided_world(tmp_path), TrainingConfig(lambda_lpips=0.1))
