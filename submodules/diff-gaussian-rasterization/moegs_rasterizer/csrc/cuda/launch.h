@@ -149,8 +149,10 @@ struct BlendCall {
   Lists lists;
   BlendLayer layer[kMostLayers];
   int count;
+  bool half;  // in half precision, but for layers whose depth is no plain sum
 };
 void blend(const BlendCall& call, Stream stream);
+void blend_half(const BlendCall& call, Stream stream);  // the layers whose depth is a plain sum
 
 struct BlendBackwardLayer {
   int64_t first_value;

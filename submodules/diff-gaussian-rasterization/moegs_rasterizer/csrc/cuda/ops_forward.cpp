@@ -62,10 +62,11 @@ Tensor views_of(const Input& input) {
 
 // Launches the blending into images that it adds to what was made.
 void blend_all(const Input& input, const PassSize& size, const Kept& kept, Projections& made, bool save,
-               Stream stream) {
+               bool half, Stream stream) {
   BlendCall call{};
   call.lists = lists_of(size, kept, input.first);
   call.count = input.layers;
+  call.half = half;
   const Tensor like = made.results[kMeans2d];
   for (int i = 0; i < input.layers; ++i) {
     const Carried& layer = input.carried[i];
@@ -96,7 +97,7 @@ void blend_all(const Input& input, const PassSize& size, const Kept& kept, Proje
 
 Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camera, std::vector<double> pinhole,
                 std::vector<double> settings, int64_t mail, int64_t sequence, int64_t moving, int64_t capacity,
-                int64_t width, int64_t height, bool save, int64_t stream) {
+                int64_t width, int64_t height, bool save, bool half, int64_t stream) {
   Input input{};
   if (!read_input(input, given, kinds, world_to_camera, pinhole, settings, width, height)) return {};
   const PassSize size{input.layers, input.rows, input.values, capacity, width, height};
@@ -117,7 +118,7 @@ Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camer
   binning.mail = reinterpret_cast<long long*>(mail);
   binning.sequence = sequence;
   bin_with_scratch(binning, like, on);
-  blend_all(input, size, kept, made, save, on);
+  blend_all(input, size, kept, made, save, half, on);
   Tensors results = std::move(made.results);
   if (save) {
     results.insert(results.end(), made.saved.begin(), made.saved.end());
