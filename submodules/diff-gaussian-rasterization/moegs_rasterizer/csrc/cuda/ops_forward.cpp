@@ -13,7 +13,8 @@ struct Projections {
 };
 
 // Launches the projection of all layers, and fills in what packing reads of it.
-Projections projected(Input& input, const Kept& kept, const Tensor& like, bool views_apart, Stream stream) {
+Projections projected(Input& input, const Kept& kept, const Tensor& like, bool views_apart, uint32_t* short_depths,
+                      Stream stream) {
   Projections made;
   ProjectCall call{};
   call.count = input.layers;
@@ -34,6 +35,7 @@ Projections projected(Input& input, const Kept& kept, const Tensor& like, bool v
     made.saved.insert(made.saved.end(), {conics, colours, conics});
   }
   call.rows = kept.rows;
+  call.short_depths = short_depths;
   call.status = kept.status;
   call.views = views_apart ? kept.views : nullptr;
   moegs::project(call, stream);
@@ -112,9 +114,12 @@ Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camer
     std::memcpy(reinterpret_cast<void*>(moving), input.views, size_t(bytes));
     copy_in(kept.views, reinterpret_cast<const void*>(moving), bytes, on);
   }
-  Projections made = projected(input, kept, like, moving != 0, on);
+  const Tensor sorted_by = empty_like(like, {half ? input.rows : 0}, ScalarType::Int);
+  uint32_t* const short_depths = half ? reinterpret_cast<uint32_t*>(ints_to(sorted_by)) : nullptr;
+  Projections made = projected(input, kept, like, moving != 0, short_depths, on);
   pack_all(input, kept, on);
   BinCall binning = bin_call(size, kept, input.first);
+  binning.short_depths = short_depths;
   binning.mail = reinterpret_cast<long long*>(mail);
   binning.sequence = sequence;
   bin_with_scratch(binning, like, on);
