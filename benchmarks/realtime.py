@@ -25,6 +25,7 @@ from torch import Tensor
 
 from benchmarks.precision import precision_table
 from benchmarks.training_step import kernel_table, longest_kernels, read_stages, stage_table, trace_training
+from benchmarks.upstream_way import times_with_classic_kernels, upstream_frame
 from benchmarks.workload import Workload, random_run
 from common.tables import Column, table_lines
 from engine.errors import user_errors
@@ -86,6 +87,7 @@ IDEAS = (
     replace(EXACT, name="and a CUDA graph", frame=1.4, step=None, graph=True),
     replace(KERNELS, name="kernels, kept, float16", frame=4.5, step=5.5, kept=True, precision="float16"),
 )
+UPSTREAM_OURS, UPSTREAM_CLASSIC = 13.0, 16.0  # milliseconds of a frame, predicted for an H200
 SHORT = 0.05  # of the clip: width of a temporal window
 COLUMNS = (
     Column(heading="idea", gap=0, width=34, left=True),
@@ -125,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"E4, {given.gaussians} Gaussians each, {given.width}x{given.height} px; {device_facts(compute)}")
         rows: list[list[str]] = []
         try:
-            for row in chain(idea_rows(run, given.iterations), single_rows(run)):
+            for row in chain(idea_rows(run, given.iterations), single_rows(run), upstream_rows(run, workload)):
                 rows.append(row)
         finally:  # what was measured before an error, too
             print("\n".join(table_lines(COLUMNS, rows)), flush=True)
@@ -152,6 +154,17 @@ def idea_rows(run: Run, iterations: int) -> Iterator[list[str]]:
         yield [*row, *step]
 
 
+def upstream_rows(run: Run, workload: Workload) -> Iterator[list[str]]:
+    """Rows of the published code's way, with our kernels and, on a GPU, with kernels like the original ones."""
+    clip = range(run.scene.num_frames)
+    times, image = timed_frames(lambda frame: upstream_frame(run, frame), clip, run.compute)
+    exact = mix_view(replace(run, frames=ExpertFrames()), 0, 0).image
+    yield ["upstream's way, our kernels", f"{UPSTREAM_OURS:.1f}", *_text(times), _likeness(image, exact), "", ""]
+    if run.device.type == "cuda":
+        classic = times_with_classic_kernels(workload, len(clip))
+        yield ["upstream's way", f"{UPSTREAM_CLASSIC:.1f}", *_text(classic), "", "", ""]
+
+
 def frame_times(run: Run, idea: Idea) -> tuple[list[float], Tensor]:
     """Milliseconds of each frame of a clip that is played again and again, and the image of its first frame."""
     source, clip = _source(run, idea), range(run.scene.num_frames)
@@ -167,12 +180,12 @@ def frame_times(run: Run, idea: Idea) -> tuple[list[float], Tensor]:
                 backend=run.backend,
             )
             player.prepare((frame, run.time(frame)) for frame in clip)
-            return _timed(lambda frame: player.image(frame, run.time(frame)), clip, run.compute)
+            return timed_frames(lambda frame: player.image(frame, run.time(frame)), clip, run.compute)
         here = replace(run, frames=source)
-        return _timed(lambda frame: mix_view(here, 0, frame).image, clip, run.compute)
+        return timed_frames(lambda frame: mix_view(here, 0, frame).image, clip, run.compute)
 
 
-def _timed(draw: Callable[[int], Tensor], clip: range, compute: ComputeDevice) -> tuple[list[float], Tensor]:
+def timed_frames(draw: Callable[[int], Tensor], clip: range, compute: ComputeDevice) -> tuple[list[float], Tensor]:
     """The clip once to warm up, then three times by the clock; each frame is waited for."""
     for frame in clip:
         draw(frame)
@@ -239,14 +252,14 @@ def _rows_of(run: Run, expert: Expert, name: str, *, predicted: tuple[float, flo
     def alone(frame: int) -> Tensor:
         return image_of(expert, view.camera, frame, compute=run.compute, camera_number=view.number)
 
-    times, exact = _timed(alone, clip, run.compute)
+    times, exact = timed_frames(alone, clip, run.compute)
     yield [f"{name} alone", f"{predicted[0]:.1f}", *_text(times), _likeness(exact, exact), "", ""]
     choices: dict[str, Dropping] = {"all rows": "never", "shown rows": "kept"}
     for what, drop in choices.items():
         source = _kept(run, partial(ExpertFrames, drop=drop))
         player = Playback([expert], view.camera, source=source, camera_number=view.number, backend=run.backend)
         player.prepare((frame, 0.0) for frame in clip)
-        times, image = _timed(partial(player.image, time=0.0), clip, run.compute)
+        times, image = timed_frames(partial(player.image, time=0.0), clip, run.compute)
         yield [f"  kept, graph, {what}", f"{predicted[1]:.1f}", *_text(times), _likeness(image, exact), "", ""]
 
 

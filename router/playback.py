@@ -111,7 +111,7 @@ class Playback:
         expert, tensors = self.experts[index], dict(self._buffers[index])
         features = tensors.pop("features", None)
         settings = expert.settings if self._tile_rule is None else replace(expert.settings, tile_rule=self._tile_rule)
-        if self.router is not None and self.router.cues is not None:
+        if self._backend == "cuda-half" or (self.router is not None and self.router.cues is not None):
             settings = replace(settings, depth="sum")
         like = tensors["means"]
         behind = expert.background if features is None else (*expert.background, *FEATURE_BACKGROUND)

@@ -131,7 +131,9 @@ def mix_gaussians(
     with torch.set_grad_enabled(grad != "none"):
         with mark(ROUTING_WEIGHTS):
             weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
-        depth: DepthKind | None = "sum" if depths or router.cues is not None else None
+        # Of layers blended in half precision the depth is a sum; here nobody looks at another kind.
+        summed = depths or router.cues is not None or backend == "cuda-half"
+        depth: DepthKind | None = "sum" if summed else None
         shown = [None] * len(experts) if rows is None else rows
         layers = [
             _layer(each, expert, features if left is None else features[left], tile_rule=tile_rule, depth=depth)

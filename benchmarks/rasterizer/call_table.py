@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
+from functools import partial
+from unittest import mock
 
 import torch
 from moegs_rasterizer import RawGaussians, RawLayer, rasterize
 from moegs_rasterizer.activation import activated_layer
-from moegs_rasterizer.types import Grad, Layer
+from moegs_rasterizer.cuda import autograd
+from moegs_rasterizer.types import Backend, Grad, Layer
 from torch import Tensor
 
 from benchmarks.rasterizer.kernel_stages import device_times, profiled
@@ -22,16 +26,24 @@ SETS = 2  # of inputs, in turn
 PROFILED_RUNS = 8 * SETS
 MOST_BESIDE = 0.15  # milliseconds that a single call may take beside its kernels
 HEADINGS = ("call", "kernels", "one at a time", "beside its kernels", "back to back", "host busy")
-STEPS: dict[str, Grad] = {"forward": "none", "forward + full backward": "full"}
+FULL = "forward + full backward"
+STEPS: dict[str, Grad] = {"forward": "none", FULL: "full"}
+_WAITING = partial(mock.patch.object, autograd, autograd.launches_early.__name__, lambda: False)
+_ONE_THREAD = partial(torch.autograd.set_multithreading_enabled, False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallTimes:
     """Times of one kind of call, milliseconds."""
 
-    kernels: float | None  # None where the profiler saw none
+    stages: Mapping[str, float]  # of the kernels; empty where the profiler saw none
     timing: Timing
     host: float  # until the call has returned, the device idle before it
+
+    @property
+    def kernels(self) -> float | None:
+        """Milliseconds of all kernels; None where the profiler saw none."""
+        return sum(self.stages.values()) if self.stages else None
 
     @property
     def beside(self) -> float | None:
@@ -47,21 +59,52 @@ def print_call_table(device: torch.device, *, counts: Sequence[int], size: tuple
         "by device events; host busy: until the call has returned, by the host's clock; one at a time: the device is "
         "idle before each run."
     )
-    rows = []
+    seen: dict[str, CallTimes] = {}
     for count in counts:
         frames = [
             trained_like_frame(count=count, layers=1, features=0, size=size, seed=index, device=device)
             for index in range(SETS)
         ]
-        works = {name: work_of(frames, together(grad)) for name, grad in STEPS.items()}
-        raw = [raw_layer(frame.layers[0]) for frame in frames]
-        works["forward + full backward, raw, activated by PyTorch"] = _raw_work(frames, raw, activate=activated_layer)
-        works["forward + full backward, raw, activated by the kernels"] = _raw_work(frames, raw)
-        for name, work in works.items():
-            rows.append(call_row(f"{count:,}, {name}", _timed(work, device, repeats)))
+        for name, case in _cases(frames, device):
+            with case.choices():
+                seen[f"{count:,}, {name}"] = _timed(case.work, device, repeats)
         if device.type == "cuda":
-            rows.append(call_row(f"{count:,}, forward in a CUDA graph", _timed(_replayed(frames), device, repeats)))
-    print("\n" + call_markdown(rows))
+            print(f"{count:,}: half precision gives {_half_psnr(frames[0]):.1f} dB to float32's image")
+    print("\n" + call_markdown([call_row(name, times) for name, times in seen.items()]) + "\n")
+    for name, times in seen.items():
+        print(f"{name}: " + "; ".join(f"{stage} {time:.4f}" for stage, time in times.stages.items()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """A row: its work, and the choices that hold while it is timed."""
+
+    work: Work
+    choices: Callable[[], AbstractContextManager[object]] = nullcontext
+
+
+def _cases(frames: Sequence[Frame], device: torch.device) -> Iterator[tuple[str, _Case]]:
+    """The rows of one size, by name."""
+    forward, full = (work_of(frames, together(grad)) for grad in STEPS.values())
+    raw = [raw_layer(frame.layers[0]) for frame in frames]
+    yield "forward", _Case(work=forward)
+    yield FULL, _Case(work=full)
+    yield f"{FULL}, raw, activated by PyTorch", _Case(work=_raw_work(frames, raw, activate=activated_layer))
+    yield f"{FULL}, raw, activated by the kernels", _Case(work=_raw_work(frames, raw))
+    if device.type == "cuda":
+        yield f"{FULL}, launched once the forward pass has reported", _Case(work=full, choices=_WAITING)
+        yield f"{FULL}, on the caller's thread", _Case(work=full, choices=_ONE_THREAD)
+        yield "forward in a CUDA graph", _Case(work=_replayed(frames))
+        yield "forward in half precision", _Case(work=work_of(frames, together("none", "cuda-half")))
+        yield "the same in a CUDA graph", _Case(work=_replayed(frames, "cuda-half"))
+
+
+def _half_psnr(frame: Frame) -> float:
+    """PSNR of the image in half precision to the one in float32, in dB."""
+    exact, half = (
+        render(together("none", backend)(frame.layers), frame.camera)[0] for backend in ("cuda", "cuda-half")
+    )
+    return float(-10 * torch.log10((half.colour - exact.colour).double().square().mean()))
 
 
 def call_row(name: str, times: CallTimes) -> tuple[str, ...]:
@@ -116,11 +159,8 @@ def _raw_work(
 
 def _timed(work: Work, device: torch.device, repeats: int) -> CallTimes:
     timing, _ = measure(work, device, sets=SETS, repeats=repeats)
-    kernels = None
-    if device.type == "cuda":
-        seen = profiled(work, sets=SETS, runs=PROFILED_RUNS)
-        kernels = sum(device_times(seen, PROFILED_RUNS).values()) if seen else None
-    return CallTimes(kernels=kernels, timing=timing, host=_host(work, device, repeats))
+    seen = profiled(work, sets=SETS, runs=PROFILED_RUNS) if device.type == "cuda" else []
+    return CallTimes(stages=device_times(seen, PROFILED_RUNS), timing=timing, host=_host(work, device, repeats))
 
 
 def _host(work: Work, device: torch.device, repeats: int) -> float:
@@ -137,11 +177,11 @@ def _host(work: Work, device: torch.device, repeats: int) -> float:
     return statistics.median(times)
 
 
-def _replayed(frames: Sequence[Frame]) -> Work:
+def _replayed(frames: Sequence[Frame], backend: Backend = "auto") -> Work:
     """The forward pass of each frame, captured once in a CUDA graph."""
     graphs = []
     for frame in frames:
-        calls = together("none")(frame.layers)
+        calls = together("none", backend)(frame.layers)
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # the first calls tell how much memory the captured one needs

@@ -19,6 +19,7 @@ OUR_KERNELS = {
     "write_kernel": "instances",
     "ranges_kernel": "ranges",
     "blend_kernel": "blending",
+    "blend_half_kernel": "blending",
     "backward_kernel": "blending backward",
     "count_kernel": "ordered sums",
     "bounds_kernel": "ordered sums",

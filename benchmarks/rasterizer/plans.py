@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from moegs_rasterizer import rasterize
-from moegs_rasterizer.types import Camera, Gaussians, Grad, Layer, RasterSettings, Splat
+from moegs_rasterizer.types import Backend, Camera, Gaussians, Grad, Layer, RasterSettings, Splat
 from torch import Tensor
 
 from benchmarks.rasterizer.measurement import Work
@@ -22,6 +22,7 @@ class RasterizeCall:
 
     layers: list[Layer]
     grad: Grad = "none"
+    backend: Backend = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,11 @@ def trained_like_frame(
     )
 
 
-def together(grad: Grad) -> Plan:
+def together(grad: Grad, backend: Backend = "auto") -> Plan:
     """All layers in one call."""
-    return lambda layers: [RasterizeCall(layers=[recording(layer, grad) for layer in layers], grad=grad)]
+    return lambda layers: [
+        RasterizeCall(layers=[recording(layer, grad) for layer in layers], grad=grad, backend=backend)
+    ]
 
 
 def one_by_one(grad: Grad) -> Plan:
@@ -102,7 +105,9 @@ def work_of(frames: Sequence[Frame], plan: Plan, *, deterministic: bool = False)
 def render(calls: Sequence[RasterizeCall], camera: Camera, *, deterministic: bool = False) -> list[Splat]:
     """The splats of all calls, one after the other."""
     return [
-        splat for call in calls for splat in rasterize(call.layers, camera, grad=call.grad, deterministic=deterministic)
+        splat
+        for call in calls
+        for splat in rasterize(call.layers, camera, grad=call.grad, backend=call.backend, deterministic=deterministic)
     ]
 
 

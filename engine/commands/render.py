@@ -26,7 +26,7 @@ from engine.reporting.seed_spread import spread_lines
 from engine.runs.alone import sweep_leftovers
 from engine.runs.checkpoint import saved_ensemble, saved_iterations
 from engine.runs.cost import log_cost, rendering_cost
-from engine.runs.run import Run
+from engine.runs.run import Run, blended_fast
 from engine.runs.saved import load_run
 from engine.runs.seeds import trained_seeds
 from engine.runs.trial import WorkTime, must_decode
@@ -146,6 +146,7 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> tuple[Ru
     if ensemble is not None:
         _check_ensemble(run_folder(config), iteration, ensemble)
     run = load_run(run_folder(config), iteration=iteration, overrides=overrides_of(config), needed="none")
+    run = blended_fast(run) if config.fast else run
     twins = open_twins(run, run_folder(config), config.metrics.twin) if config.metrics.twin else {}
     splits = splits_of(config)
     views = [view for split in splits for view in needed_views(run.scene, split)]  # novel views show no frame

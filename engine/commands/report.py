@@ -21,7 +21,7 @@ from engine.reporting.run_frames import images_from_run
 from engine.reporting.run_report import RunReport, run_page
 from engine.reporting.worth import Worth, measure_worth
 from engine.runs.checkpoint import saved_iterations
-from engine.runs.run import Run
+from engine.runs.run import Run, as_in_results
 from engine.runs.saved import load_run, overrides_of_results
 from engine.settings.command_line import set_up_logging
 from engine.settings.config_file import read_object
@@ -89,6 +89,7 @@ def _opened(config: ReportConfig, results: Results) -> tuple[Run | None, str]:
     overrides = overrides_of(config) | overrides_of_results(results.facts)
     try:
         run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none")
+        run = as_in_results(run, results.facts)
         cameras = {str(frame["camera"]) for frame in results.per_frame}
         names = [view.name for view in run.scene.views]
         lost = sorted(cameras - set(names))

@@ -34,7 +34,7 @@ from engine.reporting.comparison import (
 )
 from engine.reporting.results import METRICS_FILE, Results, read_results
 from engine.runs.device import device_name
-from engine.runs.run import Run
+from engine.runs.run import Run, as_in_results
 from engine.runs.saved import load_run, overrides_of_results
 from engine.settings.command_line import set_up_logging
 from engine.settings.experts import folders_by_name
@@ -80,6 +80,7 @@ def render_again(config: VerifyConfig, results: Results) -> tuple[list[str], str
     assert config.save_path is not None, "required"
     overrides = overrides_of(config) | overrides_of_results(results.facts)
     run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none")
+    run = as_in_results(run, results.facts)
     wanted = config.frames
     if wanted is None and run.device.type == "cpu":
         wanted = CPU_FRAMES

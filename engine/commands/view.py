@@ -11,7 +11,7 @@ from pathlib import Path
 from engine.errors import user_errors
 from engine.runs.checkpoint import checkpoint_folder, load_checkpoint, saved_iterations
 from engine.runs.opening import new_run
-from engine.runs.run import Run
+from engine.runs.run import Run, blended_fast
 from engine.runs.saved import load_run
 from engine.settings.command_line import set_up_logging
 from engine.settings.experts import ensemble_and_folders
@@ -60,11 +60,13 @@ def open_run(config: ViewConfig) -> Run:
     given = values_of(config.overrides) | ({"quiet": True} if config.quiet else {})
     if config.run is not None:
         iteration = None if config.iteration == -1 else config.iteration
-        return load_run(config.run, iteration=iteration, overrides=given, needed="none")
+        run = load_run(config.run, iteration=iteration, overrides=given, needed="none")
+        return blended_fast(run) if config.fast else run
     ensemble, folders = ensemble_and_folders(config.overrides.expert)
     given = {name: value for name, value in given.items() if value is not None}
     kept = {"save_path": next(iter(folders.values())), "load_iteration": config.iteration}
     run = new_run(with_values(AnyRunConfig(), given | kept), ensemble)
+    run = blended_fast(run) if config.fast else run
     expert = run.experts[0]
     return replace(run, iteration=expert.provenance.iteration, router=run.router.eval().requires_grad_(False))
 

@@ -50,6 +50,7 @@ def mixture_conditions(
         "resolutions": sorted({(run.scene.views[v].camera.width, run.scene.views[v].camera.height) for v in views}),
         "temperature": run.router.eval_temperature,
         "network_precision": run.frames.precision,
+        "fast": run.backend == "cuda-half",
         "novel_near": novel_near(run.novel.culling),
         "coverage_guard": run.novel.coverage_guard,
         "hole_colour": run.novel.hole_colour,

@@ -33,6 +33,7 @@ CONDITIONS = (
     "towards_mean",
     "fill_holes",
     "network_precision",
+    "fast",
 )  # of results, by which images differ
 SOURCES = ("lpips", "lpips_alex", "lpips_vgg")  # metrics whose scores differ by the source of their weights
 WARM_UP = 3  # first frames whose time says nothing of the others

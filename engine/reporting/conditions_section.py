@@ -24,6 +24,8 @@ def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
     yield "softmax temperature", _text(facts.get("temperature"))
     if facts.get("network_precision") not in (None, "float32"):
         yield "experts' networks", f"in {facts['network_precision']}"
+    if facts.get("fast"):
+        yield "blending", "in half precision"
     near = facts.get("novel_near")
     yield "near plane of held-out cameras", "none" if near is None else f"{near:.3g} scene units"
     yield "coverage guard", "on" if facts.get("coverage_guard") else "off"

@@ -104,7 +104,7 @@ def wait(compute: ComputeDevice) -> None:
 
     Raises RasterizerError where the GPU found NaN, infinite or impossible values in an earlier call.
     """
-    if compute.backend == "cuda":
+    if compute.backend in ("cuda", "cuda-half"):
         from moegs_rasterizer import cuda
 
         cuda.check()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from moegs_rasterizer.types import Backend, Camera, Grad, TileRule
 from torch import Tensor
 
-from engine.runs.device import ComputeDevice
+from engine.errors import ConfigError
+from engine.runs.device import ComputeDevice, device_facts
 from engine.runs.judgement import Judgement
 from experts.base import Expert
 from experts.kept_frames import COMPUTED, ExpertFrames
@@ -47,6 +50,20 @@ class Run:
     def time(self, frame: float) -> float:
         """Normalised time of a frame in [0, 1), the same for all experts."""
         return frame / self.scene.num_frames
+
+
+def blended_fast(run: Run) -> Run:
+    """The run whose images are blended in half precision; raises ConfigError where it does not compute on a GPU."""
+    if run.backend != "cuda":
+        raise ConfigError(
+            f"--fast needs the CUDA rasterizer, but this is {device_facts(run.compute)}; leave --fast out"
+        )
+    return replace(run, backend="cuda-half")
+
+
+def as_in_results(run: Run, facts: Mapping[str, Any]) -> Run:
+    """The run that blends as for results with these facts of their metrics.json, where its rasterizer can."""
+    return blended_fast(run) if facts.get("fast") and run.backend == "cuda" else run
 
 
 def mix_view(run: Run, view: int, frame: float, *, depths: bool = False) -> Mixture:

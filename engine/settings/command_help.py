@@ -15,6 +15,7 @@ from engine.settings.fields import leaves, values_of
 REQUIRED = " (required)"
 # Help texts of flags that most commands have.
 DEVICE = "where to compute; auto: the GPU if there is one, else the CPU"
+FAST = "blend on the GPU in half precision: at least 60 dB to the images in float32, for less time"
 BACKEND = "rasterizer: cuda (GPU), cpu (compiled C++), torch (plain PyTorch, slow); auto: the fastest of the device"
 COVERAGE_GUARD = (
     "at cameras that were not trained on: an expert's opacity limits its gate; where experts cover less than at "

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from moegs_rasterizer.types import Backend, TileRule
+from moegs_rasterizer.types import TileRule
 
 from engine.errors import ConfigError
-from engine.settings.command_help import COVERAGE_GUARD, DEBUG, FILL_HOLES, NOVEL_NEAR, CommandHelp, flag
+from engine.settings.command_help import COVERAGE_GUARD, DEBUG, FAST, FILL_HOLES, NOVEL_NEAR, CommandHelp, flag
 from engine.settings.command_line import parse
 from engine.settings.experts import expert_folder_settings, folder_argument, name_and_folder
 from engine.settings.fields import leaves, values_of
@@ -19,7 +19,7 @@ from engine.settings.metric_protocols import MetricConfig
 from engine.settings.novel_views import NovelViewConfig, views_name
 from engine.settings.paths import check_expert, check_folder, check_target
 from engine.settings.render_maps import MapName
-from engine.settings.run import DeviceChoice, OnOff, RunConfig
+from engine.settings.run import BackendChoice, DeviceChoice, OnOff, RunConfig
 from experts import EXPERTS
 from experts.base import Precision
 from router import Ensemble, folder_flags
@@ -108,7 +108,7 @@ class _ReplacedConfig:
         flag("where to compute; default: the GPU if there is one, else the CPU", metavar="{auto,cpu,cuda}"),
     ] = None
     backend: Annotated[
-        Backend | None,
+        BackendChoice | None,
         flag("rasterizer; default: the fastest of the device", metavar="{auto,cuda,cpu,torch}"),
     ] = None
     tile_rule: Annotated[
@@ -165,6 +165,7 @@ class RenderConfig:
     metrics: MetricConfig = field(default_factory=MetricConfig)
     viewpoint: NovelViewConfig = field(default_factory=NovelViewConfig)
     overrides: OverridesConfig = field(default_factory=OverridesConfig)
+    fast: Annotated[bool, flag(FAST)] = False
     quiet: Annotated[bool, flag("show warnings and results only")] = False
     debug: Annotated[bool, flag(DEBUG)] = False
 
@@ -232,7 +233,8 @@ def overrides_of(config: RenderConfig) -> dict[str, Any]:
 
 def variant_of(config: RenderConfig) -> str:
     """Name of the novel views and of rules given for them: "y_offset_0.1_fill_holes_on"; empty for filmed ones."""
-    return views_name(config.viewpoint, {name: getattr(config.overrides, name) for name in OF_IMAGES})
+    rules = {name: getattr(config.overrides, name) for name in OF_IMAGES}
+    return views_name(config.viewpoint, {**rules, "fast": "on" if config.fast else None})
 
 
 def splits_of(config: RenderConfig) -> tuple[Split, ...]:

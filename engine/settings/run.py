@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from moegs_rasterizer.types import Backend, TileRule
+from moegs_rasterizer.types import TileRule
 
 from engine.errors import ConfigError
 from engine.settings.command_help import BACKEND, COVERAGE_GUARD, DEBUG, DEVICE, FILL_HOLES, QUIET, flag
@@ -30,6 +30,7 @@ from scenes.types import ResizeFilter
 
 OnOff = Literal["on", "off"]
 DeviceChoice = Literal["auto", "cpu", "cuda"]
+BackendChoice = Literal["auto", "cuda", "cpu", "torch"]  # for all work; --fast chooses "cuda-half" for images
 
 if TYPE_CHECKING:
     Loader = str  # a key of LOADERS
@@ -176,7 +177,7 @@ class DeviceConfig:
     """The device, and the messages."""
 
     device: Annotated[DeviceChoice, flag(DEVICE)] = "auto"
-    backend: Annotated[Backend, flag(BACKEND)] = "auto"
+    backend: Annotated[BackendChoice, flag(BACKEND)] = "auto"
     quiet: Annotated[bool, flag(QUIET)] = False
     debug: Annotated[bool, flag(DEBUG)] = False
 

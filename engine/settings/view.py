@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 
 from engine.errors import ConfigError
-from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
+from engine.settings.command_help import DEBUG, FAST, QUIET, CommandHelp, flag
 from engine.settings.command_line import parse
 from engine.settings.paths import check_folder
 from engine.settings.render import AnyOverridesConfig, check_moved
@@ -37,6 +37,7 @@ class ViewConfig:
     ] = 50.0
     width: Annotated[int, flag("longest side of a picture from a free camera, in px")] = 1280
     overrides: AnyOverridesConfig = field(default_factory=AnyOverridesConfig)
+    fast: Annotated[bool, flag(FAST)] = False
     quiet: Annotated[bool, flag(QUIET)] = False
     debug: Annotated[bool, flag(DEBUG)] = False
 

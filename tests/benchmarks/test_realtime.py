@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -10,9 +11,12 @@ import torch
 import engine.training.router.schedule
 import losses.photometric_loss
 import router.router
-from benchmarks import precision, realtime
+from benchmarks import precision, realtime, upstream_way
+from benchmarks.upstream_way import upstream_frame
 from benchmarks.workload import Workload, random_run
+from engine.evaluation.psnr import psnr
 from engine.runs.device import CPU, ComputeDevice
+from engine.runs.run import mix_view
 from router import ENSEMBLES
 
 COMPUTE = ComputeDevice(device=CPU, backend="auto")
@@ -79,3 +83,17 @@ def test_fewer_bits_have_a_price_beside_the_demos_true_images():
     assert [row[:2] for row in rows] == [["E-D3DGS", "float16"], ["4DGaussians", "float16"]]
     for row in rows:
         assert 15 < float(row[2]) < 40 and abs(float(row[3])) < precision.MOST_LOST and 40 < float(row[-2]) < 100
+
+
+def test_upstreams_way_gives_the_mixture_of_its_tile_rule():
+    run = replace(small_run(), tile_rule="inria")
+    (row,) = realtime.upstream_rows(run, Workload(gaussians=40, width=32, height=24, seed=0))
+    assert row[0] == "upstream's way, our kernels" and float(row[2]) > 0
+    found, wanted = upstream_frame(run, 1), mix_view(run, 0, 1).image
+    assert psnr(found, wanted) > 40  # weights of Ex4DGS and STG are splatted by another convention
+
+
+def test_the_other_process_tells_its_times(capsys):
+    assert upstream_way.main(["--device=cpu", "--gaussians=40", "--width=32", "--height=24", "--frames=2"]) == 0
+    times = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert len(times) == 6 and min(times) > 0

@@ -34,7 +34,8 @@ def rasterize(
     grad: "none" records no gradient; "features" reaches `Layer.features` only, which is linear and cheap; "full"
     reaches means, scales, quats, opacities, sh or colours, features and background.
     backend: "auto" takes "cuda" for tensors on a GPU and "cpu" (C++) for others, both float32, where they can run;
-    else "torch" (readable, float32 or float64) with one warning.
+    else "torch" (readable, float32 or float64) with one warning. "cuda-half" is "cuda", but layers whose depth is a
+    plain sum are blended in half precision, where values stop at 60,000; it has no gradients (grad="none").
     deterministic: "cuda" also adds up gradients in a fixed order, so that runs repeat to the bit; "cpu" always does.
 
     Raises RasterizerError where the input is malformed, holds NaN or infinite values, or the back-end cannot run here.
@@ -44,11 +45,11 @@ def rasterize(
     check_choice("grad", grad, GRADS)
     check_choice("backend", backend, BACKENDS)
     layers = list(layers) if isinstance(layers, Sequence) else layers
-    if backend in ("auto", "cuda") and _on_gpu(layers):
+    if backend in ("auto", "cuda", "cuda-half") and _on_gpu(layers):
         from . import cuda
 
         if cuda.unavailable_reason() is None:  # it checks for itself, in C++, and values on the GPU: nobody waits
-            return cuda.rasterize_layers(layers, camera, grad, deterministic)
+            return cuda.rasterize_layers(layers, camera, grad, deterministic, half=backend == "cuda-half")
     validate(layers, camera)
     chosen = _choose(layers, backend)
     prepared = [_detached(activated_layer(layer), grad) for layer in layers]
@@ -76,7 +77,7 @@ def _choose(layers: list[Layer | RawLayer], backend: Backend) -> Backend:
         return "torch"
     means = layers[0].gaussians.means
     own: Backend = "cuda" if means.is_cuda else "cpu"
-    if backend not in ("auto", own):
+    if backend not in ("auto", own) and not (backend == "cuda-half" and means.is_cuda):
         move = ".cpu()" if means.is_cuda else ".cuda()"
         raise RasterizerError(
             f'backend="{backend}" cannot use tensors on {means.device}; move them with {move} or use backend="auto"'

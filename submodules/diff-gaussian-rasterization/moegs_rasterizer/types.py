@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # importing PyTorch takes a second, and reading these types n
     from torch import Tensor
 
 Grad = Literal["none", "features", "full"]
-Backend = Literal["auto", "cuda", "cpu", "torch"]
+Backend = Literal["auto", "cuda", "cuda-half", "cpu", "torch"]
 TileRule = Literal["exact", "inria"]
 DepthKind = Literal["sum", "mean", "median"]
 

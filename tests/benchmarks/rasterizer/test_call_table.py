@@ -11,7 +11,8 @@ from benchmarks.rasterizer.measurement import Timing, spread
 
 def times_of(*, kernels: float | None, single: float) -> CallTimes:
     timing = Timing(queued=spread([0.4]), single=spread([single, single - 0.01, single + 9]))
-    return CallTimes(kernels=kernels, timing=timing, host=0.0625)
+    stages = {} if kernels is None else {"projection": 0.1, "blending": kernels - 0.1}
+    return CallTimes(stages=stages, timing=timing, host=0.0625)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_the_table_without_a_gpu_has_no_kernels(capsys):
 def test_the_table_on_the_gpu(gpu, capsys):
     print_call_table(gpu, counts=(2000, 3000), size=(160, 120), repeats=3)
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
-    assert len(rows) == 10
+    assert len(rows) == 18
     assert all(float(row[1]) > 0 and float(row[5].rstrip(" |")) > 0 for row in rows)
 
 

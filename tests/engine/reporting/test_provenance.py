@@ -141,6 +141,7 @@ MEASURED = {
     "novel_near": None,
     "coverage_guard": True,
     "network_precision": "float32",
+    "fast": False,
     "temperature": 1.0,
     "lpips_weights": "not asked for",
     "lpips_vgg_weights": "lpips 0.1",
@@ -169,6 +170,7 @@ MEASURED = {
         ({"novel_near": 0.3}, "novel_near"),
         ({"coverage_guard": False, "temperature": 0.5}, "temperature, coverage_guard"),
         ({"network_precision": "float16"}, "network_precision"),
+        ({"fast": True}, "fast"),
         ({"lpips_vgg_weights": "other.npz"}, "lpips_vgg"),
         ({"lpips_weights": "other.npz"}, None),  # there were no scores of it
         ({"baselines": {"STG twice": {"files": "b"}}}, "baselines"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..types import Camera, Grad, Layer, RawGaussians, RawLayer, Splat
+from ..types import Camera, Grad, Layer, RasterizerError, RawGaussians, RawLayer, Splat
 from ..validation import validate
 from . import passes
 from .autograd import PLANES, PROJECTED, Blend, Project
@@ -18,27 +18,37 @@ GIVEN = 8  # tensors a layer; the first COLOURS are those of its 3D Gaussians
 COLOURS, FEATURES = 5, 6  # places among them; of raw Gaussians the rest of sh takes that of the colours
 
 
-def rasterize_layers(layers: list[Layer | RawLayer], camera: Camera, grad: Grad, deterministic: bool) -> list[Splat]:
+def rasterize_layers(
+    layers: list[Layer | RawLayer], camera: Camera, grad: Grad, deterministic: bool, *, half: bool = False
+) -> list[Splat]:
     """Rasterize float32 layers on one GPU; kernels take MOST_LAYERS layers at a time.
+
+    half: blend in half precision, which only goes with grad="none".
 
     Nothing needs to be checked before: the operator does it in passing. Raises RasterizerError for malformed input, and
     where an earlier call on this GPU was given bad values.
     """
+    if half and grad != "none":
+        raise RasterizerError(
+            f'backend="cuda-half" has no gradients, but grad is "{grad}"; give grad="none" or backend="cuda"'
+        )
     try:
-        return _rasterize(layers, camera, grad, deterministic)
+        return _rasterize(layers, camera, grad, deterministic, half)
     except Exception:
         if not passes.captured():  # reading a camera that lies on the GPU would break the graph
             validate(layers, camera)  # says what is wrong with the input, if that is it
         raise
 
 
-def _rasterize(layers: list[Layer | RawLayer], camera: Camera, grad: Grad, deterministic: bool) -> list[Splat]:
+def _rasterize(
+    layers: list[Layer | RawLayer], camera: Camera, grad: Grad, deterministic: bool, half: bool
+) -> list[Splat]:
     device = layers[0].gaussians.means.device
     recording = grad != "none" and torch.is_grad_enabled()
     splats: list[Splat] = []
     for first in range(0, len(layers), MOST_LAYERS):
         group = layers[first : first + MOST_LAYERS]
-        cuda_pass = pass_of(camera, device, first_layer=first, deterministic=deterministic)
+        cuda_pass = pass_of(camera, device, first_layer=first, deterministic=deterministic, half=half)
         with torch.no_grad():
             given = given_of(group)
         differentiable = _differentiable(group, grad) if recording else []

@@ -74,6 +74,7 @@ class CudaPass:
     height: int
     first_layer: int
     deterministic: bool
+    half: bool  # images in half precision; without gradients
     device: torch.device
     stream: torch.cuda.Stream  # of PyTorch on the device: autograd runs a pass's backward on the stream of its forward
 
@@ -96,7 +97,9 @@ class Made:
     report: Report
 
 
-def pass_of(camera: Camera, device: torch.device, *, first_layer: int, deterministic: bool) -> CudaPass:
+def pass_of(
+    camera: Camera, device: torch.device, *, first_layer: int, deterministic: bool = False, half: bool = False
+) -> CudaPass:
     """The pass of a call; where the camera's matrix lies on a GPU, this waits for it."""
     matrix = camera.world_to_camera
     if matrix.is_cuda and captured():
@@ -113,6 +116,7 @@ def pass_of(camera: Camera, device: torch.device, *, first_layer: int, determini
         height=index(camera.height),
         first_layer=first_layer,
         deterministic=deterministic,
+        half=half,
         device=device,
         stream=stream_of(device),
     )
@@ -214,6 +218,7 @@ def _forward(cuda_pass: CudaPass, given: Given, *, save: bool) -> tuple[list[Ten
         width,
         height,
         save,
+        cuda_pass.half,
         cuda_pass.stream.cuda_stream,
     )
     if not made:

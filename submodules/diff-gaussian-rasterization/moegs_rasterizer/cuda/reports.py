@@ -1,8 +1,8 @@
 """Reports of the GPU on calls that have returned: the number of instances, and the first bad value of each layer.
 
 The last counting kernel of a call writes them into pinned host memory, and the host does not wait. The next call looks
-for reports that have come. The backward pass, which needs its own, waits until it is there, which it usually is. A call
-captured in a CUDA graph reports with each replay to a row of its own.
+for reports that have come. The backward pass needs its own: it launches its kernels as if there were room, and waits
+for the report then. A call captured in a CUDA graph reports with each replay to a row of its own.
 """
 
 from __future__ import annotations
@@ -175,10 +175,17 @@ class Mailbox:
         with self.lock:
             if report.instances is None:
                 self._wait(report)
+            instances = self.instances_so_far(report)
+            assert instances is not None
+            return instances
+
+    def instances_so_far(self, report: Report) -> int | None:
+        """As `instances`, but None where the report has not come yet: nobody waits."""
+        with self.lock:
+            if report.instances is None and self._has_come(report):
                 self._take_in(report)
             if report.error is not None:
                 raise RasterizerError(report.error)
-            assert report.instances is not None
             return report.instances
 
     def ended(self, report: Report) -> bool:

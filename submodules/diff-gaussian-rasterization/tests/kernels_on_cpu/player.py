@@ -55,12 +55,18 @@ def mailbox() -> Mailbox:
 
 
 def rasterize(
-    layers: Sequence[Layer], camera: Camera, *, grad: str = "none", deterministic: bool = False, **_: str
+    layers: Sequence[Layer],
+    camera: Camera,
+    *,
+    grad: str = "none",
+    deterministic: bool = False,
+    half: bool = False,
+    **_: str,
 ) -> list[Splat]:
     """`rasterize` as the CUDA back-end does it, of tensors on the CPU."""
     mailbox()
     layers = list(layers)
-    return backend.rasterize_layers(layers, camera, grad, deterministic) if layers else []
+    return backend.rasterize_layers(layers, camera, grad, deterministic, half=half) if layers else []
 
 
 def check() -> None:

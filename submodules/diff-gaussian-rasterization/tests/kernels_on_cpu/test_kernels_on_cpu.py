@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from moegs_rasterizer import RasterizerError, RasterSettings
-from moegs_rasterizer.cuda import reports
+from moegs_rasterizer.cuda import autograd, passes, reports
 
 from ..backends import KERNELS, one_thread, rendered
 from ..random_layers import PLANES, assert_same_bits, gradients_of, layer_of, run, tensors_of, with_tensors
@@ -105,3 +105,37 @@ def test_bad_values_are_seen(name):
     with pytest.raises(RasterizerError, match=rf"layer 1: {name} .*row {row}\b"):
         player.check()
     assert rendered([layer], camera, KERNELS)[0].colour.isfinite().all()
+
+
+@pytest.mark.parametrize("room", [True, False])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_backward_pass_is_launched_before_its_forward_pass_has_reported(room, deterministic, monkeypatch):
+    monkeypatch.setattr(reports, "LEAST_CAPACITY", 64)
+    layer, camera = layer_of(150, 83, 61)
+    wanted = run([layer], camera, backend=KERNELS, deterministic=True)
+    mailbox = player.mailbox()
+    size = next(size for size in mailbox.known if size[:2] == (83, 61))
+    if not room:
+        mailbox.known[size] = 1
+    operators, launched = passes.operators(), []
+
+    def blend_backward(*given: object) -> object:
+        launched.append("backward pass")
+        return operators.blend_backward(*given)
+
+    def reported(mailbox: reports.Mailbox, report: reports.Report) -> int:
+        launched.append("report")
+        instances = so_far(mailbox, report)
+        assert instances is not None
+        return instances
+
+    so_far = reports.Mailbox.instances_so_far
+    monkeypatch.setattr(autograd, "operators", lambda: replace(operators, blend_backward=blend_backward))
+    monkeypatch.setattr(reports.Mailbox, "instances", reported)
+    monkeypatch.setattr(reports.Mailbox, "instances_so_far", lambda *_: None)
+    found = run([layer], camera, backend=KERNELS, deterministic=deterministic)
+    assert launched == ["backward pass", "report"] + ([] if room else ["backward pass"])
+    for name, gradient in gradients_of(wanted, 0).items():
+        assert (gradients_of(found, 0)[name] - gradient).norm() <= (0 if deterministic else 1e-6) * gradient.norm(), (
+            name
+        )

@@ -105,8 +105,10 @@ void bin_with(const BinCall& call, cudaStream_t stream) {
   size_t bytes = call.sorting;
   if (n > 0) {
     if (kSeparateSorts) {
-      check(cub::DeviceRadixSort::SortPairs(scratch.sorting, bytes, reinterpret_cast<const uint32_t*>(call.depths),
-                                            scratch.depths, call.rows, call.order, n, 0, kDepthBits, stream),
+      const bool all_bits = call.short_depths == nullptr;
+      const uint32_t* keys = all_bits ? reinterpret_cast<const uint32_t*>(call.depths) : call.short_depths;
+      check(cub::DeviceRadixSort::SortPairs(scratch.sorting, bytes, keys, scratch.depths, call.rows, call.order, n, 0,
+                                            all_bits ? kDepthBits : kShortDepthBits, stream),
             "sorting by depth");
     } else {
       check(cudaMemcpyAsync(call.order, call.rows, n * sizeof(*call.order), cudaMemcpyDeviceToDevice, stream),

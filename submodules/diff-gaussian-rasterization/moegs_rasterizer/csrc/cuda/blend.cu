@@ -1,26 +1,8 @@
 // Front-to-back blending (3DGS's rule): a block for each tile of each layer, a thread for two pixels.
-#include "tile.cuh"
+#include "pixels.cuh"
 
 namespace moegs {
 namespace {
-
-// What a pixel adds up. `kPlain` where the depth is a plain sum.
-template <int kValues, bool kPlain>
-struct Pixel {
-  float values[kValues] = {};
-  float transmittance = 1, weight = 0, median = kEmptyMedianDepth;
-
-  // Without branches: most pixels take most hits, and the next hit's arithmetic need not wait.
-  __device__ __forceinline__ void take(const Step& step, const float* carried, float depth) {
-#pragma unroll
-    for (int k = 0; k < kValues; ++k) values[k] = fmaf(step.weight, carried[k], values[k]);
-    if (!kPlain) {
-      weight += step.weight;  // not 1 - transmittance, which rounds to few digits where alpha is small
-      if (step.taken && transmittance > 0.5f && step.after < 0.5f) median = depth;
-    }
-    transmittance = step.left;
-  }
-};
 
 template <int kValues, bool kPlain>
 struct Pixels {
@@ -42,15 +24,6 @@ struct Memory {
   Hits hits;
   float4 values[kWarp * kGroups];
   float depth[kPlain ? 1 : kWarp];
-};
-
-// A layer's pass over some of its values.
-struct Pass {
-  const BlendLayer* layer;
-  const Lists* lists;
-  int tile, first_group;
-
-  __device__ __forceinline__ int groups() const { return layer->channels / 4 + 1; }
 };
 
 template <int kValues, bool kPlain>
@@ -94,41 +67,6 @@ __device__ __forceinline__ void blend_tile(const Pass& pass, const Place& place,
 }
 
 template <int kValues, bool kPlain>
-__device__ void write_pixel(const Pass& pass, int64_t at, const Pixel<kValues, kPlain>& pixel) {
-  const BlendLayer& layer = *pass.layer;
-  const Lists& lists = *pass.lists;
-  const int64_t plane = int64_t(lists.width) * lists.height;
-  // Bad input never gives a picture that looks right.
-  const float left = fabsf(pixel.transmittance);
-  const float poison = lists.status[layer.index] == kNoFault ? 0.0f : __int_as_float(0x7fffffff);
-  if (pass.first_group == 0) {
-    layer.alpha[at] = 1 - left + poison;
-    if (layer.left) layer.left[at] = left;
-  }
-#pragma unroll
-  for (int k = 0; k < kValues; ++k) {
-    const int channel = 4 * pass.first_group + k;
-    if (channel < layer.channels) {
-      const float value = fmaf(left, layer.background[channel], pixel.values[k]) + poison;
-      const bool colour = channel < layer.colour_channels;
-      float* image = colour ? layer.colour : layer.features;
-      image[(colour ? channel : channel - layer.colour_channels) * plane + at] = value;
-    } else if (channel == layer.channels) {
-      float depth = pixel.values[k];
-      if (!kPlain && layer.depth_kind == kDepthMean)
-        depth = pixel.weight > 0 ? depth / pixel.weight : layer.empty_depth;
-      if (!kPlain && layer.depth_kind == kDepthMedian) depth = pixel.median;
-      layer.depth[at] = depth + poison;
-    }
-  }
-}
-
-// Layers of one launch: those with as many values left, and depths alike.
-struct Chosen {
-  int layer[kMostLayers];
-};
-
-template <int kValues, bool kPlain>
 __global__ void __launch_bounds__(kTileThreads)
 blend_kernel(const __grid_constant__ BlendCall call, const __grid_constant__ Chosen chosen, int first_group) {
   __shared__ Memory<kValues, kPlain> memory[kWarps];
@@ -155,23 +93,15 @@ blend_kernel(const __grid_constant__ BlendCall call, const __grid_constant__ Cho
 template <int kLess, int kValues, bool kPlain>
 void launch_values(const BlendCall& call, int first_group, cudaStream_t stream) {
   Chosen chosen{};
-  int count = 0;
-  for (int layer = 0; layer < call.count; ++layer) {
-    const int left = call.layer[layer].channels + 1 - 4 * first_group;
-    if ((call.layer[layer].depth_kind == kDepthSum) != kPlain) continue;
-    if (left > kLess && (left <= kValues || kValues == kValuesPerPass)) chosen.layer[count++] = layer;
-  }
+  const int count = choose(call, first_group, kLess, kValues, kPlain, chosen);
   if (count == 0) return;
-  const Lists& lists = call.lists;
-  const int tiles = ((lists.width + kTile - 1) / kTile) * ((lists.height + kTile - 1) / kTile);
-  launch("blending", blend_kernel<kValues, kPlain>, dim3(tiles, count), kTileThreads, 0, stream, call, chosen,
-         first_group);
+  launch("blending", blend_kernel<kValues, kPlain>, dim3(tiles_of(call.lists), count), kTileThreads, 0, stream, call,
+         chosen, first_group);
 }
 
 template <bool kPlain>
 void launch_all(const BlendCall& call, cudaStream_t stream) {
-  int groups = 0;
-  for (int layer = 0; layer < call.count; ++layer) groups = max(groups, call.layer[layer].channels / 4 + 1);
+  const int groups = groups_of(call);
   for (int first_group = 0; first_group < groups; first_group += kValuesPerPass / 4) {
     launch_values<0, 4, kPlain>(call, first_group, stream);  // a colour and the depth
     launch_values<4, 7, kPlain>(call, first_group, stream);  // and three features
@@ -185,7 +115,11 @@ void launch_all(const BlendCall& call, cudaStream_t stream) {
 }  // namespace
 
 void blend(const BlendCall& call, Stream stream) {
-  launch_all<true>(call, stream_of(stream));
+  if (call.half) {
+    blend_half(call, stream);
+  } else {
+    launch_all<true>(call, stream_of(stream));
+  }
   launch_all<false>(call, stream_of(stream));
 }
 

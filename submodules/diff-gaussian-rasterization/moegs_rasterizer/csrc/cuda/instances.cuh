@@ -6,7 +6,6 @@
 namespace moegs {
 
 constexpr int kThreads = 256;
-constexpr int kDepthBits = 31;    // a float above 0, read as an integer
 constexpr int kSerialTiles = 16;  // of more, a warp writes the instances together
 constexpr int kStaged = 4096;     // instances of a block that pass through its shared memory
 

@@ -14,6 +14,9 @@ namespace moegs {
 constexpr int kMostLayers = 12;
 constexpr int kValuesPerPass = 16;  // carried by one pass over a tile's list; more channels take more passes
 
+constexpr int kDepthBits = 31;       // a float above 0, read as an integer
+constexpr int kShortDepthBits = 24;  // in half precision: three passes of the sort, not four
+
 constexpr int kShapeFloats = 8;     // of a row: x, y, log2 of the opacity, a; b, c; two that nobody reads
 
 using Stream = void*;  // cudaStream_t
@@ -59,6 +62,7 @@ struct ProjectCall {
   int first[kMostLayers + 1];  // rows of the call at which layers begin
   int count;                   // layers
   int32_t* rows;               // [first[count]] 0, 1, 2, ...: what the depth sort carries along
+  uint32_t* short_depths;      // [first[count]] depths in kShortDepthBits to sort by; null to sort by all their bits
   unsigned long long* status;
   const View* views;           // on the device, one a layer, where they may change from replay to replay; else null
 };
@@ -105,6 +109,7 @@ struct BinCall {
   int64_t capacity;      // of the lists; where the instances are more, none is listed
   int across, tiles;     // tiles in a row of the image, and in all
   const float* depths;
+  const uint32_t* short_depths;  // null to sort by `depths`
   const int32_t *rows, *boxes, *counts;
   const float* shapes;
   int32_t* order;        // [n] rows by depth
@@ -149,8 +154,10 @@ struct BlendCall {
   Lists lists;
   BlendLayer layer[kMostLayers];
   int count;
+  bool half;  // in half precision, but for layers whose depth is no plain sum
 };
 void blend(const BlendCall& call, Stream stream);
+void blend_half(const BlendCall& call, Stream stream);  // the layers whose depth is a plain sum
 
 struct BlendBackwardLayer {
   int64_t first_value;

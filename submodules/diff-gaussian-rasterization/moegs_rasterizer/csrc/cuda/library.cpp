@@ -4,7 +4,7 @@
 STABLE_TORCH_LIBRARY(moegs_rasterizer_cuda, library) {
   library.def(
       "forward(Tensor[] given, int[] kinds, Tensor world_to_camera, float[] pinhole, float[] settings,"
-      " int mail, int sequence, int moving, int capacity, int width, int height, bool save, int stream) -> Tensor[]");
+      " int mail, int sequence, int moving, int capacity, int width, int height, bool save, bool half, int stream) -> Tensor[]");
   library.def(
       "blend_backward(Tensor[] blended, Tensor(a!) kept, Tensor[] gradients, int[] asked, int capacity,"
       " int instances, bool linear, bool ordered, int stream) -> Tensor[]");

@@ -24,10 +24,10 @@ enum ProjectedGradient { kOfMeans2d, kOfConics, kOfShColours, kProjectedGradient
 
 // The whole forward pass. inputs.h: kinds, pinhole and settings. `capacity` is the room for instances; the mail gets
 // their number, faults and `sequence`. `moving` is 0, or an address in pinned memory that gets the layers' views: a CUDA
-// graph reads them there at each replay. Gives no tensors where the input does not fit.
+// graph reads them there at each replay. `half`: images in half precision. Gives no tensors where the input does not fit.
 Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camera, std::vector<double> pinhole,
                 std::vector<double> settings, int64_t mail, int64_t sequence, int64_t moving, int64_t capacity,
-                int64_t width, int64_t height, bool save, int64_t stream);
+                int64_t width, int64_t height, bool save, bool half, int64_t stream);
 
 // Gradients of the images of each layer (kImageGradients) to kCarriedGradients a layer, empty where not made: of layers
 // not in `asked`, and where `linear` of everything but features. `capacity` as forward had it, `instances` as it

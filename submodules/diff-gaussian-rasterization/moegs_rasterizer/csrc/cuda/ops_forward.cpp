@@ -13,7 +13,8 @@ struct Projections {
 };
 
 // Launches the projection of all layers, and fills in what packing reads of it.
-Projections projected(Input& input, const Kept& kept, const Tensor& like, bool views_apart, Stream stream) {
+Projections projected(Input& input, const Kept& kept, const Tensor& like, bool views_apart, uint32_t* short_depths,
+                      Stream stream) {
   Projections made;
   ProjectCall call{};
   call.count = input.layers;
@@ -34,6 +35,7 @@ Projections projected(Input& input, const Kept& kept, const Tensor& like, bool v
     made.saved.insert(made.saved.end(), {conics, colours, conics});
   }
   call.rows = kept.rows;
+  call.short_depths = short_depths;
   call.status = kept.status;
   call.views = views_apart ? kept.views : nullptr;
   moegs::project(call, stream);
@@ -62,10 +64,11 @@ Tensor views_of(const Input& input) {
 
 // Launches the blending into images that it adds to what was made.
 void blend_all(const Input& input, const PassSize& size, const Kept& kept, Projections& made, bool save,
-               Stream stream) {
+               bool half, Stream stream) {
   BlendCall call{};
   call.lists = lists_of(size, kept, input.first);
   call.count = input.layers;
+  call.half = half;
   const Tensor like = made.results[kMeans2d];
   for (int i = 0; i < input.layers; ++i) {
     const Carried& layer = input.carried[i];
@@ -96,7 +99,7 @@ void blend_all(const Input& input, const PassSize& size, const Kept& kept, Proje
 
 Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camera, std::vector<double> pinhole,
                 std::vector<double> settings, int64_t mail, int64_t sequence, int64_t moving, int64_t capacity,
-                int64_t width, int64_t height, bool save, int64_t stream) {
+                int64_t width, int64_t height, bool save, bool half, int64_t stream) {
   Input input{};
   if (!read_input(input, given, kinds, world_to_camera, pinhole, settings, width, height)) return {};
   const PassSize size{input.layers, input.rows, input.values, capacity, width, height};
@@ -111,13 +114,16 @@ Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camer
     std::memcpy(reinterpret_cast<void*>(moving), input.views, size_t(bytes));
     copy_in(kept.views, reinterpret_cast<const void*>(moving), bytes, on);
   }
-  Projections made = projected(input, kept, like, moving != 0, on);
+  const Tensor sorted_by = empty_like(like, {half ? input.rows : 0}, ScalarType::Int);
+  uint32_t* const short_depths = half ? reinterpret_cast<uint32_t*>(ints_to(sorted_by)) : nullptr;
+  Projections made = projected(input, kept, like, moving != 0, short_depths, on);
   pack_all(input, kept, on);
   BinCall binning = bin_call(size, kept, input.first);
+  binning.short_depths = short_depths;
   binning.mail = reinterpret_cast<long long*>(mail);
   binning.sequence = sequence;
   bin_with_scratch(binning, like, on);
-  blend_all(input, size, kept, made, save, on);
+  blend_all(input, size, kept, made, save, half, on);
   Tensors results = std::move(made.results);
   if (save) {
     results.insert(results.end(), made.saved.begin(), made.saved.end());

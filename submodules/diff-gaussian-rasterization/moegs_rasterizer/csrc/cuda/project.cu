@@ -27,6 +27,15 @@ __device__ int fault_of(const GaussianRow& row) {
   return opacity < -kOpacityTolerance || opacity > 1 + kOpacityTolerance ? kOpacityRange : -1;
 }
 
+// A depth beyond the near plane in kShortDepthBits: its float's bits above the plane's, over 32 powers of two, with 19
+// bits each. What is nearer or farther still counts as at the end.
+__device__ uint32_t short_depth(float depth, double near) {
+  constexpr int kRangeBits = 28;
+  const uint32_t bits = __float_as_uint(depth), least = __float_as_uint(fmaxf(float(near), 1e-6f));
+  if (!(bits > least)) return 0;
+  return min(bits - least, (1u << kRangeBits) - 1) >> (kRangeBits - kShortDepthBits);
+}
+
 __host__ __device__ int blocks_of(const ProjectCall& call, int layer) {
   return (call.first[layer + 1] - call.first[layer] + kRowThreads - 1) / kRowThreads;
 }
@@ -58,6 +67,7 @@ project_kernel(const __grid_constant__ ProjectCall call) {
       cuda::clear_one(i, layer.out);
       layer.out.depths[i] = __int_as_float(0x7fffffff);  // behind everything when sorted as an integer
     }
+    if (call.short_depths) call.short_depths[first + i] = short_depth(layer.out.depths[i], view.near);
   }
   if (!layer.in.sh) return;
   with_count(layer.in.sh_count, [&](auto count) {

@@ -117,6 +117,29 @@ void launch(const char*, void (*kernel)(Parameters...), dim3 blocks, int threads
 inline float exp2_quick(float value) { return std::exp2(value); }
 inline float root(float value) { return std::sqrt(value); }
 
+// Pairs of half-precision numbers: floats, rounded after each step as IEEE's halves are.
+inline float rounded_to_half(float value) {
+  if (std::isnan(value)) return value;
+  if (std::fabs(value) >= 65520) return std::copysign(INFINITY, value);
+  int exponent;
+  std::frexp(value, &exponent);
+  const float unit = std::ldexp(1.0f, std::max(exponent - 11, -24));
+  return std::nearbyint(value / unit) * unit;
+}
+struct Half2 { float low, high; };
+inline Half2 halves(float low, float high) { return {rounded_to_half(low), rounded_to_half(high)}; }
+inline float2 floats_of(Half2 pair) { return {pair.low, pair.high}; }
+inline Half2 lows(Half2 pair) { return {pair.low, pair.low}; }
+inline Half2 highs(Half2 pair) { return {pair.high, pair.high}; }
+inline Half2 times(Half2 a, Half2 b) { return halves(a.low * b.low, a.high * b.high); }
+inline Half2 fused(Half2 a, Half2 b, Half2 c) { return halves(a.low * b.low + c.low, a.high * b.high + c.high); }
+inline Half2 less(Half2 a, Half2 b, Half2 c) { return halves(c.low - a.low * b.low, c.high - a.high * b.high); }
+inline Half2 smaller(Half2 a, Half2 b) { return {std::fmin(a.low, b.low), std::fmin(a.high, b.high)}; }
+inline Half2 exp2_quick(Half2 value) { return halves(std::exp2(value.low), std::exp2(value.high)); }
+inline Half2 where_at_least(Half2 a, Half2 b, Half2 value) {
+  return {a.low >= b.low ? value.low : 0, a.high >= b.high ? value.high : 0};
+}
+
 inline void add2(float* to, float2 value) {
   to[0] += value.x;
   to[1] += value.y;
