@@ -31,7 +31,8 @@ WARM_UP = 0.2  # of the time, before which pictures are not counted
 
 def connected(port: int) -> ClientConnection:
     """The connection to a viewer of this machine."""
-    return connect(f"ws://127.0.0.1:{port}", subprotocols=[Subprotocol(f"viser-v{viser.__version__}")], max_size=None)
+    protocol = Subprotocol(f"viser-v{viser.__version__}")
+    return connect(f"ws://127.0.0.1:{port}", subprotocols=[protocol], max_size=None, ping_interval=None)
 
 
 def encoded(kind: str, **content: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""What a browser draws over its pictures: the scene's cameras, and the start points of trainings."""
+"""Things drawn over the pictures of a browser: the scene's cameras, and the start points of trainings."""
 
 from __future__ import annotations
 

@@ -70,6 +70,15 @@ class Browser:
         assert self.image is not None
         return self.image
 
+    def listen(self, seconds: float) -> None:
+        """Takes in what comes for so long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                self._take(self._socket.recv(timeout=left))
+            except TimeoutError:
+                return
+
     def kill(self) -> None:
         """Cuts the connection without a word."""
         self._socket.socket.close()

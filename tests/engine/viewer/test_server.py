@@ -210,7 +210,7 @@ def test_start_points_that_cannot_be_read_are_a_warning(browser: Browser, run: R
     browser.set("show start points", True)
     browser.set("frame", 2)
     assert difference(browser.settle(), to_uint8(mix_view(run, 0, 2).image)) < JPEG
-    assert [record.getMessage() for record in caplog.records][0].startswith("start points: ")
+    assert any(record.getMessage().startswith("start points: ") for record in caplog.records)
 
 
 def test_browsers_have_views_of_their_own(browser: Browser, viewer: Viewer) -> None:
