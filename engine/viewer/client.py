@@ -126,11 +126,15 @@ class Client:
         self._scale = next_scale(wish.scale, picture.seconds, budget=self._budget)
         self._last = wish
 
-    def give_up(self, wish: Wish, fault: str) -> None:
-        """Leaves a picture that cannot be made until something changes, and says why; time stands still."""
+    def give_up(self, wish: Wish | None, fault: str) -> None:
+        """Leaves a picture that cannot be made until something changes, and says why; time stands still.
+
+        wish None: it was a file.
+        """
         self.panel.playing = False
-        self._last = replace(wish, scale=1.0, resting=True)
-        self.panel.info.content = f"This picture failed: {fault}"
+        if wish is not None:
+            self._last = replace(wish, scale=1.0, resting=True)
+        self.panel.info.content = f"This {'file' if wish is None else 'picture'} failed: {fault}"
 
     def serve_clicks(self, run: Run) -> None:
         """Does what buttons were clicked for."""

@@ -146,10 +146,10 @@ class Viewer:
             client.show(self._run, wish, time.monotonic())
         except Exception as error:  # whatever one browser causes, the others keep their pictures
             fault = f"{type(error).__name__}: {error}"
-            logger.warning("a browser's picture failed: %s", fault)
+            message = "a browser's file failed: %s" if wish is None else "a browser's picture failed: %s"
+            logger.warning(message, fault)
             logger.debug("its traceback", exc_info=True)
-            if wish is not None:
-                client.give_up(wish, fault)
+            client.give_up(wish, fault)
             return False
         return True
 

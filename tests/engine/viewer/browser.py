@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 from collections.abc import Callable
@@ -71,13 +72,11 @@ class Browser:
         return self.image
 
     def listen(self, seconds: float) -> None:
-        """Takes in what comes for so long."""
+        """Takes in what comes for so long, and all that has come by then."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            try:
-                self._take(self._socket.recv(timeout=left))
-            except TimeoutError:
-                return
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self._take(self._socket.recv(timeout=max(end - time.monotonic(), 0)))
 
     def kill(self) -> None:
         """Cuts the connection without a word."""

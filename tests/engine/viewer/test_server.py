@@ -266,6 +266,9 @@ def test_a_picture_that_fails_is_tried_once_and_told(viewer: Viewer, run: Run, m
         browser.set("frame", 2)
         browser.wait(lambda one: "ValueError: no such thing" in one.text)
         threading.Event().wait(0.5)
+        patch.setattr("engine.viewer.files.picture_of", failing)
+        browser.set("Screenshot", True)
+        browser.wait(lambda one: one.text == "This file failed: ValueError: no such thing")
     said = "a browser's picture failed: ValueError: no such thing"
     assert [record.getMessage() for record in caplog.records].count(said) == 1
     browser.set("frame", 1)
