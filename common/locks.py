@@ -46,6 +46,11 @@ def only_one(folder: Path, refusal: Exception) -> Iterator[None]:
                 each.rmdir()
 
 
+def is_written_to(folder: Path) -> bool:
+    """Tell whether a process is in a folder by `only_one`, or was killed there."""
+    return (folder / ONLY_ONE).exists()
+
+
 def _lock_of(path: Path) -> FileLock:
     """Lock by a file; OSError where something else than a file, also a link, stands in its place."""
     if os.path.lexists(path):

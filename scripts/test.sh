@@ -11,7 +11,13 @@ ruff check .
 ruff format --check .
 types=$(mktemp)
 trap 'rm -f "$types"' EXIT
-mypy > "$types" 2>&1 & # beside the compilers, as each of them takes one core
+check_types() { # and then collects the tests once: pytest keeps their bytecode, which each worker would make anew
+    local checked=0
+    mypy > "$types" 2>&1 || checked=$?
+    python -m pytest --collect-only -q > /dev/null 2>&1 || true # the tests' own run tells of errors
+    return "$checked"
+}
+check_types & # beside the compilers, as each of them takes one core
 python -m moegs_rasterizer.build
 if command -v nvcc > /dev/null; then
     python -m moegs_rasterizer.build --cuda

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from common.locks import is_written_to
 from engine.errors import user_errors
 from engine.runs.checkpoint import checkpoint_folder, load_checkpoint, saved_iterations
-from engine.runs.opening import new_run
+from engine.runs.opening import assemble, new_router, new_run, open_expert
 from engine.runs.run import Run, blended_fast
 from engine.runs.saved import load_run
 from engine.settings.command_line import set_up_logging
@@ -19,9 +21,12 @@ from engine.settings.fields import values_of, with_values
 from engine.settings.run import AnyRunConfig
 from engine.settings.view import ViewConfig, check_view_config, read_view_settings
 from engine.training.interruption import Interruption
-from router import Router
+from experts.kept_frames import ExpertFrames
+from router import Ensemble, Router
 
 logger = logging.getLogger(__name__)
+
+WAITING = 1.0  # seconds between two looks for a first iteration
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
@@ -31,6 +36,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     check_view_config(config)
     from engine.viewer.server import Viewer  # here: viser is optional
 
+    if not first_is_saved(config):
+        print("viewer stopped")
+        return 0
     run = open_run(config)
     renewed: Callable[[Run], Run] | None = None
     if config.iteration == -1 and config.run is not None:
@@ -62,13 +70,38 @@ def open_run(config: ViewConfig) -> Run:
         iteration = None if config.iteration == -1 else config.iteration
         run = load_run(config.run, iteration=iteration, overrides=given, needed="none")
         return blended_fast(run) if config.fast else run
-    ensemble, folders = ensemble_and_folders(config.overrides.expert)
-    given = {name: value for name, value in given.items() if value is not None}
-    kept = {"save_path": next(iter(folders.values())), "load_iteration": config.iteration}
-    run = new_run(with_values(AnyRunConfig(), given | kept), ensemble)
+    settings, ensemble, _ = _expert_settings(config)
+    run = new_run(settings, ensemble)
     run = blended_fast(run) if config.fast else run
     expert = run.experts[0]
     return replace(run, iteration=expert.provenance.iteration, router=run.router.eval().requires_grad_(False))
+
+
+def first_is_saved(config: ViewConfig) -> bool:
+    """Waits for the first iteration that a training in an expert's folder saves; False where a signal ends that.
+
+    Where nothing is trained there it does not wait.
+    """
+    if config.run is not None:
+        return True
+    folder = _expert_settings(config)[2]
+    waits = newest_expert_iteration(folder) < 0 and is_written_to(folder)
+    if waits:
+        print(f"waiting for the first iteration that is saved in {folder} (Ctrl-C stops it)", flush=True)
+    with Interruption() as stop:
+        while waits and not stop.requested:
+            time.sleep(WAITING)
+            waits = newest_expert_iteration(folder) < 0 and is_written_to(folder)
+    return not stop.requested
+
+
+def _expert_settings(config: ViewConfig) -> tuple[AnyRunConfig, Ensemble, Path]:
+    """The settings of a run of one expert alone, its ensemble and the expert's folder."""
+    ensemble, folders = ensemble_and_folders(config.overrides.expert)
+    folder = next(iter(folders.values()))
+    given = {name: value for name, value in values_of(config.overrides).items() if value is not None}
+    kept = {"save_path": folder, "load_iteration": config.iteration, "quiet": config.quiet}
+    return with_values(AnyRunConfig(), given | kept), ensemble, folder
 
 
 def with_newest_expert(run: Run, *, config: ViewConfig) -> Run:
@@ -76,16 +109,24 @@ def with_newest_expert(run: Run, *, config: ViewConfig) -> Run:
 
     A folder that is being written to is left for the next time.
     """
-    folder = next(iter(ensemble_and_folders(config.overrides.expert)[1].values()))
+    settings, ensemble, folder = _expert_settings(config)
     try:
         if newest_expert_iteration(folder) <= run.iteration:
             return run
-        newer = open_run(config)
+        expert = open_expert(settings, run.scene, ensemble.experts[0], folder, device=run.device, by_name=True)
+        router = new_router(settings, (expert,)).eval().requires_grad_(False)
+        # What is rendered to open it asks for depths, which half precision has not.
+        compute = replace(run.compute, backend="cuda") if config.fast else run.compute
+        newer = assemble(settings, ensemble, compute=compute, scene=run.scene, experts=(expert,), router=router)
+        newer = blended_fast(newer) if config.fast else newer
     except user_errors() as error:
         logger.debug("no newer iteration: %s", error)
         return run
-    logger.info("showing iteration %d", newer.iteration)
-    return newer
+    iteration = expert.provenance.iteration
+    logger.info("showing iteration %d", iteration)
+    # As much memory for kept frames as the old one had, whose frames still fill it.
+    frames = ExpertFrames(most=run.frames.most, shares=run.frames.shares, precision=run.frames.precision)
+    return replace(newer, iteration=iteration, frames=frames)
 
 
 def newest_expert_iteration(folder: Path) -> int:

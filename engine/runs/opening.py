@@ -50,7 +50,6 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
 
     Raises SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
     """
-    router_settings = config.router
     compute = open_compute_device(config.machine.device, config.machine.backend)
     check_rasterizer(compute)
     scene = open_scene(config, ensemble)
@@ -60,16 +59,7 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
         open_expert(config, scene, name, folder, device=compute.device, by_name=by_name)
         for name, folder in folders.items()
     )
-    torch.manual_seed(config.training.seed)
-    router = Router(
-        [expert.name for expert in experts],
-        [expert.num_gaussians for expert in experts],
-        kind=router_settings.rgbfunction,
-        cues=router_settings.cues == "on",
-        init=router_settings.init_mixprob,
-        temperature=router_settings.temperature,
-        eval_temperature=router_settings.eval_temperature,
-    )
+    router = new_router(config, experts)
     run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
     loaded = {expert.name: expert for expert in experts}
     for name, folder in folders.items():
@@ -77,6 +67,21 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
         check_visible(loaded[name], scene, compute=compute, label=label, folder=folder)
         check_cameras(scene, name, folder)
     return run
+
+
+def new_router(config: RunConfig, experts: Sequence[Expert]) -> Router:
+    """An untrained router of the settings, from their seed."""
+    settings = config.router
+    torch.manual_seed(config.training.seed)
+    return Router(
+        [expert.name for expert in experts],
+        [expert.num_gaussians for expert in experts],
+        kind=settings.rgbfunction,
+        cues=settings.cues == "on",
+        init=settings.init_mixprob,
+        temperature=settings.temperature,
+        eval_temperature=settings.eval_temperature,
+    )
 
 
 def with_expert_frames(config: Config, run: Run) -> Config:

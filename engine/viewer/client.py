@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import math
+import resource
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from queue import Empty
 
 import viser
 
+from engine.runs.device import peak_memory
 from engine.runs.run import Run
-from engine.viewer.cameras import (
-    Pose,
-    camera_of,
-    letterboxed,
-    pose_at,
-    pose_of,
-    same_place,
-    size_of,
-)
+from engine.viewer.cameras import Pose, camera_of, pose_at, pose_of, same_place, size_of
 from engine.viewer.files import Files, Moment
 from engine.viewer.images import Picture, picture_of
 from engine.viewer.panel import Panel
-from engine.viewer.state import ViewState, next_scale, played_frame
+from engine.viewer.rig import Rig
+from engine.viewer.state import ViewState, next_scale, played_frame, seconds_to_next
+from engine.viewer.stream import Stream
 from scenes.trajectories import looked_at
 
 REST = 0.25  # seconds without a change of the camera, after which it rests
@@ -30,7 +28,8 @@ SETTLING = 0.7  # seconds in which a browser takes over a camera that it was giv
 MOVING_QUALITY, RESTING_QUALITY = 75, 92  # of JPEG
 USUAL_RATE = 30.0  # frames per second, where the recording does not say
 LEAST_WIDTH = 16  # px
-FRUSTUM = 0.08  # of the rig's radius
+AHEAD = 8  # frames from now, whose Gaussians are computed while nobody waits
+TELLING = 0.3  # seconds between two updates of the numbers while pictures change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +42,24 @@ class Wish:
     view: int | None  # the scene's camera that the pose is; None: none
     width: int  # px, of the longer side
     scale: float  # of the full width
+    resting: bool  # neither the camera nor time moves
 
 
 class Client:
-    """A connected browser. `wish`, `show` and `serve_clicks` are called by one thread alone."""
+    """A connected browser. All that is public here is called by one thread alone."""
 
     def __init__(
-        self, handle: viser.ClientHandle, run: Run, wake: Callable[[], None], *, width: int, budget: float
+        self,
+        handle: viser.ClientHandle,
+        run: Run,
+        wake: Callable[[], None],
+        *,
+        width: int,
+        budget: float,
+        encoders: Executor,
     ) -> None:
         self._handle, self._budget, self._width = handle, budget, width
+        self._stream, self._rig = Stream(handle, encoders), Rig(handle)
         self.panel = Panel(handle.gui, run, wake)
         self._middle = looked_at([run.scene.views[view] for view in run.scene.train])
         self._rate = float(run.scene.frame_rate or USUAL_RATE)
@@ -64,17 +72,17 @@ class Client:
         self._began: tuple[float, float, float] | None = None  # of playing: when, at which frame, at what rate
         self._slider = 0
         self._frame = 0.0
-        self._ahead: tuple[int, int | None] | None = None  # of the last look ahead
+        self._ahead: deque[tuple[int, int | None]] = deque(maxlen=2 * AHEAD)  # of the last looks ahead
         self._scale = 0.5
         self._last: Wish | None = None
+        self._told = -math.inf  # when the numbers were updated
         self._files = Files(handle, self.panel)
-        self._rig: list[viser.CameraFrustumHandle] = []
         handle.camera.on_update(lambda _: wake())
         self.panel.at = run.scene.test[0]
 
     def wish(self, run: Run, now: float) -> Wish | None:
         """The picture that the client should have and has not. now: seconds of a steady clock."""
-        self._follow_rig(run)
+        self._rig.show(run, cameras=self.panel.rig, points=self.panel.points)
         pose = self._followed_pose(run, now)
         if pose is None:
             return None
@@ -87,32 +95,46 @@ class Client:
             width = run.scene.views[self._view].camera.width
         state = self.panel.state(self._frame)
         small = max(LEAST_WIDTH, round(width * scale))
-        wish = Wish(iteration=run.iteration, state=state, pose=pose, view=self._view, width=small, scale=scale)
-        if self._last is not None:
-            same = replace(self._last, width=wish.width, scale=wish.scale) == wish
-            if same and self._last.scale >= scale:
-                return None
+        wish = Wish(
+            iteration=run.iteration,
+            state=state,
+            pose=pose,
+            view=self._view,
+            width=small,
+            scale=scale,
+            resting=resting,
+        )
+        last = self._last
+        if last is not None and replace(last, width=small, scale=scale, resting=resting) == wish:
+            as_good = last.scale >= scale and (last.resting or not resting)
+            return None if as_good else wish
         return wish
 
-    def show(self, run: Run, wish: Wish) -> Picture:
+    def show(self, run: Run, wish: Wish, now: float) -> None:
         """Makes a picture, sends it, and takes its time as the measure of the next."""
         if wish.view is None:
             camera = camera_of(wish.pose, *size_of(wish.pose.aspect, wish.width))
         else:
             camera = run.scene.views[wish.view].camera
-        picture = picture_of(run, wish.state, camera, view=wish.view, width=min(wish.width, camera.width))
-        image = picture.image if wish.view is None else letterboxed(picture.image, wish.pose.aspect)
-        quality = RESTING_QUALITY if wish.scale == 1 else MOVING_QUALITY
-        self._handle.scene.set_background_image(image, format="jpeg", jpeg_quality=quality)
+        told = wish.resting or now - self._told > TELLING
+        width = min(wish.width, camera.width)
+        picture = picture_of(run, wish.state, camera, view=wish.view, width=width, scored=told)
+        quality = RESTING_QUALITY if wish.resting else MOVING_QUALITY
+        self._stream.send(picture.image, aspect=wish.pose.aspect, quality=quality)
+        if told:
+            self.panel.info.content, self._told = facts(run, picture, wish.state.frame), now
         self._scale = next_scale(wish.scale, picture.seconds, budget=self._budget)
         self._last = wish
-        return picture
 
-    def give_up(self, wish: Wish, fault: str) -> None:
-        """Leaves a picture that cannot be made until something changes, and says why; time stands still."""
+    def give_up(self, wish: Wish | None, fault: str) -> None:
+        """Leaves a picture that cannot be made until something changes, and says why; time stands still.
+
+        wish None: it was a file.
+        """
         self.panel.playing = False
-        self._last = replace(wish, scale=1.0)
-        self.panel.info.content = f"This picture failed: {fault}"
+        if wish is not None:
+            self._last = replace(wish, scale=1.0, resting=True)
+        self.panel.info.content = f"This {'file' if wish is None else 'picture'} failed: {fault}"
 
     def serve_clicks(self, run: Run) -> None:
         """Does what buttons were clicked for."""
@@ -124,19 +146,35 @@ class Client:
             if self._pose is not None:
                 self._files.serve(click, Moment(run=run, pose=self._pose, view=self._view, frame=self._frame))
 
-    def frame_ahead(self, run: Run, ahead: int) -> tuple[int, int | None] | None:
-        """The frame that is shown so many frames later, and at which of the scene's cameras.
+    def film_on(self, run: Run) -> bool:
+        """Makes an image of the video that the browser asked for; True while it goes on."""
+        return self._files.film_on(run)
 
-        None where time does not run, and where this frame was asked for before: one that cannot be kept is computed
-        once in vain, not again and again.
+    def close(self) -> None:
+        """Gives up what is being made for the browser."""
+        self._files.close()
+
+    def frame_ahead(self, run: Run) -> tuple[int, int | None] | None:
+        """The first frame of those shown next that was not asked for, and at which of the scene's cameras.
+
+        None where time does not run, or all were asked for: one that cannot be kept is computed once in vain, not again
+        and again.
         """
         if self._began is None:
             return None
-        soon = ((int(self._frame) + ahead) % run.scene.num_frames, self._view)
-        if soon == self._ahead:
-            return None
-        self._ahead = soon
-        return soon
+        for further in range(1, AHEAD + 1):
+            soon = ((int(self._frame) + further) % run.scene.num_frames, self._view)
+            if soon not in self._ahead:
+                self._ahead.append(soon)
+                return soon
+        return None
+
+    def due(self, now: float) -> float:
+        """The seconds until time asks for another picture."""
+        if self._began is None:
+            return math.inf
+        began, start, rate = self._began
+        return seconds_to_next(start, now - began, rate=rate)
 
     def _window(self) -> int:
         camera = self._handle.camera
@@ -197,23 +235,15 @@ class Client:
             panel.playing = False
         return True
 
-    def _follow_rig(self, run: Run) -> None:
-        """Draws the scene's cameras, or hides them."""
-        if self.panel.rig and not self._rig:
-            for index, view in enumerate(run.scene.views):
-                pose = pose_at(view.camera, view.camera.width / view.camera.height)
-                self._rig.append(
-                    self._handle.scene.add_camera_frustum(
-                        f"/cameras/{view.name}",
-                        fov=pose.fov,
-                        aspect=pose.aspect,
-                        scale=FRUSTUM * run.scene.rig_radius,
-                        thickness=FRUSTUM * run.scene.rig_radius / 20,
-                        color=(230, 159, 0) if index in run.scene.test else (0, 114, 178),
-                        wxyz=pose.wxyz,
-                        position=pose.position,
-                    )
-                )
-        for frustum in self._rig:
-            if frustum.visible != self.panel.rig:
-                frustum.visible = self.panel.rig
+
+def facts(run: Run, picture: Picture, frame: float) -> str:
+    """The numbers of a picture, as Markdown."""
+    height, width = picture.image.shape[:2]
+    gaussians = sum(expert.num_gaussians for expert in run.experts)
+    gpu = peak_memory(run.device)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 if gpu is None else gpu
+    score = "" if picture.psnr is None else f" **{picture.psnr:.2f} dB** PSNR."
+    return (
+        f"Frame {frame:g}, {width}x{height}, {1000 * picture.seconds:.0f} ms.{score}  \n"
+        f"{run.scene.name}, iteration {run.iteration}: {gaussians:,} Gaussians, {memory:,} MiB."
+    )

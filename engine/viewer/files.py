@@ -1,9 +1,10 @@
-"""The files that a browser asks for: screenshots, a camera as JSON, and a path through key cameras."""
+"""The files that a browser asks for: screenshots, a camera as JSON, and a path through key cameras, also as a video."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import viser
@@ -12,8 +13,11 @@ from PIL import Image
 
 from engine.runs.run import Run
 from engine.viewer.cameras import Pose, camera_of, path_json, path_through
+from engine.viewer.film import filmed
 from engine.viewer.images import picture_of
 from engine.viewer.panel import Panel
+
+logger = logging.getLogger(__name__)
 
 MOST_KEYS = 1000
 
@@ -34,12 +38,15 @@ class Files:
     def __init__(self, handle: viser.ClientHandle, panel: Panel) -> None:
         self._handle, self._panel = handle, panel
         self._keys: list[tuple[Pose, float]] = []
+        self._film: Generator[bytes | None, None, None] | None = None
+        self._filmed = 0  # images
         self._served: dict[str, Callable[[Moment], None]] = {
             "screenshot": self._screenshot,
             "json": self._show_json,
             "key": self._add_key,
             "drop": self._drop_key,
             "path": self._send_path,
+            "video": self._begin_or_stop_film,
         }
 
     def serve(self, click: str, moment: Moment) -> None:
@@ -80,13 +87,53 @@ class Files:
         frames = ", ".join(f"{frame:g}" for _, frame in self._keys)
         self._panel.keys.content = f"key cameras at frames {frames}" if self._keys else "no key camera"
 
-    def _send_path(self, moment: Moment) -> None:
+    def _way(self) -> list[tuple[Camera, float]] | None:
+        """The cameras and frames of the path; None, and a line that says so, for less than two keys."""
         if len(self._keys) < 2:
             self._panel.keys.content = f"{len(self._keys)} key cameras: add two or more"
-            return
+            return None
         keys = [(camera_of(pose, *self._panel.size), frame) for pose, frame in self._keys]
-        way = path_through(keys, self._panel.images)
-        self._send(f"{moment.run.scene.name}_path.json", path_json(way).encode())
+        return path_through(keys, self._panel.images)
+
+    def _send_path(self, moment: Moment) -> None:
+        if (way := self._way()) is not None:
+            self._send(f"{moment.run.scene.name}_path.json", path_json(way).encode())
+
+    def _begin_or_stop_film(self, moment: Moment) -> None:
+        if self._film is not None:
+            self.close()
+            self._panel.keys.content = f"video stopped after {self._filmed} images"
+        elif (way := self._way()) is not None:
+            self._film, self._filmed = filmed(moment.run, self._panel.state(moment.frame), way), 0
+
+    def film_on(self, run: Run) -> bool:
+        """Makes the next image of the video that was asked for; True while it goes on.
+
+        The video is sent after its last image. One that fails is given up, and the panel says why.
+        """
+        if self._film is None:
+            return False
+        try:
+            video = next(self._film)
+        except Exception as error:  # what one browser's video causes is no matter of others
+            logger.debug("a video failed", exc_info=True)
+            self._panel.keys.content = f"the video failed: {type(error).__name__}: {error}"
+            self.close()
+            return False
+        if video is None:
+            self._filmed += 1
+            self._panel.keys.content = f"video: image {self._filmed} (a second click stops it)"
+            return True
+        self.close()
+        self._send(f"{run.scene.name}_path.mp4", video)
+        self._tell_keys()
+        return False
+
+    def close(self) -> None:
+        """Gives the video up that is being made."""
+        film, self._film = self._film, None
+        if film is not None:
+            film.close()
 
     def _send(self, name: str, content: bytes) -> None:
         self._handle.send_file_download(name, content, save_immediately=True)

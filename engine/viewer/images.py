@@ -49,11 +49,14 @@ class Picture:
     psnr: float | None = None  # dB, of the mixture or the expert on the left; None: no recorded frame of this size
 
 
-def picture_of(run: Run, state: ViewState, camera: Camera, *, view: int | None = None, width: int) -> Picture:
+def picture_of(
+    run: Run, state: ViewState, camera: Camera, *, view: int | None = None, width: int, scored: bool = True
+) -> Picture:
     """A state's picture at a camera, at most `width` px wide.
 
     view: index of the scene's camera that it is, None for others; only there is a recorded frame to compare with. A
-    training camera has its number there, at all others the run's rules for novel views hold.
+    training camera has its number there, at all others the run's rules for novel views hold. scored: with the PSNR,
+    for which the recorded frame is read.
     """
     start = time.perf_counter()
     scene, small = run.scene, shrunk(camera, width)
@@ -65,14 +68,15 @@ def picture_of(run: Run, state: ViewState, camera: Camera, *, view: int | None =
         mixture = without_disabled(mixture, state.enabled, temperature=state.temperature, rules=rules)
     wait(run.compute)
     truth = None
-    if view is not None and state.frame == int(state.frame):
+    needed = scored or any(kind in OF_TRUTH for kind in state.kinds)
+    if needed and view is not None and state.frame == int(state.frame):
         truth = _resized(scene.frames.read(view, int(state.frame)), small)
     names = [expert.name for expert in run.experts]
     drawn = [_drawn(kind, mixture, truth, names) for kind in state.kinds]
     score = None
-    if truth is not None and small.width == camera.width:
-        scored = rounded_to_uint8(_scored(state.shown, mixture, names))
-        score = psnr(scored, image_tensor(truth, run.device))
+    if scored and truth is not None and small.width == camera.width:
+        judged = rounded_to_uint8(_scored(state.shown, mixture, names))
+        score = psnr(judged, image_tensor(truth, run.device))
     image = drawn[0] if len(drawn) == 1 else wiped(drawn[0], drawn[1], state.wipe)
     return Picture(image=image, seconds=time.perf_counter() - start, psnr=score)
 

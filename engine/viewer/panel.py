@@ -11,6 +11,7 @@ import viser
 
 from engine.runs.run import Run
 from engine.viewer.state import MIXTURE, ViewState, kinds_of
+from scenes.points.start import holds_start_points
 
 NO_WIPE, FREE = "off", "free"
 SPEEDS = {"0.1x": 0.1, "0.25x": 0.25, "0.5x": 0.5, "1x": 1.0, "2x": 2.0, "4x": 4.0}
@@ -35,7 +36,7 @@ class Panel:
         self.info = gui.add_markdown("")
         self._add_time(gui)
         self._add_picture(gui)
-        self._add_camera(gui)
+        self._add_camera(gui, run)
         self._add_files(gui, run)
 
     def _add_time(self, gui: viser.GuiApi) -> None:
@@ -59,12 +60,15 @@ class Panel:
                 hint = "Small: the best expert alone. Large: the mean of all."
                 self._heat = self._heard(gui.add_number("temperature", float(self._temperature), hint=hint, **limits))
 
-    def _add_camera(self, gui: viser.GuiApi) -> None:
+    def _add_camera(self, gui: viser.GuiApi, run: Run) -> None:
         with gui.add_folder("Camera"):
             gui.add_markdown(HELP)
             self._at = self._heard(gui.add_dropdown("go to", (FREE, *self.cameras), initial_value=FREE))
             self._fov = self._heard(gui.add_slider("field of view", 5.0, 120.0, 0.5, 50.0, hint="Vertical, degrees."))
             self._rig = self._heard(gui.add_checkbox("show cameras", False))
+            none = not holds_start_points(run.scene.root)
+            hint = "The scene's folder has none." if none else "Of frame 0."
+            self._points = self._heard(gui.add_checkbox("show start points", False, disabled=none, hint=hint))
 
     def _add_files(self, gui: viser.GuiApi, run: Run) -> None:
         camera = run.scene.views[run.scene.test[0]].camera
@@ -81,6 +85,7 @@ class Panel:
             self._button(gui, "drop", "Remove the last")
             self._images = gui.add_number("images", max(self._last + 1, 2), min=2, max=MOST_IMAGES, step=1)
             self._button(gui, "path", "Download path")
+            self._button(gui, "video", "Download video")
 
     def _heard(self, control: Any) -> Any:
         control.on_update(lambda _: self._wake())
@@ -163,6 +168,11 @@ class Panel:
     def rig(self) -> bool:
         """True where the scene's cameras are drawn."""
         return bool(self._rig.value)
+
+    @property
+    def points(self) -> bool:
+        """True where the scene's start points are drawn."""
+        return bool(self._points.value)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -6,22 +6,22 @@ import contextlib
 import errno
 import io
 import logging
-import resource
 import socket
 import threading
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
 
 import viser
 
 from common.wording import shell
 from engine.errors import ConfigError
-from engine.runs.device import peak_memory
 from engine.runs.run import Run
 from engine.training.interruption import Interruption
 from engine.viewer.client import Client
-from engine.viewer.images import Picture, prepare_frame
+from engine.viewer.images import prepare_frame
 from scenes.novel_views import rig_up
 from scenes.types import SceneError
 
@@ -30,8 +30,7 @@ logger = logging.getLogger(__name__)
 LOCAL = "127.0.0.1"
 EVERYWHERE = ("0.0.0.0", "::")
 IDLE = 0.05  # seconds until controls are looked at again, where no browser has told of a change
-AHEAD = 3  # frames from now, whose Gaussians are computed while nobody waits
-TELLING = 0.3  # seconds between two updates of the numbers while pictures change
+ENCODERS = 4  # threads that encode pictures while others are rendered; each browser uses one at a time
 FRESH = 5.0  # seconds between two looks for a newer iteration
 
 
@@ -66,7 +65,8 @@ class Viewer:
         self._run, self._renewed, self._host = run, renewed, host
         self._wake = threading.Event()
         self._clients: dict[int, Client] = {}
-        self._told: dict[int, float] = {}
+        self._left: SimpleQueue[Client] = SimpleQueue()  # whose browser is gone
+        self._encoders = ThreadPoolExecutor(ENCODERS, "encode")
         with contextlib.redirect_stdout(io.StringIO()):  # its banner, which is not ours
             self._server = _Server(host=host, port=port, label="MoE-GS", verbose=False)
         self._server.gui.configure_theme(show_logo=False, show_share_button=False)
@@ -76,7 +76,7 @@ class Viewer:
 
         @self._server.on_client_connect
         def _(handle: viser.ClientHandle) -> None:
-            client = Client(handle, self._run, self._wake.set, width=width, budget=budget)
+            client = Client(handle, self._run, self._wake.set, width=width, budget=budget, encoders=self._encoders)
             self._clients[handle.client_id] = client
             if handle.client_id not in self._server.get_clients():  # it has left while its controls were made
                 self._forget(handle.client_id)
@@ -111,70 +111,65 @@ class Viewer:
         """Renders for browsers until `stop` is requested."""
         looked = time.monotonic()
         while not stop.requested:
-            if not self.serve_once():
-                self._look_ahead()
-                self._wake.wait(IDLE)
+            if not self.serve_once() and not self._look_ahead():
+                now = time.monotonic()
+                due = min((client.due(now) for client in list(self._clients.values())), default=IDLE)
+                self._wake.wait(min(max(due, 0.0), IDLE))
                 self._wake.clear()
             if self._renewed is not None and time.monotonic() - looked > FRESH:
                 self._run, looked = self._renewed(self._run), time.monotonic()
 
     def serve_once(self) -> bool:
-        """Gives each browser a picture, where it should have another; True where one should."""
-        served = [self._serve_client(number, client) for number, client in list(self._clients.items())]
+        """Gives each browser a picture, where it should have another; True where there is more to do."""
+        with contextlib.suppress(Empty):
+            while True:
+                self._left.get_nowait().close()
+        served = [self._serve_client(client) for client in list(self._clients.values())]
         return any(served)
 
     def close(self) -> None:
         """Sends browsers away and frees the port."""
+        for client in list(self._clients.values()):
+            client.close()
+        self._encoders.shutdown()
         with contextlib.redirect_stdout(io.StringIO()):
             self._server.stop()
 
-    def _serve_client(self, number: int, client: Client) -> bool:
-        wish = None
+    def _serve_client(self, client: Client) -> bool:
+        wish, filming = None, False
         try:
             client.serve_clicks(self._run)
+            filming = client.film_on(self._run)
             wish = client.wish(self._run, time.monotonic())
             if wish is None:
-                return False
-            picture = client.show(self._run, wish)
-            if wish.scale == 1 or time.monotonic() - self._told.get(number, 0.0) > TELLING:
-                self._told[number] = time.monotonic()
-                client.panel.info.content = facts(self._run, picture, wish.state.frame)
+                return filming
+            client.show(self._run, wish, time.monotonic())
         except Exception as error:  # whatever one browser causes, the others keep their pictures
             fault = f"{type(error).__name__}: {error}"
-            logger.warning("a browser's picture failed: %s", fault)
+            message = "a browser's file failed: %s" if wish is None else "a browser's picture failed: %s"
+            logger.warning(message, fault)
             logger.debug("its traceback", exc_info=True)
-            if wish is not None:
-                client.give_up(wish, fault)
+            client.give_up(wish, fault)
             return False
         return True
 
     def _forget(self, number: int) -> None:
-        self._clients.pop(number, None)
-        self._told.pop(number, None)
+        client = self._clients.pop(number, None)
+        if client is not None:
+            self._left.put(client)
 
-    def _look_ahead(self) -> None:
-        """Computes the Gaussians of a frame that each browser is shown soon."""
+    def _look_ahead(self) -> bool:
+        """Computes the Gaussians of a frame that a browser is shown soon; False where all are computed."""
         for client in list(self._clients.values()):
-            soon = client.frame_ahead(self._run, AHEAD)
+            soon = client.frame_ahead(self._run)
             if soon is None:
                 continue
             try:
                 prepare_frame(self._run, soon[0], view=soon[1])
             except Exception as error:  # the picture itself will fail in the same way, and tell
                 logger.debug("frame %d ahead: %s", soon[0], error)
-
-
-def facts(run: Run, picture: Picture, frame: float) -> str:
-    """The numbers of a picture, as Markdown."""
-    height, width = picture.image.shape[:2]
-    gaussians = sum(expert.num_gaussians for expert in run.experts)
-    gpu = peak_memory(run.device)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 if gpu is None else gpu
-    score = "" if picture.psnr is None else f" **{picture.psnr:.2f} dB** PSNR."
-    return (
-        f"Frame {frame:g}, {width}x{height}, {1000 * picture.seconds:.0f} ms.{score}  \n"
-        f"{run.scene.name}, iteration {run.iteration}: {gaussians:,} Gaussians, {memory:,} MiB."
-    )
+            return True
+        return False
 
 
 def _check_address(host: str, port: int) -> None:

@@ -11,6 +11,7 @@ EXPERT, GATE = "expert ", "gate "  # before an expert's name
 OF_TRUTH = (ERROR, RECORDED)  # kinds that need the recorded frame
 OF_DEPTH = (DEPTH, ALPHA)
 FINEST = 4  # steps between two frames in slow motion: more would fill the memory for kept frames
+SLOW = 10.0  # frames per second below which there are such steps
 LEAST_SCALE = 0.15  # of a picture's width while it moves
 
 
@@ -44,9 +45,19 @@ def played_frame(start: float, seconds: float, *, rate: float, num_frames: int, 
 
     Whole frames, below 10 frames a second also fractions between two of them. Without a loop the last frame stays.
     """
-    steps = FINEST if rate < 10 else 1
-    frame = math.floor((start + seconds * rate) * steps) / steps
+    frame = math.floor((start + seconds * rate) * _steps(rate)) / _steps(rate)
     return frame % num_frames if loop and frame > num_frames - 1 else min(frame, num_frames - 1)
+
+
+def seconds_to_next(start: float, seconds: float, *, rate: float) -> float:
+    """The seconds until `played_frame` gives another frame than now."""
+    following = (math.floor((start + seconds * rate) * _steps(rate)) + 1) / _steps(rate)
+    return (following - start) / rate - seconds
+
+
+def _steps(rate: float) -> int:
+    """Steps between two frames at so many frames per second."""
+    return FINEST if rate < SLOW else 1
 
 
 def next_scale(scale: float, seconds: float, *, budget: float) -> float:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import numpy as np
-import viser
-import zstandard
 from PIL import Image
-from websockets.sync.client import connect
+
+from benchmarks.viewer_client import connected, decoded, encoded
 
 LONGEST = 20.0  # seconds to wait for anything
 
@@ -21,7 +20,7 @@ class Browser:
     """One connection. `controls`: id by label; `values`: what the server set them to; `image`: the latest picture."""
 
     def __init__(self, port: int, *, size: tuple[int, int] = (48, 32)) -> None:
-        self._socket = connect(f"ws://127.0.0.1:{port}", subprotocols=[f"viser-v{viser.__version__}"], max_size=None)
+        self._socket = connected(port)
         self.controls: dict[str, str] = {}
         self.values: dict[str, Any] = {}
         self.kinds: list[str] = []
@@ -33,7 +32,7 @@ class Browser:
         self.move()
 
     def send(self, kind: str, **content: Any) -> None:
-        self.send_bytes(msgspec.msgpack.encode({"type": kind, **content}))
+        self.send_bytes(encoded(kind, **content))
 
     def send_bytes(self, content: bytes) -> None:
         self._socket.send(content)
@@ -72,6 +71,13 @@ class Browser:
         assert self.image is not None
         return self.image
 
+    def listen(self, seconds: float) -> None:
+        """Takes in what comes for so long, and all that has come by then."""
+        end = time.monotonic() + seconds
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self._take(self._socket.recv(timeout=max(end - time.monotonic(), 0)))
+
     def kill(self) -> None:
         """Cuts the connection without a word."""
         self._socket.socket.close()
@@ -80,10 +86,7 @@ class Browser:
         self._socket.close()
 
     def _take(self, raw: bytes | str) -> None:
-        assert isinstance(raw, bytes)
-        size = int.from_bytes(raw[8:16], "little")
-        content = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(raw[16 : 16 + size]))
-        for message in content["messages"]:
+        for message in decoded(raw):
             self._take_message(message)
 
     def _take_message(self, message: dict[str, Any]) -> None:

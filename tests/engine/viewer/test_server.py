@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -138,6 +139,80 @@ def test_time_runs_while_it_is_played(browser: Browser) -> None:
     browser.wait(lambda one: seen.add(one.values.get(slider, 0)) or len(seen) == FRAMES)
 
 
+def test_frames_come_when_they_are_due(browser: Browser, monkeypatch) -> None:
+    """Nothing but the clock asks for them: the look at controls comes too seldom for that."""
+    monkeypatch.setattr("engine.viewer.server.IDLE", 60.0)
+    browser.set("play", True)
+    browser.kinds.clear()
+    browser.wait(lambda one: one.kinds.count("BackgroundImageMessage") >= 12)
+    monkeypatch.undo()
+    browser.set("play", False)
+
+
+def test_a_path_becomes_a_video(browser: Browser) -> None:
+    browser.set("Download video", True)
+    browser.wait(lambda one: "add two or more" in one.text)
+    browser.set("Add key camera", True)
+    browser.move(position=[0.5, 0.1, -1])
+    browser.settle()
+    browser.set("Add key camera", True)
+    browser.set("width", 40)
+    browser.set("images", 5)
+    browser.set("Download video", True)
+    browser.wait(lambda one: "FileTransferPart" in one.kinds and one.text.startswith("key cameras at"))
+    with av.open(io.BytesIO(browser.file)) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert [frame.shape for frame in frames] == [(HEIGHT, 40, 3)] * 5
+    assert difference(frames[0], frames[-1]) > 3
+
+
+def test_a_video_is_stopped_by_a_second_click_and_leaves_nothing(browser: Browser, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    browser.set("Add key camera", True)
+    browser.set("Add key camera", True)
+    browser.set("images", 9000)
+    browser.set("Download video", True)
+    browser.wait(lambda one: one.text.startswith("video: image 2"))
+    assert list(tmp_path.iterdir())
+    browser.kinds.clear()
+    browser.set("frame", 1)
+    browser.wait(lambda one: "BackgroundImageMessage" in one.kinds)  # pictures come meanwhile
+    browser.set("Download video", True)
+    browser.wait(lambda one: one.text.startswith("video stopped after"))
+    assert not list(tmp_path.iterdir()) and not browser.file
+
+
+def test_a_video_that_fails_is_given_up(browser: Browser, monkeypatch) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr("engine.viewer.film.picture_of", failing)
+    browser.set("Add key camera", True)
+    browser.set("Add key camera", True)
+    browser.set("Download video", True)
+    browser.wait(lambda one: one.text == "the video failed: ValueError: no such thing")
+
+
+def test_cameras_and_start_points_are_drawn_when_asked(browser: Browser, run: Run) -> None:
+    positions = np.random.default_rng(0).random((50, 3), dtype=np.float32)
+    np.savez(run.scene.root / "known_points.npz", xyz=positions, rgb=positions)
+    browser.set("show cameras", True)
+    browser.set("show start points", True)
+    browser.wait(lambda one: "PointCloudMessage" in one.kinds)
+    assert browser.kinds.count("CameraFrustumMessage") == len(run.scene.views)
+    browser.kinds.clear()
+    browser.set("show start points", False)
+    browser.wait(lambda one: "SetSceneNodeVisibilityMessage" in one.kinds)
+
+
+def test_start_points_that_cannot_be_read_are_a_warning(browser: Browser, run: Run, caplog) -> None:
+    (run.scene.root / "known_points.npz").write_bytes(b"no points")
+    browser.set("show start points", True)
+    browser.set("frame", 2)
+    assert difference(browser.settle(), to_uint8(mix_view(run, 0, 2).image)) < JPEG
+    assert any(record.getMessage().startswith("start points: ") for record in caplog.records)
+
+
 def test_browsers_have_views_of_their_own(browser: Browser, viewer: Viewer) -> None:
     other = Browser(viewer.port)
     other.settle()
@@ -191,6 +266,9 @@ def test_a_picture_that_fails_is_tried_once_and_told(viewer: Viewer, run: Run, m
         browser.set("frame", 2)
         browser.wait(lambda one: "ValueError: no such thing" in one.text)
         threading.Event().wait(0.5)
+        patch.setattr("engine.viewer.files.picture_of", failing)
+        browser.set("Screenshot", True)
+        browser.wait(lambda one: one.text == "This file failed: ValueError: no such thing")
     said = "a browser's picture failed: ValueError: no such thing"
     assert [record.getMessage() for record in caplog.records].count(said) == 1
     browser.set("frame", 1)

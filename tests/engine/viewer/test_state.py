@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.viewer.state import kinds_of, next_scale, played_frame
+from engine.viewer.state import kinds_of, next_scale, played_frame, seconds_to_next
 
 
 def test_one_expert_has_no_gates_to_show() -> None:
@@ -23,6 +23,19 @@ def test_one_expert_has_no_gates_to_show() -> None:
 )
 def test_time_runs(seconds: float, rate: float, loop: bool, frame: float) -> None:
     assert played_frame(8, seconds, rate=rate, num_frames=10, loop=loop) == frame
+
+
+@pytest.mark.parametrize(
+    ("start", "seconds", "rate", "left"),
+    [(8, 0.0, 50, 0.02), (8, 0.03, 50, 0.01), (8.5, 0.0, 50, 0.01), (2, 0.0, 5, 0.05), (2, 0.12, 5, 0.03)],
+)
+def test_the_next_frame_is_due_when_it_is_shown(start: float, seconds: float, rate: float, left: float) -> None:
+    due = seconds_to_next(start, seconds, rate=rate)
+    assert due == pytest.approx(left)
+    before, after = (
+        played_frame(start, seconds + due + step, rate=rate, num_frames=99, loop=True) for step in (-1e-6, 1e-6)
+    )
+    assert before == played_frame(start, seconds, rate=rate, num_frames=99, loop=True) < after
 
 
 def test_the_resolution_follows_the_time_of_a_picture() -> None:

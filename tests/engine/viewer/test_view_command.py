@@ -8,11 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import engine.settings.view
 import moegs
+from common.locks import only_one
 from engine.commands import train
-from engine.commands.view import newest_expert_iteration, open_run, with_newest_expert, with_newest_router
+from engine.commands.view import (
+    first_is_saved,
+    newest_expert_iteration,
+    open_run,
+    with_newest_expert,
+    with_newest_router,
+)
+from engine.runs.run import mix_view
 from engine.settings.render import AnyOverridesConfig
 from engine.settings.view import ViewConfig
 from experts.base import CheckpointError
@@ -56,14 +65,35 @@ def test_a_newer_expert_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [expert.name for expert in run.experts] == ["E-D3DGS"] and run.iteration == 2
     assert with_newest_expert(run, config=config) is run
     old = replace(run, iteration=1)
-    assert with_newest_expert(old, config=config).iteration == 2
-    (folder / "point_cloud" / "iteration_2" / "point_cloud.ply").unlink()
-    monkeypatch.setattr("engine.commands.view.open_run", refuse)
+    newer = with_newest_expert(old, config=config)
+    assert newer.iteration == 2 and newer.scene is old.scene and newer.experts[0] is not old.experts[0]
+    assert torch.equal(mix_view(newer, 0, 1).image, mix_view(run, 0, 1).image)
+    monkeypatch.setattr("engine.commands.view.open_expert", refuse)
     assert with_newest_expert(old, config=config) is old
 
 
-def refuse(config: ViewConfig) -> None:
+def refuse(*_: object, **__: object) -> None:
     raise CheckpointError("half-written")
+
+
+def test_a_training_that_has_saved_nothing_is_waited_for(tmp_path: Path, monkeypatch, capsys) -> None:
+    folder = tmp_path / "stg"
+    config = ViewConfig(overrides=AnyOverridesConfig(expert=(f"STG={folder}",), source_path=tmp_path))
+    folder.mkdir()
+    assert first_is_saved(config) and not capsys.readouterr().out  # nobody trains: opening it tells what is missing
+    with only_one(folder, OSError()):
+        looks = iter((lambda: None, lambda: (folder / "point_cloud" / "iteration_7").mkdir(parents=True)))
+        monkeypatch.setattr("time.sleep", lambda seconds: next(looks)())
+        assert first_is_saved(config)
+        assert capsys.readouterr().out.startswith(f"waiting for the first iteration that is saved in {folder}")
+        assert first_is_saved(config) and not capsys.readouterr().out
+
+
+def test_a_signal_ends_the_waiting(tmp_path: Path, monkeypatch) -> None:
+    config = ViewConfig(overrides=AnyOverridesConfig(expert=(f"STG={tmp_path}",), source_path=tmp_path))
+    monkeypatch.setattr("time.sleep", lambda seconds: signal.raise_signal(signal.SIGTERM))
+    with only_one(tmp_path, OSError()):
+        assert not first_is_saved(config)
 
 
 @pytest.mark.parametrize(
