@@ -30,6 +30,7 @@ CONTENTS = {
         "run_all",
         "report",
         "view",
+        "doctor",
         "troubleshooting",
         "results",
     ),
