@@ -33,6 +33,7 @@ CONTENTS = {
         "doctor",
         "troubleshooting",
         "results",
+        "repeatable",
     ),
     "Reference": (
         "reference/command_line",

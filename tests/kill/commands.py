@@ -14,7 +14,7 @@ from engine.commands import render, train
 from tests.engine.expert_scene import run, write_film
 from tests.small_world import use_small_world
 
-SAVES = ("--save_iterations", "4", "8", "--test_iterations", "4", "8")
+SAVES = ("--save_iterations", "4", "8", "--test_iterations", "4", "8", "--keep_checkpoints", "1")
 
 
 def _nothing() -> None:
