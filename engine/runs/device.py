@@ -40,9 +40,9 @@ class ComputeDevice:
 def open_compute_device(device: DeviceChoice, backend: Backend, *, deterministic: bool = False) -> ComputeDevice:
     """Chooses and logs the device; on a GPU, sets arithmetic to full float32 and the same bits run after run.
 
-    deterministic: PyTorch raises a RuntimeError for any operation that may give other bits.
-    device "auto": the GPU where its rasterizer runs, unless the back-end asked for is another's; a GPU that cannot be
-    used is a warning that says why. Raises ConfigError where what was asked for does not go together or cannot run.
+    deterministic: for an operation that may give other bits, PyTorch raises a RuntimeError on the CPU, and warns on a
+    GPU, where it says so of some that do repeat. device "auto": the GPU where its rasterizer runs, unless the back-end
+    asked for is another's; a GPU that cannot be used is a warning that says why. Raises ConfigError where what was asked for does not go together or cannot run.
     """
     compute = choose_compute_device(device, backend)
     if compute.device.type == "cuda":
@@ -52,7 +52,7 @@ def open_compute_device(device: DeviceChoice, backend: Backend, *, deterministic
         torch.backends.cudnn.deterministic = True
     if deterministic:
         os.environ.setdefault(*CUBLAS_WORKSPACE)
-        torch.use_deterministic_algorithms(True)
+        torch.use_deterministic_algorithms(True, warn_only=compute.device.type == "cuda")
     logger.info("device: %s", device_facts(compute))
     return compute
 

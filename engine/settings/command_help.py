@@ -28,7 +28,7 @@ NOVEL_NEAR = (
 KEEP_CHECKPOINTS = (
     "keep only this many newest saves, and the one with the best score of --test_iterations; default: keep all"
 )
-DETERMINISTIC = "stop at any PyTorch operation whose results may differ from run to run"
+DETERMINISTIC = "stop (on a GPU: warn) at PyTorch operations whose results may differ from run to run"
 QUIET = "show warnings and errors only"
 DEBUG = "show more details, and the whole traceback of an error"
 _POSITIONAL = get_args(tyro.conf.Positional[int])[1]

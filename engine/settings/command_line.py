@@ -40,7 +40,7 @@ _OF_OTHER_KINDS = {  # Python's words for a value that is no number, and the kin
     r"invalid literal for int\(\) with base 10: ": "INT",
 }
 NOT_DETERMINISTIC = "does not have a deterministic implementation"  # PyTorch's words, under --deterministic
-_ADVICE = "leave out --deterministic, or compute with --device cpu"
+_ADVICE = "leave out --deterministic"
 OPTIONAL_VALUES = ConstructorRegistry()
 
 

@@ -9,8 +9,6 @@ from tests.engine.expert_scene import NAMES, reloaded, run, write_film
 
 pytestmark = pytest.mark.cuda
 
-DENSIFIED = ("--device=cuda", "--colour_correction", "--set", "density.start=4", "density.every=6")
-
 AGAINST_OVERFITTING = (
     *("generalise.dropout=0.2", "generalise.opacity=0.01", "generalise.scale=0.01", "generalise.near=0.2"),
     *("generalise.single_view=0.9", "generalise.smallest_px=0.3", "generalise.depth=0.1", "sh_degree=1"),
@@ -21,7 +19,7 @@ AGAINST_OVERFITTING = (
 @pytest.mark.parametrize("expert", tuple(NAMES))
 def test_an_expert_is_trained_on_a_gpu_and_continued(tmp_path, expert, settings):
     film, model = write_film(tmp_path), tmp_path / "model"
-    arguments = (*DENSIFIED, *settings)
+    arguments = ("--device=cuda", "--colour_correction", "--set", "density.start=4", "density.every=6", *settings)
     assert run(film, model, expert, *arguments) == 0
     report = json.loads((model / "train_expert.json").read_text())
     assert report["device"] == torch.cuda.get_device_name() and report["peak_gpu_memory_mib"] is not None
@@ -30,16 +28,3 @@ def test_an_expert_is_trained_on_a_gpu_and_continued(tmp_path, expert, settings)
     assert run(film, model, expert, "--resume", *arguments) == 0  # only the report is left to do
     again = json.loads((model / "train_expert.json").read_text())
     assert again["scores"]["psnr"] == pytest.approx(report["scores"]["psnr"], abs=1e-3)
-
-
-@pytest.mark.parametrize("expert", tuple(NAMES))
-def test_two_trainings_on_a_gpu_are_equal_and_use_deterministic_operations_alone(tmp_path, expert):
-    film = write_film(tmp_path)
-    try:
-        for name in ("one", "other"):
-            assert run(film, tmp_path / name, expert, "--deterministic", *DENSIFIED) == 0
-    finally:
-        torch.use_deterministic_algorithms(False)
-    one, other = (reloaded(expert, tmp_path / name) for name in ("one", "other"))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
