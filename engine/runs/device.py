@@ -42,7 +42,8 @@ def open_compute_device(device: DeviceChoice, backend: Backend, *, deterministic
 
     deterministic: for an operation that may give other bits, PyTorch raises a RuntimeError on the CPU, and warns on a
     GPU, where it says so of some that do repeat. device "auto": the GPU where its rasterizer runs, unless the back-end
-    asked for is another's; a GPU that cannot be used is a warning that says why. Raises ConfigError where what was asked for does not go together or cannot run.
+    asked for is another's; a GPU that cannot be used is a warning that says why. Raises ConfigError where
+    what was asked for does not go together or cannot run.
     """
     compute = choose_compute_device(device, backend)
     if compute.device.type == "cuda":
