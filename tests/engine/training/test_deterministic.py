@@ -38,15 +38,15 @@ def watched(monkeypatch: pytest.MonkeyPatch, owner: type) -> list[bool]:
 
 def test_two_trainings_of_a_router_are_equal_and_so_are_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = watched(monkeypatch, engine.training.router.task.RouterTask)
-    given = [*use_small_world(monkeypatch, tmp_path), "--iterations=6", "--test_iterations", "--deterministic"]
+    given = [*use_small_world(monkeypatch, tmp_path), "--iterations=2", "--test_iterations", "--deterministic"]
     for name in ("one", "other"):
         assert train.main("E3", [*given, f"--save_path={tmp_path / name}"]) == 0
         torch.use_deterministic_algorithms(False)
         assert render.main("E3", ["--quiet", f"--save_path={tmp_path / name}", "--save_img", "--skip_train"]) == 0
         assert torch.are_deterministic_algorithms_enabled()  # as in training
-    assert seen == [True] * 12
+    assert seen == [True] * 4
     one, other = tmp_path / "one", tmp_path / "other"
-    for file in (*(f"router/iteration_6/{name}" for name in (TENSORS, STATE)), *images(one)):
+    for file in (*(f"router/iteration_2/{name}" for name in (TENSORS, STATE)), *images(one)):
         assert (one / file).read_bytes() == (other / file).read_bytes(), file
     assert images(one) == images(other) != []
 
@@ -59,8 +59,8 @@ def test_two_trainings_of_an_expert_are_equal(tmp_path: Path, monkeypatch: pytes
     seen = watched(monkeypatch, engine.training.expert.task.ExpertTask)
     film = write_film(tmp_path)
     for name in ("one", "other"):
-        assert run(film, tmp_path / name, "4dgaussians", "--iterations=10", "--deterministic") == 0
-    assert seen == [True] * 20
+        assert run(film, tmp_path / name, "4dgaussians", "--iterations=4", "--deterministic") == 0
+    assert seen == [True] * 8
     one, other = (reloaded("4dgaussians", tmp_path / name) for name in ("one", "other"))
     assert one.keys() == other.keys()
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
