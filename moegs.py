@@ -66,6 +66,7 @@ COMMANDS = {
     "verify": Command(RESULTS, "Check a run's results against its files.", "engine.commands.verify:command"),
     "export": Command(EXCHANGE, "Write a run in the paper's file layout.", "engine.commands.export:command"),
     "import": Command(EXCHANGE, "Read a run in the paper's file layout.", "engine.commands.import_run:command"),
+    "doctor": Command(TOOLS, "Examine this installation, and say what to do.", "engine.commands.doctor:command"),
     "demo-scene": Command(TOOLS, "Write the demo's small ray-traced scene.", "demo.commands:scene_command"),
     "profile-step": Command(TOOLS, "Time the stages of a training iteration.", "benchmarks.training_step:command"),
 }
@@ -87,6 +88,7 @@ SETTINGS = {
     "verify": "engine.settings.verify:read_verify_settings",
     "export": "engine.settings.exchange:read_export_settings",
     "import": "engine.settings.exchange:read_import_settings",
+    "doctor": "engine.settings.doctor:read_doctor_settings",
     "profile-step": "benchmarks.profile_settings:read_profile_settings",
 }
 SCRIPTS = {  # the paper's and E5, and what they blend

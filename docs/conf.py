@@ -30,8 +30,10 @@ CONTENTS = {
         "run_all",
         "report",
         "view",
+        "doctor",
         "troubleshooting",
         "results",
+        "repeatable",
     ),
     "Reference": (
         "reference/command_line",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from common.files import write_json
@@ -57,9 +58,13 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         **{key: getattr(config, key) for key in ("score", "scope", "rounds", "tune", "iterations", "rate")},
     }
     write = write_compressed if config.compress else write_run
-    pruned = write(pruned, save_path, out, iteration=run.iteration, overrides=overrides, change={"pruned": facts})
-    after = _facts(pruned)
-    write_json(out / FACTS, facts | {"before": before, "after": after})
+    after: dict[str, Any] = {}
+
+    def leave(written: Run, folder: Path) -> None:
+        after.update(_facts(written))
+        write_json(folder / FACTS, facts | {"before": before, "after": after})
+
+    write(pruned, save_path, out, iteration=run.iteration, overrides=overrides, change={"pruned": facts}, leave=leave)
     print(*_lines(before, after), sep="\n")
     command = script_command(*render_command(run.ensemble).split(), "--save_path", out.absolute(), "--skip_train")
     print(f"to render and score it: {command}")

@@ -58,7 +58,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     model_path = cast(Path, config.output.model_path)
     check_model_folder(model_path, resume=config.output.resume, overwrite=config.output.overwrite)
     scene = open_expert_scene(config, model_path)
-    compute = open_compute_device(config.machine.device, config.machine.backend)
+    compute = open_compute_device(
+        config.machine.device, config.machine.backend, deterministic=config.machine.deterministic
+    )
     check_rasterizer(compute)
     outputs = choose_outputs(config, spec, scene, compute)
     with ExitStack() as stack:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,14 @@ def compress_run(save_path: Path, *, overrides: Mapping[str, Any]) -> Path:
 
 
 def write_compressed(
-    run: Run, save_path: Path, out: Path, *, iteration: int, overrides: Mapping[str, Any], change: Mapping[str, Any]
+    run: Run,
+    save_path: Path,
+    out: Path,
+    *,
+    iteration: int,
+    overrides: Mapping[str, Any],
+    change: Mapping[str, Any],
+    leave: Callable[[Run, Path], object] | None = None,
 ) -> Run:
     """As `write_run`, in small files; leaves compressed.json with the size, and the PSNR that it costs.
 
@@ -47,7 +54,14 @@ def write_compressed(
     """
     ordered = sorted_along_curve(run)
     written = write_run(
-        ordered, save_path, out, iteration=iteration, overrides=overrides, change=change, packed=pack_folder
+        ordered,
+        save_path,
+        out,
+        iteration=iteration,
+        overrides=overrides,
+        change=change,
+        packed=pack_folder,
+        leave=leave,
     )
     written = replace(written, scene=run.scene)
     before, after = (mixture_psnr(each, frames=SCORED_FRAMES) for each in (run, written))

@@ -47,12 +47,14 @@ def write_run(
     overrides: Mapping[str, Any],
     change: Mapping[str, Any],
     packed: Callable[[Path], None] | None = None,
+    leave: Callable[[Run, Path], object] | None = None,
 ) -> Run:
     """Writes a changed run whole or not at all, once what was written can be read; the run as it was read.
 
     save_path, iteration: of the run that it was. overrides: settings that replace those saved with it, by flag name.
     change: keys that tell in the reports of its experts' trainings what was done. packed: makes an expert's folder
-    smaller; routing weights are then written in half precision.
+    smaller; routing weights are then written in half precision. leave: writes what else belongs to it, given the run
+    and the folder that becomes `out`.
     """
     records = load_checkpoint(checkpoint_folder(save_path, iteration)).experts
     out = out.absolute()
@@ -80,6 +82,8 @@ def write_run(
         save_checkpoint(staged, written, run.iteration, experts=moved, state=state)
         written.router.eval().requires_grad_(False).float()
         write_config_file(staged / CONFIG_FILE, settings)
+        if leave is not None:
+            leave(written, staged)
     for expert, record in zip(written.experts, moved, strict=True):
         expert.provenance = replace(expert.provenance, files=tuple(Path(record.folder) / name for name in record.files))
     return written

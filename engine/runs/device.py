@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 BACKENDS: dict[str, tuple[Backend, ...]] = {"cpu": ("auto", "cpu", "torch"), "cuda": ("auto", "cuda", "torch")}
 CPUINFO = Path("/proc/cpuinfo")  # of Linux
+CUBLAS_WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # with which cuBLAS gives the same bits, before its first use
 KEPT = 2  # memory that PyTorch may hold, in units of the most that tensors ever took at a time
 
 
@@ -36,11 +37,13 @@ class ComputeDevice:
     backend: Backend  # "auto" on the CPU alone: C++ where it can be built, else PyTorch with a warning
 
 
-def open_compute_device(device: DeviceChoice, backend: Backend) -> ComputeDevice:
+def open_compute_device(device: DeviceChoice, backend: Backend, *, deterministic: bool = False) -> ComputeDevice:
     """Chooses and logs the device; on a GPU, sets arithmetic to full float32 and the same bits run after run.
 
-    device "auto": the GPU where its rasterizer runs, unless the back-end asked for is another's; a GPU that cannot be
-    used is a warning that says why. Raises ConfigError where what was asked for does not go together or cannot run.
+    deterministic: for an operation that may give other bits, PyTorch raises a RuntimeError on the CPU, and warns on a
+    GPU, where it says so of some that do repeat. device "auto": the GPU where its rasterizer runs, unless the back-end
+    asked for is another's; a GPU that cannot be used is a warning that says why. Raises ConfigError where
+    what was asked for does not go together or cannot run.
     """
     compute = choose_compute_device(device, backend)
     if compute.device.type == "cuda":
@@ -48,6 +51,9 @@ def open_compute_device(device: DeviceChoice, backend: Backend) -> ComputeDevice
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
+    if deterministic:
+        os.environ.setdefault(*CUBLAS_WORKSPACE)
+        torch.use_deterministic_algorithms(True, warn_only=compute.device.type == "cuda")
     logger.info("device: %s", device_facts(compute))
     return compute
 

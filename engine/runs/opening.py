@@ -50,7 +50,9 @@ def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
 
     Raises SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
     """
-    compute = open_compute_device(config.machine.device, config.machine.backend)
+    compute = open_compute_device(
+        config.machine.device, config.machine.backend, deterministic=config.machine.deterministic
+    )
     check_rasterizer(compute)
     scene = open_scene(config, ensemble)
     folders = expert_folders(config, ensemble)

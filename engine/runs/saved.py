@@ -58,6 +58,8 @@ def load_run(
     """
     saved = load_checkpoint(checkpoint_folder(save_path, iteration))
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    if not given.get("deterministic"):  # a switch: off is as the run was trained
+        given.pop("deterministic", None)
     by_name = "expert" in given
     share = given.pop("towards_mean", saved.judgement.towards_mean if saved.judgement else 0.0)
     moved = folders_by_name(given.pop("expert", ()), [record.name for record in saved.experts])
@@ -65,7 +67,9 @@ def load_run(
         trained_config(save_path, layout=saved.scene["layout"]), {**HERE, **given, "save_path": save_path}
     )
     ensemble = _ensemble(saved)
-    compute = open_compute_device(config.machine.device, config.machine.backend)
+    compute = open_compute_device(
+        config.machine.device, config.machine.backend, deterministic=config.machine.deterministic
+    )
     check_rasterizer(compute)
     flags = folder_flags(ensemble)
     by_name = by_name or not flags

@@ -43,7 +43,7 @@ def check_page(prog: str, about: str) -> CommandHelp:
         prog=prog,
         about=about,
         required=("scene",),
-        hidden=("source_path", FILE_PLANES),
+        hidden=("source_path", FILE_PLANES, "deterministic"),
         texts={"cache_path": "folder of decoded frames; default: frame_cache in the scene's folder"},
         examples=(
             f"python {prog} data/mine",

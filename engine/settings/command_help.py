@@ -26,6 +26,10 @@ NOVEL_NEAR = (
     "cameras that were not trained on show no Gaussian nearer than this, in scene units, unless a training camera saw "
     "it from about as close; 0: they show all; default: "
 )
+KEEP_CHECKPOINTS = (
+    "keep only this many newest saves, and the one with the best score of --test_iterations; default: keep all"
+)
+DETERMINISTIC = "stop (on a GPU: warn) at PyTorch operations whose results may differ from run to run"
 QUIET = "show warnings and errors only"
 DEBUG = "show more details, and the whole traceback of an error"
 _POSITIONAL = get_args(tyro.conf.Positional[int])[1]

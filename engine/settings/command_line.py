@@ -39,6 +39,8 @@ _OF_OTHER_KINDS = {  # Python's words for a value that is no number, and the kin
     "could not convert string to float: ": "FLOAT",
     r"invalid literal for int\(\) with base 10: ": "INT",
 }
+NOT_DETERMINISTIC = "does not have a deterministic implementation"  # PyTorch's words, under --deterministic
+_ADVICE = "leave out --deterministic"
 OPTIONAL_VALUES = ConstructorRegistry()
 
 
@@ -156,6 +158,12 @@ def _one_line(argv: Sequence[str], code: ExitCode) -> Iterator[None]:
             raise
         lines = (line.strip() for line in str(error).splitlines())
         print(f"error: {' '.join(line for line in lines if line)}", file=sys.stderr)  # spaces in a path stay
+        code.value = WRONG_USE
+    except RuntimeError as error:
+        if NOT_DETERMINISTIC not in str(error) or "--debug" in argv:
+            raise
+        operation = str(error).split(NOT_DETERMINISTIC)[0].strip()
+        print(f"error: {operation} of PyTorch may give other bits on this device: {_ADVICE}", file=sys.stderr)
         code.value = WRONG_USE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

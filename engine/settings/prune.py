@@ -19,6 +19,9 @@ DEFAULT_RATIO = 0.55  # the paper's
 MOST_RATIO = 0.99
 
 
+MOST_ROUNDS = 100  # each ranks, copies and trains the whole run; published prunings have 1 to 10
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneConfig:
     """Settings of a pruning."""
@@ -96,4 +99,6 @@ def check_prune_config(config: PruneConfig) -> tuple[Path, Path]:
     check_shares(config, ("ratio",), most=MOST_RATIO)
     check_positive(config, ("megabytes", "fps", "rate"))
     check_least(config, {"score_frames": 1, "rounds": 1, "iterations": 0})
+    if config.rounds > MOST_ROUNDS:
+        raise ConfigError(f"--rounds is {config.rounds}: give at most {MOST_ROUNDS}; each round ranks all Gaussians")
     return folders

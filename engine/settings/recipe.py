@@ -72,15 +72,26 @@ def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], *, unsaved: Mapping[str, Any]) -> str | None:
     """The first setting that differs, as "name: old, now new"; None where all agree.
 
-    Those come first from which others follow: schedules, and planes that were measured.
+    Those come first from which others follow: schedules, and planes that were measured. unsaved: values by name of
+    settings that the old ones may lack, since they were saved before there were these.
     """
+    old = {**{name: value for name, value in unsaved.items() if name in new}, **old}
     for name in sorted({*old, *new}, key=lambda name: (name not in DECIDING, name)):
         if old.get(name) != new.get(name):
             return f"{name}: {old.get(name, 'absent')}, now {new.get(name, 'absent')}"
     return None
+
+
+def unsaved_recipe(recipe: Any) -> dict[str, Any]:
+    """Every setting's value by its name, as plain JSON, before a recipe of this kind had it: its default.
+
+    A new setting must have the default that leaves a training as it was without it.
+    """
+    plain: dict[str, Any] = json.loads(json.dumps(settings_of(type(recipe)())))
+    return plain
 
 
 def _parts(value: Any) -> Iterable[tuple[str, Any, Any]]:

@@ -11,7 +11,16 @@ import tyro
 from moegs_rasterizer.types import TileRule
 
 from engine.errors import ConfigError
-from engine.settings.command_help import COVERAGE_GUARD, DEBUG, FAST, FILL_HOLES, NOVEL_NEAR, CommandHelp, flag
+from engine.settings.command_help import (
+    COVERAGE_GUARD,
+    DEBUG,
+    DETERMINISTIC,
+    FAST,
+    FILL_HOLES,
+    NOVEL_NEAR,
+    CommandHelp,
+    flag,
+)
 from engine.settings.command_line import parse
 from engine.settings.experts import expert_folder_settings, folder_argument, name_and_folder
 from engine.settings.fields import leaves, values_of
@@ -111,6 +120,7 @@ class _ReplacedConfig:
         BackendChoice | None,
         flag("rasterizer; default: the fastest of the device", metavar="{auto,cuda,cpu,torch}"),
     ] = None
+    deterministic: Annotated[bool, flag(DETERMINISTIC + "; default: as in training")] = False
     tile_rule: Annotated[
         TileRule | None, flag("extent of a splat; default: as in training", metavar="{exact,inria}")
     ] = None

@@ -10,7 +10,17 @@ import tyro
 from moegs_rasterizer.types import TileRule
 
 from engine.errors import ConfigError
-from engine.settings.command_help import BACKEND, COVERAGE_GUARD, DEBUG, DEVICE, FILL_HOLES, QUIET, flag
+from engine.settings.command_help import (
+    BACKEND,
+    COVERAGE_GUARD,
+    DEBUG,
+    DETERMINISTIC,
+    DEVICE,
+    FILL_HOLES,
+    KEEP_CHECKPOINTS,
+    QUIET,
+    flag,
+)
 from engine.settings.experts import (
     AnyExpertsConfig,
     ExpertsConfig,
@@ -160,6 +170,7 @@ class OutputConfig:
         tuple[int, ...] | None,
         flag("iterations after which to save; the last is always saved; default: only the last", metavar="INT ..."),
     ] = None
+    keep_checkpoints: Annotated[int | None, flag(KEEP_CHECKPOINTS, metavar="INT")] = None
     resume: Annotated[bool, flag("continue from the newest save in --save_path")] = False
     overwrite: Annotated[bool, flag("start again; the run in --save_path moves to <save_path>/old-N")] = False
     tensorboard: Annotated[
@@ -178,6 +189,7 @@ class DeviceConfig:
 
     device: Annotated[DeviceChoice, flag(DEVICE)] = "auto"
     backend: Annotated[BackendChoice, flag(BACKEND)] = "auto"
+    deterministic: Annotated[bool, flag(DETERMINISTIC)] = False
     quiet: Annotated[bool, flag(QUIET)] = False
     debug: Annotated[bool, flag(DEBUG)] = False
 
@@ -268,6 +280,12 @@ def check_router_cameras(count: int) -> None:
     """Raises ConfigError for a number of cameras below 0."""
     if count < 0:
         raise ConfigError(f"--router_cameras is {count}: give 0 or more")
+
+
+def check_keep_checkpoints(count: int | None) -> None:
+    """Raises ConfigError for a number of saves below 1."""
+    if count is not None and count < 1:
+        raise ConfigError(f"--keep_checkpoints is {count}: give 1 or more")
 
 
 def check_seed(seed: int) -> None:

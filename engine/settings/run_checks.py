@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.errors import ConfigError
 from engine.settings.experts import AnyExpertsConfig, check_expert_frames, check_novel_near
 from engine.settings.paths import check_folder, check_target
-from engine.settings.run import RunConfig, check_router_cameras, check_seed, expert_folders
+from engine.settings.run import RunConfig, check_keep_checkpoints, check_router_cameras, check_seed, expert_folders
 from experts import EXPERTS, ExpertSpec
 from router.ensembles import Ensemble, ensembles_with
 
@@ -40,6 +40,7 @@ def check_values(config: RunConfig, ensemble: Ensemble) -> None:
     check_novel_near(config.experts.novel_near)
     check_expert_frames(config.experts.expert_frames, ensemble.experts)
     check_seed(training.seed)
+    check_keep_checkpoints(output.keep_checkpoints)
     check_router_cameras(config.data.router_cameras)
     for name in ("featuret_lr", "feature_lr", "rgb_lr", "cue_lr", "lambda_gates", "lambda_lpips"):
         if not getattr(training, name) >= 0:

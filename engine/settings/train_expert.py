@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from engine.errors import ConfigError
-from engine.settings.command_help import NOVEL_NEAR, CommandHelp, check_required, flag
+from engine.settings.command_help import KEEP_CHECKPOINTS, NOVEL_NEAR, CommandHelp, check_required, flag
 from engine.settings.command_line import config_path, parse_arguments
 from engine.settings.config_file import read_object, settings_of_object, write_config_file
 from engine.settings.earlier import unsaved_settings
@@ -21,7 +21,14 @@ from engine.settings.fields import leaves, with_values
 from engine.settings.paths import check_file, check_folder, check_target
 from engine.settings.recipe import flattened, parse_setting, setting_arguments
 from engine.settings.retired import RETIRED
-from engine.settings.run import DataConfig, DeviceConfig, RunConfig, check_router_cameras, check_seed
+from engine.settings.run import (
+    DataConfig,
+    DeviceConfig,
+    RunConfig,
+    check_keep_checkpoints,
+    check_router_cameras,
+    check_seed,
+)
 from experts import EXPERTS, ExpertSpec
 from scenes.layouts import LAYOUTS
 
@@ -86,6 +93,7 @@ class ExpertOutputConfig:
         bool,
         flag("also write the numbers of training.csv for TensorBoard, to <model_path>/tensorboard; needs its package"),
     ] = False
+    keep_checkpoints: Annotated[int | None, flag(KEEP_CHECKPOINTS, metavar="INT")] = None
     resume: Annotated[bool, flag("continue from the newest save in --model_path")] = False
     overwrite: Annotated[bool, flag("start again; the training in --model_path moves to <model_path>/old-N")] = False
 
@@ -280,6 +288,7 @@ def check_settings(config: TrainExpertConfig) -> None:
             raise ConfigError(f"--{name} is {value}: give more than 0")
     check_novel_near(output.novel_near)
     check_seed(recipe.seed)
+    check_keep_checkpoints(output.keep_checkpoints)
     check_router_cameras(data.router_cameras)
     if recipe.near is not None and recipe.far is not None and not recipe.near < recipe.far:
         raise ConfigError(f"--near is {recipe.near:g} and --far {recipe.far:g}: near must be less than far")

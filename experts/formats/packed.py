@@ -17,7 +17,8 @@ import numpy as np
 from common.files import replacing
 from experts.base import CheckpointError
 
-MAGIC = b"moegs packed table 2\n"
+FAMILY, VERSION = b"moegs packed table ", 2
+MAGIC = FAMILY + b"%d\n" % VERSION
 MOST_HEADER = 1 << 20  # bytes
 MOST_ROWS = 100_000_000
 MOST_EXPANSION = 1000  # of a table over its file
@@ -46,11 +47,11 @@ class _Column:
 
 
 def is_packed(path: Path) -> bool:
-    """True for a file that begins as a packed table does."""
+    """True for a file that begins as a packed table of any version does."""
     if not path.is_file():
         return False
     with path.open("rb") as stream:
-        return stream.read(len(MAGIC)) == MAGIC
+        return stream.read(len(FAMILY)) == FAMILY
 
 
 def write_packed(path: Path, names: Sequence[str], matrix: np.ndarray, *, comments: Sequence[str] = ()) -> bool:
@@ -151,7 +152,13 @@ def _values(planes: np.ndarray, column: _Column) -> np.ndarray:
 def _header(path: Path) -> tuple[Mapping[str, Any], int]:
     """The header, and where in the file the coded bytes begin."""
     with path.open("rb") as stream:
-        stream.seek(len(MAGIC))
+        found = stream.read(len(MAGIC))
+        if found != MAGIC:
+            version = found.removeprefix(FAMILY).split(b"\n")[0].decode("ascii", "replace")
+            raise CheckpointError(
+                f"{path}: a packed table of version {version!r}, this version reads {VERSION}; pack the run again "
+                "(moegs.py prune --compress), or use the version that it is from"
+            )
         length = int.from_bytes(stream.read(_LENGTH), "little")
         if length > MOST_HEADER:
             raise _damaged(path, f"its header says that it has {length} bytes")

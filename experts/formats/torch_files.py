@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 _REFUSED = re.compile(r"GLOBAL ([\w.]+)")
 _ZIP_MAGIC = b"PK\x03\x04"  # what torch.save writes since 1.6
+_OLD_MAGIC = bytes.fromhex(
+    "8002 8a0a 6cfc 9c46 f920 6aa8 5019 2e"
+)  # what it wrote before: a pickle of its magic number
 _NUMPY_SCALAR = np.float64(0).__reduce__()[0]
 
 # Beyond tensors: what trainers of the 3DGS family leave in their files (learning rates and extents from numpy, args).
@@ -47,7 +50,7 @@ class PickledModule:
 
 
 def load_tensors(path: Path, *, trust: bool = False, modules: Sequence[str] = ()) -> Any:
-    """Read a torch file on the CPU; nothing in it is executed unless `trust`.
+    """Read a torch file on the CPU; nothing in it is executed unless `trust`, and old formats are refused.
 
     Allowed beside tensors and plain containers: numpy scalars and argparse.Namespace. Values are not checked:
     call `require_finite` on the tensors you use. modules: full names of classes whose objects come as PickledModule
@@ -67,6 +70,8 @@ def _load(path: Path, *, weights_only: bool) -> Any:
     try:
         if _head(path).startswith(_ZIP_MAGIC):
             check_archive(path)
+        elif weights_only:  # nothing in another file can be checked before it is read
+            raise ValueError("no archive")
         content = torch.load(path, map_location="cpu", weights_only=weights_only)
         check_tensors(content)
         return content
@@ -80,6 +85,11 @@ def _explain(path: Path, fault: Exception) -> str:
         return "is a web page, not a torch file; download the file itself"
     if head.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer, not the file; fetch it with `git lfs pull`"
+    if head.startswith(_OLD_MAGIC):
+        return (
+            "is in the format of PyTorch before 1.6, which has no check sums; if you know who made it, write it anew: "
+            "torch.save(torch.load(FILE, weights_only=True), FILE)"
+        )
     refused = _REFUSED.search(str(fault)) if isinstance(fault, pickle.UnpicklingError) else None
     if refused:
         return (

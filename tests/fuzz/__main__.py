@@ -31,7 +31,7 @@ def fuzz(kind: str, count: int, *, seed: int = 0, tell: Callable[[str], object] 
         sample = KINDS[kind](folder)
         good, around = sample.file.read_bytes(), tree(outside)
         first = forked(sample.read, seconds=6 * SECONDS)
-        if first.kind != READ:
+        if first.kind != (REFUSED if sample.refused else READ):
             raise SystemExit(f"{kind}: the good file ends in {first.kind}: {first.text}")
         for number in range(count):
             rng = random.Random(f"{kind} {seed} {number}")

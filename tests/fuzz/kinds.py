@@ -52,6 +52,7 @@ class Sample:
 
     file: Path
     read: Callable[[], object]
+    refused: bool = False  # even the good file
 
 
 Maker = Callable[[Path], Sample]
@@ -66,6 +67,14 @@ def _expert(name: str, file: str) -> Maker:
         return Sample(file=found, read=lambda: load_expert(name, folder / name, LoadOptions(num_frames=30)))
 
     return make
+
+
+def _legacy(folder: Path) -> Sample:
+    """A decoder that is written in the format of PyTorch before 1.6: refused, whatever is in it."""
+    save_stg(stg_model("full", 1), folder / "model", 5)
+    file = next((folder / "model").rglob("point_cloud.pt"))
+    torch.save(torch.load(file, weights_only=True), file, _use_new_zipfile_serialization=False)
+    return Sample(file=file, read=lambda: load_expert("STG", folder / "model", LoadOptions()), refused=True)
 
 
 def _freetime(folder: Path) -> Sample:
@@ -237,6 +246,7 @@ KINDS: dict[str, Maker] = {
     "freetime-checkpoint": _freetime_checkpoint,
     "chkpnt": _ex4dgs_checkpoint,
     "stg-decoder": _stg_decoder,
+    "pth-legacy": _legacy,
     "cfg-args": _expert("STG", "cfg_args"),
     "router-tensors": _checkpoint(TENSORS),
     "router-json": _checkpoint(FACTS),

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+import engine.commands.prepare
+import moegs
 from engine.commands import render, train
+from engine.settings.command_line import exit_code
+from scenes.layouts import PREPARATIONS
+from scenes.preparation.sfm.models import PYCOLMAP
 from tests.engine.expert_scene import run, write_film
+from tests.scenes.preparation.stand_in import StandIn
+from tests.scenes.scene_folders import Rig, write_n3v_scene
 from tests.small_world import use_small_world
 
-SAVES = ("--save_iterations", "4", "8", "--test_iterations", "4", "8")
+SAVES = ("--save_iterations", "4", "8", "--test_iterations", "4", "8", "--keep_checkpoints", "1")
 
 
 def _nothing() -> None:
@@ -70,6 +78,56 @@ def render_run(folder: Path) -> Command:
     )
 
 
+def prepare_scene(folder: Path) -> Command:
+    """Preparation of a scene, repeated; structure from motion is stood in for."""
+    given, scene = folder / "given", folder / "scene"
+    sfm = replace(StandIn().sfm(), write_clouds=PYCOLMAP.write_clouds)
+    write_n3v_scene(given, Rig(frames=4, width=40, height=32, focal=40.0))
+    patch = pytest.MonkeyPatch()
+    for kind, preparation in PREPARATIONS.items():
+        patch.setitem(PREPARATIONS, kind, replace(preparation, run=partial(preparation.run, sfm=sfm)))
+
+    def prepare() -> None:
+        shutil.copytree(given, scene)
+
+    def run_it() -> int:
+        argv = ["n3v", str(scene), "--every", "2", "--frames", "all", "--quiet"]
+        with exit_code(argv) as code:
+            code.value = engine.commands.prepare.command(argv, prog="moegs.py prepare", description="")
+        return code.value
+
+    prepare()
+    return Command(run=run_it, again=run_it, results=scene, prepare=prepare)
+
+
+def prune_run(folder: Path) -> Command:
+    """Pruning of a run of two experts; once its last file is there, it is done."""
+    return _smaller(folder, "prune", "--ratio=0.5", "--rounds=2", "--score_frames=1", last="pruned.json")
+
+
+def distill_run(folder: Path) -> Command:
+    """Distillation of a run of two experts; once its last file is there, it is done."""
+    return _smaller(folder, "distill", "--expert=STG", "--test_frames=1", last="distilled.json")
+
+
+def _smaller(folder: Path, command: str, *flags: str, last: str) -> Command:
+    film, trained, out = write_film(folder), folder / "trained", folder / "out"
+    named = []
+    for key, name in (("stg", "STG"), ("ex4dgs", "Ex4DGS")):
+        if run(film, folder / "models" / name, key, "--iterations=2") != 0:
+            raise SystemExit(f"{name} cannot be trained")
+        named.append(f"--expert={name}={folder / 'models' / name}")
+    shared = [f"--source_path={film}", f"--cache_path={folder / 'cache'}", "--quiet", "--device=cpu"]
+    if moegs.main(["train", *shared, *named, "--iterations=2", "--test_iterations", f"--save_path={trained}"]) != 0:
+        raise SystemExit("the router cannot be trained")
+    argv = [command, str(trained), f"--out={out}", "--quiet", "--device=cpu", "--iterations=2", *flags]
+
+    def again() -> int:
+        return 0 if (out / last).is_file() else moegs.main(argv)
+
+    return Command(run=lambda: moegs.main(argv), again=again, results=out)
+
+
 def small_world(folder: Path) -> list[str]:
     """The small world in the place of files, for as long as this process lives; its flags."""
     return use_small_world(pytest.MonkeyPatch(), folder)
@@ -79,5 +137,8 @@ COMMANDS: dict[str, Callable[[Path], Command]] = {
     "train-expert": train_expert,
     "train": train_router,
     "render": render_run,
+    "prepare": prepare_scene,
+    "prune": prune_run,
+    "distill": distill_run,
 }
 torch.set_num_threads(1)  # a forked child has the thread that forked it alone

@@ -19,7 +19,7 @@ from engine.errors import ConfigError
 from engine.evaluation.lpips_weights import lpips_of_loss
 from engine.runs.trial import BlackFrames, WorkTime, seconds_a_step
 from engine.settings.experts import WITH_PLANES
-from engine.settings.recipe import difference, with_settings
+from engine.settings.recipe import difference, unsaved_recipe, with_settings
 from engine.settings.train_expert import TrainExpertConfig, recipe_values
 from engine.training.expert.choice import choose_preset
 from engine.training.expert.old_training import set_training_aside
@@ -262,7 +262,7 @@ def _resumed(task: ExpertTask) -> str:
     iteration, path = newest
     state = load_state(path)
     with reading(path, "not a readable training state", CheckpointError, advice="start again with --overwrite"):
-        changed = difference(json.loads(state["facts"]), task.facts())
+        changed = difference(json.loads(state["facts"]), task.facts(), unsaved=unsaved_recipe(task.begun.recipe))
         if changed is not None:
             raise ConfigError(f"{path}: saved with other settings ({changed}); give the same, or --overwrite")
         task.load(state)

@@ -86,6 +86,14 @@ def saved_expert_folder(folder: Path, iteration: int) -> Path:
     return folder / "point_cloud" / f"iteration_{iteration}"
 
 
+def saved_experts(folder: Path) -> dict[int, Path]:
+    """The folders of the experts saved below a model's folder, by iteration."""
+    matches = (
+        (re.fullmatch(r"iteration_(\d+)", path.name), path) for path in (folder / "point_cloud").glob("iteration_*")
+    )
+    return {int(match[1]): path for match, path in matches if match and path.is_dir()}
+
+
 @torch.no_grad()
 def covered(expert: Expert, frames: Sequence[int]) -> list[int]:
     """Those of some frames that an expert can show: while Ex4DGS grows along the clip, not all."""

@@ -30,11 +30,13 @@ from engine.training.expert.saves import (
     save_expert,
     save_state,
     saved_expert_folder,
+    saved_experts,
     saved_state,
 )
 from engine.training.expert.scene_views import SceneViews
 from engine.training.loop import Schedule
 from engine.training.progress import Reading
+from engine.training.retention import drop_older
 from engine.training.tensorboard import event_writer
 from experts.formats.settings import PRESET
 from experts.training.recipe import Recipe
@@ -79,6 +81,7 @@ class ExpertTask:
         self.start = 0  # iterations done before
         self.seconds = 0.0  # of training, evaluations and saves left out
         self.history: list[dict[str, Any]] = []  # scores on the way
+        self._saved: set[int] = set()  # iterations that this process saved
         self._clock = 0.0
         self._curve: TrainingCurve | None = None  # opened with the first number: by then it is known where to go on
 
@@ -160,6 +163,7 @@ class ExpertTask:
         """Saves the expert of a state that was saved without it."""
         if covered(self.trainer.model, (0,)) and not saved_expert_folder(self.output.folder, iteration).is_dir():
             self._save_expert(iteration)
+        self._drop_older(iteration)
 
     def save(self, iteration: int) -> None:
         """Saves the state, then the expert: where that fails, its training can still be continued."""
@@ -172,6 +176,7 @@ class ExpertTask:
             )
         save_state(output.folder, iteration, self.state())
         self._save_expert(iteration)
+        self._drop_older(iteration)
 
     def _save_expert(self, iteration: int) -> None:
         output, model = self.output, self.trainer.model
@@ -179,7 +184,16 @@ class ExpertTask:
             logger.info("iteration %d: saved the training state, but no expert: it covers no frame yet", iteration)
             return
         folder = save_expert(model, output, iteration, facts=self._cfg_facts())
+        self._saved.add(iteration)
         logger.info("iteration %d: saved %s (%s)", iteration, folder, counted(self.trainer.count, "Gaussian"))
+
+    def _drop_older(self, iteration: int) -> None:
+        """Removes older saves that are not wanted any more: of this training, not of another in the same folder."""
+        folder, keep = self.output.folder, self.config.output.keep_checkpoints
+        own = {
+            saved: path for saved, path in saved_experts(folder).items() if saved in self._saved or saved <= self.start
+        }
+        drop_older(folder, own, newest=iteration, keep=keep)
 
     def evaluate(self, iteration: int) -> None:
         """Scores a few held-out frames on the way."""

@@ -27,13 +27,14 @@ from engine.evaluation.mixture_results import TITLES, table_order
 from engine.evaluation.scoring import evenly_spread, psnr_of
 from engine.outputs.files import results_folder
 from engine.outputs.render_writer import MIXTURE
-from engine.runs.checkpoint import save_checkpoint, saved_iterations
+from engine.runs.checkpoint import checkpoint_folder, save_checkpoint, saved_iterations
 from engine.runs.device import wait
 from engine.runs.expert_records import ExpertRecord
 from engine.runs.run import Run, mix_camera
 from engine.settings.run import RunConfig, TrainingConfig
 from engine.training.curve import TrainingCurve, rates_of
 from engine.training.progress import Reading
+from engine.training.retention import drop_older
 from engine.training.router.judge import judged, with_judgement
 from engine.training.router.resume import training_state
 from engine.training.router.schedule import learned_cameras, router_pairs, set_router_rates
@@ -185,7 +186,8 @@ class RouterTask:
         return self._curve is None or self._curve.is_scored(iteration)
 
     def complete(self, iteration: int) -> None:
-        """Nothing: a checkpoint is one folder, whole or not there."""
+        """Removes the older saves that a kill left; a checkpoint itself is one folder, whole or not there."""
+        self._drop_older(iteration)
 
     def save(self, iteration: int) -> None:
         """Writes a checkpoint to go on from; ConfigError where the router is not finite."""
@@ -200,6 +202,13 @@ class RouterTask:
         run = replace(self._judged_run(iteration), training_seconds=self.seconds)
         folder = save_checkpoint(self.save_path, run, iteration, experts=self.experts, state=state)
         logger.info("iteration %d: saved %s", iteration, folder)
+        self._drop_older(iteration)
+
+    def _drop_older(self, iteration: int) -> None:
+        if self.save_path is not None:
+            path, keep = self.save_path, self.config.output.keep_checkpoints
+            saves = {saved: checkpoint_folder(path, saved) for saved in saved_iterations(path)}
+            drop_older(path, saves, newest=iteration, keep=keep)
 
     def _judged_run(self, iteration: int) -> Run:
         """The run as it is shown after an iteration; while it is trained, its gates are not shrunk."""

@@ -11,6 +11,7 @@ from typing import get_args
 import torch
 
 from .activation import activated_layer
+from .gradients import with_checked_gradients
 from .types import Backend, Camera, Gaussians, Grad, Layer, RasterizerError, RawLayer, Splat
 from .validation import check_choice, validate, validate_values
 
@@ -38,7 +39,8 @@ def rasterize(
     plain sum are blended in half precision, where values stop at 60,000; it has no gradients (grad="none").
     deterministic: "cuda" also adds up gradients in a fixed order, so that runs repeat to the bit; "cpu" always does.
 
-    Raises RasterizerError where the input is malformed, holds NaN or infinite values, or the back-end cannot run here.
+    Raises RasterizerError where the input is malformed, holds NaN or infinite values, or the back-end cannot run here;
+    on "cpu" and "torch" the backward pass raises it where a gradient is NaN or infinite.
     On "cuda" values are looked at by the GPU, which nobody waits for: images of a layer with bad ones are NaN at once,
     and the error comes with the backward pass, the next call or `moegs_rasterizer.cuda.check()`.
     """
@@ -54,6 +56,8 @@ def rasterize(
     chosen = _choose(layers, backend)
     prepared = [_detached(activated_layer(layer), grad) for layer in layers]
     validate_values(prepared)
+    if grad != "none" and torch.is_grad_enabled():
+        prepared = [with_checked_gradients(layer, f"layer {index}") for index, layer in enumerate(prepared)]
     with torch.set_grad_enabled(grad != "none" and torch.is_grad_enabled()):
         if chosen == "cpu":
             from . import cpu

@@ -28,6 +28,7 @@ from .views import determinant, matrix_rows
 OPACITY_TOLERANCE = 1e-6
 LAST_ROW_TOLERANCE = 1e-5
 SH_COUNTS = (1, 4, 9, 16)
+LARGEST_SIDE = 65535  # pixels of an image
 DTYPES = (torch.float32, torch.float64)
 # The shape of a row of each tensor [n, ...].
 ROWS: dict[str, tuple[int | str, ...]] = {
@@ -65,10 +66,24 @@ def validate(layers: object, camera: Camera) -> None:
         name = f"layer {index}"
         if not isinstance(layer, (Layer, RawLayer)):
             raise RasterizerError(f"{name} is a {type(layer).__name__}, expected a Layer")
+        if not isinstance(layer.gaussians, (Gaussians, RawGaussians)):
+            raise RasterizerError(f"{name}: gaussians is a {type(layer.gaussians).__name__}, expected Gaussians")
         check_settings(name, layer.settings)
         tensors = _tensors(layer)
         _check_shapes(name, layer, tensors)
         _check_kind(name, tensors, layers[0].gaussians.means)
+
+
+def check_dense(name: str, field: str, tensor: object) -> None:
+    """Raise RasterizerError unless the value is a tensor whose numbers lie one by one in memory.
+
+    Operators must never meet another: what PyTorch raises inside them ends the process (2.11).
+    """
+    if not isinstance(tensor, Tensor):
+        raise RasterizerError(f"{name}: {field} is a {type(tensor).__name__}, expected a torch.Tensor")
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        kind = "a nested tensor" if tensor.is_nested else f"a tensor of layout {tensor.layout}"
+        raise RasterizerError(f"{name}: {field} is {kind}, expected a dense one; convert it with .to_dense()")
 
 
 def validate_values(layers: list[Layer]) -> None:
@@ -79,17 +94,26 @@ def validate_values(layers: list[Layer]) -> None:
 
 def check_camera(camera: Camera) -> None:
     """Raise RasterizerError unless the camera can be rendered from."""
+    if not isinstance(camera, Camera):
+        raise RasterizerError(f"camera is a {type(camera).__name__}, expected a moegs_rasterizer.Camera")
     for name in ("width", "height"):
         size = getattr(camera, name)
-        if not isinstance(size, Integral) or size < 1:
-            raise RasterizerError(f"camera: {name} is {size!r}, expected a whole number of pixels, 1 or more")
+        if not isinstance(size, Integral) or not 1 <= int(size) <= LARGEST_SIDE:
+            raise RasterizerError(
+                f"camera: {name} is {size!r:.40}, expected a whole number of pixels from 1 to {LARGEST_SIDE}"
+            )
     for name in ("fx", "fy", "cx", "cy"):
-        value = float(getattr(camera, name))
+        given = getattr(camera, name)
+        value = _number(given)
         if not math.isfinite(value) or (name in ("fx", "fy") and value <= 0):
             raise RasterizerError(
-                f"camera: {name} is {value}, expected a finite number of pixels, focal lengths above 0"
+                f"camera: {name} is {given!r:.40}, expected a finite number of pixels, focal lengths above 0"
             )
     matrix = camera.world_to_camera
+    check_dense("camera", "world_to_camera", matrix)
+    if matrix.is_meta or matrix.is_complex():
+        kind = "a meta tensor, which has no values" if matrix.is_meta else f"{matrix.dtype}"
+        raise RasterizerError(f"camera: world_to_camera is {kind}, expected a real matrix [4, 4]")
     if tuple(matrix.shape) != (4, 4):
         raise RasterizerError(f"camera: world_to_camera has shape {list(matrix.shape)}, expected [4, 4]")
     rows = matrix_rows(matrix)
@@ -100,8 +124,18 @@ def check_camera(camera: Camera) -> None:
         raise RasterizerError("camera: world_to_camera is not an invertible [R t; 0 1] matrix; it may be transposed")
 
 
+def _number(value: object) -> float:
+    """A number as a float; NaN where it is none."""
+    try:
+        return math.nan if isinstance(value, str) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return math.nan
+
+
 def check_settings(name: str, settings: RasterSettings) -> None:
     """Raise RasterizerError, beginning with the name, unless the settings can be used."""
+    if not isinstance(settings, RasterSettings):
+        raise RasterizerError(f"{name}: settings is a {type(settings).__name__}, expected RasterSettings")
     check_choice(f"{name}: tile_rule", settings.tile_rule, get_args(TileRule))
     check_choice(f"{name}: depth", settings.depth, get_args(DepthKind))
     lowest = {"low_pass": 0.0, "near": 0.0, "far": settings.near, "ndc_limit": 0.0}
@@ -117,8 +151,7 @@ def _check_shapes(name: str, layer: Layer | RawLayer, tensors: dict[str, Tensor]
         given = "neither" if gaussians.sh is None else "both"
         raise RasterizerError(f"{name}: {given} of sh and colours is given, expected exactly one")
     for field, tensor in tensors.items():
-        if not isinstance(tensor, Tensor):
-            raise RasterizerError(f"{name}: {field} is a {type(tensor).__name__}, expected a torch.Tensor")
+        check_dense(name, field, tensor)
     n = len(gaussians.means) if gaussians.means.dim() else 0
     for field, tensor in tensors.items():
         row = ROWS.get(field)
@@ -161,6 +194,8 @@ def _check_kind(name: str, tensors: dict[str, Tensor], first: Tensor) -> None:
                 f"{name}: {field} is {tensor.dtype} on {tensor.device}, but layer 0: means is {dtype} on "
                 f"{device}; give every tensor of a call one type and device"
             )
+        if tensor.is_meta:
+            raise RasterizerError(f"{name}: {field} is a meta tensor, which has no values; load its values first")
 
 
 def _check_values(name: str, layer: Layer) -> None:

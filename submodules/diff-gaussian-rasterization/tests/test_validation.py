@@ -128,6 +128,34 @@ def test_kinds():
     assert refusal([changed(sound(), quats=torch.zeros(COUNT, 4).numpy())]).startswith("layer 0: quats is a ndarray")
     assert refusal([sound().gaussians]) == "layer 0 is a Gaussians, expected a Layer"
     assert "write rasterize([layer], camera)" in refusal(sound())
+    assert refusal([replace(sound(), settings=None)]) == "layer 0: settings is a NoneType, expected RasterSettings"
+    assert refusal([replace(sound(), gaussians=None)]) == "layer 0: gaussians is a NoneType, expected Gaussians"
+
+
+@everywhere
+def test_a_missing_camera(backend):
+    with pytest.raises(RasterizerError, match=r"^camera is a NoneType, expected a moegs_rasterizer\.Camera$"):
+        rasterize([on(backend, sound())], None, backend=backend)
+
+
+@everywhere
+@pytest.mark.parametrize("name", TENSORS)
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda tensor: tensor.to_sparse(), "a tensor of layout torch.sparse_coo, expected a dense one; convert it"),
+        (
+            lambda tensor: tensor.reshape(-1, 1).to_sparse_csr(),
+            "a tensor of layout torch.sparse_csr, expected a dense one",
+        ),
+        (lambda tensor: torch.nested.nested_tensor([tensor, tensor]), "a nested tensor, expected a dense one"),
+        (lambda tensor: tensor.to(torch.complex64), "torch.complex64, expected torch.float32 or torch.float64"),
+    ],
+    ids=["sparse", "csr", "nested", "complex"],
+)
+def test_tensors_of_other_kinds(change, found, name, backend):
+    layer = on(backend, changed(sound(), **{name: change(tensor_of(sound(), name))}))
+    assert refusal([layer], backend=backend).startswith(f"layer 0: {name} is {found}")
 
 
 @pytest.mark.parametrize("elsewhere", ["meta", CUDA])
@@ -141,6 +169,11 @@ def test_tensors_of_one_call_lie_on_one_device(elsewhere):
         away = changed(sound(), **{name: tensor_of(sound(), name).to(elsewhere) for name in TENSORS})
         message = refusal([sound(), away], backend=backend)
         assert message.startswith(f"layer 1: means is torch.float32 on {moved.device}, but layer 0: means is ")
+
+
+def test_meta_tensors():
+    layer = changed(sound(), **{name: tensor_of(sound(), name).to("meta") for name in TENSORS})
+    assert refusal([layer]) == "layer 0: means is a meta tensor, which has no values; load its values first"
 
 
 @pytest.mark.parametrize(
@@ -169,6 +202,15 @@ def test_settings(options, start):
         ({"height": 2.5}, "camera: height is 2.5"),
         ({"fx": 0.0}, "camera: fx is 0.0"),
         ({"cy": float("inf")}, "camera: cy is inf"),
+        ({"fx": None}, "camera: fx is None, expected a finite number of pixels"),
+        ({"fx": 10**400}, "camera: fx is 1000"),
+        ({"world_to_camera": None}, "camera: world_to_camera is a NoneType, expected a torch.Tensor"),
+        (
+            {"world_to_camera": torch.eye(4).to_sparse()},
+            "camera: world_to_camera is a tensor of layout torch.sparse_co",
+        ),
+        ({"world_to_camera": torch.eye(4, device="meta")}, "camera: world_to_camera is a meta tensor, which has no"),
+        ({"world_to_camera": torch.eye(4) * (1 + 0j)}, "camera: world_to_camera is torch.complex64, expected a real"),
         ({"world_to_camera": torch.eye(3)}, "camera: world_to_camera has shape [3, 3]"),
         (
             {"world_to_camera": torch.full((4, 4), float("nan"))},

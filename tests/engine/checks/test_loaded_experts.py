@@ -35,10 +35,35 @@ def test_a_back_end_that_computes_something_else_is_refused(monkeypatch, what):
         return splats if backend == "torch" else [replace(s, **{what: getattr(s, what) * 1.01}) for s in splats]
 
     monkeypatch.setattr(engine.checks.rasterizer, "rasterize", wrong)
+    monkeypatch.setattr(engine.checks.rasterizer, "_passed", lambda library: [])
     with pytest.raises(
         RasterizerError, match=r"'auto' differs from the PyTorch one by 0\.0\d+ in the .* --backend torch"
     ):
         check_rasterizer(ComputeDevice(device=CPU, backend="auto"))
+
+
+def test_a_library_is_tested_once(monkeypatch, tmp_path):
+    library = tmp_path / "rasterizer.so"
+    library.write_bytes(b"one")
+    original, calls = engine.checks.rasterizer.rasterize, []
+
+    def counted(*arguments, **options):
+        calls.append(options["backend"])
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(engine.checks.rasterizer, "rasterize", counted)
+    monkeypatch.setattr(engine.checks.rasterizer, "backend_name", lambda compute: "cpu")
+    monkeypatch.setattr(engine.checks.rasterizer, "_LIBRARIES", {"cpu": lambda: library})
+    compute = ComputeDevice(device=CPU, backend="auto")
+    for _ in range(3):
+        check_rasterizer(compute)
+    assert calls == ["auto", "torch"]
+    library.write_bytes(b"another")
+    check_rasterizer(compute)
+    assert len(calls) == 4
+    monkeypatch.setenv("MOEGS_RASTERIZER_ISA", "portable")  # other kernels of the same library
+    check_rasterizer(compute)
+    assert len(calls) == 6
 
 
 def test_experts_that_show_the_scene_pass(tmp_path):

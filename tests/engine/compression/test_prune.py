@@ -188,6 +188,7 @@ def test_the_share_for_a_size_is_the_smallest(world: Path, tmp_path: Path) -> No
     ("flags", "message"),
     [
         (["--ratio=1.2"], "--ratio is 1.2: give 0 to 0.99"),
+        (["--rounds=100000"], "--rounds is 100000: give at most 100"),
         (["--ratio=0.5", "--fps=10"], "--ratio and --fps exclude each other: give one"),
         (["--megabytes=0.000001"], "the run would still have"),
         (["--fps=1e9"], "this machine reaches"),

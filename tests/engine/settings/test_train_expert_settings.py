@@ -26,6 +26,7 @@ from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_e
 from engine.training.expert.choice import choose_preset, expert_of_key
 from engine.training.expert.opening import choose_planes, recipe_for
 from experts import EXPERTS
+from experts.formats.torch_files import load_tensors, save_tensors
 from experts.stg.training import STGTrainer
 from experts.training.recipe import Recipe
 from experts.training.trainer import AHEAD
@@ -104,6 +105,22 @@ def test_a_training_is_continued_only_with_its_settings(film, trained, capsys):
     settings = (trained / "train_expert_config.json").read_bytes()
     assert run(film, trained, "stg", "--iterations=3", "--resume", "--test_frames=2") == 0
     assert (trained / "train_expert_config.json").read_bytes() == settings
+
+
+def test_a_training_that_was_saved_before_a_setting_existed_is_continued(film, trained, tmp_path, capsys):
+    model = shutil.copytree(trained, tmp_path / "model")
+    path = model / "training" / "iteration_3.pt"
+    state = load_tensors(path)
+    facts = json.loads(state["facts"])
+    for name in ("generalise.dropout", "density.kind", "seed"):
+        del facts[name]
+    save_tensors({**state, "facts": json.dumps(facts | {"seed": 0})}, path)
+    assert run(film, model, "stg", "--iterations=3", "--resume", "--set", "generalise.dropout=0.1") == 2
+    assert "(generalise.dropout: 0.0, now 0.1); give the same" in capsys.readouterr().err
+    assert run(film, model, "stg", "--iterations=3", "--resume") == 0
+    save_tensors({**state, "facts": json.dumps(facts)}, path)  # no setting of the recipe: it was always there
+    assert run(film, model, "stg", "--iterations=3", "--resume") == 2
+    assert "(seed: absent, now 0); give the same" in capsys.readouterr().err
 
 
 def test_resume_takes_the_settings_that_were_left(film, trained):
@@ -195,8 +212,11 @@ def test_words_give_values():
     assert values == {"a": 1, "b": 1e-3, "c": True, "d": None, "e": [1, 2], "f": "own", "g.h": -2}
     assert dict(map(parse_setting, setting_arguments(values))) == values
     assert flattened({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
-    assert difference({"a": 1, "iterations": 2}, {"a": 2, "iterations": 3}) == "iterations: 2, now 3"
-    assert difference({"a": 1}, {"a": 1}) is None and difference({"a": 1}, {"a": 2}) == "a: 1, now 2"
+    assert difference({"a": 1, "iterations": 2}, {"a": 2, "iterations": 3}, unsaved={}) == "iterations: 2, now 3"
+    assert (
+        difference({"a": 1}, {"a": 1}, unsaved={}) is None
+        and difference({"a": 1}, {"a": 2}, unsaved={}) == "a: 1, now 2"
+    )
 
 
 def test_words_come_after_the_file_and_the_file_after_the_preset(tmp_path):

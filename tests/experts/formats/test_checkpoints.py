@@ -77,10 +77,23 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, layout: str) -> None:
         torch.save(content, path, _use_new_zipfile_serialization=layout == "zip")
     text = fault(lambda: load_tensors(path))
     assert not marker.exists()
-    if layout != "pickle":
+    if layout == "legacy":
+        assert "is in the format of PyTorch before 1.6" in text
+    if layout == "zip":
         assert "open" in text and "--trust_checkpoint" in text
+    if layout != "pickle":
         load_tensors(path, trust=True)
         assert marker.exists(), "the file is harmless: the test proves nothing"
+
+
+def test_a_file_of_an_old_pytorch_is_refused_with_the_way_to_write_it_anew(tmp_path: Path) -> None:
+    path = tmp_path / "deformation.pth"
+    content = {"weight": torch.arange(3.0)}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    assert "before 1.6, which has no check sums" in fault(lambda: load_tensors(path))
+    assert torch.equal(load_tensors(path, trust=True)["weight"], content["weight"])
+    torch.save(torch.load(path, weights_only=True), path)  # as the message says
+    assert torch.equal(load_tensors(path)["weight"], content["weight"])
 
 
 def test_a_refused_type_is_named(tmp_path: Path) -> None:

@@ -55,6 +55,16 @@ def test_infinite_logits_and_wide_columns_keep_their_bits(tmp_path: Path) -> Non
     assert np.array_equal(read[:, 3:5], matrix[:, 3:5])
 
 
+def test_a_table_of_another_version_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.ply"
+    assert write_packed(path, NAMES, table())
+    path.write_bytes(b"moegs packed table 1\n" + path.read_bytes()[len(MAGIC) :])
+    assert is_packed(path)
+    for read in (read_ply, read_column_names, read_comments):
+        with pytest.raises(CheckpointError, match=r"a packed table of version '1', this version reads 2; pack the run"):
+            read(path)
+
+
 def test_no_rows_and_one_row_can_be_packed(tmp_path: Path) -> None:
     for rows in (0, 1):
         assert write_packed(tmp_path / "a.ply", NAMES, table(rows))

@@ -164,6 +164,8 @@ def test_numbers_that_turn_a_loss_round_are_refused(name: str, value: float, sai
 def test_what_would_never_happen_is_refused() -> None:
     with pytest.raises(ValueError, match=r"rays_at \(30, 40\) has no iteration before the last, 30"):
         rays_trainer(replace(RAYS, rays_at=(30, 40)))
+    with pytest.raises(ValueError, match=r"FreeTime: rays_at holds -1: iterations are counted from 1"):
+        rays_trainer(replace(RAYS, rays_at=(0, -1), moving="none"))
     with pytest.raises(ValueError, match=r"rays_at \(empty\)"):
         rays_trainer(replace(RAYS, rays_at=()))
     start = TrainingStart(points=small_start(every=4), views=BoxViews(num_frames=2), extent=EXTENT, seed=0)

@@ -116,6 +116,12 @@ def is_whole(library: Path) -> bool:
     return False
 
 
+def digest_of(library: Path) -> str:
+    """The library's SHA-256, as it was written beside it, else computed."""
+    file = _digest_file(library)
+    return file.read_text(encoding="ascii", errors="replace").strip() if file.is_file() else _digest(library)
+
+
 def _digest_file(library: Path) -> Path:
     return library.with_name(library.name + ".sha256")
 

@@ -1,6 +1,6 @@
 """The C++ back-end: float32 on the CPU, vectorised and threaded; compiled on first use."""
 
 from .backend import rasterize_layers
-from .loading import unavailable_reason
+from .loading import library, unavailable_reason
 
-__all__ = ["rasterize_layers", "unavailable_reason"]
+__all__ = ["library", "rasterize_layers", "unavailable_reason"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from pathlib import Path
 
 import torch
 
@@ -36,6 +37,14 @@ def _load() -> str | None:
     except OSError as error:
         return f"cannot load {path}: {error}; delete it to have it built again"
     return None
+
+
+def library() -> Path:
+    """Path of the compiled library; raises RasterizerError where the C++ back-end cannot run here."""
+    reason = unavailable_reason()
+    if reason is not None:
+        raise RasterizerError(f'backend="cpu" cannot run here: {reason}')
+    return cpp_library.library().path
 
 
 def available_isas() -> tuple[str, ...]:

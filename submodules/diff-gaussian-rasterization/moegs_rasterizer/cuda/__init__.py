@@ -1,7 +1,7 @@
 """The CUDA back-end: float32 on an NVIDIA GPU, every layer of a call in one pass; compiled on first use."""
 
 from .backend import rasterize_layers
-from .loading import unavailable_reason
+from .loading import library, unavailable_reason
 from .reports import CapturedCall, captured_calls, check
 
-__all__ = ["CapturedCall", "captured_calls", "check", "rasterize_layers", "unavailable_reason"]
+__all__ = ["CapturedCall", "captured_calls", "check", "library", "rasterize_layers", "unavailable_reason"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import torch
 
@@ -29,3 +30,11 @@ def unavailable_reason() -> str | None:
     except OSError as error:
         return f"cannot load {path}: {error}; delete it to have it built again"
     return None
+
+
+def library() -> Path:
+    """Path of the compiled library; raises RasterizerError where the CUDA back-end cannot run here."""
+    reason = unavailable_reason()
+    if reason is not None:
+        raise RasterizerError(f'backend="cuda" cannot run here: {reason}')
+    return cuda_library.library().path

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..types import Camera, Layer, RasterizerError, RasterSettings, RawGaussians, RawLayer
-from ..validation import check_settings
+from ..validation import LARGEST_SIDE, check_camera, check_dense, check_settings
 from ..views import blend_options, settings_numbers
 from .reports import MOST_INSTANCES, Mailbox, Report, mailbox
 
@@ -102,6 +102,9 @@ def pass_of(
 ) -> CudaPass:
     """The pass of a call; where the camera's matrix lies on a GPU, this waits for it."""
     matrix = camera.world_to_camera
+    check_dense("camera", "world_to_camera", matrix)
+    if max(camera.width, camera.height) > LARGEST_SIDE or matrix.is_complex():
+        check_camera(camera)
     if matrix.is_cuda and captured():
         raise RasterizerError(
             "a CUDA graph cannot capture a camera whose world_to_camera lies on the GPU; give it on the CPU, and move "
@@ -148,6 +151,8 @@ def given_of(layers: Sequence[Layer | RawLayer]) -> Given:
         tensors.append(means)
         tensors += [tensor.contiguous() for tensor in shape]
         tensors += (means if features is None else features.contiguous(), layer.background.contiguous())
+        if any(tensor.is_nested for tensor in tensors):  # the others that are not dense have no `contiguous`
+            raise RasterizerError(f"layer {len(kinds) - 1}: a nested tensor, expected dense ones")
         settings += _numbers_of(layer.settings)
         rows += means.shape[0]
     return Given(tensors=tensors, kinds=kinds, settings=settings, rows=rows)

@@ -15,7 +15,7 @@ LARGEST_RADIUS = 2**31 - 128  # largest int32 that float32 holds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
-    """2D Gaussians of m rows of a layer."""
+    """2D Gaussians of m rows of a layer. Covariances and determinants are float64, the others of the layer's type."""
 
     means2d: Tensor  # [m, 2] pixels, first pixel's centre at (0, 0)
     depths: Tensor  # [m] camera z
@@ -45,11 +45,15 @@ def in_view(points: Tensor, camera: Camera, settings: RasterSettings) -> Tensor:
 
 
 def project(gaussians: Gaussians, camera: Camera, settings: RasterSettings) -> Projection:
-    """Project Gaussians that are in front of the camera; differentiable in means, scales, quats and opacities."""
-    points = view_points(gaussians.means, camera)
+    """Project Gaussians that are in front of the camera; differentiable in means, scales, quats and opacities.
+
+    Computed in float64, as the compiled back-ends do: the determinant of a Gaussian of 1e9 units overflows in float32.
+    """
+    dtype = gaussians.means.dtype
+    points = view_points(gaussians.means.double(), camera)
     size = points.new_tensor([camera.width, camera.height])
     means2d = ((_ndc(points, camera) + 1) * size - 1) / 2
-    shape = rotations(gaussians.quats) * gaussians.scales.unsqueeze(1)
+    shape = rotations(gaussians.quats.double()) * gaussians.scales.double().unsqueeze(1)
     # The covariance is V V^T: its determinant is |v0 x v1|^2 (Lagrange), free of the cancellation in xx yy - xy^2.
     v0, v1 = (pixel_jacobian(points, camera) @ shape).unbind(1)
     xx, xy, yy = (v0 * v0).sum(1), (v0 * v1).sum(1), (v1 * v1).sum(1)
@@ -59,13 +63,13 @@ def project(gaussians: Gaussians, camera: Camera, settings: RasterSettings) -> P
     xx, yy = xx + low_pass, yy + low_pass
     opacities = gaussians.opacities
     if settings.compensate:
-        opacities = opacities * compensation(before, after)
+        opacities = (opacities * compensation(before, after)).to(dtype)
     return Projection(
-        means2d=means2d,
-        depths=points[:, 2],
+        means2d=means2d.to(dtype),
+        depths=points[:, 2].to(dtype),
         covariances=torch.stack([xx, xy, yy], dim=1),
         determinants=after,
-        conics=torch.stack([yy, -xy, xx], dim=1) / after.unsqueeze(1),
+        conics=(torch.stack([yy, -xy, xx], dim=1) / after.unsqueeze(1)).to(dtype),
         opacities=opacities,
     )
 

@@ -39,7 +39,7 @@ class TileLists:
 def usable(projection: Projection) -> Tensor:
     """Mask [m]: a finite 2D Gaussian with an invertible covariance."""
     mask = projection.conics.isfinite().all(1) & projection.means2d.isfinite().all(1)
-    mask &= projection.covariances.isfinite().all(1) & projection.depths.isfinite()
+    mask &= projection.covariances.to(projection.conics).isfinite().all(1) & projection.depths.isfinite()
     return mask & (projection.determinants > 0)
 
 
@@ -72,7 +72,7 @@ def _exact_tiles(projection: Projection, camera: Camera) -> tuple[Tensor, Tensor
     level = 2 * torch.log(projection.opacities.clamp_min(LEAST_ALPHA) / LEAST_ALPHA)
     variances = projection.covariances[:, ::2]
     reach = (level.unsqueeze(1) * variances).sqrt() * BOX_FACTOR + BOX_MARGIN
-    size = means.new_tensor([camera.width, camera.height])
+    size = reach.new_tensor([camera.width, camera.height])
     low = torch.ceil(means - reach).clamp_min(0)
     high = torch.minimum(torch.floor(means + reach), size - 1)
     seen = (high >= low).all(1) & (projection.opacities >= LEAST_ALPHA)

@@ -42,8 +42,11 @@ def refusal(layers, camera, **options) -> str:
         lambda tensor: tensor.numpy(),
         lambda tensor: tensor.long(),
         lambda tensor: torch.cat([tensor, tensor], -1),
+        lambda tensor: tensor.to_sparse(),
+        lambda tensor: torch.nested.nested_tensor([tensor.reshape(-1, 1)] * 2),
+        lambda tensor: tensor * (1 + 0j),
     ],
-    ids=["shorter", "deeper", "double", "elsewhere", "numpy", "whole", "wider"],
+    ids=["shorter", "deeper", "double", "elsewhere", "numpy", "whole", "wider", "sparse", "nested", "complex"],
 )
 def test_tensors_that_do_not_fit_are_refused_in_the_same_words(name, change):
     layer, camera = sound()
@@ -78,6 +81,16 @@ def test_settings_that_do_not_fit_are_refused_by_name(change, start):
         ({"fx": 0.0}, "camera: fx is 0.0"),
         ({"fy": -1.0}, "camera: fy is -1.0"),
         ({"cy": float("inf")}, "camera: cy is inf"),
+        ({"width": 65536}, "camera: width is 65536, expected a whole number of pixels from 1 to 65535"),
+        ({"height": 2**70}, "camera: height is 1180591620717411303424"),
+        ({"fx": None}, "camera: fx is None"),
+        ({"world_to_camera": None}, "camera: world_to_camera is a NoneType, expected a torch.Tensor"),
+        (
+            {"world_to_camera": torch.eye(4).to_sparse()},
+            "camera: world_to_camera is a tensor of layout torch.sparse_co",
+        ),
+        ({"world_to_camera": torch.eye(4, device="meta")}, "camera: world_to_camera is a meta tensor, which has no"),
+        ({"world_to_camera": torch.eye(4) * (1 + 0j)}, "camera: world_to_camera is torch.complex64, expected a real"),
         ({"world_to_camera": torch.eye(3)}, "camera: world_to_camera has shape [3, 3]"),
         ({"world_to_camera": torch.full((4, 4), float("nan"))}, "camera: world_to_camera has 16 NaN"),
         ({"world_to_camera": torch.zeros(4, 4)}, "camera: world_to_camera is not an invertible"),
