@@ -68,7 +68,7 @@ def scale_to_batch(optimiser: torch.optim.Optimizer, images: int) -> None:
     for group in optimiser.param_groups:
         group["betas"] = tuple(beta**images for beta in group["betas"])
         group["eps"] /= root
-        for name in ("lr", "first", "last"):
+        for name in {"lr", "first", "last"} & set(group):
             group[name] *= root
 
 
