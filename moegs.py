@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from common import ranks
 from common.deferred import located
 from common.streams import kept_streams
 from common.suggestions import hint
@@ -38,6 +39,7 @@ class Command:
     group: str
     about: str
     location: str  # module:function, imported when the command is run
+    many_ranks: bool = False  # torchrun may start it
 
     def function(self) -> Callable[..., int]:
         """The function that runs the command with the arguments after its name."""
@@ -50,9 +52,9 @@ TRAIN, EXCHANGE, TOOLS = "prepare, train and render", "exchange runs with the pa
 COMMANDS = {
     "check": Command(TRAIN, "Check a scene and experts before the hours are spent.", "engine.commands.check:command"),
     "prepare": Command(TRAIN, "Find the cameras and start points of a scene.", "engine.commands.prepare:command"),
-    "train-expert": Command(TRAIN, "Train one expert on a scene.", "engine.commands.train_expert:command"),
-    "train": Command(TRAIN, "Train the router for any set of experts.", "engine.commands.train:command"),
-    "render": Command(TRAIN, "Render and score a run of any set of experts.", "engine.commands.render:command"),
+    "train-expert": Command(TRAIN, "Train one expert on a scene.", "engine.commands.train_expert:command", True),
+    "train": Command(TRAIN, "Train the router for any set of experts.", "engine.commands.train:command", True),
+    "render": Command(TRAIN, "Render and score a run of any set of experts.", "engine.commands.render:command", True),
     "run-all": Command(TRAIN, "Do all of this for every scene of a data set.", "engine.commands.run_all:command"),
     "auto": Command(TRAIN, "Do all of this for one scene within a budget.", "engine.commands.auto:command"),
     "prune": Command(TRAIN, "Make a run smaller and faster.", "engine.commands.prune:command"),
@@ -129,6 +131,7 @@ def main(argv: Sequence[str]) -> int:
         known = {"prog": f"moegs.py {name}", "description": command.about}
         if asks_for_help(argv) and name in SETTINGS:
             located(SETTINGS[name])(argv[1:], **known)  # ends the process
+        check_ranks(name, command)
         code.value = command.function()(argv[1:], **known)
     return code.value
 
@@ -141,6 +144,15 @@ def help_lines() -> list[str]:
         named = {name: row for name, row in COMMANDS.items() if row.group == group}
         lines += [f"{group}:", *(f"  {name:{width}}  {row.about}" for name, row in named.items()), ""]
     return [*lines, *_script_lines(), "", EXAMPLES]
+
+
+def check_ranks(name: str, command: Command) -> None:
+    """Raises ConfigError for a command that torchrun started several times and that does not share its work."""
+    if ranks.count() > 1 and not command.many_ranks:
+        from engine.errors import ConfigError
+
+        shared = ", ".join(other for other, row in COMMANDS.items() if row.many_ranks)
+        raise ConfigError(f"{name} runs as one process: start it without torchrun; several share {shared}, the scripts")
 
 
 def _script_lines() -> list[str]:

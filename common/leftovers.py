@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from common import ranks
+
 UNFINISHED = ".saving_"  # begins the name of everything that is not complete
 
 
@@ -42,6 +44,19 @@ def unfinished_folder(parent: Path) -> Iterator[Path]:
     """Give an empty folder below `parent` that is removed at the end of the block, or swept after a kill."""
     with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=parent) as name, held(Path(name)):
         yield Path(name)
+
+
+@contextmanager
+def shared_folder(parent: Path) -> Iterator[Path]:
+    """Give the ranks of a job one `unfinished_folder`, which is removed once all are through the block."""
+    if not ranks.is_first():
+        yield ranks.from_first(parent)
+        ranks.wait_for_all()
+        return
+    parent.mkdir(parents=True, exist_ok=True)
+    with unfinished_folder(parent) as folder:
+        yield ranks.from_first(folder)
+        ranks.wait_for_all()
 
 
 def sweep(folder: Path) -> list[Path]:

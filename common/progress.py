@@ -12,6 +12,7 @@ from typing import ClassVar, TypeVar
 
 from tqdm import tqdm
 
+from common import ranks
 from common.wording import counted, duration
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ class Progress:
     """Work of a known amount, as it is done; a context manager that any thread may advance.
 
     On a terminal it is a bar. Elsewhere it is lines in the log: at the start, every LINE_EVERY seconds and at the end.
-    Work that is part of other shown work (scoring during a training) logs neither a first nor a last line.
+    Work that is part of other shown work (scoring during a training) logs neither a first nor a last line. Of several
+    ranks the first one shows its own part.
     """
 
     _nesting: ClassVar[int] = 0  # shown work in progress
@@ -41,7 +43,7 @@ class Progress:
         self._start, self._done, self._total = start, start, total
         self._numbers: Mapping[str, str] = {}
         self._lock = threading.Lock()
-        shown = shown and start < total
+        shown = shown and start < total and ranks.is_first()
         on_terminal = shown and sys.stderr.isatty()
         self._lines, self._leave = shown and not on_terminal, leave
         self._bar = tqdm(

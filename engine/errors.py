@@ -8,6 +8,7 @@ from moegs_rasterizer import RasterizerError
 
 from common.contained import OutsideError
 from common.faults import ToldError
+from common.ranks import RankError
 from experts.base import CheckpointError, DivergedError
 from scenes.types import SceneError
 
@@ -18,5 +19,5 @@ class ConfigError(ToldError, ValueError):
 
 def user_errors() -> tuple[type[Exception], ...]:
     """The errors' types; PyTorch's own is among them once it is imported, before which nothing raises it."""
-    own = (ConfigError, SceneError, CheckpointError, RasterizerError, DivergedError, OutsideError, OSError)
+    own = (ConfigError, SceneError, CheckpointError, RasterizerError, DivergedError, OutsideError, RankError, OSError)
     return (*own, sys.modules["torch"].OutOfMemoryError) if "torch" in sys.modules else own

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from common import ranks
 from common.files import write_json
 from common.wording import script_command
 from engine.checks.verdict import POOR, judge, log_verdict
@@ -26,6 +27,7 @@ from engine.reporting.seed_spread import spread_lines
 from engine.runs.alone import sweep_leftovers
 from engine.runs.checkpoint import saved_ensemble, saved_iterations
 from engine.runs.cost import log_cost, rendering_cost
+from engine.runs.opening import decode
 from engine.runs.run import Run, blended_fast
 from engine.runs.saved import load_run
 from engine.runs.seeds import trained_seeds
@@ -78,9 +80,10 @@ def render_run(config: RenderConfig, ensemble: Ensemble | None = None) -> int:
     check_encoder(config.run.encoder)
     folders = chosen_runs(config)
     for folder in folders:
-        sweep_leftovers(folder)
+        if ranks.is_first():
+            sweep_leftovers(folder)
         render_one(with_values(config, {"save_path": folder}), ensemble)
-    if folders != [run_folder(config)]:
+    if folders != [run_folder(config)] and ranks.is_first():
         print_seeds(config, folders)
     return 0
 
@@ -153,7 +156,7 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> tuple[Ru
     folder, pngs = run_folder(config), config.run.save_img
     cost = rendering_cost(run, views or run.scene.test, results=folder, pngs=pngs, scored=bool(splits))
     log_cost(replace(cost, time=_scoring_time(run, views, config, twins)))
-    run.scene.frames.prepare(views)
+    decode(run.scene, views)
     log_verdict(judge(run.scene, run.experts, clips={}, compute=run.compute), run.scene)
     return run, twins
 
@@ -161,16 +164,17 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> tuple[Ru
 def _scoring_time(run: Run, views: Sequence[int], config: RenderConfig, twins: Mapping[str, Expert]) -> WorkTime | None:
     """The time of rendering and scoring views, by a few black frames; None: progress will tell soon.
 
-    Metrics of whole clips are not tried, as they alone take minutes.
+    Metrics of whole clips are not tried, as they alone take minutes. Of several ranks the first one tries.
     """
-    if not views or not must_decode(run.scene, views):
+    if not views or not ranks.is_first() or not must_decode(run.scene, views):
         return None
     asked = config.metrics.metrics
     tried = tuple(name for name in asked if name not in OF_CLIPS)
     options = replace(evaluation_options(config, twins), metrics=tried)
-    _, each = scoring_seconds(run, views[0], options)
+    with ranks.apart():
+        _, each = scoring_seconds(run, views[0], options)
     note = "".join(f", without {name}" for name in asked if name in OF_CLIPS)
-    count = len(views) * run.scene.num_frames
+    count = len(ranks.block(len(views) * run.scene.num_frames))
     return WorkTime(work="scoring", step="frame", count=count, seconds_each=each, note=note)
 
 
@@ -222,7 +226,7 @@ def evaluate_split(
         folder=results_folder(run_folder(config), split, run.iteration),
         options=evaluation_options(config, twins),
     )
-    if split == "train":
+    if split == "train" or not ranks.is_first():
         return evaluation
     path = write_json(run_folder(config) / "mean_metrics.json", upstream_metrics(evaluation))
     return replace(evaluation, files=(*evaluation.files, path))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from common import ranks
 from common.wording import script_command
 from engine.compression.packing import compress_run
 from engine.runs.alone import alone
@@ -81,14 +82,17 @@ def train_seeds(config: RunConfig, ensemble: Ensemble, save_path: Path) -> int:
 def compress(config: RunConfig) -> None:
     """Leaves a small copy of a trained run in its folder, where asked for."""
     save_path = config.output.save_path
-    if config.output.compress and save_path is not None:
+    if config.output.compress and save_path is not None and ranks.is_first():
         machine = config.machine
         overrides = {"device": machine.device, "backend": machine.backend, "quiet": machine.quiet}
-        compress_run(save_path, overrides=overrides)
+        with ranks.apart():
+            compress_run(save_path, overrides=overrides)
 
 
 def begin_seeds(config: RunConfig, save_path: Path, task: RouterTask) -> None:
     """Leaves the settings of all seeds for --resume; with --overwrite sets aside the earlier run of every seed."""
+    if not ranks.is_first():
+        return
     write_config_file(save_path / CONFIG_FILE, config)
     if config.output.overwrite:
         assert task.save_path is not None
@@ -100,7 +104,7 @@ def log_end(task: RouterTask, save_path: Path) -> None:
     memory = peak_memory(task.run.device)
     if memory is not None:
         logger.info("peak GPU memory of tensors: %d MiB", memory)
-    last = max(task.start, task.config.training.iterations)
+    last = max(task.start, task.last)
     logger.info(
         "training finished; to render and score it: %s",
         script_command(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from common import ranks
 from common.files import file_hash, write_json
 from common.units import MEGABYTE
 from common.wording import duration
@@ -21,7 +22,7 @@ from engine.evaluation.suite import weights_facts
 from engine.runs.alone import alone
 from engine.runs.cost import expert_cost, log_cost
 from engine.runs.device import device_name, open_compute_device, peak_memory
-from engine.runs.opening import read_scene
+from engine.runs.opening import decode, read_scene
 from engine.runs.revision import this_revision
 from engine.runs.trial import must_decode
 from engine.settings.command_line import INTERRUPTED, set_up_logging
@@ -68,22 +69,26 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
             stack.enter_context(alone(output.folder, "--model_path"))
         for output in outputs:
             check_model_folder(output.folder, resume=config.output.resume, overwrite=config.output.overwrite)
-        tries = must_decode(scene, range(len(scene.views)))  # else progress tells the time at once
+        tries = ranks.is_first() and must_decode(scene, range(len(scene.views)))  # else progress tells the time at once
         starts = [check_expert_task(config, spec, output, tries=tries) for output in outputs]
         recipe, gaussians = starts[0].recipe, max(start.gaussians for start in starts)
         cost = expert_cost(scene, compute, spec, recipe, results=model_path, models=len(starts), gaussians=gaussians)
         log_cost(replace(cost, time=training_time(starts)))
-        scene.frames.prepare(needed_views(scene, "all"))  # after all that can refuse, since it takes minutes
+        decode(scene, needed_views(scene, "all"))  # after all that can refuse, since it takes minutes
         warn_of_frames(scene, points=None if config.data.points == "random" else config.data.points)
         for output, start in zip(outputs, starts, strict=True):
             task = open_expert_task(config, spec, output, cloud=start.cloud)
-            if task.start < task.last or not (model_path / EXPERT_CONFIG_FILE).is_file():  # else they stay as they are
+            unwritten = task.start < task.last or not (model_path / EXPERT_CONFIG_FILE).is_file()
+            if unwritten and ranks.is_first():  # else they stay as they are
                 write_settings(config, model_path)
             if config.output.tensorboard:
                 logger.info("to watch the training: %s", tensorboard_command(output.folder))
             if not train(task, task.schedule(), quiet=config.machine.quiet):
                 return INTERRUPTED
-            finish(task)
+            if ranks.is_first():
+                with ranks.apart():
+                    finish(task)
+            ranks.wait_for_all()
     return 0
 
 

@@ -84,7 +84,7 @@ def tuned(run: Run, config: RunConfig, tuning: Tuning, *, quiet: bool) -> Run | 
     are not finite any more; DivergedError where no image can be made of them.
     """
     last = run.iteration + tuning.iterations
-    config = with_values(config, {"iterations": last, "lambda_lpips": 0.0, **_matching(run, tuning)})
+    config = with_values(config, {"iterations": last, "batch": 1, "lambda_lpips": 0.0, **_matching(run, tuning)})
     run.router.train().requires_grad_(True)
     optimiser = make_optimiser(run.router, config.training)
     task = (

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common import ranks
 from common.tensors import constant
 from engine.errors import ConfigError
 from scenes import ViewFrame
@@ -35,13 +36,21 @@ def best_constants(pairs: Iterable[tuple[Tensor, Tensor]], *, noise: float) -> t
     """Weights >= 0 with sum 1 that maximise the mean PSNR of `sum_e weight_e image_e` over (images, target) pairs.
 
     images [E, 3, h, w], target [3, h, w]. Only a matrix [E, E] per pair is kept, and a GPU is waited for once, after
-    the last pair. noise: see `mean_psnr`. The mean PSNR
-    is never below that of equal weights or of an expert alone; clamping and rounding of the blend are not modelled.
+    the last pair. Several ranks give a part of the pairs each, and get the same weights. noise: see `mean_psnr`. The
+    mean PSNR is never below that of equal weights or of an expert alone; clamping and rounding of the blend are not
+    modelled.
     """
-    grams = [residual_gram(images, target) for images, target in pairs]
-    if not grams:
+    grams = residual_grams(pairs)
+    if not len(grams):
         raise ValueError("best_constants needs at least one (images, target) pair")
-    return tuple(float(weight) for weight in maximise_mean_psnr(torch.stack(grams).cpu().numpy(), noise=noise))
+    return tuple(float(weight) for weight in maximise_mean_psnr(grams, noise=noise))
+
+
+def residual_grams(pairs: Iterable[tuple[Tensor, Tensor]]) -> np.ndarray:
+    """`residual_gram` of (images, target) pairs, [F, E, E], those of all ranks' pairs one rank after the other."""
+    own = [residual_gram(images, target) for images, target in pairs]
+    parts: list[np.ndarray] = ranks.gathered(torch.stack(own).cpu().numpy() if own else np.zeros((0, 0, 0)))
+    return np.concatenate([part for part in parts if len(part)] or parts)
 
 
 def residual_gram(images: Tensor, target: Tensor) -> Tensor:

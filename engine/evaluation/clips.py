@@ -1,15 +1,20 @@
-"""Metrics of whole clips: the images of every camera wait in files until its last frame is rendered."""
+"""Metrics of whole clips: the images of every camera wait in files until its last frame is rendered.
+
+Ranks write to the same files, and measure another camera each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from common.leftovers import unfinished_folder
+from common import ranks
+from common.leftovers import shared_folder
 from common.tensors import all_to_uint8
 from engine.evaluation.metric_types import ClipPair, Measure, OpenedMetric
 from scenes import ViewFrame
@@ -18,34 +23,46 @@ TRUTH_FILE = "truth"
 
 
 class ClipRecorder:
-    """Keeps the images of all methods and the recorded ones, 8 bits each, in files of a temporary folder."""
+    """Keeps the images of all methods and the recorded ones, 8 bits each, in files of a folder.
 
-    def __init__(self, measures: Mapping[str, Measure], parent: Path) -> None:
+    view_frames: all that will be added, by any rank, in order.
+    """
+
+    def __init__(self, measures: Mapping[str, Measure], folder: Path, view_frames: Sequence[ViewFrame]) -> None:
         self._measures = measures
-        self._open = ExitStack()
-        self._folder = self._open.enter_context(unfinished_folder(parent))
+        self._folder = folder
         self._numbers: dict[str, int] = {}  # of the methods' files
         self._shapes: dict[int, tuple[int, ...]] = {}  # [h, w, 3] by view
         self._frames: dict[int, list[int]] = {}  # by view
+        for view, frame in view_frames:
+            self._frames.setdefault(view, []).append(frame)
 
     def add(self, view_frame: ViewFrame, images: Mapping[str, Tensor], truth: np.ndarray) -> None:
         """Keeps the prepared images [3, h, w] of a frame, by method, and its recorded image, uint8 [h, w, 3]."""
         view, frame = view_frame
-        self._frames.setdefault(view, []).append(frame)
         self._shapes[view] = truth.shape
+        place = self._frames[view].index(frame) * truth.size
         pixels = dict(zip(images, all_to_uint8(list(images.values())), strict=True))
         for name, values in {**pixels, TRUTH_FILE: truth}.items():
-            with self._path(view, name).open("ab") as file:
+            descriptor = os.open(self._path(view, name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb") as file:
+                file.seek(place)
                 file.write(np.ascontiguousarray(values).tobytes())
 
     def scores(self) -> dict[int, dict[str, dict[str, float]]]:
-        """Values by view, method and metric; views whose frames do not follow one another have none."""
+        """Values by view, method and metric, on all ranks; views whose frames do not follow one another have none."""
+        known = ranks.gathered((self._numbers, self._shapes))
+        self._numbers = next(numbers for numbers, _ in known if numbers)
+        self._shapes = {view: shape for _, shapes in known for view, shape in shapes.items()}
         methods = [name for name in self._numbers if name != TRUTH_FILE]
-        return {
-            view: {method: self._scores(view, method) for method in methods}
+        views = [
+            view
             for view, frames in self._frames.items()
             if len(frames) > 1 and frames == list(range(frames[0], frames[0] + len(frames)))
-        }
+        ]
+        own = {view: {method: self._scores(view, method) for method in methods} for view in ranks.share(views)}
+        parts = ranks.gathered(own)
+        return {view: part[view] for view in views for part in parts if view in part}
 
     def _scores(self, view: int, method: str) -> dict[str, float]:
         clip = ClipPair(images=self._clip(view, method), truths=self._clip(view, TRUTH_FILE))
@@ -59,14 +76,15 @@ class ClipRecorder:
         number = self._numbers.setdefault(name, len(self._numbers))
         return self._folder / f"{view}_{number}.rgb"
 
-    def close(self) -> None:
-        """Removes the files."""
-        self._open.close()
-
 
 @contextmanager
-def clip_recorder(metrics: Mapping[str, OpenedMetric], parent: Path) -> Iterator[ClipRecorder | None]:
-    """A recorder for the metrics of whole clips among some, removed at the end; None where there are none."""
+def clip_recorder(
+    metrics: Mapping[str, OpenedMetric], parent: Path, view_frames: Sequence[ViewFrame]
+) -> Iterator[ClipRecorder | None]:
+    """A recorder for the metrics of whole clips among some, its files removed at the end; None where there are none.
+
+    view_frames: all frames of the evaluation in order.
+    """
     measures = {
         name: opened.measure
         for name, opened in metrics.items()
@@ -75,9 +93,5 @@ def clip_recorder(metrics: Mapping[str, OpenedMetric], parent: Path) -> Iterator
     if not measures:
         yield None
         return
-    parent.mkdir(parents=True, exist_ok=True)
-    recorder = ClipRecorder(measures, parent)
-    try:
-        yield recorder
-    finally:
-        recorder.close()
+    with shared_folder(parent) as folder:
+        yield ClipRecorder(measures, folder, view_frames)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from common import ranks
 from common.progress import tracked
 from engine.evaluation.baselines import (
     CONSTANT,
@@ -34,10 +35,11 @@ def fit_constants(
     if frames == 0:
         return None
     chosen = tuple(view_frames[index] for index in evenly_spread(len(view_frames), frames))
+    own = [chosen[index] for index in ranks.block(len(chosen))]
 
     def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-        shown = tracked(chosen, "Fitting constant weights", unit="frame", shown=progress, leave=False)
-        with Prefetcher(run.scene, chosen, device=run.device) as truths:
+        shown = tracked(own, "Fitting constant weights", unit="frame", shown=progress, leave=False)
+        with Prefetcher(run.scene, own, device=run.device) as truths:
             for view_frame in shown:
                 images = mix_view(run, *view_frame).images
                 yield images, next(truths)[2]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from common import ranks
 from common.progress import tracked
 from common.wording import counted
 from engine.errors import ConfigError
@@ -25,6 +26,7 @@ from engine.evaluation.oracles import oracle_images
 from engine.evaluation.preparation import prepared
 from engine.evaluation.provenance import ImageHashes
 from engine.evaluation.scoring import ScoredFrame, scored_frames
+from engine.evaluation.shares import OwnFrames, view_frames_of_rank
 from engine.evaluation.suite import MetricSuite, open_suite, without_value
 from engine.evaluation.twins import twin_images
 from engine.outputs.files import image_name
@@ -64,9 +66,11 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
     """Scores the blend, the experts, their uniform mean, the best constants and oracles; writes all to `folder`.
 
     views: indices into run.scene.views, shown one after another in the videos. Rendering uses the router's evaluation
-    temperature; memory does not grow with the number of frames. Raises ConfigError for what cannot be evaluated.
+    temperature; memory does not grow with the number of frames. Several ranks take a block of the frames each, rank 0
+    writes, and the numbers are those of one process. Raises ConfigError for what cannot be evaluated.
     """
     view_frames = _view_frames(run, views, options)
+    own = view_frames_of_rank(view_frames, shown=options.progress)
     suite = _open_suite(run, views, options)
     constants = fit_constants(
         run,
@@ -79,13 +83,16 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
     with (
         ImageHashes() as hashes,
         _open_writer(run, folder, options) as writer,
-        clip_recorder(suite.metrics, folder) as clips,
+        clip_recorder(suite.metrics, folder, view_frames) as clips,
     ):
-        for scored in _scored(run, view_frames, options, constants=constants, suite=suite, clips=clips):
+        if need_depths(options.maps) and own.frames and own.lead:
+            writer.images(render_frame(run, view_frames[0], depths=True))  # its depths give the colours of all frames
+        for scored in _scored(run, own, options, constants=constants, suite=suite, clips=clips):
             results.append(_result(run, scored))
             frame = writer.images(scored.rendering, scored.truth, mean=True)
             hashes.add(hashed_images(run, frame), scored.truth)
             writer.write(image_name(results[-1].camera, scored.frame), frame)
+        results = [result for part in ranks.gathered(results) for result in part]
         results = results if clips is None else _with_clips(run, results, clips)
     frames, constants = no_better_constants(results, constants, [expert.name for expert in run.experts])
     evaluation = Evaluation(
@@ -96,7 +103,8 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
         files=writer.files,
         unavailable={},
     )
-    return write_evaluation(folder, replace(evaluation, unavailable=without_value(suite, evaluation.means)))
+    evaluation = replace(evaluation, unavailable=without_value(suite, evaluation.means))
+    return write_evaluation(folder, evaluation) if ranks.is_first() else evaluation
 
 
 def _open_writer(run: Run, folder: Path, options: EvaluationOptions) -> RenderWriter:
@@ -113,7 +121,7 @@ def _open_writer(run: Run, folder: Path, options: EvaluationOptions) -> RenderWr
 
 def _scored(
     run: Run,
-    view_frames: Sequence[ViewFrame],
+    own: OwnFrames,
     options: EvaluationOptions,
     *,
     constants: ConstantWeights | None,
@@ -125,7 +133,7 @@ def _scored(
     with_oracles = suite if options.oracles else None
     return scored_frames(
         run.scene,
-        tracked(view_frames, "Scoring", unit="frame", shown=options.progress, leave=False),
+        tracked(own.frames, "Scoring", unit="frame", shown=options.progress, leave=False),
         render=lambda view_frame: render_frame(run, view_frame, depths=depths),
         images_of=lambda view_frame, mixture, truth: {
             **scored_images(run, mixture, truth, constants=constants, suite=with_oracles),
@@ -134,6 +142,7 @@ def _scored(
         suite=suite,
         device=run.device,
         clips=clips,
+        lead=own.lead,
     )
 
 

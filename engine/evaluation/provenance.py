@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from common import ranks
 from common.files import read_json
 from common.units import MEGABYTE
 from engine.checks.experts import EXPERT_REPORT
@@ -36,18 +37,20 @@ CONDITIONS = (
     "fast",
 )  # of results, by which images differ
 SOURCES = ("lpips", "lpips_alex", "lpips_vgg")  # metrics whose scores differ by the source of their weights
+RULE, OF_FRAMES = "rule", "SHA-256 of the frames' SHA-256"  # key and value among hashes: how those of images are made
+OF_IMAGES = ("predictions", "truth")  # keys among hashes
 WARM_UP = 3  # first frames whose time says nothing of the others
 
 
 class ImageHashes:
-    """SHA-256 over 8-bit images, method by method, in the order in which they are added.
+    """SHA-256 of 8-bit images, method by method: that of the frames' SHA-256 in the order in which they are added.
 
-    Each method has a thread: one thread for all of them is slower than a GPU scores. The caller leaves the images as
-    they are. Use it as a context manager.
+    So several ranks can hash a part each. Each method has a thread: one thread for all of them is slower than a GPU
+    scores. The caller leaves the images as they are. Use it as a context manager.
     """
 
     def __init__(self) -> None:
-        self._digests: dict[str, Any] = {TRUTH: hashlib.sha256()}
+        self._digests: dict[str, list[bytes]] = {TRUTH: []}  # of the frames
         self._threads: dict[str, Background] = {}
         self._stack = ExitStack()
 
@@ -60,16 +63,21 @@ class ImageHashes:
             if name not in self._threads:
                 thread = Background(f"hash {name}", waiting=FRAMES_WAITING)
                 self._threads[name] = self._stack.enter_context(thread)
-            digest = self._digests.setdefault(name, hashlib.sha256())
-            self._threads[name].add(digest.update, np.ascontiguousarray(image))
+            self._threads[name].add(_add_digest, self._digests.setdefault(name, []), np.ascontiguousarray(image))
 
     def facts(self) -> dict[str, Any]:
-        """Wait for the threads, and give the hashes so far, for result files."""
+        """Wait for the threads, and give the hashes of all ranks' images so far, for result files."""
+        self._finish()
+        parts = ranks.gathered(self._digests)
+        names = dict.fromkeys(name for part in parts for name in part)
+        digests = {name: b"".join(digest for part in parts for digest in part.get(name, ())) for name in names}
+        hashes = {name: hashlib.sha256(joined).hexdigest() for name, joined in digests.items()}
+        truth = hashes.pop(TRUTH)
+        return {"predictions": hashes, "truth": truth, RULE: OF_FRAMES}
+
+    def _finish(self) -> None:
         for thread in self._threads.values():
             thread.finish()
-        hashes = {name: digest.hexdigest() for name, digest in self._digests.items()}
-        truth = hashes.pop(TRUTH)
-        return {"predictions": hashes, "truth": truth}
 
     def __enter__(self) -> ImageHashes:
         return self
@@ -77,7 +85,11 @@ class ImageHashes:
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         with self._stack:
             if kind is None:
-                self.facts()
+                self._finish()
+
+
+def _add_digest(digests: list[bytes], image: np.ndarray) -> None:
+    digests.append(hashlib.sha256(image.data).digest())
 
 
 def frames_per_second(seconds: Sequence[float]) -> float:
@@ -162,6 +174,8 @@ def keep_other_results(path: Path, report: Mapping[str, Any]) -> Path | None:
 def _differences(earlier: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     """Names of the hashes and conditions that two results have in common and that differ."""
     old, new = (dict(result.get("hashes") or {}) for result in (earlier, report))
+    if old.pop(RULE, None) != new.pop(RULE, None):  # of an earlier version
+        old = {name: value for name, value in old.items() if name not in OF_IMAGES}
     names = [name for name in old if name in new and _differ(old[name], new[name])]
     protocols = [(result.get("protocol") or {}).get("name") for result in (earlier, report)]
     names += ["protocol"] if None not in protocols and protocols[0] != protocols[1] else []

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -48,15 +49,17 @@ def scored_frames(
     suite: MetricSuite,
     device: torch.device,
     clips: ClipRecorder | None = None,
+    lead: Sequence[ViewFrame] = (),
 ) -> Iterator[ScoredFrame[Rendering]]:
     """Renders, times and scores one frame after another; of a frame, only its images stay, until the next is scored.
 
     render: returns when the device is done. images_of: the images [3, h, w] on it to score, by name, of a
-    frame, from its rendering and the true image. clips: keeps the images for metrics of whole clips.
+    frame, from its rendering and the true image. clips: keeps the images for metrics of whole clips. lead: frames that
+    are scored first and not given: the next ones are compared with them.
     """
     masks = MovingMasks(scene, device)
     previous = PreviousImages()
-    for view_frame in view_frames:
+    for view_frame in chain(lead, view_frames):
         view, frame = view_frame
         start = time.perf_counter()
         rendering = render(view_frame)
@@ -72,10 +75,11 @@ def scored_frames(
         scores = score_all(suite, images, reference, before=partial(previous.before, view_frame))
         if suite.needs("change"):
             previous.keep(view_frame, {TRUTH: reference.image, **images})
-        if clips is not None:
+        if clips is not None and view_frame not in lead:
             clips.add(view_frame, images, truth)
         del images, reference  # features take much memory, and are gone before the next frame is rendered
-        yield ScoredFrame(view=view, frame=frame, rendering=rendering, seconds=seconds, truth=truth, scores=scores)
+        if view_frame not in lead:
+            yield ScoredFrame(view=view, frame=frame, rendering=rendering, seconds=seconds, truth=truth, scores=scores)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from moegs_rasterizer import Camera
 
+from common import ranks
 from common.progress import tracked
 from engine.errors import ConfigError
 from engine.outputs.files import image_name, results_folder
@@ -41,10 +42,12 @@ class Shot:
 def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
     """Renders the videos of the novel views that the settings choose; returns the files.
 
-    No scores: no camera filmed these images. Warns where an image shows little of the scene.
+    No scores: no camera filmed these images. Several ranks render a block of them each. Warns where an image shows
+    little of the scene.
     """
     folder = results_folder(run_folder(config), "test", run.iteration, variant=variant_of(config))
     shots, maps = novel_shots(run, config), config.run.maps
+    own = [shots[index] for index in ranks.block(len(shots))]
     names = [expert.name for expert in run.experts]
     opacities = []
     with RenderWriter(
@@ -56,12 +59,15 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
         maps=maps,
         encoder=config.run.encoder,
     ) as writer:
-        for shot in tracked(shots, "Rendering novel views", unit="frame", shown=not config.quiet, leave=False):
+        if need_depths(maps) and own and own[0] is not shots[0]:
+            writer.images(mix_camera(run, shots[0].camera, shots[0].frame, depths=True))  # the range of all depths
+        for shot in tracked(own, "Rendering novel views", unit="frame", shown=not config.quiet, leave=False):
             mixture = mix_camera(run, shot.camera, shot.frame, depths=True)
             wait(run.compute)
             opacities.append(float(alpha_and_depth(mixture)[0].mean()))
             shown = mixture if need_depths(maps) else replace(mixture, alphas=None, depths=None)
             writer.write(shot.name, writer.images(shown))
+    opacities = [opacity for part in ranks.gathered(opacities) for opacity in part]
     least = int(np.argmin(opacities))
     if opacities[least] < LITTLE:
         logger.warning(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,7 @@ from engine.outputs.background import Background
 from engine.outputs.encoders import choose_encoders
 from engine.outputs.files import write_png
 from engine.outputs.frame_images import DepthRange, FrameImages, frame_images
+from engine.outputs.joined_videos import joined_parts
 from engine.outputs.streams import MIXTURE, Stream, streams_of
 from engine.outputs.video import FPS, VideoWriter
 from engine.settings.render import EncoderChoice
@@ -33,7 +35,8 @@ class RenderWriter:
     gate x 255, rounded. maps: further videos, with PNGs in folders of their names. fps: frames per second, 30 where it
     is None. encoder: see `choose_encoders`. Each video has a thread of its own, the PNGs share some; `write` waits
     where they fall behind, and raises their errors. Use it as a context manager; the videos appear when the block ends
-    well, and all of them could be written.
+    well, and all of them could be written. Several ranks write a block of the frames each, and rank 0 joins the parts
+    of the videos.
     """
 
     def __init__(
@@ -54,10 +57,9 @@ class RenderWriter:
         self._depth_range: DepthRange | None = None  # the first frame's, so that colours mean the same in all
         self._stack = ExitStack()
         names = [stream.video for stream in self._streams if stream.video is not None] if videos else []
-        self._videos = {
-            name: VideoWriter(folder / "videos" / f"{name}.mp4", fps=fps or FPS, encoder=each)
-            for name, each in zip(names, choose_encoders(encoder, len(names)), strict=True)
-        }
+        chosen = zip(names, choose_encoders(encoder, len(names)), strict=True)
+        self._open_video = {name: partial(VideoWriter, fps=fps or FPS, encoder=each) for name, each in chosen}
+        self._videos: dict[str, VideoWriter] = {}  # open within the block
         self._encoders = {name: Background(name, waiting=FRAMES_WAITING) for name in names}
         self._png_writers = Background("png", workers=PNG_WORKERS, waiting=2 * PNG_WORKERS)
         self._backgrounds = (*self._encoders.values(), self._png_writers)
@@ -83,8 +85,11 @@ class RenderWriter:
     @property
     def files(self) -> tuple[Path, ...]:
         """The videos written and the folders of PNGs."""
-        videos = [writer.path for writer in self._videos.values() if writer.frames]
+        videos = [self._target(name) for name, writer in self._videos.items() if writer.frames]
         return (*videos, *self._png_folders)
+
+    def _target(self, name: str) -> Path:
+        return self.folder / "videos" / f"{name}.mp4"
 
     def _finish(self) -> None:
         """Waits for the threads. No video has its name yet: the first error leaves none of them."""
@@ -94,8 +99,10 @@ class RenderWriter:
             background.finish()
 
     def __enter__(self) -> RenderWriter:
-        for video in self._videos.values():
-            self._stack.enter_context(video)
+        targets = [self._target(name) for name in self._open_video]
+        parts = self._stack.enter_context(joined_parts(targets)) if targets else ()
+        for (name, open_video), part in zip(self._open_video.items(), parts, strict=True):
+            self._videos[name] = self._stack.enter_context(open_video(part))
         for background in self._backgrounds:  # the last entered are the first to end
             self._stack.enter_context(background)
         return self

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from common import ranks
 from common.leftovers import sweep
 from common.locks import only_one
 from common.wording import counted
@@ -19,8 +20,12 @@ logger = logging.getLogger(__name__)
 def alone(folder: Path, flag: str) -> Iterator[None]:
     """Keep other trainings out of a folder while the block lasts, and sweep it first.
 
-    Raises ConfigError where another training has it. flag: what gave the folder.
+    Raises ConfigError where another training has it. flag: what gave the folder. Of several ranks the first one does
+    this for all.
     """
+    if not ranks.is_first():
+        yield
+        return
     refusal = ConfigError(f"{folder}: another training writes here; wait for it or end it, or choose another {flag}")
     with only_one(folder, refusal):
         sweep_leftovers(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from common import ranks
 from common.wording import counted
 from engine.checks.clip_length import has_clock
 from engine.checks.experts import check_cameras, check_frames, check_visible
@@ -135,6 +136,15 @@ def open_scene(config: RunConfig, ensemble: Ensemble) -> Scene:
     looks = ensemble.layout or guess_layout(data.source_path) or DEFAULT_LAYOUT
     layout = LOADERS[data.loader].name if data.loader else looks
     return read_scene(data, data.source_path, layout=layout, results=save_path, quiet=config.machine.quiet)
+
+
+def decode(scene: Scene, views: Iterable[int]) -> None:
+    """Makes sure that the frames of views are in the cache: rank 0 decodes, and the other ranks find its files.
+
+    A rank of another machine with a disk of its own decodes there, once for all ranks of the machine.
+    """
+    with ranks.first_then_others():
+        scene.frames.prepare(views)
 
 
 def cache_folder(data: DataConfig, source: Path, results: Path) -> Path:

@@ -20,6 +20,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origi
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from common import ranks
 from common.signals import terminated_as_interrupted
 from common.streams import kept_streams
 from common.suggestions import hint
@@ -142,10 +143,11 @@ class ExitCode:
 def exit_code(argv: Sequence[str]) -> Iterator[ExitCode]:
     """Runs a command as a context: its exit code is 2 after an error of the user's, 130 after an interrupt or SIGTERM.
 
-    Such an error is printed in one line; --debug among the arguments shows the traceback as well.
+    Such an error is printed in one line; --debug among the arguments shows the traceback as well. Under torchrun it is
+    one rank of a job.
     """
     code = ExitCode()
-    with kept_streams(), _one_line(argv, code), terminated_as_interrupted():
+    with kept_streams(), _one_line(argv, code), terminated_as_interrupted(), ranks.job():
         yield code
 
 
@@ -171,11 +173,15 @@ def _one_line(argv: Sequence[str], code: ExitCode) -> Iterator[None]:
 
 
 def set_up_logging(*, quiet: bool, debug: bool = False) -> None:
-    """Log lines to standard error as they are, warnings marked; quiet leaves only those, debug adds details."""
+    """Log lines to standard error as they are, warnings marked; quiet leaves only those, debug adds details.
+
+    Of several ranks the first one logs, the others their errors alone.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(_Plain())
-    logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, handlers=[handler], force=True)
-    own = logging.DEBUG if debug and not quiet else logging.NOTSET
+    level = logging.ERROR if not ranks.is_first() else logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    own = logging.DEBUG if debug and not quiet and ranks.is_first() else logging.NOTSET
     for package in OWN_PACKAGES:  # libraries have details too, which nobody asked for
         logging.getLogger(package).setLevel(own)
 

@@ -116,6 +116,9 @@ class TrainingConfig:
     """The training of the router."""
 
     iterations: Annotated[int, flag("training iterations; each uses one image")] = 5000
+    batch: Annotated[
+        int, flag("images a training step, on each GPU of a job; learning rates grow by the root of all its images")
+    ] = 1
     featuret_lr: Annotated[
         float,
         flag("learning rate of each Gaussian's base and directional weights; it falls to 1/100 by iteration 10000"),

@@ -26,6 +26,7 @@ def check_values(config: RunConfig, ensemble: Ensemble) -> None:
     training, router, output = config.training, config.router, config.output
     positive = {
         "iterations": training.iterations,
+        "batch": training.batch,
         "seeds": training.seeds,
         "temperature": router.temperature,
         "eval_temperature": router.eval_temperature,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
@@ -11,6 +12,7 @@ from typing import Protocol
 from torch import Tensor
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from common import ranks
 from common.marks import BACKWARD, UPDATE, mark
 from engine.training.interruption import Interruption
 from engine.training.progress import Reading, TrainingProgress
@@ -65,12 +67,13 @@ class TrainingTask(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """The first and last iteration, and those after which to save and to evaluate."""
+    """The first and last iteration, and those after which to save and to evaluate: all of them ends of steps."""
 
     start: int  # iterations done before
     last: int
     saves: Collection[int]
     evaluations: Collection[int]
+    step: int = 1  # iterations done at once
 
 
 def train(
@@ -80,7 +83,8 @@ def train(
 
     A signal or an error saves what was reached before it ends the run; errors are raised again. What a kill cut off of
     the last save, or of the scoring after it, is made up for first. each: called after every iteration, for
-    whoever looks on.
+    whoever looks on. Several ranks stop after the same step at the wish of one of them; where one fails, the last save
+    stands.
     """
     done = schedule.start
     if done >= schedule.last:
@@ -91,26 +95,26 @@ def train(
             with task:
                 if 0 < done <= schedule.last:
                     _make_up(task, done, schedule, interruption)
-                for iteration in range(schedule.start + 1, schedule.last + 1):
+                for iteration in range(schedule.start + schedule.step, schedule.last + 1, schedule.step):
                     for loss in task.losses(iteration):
                         with mark(BACKWARD):
                             loss.backward()
                     with mark(UPDATE):
-                        progress.finish_iteration(task.update(iteration))
+                        progress.finish_step(task.update(iteration), iterations=schedule.step)
                     done = iteration
                     if each is not None:
                         each(iteration)
                     if iteration in schedule.saves:
                         task.save(iteration)
-                    if interruption.requested:
+                    if ranks.any_of(interruption.requested):
                         raise KeyboardInterrupt
                     if iteration in schedule.evaluations:
-                        with interruption.at_once():
-                            task.evaluate(iteration)
+                        _evaluate(task, iteration, interruption)
         except BaseException as error:
             if interruption.insisted:  # it may have come in the middle of an update: not a state to save
                 raise
-            if done > schedule.start and not task.is_saved(done) and task.is_finite():
+            together = ranks.count() == 1 or isinstance(error, KeyboardInterrupt)
+            if together and done > schedule.start and not ranks.from_first(task.is_saved(done)) and task.is_finite():
                 task.save(done)
             if not isinstance(error, KeyboardInterrupt):
                 raise
@@ -122,7 +126,12 @@ def train(
 def _make_up(task: TrainingTask, done: int, schedule: Schedule, interruption: Interruption) -> None:
     """Completes the save that a training continues from, and the scoring that belongs to it."""
     task.complete(done)
-    if done in schedule.evaluations and not task.is_scored(done):
+    if done in schedule.evaluations and not ranks.from_first(task.is_scored(done)):
         logger.info("%s: scoring iteration %d, which was cut off before", task.name, done)
-        with interruption.at_once():
-            task.evaluate(done)
+        _evaluate(task, done, interruption)
+
+
+def _evaluate(task: TrainingTask, iteration: int, interruption: Interruption) -> None:
+    """Scores; an interrupt ends that at once in a process alone, else after it: ranks go on together."""
+    with interruption.at_once() if ranks.count() == 1 else nullcontext():
+        task.evaluate(iteration)

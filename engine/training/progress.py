@@ -27,11 +27,11 @@ class TrainingProgress(Progress):
         super().__init__(name, total=total, unit="iteration", start=start, shown=not quiet)
         self.psnr: float | None = None
 
-    def finish_iteration(self, readings: Sequence[Reading] = ()) -> None:
-        """Count an iteration; readings are of it or of earlier ones."""
+    def finish_step(self, readings: Sequence[Reading] = (), *, iterations: int = 1) -> None:
+        """Count the iterations of a step; readings are of it or of earlier ones."""
         for reading in readings:
             self.psnr = reading.psnr if self.psnr is None else SMOOTHING * self.psnr + (1 - SMOOTHING) * reading.psnr
-        self.advance(numbers=self._numbers_of(readings[-1]) if readings else None)
+        self.advance(iterations, numbers=self._numbers_of(readings[-1]) if readings else None)
 
     def _numbers_of(self, reading: Reading) -> dict[str, str]:
         numbers = {"training PSNR": f"{self.psnr:.2f} dB", "loss": f"{reading.loss:.4f}"}

@@ -18,6 +18,7 @@ from experts.training.population import Population
 from experts.training.rendered import RenderedView, added
 from experts.training.samplers import Sample
 from experts.training.saved_states import require_indices
+from experts.training.shared_views import of_all_images
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import TrainingViews
 from losses import dssim_loss, l1_loss
@@ -107,7 +108,7 @@ class ED3DGSTrainer(ExpertTrainer):
     def observe(self, seen: Sequence[RenderedView], iteration: int) -> None:
         """Statistics, and how far each image was off."""
         super().observe(seen, iteration)
-        for one, error in zip(seen, self._errors, strict=True):
+        for one, error in zip(seen, of_all_images(self._errors, len(seen)), strict=True):
             self.sampler.record(one.sample, error)
         self._errors.clear()
 

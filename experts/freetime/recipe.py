@@ -131,6 +131,10 @@ class FreeTimeRecipe(Recipe):
             has_gate=gated,
         )
 
+    def rates_for(self, times: int) -> float:
+        """1 where rates grow with the batch anyway, as `rates_by_batch` says."""
+        return 1.0 if self.rates_by_batch else super().rates_for(times)
+
     def own_rates(self) -> Mapping[str, Rate]:
         """Rates of the parameters that its models have, as far as settings leave them to learn."""
         rates = dict(self.rates)

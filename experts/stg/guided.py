@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,6 +37,10 @@ class GuidedSampling:
         self._first_seen: set[int] = set()
         self._measured: set[int] = set()  # views whose SSIM was taken since guidance.start
         self._last = -guidance.apart  # iteration of the last sampling
+
+    def looks(self, views: Sequence[int], iteration: int) -> bool:
+        """True where `look` and `wants` need images of one of the views."""
+        return not self._first_seen.issuperset(views) or self.guidance.start <= iteration <= self.guidance.stop
 
     def look(self, seen: RenderedView, iteration: int) -> None:
         """Takes in a training image; waits for a GPU only when views are chosen."""

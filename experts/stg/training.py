@@ -91,6 +91,10 @@ class STGTrainer(ExpertTrainer):
             self._badly_shown = seen[-1]
         self._separate_rotations(iteration)
 
+    def observes_images(self, iteration: int) -> bool:
+        """True while guided sampling measures or samples, and for the first images of a camera."""
+        return self.guided.looks([sample.view for sample in self._samples], iteration)
+
     def _separate_rotations(self, iteration: int) -> None:
         """From turning_start on, omegas learn in what turns, quats in all else."""
         start, stop = self.recipe.turning_start, self.recipe.turning_stop

@@ -14,9 +14,9 @@ from experts.training.rectified import RectifiedAdam
 
 
 def build_optimiser(
-    model: nn.Module, rates: Mapping[str, Rate], *, kind: OptimiserKind, extent: float
+    model: nn.Module, rates: Mapping[str, Rate], *, kind: OptimiserKind, extent: float, times: float = 1.0
 ) -> torch.optim.Optimizer:
-    """An optimiser with a group for each key of `rates`.
+    """An optimiser with a group for each key of `rates`, all of which are multiplied by `times`.
 
     A key is a parameter's whole name, or the part before one of its dots: "net" stands for "net.weight", not for
     "net_2.weight". Where several keys fit, the longest counts. Adam has 3DGS's epsilon of 1e-15, RAdam PyTorch's
@@ -40,7 +40,7 @@ def build_optimiser(
             f'"{without[0]}": Rate(first=...), with first=0 where it is not to be trained'
         )
     groups = [
-        {"params": parameters, "name": key, "lr": rates[key].first, **_ends(rates[key], extent)}
+        {"params": parameters, "name": key, "lr": rates[key].first, **_ends(rates[key], extent, times)}
         for key, parameters in chosen.items()
     ]
     optimiser: torch.optim.Optimizer
@@ -68,12 +68,12 @@ def scale_to_batch(optimiser: torch.optim.Optimizer, images: int) -> None:
     for group in optimiser.param_groups:
         group["betas"] = tuple(beta**images for beta in group["betas"])
         group["eps"] /= root
-        for name in ("lr", "first", "last"):
+        for name in {"lr", "first", "last"} & set(group):
             group[name] *= root
 
 
-def _ends(rate: Rate, extent: float) -> dict[str, float]:
-    unit = extent if rate.per_extent else 1.0
+def _ends(rate: Rate, extent: float, times: float) -> dict[str, float]:
+    unit = extent * times if rate.per_extent else times
     return {"first": rate.first * unit, "last": (rate.first if rate.last is None else rate.last) * unit}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
@@ -74,7 +75,8 @@ class Recipe:
     rates: Mapping[str, Rate] = field(default_factory=dict)  # by parameter name or prefix
     rate_iterations: int = field(metadata=ITERATIONS)  # over which rates fall from first to last
     optimiser: OptimiserKind = "adam"
-    batch: int = 1  # images an iteration
+    batch: int = 1  # images an iteration, of all ranks
+    rates_times: float = 1.0  # all rates are multiplied by it
     sh_every: int = field(default=1000, metadata=ITERATIONS)  # iterations after which SH gain a degree
     sh_degree: int = 3  # highest
     l1: float = 0.8
@@ -87,6 +89,10 @@ class Recipe:
         """Degree of spherical harmonics in use at an iteration, counted from 1."""
         return min(self.sh_degree, iteration // self.sh_every)
 
+    def rates_for(self, times: int) -> float:
+        """Factor on the rates of a batch that is so many times as large: its root (Malladi et al. 2022, for Adam)."""
+        return math.sqrt(times)
+
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
@@ -97,3 +103,13 @@ def scaled_recipe(recipe: AnyRecipe, iterations: int) -> AnyRecipe:
         raise ValueError(f"iterations is {iterations}: give at least 1")
     longer = scaled_fields(recipe, iterations / recipe.iterations)
     return replace(longer, iterations=iterations)
+
+
+def recipe_for_ranks(recipe: AnyRecipe, count: int) -> AnyRecipe:
+    """The recipe for `count` ranks that train one model: as many images in fewer iterations.
+
+    Each rank has the recipe's batch, iterations and schedules are divided by the ranks, and rates grow.
+    """
+    shorter = scaled_recipe(recipe, max(1, round(recipe.iterations / count)))
+    times = recipe.rates_for(count) * recipe.rates_times
+    return replace(shorter, batch=count * recipe.batch, rates_times=times)

@@ -38,8 +38,7 @@ class RenderedView:
         gradients = self.splat.means2d.grad
         if gradients is None:
             return torch.zeros_like(self.splat.means2d)
-        half = (0.5 * of * self.camera.width, 0.5 * of * self.camera.height)
-        return gradients * constant(half, gradients.dtype, gradients.device)
+        return in_ndc(gradients, self.camera, of=of)
 
     @property
     def psnr(self) -> Tensor:
@@ -90,6 +89,12 @@ def render(
         target=views.image(sample),
         depth=depth,
     )
+
+
+def in_ndc(gradients: Tensor, camera: Camera, *, of: int) -> Tensor:
+    """Gradients [n, 2] by pixels as those by NDC units, times the number of images `of` in the loss."""
+    half = (0.5 * of * camera.width, 0.5 * of * camera.height)
+    return gradients * constant(half, gradients.dtype, gradients.device)
 
 
 def _and_depths(features: Tensor | None, means: Tensor, camera: Camera) -> Tensor:

@@ -7,14 +7,18 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from moegs_rasterizer import Gaussians
 from moegs_rasterizer.types import Backend
 from torch import Tensor, nn
 
+from common import ranks
+from common.collectives import add_up_gradients
+from common.ranks import RankError
 from common.tensors import constant
+from common.wording import counted
 from experts.base import DivergedError, Expert
 from experts.training.colour_correction import ColourCorrection
 from experts.training.density import PARAMETERS, clone_and_split, prune, reset_opacities
@@ -27,6 +31,7 @@ from experts.training.relocation import add_noise, check_density, faint, relocat
 from experts.training.rendered import RenderedView, added, cut_harmonics, mute_harmonics, render
 from experts.training.samplers import Sample, Sampler, ShuffledPass, samples_from_lists, samples_to_lists
 from experts.training.saved_states import check_parameters, check_rows, load_moments, require_indices
+from experts.training.shared_views import numbers_of_all, on_all_ranks
 from experts.training.statistics import Statistics
 from experts.training.views import TrainingViews
 from losses import photometric_sum
@@ -38,7 +43,8 @@ class ExpertTrainer:
     """A model in training, with its optimiser, statistics and random numbers; one subclass an expert.
 
     An iteration is `losses`, each differentiated as it comes, then `update`. What a recipe's table cannot say is a
-    method that the subclass overrides. `extent` is 3DGS's: 1.1 times the largest distance of a training camera from
+    method that the subclass overrides. Several ranks share an iteration's images, and change their models in the same
+    way. `extent` is 3DGS's: 1.1 times the largest distance of a training camera from
     their mean, in the model's units.
     """
 
@@ -79,24 +85,29 @@ class ExpertTrainer:
         self._pending: deque[tuple[Sample, ...]] = deque()
         self._drawn = 0  # iterations whose images are chosen
         self._rendered: list[RenderedView] = []  # of the iteration under way
+        self._samples: tuple[Sample, ...] = ()  # of all ranks
         self._loss = torch.zeros(())  # mean over its images, without regularisers
 
     def losses(self, iteration: int) -> Iterator[Tensor]:
         """The loss of an iteration, counted from 1, in parts, each differentiated before the next is asked for.
 
         A part is of one moment: its images share the model's pass, and one pass back, since small models wait for
-        the launch of operators. Parts sum to the mean over images, with the regularisers in the last.
+        the launch of operators. Parts sum to the mean over images, with the regularisers in the last. On several ranks
+        all their parts together do, and the regularisers are rank 0's.
         """
         self.begin(iteration)
-        samples = self.samples(iteration)
-        moments = [tuple(group) for _, group in groupby(samples, key=lambda sample: self.moment(sample, iteration))]
+        self._samples = samples = self.samples(iteration)
+        drawn = [(sample, self.background(), self.generaliser.draw(self.generator)) for sample in samples]
+        by_moment = groupby(ranks.share(drawn), key=lambda one: self.moment(one[0], iteration))
+        moments = [tuple(group) for _, group in by_moment]
         self._rendered, self._loss = [], torch.zeros((), device=self.device)
         for number, moment in enumerate(moments, 1):
-            gaussians = self.gaussians(moment[0], iteration)
-            rendered = [self._render(gaussians, sample, iteration) for sample in moment]
+            gaussians = self.gaussians(moment[0][0], iteration)
+            rendered = [self._render(gaussians, *one, iteration) for one in moment]
             part = self.image_loss(rendered, iteration) / len(samples)
             terms = [term / len(samples) for term in self.generaliser.image_terms(rendered)]
-            yield added([part, *terms, *(self._regularisers(iteration) if number == len(moments) else [])])
+            is_last = number == len(moments) and ranks.is_first()
+            yield added([part, *terms, *(self._regularisers(iteration) if is_last else [])])
             self._loss = self._loss + part.detach()
             self._rendered += rendered
 
@@ -106,7 +117,8 @@ class ExpertTrainer:
 
         3DGS does it in the other order, so that what was replaced misses a step.
         """
-        self.observe(self._rendered, iteration)
+        self._add_up_gradients()
+        self.observe(self._seen_by_all(iteration), iteration)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if (noise := self.recipe.density.noise) > 0:
@@ -122,7 +134,7 @@ class ExpertTrainer:
 
         Raises DivergedError where the loss is not finite.
         """
-        loss, psnr = torch.stack([self._loss, self._rendered[-1].psnr]).tolist()
+        loss, psnr = numbers_of_all(self._loss, self._rendered[-1].psnr, len(self._samples))
         if not loss < math.inf:
             raise DivergedError(
                 f"{self.name}: the loss is {loss} at iteration {iteration}; lower the learning rates, or look for "
@@ -130,21 +142,35 @@ class ExpertTrainer:
             )
         return loss, psnr
 
+    def _add_up_gradients(self) -> None:
+        correction = () if self.correction is None else self.correction.parameters()
+        groups = self.optimiser.param_groups
+        add_up_gradients([*(parameter for group in groups for parameter in group["params"]), *correction])
+
+    def _seen_by_all(self, iteration: int) -> Sequence[RenderedView]:
+        """The iteration's images for `observe`; on several ranks those of all, as far as it looks at them."""
+        if ranks.count() == 1:
+            return self._rendered
+        with_images = self.observes_images(iteration)
+        return cast(Any, on_all_ranks(self._rendered, self._samples, self.views.cameras, with_images=with_images))
+
     def _regularisers(self, iteration: int) -> list[Tensor]:
         terms = (self.regulariser(iteration), self.correction.regulariser() if self.correction else None)
         return [*(term for term in terms if term is not None), *self.generaliser.regularisers(self.populations)]
 
-    def _render(self, gaussians: Gaussians, sample: Sample, iteration: int) -> RenderedView:
+    def _render(
+        self, gaussians: Gaussians, sample: Sample, background: Tensor, drawn: int | None, iteration: int
+    ) -> RenderedView:
         return render(
             self.model,
             gaussians,
             sample,
             self.views,
             features=self.features(gaussians, iteration),
-            background=self.background(),
+            background=background,
             backend=self.backend,
             correction=self.correction,
-            dropout=self.generaliser.dropout(gaussians.count, iteration, self.generator),
+            dropout=self.generaliser.dropout(gaussians.count, iteration, drawn),
             with_depth=self.generaliser.needs_depth,
         )
 
@@ -157,11 +183,17 @@ class ExpertTrainer:
         return blending_weights(moments, self.views.cameras, self.model.settings, backend=self.backend)
 
     def samples(self, iteration: int) -> tuple[Sample, ...]:
-        """The iteration's images; those of later iterations are chosen and announced meanwhile."""
+        """The iteration's images, of all ranks; those of later iterations are chosen and announced meanwhile."""
         while self._drawn < min(iteration + AHEAD, self.recipe.iterations):
             self._drawn += 1
             self._pending.append(self.sampler.next(self._drawn))
-            self.views.announce(self._pending[-1])
+            self.views.announce(ranks.share(self._pending[-1]))
+        if len(self._pending[0]) < ranks.count():
+            images = counted(len(self._pending[0]), "image")
+            raise RankError(
+                f"{self.name}: {counted(ranks.count(), 'rank')}, and an iteration has {images}: start fewer, or give "
+                "--batch a larger number, up to that of the training cameras"
+            )
         return self._pending.popleft()
 
     def skip_to(self, iteration: int) -> None:
@@ -195,7 +227,9 @@ class ExpertTrainer:
     def new_optimiser(self) -> torch.optim.Optimizer:
         """The recipe's, on the model as it is now; the populations' moments follow it."""
         recipe = self.recipe
-        optimiser = build_optimiser(self.model, recipe.rates, kind=recipe.optimiser, extent=self.extent)
+        optimiser = build_optimiser(
+            self.model, recipe.rates, kind=recipe.optimiser, extent=self.extent, times=recipe.rates_times
+        )
         for population in self.populations:
             population.attach(optimiser)
         return optimiser
@@ -237,9 +271,17 @@ class ExpertTrainer:
         return None
 
     def observe(self, rendered: Sequence[RenderedView], iteration: int) -> None:
-        """After the gradients are there: statistics of every image, as if it had been alone in the iteration."""
+        """After the gradients are there: statistics of every image, as if it had been alone in the iteration.
+
+        On several ranks the images of all, of which only gradients on the screen, radii, opacities and gradients of
+        features are there, and what `observes_images` asks for.
+        """
         for view in rendered:
             self.take_in(view.screen_gradients(of=len(rendered)), view.splat.radii)
+
+    def observes_images(self, iteration: int) -> bool:
+        """True where `observe` looks at pixels, alphas and depths; only several ranks ask."""
+        return False
 
     def take_in(self, gradients: Tensor, radii: Tensor) -> None:
         """Gives every population's statistics their rows of an image's."""
@@ -319,4 +361,4 @@ class ExpertTrainer:
         self.generator.set_state(state["random"])
         self.generaliser.load(state["generalise"], self.populations)
         for samples in self._pending:
-            self.views.announce(samples)
+            self.views.announce(ranks.share(samples))

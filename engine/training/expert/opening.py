@@ -13,6 +13,7 @@ from statistics import fmean
 
 import torch
 
+from common import ranks
 from common.faults import reading
 from common.wording import counted
 from engine.errors import ConfigError
@@ -29,7 +30,7 @@ from engine.training.expert.task import ExpertStart, ExpertTask
 from experts import CheckpointError, ExpertSpec, begin_training
 from experts.training.colour_correction import ColourCorrection
 from experts.training.presets import Planes, TrainingPreset
-from experts.training.recipe import Recipe, scaled_recipe
+from experts.training.recipe import Recipe, recipe_for_ranks, scaled_recipe
 from experts.training.start import StartPoints, TrainingStart, scale_fault
 from experts.training.trainer import ExpertTrainer
 from scenes import Scene
@@ -44,10 +45,15 @@ FAR_DEPTHS = 10.0  # and in depths of the farthest start point that a camera sho
 
 
 def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPreset) -> Recipe:
-    """The preset's recipe, of the asked length, with what the file and --set say, then the flags."""
+    """The preset's recipe, of the asked length, with what the file and --set say, then the flags.
+
+    Several ranks share as many images in fewer iterations, unless --batch says how many an iteration has.
+    """
     recipe, asked = preset.recipe, config.recipe
     if asked.iterations is not None:
         recipe = scaled_recipe(recipe, asked.iterations)
+    if ranks.count() > 1 and asked.batch is None:
+        recipe = recipe_for_ranks(recipe, ranks.count())
     recipe = with_settings(recipe, recipe_values(config), where="recipe")
     flags = {"batch": asked.batch, "dssim": asked.dssim, "density.max_gaussians": asked.max_gaussians}
     given = {name: value for name, value in flags.items() if value is not None}
@@ -56,7 +62,11 @@ def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPres
     if not spec.has_planes and (asked.near is not None or asked.far is not None):
         flag = "--near" if asked.near is not None else "--far"
         raise ConfigError(f"{flag} is not used by {spec.name}, whose planes are fixed; leave it out")
-    return with_settings(recipe, given, where="the flags")
+    recipe = with_settings(recipe, given, where="the flags")
+    if recipe.batch < ranks.count():
+        shared = f"{counted(ranks.count(), 'rank')} share the images of an iteration"
+        raise ConfigError(f"--batch is {recipe.batch}: {shared}; give {ranks.count()} or more, or leave it out")
+    return recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +88,9 @@ def check_expert_task(
     """
     task, cloud, of_frames = open_trial(config, spec, output)
     gaussians = task.trainer.count
-    seconds = seconds_a_step(partial(try_iteration, task), output.compute) if tries else None
+    with ranks.apart():
+        all_images = seconds_a_step(partial(try_iteration, task), output.compute) if tries else None
+    seconds = None if all_images is None else all_images / ranks.count()
     task.views.close()
     return CheckedStart(
         recipe=task.begun.recipe, cloud=None if of_frames else cloud, gaussians=gaussians, seconds_each=seconds
@@ -140,9 +152,11 @@ def open_expert_task(
     """
     task, _, resumed = _opened(config, spec, output, cloud=cloud)
     _log(task)
+    if ranks.count() > 1:
+        _log_ranks(task)
     if resumed is not None:
         logger.info("%s", resumed)
-    if config.output.overwrite:
+    if config.output.overwrite and ranks.is_first():
         set_training_aside(output.folder)
     return task
 
@@ -251,6 +265,14 @@ def _log(task: ExpertTask) -> None:
         begun.recipe.batch,
         counted(begun.gaussians, "initial Gaussian"),
         "" if begun.planes is None else ", near {:.3g} and far {:.3g} scene units".format(*begun.planes),
+    )
+
+
+def _log_ranks(task: ExpertTask) -> None:
+    recipe = task.begun.recipe
+    logger.info(
+        "%s share the %s of an iteration, learning rates times %.3g",
+        *(counted(ranks.count(), "rank"), counted(recipe.batch, "image"), recipe.rates_times),
     )
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common import ranks
+from common.tensors import tensors_hash
 from common.wording import counted
 from engine.checks.experts import ROUTER_CAMERAS, TRAINING_CAMERAS
 from engine.errors import ConfigError
@@ -62,7 +64,10 @@ class ExpertStart:
 
 
 class ExpertTask:
-    """An expert in training, with where it is saved and what is known of it. Use it as a context manager."""
+    """An expert in training, with where it is saved and what is known of it. Use it as a context manager.
+
+    Several ranks train it together; rank 0 saves, scores and writes.
+    """
 
     def __init__(
         self,
@@ -124,7 +129,8 @@ class ExpertTask:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.views.close()
-        self.curve.close()
+        if ranks.is_first():
+            self.curve.close()
 
     def losses(self, iteration: int) -> Iterator[Tensor]:
         """The loss of an iteration, moment by moment."""
@@ -142,8 +148,9 @@ class ExpertTask:
             loss, psnr = self.trainer.read(iteration)
             readings.append(Reading(iteration=iteration, loss=loss, psnr=psnr, gaussians=self.trainer.count))
         self.seconds += time.perf_counter() - self._clock
-        rates = rates_of(self.trainer.optimiser)
-        self.curve.add(readings, seconds=self.seconds, gaussians=self.trainer.count, rates=rates)
+        if ranks.is_first():
+            rates = rates_of(self.trainer.optimiser)
+            self.curve.add(readings, seconds=self.seconds, gaussians=self.trainer.count, rates=rates)
         return readings
 
     def is_finite(self) -> bool:
@@ -161,12 +168,17 @@ class ExpertTask:
 
     def complete(self, iteration: int) -> None:
         """Saves the expert of a state that was saved without it."""
+        if not ranks.is_first():
+            return
         if covered(self.trainer.model, (0,)) and not saved_expert_folder(self.output.folder, iteration).is_dir():
             self._save_expert(iteration)
         self._drop_older(iteration)
 
     def save(self, iteration: int) -> None:
-        """Saves the state, then the expert: where that fails, its training can still be continued."""
+        """Saves the state, then the expert: where that fails, its training can still be continued.
+
+        RankError where the ranks' models are not the same.
+        """
         output = self.output
         wait(output.compute)
         if not self.is_finite():
@@ -174,9 +186,14 @@ class ExpertTask:
                 f"{output.name} holds values that are not finite after iteration {iteration}, which is not saved: "
                 "lower the learning rates, or look for images and start points that do not belong together"
             )
-        save_state(output.folder, iteration, self.state())
-        self._save_expert(iteration)
-        self._drop_older(iteration)
+        if ranks.count() > 1:
+            digest = tensors_hash(self.trainer.model.state_dict())
+            ranks.require_equal(digest, f"models of {output.name} after iteration {iteration}")
+        if ranks.is_first():
+            save_state(output.folder, iteration, self.state())
+            self._save_expert(iteration)
+            self._drop_older(iteration)
+        ranks.wait_for_all()
 
     def _save_expert(self, iteration: int) -> None:
         output, model = self.output, self.trainer.model
@@ -196,8 +213,11 @@ class ExpertTask:
         drop_older(folder, own, newest=iteration, keep=keep)
 
     def evaluate(self, iteration: int) -> None:
-        """Scores a few held-out frames on the way."""
-        self.score(iteration, FRAMES_ON_THE_WAY, networks=False)
+        """Scores a few held-out frames on the way; of several ranks the first one does, and the others wait."""
+        if ranks.is_first():
+            with ranks.apart():
+                self.score(iteration, FRAMES_ON_THE_WAY, networks=False)
+        ranks.wait_for_all()
 
     def score(self, iteration: int, wanted: int | None, *, networks: bool) -> ExpertScores | None:
         """Scores on the held-out cameras, logged and kept in the history; None where the model shows no frame yet."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from common import ranks
+from common.wording import counted
 from engine.checks.clip_length import settle_clip_lengths
 from engine.checks.footage import warn_of_frames
 from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
 from engine.runs.cost import log_cost, router_cost
-from engine.runs.expert_records import bundle_expert, record_expert
-from engine.runs.opening import new_run, with_expert_frames
+from engine.runs.expert_records import ExpertRecord, bundle_expert, record_expert
+from engine.runs.opening import decode, new_run, with_expert_frames
 from engine.runs.run import Run
 from engine.runs.trial import BlackFrames, WorkTime, must_decode, seconds_a_step
 from engine.settings.config_file import write_config_file
@@ -24,7 +28,7 @@ from engine.settings.train import CONFIG_FILE
 from engine.training.loop import Schedule
 from engine.training.router.old_run import set_run_aside
 from engine.training.router.resume import check_router_folder, resume_newest
-from engine.training.router.schedule import make_optimiser
+from engine.training.router.schedule import images_a_step, make_optimiser, reached
 from engine.training.router.task import RouterTask
 from engine.training.tensorboard import check_tensorboard, tensorboard_command
 from router import Ensemble
@@ -55,6 +59,21 @@ def open_router_task(config: RunConfig, ensemble: Ensemble, *, later: int = 0) -
     warn_of_frames(run.scene)
     clips = settle_clip_lengths(run.scene, run.experts, run.compute)
     log_verdict(judge(run.scene, run.experts, clips=clips, compute=run.compute), run.scene)
+    if ranks.is_first():
+        _write_beginnings(run, config, save_path, experts, start=start)
+    task = RouterTask(run, optimiser, config, start=start, seconds=seconds, save_path=save_path, experts=experts)
+    if task.images > 1:
+        logger.info(
+            "%s: %s a step, learning rates times %.3g",
+            *(counted(ranks.count(), "rank"), counted(task.images, "image"), math.sqrt(task.images)),
+        )
+    return task
+
+
+def _write_beginnings(
+    run: Run, config: RunConfig, save_path: Path, experts: tuple[ExpertRecord, ...], *, start: int
+) -> None:
+    """Sets the earlier run aside with --overwrite, and leaves the settings and the bundle."""
     if config.output.overwrite:
         set_run_aside(save_path, experts)
     if start < config.training.iterations or not (save_path / CONFIG_FILE).is_file():
@@ -64,7 +83,6 @@ def open_router_task(config: RunConfig, ensemble: Ensemble, *, later: int = 0) -
     if config.output.bundle:
         for record in experts:
             logger.info("copied the files of expert %s to %s", record.name, bundle_expert(record, save_path))
-    return RouterTask(run, optimiser, config, start=start, seconds=seconds, save_path=save_path, experts=experts)
 
 
 def _prepare_frames(
@@ -75,25 +93,30 @@ def _prepare_frames(
     copied = [path for expert in run.experts for path in expert.provenance.files] if config.output.bundle else []
     cost = router_cost(run, results=save_path, iterations=iterations, saves=saves, copied=copied)
     log_cost(replace(cost, time=_training_time(run, optimiser, config, start=start, later=later)))
-    run.scene.frames.prepare(needed_views(run.scene, "all"))
+    decode(run.scene, needed_views(run.scene, "all"))
 
 
 def _training_time(
     run: Run, optimiser: torch.optim.Optimizer, config: RunConfig, *, start: int, later: int
 ) -> WorkTime | None:
-    """The time of the training, by iterations on black images that move nothing; None: progress will tell soon."""
-    iterations = config.training.iterations
-    if start >= iterations or not must_decode(run.scene, range(len(run.scene.views))):
+    """The time of the training, by steps on black images that move nothing; None: progress will tell soon.
+
+    Of several ranks the first one tries.
+    """
+    iterations, images = config.training.iterations, images_a_step(config.training)
+    if start >= iterations or not ranks.is_first() or not must_decode(run.scene, range(len(run.scene.views))):
         return None
-    seconds = tried_seconds(run, optimiser, config, start=start)
-    note = " of all seeds" if later else ""
-    return WorkTime(work=f"training{note}", step="iteration", count=iterations - start + later, seconds_each=seconds)
+    with ranks.apart():
+        seconds = tried_seconds(run, optimiser, config, start=start)
+    note, step = " of all seeds" if later else "", "iteration" if images == 1 else "step"
+    count = math.ceil((iterations - start + later) / images)
+    return WorkTime(work=f"training{note}", step=step, count=count, seconds_each=seconds)
 
 
 def tried_seconds(run: Run, optimiser: torch.optim.Optimizer, config: RunConfig, *, start: int = 0) -> float:
-    """Seconds of an iteration, by some on black images that move nothing."""
+    """Seconds of a step, by some on black images that move nothing."""
     black = replace(run, scene=replace(run.scene, frames=BlackFrames(run.scene)))
-    endless = replace(config, training=replace(config.training, iterations=sys.maxsize))
+    endless = replace(config, training=replace(config.training, iterations=sys.maxsize // 2))
     with RouterTask(black, optimiser, endless, start=start) as task:
 
         def try_iteration() -> None:
@@ -105,11 +128,13 @@ def tried_seconds(run: Run, optimiser: torch.optim.Optimizer, config: RunConfig,
 
 
 def schedule(task: RouterTask) -> Schedule:
-    """The first, last, saving and evaluating iterations of a router's training."""
+    """The first, last, saving and evaluating iterations of a router's training, each the end of a step."""
     config, ensemble = task.config, task.run.ensemble
+    ends = partial(reached, start=task.start, images=task.images)
     return Schedule(
         start=task.start,
-        last=config.training.iterations,
-        saves=save_iterations(config, ensemble),
-        evaluations=evaluation_iterations(config, ensemble),
+        last=task.last,
+        saves=set(map(ends, save_iterations(config, ensemble))),
+        evaluations=set(map(ends, evaluation_iterations(config, ensemble))),
+        step=task.images,
     )

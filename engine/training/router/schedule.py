@@ -8,8 +8,10 @@ from itertools import count
 
 import torch
 
+from common import ranks
 from engine.settings.run import TrainingConfig
 from engine.training.router.fused_radam import FusedRAdam
+from experts.training.rates import scale_to_batch
 from router import Router
 from scenes import Scene
 
@@ -17,6 +19,19 @@ DECAY = 0.01  # of the base and directional weights' rate, reached after
 DECAY_ITERATIONS = 10_000  # iterations
 ROUTER_SHARE = 0.5  # of iterations at the router's own cameras, where there are any to learn from
 _EPOCH_STRIDE = 1_000_003  # keeps the seeds of different runs' epochs apart
+
+
+def images_a_step(training: TrainingConfig) -> int:
+    """Images of a training step, over all ranks. An iteration is an image, so a step is as many iterations."""
+    return training.batch * ranks.count()
+
+
+def reached(iteration: int, *, start: int, images: int) -> int:
+    """The iteration at the end of the step that an iteration falls into, for steps of several images from `start` on.
+
+    One that was done before stays as it is.
+    """
+    return iteration if iteration <= start else start + images * -(-(iteration - start) // images)
 
 
 def learned_cameras(scene: Scene) -> tuple[int, ...]:
@@ -66,7 +81,10 @@ def training_pairs(views: Sequence[int], num_frames: int, *, seed: int, start: i
 
 
 def make_optimiser(router: Router, training: TrainingConfig) -> torch.optim.RAdam:
-    """RAdam with one group per kind of parameter; the rates are those of MoE-GS's flags, and that of the cues."""
+    """RAdam with one group per kind of parameter; the rates are those of MoE-GS's flags, and that of the cues.
+
+    Where a step has several images, rates and moments are those of as many steps of one (`scale_to_batch`).
+    """
     groups = [
         {"name": "static", "params": list(router.features.static), "lr": training.featuret_lr},
         {"name": "temporal", "params": list(router.features.temporal), "lr": training.feature_lr},
@@ -75,11 +93,15 @@ def make_optimiser(router: Router, training: TrainingConfig) -> torch.optim.RAda
     if router.cues is not None:
         groups.append({"name": "cues", "params": list(router.cues.parameters()), "lr": training.cue_lr})
     # The choice: torch.optim.RAdam takes the same steps up to rounding, in more launches.
-    return FusedRAdam(groups) if next(router.parameters()).is_cuda else torch.optim.RAdam(groups)
+    optimiser = FusedRAdam(groups) if next(router.parameters()).is_cuda else torch.optim.RAdam(groups)
+    if (images := images_a_step(training)) > 1:
+        scale_to_batch(optimiser, images)
+    return optimiser
 
 
 def set_router_rates(optimiser: torch.optim.Optimizer, training: TrainingConfig, iteration: int) -> None:
     """Sets the rates of an iteration, counted from 1: that of base and directional weights decays exponentially."""
     for group in optimiser.param_groups:
         if group["name"] == "static":
-            group["lr"] = training.featuret_lr * DECAY ** min(iteration / DECAY_ITERATIONS, 1.0)
+            rate = training.featuret_lr * math.sqrt(images_a_step(training))
+            group["lr"] = rate * DECAY ** min(iteration / DECAY_ITERATIONS, 1.0)

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from types import TracebackType
 from typing import ClassVar
 
@@ -17,7 +18,10 @@ import torch
 from moegs_rasterizer.types import Grad
 from torch import Tensor
 
+from common import ranks
+from common.collectives import add_up_gradients, mean_over_ranks
 from common.marks import DATA, LOSS, mark
+from common.tensors import tensors_hash
 from common.wording import counted
 from engine.errors import ConfigError
 from engine.evaluation.lpips_network import Lpips
@@ -27,7 +31,7 @@ from engine.evaluation.mixture_results import TITLES, table_order
 from engine.evaluation.scoring import evenly_spread, psnr_of
 from engine.outputs.files import results_folder
 from engine.outputs.render_writer import MIXTURE
-from engine.runs.checkpoint import checkpoint_folder, save_checkpoint, saved_iterations
+from engine.runs.checkpoint import checkpoint_folder, named_tensors, save_checkpoint, saved_iterations
 from engine.runs.device import wait
 from engine.runs.expert_records import ExpertRecord
 from engine.runs.run import Run, mix_camera
@@ -37,7 +41,7 @@ from engine.training.progress import Reading
 from engine.training.retention import drop_older
 from engine.training.router.judge import judged, with_judgement
 from engine.training.router.resume import training_state
-from engine.training.router.schedule import learned_cameras, router_pairs, set_router_rates
+from engine.training.router.schedule import images_a_step, learned_cameras, reached, router_pairs, set_router_rates
 from engine.training.tensorboard import event_writer
 from losses import concentration, matched_colours, photometric
 from router import Mixture
@@ -45,7 +49,7 @@ from scenes import Prefetcher
 
 logger = logging.getLogger(__name__)
 
-READ_EVERY = 10  # iterations whose numbers are fetched together from a GPU: fetching waits until it has caught up
+READ_EVERY = 10  # steps whose numbers are fetched together from a GPU: fetching waits until it has caught up
 LINE_EVERY = 10  # iterations a line of training.csv
 
 
@@ -60,9 +64,10 @@ class _Unread:
 
 
 class RouterTask:
-    """A run's router in training: one image, one update an iteration. Use it as a context manager.
+    """A run's router in training: an iteration is an image, a step an update. Use it as a context manager.
 
-    save_path and experts: where it is saved, and the experts' files to record; None where it only trains.
+    Several ranks take other images of the same order, and add up their gradients. save_path and experts: where it is
+    saved, and the experts' files to record; None where it only trains.
     """
 
     name = "router"
@@ -87,6 +92,8 @@ class RouterTask:
         self.save_path = save_path
         self.experts = experts
         self._lpips = _lpips(run, config.training) if config.training.lambda_lpips else None
+        self.images = images_a_step(config.training)
+        self.last = reached(config.training.iterations, start=start, images=self.images)
         self._open = ExitStack()
         self._images: Iterator[tuple[int, int, Tensor]] = iter(())
         self._unread: list[_Unread] = []
@@ -94,16 +101,15 @@ class RouterTask:
         self._clock = 0.0
         self._judged: tuple[int, Run] | None = None  # an iteration, and the run that follows its judgement
         self._curve: TrainingCurve | None = None
-        if save_path is not None:
+        if save_path is not None and ranks.is_first():
             events = event_writer(save_path, start=start, wanted=config.output.tensorboard)
-            last = config.training.iterations
-            self._curve = TrainingCurve(save_path, start=start, every=LINE_EVERY, last=last, events=events)
+            self._curve = TrainingCurve(save_path, start=start, every=LINE_EVERY, last=self.last, events=events)
 
     def __enter__(self) -> RouterTask:
         training, scene = self.config.training, self.run.scene
         own = learned_cameras(scene)
         order = router_pairs(scene.train, own, scene.num_frames, seed=training.seed, start=self.start)
-        order = islice(order, max(0, training.iterations - self.start))
+        order = islice(order, ranks.rank(), max(0, self.last - self.start), ranks.count())
         if self._curve is not None:
             self._open.callback(self._curve.close)
         self._open.enter_context(torch.autograd.set_detect_anomaly(training.detect_anomaly))
@@ -116,18 +122,32 @@ class RouterTask:
         self._open.close()
 
     def losses(self, iteration: int) -> Iterator[Tensor]:
-        """The loss of the iteration's image.
+        """The losses of this rank's images of the step that ends with an iteration: shares of the mean over all images.
 
-        Raises ConfigError where a loss is not finite any more: on the CPU at once, on a GPU some iterations later.
+        Raises ConfigError where a loss is not finite any more: on the CPU at once, on a GPU some steps later.
         """
         self._clock = time.perf_counter()
         training = self.config.training
-        with mark(DATA):
-            view, frame, target = next(self._images)
+        set_router_rates(self.optimiser, training, iteration)
+        for left in reversed(range(training.batch)):
+            with mark(DATA):
+                view, frame, target = next(self._images)
+            mixture = self._mixture(view, frame)
+            with mark(LOSS):
+                loss = router_loss(mixture, target, training, lpips=self._lpips)
+            image = f"{self.run.scene.views[view].name}, frame {frame}"
+            error = (mixture.image.detach() - target).square().mean()
+            self._unread.append(_Unread(iteration=iteration, image=image, loss=loss.detach(), error=error))
+            steps = len(self._unread) // training.batch
+            if left == 0 and (self.run.device.type == "cpu" or steps >= READ_EVERY or iteration == self.last):
+                self._readings = self._read()
+            del mixture  # its images would take memory all through the backward pass
+            yield loss if self.images == 1 else loss / self.images
+
+    def _mixture(self, view: int, frame: int) -> Mixture:
         camera = self.run.scene.views[view]
         known = view in self.run.scene.train  # by the experts: at the router's own cameras rules for novel views hold
-        set_router_rates(self.optimiser, training, iteration)
-        mixture = mix_camera(
+        return mix_camera(
             self.run,
             camera.camera,
             frame,
@@ -135,34 +155,33 @@ class RouterTask:
             temperature=self.run.router.temperature,
             grad=self.grad if known else "features",
         )
-        with mark(LOSS):
-            loss = router_loss(mixture, target, training, lpips=self._lpips)
-        error = (mixture.image.detach() - target).square().mean()
-        self._unread.append(
-            _Unread(iteration=iteration, image=f"{camera.name}, frame {frame}", loss=loss.detach(), error=error)
-        )
-        if self.run.device.type == "cpu" or iteration % READ_EVERY == 0 or iteration == training.iterations:
-            self._readings = self._read()
-        del mixture  # its images would take memory all through the backward pass
-        yield loss
 
     def _read(self) -> tuple[Reading, ...]:
-        """The numbers nobody has waited for yet, in one transfer; ConfigError naming the first loss not finite."""
+        """The numbers nobody has waited for yet, in one transfer; ConfigError naming the first loss not finite.
+
+        Means over the images of a step, of all ranks.
+        """
         wait(self.run.compute)
         numbers = torch.stack([number for unread in self._unread for number in (unread.loss, unread.error)]).tolist()
-        readings = []
+        steps: dict[int, list[tuple[float, float]]] = {}
         for unread, loss, error in zip(self._unread, numbers[::2], numbers[1::2], strict=True):
             if not math.isfinite(loss):
                 raise ConfigError(
                     f"the loss is {loss} at iteration {unread.iteration} ({unread.image}): lower the learning rates, "
                     "or find the cause with --detect_anomaly"
                 )
-            readings.append(Reading(iteration=unread.iteration, loss=loss, psnr=-10 * math.log10(max(error, 1e-12))))
+            steps.setdefault(unread.iteration, []).append((loss, -10 * math.log10(max(error, 1e-12))))
         self._unread.clear()
-        return tuple(readings)
+        own = [fmean(values) for images in steps.values() for values in zip(*images, strict=True)]
+        means = mean_over_ranks(own)
+        return tuple(
+            Reading(iteration=iteration, loss=loss, psnr=psnr)
+            for iteration, loss, psnr in zip(steps, means[::2], means[1::2], strict=True)
+        )
 
     def update(self, iteration: int) -> Sequence[Reading]:
-        """Moves the router's weights."""
+        """Moves the router's weights, on all ranks in the same way."""
+        add_up_gradients(parameter for group in self.optimiser.param_groups for parameter in group["params"])
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         readings, self._readings = self._readings, ()
@@ -182,7 +201,7 @@ class RouterTask:
         return self.save_path is None or iteration in saved_iterations(self.save_path)
 
     def is_scored(self, iteration: int) -> bool:
-        """True where the curve has a score of this iteration, or nothing is written."""
+        """True where the curve has a score of this iteration, or this process writes none."""
         return self._curve is None or self._curve.is_scored(iteration)
 
     def complete(self, iteration: int) -> None:
@@ -190,7 +209,10 @@ class RouterTask:
         self._drop_older(iteration)
 
     def save(self, iteration: int) -> None:
-        """Writes a checkpoint to go on from; ConfigError where the router is not finite."""
+        """Writes a checkpoint to go on from; ConfigError where the router is not finite.
+
+        RankError where the ranks' routers are not the same.
+        """
         assert self.save_path is not None
         wait(self.run.compute)
         if not self.is_finite():
@@ -198,14 +220,18 @@ class RouterTask:
                 f"the router holds values that are not finite after iteration {iteration}, which is not saved: lower "
                 "the learning rates, or find the cause with --detect_anomaly"
             )
-        state = training_state(self.optimiser, self.config.training.seed)
+        if ranks.count() > 1:
+            ranks.require_equal(tensors_hash(named_tensors(self.run.router)), f"routers after iteration {iteration}")
         run = replace(self._judged_run(iteration), training_seconds=self.seconds)
-        folder = save_checkpoint(self.save_path, run, iteration, experts=self.experts, state=state)
-        logger.info("iteration %d: saved %s", iteration, folder)
-        self._drop_older(iteration)
+        if ranks.is_first():
+            state = training_state(self.optimiser, self.config.training.seed)
+            folder = save_checkpoint(self.save_path, run, iteration, experts=self.experts, state=state)
+            logger.info("iteration %d: saved %s", iteration, folder)
+            self._drop_older(iteration)
+        ranks.wait_for_all()
 
     def _drop_older(self, iteration: int) -> None:
-        if self.save_path is not None:
+        if self.save_path is not None and ranks.is_first():
             path, keep = self.save_path, self.config.output.keep_checkpoints
             saves = {saved: checkpoint_folder(path, saved) for saved in saved_iterations(path)}
             drop_older(path, saves, newest=iteration, keep=keep)
@@ -218,7 +244,7 @@ class RouterTask:
 
     def evaluate(self, iteration: int) -> None:
         """Renders and scores frames of the held-out cameras."""
-        assert self.save_path is not None and self._curve is not None
+        assert self.save_path is not None
         scene, output = self.run.scene, self.config.output
         frames = evenly_spread(scene.num_frames, output.test_frames)
         evaluation = evaluate_mixture(
@@ -233,6 +259,8 @@ class RouterTask:
                 progress=not self.config.machine.quiet,
             ),
         )
+        if self._curve is None:
+            return
         means = evaluation.means
         self._curve.add_score(iteration, psnr_of(means[MIXTURE]))
         values = ", ".join(f"{TITLES.get(name, name)} {psnr_of(means[name]):.2f}" for name in table_order(means))

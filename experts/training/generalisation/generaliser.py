@@ -46,14 +46,18 @@ class Generaliser:
         self._floors: list[Tensor] = []  # lowest log scales, by population
         self._floors_of: list[Tensor] = []  # the means they are of
 
-    def dropout(self, count: int, iteration: int, generator: torch.Generator) -> Dropout | None:
-        """The Gaussians that an image lacks; None where dropout is off."""
-        if self.settings.dropout == 0:
+    def draw(self, generator: torch.Generator) -> int | None:
+        """The random number that decides an image's dropout; None where it is off."""
+        return None if self.settings.dropout == 0 else int(torch.randint(2**62, (1,), generator=generator))
+
+    def dropout(self, count: int, iteration: int, drawn: int | None) -> Dropout | None:
+        """The Gaussians that an image lacks, by what was drawn for it; None where dropout is off."""
+        if drawn is None:
             return None
         share = self.settings.dropout * iteration / self.recipe.iterations
-        self._random.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-        drawn = torch.rand(count, generator=self._random, device=self._random.device)
-        return Dropout(kept=drawn >= share, share=share)
+        self._random.manual_seed(drawn)
+        chances = torch.rand(count, generator=self._random, device=self._random.device)
+        return Dropout(kept=chances >= share, share=share)
 
     @property
     def needs_depth(self) -> bool:

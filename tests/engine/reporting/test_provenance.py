@@ -18,6 +18,7 @@ from common.tensors import to_uint8
 from engine.commands import train
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.provenance import (
+    OF_FRAMES,
     ImageHashes,
     expert_seconds,
     frames_per_second,
@@ -35,6 +36,10 @@ from tests.small_world import use_small_world
 OPTIONS = EvaluationOptions(progress=False, videos=False, images=True, networks=False)
 
 
+def of_frames(*frames: bytes) -> str:
+    return hashlib.sha256(b"".join(hashlib.sha256(frame).digest() for frame in frames)).hexdigest()
+
+
 def test_images_are_hashed_by_their_eight_bit_values_in_order() -> None:
     rows = torch.tensor([[[0.0, 1.0]], [[0.5, -1.0]], [[2.0, 0.2]]])  # [3, 1, 2]
     truth = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
@@ -42,14 +47,13 @@ def test_images_are_hashed_by_their_eight_bit_values_in_order() -> None:
         for image in (rows, rows.flip(2)):
             hashes.add({"MoE": to_uint8(image)}, truth)
     first, second = bytes([0, 128, 255]), bytes([255, 0, 51])
-    expected = hashlib.sha256(first + second + second + first).hexdigest()
-    truths = hashlib.sha256(truth.tobytes() * 2).hexdigest()
-    assert hashes.facts() == {"predictions": {"MoE": expected}, "truth": truths}
+    expected = of_frames(first + second, second + first)
+    truths = of_frames(truth.tobytes(), truth.tobytes())
+    assert hashes.facts() == {"predictions": {"MoE": expected}, "truth": truths, "rule": OF_FRAMES}
 
 
 def test_an_error_of_hashing_reaches_the_caller(monkeypatch) -> None:
-    digest = SimpleNamespace(update=lambda image: 1 / len(image), hexdigest=str)
-    monkeypatch.setattr(hashlib, "sha256", lambda: digest)
+    monkeypatch.setattr(hashlib, "sha256", lambda image: SimpleNamespace(digest=lambda: bytes(1 // len(image))))
     images = [np.zeros((rows, 1, 3), np.uint8) for rows in (1, 0)]
     with pytest.raises(ZeroDivisionError), ImageHashes() as hashes:
         hashes.add({"MoE": images[1]}, images[0])
@@ -58,9 +62,9 @@ def test_an_error_of_hashing_reaches_the_caller(monkeypatch) -> None:
 def test_an_evaluation_hashes_what_it_writes_as_images(flat_run, tmp_path: Path) -> None:
     evaluate_mixture(flat_run, views=[0], folder=tmp_path, options=OPTIONS)
     facts = json.loads((tmp_path / "metrics.json").read_text())
-    expected = hashlib.sha256(b"".join(bytes([110 + frame]) * (36 * 34 * 3) for frame in range(3))).hexdigest()
+    expected = of_frames(*(bytes([110 + frame]) * (36 * 34 * 3) for frame in range(3)))
     assert facts["hashes"]["predictions"]["high"] == expected
-    assert facts["hashes"]["truth"] == hashlib.sha256(bytes([100]) * (3 * 36 * 34 * 3)).hexdigest()
+    assert facts["hashes"]["truth"] == of_frames(*[bytes([100]) * (36 * 34 * 3)] * 3)
     assert set(facts["hashes"]["predictions"]) == {"MoE", "low", "high", "uniform_mean"}
     assert facts["gaussians"] == {"experts": {"low": 1, "high": 1}, "total": 2}
     assert facts["timing"]["frames_per_second"] > 0

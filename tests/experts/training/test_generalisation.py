@@ -141,7 +141,7 @@ def test_off_draws_nothing_and_adds_nothing():
     population, generator = population_of([[0.0, 0, 4]]), torch.Generator().manual_seed(1)
     before = generator.get_state()
     off = generaliser_of(Generalisation(), population)
-    assert off.dropout(1, 50, generator) is None and torch.equal(generator.get_state(), before)
+    assert off.dropout(1, 50, off.draw(generator)) is None and torch.equal(generator.get_state(), before)
     assert off.image_terms([]) == [] and off.regularisers([population]) == [] and not off.needs_depth
     rows = population.rows(torch.tensor([True]))
     off.control(100, [population], [Statistics(1, torch.device("cpu"))], lambda: pytest.fail("not to be measured"))
@@ -160,7 +160,7 @@ def test_settings_out_of_their_range_are_refused(name, value):
 def test_dropout_grows_and_keeps_the_mean_opacity():
     generator, count = torch.Generator().manual_seed(0), 20_000
     settings = generaliser_of(Generalisation(dropout=0.4), population_of([[0.0, 0, 4]]))
-    shares = [settings.dropout(count, iteration, generator) for iteration in (25, 50, 50, 100)]
+    shares = [settings.dropout(count, iteration, settings.draw(generator)) for iteration in (25, 50, 50, 100)]
     assert [one.share for one in shares] == pytest.approx([0.1, 0.2, 0.2, 0.4])
     for one in shares:
         assert float(one.kept.float().mean()) == pytest.approx(1 - one.share, abs=0.015)  # 4 deviations

@@ -1,0 +1,73 @@
+"""Tensors that ranks add up or hand to one another; in a process alone nothing happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from common import ranks
+
+AT_ONCE = 2**25  # numbers that are sent together: fewer messages, and a copy of 128 MiB at most or of one tensor
+
+
+def add_up(tensors: Sequence[Tensor]) -> None:
+    """Replaces tensors of one type and device by their sums over the ranks: the same bits on each."""
+    if ranks.count() == 1:
+        return
+    for together in _packets(tensors):
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in together])
+        with ranks.noticed():
+            torch.distributed.all_reduce(flat)
+        for tensor, part in zip(together, flat.split([tensor.numel() for tensor in together]), strict=True):
+            tensor.detach().copy_(part.view(tensor.shape))
+
+
+def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replaces gradients by their sums over the ranks; one that no rank has stays None, as in a process alone."""
+    if ranks.count() == 1:
+        return
+    parameters = list(parameters)
+    present = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.uint8)
+    with ranks.noticed():
+        torch.distributed.all_reduce(present, torch.distributed.ReduceOp.MAX)
+    learned = [parameter for parameter, has in zip(parameters, present.tolist(), strict=True) if has]
+    for parameter in learned:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    add_up([parameter.grad for parameter in learned if parameter.grad is not None])
+
+
+def mean_over_ranks(numbers: Sequence[float]) -> list[float]:
+    """The means of numbers over the ranks."""
+    if ranks.count() == 1:
+        return list(numbers)
+    sums = torch.tensor(numbers, dtype=torch.float64)
+    add_up([sums])
+    return (sums / ranks.count()).tolist()
+
+
+def handed_out(tensors: Sequence[Tensor], *, source: int) -> None:
+    """Replaces tensors of one type and device by those of the rank `source`."""
+    if ranks.count() == 1:
+        return
+    flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+    with ranks.noticed():
+        torch.distributed.broadcast(flat, src=source)
+    if ranks.rank() != source:
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.detach().copy_(part.view(tensor.shape))
+
+
+def _packets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Tensors in order, as many together as AT_ONCE allows."""
+    packets: list[list[Tensor]] = []
+    room = 0
+    for tensor in tensors:
+        if tensor.numel() > room:
+            packets.append([])
+            room = AT_ONCE
+        packets[-1].append(tensor)
+        room -= tensor.numel()
+    return packets
