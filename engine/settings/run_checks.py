@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.errors import ConfigError
 from engine.settings.experts import AnyExpertsConfig, check_expert_frames, check_novel_near
-from engine.settings.paths import check_folder, check_target
+from engine.settings.paths import check_file, check_folder, check_target
 from engine.settings.run import RunConfig, check_keep_checkpoints, check_router_cameras, check_seed, expert_folders
 from experts import EXPERTS, ExpertSpec
 from router.ensembles import Ensemble, ensembles_with
@@ -18,6 +18,7 @@ def check_config(config: RunConfig, ensemble: Ensemble) -> None:
     check_target("--cache_path", config.data.cache_path)
     _check_experts(config, ensemble)
     check_target("--save_path", config.output.save_path)
+    check_file("--lpips_weights", config.training.lpips_weights, or_folder=True)
     check_values(config, ensemble)
 
 

@@ -54,6 +54,7 @@ ROWS = {
             "--cache_path": TARGET,
             **MODELS,
             "--save_path": TARGET,
+            "--lpips_weights": EITHER,
         },
         hidden=OTHERS,
     ),
@@ -67,6 +68,7 @@ ROWS = {
             "--cache_path": TARGET,
             "--expert STG": FOLDER,
             "--save_path": TARGET,
+            "--lpips_weights": EITHER,
         },
     ),
     "train-expert": Row(
