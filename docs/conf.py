@@ -51,7 +51,17 @@ CONTENTS = {
         "dev/index",
     ),
 }
-MAINTAINERS = ("blend", "expert_training", "faults", "fused", "preparation", "rasterizer", "realtime", "training_step")
+MAINTAINERS = (
+    "blend",
+    "expert_training",
+    "faults",
+    "fused",
+    "preparation",
+    "rasterizer",
+    "realtime",
+    "training_step",
+    "viewer",
+)
 
 
 def add_contents(app: Any, page: str, source: list[str]) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from benchmarks.viewer_client import connected, decoded, encoded
 
 LONGEST = 20.0  # seconds to wait for anything
+QUIET = 0.35  # seconds without a picture, after which the last one stays
 
 
 class Browser:
@@ -57,15 +58,15 @@ class Browser:
         return self
 
     def settle(self) -> np.ndarray:
-        """The picture after nothing has come for half a second."""
+        """The picture after nothing has come for a while."""
         self.wait(lambda browser: browser.image is not None)
-        quiet = time.monotonic() + 0.5
+        quiet = time.monotonic() + QUIET
         while time.monotonic() < quiet:
             try:
                 before = self.image
                 self._take(self._socket.recv(timeout=0.05))
                 if self.image is not before:
-                    quiet = time.monotonic() + 0.5
+                    quiet = time.monotonic() + QUIET
             except TimeoutError:
                 continue
         assert self.image is not None

@@ -44,6 +44,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return small_run(tmp_path_factory.mktemp("viewer"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_rest() -> Iterator[None]:
+    """A camera rests soon, so that a picture of full size comes soon after each change."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engine.viewer.client.REST", 0.1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def viewer(run: Run) -> Iterator[Viewer]:
     viewer, stop = Viewer(run, port=8931, budget=0.02, width=64), Interruption()
