@@ -28,6 +28,7 @@ CONTENTS = {
         "render_evaluate",
         "compress",
         "run_all",
+        "many_gpus",
         "report",
         "view",
         "doctor",

@@ -57,9 +57,8 @@ def test_two_ranks_have_the_gaussians_of_one_process_and_of_each_other():
         assert torch.equal(found["random"], expected["random"]), name
         for parameter, values in expected["parameters"].items():
             assert close(found["parameters"][parameter], values) > 0.95, (name, parameter)
-        for mine, other, theirs in zip(
-            *(each["statistics"] for each in (found, second["state"], expected)), strict=True
-        ):
+        statistics = (each["statistics"] for each in (found, second["state"], expected))
+        for mine, other, theirs in zip(*statistics, strict=True):
             assert all(torch.equal(mine[row], other[row]) for row in mine), name
             assert close(mine["seen"], theirs["seen"]) > 0.95, name
         assert sorted(found["sampler"]) == sorted(expected["sampler"])
