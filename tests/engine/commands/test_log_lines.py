@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from engine.settings.run import RunConfig
 from scenes import SceneOptions, load_scene
 from tests.engine.expert_scene import arguments, run, write_film
 from tests.small_world import use_small_world
+from tests.warm_python import write_stand_in
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -30,7 +30,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_standard_error_that_is_a_pipe_gets_whole_lines(film: Path, tmp_path: Path) -> None:
     flags = [flag for flag in arguments(film, tmp_path / "model", "stg", "--iterations=2") if flag != "--quiet"]
     flags.append(f"--cache_path={tmp_path / 'cache'}")
-    command = [sys.executable, "moegs.py", "train-expert", *flags]
+    write_stand_in(tmp_path / "python", "product")
+    command = [tmp_path / "python", "moegs.py", "train-expert", *flags]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     log = ended.stderr.decode()  # as bytes it keeps its carriage returns
     assert "\r" not in log and not any(line.endswith(" ") for line in log.splitlines())

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from engine.settings.render import AnyOverridesConfig
 from engine.settings.view import ViewConfig
 from experts.base import CheckpointError
 from tests.small_world import use_small_world
+from tests.warm_python import write_stand_in
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -125,6 +125,7 @@ def test_a_missing_viser_is_named(monkeypatch, capsys) -> None:
 
 
 SERVED = """
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,7 @@ import engine.commands.view as view
 from tests.small_world import small_run
 view.open_run = lambda config: small_run(Path(sys.argv[1]))
 view.with_newest_router = lambda run, **_: run
+print(os.getpid(), flush=True)
 sys.exit(view.command([sys.argv[1], "--port", "8961"], prog="moegs.py view", description="."))
 """
 
@@ -140,8 +142,9 @@ def test_a_signal_stops_it(tmp_path: Path) -> None:
     pytest.importorskip(
         "viser", reason="the viewer needs viser: pip install -r requirements-dev.txt -c constraints.txt"
     )
+    write_stand_in(tmp_path / "python", "product")
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVED, str(tmp_path)],
+        [tmp_path / "python", "-c", SERVED, str(tmp_path)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -149,8 +152,9 @@ def test_a_signal_stops_it(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
     )
     assert process.stdout is not None
+    number = int(process.stdout.readline())
     assert process.stdout.readline().startswith("viewer: http://127.0.0.1:")
     assert "ssh -N -L" in process.stdout.readline()
-    process.send_signal(signal.SIGTERM)  # Ctrl-C goes the same way
+    os.kill(number, signal.SIGTERM)  # Ctrl-C goes the same way
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "viewer stopped\n", "")

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import textwrap
 import threading
 import zlib
@@ -20,6 +19,7 @@ import scenes.frames.cache as cache_module
 from scenes import Scene, SceneError, SceneOptions, load_scene
 from scenes.cutting import cut
 from tests.scenes.scene_folders import Rig, colour, draw, write_n3v_scene, write_video
+from tests.warm_python import write_stand_in
 
 
 def load(folder: Path, **options) -> Scene:
@@ -244,9 +244,10 @@ KILLED_RUN = """
 
 def test_a_killed_run_is_resumed(tmp_path):
     write_n3v_scene(tmp_path / "room")
-    script = [sys.executable, "-c", textwrap.dedent(KILLED_RUN), str(tmp_path / "room"), str(tmp_path / "cache")]
+    write_stand_in(tmp_path / "python", "product")
+    script = [tmp_path / "python", "-c", textwrap.dedent(KILLED_RUN), str(tmp_path / "room"), str(tmp_path / "cache")]
     root = Path(__file__).resolve().parents[3]
-    assert subprocess.run(script, check=False, cwd=root).returncode == -signal.SIGKILL
+    assert subprocess.run(script, check=False, cwd=root).returncode == 128 + signal.SIGKILL
     before = stamps(tmp_path)
     assert set(before) == files("cam00")
     assert (tmp_path / "cache" / "64x48_bilinear" / "cam01_0-3.npy.partial").exists()
