@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help=f"folder of the table, {TABLE}")
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.3, 0.55, 0.7, 0.8, 0.9], help="shares to remove")
     parser.add_argument(
-        "--tune", choices=("all", "router", "none"), nargs="+", default=["all", "none"], help="what is trained"
+        "--tune", choices=("all", "router", "none"), nargs="+", default=["router", "none"], help="what is trained"
     )
     parser.add_argument("--scores", choices=SCORES, nargs="+", default=[DEFAULTS.score], help="what ranks Gaussians")
     parser.add_argument("--scope", choices=("mixture", "expert"), default=DEFAULTS.scope, help="as in moegs.py prune")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from common.progress import Progress
 from common.tensors import constant
 from engine.compression.teacher import Lesson, TaughtSampler, TaughtViews
-from engine.compression.trainers import corrected_colours, divergence_told, set_last_rates, trainers_of
+from engine.compression.trainers import divergence_told, set_last_rates, trainers_of
 from engine.runs.run import Run
 from experts import EXPERTS, Expert
 from experts.base import DivergedError
@@ -20,7 +20,7 @@ from experts.rows import HasRowModules, block_sizes
 from experts.training.rendered import RenderedView, render
 from experts.training.samplers import Sample
 from experts.training.trainer import AHEAD, ExpertTrainer
-from losses import matched_colours, photometric
+from losses import photometric
 from router import kind_of
 
 READ_EVERY = 20  # iterations between readings of the loss: reading one waits for the GPU
@@ -40,17 +40,13 @@ class Distillation:
     seed: int = 0
 
 
-def distilled_loss(
-    image: Tensor, truth: Tensor, lesson: Lesson, *, weight: float, l1: float, dssim: float, matched: bool = False
-) -> Tensor:
+def distilled_loss(image: Tensor, truth: Tensor, lesson: Lesson, *, weight: float, l1: float, dssim: float) -> Tensor:
     """weight L(G image, G truth) + (1 - weight) L((1 - G) image, (1 - G) mixture), a scalar (MoE-GS eq. 11).
 
-    L is l1 |a - b| + dssim (1 - SSIM), G the lesson's gate. image and truth [3, h, w]. matched: the image's colours are
-    brought to those of the truth before they are compared, where cameras differ in colour.
+    L is l1 |a - b| + dssim (1 - SSIM), G the lesson's gate. image and truth [3, h, w].
     """
     gate, rest = lesson.gate, 1 - lesson.gate
-    seen = matched_colours(image, truth) if matched else image
-    own = photometric(gate * seen, gate * truth, l1=l1, dssim=dssim)
+    own = photometric(gate * image, gate * truth, l1=l1, dssim=dssim)
     others = photometric(rest * image, rest * lesson.mixture, l1=l1, dssim=dssim)
     return weight * own + (1 - weight) * others
 
@@ -63,7 +59,6 @@ def distil(run: Run, name: str, settings: Distillation, *, progress: bool) -> Ex
     """
     student = deepcopy(next(expert for expert in run.experts if expert.name == name))
     assert isinstance(student, nn.Module)
-    matched = corrected_colours(student)
     segments, count = EXPERTS[kind_of(name)].segments, student.num_gaussians
     with TaughtViews(run, name) as views:
         for trainer in trainers_of(student, run, views, seed=settings.seed):
@@ -71,7 +66,7 @@ def distil(run: Run, name: str, settings: Distillation, *, progress: bool) -> Ex
             limit = settings.max_gaussians
             budget = None if limit is None else limit * trainer.count // count
             with divergence_told(f"{name}: the distillation"):
-                _learn(trainer, views, frames, settings, matched=matched, budget=budget, progress=progress)
+                _learn(trainer, views, frames, settings, budget=budget, progress=progress)
     if settings.max_gaussians is not None:
         _drop_other_rows(student)
     student.eval().requires_grad_(False)
@@ -94,13 +89,11 @@ def _learn(
     frames: range,
     settings: Distillation,
     *,
-    matched: bool,
     budget: int | None,
     progress: bool,
 ) -> None:
     """Trains a model in place; what its recipe does beside the image's loss and the optimiser's step is left out.
 
-    matched: the expert's training took differences in colour between cameras out of the images, and so does this.
     budget: Gaussians to which it grows, None where it does not; copies of living ones take the places of faint ones.
     """
     every = max(1, settings.iterations // GROWTHS)
@@ -116,7 +109,7 @@ def _learn(
             set_last_rates([trainer.optimiser], settings.rate * FALL ** (index / len(images)))
             loss = torch.zeros((), device=trainer.device)
             for sample in samples:
-                part = _loss(trainer, views, sample, settings, matched=matched) / len(samples)
+                part = _loss(trainer, views, sample, settings) / len(samples)
                 part.backward()
                 loss = loss + part.detach()
             trainer.optimiser.step()
@@ -130,23 +123,13 @@ def _learn(
         raise DivergedError(f"{trainer.name}: values are not finite after the distillation; give a smaller --rate")
 
 
-def _loss(
-    trainer: ExpertTrainer, views: TaughtViews, sample: Sample, settings: Distillation, *, matched: bool
-) -> Tensor:
+def _loss(trainer: ExpertTrainer, views: TaughtViews, sample: Sample, settings: Distillation) -> Tensor:
     recipe = trainer.recipe
     seen = _rendered(trainer, views, sample)
     if not views.is_recorded(sample):
         return photometric(seen.image, seen.target, l1=recipe.l1, dssim=recipe.dssim)
     lesson = views.lesson(sample)
-    return distilled_loss(
-        seen.image,
-        seen.target,
-        lesson,
-        weight=settings.weight,
-        l1=recipe.l1,
-        dssim=recipe.dssim,
-        matched=matched,
-    )
+    return distilled_loss(seen.image, seen.target, lesson, weight=settings.weight, l1=recipe.l1, dssim=recipe.dssim)
 
 
 def _rendered(trainer: ExpertTrainer, views: TaughtViews, sample: Sample) -> RenderedView:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,8 +58,9 @@ def recipe_of(expert: Expert, spec: ExpertSpec, run: Run) -> Recipe:
     Without what is no part of the loss: measures of the table `generalise`, and backgrounds of random colours.
     Harmonics of degrees that the expert does not use stay out of use.
     """
-    folder, report = _report_of(expert)
+    folder = model_folder(expert.provenance.files[0])
     path = folder / EXPERT_REPORT
+    report = read_object(path) if path.is_file() else {}
     asked = str(report.get("preset") or (read_cfg_args(folder) or {}).get(PRESET) or AUTO)
     _, preset = choose_preset(spec, asked, scene=run.scene.name, layout=run.scene.layout)
     recipe: Recipe = preset.recipe
@@ -71,19 +71,6 @@ def recipe_of(expert: Expert, spec: ExpertSpec, run: Run) -> Recipe:
     recipe = with_settings(recipe, {key: value for key, value in told.items() if key in known}, where=str(path))
     degree = min(recipe.active_degree(recipe.iterations), degree_in_use(expert, run.scene.num_frames // 2))
     return replace(recipe, background="own", generalise=Generalisation(), sh_degree=degree)
-
-
-def corrected_colours(expert: Expert) -> bool:
-    """True for an expert whose training took differences in colour between cameras out of the images (its report)."""
-    _, report = _report_of(expert)
-    return (report.get("settings") or {}).get("colour_correction") is True
-
-
-def _report_of(expert: Expert) -> tuple[Path, dict[str, Any]]:
-    """The folder of an expert, and its training's report; empty for one that other code trained."""
-    folder = model_folder(expert.provenance.files[0])
-    path = folder / EXPERT_REPORT
-    return folder, read_object(path) if path.is_file() else {}
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import torch
 from moegs_rasterizer.types import Grad
 from torch import nn
 
-from engine.compression.trainers import corrected_colours, divergence_told, set_last_rates, trainers_of
+from engine.compression.trainers import divergence_told, set_last_rates, trainers_of
 from engine.errors import ConfigError
 from engine.runs.run import Run
 from engine.settings.fields import with_values
@@ -84,7 +84,7 @@ def tuned(run: Run, config: RunConfig, tuning: Tuning, *, quiet: bool) -> Run | 
     are not finite any more; DivergedError where no image can be made of them.
     """
     last = run.iteration + tuning.iterations
-    config = with_values(config, {"iterations": last, "batch": 1, "lambda_lpips": 0.0, **_matching(run, tuning)})
+    config = with_values(config, {"iterations": last, "batch": 1, "lambda_lpips": 0.0})
     run.router.train().requires_grad_(True)
     optimiser = make_optimiser(run.router, config.training)
     task = (
@@ -101,12 +101,6 @@ def tuned(run: Run, config: RunConfig, tuning: Tuning, *, quiet: bool) -> Run | 
         module.eval().requires_grad_(False)
     seconds = (run.training_seconds or 0.0) + task.seconds
     return with_judgement(replace(run, iteration=last, training_seconds=seconds), judged(run))
-
-
-def _matching(run: Run, tuning: Tuning) -> dict[str, bool]:
-    """The settings by which Gaussians do not learn how the colours of single cameras differ, as in their training."""
-    matched = tuning.what == "all" and any(map(corrected_colours, run.experts))
-    return {"match_colours": True} if matched else {}
 
 
 def row_parameters(expert: Expert) -> list[nn.Parameter]:

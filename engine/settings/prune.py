@@ -56,10 +56,13 @@ class PruneConfig:
         int, flag("rounds of ranking, removing and training; each removes the same share of what is left")
     ] = 4
     tune: Annotated[
-        Literal["all", "router"],
-        flag("what is trained after each removal; all: the router and the Gaussians; router: the router alone"),
-    ] = "all"
-    iterations: Annotated[int, flag("iterations of that training, of all rounds together; 0: none")] = 2000
+        Literal["router", "all"],
+        flag(
+            "what is trained after each removal; router: the router alone; all: the Gaussians, too, which gains where "
+            "cameras agree in colour, and loses where they differ"
+        ),
+    ] = "router"
+    iterations: Annotated[int, flag("iterations of that training, of all rounds together; 0: none")] = 800
     rate: Annotated[
         float, flag("of --tune all: learning rates of Gaussians, over the last ones of their expert's recipe")
     ] = 1.0

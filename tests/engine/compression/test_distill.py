@@ -43,16 +43,6 @@ def test_the_loss_by_hand() -> None:
     assert float(loss) == pytest.approx(0.8 * (0.2 * 0.25 + 0.8 * 0.075))
 
 
-def test_matched_colours_take_a_cameras_own_colours_out_of_the_truths_part() -> None:
-    image = torch.rand(3, 20, 16, generator=torch.Generator().manual_seed(1))
-    truth, lesson = 0.5 * image + 0.1, Lesson(mixture=image, gate=torch.full((20, 16), 0.5))
-    plain, matched = (
-        float(distilled_loss(image, truth, lesson, weight=0.5, l1=1.0, dssim=0.0, matched=each))
-        for each in (False, True)
-    )
-    assert plain > 0.02 and matched < 0.1 * plain
-
-
 @pytest.mark.parametrize(("gate", "share"), [(1.0, 0.3), (0.0, 0.7)])
 def test_a_gate_of_1_leaves_the_plain_loss_and_one_of_0_the_mixtures(gate: float, share: float) -> None:
     image, truth, mixture = torch.rand(3, 3, 20, 16, generator=torch.Generator().manual_seed(1))

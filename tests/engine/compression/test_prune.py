@@ -14,14 +14,11 @@ from benchmarks import pruning_curve
 from engine.compression.pruned import fixed_megabytes, kept_masks, share_for_megabytes
 from engine.compression.rounds import Pruning, prune_in_rounds, ratio_goal
 from engine.compression.scores import run_scores
-from engine.compression.trainers import corrected_colours
-from engine.compression.tuning import Tuning, row_parameters, tuned
+from engine.compression.tuning import Tuning, row_parameters
 from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
 from engine.runs.run import Run, mix_view
 from engine.runs.saved import load_run, trained_config
-from engine.training.router.task import router_loss
-from losses import matched_colours
 
 ON_CPU = {"device": "cpu"}
 
@@ -77,47 +74,10 @@ def test_tuning_moves_what_gaussians_have_of_their_own_and_the_router_and_lowers
     def error(one: Run) -> float:
         view = run.scene.train[0]
         truth = torch.tensor(run.scene.frames.read(view, 3)).permute(2, 0, 1) / 255
-        return float((matched_colours(mix_view(one, view, 3).image, truth) - truth).abs().mean())
+        return float((mix_view(one, view, 3).image - truth).abs().mean())
 
     assert error(after) < 0.9 * error(before)
     assert not torch.equal(before.router.features.static[0], after.router.features.static[0])
-
-
-@pytest.mark.parametrize(
-    ("what", "corrected", "told"), [("all", True, 0.0), ("all", False, 0.1), ("router", True, 0.1)]
-)
-def test_gaussians_do_not_learn_how_a_camera_differs_in_colour_where_their_training_did_not(
-    world: Path, monkeypatch, what: str, corrected: bool, told: float
-) -> None:
-    run = load_run(world / "run", overrides=ON_CPU)
-    shown: list[float] = []
-
-    def loss(mixture, target, training, **_others):
-        brighter = replace(mixture, image=0.4 * target)
-        shown.append(float(router_loss(brighter, target, replace(training, lambda_gates=0, lambda_dssim=0))))
-        return router_loss(mixture, target, training)
-
-    monkeypatch.setattr("engine.training.router.task.router_loss", loss)
-    monkeypatch.setattr("engine.compression.tuning.corrected_colours", lambda expert: corrected)
-    assert tuned(run, trained_config(world / "run"), Tuning(what=what, iterations=1), quiet=True) is not None
-    assert (shown[0] > 0.02) == (told > 0)
-
-
-def test_an_experts_report_tells_whether_its_training_corrected_colours(world: Path) -> None:
-    expert = load_run(world / "run", overrides=ON_CPU).experts[0]
-    assert corrected_colours(expert)
-    report = Path(expert.provenance.files[0])
-    while not (report / "train_expert.json").is_file():
-        report = report.parent
-    report = report / "train_expert.json"
-    content = report.read_text()
-    try:
-        report.write_text(content.replace('"colour_correction": true', '"colour_correction": false'))
-        assert not corrected_colours(expert)
-        report.unlink()
-        assert not corrected_colours(expert), "one of other code models what its cameras show"
-    finally:
-        report.write_text(content)
 
 
 def test_rounds_reach_the_same_share_and_go_by_newer_scores(world: Path) -> None:
