@@ -74,7 +74,8 @@ def check_single_jobs(out: Path, arguments: list[str], capsys: pytest.CaptureFix
     assert not (out / "film" / "logs" / "render_E3.done").exists()  # the step failed
     assert moegs.main([*arguments, "--job", "film/render_E3"]) == 0
     captured = capsys.readouterr()
-    assert "film: render_E3: done in" in captured.err and "expert" not in captured.err and captured.out == ""
+    assert "1 job of 1 scene" in captured.err and "expert" not in captured.err and captured.out == ""
+    assert (out / "film" / "logs" / "render_E3.done").is_file()
     assert moegs.main([*arguments, "--job", "table"]) == 0
     assert "| film |" in capsys.readouterr().out
     record = out / "film" / "logs" / "train_E3.done"
