@@ -117,10 +117,8 @@ class ExpertTrainer:
 
         3DGS does it in the other order, so that what was replaced misses a step.
         """
-        correction = [] if self.correction is None else list(self.correction.parameters())
-        add_up_gradients(
-            [parameter for group in self.optimiser.param_groups for parameter in group["params"]] + correction
-        )
+        learned = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+        add_up_gradients([*learned, *(self.correction.parameters() if self.correction is not None else ())])
         with_images = self.observes_images(iteration)
         seen = on_all_ranks(self._rendered, self._samples, self.views.cameras, with_images=with_images)
         self.observe(seen, iteration)
