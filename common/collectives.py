@@ -20,8 +20,7 @@ def add_up(tensors: Sequence[Tensor]) -> None:
         flat = torch.cat([tensor.detach().reshape(-1) for tensor in together])
         with ranks.noticed():
             torch.distributed.all_reduce(flat)
-        for tensor, part in zip(together, flat.split([tensor.numel() for tensor in together]), strict=True):
-            tensor.detach().copy_(part.view(tensor.shape))
+        _fill(together, flat)
 
 
 def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -56,8 +55,14 @@ def handed_out(tensors: Sequence[Tensor], *, source: int) -> None:
     with ranks.noticed():
         torch.distributed.broadcast(flat, src=source)
     if ranks.rank() != source:
-        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
-            tensor.detach().copy_(part.view(tensor.shape))
+        _fill(tensors, flat)
+
+
+def _fill(tensors: Sequence[Tensor], flat: Tensor) -> None:
+    """Writes numbers into tensors one after the other, in few launches."""
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    shaped = [part.view(tensor.shape) for tensor, part in zip(tensors, parts, strict=True)]
+    torch._foreach_copy_([tensor.detach() for tensor in tensors], shaped)
 
 
 def _packets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:

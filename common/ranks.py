@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import timedelta
@@ -21,6 +22,8 @@ if TYPE_CHECKING:  # here, because a process alone needs no torch for --help
 Value = TypeVar("Value")
 
 LONGEST_WAIT = timedelta(days=1)  # for a rank that decodes, saves or scores; one that dies is noticed at once
+PATIENCE = 0.5  # seconds
+WRONG_USE = 2  # exit code
 _rank, _count = 0, 1
 _apart = False
 
@@ -136,10 +139,9 @@ def noticed() -> Iterator[None]:
     except RankError:
         raise
     except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
         raise RankError(
-            f"rank {_rank} of {_count} lost another rank, which left no message: it was killed, perhaps for memory, or "
-            f"its machine is gone; continue with --resume ({reason})"
+            "this rank lost another one, which left no message: it was killed, perhaps for memory, or its machine is "
+            "gone; a training continues with --resume"
         ) from error
 
 
@@ -148,12 +150,16 @@ def job(environment: Mapping[str, str] = os.environ) -> Iterator[None]:
     """Joins the ranks that torchrun started while the block lasts; does nothing in a process alone.
 
     Other ranks than 0 print nothing. Of the ranks that fail, the first one's error is raised again, and the others end
-    without a word: they only lost it.
+    a little later without a word: they only lost it. Where the ranks do not meet, the process ends.
     """
     if int(environment.get("WORLD_SIZE", "1")) == 1 or count() > 1:
         yield
         return
-    store = _join(environment)
+    try:
+        store = _join(environment)
+    except RankError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(WRONG_USE) from None
     try:
         with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(sys.stdout if is_first() else nowhere):
             yield
@@ -162,6 +168,7 @@ def job(environment: Mapping[str, str] = os.environ) -> Iterator[None]:
         raise
     except BaseException as error:
         if not _is_first_to_fail(store):
+            time.sleep(PATIENCE)  # so that torchrun's report names the first one
             raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
         if not is_first():
             print(f"rank {_rank} of {_count} ends the job:", file=sys.stderr)
@@ -183,11 +190,13 @@ def _join(environment: Mapping[str, str]) -> Store:
 
     local, beside = int(environment["LOCAL_RANK"]), int(environment.get("LOCAL_WORLD_SIZE", "1"))
     own_gpu = take_gpu(local, beside)
+    attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun keeps its store when it starts ranks again
     with noticed():
-        store, number, world = next(torch.distributed.rendezvous("env://", timeout=LONGEST_WAIT))
+        shared, number, world = next(torch.distributed.rendezvous("env://", timeout=LONGEST_WAIT))
+        store = torch.distributed.PrefixStore(f"attempt_{attempt}", shared)
         torch.distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if own_gpu else "gloo",
-            store=torch.distributed.PrefixStore("moegs", store),
+            store=torch.distributed.PrefixStore("group", store),
             rank=number,
             world_size=world,
             timeout=LONGEST_WAIT,

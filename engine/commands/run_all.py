@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
-from common.wording import counted
+from common.wording import counted, shell
 from engine.errors import ConfigError
 from engine.pipeline.checks import check_plan
 from engine.pipeline.jobs import Job
 from engine.pipeline.plan import PlannedScene, find_scenes, is_rendered, plan_scene, table_job
 from engine.pipeline.queue import JobQueue, Outcome
+from engine.pipeline.slurm import TABLE, chosen_job, write_slurm
 from engine.runs.device import gpu_here, gpu_names
 from engine.settings.command_line import INTERRUPTED, set_up_logging
-from engine.settings.run_all import RunAllConfig, read_run_all_settings
+from engine.settings.run_all import RunAllConfig, read_run_all_settings, without_slurm
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +37,19 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     if config.dry_run:
         print(*dry_lines(config, scenes, jobs), sep="\n")
         return 0
+    if config.slurm is not None:
+        return write_arrays(config.slurm, config, jobs, argv)
+    if config.job == TABLE:
+        return exit_code_of(write_table(config, scenes, ()), cut_short=False)
+    if config.job is not None:
+        jobs = [chosen_job(jobs, config.job)]
     gpus = config.gpus or visible_gpus()
     place = f"GPU {', '.join(gpus)}, one job on each" if gpus else "no GPU: one job at a time"
     logger.info("%s of %s; %s", counted(len(jobs), "job"), counted(len(scenes), "scene"), place)
     outcomes = JobQueue(gpus).run(jobs)
     cut_short = is_cut_short(outcomes)
+    if config.job is not None:
+        return exit_code_of(outcomes, cut_short=cut_short)
     if not cut_short:
         outcomes += write_table(config, scenes, outcomes)
     return report_end(scenes, outcomes, cut_short=cut_short)
@@ -70,7 +80,23 @@ def report_end(scenes: Sequence[PlannedScene], outcomes: Sequence[Outcome], *, c
         print(f"failed: {outcome.job.scene}: {outcome.job.step}: {outcome.fault}; log: {outcome.job.log}")
     if failed or cut_short:
         print("to continue, run the same command again: finished steps are skipped")
+    return exit_code_of(outcomes, cut_short=cut_short)
+
+
+def exit_code_of(outcomes: Sequence[Outcome], *, cut_short: bool) -> int:
+    """The exit code after some jobs."""
+    failed = any(outcome.state == "failed" for outcome in outcomes)
     return INTERRUPTED if cut_short else FAILED if failed else 0
+
+
+def write_arrays(folder: Path, config: RunAllConfig, jobs: Sequence[Job], argv: Sequence[str]) -> int:
+    """Writes SLURM's scripts, and prints how to submit them."""
+    with_table = "table" not in config.skip
+    script = write_slurm(folder, jobs, without_slurm(argv), with_table=with_table)
+    arrays = len(list(folder.glob("*.sbatch")))
+    print(f"written: {counted(len(jobs) + with_table, 'job')} in {counted(arrays, 'array')}")
+    print("to submit them; further flags go to sbatch:", shell("bash", script))
+    return 0
 
 
 def is_cut_short(outcomes: Sequence[Outcome]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 
+from common import ranks
 from common.wording import counted
 from engine.errors import ConfigError
 from engine.settings.render import EncoderChoice
@@ -53,6 +54,7 @@ def choose_encoders(choice: EncoderChoice, videos: int) -> list[Encoder]:
     if choice == "software" or not videos:
         return [SOFTWARE] * videos
     sessions, fault = sessions_of(NVENC, videos)
+    sessions = min(ranks.gathered(sessions))  # the parts of a video that ranks encode are of one encoder
     rest = f"{counted(videos - sessions, 'video')} by {SOFTWARE.codec} ({NVENC.codec}: {fault})"
     by_gpu = [f"{counted(sessions, 'video')} by {NVENC.codec}"] if sessions else []
     logger.info("encoders: %s", ", ".join([*by_gpu, *([rest] if sessions < videos else [])]))

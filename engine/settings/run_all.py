@@ -62,6 +62,13 @@ class RunAllConfig:
         flag("GPUs to use, as CUDA_VISIBLE_DEVICES names them; default: all that are visible", metavar="GPU ..."),
     ] = None
     dry_run: Annotated[bool, flag("print the commands and run none")] = False
+    slurm: Annotated[
+        Path | None,
+        flag("run none, and write the jobs as arrays of the scheduler SLURM to this folder", metavar="FOLDER"),
+    ] = None
+    job: Annotated[str | None, flag("run this job alone, as scripts of --slurm do, or table", metavar="SCENE/STEP")] = (
+        None
+    )
     debug: Annotated[bool, flag(DEBUG)] = False
 
 
@@ -76,6 +83,7 @@ def run_all_page(prog: str, about: str) -> CommandHelp:
             f"python {prog} data/N3V --preset fast",
             f"python {prog} data/N3V --scenes flame_steak --ensemble E3 --train_args='--seeds 3'",
             f"python {prog} data/techni --dry_run",
+            f"python {prog} data/N3V --slurm output/slurm",
         ),
     )
 
@@ -90,6 +98,10 @@ def read_run_all_settings(arguments: Sequence[str], *, prog: str, description: s
     for name in ("scenes", "gpus"):
         if getattr(config, name) == ():
             raise ConfigError(f"--{name} has no value: give one or more, or leave it out")
+    check_target("--slurm", config.slurm)
+    if config.slurm is not None and (config.job is not None or config.gpus is not None):
+        other = "--gpus" if config.job is None else "--job"
+        raise ConfigError(f"--slurm and {other} exclude each other: SLURM chooses a job's GPU, and its scripts the job")
     gpus = config.gpus or ()
     if repeated := sorted({gpu for gpu in gpus if gpus.count(gpu) > 1}):
         raise ConfigError(f"--gpus names {repeated[0]} twice: one job runs on a GPU at a time")
@@ -114,6 +126,18 @@ def joined(arguments: Sequence[str]) -> list[str]:
             words[-1] = f"{words[-1]}={word}"
         else:
             words.append(word)
+    return words
+
+
+def without_slurm(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command without --slurm and its folder."""
+    words: list[str] = []
+    skips = False
+    for word in joined(arguments):
+        name = word.split("=")[0].lstrip("-") if word.startswith("--") else ""
+        if not skips and name != "slurm":
+            words.append(word)
+        skips = name == "slurm" and "=" not in word
     return words
 
 

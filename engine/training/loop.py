@@ -19,6 +19,8 @@ from engine.training.progress import Reading, TrainingProgress
 
 logger = logging.getLogger(__name__)
 
+ASK_EVERY = 5  # steps: asking makes ranks wait for one another
+
 
 class TrainingTask(Protocol):
     """A training as the loop sees it: it gives losses, moves parameters by their gradients, saves and scores itself."""
@@ -106,7 +108,7 @@ def train(
                         each(iteration)
                     if iteration in schedule.saves:
                         task.save(iteration)
-                    if ranks.any_of(interruption.requested):
+                    if _is_wanted_to_stop(interruption, (iteration - schedule.start) // schedule.step):
                         raise KeyboardInterrupt
                     if iteration in schedule.evaluations:
                         _evaluate(task, iteration, interruption)
@@ -129,6 +131,13 @@ def _make_up(task: TrainingTask, done: int, schedule: Schedule, interruption: In
     if done in schedule.evaluations and not ranks.from_first(task.is_scored(done)):
         logger.info("%s: scoring iteration %d, which was cut off before", task.name, done)
         _evaluate(task, done, interruption)
+
+
+def _is_wanted_to_stop(interruption: Interruption, steps: int) -> bool:
+    """True where a signal wished so; ranks ask one another every ASK_EVERY steps, so that all stop after the same."""
+    if ranks.count() == 1:
+        return interruption.requested
+    return steps % ASK_EVERY == 0 and ranks.any_of(interruption.requested)
 
 
 def _evaluate(task: TrainingTask, iteration: int, interruption: Interruption) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from moegs_rasterizer import Camera
@@ -61,11 +62,14 @@ class SharedView:
 
 def on_all_ranks(
     own: Sequence[RenderedView], samples: Sequence[Sample], cameras: Sequence[Camera], *, with_images: bool
-) -> list[SharedView]:
+) -> Sequence[Any]:
     """The images of an iteration in order, on all ranks, from this rank's, each handed out by the rank that has it.
 
-    samples: of all ranks, which they share as `ranks.share` does. with_images: with pixels, alphas and depths too.
+    SharedViews, which stand for RenderedViews; in a process alone these themselves. samples: of all ranks, which they
+    share as `ranks.share` does. with_images: with pixels, alphas and depths too.
     """
+    if ranks.count() == 1:
+        return own
     mine, like = iter(own), own[0]
     shared = []
     for number, sample in enumerate(samples):

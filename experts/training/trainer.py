@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from moegs_rasterizer import Gaussians
@@ -117,8 +117,11 @@ class ExpertTrainer:
 
         3DGS does it in the other order, so that what was replaced misses a step.
         """
-        self._add_up_gradients()
-        self.observe(self._seen_by_all(iteration), iteration)
+        learned = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+        add_up_gradients([*learned, *(self.correction.parameters() if self.correction is not None else ())])
+        with_images = self.observes_images(iteration)
+        seen = on_all_ranks(self._rendered, self._samples, self.views.cameras, with_images=with_images)
+        self.observe(seen, iteration)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if (noise := self.recipe.density.noise) > 0:
@@ -141,18 +144,6 @@ class ExpertTrainer:
                 "images and start points that do not belong together"
             )
         return loss, psnr
-
-    def _add_up_gradients(self) -> None:
-        correction = () if self.correction is None else self.correction.parameters()
-        groups = self.optimiser.param_groups
-        add_up_gradients([*(parameter for group in groups for parameter in group["params"]), *correction])
-
-    def _seen_by_all(self, iteration: int) -> Sequence[RenderedView]:
-        """The iteration's images for `observe`; on several ranks those of all, as far as it looks at them."""
-        if ranks.count() == 1:
-            return self._rendered
-        with_images = self.observes_images(iteration)
-        return cast(Any, on_all_ranks(self._rendered, self._samples, self.views.cameras, with_images=with_images))
 
     def _regularisers(self, iteration: int) -> list[Tensor]:
         terms = (self.regulariser(iteration), self.correction.regulariser() if self.correction else None)

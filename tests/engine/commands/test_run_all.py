@@ -65,7 +65,25 @@ def test_a_data_set_is_trained_rendered_and_tabled(
     logs = tmp_path / "out" / "film" / "logs"
     assert {path.name for path in logs.iterdir()} == {f"{step}.{end}" for step in STEPS for end in ("log", "done")}
     check_second_run(tmp_path / "out", arguments, capsys)
+    check_single_jobs(tmp_path / "out", arguments, capsys)
     check_changed_arguments(tmp_path / "out" / "film", arguments, capsys)
+
+
+def check_single_jobs(out: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """--job runs one job, and the table; a job whose steps before it are not done is refused."""
+    assert not (out / "film" / "logs" / "render_E3.done").exists()  # the step failed
+    assert moegs.main([*arguments, "--job", "film/render_E3"]) == 0
+    captured = capsys.readouterr()
+    assert "1 job of 1 scene" in captured.err and "expert" not in captured.err and captured.out == ""
+    assert (out / "film" / "logs" / "render_E3.done").is_file()
+    assert moegs.main([*arguments, "--job", "table"]) == 0
+    assert "| film |" in capsys.readouterr().out
+    record = out / "film" / "logs" / "train_E3.done"
+    told = record.read_text()
+    record.unlink()
+    assert moegs.main([*arguments, "--job", "film/render_E3"]) == 2
+    assert "error: --job film/render_E3: film/train_E3 is not done; see its log" in capsys.readouterr().err
+    record.write_text(told)
 
 
 def check_second_run(out: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,205 @@
+"""Images a second on 1, 2, 4 ... ranks, on random Gaussians: `python -m benchmarks.scaling`.
+
+It starts itself under torchrun, once for each number of ranks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from benchmarks.workload import Workload, random_run
+from common import ranks
+from common.tables import Column, table_lines
+from common.wording import counted
+from engine.errors import ConfigError
+from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
+from engine.runs.device import ComputeDevice, device_facts, open_compute_device, wait
+from engine.runs.run import Run
+from engine.settings.command_line import exit_code
+from engine.settings.run import RunConfig, TrainingConfig
+from engine.training.expert.choice import expert_of_key
+from engine.training.expert.scene_views import SceneViews
+from engine.training.loop import Schedule, train
+from engine.training.router.schedule import make_optimiser
+from engine.training.router.task import RouterTask
+from experts import begin_training
+from experts.training.presets import GENERIC, Planes
+from experts.training.recipe import recipe_for_ranks
+from experts.training.samplers import Sample
+from experts.training.start import StartPoints, TrainingStart
+from router import ENSEMBLES
+
+WARM_UP = 10  # steps
+ROUTER, RENDERING = "router", "rendering"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """The sizes of what is measured."""
+
+    workload: Workload
+    experts: Sequence[str]  # keys
+    steps: int  # of each training
+    frames: int  # to render, over all ranks
+
+
+class CountedViews(SceneViews):
+    """Counts the images that a rank trains with."""
+
+    taken = 0
+
+    def image(self, sample: Sample) -> Tensor:
+        """As SceneViews."""
+        self.taken += 1
+        return super().image(sample)
+
+
+def images_a_second(job: Job, compute: ComputeDevice) -> dict[str, float]:
+    """Images a second over all ranks by part of the work, on this job's ranks."""
+    run = random_run(job.workload, ENSEMBLES["E4"], compute)
+    speeds = {ROUTER: router_speed(job, run), RENDERING: rendering_speed(job, run)}
+    return speeds | {key: expert_speed(job, key, run, compute) for key in job.experts}
+
+
+def router_speed(job: Job, run: Run) -> float:
+    """Trains the router for WARM_UP steps, and then by the clock."""
+    images = ranks.count()
+    training = TrainingConfig(iterations=(WARM_UP + job.steps) * images)
+    task = RouterTask(run, make_optimiser(run.router, training), RunConfig(training=training))
+    clock: list[float] = []
+
+    def look_on(iteration: int) -> None:
+        if iteration in (WARM_UP * images, task.last):
+            clock.append(together(run.compute))
+
+    schedule = Schedule(start=0, last=task.last, saves=(), evaluations=(), step=images)
+    if not train(task, schedule, quiet=True, each=look_on):
+        raise KeyboardInterrupt
+    return job.steps * images / (clock[1] - clock[0])
+
+
+def expert_speed(job: Job, key: str, run: Run, compute: ComputeDevice) -> float:
+    """Trains an expert of as many Gaussians, by its generic preset, for WARM_UP steps, and then by the clock."""
+    spec = expert_of_key(key)
+    preset = spec.training.presets[GENERIC]
+    recipe = recipe_for_ranks(preset.recipe, ranks.count()) if ranks.count() > 1 else preset.recipe
+    points = run.experts[run.ensemble.experts.index("STG")].at(0.0).means
+    views = CountedViews(run.scene, device=compute.device)
+    start = TrainingStart(
+        points=StartPoints(positions=points, colours=points.sigmoid()),
+        views=views,
+        extent=run.scene.rig_radius,
+        planes=Planes(near=0.01, far=100.0) if spec.has_planes else None,
+        network=preset.network,
+    )
+    trainer = begin_training(spec, recipe, start)
+    trainer.backend, trainer.lpips = compute.backend, lambda image, target: (image - target).abs().mean()
+    begun = 0.0
+    for iteration in range(1, 1 + WARM_UP + job.steps):
+        for loss in trainer.losses(iteration):
+            loss.backward()
+        trainer.update(iteration)
+        if iteration == WARM_UP:
+            begun, views.taken = together(compute), 0
+    spent = together(compute) - begun
+    views.close()
+    return sum(ranks.gathered(views.taken)) / spent
+
+
+def rendering_speed(job: Job, run: Run) -> float:
+    """Renders, scores and encodes a few frames, and then all of them by the clock."""
+    options = EvaluationOptions(progress=False, constant_frames=0)
+    spent = 0.0
+    for frames in (range(2 * ranks.count()), range(job.frames)):
+        with tempfile.TemporaryDirectory() as folder:
+            begun = together(run.compute)
+            place = ranks.from_first(Path(folder))
+            evaluate_mixture(run, views=[0], folder=place, options=replace(options, frames=frames))
+            spent = together(run.compute) - begun
+    return job.frames / spent
+
+
+def together(compute: ComputeDevice) -> float:
+    """The time when all ranks have done what they were told."""
+    wait(compute)
+    ranks.wait_for_all()
+    return time.perf_counter()
+
+
+def table(speeds: Mapping[int, Mapping[str, float]]) -> list[str]:
+    """Images a second by number of ranks and part of the work, with the efficiency beside them.
+
+    The efficiency is the speed over that of the fewest ranks, for each rank.
+    """
+    fewest = min(speeds)
+    parts = list(speeds[fewest])
+    columns = [Column(heading="ranks", gap=0, width=5)]
+    for part in parts:
+        columns += [Column(heading=f"{part}, images/s", gap=2), Column(heading="efficiency", gap=2)]
+    rows = []
+    for count, own in speeds.items():
+        row = [str(count)]
+        for part in parts:
+            row += [f"{own[part]:.2f}", f"{own[part] / speeds[fewest][part] / count * fewest:.2f}"]
+        rows.append(row)
+    return table_lines(columns, rows)
+
+
+def measured(count: int, arguments: Sequence[str]) -> dict[str, float]:
+    """Starts this benchmark on so many ranks: its speeds; ConfigError where it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "speeds.json"
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
+        ended = subprocess.run([*torchrun, "-m", "benchmarks.scaling", *arguments, "--out", str(out)], check=False)
+        if ended.returncode != 0 or not out.is_file():
+            raise ConfigError(f"{counted(count, 'rank')}: exit code {ended.returncode}, see above")
+        speeds: dict[str, float] = json.loads(out.read_text(encoding="utf-8"))
+        return speeds
+
+
+def main(arguments: Sequence[str] | None = None, *, measure: Callable[..., dict[str, float]] = measured) -> int:
+    """Print images a second and efficiency of the router's training, rendering with scores and videos, and experts."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=main.__doc__)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4], help="numbers of ranks (default: 1 2 4)")
+    parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="device to time")
+    parser.add_argument("--gaussians", type=int, default=200_000, help="Gaussians of each expert (default: 200000)")
+    parser.add_argument("--width", type=int, default=1352, help="width of the images, in px (default: 1352)")
+    parser.add_argument("--height", type=int, default=1014, help="height of the images, in px (default: 1014)")
+    parser.add_argument("--experts", nargs="*", default=["ex4dgs", "freetime"], help="experts to train")
+    parser.add_argument("--steps", type=int, default=100, help="timed steps of each training (default: 100)")
+    parser.add_argument("--frames", type=int, default=120, help="frames to render (default: 120)")
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)  # of a rank: the file of its speeds
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    given = parser.parse_args(words)
+    with exit_code(words) as code:
+        if given.out is None:
+            print("\n".join(table({count: measure(count, words) for count in sorted(given.ranks)})))
+        else:
+            code.value = _measure_here(given)
+    return code.value
+
+
+def _measure_here(given: argparse.Namespace) -> int:
+    compute = open_compute_device(given.device, "auto")
+    workload = Workload(gaussians=given.gaussians, width=given.width, height=given.height, seed=0)
+    job = Job(workload=workload, experts=given.experts, steps=given.steps, frames=given.frames)
+    speeds = images_a_second(job, compute)
+    if ranks.is_first():
+        given.out.write_text(json.dumps(speeds), encoding="utf-8")
+        size = f"{given.gaussians} Gaussians each, {given.width}x{given.height} px"
+        print(f"{counted(ranks.count(), 'rank')}: E4, {size}; {device_facts(compute)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
