@@ -107,7 +107,7 @@ class ED3DGSRecipe(Recipe):
     deform_from: int = field(default=5000, metadata=ITERATIONS)  # those of scales, opacities and colours grow from here
     coarse_to_fine: int | None = field(default=10000, metadata=ITERATIONS)  # the fine network sees all rows from here
     deform_colours: bool = True
-    frames_per_row: float = 2.0  # of the temporal table
+    frames_per_row: float = field(default=2.0, metadata={"least": 0.01})  # of the temporal table
     zero_table: bool = False  # it begins with zeros, not with small random numbers
     scale_free: bool = True
 

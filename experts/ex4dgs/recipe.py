@@ -41,7 +41,7 @@ class Growth:
     """Schedule of the growth of the clip in training, and of the extraction of dynamic Gaussians from static ones."""
 
     start: int = field(default=500, metadata=ITERATIONS)  # nothing of it up to this iteration
-    frames: int = 10  # in training at first, and how many more each time
+    frames: int = field(default=10, metadata=COUNT)  # in training at first, and how many more each time
     every: int = field(default=400, metadata=PERIOD)
     extract_after: int = field(default=100, metadata=ITERATIONS)  # iterations from growing to extraction, if one is due
     extract_every: int = field(default=3980, metadata=PERIOD)  # extractions beside those
