@@ -12,6 +12,7 @@ from moegs_rasterizer import Gaussians
 from common.deferred import deferred
 from experts.base import Expert, LoadOptions
 from experts.training.presets import DataLayout, TrainingPreset
+from experts.training.recipe_fields import check_fields
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,6 +107,7 @@ def begin_training(spec: ExpertSpec, recipe: Any, start: TrainingStart) -> Exper
     """
     if fault := scale_fault(start.extent, start.points.positions):
         raise ValueError(fault)
+    check_fields(recipe)
     model = spec.training.start_model(recipe, start)
     trainer = spec.training.trainer(model, recipe, extent=start.extent, views=start.views, seed=start.seed)
     for owner, what in ((model, "the model of start_model"), (trainer, "the trainer")):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from experts.training.recipe import Density, Rate, Recipe
-from experts.training.recipe_fields import ITERATIONS, N3V_EXTENT
+from experts.training.recipe_fields import COUNT, ITERATIONS, N3V_EXTENT, PERIOD
 
 ANNEAL = 1000  # iterations over which a residual grows to its full size
 
@@ -91,13 +91,13 @@ class ED3DGSRecipe(Recipe):
 
     iterations: int = field(default=80000, metadata=ITERATIONS)
     rates: Mapping[str, Rate] = field(default_factory=ed3dgs_rates)
-    rate_iterations: int = field(default=80000, metadata=ITERATIONS)
+    rate_iterations: int = field(default=80000, metadata=PERIOD)
     l1: float = 1.0
     dssim: float = 0.5  # published as 1.0 of (1 - SSIM) / 2
     density: Density = field(default_factory=lambda: Density(start=5000, stop=80000, gradient=3e-4))
     errors_from: int = field(default=10000, metadata=ITERATIONS)  # frames by their errors, and streaks, from here on
     streak: int = 5  # iterations of every streak_every that hand their frame on to the next, and see SSIM
-    streak_every: int = 50
+    streak_every: int = field(default=50, metadata=COUNT)
     far_cameras: bool = False
     faint: float = 1e-4  # weight of the sigmoid of the mean opacity logit
     smooth: float = 1.0  # weight of the embeddings' smoothness
@@ -107,7 +107,7 @@ class ED3DGSRecipe(Recipe):
     deform_from: int = field(default=5000, metadata=ITERATIONS)  # those of scales, opacities and colours grow from here
     coarse_to_fine: int | None = field(default=10000, metadata=ITERATIONS)  # the fine network sees all rows from here
     deform_colours: bool = True
-    frames_per_row: float = 2.0  # of the temporal table
+    frames_per_row: float = field(default=2.0, metadata={"least": 0.01})  # of the temporal table
     zero_table: bool = False  # it begins with zeros, not with small random numbers
     scale_free: bool = True
 

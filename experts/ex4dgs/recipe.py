@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from experts.training.recipe import BackgroundKind, Density, OptimiserKind, Rate, Recipe
-from experts.training.recipe_fields import INTERVAL, ITERATIONS
+from experts.training.recipe_fields import COUNT, INTERVAL, ITERATIONS, PERIOD
 
 
 def ex4dgs_rates(
@@ -41,10 +41,10 @@ class Growth:
     """Schedule of the growth of the clip in training, and of the extraction of dynamic Gaussians from static ones."""
 
     start: int = field(default=500, metadata=ITERATIONS)  # nothing of it up to this iteration
-    frames: int = 10  # in training at first, and how many more each time
-    every: int = field(default=400, metadata=ITERATIONS)
+    frames: int = field(default=10, metadata=COUNT)  # in training at first, and how many more each time
+    every: int = field(default=400, metadata=PERIOD)
     extract_after: int = field(default=100, metadata=ITERATIONS)  # iterations from growing to extraction, if one is due
-    extract_every: int = field(default=3980, metadata=ITERATIONS)  # extractions beside those
+    extract_every: int = field(default=3980, metadata=PERIOD)  # extractions beside those
     percentile: float = 0.98  # of the scores of the static Gaussians in the image, above which they are extracted
 
 
@@ -53,7 +53,7 @@ class Errors:
     """Limits on the errors of the pixels that a Gaussian shows."""
 
     start: int = field(default=20000, metadata=ITERATIONS)
-    every: int = 5  # densifications
+    every: int = field(default=5, metadata=COUNT)  # densifications
     l1: float = 0.08  # largest mean L1
     dissimilarity: float = 0.6  # largest mean 1 - SSIM
 
@@ -66,7 +66,7 @@ class Ex4DGSRecipe(Recipe):
     rates: Mapping[str, Rate] = field(
         default_factory=lambda: ex4dgs_rates(opacity=0.01, centres=0.01, widths=1e-4)
     )  # by parameter name
-    rate_iterations: int = field(default=30000, metadata=ITERATIONS)
+    rate_iterations: int = field(default=30000, metadata=PERIOD)
     optimiser: OptimiserKind = "radam"
     background: BackgroundKind = "random"
     density: Density = field(

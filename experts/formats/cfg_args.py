@@ -39,7 +39,9 @@ def _values(path: Path) -> dict[str, object]:
             raise ValueError(f"larger than {_LIMIT} bytes")
         call = _parsed(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as fault:
-        raise _malformed(path, str(fault).splitlines()[0] if str(fault) else type(fault).__name__) from fault
+        too_deep = isinstance(fault, (RecursionError, MemoryError))  # Python's parser has no other word for it
+        found = "too many brackets in brackets" if too_deep else (str(fault) or type(fault).__name__).splitlines()[0]
+        raise _malformed(path, found) from fault
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Namespace"):
         raise _malformed(path, "something else")
     if call.args:

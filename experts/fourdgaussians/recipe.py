@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from experts.training.recipe import Density, Rate, Recipe
-from experts.training.recipe_fields import ITERATIONS, N3V_EXTENT
+from experts.training.recipe_fields import COUNT, ITERATIONS, N3V_EXTENT, PERIOD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +96,9 @@ class FourDGaussiansRecipe(Recipe):
 
     iterations: int = field(default=17000, metadata=ITERATIONS)
     coarse_iterations: int = field(default=3000, metadata=ITERATIONS)
-    rate_iterations: int = field(default=20000, metadata=ITERATIONS)
+    rate_iterations: int = field(default=20000, metadata=PERIOD)
     rates: Mapping[str, Rate] = field(default_factory=lambda: dict(RATES))
-    batch: int = 2
+    batch: int = field(default=2, metadata=COUNT)
     l1: float = 1.0
     dssim: float = 0.0
     density: Density = field(default_factory=lambda: Density(stop=10000, max_gaussians=360_000))

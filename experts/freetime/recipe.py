@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from experts.training.recipe import Density, Rate, Recipe
-from experts.training.recipe_fields import INTERVAL, ITERATIONS
+from experts.training.recipe_fields import INTERVAL, ITERATIONS, PERIOD
 
 Kernel = Literal["bell", "flat"]  # opacity falls from a Gaussian's moment on, or from the end of its hold on
 Gate = Literal["ours", "published", "none"]
@@ -99,7 +99,7 @@ class FreeTimeRecipe(Recipe):
     same_frame: bool = False
     rates_by_batch: bool = False
     rates: Mapping[str, Rate] = field(default_factory=lambda: RATES)
-    rate_iterations: int = field(default=30000, metadata=ITERATIONS)
+    rate_iterations: int = field(default=30000, metadata=PERIOD)
     density: Density = field(default_factory=lambda: Density(max_gaussians=500_000))
     gaussians_per_pixel: float = 0.65  # of a training image, up to density.max_gaussians: 150,000 at 640 x 360
     gate: Gate = "ours"

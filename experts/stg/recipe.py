@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from experts.training.recipe import Density, Rate, Recipe
-from experts.training.recipe_fields import INTERVAL, ITERATIONS, N3V_EXTENT
+from experts.training.recipe_fields import COUNT, INTERVAL, ITERATIONS, N3V_EXTENT, NOT_NEGATIVE, PERIOD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +48,13 @@ class Guidance:
     choose_below: float = 0.91  # SSIM of views that may be chosen
     sample_below: float = 0.88  # SSIM of a chosen view below which it is sampled
     quantile: float = 0.6  # of an image's errors above which a pixel is bad
-    patch: int = 16  # side of a patch, px
+    patch: int = field(default=16, metadata=COUNT)  # side of a patch, px
     bad_share: float = 0.85  # of a patch's pixels above which the patch is bad
     border: float = 0.1  # of width and height that is left out at each side
     first: float = 0.7  # depth of a ray's first new Gaussian over the view's largest depth
     last: float = 7.5  # and of its last
-    per_ray: int = 2
-    jitter: float = 0.05  # of a depth, up and down
+    per_ray: int = field(default=2, metadata=NOT_NEGATIVE)
+    jitter: float = field(default=0.05, metadata=NOT_NEGATIVE)  # of a depth, up and down
 
 
 def stg_rates(*, scales: float = 1.5e-3) -> Mapping[str, Rate]:
@@ -80,8 +80,8 @@ class STGRecipe(Recipe):
 
     iterations: int = field(default=30000, metadata=ITERATIONS)
     rates: Mapping[str, Rate] = field(default_factory=stg_rates)
-    rate_iterations: int = field(default=30000, metadata=ITERATIONS)
-    batch: int = 2  # different cameras at one frame
+    rate_iterations: int = field(default=30000, metadata=PERIOD)
+    batch: int = field(default=2, metadata=COUNT)  # different cameras at one frame
     density: Density = field(default_factory=lambda: Density(stop=9000, reset_every=3000))
     densifications: int = 6  # first so many density steps clone and split; later ones prune
     prune_stop: int = field(default=7000, metadata=ITERATIONS)  # before this iteration

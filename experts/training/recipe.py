@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from experts.training.generalisation.settings import Generalisation
-from experts.training.recipe_fields import INTERVAL, ITERATIONS, scaled_fields
+from experts.training.recipe_fields import COUNT, INTERVAL, ITERATIONS, PERIOD, scaled_fields
 
 OptimiserKind = Literal["adam", "radam"]
 DensityKind = Literal["densify", "relocate"]
@@ -43,7 +43,7 @@ class Density:
     smallest_opacity: float = 0.005
     largest_radius: float | None = None  # px; None: no such pruning
     largest_scale: float | None = None  # times the extent
-    reset_every: int | None = field(default=None, metadata=ITERATIONS)
+    reset_every: int | None = field(default=None, metadata=PERIOD)
     reset_to: float = 0.01  # highest opacity after a reset
     max_gaussians: int | None = None
     noise: float = 0.0  # weight of the random motion of faint Gaussians, with "relocate"; published: 5e5
@@ -73,11 +73,11 @@ class Recipe:
 
     iterations: int = field(metadata=ITERATIONS)
     rates: Mapping[str, Rate] = field(default_factory=dict)  # by parameter name or prefix
-    rate_iterations: int = field(metadata=ITERATIONS)  # over which rates fall from first to last
+    rate_iterations: int = field(metadata=PERIOD)  # over which rates fall from first to last
     optimiser: OptimiserKind = "adam"
-    batch: int = 1  # images an iteration, of all ranks
+    batch: int = field(default=1, metadata=COUNT)  # images an iteration, of all ranks
     rates_times: float = 1.0  # all rates are multiplied by it
-    sh_every: int = field(default=1000, metadata=ITERATIONS)  # iterations after which SH gain a degree
+    sh_every: int = field(default=1000, metadata=PERIOD)  # iterations after which SH gain a degree
     sh_degree: int = 3  # highest
     l1: float = 0.8
     dssim: float = 0.2  # weight of 1 - SSIM

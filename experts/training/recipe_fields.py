@@ -13,7 +13,10 @@ at this extent; over it, it holds in a world of any units."""
 # Metadata of fields (a number, None or a tuple of them) that are counted in iterations. An interval is also how many
 # images a statistic sees, so that it does not shrink below a number that tells something.
 ITERATIONS = {"shortest": 1}
-INTERVAL = {"shortest": 50}
+PERIOD = {"shortest": 1, "least": 1}  # something happens every so many iterations
+INTERVAL = {"shortest": 50, "least": 1}
+# Metadata of numbers that a training divides by, or makes so many of.
+COUNT, NOT_NEGATIVE = {"least": 1}, {"least": 0}
 
 Value = TypeVar("Value")
 
@@ -31,6 +34,16 @@ def scaled_fields(value: Value, factor: float) -> Value:
         elif is_dataclass(part) and not isinstance(part, type):
             changes[one.name] = scaled_fields(part, factor)
     return replace(value, **changes)  # type: ignore[type-var]
+
+
+def check_fields(value: Any, prefix: str = "") -> None:
+    """Raises ValueError for the first number that is less than its field's least, also in dataclasses within."""
+    for one in fields(value):
+        part, least = getattr(value, one.name), one.metadata.get("least")
+        if is_dataclass(part) and not isinstance(part, type):
+            check_fields(part, f"{prefix}{one.name}.")
+        elif least is not None and part is not None and not part >= least:
+            raise ValueError(f"{prefix}{one.name} is {part:g}: give {least} or more")
 
 
 def _times(iterations: Any, factor: float, shortest: int) -> Any:

@@ -15,6 +15,9 @@ from safetensors import safe_open
 from common.files import file_hash
 from common.leftovers import UNFINISHED
 from experts.formats.ply import read_ply
+from scenes.points.files import read_points
+from scenes.preparation.steps import FOLDER
+from scenes.preparation.steps import UNFINISHED as UNFINISHED_STEPS
 
 
 def _video(path: Path) -> None:
@@ -28,15 +31,21 @@ def _image(path: Path) -> None:
         image.load()
 
 
+def _table(path: Path) -> None:
+    """A table of Gaussians, or a cloud of points with colours."""
+    (read_points if b"property uchar red" in path.read_bytes()[:1024] else read_ply)(path)
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
     ".pt": lambda path: torch.load(path, map_location="cpu", weights_only=True),
     ".safetensors": lambda path: safe_open(str(path), "pt").keys(),
-    ".ply": read_ply,
+    ".ply": _table,
     ".npy": lambda path: np.load(path, mmap_mode="r"),
     ".mp4": _video,
     ".png": _image,
 }
+STEPS = f"{FOLDER}/{UNFINISHED_STEPS}"  # of a preparation
 RESULTS = (".ply", ".safetensors", ".png", ".mp4")  # the same in every run of a command
 
 
@@ -52,8 +61,8 @@ def damaged(folder: Path) -> list[str]:
 
 
 def unfinished(folder: Path) -> list[str]:
-    """Files and folders below a folder that are hidden as unfinished."""
-    return sorted(path.name for path in folder.rglob(f"{UNFINISHED}*"))
+    """Files and folders below a folder that are hidden as unfinished, and those of a preparation's steps."""
+    return sorted(path.name for path in (*folder.rglob(f"{UNFINISHED}*"), *folder.glob(f"{STEPS}/*")))
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -64,5 +73,6 @@ def fingerprint(folder: Path) -> dict[str, str]:
 
 
 def _finished(folder: Path) -> list[Path]:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    steps = folder / STEPS
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_relative_to(steps)]
     return [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]

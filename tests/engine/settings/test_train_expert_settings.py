@@ -107,6 +107,22 @@ def test_a_training_is_continued_only_with_its_settings(film, trained, capsys):
     assert (trained / "train_expert_config.json").read_bytes() == settings
 
 
+@pytest.mark.parametrize(
+    ("expert", "setting", "said"),
+    [
+        ("stg", "batch=0", "batch is 0: give 1 or more"),
+        ("stg", "sh_every=0", "sh_every is 0: give 1 or more"),
+        ("stg", "density.every=0", "density.every is 0: give 1 or more"),
+        ("stg", "guidance.per_ray=-1", "guidance.per_ray is -1: give 0 or more"),
+        ("ed3dgs", "rate_iterations=0", "rate_iterations is 0: give 1 or more"),
+        ("freetime", "batch=-1", "batch is -1: give 1 or more"),
+    ],
+)
+def test_numbers_that_a_training_would_divide_by_are_refused(film, tmp_path, capsys, expert, setting, said):
+    assert run(film, tmp_path / "model", expert, "--set", setting) == 2
+    assert f"cannot be trained like this: {said}" in capsys.readouterr().err
+
+
 def test_a_training_that_was_saved_before_a_setting_existed_is_continued(film, trained, tmp_path, capsys):
     model = shutil.copytree(trained, tmp_path / "model")
     path = model / "training" / "iteration_3.pt"
