@@ -1,0 +1,1 @@
+"""Splats: Gaussians on straight lines, as files of other programs hold them."""
