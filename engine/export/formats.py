@@ -13,11 +13,15 @@ from common.files import write_json
 from common.suggestions import hint
 from engine.errors import ConfigError
 from engine.export.frames import frame_of
+from engine.export.fused import Fused
 from engine.export.lines import Tolerance, as_splats
+from engine.export.page import MOST_EXPERTS, player_facts, read_page, write_page
+from engine.export.page_data import page_of
 from engine.runs.run import Run
 from experts.base import Expert
 from experts.splats.container import Grid, read_4dgs, write_4dgs
 from experts.splats.frame_files import frame_files, read_sequence, write_frame
+from scenes.trajectories import looked_at
 
 FACTS_FILE = "export.json"  # in a folder of frames
 
@@ -82,6 +86,45 @@ def _as_4dgs(export: Export) -> Callable[[Path, Facts], None]:
     return write
 
 
+def _as_page(export: Export) -> Callable[[Path, Facts], None]:
+    run, content = export.run, export.content
+    experts = content.experts if isinstance(content, Fused) else (content,)
+    counts = [expert.num_gaussians for expert in experts]
+    gates = content.gates.split(counts) if isinstance(content, Fused) else [torch.ones(counts[0])]
+    if len(experts) > MOST_EXPERTS:
+        raise ConfigError(f"a page holds {MOST_EXPERTS} experts at most, the run has {len(experts)}; give --content")
+    training = [run.scene.views[view] for view in run.scene.train]
+    cameras = [view.camera for view in training]
+    followed = [
+        as_splats(
+            expert,
+            cameras,
+            num_frames=run.scene.num_frames,
+            tolerance=export.quality.tolerance,
+            progress=export.progress,
+        )
+        for expert in experts
+    ]
+    page = page_of(followed, gates)
+    known = player_facts(
+        page,
+        title=run.scene.name,
+        names=[expert.name for expert in experts],
+        fps=export.fps,
+        target=looked_at(training),
+        cameras=[*(run.scene.views[view] for view in run.scene.test), *training],
+    )
+
+    def write(path: Path, facts: Facts) -> None:
+        write_page(path, page, facts={**facts, **known}, cameras=training, steps=export.quality.grid.sh_steps)
+
+    return write
+
+
+def _read_page(path: Path, export: Export) -> Expert:
+    return read_page(path).to(export.run.device)
+
+
 def _as_frames(export: Export) -> Callable[[Path, Facts], None]:
     def write(folder: Path, facts: Facts) -> None:
         if not any(folder.glob("*.ply")):
@@ -118,6 +161,7 @@ def _read_frames(folder: Path, export: Export) -> Expert:
 
 FORMATS: Mapping[str, Format] = {
     ".4dgs": Format(prepare=_as_4dgs, read=_read_4dgs),
+    ".html": Format(prepare=_as_page, read=_read_page),
     "": Format(prepare=_as_frames, read=_read_frames, folder=True),
 }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from moegs_rasterizer import RasterSettings
@@ -19,7 +21,6 @@ from engine.evaluation.scoring import evenly_spread
 from engine.runs.expert_images import image_of
 from engine.runs.run import Run
 from experts.base import Expert
-from experts.splats.model import Splats
 
 MIXTURE, FILE, PLAYER = "mixture", "file", "file, in a 3DGS player"
 
@@ -83,16 +84,8 @@ def image_sources(run: Run, content: Expert, written: Expert) -> dict[str, Image
     return images
 
 
-def as_players_do(splats: Expert) -> Expert:
+def as_players_do(written: Expert) -> Expert:
     """The same splats with 3DGS's convention, which a player has whatever an expert was trained under."""
-    assert isinstance(splats, Splats)
-    return Splats(
-        gaussians=splats.gaussians,
-        times=splats.times,
-        widths=splats.widths,
-        velocities=splats.velocities.detach(),
-        windows=splats.windows,
-        num_frames=splats.num_frames,
-        settings=RasterSettings(near=splats.settings.near),
-        background=splats.background,
-    )
+    plain: Any = copy.copy(written)
+    plain.settings = RasterSettings(near=written.settings.near)
+    return cast(Expert, plain)
