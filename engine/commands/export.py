@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,9 +11,8 @@ from common.tables import Column, table_lines
 from common.wording import counted
 from engine.errors import ConfigError
 from engine.export.formats import QUALITIES, Export, format_of
-from engine.export.fused import FUSED, Fused, mean_gates
 from engine.export.measure import Measured
-from engine.export.writing import log_loss, size_of, write_export
+from engine.export.writing import size_of, write_export
 from engine.outputs.upstream_layout import write_upstream_layout
 from engine.outputs.video import FPS
 from engine.runs.lone_expert import lone_expert_run
@@ -23,6 +23,10 @@ from engine.settings.export import ExportConfig, Layout, check_export_config, re
 from engine.settings.fields import values_of
 from experts import Expert
 
+logger = logging.getLogger(__name__)
+
+MOST_MEGABYTES = 30  # of a page that phones open
+SMALLER = "give --quality small, or --content NAME for one expert, or make the run smaller with moegs.py prune"
 # By --layout: writes a run with its settings below a new folder, and returns that.
 LAYOUTS: Mapping[Layout, Callable[[Run, Path, Mapping[str, object]], Path]] = {"upstream": write_upstream_layout}
 COLUMNS = (Column(gap=0, left=True), Column(heading="PSNR, dB", gap=2), Column(heading="to its source", gap=2))
@@ -37,20 +41,23 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         return _export_layout(config)
     kind = format_of(config.to)
     run = open_run(config)
-    content = content_of(run, config.content, progress=not config.quiet)
-    fps = float(run.scene.frame_rate or FPS)
-    export = Export(run=run, content=content, quality=QUALITIES[config.quality], fps=fps, progress=not config.quiet)
-    facts = {
-        "content": content.name,
-        "experts": [expert.name for expert in run.experts],
-        "iteration": run.iteration,
-        "quality": config.quality,
-    }
+    expert = expert_of(run, config.content, together=kind.content)
+    content = kind.content if expert is None else expert.name
+    export = Export(
+        run=run,
+        expert=expert,
+        quality=QUALITIES[config.quality],
+        fps=float(run.scene.frame_rate or FPS),
+        progress=not config.quiet,
+    )
+    facts = {"content": content, "iteration": run.iteration, "quality": config.quality}
     frames = run.scene.num_frames if config.test_frames == -1 else config.test_frames
     found = write_export(export, kind, config.to, frames=frames, facts=facts)
-    log_loss(found, config.to)
+    size = size_of(config.to)
     print(*loss_lines(found), sep="\n")
-    print(f"written: {config.to} ({size_of(config.to):.1f} MB, {content.name}, {config.quality} quality)")
+    print(f"written: {config.to} ({size:.1f} MB, {content}, {config.quality} quality)")
+    if config.to.suffix.lower() == ".html" and size > MOST_MEGABYTES:
+        logger.warning("%s: more than %d MB, which phones may not open; %s", config.to, MOST_MEGABYTES, SMALLER)
     return 0
 
 
@@ -65,17 +72,20 @@ def open_run(config: ExportConfig) -> Run:
     return load_run(config.run, iteration=iteration, overrides=given, needed="test")
 
 
-def content_of(run: Run, asked: str, *, progress: bool) -> Expert:
-    """What to export: an expert of the run, or the fused scene; ConfigError naming the nearest where there is none."""
-    names = {expert.name.lower(): expert for expert in run.experts}
-    if len(run.experts) > 1 and asked.lower() in ("", FUSED):
-        return Fused(run.experts, mean_gates(run, progress=progress))
-    if not asked:
+def expert_of(run: Run, asked: str, *, together: str) -> Expert | None:
+    """The expert of a run that is asked for, None for all together; ConfigError naming the nearest where there is none.
+
+    together: the name of what a file holds of all experts.
+    """
+    if len(run.experts) == 1 and not asked:
         return run.experts[0]
-    if asked.lower() not in names:
-        known = [expert.name for expert in run.experts] + ([FUSED] if len(run.experts) > 1 else [])
-        raise ConfigError(f"--content {asked}: the run has no such expert; {hint(asked, known)}")
-    return names[asked.lower()]
+    names: dict[str, Expert | None] = {expert.name: expert for expert in run.experts}
+    if len(run.experts) > 1:
+        names[together] = None
+    known = {name.lower(): expert for name, expert in names.items()}
+    if (asked or together).lower() not in known:
+        raise ConfigError(f"--content {asked}: no such expert here; {hint(asked, names)}")
+    return known[(asked or together).lower()]
 
 
 def loss_lines(found: Measured) -> list[str]:
@@ -85,7 +95,8 @@ def loss_lines(found: Measured) -> list[str]:
         for name, value in found.truth.items()
     ]
     where = f"mean over {counted(found.cameras, 'camera')}, {counted(found.frames, 'frame')} of each"
-    return [*table_lines(COLUMNS, rows), f"PSNR: {where}; {found.lost:.2f} dB are lost"]
+    change = f"{found.lost:.2f} dB are lost" if found.lost > 0 else "nothing is lost"
+    return [*table_lines(COLUMNS, rows), f"PSNR: {where}; {change}"]
 
 
 def _export_layout(config: ExportConfig) -> int:

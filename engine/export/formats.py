@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,11 +13,14 @@ from moegs_rasterizer import Gaussians
 from common.files import write_json
 from common.suggestions import hint
 from engine.errors import ConfigError
+from engine.evaluation.held_out import ImageAt, mixtures_of
 from engine.export.frames import frame_of
-from engine.export.fused import Fused
-from engine.export.lines import Tolerance, as_splats
-from engine.export.page import MOST_EXPERTS, player_facts, read_page, write_page
-from engine.export.page_data import page_of
+from engine.export.fused import FUSED, Fused, mean_gates
+from engine.export.lines import Followed, Tolerance, as_splats
+from engine.export.measure import images_of_file
+from engine.export.page import MOST_EXPERTS, Page, PagePictures, camera_facts, read_page, write_page
+from engine.export.page_data import PageExpert
+from engine.runs.expert_images import image_of
 from engine.runs.run import Run
 from experts.base import Expert
 from experts.splats.container import Grid, read_4dgs, write_4dgs
@@ -24,6 +28,7 @@ from experts.splats.frame_files import frame_files, read_sequence, write_frame
 from scenes.trajectories import looked_at
 
 FACTS_FILE = "export.json"  # in a folder of frames
+MIXTURE = "mixture"
 
 Facts = Mapping[str, object]
 
@@ -33,7 +38,7 @@ class Quality:
     """How exactly files hold a scene."""
 
     tolerance: Tolerance  # of lines, and of values that stay the same for a while
-    grid: Grid  # of `.4dgs`
+    grid: Grid  # of `.4dgs`; a page has its steps of harmonics
 
 
 QUALITIES: Mapping[str, Quality] = {
@@ -53,92 +58,125 @@ class Export:
     """What to export, and how."""
 
     run: Run
-    content: Expert  # one of the run's experts, or the fused scene
+    expert: Expert | None  # of the run; None: all of them together
     quality: Quality
     fps: float
     progress: bool = False
 
+    def followed(self, expert: Expert) -> Followed:
+        """The splats of an expert on lines."""
+        cameras = [self.run.scene.views[view].camera for view in self.run.scene.train]
+        frames, tolerance = self.run.scene.num_frames, self.quality.tolerance
+        return as_splats(expert, cameras, num_frames=frames, tolerance=tolerance, progress=self.progress)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What is to be written, computed once."""
+
+    write: Callable[[Path, Facts], None]  # to a path, with facts
+    sources: Mapping[str, ImageAt]  # images of what it was made of, by name; the first is what it stands for
+    read: Callable[[Path], Mapping[str, ImageAt]]  # images of what was written, as players show them last
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """A row of FORMATS.
+    """A row of FORMATS."""
 
-    prepare: what is to be written, computed once; the function it gives writes it to a path, with facts. read: the
-    splats of what was written, by which its loss is measured.
-    """
-
+    prepare: Callable[[Export], Prepared]
     folder: bool = False
-    prepare: Callable[[Export], Callable[[Path, Facts], None]]
-    read: Callable[[Path, Export], Expert]
+    content: str = FUSED  # of all experts together
 
 
-def _as_4dgs(export: Export) -> Callable[[Path, Facts], None]:
-    cameras = [export.run.scene.views[view].camera for view in export.run.scene.train]
-    frames, tolerance = export.run.scene.num_frames, export.quality.tolerance
-    splats = as_splats(
-        export.content, cameras, num_frames=frames, tolerance=tolerance, progress=export.progress
-    ).splats.cpu()
-    centres = [camera.centre for camera in cameras]
+def _as_4dgs(export: Export) -> Prepared:
+    scene = _one_scene(export)
+    splats = export.followed(scene).splats.cpu()
+    centres = [export.run.scene.views[view].camera.centre for view in export.run.scene.train]
 
     def write(path: Path, facts: Facts) -> None:
         write_4dgs(path, splats, fps=export.fps, grid=export.quality.grid, cameras=centres, facts=facts)
 
-    return write
+    def read(path: Path) -> Mapping[str, ImageAt]:
+        return images_of_file(read_4dgs(path).to(export.run.device), export.run.compute)
+
+    return Prepared(write=write, sources=_sources(export, scene), read=read)
 
 
-def _as_page(export: Export) -> Callable[[Path, Facts], None]:
-    run, content = export.run, export.content
-    experts = content.experts if isinstance(content, Fused) else (content,)
-    counts = [expert.num_gaussians for expert in experts]
-    gates = content.gates.split(counts) if isinstance(content, Fused) else [torch.ones(counts[0])]
+def _as_frames(export: Export) -> Prepared:
+    scene = _one_scene(export)
+
+    def write(folder: Path, facts: Facts) -> None:
+        if not any(folder.glob("*.ply")):
+            for number in range(export.run.scene.num_frames):
+                write_frame(folder / f"frame_{number:05d}.ply", visible(scene, number))
+        write_json(folder / FACTS_FILE, dict(facts))
+
+    def read(folder: Path) -> Mapping[str, ImageAt]:
+        splats = read_sequence(frame_files(folder), settings=scene.settings, background=scene.background[:3])
+        return images_of_file(splats.to(export.run.device), export.run.compute)
+
+    return Prepared(write=write, sources=_sources(export, scene), read=read)
+
+
+def _as_page(export: Export) -> Prepared:
+    run = export.run
+    experts = run.experts if export.expert is None else (export.expert,)
     if len(experts) > MOST_EXPERTS:
         raise ConfigError(f"a page holds {MOST_EXPERTS} experts at most, the run has {len(experts)}; give --content")
+    if run.router.cues is not None and len(experts) > 1:
+        raise ConfigError("a page cannot blend by --cues, which this router was trained with; give --content NAME")
     training = [run.scene.views[view] for view in run.scene.train]
-    cameras = [view.camera for view in training]
-    followed = [
-        as_splats(
-            expert,
-            cameras,
-            num_frames=run.scene.num_frames,
-            tolerance=export.quality.tolerance,
-            progress=export.progress,
-        )
-        for expert in experts
-    ]
-    page = page_of(followed, gates)
-    known = player_facts(
-        page,
-        title=run.scene.name,
-        names=[expert.name for expert in experts],
-        fps=export.fps,
-        target=looked_at(training),
-        cameras=[*(run.scene.views[view] for view in run.scene.test), *training],
+    page = Page(
+        experts=[_page_expert(export, expert) for expert in experts],
+        frames=run.scene.num_frames,
+        head={name: value.detach().cpu() for name, value in run.router.head.state_dict().items()},
+        head_kind=run.router.head_kind,
+        temperature=run.router.eval_temperature,
     )
+    known = {
+        "title": run.scene.name,
+        "fps": export.fps,
+        "target": [float(value) for value in looked_at(training)],
+        "cameras": [camera_facts(view) for view in (*(run.scene.views[view] for view in run.scene.test), *training)],
+    }
 
     def write(path: Path, facts: Facts) -> None:
         write_page(path, page, facts={**facts, **known}, cameras=training, steps=export.quality.grid.sh_steps)
 
-    return write
+    def read(path: Path) -> Mapping[str, ImageAt]:
+        return {"page": PagePictures(read_page(path), run.compute)}
+
+    sources = _sources(export, export.expert) if export.expert is not None else {MIXTURE: mixtures_of(run)}
+    return Prepared(write=write, sources=sources, read=read)
 
 
-def _read_page(path: Path, export: Export) -> Expert:
-    return read_page(path).to(export.run.device)
+def _page_expert(export: Export, expert: Expert) -> PageExpert:
+    """An expert's splats with the routing weights of their Gaussians."""
+    followed, features = export.followed(expert), export.run.router.features
+    index = export.run.experts.index(expert)
+    table = torch.cat([features.static[index], features.temporal[index]], dim=1).detach()
+    return PageExpert(name=expert.name, splats=followed.splats.cpu(), routing=table[followed.rows].cpu())
 
 
-def _as_frames(export: Export) -> Callable[[Path, Facts], None]:
-    def write(folder: Path, facts: Facts) -> None:
-        if not any(folder.glob("*.ply")):
-            for number in range(export.run.scene.num_frames):
-                write_frame(folder / f"frame_{number:05d}.ply", visible(export.content, number))
-        write_json(folder / FACTS_FILE, dict(facts))
+def _one_scene(export: Export) -> Expert:
+    """The expert, or all experts fused."""
+    if export.expert is not None:
+        return export.expert
+    return Fused(export.run.experts, mean_gates(export.run, progress=export.progress))
 
-    return write
+
+def _sources(export: Export, scene: Expert) -> Mapping[str, ImageAt]:
+    """The images of the scene, after those of the mixture where all experts are in it."""
+    compute = export.run.compute
+    culling = None if export.expert is None else export.run.novel.culling
+    own = {scene.name: partial(image_of, scene, compute=compute, culling=culling)}
+    return own if export.expert is not None else {MIXTURE: mixtures_of(export.run), **own}
 
 
 @torch.no_grad()
-def visible(content: Expert, number: int) -> Gaussians:
+def visible(scene: Expert, number: int) -> Gaussians:
     """The Gaussians that a frame shows, their colours as spherical harmonics of degree 3, on the CPU."""
-    frame = frame_of(content, number)
+    frame = frame_of(scene, number)
     seen = frame.opacities > 0
     return Gaussians(
         means=frame.means[seen].cpu(),
@@ -149,20 +187,10 @@ def visible(content: Expert, number: int) -> Gaussians:
     )
 
 
-def _read_4dgs(path: Path, export: Export) -> Expert:
-    return read_4dgs(path).to(export.run.device)
-
-
-def _read_frames(folder: Path, export: Export) -> Expert:
-    content = export.content
-    splats = read_sequence(frame_files(folder), settings=content.settings, background=content.background[:3])
-    return splats.to(export.run.device)
-
-
 FORMATS: Mapping[str, Format] = {
-    ".4dgs": Format(prepare=_as_4dgs, read=_read_4dgs),
-    ".html": Format(prepare=_as_page, read=_read_page),
-    "": Format(prepare=_as_frames, read=_read_frames, folder=True),
+    ".html": Format(prepare=_as_page, content=MIXTURE),
+    ".4dgs": Format(prepare=_as_4dgs),
+    "": Format(prepare=_as_frames, folder=True),
 }
 
 

@@ -1,4 +1,7 @@
-"""The page: splats and a player in one HTML file, which opens from disk in any browser with WebGL2."""
+"""The page: a run and a player in one HTML file, which opens from disk in any browser with WebGL2.
+
+The player blends the experts' images as the router does, so that a page shows the mixture itself.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +9,68 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from moegs_rasterizer import Camera
+from torch import Tensor
+
+from common.faults import reading
 from common.files import replacing
-from engine.export.page_data import PageSplats, Shown, packed, unpacked
+from engine.errors import ConfigError
+from engine.export.page_data import PageExpert, packed, unpacked
+from engine.runs.device import ComputeDevice
+from router import Router, mix
+from router.heads import HeadKind
 from scenes import View
 
 PLAYER = Path(__file__).resolve().parents[1] / "player"
 SCRIPTS = ("data.js", "shaders.js", "renderer.js", "camera.js", "player.js")  # in one scope, in this order
-MOST_MEGABYTES = 30  # of a page that phones still open
-MOST_EXPERTS = 8  # as many as the shader has shares for
+MOST_EXPERTS = 8  # as many as the shaders have room for
 _BLOCK = r'<script id="{}" type="[a-z/]+">(.*?)</script>'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What a page plays."""
+
+    experts: Sequence[PageExpert]
+    frames: int
+    head: Mapping[str, Tensor]  # the state of the router's head
+    head_kind: HeadKind
+    temperature: float
+
+    def router(self) -> Router:
+        """The router that blends the page's splats."""
+        names, counts = zip(*((each.name, each.splats.num_gaussians) for each in self.experts), strict=True)
+        router = Router(names, counts, kind=self.head_kind, temperature=self.temperature).requires_grad_(False)
+        for index, each in enumerate(self.experts):
+            router.features.static[index].copy_(each.routing[:, :2])
+            router.features.temporal[index].copy_(each.routing[:, 2:])
+        router.head.load_state_dict(dict(self.head))
+        return router
 
 
 def write_page(
     path: Path,
-    page: PageSplats,
+    page: Page,
     *,
     facts: Mapping[str, object],
     cameras: Sequence[View],
     steps: tuple[int, int, int],
 ) -> None:
-    """Writes a page. facts: for the player, see `player_facts`. cameras, steps: by which harmonics are rounded."""
-    text, known = packed(page, cameras=[view.camera.centre for view in cameras], steps=steps)
+    """Writes a page. facts: for the player, beside those of the splats: `title`, `fps`, `target` and `cameras`.
+
+    cameras, steps: by which harmonics are rounded.
+    """
+    text, known = packed(page.experts, cameras=[view.camera.centre for view in cameras], steps=steps)
+    head = {name: {"shape": list(value.shape), "values": value.flatten().tolist()} for name, value in page.head.items()}
+    router = {"head": head, "kind": page.head_kind, "temperature": page.temperature}
     parts = {
         "TITLE": html.escape(str(facts["title"])),
-        "NOTE": html.escape(str(facts.get("note", ""))),
-        "FACTS": json.dumps({**facts, **known}).replace("<", "\\u003c"),
+        "FACTS": json.dumps({**facts, **known, "frames": page.frames, "router": router}).replace("<", "\\u003c"),
         "SPLATS": text,
         "SORTER": (PLAYER / "sorter.js").read_text(encoding="utf-8"),
         "SCRIPTS": "\n".join((PLAYER / name).read_text(encoding="utf-8") for name in SCRIPTS),
@@ -44,44 +81,51 @@ def write_page(
         temporary.write_text(filled, encoding="utf-8")
 
 
-def read_page(path: Path, *, expert: int | None = None) -> Shown:
-    """The splats of a page as its player shows them. expert: the number of the one that is on; None: all are."""
-    text = path.read_text(encoding="utf-8")
-    facts, splats = (re.search(_BLOCK.format(name), text, re.DOTALL) for name in ("facts", "splats"))
-    assert facts is not None and splats is not None, f"{path}: is no page of this command"
-    return Shown(unpacked(splats[1], json.loads(facts[1])), expert=expert)
+def read_page(path: Path) -> Page:
+    """What a page plays; ConfigError where it is no page of `write_page`."""
+    with reading(path, "is no page of moegs.py export", ConfigError, advice="export it again"):
+        text = path.read_text(encoding="utf-8")
+        facts = json.loads(_block(text, "facts"))
+        router = facts["router"]
+        return Page(
+            experts=unpacked(_block(text, "splats"), facts),
+            frames=facts["frames"],
+            head={name: torch.tensor(each["values"]).view(each["shape"]) for name, each in router["head"].items()},
+            head_kind=router["kind"],
+            temperature=router["temperature"],
+        )
 
 
-def player_facts(
-    page: PageSplats,
-    *,
-    title: str,
-    names: Sequence[str],
-    fps: float,
-    target: Sequence[float],
-    cameras: Sequence[View],
-) -> dict[str, Any]:
-    """What the player needs to know beside the splats. cameras: to choose from; the first is shown first.
-
-    target: the point that the camera turns around. names: of the experts.
-    """
-    splats = page.splats
-    opaque = splats.gaussians.opacity_logits.detach().sigmoid()
-    weights = [(page.gates * opaque)[page.experts == number] for number in range(len(names))]
-    means = [float(weight.sum() / opaque[page.experts == number].sum()) for number, weight in enumerate(weights)]
-    return {
-        "title": title,
-        "frames": splats.num_frames,
-        "fps": fps,
-        "near": splats.settings.near,
-        "background": list(splats.background),
-        "experts": [{"name": name, "gate": mean / sum(means)} for name, mean in zip(names, means, strict=True)],
-        "target": [float(value) for value in target],
-        "cameras": [_camera(view) for view in cameras],
-    }
+def _block(text: str, name: str) -> str:
+    match = re.search(_BLOCK.format(name), text, re.DOTALL)
+    if match is None:
+        raise ValueError(f"no {name} in it")
+    return match[1]
 
 
-def _camera(view: View) -> dict[str, Any]:
+class PagePictures:
+    """The pictures that a page shows, by our rasterizer: of the mixture, or of some of its experts."""
+
+    def __init__(self, page: Page, compute: ComputeDevice) -> None:
+        self.page, self.compute = page, compute
+        self.router = page.router().to(compute.device)
+        self.experts = [each.splats.requires_grad_(False).to(compute.device) for each in page.experts]
+
+    def __call__(self, camera: Camera, frame: float) -> Tensor:
+        """The mixture [3, h, w]."""
+        return mix(
+            self.router,
+            self.experts,
+            camera,
+            frame=frame,
+            time=frame / self.page.frames,
+            temperature=self.page.temperature,
+            backend=self.compute.backend,
+        ).image
+
+
+def camera_facts(view: View) -> dict[str, Any]:
+    """A camera for the player."""
     camera = view.camera
     numbers = {name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height")}
     return {"name": view.name, "world_to_camera": camera.world_to_camera.flatten().tolist(), **numbers}

@@ -9,8 +9,9 @@ import torch
 
 from common.files import replacing, replacing_folder
 from common.units import MEGABYTE
+from engine.export.fused import FUSED
 from engine.export.formats import Export, Facts, Format
-from engine.export.measure import MIXTURE, PLAYER, Measured, measured
+from engine.export.measure import Measured, measured
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +27,15 @@ def write_export(export: Export, kind: Format, path: Path, *, frames: int, facts
 
     frames: to measure, of each held-out camera.
     """
-    write = kind.prepare(export)
-    with replacing_folder(path) if kind.folder else replacing(path) as staged:
-        write(staged, facts)
-        found = measured(export.run, export.content, kind.read(staged, export), frames=frames, progress=export.progress)
-        write(staged, {**facts, **loss_facts(found), "note": NOTE})
+    prepared = kind.prepare(export)
+    with (replacing_folder(path) if kind.folder else replacing(path)) as staged:
+        prepared.write(staged, facts)
+        found = measured(
+            export.run, prepared.sources, prepared.read(staged), frames=frames, progress=export.progress
+        )
+        told = {"note": NOTE} if FUSED in prepared.sources else {}
+        prepared.write(staged, {**facts, **loss_facts(found), **told})
+    log_loss(found, path, fused=FUSED in prepared.sources)
     return found
 
 
@@ -41,22 +46,19 @@ def loss_facts(found: Measured) -> dict[str, object]:
         "psnr_to_source": dict(found.source),
         "psnr_lost": found.lost,
         "frames_of_each_camera": found.frames,
-        "cameras": found.cameras,
+        "cameras_measured": found.cameras,
     }
 
 
-def log_loss(found: Measured, path: Path) -> None:
-    """Tells how much a file loses, and of what."""
-    source = next(iter(found.truth))
-    logger.info("%s loses %.2f dB of %s (%.2f dB)", path, found.lost, source, found.truth[source])
-    if source == MIXTURE:
-        logger.info("%s", NOTE)
+def log_loss(found: Measured, path: Path, *, fused: bool) -> None:
+    """Tells how much a file loses, and why where it is a fused scene."""
+    if fused:
+        logger.warning("%s %s loses %.2f dB; an expert alone may lose less (--content)", NOTE, path, found.lost)
+    else:
+        logger.info("%s loses %.2f dB of %s (%.2f dB)", path, found.lost, found.name, found.truth[found.name])
 
 
 def size_of(path: Path) -> float:
     """Megabytes of a file, or of all files in a folder."""
     files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
     return sum(each.stat().st_size for each in files) / MEGABYTE
-
-
-__all__ = ["NOTE", "PLAYER", "log_loss", "loss_facts", "size_of", "write_export"]

@@ -29,24 +29,27 @@ function fromHalf(bits) {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
-// The rows of textures: four values a texel, `texels` texels a splat.
+// The rows of a texture: four values a texel, TEXELS texels a splat, which shaders.js reads.
+const TEXELS = 6;
+
 function texelsOf(count, a, ranges) {
-  const texels = 5;
-  const out = new Float32Array(count * texels * 4);
+  const out = new Float32Array(count * TEXELS * 4);
   const [low, high] = ranges.scales;
   for (let i = 0; i < count; i++) {
-    const width = a.widths[i];
-    out.set([a.places[3 * i], a.places[3 * i + 1], a.places[3 * i + 2], a.times[i]], 20 * i);
-    out.set([a.velocities[3 * i], a.velocities[3 * i + 1], a.velocities[3 * i + 2], isFinite(width) ? 1 / width : 0], 20 * i + 4);
-    const quat = [0, 1, 2, 3].map((k) => a.quats[4 * i + k]);
+    const three = (name) => [a[name][3 * i], a[name][3 * i + 1], a[name][3 * i + 2]];
+    const quat = a.quats.subarray(4 * i, 4 * i + 4);
     const length = Math.hypot(...quat) || 1;
-    out.set(quat.map((value) => value / length), 20 * i + 8);
-    const scales = [0, 1, 2].map((k) => Math.exp(low + (high - low) * a.scales[3 * i + k] / 255));
-    out.set([...scales, a.opacities[i] / 255], 20 * i + 12);
-    const colour = [0, 1, 2].map((k) => a.colours[3 * i + k] / ranges.colour);
-    out.set([...colour, a.experts[i] + a.gates[i] / 256], 20 * i + 16);
+    out.set([
+      ...three("places"), a.times[i],
+      ...three("velocities"), 1 / a.widths[i],
+      ...quat.map((value) => value),
+      ...three("scales").map((value) => Math.exp(low + (high - low) * value / 255)), a.opacities[i] / 255,
+      ...three("colours").map((value) => value / ranges.colour), 0,
+      ...three("routing"), 0,
+    ], i * TEXELS * 4);
+    for (let k = 0; k < 4; k++) out[(i * TEXELS + 2) * 4 + k] /= length;
   }
-  return { texels, values: out };
+  return out;
 }
 
 // Bytes of the spherical harmonics, padded to whole texels of four.

@@ -3,7 +3,7 @@
 class Player {
   constructor(facts, arrays) {
     const canvas = document.getElementById("canvas");
-    Object.assign(this, { facts, canvas, frame: 0, playing: false, speed: 1, asked: 0, sorting: false, waiting: [] });
+    Object.assign(this, { facts, canvas, frame: 0, playing: false, speed: 1, asked: 0, sorting: false, waiting: [], gates: false });
     this.shown = facts.experts.map(() => true);
     this.view = new View(facts);
     this.renderer = new Renderer(canvas, facts, arrays);
@@ -17,12 +17,12 @@ class Player {
   startSorter(arrays) {
     const source = document.getElementById("sorter").textContent;
     this.sorter = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
-    const { places, velocities, times, first, last, experts } = arrays;
-    this.sorter.postMessage({ splats: { places, velocities, times, first, last, experts } });
+    const { places, velocities, times, first, last } = arrays;
+    this.sorter.postMessage({ splats: { places, velocities, times, first, last } });
     this.sorter.onmessage = ({ data }) => {
       this.sorting = false;
-      this.renderer.setOrder(data.order);
-      this.draw();
+      this.renderer.setOrders(data.orders);
+      this.renderer.draw(this.moment);
       if (data.number < this.asked) this.sort();
       else for (const done of this.waiting.splice(0)) done();
     };
@@ -37,25 +37,20 @@ class Player {
 
   sort() {
     this.sorting = true;
-    this.moment = { frame: this.frame, camera: this.view.on(this.canvas), shares: this.shares() };
-    const { frame, camera } = this.moment;
-    this.sorter.postMessage({ number: this.asked, frame, row: camera.forward, near: this.facts.near, shown: this.shown });
-  }
-
-  draw() {
-    this.renderer.draw(this.moment.frame, this.moment.camera, this.moment.shares);
-  }
-
-  // The exponents of gates, with which those of the experts that are on sum to 1; 0: an expert alone has no gate.
-  shares() {
-    const on = this.facts.experts.filter((_, k) => this.shown[k]);
-    const total = on.reduce((sum, expert) => sum + expert.gate, 0);
-    const share = on.length < 2 ? 0 : 1 / Math.max(total, 1e-6);
-    return new Float32Array(8).fill(share);
+    this.moment = { frame: this.frame, camera: this.view.on(this.canvas), shown: [...this.shown], gates: this.gates };
+    const { frame, camera, shown } = this.moment;
+    let end = 0;
+    const experts = this.facts.experts.map(({ count, raster }, index) => {
+      const start = end;
+      end += count;
+      return { start, end, near: raster.near, far: raster.far ?? Infinity, shown: shown[index] };
+    });
+    this.sorter.postMessage({ number: this.asked, frame, row: camera.forward, experts });
   }
 
   // The state of the page from outside, and a promise of its picture: for tests, and for pages around this one.
-  show({ frame = this.frame, camera, experts }) {
+  show({ frame = this.frame, camera, experts, gates = this.gates }) {
+    this.gates = gates;
     if (camera !== undefined) this.view.choose(this.facts.cameras.findIndex(({ name }) => name === camera));
     if (experts) this.shown = this.facts.experts.map(({ name }) => experts.includes(name));
     this.setFrame(frame);
@@ -82,6 +77,11 @@ class Player {
       this.change();
     });
     if (this.facts.experts.length > 1) this.expertBoxes();
+    else document.getElementById("mixture").hidden = true;
+    document.getElementById("gates").addEventListener("change", ({ target }) => {
+      this.gates = target.checked;
+      this.change();
+    });
     addEventListener("keydown", (event) => {
       if (event.key === " " && event.target === document.body) this.play(!this.playing);
       if (event.key === "h") document.getElementById("controls").toggleAttribute("hidden");
@@ -97,7 +97,9 @@ class Player {
         this.shown[index] = box.checked;
         this.change();
       });
-      label.append(box, ` ${name}`);
+      const mark = Object.assign(document.createElement("span"), { className: "mark" });
+      mark.style.background = PALETTE[index];
+      label.append(box, mark, name);
       document.getElementById("experts").append(label);
     }
   }

@@ -1,4 +1,5 @@
-// The drawing of splats: 3D Gaussian splatting (Kerbl et al. 2023), of Gaussians that move on lines.
+// The drawing of splats: 3D Gaussian splatting (Kerbl et al. 2023), of Gaussians that move on lines. Every expert is
+// drawn into layers of its own: its colours, and the router's weights, which are splatted like colours.
 
 const VERTEX = `#version 300 es
 precision highp float;
@@ -7,19 +8,22 @@ precision highp usampler2D;
 uniform sampler2D values;
 uniform usampler2D harmonics;
 uniform int harmonicTexels, degree;
-uniform float frame;
+uniform float frame, clip; // of the moment; of the clip
 uniform mat4 view;       // camera from world; x right, y down, z forward
 uniform vec3 eye;
 uniform vec4 lens;       // fx, fy, cx, cy in pixels
 uniform vec2 size;       // of the canvas in pixels
-uniform float shares[8]; // by expert: the exponent of a gate of 1; 0 with one expert alone
+uniform float lowPass;   // added to the covariance on the screen, px^2
+uniform bool compensate; // Ex4DGS: opacity x root of the determinants before and after that
+uniform float ndcLimit;  // of centres that are drawn
 layout(location = 0) in vec2 corner;
 layout(location = 1) in uint splat;
 out vec2 offset;         // from the centre, in standard deviations
 flat out vec4 colour;
+flat out vec3 weights;
 
 vec4 value(int part) {
-  int index = int(splat) * 5 + part, width = textureSize(values, 0).x;
+  int index = int(splat) * ${TEXELS} + part, width = textureSize(values, 0).x;
   return texelFetch(values, ivec2(index % width, index / width), 0);
 }
 
@@ -60,21 +64,26 @@ mat3 axes(vec4 q, vec3 scales) {
 
 void main() {
   gl_Position = vec4(0.0, 0.0, 2.0, 1.0); // outside, unless the splat is seen
-  vec4 place = value(0), motion = value(1), shape = value(3), tint = value(4);
+  vec4 place = value(0), motion = value(1), shape = value(3), routing = value(5);
   float time = frame - place.w;
   vec3 centre = place.xyz + time * motion.xyz;
-  int expert = int(tint.w);
-  float opacity = min(shape.w * exp(-0.5 * time * time * motion.w * motion.w), 0.999999);
-  float exponent = shares[expert] == 0.0 ? 1.0 : min(1.0, (tint.w - float(expert)) * (256.0 / 255.0) * shares[expert]);
-  opacity = 1.0 - pow(1.0 - opacity, exponent);
-  if (opacity < 1.0 / 255.0) return;
+  float opacity = shape.w * exp(-0.5 * time * time * motion.w * motion.w);
   vec3 p = (view * vec4(centre, 1.0)).xyz;
+  vec2 ndc = 2.0 * (lens.xy * p.xy / p.z + lens.zw) / size - 1.0;
+  if (max(abs(ndc.x), abs(ndc.y)) > ndcLimit) return;
   vec2 limits = 1.3 * 0.5 * size / lens.xy;
   vec2 slope = clamp(p.xy / p.z, -limits, limits);
   mat3 m = mat3(view) * axes(value(2), shape.xyz);
   vec3 row0 = (lens.x / p.z) * (vec3(m[0].x, m[1].x, m[2].x) - slope.x * vec3(m[0].z, m[1].z, m[2].z));
   vec3 row1 = (lens.y / p.z) * (vec3(m[0].y, m[1].y, m[2].y) - slope.y * vec3(m[0].z, m[1].z, m[2].z));
-  float xx = dot(row0, row0) + 0.3, xy = dot(row0, row1), yy = dot(row1, row1) + 0.3;
+  float xx = dot(row0, row0) + lowPass, xy = dot(row0, row1), yy = dot(row1, row1) + lowPass;
+  if (compensate) {
+    vec3 across = cross(row0, row1);
+    float before = dot(across, across), after = xx * yy - xy * xy;
+    if (before <= 1e-6) return;
+    opacity *= sqrt(before / after);
+  }
+  if (opacity < 1.0 / 255.0) return;
   float middle = 0.5 * (xx + yy), spread = length(vec2(0.5 * (xx - yy), xy));
   float longer = middle + spread, shorter = max(middle - spread, 1e-6);
   vec2 first = abs(xy) > 1e-9 ? normalize(vec2(xy, longer - xx)) : (xx >= yy ? vec2(1, 0) : vec2(0, 1));
@@ -83,30 +92,78 @@ void main() {
   vec2 pixel = lens.zw + lens.xy * p.xy / p.z
     + offset.x * sqrt(longer) * first + offset.y * sqrt(shorter) * vec2(-first.y, first.x);
   gl_Position = vec4(2.0 * pixel.x / size.x - 1.0, 1.0 - 2.0 * pixel.y / size.y, 0.0, 1.0);
-  colour = vec4(harmonicColour(tint.xyz, normalize(centre - eye)), opacity);
+  colour = vec4(harmonicColour(value(4).xyz, normalize(centre - eye)), opacity);
+  weights = vec3(routing.xy, routing.z * frame / clip);
 }`;
 
 const FRAGMENT = `#version 300 es
 precision highp float;
 in vec2 offset;
 flat in vec4 colour;
-out vec4 result;
+flat in vec3 weights;
+layout(location = 0) out vec4 seen;
+layout(location = 1) out vec4 carried;
 void main() {
   float alpha = min(0.99, colour.a * exp(-0.5 * dot(offset, offset)));
   if (alpha < 1.0 / 255.0) discard;
-  result = vec4(colour.rgb * alpha, alpha);
+  seen = vec4(colour.rgb * alpha, alpha);
+  carried = vec4(weights * alpha, alpha);
 }`;
 
-// The sum of splats, on the background, to the canvas.
-const COPY_VERTEX = `#version 300 es
+// The router, for every pixel: logits of weights and view ray (MoE-GS eq. 7), their softmax, the blend (eq. 8).
+const BLEND_VERTEX = `#version 300 es
 void main() { gl_Position = vec4(vec2(gl_VertexID == 1 ? 3 : -1, gl_VertexID == 2 ? 3 : -1), 0, 1); }`;
 
-const COPY_FRAGMENT = `#version 300 es
+const BLEND_FRAGMENT = `#version 300 es
 precision highp float;
-uniform sampler2D sum;
-uniform vec3 background;
+precision highp sampler2DArray;
+uniform sampler2DArray layers; // of expert e: 2 e its colours, 2 e + 1 its weights
+uniform int experts, shown;    // shown: a bit for each expert
+uniform vec3 backgrounds[8];
+uniform vec3 palette[8];
+uniform float mlp1[48], mlp2[18], mlp3[3];
+uniform int seenByHead;        // values that the head sees of a pixel: 2, and 6 of its ray
+uniform float temperature;
+uniform mat4 view;
+uniform vec3 eye;
+uniform vec4 lens;
+uniform vec2 size;
+uniform bool gates;            // show who is believed where, in the experts' colours
 out vec4 result;
+
+float logit(vec3 weights, vec3 ray) {
+  float seen[8] = float[8](weights.y, weights.z, eye.x, eye.y, eye.z, ray.x, ray.y, ray.z);
+  float first[6];
+  for (int i = 0; i < 6; i++) {
+    first[i] = 0.0;
+    for (int k = 0; k < seenByHead; k++) first[i] += mlp1[i * seenByHead + k] * seen[k];
+  }
+  float sum = weights.x;
+  for (int i = 0; i < 3; i++) {
+    float second = 0.0;
+    for (int k = 0; k < 6; k++) second += mlp2[i * 6 + k] * max(first[k], 0.0);
+    sum += mlp3[i] * max(second, 0.0);
+  }
+  return sum;
+}
+
 void main() {
-  vec4 found = texelFetch(sum, ivec2(gl_FragCoord.xy), 0);
-  result = vec4(found.rgb + (1.0 - found.a) * background, 1.0);
+  vec2 pixel = vec2(gl_FragCoord.x, size.y - gl_FragCoord.y);
+  vec3 ray = normalize(transpose(mat3(view)) * vec3((pixel - lens.zw) / lens.xy, 1.0));
+  float logits[8], highest = -1e30;
+  for (int e = 0; e < experts; e++) {
+    vec4 carried = texelFetch(layers, ivec3(gl_FragCoord.xy, 2 * e + 1), 0);
+    logits[e] = logit(carried.rgb + (1.0 - carried.a), ray) / temperature;
+    if ((shown >> e & 1) == 1) highest = max(highest, logits[e]);
+  }
+  vec3 sum = vec3(0.0);
+  float total = 0.0;
+  for (int e = 0; e < experts; e++) {
+    if ((shown >> e & 1) == 0) continue;
+    vec4 seen = texelFetch(layers, ivec3(gl_FragCoord.xy, 2 * e), 0);
+    float gate = exp(logits[e] - highest);
+    sum += gate * (gates ? palette[e] : seen.rgb + (1.0 - seen.a) * backgrounds[e]);
+    total += gate;
+  }
+  result = vec4(total > 0.0 ? sum / total : vec3(0.0), 1.0);
 }`;

@@ -31,17 +31,18 @@ class HarmonicBytes:
 
 
 def harmonic_bytes(
-    sh: Tensor, means: Tensor, *, cameras: Sequence[Tensor], steps: tuple[int, int, int]
+    sh: Tensor, means: Tensor, *, cameras: Sequence[Tensor], steps: tuple[int, int, int], least: int = 0
 ) -> HarmonicBytes:
     """The bytes of coefficients [n, 16, 3] of splats at means [n, 3].
 
     cameras: centres [3]. steps: between the bytes that are used, for degree 1, 2 and 3: larger steps, smaller files.
+    least: the degree to give bytes for, even if all its coefficients are 0.
     """
     chosen = cameras[:: max(1, len(cameras) // MOST_CAMERAS)][:MOST_CAMERAS] or [means.mean(dim=0) - 1]
     centres = torch.stack([centre.to(means) for centre in chosen])
     sh = _within_range(sh, means, centres)
     large = [index + 1 for index, (start, end) in enumerate(BANDS) if sh[:, start:end].abs().amax() > FLAT]
-    degree = max(large, default=0)
+    degree = max([least, *large])
     if degree == 0:
         return HarmonicBytes(degree=0, codes=sh.new_zeros(len(sh), 0, dtype=torch.uint8), dc=sh[:, 0])
     parts = [
