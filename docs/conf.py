@@ -30,6 +30,7 @@ CONTENTS = {
         "run_all",
         "report",
         "view",
+        "export",
         "troubleshooting",
         "results",
     ),

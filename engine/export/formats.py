@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from moegs_rasterizer import Gaussians
+from moegs_rasterizer import Camera, Gaussians
 
 from common.files import write_json
 from common.suggestions import hint
@@ -17,18 +17,19 @@ from engine.evaluation.held_out import ImageAt, mixtures_of
 from engine.export.frames import frame_of
 from engine.export.fused import FUSED, Fused, mean_gates
 from engine.export.lines import Followed, Tolerance, as_splats
-from engine.export.measure import images_of_file
 from engine.export.page import MOST_EXPERTS, Page, PagePictures, camera_facts, read_page, write_page
 from engine.export.page_data import PageExpert
+from engine.export.players import for_players, players_settings, splats_for_players
 from engine.runs.expert_images import image_of
 from engine.runs.run import Run
 from experts.base import Expert
 from experts.splats.container import Grid, read_4dgs, write_4dgs
 from experts.splats.frame_files import frame_files, read_sequence, write_frame
+from experts.splats.model import Splats
 from scenes.trajectories import looked_at
 
 FACTS_FILE = "export.json"  # in a folder of frames
-MIXTURE = "mixture"
+MIXTURE, FILE, PAGE = "mixture", "file", "page"
 
 Facts = Mapping[str, object]
 
@@ -63,11 +64,14 @@ class Export:
     fps: float
     progress: bool = False
 
+    def cameras(self) -> list[Camera]:
+        """The cameras of the training."""
+        return [self.run.scene.views[view].camera for view in self.run.scene.train]
+
     def followed(self, expert: Expert) -> Followed:
         """The splats of an expert on lines."""
-        cameras = [self.run.scene.views[view].camera for view in self.run.scene.train]
         frames, tolerance = self.run.scene.num_frames, self.quality.tolerance
-        return as_splats(expert, cameras, num_frames=frames, tolerance=tolerance, progress=self.progress)
+        return as_splats(expert, self.cameras(), num_frames=frames, tolerance=tolerance, progress=self.progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ class Prepared:
 
     write: Callable[[Path, Facts], None]  # to a path, with facts
     sources: Mapping[str, ImageAt]  # images of what it was made of, by name; the first is what it stands for
-    read: Callable[[Path], Mapping[str, ImageAt]]  # images of what was written, as players show them last
+    read: Callable[[Path], Mapping[str, ImageAt]]  # images of what was written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +94,15 @@ class Format:
 
 def _as_4dgs(export: Export) -> Prepared:
     scene = _one_scene(export)
-    splats = export.followed(scene).splats.cpu()
-    centres = [export.run.scene.views[view].camera.centre for view in export.run.scene.train]
+    cameras = export.cameras()
+    splats = splats_for_players(export.followed(scene).splats.cpu(), cameras)
+    centres = [camera.centre for camera in cameras]
 
     def write(path: Path, facts: Facts) -> None:
         write_4dgs(path, splats, fps=export.fps, grid=export.quality.grid, cameras=centres, facts=facts)
 
     def read(path: Path) -> Mapping[str, ImageAt]:
-        return images_of_file(read_4dgs(path).to(export.run.device), export.run.compute)
+        return _images_of(read_4dgs(path), export)
 
     return Prepared(write=write, sources=_sources(export, scene), read=read)
 
@@ -108,12 +113,12 @@ def _as_frames(export: Export) -> Prepared:
     def write(folder: Path, facts: Facts) -> None:
         if not any(folder.glob("*.ply")):
             for number in range(export.run.scene.num_frames):
-                write_frame(folder / f"frame_{number:05d}.ply", visible(scene, number))
+                write_frame(folder / f"frame_{number:05d}.ply", visible(scene, number, export.cameras()))
         write_json(folder / FACTS_FILE, dict(facts))
 
     def read(folder: Path) -> Mapping[str, ImageAt]:
-        splats = read_sequence(frame_files(folder), settings=scene.settings, background=scene.background[:3])
-        return images_of_file(splats.to(export.run.device), export.run.compute)
+        settings, background = players_settings(scene.settings), scene.background[:3]
+        return _images_of(read_sequence(frame_files(folder), settings=settings, background=background), export)
 
     return Prepared(write=write, sources=_sources(export, scene), read=read)
 
@@ -144,7 +149,7 @@ def _as_page(export: Export) -> Prepared:
         write_page(path, page, facts={**facts, **known}, cameras=training, steps=export.quality.grid.sh_steps)
 
     def read(path: Path) -> Mapping[str, ImageAt]:
-        return {"page": PagePictures(read_page(path), run.compute)}
+        return {PAGE: PagePictures(read_page(path), run.compute)}
 
     sources = _sources(export, export.expert) if export.expert is not None else {MIXTURE: mixtures_of(run)}
     return Prepared(write=write, sources=sources, read=read)
@@ -165,6 +170,11 @@ def _one_scene(export: Export) -> Expert:
     return Fused(export.run.experts, mean_gates(export.run, progress=export.progress))
 
 
+def _images_of(splats: Splats, export: Export) -> Mapping[str, ImageAt]:
+    """The images of a file's splats, as players show them."""
+    return {FILE: partial(image_of, splats.to(export.run.device), compute=export.run.compute)}
+
+
 def _sources(export: Export, scene: Expert) -> Mapping[str, ImageAt]:
     """The images of the scene, after those of the mixture where all experts are in it."""
     compute = export.run.compute
@@ -174,17 +184,18 @@ def _sources(export: Export, scene: Expert) -> Mapping[str, ImageAt]:
 
 
 @torch.no_grad()
-def visible(scene: Expert, number: int) -> Gaussians:
-    """The Gaussians that a frame shows, their colours as spherical harmonics of degree 3, on the CPU."""
+def visible(scene: Expert, number: int, cameras: Sequence[Camera]) -> Gaussians:
+    """The Gaussians that a frame shows, for players: colours as spherical harmonics of degree 3, on the CPU."""
     frame = frame_of(scene, number)
     seen = frame.opacities > 0
-    return Gaussians(
+    shown = Gaussians(
         means=frame.means[seen].cpu(),
         scales=frame.log_scales[seen].exp().cpu(),
         quats=frame.quats[seen].cpu(),
         opacities=frame.opacities[seen].cpu(),
         sh=frame.sh[seen].cpu(),
     )
+    return for_players(shown, scene.settings, cameras)
 
 
 FORMATS: Mapping[str, Format] = {

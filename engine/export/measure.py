@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
-from moegs_rasterizer import RasterSettings
 
 from common.progress import tracked
 from common.tensors import image_from_uint8
@@ -18,12 +15,8 @@ from engine.evaluation.held_out import ImageAt
 from engine.evaluation.preparation import prepared
 from engine.evaluation.psnr import psnr
 from engine.evaluation.scoring import evenly_spread
-from engine.runs.device import ComputeDevice
-from engine.runs.expert_images import image_of
 from engine.runs.run import Run
-from experts.base import Expert
 
-FILE, PLAYER = "file", "file, in a 3DGS player"
 MOST_DB = 100.0  # equal images have no finite PSNR
 
 
@@ -31,7 +24,7 @@ MOST_DB = 100.0  # equal images have no finite PSNR
 class Measured:
     """PSNR by name in dB, means over the frames of the cameras: against recorded frames, and against the source."""
 
-    truth: Mapping[str, float]  # the source first, what players show of the file last
+    truth: Mapping[str, float]  # the source first, the file last
     source: Mapping[str, float]  # of the file's images alone
     frames: int  # of each camera
     cameras: int
@@ -43,7 +36,7 @@ class Measured:
 
     @property
     def lost(self) -> float:
-        """What the file loses of its source's PSNR as players show it, dB."""
+        """What the file loses of its source's PSNR, dB."""
         first, *_, last = self.truth.values()
         return first - last
 
@@ -80,19 +73,3 @@ def measured(
         frames=len(chosen),
         cameras=len(views),
     )
-
-
-def images_of_file(written: Expert, compute: ComputeDevice) -> dict[str, ImageAt]:
-    """By name, the images of a file's splats: by their expert's convention, and as every player shows them."""
-    plain = as_players_do(written)
-    return {
-        FILE: lambda camera, frame: image_of(written, camera, frame, compute=compute),
-        PLAYER: lambda camera, frame: image_of(plain, camera, frame, compute=compute),
-    }
-
-
-def as_players_do(written: Expert) -> Expert:
-    """The same splats with 3DGS's convention, which players have whatever an expert was trained under."""
-    plain: Any = copy.copy(written)
-    plain.settings = RasterSettings(near=written.settings.near)
-    return cast(Expert, plain)

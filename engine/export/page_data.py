@@ -57,7 +57,7 @@ def packed(
         "arrays": table,
         "experts": [_facts(each) for each in experts],
     }
-    return base64.b64encode(zlib.compress(bytes(body), 9)).decode("ascii"), facts
+    return base64.b64encode(zlib.compress(bytes(body), 6)).decode("ascii"), facts
 
 
 def unpacked(text: str, facts: Mapping[str, Any]) -> list[PageExpert]:
@@ -72,13 +72,13 @@ def unpacked(text: str, facts: Mapping[str, Any]) -> list[PageExpert]:
         arrays[row["name"]] = torch.from_numpy(values.astype(np.float32))
         start += size
     counts = [expert["count"] for expert in facts["experts"]]
-    parts = [dict(zip(arrays, each, strict=True)) for each in zip(*(a.split(counts) for a in arrays.values()))]
+    parts = [
+        dict(zip(arrays, each, strict=True)) for each in zip(*(a.split(counts) for a in arrays.values()), strict=True)
+    ]
     return [_expert(known, part, facts) for known, part in zip(facts["experts"], parts, strict=True)]
 
 
-def _columns(
-    expert: PageExpert, coded: HarmonicBytes, low: float, high: float
-) -> dict[str, tuple[str, np.ndarray]]:
+def _columns(expert: PageExpert, coded: HarmonicBytes, low: float, high: float) -> dict[str, tuple[str, np.ndarray]]:
     """By name, the type and the values of an expert's arrays, in an order in which neighbours resemble each other."""
     splats, given = expert.splats, expert.splats.gaussians
     windows = _numpy(splats.windows)

@@ -9,8 +9,8 @@ import torch
 
 from common.files import replacing, replacing_folder
 from common.units import MEGABYTE
-from engine.export.fused import FUSED
 from engine.export.formats import Export, Facts, Format
+from engine.export.fused import FUSED
 from engine.export.measure import Measured, measured
 
 logger = logging.getLogger(__name__)
@@ -28,11 +28,9 @@ def write_export(export: Export, kind: Format, path: Path, *, frames: int, facts
     frames: to measure, of each held-out camera.
     """
     prepared = kind.prepare(export)
-    with (replacing_folder(path) if kind.folder else replacing(path)) as staged:
+    with replacing_folder(path) if kind.folder else replacing(path) as staged:
         prepared.write(staged, facts)
-        found = measured(
-            export.run, prepared.sources, prepared.read(staged), frames=frames, progress=export.progress
-        )
+        found = measured(export.run, prepared.sources, prepared.read(staged), frames=frames, progress=export.progress)
         told = {"note": NOTE} if FUSED in prepared.sources else {}
         prepared.write(staged, {**facts, **loss_facts(found), **told})
     log_loss(found, path, fused=FUSED in prepared.sources)

@@ -119,11 +119,24 @@ class Player {
   }
 }
 
+// The state that the address asks for, as #frame=12&camera=cam00&experts=STG,Ex4DGS&gates=on&controls=off
+function fromAddress(address) {
+  const asked = new URLSearchParams(address.hash.slice(1));
+  if (asked.get("controls") === "off") document.getElementById("controls").hidden = true;
+  return {
+    frame: Number(asked.get("frame") ?? 0),
+    camera: asked.get("camera") ?? undefined,
+    experts: asked.get("experts")?.split(","),
+    gates: asked.get("gates") === "on",
+  };
+}
+
 async function start() {
   const message = document.getElementById("message");
   try {
     const facts = JSON.parse(document.getElementById("facts").textContent);
     window.player = new Player(facts, await readArrays(facts.arrays));
+    await window.player.show(fromAddress(location));
     message.remove();
   } catch (error) {
     message.textContent = `This page cannot be shown: ${error.message}`;

@@ -32,16 +32,16 @@ class ExportConfig:
     to: Annotated[
         Path | None,
         flag(
-            "what to write, by its ending: NAME.4dgs (one file for players), or no ending (a new folder with a PLY "
-            "file for each frame)",
+            "what to write, by its ending: NAME.html (a page that plays the mixture), NAME.4dgs (a file for players), "
+            "or no ending (a new folder with a PLY file for each frame)",
             metavar="PATH",
         ),
     ] = None
     content: Annotated[
         str,
         flag(
-            "what to export: an expert by its name in the results, or fused (all experts' Gaussians in one scene, "
-            "as opaque as the gates make them); default: fused, and the expert where there is one only",
+            "what to export: an expert by its name in the results; default: all of them, in a page as the mixture, in "
+            "other files as fused (one scene of all Gaussians, as opaque as the gates make them)",
             metavar="NAME",
         ),
     ] = ""
@@ -65,7 +65,7 @@ def export_page(prog: str, about: str) -> CommandHelp:
         prog=prog,
         about=about,
         examples=(
-            f"python {prog} output/cook_spinach --to output/cook_spinach.4dgs",
+            f"python {prog} output/cook_spinach --to output/cook_spinach.html",
             f"python {prog} output/cook_spinach --content STG --to output/cook_spinach_stg.4dgs",
             f"python {prog} --expert STG=output/cook_spinach_distilled --source_path data/N3V/cook_spinach \\\n"
             "    --to output/cook_spinach_frames",
@@ -84,7 +84,7 @@ def check_export_config(config: ExportConfig) -> None:
     """Raises ConfigError for the first setting that cannot be used, and where a package is missing."""
     if (config.to is None) == (config.out is None):
         raise ConfigError(
-            "nothing to write: give --to NAME.4dgs or --to FOLDER, or --out FOLDER for the layout of the paper's code"
+            "nothing to write: give --to NAME.html, NAME.4dgs or FOLDER, or --out FOLDER for the paper's layout"
             if config.to is None
             else "--to and --out: give one of the two"
         )

@@ -29,6 +29,7 @@ PACKAGE = "fourdgs"
 INSTALL = f"{PACKAGE} is missing: run pip install -r requirements-export.txt -c constraints.txt"
 SH_CONSTANT = 0.28209479177387814  # the spherical harmonic of degree 0
 SH_LOW, SH_HIGH = -4.0, 4.0  # of the format's bytes
+LEVEL = 6  # of zlib: 9 takes many times as long, for a few percent
 CUTOFF = 1 / 255  # share of an opacity below which a splat is gone
 FACTS = "moegs"  # key of the file's attributes that holds ours, as JSON
 RASTER = "raster"  # in those: the convention that the splats are meant for
@@ -59,7 +60,7 @@ def write_4dgs(
     options = fourdgs.WriteOptions(
         profile=grid.profile,
         cutoff=CUTOFF,
-        level=9,
+        level=LEVEL,
         sh_bit_depths=(8, 8, 8),  # bytes as they are
         library="MoE-GS",
         metadata={FACTS: json.dumps(own)},
