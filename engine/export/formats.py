@@ -36,7 +36,7 @@ Facts = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """How exactly files hold a scene."""
+    """The exactness of files."""
 
     tolerance: Tolerance  # of lines, and of values that stay the same for a while
     grid: Grid  # of `.4dgs`; a page has its steps of harmonics
@@ -56,7 +56,7 @@ QUALITIES: Mapping[str, Quality] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """What to export, and how."""
+    """A job: the content, and the way to write it."""
 
     run: Run
     expert: Expert | None  # of the run; None: all of them together
@@ -76,7 +76,7 @@ class Export:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What is to be written, computed once."""
+    """The content of a file, computed once."""
 
     write: Callable[[Path, Facts], None]  # to a path, with facts
     sources: Mapping[str, ImageAt]  # images of what it was made of, by name; the first is what it stands for

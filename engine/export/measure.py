@@ -1,4 +1,4 @@
-"""What an export loses: PSNR of its images and of what it was made of, at the held-out cameras."""
+"""Losses of exports: PSNR of its images and of what it was made of, at the held-out cameras."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Measured:
 
     @property
     def lost(self) -> float:
-        """What the file loses of its source's PSNR, dB."""
+        """The loss of the file, of its source's PSNR, dB."""
         first, *_, last = self.truth.values()
         return first - last
 

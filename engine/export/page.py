@@ -34,7 +34,7 @@ _BLOCK = r'<script id="{}" type="[a-z/]+">(.*?)</script>'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What a page plays."""
+    """The content of a page."""
 
     experts: Sequence[PageExpert]
     frames: int
@@ -82,7 +82,7 @@ def write_page(
 
 
 def read_page(path: Path) -> Page:
-    """What a page plays; ConfigError where it is no page of `write_page`."""
+    """The content of a page; ConfigError where it is no page of `write_page`."""
     with reading(path, "is no page of moegs.py export", ConfigError, advice="export it again"):
         text = path.read_text(encoding="utf-8")
         facts = json.loads(_block(text, "facts"))

@@ -38,7 +38,7 @@ def write_export(export: Export, kind: Format, path: Path, *, frames: int, facts
 
 
 def loss_facts(found: Measured) -> dict[str, object]:
-    """What was measured, for the file."""
+    """Measurements as a file tells them."""
     return {
         "psnr": dict(found.truth),
         "psnr_to_source": dict(found.source),

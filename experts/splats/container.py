@@ -37,7 +37,7 @@ RASTER = "raster"  # in those: the convention that the splats are meant for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """How finely a file holds its values."""
+    """The fineness of a file's values."""
 
     profile: str  # of fourdgs: fine, default or coarse
     sh_steps: tuple[int, int, int]  # between bytes that are used, of the coefficients of degree 1, 2 and 3
