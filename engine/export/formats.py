@@ -23,6 +23,9 @@ from engine.export.players import for_players, players_settings, splats_for_play
 from engine.runs.expert_images import image_of
 from engine.runs.run import Run
 from experts.base import Expert
+from experts.canonical.files import CLIP_LENGTH
+from experts.formats.cfg_args import write_cfg_args
+from experts.formats.settings import background_setting
 from experts.splats.container import Grid, read_4dgs, write_4dgs
 from experts.splats.frame_files import frame_files, read_sequence, write_frame
 from experts.splats.model import Splats
@@ -108,12 +111,13 @@ def _as_4dgs(export: Export) -> Prepared:
 
 
 def _as_frames(export: Export) -> Prepared:
-    scene = _one_scene(export)
+    scene, frames = _one_scene(export), export.run.scene.num_frames
 
     def write(folder: Path, facts: Facts) -> None:
         if not any(folder.glob("*.ply")):
-            for number in range(export.run.scene.num_frames):
+            for number in range(frames):
                 write_frame(folder / f"frame_{number:05d}.ply", visible(scene, number, export.cameras()))
+            write_cfg_args(folder, {CLIP_LENGTH: frames} | background_setting(scene.background, white=False))
         write_json(folder / FACTS_FILE, dict(facts))
 
     def read(folder: Path) -> Mapping[str, ImageAt]:

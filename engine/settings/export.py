@@ -67,7 +67,7 @@ def export_page(prog: str, about: str) -> CommandHelp:
         examples=(
             f"python {prog} output/cook_spinach --to output/cook_spinach.html",
             f"python {prog} output/cook_spinach --content STG --to output/cook_spinach_stg.4dgs",
-            f"python {prog} --expert STG=output/cook_spinach_distilled --source_path data/N3V/cook_spinach \\\n"
+            f"python {prog} --expert STG=output/distilled --source_path data/N3V/cook_spinach \\\n"
             "    --to output/cook_spinach_frames",
             f"python {prog} output/cook_spinach --out output/cook_spinach_upstream",
         ),
