@@ -41,6 +41,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         return _export_layout(config)
     kind = format_of(config.to)
     run = open_run(config)
+    if config.frame >= run.scene.num_frames:
+        raise ConfigError(f"--frame is {config.frame}: the clip has {counted(run.scene.num_frames, 'frame')}, from 0")
     expert = expert_of(run, config.content, together=kind.content)
     content = kind.content if expert is None else expert.name
     export = Export(
@@ -48,6 +50,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         expert=expert,
         quality=QUALITIES[config.quality],
         fps=float(run.scene.frame_rate or FPS),
+        frame=config.frame,
         progress=not config.quiet,
     )
     facts = {"content": content, "iteration": run.iteration, "quality": config.quality}

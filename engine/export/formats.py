@@ -20,6 +20,7 @@ from engine.export.lines import Followed, Tolerance, as_splats
 from engine.export.page import MOST_EXPERTS, Page, PagePictures, camera_facts, read_page, write_page
 from engine.export.page_data import PageExpert
 from engine.export.players import for_players, players_settings, splats_for_players
+from engine.export.snapshots import read_snapshot, write_snapshot
 from engine.runs.expert_images import image_of
 from engine.runs.run import Run
 from experts.base import Expert
@@ -27,7 +28,7 @@ from experts.canonical.files import CLIP_LENGTH
 from experts.formats.cfg_args import write_cfg_args
 from experts.formats.settings import background_setting
 from experts.splats.container import Grid, read_4dgs, write_4dgs
-from experts.splats.frame_files import frame_files, read_sequence, write_frame
+from experts.splats.frame_files import frame_files, read_sequence, still, write_frame
 from experts.splats.model import Splats
 from scenes.trajectories import looked_at
 
@@ -65,6 +66,7 @@ class Export:
     expert: Expert | None  # of the run; None: all of them together
     quality: Quality
     fps: float
+    frame: int = 0  # of files of one frame
     progress: bool = False
 
     def cameras(self) -> list[Camera]:
@@ -84,6 +86,7 @@ class Prepared:
     write: Callable[[Path, Facts], None]  # to a path, with facts
     sources: Mapping[str, ImageAt]  # images of what it was made of, by name; the first is what it stands for
     read: Callable[[Path], Mapping[str, ImageAt]]  # images of what was written
+    only: int | None = None  # the frame that a file of one frame is of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +128,22 @@ def _as_frames(export: Export) -> Prepared:
         return _images_of(read_sequence(frame_files(folder), settings=settings, background=background), export)
 
     return Prepared(write=write, sources=_sources(export, scene), read=read)
+
+
+def _as_snapshot(export: Export, ending: str) -> Prepared:
+    scene = _one_scene(export)
+    gaussians = visible(scene, export.frame, export.cameras())
+
+    def write(path: Path, facts: Facts) -> None:
+        if not path.stat().st_size:  # it has no place for facts
+            write_snapshot(path, gaussians, ending)
+
+    def read(path: Path) -> Mapping[str, ImageAt]:
+        found = still(read_snapshot(path, ending))
+        found.settings, found.background = players_settings(scene.settings), scene.background[:3]
+        return _images_of(found, export)
+
+    return Prepared(write=write, sources=_sources(export, scene), read=read, only=export.frame)
 
 
 def _as_page(export: Export) -> Prepared:
@@ -206,6 +225,7 @@ FORMATS: Mapping[str, Format] = {
     ".html": Format(prepare=_as_page, content=MIXTURE),
     ".4dgs": Format(prepare=_as_4dgs),
     "": Format(prepare=_as_frames, folder=True),
+    **{ending: Format(prepare=partial(_as_snapshot, ending=ending)) for ending in (".ply", ".sog", ".spz", ".glb")},
 }
 
 

@@ -48,15 +48,17 @@ def measured(
     written: Mapping[str, ImageAt],
     *,
     frames: int,
+    only: int | None = None,
     progress: bool = False,
 ) -> Measured:
     """PSNR of images by name. sources: the first is what the file is compared with. written: of the file.
 
-    frames: of each camera, evenly spread. Without held-out cameras the first training camera counts.
+    frames: of each camera, evenly spread. only: the one frame that the file is of. Without held-out cameras the first
+    training camera counts.
     """
     scene, images, reference = run.scene, {**sources, **written}, next(iter(sources))
     views = scene.test or scene.train[:1]
-    chosen = evenly_spread(scene.num_frames, frames)
+    chosen = evenly_spread(scene.num_frames, frames) if only is None else [only]
     truth: dict[str, list[float]] = {name: [] for name in images}
     source: dict[str, list[float]] = {name: [] for name in written}
     moments = [(view, frame) for view in views for frame in chosen]

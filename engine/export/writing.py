@@ -30,7 +30,14 @@ def write_export(export: Export, kind: Format, path: Path, *, frames: int, facts
     prepared = kind.prepare(export)
     with replacing_folder(path) if kind.folder else replacing(path) as staged:
         prepared.write(staged, facts)
-        found = measured(export.run, prepared.sources, prepared.read(staged), frames=frames, progress=export.progress)
+        found = measured(
+            export.run,
+            prepared.sources,
+            prepared.read(staged),
+            frames=frames,
+            only=prepared.only,
+            progress=export.progress,
+        )
         told = {"note": NOTE} if FUSED in prepared.sources else {}
         prepared.write(staged, {**facts, **loss_facts(found), **told})
     log_loss(found, path, fused=FUSED in prepared.sources)

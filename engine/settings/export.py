@@ -13,12 +13,14 @@ import tyro
 from engine.errors import ConfigError
 from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.command_line import parse
+from engine.settings.node_tool import TOOL, tool
 from engine.settings.paths import check_folder, check_target
 from engine.settings.render import AnyOverridesConfig, check_moved
 
 Layout = Literal["upstream"]  # a row of engine.commands.export's LAYOUTS each
 QualityName = Literal["high", "small"]  # a row of engine.export.formats.QUALITIES each
-PACKAGES = {".4dgs": "fourdgs"}  # by the ending of --to, the package that writes it
+BY_NODE = (".sog", ".spz", ".glb")  # endings that splat-transform writes
+PACKAGES = {".4dgs": "fourdgs", ".glb": "fourdgs"}  # by the ending of --to, the package that writes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,7 @@ class ExportConfig:
         Path | None,
         flag(
             "what to write, by its ending: NAME.html (a page that plays the mixture), NAME.4dgs (a file for players), "
-            "or no ending (a new folder with a PLY file for each frame)",
+            "no ending (a new folder with a PLY file for each frame), or NAME.ply, .sog, .spz, .glb (one frame)",
             metavar="PATH",
         ),
     ] = None
@@ -45,6 +47,7 @@ class ExportConfig:
             metavar="NAME",
         ),
     ] = ""
+    frame: Annotated[int, flag("with NAME.ply, .sog, .spz or .glb: the frame to write")] = 0
     quality: Annotated[QualityName, flag("how exactly a file holds the scene; small: the smaller file")] = "high"
     test_frames: Annotated[
         int, flag("frames of each held-out camera by which the loss is measured, evenly spread; -1: all")
@@ -99,6 +102,8 @@ def check_export_config(config: ExportConfig) -> None:
     check_moved(config.overrides)
     if config.test_frames < 1 and config.test_frames != -1:
         raise ConfigError(f"--test_frames is {config.test_frames}: give 1 or more, or -1 for all")
+    if config.frame < 0:
+        raise ConfigError(f"--frame is {config.frame}: give 0 or more")
     if config.to is not None:
         _check_to(config.to)
 
@@ -114,4 +119,8 @@ def _check_to(path: Path) -> None:
         raise ConfigError(
             f"--to {path}: {ending} needs the package {package}: run pip install -r requirements-export.txt "
             "-c constraints.txt"
+        )
+    if ending in BY_NODE and tool() is None:
+        raise ConfigError(
+            f"--to {path}: {ending} needs node and the program {TOOL}: run npm install @playcanvas/splat-transform here"
         )

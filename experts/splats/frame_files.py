@@ -25,6 +25,19 @@ def write_frame(path: Path, gaussians: Gaussians) -> None:
     write_canonical(path, CanonicalGaussians(**raw_tensors(gaussians)))
 
 
+def still(gaussians: Gaussians) -> Splats:
+    """Gaussians as splats that every frame shows."""
+    count = gaussians.count
+    return Splats(
+        gaussians=CanonicalGaussians(**raw_tensors(gaussians)),
+        times=torch.zeros(count),
+        widths=torch.full((count,), torch.inf),
+        velocities=torch.zeros(count, 3),
+        windows=torch.tensor([-torch.inf, torch.inf]).repeat(count, 1),
+        num_frames=1,
+    ).requires_grad_(False)
+
+
 def frame_files(folder: Path) -> list[Path]:
     """The PLY files of a folder in the order of the last number in their names; CheckpointError where there are none.
 
