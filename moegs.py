@@ -48,7 +48,7 @@ class Command:
 
 
 RESULTS = "show, compare and check results"
-TRAIN, EXCHANGE, TOOLS = "prepare, train and render", "exchange runs with the paper's own code", "demo and tools"
+TRAIN, EXCHANGE, TOOLS = "prepare, train and render", "exchange runs with other programs", "demo and tools"
 COMMANDS = {
     "check": Command(TRAIN, "Check a scene and experts before the hours are spent.", "engine.commands.check:command"),
     "prepare": Command(TRAIN, "Find the cameras and start points of a scene.", "engine.commands.prepare:command"),
@@ -66,7 +66,7 @@ COMMANDS = {
     "view": Command(RESULTS, "Show a run or an expert live in a browser.", "engine.commands.view:command"),
     "table": Command(RESULTS, "Put scores of several runs into one table.", "engine.commands.table:command"),
     "verify": Command(RESULTS, "Check a run's results against its files.", "engine.commands.verify:command"),
-    "export": Command(EXCHANGE, "Write a run in the paper's file layout.", "engine.commands.export:command"),
+    "export": Command(EXCHANGE, "Write a run for players, or in the paper's layout.", "engine.commands.export:command"),
     "import": Command(EXCHANGE, "Read a run in the paper's file layout.", "engine.commands.import_run:command"),
     "doctor": Command(TOOLS, "Examine this installation, and say what to do.", "engine.commands.doctor:command"),
     "demo-scene": Command(TOOLS, "Write the demo's small ray-traced scene.", "demo.commands:scene_command"),
@@ -88,7 +88,7 @@ SETTINGS = {
     "view": "engine.settings.view:read_view_settings",
     "figure": "engine.settings.figure:read_figure_settings",
     "verify": "engine.settings.verify:read_verify_settings",
-    "export": "engine.settings.exchange:read_export_settings",
+    "export": "engine.settings.export:read_export_settings",
     "import": "engine.settings.exchange:read_import_settings",
     "doctor": "engine.settings.doctor:read_doctor_settings",
     "profile-step": "benchmarks.profile_settings:read_profile_settings",

@@ -32,6 +32,7 @@ CONTENTS = {
         "report",
         "view",
         "doctor",
+        "export",
         "troubleshooting",
         "results",
         "repeatable",

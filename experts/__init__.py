@@ -7,14 +7,15 @@ from pathlib import Path
 
 from common.faults import reading
 from common.suggestions import hint
-from experts import ed3dgs, ex4dgs, fourdgaussians, freetime, stg
+from experts import ed3dgs, ex4dgs, fourdgaussians, freetime, splats, stg
 from experts.base import CheckpointError, Expert, LoadOptions, Provenance
 from experts.recognition import require_own_files
-from experts.spec import ExpertSpec, begin_training, name_fault
+from experts.spec import NOT_TRAINED, ExpertSpec, begin_training, name_fault
 from experts.table import expert_table
 
 __all__ = [
     "EXPERTS",
+    "TRAINABLE",
     "CheckpointError",
     "Expert",
     "ExpertSpec",
@@ -30,7 +31,9 @@ EXPERTS: dict[str, ExpertSpec] = expert_table(
     stg.SPEC,
     fourdgaussians.SPEC,
     freetime.SPEC,
+    splats.SPEC,
 )
+TRAINABLE = {name: spec for name, spec in EXPERTS.items() if spec.training is not NOT_TRAINED}
 
 
 def load_expert(

@@ -55,6 +55,13 @@ class TrainingSpec:
     usual_gaussians: int = 200_000
 
 
+def _untrainable(*_: Any, **__: Any) -> Any:
+    raise ValueError("this expert comes from files of other programs, and cannot be trained")
+
+
+NOT_TRAINED = TrainingSpec(presets={}, start_frames="first", start_model=_untrainable, trainer=_untrainable)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertSpec:
     """One row of EXPERTS. Its callables are best `deferred`: --help reads the table, and should not import PyTorch.
@@ -84,7 +91,7 @@ class ExpertSpec:
     has_clock: bool = False  # its models have num_frames: the clip they were trained on, by which a frame is divided
     segments: SegmentFolders | None = None  # None: one model of the whole clip
     world_scale: Callable[[DataLayout, float], float] = in_data_units
-    training: TrainingSpec
+    training: TrainingSpec = NOT_TRAINED  # an expert of files alone has none
     random_model: Callable[[Gaussians], Expert]
 
 

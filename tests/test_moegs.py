@@ -107,6 +107,6 @@ def test_loading_a_run_does_not_import_pytorchs_compiler(tmp_path: Path) -> None
         if not (ROOT / "demo" / "experts" / name).is_dir():
             spec.save(spec.random_model(gaussians), tmp_path / name, 1)
     modules = modules_after(LOADED.replace("@FOLDER@", repr(str(tmp_path))))
-    folders = ("stg", "ex4dgs", "ed3dgs", "fourdgaussians", "freetime")
+    folders = ("stg", "ex4dgs", "ed3dgs", "fourdgaussians", "freetime", "splats")
     assert {"torch", *(f"experts.{folder}.files" for folder in folders)} <= modules and len(EXPERTS) == len(folders)
     assert not modules & {"torch._dynamo", "sympy", "scipy", "pycolmap"}

@@ -15,7 +15,7 @@ from engine.settings.train_expert import TrainExpertConfig
 from engine.training.expert.choice import choose_preset
 from engine.training.expert.opening import check_expert_task, recipe_for, training_time
 from engine.training.expert.segments import choose_outputs
-from experts import EXPERTS, ExpertSpec
+from experts import TRAINABLE, ExpertSpec
 from scenes import Scene, SceneError
 
 COLUMNS = (
@@ -34,7 +34,7 @@ def expert_trainings(config: TrainExpertConfig, scene: Scene, compute: ComputeDe
     own that says why.
     """
     rows, faults = [], []
-    for spec in EXPERTS.values():
+    for spec in TRAINABLE.values():
         try:
             rows.append(_row(config, spec, scene, compute, results=results))
         except (ConfigError, SceneError) as error:

@@ -1,40 +1,117 @@
-"""Export a trained run: python moegs.py export SAVE_PATH --layout upstream --out FOLDER."""
+"""Export a run or an expert: python moegs.py export SAVE_PATH --to FILE, or --layout upstream --out FOLDER."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from common.suggestions import hint
+from common.tables import Column, table_lines
+from common.wording import counted
 from engine.errors import ConfigError
+from engine.export.formats import QUALITIES, Export, format_of
+from engine.export.measure import Measured
+from engine.export.writing import size_of, write_export
 from engine.outputs.upstream_layout import write_upstream_layout
+from engine.outputs.video import FPS
+from engine.runs.lone_expert import lone_expert_run
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
 from engine.settings.command_line import set_up_logging
-from engine.settings.exchange import Layout, read_export_settings
+from engine.settings.export import ExportConfig, Layout, check_export_config, read_export_settings
 from engine.settings.fields import values_of
-from engine.settings.paths import check_folder, check_target
-from engine.settings.render import check_moved
+from experts import Expert
 
+logger = logging.getLogger(__name__)
+
+MOST_MEGABYTES = 30  # of a page that phones open
+SMALLER = "give --quality small, or --content NAME for one expert, or make the run smaller with moegs.py prune"
 # By --layout: writes a run with its settings below a new folder, and returns that.
-EXPORTS: Mapping[Layout, Callable[[Run, Path, Mapping[str, object]], Path]] = {"upstream": write_upstream_layout}
+LAYOUTS: Mapping[Layout, Callable[[Run, Path, Mapping[str, object]], Path]] = {"upstream": write_upstream_layout}
+COLUMNS = (Column(gap=0, left=True), Column(heading="PSNR, dB", gap=2), Column(heading="to its source", gap=2))
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
-    """Writes a run in another layout; returns the exit code."""
+    """Writes a run or an expert for other programs; returns the exit code."""
     config = read_export_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
-    assert config.run is not None and config.out is not None, "both are required"
-    check_folder("SAVE_PATH", config.run)
-    check_target("--out", config.out)
-    check_moved(config)
+    check_export_config(config)
+    if config.to is None:
+        return _export_layout(config)
+    kind = format_of(config.to)
+    run = open_run(config)
+    if config.frame >= run.scene.num_frames:
+        raise ConfigError(f"--frame is {config.frame}: the clip has {counted(run.scene.num_frames, 'frame')}, from 0")
+    expert = expert_of(run, config.content, together=kind.content)
+    content = kind.content if expert is None else expert.name
+    export = Export(
+        run=run,
+        expert=expert,
+        quality=QUALITIES[config.quality],
+        fps=float(run.scene.frame_rate or FPS),
+        frame=config.frame,
+        progress=not config.quiet,
+    )
+    facts = {"content": content, "iteration": run.iteration, "quality": config.quality}
+    frames = run.scene.num_frames if config.test_frames == -1 else config.test_frames
+    found = write_export(export, kind, config.to, frames=frames, facts=facts)
+    size = size_of(config.to)
+    print(*loss_lines(found), sep="\n")
+    print(f"written: {config.to} ({size:.1f} MB, {content}, {config.quality} quality)")
+    if config.to.suffix.lower() == ".html" and size > MOST_MEGABYTES:
+        logger.warning("%s: more than %d MB, which phones may not open; %s", config.to, MOST_MEGABYTES, SMALLER)
+    return 0
+
+
+def open_run(config: ExportConfig) -> Run:
+    """The run of checked settings, or that of one expert alone, with the frames of its held-out cameras."""
+    given = values_of(config.overrides)
+    if config.run is None:
+        run = lone_expert_run(given | {"load_iteration": config.iteration, "quiet": config.quiet})
+        run.scene.frames.prepare(run.scene.test or run.scene.train[:1])
+        return run
+    iteration = None if config.iteration == -1 else config.iteration
+    return load_run(config.run, iteration=iteration, overrides=given, needed="test")
+
+
+def expert_of(run: Run, asked: str, *, together: str) -> Expert | None:
+    """The expert of a run that is asked for, None for all together; ConfigError naming the nearest where there is none.
+
+    together: the name of what a file holds of all experts.
+    """
+    if len(run.experts) == 1 and not asked:
+        return run.experts[0]
+    names: dict[str, Expert | None] = {expert.name: expert for expert in run.experts}
+    if len(run.experts) > 1:
+        names[together] = None
+    known = {name.lower(): expert for name, expert in names.items()}
+    if (asked or together).lower() not in known:
+        raise ConfigError(f"--content {asked}: no such expert here; {hint(asked, names)}")
+    return known[(asked or together).lower()]
+
+
+def loss_lines(found: Measured) -> list[str]:
+    """A table of PSNR: of the source, of what was made of it, and of the file."""
+    rows = [
+        [name, f"{value:.2f}", f"{found.source[name]:.1f}" if name in found.source else ""]
+        for name, value in found.truth.items()
+    ]
+    where = f"mean over {counted(found.cameras, 'camera')}, {counted(found.frames, 'frame')} of each"
+    change = f"{found.lost:.2f} dB are lost" if found.lost > 0 else "nothing is lost"
+    return [*table_lines(COLUMNS, rows), f"PSNR: {where}; {change}"]
+
+
+def _export_layout(config: ExportConfig) -> int:
+    assert config.run is not None and config.out is not None, "the settings were checked"
     run = load_run(
         config.run,
         iteration=None if config.iteration == -1 else config.iteration,
-        overrides={"source_path": config.source_path, "expert": config.expert, "device": "cpu"},
+        overrides=values_of(config.overrides) | {"device": "cpu"},
         needed="test",
     )
     try:
-        folder = EXPORTS[config.layout](run, config.out, upstream_settings(run, config.run))
+        folder = LAYOUTS[config.layout](run, config.out, upstream_settings(run, config.run))
     except ValueError as error:
         raise ConfigError(f"{config.out}: {error}") from error
     experts = ", ".join(expert.name for expert in run.experts)

@@ -14,7 +14,7 @@ from common.suggestions import hint
 from common.wording import shell
 from engine.errors import ConfigError
 from engine.settings.command_help import NOVEL_NEAR, flag
-from experts import EXPERTS, ExpertSpec
+from experts import EXPERTS, TRAINABLE, ExpertSpec
 from router import Ensemble, ensemble_of, kind_of
 
 PLANES = ("near", "far")
@@ -22,7 +22,7 @@ FILE_PLANES = "file_planes"  # the setting that no flag gives
 WITH_PLANES = " and ".join(spec.name for spec in EXPERTS.values() if spec.has_planes)
 WITH_CLOCK = " or ".join(spec.name for spec in EXPERTS.values() if spec.has_clock)
 WITH_SEGMENTS = " and ".join(spec.name for spec in EXPERTS.values() if spec.segments is not None)
-*_FIRST_KEYS, _LAST_KEY = (spec.key for spec in EXPERTS.values())
+*_FIRST_KEYS, _LAST_KEY = (spec.key for spec in TRAINABLE.values())
 KEYS = f"{', '.join(_FIRST_KEYS)} or {_LAST_KEY}"
 
 

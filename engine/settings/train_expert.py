@@ -29,7 +29,7 @@ from engine.settings.run import (
     check_router_cameras,
     check_seed,
 )
-from experts import EXPERTS, ExpertSpec
+from experts import TRAINABLE, ExpertSpec
 from scenes.layouts import LAYOUTS
 
 EXPERT_CONFIG_FILE = "train_expert_config.json"
@@ -213,8 +213,8 @@ def read_expert_settings(arguments: Sequence[str], *, prog: str, description: st
 
 def expert_page(prog: str, about: str, arguments: Sequence[str]) -> CommandHelp:
     """The help of `moegs.py train-expert`: of the expert that the arguments name, else of all."""
-    named = [spec for spec in EXPERTS.values() if spec.key in arguments]
-    specs = named[:1] or list(EXPERTS.values())
+    named = [spec for spec in TRAINABLE.values() if spec.key in arguments]
+    specs = named[:1] or list(TRAINABLE.values())
     hidden = [] if any(spec.has_planes for spec in specs) else ["near", "far"]
     hidden += [] if any(spec.segments is not None for spec in specs) else ["segments", "segment"]
     key = specs[0].key if named else "stg"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.trained_scenes import trained_like_scene
-from experts import EXPERTS, CheckpointError, Expert, LoadOptions, load_expert
+from experts import EXPERTS, TRAINABLE, CheckpointError, Expert, LoadOptions, load_expert
 from experts.ex4dgs.columns import STATIC
 from experts.formats.ply import write_ply
 from experts.table import expert_table
@@ -21,7 +21,8 @@ PUBLISHED = ("Ex4DGS", "E-D3DGS", "STG", "4DGaussians")  # those with reference 
 
 def test_rows_are_told_apart_by_name_key_flag_and_signature() -> None:
     assert expert_table(*EXPERTS.values()) == EXPERTS
-    assert all(name == row.name == row.training.trainer.name for name, row in EXPERTS.items())
+    assert all(name == row.name == row.training.trainer.name for name, row in TRAINABLE.items())
+    assert EXPERTS.keys() - TRAINABLE.keys() == {"Splats"}
     assert EXPERTS.keys() >= set(PUBLISHED)
 
 

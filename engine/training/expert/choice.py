@@ -5,13 +5,13 @@ from __future__ import annotations
 from common.suggestions import hint
 from engine.errors import ConfigError
 from engine.settings.train_expert import AUTO
-from experts import EXPERTS, ExpertSpec
+from experts import TRAINABLE, ExpertSpec
 from experts.training.presets import FAST, GENERIC, SCENES, TrainingPreset, fast_name
 
 
 def expert_of_key(key: str) -> ExpertSpec:
     """The expert of a command-line key, also as papers write it ("E-D3DGS"); ConfigError naming the nearest."""
-    by_key = {spec.key: spec for spec in EXPERTS.values()}
+    by_key = {spec.key: spec for spec in TRAINABLE.values()}
     spec = by_key.get(key.lower().replace("-", ""))
     if spec is not None:
         return spec
@@ -26,6 +26,8 @@ def choose_preset(spec: ExpertSpec, asked: str, *, scene: str, layout: str) -> t
     A scene is known by its name or by what that begins with ("cook_spinach_half"). ConfigError naming the nearest.
     """
     presets = spec.training.presets
+    if not presets:
+        raise ConfigError(f"{spec.name} cannot be trained: its files are of other programs; give prune --tune router")
     by_name = {name.lower(): name for name in presets}
     if asked.lower() in (AUTO, FAST):
         others = layout if layout in SCENES else GENERIC

@@ -115,7 +115,7 @@ def test_nothing_is_written_over_and_what_does_not_fit_is_named(world, tmp_path,
         return capsys.readouterr().err
 
     assert "is not empty; choose another folder" in refused("export", world / "run", f"--out={world / 'upstream'}")
-    assert "missing: --out (new folder to write)" in refused("export", world / "run")
+    assert "nothing to write: give --to NAME.html" in refused("export", world / "run")
     assert "holds a run already" in refused("import", world / "upstream", f"--save_path={world / 'run'}")
     assert "missing: --save_path (new folder of the imported run)" in refused("import", world / "upstream")
     assert "holds no expert's folder" in refused("import", world / "film", f"--save_path={tmp_path / 'a'}")

@@ -14,7 +14,7 @@ from engine.settings.command_line import exit_code
 from engine.settings.experts import FILE_PLANES
 from engine.settings.fields import leaves
 from engine.settings.run import RunConfig
-from experts import EXPERTS
+from experts import EXPERTS, TRAINABLE
 from router import ENSEMBLES, HEADS, folder_flags
 from scenes.layouts import PREPARATIONS
 
@@ -85,7 +85,7 @@ def test_a_choice_that_may_be_left_out_has_no_word_for_that(name, capsys, tmp_pa
 
 SCRIPTS = [f"{verb}_{name}.py" for verb in ("train", "render") for name in ENSEMBLES]
 PAGES = [[script] for script in SCRIPTS] + [[name] for name in moegs.COMMANDS]
-PAGES += [["prepare", kind] for kind in PREPARATIONS] + [["train-expert", spec.key] for spec in EXPERTS.values()]
+PAGES += [["prepare", kind] for kind in PREPARATIONS] + [["train-expert", spec.key] for spec in TRAINABLE.values()]
 
 
 @pytest.mark.parametrize("command", PAGES, ids=" ".join)

@@ -25,7 +25,7 @@ from engine.settings.recipe import (
 from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
 from engine.training.expert.opening import choose_planes, recipe_for
-from experts import EXPERTS
+from experts import EXPERTS, TRAINABLE
 from experts.formats.torch_files import load_tensors, save_tensors
 from experts.stg.training import STGTrainer
 from experts.training.recipe import Recipe
@@ -264,7 +264,7 @@ def test_l1_makes_up_one_with_dssim_where_it_did():
         assert (recipe.l1, recipe.dssim) == (pytest.approx(l1), 0.4)
 
 
-@pytest.mark.parametrize("expert", EXPERTS)
+@pytest.mark.parametrize("expert", TRAINABLE)
 def test_presets_follow_the_scenes_name(expert):
     spec = EXPERTS[expert]
     for scene, layout, expected in (
@@ -280,7 +280,7 @@ def test_presets_follow_the_scenes_name(expert):
     assert presets["n3v"].planes is None and (presets["sear_steak"].planes is not None) == spec.has_planes
 
 
-@pytest.mark.parametrize("expert", EXPERTS)
+@pytest.mark.parametrize("expert", TRAINABLE)
 def test_the_fast_preset_is_the_scenes_own_in_fewer_iterations(expert):
     spec = EXPERTS[expert]
     for scene, layout in (
@@ -326,14 +326,14 @@ def test_planes_are_measured_where_no_scene_is_known(flat_run):
 
 
 def test_every_setting_of_every_recipe_can_be_given_by_name():
-    for spec in EXPERTS.values():
+    for spec in TRAINABLE.values():
         recipe = spec.training.presets["n3v"].recipe
         assert with_settings(recipe, json.loads(json.dumps(settings_of(recipe))), where="itself") == recipe
 
 
 def test_every_choice_of_every_recipe_can_be_given_as_a_word():
     given = 0
-    for spec in EXPERTS.values():
+    for spec in TRAINABLE.values():
         recipe = spec.training.presets["n3v"].recipe
         for name, (_, annotation) in _leaves(recipe).items():
             for choice in get_args(annotation) if get_origin(annotation) is Literal else ():
@@ -345,7 +345,7 @@ def test_every_choice_of_every_recipe_can_be_given_as_a_word():
 
 def test_every_switch_is_in_the_docs():
     text = (Path(__file__).parents[3] / "docs" / "train_expert.md").read_text()
-    for spec in EXPERTS.values():
+    for spec in TRAINABLE.values():
         settings = settings_of(spec.training.presets["n3v"].recipe)
         switches = {name: value for name, value in settings.items() if isinstance(value, bool)}
         defaults = {name: str(on).lower() for name, on in switches.items() if "per_extent" not in name}

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from experts import EXPERTS, begin_training
+from experts import EXPERTS, TRAINABLE, begin_training
 from experts.training.start import TrainingStart, scale_fault
 from tests.experts.training.small_views import small_start, small_views
 
@@ -27,7 +27,7 @@ def test_cameras_that_stand_apart_give_a_scale_in_any_unit(unit: float) -> None:
     assert scale_fault(1e-6 * unit, POINTS * unit) is not None
 
 
-@pytest.mark.parametrize("name", EXPERTS)
+@pytest.mark.parametrize("name", TRAINABLE)
 def test_no_expert_begins_without_a_scale(name: str) -> None:
     spec = EXPERTS[name]
     preset = spec.training.presets["n3v"]

@@ -1,0 +1,95 @@
+"""An expert's Gaussians at a frame, in the form that all files of splats share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from moegs_rasterizer import Gaussians
+from moegs_rasterizer.reference.projection import rotations
+from torch import Tensor
+
+from common.vectors import unit
+from engine.errors import ConfigError
+from experts.base import Expert
+
+SH_CONSTANT = 0.28209479177387814  # the spherical harmonic of degree 0
+NOT_UNIT = 1e-3  # deviation of a quaternion's length from 1 that changes a covariance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """All rows of an expert's routing table at one frame; those that the frame does not show have opacity 0."""
+
+    means: Tensor  # [n, 3]
+    quats: Tensor  # [n, 4], unit
+    log_scales: Tensor  # [n, 3]
+    opacities: Tensor  # [n]
+    sh: Tensor  # [n, 16, 3]
+
+
+def frame_of(expert: Expert, number: float) -> Frame:
+    """An expert's Gaussians at a frame, in all rows of its routing table."""
+    gaussians = expert.at(number)
+    rows, count = expert.rows(number), expert.num_gaussians
+    scales, quats = unit_shapes(gaussians.scales, gaussians.quats)
+
+    def spread(values: Tensor) -> Tensor:
+        whole = values.new_zeros((count, *values.shape[1:]))
+        whole[rows] = values
+        return whole
+
+    return Frame(
+        means=spread(gaussians.means),
+        quats=spread(quats),
+        log_scales=spread(scales.clamp(min=1e-12).log()),
+        opacities=spread(gaussians.opacities),
+        sh=spread(harmonics_of(gaussians, expert.name)),
+    )
+
+
+def unit_shapes(scales: Tensor, quats: Tensor) -> tuple[Tensor, Tensor]:
+    """Scales [n, 3] and unit quaternions [n, 4] of the same covariances; zero quaternions become the identity.
+
+    A quaternion of another length than 1 is no rotation, as the rasterizer uses it (`rotations`). Its matrix times the
+    scales has singular values: those are the scales of the same covariance.
+    """
+    lengths = quats.norm(dim=1)
+    odd = torch.nonzero((lengths - 1).abs() > NOT_UNIT)[:, 0]
+    scales, quats = scales.clone(), unit(quats)
+    if len(odd):
+        given = quats[odd] * lengths[odd, None]
+        axes, sizes, _ = torch.linalg.svd(rotations(given).double() * scales[odd, None].double())
+        axes = axes * torch.linalg.det(axes).sign()[:, None, None]
+        scales[odd], quats[odd] = sizes.to(scales), quats_of(axes).to(quats)
+    return scales, quats
+
+
+def quats_of(rotation: Tensor) -> Tensor:
+    """Unit quaternions wxyz [n, 4] of rotation matrices [n, 3, 3]: the longest row of 4 q q^T, which they give."""
+    (a, b, c), (d, e, f), (g, h, i) = (row.unbind(1) for row in rotation.unbind(1))
+    rows = [
+        torch.stack([1 + a + e + i, h - f, c - g, d - b], dim=1),
+        torch.stack([h - f, 1 + a - e - i, b + d, c + g], dim=1),
+        torch.stack([c - g, b + d, 1 - a + e - i, f + h], dim=1),
+        torch.stack([d - b, c + g, f + h, 1 - a - e + i], dim=1),
+    ]
+    table = torch.stack(rows, dim=1)
+    longest = table.diagonal(dim1=1, dim2=2).argmax(dim=1)
+    return unit(table[torch.arange(len(table), device=table.device), longest])
+
+
+def harmonics_of(gaussians: Gaussians, name: str) -> Tensor:
+    """Coefficients [n, 16, 3] of degree 3; plain colours become the constant.
+
+    Raises ConfigError where colours are made by a network at every pixel. name: the expert's.
+    """
+    if gaussians.sh is not None:
+        return torch.nn.functional.pad(gaussians.sh, (0, 0, 0, 16 - gaussians.sh.shape[1]))
+    colours = gaussians.colours
+    if colours is None or colours.shape[1] != 3:
+        raise ConfigError(
+            f"{name}: a network makes its colours of {gaussians.colour_channels} channels at every pixel, and no file "
+            "of splats holds that; export another expert, or STG with spherical harmonics"
+        )
+    return torch.nn.functional.pad((colours[:, None] - 0.5) / SH_CONSTANT, (0, 0, 0, 15))

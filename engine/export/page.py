@@ -1,0 +1,131 @@
+"""The page: a run and a player in one HTML file, which opens from disk in any browser with WebGL2.
+
+The player blends the experts' images as the router does, so that a page shows the mixture itself.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from moegs_rasterizer import Camera
+from torch import Tensor
+
+from common.faults import reading
+from common.files import replacing
+from engine.errors import ConfigError
+from engine.export.page_data import PageExpert, packed, unpacked
+from engine.runs.device import ComputeDevice
+from router import Router, mix
+from router.heads import HeadKind
+from scenes import View
+
+PLAYER = Path(__file__).resolve().parents[1] / "player"
+SCRIPTS = ("data.js", "shaders.js", "renderer.js", "camera.js", "player.js")  # in one scope, in this order
+MOST_EXPERTS = 8  # as many as the shaders have room for
+_BLOCK = r'<script id="{}" type="[a-z/]+">(.*?)</script>'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The content of a page."""
+
+    experts: Sequence[PageExpert]
+    frames: int
+    head: Mapping[str, Tensor]  # the state of the router's head
+    head_kind: HeadKind
+    temperature: float
+
+    def router(self) -> Router:
+        """The router that blends the page's splats."""
+        names, counts = zip(*((each.name, each.splats.num_gaussians) for each in self.experts), strict=True)
+        router = Router(names, counts, kind=self.head_kind, temperature=self.temperature).requires_grad_(False)
+        for index, each in enumerate(self.experts):
+            router.features.static[index].copy_(each.routing[:, :2])
+            router.features.temporal[index].copy_(each.routing[:, 2:])
+        router.head.load_state_dict(dict(self.head))
+        return router
+
+
+def write_page(
+    path: Path,
+    page: Page,
+    *,
+    facts: Mapping[str, object],
+    cameras: Sequence[View],
+    steps: tuple[int, int, int],
+) -> None:
+    """Writes a page. facts: for the player, beside those of the splats: `title`, `fps`, `target` and `cameras`.
+
+    cameras, steps: by which harmonics are rounded.
+    """
+    text, known = packed(page.experts, cameras=[view.camera.centre for view in cameras], steps=steps)
+    head = {name: {"shape": list(value.shape), "values": value.flatten().tolist()} for name, value in page.head.items()}
+    router = {"head": head, "kind": page.head_kind, "temperature": page.temperature}
+    parts = {
+        "TITLE": html.escape(str(facts["title"])),
+        "FACTS": json.dumps({**facts, **known, "frames": page.frames, "router": router}).replace("<", "\\u003c"),
+        "SPLATS": text,
+        "SORTER": (PLAYER / "sorter.js").read_text(encoding="utf-8"),
+        "SCRIPTS": "\n".join((PLAYER / name).read_text(encoding="utf-8") for name in SCRIPTS),
+    }
+    template = (PLAYER / "page.html").read_text(encoding="utf-8")
+    filled = re.sub(r"\{\{([A-Z]+)\}\}", lambda match: parts[match[1]], template)
+    with replacing(path) as temporary:
+        temporary.write_text(filled, encoding="utf-8")
+
+
+def read_page(path: Path) -> Page:
+    """The content of a page; ConfigError where it is no page of `write_page`."""
+    with reading(path, "is no page of moegs.py export", ConfigError, advice="export it again"):
+        text = path.read_text(encoding="utf-8")
+        facts = json.loads(_block(text, "facts"))
+        router = facts["router"]
+        return Page(
+            experts=unpacked(_block(text, "splats"), facts),
+            frames=facts["frames"],
+            head={name: torch.tensor(each["values"]).view(each["shape"]) for name, each in router["head"].items()},
+            head_kind=router["kind"],
+            temperature=router["temperature"],
+        )
+
+
+def _block(text: str, name: str) -> str:
+    match = re.search(_BLOCK.format(name), text, re.DOTALL)
+    if match is None:
+        raise ValueError(f"no {name} in it")
+    return match[1]
+
+
+class PagePictures:
+    """The pictures that a page shows, by our rasterizer: of the mixture, or of some of its experts."""
+
+    def __init__(self, page: Page, compute: ComputeDevice) -> None:
+        self.page, self.compute = page, compute
+        self.router = page.router().to(compute.device)
+        self.experts = [each.splats.requires_grad_(False).to(compute.device) for each in page.experts]
+
+    def __call__(self, camera: Camera, frame: float) -> Tensor:
+        """The mixture [3, h, w]."""
+        return mix(
+            self.router,
+            self.experts,
+            camera,
+            frame=frame,
+            time=frame / self.page.frames,
+            temperature=self.page.temperature,
+            backend=self.compute.backend,
+        ).image
+
+
+def camera_facts(view: View) -> dict[str, Any]:
+    """A camera for the player."""
+    camera = view.camera
+    numbers = {name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height")}
+    return {"name": view.name, "world_to_camera": camera.world_to_camera.flatten().tolist(), **numbers}

@@ -1,0 +1,147 @@
+// The page: controls, time, and pictures whenever something changes.
+
+class Player {
+  constructor(facts, arrays) {
+    const canvas = document.getElementById("canvas");
+    Object.assign(this, { facts, canvas, frame: 0, playing: false, speed: 1, asked: 0, sorting: false, waiting: [], gates: false });
+    this.shown = facts.experts.map(() => true);
+    this.view = new View(facts);
+    this.renderer = new Renderer(canvas, facts, arrays);
+    this.startSorter(arrays);
+    this.controls();
+    listen(canvas, this.view, () => this.change());
+    addEventListener("resize", () => this.change());
+    this.change();
+  }
+
+  startSorter(arrays) {
+    const source = document.getElementById("sorter").textContent;
+    this.sorter = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+    const { places, velocities, times, first, last } = arrays;
+    this.sorter.postMessage({ splats: { places, velocities, times, first, last } });
+    this.sorter.onmessage = ({ data }) => {
+      this.sorting = false;
+      this.renderer.setOrders(data.orders);
+      this.renderer.draw(this.moment);
+      if (data.number < this.asked) this.sort();
+      else for (const done of this.waiting.splice(0)) done();
+    };
+  }
+
+  // Asks for a picture of the present state. While the sorter is busy, the newest state waits for it.
+  change() {
+    this.asked++;
+    this.renderer.resize();
+    if (!this.sorting) this.sort();
+  }
+
+  sort() {
+    this.sorting = true;
+    this.moment = { frame: this.frame, camera: this.view.on(this.canvas), shown: [...this.shown], gates: this.gates };
+    const { frame, camera, shown } = this.moment;
+    let end = 0;
+    const experts = this.facts.experts.map(({ count, raster }, index) => {
+      const start = end;
+      end += count;
+      return { start, end, near: raster.near, far: raster.far ?? Infinity, shown: shown[index] };
+    });
+    this.sorter.postMessage({ number: this.asked, frame, row: camera.forward, experts });
+  }
+
+  // The state of the page from outside, and a promise of its picture: for tests, and for pages around this one.
+  show({ frame = this.frame, camera, experts, gates = this.gates }) {
+    this.gates = gates;
+    if (camera !== undefined) this.view.choose(this.facts.cameras.findIndex(({ name }) => name === camera));
+    if (experts) this.shown = this.facts.experts.map(({ name }) => experts.includes(name));
+    this.setFrame(frame);
+    return new Promise((done) => this.waiting.push(done));
+  }
+
+  setFrame(frame) {
+    this.frame = frame;
+    document.getElementById("frame").value = frame;
+    document.getElementById("number").textContent = `${Math.round(frame)} / ${this.facts.frames - 1}`;
+    this.change();
+  }
+
+  controls() {
+    const slider = document.getElementById("frame");
+    slider.max = this.facts.frames - 1;
+    slider.addEventListener("input", () => this.setFrame(Number(slider.value)));
+    document.getElementById("play").addEventListener("click", () => this.play(!this.playing));
+    document.getElementById("speed").addEventListener("change", ({ target }) => (this.speed = Number(target.value)));
+    const cameras = document.getElementById("camera");
+    for (const [index, { name }] of this.facts.cameras.entries()) cameras.add(new Option(name, index));
+    cameras.addEventListener("change", () => {
+      this.view.choose(Number(cameras.value));
+      this.change();
+    });
+    if (this.facts.experts.length > 1) this.expertBoxes();
+    else document.getElementById("mixture").hidden = true;
+    document.getElementById("gates").addEventListener("change", ({ target }) => {
+      this.gates = target.checked;
+      this.change();
+    });
+    addEventListener("keydown", (event) => {
+      if (event.key === " " && event.target === document.body) this.play(!this.playing);
+      if (event.key === "h") document.getElementById("controls").toggleAttribute("hidden");
+    });
+    this.setFrame(0);
+  }
+
+  expertBoxes() {
+    for (const [index, { name }] of this.facts.experts.entries()) {
+      const label = document.createElement("label");
+      const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: true });
+      box.addEventListener("change", () => {
+        this.shown[index] = box.checked;
+        this.change();
+      });
+      const mark = Object.assign(document.createElement("span"), { className: "mark" });
+      mark.style.background = PALETTE[index];
+      label.append(box, mark, name);
+      document.getElementById("experts").append(label);
+    }
+  }
+
+  play(playing) {
+    this.playing = playing;
+    document.getElementById("play").textContent = playing ? "stop" : "play";
+    let before = null;
+    const step = (now) => {
+      if (!this.playing) return;
+      const passed = before === null ? 0 : (now - before) / 1000;
+      before = now;
+      this.setFrame((this.frame + passed * this.speed * this.facts.fps) % Math.max(1, this.facts.frames - 1));
+      requestAnimationFrame(step);
+    };
+    if (playing) requestAnimationFrame(step);
+  }
+}
+
+// The state that the address asks for, as #frame=12&camera=cam00&experts=STG,Ex4DGS&gates=on&controls=off
+function fromAddress(address) {
+  const asked = new URLSearchParams(address.hash.slice(1));
+  if (asked.get("controls") === "off") document.getElementById("controls").hidden = true;
+  return {
+    frame: Number(asked.get("frame") ?? 0),
+    camera: asked.get("camera") ?? undefined,
+    experts: asked.get("experts")?.split(","),
+    gates: asked.get("gates") === "on",
+  };
+}
+
+async function start() {
+  const message = document.getElementById("message");
+  try {
+    const facts = JSON.parse(document.getElementById("facts").textContent);
+    window.player = new Player(facts, await readArrays(facts.arrays));
+    await window.player.show(fromAddress(location));
+    message.remove();
+  } catch (error) {
+    message.textContent = `This page cannot be shown: ${error.message}`;
+    throw error;
+  }
+}
+
+start();

@@ -1,0 +1,126 @@
+"""Settings of `moegs.py export`: a run or an expert, and the file or the layout to write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from engine.errors import ConfigError
+from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
+from engine.settings.command_line import parse
+from engine.settings.node_tool import TOOL, tool
+from engine.settings.paths import check_folder, check_target
+from engine.settings.render import AnyOverridesConfig, check_moved
+
+Layout = Literal["upstream"]  # a row of engine.commands.export's LAYOUTS each
+QualityName = Literal["high", "small"]  # a row of engine.export.formats.QUALITIES each
+BY_NODE = (".sog", ".spz", ".glb")  # endings that splat-transform writes
+PACKAGES = {".4dgs": "fourdgs", ".glb": "fourdgs"}  # by the ending of --to, the package that writes it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """Settings of an export."""
+
+    run: Annotated[
+        tyro.conf.Positional[Path | None],
+        flag("folder of the trained run; without it, one --expert NAME=PATH and --source_path", metavar="SAVE_PATH"),
+    ] = None
+    to: Annotated[
+        Path | None,
+        flag(
+            "what to write, by its ending: NAME.html (a page that plays the mixture), NAME.4dgs (a file for players), "
+            "no ending (a new folder with a PLY file for each frame), or NAME.ply, .sog, .spz, .glb (one frame)",
+            metavar="PATH",
+        ),
+    ] = None
+    content: Annotated[
+        str,
+        flag(
+            "what to export: an expert by its name in the results; default: all of them, in a page as the mixture, in "
+            "other files as fused (one scene of all Gaussians, as opaque as the gates make them)",
+            metavar="NAME",
+        ),
+    ] = ""
+    frame: Annotated[int, flag("with NAME.ply, .sog, .spz or .glb: the frame to write")] = 0
+    quality: Annotated[QualityName, flag("how exactly a file holds the scene; small: the smaller file")] = "high"
+    test_frames: Annotated[
+        int, flag("frames of each held-out camera by which the loss is measured, evenly spread; -1: all")
+    ] = -1
+    layout: Annotated[Layout, flag("with --out: file layout to write; upstream: that of the paper's own code")] = (
+        "upstream"
+    )
+    out: Annotated[Path | None, flag("new folder to write in a --layout, in the place of --to", metavar="PATH")] = None
+    iteration: Annotated[int, flag("saved iteration to export; -1: the newest")] = -1
+    overrides: AnyOverridesConfig = field(default_factory=AnyOverridesConfig)
+    quiet: Annotated[bool, flag(QUIET)] = False
+    debug: Annotated[bool, flag(DEBUG)] = False
+
+
+def export_page(prog: str, about: str) -> CommandHelp:
+    """The help of `moegs.py export`."""
+    return CommandHelp(
+        prog=prog,
+        about=about,
+        examples=(
+            f"python {prog} output/cook_spinach --to output/cook_spinach.html",
+            f"python {prog} output/cook_spinach --content STG --to output/cook_spinach_stg.4dgs",
+            f"python {prog} --expert STG=output/distilled --source_path data/N3V/cook_spinach \\\n"
+            "    --to output/cook_spinach_frames",
+            f"python {prog} output/cook_spinach --out output/cook_spinach_upstream",
+        ),
+        texts={"expert": "folder of an expert that was moved; without SAVE_PATH: the one expert to export"},
+    )
+
+
+def read_export_settings(arguments: Sequence[str], *, prog: str, description: str) -> ExportConfig:
+    """Settings of `moegs.py export`; ConfigError for flags that it does not have."""
+    return parse(ExportConfig, arguments, defaults=ExportConfig(), page=export_page(prog, description))
+
+
+def check_export_config(config: ExportConfig) -> None:
+    """Raises ConfigError for the first setting that cannot be used, and where a package is missing."""
+    if (config.to is None) == (config.out is None):
+        raise ConfigError(
+            "nothing to write: give --to NAME.html, NAME.4dgs or FOLDER, or --out FOLDER for the paper's layout"
+            if config.to is None
+            else "--to and --out: give one of the two"
+        )
+    experts, source = config.overrides.expert, config.overrides.source_path
+    if config.run is None and (config.out is not None or len(experts) != 1 or source is None):
+        raise ConfigError(
+            "nothing to export: give SAVE_PATH of a trained run, or with --to one expert with --expert NAME=PATH and "
+            "its scene with --source_path"
+        )
+    check_folder("SAVE_PATH", config.run)
+    check_target("--out", config.out)
+    check_moved(config.overrides)
+    if config.test_frames < 1 and config.test_frames != -1:
+        raise ConfigError(f"--test_frames is {config.test_frames}: give 1 or more, or -1 for all")
+    if config.frame < 0:
+        raise ConfigError(f"--frame is {config.frame}: give 0 or more")
+    if config.to is not None:
+        _check_to(config.to)
+
+
+def _check_to(path: Path) -> None:
+    """Raises ConfigError where --to cannot be written, or its package is missing."""
+    ending = path.suffix.lower()
+    check_target("--to", path, file=bool(ending))
+    if not ending and path.is_dir() and any(path.iterdir()):
+        raise ConfigError(f"--to {path}: is not empty; choose another folder")
+    package = PACKAGES.get(ending)
+    if package is not None and find_spec(package) is None:
+        raise ConfigError(
+            f"--to {path}: {ending} needs the package {package}: run pip install -r requirements-export.txt "
+            "-c constraints.txt"
+        )
+    if ending in BY_NODE and tool() is None:
+        raise ConfigError(
+            f"--to {path}: {ending} needs node and the program {TOOL}: run npm install @playcanvas/splat-transform here"
+        )

@@ -1,0 +1,160 @@
+"""`.4dgs` files of the package `fourdgs`: one file with splats on straight lines, with a window and a bell each.
+
+Format: https://github.com/avala-ai/4dgs, temporal model gaussian-birth. Colours of degree 0 are held within 0 and 1
+there, and higher coefficients within -4 and 4.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from moegs_rasterizer import RasterSettings
+from torch import Tensor
+
+from common.faults import reading
+from common.files import replacing
+from experts.base import CheckpointError, Provenance
+from experts.canonical.gaussians import CanonicalGaussians
+from experts.splats.model import Splats
+from experts.splats.sh_bytes import harmonic_bytes
+
+PACKAGE = "fourdgs"
+INSTALL = f"{PACKAGE} is missing: run pip install -r requirements-export.txt -c constraints.txt"
+SH_CONSTANT = 0.28209479177387814  # the spherical harmonic of degree 0
+SH_LOW, SH_HIGH = -4.0, 4.0  # of the format's bytes
+LEVEL = 6  # of zlib: 9 takes many times as long, for a few percent
+CUTOFF = 1 / 255  # share of an opacity below which a splat is gone
+FACTS = "moegs"  # key of the file's attributes that holds ours, as JSON
+RASTER = "raster"  # in those: the convention that the splats are meant for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """The fineness of a file's values."""
+
+    profile: str  # of fourdgs: fine, default or coarse
+    sh_steps: tuple[int, int, int]  # between bytes that are used, of the coefficients of degree 1, 2 and 3
+
+
+def write_4dgs(
+    path: Path, splats: Splats, *, fps: float, grid: Grid, cameras: Sequence[Tensor], facts: Mapping[str, object]
+) -> None:
+    """Writes splats to a `.4dgs` file, never half of it.
+
+    cameras: centres [3] of those that colours are to be right for. facts: told in the file, as JSON.
+
+    Raises CheckpointError where the package is missing.
+    """
+    _require_package(path)
+    import fourdgs
+
+    own = {**facts, "fps": fps, "frames": splats.num_frames, "background": splats.background}
+    own[RASTER] = asdict(splats.settings)
+    options = fourdgs.WriteOptions(
+        profile=grid.profile,
+        cutoff=CUTOFF,
+        level=LEVEL,
+        sh_bit_depths=(8, 8, 8),  # bytes as they are
+        library="MoE-GS",
+        metadata={FACTS: json.dumps(own)},
+    )
+    with replacing(path) as temporary:
+        fourdgs.write(temporary, _gaussian_set(splats, fps, grid, cameras), splats.num_frames / fps, options=options)
+
+
+def read_4dgs(path: Path, *, num_frames: int | None = None) -> Splats:
+    """Splats from a `.4dgs` file. num_frames: of the clip, where the file does not tell; None: 30 frames a second.
+
+    Raises CheckpointError where the package is missing, and for files that it cannot read.
+    """
+    _require_package(path)
+    with reading(path, "not a readable .4dgs file", CheckpointError, advice="get the file again from its source"):
+        import fourdgs
+
+        scene = fourdgs.read(str(path), recover_truncated=False)
+        own = json.loads(scene.header.attributes.get(FACTS, "{}"))
+        frames = own.get("frames") or num_frames or max(1, round(30 * scene.duration_sec))
+        return _splats(path, scene.gaussians, frames=frames, fps=frames / scene.duration_sec, own=own)
+
+
+def read_gltf(path: Path) -> Splats:
+    """Splats of one frame from a glTF file with KHR_gaussian_splatting, in glTF's axes. Raises CheckpointError."""
+    _require_package(path)
+    with reading(path, "not a readable glTF file", CheckpointError, advice="get the file again from its source"):
+        import fourdgs
+
+        return _splats(path, fourdgs.from_gltf(str(path)).gaussians, frames=1, fps=1.0, own={})
+
+
+def _require_package(path: Path) -> None:
+    if find_spec(PACKAGE) is None:
+        raise CheckpointError(f"{path}: {INSTALL}")
+
+
+def _gaussian_set(splats: Splats, fps: float, grid: Grid, cameras: Sequence[Tensor]) -> Any:
+    import fourdgs
+
+    given = splats.gaussians
+    sh = torch.cat([given.sh_dc, given.sh_rest], dim=1).detach()
+    coded = harmonic_bytes(sh, given.means.detach(), cameras=cameras, steps=grid.sh_steps)
+    colours = torch.cat([coded.dc * SH_CONSTANT + 0.5, given.opacity_logits.sigmoid()[:, None]], dim=1)
+    windows = _numpy(splats.windows).astype(np.float64) / fps
+    return fourdgs.GaussianSet(
+        positions=_numpy(given.means),
+        scales=_numpy(given.log_scales.exp()),
+        rotations=_numpy(given.quats[:, [1, 2, 3, 0]]),
+        colors=_numpy(colours.clamp(0, 1)),
+        motions=_numpy(splats.velocities * fps),
+        mu_t=_numpy(splats.times / fps),
+        sigma_t=_numpy(splats.widths / fps),
+        win_lo=windows[:, 0],
+        win_hi=windows[:, 1],
+        sh=_numpy(coded.codes) if coded.degree else None,
+        sh_degree=coded.degree,
+    )
+
+
+def _splats(path: Path, given: Any, *, frames: int, fps: float, own: Mapping[str, Any]) -> Splats:
+    """The splats of a file's values. own: what a file of this project tells."""
+    colours = torch.from_numpy(np.asarray(given.colors, np.float32))
+    rest = torch.zeros(given.count, 15, 3)
+    if given.sh is not None:
+        coefficients = given.sh.shape[1] // 3
+        values = given.sh.astype(np.float32) * ((SH_HIGH - SH_LOW) / 255) + SH_LOW
+        rest[:, :coefficients] = torch.from_numpy(values).unflatten(1, (3, coefficients)).transpose(1, 2)
+    widths = torch.from_numpy(np.asarray(given.sigma_t, np.float32)) * fps
+    windows = np.stack([given.win_lo, given.win_hi], axis=1) * fps
+    raster = own.get(RASTER)
+    return Splats(
+        gaussians=CanonicalGaussians(
+            means=_float(given.positions),
+            log_scales=_float(given.scales).clamp(min=1e-12).log(),
+            quats=_float(given.rotations)[:, [3, 0, 1, 2]].contiguous(),
+            opacity_logits=colours[:, 3].clamp(1e-6, 1 - 1e-6).logit(),
+            sh_dc=((colours[:, None, :3] - 0.5) / SH_CONSTANT).contiguous(),
+            sh_rest=rest,
+        ),
+        times=_float(given.mu_t) * fps,
+        widths=widths,
+        velocities=_float(given.motions) / fps,
+        windows=torch.from_numpy(windows.clip(-1e9, 1e9).astype(np.float32)),
+        num_frames=frames,
+        settings=RasterSettings(**raster) if raster else RasterSettings(),
+        background=own.get("background", (0.0, 0.0, 0.0)),
+        provenance=Provenance(files=(path,), iteration=0),
+    )
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy()
+
+
+def _float(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(values, np.float32))

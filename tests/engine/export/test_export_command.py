@@ -1,0 +1,150 @@
+"""`moegs.py export --to` writes files that show the run, and says what they lose."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from moegs_rasterizer import Gaussians, Layer, RasterSettings, rasterize
+
+import engine.settings.export
+import moegs
+from engine.commands import train
+from engine.export.formats import FORMATS, QUALITIES, Export
+from engine.export.frames import unit_shapes
+from engine.export.fused import Fused, gated, mean_gates
+from engine.export.players import for_players, players_settings
+from engine.export.writing import write_export
+from engine.runs.run import mix_view
+from experts.splats.container import read_4dgs
+from experts.splats.frame_files import frame_files
+from tests.small_world import FRAMES, small_run, use_small_world
+
+
+@pytest.fixture
+def save_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    flags = [*use_small_world(monkeypatch, tmp_path), f"--save_path={tmp_path / 'run'}", "--backend=torch"]
+    assert train.main("E3", [*flags, "--iterations=2", "--test_iterations"]) == 0
+    return tmp_path / "run"
+
+
+def export(*arguments: object) -> int:
+    return moegs.main(["export", *map(str, arguments), "--quiet"])
+
+
+def test_an_expert_goes_into_a_4dgs_file_that_tells_its_loss(save_path: Path, capsys) -> None:
+    path = save_path / "stg.4dgs"
+    assert export(save_path, "--content", "e-d3dgs", "--to", path) == 0
+    printed = capsys.readouterr().out
+    assert "E-D3DGS" in printed and "PSNR: mean over 1 camera, 4 frames of each" in printed and "lost" in printed
+    assert f"written: {path} (0.0 MB, E-D3DGS, high quality)" in printed
+    import fourdgs
+
+    facts = json.loads(fourdgs.read(str(path)).header.attributes["moegs"])
+    assert (facts["content"], facts["frames"], facts["quality"]) == ("E-D3DGS", FRAMES, "high")
+    assert facts["psnr_to_source"]["file"] > 30
+    assert facts["psnr_lost"] == facts["psnr"]["E-D3DGS"] - facts["psnr"]["file"]
+
+
+def test_a_page_is_of_the_mixture(save_path: Path, capsys) -> None:
+    path = save_path / "page.html"
+    assert export(save_path, "--to", path, "--quality=small", "--test_frames=2") == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[1].startswith("mixture") and printed.splitlines()[2].startswith("page")
+    assert "MB, mixture, small quality)" in printed
+
+
+def test_the_mixture_becomes_a_folder_of_frames(save_path: Path) -> None:
+    folder = save_path / "frames"
+    assert export(save_path, "--to", folder, "--test_frames=1") == 0
+    assert [path.name for path in frame_files(folder)] == [f"frame_{frame:05d}.ply" for frame in range(FRAMES)]
+    facts = json.loads((folder / "export.json").read_text())
+    assert facts["content"] == "fused" and facts["frames_of_each_camera"] == 1
+    assert list(facts["psnr"]) == ["mixture", "fused", "file"]
+    assert "blends the images" in facts["note"]
+    assert facts["psnr"]["file"] == pytest.approx(facts["psnr"]["fused"], abs=1e-3)  # frames are exact
+
+
+def test_one_expert_needs_no_run(save_path: Path) -> None:
+    world, path = save_path.parent, save_path / "alone.4dgs"
+    flags = ["--expert", f"4DGaussians={world / 'models' / '4DGaussians'}", "--source_path", world]
+    assert export(*flags, "--to", path) == 0
+    assert read_4dgs(path).num_frames == FRAMES
+
+
+def test_what_cannot_be_written_is_named_and_leaves_nothing(save_path: Path, capsys, monkeypatch) -> None:
+    def refused(*arguments: object) -> str:
+        assert export(*arguments) == 2
+        return capsys.readouterr().err
+
+    full = save_path / "full"
+    full.mkdir()
+    (full / "a.txt").touch()
+    assert "nothing to write: give --to NAME.html, NAME.4dgs or FOLDER, or --out FOLDER" in refused(save_path)
+    assert "--to and --out: give one of the two" in refused(save_path, "--to=a.4dgs", "--out=b")
+    assert "is not empty; choose another folder" in refused(save_path, f"--to={full}")
+    assert "cannot write '.4dg'; did you mean .4dgs?" in refused(save_path, f"--to={save_path / 'a.4dg'}")
+    assert "nothing to export: give SAVE_PATH of a trained run" in refused("--to=a.4dgs")
+    assert "--content STGG: no such expert here; known: Ex4DGS" in refused(save_path, "--content=STGG", "--to=a.4dgs")
+    assert "--test_frames is 0: give 1 or more" in refused(save_path, "--test_frames=0", "--to=a.4dgs")
+    monkeypatch.setattr(engine.settings.export, "find_spec", lambda name: None)
+    missing = refused(save_path, "--to=a.4dgs")
+    assert ".4dgs needs the package fourdgs: run pip install -r requirements-export.txt" in missing
+    assert not Path("a.4dgs").exists()
+
+
+def test_a_failure_while_measuring_leaves_no_file(tmp_path: Path) -> None:
+    run = small_run(tmp_path)
+    job = Export(run=run, expert=run.experts[0], quality=QUALITIES["small"], fps=30)
+    run.scene.frames.pixels = run.scene.frames.pixels[:, :1]  # frame 1 cannot be read
+    with pytest.raises(IndexError):
+        write_export(job, FORMATS[".4dgs"], tmp_path / "a.4dgs", frames=FRAMES, facts={})
+    assert not list(tmp_path.iterdir())
+
+
+def activated(expert) -> Gaussians:
+    """The Gaussians of a frame with unit quaternions, as exports have them."""
+    given = expert.at(1)
+    scales, quats = unit_shapes(given.scales, given.quats)
+    return replace(given, scales=scales, quats=quats)
+
+
+def test_players_show_what_other_rules_do(tmp_path: Path) -> None:
+    run = small_run(tmp_path)
+    expert = run.experts[0]
+    expert.settings = replace(expert.settings, low_pass=0.1, compensate=True)
+    expert.scales.data.mul_(0.2)  # less than a pixel to two: the rules matter
+    cameras = [run.scene.views[view].camera for view in run.scene.train]
+    given = activated(expert)
+    changed, plain = for_players(given, expert.settings, cameras), players_settings(expert.settings)
+
+    def image(gaussians: Gaussians, settings: RasterSettings) -> torch.Tensor:
+        layer = Layer(gaussians=gaussians, settings=settings, background=torch.ones(3))
+        return rasterize([layer], cameras[0])[0].colour
+
+    truth = image(given, expert.settings)
+    before, after = (image(each, plain) - truth for each in (given, changed))
+    assert after.square().mean() < before.square().mean() / 4
+    assert for_players(given, plain, cameras) is given
+
+
+def test_gates_of_a_gaussian_are_those_where_it_is_seen(tmp_path: Path) -> None:
+    run = small_run(tmp_path)
+    gates = mean_gates(run, frames=2)
+    assert [len(each) for each in gates] == [expert.num_gaussians for expert in run.experts]
+    assert all(((each >= 0) & (each <= 1)).all() for each in gates)
+    views = [mix_view(run, view, frame).gates.flatten(1).mean(dim=1) for view in run.scene.train for frame in (0, 3)]
+    means = torch.stack(views).mean(dim=0)
+    for each, mean in zip(gates, means, strict=True):
+        assert float(each.mean()) == pytest.approx(float(mean), abs=0.1)
+
+
+def test_a_fused_scene_of_one_expert_is_that_expert(tmp_path: Path) -> None:
+    run = small_run(tmp_path)
+    expert = run.experts[0]
+    fused, own = Fused([expert], [torch.ones(expert.num_gaussians)]).at(1), expert.at(1)
+    assert torch.allclose(fused.means, own.means) and torch.allclose(fused.opacities, own.opacities, atol=1e-5)
+    assert torch.allclose(gated(torch.tensor([0.99]), torch.tensor([0.25])), torch.tensor([1 - 0.01**0.25]))

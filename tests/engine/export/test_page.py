@@ -1,0 +1,110 @@
+"""A page plays the mixture: read again by us, and in a browser."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from engine.errors import ConfigError
+from engine.export.formats import FORMATS, QUALITIES, Export
+from engine.export.page import PLAYER, SCRIPTS, PagePictures, read_page
+from engine.export.writing import write_export
+from engine.runs.expert_images import image_of
+from engine.runs.run import Run, mix_camera
+from router.cues import CueLayer
+from tests.engine.export.chromium import browser, opened
+from tests.small_world import FRAMES, camera, small_run
+
+WIDTH, HEIGHT = 192, 128
+DRAWN = "new Promise(r => {const w = () => document.getElementById('message') ? setTimeout(w, 20) : r(); w()})"
+
+
+def db(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(10 * np.log10(1 / np.square(ours - theirs).mean()))
+
+
+def pixels(image: torch.Tensor) -> np.ndarray:
+    return image.clamp(0, 1).permute(1, 2, 0).numpy()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run whose gates differ from pixel to pixel, and whose experts have conventions and backgrounds of their own."""
+    run = small_run(tmp_path)
+    torch.manual_seed(1)
+    for parameter in run.router.parameters():
+        nn.init.normal_(parameter, std=0.7)
+    run.experts[0].settings = replace(run.experts[0].settings, low_pass=0.1, compensate=True, far=50.0, ndc_limit=1.3)
+    run.experts[1].background = (0.0, 0.2, 0.4)
+    return replace(run, router=run.router.requires_grad_(False))
+
+
+def exported(run: Run, path: Path, **changes: object) -> Path:
+    job = Export(**{"run": run, "expert": None, "quality": QUALITIES["high"], "fps": 30, **changes})
+    write_export(job, FORMATS[".html"], path, frames=1, facts={})
+    return path
+
+
+def test_a_page_read_again_is_the_mixture(run: Run, tmp_path: Path) -> None:
+    page = read_page(exported(run, tmp_path / "page.html"))
+    assert [each.name for each in page.experts] == [expert.name for expert in run.experts]
+    assert [each.splats.settings for each in page.experts] == [expert.settings for expert in run.experts]
+    shown = PagePictures(page, run.compute)
+    for frame in range(FRAMES):
+        ours, theirs = mix_camera(run, camera(1), frame).image, shown(camera(1), frame)
+        assert db(pixels(ours), pixels(theirs)) > 38
+
+
+def test_a_page_of_one_expert_shows_it(run: Run, tmp_path: Path) -> None:
+    expert = run.experts[1]
+    page = read_page(exported(run, tmp_path / "page.html", expert=expert))
+    assert [each.name for each in page.experts] == [expert.name]
+    theirs = PagePictures(page, run.compute)(camera(1), 2)
+    assert db(pixels(image_of(expert, camera(1), 2, compute=run.compute)), pixels(theirs)) > 38
+
+
+def test_what_a_page_cannot_play_is_refused(run: Run, tmp_path: Path) -> None:
+    run.router.cues = CueLayer(len(run.experts))
+    with pytest.raises(ConfigError, match="a page cannot blend by --cues, which this router was trained with"):
+        exported(run, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+    exported(run, tmp_path / "page.html", expert=run.experts[0])
+    (tmp_path / "other.html").write_text("<html></html>")
+    with pytest.raises(ConfigError, match=r"other.html: is no page of moegs.py export \(no facts in it\)"):
+        read_page(tmp_path / "other.html")
+
+
+def test_a_page_needs_nothing_else(run: Run, tmp_path: Path) -> None:
+    text = exported(run, tmp_path / "page.html").read_text()
+    assert "{{" not in text and not any(word in text for word in ("http:", "https:", "src=", "import "))
+    assert all((PLAYER / name).read_text() in text for name in (*SCRIPTS, "sorter.js"))
+
+
+@pytest.mark.skipif(browser() is None, reason="no Chromium on this machine")
+def test_a_browser_shows_what_our_rasterizer_does(run: Run, tmp_path: Path) -> None:
+    path = exported(run, tmp_path / "page.html")
+    shown = PagePictures(read_page(path), run.compute)
+    small = camera(0)
+    scale = WIDTH / small.width
+    sizes = {name: scale * getattr(small, name) for name in ("fx", "fy", "cx", "cy")}
+    large = replace(small, width=WIDTH, height=HEIGHT, **sizes)
+    with opened(path, tmp_path / "profile", address="#frame=2&controls=off", width=WIDTH, height=HEIGHT) as page:
+        page.run(DRAWN)
+
+        def picture(state: str) -> np.ndarray:
+            page.run(f"player.show({state})")
+            return page.picture()
+
+        second = page.picture()
+        assert db(pixels(shown(large, 2)), second) > 40
+        first, gates = picture("{frame: 0}"), picture("{frame: 0, gates: true}")
+        assert db(pixels(shown(large, 0)), first) > 40 and db(first, second) < 35 and db(first, gates) < 25
+        for expert, splats in zip(run.experts, shown.experts, strict=True):
+            alone = picture(f"{{frame: 0, gates: false, experts: ['{expert.name}']}}")
+            assert db(pixels(image_of(splats, large, 0, compute=run.compute)), alone) > 40
+        assert page.messages == []
