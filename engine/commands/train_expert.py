@@ -85,10 +85,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
                 logger.info("to watch the training: %s", tensorboard_command(output.folder))
             if not train(task, task.schedule(), quiet=config.machine.quiet):
                 return INTERRUPTED
-            if ranks.is_first():
-                with ranks.apart():
-                    finish(task)
-            ranks.wait_for_all()
+            finish(task)
     return 0
 
 
@@ -103,12 +100,13 @@ def open_expert_scene(config: TrainExpertConfig, model_path: Path) -> Scene:
 def finish(task: ExpertTask) -> None:
     """Scores a trained expert and writes its report, where that was not done before."""
     folder, last = task.output.folder, task.last
-    if not saved_expert_folder(folder, last).is_dir():  # saving it failed, after the state was saved
+    if not ranks.from_first(saved_expert_folder(folder, last).is_dir()):  # saving it failed, after the state was saved
         task.save(last)
-    if task.start < last or not (folder / EXPERT_REPORT).is_file():
+    if task.start < last or not ranks.from_first((folder / EXPERT_REPORT).is_file()):
         scores = task.score(last, task.config.output.test_frames, networks=True)
-        path = write_json(folder / EXPERT_REPORT, report(task, scores))
-        logger.info("%s: training took %s; report: %s", task.name, duration(task.seconds), path)
+        if ranks.is_first():
+            path = write_json(folder / EXPERT_REPORT, report(task, scores))
+            logger.info("%s: training took %s; report: %s", task.name, duration(task.seconds), path)
 
 
 def report(task: ExpertTask, scores: ExpertScores | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from common import ranks
 from common.files import write_json
 from common.progress import tracked
 from common.tensors import to_uint8
@@ -16,6 +17,7 @@ from engine.evaluation.conditions import expert_conditions
 from engine.evaluation.metric_types import MetricRequest
 from engine.evaluation.provenance import ImageHashes, frames_per_second, keep_other_results
 from engine.evaluation.scoring import ScoredFrame, evenly_spread, mean_scores, mean_seconds, scored_frames
+from engine.evaluation.shares import view_frames_of_rank
 from engine.evaluation.suite import MetricSuite, Scores, open_suite, weights_facts
 from engine.outputs.files import image_name, write_png
 from engine.runs.device import ComputeDevice, wait
@@ -59,29 +61,36 @@ def evaluate_expert(
     """Scores an expert on the scene's held-out cameras; writes metrics.json and SHOWN PNGs a camera with their truth.
 
     networks: with the metrics that need a network (LPIPS). culling: at these cameras; None: none. The PNGs are
-    `renders/<camera>_<frame>.png` and `gt/...`, as those of render_*.py.
+    `renders/<camera>_<frame>.png` and `gt/...`, as those of render_*.py. Several ranks take a block of the frames each,
+    and get the scores of one process.
     """
     cameras = [scene.views[view].camera for view in scene.test]
     request = MetricRequest(protocol=PROTOCOL, cameras=cameras, device=compute.device, lpips_weights=lpips_weights)
     suite = open_suite(request, networks=networks)
     shown = {frames[index] for index in evenly_spread(len(frames), SHOWN)}
     view_frames = [(view, frame) for view in scene.test for frame in frames]
+    own = view_frames_of_rank(view_frames, shown=not quiet)
     per_frame, seconds = [], []
     with ImageHashes() as hashes:
-        followed = tracked(view_frames, f"Scoring {expert.name}", unit="frame", shown=not quiet, leave=False)
-        for scored in _scored(expert, scene, followed, compute=compute, suite=suite, culling=culling):
+        followed = tracked(own.frames, f"Scoring {expert.name}", unit="frame", shown=not quiet, leave=False)
+        for scored in _scored(expert, scene, followed, own.lead, compute=compute, suite=suite, culling=culling):
             camera = scene.views[scored.view].name
             per_frame.append({"camera": camera, "frame": scored.frame, "scores": scored.scores[ALONE]})
             seconds.append(scored.seconds)
             hashes.add({ALONE: to_uint8(scored.rendering)}, scored.truth)
             if scored.frame in shown:
                 _write_pngs(folder, image_name(camera, scored.frame), scored)
+    per_frame = [frame for part in ranks.gathered(per_frame) for frame in part]
+    seconds = [each for part in ranks.gathered(seconds) for each in part]
     report = {
         **expert_conditions(scene, compute, suite=suite, hashes=hashes, culling=culling),
         **_means(per_frame, seconds),
         "per_frame": per_frame,
     }
-    keep_other_results(folder / METRICS_FILE, report)
+    file = folder / METRICS_FILE
+    if ranks.is_first():
+        keep_other_results(file, report)
+        write_json(file, report)
     return ExpertScores(
         scores=report["means"],
         frames=len(per_frame),
@@ -89,7 +98,7 @@ def evaluate_expert(
         frames_per_second=report["frames_per_second"],
         hashes=hashes.facts(),
         weights=weights_facts(suite),
-        file=write_json(folder / METRICS_FILE, report),
+        file=file,
     )
 
 
@@ -106,6 +115,7 @@ def _scored(
     expert: Expert,
     scene: Scene,
     view_frames: Iterable[ViewFrame],
+    lead: Sequence[ViewFrame],
     *,
     compute: ComputeDevice,
     suite: MetricSuite,
@@ -126,6 +136,7 @@ def _scored(
         images_of=lambda _, image, __: {ALONE: image},
         suite=suite,
         device=compute.device,
+        lead=lead,
     )
 
 

@@ -66,7 +66,7 @@ class ExpertStart:
 class ExpertTask:
     """An expert in training, with where it is saved and what is known of it. Use it as a context manager.
 
-    Several ranks train it together; rank 0 saves, scores and writes.
+    Several ranks train and score it together; rank 0 saves and writes.
     """
 
     def __init__(
@@ -213,11 +213,8 @@ class ExpertTask:
         drop_older(folder, own, newest=iteration, keep=keep)
 
     def evaluate(self, iteration: int) -> None:
-        """Scores a few held-out frames on the way; of several ranks the first one does, and the others wait."""
-        if ranks.is_first():
-            with ranks.apart():
-                self.score(iteration, FRAMES_ON_THE_WAY, networks=False)
-        ranks.wait_for_all()
+        """Scores a few held-out frames on the way."""
+        self.score(iteration, FRAMES_ON_THE_WAY, networks=False)
 
     def score(self, iteration: int, wanted: int | None, *, networks: bool) -> ExpertScores | None:
         """Scores on the held-out cameras, logged and kept in the history; None where the model shows no frame yet."""
@@ -241,7 +238,8 @@ class ExpertTask:
         self.history.append(
             {"iteration": iteration, "gaussians": self.trainer.count, "frames": result.frames, **result.scores}
         )
-        self.curve.add_score(iteration, psnr_of(result.scores))
+        if ranks.is_first():
+            self.curve.add_score(iteration, psnr_of(result.scores))
         scored = counted(result.frames, "frame")
         logger.info("iteration %d: held-out cameras, %s: %s", iteration, scored, scores_text(result.scores))
         return result

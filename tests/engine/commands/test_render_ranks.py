@@ -17,6 +17,7 @@ import engine.commands.render
 import engine.evaluation.lpips_weights
 from common import ranks
 from engine.commands.render import main
+from engine.evaluation.expert import evaluate_expert
 from engine.evaluation.lpips_weights import LoadedLpips
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.runs.run import Run
@@ -149,3 +150,19 @@ def test_a_rank_that_fails_leaves_no_numbers_and_no_videos(run, tmp_path):
     first, second = ends_of(lambda: evaluate_mixture(broken, views=[0], folder=tmp_path / "out", options=options))
     assert (first.code, first.said) == (1, "") and "the disk is gone" in second.said
     assert not [path for path in (tmp_path / "out").rglob("*") if path.suffix in (".json", ".mp4")]
+
+
+def test_an_expert_alone_has_the_scores_of_one_process(run, tmp_path):
+    expert = run.experts[0]
+
+    def evaluate(name: str) -> dict[str, object]:
+        result = evaluate_expert(
+            expert, run.scene, compute=run.compute, folder=tmp_path / name, frames=range(3), networks=True, quiet=True
+        )
+        return {"scores": dict(result.scores), "hashes": dict(result.hashes), "frames": result.frames}
+
+    alone = evaluate("one")
+    assert on_ranks(lambda: evaluate("two")) == [alone, alone]
+    assert pngs(tmp_path / "two") == pngs(tmp_path / "one") != {}
+    one, two = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two"))
+    assert one["per_frame"] == two["per_frame"] and one["means"]["tpsnr"] is not None

@@ -142,7 +142,10 @@ ROWS = {
         },
     ),
     "run-all": Row(
-        run=moegs.main, config=RunAllConfig, words=("run-all",), flags={"DATASET": FOLDER, "--output": TARGET}
+        run=moegs.main,
+        config=RunAllConfig,
+        words=("run-all",),
+        flags={"DATASET": FOLDER, "--output": TARGET, "--slurm": TARGET},
     ),
     "demo-scene": Row(run=moegs.main, config=object, words=("demo-scene",), flags={"FOLDER": TARGET}),
 }
