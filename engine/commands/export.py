@@ -41,24 +41,25 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         return _export_layout(config)
     kind = format_of(config.to)
     run = open_run(config)
-    if config.frame >= run.scene.num_frames:
-        raise ConfigError(f"--frame is {config.frame}: the clip has {counted(run.scene.num_frames, 'frame')}, from 0")
+    frame, quality = config.frame or 0, config.quality or "high"
+    if frame >= run.scene.num_frames:
+        raise ConfigError(f"--frame is {frame}: the clip has {counted(run.scene.num_frames, 'frame')}, from 0")
     expert = expert_of(run, config.content, together=kind.content)
     content = kind.content if expert is None else expert.name
     export = Export(
         run=run,
         expert=expert,
-        quality=QUALITIES[config.quality],
+        quality=QUALITIES[quality],
         fps=float(run.scene.frame_rate or FPS),
-        frame=config.frame,
+        frame=frame,
         progress=not config.quiet,
     )
-    facts = {"content": content, "iteration": run.iteration, "quality": config.quality}
+    facts = {"content": content, "iteration": run.iteration, "quality": quality}
     frames = run.scene.num_frames if config.test_frames == -1 else config.test_frames
     found = write_export(export, kind, config.to, frames=frames, facts=facts)
     size = size_of(config.to)
     print(*loss_lines(found), sep="\n")
-    print(f"written: {config.to} ({size:.1f} MB, {content}, {config.quality} quality)")
+    print(f"written: {config.to} ({size:.1f} MB, {content})")
     if config.to.suffix.lower() == ".html" and size > MOST_MEGABYTES:
         logger.warning("%s: more than %d MB, which phones may not open; %s", config.to, MOST_MEGABYTES, SMALLER)
     return 0

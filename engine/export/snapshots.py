@@ -75,7 +75,10 @@ def _run(source: Path, target: Path) -> None:
     program = tool()
     assert program is not None, "the settings were checked"
     words = [program, "--quiet", "--overwrite", "--gpu", "cpu", str(source), str(target)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60 * _MINUTES, check=False)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60 * _MINUTES, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(f"{TOOL} could not make {target.suffix} in {_MINUTES} minutes; give --to NAME.ply") from error
     if done.returncode != 0 or not target.is_file():
         said = (done.stderr or done.stdout).strip().splitlines()
         raise ConfigError(f"{TOOL} could not make {target.suffix}: {said[-1] if said else 'it says nothing'}")

@@ -35,19 +35,25 @@ const TEXELS = 6;
 function texelsOf(count, a, ranges) {
   const out = new Float32Array(count * TEXELS * 4);
   const [low, high] = ranges.scales;
+  const three = (name, texel, change) => {
+    const values = a[name];
+    for (let i = 0; i < count; i++)
+      for (let k = 0; k < 3; k++) out[(i * TEXELS + texel) * 4 + k] = change(values[3 * i + k]);
+  };
+  const same = (value) => value;
+  three("places", 0, same);
+  three("velocities", 1, same);
+  three("scales", 3, (value) => Math.exp(low + (high - low) * value / 255));
+  three("colours", 4, (value) => value / ranges.colour);
+  three("routing", 5, same);
   for (let i = 0; i < count; i++) {
-    const three = (name) => [a[name][3 * i], a[name][3 * i + 1], a[name][3 * i + 2]];
+    const at = i * TEXELS * 4;
+    out[at + 3] = a.times[i];
+    out[at + 7] = 1 / a.widths[i];
+    out[at + 15] = a.opacities[i] / 255;
     const quat = a.quats.subarray(4 * i, 4 * i + 4);
-    const length = Math.hypot(...quat) || 1;
-    out.set([
-      ...three("places"), a.times[i],
-      ...three("velocities"), 1 / a.widths[i],
-      ...quat.map((value) => value),
-      ...three("scales").map((value) => Math.exp(low + (high - low) * value / 255)), a.opacities[i] / 255,
-      ...three("colours").map((value) => value / ranges.colour), 0,
-      ...three("routing"), 0,
-    ], i * TEXELS * 4);
-    for (let k = 0; k < 4; k++) out[(i * TEXELS + 2) * 4 + k] /= length;
+    const length = Math.hypot(quat[0], quat[1], quat[2], quat[3]) || 1;
+    for (let k = 0; k < 4; k++) out[at + 8 + k] = quat[k] / length;
   }
   return out;
 }

@@ -20,6 +20,8 @@ from engine.settings.render import AnyOverridesConfig, check_moved
 Layout = Literal["upstream"]  # a row of engine.commands.export's LAYOUTS each
 QualityName = Literal["high", "small"]  # a row of engine.export.formats.QUALITIES each
 BY_NODE = (".sog", ".spz", ".glb")  # endings that splat-transform writes
+SNAPSHOTS = (".ply", *BY_NODE)  # of one frame
+GRADED = (".html", ".4dgs")  # with a --quality; the others are exact, or as exact as splat-transform
 PACKAGES = {".4dgs": "fourdgs", ".glb": "fourdgs"}  # by the ending of --to, the package that writes it
 
 
@@ -47,8 +49,16 @@ class ExportConfig:
             metavar="NAME",
         ),
     ] = ""
-    frame: Annotated[int, flag("with NAME.ply, .sog, .spz or .glb: the frame to write")] = 0
-    quality: Annotated[QualityName, flag("how exactly a file holds the scene; small: the smaller file")] = "high"
+    frame: Annotated[
+        int | None, flag("with NAME.ply, .sog, .spz or .glb: the frame to write; default: 0", metavar="INT")
+    ] = None
+    quality: Annotated[
+        QualityName | None,
+        flag(
+            "with NAME.html or NAME.4dgs: how exactly it holds the scene; small: the smaller file; default: high",
+            metavar="{high,small}",
+        ),
+    ] = None
     test_frames: Annotated[
         int, flag("frames of each held-out camera by which the loss is measured, evenly spread; -1: all")
     ] = -1
@@ -102,10 +112,21 @@ def check_export_config(config: ExportConfig) -> None:
     check_moved(config.overrides)
     if config.test_frames < 1 and config.test_frames != -1:
         raise ConfigError(f"--test_frames is {config.test_frames}: give 1 or more, or -1 for all")
-    if config.frame < 0:
-        raise ConfigError(f"--frame is {config.frame}: give 0 or more")
+    _check_fitting(config)
     if config.to is not None:
         _check_to(config.to)
+
+
+def _check_fitting(config: ExportConfig) -> None:
+    """Raises ConfigError for a setting that what is to be written does not have."""
+    ending = None if config.to is None else config.to.suffix.lower()
+    for name, endings in (("content", None), ("quality", GRADED), ("frame", SNAPSHOTS)):
+        value = getattr(config, name)
+        if value not in (None, "") and (ending is None or (endings is not None and ending not in endings)):
+            goes = "--to" if endings is None else f"--to NAME{' or '.join(endings)}"
+            raise ConfigError(f"--{name} {value}: goes with {goes} only; leave it out")
+    if config.frame is not None and config.frame < 0:
+        raise ConfigError(f"--frame is {config.frame}: give 0 or more")
 
 
 def _check_to(path: Path) -> None:

@@ -40,7 +40,7 @@ def test_an_expert_goes_into_a_4dgs_file_that_tells_its_loss(save_path: Path, ca
     assert export(save_path, "--content", "e-d3dgs", "--to", path) == 0
     printed = capsys.readouterr().out
     assert "E-D3DGS" in printed and "PSNR: mean over 1 camera, 4 frames of each" in printed and "lost" in printed
-    assert f"written: {path} (0.0 MB, E-D3DGS, high quality)" in printed
+    assert f"written: {path} (0.0 MB, E-D3DGS)" in printed
     import fourdgs
 
     facts = json.loads(fourdgs.read(str(path)).header.attributes["moegs"])
@@ -54,7 +54,7 @@ def test_a_page_is_of_the_mixture(save_path: Path, capsys) -> None:
     assert export(save_path, "--to", path, "--quality=small", "--test_frames=2") == 0
     printed = capsys.readouterr().out
     assert printed.splitlines()[1].startswith("mixture") and printed.splitlines()[2].startswith("page")
-    assert "MB, mixture, small quality)" in printed
+    assert "MB, mixture)" in printed
 
 
 def test_the_mixture_becomes_a_folder_of_frames(save_path: Path) -> None:
@@ -86,10 +86,17 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(save_path: Path, cap
     assert "nothing to write: give --to NAME.html, NAME.4dgs or FOLDER, or --out FOLDER" in refused(save_path)
     assert "--to and --out: give one of the two" in refused(save_path, "--to=a.4dgs", "--out=b")
     assert "is not empty; choose another folder" in refused(save_path, f"--to={full}")
+    (save_path / "folder.html").mkdir()
+    assert "folder.html: is a folder; give a file" in refused(save_path, f"--to={save_path / 'folder.html'}")
+    assert "is a file; give another path" in refused(save_path, f"--to={full / 'a.txt' / 'frames'}")
     assert "cannot write '.4dg'; did you mean .4dgs?" in refused(save_path, f"--to={save_path / 'a.4dg'}")
     assert "nothing to export: give SAVE_PATH of a trained run" in refused("--to=a.4dgs")
     assert "--content STGG: no such expert here; known: Ex4DGS" in refused(save_path, "--content=STGG", "--to=a.4dgs")
     assert "--test_frames is 0: give 1 or more" in refused(save_path, "--test_frames=0", "--to=a.4dgs")
+    assert "--quality small: goes with --to NAME.html or .4dgs only" in refused(save_path, "--to=f", "--quality=small")
+    assert "--frame 3: goes with --to NAME.ply or .sog" in refused(save_path, "--to=a.html", "--frame=3")
+    assert "--content STG: goes with --to only" in refused(save_path, "--out=b", "--content=STG")
+    assert "--frame is 4: the clip has 4 frames, from 0" in refused(save_path, "--to=a.ply", "--frame=4")
     monkeypatch.setattr(engine.settings.export, "find_spec", lambda name: None)
     missing = refused(save_path, "--to=a.4dgs")
     assert ".4dgs needs the package fourdgs: run pip install -r requirements-export.txt" in missing

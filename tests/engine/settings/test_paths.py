@@ -14,7 +14,8 @@ import moegs
 from common.wording import shell
 from engine.commands import render, train
 from engine.settings.check import CheckConfig
-from engine.settings.exchange import ExportConfig, ImportConfig
+from engine.settings.exchange import ImportConfig
+from engine.settings.export import ExportConfig
 from engine.settings.fields import leaves
 from engine.settings.figure import FigureConfig
 from engine.settings.paths import check_target
@@ -121,7 +122,14 @@ ROWS = {
         run=moegs.main,
         config=ExportConfig,
         words=("export",),
-        flags={"SAVE_PATH": FOLDER, "--out": TARGET, "--source_path": FOLDER, "--expert STG": FOLDER},
+        flags={
+            "SAVE_PATH": FOLDER,
+            "--out": TARGET,
+            "--source_path": FOLDER,
+            "--cache_path": TARGET,
+            "--expert STG": FOLDER,
+        },
+        hidden=("to",),  # in the place of --out, by its ending a file or a folder: tests/engine/export
     ),
     "import": Row(
         run=moegs.main,
