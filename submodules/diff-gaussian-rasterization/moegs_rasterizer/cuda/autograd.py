@@ -141,7 +141,7 @@ def _launched_early(
 
 
 def launches_early() -> bool:
-    """Whether a backward pass is launched before its forward pass has reported; benchmarks measure the other way."""
+    """True: a backward pass is launched before its forward pass has reported; benchmarks measure the other way."""
     return True
 
 
