@@ -15,7 +15,9 @@ logger = logging.getLogger(__name__)
 
 
 def drop_older(folder: Path, saves: Mapping[int, Path], *, newest: int, keep: int | None) -> None:
-    """Removes saves of a training but for the `keep` newest, and the one with the best score.
+    """Removes saves of a training but for the `keep` newest, and the one with the best score before the newest.
+
+    The newest has no score yet, or has one where a kill came after it: what stays is the same in both cases.
 
     folder: of the training, whose curve has the scores. saves: folders by iteration. newest: the iteration that has
     just been saved; later ones stay. keep None: nothing is removed. A save is moved aside before it is removed, so a
@@ -24,7 +26,7 @@ def drop_older(folder: Path, saves: Mapping[int, Path], *, newest: int, keep: in
     if keep is None:
         return
     older = sorted(iteration for iteration in saves if iteration <= newest)
-    kept = {*older[-keep:], _best(folder, older)}
+    kept = {*older[-keep:], _best(folder, older[:-1])}
     for iteration in older:
         if iteration not in kept:
             with unfinished_folder(folder) as aside, suppress(FileNotFoundError):

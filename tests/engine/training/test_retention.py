@@ -32,6 +32,7 @@ def saves(folder: Path, *iterations: int) -> dict[int, Path]:
         (2, 6, [2, 5, 6]),
         (9, 6, [1, 2, 3, 4, 5, 6]),
         (1, 3, [2, 3, 4, 5, 6]),  # later ones are not older
+        (1, 2, [1, 2, 3, 4, 5, 6]),  # the newest is the best: of those before it the best stays
     ],
 )
 def test_the_newest_and_the_best_stay(tmp_path: Path, keep: int | None, newest: int, left: list[int]) -> None:
