@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from common import ranks
 from common.deferred import located
 from common.streams import kept_streams
-from common.suggestions import hint
+from common.text.suggestions import hint
 
 if TYPE_CHECKING:  # `__getattr__` imports them when they are asked for: PyTorch takes a second, --help needs none
     from engine.api import Camera, Rendering, camera_named, load_run, moved, recorded, render, save_image, with_focal_mm
@@ -76,18 +76,18 @@ COMMANDS = {
 SETTINGS = {
     "check": "engine.settings.check:read_check_settings",
     "prepare": "engine.settings.prepare:read_prepare_settings",
-    "train-expert": "engine.settings.train_expert:read_expert_settings",
-    "train": "engine.settings.train:read_any_train_settings",
+    "train-expert": "engine.settings.training.train_expert:read_expert_settings",
+    "train": "engine.settings.training.train:read_any_train_settings",
     "run-all": "engine.settings.run_all:read_run_all_settings",
     "auto": "engine.settings.auto:read_auto_settings",
-    "render": "engine.settings.render:read_any_render_settings",
+    "render": "engine.settings.rendering.render:read_any_render_settings",
     "prune": "engine.settings.prune:read_prune_settings",
     "distill": "engine.settings.distill:read_distill_settings",
-    "report": "engine.settings.report:read_report_settings",
-    "table": "engine.settings.table:read_table_settings",
-    "view": "engine.settings.view:read_view_settings",
-    "figure": "engine.settings.figure:read_figure_settings",
-    "verify": "engine.settings.verify:read_verify_settings",
+    "report": "engine.settings.results.report:read_report_settings",
+    "table": "engine.settings.results.table:read_table_settings",
+    "view": "engine.settings.results.view:read_view_settings",
+    "figure": "engine.settings.results.figure:read_figure_settings",
+    "verify": "engine.settings.results.verify:read_verify_settings",
     "export": "engine.settings.export:read_export_settings",
     "import": "engine.settings.exchange:read_import_settings",
     "doctor": "engine.settings.doctor:read_doctor_settings",
@@ -124,7 +124,7 @@ def main(argv: Sequence[str]) -> int:
         with kept_streams():
             print(*help_lines(), sep="\n")
         return 0
-    from engine.settings.command_line import asks_for_help, exit_code  # here: --help needs nothing of ours
+    from engine.settings.parsing.command_line import asks_for_help, exit_code  # here: --help needs nothing of ours
 
     with exit_code(argv) as code:
         command = find_command(name)

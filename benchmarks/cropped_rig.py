@@ -15,9 +15,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from common.files import replacing
-from common.suggestions import hint
-from common.wording import counted
+from common.disk.files import replacing
+from common.text.suggestions import hint
+from common.text.wording import counted
 from engine.errors import ConfigError, user_errors
 from scenes.calibration.poses_bounds import POSES, read_poses_bounds
 from scenes.frames.video import Video, decode_video, probe_video

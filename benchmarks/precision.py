@@ -11,12 +11,12 @@ import torch
 from moegs_rasterizer import Camera, Layer, rasterize
 from torch import Tensor, nn
 
-from common.tables import Column, table_lines
-from common.tensors import constant, image_from_uint8
+from common.maths.tensors import constant, image_from_uint8
+from common.text.tables import Column, table_lines
 from demo.playroom import RigSize, rig_cameras
 from demo.playroom.film import film_camera
 from demo.playroom.world import demo_world
-from engine.evaluation.psnr import psnr
+from engine.evaluation.measures.psnr import psnr
 from engine.runs.device import ComputeDevice, wait
 from experts import Expert, LoadOptions, load_expert
 from experts.base import Precision

@@ -10,9 +10,9 @@ import tyro
 from moegs_rasterizer.types import Backend
 
 from engine.errors import ConfigError
-from engine.settings.command_help import BACKEND, DEBUG, DEVICE, CommandHelp, flag
-from engine.settings.command_line import parse
-from engine.settings.run import DeviceChoice, check_seed
+from engine.settings.parsing.command_help import BACKEND, DEBUG, DEVICE, CommandHelp, flag
+from engine.settings.parsing.command_line import parse
+from engine.settings.training.run import DeviceChoice, check_seed
 from router import ENSEMBLES
 
 WARM_UP_ITERATIONS = 5  # before the timed ones: memory is allocated, libraries are loaded

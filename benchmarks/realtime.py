@@ -27,14 +27,14 @@ from benchmarks.precision import precision_table
 from benchmarks.training_step import kernel_table, longest_kernels, read_stages, stage_table, trace_training
 from benchmarks.upstream_way import times_with_classic_kernels, upstream_frame
 from benchmarks.workload import Workload, random_run
-from common.tables import Column, table_lines
+from common.text.tables import Column, table_lines
 from engine.errors import user_errors
-from engine.evaluation.psnr import psnr
+from engine.evaluation.measures.psnr import psnr
 from engine.runs.device import ComputeDevice, device_facts, open_compute_device, peak_memory, spare_memory, wait
 from engine.runs.expert_images import image_of
 from engine.runs.frame_memory import SHARE
 from engine.runs.run import Run, mix_view
-from engine.settings.run import RunConfig, TrainingConfig
+from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train
 from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask

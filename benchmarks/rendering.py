@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.workload import Workload, random_run
-from common.tables import Column, table_lines
+from common.text.tables import Column, table_lines
 from engine.errors import user_errors
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.runs.device import device_facts, open_compute_device, wait
 from engine.runs.run import Run, mix_view
-from engine.settings.render_maps import MAPS
+from engine.settings.rendering.render_maps import MAPS
 from router import ENSEMBLES
 
 SCORES = EvaluationOptions(videos=False, networks=False, constant_frames=0, progress=False)

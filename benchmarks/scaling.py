@@ -19,22 +19,22 @@ from torch import Tensor
 
 from benchmarks.workload import Workload, random_run
 from common import ranks
-from common.tables import Column, table_lines
-from common.wording import counted
+from common.text.tables import Column, table_lines
+from common.text.wording import counted
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.runs.device import ComputeDevice, device_facts, open_compute_device, wait
 from engine.runs.run import Run
-from engine.settings.command_line import exit_code
-from engine.settings.run import RunConfig, TrainingConfig
+from engine.settings.parsing.command_line import exit_code
+from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.expert.choice import expert_of_key
 from engine.training.expert.scene_views import SceneViews
 from engine.training.loop import Schedule, train
 from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask
 from experts import begin_training
-from experts.training.presets import GENERIC, Planes
-from experts.training.recipe import recipe_for_ranks
+from experts.training.recipes.presets import GENERIC, Planes
+from experts.training.recipes.recipe import recipe_for_ranks
 from experts.training.samplers import Sample
 from experts.training.start import StartPoints, TrainingStart
 from router import ENSEMBLES

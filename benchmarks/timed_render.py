@@ -20,7 +20,7 @@ from unittest import mock
 
 if TYPE_CHECKING:
     from engine.runs.run import Run
-    from engine.settings.render import RenderConfig
+    from engine.settings.rendering.render import RenderConfig
 
 DIFFERENT = 8  # frames that are kept to measure the writing of files
 
@@ -28,8 +28,8 @@ DIFFERENT = 8  # frames that are kept to measure the writing of files
 def main(launched: float, flags: Sequence[str]) -> int:
     """Render, then measure the two parts of the rendering alone; print the seconds of each phase."""
     from engine.commands import render
-    from engine.settings.command_line import exit_code, set_up_logging
-    from engine.settings.render import read_render_settings
+    from engine.settings.parsing.command_line import exit_code, set_up_logging
+    from engine.settings.rendering.render import read_render_settings
     from router import ENSEMBLES
     from scenes.frames.cache import FrameCache
 
@@ -51,7 +51,7 @@ def parts_alone(run: Run, config: RenderConfig) -> tuple[float, float]:
     from engine.commands import render
     from engine.evaluation.mixture import evaluate_mixture, render_frame
     from engine.outputs.render_writer import RenderWriter
-    from engine.settings.render_maps import need_depths
+    from engine.settings.rendering.render_maps import need_depths
 
     choice, frames, maps = config.run, run.scene.num_frames, config.run.maps
     views = [(view, frame) for view in run.scene.test for frame in range(frames)]

@@ -16,13 +16,13 @@ from benchmarks.profile_settings import WARM_UP_ITERATIONS, read_profile_setting
 from benchmarks.stages import BACKWARD_RASTERIZE, Spent, launches_of, marks_of, stage_times, step_marks
 from benchmarks.workload import Workload, random_run
 from common.marks import BACKWARD, DATA, marks_are_set
-from common.tables import Column, table_lines
-from common.wording import counted
+from common.text.tables import Column, table_lines
+from common.text.wording import counted
 from engine.checks.rasterizer import check_rasterizer
 from engine.runs.device import device_facts, open_compute_device, peak_memory, wait
 from engine.runs.run import Run
-from engine.settings.command_line import set_up_logging
-from engine.settings.run import RunConfig, TrainingConfig
+from engine.settings.parsing.command_line import set_up_logging
+from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train
 from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask

@@ -24,7 +24,7 @@ from moegs_rasterizer.compile.cuda_library import FLAGS_VARIABLE
 from torch import Tensor
 
 from benchmarks.workload import Workload, random_run
-from common.tensors import constant
+from common.maths.tensors import constant
 from engine.runs.device import open_compute_device
 from engine.runs.run import Run
 from experts.base import Expert

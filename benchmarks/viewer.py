@@ -22,13 +22,13 @@ import numpy as np
 
 from benchmarks.realtime import CPU_MEMORY
 from benchmarks.workload import Workload, random_run
-from common.tables import Column, table_lines
-from common.tensors import to_uint8
+from common.maths.tensors import to_uint8
+from common.text.tables import Column, table_lines
 from engine.errors import user_errors
 from engine.runs.device import ComputeDevice, device_facts, open_compute_device, peak_memory, spare_memory, wait
 from engine.runs.frame_memory import SHARE
 from engine.runs.run import Run, mix_view
-from engine.settings.view import check_viser
+from engine.settings.results.view import check_viser
 from engine.training.interruption import Interruption
 from experts.base import Expert
 from experts.kept_frames import COMPUTED, ExpertFrames, FrameGaussians

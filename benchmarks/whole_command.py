@@ -17,17 +17,17 @@ from moegs_rasterizer import Camera
 from PIL import Image
 
 from benchmarks.workload import Workload, random_run, vary_weights
-from common.wording import ROOT
+from common.text.wording import ROOT
 from engine.errors import ConfigError, user_errors
 from engine.outputs.video import VideoWriter
 from engine.runs.checkpoint import save_checkpoint
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.expert_records import record_expert
 from engine.runs.opening import new_run
-from engine.settings.config_file import write_config_file
-from engine.settings.fields import with_values
-from engine.settings.run import RunConfig, expert_folders
-from engine.settings.train import CONFIG_FILE
+from engine.settings.parsing.config_file import write_config_file
+from engine.settings.parsing.fields import with_values
+from engine.settings.training.run import RunConfig, expert_folders
+from engine.settings.training.train import CONFIG_FILE
 from engine.training.router.resume import training_state
 from engine.training.router.schedule import make_optimiser
 from experts import EXPERTS

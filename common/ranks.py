@@ -14,7 +14,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from common.faults import ToldError
+from common.disk.faults import ToldError
 
 if TYPE_CHECKING:  # here, because a process alone needs no torch for --help
     from torch.distributed import Store

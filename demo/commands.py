@@ -10,9 +10,9 @@ from typing import Annotated
 import tyro
 
 from common.deferred import deferred
-from engine.settings.command_help import DEBUG, CommandHelp, flag
-from engine.settings.command_line import parse, set_up_logging
-from engine.settings.paths import check_target
+from engine.settings.parsing.command_help import DEBUG, CommandHelp, flag
+from engine.settings.parsing.command_line import parse, set_up_logging
+from engine.settings.parsing.paths import check_target
 
 write_scene = deferred("demo.playroom:write_scene")
 

@@ -17,10 +17,10 @@ from unittest import mock
 
 import moegs
 from engine.commands import render, train
-from engine.settings.command_help import CommandHelp, help_view, marks_of
-from engine.settings.config_file import FLAGS_ONLY
-from engine.settings.experts import FILE_PLANES
-from engine.settings.run import RunConfig
+from engine.settings.parsing.command_help import CommandHelp, help_view, marks_of
+from engine.settings.parsing.config_file import FLAGS_ONLY
+from engine.settings.training.experts import FILE_PLANES
+from engine.settings.training.run import RunConfig
 from router import ENSEMBLES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,7 +127,7 @@ def commands() -> Iterator[tuple[Any, CommandHelp]]:
 
 def _recorded(command: Any, *arguments: Any) -> tuple[Any, CommandHelp]:
     """The settings and the page that a command would show for --help."""
-    hook = mock.patch("engine.settings.command_line.show_help", side_effect=SystemExit(0))
+    hook = mock.patch("engine.settings.parsing.command_line.show_help", side_effect=SystemExit(0))
     with hook as shown, contextlib.suppress(SystemExit):
         command(*arguments)
     config, page = shown.call_args.args

@@ -13,14 +13,14 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from common.suggestions import hint
-from common.tensors import image_from_uint8, to_uint8
+from common.maths.tensors import image_from_uint8, to_uint8
+from common.text.suggestions import hint
 from engine.errors import ConfigError
 from engine.outputs.files import write_png
 from engine.runs import saved
 from engine.runs.device import wait
 from engine.runs.run import Run, alpha_and_depth, mix_camera
-from engine.settings.run import DeviceChoice, OnOff
+from engine.settings.training.run import DeviceChoice, OnOff
 from scenes.novel_views import moved, with_focal_mm
 
 __all__ = [

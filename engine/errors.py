@@ -6,8 +6,8 @@ import sys
 
 from moegs_rasterizer import RasterizerError
 
-from common.contained import OutsideError
-from common.faults import ToldError
+from common.disk.contained import OutsideError
+from common.disk.faults import ToldError
 from common.ranks import RankError
 from experts.base import CheckpointError, DivergedError
 from scenes.types import SceneError

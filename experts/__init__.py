@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from common.faults import reading
-from common.suggestions import hint
+from common.disk.faults import reading
+from common.text.suggestions import hint
 from experts import ed3dgs, ex4dgs, fourdgaussians, freetime, splats, stg
 from experts.base import CheckpointError, Expert, LoadOptions, Provenance
 from experts.recognition import require_own_files

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat
 
-from common.faults import ToldError
+from common.disk.faults import ToldError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from common.aside import is_set_aside
-from common.wording import shell
+from common.disk.aside import is_set_aside
+from common.text.wording import shell
 from experts.base import CheckpointError
 from experts.formats.columns import GAUSSIAN
 from experts.formats.folders import find_iteration

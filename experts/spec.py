@@ -11,8 +11,8 @@ from moegs_rasterizer import Gaussians
 
 from common.deferred import deferred
 from experts.base import Expert, LoadOptions
-from experts.training.presets import DataLayout, TrainingPreset
-from experts.training.recipe_fields import check_fields
+from experts.training.recipes.presets import DataLayout, TrainingPreset
+from experts.training.recipes.recipe_fields import check_fields
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from common.tensors import constant
+from common.maths.tensors import constant
 from losses.window import C1, C2, blurred, canvas
 
 

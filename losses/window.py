@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from common.tensors import constant
+from common.maths.tensors import constant
 
 C1, C2 = 0.01**2, 0.03**2  # (0.01 L)^2 and (0.03 L)^2 of Wang et al. 2004, where values go from 0 to L = 1
 RADIUS, SIGMA = 5, 1.5  # of the window, px

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from common.activations import through_relu_
+from common.maths.activations import through_relu_
 from router.head import FIRST, SECOND, SPLATTED, SandwichHead
 
 _CHUNK = 4096  # columns whose products are summed at a time: enough chunks to fill a GPU, and each of some length

@@ -13,7 +13,7 @@ from moegs_rasterizer import Camera, Gaussians, Layer, Splat, camera_rays, raste
 from moegs_rasterizer.types import Backend, TileRule
 from torch import Tensor
 
-from common.tensors import constant
+from common.maths.tensors import constant
 from experts.base import Expert
 from experts.kept_frames import ExpertFrames, tensors_of
 from router.features import FEATURE_BACKGROUND

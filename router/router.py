@@ -12,7 +12,7 @@ from moegs_rasterizer.types import Backend, DepthKind, Grad, TileRule
 from torch import Tensor, nn
 
 from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame, mark
-from common.tensors import constant
+from common.maths.tensors import constant
 from experts.base import Expert
 from experts.kept_frames import COMPUTED, ExpertFrames, FrameGaussians
 from experts.novel_views import NovelViewCulling

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from moegs_rasterizer import Camera
 
-from common.files import read_json
+from common.disk.files import read_json
 from scenes.types import SceneError
 
 NUMBERS = ("fx", "fy", "cx", "cy", "width", "height")

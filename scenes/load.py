@@ -11,8 +11,8 @@ from pathlib import Path
 
 from moegs_rasterizer import Camera
 
-from common.suggestions import ranked
-from common.wording import first_and_more
+from common.text.suggestions import ranked
+from common.text.wording import first_and_more
 from scenes.calibration.cameras import centred, fitted, off_centre, rig_radius, scaled
 from scenes.frames.cache import FrameCache
 from scenes.frames.cache_record import ViewFrames

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from moegs_rasterizer import Camera
 
-from common.faults import ToldError
+from common.disk.faults import ToldError
 
 if TYPE_CHECKING:  # sources.py imports this module
     from scenes.frames.sources import FrameSource

@@ -83,7 +83,11 @@ for path in (f"{verb}_{name}.py" for name in ENSEMBLES for verb in ("train", "re
 
 def test_no_help_of_a_command_imports_pytorch() -> None:
     modules = modules_after(EVERY_HELP)
-    assert {"engine.settings.train_expert", "engine.settings.render", "experts.stg.presets"} <= modules
+    assert {
+        "engine.settings.training.train_expert",
+        "engine.settings.rendering.render",
+        "experts.stg.presets",
+    } <= modules
     assert not modules & {"torch", "scipy", "pycolmap"}
 
 

@@ -16,8 +16,8 @@ from moegs_rasterizer.types import Backend, Camera, Grad, Layer, RasterSettings
 
 from benchmarks.rasterizer.measurement import spread
 from benchmarks.rasterizer.plans import recording
-from common.tables import Column, table_lines
-from common.wording import counted
+from common.text.tables import Column, table_lines
+from common.text.wording import counted
 
 # Heading of each column, and the gradients that its pass computes.
 CPU_STEPS: dict[str, Grad] = {

@@ -35,7 +35,7 @@ from benchmarks.rasterizer.table import (
     timing_rows,
     title,
 )
-from common.wording import counted
+from common.text.wording import counted
 
 LAYERS = 4
 SETS = 3  # of inputs, in turn

@@ -9,7 +9,7 @@ import numpy as np
 from moegs_rasterizer import Camera
 from numpy.typing import NDArray
 
-from common.files import replacing
+from common.disk.files import replacing
 from demo.playroom.arrays import Array, f32
 from demo.playroom.rig import pixel_rays
 from demo.playroom.solids import to_world

@@ -12,7 +12,7 @@ import numpy as np
 from moegs_rasterizer import Camera
 from numpy.typing import NDArray
 
-from common.files import replacing
+from common.disk.files import replacing
 from demo.playroom.film import film_camera
 from demo.playroom.points import PointCounts, known_points, save_known_points
 from demo.playroom.rig import RigSize, poses_bounds, rig_cameras

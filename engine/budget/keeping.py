@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-from common.aside import set_aside
-from common.wording import duration
+from common.disk.aside import set_aside
+from common.text.wording import duration
 from engine.budget.choice import TARGET, rescaled
 from engine.budget.plan import Plan, Step, pending, write_plan
 from engine.budget.wanted import read_budget

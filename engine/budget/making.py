@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 
-from common.wording import bytes_text, duration
+from common.text.wording import bytes_text, duration
 from engine.budget.choice import DENSITIES, TARGET, WORTH, Chosen, choose
 from engine.budget.measured import ExpertTrial, MixtureTrial, SceneTrial
 from engine.budget.plan import Plan, Step
@@ -23,8 +23,8 @@ from engine.pipeline.jobs import Job
 from engine.pipeline.plan import plan_scene
 from engine.runs.device import ComputeDevice, free_memory, open_compute_device
 from engine.settings.auto import AutoConfig, run_all_settings
-from engine.settings.run import AnyRunConfig
-from engine.settings.train_expert import TrainExpertConfig, read_expert_settings
+from engine.settings.training.run import AnyRunConfig
+from engine.settings.training.train_expert import TrainExpertConfig, read_expert_settings
 from experts import EXPERTS, Expert
 from scenes import Scene, SceneError, needed_views
 

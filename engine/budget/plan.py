@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from common.files import read_json, write_json
-from common.tables import Column, table_lines
-from common.units import GIGABYTE, MEGABYTE
-from common.wording import duration
+from common.disk.files import read_json, write_json
+from common.text.tables import Column, table_lines
+from common.text.units import GIGABYTE, MEGABYTE
+from common.text.wording import duration
 from engine.errors import ConfigError
 from experts import EXPERTS
 

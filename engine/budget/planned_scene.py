@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from common.units import MEGABYTE
-from common.wording import counted
+from common.text.units import MEGABYTE
+from common.text.wording import counted
 from engine.budget.plan import Plan, Step
 from engine.budget.trials import SCORED_FRAMES
 from engine.errors import ConfigError
 from engine.pipeline.jobs import Job
 from engine.pipeline.plan import PlannedScene, find_scenes, plan_scene
 from engine.settings.auto import AutoConfig, run_all_settings
-from engine.settings.train_expert import AUTO
+from engine.settings.training.train_expert import AUTO
 from experts import EXPERTS
-from experts.training.presets import FAST
+from experts.training.recipes.presets import FAST
 from router import ensemble_of
 
 FEWEST_OF_PUBLISHED = 2  # half of the published length: from there on a training has the published preset

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common.files import read_json
-from common.units import GIGABYTE, MEBIBYTE, MEGABYTE
+from common.disk.files import read_json
+from common.text.units import GIGABYTE, MEBIBYTE, MEGABYTE
 from engine.budget.plan import Plan
 from engine.checks.experts import EXPERT_REPORT
 from engine.evaluation.mixture_results import TITLES

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from common.wording import ROOT, bytes_text
+from common.text.wording import ROOT, bytes_text
 from engine.budget.choice import DENSITIES, least_gaussians
 from engine.budget.measured import ExpertTrial, MixtureTrial, line_through
 from engine.errors import ConfigError
@@ -26,8 +26,8 @@ from engine.runs.cost import expert_bytes, tensor_bytes
 from engine.runs.device import ComputeDevice, wait
 from engine.runs.opening import assemble
 from engine.runs.trial import BlackFrames, seconds_a_step
-from engine.settings.run import AnyRunConfig
-from engine.settings.train_expert import AUTO, TrainExpertConfig
+from engine.settings.training.run import AnyRunConfig
+from engine.settings.training.train_expert import AUTO, TrainExpertConfig
 from engine.training.expert.choice import choose_preset
 from engine.training.expert.opening import open_trial, recipe_for, try_iteration
 from engine.training.expert.saves import ExpertOutput, bytes_of, covered, saved_expert_folder
@@ -35,8 +35,8 @@ from engine.training.expert.segments import choose_outputs
 from engine.training.router.opening import tried_seconds
 from engine.training.router.schedule import make_optimiser
 from experts import Expert, ExpertSpec
-from experts.training.presets import FAST
-from experts.training.recipe import Recipe
+from experts.training.recipes.presets import FAST
+from experts.training.recipes.recipe import Recipe
 from router import Router, ensemble_of
 from scenes import Scene
 from scenes.cutting import cut

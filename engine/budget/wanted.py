@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.units import GIGABYTE, MEGABYTE
-from common.wording import bytes_text, duration
+from common.text.units import GIGABYTE, MEGABYTE
+from common.text.wording import bytes_text, duration
 from engine.errors import ConfigError
 
 _PART = re.compile(r"([0-9.]+)\s*([a-z]+)")

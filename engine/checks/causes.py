@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.geometry import transformed
+from common.maths.geometry import transformed
 from engine.checks.probes import (
     Probe,
     Variation,

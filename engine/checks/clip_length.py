@@ -9,7 +9,7 @@ from typing import Protocol, TypeGuard
 
 import numpy as np
 
-from common.wording import counted
+from common.text.wording import counted
 from engine.checks.probes import Probe, decibels, image_and_splat, read_probe, spread, squared_error
 from engine.runs.device import ComputeDevice
 from experts import EXPERTS

@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from moegs_rasterizer import Camera
 
-from common.aside import is_set_aside
-from common.geometry import transformed
-from common.wording import counted
+from common.disk.aside import is_set_aside
+from common.maths.geometry import transformed
+from common.text.wording import counted
 from engine.checks.probes import shrunk
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice
 from engine.runs.expert_images import splat_of
-from engine.settings.config_file import read_object
+from engine.settings.parsing.config_file import read_object
 from experts.base import CheckpointError, Expert
 from experts.formats.cfg_args import read_cfg_args
 from scenes import Scene

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from common.tables import Column, table_lines
-from common.wording import bytes_text
+from common.text.tables import Column, table_lines
+from common.text.wording import bytes_text
 from engine.errors import ConfigError
 from engine.runs.cost import expert_cost
 from engine.runs.device import ComputeDevice
 from engine.runs.trial import WorkTime
-from engine.settings.train_expert import TrainExpertConfig
+from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.expert.choice import choose_preset
 from engine.training.expert.opening import check_expert_task, recipe_for, training_time
 from engine.training.expert.segments import choose_outputs

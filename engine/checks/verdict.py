@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from common.tables import Column, table_lines
-from common.wording import counted
+from common.text.tables import Column, table_lines
+from common.text.wording import counted
 from engine.checks.causes import (
     GAIN,
     CameraOrder,

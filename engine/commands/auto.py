@@ -11,7 +11,7 @@ from time import perf_counter
 
 import torch
 
-from common.wording import script_command
+from common.text.wording import script_command
 from engine.budget.keeping import PlanKeeper
 from engine.budget.making import make_plan
 from engine.budget.plan import PLAN_FILE, Plan, Step, kept_line, plan_lines, read_plan, write_plan
@@ -24,7 +24,7 @@ from engine.pipeline.jobs import Job
 from engine.pipeline.plan import expert_folder
 from engine.pipeline.queue import JobQueue
 from engine.settings.auto import AutoConfig, read_auto_settings
-from engine.settings.command_line import INTERRUPTED, set_up_logging
+from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
 
 logger = logging.getLogger(__name__)
 

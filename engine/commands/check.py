@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from common.wording import counted
+from common.text.wording import counted
 from engine.checks.clip_length import settle_clip_lengths
 from engine.checks.experts import check_cameras, check_visible
 from engine.checks.footage import warn_of_frames
@@ -21,11 +21,11 @@ from engine.runs.cost import frames_line
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.opening import open_expert, read_scene
 from engine.settings.check import read_check_settings
-from engine.settings.command_line import set_up_logging
-from engine.settings.experts import check_expert_frames, ensemble_and_folders, folder_argument
-from engine.settings.fields import with_values
-from engine.settings.run import AnyRunConfig
-from engine.settings.train_expert import ExpertDataConfig, TrainExpertConfig
+from engine.settings.parsing.command_line import set_up_logging
+from engine.settings.parsing.fields import with_values
+from engine.settings.training.experts import check_expert_frames, ensemble_and_folders, folder_argument
+from engine.settings.training.run import AnyRunConfig
+from engine.settings.training.train_expert import ExpertDataConfig, TrainExpertConfig
 from experts import Expert
 from router import kind_of
 from scenes import Scene

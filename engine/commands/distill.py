@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.tables import Column, table_lines
-from common.units import MEGABYTE
-from common.wording import counted
+from common.text.tables import Column, table_lines
+from common.text.units import MEGABYTE
+from common.text.wording import counted
 from engine.compression.distillation import Distillation, distil
 from engine.compression.distilled_files import write_distilled
 from engine.evaluation.held_out import ImageAt, held_out_psnr, mixtures_of
@@ -17,7 +17,6 @@ from engine.evaluation.scoring import evenly_spread
 from engine.runs.expert_images import image_of
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
-from engine.settings.command_line import set_up_logging
 from engine.settings.distill import (
     DistillConfig,
     check_distill_config,
@@ -26,7 +25,8 @@ from engine.settings.distill import (
     read_distill_settings,
     run_overrides,
 )
-from engine.settings.fields import with_values
+from engine.settings.parsing.command_line import set_up_logging
+from engine.settings.parsing.fields import with_values
 from experts import Expert
 
 MIXTURE = "mixture"

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from engine.doctor.environment import environment
 from engine.doctor.findings import Finding, advice, table
-from engine.settings.command_line import set_up_logging
 from engine.settings.doctor import read_doctor_settings
+from engine.settings.parsing.command_line import set_up_logging
 
 UNUSABLE = 1  # exit code where something cannot be used
 

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from common.suggestions import hint
-from common.tables import Column, table_lines
-from common.wording import counted
+from common.text.suggestions import hint
+from common.text.tables import Column, table_lines
+from common.text.wording import counted
 from engine.errors import ConfigError
 from engine.export.formats import QUALITIES, Export, format_of
 from engine.export.measure import Measured
@@ -18,9 +18,9 @@ from engine.outputs.video import FPS
 from engine.runs.lone_expert import lone_expert_run
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
-from engine.settings.command_line import set_up_logging
 from engine.settings.export import ExportConfig, Layout, check_export_config, read_export_settings
-from engine.settings.fields import values_of
+from engine.settings.parsing.command_line import set_up_logging
+from engine.settings.parsing.fields import values_of
 from experts import Expert
 
 logger = logging.getLogger(__name__)

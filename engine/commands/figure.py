@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.suggestions import hint
+from common.text.suggestions import hint
 from engine.errors import ConfigError
 from engine.outputs.files import FIGURE_FILE
 from engine.reporting.figure import most_divided, write_figure
 from engine.runs.saved import load_run
-from engine.settings.command_line import set_up_logging
-from engine.settings.fields import values_of
-from engine.settings.figure import check_figure_config, read_figure_settings
+from engine.settings.parsing.command_line import set_up_logging
+from engine.settings.parsing.fields import values_of
+from engine.settings.results.figure import check_figure_config, read_figure_settings
 from scenes import Scene
 
 

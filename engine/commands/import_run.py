@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.wording import script_command
+from common.text.wording import script_command
 from engine.errors import ConfigError
 from engine.outputs.upstream_layout import ensemble_in, fill_router, read_router
 from engine.runs.checkpoint import save_checkpoint, saved_iterations
 from engine.runs.expert_records import record_expert
 from engine.runs.opening import new_run
-from engine.settings.command_line import set_up_logging
-from engine.settings.config_file import write_config_file
-from engine.settings.earlier import unsaved_settings
 from engine.settings.exchange import ImportConfig, read_import_settings
-from engine.settings.fields import convert, leaves, with_values
-from engine.settings.paths import check_folder, check_target
-from engine.settings.run import AnyRunConfig, RunConfig, expert_folders
-from engine.settings.train import CONFIG_FILE
+from engine.settings.parsing.command_line import set_up_logging
+from engine.settings.parsing.config_file import write_config_file
+from engine.settings.parsing.earlier import unsaved_settings
+from engine.settings.parsing.fields import convert, leaves, with_values
+from engine.settings.parsing.paths import check_folder, check_target
+from engine.settings.training.run import AnyRunConfig, RunConfig, expert_folders
+from engine.settings.training.train import CONFIG_FILE
 from engine.training.router.resume import training_state
 from engine.training.router.schedule import make_optimiser
 from experts import EXPERTS

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from common.wording import counted, duration
-from engine.settings.command_line import set_up_logging
-from engine.settings.paths import check_folder, check_target
+from common.text.wording import counted, duration
+from engine.settings.parsing.command_line import set_up_logging
+from engine.settings.parsing.paths import check_folder, check_target
 from engine.settings.prepare import options_of, read_prepare_settings
 from engine.training.interruption import Interruption
 from scenes.layouts import PREPARATIONS

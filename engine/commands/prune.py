@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.files import write_json
-from common.tables import Column, table_lines
-from common.wording import script_command
+from common.disk.files import write_json
+from common.text.tables import Column, table_lines
+from common.text.wording import script_command
 from engine.compression.packing import write_compressed
 from engine.compression.pruned import check_prunable, fixed_megabytes, share_for_megabytes, share_for_speed
 from engine.compression.pruned_files import write_run
@@ -18,10 +18,10 @@ from engine.compression.tuning import Tuning
 from engine.evaluation.provenance import gaussian_counts, megabytes
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
-from engine.settings.command_line import INTERRUPTED, set_up_logging
-from engine.settings.fields import with_values
+from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
+from engine.settings.parsing.fields import with_values
 from engine.settings.prune import DEFAULT_RATIO, PruneConfig, check_prune_config, read_prune_settings
-from engine.settings.verify import overrides_of
+from engine.settings.results.verify import overrides_of
 from router import render_command
 from scenes.options import Needed
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from common import ranks
-from common.files import write_json
-from common.wording import script_command
+from common.disk.files import write_json
+from common.text.wording import script_command
 from engine.checks.verdict import POOR, judge, log_verdict
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import Evaluation, evaluation_summary, upstream_metrics
 from engine.evaluation.mixture_time import scoring_seconds
-from engine.evaluation.twins import open_twins
+from engine.evaluation.rivals.twins import open_twins
 from engine.outputs.encoders import check_encoder
 from engine.outputs.files import results_folder
 from engine.outputs.novel_views import render_novel_views
@@ -32,11 +32,11 @@ from engine.runs.run import Run, blended_fast
 from engine.runs.saved import load_run
 from engine.runs.seeds import trained_seeds
 from engine.runs.trial import WorkTime, must_decode
-from engine.settings.command_line import exit_code, set_up_logging
-from engine.settings.config_file import read_object
-from engine.settings.fields import with_values
-from engine.settings.metric_protocols import OF_CLIPS
-from engine.settings.render import (
+from engine.settings.parsing.command_line import exit_code, set_up_logging
+from engine.settings.parsing.config_file import read_object
+from engine.settings.parsing.fields import with_values
+from engine.settings.rendering.metric_protocols import OF_CLIPS
+from engine.settings.rendering.render import (
     RenderConfig,
     Split,
     overrides_of,
@@ -46,8 +46,8 @@ from engine.settings.render import (
     splits_of,
     variant_of,
 )
-from engine.settings.render_checks import check_render_config, check_render_paths
-from engine.settings.train import CONFIG_FILE
+from engine.settings.rendering.render_checks import check_render_config, check_render_paths
+from engine.settings.training.train import CONFIG_FILE
 from experts import Expert
 from router import ENSEMBLES, Ensemble, render_command
 from scenes import needed_views

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.files import replacing
-from common.wording import bytes_text
+from common.disk.files import replacing
+from common.text.wording import bytes_text
 from engine.errors import ConfigError
 from engine.evaluation.scoring import evenly_spread
 from engine.outputs.files import REPORT_FILE
@@ -23,11 +23,11 @@ from engine.reporting.worth import Worth, measure_worth
 from engine.runs.checkpoint import saved_iterations
 from engine.runs.run import Run, as_in_results
 from engine.runs.saved import load_run, overrides_of_results
-from engine.settings.command_line import set_up_logging
-from engine.settings.config_file import read_object
-from engine.settings.report import ReportConfig, check_report_config, read_report_settings
-from engine.settings.train import CONFIG_FILE
-from engine.settings.verify import overrides_of
+from engine.settings.parsing.command_line import set_up_logging
+from engine.settings.parsing.config_file import read_object
+from engine.settings.results.report import ReportConfig, check_report_config, read_report_settings
+from engine.settings.results.verify import overrides_of
+from engine.settings.training.train import CONFIG_FILE
 from engine.training.curve import CURVE_FILE, read_curve
 from experts.base import CheckpointError
 from scenes.types import SceneError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from common.wording import counted, shell
+from common.text.wording import counted, shell
 from engine.errors import ConfigError
 from engine.pipeline.checks import check_plan
 from engine.pipeline.jobs import Job
@@ -17,7 +17,7 @@ from engine.pipeline.plan import PlannedScene, find_scenes, is_rendered, plan_sc
 from engine.pipeline.queue import JobQueue, Outcome
 from engine.pipeline.slurm import TABLE, chosen_job, write_slurm
 from engine.runs.device import gpu_here, gpu_names
-from engine.settings.command_line import INTERRUPTED, set_up_logging
+from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
 from engine.settings.run_all import RunAllConfig, read_run_all_settings, without_slurm
 
 logger = logging.getLogger(__name__)

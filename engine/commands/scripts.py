@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 
 from common.deferred import deferred
-from engine.settings.command_line import asks_for_help, exit_code
+from engine.settings.parsing.command_line import asks_for_help, exit_code
 from router import ENSEMBLES
 
 # By verb: what reads the settings, and shows the help; what runs the command.
 SCRIPTS = {
-    "train": (deferred("engine.settings.train:read_train_settings"), deferred("engine.commands.train:main")),
-    "render": (deferred("engine.settings.render:read_render_settings"), deferred("engine.commands.render:main")),
+    "train": (deferred("engine.settings.training.train:read_train_settings"), deferred("engine.commands.train:main")),
+    "render": (
+        deferred("engine.settings.rendering.render:read_render_settings"),
+        deferred("engine.commands.render:main"),
+    ),
 }
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.files import replacing
+from common.disk.files import replacing
 from engine.reporting.results import results_of_seeds
 from engine.reporting.table_formats import FORMATS
-from engine.settings.command_line import set_up_logging
-from engine.settings.paths import check_folder, check_target
-from engine.settings.table import read_table_settings
+from engine.settings.parsing.command_line import set_up_logging
+from engine.settings.parsing.paths import check_folder, check_target
+from engine.settings.results.table import read_table_settings
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common import ranks
-from common.wording import script_command
+from common.text.wording import script_command
 from engine.compression.packing import compress_run
 from engine.runs.alone import alone
 from engine.runs.device import peak_memory
-from engine.settings.command_line import INTERRUPTED, exit_code, set_up_logging
-from engine.settings.config_file import write_config_file
-from engine.settings.experts import ensemble_and_folders
-from engine.settings.run import RunConfig
-from engine.settings.run_checks import check_config
-from engine.settings.train import CONFIG_FILE, read_any_train_settings, read_train_settings
+from engine.settings.parsing.command_line import INTERRUPTED, exit_code, set_up_logging
+from engine.settings.parsing.config_file import write_config_file
+from engine.settings.training.experts import ensemble_and_folders
+from engine.settings.training.run import RunConfig
+from engine.settings.training.run_checks import check_config
+from engine.settings.training.train import CONFIG_FILE, read_any_train_settings, read_train_settings
 from engine.training.loop import train
 from engine.training.router.opening import open_router_task, schedule
 from engine.training.router.seeds import is_finished, iterations_left, seed_configs, set_seeds_aside

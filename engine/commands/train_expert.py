@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any, cast
 
 from common import ranks
-from common.files import file_hash, write_json
-from common.units import MEGABYTE
-from common.wording import duration
+from common.disk.files import file_hash, write_json
+from common.text.units import MEGABYTE
+from common.text.wording import duration
 from engine.checks.experts import EXPERT_REPORT
 from engine.checks.footage import warn_of_frames
 from engine.checks.rasterizer import check_rasterizer
 from engine.evaluation.conditions import versions
 from engine.evaluation.expert import ExpertScores
-from engine.evaluation.suite import weights_facts
+from engine.evaluation.measures.suite import weights_facts
 from engine.runs.alone import alone
 from engine.runs.cost import expert_cost, log_cost
 from engine.runs.device import device_name, open_compute_device, peak_memory
 from engine.runs.opening import decode, read_scene
 from engine.runs.revision import this_revision
 from engine.runs.trial import must_decode
-from engine.settings.command_line import INTERRUPTED, set_up_logging
-from engine.settings.train_expert import (
+from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
+from engine.settings.training.train_expert import (
     EXPERT_CONFIG_FILE,
     TrainExpertConfig,
     check_settings,

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from common.progress import tracked
-from common.wording import counted
+from common.text.progress import tracked
+from common.text.wording import counted
 from engine.errors import ConfigError
-from engine.evaluation.baselines import CONSTANT, ConstantWeights
 from engine.evaluation.conditions import versions
-from engine.evaluation.metric_types import MetricRequest
-from engine.evaluation.metrics import METRICS
+from engine.evaluation.measures.metric_types import MetricRequest
+from engine.evaluation.measures.metrics import METRICS
+from engine.evaluation.measures.suite import open_suite
 from engine.evaluation.mixture import hashed_images, render_frame, scored_images
-from engine.evaluation.oracles import ORACLES
 from engine.evaluation.provenance import RULE, ImageHashes
+from engine.evaluation.rivals.baselines import CONSTANT, ConstantWeights
+from engine.evaluation.rivals.oracles import ORACLES
 from engine.evaluation.scoring import evenly_spread, scored_frames
-from engine.evaluation.suite import open_suite
 from engine.outputs.frame_images import frame_images
 from engine.reporting.comparison import (
     OTHER_DEVICE,
@@ -37,10 +37,16 @@ from engine.reporting.results import METRICS_FILE, Results, read_results
 from engine.runs.device import device_name
 from engine.runs.run import Run, as_in_results
 from engine.runs.saved import load_run, overrides_of_results
-from engine.settings.command_line import set_up_logging
-from engine.settings.experts import folders_by_name
-from engine.settings.metric_protocols import EXTRA_METRICS, OF_CLIPS, PROTOCOLS
-from engine.settings.verify import CPU_FRAMES, VerifyConfig, check_verify_config, overrides_of, read_verify_settings
+from engine.settings.parsing.command_line import set_up_logging
+from engine.settings.rendering.metric_protocols import EXTRA_METRICS, OF_CLIPS, PROTOCOLS
+from engine.settings.results.verify import (
+    CPU_FRAMES,
+    VerifyConfig,
+    check_verify_config,
+    overrides_of,
+    read_verify_settings,
+)
+from engine.settings.training.experts import folders_by_name
 from scenes import ViewFrame
 
 logger = logging.getLogger(__name__)

@@ -9,17 +9,17 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from common.locks import is_written_to
+from common.disk.locks import is_written_to
 from engine.errors import user_errors
 from engine.runs.checkpoint import checkpoint_folder, load_checkpoint, saved_iterations
 from engine.runs.opening import assemble, new_router, new_run, open_expert
 from engine.runs.run import Run, blended_fast
 from engine.runs.saved import load_run
-from engine.settings.command_line import set_up_logging
-from engine.settings.experts import ensemble_and_folders
-from engine.settings.fields import values_of, with_values
-from engine.settings.run import AnyRunConfig
-from engine.settings.view import ViewConfig, check_view_config, read_view_settings
+from engine.settings.parsing.command_line import set_up_logging
+from engine.settings.parsing.fields import values_of, with_values
+from engine.settings.results.view import ViewConfig, check_view_config, read_view_settings
+from engine.settings.training.experts import ensemble_and_folders
+from engine.settings.training.run import AnyRunConfig
 from engine.training.interruption import Interruption
 from experts.kept_frames import ExpertFrames
 from router import Ensemble, Router

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from common.progress import Progress
-from common.tensors import constant
+from common.maths.tensors import constant
+from common.text.progress import Progress
 from engine.compression.teacher import Lesson, TaughtSampler, TaughtViews
 from engine.compression.trainers import divergence_told, set_last_rates, trainers_of
 from engine.runs.run import Run

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from common.files import put_in_place, write_json
-from common.leftovers import unfinished_folder
+from common.disk.files import put_in_place, write_json
+from common.disk.leftovers import unfinished_folder
 from engine.compression.pruned_files import carry_facts
 from engine.runs.opening import open_expert
 from engine.runs.run import Run
-from engine.settings.run import RunConfig
+from engine.settings.training.run import RunConfig
 from engine.training.expert.saves import ExpertOutput, compare
 from experts import EXPERTS, Expert
 from router import kind_of

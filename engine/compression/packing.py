@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.files import write_json
+from common.disk.files import write_json
 from engine.compression.ordered import sorted_along_curve
 from engine.compression.pruned_files import write_run
 from engine.evaluation.held_out import mixture_psnr

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from common.units import MEGABYTE
+from common.text.units import MEGABYTE
 from engine.errors import ConfigError
 from engine.evaluation.provenance import frames_per_second, megabytes
 from engine.evaluation.scoring import evenly_spread

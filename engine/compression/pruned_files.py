@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from common.files import replacing_folder, write_json
+from common.disk.files import replacing_folder, write_json
 from engine.checks.experts import EXPERT_REPORT
 from engine.evaluation.provenance import model_folder
 from engine.runs.checkpoint import checkpoint_folder, load_checkpoint, save_checkpoint
@@ -17,10 +17,10 @@ from engine.runs.expert_records import ExpertRecord, bundle_folder, record_exper
 from engine.runs.opening import new_run
 from engine.runs.run import Run
 from engine.runs.saved import HERE, trained_config
-from engine.settings.config_file import read_object, write_config_file
-from engine.settings.fields import with_values
-from engine.settings.run import RunConfig
-from engine.settings.train import CONFIG_FILE
+from engine.settings.parsing.config_file import read_object, write_config_file
+from engine.settings.parsing.fields import with_values
+from engine.settings.training.run import RunConfig
+from engine.settings.training.train import CONFIG_FILE
 from engine.training.router.judge import with_judgement
 from engine.training.router.resume import training_state
 from engine.training.router.schedule import make_optimiser

@@ -12,7 +12,7 @@ from engine.compression.pruned import PruneScope, kept_masks, without
 from engine.compression.scores import run_scores
 from engine.compression.tuning import Tuning, tuned
 from engine.runs.run import Run
-from engine.settings.run import RunConfig
+from engine.settings.training.run import RunConfig
 from router.pruning import ScoreKind
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from common.progress import tracked
+from common.text.progress import tracked
 from engine.evaluation.scoring import evenly_spread
 from engine.runs.run import Run, mix_camera
 from router.pruning import ScoreKind, contribution_scores, gate_scores, image_scores

@@ -15,16 +15,16 @@ from engine.checks.experts import EXPERT_REPORT
 from engine.errors import ConfigError
 from engine.evaluation.provenance import model_folder
 from engine.runs.run import Run
-from engine.settings.config_file import read_object
-from engine.settings.recipe import settings_of, with_settings
-from engine.settings.train_expert import AUTO
+from engine.settings.parsing.config_file import read_object
+from engine.settings.training.recipe import settings_of, with_settings
+from engine.settings.training.train_expert import AUTO
 from engine.training.expert.choice import choose_preset
 from experts import EXPERTS, Expert, ExpertSpec
 from experts.base import DivergedError
 from experts.formats.cfg_args import read_cfg_args
 from experts.formats.settings import PRESET
 from experts.training.generalisation.settings import Generalisation
-from experts.training.recipe import Recipe, scaled_recipe
+from experts.training.recipes.recipe import Recipe, scaled_recipe
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import TrainingViews
 from router import kind_of

@@ -14,8 +14,8 @@ from torch import nn
 from engine.compression.trainers import divergence_told, set_last_rates, trainers_of
 from engine.errors import ConfigError
 from engine.runs.run import Run
-from engine.settings.fields import with_values
-from engine.settings.run import RunConfig
+from engine.settings.parsing.fields import with_values
+from engine.settings.training.run import RunConfig
 from engine.training.expert.scene_views import SceneViews
 from engine.training.loop import Schedule, train
 from engine.training.progress import Reading

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from common.units import GIGABYTE
-from common.wording import ROOT, bytes_text
+from common.text.units import GIGABYTE
+from common.text.wording import ROOT, bytes_text
 from engine.doctor.findings import Finding
 
 PYTHONS = ((3, 10), (3, 12))  # oldest and newest, as requires-python in pyproject.toml says

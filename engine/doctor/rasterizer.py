@@ -14,7 +14,7 @@ from moegs_rasterizer.compile.toolkit import dotted, driver_version, find_toolki
 from moegs_rasterizer.cpu.loading import available_isas
 from moegs_rasterizer.types import Backend
 
-from common.wording import bytes_text, counted
+from common.text.wording import bytes_text, counted
 from engine.checks.rasterizer import TOLERANCE, differences_from_oracle
 from engine.doctor.environment import disk
 from engine.doctor.findings import Finding

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from common.files import files_hash
-from common.tensors import tensors_hash
-from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights
-from engine.evaluation.metrics import describe_protocol
+from common.disk.files import files_hash
+from common.maths.tensors import tensors_hash
+from engine.evaluation.measures.metrics import describe_protocol
+from engine.evaluation.measures.suite import MetricSuite, weights_facts
 from engine.evaluation.provenance import ImageHashes, gaussian_counts, megabytes, training_seconds
-from engine.evaluation.suite import MetricSuite, weights_facts
-from engine.evaluation.twins import twin_facts
+from engine.evaluation.rivals.baselines import CONSTANT, UNIFORM, ConstantWeights
+from engine.evaluation.rivals.twins import twin_facts
 from engine.runs.checkpoint import named_tensors
 from engine.runs.device import ComputeDevice, device_name, gpu_versions, peak_memory
 from engine.runs.revision import this_revision

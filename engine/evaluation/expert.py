@@ -10,19 +10,19 @@ from typing import Any
 from torch import Tensor
 
 from common import ranks
-from common.files import write_json
-from common.progress import tracked
-from common.tensors import to_uint8
+from common.disk.files import write_json
+from common.maths.tensors import to_uint8
+from common.text.progress import tracked
 from engine.evaluation.conditions import expert_conditions
-from engine.evaluation.metric_types import MetricRequest
+from engine.evaluation.measures.metric_types import MetricRequest
+from engine.evaluation.measures.suite import MetricSuite, Scores, open_suite, weights_facts
 from engine.evaluation.provenance import ImageHashes, frames_per_second, keep_other_results
 from engine.evaluation.scoring import ScoredFrame, evenly_spread, mean_scores, mean_seconds, scored_frames
 from engine.evaluation.shares import view_frames_of_rank
-from engine.evaluation.suite import MetricSuite, Scores, open_suite, weights_facts
 from engine.outputs.files import image_name, write_png
 from engine.runs.device import ComputeDevice, wait
 from engine.runs.expert_images import image_of
-from engine.settings.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS
+from engine.settings.rendering.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from experts.base import Expert
 from experts.novel_views import NovelViewCulling
 from scenes import Scene, ViewFrame

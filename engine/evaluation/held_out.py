@@ -9,10 +9,10 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from common.tensors import image_from_uint8
+from common.maths.tensors import image_from_uint8
 from engine.evaluation.expert import PROTOCOL
-from engine.evaluation.preparation import prepared
-from engine.evaluation.psnr import psnr
+from engine.evaluation.measures.preparation import prepared
+from engine.evaluation.measures.psnr import psnr
 from engine.evaluation.scoring import evenly_spread
 from engine.runs.run import Run, mix_camera
 from scenes import Scene

@@ -13,31 +13,31 @@ import numpy as np
 from torch import Tensor
 
 from common import ranks
-from common.progress import tracked
-from common.wording import counted
+from common.text.progress import tracked
+from common.text.wording import counted
 from engine.errors import ConfigError
-from engine.evaluation.baselines import CONSTANT, UNIFORM, ConstantWeights, constant_blend
-from engine.evaluation.clips import ClipRecorder, clip_recorder
 from engine.evaluation.conditions import mixture_conditions
-from engine.evaluation.fitted_constants import fit_constants, no_better_constants
-from engine.evaluation.metric_types import MetricRequest
+from engine.evaluation.measures.clips import ClipRecorder, clip_recorder
+from engine.evaluation.measures.metric_types import MetricRequest
+from engine.evaluation.measures.preparation import prepared
+from engine.evaluation.measures.suite import MetricSuite, open_suite, without_value
 from engine.evaluation.mixture_results import Evaluation, FrameResult, write_evaluation
-from engine.evaluation.oracles import oracle_images
-from engine.evaluation.preparation import prepared
 from engine.evaluation.provenance import ImageHashes
+from engine.evaluation.rivals.baselines import CONSTANT, UNIFORM, ConstantWeights, constant_blend
+from engine.evaluation.rivals.fitted_constants import fit_constants, no_better_constants
+from engine.evaluation.rivals.oracles import oracle_images
+from engine.evaluation.rivals.twins import twin_images
 from engine.evaluation.scoring import ScoredFrame, scored_frames
 from engine.evaluation.shares import OwnFrames, view_frames_of_rank
-from engine.evaluation.suite import MetricSuite, open_suite, without_value
-from engine.evaluation.twins import twin_images
 from engine.outputs.files import image_name
 from engine.outputs.frame_images import FrameImages
 from engine.outputs.render_writer import MIXTURE, RenderWriter
 from engine.outputs.video import FPS
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
-from engine.settings.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS, ExtraMetric, ProtocolName
-from engine.settings.render import EncoderChoice
-from engine.settings.render_maps import MapName, need_depths
+from engine.settings.rendering.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS, ExtraMetric, ProtocolName
+from engine.settings.rendering.render import EncoderChoice
+from engine.settings.rendering.render_maps import MapName, need_depths
 from experts import Expert
 from router import Mixture
 from scenes import ViewFrame

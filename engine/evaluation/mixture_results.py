@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from common.files import write_json
-from common.tables import Column, table_lines
-from common.wording import counted
-from engine.evaluation.baselines import CONSTANT, UNIFORM
-from engine.evaluation.metrics import METRICS, heading, shown_metrics, value_text
-from engine.evaluation.oracles import ORACLE_FRAME, ORACLE_PIXEL, ORACLE_WINDOW, ORACLES, gap_share
+from common.disk.files import write_json
+from common.text.tables import Column, table_lines
+from common.text.wording import counted
+from engine.evaluation.measures.metrics import METRICS, heading, shown_metrics, value_text
+from engine.evaluation.measures.suite import Scores
 from engine.evaluation.provenance import frames_per_second, keep_other_results
+from engine.evaluation.rivals.baselines import CONSTANT, UNIFORM
+from engine.evaluation.rivals.oracles import ORACLE_FRAME, ORACLE_PIXEL, ORACLE_WINDOW, ORACLES, gap_share
 from engine.evaluation.scoring import mean_scores, mean_seconds, psnr_of, timed
-from engine.evaluation.suite import Scores
 from engine.outputs.render_writer import MIXTURE
-from engine.settings.metric_protocols import PROTOCOLS, protocol_facts
+from engine.settings.rendering.metric_protocols import PROTOCOLS, protocol_facts
 
 _SCHEMA = 1
 _WIDTH = 7  # characters of a column of numbers

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from common import ranks
-from common.files import read_json
-from common.units import MEGABYTE
+from common.disk.files import read_json
+from common.text.units import MEGABYTE
 from engine.checks.experts import EXPERT_REPORT
-from engine.evaluation.preparation import TRUTH
+from engine.evaluation.measures.preparation import TRUTH
 from engine.outputs.background import Background
 from engine.runs.checkpoint import named_tensors
 from engine.runs.run import Run

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.tensors import image_from_uint8
-from engine.evaluation.clips import ClipRecorder
-from engine.evaluation.metric_types import Pair, TrueImage
-from engine.evaluation.metrics import METRICS, value_text
-from engine.evaluation.moving import MovingMasks
-from engine.evaluation.preparation import TRUTH, PreviousImages, prepared
-from engine.evaluation.suite import MetricSuite, Scores
+from common.maths.tensors import image_from_uint8
+from engine.evaluation.measures.clips import ClipRecorder
+from engine.evaluation.measures.metric_types import Pair, TrueImage
+from engine.evaluation.measures.metrics import METRICS, value_text
+from engine.evaluation.measures.moving import MovingMasks
+from engine.evaluation.measures.preparation import TRUTH, PreviousImages, prepared
+from engine.evaluation.measures.suite import MetricSuite, Scores
 from scenes import Scene, ViewFrame
 
 AT_ONCE = 2**24  # numbers in images that a GPU compares at a time: fewer, larger kernels in less than 1 GB

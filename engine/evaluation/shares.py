@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common import ranks
-from common.wording import counted
+from common.text.wording import counted
 from scenes import ViewFrame
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from moegs_rasterizer import Camera, Gaussians
 
-from common.files import write_json
-from common.suggestions import hint
+from common.disk.files import write_json
+from common.text.suggestions import hint
 from engine.errors import ConfigError
 from engine.evaluation.held_out import ImageAt, mixtures_of
 from engine.export.frames import frame_of

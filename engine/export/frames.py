@@ -9,7 +9,7 @@ from moegs_rasterizer import Gaussians
 from moegs_rasterizer.reference.projection import rotations
 from torch import Tensor
 
-from common.vectors import unit
+from common.maths.vectors import unit
 from engine.errors import ConfigError
 from experts.base import Expert
 

@@ -12,7 +12,7 @@ import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat
 from torch import Tensor
 
-from common.progress import tracked
+from common.text.progress import tracked
 from engine.evaluation.scoring import evenly_spread
 from engine.export.frames import frame_of
 from engine.runs.run import Run, mix_camera

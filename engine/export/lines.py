@@ -9,8 +9,8 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from common.progress import tracked
-from common.vectors import unit
+from common.maths.vectors import unit
+from common.text.progress import tracked
 from engine.export.bells import SEEN, Bells, opacity_bells
 from engine.export.frames import SH_CONSTANT, Frame, frame_of
 from experts.base import Expert

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-from common.progress import tracked
-from common.tensors import image_from_uint8
+from common.maths.tensors import image_from_uint8
+from common.text.progress import tracked
 from engine.evaluation.expert import PROTOCOL
 from engine.evaluation.held_out import ImageAt
-from engine.evaluation.preparation import prepared
-from engine.evaluation.psnr import psnr
+from engine.evaluation.measures.preparation import prepared
+from engine.evaluation.measures.psnr import psnr
 from engine.evaluation.scoring import evenly_spread
 from engine.runs.run import Run
 

@@ -17,8 +17,8 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from common.faults import reading
-from common.files import replacing
+from common.disk.faults import reading
+from common.disk.files import replacing
 from engine.errors import ConfigError
 from engine.export.page_data import PageExpert, packed, unpacked
 from engine.runs.device import ComputeDevice

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from common.files import replacing, replacing_folder
-from common.units import MEGABYTE
+from common.disk.files import replacing, replacing_folder
+from common.text.units import MEGABYTE
 from engine.export.formats import Export, Facts, Format
 from engine.export.fused import FUSED
 from engine.export.measure import Measured, measured

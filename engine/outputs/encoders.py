@@ -11,9 +11,9 @@ from typing import Any
 import av
 
 from common import ranks
-from common.wording import counted
+from common.text.wording import counted
 from engine.errors import ConfigError
-from engine.settings.render import EncoderChoice
+from engine.settings.rendering.render import EncoderChoice
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common.contained import own_folder
-from common.files import replacing
+from common.disk.contained import own_folder
+from common.disk.files import replacing
 
 PNG_LEVEL = 1  # of zlib: a third of the time of its default, for files a fifth larger
 REPORT_FILE = "report.html"  # of a run or an expert, in its folder

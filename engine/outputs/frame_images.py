@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from common.tensors import all_to_uint8, from_uint8
+from common.maths.tensors import all_to_uint8, from_uint8
 from engine.runs.run import alpha_and_depth
 from router import Mixture
 

@@ -10,8 +10,8 @@ import av
 from av.video.stream import VideoStream
 
 from common import ranks
-from common.files import replacing
-from common.leftovers import shared_folder
+from common.disk.files import replacing
+from common.disk.leftovers import shared_folder
 
 
 @contextmanager

@@ -11,15 +11,15 @@ import numpy as np
 from moegs_rasterizer import Camera
 
 from common import ranks
-from common.progress import tracked
+from common.text.progress import tracked
 from engine.errors import ConfigError
 from engine.outputs.files import image_name, results_folder
 from engine.outputs.render_writer import RenderWriter
 from engine.runs.device import wait
 from engine.runs.run import Run, alpha_and_depth, mix_camera
-from engine.settings.novel_views import frame_range, trajectory_file
-from engine.settings.render import RenderConfig, run_folder, variant_of
-from engine.settings.render_maps import need_depths
+from engine.settings.rendering.novel_views import frame_range, trajectory_file
+from engine.settings.rendering.render import RenderConfig, run_folder, variant_of
+from engine.settings.rendering.render_maps import need_depths
 from scenes.camera_files import read_cameras
 from scenes.novel_views import rig_up, shifted, with_focal_mm
 from scenes.trajectories import TRAJECTORIES

@@ -19,8 +19,8 @@ from engine.outputs.frame_images import DepthRange, FrameImages, frame_images
 from engine.outputs.joined_videos import joined_parts
 from engine.outputs.streams import MIXTURE, Stream, streams_of
 from engine.outputs.video import FPS, VideoWriter
-from engine.settings.render import EncoderChoice
-from engine.settings.render_maps import MapName
+from engine.settings.rendering.render import EncoderChoice
+from engine.settings.rendering.render_maps import MapName
 from router import Mixture
 
 __all__ = ["MIXTURE", "RenderWriter"]

@@ -12,7 +12,7 @@ import numpy as np
 from engine.outputs.frame_images import FrameImages
 from engine.outputs.grid import grid_of
 from engine.outputs.maps import depth_map, error_map, winner_map
-from engine.settings.render_maps import MapName
+from engine.settings.rendering.render_maps import MapName
 
 MIXTURE = "MoE"  # the mixture's name among files and scored methods
 

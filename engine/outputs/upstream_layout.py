@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common.files import replacing_folder
-from common.wording import shell
+from common.disk.files import replacing_folder
+from common.text.wording import shell
 from engine.errors import ConfigError
 from engine.runs.run import Run
 from experts import EXPERTS, CheckpointError

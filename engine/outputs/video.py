@@ -16,7 +16,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 from PIL import Image
 
-from common.files import replacing
+from common.disk.files import replacing
 from engine.outputs.encoders import SOFTWARE, Encoder
 
 FPS = 30  # where the footage has no frame rate

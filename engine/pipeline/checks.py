@@ -12,16 +12,16 @@ from engine.pipeline.jobs import Job
 from engine.pipeline.plan import PlannedScene
 from engine.runs.checkpoint import saved_iterations
 from engine.runs.seeds import trained_seeds
-from engine.settings.fields import values_of
+from engine.settings.parsing.fields import values_of
 from engine.settings.prepare import read_prepare_settings
 from engine.settings.prune import read_prune_settings
-from engine.settings.render import read_any_render_settings, read_render_settings
-from engine.settings.render_checks import check_render_config, check_render_files
-from engine.settings.run import RunConfig
+from engine.settings.rendering.render import read_any_render_settings, read_render_settings
+from engine.settings.rendering.render_checks import check_render_config, check_render_files
 from engine.settings.run_all import RunAllConfig, words_given
-from engine.settings.run_checks import check_values
-from engine.settings.train import CONFIG_FILE, read_any_train_settings, read_train_settings
-from engine.settings.train_expert import (
+from engine.settings.training.run import RunConfig
+from engine.settings.training.run_checks import check_values
+from engine.settings.training.train import CONFIG_FILE, read_any_train_settings, read_train_settings
+from engine.settings.training.train_expert import (
     EXPERT_CONFIG_FILE,
     TrainExpertConfig,
     check_settings,

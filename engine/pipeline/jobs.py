@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from common.contained import not_followed
-from common.files import replacing
-from common.wording import ROOT, script_command, shell
+from common.disk.contained import not_followed
+from common.disk.files import replacing
+from common.text.wording import ROOT, script_command, shell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.suggestions import hint
+from common.text.suggestions import hint
 from engine.errors import ConfigError
 from engine.pipeline.jobs import Job
 from engine.runs.seeds import runs_of
-from engine.settings.config_file import read_config_file
-from engine.settings.run import RunConfig
+from engine.settings.parsing.config_file import read_config_file
 from engine.settings.run_all import RunAllConfig, words_given
-from engine.settings.train import CONFIGS
+from engine.settings.training.run import RunConfig
+from engine.settings.training.train import CONFIGS
 from experts import EXPERTS
 from router import ENSEMBLES, Ensemble, folder_flags, is_published, render_command
 from scenes.frames.video import VIDEO_SUFFIXES

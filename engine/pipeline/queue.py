@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from common.wording import duration
+from common.text.wording import duration
 from engine.pipeline.jobs import CommandProcess, Job, Process
 from engine.training.interruption import Interruption
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from common.files import replacing
-from common.suggestions import hint
-from common.wording import ROOT, shell
+from common.disk.files import replacing
+from common.text.suggestions import hint
+from common.text.wording import ROOT, shell
 from engine.errors import ConfigError
 from engine.pipeline.jobs import Job
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.tables import Column, table_lines
-from engine.evaluation.baselines import UNIFORM
-from engine.evaluation.metrics import heading, shown_metrics, value_text
+from common.text.tables import Column, table_lines
+from engine.evaluation.measures.metrics import heading, shown_metrics, value_text
+from engine.evaluation.measures.suite import Scores
 from engine.evaluation.mixture_results import TITLES, conditions_text, experts_among, table_order
+from engine.evaluation.rivals.baselines import UNIFORM
 from engine.evaluation.scoring import psnr_of
-from engine.evaluation.suite import Scores
 from engine.outputs.render_writer import MIXTURE
 from engine.reporting.claims import compare
 from engine.reporting.results import Results

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.evaluation.metrics import METRICS, Metric, value_text
+from engine.evaluation.measures.metrics import METRICS, Metric, value_text
+from engine.evaluation.measures.suite import Scores
 from engine.evaluation.mixture_results import TITLES, TWICE, experts_among
-from engine.evaluation.oracles import ORACLES
-from engine.evaluation.suite import Scores
+from engine.evaluation.rivals.oracles import ORACLES
 from engine.outputs.render_writer import MIXTURE
 
 

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from common.files import files_hash
-from common.tensors import tensors_hash, to_uint8
-from engine.evaluation.metrics import METRICS, value_text
+from common.disk.files import files_hash
+from common.maths.tensors import tensors_hash, to_uint8
+from engine.evaluation.measures.metrics import METRICS, value_text
+from engine.evaluation.measures.suite import Scores
 from engine.evaluation.mixture_results import TITLES, TWICE
 from engine.evaluation.scoring import mean_scores, mean_seconds
-from engine.evaluation.suite import Scores
 from engine.outputs.files import image_name
 from engine.outputs.render_writer import MIXTURE
 from engine.reporting.results import METRICS_FILE, UPSTREAM_FILE, Results, number, scores_of
 from engine.runs.checkpoint import FACTS, TENSORS, checkpoint_folder, read_tensors
 from engine.runs.expert_records import ExpertRecord, bundle_folder
-from engine.settings.config_file import read_object
-from engine.settings.metric_protocols import PROTOCOLS
+from engine.settings.parsing.config_file import read_object
+from engine.settings.rendering.metric_protocols import PROTOCOLS
 from experts.base import CheckpointError
 from router import Mixture
 

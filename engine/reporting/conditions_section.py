@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from common.wording import duration
+from common.text.wording import duration
 from engine.reporting.markup import Html, Part, element, facts_table, section
 from engine.reporting.results import number
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from common.aside import is_set_aside
-from common.wording import counted
+from common.disk.aside import is_set_aside
+from common.text.wording import counted
 from engine.checks.experts import EXPERT_REPORT
 from engine.errors import ConfigError
 from engine.evaluation.expert import ALONE
-from engine.evaluation.metrics import heading, shown_metrics, value_text
+from engine.evaluation.measures.metrics import heading, shown_metrics, value_text
 from engine.outputs.files import results_folder
 from engine.outputs.maps import MOST_ERROR, error_colours
 from engine.reporting.charts import Line, colour_of, line_chart
@@ -24,7 +24,7 @@ from engine.reporting.claims import listed
 from engine.reporting.conditions_section import conditions_section, hash_rows, seconds_text
 from engine.reporting.markup import Html, Part, details, element, facts_table, image, note, page, section, table
 from engine.reporting.results import METRICS_FILE, number, scores_of
-from engine.settings.config_file import read_object
+from engine.settings.parsing.config_file import read_object
 from engine.training.curve import CURVE_FILE, RATE, Row, points_of, read_curve
 
 MOST_IMAGES = 4  # frames shown

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from common.files import replacing
-from common.tensors import to_uint8
-from engine.evaluation.psnr import psnr
+from common.disk.files import replacing
+from common.maths.tensors import to_uint8
+from engine.evaluation.measures.psnr import psnr
 from engine.evaluation.scoring import image_tensor
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view

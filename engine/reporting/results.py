@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ConfigError
-from engine.evaluation.metrics import METRICS
+from engine.evaluation.measures.metrics import METRICS
+from engine.evaluation.measures.suite import Scores
 from engine.evaluation.mixture_results import experts_among, table_order
-from engine.evaluation.suite import Scores
 from engine.outputs.files import results_folder
 from engine.runs.seeds import require_one_run, runs_of
-from engine.settings.config_file import read_object
+from engine.settings.parsing.config_file import read_object
 
 METRICS_FILE = "metrics.json"
 UPSTREAM_FILE = "mean_metrics.json"

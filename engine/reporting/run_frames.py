@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from common.tensors import to_uint8
+from common.maths.tensors import to_uint8
+from engine.evaluation.measures.psnr import psnr
 from engine.evaluation.mixture import render_frame
-from engine.evaluation.psnr import psnr
 from engine.evaluation.scoring import image_tensor
 from engine.outputs.frame_images import FrameImages, frame_images
 from engine.runs.run import Run

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.wording import counted, script_command
-from engine.evaluation.baselines import CONSTANT
-from engine.evaluation.metrics import heading, shown_metrics, value_text
+from common.text.wording import counted, script_command
+from engine.evaluation.measures.metrics import heading, shown_metrics, value_text
 from engine.evaluation.mixture_results import LIMITS, TITLES
+from engine.evaluation.rivals.baselines import CONSTANT
 from engine.outputs.colours import expert_colours
 from engine.outputs.frame_images import FrameImages
 from engine.outputs.maps import MOST_ERROR, error_colours

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.evaluation.metrics import METRICS, Metric, value_text
+from engine.evaluation.measures.metrics import METRICS, Metric, value_text
 from engine.evaluation.mixture_results import TITLES, table_order
 from engine.outputs.render_writer import MIXTURE
 from engine.reporting.published import (

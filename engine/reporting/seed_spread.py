@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.tables import Column, table_lines
-from common.wording import counted
-from engine.evaluation.metrics import METRICS, heading
+from common.text.tables import Column, table_lines
+from common.text.wording import counted
+from engine.evaluation.measures.metrics import METRICS, heading
 from engine.evaluation.mixture_results import SPLITS, conditions_text
 from engine.reporting.results import Results
 from engine.reporting.score_table import Row, method_title, methods_of, scene_rows

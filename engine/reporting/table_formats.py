@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 
-from engine.evaluation.metrics import METRICS, Metric, heading, value_text
+from engine.evaluation.measures.metrics import METRICS, Metric, heading, value_text
 from engine.reporting.published import ANCHORS, AVERAGES, DATA_SETS, data_set_of
 from engine.reporting.results import Results
 from engine.reporting.score_table import Row, footnotes, mean_rows, method_title, methods_of, scene_rows

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.progress import tracked
+from common.text.progress import tracked
 from engine.evaluation.mixture import render_frame
 from engine.outputs.frame_images import frame_images
 from engine.reporting.run_frames import psnr_of_image, winners, without

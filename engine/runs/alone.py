@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common import ranks
-from common.leftovers import sweep
-from common.locks import only_one
-from common.wording import counted
+from common.disk.leftovers import sweep
+from common.disk.locks import only_one
+from common.text.wording import counted
 from engine.errors import ConfigError
 
 logger = logging.getLogger(__name__)

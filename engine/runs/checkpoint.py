@@ -16,10 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from common.contained import own_folder
-from common.faults import reading, writing
-from common.files import read_json, replacing_folder, write_json
-from common.tensors import tensors_hash
+from common.disk.contained import own_folder
+from common.disk.faults import reading, writing
+from common.disk.files import read_json, replacing_folder, write_json
+from common.maths.tensors import tensors_hash
 from engine.errors import ConfigError
 from engine.runs.expert_records import ExpertRecord
 from engine.runs.judgement import Judgement

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from torch import nn
 
-from common.files import free_bytes
-from common.units import MEBIBYTE
-from common.wording import bytes_text, counted, duration
+from common.disk.files import free_bytes
+from common.text.units import MEBIBYTE
+from common.text.wording import bytes_text, counted, duration
 from engine.runs.device import ComputeDevice, free_memory
 from engine.runs.run import Run
 from engine.runs.trial import WorkTime
 from experts import ExpertSpec
-from experts.training.recipe import Recipe
+from experts.training.recipes.recipe import Recipe
 from experts.training.trainer import AHEAD
 from router.rays import MOST as MOST_RAYS
 from scenes import Scene

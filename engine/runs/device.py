@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from moegs_rasterizer.types import Backend
 
-from common.units import MEBIBYTE
-from common.wording import counted
+from common.text.units import MEBIBYTE
+from common.text.wording import counted
 from engine.errors import ConfigError
-from engine.settings.run import DeviceChoice
+from engine.settings.training.run import DeviceChoice
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from moegs_rasterizer import Camera, Layer, Splat, rasterize
 from moegs_rasterizer.types import TileRule
 from torch import Tensor
 
-from common.tensors import constant
+from common.maths.tensors import constant
 from engine.runs.device import ComputeDevice, wait
 from experts.base import Expert
 from experts.novel_views import NovelViewCulling

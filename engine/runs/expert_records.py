@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from common.contained import below
-from common.files import files_hash, replacing
+from common.disk.contained import below
+from common.disk.files import files_hash, replacing
 from engine.errors import ConfigError
 from experts.base import CheckpointError, Expert
 from experts.formats.cfg_args import CFG_ARGS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from common.wording import bytes_text
+from common.text.wording import bytes_text
 from engine.runs.cost import run_bytes
 from engine.runs.device import spare_memory
 from engine.runs.run import Run

@@ -8,9 +8,9 @@ from typing import Any
 
 from engine.runs.opening import new_run
 from engine.runs.run import Run
-from engine.settings.experts import ensemble_and_folders
-from engine.settings.fields import with_values
-from engine.settings.run import AnyRunConfig
+from engine.settings.parsing.fields import with_values
+from engine.settings.training.experts import ensemble_and_folders
+from engine.settings.training.run import AnyRunConfig
 
 
 def lone_expert_run(given: Mapping[str, Any]) -> Run:

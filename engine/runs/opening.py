@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from common import ranks
-from common.wording import counted
+from common.text.wording import counted
 from engine.checks.clip_length import has_clock
 from engine.checks.experts import check_cameras, check_frames, check_visible
 from engine.checks.footage import warn_of_headers
@@ -24,9 +24,9 @@ from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.frame_memory import with_kept_frames
 from engine.runs.novel_near import open_culling, seen_in_training
 from engine.runs.run import Run
-from engine.settings.experts import PLANES, expert_frames_of, folder_argument
-from engine.settings.fields import with_values
-from engine.settings.run import DataConfig, RunConfig, expert_folders
+from engine.settings.parsing.fields import with_values
+from engine.settings.training.experts import PLANES, expert_frames_of, folder_argument
+from engine.settings.training.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from router import Ensemble, Router, is_published, kind_of
 from router.novel_views import NovelViews

@@ -6,7 +6,7 @@ import subprocess
 from functools import lru_cache
 from pathlib import Path
 
-from common.wording import ROOT
+from common.text.wording import ROOT
 
 LIMIT = 10.0  # seconds that git may take
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from common.wording import first_and_more
+from common.text.wording import first_and_more
 from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
 from engine.runs.checkpoint import (
@@ -25,12 +25,12 @@ from engine.runs.device import open_compute_device
 from engine.runs.expert_records import find_expert, record_expert, recorded_iteration, require_same_files
 from engine.runs.opening import assemble, open_expert, open_scene
 from engine.runs.run import Run
-from engine.settings.config_file import read_object, settings_of_object
-from engine.settings.earlier import unsaved_rules, unsaved_settings
-from engine.settings.experts import folder_argument, folders_by_name
-from engine.settings.fields import with_values
-from engine.settings.run import AnyRunConfig, RunConfig
-from engine.settings.train import CONFIG_FILE
+from engine.settings.parsing.config_file import read_object, settings_of_object
+from engine.settings.parsing.earlier import unsaved_rules, unsaved_settings
+from engine.settings.parsing.fields import with_values
+from engine.settings.training.experts import folder_argument, folders_by_name
+from engine.settings.training.run import AnyRunConfig, RunConfig
+from engine.settings.training.train import CONFIG_FILE
 from experts import Expert
 from router import ENSEMBLES, Ensemble, ensemble_of, folder_flags, kind_of
 from router.novel_views import NovelViews

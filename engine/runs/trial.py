@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.wording import counted, duration
+from common.text.wording import counted, duration
 from engine.runs.device import ComputeDevice, wait
 from scenes import FrameStore, Scene
 

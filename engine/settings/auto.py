@@ -10,9 +10,9 @@ from typing import Annotated
 import tyro
 
 from engine.errors import ConfigError
-from engine.settings.command_help import DEBUG, CommandHelp, flag
-from engine.settings.command_line import parse
-from engine.settings.paths import check_folder, check_target
+from engine.settings.parsing.command_help import DEBUG, CommandHelp, flag
+from engine.settings.parsing.command_line import parse
+from engine.settings.parsing.paths import check_folder, check_target
 from engine.settings.run_all import ARGUMENTS, RunAllConfig, SkippedStep, check_own, joined, words_of
 
 PLANNED = {"preset", "iterations", "max_gaussians", "max_points", "test_iterations", "test_frames"}  # of trainings

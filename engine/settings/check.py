@@ -10,12 +10,12 @@ from typing import Annotated
 import tyro
 
 from engine.errors import ConfigError
-from engine.settings.command_help import CommandHelp, flag
-from engine.settings.command_line import parse
-from engine.settings.experts import FILE_PLANES, AnyExpertsConfig, ExpertReadingConfig
-from engine.settings.fields import with_values
-from engine.settings.paths import check_expert, check_folder, check_target
-from engine.settings.run import AnyRunConfig, DataConfig, DeviceConfig, MachineConfig
+from engine.settings.parsing.command_help import CommandHelp, flag
+from engine.settings.parsing.command_line import parse
+from engine.settings.parsing.fields import with_values
+from engine.settings.parsing.paths import check_expert, check_folder, check_target
+from engine.settings.training.experts import FILE_PLANES, AnyExpertsConfig, ExpertReadingConfig
+from engine.settings.training.run import AnyRunConfig, DataConfig, DeviceConfig, MachineConfig
 from experts import EXPERTS
 from experts.recognition import expert_of_folder
 

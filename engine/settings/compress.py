@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ConfigError
-from engine.settings.paths import check_folder, check_target
-from engine.settings.render import check_moved
+from engine.settings.parsing.paths import check_folder, check_target
+from engine.settings.rendering.render import check_moved
 
 
 def check_source_and_target(config: Any) -> tuple[Path, Path]:

@@ -9,16 +9,16 @@ from typing import Annotated, Any
 
 import tyro
 
-from common.suggestions import hint
+from common.text.suggestions import hint
 from engine.errors import ConfigError
-from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
-from engine.settings.command_line import parse
 from engine.settings.compress import check_least, check_positive, check_shares, check_source_and_target
-from engine.settings.experts import folder_argument, name_and_folder
-from engine.settings.paths import check_expert
-from engine.settings.render import OF_IMAGES, MovedOverridesConfig
-from engine.settings.run import check_seed
-from engine.settings.verify import overrides_of
+from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
+from engine.settings.parsing.command_line import parse
+from engine.settings.parsing.paths import check_expert
+from engine.settings.rendering.render import OF_IMAGES, MovedOverridesConfig
+from engine.settings.results.verify import overrides_of
+from engine.settings.training.experts import folder_argument, name_and_folder
+from engine.settings.training.run import check_seed
 from experts import EXPERTS, Expert
 from router import kind_of
 

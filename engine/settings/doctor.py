@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from engine.settings.command_help import DEBUG, CommandHelp, flag
-from engine.settings.command_line import parse
+from engine.settings.parsing.command_help import DEBUG, CommandHelp, flag
+from engine.settings.parsing.command_line import parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

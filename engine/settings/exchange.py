@@ -9,8 +9,8 @@ from typing import Annotated
 
 import tyro
 
-from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
-from engine.settings.command_line import parse
+from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
+from engine.settings.parsing.command_line import parse
 from router.heads import DEFAULT_HEAD, HeadKind
 
 

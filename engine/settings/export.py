@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 import tyro
 
 from engine.errors import ConfigError
-from engine.settings.command_help import DEBUG, QUIET, CommandHelp, flag
-from engine.settings.command_line import parse
 from engine.settings.node_tool import TOOL, tool
-from engine.settings.paths import check_folder, check_target
-from engine.settings.render import AnyOverridesConfig, check_moved
+from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
+from engine.settings.parsing.command_line import parse
+from engine.settings.parsing.paths import check_folder, check_target
+from engine.settings.rendering.render import AnyOverridesConfig, check_moved
 
 Layout = Literal["upstream"]  # a row of engine.commands.export's LAYOUTS each
 QualityName = Literal["high", "small"]  # a row of engine.export.formats.QUALITIES each

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from common.suggestions import hint
+from common.text.suggestions import hint
 from engine.errors import ConfigError
-from engine.settings.command_help import DEBUG, QUIET, CommandHelp, check_required, flag
-from engine.settings.command_line import parse_arguments
-from engine.settings.run import RESOLUTION
+from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, check_required, flag
+from engine.settings.parsing.command_line import parse_arguments
+from engine.settings.training.run import RESOLUTION
 from scenes.layouts import PREPARATIONS
 from scenes.preparation.options import OtherTrainer, PrepareOptions
 from scenes.preparation.sfm.matching import SfmOptions

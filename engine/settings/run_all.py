@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from engine.errors import ConfigError
-from engine.settings.command_help import DEBUG, CommandHelp, flag
-from engine.settings.command_line import parse
-from engine.settings.paths import check_folder, check_target
+from engine.settings.parsing.command_help import DEBUG, CommandHelp, flag
+from engine.settings.parsing.command_line import parse
+from engine.settings.parsing.paths import check_folder, check_target
 from experts import EXPERTS
 from router import ENSEMBLES
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from common.contained import not_followed
-from common.files import replacing
+from common.disk.contained import not_followed
+from common.disk.files import replacing
 from engine.training.progress import Reading
 from engine.training.tensorboard import EventWriter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.progress import Progress
+from common.text.progress import Progress
 
 SMOOTHING = 0.98  # of the PSNR shown: single images differ by many decibels
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from common.leftovers import unfinished_folder
+from common.disk.leftovers import unfinished_folder
 from engine.training.curve import CURVE_FILE, read_curve
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from common.wording import shell
+from common.text.wording import shell
 from engine.errors import ConfigError
 
 EVENTS_FOLDER = "tensorboard"  # in the folder of a training

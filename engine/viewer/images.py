@@ -12,9 +12,9 @@ from moegs_rasterizer import Camera
 from PIL import Image
 from torch import Tensor
 
-from common.tensors import rounded_to_uint8, to_uint8
+from common.maths.tensors import rounded_to_uint8, to_uint8
 from engine.checks.probes import shrunk
-from engine.evaluation.psnr import psnr
+from engine.evaluation.measures.psnr import psnr
 from engine.evaluation.scoring import image_tensor
 from engine.outputs.frame_images import frame_images
 from engine.outputs.maps import depth_map, error_map, text_box, text_size, winner_map, with_box

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 
 import viser
 
-from common.wording import shell
+from common.text.wording import shell
 from engine.errors import ConfigError
 from engine.runs.run import Run
 from engine.training.interruption import Interruption

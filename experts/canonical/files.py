@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from common.wording import counted
+from common.text.wording import counted
 from experts.base import CheckpointError, LoadOptions
 from experts.canonical.gaussians import CanonicalGaussians
 from experts.formats.cfg_args import CFG_ARGS

@@ -8,7 +8,7 @@ import torch
 from moegs_rasterizer import Gaussians
 from torch import Tensor, nn
 
-from common.vectors import unit
+from common.maths.vectors import unit
 from experts.frozen import FrozenCache
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
-from common.activations import through_relu_
+from common.maths.activations import through_relu_
 from experts.canonical.precision import half_type
 
 # Rows whose activations are alive at once. On a CPU they stay in the cache; on a GPU few large kernels are what counts,

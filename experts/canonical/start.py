@@ -6,7 +6,7 @@ from torch import Tensor
 
 from experts.canonical.gaussians import CanonicalGaussians
 from experts.formats.harmonics import split_sh
-from experts.training.initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
+from experts.training.gaussians.initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
 
 
 def new_gaussians(points: Tensor, colours: Tensor) -> CanonicalGaussians:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from experts.training.neighbours import nearest_neighbours
+from experts.training.gaussians.neighbours import nearest_neighbours
 
 NEIGHBOURS = 20
 FLOOR = 1e-10  # squared under the root, as E-D3DGS: equal embeddings have gradient 0 instead of 0 / 0

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding
 
-from common.tensors import constant
+from common.maths.tensors import constant
 from experts.ed3dgs.embedding_smoothness import FLOOR, Neighbourhood
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common.wording import counted
+from common.text.wording import counted
 from experts.base import CheckpointError, LoadOptions, Provenance
 from experts.canonical.files import (
     CLIP_LENGTH,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from experts.ed3dgs.recipe import ED3DGSRecipe, ed3dgs_rates
-from experts.training.presets import DataLayout, TrainingPreset, per_scene
-from experts.training.recipe import Density, scaled_recipe
+from experts.training.recipes.presets import DataLayout, TrainingPreset, per_scene
+from experts.training.recipes.recipe import Density, scaled_recipe
 
 _UNTIL = 80000
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from experts.training.recipe import Density, Rate, Recipe
-from experts.training.recipe_fields import COUNT, ITERATIONS, N3V_EXTENT, PERIOD
+from experts.training.recipes.recipe import Density, Rate, Recipe
+from experts.training.recipes.recipe_fields import COUNT, ITERATIONS, N3V_EXTENT, PERIOD
 
 ANNEAL = 1000  # iterations over which a residual grows to its full size
 

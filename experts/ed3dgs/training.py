@@ -14,7 +14,7 @@ from experts.ed3dgs.embedding_smoothness_fused import Pairs, fused_smoothness, p
 from experts.ed3dgs.frame_sampler import FrameErrors
 from experts.ed3dgs.model import ED3DGS
 from experts.ed3dgs.recipe import ED3DGSRecipe
-from experts.training.population import Population
+from experts.training.gaussians.population import Population
 from experts.training.rendered import RenderedView, added
 from experts.training.samplers import Sample
 from experts.training.saved_states import require_indices

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from common.geometry import turned
+from common.maths.geometry import turned
 from experts.ex4dgs.motion import KeyframeTimeline
-from experts.training.density import Rows, shrunk, twice
+from experts.training.gaussians.density import Rows, shrunk, twice
 
 _LOG_WIDTH = 2.0  # of the windows of clones and children
 _SPREAD = 2.0  # of children, times the parent's scales

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from experts.training.statistics import Statistics
+from experts.training.gaussians.statistics import Statistics
 from losses import ssim_map
 
 NEW = -2.0  # best frame of a Gaussian that is younger than the pass

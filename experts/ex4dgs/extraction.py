@@ -9,8 +9,8 @@ from experts.ex4dgs.density import within
 from experts.ex4dgs.errors import BacktrackedErrors
 from experts.ex4dgs.growth import first_keyframes
 from experts.ex4dgs.motion import KeyframeTimeline
-from experts.training.density import Rows, add, remove
-from experts.training.population import Population
+from experts.training.gaussians.density import Rows, add, remove
+from experts.training.gaussians.population import Population
 
 _STILL = 1e-6  # displacement of what does not move, times the extent
 _COPIED = ("log_scales", "opacity_logits", "sh_dc", "sh_rest")

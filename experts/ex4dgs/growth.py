@@ -10,7 +10,7 @@ from torch import Tensor
 
 from experts.ex4dgs.motion import KeyframeTimeline
 from experts.ex4dgs.recipe import Growth
-from experts.training.population import Population
+from experts.training.gaussians.population import Population
 
 _STEPS = 4  # between the last keyframes, whose mean those behind them continue
 _SPARE = 3  # keyframes beyond the last that time needs

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from experts.base import Provenance
 from experts.ex4dgs.motion import Arcs, KeyframeTimeline, along, arcs, interpolate, opacity_window, slerp
 from experts.frozen import FrozenCache
-from experts.training.presets import DataLayout
+from experts.training.recipes.presets import DataLayout
 
 
 class StaticGaussians(nn.Module):

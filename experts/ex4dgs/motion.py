@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from common.vectors import unit
+from common.maths.vectors import unit
 from experts.base import MAX_LOG_WIDTH
 
 Interpolation = Literal["cube", "pchip", "linear"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from experts.ex4dgs.recipe import Ex4DGSRecipe, ex4dgs_rates
 from experts.training.generalisation.settings import Generalisation
-from experts.training.presets import DataLayout, Planes, TrainingPreset, known_planes, per_scene
-from experts.training.recipe import scaled_recipe
+from experts.training.recipes.presets import DataLayout, Planes, TrainingPreset, known_planes, per_scene
+from experts.training.recipes.recipe import scaled_recipe
 
 EX4DGS_N3V = Ex4DGSRecipe()  # the defaults
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from experts.training.recipe import BackgroundKind, Density, OptimiserKind, Rate, Recipe
-from experts.training.recipe_fields import COUNT, INTERVAL, ITERATIONS, PERIOD
+from experts.training.recipes.recipe import BackgroundKind, Density, OptimiserKind, Rate, Recipe
+from experts.training.recipes.recipe_fields import COUNT, INTERVAL, ITERATIONS, PERIOD
 
 
 def ex4dgs_rates(

@@ -8,7 +8,7 @@ from experts.ex4dgs.model import DynamicGaussians, Ex4DGS, StaticGaussians
 from experts.ex4dgs.motion import KeyframeTimeline
 from experts.ex4dgs.recipe import Ex4DGSRecipe
 from experts.formats.harmonics import split_sh
-from experts.training.initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
+from experts.training.gaussians.initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
 from experts.training.start import TrainingStart
 
 _NO_ROWS = {

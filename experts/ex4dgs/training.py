@@ -17,9 +17,9 @@ from experts.ex4dgs.extraction import extract, moving_most
 from experts.ex4dgs.growth import Span, adjust_windows, append_keyframes, full_span, lengthened, next_span
 from experts.ex4dgs.model import Ex4DGS
 from experts.ex4dgs.recipe import Ex4DGSRecipe
-from experts.training.density import clone_and_split, copied, prune, remove, split_in_two
-from experts.training.population import Population
-from experts.training.recipe import Density
+from experts.training.gaussians.density import clone_and_split, copied, prune, remove, split_in_two
+from experts.training.gaussians.population import Population
+from experts.training.recipes.recipe import Density
 from experts.training.rendered import RenderedView, added
 from experts.training.samplers import ShuffledPass
 from experts.training.trainer import ExpertTrainer

@@ -8,8 +8,8 @@ import codecs
 from collections.abc import Mapping
 from pathlib import Path, PurePath, PureWindowsPath
 
-from common.faults import reading
-from common.files import replacing
+from common.disk.faults import reading
+from common.disk.files import replacing
 from experts.base import CheckpointError
 
 CFG_ARGS = "cfg_args"

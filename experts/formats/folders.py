@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from common.suggestions import nearest
+from common.text.suggestions import nearest
 from experts.base import CheckpointError
 
 _ITERATION = re.compile(r"^iteration_(\d+)$")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from common.files import replacing
+from common.disk.files import replacing
 from experts.base import CheckpointError
 
 FAMILY, VERSION = b"moegs packed table ", 2

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.deferred import deferred
-from common.faults import reading
-from common.files import replacing
-from common.suggestions import nearest
+from common.disk.faults import reading
+from common.disk.files import replacing
+from common.text.suggestions import nearest
 from experts.base import CheckpointError
 from experts.formats.folders import require_file
 from experts.formats.packed import is_packed, packed_comments, packed_names, read_packed

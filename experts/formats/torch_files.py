@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.faults import writing
-from common.files import replacing
+from common.disk.faults import writing
+from common.disk.files import replacing
 from experts.base import CheckpointError
 from experts.formats.folders import require_file
 from experts.formats.torch_archives import check_archive, check_tensors

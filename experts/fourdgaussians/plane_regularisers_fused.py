@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from common.tensors import constant
+from common.maths.tensors import constant
 from experts.fourdgaussians.planes import TIME_PLANES, HexPlanes
 from experts.fourdgaussians.recipe import PlaneWeights
 

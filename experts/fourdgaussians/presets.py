@@ -13,8 +13,8 @@ from experts.fourdgaussians.recipe import (
     PlaneWeights,
     as_published,
 )
-from experts.training.presets import DataLayout, TrainingPreset, per_scene
-from experts.training.recipe import Density, Rate, scaled_recipe
+from experts.training.recipes.presets import DataLayout, TrainingPreset, per_scene
+from experts.training.recipes.recipe import Density, Rate, scaled_recipe
 
 _SPACE_CELLS, _FEWEST_TIME_CELLS = 64, 8
 _COLOUR_AND_OPACITY_STAY = FourDGaussiansOptions(no_do=True, no_dshs=True)

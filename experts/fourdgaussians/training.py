@@ -14,9 +14,9 @@ from experts.canonical.gaussians import activate
 from experts.fourdgaussians.model import FourDGaussians
 from experts.fourdgaussians.plane_regularisers_fused import fused_plane_regulariser
 from experts.fourdgaussians.recipe import FourDGaussiansRecipe
-from experts.training.density import clone_and_split, prune, remove, reset_opacities
-from experts.training.population import Population
-from experts.training.recipe import Density
+from experts.training.gaussians.density import clone_and_split, prune, remove, reset_opacities
+from experts.training.gaussians.population import Population
+from experts.training.recipes.recipe import Density
 from experts.training.rendered import RenderedView, cut_harmonics
 from experts.training.samplers import Sample
 from experts.training.trainer import ExpertTrainer

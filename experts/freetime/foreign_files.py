@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.contained import read_text
 from common.deferred import deferred
+from common.disk.contained import read_text
 from experts.base import CheckpointError, LoadOptions, Provenance
 from experts.canonical.files import read_canonical
 from experts.canonical.gaussians import CanonicalGaussians

@@ -16,7 +16,7 @@ from experts.freetime.rays import check_rays
 from experts.freetime.recipe import PUBLISHED_RAW_GATE, FreeTimeRecipe, MovingSource
 from experts.freetime.starts.first_gaussians import FreeTimeStart, free_time_start
 from experts.freetime.starts.keyframes import Moving
-from experts.training.initial import identity_quats, sh_from_colours
+from experts.training.gaussians.initial import identity_quats, sh_from_colours
 from experts.training.start import TrainingStart
 
 logger = logging.getLogger(__name__)

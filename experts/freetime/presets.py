@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from experts.freetime.recipe import FreeTimeRecipe
-from experts.training.presets import TrainingPreset, per_scene
-from experts.training.recipe import scaled_recipe
+from experts.training.recipes.presets import TrainingPreset, per_scene
+from experts.training.recipes.recipe import scaled_recipe
 
 FAST_ITERATIONS = 6000  # with which it was compared with the other experts (docs/dev/expert_training.md)
 

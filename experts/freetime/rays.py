@@ -24,7 +24,7 @@ from experts.freetime.starts.keyframes import (
 )
 from experts.freetime.starts.motion_masks import MaskedView
 from experts.freetime.starts.velocities import MovingPoints
-from experts.training.badly_shown import along_rays, badly_shown
+from experts.training.gaussians.badly_shown import along_rays, badly_shown
 from experts.training.views import TrainingViews
 
 Show = Callable[[int, Sequence[Camera]], Iterator[Splat]]  # the model's images at a frame, from cameras

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from experts.training.recipe import Density, Rate, Recipe
-from experts.training.recipe_fields import INTERVAL, ITERATIONS, PERIOD
+from experts.training.recipes.recipe import Density, Rate, Recipe
+from experts.training.recipes.recipe_fields import INTERVAL, ITERATIONS, PERIOD
 
 Kernel = Literal["bell", "flat"]  # opacity falls from a Gaussian's moment on, or from the end of its hold on
 Gate = Literal["ours", "published", "none"]

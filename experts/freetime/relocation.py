@@ -11,11 +11,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from common.wording import counted
+from common.text.wording import counted
 from experts.base import DivergedError
-from experts.training.density import Rows
-from experts.training.population import Population
-from experts.training.relocation import draw_stacks, stacked
+from experts.training.gaussians.density import Rows
+from experts.training.gaussians.population import Population
+from experts.training.gaussians.relocation import draw_stacks, stacked
 
 Transfer = Literal["mcmc", "copy", "copies_in_time"]
 

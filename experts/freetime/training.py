@@ -13,19 +13,19 @@ import torch
 from moegs_rasterizer import Camera, Layer, Splat, rasterize
 from torch import Tensor
 
-from common.tensors import constant
-from common.wording import counted
+from common.maths.tensors import constant
+from common.text.wording import counted
 from experts.freetime.model import FreeTime
 from experts.freetime.new_model import model_from_start
 from experts.freetime.rays import gaussians_along_rays, least_seen
 from experts.freetime.recipe import FreeTimeRecipe
 from experts.freetime.relocation import Transfer, relocate
-from experts.training.population import Population
-from experts.training.rates import scale_to_batch
-from experts.training.recipe_fields import N3V_EXTENT
+from experts.training.gaussians.population import Population
+from experts.training.gaussians.statistics import Statistics
+from experts.training.recipes.rates import scale_to_batch
+from experts.training.recipes.recipe_fields import N3V_EXTENT
 from experts.training.rendered import RenderedView, cut_harmonics
 from experts.training.samplers import SameMoment, Sampler
-from experts.training.statistics import Statistics
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import TrainingViews
 from losses import photometric_sum

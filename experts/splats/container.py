@@ -18,8 +18,8 @@ import torch
 from moegs_rasterizer import RasterSettings
 from torch import Tensor
 
-from common.faults import reading
-from common.files import replacing
+from common.disk.faults import reading
+from common.disk.files import replacing
 from experts.base import CheckpointError, Provenance
 from experts.canonical.gaussians import CanonicalGaussians
 from experts.splats.model import Splats

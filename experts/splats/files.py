@@ -8,7 +8,7 @@ import torch
 from moegs_rasterizer import RasterSettings
 from torch import Tensor
 
-from common.wording import counted
+from common.text.wording import counted
 from experts.base import CheckpointError, LoadOptions, Provenance
 from experts.canonical.files import (
     CLIP_LENGTH,

@@ -8,7 +8,7 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from experts.training.visibility import in_image
+from experts.training.gaussians.visibility import in_image
 
 
 def stands_close(means: Tensor, cameras: Sequence[Camera], limits: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common.wording import counted
+from common.text.wording import counted
 from experts.base import CheckpointError, LoadOptions, Provenance
 from experts.formats.cfg_args import write_cfg_args
 from experts.formats.columns import OPACITY, POSITION, QUATS, SCALES, select_sh, sh_to_columns

@@ -12,8 +12,8 @@ from torch.nn.functional import avg_pool2d
 
 from experts.stg.recipe import Guidance
 from experts.stg.start import first_log_scales, fresh_rows
-from experts.training.badly_shown import along_rays, badly_shown
-from experts.training.density import Rows
+from experts.training.gaussians.badly_shown import along_rays, badly_shown
+from experts.training.gaussians.density import Rows
 from experts.training.rendered import RenderedView
 from experts.training.saved_states import require_like
 from losses import ssim

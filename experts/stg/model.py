@@ -11,7 +11,7 @@ import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat, camera_rays
 from torch import Tensor, nn
 
-from common.vectors import unit
+from common.maths.vectors import unit
 from experts.base import MAX_LOG_WIDTH, Provenance
 from experts.frozen import FrozenCache
 from experts.stg.decoder import SandwichDecoder

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from experts.stg.recipe import THINNINGS, STGRecipe, in_mode, stg_rates
-from experts.training.presets import DataLayout, Planes, TrainingPreset, known_planes, per_scene
-from experts.training.recipe import scaled_recipe
+from experts.training.recipes.presets import DataLayout, Planes, TrainingPreset, known_planes, per_scene
+from experts.training.recipes.recipe import scaled_recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from experts.training.recipe import Density, Rate, Recipe
-from experts.training.recipe_fields import COUNT, INTERVAL, ITERATIONS, N3V_EXTENT, NOT_NEGATIVE, PERIOD
+from experts.training.recipes.recipe import Density, Rate, Recipe
+from experts.training.recipes.recipe_fields import COUNT, INTERVAL, ITERATIONS, N3V_EXTENT, NOT_NEGATIVE, PERIOD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.wording import counted
+from common.text.wording import counted
 from experts.base import CheckpointError
 
 _SEGMENT = re.compile(r"(?:(?P<prefix>.+)_)?(?P<first>\d+)to(?P<last>\d+)")

@@ -10,10 +10,10 @@ from torch import Tensor
 from experts.formats.harmonics import split_sh
 from experts.stg.model import STG, STGSegment
 from experts.stg.recipe import STGRecipe, Thinning
-from experts.training.density import Rows
-from experts.training.initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
-from experts.training.neighbours import nearest_neighbours
-from experts.training.recipe_fields import N3V_EXTENT
+from experts.training.gaussians.density import Rows
+from experts.training.gaussians.initial import identity_quats, logits, neighbour_log_scales, sh_from_colours
+from experts.training.gaussians.neighbours import nearest_neighbours
+from experts.training.recipes.recipe_fields import N3V_EXTENT
 from experts.training.start import StartPoints, TrainingStart
 
 LARGEST_SCALE = math.e / N3V_EXTENT  # of a first Gaussian, over the extent; in STG's code log scales end at 1

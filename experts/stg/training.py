@@ -13,14 +13,23 @@ from experts.stg.culling import bounding_box, outside, stands_close
 from experts.stg.guided import GuidedSampling, gaussians_along_rays
 from experts.stg.model import STG
 from experts.stg.recipe import STGRecipe
-from experts.training.density import Rows, add, clone_and_split, copied, prune, remove, reset_opacities, split_in_two
-from experts.training.population import Population
-from experts.training.recipe import Density
+from experts.training.gaussians.density import (
+    Rows,
+    add,
+    clone_and_split,
+    copied,
+    prune,
+    remove,
+    reset_opacities,
+    split_in_two,
+)
+from experts.training.gaussians.population import Population
+from experts.training.gaussians.visibility import near_limits
+from experts.training.recipes.recipe import Density
 from experts.training.rendered import RenderedView
 from experts.training.samplers import SameMoment, Sampler
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import TrainingViews
-from experts.training.visibility import near_limits
 
 PARAMETERS = (
     *("means", "motion", "quats", "omegas", "log_scales", "opacity_logits"),

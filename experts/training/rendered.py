@@ -10,7 +10,7 @@ from moegs_rasterizer import Camera, Gaussians, Layer, Splat, rasterize
 from moegs_rasterizer.types import Backend
 from torch import Tensor, nn
 
-from common.tensors import constant
+from common.maths.tensors import constant
 from experts.base import Expert
 from experts.training.colour_correction import ColourCorrection
 from experts.training.generalisation.dropout import Dropout

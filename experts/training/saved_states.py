@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experts.training.population import Population
+from experts.training.gaussians.population import Population
 
 STEP, MOMENTS = "step", ("exp_avg", "exp_avg_sq")
 

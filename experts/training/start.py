@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experts.training.presets import Planes
+from experts.training.recipes.presets import Planes
 from experts.training.views import TrainingViews
 
 LEAST_EXTENT = 1e-5  # over the start points' spread; below, parallax is a small fraction of a px, or rounding

@@ -16,23 +16,23 @@ from torch import Tensor, nn
 
 from common import ranks
 from common.collectives import add_up_gradients
+from common.maths.tensors import constant
 from common.ranks import RankError
-from common.tensors import constant
-from common.wording import counted
+from common.text.wording import counted
 from experts.base import DivergedError, Expert
 from experts.training.colour_correction import ColourCorrection
-from experts.training.density import PARAMETERS, clone_and_split, prune, reset_opacities
+from experts.training.gaussians.density import PARAMETERS, clone_and_split, prune, reset_opacities
+from experts.training.gaussians.population import Population, fill_parameters
+from experts.training.gaussians.relocation import add_noise, check_density, faint, relocate_within
+from experts.training.gaussians.statistics import Statistics
 from experts.training.generalisation.generaliser import Generaliser
 from experts.training.generalisation.removal import blending_weights, spread
-from experts.training.population import Population, fill_parameters
-from experts.training.rates import build_optimiser, set_rates
-from experts.training.recipe import Recipe
-from experts.training.relocation import add_noise, check_density, faint, relocate_within
+from experts.training.recipes.rates import build_optimiser, set_rates
+from experts.training.recipes.recipe import Recipe
 from experts.training.rendered import RenderedView, added, cut_harmonics, mute_harmonics, render
 from experts.training.samplers import Sample, Sampler, ShuffledPass, samples_from_lists, samples_to_lists
 from experts.training.saved_states import check_parameters, check_rows, load_moments, require_indices
 from experts.training.shared_views import numbers_of_all, on_all_ranks
-from experts.training.statistics import Statistics
 from experts.training.views import TrainingViews
 from losses import photometric_sum
 

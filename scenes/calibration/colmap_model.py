@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from moegs_rasterizer import Camera
 
-from common.faults import reading
+from common.disk.faults import reading
 from common.signals import kept_handlers
 from scenes.calibration.cameras import checked
 from scenes.calibration.colmap_sizes import check_binary

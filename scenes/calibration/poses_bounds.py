@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from moegs_rasterizer import Camera
 
-from common.arrays import read_array
 from common.deferred import deferred
-from common.faults import reading
+from common.disk.arrays import read_array
+from common.disk.faults import reading
 from scenes.types import SceneError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from moegs_rasterizer import Camera
 
-from common.wording import first_and_more
+from common.text.wording import first_and_more
 from scenes.footage.shared_points import Sightings, shown_values, shrunk_colours, sightings
 from scenes.points.cloud import PointCloud
 

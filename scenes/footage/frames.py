@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from common.tables import Column, table_lines
+from common.text.tables import Column, table_lines
 from scenes.footage.camera_order import fit_poses, other_focal_length
 from scenes.footage.findings import CameraFrames, frame_warnings
 from scenes.footage.shared_points import ColourMatch, colour_matches, shared_areas, sightings

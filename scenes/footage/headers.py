@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from common.tables import Column, table_lines
-from common.wording import counted
+from common.text.tables import Column, table_lines
+from common.text.wording import counted
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from common.contained import OutsideError, own_folder
-from common.files import free_bytes
-from common.leftovers import sweep
-from common.locks import folder_lock
-from common.progress import Progress
-from common.units import GIGABYTE
-from common.wording import bytes_text, counted, first_and_more
+from common.disk.contained import OutsideError, own_folder
+from common.disk.files import free_bytes
+from common.disk.leftovers import sweep
+from common.disk.locks import folder_lock
+from common.text.progress import Progress
+from common.text.units import GIGABYTE
+from common.text.wording import bytes_text, counted, first_and_more
 from scenes.frames.cache_record import (
     SUMS,
     CachedClip,

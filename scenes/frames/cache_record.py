@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from common.files import read_json, replacing
+from common.disk.files import read_json, replacing
 from scenes.frames.sources import FrameSource
 from scenes.types import ResizeFilter
 

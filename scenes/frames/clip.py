@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
 
-from common.wording import counted, shell
+from common.text.wording import counted, shell
 from scenes.frames.sources import FrameSource
 from scenes.frames.timing import UNEVEN, Timing
 from scenes.frames.video import Video

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from common.wording import first_and_more
+from common.text.wording import first_and_more
 from scenes.frames.video import Video
 
 _TO_LINEAR = "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable"

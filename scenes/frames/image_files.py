@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common.contained import regular
-from common.faults import reading
-from common.wording import first_and_more
+from common.disk.contained import regular
+from common.disk.faults import reading
+from common.text.wording import first_and_more
 from scenes.types import SceneError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".ppm")

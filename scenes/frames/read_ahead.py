@@ -10,8 +10,8 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from common.tensors import image_from_uint8
-from common.units import MEBIBYTE
+from common.maths.tensors import image_from_uint8
+from common.text.units import MEBIBYTE
 from scenes.types import Scene, ViewFrame
 
 

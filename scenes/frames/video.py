@@ -14,8 +14,8 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from common.contained import regular
-from common.faults import reading
+from common.disk.contained import regular
+from common.disk.faults import reading
 from scenes.frames.coding import Coding, coding_of
 from scenes.frames.orientation import UPRIGHT, Orientation, orientation_of, shown, shown_size
 from scenes.frames.timing import UNEVEN, Timing, timing_of

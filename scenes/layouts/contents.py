@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.wording import counted, script_command
+from common.text.wording import counted, script_command
 from scenes.calibration.poses_bounds import POSES
 from scenes.frames.cache_record import FOLDER as CACHE_FOLDER
 from scenes.frames.image_files import IMAGE_SUFFIXES, images_of

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.wording import counted
+from common.text.wording import counted
 from scenes.types import SceneError
 
 ENOUGH = 0.98  # of the limit: where the search for a voxel size ends

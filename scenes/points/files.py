@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from common.arrays import read_arrays
-from common.contained import read_text
-from common.faults import reading
-from common.tensors import from_uint8
+from common.disk.arrays import read_arrays
+from common.disk.contained import read_text
+from common.disk.faults import reading
+from common.maths.tensors import from_uint8
 from scenes.points.ply import read_ply_vertices
 from scenes.types import SceneError
 

@@ -10,8 +10,8 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from common.arrays import read_array
-from common.wording import counted
+from common.disk.arrays import read_array
+from common.text.wording import counted
 from scenes.calibration.poses_bounds import POSES
 from scenes.points.cloud import PointCloud
 from scenes.points.visibility import shown_colours, views_of

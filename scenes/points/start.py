@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from common.wording import counted
+from common.text.wording import counted
 from scenes.points.cloud import PointCloud, cleaned, taken, thinned
 from scenes.points.files import MODEL_POINTS, StoredPoints, read_points
 from scenes.points.random import random_points

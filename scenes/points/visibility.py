@@ -8,8 +8,8 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from common.geometry import onto_image, transformed
-from common.tensors import from_uint8
+from common.maths.geometry import onto_image, transformed
+from common.maths.tensors import from_uint8
 from scenes.points.cloud import PointCloud
 from scenes.types import Scene
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from common.progress import tracked
+from common.text.progress import tracked
 from scenes.preparation.steps import PreparationStep, Workbench
 from scenes.types import SceneError
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from common.progress import Progress
-from common.units import GIGABYTE
+from common.text.progress import Progress
+from common.text.units import GIGABYTE
 from scenes.frames.resize import resized, training_size
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video, decode_video

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from common.contained import OutsideError, below
-from common.files import read_json, replacing
+from common.disk.contained import OutsideError, below
+from common.disk.files import read_json, replacing
 from scenes.types import SceneError
 
 Stamp = list[Any]  # path below the root, bytes, modification time in ns

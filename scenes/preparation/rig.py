@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from common.wording import counted
+from common.text.wording import counted
 from scenes.frames.clip import Clip
 from scenes.frames.image_files import rotation_notes
 from scenes.frames.sources import FrameSource, decode

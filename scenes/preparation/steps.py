@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.contained import OutsideError, below, own_folder
-from common.leftovers import sweep
-from common.locks import folder_lock
+from common.disk.contained import OutsideError, below, own_folder
+from common.disk.leftovers import sweep
+from common.disk.locks import folder_lock
 from scenes.preparation.records import Record, as_json, outputs_intact, read_record, stamps_of, write_record
 from scenes.preparation.report import StepReport
 from scenes.types import SceneError

@@ -14,7 +14,7 @@ import router.router
 from benchmarks import precision, realtime, upstream_way
 from benchmarks.upstream_way import upstream_frame
 from benchmarks.workload import Workload, random_run
-from engine.evaluation.psnr import psnr
+from engine.evaluation.measures.psnr import psnr
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.run import mix_view
 from router import ENSEMBLES

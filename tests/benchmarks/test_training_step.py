@@ -16,7 +16,7 @@ from common.marks import BACKWARD, DATA, UPDATE
 from engine.errors import ConfigError
 from engine.runs.device import CPU, CUDA, ComputeDevice
 from engine.runs.run import Run
-from engine.settings.run import RunConfig, TrainingConfig
+from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train
 from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask

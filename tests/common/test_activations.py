@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from common.activations import through_relu_
+from common.maths.activations import through_relu_
 
 
 def test_the_gradient_of_a_relu_in_the_same_memory() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.arrays import read_array, read_arrays
+from common.disk.arrays import read_array, read_arrays
 
 
 def npy(path: Path, shape: tuple[int, ...], content: bytes, descr: str = "<f8") -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.aside import is_set_aside, set_aside
+from common.disk.aside import is_set_aside, set_aside
 
 
 def files(folder: Path) -> dict[str, str]:

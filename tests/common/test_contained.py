@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from common.contained import OutsideError, below, not_followed, own_folder, read_text, regular
-from common.files import replacing
-from common.locks import folder_lock
+from common.disk.contained import OutsideError, below, not_followed, own_folder, read_text, regular
+from common.disk.files import replacing
+from common.disk.locks import folder_lock
 
 
 def test_a_name_below_its_folder_is_kept(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from common.faults import ToldError, UnwrittenError, reading, writing
-from common.files import read_json, write_json
+from common.disk.faults import ToldError, UnwrittenError, reading, writing
+from common.disk.files import read_json, write_json
 from experts.formats.ply import write_ply
 from experts.formats.torch_files import save_tensors
 
@@ -92,5 +92,5 @@ def test_other_faults_of_the_file_system_keep_their_words() -> None:
 
 
 def test_the_boundary_is_light() -> None:
-    heavy = "import sys, common.faults; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    heavy = "import sys, common.disk.faults; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", heavy], check=False).returncode == 0

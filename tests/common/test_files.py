@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.files import file_hash, files_hash, put_in_place, replacing, replacing_folder, write_json
+from common.disk.files import file_hash, files_hash, put_in_place, replacing, replacing_folder, write_json
 from tests.scenes.preparation.stand_in import Killed, killed_at
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.geometry import onto_image, rotation_of, transformed, turned
+from common.maths.geometry import onto_image, rotation_of, transformed, turned
 
 
 def motion(generator: torch.Generator) -> torch.Tensor:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from common.files import replacing, replacing_folder
-from common.leftovers import sweep
+from common.disk.files import replacing, replacing_folder
+from common.disk.leftovers import sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITE = """
 import sys, time
 from contextlib import ExitStack
 from pathlib import Path
-from common.files import replacing, replacing_folder
+from common.disk.files import replacing, replacing_folder
 root = Path(sys.argv[1])
 with ExitStack() as stack:
     stack.enter_context(replacing(root / "videos" / "video_MoE.mp4")).write_bytes(b"half")

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from filelock import Timeout
 
-from common.locks import folder_lock, only_one
+from common.disk.locks import folder_lock, only_one
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys, time
 from pathlib import Path
-from common.locks import folder_lock
+from common.disk.locks import folder_lock
 with folder_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -9,7 +9,7 @@ from contextlib import redirect_stderr
 import pytest
 
 from common import progress
-from common.progress import Progress, tracked
+from common.text.progress import Progress, tracked
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import moegs
 from common import ranks
 from common.collectives import add_up, add_up_gradients, handed_out, mean_over_ranks
 from engine.errors import ConfigError
-from engine.settings.command_line import exit_code, set_up_logging
+from engine.settings.parsing.command_line import exit_code, set_up_logging
 from tests.on_ranks import ends_of, on_ranks
 
 

@@ -57,7 +57,7 @@ def test_a_command_without_standard_error_keeps_its_exit_code(tmp_path: Path) ->
 
 TERMINATED = """
 import os, signal, sys, time
-from engine.settings.command_line import exit_code
+from engine.settings.parsing.command_line import exit_code
 with exit_code([]) as code:
     {before}
     try:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from common.suggestions import hint, nearest, ranked
+from common.text.suggestions import hint, nearest, ranked
 
 KNOWN = ("iterations", "resolution", "test_iterations")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.tables import Column, table_lines
+from common.text.tables import Column, table_lines
 
 
 def test_scores_of_methods():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from common.tensors import (
+from common.maths.tensors import (
     all_to_uint8,
     from_uint8,
     image_from_uint8,

@@ -5,7 +5,7 @@ import torch
 from torch.autograd import gradcheck
 from torch.nn.functional import normalize
 
-from common.vectors import plain_unit, unit
+from common.maths.vectors import plain_unit, unit
 from tests.plain_and_fused import assert_same
 
 

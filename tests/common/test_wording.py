@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.wording import ROOT, bytes_text, counted, duration, first_and_more, script_command, shell
+from common.text.wording import ROOT, bytes_text, counted, duration, first_and_more, script_command, shell
 
 
 def test_only_one_is_singular():

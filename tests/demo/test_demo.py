@@ -13,7 +13,7 @@ import engine.reporting.figure
 import moegs
 from demo.playroom import PointCounts, RigSize, write_scene
 from engine.commands import render, train
-from engine.evaluation.oracles import ORACLES
+from engine.evaluation.rivals.oracles import ORACLES
 from engine.reporting.against_experts import verdict_of
 from engine.reporting.figure import LABEL, MARGIN
 from engine.reporting.results import read_results

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 from benchmarks.trained_scenes import trained_like_scene
 from engine.commands import train
-from engine.evaluation.baselines import CONSTANT
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
+from engine.evaluation.rivals.baselines import CONSTANT
 from engine.outputs.streams import streams_of
 from engine.runs.checkpoint import named_tensors
-from engine.settings.render_maps import MAPS
+from engine.settings.rendering.render_maps import MAPS
 from experts import EXPERTS
 from experts.formats.cfg_args import read_cfg_args
 from tests.engine.expert_scene import run, write_film

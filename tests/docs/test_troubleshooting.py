@@ -8,9 +8,11 @@ import shlex
 import pytest
 
 from engine.errors import ConfigError
-from engine.settings import prepare, render, run, train_expert
-from engine.settings.command_help import CommandHelp
-from engine.settings.command_line import parse_arguments
+from engine.settings import prepare
+from engine.settings.parsing.command_help import CommandHelp
+from engine.settings.parsing.command_line import parse_arguments
+from engine.settings.rendering import render
+from engine.settings.training import run, train_expert
 from router import ENSEMBLES
 from tests.docs.messages import ROOT, is_printed, pattern, quoted, texts_of
 

@@ -28,7 +28,7 @@ def arguments(film: Path, model: Path, expert: str, *more: str) -> list[str]:
 
 def run(film: Path, model: Path, expert: str, *more: str) -> int:
     """The exit code of a training."""
-    from engine.settings.command_line import exit_code
+    from engine.settings.parsing.command_line import exit_code
 
     argv = arguments(film, model, expert, *more)
     with exit_code(argv) as code:

@@ -9,7 +9,7 @@ from moegs_rasterizer import Camera, Gaussians, Layer, RasterSettings, rasterize
 from torch import Tensor
 
 from experts import Expert
-from experts.training.initial import identity_quats, neighbour_log_scales
+from experts.training.gaussians.initial import identity_quats, neighbour_log_scales
 
 NUM_FRAMES, ARRIVAL = 5, 3
 NEAR, FAR = 0.2, 20.0

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from demo.playroom import RigSize
-from engine.evaluation.oracles import ORACLES
+from engine.evaluation.rivals.oracles import ORACLES
 from engine.reporting.against_experts import verdict_of
 from engine.reporting.results import read_results
 from experts.formats.ply import read_ply, select

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from demo.playroom import RigSize
-from engine.evaluation.metrics import METRICS
+from engine.evaluation.measures.metrics import METRICS
 from tests.extending.pages import copy_product, follow, read_page
 
 SIZE = RigSize(width=48, height=36, num_frames=3, num_cameras=3)

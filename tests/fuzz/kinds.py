@@ -14,10 +14,10 @@ import torch
 
 from engine.commands import train
 from engine.errors import ConfigError
-from engine.evaluation.lpips_weights import load_lpips
+from engine.evaluation.measures.lpips_weights import load_lpips
 from engine.runs.checkpoint import FACTS, STATE, TENSORS, checkpoint_folder, load_checkpoint
-from engine.settings.config_file import read_config_file
-from engine.settings.run import RunConfig
+from engine.settings.parsing.config_file import read_config_file
+from engine.settings.training.run import RunConfig
 from engine.training.expert.saves import saved_state
 from engine.training.router.resume import restore_training_state
 from engine.training.router.schedule import make_optimiser

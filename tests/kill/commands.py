@@ -14,7 +14,7 @@ import torch
 import engine.commands.prepare
 import moegs
 from engine.commands import render, train
-from engine.settings.command_line import exit_code
+from engine.settings.parsing.command_line import exit_code
 from scenes.layouts import PREPARATIONS
 from scenes.preparation.sfm.models import PYCOLMAP
 from tests.engine.expert_scene import run, write_film

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from common.files import file_hash
-from common.leftovers import UNFINISHED
+from common.disk.files import file_hash
+from common.disk.leftovers import UNFINISHED
 from experts.formats.ply import read_ply
 from scenes.points.files import read_points
 from scenes.preparation.steps import FOLDER

@@ -9,7 +9,7 @@ import pytest
 import torch
 from moegs_rasterizer import camera_rays
 
-from common.tensors import constant
+from common.maths.tensors import constant
 from router import rays
 from router.rays import KeptRays
 from tests.router.test_router import make_router, render

@@ -10,7 +10,7 @@ import torch
 from moegs_rasterizer import Camera, Gaussians, Layer, RasterSettings, rasterize
 from moegs_rasterizer.rays import camera_rays
 
-from common.geometry import transformed
+from common.maths.geometry import transformed
 from scenes import Scene, SceneOptions, load_scene
 from scenes.novel_views import moved, shifted, with_focal_mm
 from scenes.options import PrincipalPoints

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from common.suggestions import hint
+from common.text.suggestions import hint
 from engine.errors import ConfigError
-from engine.settings.train_expert import AUTO
+from engine.settings.training.train_expert import AUTO
 from experts import TRAINABLE, ExpertSpec
-from experts.training.presets import FAST, GENERIC, SCENES, TrainingPreset, fast_name
+from experts.training.recipes.presets import FAST, GENERIC, SCENES, TrainingPreset, fast_name
 
 
 def expert_of_key(key: str) -> ExpertSpec:

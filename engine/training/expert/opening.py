@@ -14,14 +14,14 @@ from statistics import fmean
 import torch
 
 from common import ranks
-from common.faults import reading
-from common.wording import counted
+from common.disk.faults import reading
+from common.text.wording import counted
 from engine.errors import ConfigError
-from engine.evaluation.lpips_weights import lpips_of_loss
+from engine.evaluation.measures.lpips_weights import lpips_of_loss
 from engine.runs.trial import BlackFrames, WorkTime, seconds_a_step
-from engine.settings.experts import WITH_PLANES
-from engine.settings.recipe import difference, unsaved_recipe, with_settings
-from engine.settings.train_expert import TrainExpertConfig, recipe_values
+from engine.settings.training.experts import WITH_PLANES
+from engine.settings.training.recipe import difference, unsaved_recipe, with_settings
+from engine.settings.training.train_expert import TrainExpertConfig, recipe_values
 from engine.training.expert.choice import choose_preset
 from engine.training.expert.old_training import set_training_aside
 from engine.training.expert.saves import ExpertOutput, load_state, saved_state
@@ -29,8 +29,8 @@ from engine.training.expert.scene_views import SceneViews
 from engine.training.expert.task import ExpertStart, ExpertTask
 from experts import CheckpointError, ExpertSpec, begin_training
 from experts.training.colour_correction import ColourCorrection
-from experts.training.presets import Planes, TrainingPreset
-from experts.training.recipe import Recipe, recipe_for_ranks, scaled_recipe
+from experts.training.recipes.presets import Planes, TrainingPreset
+from experts.training.recipes.recipe import Recipe, recipe_for_ranks, scaled_recipe
 from experts.training.start import StartPoints, TrainingStart, scale_fault
 from experts.training.trainer import ExpertTrainer
 from scenes import Scene

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from common.contained import own_folder
-from common.files import put_in_place
-from common.leftovers import unfinished_folder
+from common.disk.contained import own_folder
+from common.disk.files import put_in_place
+from common.disk.leftovers import unfinished_folder
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice
 from engine.runs.expert_images import image_of

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from common.wording import counted
+from common.text.wording import counted
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice
-from engine.settings.experts import WITH_SEGMENTS
-from engine.settings.train_expert import TrainExpertConfig
+from engine.settings.training.experts import WITH_SEGMENTS
+from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.expert.saves import ExpertOutput
 from experts import ExpertSpec
 from experts.spec import SegmentFolders

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from common import ranks
-from common.tensors import tensors_hash
-from common.wording import counted
+from common.maths.tensors import tensors_hash
+from common.text.wording import counted
 from engine.checks.experts import ROUTER_CAMERAS, TRAINING_CAMERAS
 from engine.errors import ConfigError
 from engine.evaluation.expert import ExpertScores, evaluate_expert
@@ -23,8 +23,8 @@ from engine.evaluation.scoring import evenly_spread, psnr_of, scores_text
 from engine.outputs.files import results_folder
 from engine.runs.device import release_unused, wait
 from engine.runs.novel_near import culling_of
-from engine.settings.recipe import settings_of
-from engine.settings.train_expert import TrainExpertConfig
+from engine.settings.training.recipe import settings_of
+from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.curve import TrainingCurve, rates_of
 from engine.training.expert.saves import (
     ExpertOutput,
@@ -41,7 +41,7 @@ from engine.training.progress import Reading
 from engine.training.retention import drop_older
 from engine.training.tensorboard import event_writer
 from experts.formats.settings import PRESET
-from experts.training.recipe import Recipe
+from experts.training.recipes.recipe import Recipe
 from experts.training.trainer import ExpertTrainer
 from scenes.layouts import LAYOUTS
 

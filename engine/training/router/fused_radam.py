@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experts.training.rectified import rectification
+from experts.training.recipes.rectified import rectification
 
 
 class FusedRAdam(torch.optim.RAdam):

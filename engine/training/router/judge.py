@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from common.tensors import image_from_uint8
+from common.maths.tensors import image_from_uint8
 from engine.evaluation.scoring import evenly_spread
 from engine.runs.device import wait
 from engine.runs.judgement import Judgement

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from common.aside import is_set_aside, set_aside
-from common.wording import counted
+from common.disk.aside import is_set_aside, set_aside
+from common.text.wording import counted
 from engine.outputs.files import FIGURE_FILE, REPORT_FILE
 from engine.runs.checkpoint import FACTS
 from engine.runs.expert_records import ExpertRecord, bundle_folder
-from engine.settings.config_file import read_object
-from engine.settings.train import CONFIG_FILE
+from engine.settings.parsing.config_file import read_object
+from engine.settings.training.train import CONFIG_FILE
 from engine.training.curve import CURVE_FILE
 from engine.training.tensorboard import EVENTS_FOLDER
 from experts.base import CheckpointError

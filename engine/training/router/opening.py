@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from common import ranks
-from common.wording import counted
+from common.text.wording import counted
 from engine.checks.clip_length import settle_clip_lengths
 from engine.checks.footage import warn_of_frames
 from engine.checks.verdict import judge, log_verdict
@@ -22,9 +22,9 @@ from engine.runs.expert_records import ExpertRecord, bundle_expert, record_exper
 from engine.runs.opening import decode, new_run, with_expert_frames
 from engine.runs.run import Run
 from engine.runs.trial import BlackFrames, WorkTime, must_decode, seconds_a_step
-from engine.settings.config_file import write_config_file
-from engine.settings.run import RunConfig, evaluation_iterations, expert_folders, save_iterations
-from engine.settings.train import CONFIG_FILE
+from engine.settings.parsing.config_file import write_config_file
+from engine.settings.training.run import RunConfig, evaluation_iterations, expert_folders, save_iterations
+from engine.settings.training.train import CONFIG_FILE
 from engine.training.loop import Schedule
 from engine.training.router.old_run import set_run_aside
 from engine.training.router.resume import check_router_folder, resume_newest

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common.faults import reading
-from common.wording import counted, first_and_more
+from common.disk.faults import reading
+from common.text.wording import counted, first_and_more
 from engine.errors import ConfigError
 from engine.runs.checkpoint import (
     STATE,
@@ -25,7 +25,7 @@ from engine.runs.checkpoint import (
 from engine.runs.expert_records import ExpertRecord
 from engine.runs.run import Run
 from engine.runs.seeds import trained_seeds
-from engine.settings.run import RunConfig
+from engine.settings.training.run import RunConfig
 from experts.base import CheckpointError
 from experts.training.saved_states import load_moments
 

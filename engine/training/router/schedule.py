@@ -9,9 +9,9 @@ from itertools import count
 import torch
 
 from common import ranks
-from engine.settings.run import TrainingConfig
+from engine.settings.training.run import TrainingConfig
 from engine.training.router.fused_radam import FusedRAdam
-from experts.training.rates import scale_to_batch
+from experts.training.recipes.rates import scale_to_batch
 from router import Router
 from scenes import Scene
 

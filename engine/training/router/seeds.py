@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from common.wording import counted
+from common.text.wording import counted
 from engine.errors import ConfigError
 from engine.runs.checkpoint import saved_iterations
 from engine.runs.expert_records import ExpertRecord
 from engine.runs.seeds import seed_folder, seed_of, trained_seeds
-from engine.settings.config_file import read_object
-from engine.settings.fields import with_values
-from engine.settings.run import RunConfig
-from engine.settings.train import CONFIG_FILE
+from engine.settings.parsing.config_file import read_object
+from engine.settings.parsing.fields import with_values
+from engine.settings.training.run import RunConfig
+from engine.settings.training.train import CONFIG_FILE
 from engine.training.router.old_run import set_run_aside
 from engine.training.router.resume import check_router_folder
 

@@ -21,11 +21,11 @@ from torch import Tensor
 from common import ranks
 from common.collectives import add_up_gradients, mean_over_ranks
 from common.marks import DATA, LOSS, mark
-from common.tensors import tensors_hash
-from common.wording import counted
+from common.maths.tensors import tensors_hash
+from common.text.wording import counted
 from engine.errors import ConfigError
-from engine.evaluation.lpips_network import Lpips
-from engine.evaluation.lpips_weights import lpips_of_loss
+from engine.evaluation.measures.lpips_network import Lpips
+from engine.evaluation.measures.lpips_weights import lpips_of_loss
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import TITLES, table_order
 from engine.evaluation.scoring import evenly_spread, psnr_of
@@ -35,7 +35,7 @@ from engine.runs.checkpoint import checkpoint_folder, named_tensors, save_checkp
 from engine.runs.device import wait
 from engine.runs.expert_records import ExpertRecord
 from engine.runs.run import Run, mix_camera
-from engine.settings.run import RunConfig, TrainingConfig
+from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.curve import TrainingCurve, rates_of
 from engine.training.progress import Reading
 from engine.training.retention import drop_older

@@ -15,10 +15,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from common.wording import counted
+from common.text.wording import counted
 from experts.freetime.starts.keyframes import Keyframe, Moving, best_source, find_keyframes, static_points
 from experts.freetime.starts.velocities import neighbour_velocities, spacings
-from experts.training.initial import neighbour_log_scales
+from experts.training.gaussians.initial import neighbour_log_scales
 from experts.training.start import TrainingStart
 
 logger = logging.getLogger(__name__)

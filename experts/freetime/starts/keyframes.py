@@ -14,9 +14,9 @@ from torch import Tensor
 from experts.freetime.starts.motion_masks import FEWEST_FRAMES, ClipMotion, MaskedView, shares_moving
 from experts.freetime.starts.plane_sweep import nearest_cameras, sweep
 from experts.freetime.starts.velocities import MovingPoints, spacings
+from experts.training.gaussians.visibility import in_image
 from experts.training.start import StartPoints
 from experts.training.views import TrainingViews
-from experts.training.visibility import in_image
 
 Moving = Literal["clouds", "sweep", "none"]
 

@@ -11,9 +11,9 @@ from moegs_rasterizer import Camera
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
+from experts.training.gaussians.visibility import in_image
 from experts.training.samplers import Sample
 from experts.training.views import TrainingViews
-from experts.training.visibility import in_image
 
 FRAMES = 16  # of a clip, evenly spread, that tell what a camera sees most of the time
 FEWEST_FRAMES = 3  # below, most of the time means nothing

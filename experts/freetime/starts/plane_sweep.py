@@ -14,9 +14,9 @@ from moegs_rasterizer import Camera
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, pad
 
-from common.geometry import onto_image, transformed
+from common.maths.geometry import onto_image, transformed
 from experts.freetime.starts.motion_masks import MaskedView
-from experts.training.badly_shown import along_rays
+from experts.training.gaussians.badly_shown import along_rays
 
 Limits = tuple[float, float]  # depths, nearest first
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from experts.training.neighbours import nearest_neighbours
+from experts.training.gaussians.neighbours import nearest_neighbours
 
 _NEIGHBOURS = 3
 _FARTHEST = 3.0  # spacings: what is farther off is another thing

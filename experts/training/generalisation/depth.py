@@ -9,7 +9,7 @@ from moegs_rasterizer import Camera
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from experts.training.visibility import in_image
+from experts.training.gaussians.visibility import in_image
 
 CELLS = 40  # along an image's width, in which points hide those behind them
 THICKNESS = 0.05  # of what points are on, over their depth: points so far behind the first of a cell still show

@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experts.training.density import remove
+from experts.training.gaussians.density import remove
+from experts.training.gaussians.population import Population
+from experts.training.gaussians.statistics import Statistics
+from experts.training.gaussians.visibility import near_limits
 from experts.training.generalisation.depth import DepthTargets, depth_loss, depth_targets
 from experts.training.generalisation.dropout import Dropout
 from experts.training.generalisation.removal import centres, close_to_a_camera, of_one_view
 from experts.training.generalisation.smallest_scales import pixel_sizes, raise_scales
-from experts.training.population import Population
-from experts.training.recipe import Recipe
+from experts.training.recipes.recipe import Recipe
 from experts.training.rendered import RenderedView
 from experts.training.saved_states import require_like
-from experts.training.statistics import Statistics
 from experts.training.views import TrainingViews
-from experts.training.visibility import near_limits
 
 
 class Generaliser:

@@ -9,7 +9,7 @@ from moegs_rasterizer import Camera, Gaussians, Layer, RasterSettings, rasterize
 from moegs_rasterizer.types import Backend
 from torch import Tensor
 
-from experts.training.visibility import in_image
+from experts.training.gaussians.visibility import in_image
 
 FRAMES = 8  # evenly spread, in which blending weights are measured
 

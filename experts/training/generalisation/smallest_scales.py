@@ -8,8 +8,8 @@ import torch
 from moegs_rasterizer import Camera
 from torch import Tensor
 
-from experts.training.population import Population
-from experts.training.visibility import in_image
+from experts.training.gaussians.population import Population
+from experts.training.gaussians.visibility import in_image
 
 
 def pixel_sizes(means: Tensor, cameras: Sequence[Camera]) -> Tensor:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common.files import read_json
+from common.disk.files import read_json
 from scenes.frames.image_files import numbered_images, probe_images
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import VIDEO_SUFFIXES, probe_video

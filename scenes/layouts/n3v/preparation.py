@@ -7,7 +7,7 @@ from pathlib import Path
 
 from moegs_rasterizer import Camera
 
-from common.wording import counted, script_command
+from common.text.wording import counted, script_command
 from scenes.calibration.cameras import fitted, scaled
 from scenes.calibration.poses_bounds import POSES, read_poses_bounds
 from scenes.frames.clip import Clip, choose_clip

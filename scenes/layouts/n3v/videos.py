@@ -8,7 +8,7 @@ from pathlib import Path
 
 from moegs_rasterizer import Camera
 
-from common.progress import tracked
+from common.text.progress import tracked
 from scenes.calibration.colmap_model import read_colmap_cameras
 from scenes.calibration.poses_bounds import POSES
 from scenes.frames.clip import Clip, choose_clip

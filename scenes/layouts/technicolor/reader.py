@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from moegs_rasterizer import Camera
 
-from common.contained import read_text
-from common.faults import reading
-from common.geometry import rotation_of
+from common.disk.contained import read_text
+from common.disk.faults import reading
+from common.maths.geometry import rotation_of
 from scenes.calibration.cameras import checked
 from scenes.calibration.colmap_model import colmap_folder, colmap_folders, read_colmap_cameras, scene_model
 from scenes.frames.clip import choose_clip

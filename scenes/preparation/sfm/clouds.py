@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from common.files import replacing
-from common.tensors import quantised
+from common.disk.files import replacing
+from common.maths.tensors import quantised
 from scenes.points.cloud import PointCloud, cleaned, thinned
 from scenes.points.files import MODEL_POINTS, StoredPoints, read_points
 from scenes.types import SceneError

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from common.files import replacing
+from common.disk.files import replacing
 from scenes.calibration.colmap_model import camera_name, read_colmap_cameras
 from scenes.preparation.sfm.agreement import Agreement, verify_by
 from scenes.preparation.sfm.attempts import Attempt, CloudReport, best_of, measured, reported

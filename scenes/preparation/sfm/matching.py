@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from common.progress import Progress
 from common.signals import kept_handlers
+from common.text.progress import Progress
 from scenes.types import SceneError
 
 SEED = 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from moegs_rasterizer import Camera
 
-from common.progress import tracked
+from common.text.progress import tracked
 from scenes.frames.clip import Clip
 from scenes.preparation.damaged import check_image
 from scenes.preparation.frames import ImagesByFrame

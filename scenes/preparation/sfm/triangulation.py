@@ -12,7 +12,7 @@ from typing import Any
 
 from moegs_rasterizer import Camera
 
-from common.files import put_in_place
+from common.disk.files import put_in_place
 from scenes.calibration.cameras import fitted
 from scenes.frames.image_files import probe_images
 from scenes.preparation.sfm.agreement import verify_by

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from common.tensors import quantised
+from common.maths.tensors import quantised
 from scenes.points.files import MODEL_POINTS, read_points
 from scenes.preparation.report import PreparedCloud, PrepareReport, StepReport
 from scenes.preparation.sfm.models import camera_numbers

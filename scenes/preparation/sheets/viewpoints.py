@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from moegs_rasterizer import Camera
 
-from common.geometry import transformed
+from common.maths.geometry import transformed
 
 INWARD = 0.3  # length of the mean level viewing direction below which a rig looks at its middle
 _SHOWN = (0.02, 0.98)  # quantiles of the points that an image makes room for: sparse clouds have points far astray

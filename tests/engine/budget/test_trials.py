@@ -12,8 +12,8 @@ from engine.budget.measured import ExpertTrial
 from engine.budget.trials import resized, shown_frames, try_expert, try_mixture
 from engine.commands.train_expert import open_expert_scene
 from engine.runs.device import CPU, ComputeDevice
-from engine.settings.run import AnyRunConfig
-from engine.settings.train_expert import read_expert_settings
+from engine.settings.training.run import AnyRunConfig
+from engine.settings.training.train_expert import read_expert_settings
 from experts import EXPERTS, Expert
 from scenes import Scene
 from scenes.points.cloud import PointCloud

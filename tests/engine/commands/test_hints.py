@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import moegs
-from common.wording import ROOT
-from engine.settings.experts import folder_argument, name_and_folder
+from common.text.wording import ROOT
+from engine.settings.training.experts import folder_argument, name_and_folder
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.frames.clip import choose_clip
 from scenes.layouts.n3v.naming import probe

@@ -12,8 +12,8 @@ import pytest
 from engine.commands import render, train
 from engine.runs.device import CPU
 from engine.runs.opening import open_expert
-from engine.settings.command_line import set_up_logging
-from engine.settings.run import RunConfig
+from engine.settings.parsing.command_line import set_up_logging
+from engine.settings.training.run import RunConfig
 from scenes import SceneOptions, load_scene
 from tests.engine.expert_scene import arguments, run, write_film
 from tests.small_world import use_small_world

@@ -16,8 +16,8 @@ from PIL import Image
 
 import engine.commands.prepare
 from engine.commands.prepare import preparation_summary
-from engine.settings.command_line import exit_code
-from engine.settings.fields import leaves
+from engine.settings.parsing.command_line import exit_code
+from engine.settings.parsing.fields import leaves
 from engine.settings.prepare import KINDS, PrepareConfig, options_of, read_prepare_settings
 from scenes.layouts import PREPARATIONS
 from scenes.layouts.n3v.preparation import prepare_n3v

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import engine.commands.train_expert
-import engine.evaluation.lpips_weights
+import engine.evaluation.measures.lpips_weights
 import engine.training.expert.opening
 import moegs
 import scenes.frames.cache
@@ -108,7 +108,7 @@ def test_an_experts_training_of_faulty_settings(world, tmp_path, refused, more, 
 
 
 def test_a_loss_with_lpips_whose_weights_are_missing(world, tmp_path, refused, monkeypatch):
-    monkeypatch.setattr(engine.evaluation.lpips_weights, "SOURCES", {})
+    monkeypatch.setattr(engine.evaluation.measures.lpips_weights, "SOURCES", {})
     flags = arguments(world / "film", tmp_path / "model", "freetime", f"--cache_path={tmp_path / 'cache'}", *FEW)
     message = refused("train-expert", *flags, "--set", "lpips=0.01")
     assert "the loss has LPIPS" in message and "--lpips_weights" in message

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 import engine.commands.render
-import engine.evaluation.lpips_weights
+import engine.evaluation.measures.lpips_weights
 import engine.evaluation.mixture_time
 import engine.outputs.novel_views
 from engine.commands.render import main
-from engine.evaluation.lpips_weights import LoadedLpips
+from engine.evaluation.measures.lpips_weights import LoadedLpips
 from engine.outputs.video import VideoWriter
-from engine.settings.metric_protocols import MetricConfig
-from engine.settings.render import RenderConfig
+from engine.settings.rendering.metric_protocols import MetricConfig
+from engine.settings.rendering.render import RenderConfig
 from router import ENSEMBLES
 from tests.engine.conftest import FlatFrames
 from tests.small_world import small_run
@@ -46,7 +46,9 @@ def saved(flat_run, tmp_path, monkeypatch):
     monkeypatch.setattr(engine.commands.render, "load_run", load_run)
     monkeypatch.setattr(engine.commands.render, "saved_ensemble", lambda save_path, iteration: "E3")
     monkeypatch.setattr(
-        engine.evaluation.lpips_weights, "load_lpips", lambda net, path: LoadedLpips(network=None, source="none")
+        engine.evaluation.measures.lpips_weights,
+        "load_lpips",
+        lambda net, path: LoadedLpips(network=None, source="none"),
     )
     return opened
 

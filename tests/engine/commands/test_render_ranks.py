@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import engine.commands.render
-import engine.evaluation.lpips_weights
 from common import ranks
 from engine.commands.render import main
 from engine.evaluation.expert import evaluate_expert
-from engine.evaluation.lpips_weights import LoadedLpips
+from engine.evaluation.measures import lpips_weights
+from engine.evaluation.measures.lpips_weights import LoadedLpips
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.runs.run import Run
 from router import ENSEMBLES
@@ -56,7 +56,9 @@ def run(tmp_path, monkeypatch) -> Run:
     package.cvvdp, package.__spec__ = ClipMean, ModuleSpec("pycvvdp", None)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pycvvdp", package)
     monkeypatch.setattr(
-        engine.evaluation.lpips_weights, "load_lpips", lambda net, path: LoadedLpips(network=None, source="none")
+        lpips_weights,
+        "load_lpips",
+        lambda net, path: LoadedLpips(network=None, source="none"),
     )
     small = small_run(tmp_path)
     return replace(small, scene=replace(small.scene, frames=Moving()))

@@ -14,7 +14,7 @@ import engine.training.router.task
 from engine.commands import train
 from engine.errors import ConfigError
 from engine.runs.checkpoint import TENSORS, saved_iterations
-from engine.settings.run import RunConfig, TrainingConfig
+from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.router.schedule import make_optimiser, set_router_rates
 from router import Router
 from tests.engine.training.test_router_training import train_alone

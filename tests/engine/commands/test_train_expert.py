@@ -11,7 +11,7 @@ from PIL import Image
 
 import engine.commands.train_expert
 import engine.training.expert.task
-from engine.evaluation.psnr import psnr
+from engine.evaluation.measures.psnr import psnr
 from engine.runs.device import CPU
 from engine.training.expert.saves import load_state, saved_state
 from engine.training.expert.task import ExpertTask

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import moegs
-from common.files import files_hash
+from common.disk.files import files_hash
 from engine.compression.distillation import Distillation, distil, distilled_loss
 from engine.compression.teacher import Lesson, TaughtSampler, TaughtViews
 from engine.compression.trainers import degree_in_use, recipe_of

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from engine.errors import ConfigError
-from engine.evaluation.baselines import (
+from engine.evaluation.measures.psnr import psnr
+from engine.evaluation.rivals.baselines import (
     NO_ROUNDING_NOISE,
     ROUNDING_NOISE,
     best_constants,
@@ -19,7 +20,6 @@ from engine.evaluation.baselines import (
     mean_psnr,
     residual_gram,
 )
-from engine.evaluation.psnr import psnr
 
 
 def fitted(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[float, ...]:

@@ -8,18 +8,18 @@ import pytest
 import torch
 from moegs_rasterizer import RasterizerError, cuda
 
-from engine.evaluation.lpips_network import Lpips
-from engine.evaluation.metric_types import MetricRequest, OpenedMetric
-from engine.evaluation.metrics import METRICS
+from engine.evaluation.measures.lpips_network import Lpips
+from engine.evaluation.measures.metric_types import MetricRequest, OpenedMetric
+from engine.evaluation.measures.metrics import METRICS
+from engine.evaluation.measures.moving import moving_mask
+from engine.evaluation.measures.perceptual import lpips_measure
+from engine.evaluation.measures.suite import MetricSuite, open_suite
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
-from engine.evaluation.moving import moving_mask
-from engine.evaluation.oracles import oracle_images
-from engine.evaluation.perceptual import lpips_measure
+from engine.evaluation.rivals.oracles import oracle_images
 from engine.evaluation.scoring import prepare_reference, score, score_all
-from engine.evaluation.suite import MetricSuite, open_suite
 from engine.runs.device import CPU, CUDA, ComputeDevice
 from engine.runs.run import Run
-from engine.settings.metric_protocols import PROTOCOLS
+from engine.settings.rendering.metric_protocols import PROTOCOLS
 from tests.engine.evaluation.test_lpips import random_weights
 from tests.small_world import FaultyExpert, small_run
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-import engine.evaluation.lpips_weights as weights
+import engine.evaluation.measures.lpips_weights as weights
 from engine.errors import ConfigError
-from engine.evaluation.lpips_network import STAGES, Lpips, feature_names
-from engine.evaluation.lpips_weights import load_lpips
+from engine.evaluation.measures.lpips_network import STAGES, Lpips, feature_names
+from engine.evaluation.measures.lpips_weights import load_lpips
 
 KNOWN = {("alex", "p0"): 0.722, ("alex", "p1"): 0.138, ("vgg", "p0"): 0.569, ("vgg", "p1"): 0.422}
 

@@ -12,15 +12,15 @@ import pytest
 import torch
 
 from engine.evaluation.expert import evaluate_expert
-from engine.evaluation.metric_types import Metric, OpenedMetric, always_available
-from engine.evaluation.metrics import METRICS, describe_protocol
+from engine.evaluation.measures.metric_types import Metric, OpenedMetric, always_available
+from engine.evaluation.measures.metrics import METRICS, describe_protocol
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import evaluation_summary
 from engine.evaluation.scoring import scores_text
 from engine.reporting.against_experts import report_lines, verdict_of
 from engine.reporting.results import read_results
-from engine.settings.fields import leaves
-from engine.settings.metric_protocols import PROTOCOLS, MetricConfig
+from engine.settings.parsing.fields import leaves
+from engine.settings.rendering.metric_protocols import PROTOCOLS, MetricConfig
 
 LEVEL = 1 / 255
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import engine.evaluation.scoring
-from engine.evaluation.metric_types import MetricRequest, Pair, TrueImage
-from engine.evaluation.psnr import psnr
+from engine.evaluation.measures.metric_types import MetricRequest, Pair, TrueImage
+from engine.evaluation.measures.psnr import psnr
+from engine.evaluation.measures.structure import STRIP, ssim
+from engine.evaluation.measures.suite import MetricSuite, Scores, open_suite
 from engine.evaluation.scoring import mean_scores, prepare_reference, score, score_all
-from engine.evaluation.structure import STRIP, ssim
-from engine.evaluation.suite import MetricSuite, Scores, open_suite
 from engine.runs.device import CPU
-from engine.settings.metric_protocols import PROTOCOLS
+from engine.settings.rendering.metric_protocols import PROTOCOLS
 from losses import ssim as ssim_of_the_loss
 
 C1, C2 = 0.01**2, 0.03**2

@@ -13,15 +13,15 @@ import pytest
 from moegs_rasterizer import RasterizerError
 from PIL import Image
 
-import engine.evaluation.lpips_weights
 import engine.evaluation.mixture
 from engine.errors import ConfigError
-from engine.evaluation.baselines import ConstantWeights
-from engine.evaluation.fitted_constants import no_better_constants
-from engine.evaluation.lpips_weights import LoadedLpips
-from engine.evaluation.metrics import METRICS, heading
+from engine.evaluation.measures import lpips_weights
+from engine.evaluation.measures.lpips_weights import LoadedLpips
+from engine.evaluation.measures.metrics import METRICS, heading
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import FrameResult, evaluation_summary
+from engine.evaluation.rivals.baselines import ConstantWeights
+from engine.evaluation.rivals.fitted_constants import no_better_constants
 from engine.runs.device import CPU, device_name
 
 QUIET = EvaluationOptions(progress=False)
@@ -34,7 +34,9 @@ def level_psnr(levels: float) -> float:
 @pytest.fixture(autouse=True)
 def no_lpips(monkeypatch):
     monkeypatch.setattr(
-        engine.evaluation.lpips_weights, "load_lpips", lambda net, path: LoadedLpips(network=None, source="none here")
+        lpips_weights,
+        "load_lpips",
+        lambda net, path: LoadedLpips(network=None, source="none here"),
     )
 
 
@@ -244,7 +246,7 @@ def test_memory_does_not_hold_the_clip(flat_run, tmp_path, monkeypatch):
         most = max(most, sum(reference() is not None for reference in made))
         return mixture
 
-    for module in (engine.evaluation.mixture, engine.evaluation.fitted_constants):
+    for module in (engine.evaluation.mixture, engine.evaluation.rivals.fitted_constants):
         monkeypatch.setattr(module, "mix_view", counted)
     evaluate_mixture(flat_run, views=[0, 1, 2], folder=tmp_path / "out", options=QUIET)
     assert len(made) == 9 + 9  # every frame, twice: the constants are fitted on all of them first

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from common.tensors import rounded_to_uint8
-from engine.evaluation.baselines import constant_blend
+from common.maths.tensors import rounded_to_uint8
+from engine.evaluation.measures.psnr import psnr
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
-from engine.evaluation.psnr import psnr
+from engine.evaluation.rivals.baselines import constant_blend
 from engine.evaluation.scoring import image_tensor
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.opening import assemble, open_expert, open_scene
 from engine.runs.run import Run, mix_view
-from engine.settings.run import DataConfig, ExpertsConfig, MachineConfig, OutputConfig, RouterConfig, RunConfig
+from engine.settings.training.run import DataConfig, ExpertsConfig, MachineConfig, OutputConfig, RouterConfig, RunConfig
 from router import ENSEMBLES, Router, folder_flags
 from tests.engine.evaluation.test_baselines import grid
 

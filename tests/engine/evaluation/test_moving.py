@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.evaluation.metric_types import Pair, TrueImage
-from engine.evaluation.metrics import METRICS
+from engine.evaluation.measures.metric_types import Pair, TrueImage
+from engine.evaluation.measures.metrics import METRICS
+from engine.evaluation.measures.moving import MovingMasks, background, moving_mask, moving_psnr, moving_ssim
+from engine.evaluation.measures.preparation import PreviousImages
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
-from engine.evaluation.moving import MovingMasks, background, moving_mask, moving_psnr, moving_ssim
-from engine.evaluation.preparation import PreviousImages
 from engine.evaluation.scoring import mean_scores
 from engine.runs.device import CPU
 from losses.structural_similarity import plain_ssim_map

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.evaluation.baselines import UNIFORM
-from engine.evaluation.oracles import ORACLE_FRAME, ORACLE_PIXEL, ORACLE_WINDOW, gap_share, oracle_images
+from engine.evaluation.rivals.baselines import UNIFORM
+from engine.evaluation.rivals.oracles import ORACLE_FRAME, ORACLE_PIXEL, ORACLE_WINDOW, gap_share, oracle_images
 
 
 def squared_error(image: torch.Tensor, truth: torch.Tensor) -> float:

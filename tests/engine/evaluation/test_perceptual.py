@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-import engine.settings.metric_protocols as protocols
+import engine.settings.rendering.metric_protocols as protocols
 from engine.commands.render import main
 from engine.errors import ConfigError
-from engine.evaluation.lpips_network import Lpips
-from engine.evaluation.metric_types import MetricRequest, Pair, TrueImage
+from engine.evaluation.measures.lpips_network import Lpips
+from engine.evaluation.measures.metric_types import MetricRequest, Pair, TrueImage
+from engine.evaluation.measures.perceptual import lpips_measure, moving_lpips, open_flip
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
-from engine.evaluation.perceptual import lpips_measure, moving_lpips, open_flip
 from engine.runs.device import CPU
-from engine.settings.metric_protocols import PROTOCOLS
+from engine.settings.rendering.metric_protocols import PROTOCOLS
 from tests.engine.evaluation.test_lpips import random_weights
 from tests.small_world import camera
 

@@ -7,13 +7,13 @@ import math
 import pytest
 import torch
 
-from engine.evaluation.metric_types import MetricRequest
-from engine.evaluation.metrics import METRICS
-from engine.evaluation.preparation import prepared
+from engine.evaluation.measures.metric_types import MetricRequest
+from engine.evaluation.measures.metrics import METRICS
+from engine.evaluation.measures.preparation import prepared
+from engine.evaluation.measures.suite import NOT_OF_PROTOCOL, open_suite
 from engine.evaluation.scoring import prepare_reference, score
-from engine.evaluation.suite import NOT_OF_PROTOCOL, open_suite
 from engine.runs.device import CPU
-from engine.settings.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS, protocol_facts, protocols_help
+from engine.settings.rendering.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS, protocol_facts, protocols_help
 
 #            8 bits, clamped, LPIPS's net, its range, further metrics
 FACTS = {

@@ -11,14 +11,14 @@ import pytest
 import torch
 from scipy.ndimage import convolve, correlate1d
 
-from engine.evaluation.metric_types import MetricRequest
-from engine.evaluation.metrics import METRICS
-from engine.evaluation.moving import moving_mask
-from engine.evaluation.preparation import prepared
+from engine.evaluation.measures.metric_types import MetricRequest
+from engine.evaluation.measures.metrics import METRICS
+from engine.evaluation.measures.moving import moving_mask
+from engine.evaluation.measures.preparation import prepared
+from engine.evaluation.measures.suite import MetricSuite, open_suite
 from engine.evaluation.scoring import prepare_reference, score
-from engine.evaluation.suite import MetricSuite, open_suite
 from engine.runs.device import CPU
-from engine.settings.metric_protocols import PROTOCOLS
+from engine.settings.rendering.metric_protocols import PROTOCOLS
 from tests.engine.evaluation.test_structure import ms_ssim_reference, scikit_reference
 
 RANGES = {"reference_4dgs": (24.4, 25.7), "aggressive": (21.4, 22.1)}  # dB, as the data's README says

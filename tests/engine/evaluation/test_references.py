@@ -14,8 +14,8 @@ from torchmetrics.functional.image import (
 )
 from torchmetrics.functional.image import peak_signal_noise_ratio as torchmetrics_psnr
 
-from engine.evaluation.psnr import psnr
-from engine.evaluation.structure import MS_SSIM_WEIGHTS, ms_ssim, scikit_ssim, ssim
+from engine.evaluation.measures.psnr import psnr
+from engine.evaluation.measures.structure import MS_SSIM_WEIGHTS, ms_ssim, scikit_ssim, ssim
 from tests.engine.evaluation.test_structure import compared, pair
 
 GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}

@@ -7,13 +7,13 @@ import pytest
 import torch
 from scipy.ndimage import correlate1d, uniform_filter
 
-from engine.evaluation.metric_types import MetricRequest, Pair, TrueImage
-from engine.evaluation.metrics import METRICS
+from engine.evaluation.measures.metric_types import MetricRequest, Pair, TrueImage
+from engine.evaluation.measures.metrics import METRICS
+from engine.evaluation.measures.structure import MS_SSIM_SMALLEST, MS_SSIM_WEIGHTS, ms_ssim, scikit_dssim, scikit_ssim
+from engine.evaluation.measures.suite import open_suite
 from engine.evaluation.scoring import prepare_reference, score
-from engine.evaluation.structure import MS_SSIM_SMALLEST, MS_SSIM_WEIGHTS, ms_ssim, scikit_dssim, scikit_ssim
-from engine.evaluation.suite import open_suite
 from engine.runs.device import CPU
-from engine.settings.metric_protocols import PROTOCOLS
+from engine.settings.rendering.metric_protocols import PROTOCOLS
 from tests.small_world import camera
 
 

@@ -13,7 +13,7 @@ import engine.runs.opening
 import moegs
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import evaluation_summary, experts_among, table_order
-from engine.evaluation.twins import twin_images
+from engine.evaluation.rivals.twins import twin_images
 from engine.reporting.claims import claims
 from engine.reporting.results import read_results
 from engine.runs.novel_near import culling_of

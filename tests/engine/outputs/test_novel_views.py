@@ -14,8 +14,8 @@ import torch
 import engine.outputs.novel_views
 from engine.errors import ConfigError
 from engine.outputs.novel_views import novel_shots, render_novel_views
-from engine.settings.render import RenderConfig, read_render_settings, variant_of
-from engine.settings.render_checks import check_render_config
+from engine.settings.rendering.render import RenderConfig, read_render_settings, variant_of
+from engine.settings.rendering.render_checks import check_render_config
 from router import ENSEMBLES
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import engine.outputs.render_writer
-from common.tensors import to_uint8
+from common.maths.tensors import to_uint8
 from engine.outputs.files import write_png
 from engine.outputs.frame_images import frame_images
 from engine.outputs.render_writer import FRAMES_WAITING, RenderWriter

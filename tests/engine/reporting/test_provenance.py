@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.tensors import to_uint8
+from common.maths.tensors import to_uint8
 from engine.commands import train
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.provenance import (

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import moegs
-from engine.evaluation.metrics import METRICS
+from engine.evaluation.measures.metrics import METRICS
 from engine.reporting.published import ANCHORS, AVERAGES, BY_SCENE, DATA_SETS, published_mean, published_score
 from engine.reporting.results import read_results
 from engine.reporting.score_table import Cell, mean_rows, scene_rows

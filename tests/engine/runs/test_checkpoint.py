@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import engine.runs.opening
-from common.faults import UnwrittenError
+from common.disk.faults import UnwrittenError
 from engine.commands import train
 from engine.errors import ConfigError
 from engine.runs.checkpoint import (

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import engine.runs.device
-from common.units import MEBIBYTE
+from common.text.units import MEBIBYTE
 from engine.checks.rasterizer import check_rasterizer
 from engine.commands import train
 from engine.errors import ConfigError

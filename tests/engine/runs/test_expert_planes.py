@@ -15,9 +15,9 @@ from engine.runs.device import CPU, ComputeDevice
 from engine.runs.expert_images import image_of
 from engine.runs.opening import open_expert, open_scene
 from engine.runs.saved import trained_config
-from engine.settings.config_file import write_config_file
-from engine.settings.fields import with_values
-from engine.settings.train import CONFIG_FILE, read_train_settings
+from engine.settings.parsing.config_file import write_config_file
+from engine.settings.parsing.fields import with_values
+from engine.settings.training.train import CONFIG_FILE, read_train_settings
 from experts.base import LoadOptions
 from experts.formats.settings import CheckpointSettings
 from router import ENSEMBLES

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.workload import Workload, random_run
 from engine.errors import ConfigError
-from engine.evaluation.psnr import psnr
+from engine.evaluation.measures.psnr import psnr
 from engine.runs.device import CUDA, ComputeDevice, wait
 from engine.runs.run import as_in_results, blended_fast, mix_view
 from router import ENSEMBLES

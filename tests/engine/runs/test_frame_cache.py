@@ -13,7 +13,7 @@ import moegs
 import scenes.frames.cache
 from engine.runs.opening import cache_folder
 from engine.runs.saved import load_run
-from engine.settings.run import DataConfig
+from engine.settings.training.run import DataConfig
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.layouts import guess_layout
 from scenes.layouts.n3v.naming import named_cameras

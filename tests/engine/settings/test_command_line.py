@@ -7,13 +7,13 @@ import re
 import pytest
 
 import moegs
-from common.wording import ROOT
+from common.text.wording import ROOT
 from engine.commands import render, train
 from engine.errors import ConfigError
-from engine.settings.command_line import exit_code
-from engine.settings.experts import FILE_PLANES
-from engine.settings.fields import leaves
-from engine.settings.run import RunConfig
+from engine.settings.parsing.command_line import exit_code
+from engine.settings.parsing.fields import leaves
+from engine.settings.training.experts import FILE_PLANES
+from engine.settings.training.run import RunConfig
 from experts import EXPERTS, TRAINABLE
 from router import ENSEMBLES, HEADS, folder_flags
 from scenes.layouts import PREPARATIONS

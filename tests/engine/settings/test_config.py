@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
-from engine.settings.command_help import CommandHelp
-from engine.settings.command_line import parse
-from engine.settings.config_file import read_config_file, write_config_file
-from engine.settings.fields import leaves, values_of, with_values
-from engine.settings.render import RenderConfig
-from engine.settings.retired import RETIRED
-from engine.settings.run import RunConfig, evaluation_iterations, save_iterations
-from engine.settings.run_checks import check_config
-from engine.settings.train import read_any_train_settings
+from engine.settings.parsing.command_help import CommandHelp
+from engine.settings.parsing.command_line import parse
+from engine.settings.parsing.config_file import read_config_file, write_config_file
+from engine.settings.parsing.fields import leaves, values_of, with_values
+from engine.settings.parsing.retired import RETIRED
+from engine.settings.rendering.render import RenderConfig
+from engine.settings.training.run import RunConfig, evaluation_iterations, save_iterations
+from engine.settings.training.run_checks import check_config
+from engine.settings.training.train import read_any_train_settings
 from experts import EXPERTS
 from router import ENSEMBLES, HEADS, ensembles_with
 from scenes.layouts import LOADERS

@@ -11,8 +11,8 @@ import engine.runs.opening
 import engine.runs.saved
 from engine.commands import train
 from engine.runs.saved import load_run
-from engine.settings.earlier import unsaved_settings
-from engine.settings.train_expert import read_expert_settings
+from engine.settings.parsing.earlier import unsaved_settings
+from engine.settings.training.train_expert import read_expert_settings
 from router.novel_views import NovelViews
 from tests.engine.expert_scene import arguments, run, write_film
 from tests.scenes.scene_folders import write_technicolor_scene

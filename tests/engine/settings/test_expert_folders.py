@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.commands import train
-from engine.settings.experts import AnyExpertsConfig, ExpertsConfig
-from engine.settings.run import AnyRunConfig, RunConfig, expert_folders
+from engine.settings.training.experts import AnyExpertsConfig, ExpertsConfig
+from engine.settings.training.run import AnyRunConfig, RunConfig, expert_folders
 from experts.base import CheckpointError
 from router import ENSEMBLES, ensemble_of
 

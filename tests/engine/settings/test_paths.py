@@ -11,19 +11,19 @@ from typing import get_args
 import pytest
 
 import moegs
-from common.wording import shell
+from common.text.wording import shell
 from engine.commands import render, train
 from engine.settings.check import CheckConfig
 from engine.settings.exchange import ImportConfig
 from engine.settings.export import ExportConfig
-from engine.settings.fields import leaves
-from engine.settings.figure import FigureConfig
-from engine.settings.paths import check_target
+from engine.settings.parsing.fields import leaves
+from engine.settings.parsing.paths import check_target
 from engine.settings.prepare import PrepareConfig
-from engine.settings.render import AnyRenderConfig, RenderConfig
-from engine.settings.run import AnyRunConfig, RunConfig
+from engine.settings.rendering.render import AnyRenderConfig, RenderConfig
+from engine.settings.results.figure import FigureConfig
 from engine.settings.run_all import RunAllConfig
-from engine.settings.train_expert import TrainExpertConfig
+from engine.settings.training.run import AnyRunConfig, RunConfig
+from engine.settings.training.train_expert import TrainExpertConfig
 from experts import EXPERTS
 from router import ENSEMBLES, folder_flags
 from tests.scenes.scene_folders import Rig, write_n3v_scene

@@ -12,8 +12,8 @@ import torch
 
 from engine.errors import ConfigError
 from engine.runs.cost import waiting_bytes
-from engine.settings.experts import KEYS
-from engine.settings.recipe import (
+from engine.settings.training.experts import KEYS
+from engine.settings.training.recipe import (
     _leaves,
     difference,
     flattened,
@@ -22,13 +22,13 @@ from engine.settings.recipe import (
     settings_of,
     with_settings,
 )
-from engine.settings.train_expert import RecipeConfig, TrainExpertConfig, read_expert_settings
+from engine.settings.training.train_expert import RecipeConfig, TrainExpertConfig, read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
 from engine.training.expert.opening import choose_planes, recipe_for
 from experts import EXPERTS, TRAINABLE
 from experts.formats.torch_files import load_tensors, save_tensors
 from experts.stg.training import STGTrainer
-from experts.training.recipe import Recipe
+from experts.training.recipes.recipe import Recipe
 from experts.training.trainer import AHEAD
 from moegs import main
 from scenes.points.cloud import PointCloud

@@ -12,7 +12,7 @@ import engine.training.expert.task
 import engine.training.router.task
 from engine.commands import render, train
 from engine.runs.checkpoint import STATE, TENSORS
-from engine.settings.command_line import exit_code
+from engine.settings.parsing.command_line import exit_code
 from tests.engine.expert_scene import reloaded, run, write_film
 from tests.small_world import use_small_world
 

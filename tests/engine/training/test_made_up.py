@@ -9,7 +9,7 @@ import pytest
 
 import engine.training.expert.task
 import engine.training.router.task
-from common.locks import only_one
+from common.disk.locks import only_one
 from engine.commands import train
 from engine.training.curve import read_curve
 from engine.training.expert.saves import saved_expert_folder, saved_state

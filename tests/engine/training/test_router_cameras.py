@@ -16,7 +16,7 @@ from engine.commands import render, train
 from engine.runs.checkpoint import FACTS, STATE, TENSORS, checkpoint_folder
 from engine.runs.run import Run, mix_camera, mix_view
 from engine.runs.saved import load_run
-from engine.settings.run import RunConfig, TrainingConfig
+from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.router.judge import judged, with_judgement
 from engine.training.router.schedule import make_optimiser, router_pairs, training_pairs
 from engine.training.router.task import RouterTask

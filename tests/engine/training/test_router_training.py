@@ -10,7 +10,7 @@ import torch
 
 from engine.errors import ConfigError
 from engine.runs.run import Run, mix_view
-from engine.settings.run import RunConfig, TrainingConfig
+from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train
 from engine.training.progress import Reading
 from engine.training.router.schedule import make_optimiser

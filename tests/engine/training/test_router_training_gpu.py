@@ -12,12 +12,12 @@ import torch
 
 import engine.runs.opening
 from engine.commands import train
-from engine.evaluation.psnr import psnr
+from engine.evaluation.measures.psnr import psnr
 from engine.runs.checkpoint import STATE, TENSORS, saved_iterations
 from engine.runs.device import CUDA, ComputeDevice
 from engine.runs.run import mix_view
 from engine.runs.saved import load_run
-from engine.settings.run import TrainingConfig
+from engine.settings.training.run import TrainingConfig
 from engine.training.router.task import READ_EVERY
 from tests.engine.training.test_router_resume import interrupt_at
 from tests.engine.training.test_router_training import train_alone

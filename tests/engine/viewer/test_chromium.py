@@ -18,7 +18,7 @@ pytest.importorskip("playwright", reason="needs Playwright: pip install playwrig
 
 from playwright.sync_api import sync_playwright
 
-from common.tensors import to_uint8
+from common.maths.tensors import to_uint8
 from engine.runs.run import Run, mix_view
 from engine.training.interruption import Interruption
 from engine.viewer.server import Viewer

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from common.tensors import to_uint8
-from engine.evaluation.psnr import psnr
+from common.maths.tensors import to_uint8
+from engine.evaluation.measures.psnr import psnr
 from engine.runs.run import Run, mix_camera, mix_view
 from engine.viewer.images import picture_of, prepare_frame, wiped, without_disabled
 from engine.viewer.state import ViewState, kinds_of

@@ -16,7 +16,7 @@ from PIL import Image
 
 pytest.importorskip("viser", reason="the viewer needs viser: pip install -r requirements-dev.txt -c constraints.txt")
 
-from common.tensors import to_uint8
+from common.maths.tensors import to_uint8
 from engine.errors import ConfigError
 from engine.runs.run import Run, mix_camera, mix_view
 from engine.training.interruption import Interruption

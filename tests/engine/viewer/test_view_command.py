@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-import engine.settings.view
+import engine.settings.results.view
 import moegs
-from common.locks import only_one
+from common.disk.locks import only_one
 from engine.commands import train
 from engine.commands.view import (
     first_is_saved,
@@ -21,8 +21,8 @@ from engine.commands.view import (
     with_newest_router,
 )
 from engine.runs.run import mix_view
-from engine.settings.render import AnyOverridesConfig
-from engine.settings.view import ViewConfig
+from engine.settings.rendering.render import AnyOverridesConfig
+from engine.settings.results.view import ViewConfig
 from experts.base import CheckpointError
 from tests.small_world import use_small_world
 from tests.warm_python import write_stand_in
@@ -119,7 +119,7 @@ def test_wrong_settings_are_refused(arguments: list[str], said: str, monkeypatch
 
 def test_a_missing_viser_is_named(monkeypatch, capsys) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(engine.settings.view, "find_spec", lambda name: None)
+    monkeypatch.setattr(engine.settings.results.view, "find_spec", lambda name: None)
     assert moegs.main(["view", "demo"]) == 2
     assert "view needs the package viser: run pip install -r requirements-view.txt" in capsys.readouterr().err
 

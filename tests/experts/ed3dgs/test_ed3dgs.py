@@ -19,7 +19,7 @@ from experts.ed3dgs.model import ED3DGS
 from experts.ed3dgs.recipe import N3V_OPTIONS, TECHNICOLOR_OPTIONS, ED3DGSRecipe
 from experts.ed3dgs.start import start_model
 from experts.ed3dgs.temporal import plain_temporal_embeddings
-from experts.training.initial import neighbour_log_scales
+from experts.training.gaussians.initial import neighbour_log_scales
 from experts.training.start import StartPoints, TrainingStart
 from tests.experts.canonical_models import new_ed3dgs
 from tests.plain_and_fused import assert_same, results

@@ -15,8 +15,8 @@ from experts.ed3dgs.presets import ed3dgs_recipe
 from experts.ed3dgs.recipe import LENGTHS, ED3DGSRecipe
 from experts.ed3dgs.start import start_model
 from experts.ed3dgs.training import ED3DGSTrainer
-from experts.training.recipe import Density, scaled_recipe
-from experts.training.recipe_fields import N3V_EXTENT
+from experts.training.recipes.recipe import Density, scaled_recipe
+from experts.training.recipes.recipe_fields import N3V_EXTENT
 from experts.training.samplers import Sample
 from experts.training.start import StartPoints, TrainingStart
 from tests.experts.small_clip import NUM_FRAMES, camera, shown

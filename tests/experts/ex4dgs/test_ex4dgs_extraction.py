@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from common.geometry import turned
+from common.maths.geometry import turned
 from experts.ex4dgs.density import clone_dynamic, split_dynamic
 from experts.ex4dgs.errors import BacktrackedErrors
 from experts.ex4dgs.extraction import (
@@ -19,8 +19,8 @@ from experts.ex4dgs.extraction import (
 from experts.ex4dgs.motion import KeyframeTimeline
 from experts.ex4dgs.presets import EX4DGS_N3V
 from experts.ex4dgs.start import start_model
-from experts.training.population import Population
-from experts.training.presets import Planes
+from experts.training.gaussians.population import Population
+from experts.training.recipes.presets import Planes
 from experts.training.start import StartPoints, TrainingStart
 from tests.experts.training.small_views import small_views
 

@@ -19,8 +19,8 @@ from experts.ex4dgs.growth import (
 )
 from experts.ex4dgs.motion import KeyframeTimeline
 from experts.ex4dgs.presets import EX4DGS_N3V, EX4DGS_TECHNICOLOR, ex4dgs_recipe
-from experts.training.population import Population
-from experts.training.recipe import scaled_recipe
+from experts.training.gaussians.population import Population
+from experts.training.recipes.recipe import scaled_recipe
 
 
 def simulated(recipe, num_frames):

@@ -16,8 +16,8 @@ from experts.ex4dgs.presets import EX4DGS_N3V
 from experts.ex4dgs.recipe import Errors
 from experts.ex4dgs.start import start_model
 from experts.ex4dgs.training import Ex4DGSTrainer
-from experts.training.presets import Planes
-from experts.training.recipe import scaled_recipe
+from experts.training.recipes.presets import Planes
+from experts.training.recipes.recipe import scaled_recipe
 from experts.training.samplers import Sample
 from experts.training.start import TrainingStart
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES

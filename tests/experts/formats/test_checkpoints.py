@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.files import file_hash
+from common.disk.files import file_hash
 from experts.base import CheckpointError
 from experts.formats.cfg_args import read_cfg_args
 from experts.formats.folders import find_iteration

@@ -11,9 +11,9 @@ from experts.fourdgaussians.model import FourDGaussians
 from experts.fourdgaussians.presets import PRESETS, PresetNetwork
 from experts.fourdgaussians.recipe import LENGTHS, FourDGaussiansRecipe, as_published
 from experts.fourdgaussians.start import box, start_model
-from experts.training.rates import build_optimiser
-from experts.training.recipe import scaled_recipe
-from experts.training.recipe_fields import N3V_EXTENT
+from experts.training.recipes.rates import build_optimiser
+from experts.training.recipes.recipe import scaled_recipe
+from experts.training.recipes.recipe_fields import N3V_EXTENT
 from experts.training.start import StartPoints, TrainingStart
 
 RECIPE = FourDGaussiansRecipe()

@@ -17,7 +17,7 @@ from experts.fourdgaussians.presets import PresetNetwork
 from experts.fourdgaussians.recipe import FourDGaussiansRecipe
 from experts.fourdgaussians.start import start_model
 from experts.fourdgaussians.training import FourDGaussiansTrainer
-from experts.training.recipe import Density
+from experts.training.recipes.recipe import Density
 from experts.training.samplers import Sample
 from experts.training.start import TrainingStart
 from tests.experts.small_clip import NUM_FRAMES, camera, shown

@@ -9,7 +9,7 @@ from experts.formats.harmonics import split_sh
 from experts.freetime.model import FreeTime
 from experts.freetime.recipe import LifeSettings
 from experts.freetime.starts.first_gaussians import FreeTimeStart
-from experts.training.initial import neighbour_log_scales
+from experts.training.gaussians.initial import neighbour_log_scales
 from tests.experts.small_clip import NUM_FRAMES as CLIP_FRAMES
 from tests.experts.small_clip import small_points
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from moegs_rasterizer import Camera, Splat
 
-from common.geometry import onto_image, transformed
+from common.maths.geometry import onto_image, transformed
 from experts.freetime.new_model import start_model
 from experts.freetime.rays import DEPTHS, gaussians_along_rays, least_seen
 from experts.freetime.recipe import FreeTimeRecipe, LifeSettings

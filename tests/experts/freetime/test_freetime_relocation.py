@@ -9,8 +9,8 @@ from torch import nn
 
 from experts.base import DivergedError
 from experts.freetime.relocation import relocate
-from experts.training.population import Population
-from experts.training.relocation import LEAST_OPACITY, MOST, stack_members
+from experts.training.gaussians.population import Population
+from experts.training.gaussians.relocation import LEAST_OPACITY, MOST, stack_members
 
 SHAPES = {
     "means": (3,),

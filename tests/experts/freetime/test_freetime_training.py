@@ -20,7 +20,7 @@ from experts.freetime.new_model import model_from_start, start_model
 from experts.freetime.recipe import RATES, FreeTimeRecipe, Relocation
 from experts.freetime.starts.first_gaussians import FreeTimeStart
 from experts.freetime.training import FreeTimeTrainer
-from experts.training.recipe import Rate, scaled_recipe
+from experts.training.recipes.recipe import Rate, scaled_recipe
 from experts.training.samplers import Sample
 from experts.training.start import TrainingStart
 from tests.experts.freetime.models import clip_start

@@ -10,8 +10,8 @@ from moegs_rasterizer import Camera
 
 from experts.stg.guided import GuidedSampling, bad_pixels, gaussians_along_rays, largest_depth
 from experts.stg.recipe import Guidance
-from experts.training.badly_shown import along_rays
-from experts.training.initial import SH_0
+from experts.training.gaussians.badly_shown import along_rays
+from experts.training.gaussians.initial import SH_0
 from experts.training.samplers import Sample
 
 WIDTH, HEIGHT, PATCH = 160, 96, 16

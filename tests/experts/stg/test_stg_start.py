@@ -14,10 +14,10 @@ from experts.stg.culling import bounding_box, outside, stands_close
 from experts.stg.presets import SCENE_TABLES, stg_recipe
 from experts.stg.recipe import THINNINGS, STGRecipe
 from experts.stg.start import new_stg, thinned_indices
-from experts.training.initial import SH_0
-from experts.training.recipe import Density, scaled_recipe
+from experts.training.gaussians.initial import SH_0
+from experts.training.gaussians.visibility import near_limits
+from experts.training.recipes.recipe import Density, scaled_recipe
 from experts.training.start import StartPoints
-from experts.training.visibility import near_limits
 
 PLACE = {"near": 0.1, "far": 50.0, "extent": 2.0}
 MOMENTS, PER_MOMENT = 12, 8

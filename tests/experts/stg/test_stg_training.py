@@ -16,7 +16,7 @@ from experts.stg.presets import stg_recipe
 from experts.stg.recipe import THINNINGS, Guidance, STGRecipe, in_mode, stg_rates
 from experts.stg.start import new_stg
 from experts.stg.training import STGTrainer
-from experts.training.recipe import Density, scaled_recipe
+from experts.training.recipes.recipe import Density, scaled_recipe
 from experts.training.samplers import Sample
 from experts.training.start import StartPoints
 from tests.experts.small_clip import FAR, NEAR, NUM_FRAMES

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from experts.training.density import clone_and_split, prune, reset_opacities, split_in_two
-from experts.training.population import Population
-from experts.training.recipe import Density
-from experts.training.statistics import Statistics
+from experts.training.gaussians.density import clone_and_split, prune, reset_opacities, split_in_two
+from experts.training.gaussians.population import Population
+from experts.training.gaussians.statistics import Statistics
+from experts.training.recipes.recipe import Density
 
 GRADIENT = 1e-3
 DENSITY = Density(gradient=GRADIENT, dense=0.1)

@@ -14,19 +14,19 @@ from torch import nn
 
 from experts import EXPERTS, TRAINABLE, begin_training
 from experts.fourdgaussians.presets import PresetNetwork
+from experts.training.gaussians.population import Population
+from experts.training.gaussians.statistics import Statistics
 from experts.training.generalisation.depth import DepthTargets, depth_loss, depth_targets
 from experts.training.generalisation.dropout import Dropout
 from experts.training.generalisation.generaliser import Generaliser
 from experts.training.generalisation.removal import blending_weights, centres, close_to_a_camera, of_one_view, spread
 from experts.training.generalisation.settings import Generalisation
 from experts.training.generalisation.smallest_scales import pixel_sizes
-from experts.training.population import Population
-from experts.training.presets import Planes
-from experts.training.recipe import Recipe, scaled_recipe
+from experts.training.recipes.presets import Planes
+from experts.training.recipes.recipe import Recipe, scaled_recipe
 from experts.training.rendered import render
 from experts.training.samplers import Sample
 from experts.training.start import TrainingStart
-from experts.training.statistics import Statistics
 from tests.experts.small_clip import FAR, NEAR, camera
 from tests.experts.training.small_views import small_start, small_views, train
 

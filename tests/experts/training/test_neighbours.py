@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experts.training.initial import neighbour_log_scales
-from experts.training.neighbours import nearest_neighbours
+from experts.training.gaussians.initial import neighbour_log_scales
+from experts.training.gaussians.neighbours import nearest_neighbours
 from experts.training.start import StartPoints
 
 

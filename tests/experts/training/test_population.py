@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from experts.training.density import PARAMETERS
-from experts.training.population import Population
+from experts.training.gaussians.density import PARAMETERS
+from experts.training.gaussians.population import Population
 
 
 class Two(nn.Module):

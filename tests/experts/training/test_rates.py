@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from experts.kept_frames import ExpertFrames
-from experts.training.rates import build_optimiser, set_rates
-from experts.training.recipe import Rate
+from experts.training.recipes.rates import build_optimiser, set_rates
+from experts.training.recipes.recipe import Rate
 from tests.small_world import CloudExpert
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from experts.training.recipe import Density, Recipe, scaled_recipe
-from experts.training.recipe_fields import INTERVAL, ITERATIONS
+from experts.training.recipes.recipe import Density, Recipe, scaled_recipe
+from experts.training.recipes.recipe_fields import INTERVAL, ITERATIONS
 
 
 @dataclass(frozen=True, kw_only=True)

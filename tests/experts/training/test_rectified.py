@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from experts.training.rectified import RectifiedAdam, rectification
+from experts.training.recipes.rectified import RectifiedAdam, rectification
 
 
 def pair(rows: int = 7):

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from common.geometry import rotation_of
+from common.maths.geometry import rotation_of
 from experts.base import DivergedError
-from experts.training.population import Population
-from experts.training.recipe import Density
-from experts.training.recipe_fields import N3V_EXTENT
-from experts.training.relocation import add_noise, check_density, faint, relocate_within, stack_members
-from experts.training.statistics import Statistics
+from experts.training.gaussians.population import Population
+from experts.training.gaussians.relocation import add_noise, check_density, faint, relocate_within, stack_members
+from experts.training.gaussians.statistics import Statistics
+from experts.training.recipes.recipe import Density
+from experts.training.recipes.recipe_fields import N3V_EXTENT
 
 TABLE = Density(kind="relocate", max_gaussians=100)
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from common import ranks
-from common.tensors import tensors_hash
+from common.maths.tensors import tensors_hash
 from experts import EXPERTS
 from experts.ed3dgs.frame_sampler import FIRST_ERROR
 from experts.stg.recipe import Guidance
 from experts.training.generalisation.settings import Generalisation
-from experts.training.recipe import Rate, Recipe, recipe_for_ranks
+from experts.training.recipes.recipe import Rate, Recipe, recipe_for_ranks
 from tests.experts.training.small_views import train
 from tests.experts.training.test_generalisation import trainer_of
 from tests.on_ranks import ends_of, on_ranks

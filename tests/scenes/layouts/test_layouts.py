@@ -9,10 +9,10 @@ from typing import get_args
 import pytest
 
 from engine.settings.prepare import KINDS
-from engine.settings.run import Loader
+from engine.settings.training.run import Loader
 from engine.training.expert.choice import choose_preset
 from experts import EXPERTS
-from experts.training.presets import SCENES
+from experts.training.recipes.presets import SCENES
 from router.ensembles import ENSEMBLES
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.layouts import (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common.files import file_hash
+from common.disk.files import file_hash
 from scenes.preparation.sfm import mapping, triangulation
 from scenes.preparation.sfm.known_cameras import copy_matches
 from scenes.preparation.sfm.matching import SfmOptions, match_all, pycolmap_module

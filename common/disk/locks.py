@@ -1,0 +1,58 @@
+"""Locks: one process at a time in a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from common.disk.contained import not_followed
+
+ONLY_ONE = ".training.lock"
+
+
+def folder_lock(folder: Path) -> FileLock:
+    """Lock a folder by `<folder>/.lock`, as a context manager that waits while another process or thread holds it.
+
+    The file stays; the operating system frees the lock when a process dies. Raises OSError where the folder
+    is read-only, or something else than a file, also a link, stands in the place of `.lock`.
+    """
+    return _lock_of(folder / ".lock")
+
+
+@contextmanager
+def only_one(folder: Path, refusal: Exception) -> Iterator[None]:
+    """Be the only one that writes to a folder while the block lasts; raises `refusal` where another process does.
+
+    The folder is made where it is missing, and removed again where nothing came into it.
+    """
+    made = [each for each in (folder, *folder.absolute().parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = _lock_of(folder / ONLY_ONE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise refusal from None
+    try:
+        yield
+    finally:
+        (folder / ONLY_ONE).unlink(missing_ok=True)  # while it is held: another lock is then of a new file
+        lock.release()
+        with suppress(OSError):
+            for each in made:
+                each.rmdir()
+
+
+def is_written_to(folder: Path) -> bool:
+    """Tell whether a process is in a folder by `only_one`, or was killed there."""
+    return (folder / ONLY_ONE).exists()
+
+
+def _lock_of(path: Path) -> FileLock:
+    """Lock by a file; OSError where something else than a file, also a link, stands in its place."""
+    if os.path.lexists(path):
+        os.close(not_followed(str(path), os.O_RDONLY))
+    return FileLock(path)

@@ -1,0 +1,1 @@
+"""Tensors, vectors and transforms."""

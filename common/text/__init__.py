@@ -1,0 +1,1 @@
+"""Words, tables, units and progress for people who read them."""

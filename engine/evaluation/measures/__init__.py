@@ -1,0 +1,1 @@
+"""Metrics of images and of clips, and the images as they are fed to them."""

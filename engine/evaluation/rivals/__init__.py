@@ -1,0 +1,1 @@
+"""Images that the mixture is compared with: baselines and upper bounds."""

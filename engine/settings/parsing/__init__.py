@@ -1,0 +1,1 @@
+"""Reads flags and configuration files into settings, and checks the paths in them."""

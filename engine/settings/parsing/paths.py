@@ -1,0 +1,72 @@
+"""Checks of the paths that a command is given, before it does anything: an error names the flag that gave the path."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from common.text.suggestions import ranked
+from common.text.wording import shell
+from engine.errors import ConfigError
+from experts import EXPERTS
+
+_NEAREST = 3  # names of what is there
+
+
+def check_folder(flag: str, path: Path | None) -> None:
+    """Raises ConfigError where a path that is given leads to no folder. flag: "--source_path", or a metavar."""
+    if path is None or os.path.isdir(path):
+        return
+    if os.path.exists(path):
+        raise ConfigError(f"{shell(flag, path)}: is a file; give a folder")
+    raise ConfigError(f"{shell(flag, path)}: no such folder; nearest beside it: {_beside(path, folders=(True,))}")
+
+
+def check_file(flag: str, path: Path | None, *, or_folder: bool = False) -> None:
+    """Raises ConfigError where a path that is given leads to no file. or_folder: a folder will do, too."""
+    if path is None or os.path.isfile(path) or (or_folder and os.path.isdir(path)):
+        return
+    if os.path.isdir(path):
+        raise ConfigError(f"{shell(flag, path)}: is a folder; give a file")
+    kinds, folders = ("file or folder", (True, False)) if or_folder else ("file", (False,))
+    raise ConfigError(f"{shell(flag, path)}: no such {kinds}; nearest beside it: {_beside(path, folders=folders)}")
+
+
+def check_target(flag: str, path: Path | None, *, file: bool = False) -> None:
+    """Raises ConfigError where a folder that is given, or a file, cannot be written to or made."""
+    if path is None:
+        return
+    if file and os.path.isdir(path):
+        raise ConfigError(f"{shell(flag, path)}: is a folder; give a file")
+    if not file and os.path.lexists(path) and not os.path.isdir(path):
+        raise ConfigError(f"{shell(flag, path)}: is a file; give a folder")
+    parent = next(each for each in (path, *path.absolute().parents) if os.path.isdir(each) or os.path.isfile(each))
+    if os.path.isfile(parent) and not (file and parent == path):
+        raise ConfigError(f"{shell(flag, path)}: {parent} is a file; give another path")
+    if not os.access(parent, os.W_OK):
+        raise ConfigError(f"{shell(flag, path)}: {parent} is not writable; change its rights, or give another path")
+
+
+def check_expert(argument: str, path: Path, expert: str) -> None:
+    """Raises ConfigError where a path leads to no expert's folder, nor to one of the files that stand for it.
+
+    argument: the flag with the path, "--stg_path FOLDER" or "--expert STG=FOLDER".
+    """
+    if os.path.isdir(path) or (os.path.isfile(path) and _is_checkpoint(path)):
+        return
+    if os.path.isfile(path):
+        raise ConfigError(f"{argument}: is a file; give the folder of the trained {expert} model")
+    raise ConfigError(f"{argument}: no such folder; give the folder of the trained {expert} model")
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return any(path.match(name) for spec in EXPERTS.values() for name in spec.checkpoints)
+
+
+def _beside(path: Path, *, folders: tuple[bool, ...]) -> str:
+    """The names most like a path's, in its folder. folders: True for those of folders, False for those of files."""
+    parent = path.parent
+    if not os.path.isdir(parent):
+        return f"none, as {parent} is no folder"
+    names = [entry.name for entry in parent.iterdir() if entry.is_dir() in folders and not entry.name.startswith(".")]
+    return ", ".join(ranked(path.name, names, _NEAREST)) or "none"

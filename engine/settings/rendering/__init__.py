@@ -1,0 +1,1 @@
+"""Settings of renderings: views, maps, protocols of metrics."""

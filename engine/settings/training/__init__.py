@@ -1,0 +1,1 @@
+"""Settings of trainings: of the router, and of experts."""

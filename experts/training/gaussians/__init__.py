@@ -1,0 +1,1 @@
+"""The Gaussians of a training: the first ones, new ones, moved ones, removed ones."""

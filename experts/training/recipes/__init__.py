@@ -1,0 +1,1 @@
+"""Settings of an expert's training, and its learning rates."""
