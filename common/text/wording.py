@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.text.units import GIGABYTE, MEGABYTE
 
-ROOT = Path(__file__).resolve().parents[1]  # of the repository, where its scripts lie
+ROOT = Path(__file__).resolve().parents[2]  # of the repository, where its scripts lie
 
 
 def counted(count: int, noun: str) -> str:

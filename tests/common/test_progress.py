@@ -8,7 +8,7 @@ from contextlib import redirect_stderr
 
 import pytest
 
-from common import progress
+from common.text import progress
 from common.text.progress import Progress, tracked
 
 

@@ -23,7 +23,7 @@ from scenes.options import DEFAULT_LAYOUT
 logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.json"  # the settings that a run leaves in its folder
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # of the paper's scenes
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"  # of the paper's scenes
 
 Config = TypeVar("Config", bound=RunConfig)
 

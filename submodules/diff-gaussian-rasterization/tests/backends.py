@@ -36,7 +36,7 @@ def require(backend: str) -> str:
 
 def on(backend: str, layer: Layer) -> Layer:
     """The layer on the back-end's device; gradients still reach the tensors it was made of."""
-    device = "cuda" if backend.startswith("cuda") else "cpu"
+    device = "cuda" if backend in ("cuda", "cuda-half") else "cpu"
 
     def moved(value: object) -> object:
         return value.to(device) if isinstance(value, Tensor) else value

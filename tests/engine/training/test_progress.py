@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from common import progress
+from common.text import progress
 from engine.training.progress import Reading, TrainingProgress
 
 

@@ -11,7 +11,7 @@ import torch
 from moegs_rasterizer import Layer, rasterize
 from torch import Tensor
 
-from experts.training import relocation
+from experts.training.gaussians import relocation
 from experts.training.samplers import Sample
 from experts.training.trainer import ExpertTrainer
 from tests.experts.training.small_views import train
