@@ -84,6 +84,7 @@ ZIP = """#!/usr/bin/env bash
 # The parts of the scripts that would install packages or run all tests.
 ENVIRONMENT = "ensure_environment() { :; }\n"
 NOTHING = "#!/usr/bin/env bash\n"
+SBATCH = "#!/usr/bin/env bash\necho 1\n"  # the number of a job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,7 @@ def blocks_of(page: str) -> Iterator[Block]:
 
 
 def make_sandbox(folder: Path) -> Path:
-    """A folder with links to the code, stand-in scenes below data/, and stand-ins for python, curl and unzip."""
+    """A folder with links to the code, stand-in scenes below data/, and stand-ins for programs, as python and curl."""
     root = folder / "clone"
     root.mkdir(parents=True)
     for path in ROOT.iterdir():
@@ -120,7 +121,7 @@ def make_sandbox(folder: Path) -> Path:
     tools = root / ".venv" / "bin"
     write_stand_in(tools / "python", "product", changes=shorter)
     write_stand_in(tools / UNCHANGED, "product")
-    for name, text in {"curl": CURL, "unzip": UNZIP, "zip": ZIP, "pip": NOTHING}.items():
+    for name, text in {"curl": CURL, "unzip": UNZIP, "zip": ZIP, "pip": NOTHING, "sbatch": SBATCH}.items():
         path = tools / name
         path.write_text(text)
         path.chmod(0o755)

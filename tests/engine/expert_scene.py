@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from engine.commands import train_expert
-from experts import EXPERTS, LoadOptions, load_expert
+from experts import TRAINABLE, LoadOptions, load_expert
 from tests.scenes.scene_folders import Rig, write_n3v_scene
 
 FRAMES = 6
-NAMES = {spec.key: name for name, spec in EXPERTS.items()}
+NAMES = {spec.key: name for name, spec in TRAINABLE.items()}
 
 
 def write_film(folder: Path) -> Path:

@@ -63,7 +63,7 @@ def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPres
         flag = "--near" if asked.near is not None else "--far"
         raise ConfigError(f"{flag} is not used by {spec.name}, whose planes are fixed; leave it out")
     recipe = with_settings(recipe, given, where="the flags")
-    if recipe.batch < ranks.count():
+    if 1 <= recipe.batch < ranks.count():
         shared = f"{counted(ranks.count(), 'rank')} share the images of an iteration"
         raise ConfigError(f"--batch is {recipe.batch}: {shared}; give {ranks.count()} or more, or leave it out")
     return recipe

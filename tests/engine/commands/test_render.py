@@ -93,7 +93,7 @@ def test_a_split_can_be_skipped(saved, tmp_path):
 
 def test_typed_settings_reach_the_run_and_others_stay_as_trained(saved, tmp_path):
     render(tmp_path, "--skip_train")
-    assert saved["overrides"] == {"quiet": True}
+    assert saved["overrides"] == {"quiet": True, "deterministic": False}
     model, scene = (tmp_path / name for name in ("a", "b"))
     model.mkdir()
     scene.mkdir()
@@ -112,6 +112,7 @@ def test_typed_settings_reach_the_run_and_others_stay_as_trained(saved, tmp_path
     render(tmp_path, "--skip_train", *arguments)
     assert saved["overrides"] == {
         "quiet": True,
+        "deterministic": False,
         "model_path": model,
         "source_path": scene,
         "eval_temperature": 0.5,

@@ -97,7 +97,7 @@ def test_rounds_reach_the_same_share_and_go_by_newer_scores(world: Path) -> None
 
 def test_a_tuned_run_is_written_as_it_is(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "tuned"
-    few = ["--iterations=4", "--score_frames=1", "--rounds=2"]
+    few = ["--tune=all", "--iterations=4", "--score_frames=1", "--rounds=2"]
     assert prune(world, out, "--ratio=0.5", *few) == 0
     old, new = (load_run(path, overrides=ON_CPU) for path in (world / "run", out))
     assert new.iteration == old.iteration + 4 and new.training_seconds > old.training_seconds
@@ -164,7 +164,15 @@ def test_what_cannot_be_done_is_said_and_nothing_written(world, tmp_path, capsys
 
 def test_a_tuning_that_diverges_is_told_as_such(world: Path, tmp_path: Path, capsys) -> None:
     """Not as a file to be repaired, which the rasterizer takes it for."""
-    flags = ["--rate=1e9", "--iterations=5", "--rounds=1", "--score_frames=1", "--score=gate", "--ratio=0.1"]
+    flags = [
+        "--tune=all",
+        "--rate=1e9",
+        "--iterations=5",
+        "--rounds=1",
+        "--score_frames=1",
+        "--score=gate",
+        "--ratio=0.1",
+    ]
     assert prune(world, tmp_path / "none", *flags) == 2
     error = capsys.readouterr().err
     assert "the tuning diverged (" in error and "; give a smaller --rate" in error and "repair" not in error

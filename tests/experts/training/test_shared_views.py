@@ -10,7 +10,7 @@ import torch
 
 from common import ranks
 from common.maths.tensors import tensors_hash
-from experts import EXPERTS
+from experts import EXPERTS, TRAINABLE
 from experts.ed3dgs.frame_sampler import FIRST_ERROR
 from experts.stg.recipe import Guidance
 from experts.training.generalisation.settings import Generalisation
@@ -46,9 +46,9 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def test_two_ranks_have_the_gaussians_of_one_process_and_of_each_other():
-    alone = {name: trained(name) for name in EXPERTS}  # first: the ranks are children of a process that is warm
-    both = on_ranks(lambda: {name: trained(name) for name in EXPERTS})
-    for name in EXPERTS:
+    alone = {name: trained(name) for name in TRAINABLE}  # first: the ranks are children of a process that is warm
+    both = on_ranks(lambda: {name: trained(name) for name in TRAINABLE})
+    for name in TRAINABLE:
         one, (first, second) = alone[name], [rank[name] for rank in both]
         assert first["hash"] == second["hash"], name
         assert first["numbers"] == second["numbers"]
