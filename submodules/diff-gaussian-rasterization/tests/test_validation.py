@@ -226,7 +226,9 @@ def test_cameras(change, start):
 
 def test_options():
     assert 'did you mean "features"?' in refusal([sound()], grad="feature")
-    assert refusal([sound()], backend="gpu").startswith("backend is 'gpu', expected one of auto, cuda, cpu, torch")
+    assert refusal([sound()], backend="gpu").startswith(
+        "backend is 'gpu', expected one of auto, cuda, cuda-half, cpu, torch"
+    )
 
 
 def test_no_layers_give_no_splats():
