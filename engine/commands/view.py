@@ -12,7 +12,8 @@ from pathlib import Path
 from common.disk.locks import is_written_to
 from engine.errors import user_errors
 from engine.runs.checkpoint import checkpoint_folder, load_checkpoint, saved_iterations
-from engine.runs.opening import assemble, new_router, new_run, open_expert
+from engine.runs.lone_expert import lone_expert_run
+from engine.runs.opening import assemble, new_router, open_expert
 from engine.runs.run import Run, blended_fast
 from engine.runs.saved import load_run
 from engine.settings.parsing.command_line import set_up_logging
@@ -70,11 +71,8 @@ def open_run(config: ViewConfig) -> Run:
         iteration = None if config.iteration == -1 else config.iteration
         run = load_run(config.run, iteration=iteration, overrides=given, needed="none")
         return blended_fast(run) if config.fast else run
-    settings, ensemble, _ = _expert_settings(config)
-    run = new_run(settings, ensemble)
-    run = blended_fast(run) if config.fast else run
-    expert = run.experts[0]
-    return replace(run, iteration=expert.provenance.iteration, router=run.router.eval().requires_grad_(False))
+    run = lone_expert_run(given | {"load_iteration": config.iteration, "quiet": config.quiet})
+    return blended_fast(run) if config.fast else run
 
 
 def first_is_saved(config: ViewConfig) -> bool:
