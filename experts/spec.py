@@ -43,7 +43,9 @@ class TrainingSpec:
 
     gaussian_bytes: GPU memory of a Gaussian in training, of its tensors, gradients, moments and of what the pass back
     needs. pixel_bytes: the same of a pixel of the image. usual_gaussians: the most that trainings without a limit had.
-    They are measured (docs/dev/expert_training.md), and tell a training's memory beforehand.
+    They are measured (docs/dev/expert_training.md), and tell a training's memory beforehand. slower_later, larger_later:
+    time of a whole training's mean iteration, and size of its model, as factors of those with as many Gaussians soon after
+    the start. Gaussians that begin to move cost more.
     """
 
     presets: Mapping[str, TrainingPreset]  # by scene, layout or data set
@@ -53,6 +55,8 @@ class TrainingSpec:
     gaussian_bytes: int = 10_000
     pixel_bytes: int = 186
     usual_gaussians: int = 200_000
+    slower_later: float = 1.0
+    larger_later: float = 1.0
 
 
 def _untrainable(*_: Any, **__: Any) -> Any:

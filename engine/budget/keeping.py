@@ -86,7 +86,8 @@ class PlanKeeper:
         logger.info("%s: an iteration takes %.2f times as long as in the trial: it begins anew", job.step, factor)
         trials = self._step("trials")
         self.plan = self.plan.with_step(replace(trials, taken=(trials.taken or 0.0) + lost))
-        steps = [replace(each, each=each.each * factor, early=each.early * factor) for each in self.plan.steps]
+        # A slow machine slows all steps. A training that is faster than its trial says nothing of the others.
+        steps = [_slower(each, factor if each.step == job.step else max(1.0, factor)) for each in self.plan.steps]
         steps = [replace(each, taken=None) if each.step == job.step else each for each in steps]
         self.plan = adjusted(replace(self.plan, steps=tuple(steps)))
         step = self._step(job.step)
@@ -107,6 +108,11 @@ class PlanKeeper:
 def model_folder(job: Job) -> Path:
     """The folder that an expert's training writes to."""
     return Path(str(job.words[job.words.index("--model_path") + 1]))
+
+
+def _slower(step: Step, factor: float) -> Step:
+    """The step with iterations that take so many times as long."""
+    return replace(step, each=step.each * factor, early=step.early * factor)
 
 
 def adjusted(plan: Plan) -> Plan:

@@ -16,6 +16,10 @@ class Line:
         """The quantity at so many Gaussians."""
         return self.base + self.each * gaussians
 
+    def times(self, factor: float) -> Line:
+        """The line of a multiple of the quantity."""
+        return Line(base=self.base * factor, each=self.each * factor)
+
     def where(self, value: float) -> float:
         """The number of Gaussians at which the quantity reaches a value; none where it is above it from the start."""
         if self.base >= value:

@@ -99,11 +99,13 @@ def try_expert(
         grows_until=_grows_until(recipes[0]),
         pixels=pixels,
         usual=spec.training.usual_gaussians,
-        iteration=line_through((few.gaussians, few.iteration), (many.gaussians, many.iteration)),
+        iteration=line_through((few.gaussians, few.iteration), (many.gaussians, many.iteration)).times(
+            spec.training.slower_later
+        ),
         memory=None
         if few.memory is None or many.memory is None
         else line_through((few.gaussians, few.memory), (many.gaussians, many.memory)),
-        files=line_through((few.gaussians, few.files), (many.gaussians, many.files)),
+        files=line_through((few.gaussians, few.files), (many.gaussians, many.files)).times(spec.training.larger_later),
         overhead=many.overhead,
     )
     return trial, few.model

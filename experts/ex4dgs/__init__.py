@@ -24,6 +24,8 @@ SPEC = ExpertSpec(
         trainer=deferred("experts.ex4dgs.training:Ex4DGSTrainer"),
         gaussian_bytes=2700,
         usual_gaussians=570_000,
+        slower_later=1.7,
+        larger_later=1.8,
     ),
     random_model=deferred("experts.ex4dgs.random_model:random_ex4dgs"),
 )

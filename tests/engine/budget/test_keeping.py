@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,26 @@ def test_a_curve_tells_the_time_of_an_iteration_once_it_is_long_enough(tmp_path:
     assert seconds_an_iteration(tmp_path, 80) is None
     curve.write_text("iteration,seconds\n20,1\n40,2\n60,3\n")  # too short to tell
     assert seconds_an_iteration(tmp_path, 60) is None
+
+
+@pytest.mark.parametrize(("seconds", "factor"), [(0.05, 1.0), (0.2, 2.0)])
+def test_a_training_faster_than_its_trial_says_nothing_of_other_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, factor: float
+) -> None:
+    monkeypatch.setattr(engine.pipeline.queue, "CommandProcess", Training)
+    monkeypatch.setattr(engine.pipeline.queue, "PAUSE", 0.0)
+    monkeypatch.setattr(Training, "seconds", seconds)
+    monkeypatch.setattr(Training, "started", ())
+    names = ("freetime", "ex4dgs")
+    steps = [Step(step=f"expert_{name}", iterations=2000, longest=30000, each=TOLD) for name in names]
+    watched = replace(steps[0], early=TOLD)
+
+    def jobs(plan: Plan) -> dict[str, Job]:
+        return {f"expert_{name}": job_of(tmp_path / name, plan)["expert_freetime"] for name in names}
+
+    keeper = PlanKeeper(
+        Plan(budget="500s", data_args="", experts=(), steps=(TRIALS, watched, steps[1])), tmp_path, jobs, ()
+    )
+    assert keeper.run() is None
+    assert len(Training.started) == 3
+    assert [step.each for step in keeper.plan.steps[1:]] == pytest.approx([seconds, TOLD * factor], rel=0.02)

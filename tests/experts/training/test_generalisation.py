@@ -333,3 +333,13 @@ def test_scales_stay_above_what_cameras_tell_from_a_point():
     found = population["log_scales"].detach().exp()
     expected = torch.tensor([[1, 160, 1], [2, 2, 2], [0.16, 0.16, 0.16]]) / 160  # half a pixel, in the model's units
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"), [("FreeTime", "generalise"), ("4DGaussians", "sh_degree"), ("Ex4DGS", "generalise")]
+)
+def test_published_scenes_have_no_measures_of_ours(name: str, changed: str) -> None:
+    presets = EXPERTS[name].training.presets
+    published, other = getattr(presets["flame_steak"].recipe, changed), getattr(presets["n3v"].recipe, changed)
+    assert published == getattr(type(presets["n3v"].recipe)(), changed) and other != published
+    assert getattr(presets["technicolor"].recipe, changed) == getattr(presets["fast_n3v"].recipe, changed) == other
