@@ -43,8 +43,9 @@ class TrainingSpec:
 
     gaussian_bytes: GPU memory of a Gaussian in training, of its tensors, gradients, moments and of what the pass back
     needs. pixel_bytes: the same of a pixel of the image. usual_gaussians: the most that trainings without a limit had.
-    They are measured (docs/dev/expert_training.md), and tell a training's memory beforehand. slower_later, larger_later:
-    time of a whole training's mean iteration, and size of its model, as factors of those with as many Gaussians soon
+    They are measured (docs/dev/expert_training.md), and tell a training's memory beforehand.
+
+    slower_later, larger_later: time of a whole training's mean iteration, and size of its model, as factors of those with as many Gaussians soon
     after the start. Gaussians that begin to move cost more.
     """
 
