@@ -45,8 +45,8 @@ class TrainingSpec:
     needs. pixel_bytes: the same of a pixel of the image. usual_gaussians: the most that trainings without a limit had.
     They are measured (docs/dev/expert_training.md), and tell a training's memory beforehand.
 
-    slower_later, larger_later: time of a whole training's mean iteration, and size of its model, as factors of those with as many Gaussians soon
-    after the start. Gaussians that begin to move cost more.
+    slower_later, larger_later: time of a whole training's mean iteration, and size of its model, as factors of those
+    with as many Gaussians soon after the start. Gaussians that begin to move cost more.
     """
 
     presets: Mapping[str, TrainingPreset]  # by scene, layout or data set
