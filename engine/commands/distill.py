@@ -15,6 +15,7 @@ from engine.evaluation.held_out import ImageAt, held_out_psnr, mixtures_of
 from engine.evaluation.provenance import megabytes
 from engine.evaluation.scoring import evenly_spread
 from engine.runs.expert_images import image_of
+from engine.runs.novel_near import lone_rules
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
 from engine.settings.distill import (
@@ -84,10 +85,12 @@ def _distillation(config: DistillConfig) -> Distillation:
 
 def _scores(run: Run, before: Expert, after: Expert, *, frames: int) -> dict[str, float]:
     """Mean PSNR at the held-out cameras, dB."""
-    compute, culling = run.compute, run.novel.culling
+    compute, guard, frames_of = run.compute, run.novel.coverage_guard, range(run.scene.num_frames)
+    near = 0.0 if run.novel.culling is None else run.novel.culling.near
+    rules = [lone_rules(run.scene, one, compute, near=near, guard=guard, frames=frames_of) for one in (before, after)]
     images: dict[str, ImageAt] = {
-        "before": lambda camera, frame: image_of(before, camera, frame, compute=compute, culling=culling),
-        "after": lambda camera, frame: image_of(after, camera, frame, compute=compute, culling=culling),
+        "before": lambda camera, frame: image_of(before, camera, frame, compute=compute, novel=rules[0]),
+        "after": lambda camera, frame: image_of(after, camera, frame, compute=compute, novel=rules[1]),
         MIXTURE: mixtures_of(run),
     }
     return held_out_psnr(images, run.scene, frames=frames, device=run.device)

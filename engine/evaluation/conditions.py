@@ -22,6 +22,7 @@ from engine.runs.revision import this_revision
 from engine.runs.run import Run
 from experts import Expert
 from experts.novel_views import NovelViewCulling
+from router.novel_views import NovelViews
 from scenes import Scene, ViewFrame
 
 RECORDED_PACKAGES = ("moegs-rasterizer", "torch", "numpy")
@@ -78,14 +79,16 @@ def expert_conditions(
     *,
     suite: MetricSuite,
     hashes: ImageHashes,
-    culling: NovelViewCulling | None,
+    novel: NovelViews,
 ) -> dict[str, Any]:
     """Protocol, scene, cameras, device and versions, for an expert's metrics.json."""
     return {
         **_protocol(suite),
         "scene": scene.name,
         "first_frame": scene.start,
-        "novel_near": novel_near(culling),
+        "novel_near": novel_near(novel.culling),
+        "hole_colour": novel.hole_colour,
+        "usual_coverage": novel.usual_coverage,
         "cameras": [scene.views[view].name for view in scene.test],
         "hashes": hashes.facts(),
         "device": device_name(compute.device),

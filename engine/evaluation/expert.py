@@ -24,7 +24,7 @@ from engine.runs.device import ComputeDevice, wait
 from engine.runs.expert_images import image_of
 from engine.settings.rendering.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from experts.base import Expert
-from experts.novel_views import NovelViewCulling
+from router.novel_views import PLAIN, NovelViews
 from scenes import Scene, ViewFrame
 
 PROTOCOL = PROTOCOLS[DEFAULT_PROTOCOL]  # render_*.py's default
@@ -56,11 +56,11 @@ def evaluate_expert(
     networks: bool,
     quiet: bool,
     lpips_weights: Path | None = None,
-    culling: NovelViewCulling | None = None,
+    novel: NovelViews = PLAIN,
 ) -> ExpertScores:
     """Scores an expert on the scene's held-out cameras; writes metrics.json and SHOWN PNGs a camera with their truth.
 
-    networks: with the metrics that need a network (LPIPS). culling: at these cameras; None: none. The PNGs are
+    networks: with the metrics that need a network (LPIPS). novel: the rules at these cameras. The PNGs are
     `renders/<camera>_<frame>.png` and `gt/...`, as those of render_*.py. Several ranks take a block of the frames each,
     and get the scores of one process.
     """
@@ -73,7 +73,7 @@ def evaluate_expert(
     per_frame, seconds = [], []
     with ImageHashes() as hashes:
         followed = tracked(own.frames, f"Scoring {expert.name}", unit="frame", shown=not quiet, leave=False)
-        for scored in _scored(expert, scene, followed, own.lead, compute=compute, suite=suite, culling=culling):
+        for scored in _scored(expert, scene, followed, own.lead, compute=compute, suite=suite, novel=novel):
             camera = scene.views[scored.view].name
             per_frame.append({"camera": camera, "frame": scored.frame, "scores": scored.scores[ALONE]})
             seconds.append(scored.seconds)
@@ -83,7 +83,7 @@ def evaluate_expert(
     per_frame = [frame for part in ranks.gathered(per_frame) for frame in part]
     seconds = [each for part in ranks.gathered(seconds) for each in part]
     report = {
-        **expert_conditions(scene, compute, suite=suite, hashes=hashes, culling=culling),
+        **expert_conditions(scene, compute, suite=suite, hashes=hashes, novel=novel),
         **_means(per_frame, seconds),
         "per_frame": per_frame,
     }
@@ -119,13 +119,13 @@ def _scored(
     *,
     compute: ComputeDevice,
     suite: MetricSuite,
-    culling: NovelViewCulling | None,
+    novel: NovelViews,
 ) -> Iterator[ScoredFrame[Tensor]]:
     """The expert's images of frames one after another, with their scores."""
 
     def render(view_frame: ViewFrame) -> Tensor:
         view, frame = view_frame
-        image = image_of(expert, scene.views[view].camera, frame, compute=compute, culling=culling)
+        image = image_of(expert, scene.views[view].camera, frame, compute=compute, novel=novel)
         wait(compute)
         return image
 

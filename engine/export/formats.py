@@ -30,6 +30,7 @@ from experts.formats.settings import background_setting
 from experts.splats.container import Grid, read_4dgs, write_4dgs
 from experts.splats.frame_files import frame_files, read_sequence, still, write_frame
 from experts.splats.model import Splats
+from router.novel_views import PLAIN, NovelViews
 from scenes.trajectories import looked_at
 
 FACTS_FILE = "export.json"  # in a folder of frames
@@ -201,8 +202,8 @@ def _images_of(splats: Splats, export: Export) -> Mapping[str, ImageAt]:
 def _sources(export: Export, scene: Expert) -> Mapping[str, ImageAt]:
     """The images of the scene, after those of the mixture where all experts are in it."""
     compute = export.run.compute
-    culling = None if export.expert is None else export.run.novel.culling
-    own = {scene.name: partial(image_of, scene, compute=compute, culling=culling)}
+    novel = PLAIN if export.expert is None else NovelViews(culling=export.run.novel.culling)
+    own = {scene.name: partial(image_of, scene, compute=compute, novel=novel)}
     return own if export.expert is not None else {MIXTURE: mixtures_of(export.run), **own}
 
 

@@ -13,6 +13,7 @@ from common.maths.tensors import constant
 from engine.runs.device import ComputeDevice, wait
 from experts.base import Expert
 from experts.novel_views import NovelViewCulling
+from router.novel_views import PLAIN, NovelViews, little_covered, on_hole_colour
 from router.router import gaussians_of
 
 
@@ -49,11 +50,19 @@ def image_of(
     *,
     compute: ComputeDevice,
     camera_number: int | None = None,
-    culling: NovelViewCulling | None = None,
+    novel: NovelViews = PLAIN,
     tile_rule: TileRule | None = None,
 ) -> Tensor:
-    """An expert's image [3, h, w]; see `splat_of`."""
+    """An expert's image [3, h, w]; see `splat_of`.
+
+    novel: rules for a camera without a number; of an expert alone they are its near plane and the colour of holes.
+    """
     splat = splat_of(
-        expert, camera, frame, compute=compute, camera_number=camera_number, culling=culling, tile_rule=tile_rule
+        expert, camera, frame, compute=compute, camera_number=camera_number, culling=novel.culling, tile_rule=tile_rule
     )
-    return expert.colour(splat, camera, frame=frame)
+    image = expert.colour(splat, camera, frame=frame)
+    if camera_number is not None or novel.hole_colour is None:
+        return image
+    alphas = splat.alpha[None]
+    hole = little_covered(alphas, novel.usual_coverage)
+    return on_hole_colour(image[None], alphas, [expert], novel.hole_colour, hole=hole)[0]

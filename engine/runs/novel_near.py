@@ -1,4 +1,4 @@
-"""The near plane of novel views and the colour of their holes, found without a look at held-out frames."""
+"""The rules for novel views, found without a look at held-out frames: their near plane, and the colour of holes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,25 @@ from engine.runs.device import ComputeDevice, wait
 from engine.runs.expert_images import splat_of
 from experts.base import Expert
 from experts.novel_views import NovelViewCulling, novel_view_culling
-from router.novel_views import usual_coverage
+from router.novel_views import NovelViews, usual_coverage
 from scenes import Scene, ViewFrame
 
 logger = logging.getLogger(__name__)
 
 SHARE = 0.25  # of the median depth: docs/dev/blend.md has the measurement
 VIEWS, WIDTH = 5, 160  # training views that depths are rendered at, and the width of their images, px
+
+
+def lone_rules(
+    scene: Scene, expert: Expert, compute: ComputeDevice, *, near: float | None, guard: bool, frames: Sequence[int]
+) -> NovelViews:
+    """The rules for an expert alone at cameras that were not trained on. near: as in `culling_of`.
+
+    guard: with the mean colour behind what it covers less than at training views. frames: that it covers.
+    """
+    colour, coverage = seen_in_training(scene, [expert], compute, frames=frames) if guard else (None, 1.0)
+    culling = culling_of(scene, [expert], compute, near=near, frames=frames)
+    return NovelViews(culling=culling, coverage_guard=guard, hole_colour=colour, usual_coverage=coverage)
 
 
 def open_culling(
@@ -66,14 +78,14 @@ def culling_of(
 
 @torch.no_grad()
 def seen_in_training(
-    scene: Scene, experts: Sequence[Expert], compute: ComputeDevice
+    scene: Scene, experts: Sequence[Expert], compute: ComputeDevice, *, frames: Sequence[int] | None = None
 ) -> tuple[tuple[float, float, float], float]:
     """The mean RGB of the experts at training views, the least wrong for what no camera saw, and their coverage there.
 
     Coverage is as `usual_coverage` of router/novel_views.py gives it.
     """
     means, alphas = [], []
-    for view, frame in _moments(scene, range(scene.num_frames)):
+    for view, frame in _moments(scene, range(scene.num_frames) if frames is None else frames):
         camera = shrunk(scene.views[view].camera, WIDTH)
         splats = [splat_of(expert, camera, frame, compute=compute) for expert in experts]
         images = [expert.colour(splat, camera, frame=frame) for expert, splat in zip(experts, splats, strict=True)]

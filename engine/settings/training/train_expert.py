@@ -24,6 +24,7 @@ from engine.settings.training.recipe import flattened, parse_setting, setting_ar
 from engine.settings.training.run import (
     DataConfig,
     DeviceConfig,
+    OnOff,
     RunConfig,
     check_keep_checkpoints,
     check_router_cameras,
@@ -82,6 +83,13 @@ class ExpertOutputConfig:
     novel_near: Annotated[
         float | None, flag(NOVEL_NEAR + "a quarter of the median depth of the expert's images", metavar="FLOAT")
     ] = None
+    coverage_guard: Annotated[
+        OnOff,
+        flag(
+            "at cameras that were not trained on: where the expert covers less than at training views, the mean colour "
+            "of the training views is behind it"
+        ),
+    ] = "on"
     test_frames: Annotated[
         int | None,
         flag("frames to score of each held-out camera at the end, evenly spread; default: all", metavar="INT"),

@@ -22,7 +22,7 @@ from engine.evaluation.expert import ExpertScores, evaluate_expert
 from engine.evaluation.scoring import evenly_spread, psnr_of, scores_text
 from engine.outputs.files import results_folder
 from engine.runs.device import release_unused, wait
-from engine.runs.novel_near import culling_of
+from engine.runs.novel_near import lone_rules
 from engine.settings.training.recipe import settings_of
 from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.curve import TrainingCurve, rates_of
@@ -231,8 +231,13 @@ class ExpertTask:
             networks=networks,
             lpips_weights=self.config.output.lpips_weights,
             quiet=self.config.machine.quiet,
-            culling=culling_of(
-                output.scene, [model], output.compute, near=self.config.output.novel_near, frames=frames
+            novel=lone_rules(
+                output.scene,
+                model,
+                output.compute,
+                near=self.config.output.novel_near,
+                guard=self.config.output.coverage_guard == "on",
+                frames=frames,
             ),
         )
         self.history.append(

@@ -13,6 +13,7 @@ from engine.runs.device import CPU, ComputeDevice
 from engine.runs.expert_images import image_of
 from engine.runs.novel_near import culling_of
 from experts.base import Provenance
+from router.novel_views import NovelViews
 from scenes.types import Scene, View
 from tests.engine.runs.test_novel_near import NoFrames
 
@@ -91,7 +92,7 @@ def test_the_floater_goes_and_the_thing_stays(scene):
     held_out = scene.views[0].camera
 
     def image(model: Model, rule=None) -> torch.Tensor:
-        return image_of(model, held_out, 0, compute=ON_CPU, culling=rule)
+        return image_of(model, held_out, 0, compute=ON_CPU, novel=NovelViews(culling=rule))
 
     truth = image(Model())
     assert float((image(Model(floater=True)) - truth).abs().max()) > 0.3, "without the rule the floater hides the view"

@@ -11,7 +11,8 @@ import torch
 import moegs
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.runs.device import CPU, ComputeDevice
-from engine.runs.novel_near import SHARE, automatic_near, culling_of, open_culling, seen_in_training
+from engine.runs.expert_images import image_of
+from engine.runs.novel_near import SHARE, automatic_near, culling_of, lone_rules, open_culling, seen_in_training
 from engine.runs.run import mix_camera, mix_view
 from router.novel_views import NovelViews
 from scenes.types import FrameStore
@@ -142,6 +143,25 @@ def test_holes_have_the_mean_colour_of_the_training_views(tmp_path):
     assert torch.allclose(mix_view(run, held_out, 0).image, colour.expand(3, HEIGHT, WIDTH), atol=1e-5)
     plain = mix_view(replace(run, novel=NovelViews()), trained, 0)
     assert torch.equal(mix_view(run, trained, 0).image, plain.image)
+
+
+def test_an_expert_alone_has_the_holes_of_its_mixture_of_one(tmp_path):
+    run = small_run(tmp_path)
+    expert = flat("Ex4DGS", 3.0)
+    with torch.no_grad():
+        expert.scales.fill_(0.0)  # with gaps between its Gaussians
+    rules = lone_rules(run.scene, expert, ON_CPU, near=0, guard=True, frames=range(4))
+    rules = replace(rules, hole_colour=(0.2, 0.4, 0.6), usual_coverage=0.9)
+    view = run.scene.views[run.scene.test[0]]
+    alone = image_of(expert, view.camera, 0, compute=ON_CPU, novel=rules)
+    twice = replace(run, experts=(expert, expert, expert), novel=rules)
+    assert torch.allclose(alone, mix_view(twice, run.scene.test[0], 0).image, atol=1e-5)
+    own = image_of(expert, view.camera, 0, compute=ON_CPU)
+    changed = (alone - own).abs().amax(dim=0) > 0.1
+    assert 0.1 < float(changed.float().mean()) < 0.9, "the hole alone"
+    trained = image_of(expert, view.camera, 0, compute=ON_CPU, camera_number=0, novel=rules)
+    assert torch.equal(trained, image_of(expert, view.camera, 0, compute=ON_CPU, camera_number=0))
+    assert lone_rules(run.scene, expert, ON_CPU, near=0, guard=False, frames=range(4)) == NovelViews()
 
 
 def test_results_are_verified_under_the_rules_they_were_made_with(tmp_path, monkeypatch):
