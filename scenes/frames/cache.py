@@ -21,18 +21,18 @@ from common.text.units import GIGABYTE
 from common.text.wording import bytes_text, counted, first_and_more
 from scenes.frames.cache_record import (
     SUMS,
-    CachedClip,
     ViewFrames,
     cache_file,
     current_clip,
     is_sound,
     make_record,
+    own_clip,
     partial_file,
     partial_files,
     recorded_clips,
-    recorded_sums,
     write_record,
 )
+from scenes.frames.mapped import MappedFrames, mapped_frames
 from scenes.frames.resize import resized
 from scenes.frames.sources import decode, decoding_seconds
 from scenes.types import FramesOnDisk, SceneError
@@ -53,9 +53,7 @@ class FrameCache:
         self._views = tuple(views)
         self._root = root
         self._progress = progress
-        self._arrays: dict[int, np.ndarray] = {}
-        self._sums: dict[int, tuple[Path, list[int]]] = {}  # file, and check sums of its frames
-        self._compared: set[tuple[int, int]] = set()
+        self._mapped: dict[int, MappedFrames] = {}
         self._lock = threading.Lock()
 
     def prepare(self, views: Iterable[int]) -> None:
@@ -71,21 +69,32 @@ class FrameCache:
             raise IndexError(
                 f"frame {frame} of {self._views[view].name}: the clip has {counted(self._views[view].count, 'frame')}"
             )
-        if view not in self._arrays:
+        if view not in self._mapped:
             self._open([view])
-        pixels = np.array(self._arrays[view][frame])
-        self._compare(view, frame, pixels)
-        return pixels
+        pixels = self._mapped[view].read(frame)
+        return self._mended(view, frame) if pixels is None else pixels
 
-    def _compare(self, view: int, frame: int, pixels: np.ndarray) -> None:
-        """Raise SceneError where a frame that is read for the first time is not what was written."""
-        if (view, frame) in self._compared:
-            return
-        file, sums = self._sums[view]
-        if sums and zlib.crc32(pixels.data) != sums[frame]:
-            name = self._views[view].name
-            raise SceneError(f"{file}: frame {frame} of {name} changed since it was decoded; delete this file")
-        self._compared.add((view, frame))
+    def _mended(self, view: int, frame: int) -> np.ndarray:
+        """Decode a view again, one of whose frames is not what was written; give this frame.
+
+        SceneError where the source is gone or damaged, or the new file is damaged too.
+        """
+        with self._lock, folder_lock(self._folder):  # of several threads and processes, the first one decodes
+            frames = self._views[view]
+            current = current_clip(frames, self._root, self._folder)
+            pixels = None if current is None else mapped_frames(current, frames).read(frame)
+            if current is not None and pixels is None:
+                fault = f"{current.file}: frame {frame} of {frames.name} changed since it was decoded"
+                logger.warning("%s; decoding %s again", fault, frames.name)
+                current.remove()
+            self._map([view])
+            pixels = self._mapped[view].read(frame)
+        if pixels is None:
+            raise SceneError(
+                f"{self._mapped[view].file}: frame {frame} of {frames.name} changed just after it was decoded; check "
+                "the disk, or choose another cache folder with --cache_path"
+            )
+        return pixels
 
     def on_disk(self, views: Iterable[int]) -> FramesOnDisk:
         """Tell how much of views is in the cache, and how much is still to be decoded; nothing is decoded."""
@@ -102,7 +111,7 @@ class FrameCache:
     def _open(self, views: Collection[int]) -> bool:
         """Map the files of views, after decoding those that are missing; tells whether any was."""
         with self._lock:
-            wanted = [view for view in dict.fromkeys(views) if view not in self._arrays]
+            wanted = [view for view in dict.fromkeys(views) if view not in self._mapped]
             if not wanted:
                 return False
             try:
@@ -112,23 +121,20 @@ class FrameCache:
                     f"{self._folder}: cannot be made ({error.strerror}); choose another cache folder with --cache_path"
                 ) from error
             with folder_lock(self._folder):  # held while files are mapped: another process may remove a shorter clip
-                clips = {view: current_clip(self._views[view], self._root, self._folder) for view in wanted}
-                missing = [self._views[view] for view, clip in clips.items() if clip is None]
-                if missing:
-                    sweep(self._folder)  # records that a killed process left
-                    self._make_room(missing)
-                    self._decode(missing)
-                for view, clip in clips.items():
-                    self._map(view, clip)
-            return bool(missing)
+                return self._map(wanted)
 
-    def _map(self, view: int, clip: CachedClip | None) -> None:
-        """Map the frames of a view in a cached clip, None in the file of their own."""
-        frames = self._views[view]
-        file, first = (cache_file(frames, self._folder), 0) if clip is None else (clip.file, frames.start - clip.start)
-        array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-        self._sums[view] = file, recorded_sums(file)[first : first + frames.count]
-        self._arrays[view] = array[first : first + frames.count]
+    def _map(self, views: Sequence[int]) -> bool:
+        """Map the files of views, after decoding those that are missing; the caller holds the locks."""
+        clips = {view: current_clip(self._views[view], self._root, self._folder) for view in views}
+        missing = [self._views[view] for view, clip in clips.items() if clip is None]
+        if missing:
+            sweep(self._folder)  # records that a killed process left
+            self._make_room(missing)
+            self._decode(missing)
+        for view, clip in clips.items():
+            frames = self._views[view]
+            self._mapped[view] = mapped_frames(clip or own_clip(frames, self._folder), frames)
+        return bool(missing)
 
     def _make_room(self, missing: Sequence[ViewFrames]) -> None:
         """Remove clips of the views that are damaged or whose sources have changed.
@@ -190,7 +196,7 @@ class FrameCache:
             own_folder(self._folder, target.parent.name).mkdir(exist_ok=True)
             for left in partial_files(frames, self._folder):
                 left.unlink()
-            CachedClip(file=target, start=frames.start, count=frames.count).remove()
+            own_clip(frames, self._folder).remove()
             # A plain file, not a memory map: a disk that fills up then raises an error instead of killing the process.
             with open(partial, "xb") as file:  # a link or pipe that takes this name meanwhile is not followed
                 np.lib.format.write_array_header_1_0(file, header)
@@ -203,6 +209,10 @@ class FrameCache:
         except OutsideError as error:
             raise SceneError(str(error)) from error
         except OSError as error:
+            if error.filename in map(str, frames.source.files(frames.start, frames.count)):
+                raise SceneError(
+                    f"{error.filename}: {error.strerror}; put the file back, or wait for its disk"
+                ) from error
             raise SceneError(
                 f"{partial}: {error.strerror or error}; free space or choose another cache folder"
             ) from error

@@ -98,6 +98,11 @@ def cache_file(frames: ViewFrames, folder: Path) -> Path:
     return _size_folder(frames, folder) / f"{frames.name}_{frames.start}-{last}.npy"
 
 
+def own_clip(frames: ViewFrames, folder: Path) -> CachedClip:
+    """Give the clip of a view's frames and no others."""
+    return CachedClip(file=cache_file(frames, folder), start=frames.start, count=frames.count)
+
+
 def _size_folder(frames: ViewFrames, folder: Path) -> Path:
     return folder / f"{frames.width}x{frames.height}_{frames.resize}"
 

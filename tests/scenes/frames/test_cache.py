@@ -387,16 +387,76 @@ def test_a_cut_clip_is_prepared_as_the_whole(tmp_path, monkeypatch):
     assert decoded == []
 
 
-def test_a_frame_that_changed_on_disk_is_refused(tmp_path):
+def flip(file: Path, place: int) -> None:
+    """Flip a bit of a file, in its place: processes that have mapped the file see it."""
+    with file.open("r+b") as stream:
+        stream.seek(place, os.SEEK_END if place < 0 else os.SEEK_SET)
+        byte = stream.read(1)[0]
+        stream.seek(-1, os.SEEK_CUR)
+        stream.write(bytes([byte ^ 4]))
+
+
+CAM01 = Path("cache/64x48_bilinear/cam01_0-3.npy")
+
+
+def test_a_frame_that_changed_on_disk_is_decoded_again(tmp_path, monkeypatch, caplog):
+    write_n3v_scene(tmp_path / "room")
+    expected = load(tmp_path / "room").frames.read(1, 3)
+    flip(tmp_path / CAM01, -100)  # in the last frame
+    decoded = watch_decoding(monkeypatch)
+    first, second = (load(tmp_path / "room").frames for _ in range(2))  # as two processes
+    first.read(1, 2)
+    assert decoded == [] and not caplog.messages
+    for frames in (first, second, first):
+        np.testing.assert_array_equal(frames.read(1, 3), expected)
+    assert decoded == ["cam01.mp4"]
+    fault = f"{tmp_path / CAM01}: frame 3 of cam01 changed since it was decoded; decoding cam01 again"
+    assert caplog.messages == [fault]
+
+
+def test_a_changed_frame_of_a_longer_clip_is_decoded_again(tmp_path, monkeypatch):
     write_n3v_scene(tmp_path / "room")
     load(tmp_path / "room")
-    file = tmp_path / "cache" / "64x48_bilinear" / "cam01_0-3.npy"
-    content = bytearray(file.read_bytes())
-    content[-100] ^= 4  # in the last frame
-    file.write_bytes(content)
+    flip(tmp_path / CAM01, -100)
+    frames = load(tmp_path / "room", start=2).frames
+    assert np.abs(frames.read(1, 1)[0, 0].astype(int) - colour(1, 3)).max() <= 4
+    assert set(stamps(tmp_path)) == files("cam00", "cam02") | files("cam01", clip="2-3")
+
+
+def test_frames_in_another_order_of_memory_are_decoded_again(tmp_path):
+    write_n3v_scene(tmp_path / "room")
+    expected = load(tmp_path / "room").frames.read(1, 3)
+    content = (tmp_path / CAM01).read_bytes()
+    (tmp_path / CAM01).write_bytes(content.replace(b"False", b"True ", 1))
+    np.testing.assert_array_equal(load(tmp_path / "room").frames.read(1, 3), expected)
+
+
+def test_a_changed_frame_without_its_video_is_refused(tmp_path):
+    write_n3v_scene(tmp_path / "room")
     frames = load(tmp_path / "room").frames
+    flip(tmp_path / CAM01, -100)
+    (tmp_path / "room" / "cam01.mp4").unlink()
     frames.read(1, 2)
-    with pytest.raises(SceneError, match=r"cam01_0-3.npy: frame 3 of cam01 changed since it was decoded; delete this"):
+    with pytest.raises(SceneError, match=r"room/cam01.mp4: No such file or directory; put the file back"):
         frames.read(1, 3)
-    file.unlink()
-    assert load(tmp_path / "room").frames.read(1, 3).shape == (48, 64, 3)
+
+
+def test_a_frame_that_keeps_changing_is_refused(tmp_path, monkeypatch):
+    write_n3v_scene(tmp_path / "room")
+    frames = load(tmp_path / "room").frames
+    monkeypatch.setattr(zlib, "crc32", lambda data: next(numbers))
+    numbers = iter(range(100))
+    with pytest.raises(SceneError, match=r"frame 3 of cam01 changed just after it was decoded; check the disk"):
+        frames.read(1, 3)
+
+
+def test_frames_of_an_earlier_version_without_check_sums_are_used(tmp_path, monkeypatch):
+    write_n3v_scene(tmp_path / "room")
+    expected = load(tmp_path / "room").frames.read(1, 3)
+    for path in (tmp_path / "cache").rglob("*.json"):
+        record = json.loads(path.read_text())
+        del record["crc32"]
+        path.write_text(json.dumps(record))
+    decoded = watch_decoding(monkeypatch)
+    np.testing.assert_array_equal(load(tmp_path / "room").frames.read(1, 3), expected)
+    assert decoded == []
