@@ -21,7 +21,7 @@ _OUT_OF_MEMORY = ("MemoryError", "Unable to allocate", "not enough memory", "Can
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a child ended, and its line or traceback."""
+    """How a child ended, and its line or traceback; of one that read, the text that its work gave."""
 
     kind: str  # of OUTCOMES
     text: str
@@ -61,8 +61,8 @@ def _work(work: Callable[[], object], writer: int, extra_bytes: int | None) -> N
         limit = pages * resource.getpagesize() + extra_bytes
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
-        work()
-        told = f"{READ}\n"
+        given = work()
+        told = f"{READ}\n{given if isinstance(given, str) else ''}"
     except user_errors() as error:
         text = str(error)
         kind = TRACEBACK if "\n" in text.strip() else MEMORY if _wants_memory(text) else REFUSED

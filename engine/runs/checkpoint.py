@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from torch import Tensor
 from common.disk.contained import own_folder
 from common.disk.faults import reading, writing
 from common.disk.files import read_json, replacing_folder, write_json
+from common.disk.sealed import HASH, is_as_written, sealed
 from common.maths.tensors import tensors_hash
 from engine.errors import ConfigError
 from engine.runs.expert_records import ExpertRecord
@@ -32,7 +32,6 @@ from scenes.frames.sources import FrameSource
 
 _FORMAT = 1
 _ZERO = 1e-9  # numbers of cameras below it are rounding errors
-HASH = "hash"  # in router.json: of all else in it
 _AGAIN = "start again with --overwrite"
 TENSORS, FACTS, STATE = "router.safetensors", "router.json", "training_state.safetensors"
 
@@ -89,7 +88,7 @@ def save_checkpoint(
         save_file(dict(state), temporary / STATE)
         facts = _facts(run, iteration, experts, tensors_hash(tensors)) | {"state": tensors_hash(state)}
         facts = read_json(write_json(temporary / FACTS, facts))  # as it will be read
-        write_json(temporary / FACTS, facts | {HASH: _hash_of(facts)})
+        write_json(temporary / FACTS, sealed(facts))
     for older in folder.parent.glob(f"iteration_*/{STATE}"):
         if older.parent != folder:
             older.unlink()
@@ -166,7 +165,7 @@ def named_tensors(router: Router) -> dict[str, Tensor]:
 
 def _check_numbers(facts: Mapping[str, Any], path: Path) -> None:
     """Raises CheckpointError naming the key where the facts are not those that were written, or out of range."""
-    if facts.get(HASH, _hash_of(facts)) != _hash_of(facts):
+    if not is_as_written(facts):
         raise CheckpointError(
             f"{path}: changed since it was written; use another iteration, or remove {HASH!r} from it if the change is "
             "yours"
@@ -184,12 +183,6 @@ def check_number(value: Any, low: float, high: float, place: str) -> None:
         raise CheckpointError(
             f"{place} is {value!r}, a number from {low:g} to {high:g} expected; use another iteration"
         )
-
-
-def _hash_of(facts: Mapping[str, Any]) -> str:
-    """SHA-256 of facts as JSON, their own hash left out."""
-    content = {key: value for key, value in facts.items() if key != HASH}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def check_state(folder: Path, state: Mapping[str, Tensor]) -> None:

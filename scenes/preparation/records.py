@@ -10,6 +10,7 @@ from typing import Any
 
 from common.disk.contained import OutsideError, below
 from common.disk.files import read_json, replacing
+from common.disk.sealed import HASH, is_as_written, sealed
 from scenes.types import SceneError
 
 Stamp = list[Any]  # path below the root, bytes, modification time in ns
@@ -34,12 +35,15 @@ def read_record(path: Path) -> Record | None:
     SceneError where an output that it claims is not below the root: it would be replaced or deleted.
     """
     try:
-        record = Record(**read_json(path))
+        facts = read_json(path)
+        if not is_as_written(facts):
+            return None
+        record = Record(**{key: value for key, value in facts.items() if key != HASH})
         for name in record.outputs:
             below(path.parent.parent, name)
     except OutsideError as error:
         raise SceneError(f"{path}: is not a record of this scene, {error}") from error
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
     return record
 
@@ -47,7 +51,7 @@ def read_record(path: Path) -> Record | None:
 def write_record(path: Path, record: Record) -> None:
     """Write a record, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(sealed(as_json(asdict(record)))) + "\n", encoding="utf-8")
 
 
 def stamps_of(root: Path, paths: Iterable[Path]) -> list[Stamp]:
