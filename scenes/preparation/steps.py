@@ -142,7 +142,7 @@ class Workbench:
                 raise SceneError(f"{self.root}: the inputs of {step.name} changed while it ran; run it again")
             return self._finish(step, inputs, result, scratch)
         except SceneError as error:
-            raise SceneError(str(error).replace(str(scratch / "new"), str(self.root))) from error
+            raise type(error)(str(error).replace(str(scratch / "new"), str(self.root))) from error
         finally:
             _clear(scratch)
 

@@ -49,7 +49,8 @@ def prepare_n3v(root: Path, options: PrepareOptions, *, sfm: Sfm = PYCOLMAP) -> 
         written = range(clip.start, clip.start + clip.count) if options.frames == "all" else numbers
         images = written_frames(bench, sources, written, options)
         chosen = {number: images[number] for number in numbers}
-        clouds = prepared_models(bench, chosen, cameras, options, sfm)
+        clouds, remarks = prepared_models(bench, chosen, cameras, options, sfm, start=clip.start)
+        notes += remarks
         sizes = prepared_clouds(bench, clip.start, sfm)
         link_trainer_folders(bench, images, clip, options)
         notes += n3v_trainer_notes(clip, options)

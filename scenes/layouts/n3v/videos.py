@@ -61,9 +61,9 @@ def prepare_videos(root: Path, options: VideosOptions, *, sfm: Sfm = PYCOLMAP) -
         first = _mapped(bench, mapped_frame, images[mapped_frame], options, sfm)
         cameras = read_colmap_cameras(first.model)
         notes += _lost_cameras(paths, cameras, options)
-        clouds = _clouds(
-            bench, first, {number: images[number] for number in numbers}, cameras, options=options, sfm=sfm
-        )
+        chosen = {number: images[number] for number in numbers}
+        clouds, remarks = _clouds(bench, first, chosen, cameras, start=clip.start, options=options, sfm=sfm)
+        notes += remarks
         sizes = prepared_clouds(bench, clip.start, sfm)
         bench.run(_poses(first, sfm))
         link_trainer_folders(bench, images, clip, options)
@@ -177,14 +177,15 @@ def _clouds(
     images: ImagesByFrame,
     cameras: Mapping[str, Camera],
     *,
+    start: int,
     options: VideosOptions,
     sfm: Sfm,
-) -> Sequence[PreparedCloud]:
+) -> tuple[Sequence[PreparedCloud], list[str]]:
     others = {
         number: {name: files[name] for name in cameras} for number, files in images.items() if number != first.frame
     }
-    made = [first, *prepared_models(bench, others, cameras, options, sfm)]
-    return sorted(made, key=lambda cloud: cloud.frame)
+    made, remarks = prepared_models(bench, others, cameras, options, sfm, start=start)
+    return sorted([first, *made], key=lambda cloud: cloud.frame), remarks
 
 
 def _poses(first: PreparedCloud, sfm: Sfm) -> PreparationStep:

@@ -46,7 +46,8 @@ def prepare_technicolor(root: Path, options: PrepareOptions, *, sfm: Sfm = PYCOL
         bench.refuse_strangers([*model_outputs(numbers), *trainer_folder_outputs(sources, options)])
         repaired = repaired_images(bench, _of_clip(sources, clip), progress=options.progress)
         images = written_frames(bench, sources, range(clip.start, clip.start + clip.count), options)
-        clouds = prepared_models(bench, {number: images[number] for number in numbers}, cameras, options, sfm)
+        chosen = {number: images[number] for number in numbers}
+        clouds, remarks = prepared_models(bench, chosen, cameras, options, sfm, start=clip.start)
         sizes = prepared_clouds(bench, clip.start, sfm)
         link_trainer_folders(bench, images, clip, options)
     return PrepareReport(
@@ -60,7 +61,7 @@ def prepare_technicolor(root: Path, options: PrepareOptions, *, sfm: Sfm = PYCOL
         clouds=tuple(clouds),
         cloud_sizes=sizes,
         repaired=repaired,
-        notes=(*clip.notes, *size_notes(sources)),
+        notes=(*clip.notes, *size_notes(sources), *remarks),
     )
 
 

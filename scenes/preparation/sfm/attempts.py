@@ -20,6 +20,10 @@ LEAST_OF_FOUND = 0.8  # of the matches, with cameras found from them; right ones
 NAMED = 4  # cameras, before "and … more"
 
 
+class NoPointsError(SceneError):
+    """A reconstruction without a single point."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudReport:
     """Result of finding cameras and points."""
@@ -100,10 +104,14 @@ def best_of(attempts: Sequence[Attempt]) -> Attempt:
 
 
 def reported(attempts: Sequence[Attempt], kept: Attempt, *, accept_poor: bool, place: str, advice: str) -> CloudReport:
-    """Report on the attempt that is kept; SceneError where it is poor or empty, naming what was tried."""
+    """Report on the attempt that is kept; SceneError where it is poor, naming what was tried.
+
+    NoPointsError where it is empty, also with `accept_poor`.
+    """
     tried = tuple(attempt.line for attempt in attempts)
     if kept.points == 0 or (kept.faults and not accept_poor):
-        raise SceneError(f"{place}: too poor: {'; '.join(kept.faults)}. Tried: {'; '.join(tried)}. {advice}")
+        error = SceneError if kept.points else NoPointsError
+        raise error(f"{place}: too poor: {'; '.join(kept.faults)}. Tried: {'; '.join(tried)}. {advice}")
     return CloudReport(
         cameras=kept.cameras,
         registered=kept.cameras - len(kept.lost),

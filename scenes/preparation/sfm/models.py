@@ -15,7 +15,7 @@ from scenes.preparation.damaged import check_image
 from scenes.preparation.frames import ImagesByFrame
 from scenes.preparation.options import PrepareOptions
 from scenes.preparation.report import PreparedCloud
-from scenes.preparation.sfm.attempts import CloudReport
+from scenes.preparation.sfm.attempts import CloudReport, NoPointsError
 from scenes.preparation.sfm.clouds import LIMITS, write_clouds
 from scenes.preparation.sfm.mapping import mapped, poses_bounds_from
 from scenes.preparation.sfm.triangulation import triangulated
@@ -54,16 +54,31 @@ def colmap_model_folder(root: Path, frame: int) -> Path:
 
 
 def prepared_models(
-    bench: Workbench, images: ImagesByFrame, cameras: Mapping[str, Camera], options: PrepareOptions, sfm: Sfm
-) -> list[PreparedCloud]:
-    """Make `colmap_<frame>` of every frame, by triangulation with known cameras."""
+    bench: Workbench,
+    images: ImagesByFrame,
+    cameras: Mapping[str, Camera],
+    options: PrepareOptions,
+    sfm: Sfm,
+    *,
+    start: int,
+) -> tuple[list[PreparedCloud], list[str]]:
+    """Make `colmap_<frame>` of every frame, by triangulation with known cameras; gives remarks, too.
+
+    With leave to be poor, a frame without points has no model, unless it is `start`, whose points experts need.
+    """
     known = {"cameras": {name: camera_numbers(camera) for name, camera in cameras.items()}}
-    made = []
+    made, remarks = [], []
     for frame in tracked(images, "COLMAP models", unit="frame", shown=options.progress):
         find = _triangulating(images[frame], cameras, options, sfm)
         paths = list(images[frame].values())
-        made.append(prepared_model(bench, frame, paths, settings=known, options=options, find=find))
-    return made
+        try:
+            made.append(prepared_model(bench, frame, paths, settings=known, options=options, find=find))
+        except NoPointsError:
+            if frame == start or not options.sfm.accept_poor:
+                raise
+            bench.drop(f"colmap_{frame}")  # of an earlier run
+            remarks.append(f"no points were found at frame {frame}: there is no colmap_{frame}")
+    return made, remarks
 
 
 def _triangulating(

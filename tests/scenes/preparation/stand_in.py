@@ -16,6 +16,7 @@ import pytest
 from moegs_rasterizer import Camera
 
 from scenes.preparation.options import PrepareOptions, VideosOptions
+from scenes.preparation.sfm.attempts import NoPointsError
 from scenes.preparation.sfm.clouds import LIMITS
 from scenes.preparation.sfm.models import Sfm
 from tests.scenes.scene_folders import write_colmap_model, write_poses_bounds
@@ -43,9 +44,13 @@ class Report:
 
 @dataclass
 class StandIn:
-    """Counts its calls; `rig` is what mapping finds; raises at call number `dies_at` after half its work."""
+    """Counts its calls; `rig` is what mapping finds; raises at call number `dies_at` after half its work.
+
+    empty: names of models in which no points are found.
+    """
 
     rig: Mapping[str, Camera] = field(default_factory=dict)
+    empty: Sequence[str] = ()
     calls: list[str] = field(default_factory=list)
     dies_at: int | None = None
 
@@ -80,6 +85,8 @@ class StandIn:
         for name, path in images.items():
             shutil.copyfile(path, target / "images" / f"{name}.png")
         self._called(f"{kind} {target.name}")
+        if target.name in self.empty:
+            raise NoPointsError(f"{target}: too poor: 0 points")
         write_colmap_model(target / "sparse" / "0", dict(cameras))
         (target / "sparse" / "0" / "points3D.txt").unlink()
         write_points3d(target / "points", np.arange(36.0).reshape(12, 3))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from common.disk.sealed import sealed
 from scenes import SceneError
 from scenes.preparation.steps import PreparationStep, Workbench, opened
 from tests.scenes.preparation.stand_in import Killed, contents, killed_at
@@ -231,11 +232,24 @@ def test_a_record_that_claims_files_outside_the_scene_is_refused(tmp_path: Path,
     copying = Copying(tmp_path / "scene")
     copying.bench.run(copying.step())
     record = tmp_path / "scene" / "preparation" / "copy.json"
-    facts = json.loads(record.read_text())
-    record.write_text(json.dumps(facts | {"version": 0, "outputs": [name.format(outside=outside)]}))
+    facts = json.loads(record.read_text()) | {"version": 0, "outputs": [name.format(outside=outside)]}
+    del facts["hash"]
+    record.write_text(json.dumps(sealed(facts)))
     with pytest.raises(SceneError, match=r"copy.json: is not a record of this scene, .*remove the file"):
         copying.bench.run(copying.step()) if how == "run" else copying.bench.drop("copy")
     assert (outside / "victim").read_text() == "mine"
+
+
+def test_a_record_that_changed_is_not_believed_and_one_without_a_hash_is(tmp_path: Path) -> None:
+    copying = Copying(tmp_path)
+    copying.bench.run(copying.step())
+    record = tmp_path / "preparation" / "copy.json"
+    facts = json.loads(record.read_text())
+    record.write_text(json.dumps(facts | {"result": "another"}))
+    assert copying.bench.record("copy") is None
+    earlier = {key: value for key, value in facts.items() if key != "hash"}  # as earlier versions wrote it
+    record.write_text(json.dumps(earlier))
+    assert copying.bench.is_current(copying.step())
 
 
 def test_planted_links_and_pipes_are_refused(tmp_path: Path) -> None:

@@ -103,6 +103,20 @@ def test_more_or_fewer_frames_cost_no_new_model_of_the_same_frame(tmp_path: Path
     assert {name for name, outcome in again.items() if outcome == "done"} == {"colmap_2"}
 
 
+def test_a_later_frame_without_points_has_no_model_where_a_poor_result_may_be_kept(tmp_path: Path) -> None:
+    prepare(scene(tmp_path), every=2)
+    poor, empty = Settings(quality=2, accept_poor=True), StandIn(empty=["colmap_2"])
+    report = prepare(tmp_path, empty, every=1, sfm=poor)
+    assert [cloud.frame for cloud in report.clouds] == [0, 1, 3]
+    assert "no points were found at frame 2: there is no colmap_2" in report.notes
+    assert not (tmp_path / "colmap_2").exists(), "a model of earlier settings is not left among the others"
+    assert (tmp_path / "points3D.ply").is_file()
+    with pytest.raises(SceneError, match=rf"^{tmp_path}/colmap_2: too poor: 0 points$"):
+        prepare(tmp_path, empty, every=1, sfm=Settings(quality=2))
+    with pytest.raises(SceneError, match=rf"^{tmp_path}/colmap_0: too poor: 0 points$"):
+        prepare(tmp_path, StandIn(empty=["colmap_0"]), sfm=Settings(quality=3, accept_poor=True))
+
+
 def test_a_damaged_model_is_made_again(tmp_path: Path) -> None:
     prepare(scene(tmp_path))
     whole = contents(tmp_path)
