@@ -40,9 +40,10 @@ def rasterize(
     deterministic: "cuda" also adds up gradients in a fixed order, so that runs repeat to the bit; "cpu" always does.
 
     Raises RasterizerError where the input is malformed, holds NaN or infinite values, or the back-end cannot run here;
-    on "cpu" and "torch" the backward pass raises it where a gradient is NaN or infinite.
+    the backward pass raises it where a gradient is NaN or infinite. torch.OutOfMemoryError where the GPU is full.
     On "cuda" values are looked at by the GPU, which nobody waits for: images of a layer with bad ones are NaN at once,
-    and the error comes with the backward pass, the next call or `moegs_rasterizer.cuda.check()`.
+    and the error comes with the backward pass, the next call or `moegs_rasterizer.cuda.check()`. That of a bad gradient
+    comes with the next call or `check()`.
     """
     check_choice("grad", grad, GRADS)
     check_choice("backend", backend, BACKENDS)

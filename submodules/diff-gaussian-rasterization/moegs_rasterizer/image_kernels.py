@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -14,7 +16,16 @@ def kernels(like: Tensor) -> Any:
         return None
     from . import cuda  # here, because asking may compile it
 
-    return None if cuda.unavailable_reason() else torch.ops.moegs_rasterizer_cuda
+    return None if cuda.unavailable_reason() else _operators()
+
+
+@functools.cache
+def _operators() -> SimpleNamespace:
+    from .cuda.faults import telling
+
+    library = torch.ops.moegs_rasterizer_cuda
+    names = ("blend_gates", "blend_gates_backward", "photometric", "photometric_backward")
+    return SimpleNamespace(**{name: telling(getattr(library, name)) for name in names})
 
 
 def stream_of(like: Tensor) -> int:

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from ..gradients import Needed, background_gradient, present
-from ..types import Camera, Grad, Layer, Splat
+from ..types import Camera, Grad, Layer, RasterizerError, Splat
 from ..views import blend_options, view_rows
 from .loading import chosen_isa
 
 # Tensors a layer in the operators' lists: csrc/ops.h.
 INPUTS, OUTPUTS, SAVED, GRADIENTS = 7, 4, 7, 4
 RESULTS = OUTPUTS + SAVED
+MOST_INSTANCES = 2**31 - 1  # pairs of Gaussians and tiles that a layer's list can hold
 BAND_FLOATS = 8 * 2**20  # of gradients of Gaussians in tiles kept before they are summed up: bounds the memory
 
 
@@ -100,7 +101,13 @@ class _Blend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, options: Tensor, size: _Size, *inputs: Tensor) -> tuple[Tensor, ...]:
         save = any(ctx.needs_input_grad)
-        results = torch.ops.moegs_rasterizer.blend(inputs, options, size.width, size.height, save, size.isa)
+        most = MOST_INSTANCES
+        results = torch.ops.moegs_rasterizer.blend(inputs, options, size.width, size.height, save, most, size.isa)
+        if len(results) == 1:
+            raise RasterizerError(
+                f"a layer's Gaussians reach {results[0].shape[1]:,} tiles of 16x16 pixels in all, {most:,} is the "
+                "most; render fewer or smaller Gaussians, or a smaller image"
+            )
         images: list[Tensor] = []
         constant: list[Tensor] = []
         for index in range(len(inputs) // INPUTS):

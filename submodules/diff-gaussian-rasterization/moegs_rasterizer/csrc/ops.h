@@ -25,8 +25,9 @@ enum BlendOutput { kColourImage, kFeatureImage, kAlphaImage, kDepthImage, kBlend
 enum BlendSaved { kLeft, kOrder, kRecords, kTileFirst, kInstances, kSlotFirst, kSlots, kBlendSaved };
 enum BlendGradient { kGradMeans2d, kGradConics, kGradColours, kGradFeatures, kBlendGradients };
 
-// options [layers, 2] float64: depth kind, depth of empty pixels. Gives kBlendOutputs + kBlendSaved tensors a layer.
-Tensors blend(Tensors inputs, Tensor options, int64_t width, int64_t height, bool save, int64_t isa);
+// options [layers, 2] float64: depth kind, depth of empty pixels. Gives kBlendOutputs + kBlendSaved tensors a layer;
+// where a layer's Gaussians reach more than `most` tiles in all, one tensor [0, their number]. `most` is below 2^31.
+Tensors blend(Tensors inputs, Tensor options, int64_t width, int64_t height, bool save, int64_t most, int64_t isa);
 
 // inputs as in blend, results as it gave them, gradients of its kBlendOutputs (the depth's is ignored). Where `linear`,
 // only the features' gradients are made. Gives kBlendGradients tensors a layer, empty where not made. band_floats

@@ -1,4 +1,6 @@
 // Operator of the second stage: from 2D Gaussians to pixels, several layers at once.
+#include <algorithm>
+
 #include "kernels.h"
 #include "ops.h"
 #include "parallel.h"
@@ -52,9 +54,7 @@ struct Job {
     blend.tile_first = ints(saved[kTileFirst]);
   }
 
-  void make_instances(bool save) {
-    const int64_t count = lists.count(ints_to(saved[kTileFirst]));
-    STD_TORCH_CHECK(count <= INT32_MAX, "a layer's Gaussians reach ", count, " tiles in all, 2^31 - 1 is the most");
+  void make_instances(int64_t count, bool save) {
     saved[kInstances] = empty({count}, ScalarType::Int);
     saved[kSlotFirst] = empty({save ? lists.record_count() + 1 : 0}, ScalarType::Int);
     saved[kSlots] = empty({save ? count : 0}, ScalarType::Int);
@@ -78,23 +78,29 @@ void for_all_parts(std::vector<Job>& jobs, int64_t (*parts)(const Job&),
 int64_t chunks_of(const Job& job) { return job.lists.chunk_count(); }
 int64_t tiles_of(const Job& job) { return job.listed.tile_count(); }
 
-void make_lists(std::vector<Job>& jobs, bool save) {
+// Gives the most tiles that a layer's Gaussians reach in all; where they are more than `most`, nothing is listed.
+int64_t make_lists(std::vector<Job>& jobs, bool save, int64_t most) {
   parallel_for(int64_t(jobs.size()), [&](int64_t i, int) { jobs[i].lists.sort(); });
   for (Job& job : jobs) job.make_records();
   for_all_parts(jobs, chunks_of, [](Job& job, int64_t chunk, int) {
     job.lists.fill_records(int(chunk), ints_to(job.saved[kOrder]), floats_to(job.saved[kRecords]));
   });
-  for (Job& job : jobs) job.make_instances(save);
+  std::vector<int64_t> counts;
+  for (Job& job : jobs) counts.push_back(job.lists.count(ints_to(job.saved[kTileFirst])));
+  const int64_t largest = counts.empty() ? 0 : *std::max_element(counts.begin(), counts.end());
+  if (largest > most) return largest;
+  for (size_t i = 0; i < jobs.size(); ++i) jobs[i].make_instances(counts[i], save);
   for_all_parts(jobs, chunks_of, [save](Job& job, int64_t chunk, int) {
     job.lists.fill_instances(int(chunk), ints_to(job.saved[kInstances]),
                              save ? ints_to(job.saved[kSlotFirst]) : nullptr,
                              save ? ints_to(job.saved[kSlots]) : nullptr);
   });
+  return largest;
 }
 
 }  // namespace
 
-Tensors blend(Tensors inputs, Tensor options, int64_t width, int64_t height, bool save, int64_t isa) {
+Tensors blend(Tensors inputs, Tensor options, int64_t width, int64_t height, bool save, int64_t most, int64_t isa) {
   const Kernels& kernel = kernels(int(isa));
   std::vector<Job> jobs;
   jobs.reserve(inputs.size() / kBlendInputs);
@@ -104,7 +110,8 @@ Tensors blend(Tensors inputs, Tensor options, int64_t width, int64_t height, boo
     jobs.back().make_outputs(floats(inputs[at + kBackground]), read<double>(options) + 2 * (at / kBlendInputs));
     scratch_floats = std::max(scratch_floats, kernel.scratch_floats(jobs.back().blend.channels));
   }
-  make_lists(jobs, save);
+  const int64_t largest = make_lists(jobs, save, most);
+  if (largest > most) return {empty({0, largest})};
   Scratch scratch(scratch_floats);
   for_all_parts(jobs, tiles_of, [&](Job& job, int64_t tile, int worker) {
     kernel.blend(job.blend, tile, scratch.of(worker));

@@ -58,15 +58,17 @@ MOEGS_BOTH void means2d_backward(const View& view, const double* point, const fl
   g_point[2] += (g_x * (ndc.x_by_z - x) + g_y * (ndc.y_by_z - y)) * over;
 }
 
-MOEGS_BOTH void footprint_backward(const View& view, const GaussianRow& in, int64_t i, const double* point,
-                               const float* g_conic, const GaussianGradients& out, double* g_point) {
+// Row is a place for one row of gradients, as PlainRow below.
+template <typename Row>
+MOEGS_BOTH void footprint_backward(const View& view, const GaussianRow& in, const double* point, const float* g_conic,
+                               Row& out, double* g_point) {
   const float *scale = in.scale, *quat = in.quat;
   const Footprint f(view, point, scale, quat);
   double g_v0[3], g_v1[3];
-  out.opacities[i] = float(conic_backward(view, f, in.opacity, g_conic, g_v0, g_v1));
+  out.opacity(float(conic_backward(view, f, in.opacity, g_conic, g_v0, g_v1)));
   double g_matrix[9], g_row0[3] = {0, 0, 0}, g_row1[3] = {0, 0, 0};
   for (int k = 0; k < 3; ++k) {
-    out.scales[3 * i + k] = float(g_v0[k] * f.axes0[k] + g_v1[k] * f.axes1[k]);
+    out.scale(k, float(g_v0[k] * f.axes0[k] + g_v1[k] * f.axes1[k]));
     const double g_axis0 = g_v0[k] * scale[k], g_axis1 = g_v1[k] * scale[k];
     for (int j = 0; j < 3; ++j) {
       g_matrix[3 * j + k] = g_axis0 * f.jacobian0[j] + g_axis1 * f.jacobian1[j];
@@ -74,7 +76,9 @@ MOEGS_BOTH void footprint_backward(const View& view, const GaussianRow& in, int6
       g_row1[j] += g_axis1 * f.matrix[3 * j + k];
     }
   }
-  quaternion_matrix_backward(quat, g_matrix, out.quats + 4 * i);
+  float g_quat[4];
+  quaternion_matrix_backward(quat, g_matrix, g_quat);
+  out.quat(g_quat[0], g_quat[1], g_quat[2], g_quat[3]);
   const double* w = view.rotation;
   jacobian_backward(g_row0, w, w + 6, view.fx, f.slope_x, f.clamped_x, point, 0, g_point);
   jacobian_backward(g_row1, w + 3, w + 6, view.fy, f.slope_y, f.clamped_y, point, 1, g_point);
@@ -93,26 +97,41 @@ MOEGS_BOTH void zero(float* values, int64_t count) {
 
 // Row i of every gradient but that of sh; g_mean[3] holds what the colour adds to the mean's. Rows of Gaussians that
 // were culled, or that no pixel asked about, become zeros.
+template <typename Row>
 MOEGS_BOTH void shape_backward(const View& view, const GaussianRow& in, int64_t i, bool seen,
-                               const ProjectedGradients& given, const GaussianGradients& out, double* g_mean) {
+                               const ProjectedGradients& given, Row& out, double* g_mean) {
   const bool by_mean = seen && given.means2d && any(given.means2d + 2 * i, 2);
   const bool by_conic = seen && given.conics && any(given.conics + 4 * i, 4);
   double g_point[3] = {0, 0, 0}, point[3];
   camera_point(view, in.mean, point);
   if (by_mean) means2d_backward(view, point, given.means2d + 2 * i, g_point);
   if (by_conic) {
-    footprint_backward(view, in, i, point, given.conics + 4 * i, out, g_point);
+    footprint_backward(view, in, point, given.conics + 4 * i, out, g_point);
   } else {
-    zero(out.scales + 3 * i, 3);
-    zero(out.quats + 4 * i, 4);
-    out.opacities[i] = 0;
+    for (int k = 0; k < 3; ++k) out.scale(k, 0);
+    out.quat(0, 0, 0, 0);
+    out.opacity(0);
   }
   const double* w = view.rotation;
   for (int k = 0; k < 3; ++k) {
     g_mean[k] += w[k] * g_point[0] + w[3 + k] * g_point[1] + w[6 + k] * g_point[2];
-    out.means[3 * i + k] = float(g_mean[k]);
+    out.mean(k, float(g_mean[k]));
   }
 }
+
+// Puts row i where it belongs.
+struct PlainRow {
+  const GaussianGradients& to;
+  int64_t i;
+
+  MOEGS_BOTH void mean(int k, float value) const { to.means[3 * i + k] = value; }
+  MOEGS_BOTH void scale(int k, float value) const { to.scales[3 * i + k] = value; }
+  MOEGS_BOTH void quat(float w, float x, float y, float z) const {
+    float* const row = to.quats + 4 * i;
+    row[0] = w, row[1] = x, row[2] = y, row[3] = z;
+  }
+  MOEGS_BOTH void opacity(float value) const { to.opacities[i] = value; }
+};
 
 // Rows [begin, end) of every gradient.
 inline void project_backward(const View& view, const Gaussians& in, int64_t begin, int64_t end, const int32_t* radii,
@@ -127,7 +146,8 @@ inline void project_backward(const View& view, const Gaussians& in, int64_t begi
     } else if (in.sh) {
       zero(out.sh + sh_floats * i, sh_floats);
     }
-    shape_backward(view, row_of(in, i), i, seen, given, out, g_mean);
+    PlainRow row{out, i};
+    shape_backward(view, row_of(in, i), i, seen, given, row, g_mean);
   }
 }
 

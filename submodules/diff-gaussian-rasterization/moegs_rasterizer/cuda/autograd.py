@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from ..gradients import Needed, background_gradient, present
-from .passes import RESULTS, SAVED, CudaPass, Made, check_room, operators
-from .reports import Report
+from .passes import HAS_COLOURS, RESULTS, SAVED, CudaPass, Made, check_room, operators
+from .reports import NOT_FINITE, Report
 
 PROJECTED, CARRIED, BLENDED, PLANES, GRADIENTS = 3, 5, 4, 3, 4  # tensors a layer
 GAUSSIANS = 6
+MEANS, SCALES, QUATS, OPACITIES, SH, COLOURS, FEATURES, _ = range(len(NOT_FINITE))
 
 NO_SH = torch.empty(0, 1, 3)
 
@@ -41,7 +42,7 @@ class Project(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, cuda_pass: CudaPass, made: Made, *gaussians: Tensor | None) -> tuple[Tensor, ...]:
-        ctx.stream, ctx.kinds = cuda_pass.stream, made.kinds
+        ctx.cuda_pass, ctx.kinds = cuda_pass, made.kinds
         radii = made.results[1::RESULTS]
         ctx.save_for_backward(*radii, made.views, *gaussians)
         ctx.set_materialize_grads(False)
@@ -60,8 +61,12 @@ class Project(torch.autograd.Function):
             gaussians += [NO_SH if one is None else one.contiguous() for one in saved[start : start + GAUSSIANS]]
             gaussians.append(radii)
         given = [present(gradient) for gradient in gradients]
-        computed = operators().project_backward(gaussians, ctx.kinds, given, saved[layers], ctx.stream.cuda_stream)
+        cuda_pass: CudaPass = ctx.cuda_pass
         needed = ctx.needs_input_grad[2:]
+        looked_at = [_bits(needed[GAUSSIANS * index : GAUSSIANS * (index + 1)]) for index in range(layers)]
+        faults = (cuda_pass.mailbox.gradients.data_ptr(), cuda_pass.first_layer, looked_at)
+        stream = cuda_pass.stream.cuda_stream
+        computed = operators().project_backward(gaussians, ctx.kinds, given, saved[layers], *faults, stream)
         return None, None, *(one if wanted else None for one, wanted in zip(computed, needed, strict=True))
 
 
@@ -73,7 +78,7 @@ class Blend(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, cuda_pass: CudaPass, made: Made, *carried: Tensor | None) -> tuple[Tensor, ...]:
-        ctx.cuda_pass, ctx.capacity, ctx.report = cuda_pass, made.capacity, made.report
+        ctx.cuda_pass, ctx.capacity, ctx.report, ctx.kinds = cuda_pass, made.capacity, made.report, made.kinds
         ctx.needed = []
         blended: list[Tensor] = []
         images: list[Tensor] = []
@@ -101,7 +106,20 @@ class Blend(torch.autograd.Function):
         *blended, kept = ctx.saved_tensors
         given = [gradients[PLANES * index : PLANES * (index + 1)] for index in range(len(needed))]
         asked = [index for index, one in enumerate(needed) if one.any and not _absent(given[index])]
-        flags = (all(needed[index].linear for index in asked), cuda_pass.deterministic, cuda_pass.stream.cuda_stream)
+        faults, first, stream = (
+            cuda_pass.mailbox.gradients.data_ptr(),
+            cuda_pass.first_layer,
+            cuda_pass.stream.cuda_stream,
+        )
+        looked_at = [_carried_bits(one, kind) for one, kind in zip(needed, ctx.kinds, strict=True)]
+        flags = (
+            all(needed[index].linear for index in asked),
+            cuda_pass.deterministic,
+            faults,
+            first,
+            looked_at,
+            stream,
+        )
         images = [present(gradient) for gradient in gradients]
 
         def launched(instances: int) -> list[Tensor]:
@@ -118,7 +136,10 @@ class Blend(torch.autograd.Function):
                 results += [None] * CARRIED
                 continue
             _, colour, features, left = blended[BLENDED * index : BLENDED * (index + 1)]
-            background = background_gradient(left, (colour, features), given[index][:2]) if one.background else None
+            background = None
+            if one.background:
+                background = background_gradient(left, (colour, features), given[index][:2])
+                operators().look_at_background(background, faults, first + index, stream)
             results += (*_wanted(one, computed[GRADIENTS * index : GRADIENTS * (index + 1)]), background)
         return tuple(results)
 
@@ -143,6 +164,20 @@ def _launched_early(
 def launches_early() -> bool:
     """True: a backward pass is launched before its forward pass has reported; benchmarks measure the other way."""
     return True
+
+
+def _bits(needed: Sequence[bool]) -> int:
+    """Bits of NOT_FINITE in reports.py whose gradients are looked at; of means, scales, quats, opacities, sh, rest."""
+    bits = 0
+    for kind, wanted in zip((MEANS, SCALES, QUATS, OPACITIES, SH, SH), needed, strict=True):
+        if wanted:
+            bits |= 1 << kind
+    return bits
+
+
+def _carried_bits(needed: Needed, kind: int) -> int:
+    """The same of colours, where they were given and not made from sh, and of features."""
+    return (1 << COLOURS if needed.colours and kind & HAS_COLOURS else 0) | (1 << FEATURES if needed.features else 0)
 
 
 def _absent(gradients: Sequence[Tensor | None]) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..types import Camera, Layer, RasterizerError, RasterSettings, RawGaussians, RawLayer
 from ..validation import LARGEST_SIDE, check_camera, check_dense, check_settings
 from ..views import blend_options, settings_numbers
+from .faults import telling
 from .reports import MOST_INSTANCES, Mailbox, Report, mailbox
 
 # Tensors in the operators' lists: csrc/cuda/ops.h.
@@ -28,6 +29,7 @@ class Ops:
     forward: Any
     blend_backward: Any
     project_backward: Any
+    look_at_background: Any
 
 
 @functools.cache
@@ -35,9 +37,10 @@ def operators() -> Ops:
     """The operators of the loaded library."""
     library = torch.ops.moegs_rasterizer_cuda
     return Ops(
-        forward=library.forward.default,
-        blend_backward=library.blend_backward.default,
-        project_backward=library.project_backward.default,
+        forward=telling(library.forward.default),
+        blend_backward=telling(library.blend_backward.default),
+        project_backward=telling(library.project_backward.default),
+        look_at_background=telling(library.look_at_background.default),
     )
 
 

@@ -104,7 +104,11 @@ class Mailbox:
     views: Tensor = field(
         default_factory=lambda: torch.zeros(MOST_CAPTURES, MOST_LAYERS, VIEW, dtype=torch.float64, pin_memory=True)
     )
+    gradients: Tensor = field(  # for each of NOT_FINITE 1 + the layer of a gradient that is not finite; 0: none
+        default_factory=lambda: torch.zeros(len(NOT_FINITE), dtype=torch.int64, pin_memory=True)
+    )
     numbers: Any = field(init=False)  # the same memory: reading it as a tensor would take microseconds a number
+    gradient_numbers: Any = field(init=False)
     pending: list[Report] = field(default_factory=list)
     known: dict[tuple[Any, ...], int] = field(default_factory=dict)  # instances of calls of each size
     watched: list[CapturedCall] = field(default_factory=list)
@@ -114,6 +118,7 @@ class Mailbox:
 
     def __post_init__(self) -> None:
         self.numbers = (ctypes.c_int64 * (ROWS * WORDS)).from_address(self.words.data_ptr())
+        self.gradient_numbers = (ctypes.c_int64 * len(NOT_FINITE)).from_address(self.gradients.data_ptr())
 
     def capacity(self, size: tuple[Any, ...], rows: int) -> int:
         """Instances that a call of this size gets memory for."""
@@ -164,6 +169,7 @@ class Mailbox:
     def read(self) -> None:
         """Take in reports that have come; raises RasterizerError for the first bad call, which is then forgotten."""
         with self.lock:
+            self._check_gradients()
             # Calls on several streams may come out of turn.
             for report in [one for one in self.pending if self._has_come(one)]:
                 self._take_in(report)
@@ -185,12 +191,24 @@ class Mailbox:
             if report.instances is None and self._has_come(report):
                 self._take_in(report)
             if report.error is not None:
+                self._check_gradients()  # of which an optimiser may have made the bad values
                 raise RasterizerError(report.error)
             return report.instances
 
     def ended(self, report: Report) -> bool:
         """True where the stream of the call has run all that was launched; raises where the GPU has failed."""
         return bool(report.stream.query())
+
+    def _check_gradients(self) -> None:
+        """Raise RasterizerError where a backward pass gave a gradient that is not finite, which is then forgotten."""
+        if not any(self.gradient_numbers):
+            return
+        name, layer = next((name, one) for name, one in zip(NOT_FINITE, self.gradient_numbers, strict=True) if one)
+        self.gradients.zero_()
+        raise RasterizerError(
+            f"layer {layer - 1}: the gradient of {name} has NaN or infinite values; look at the loss, or scale it down "
+            "(seen by the GPU in an earlier backward pass)"
+        )
 
     def _wait(self, report: Report) -> None:
         """Wait for the report itself, not for the blending that the GPU goes on with."""

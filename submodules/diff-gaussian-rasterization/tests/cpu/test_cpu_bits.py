@@ -107,8 +107,8 @@ def test_operators_keep_their_schemas():
     inputs = [means2d, conics, depths, tiles, colours, layer.features, layer.background]
     options = torch.zeros(1, 2, dtype=torch.float64)
     size = (camera.width, camera.height)
-    torch.library.opcheck(ops.blend.default, (inputs, options, *size, True, isa), **check)
-    results = ops.blend(inputs, options, *size, True, isa)
+    torch.library.opcheck(ops.blend.default, (inputs, options, *size, True, cpu_backend.MOST_INSTANCES, isa), **check)
+    results = ops.blend(inputs, options, *size, True, cpu_backend.MOST_INSTANCES, isa)
     gradients = [torch.ones_like(image) for image in results[: cpu_backend.OUTPUTS]]
     call = (inputs, results, gradients, *size, False, cpu_backend.BAND_FLOATS, isa)
     torch.library.opcheck(ops.blend_backward.default, call, **check)

@@ -40,7 +40,8 @@ def unpinned_views() -> torch.Tensor:
 @pytest.fixture
 def mailbox() -> PlayedMailbox:
     PlayedMailbox.on_their_way.clear()
-    return PlayedMailbox(words=torch.zeros(ROWS, WORDS, dtype=torch.int64), views=unpinned_views())
+    gradients = torch.zeros(len(NOT_FINITE), dtype=torch.int64)
+    return PlayedMailbox(words=torch.zeros(ROWS, WORDS, dtype=torch.int64), views=unpinned_views(), gradients=gradients)
 
 
 def finish(mailbox: PlayedMailbox, report: Report) -> None:

@@ -24,7 +24,7 @@ from moegs_rasterizer.compile.steps import (
     torch_libraries,
 )
 from moegs_rasterizer.cuda import backend, passes
-from moegs_rasterizer.cuda.reports import MOST_CAPTURES, MOST_LAYERS, ROWS, VIEW, WORDS, Mailbox
+from moegs_rasterizer.cuda.reports import MOST_CAPTURES, MOST_LAYERS, NOT_FINITE, ROWS, VIEW, WORDS, Mailbox
 
 HEADERS = Path(__file__).parent / "headers"
 FLAGS = (
@@ -47,7 +47,8 @@ def mailbox() -> Mailbox:
     torch.ops.load_library(str(make_library(_plan(), _target()).path))
     # Kernels have ended when their launch returns: nothing is ever waited for.
     views = torch.zeros(MOST_CAPTURES, MOST_LAYERS, VIEW, dtype=torch.float64)
-    reports = Mailbox(words=torch.zeros(ROWS, WORDS, dtype=torch.int64), views=views)
+    gradients = torch.zeros(len(NOT_FINITE), dtype=torch.int64)
+    reports = Mailbox(words=torch.zeros(ROWS, WORDS, dtype=torch.int64), views=views, gradients=gradients)
     passes.mailbox = lambda device: reports
     passes.captured = lambda: False
     passes.stream_of = lambda device: SimpleNamespace(cuda_stream=0)

@@ -22,10 +22,10 @@ struct Activated {
     return {in.means + 3 * i, scale, in.quats + 4 * i, opacity};
   }
 
-  // Takes the gradients of row i from the activated values to the raw ones.
-  __device__ __forceinline__ void backward(const GaussianGradients& out, int64_t i) const {
-    for (int k = 0; k < 3; ++k) out.scales[3 * i + k] *= scale[k];
-    out.opacities[i] = out.opacities[i] * (1.0f - opacity) * opacity;
+  // From gradients of activated values to those of the raw ones.
+  __device__ __forceinline__ float scale_backward(int k, float gradient) const { return gradient * scale[k]; }
+  __device__ __forceinline__ float opacity_backward(float gradient) const {
+    return gradient * (1.0f - opacity) * opacity;
   }
 };
 

@@ -51,6 +51,11 @@ __device__ __forceinline__ void report(unsigned long long* status, int layer, in
   atomicMin(status + layer, (static_cast<unsigned long long>(row) << 4) | static_cast<unsigned long long>(fault));
 }
 
+// Whoever writes last is as good as any.
+__device__ __forceinline__ void report(const GradientFaults& to, Fault kind, bool finite) {
+  if (!finite && (to.looked_at >> kind & 1)) to.words[kind] = 1 + to.layer;
+}
+
 __device__ __forceinline__ float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
 __device__ __forceinline__ float2 load2(const float* from) { return *reinterpret_cast<const float2*>(from); }
 __device__ __forceinline__ void store4(float* to, float4 value) { *reinterpret_cast<float4*>(to) = value; }

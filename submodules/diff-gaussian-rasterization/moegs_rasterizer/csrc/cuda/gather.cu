@@ -1,6 +1,8 @@
 // From what pixels added up to gradients of the 2D Gaussians: ../gather.cpp, one thread a Gaussian.
 #include <cub/device/device_radix_sort.cuh>
 
+#include <algorithm>
+
 #include "device.cuh"
 
 namespace moegs {
@@ -18,13 +20,20 @@ __global__ void __launch_bounds__(kThreads) gather_kernel(const __grid_constant_
   const float* sums = call.sums + int64_t(g) * call.sum_stride;
   const int from_colours = call.linear ? 0 : to.colour_channels, channels = from_colours + to.feature_channels;
   const int width = pass_floats(kValuesPerPass, call.linear), first = call.linear ? 0 : kMoments;
+  float looked[2] = {0, 0};  // NaN where a gradient of colours or features is NaN or infinite
   for (int channel = 0; channel < channels; ++channel) {
     const float sum = sums[channel / kValuesPerPass * width + first + channel % kValuesPerPass];
     if (channel >= from_colours) {
       to.features[row * to.feature_channels + channel - from_colours] = sum;
+      looked[1] = fmaf(sum, 0.0f, looked[1]);
     } else {
       to.colours[row * to.colour_channels + channel] = sum;
+      looked[0] = fmaf(sum, 0.0f, looked[0]);
     }
+  }
+  if (!(looked[0] == 0 && looked[1] == 0) && call.status[layer_index] == kNoFault) {
+    report(to.faults, kBadColours, looked[0] == 0);
+    report(to.faults, kBadFeatures, looked[1] == 0);
   }
   if (call.linear) return;
   float m[kMoments] = {};
@@ -37,6 +46,10 @@ __global__ void __launch_bounds__(kThreads) gather_kernel(const __grid_constant_
   to.means2d[2 * row + 1] = conic.y * m[1] + conic.z * m[2];
   store4(to.conic_gradients + 4 * row,
          make_float4(-0.5f * m[3], -m[4], -0.5f * m[5], conic.w > 0 ? m[0] / conic.w : 0.0f));
+}
+
+__global__ void look_kernel(const float* gradient, int count, const __grid_constant__ GradientFaults faults) {
+  if (int(threadIdx.x) < count) report(faults, kBadBackground, is_finite(gradient[threadIdx.x]));
 }
 
 // ends[row] one behind the last of the row's instances, begins[row] the first, in `rows` sorted.
@@ -86,6 +99,13 @@ void gather(const GatherCall& call, Stream stream) {
   const int rows = call.first[call.count];
   if (rows == 0) return;
   launch("gathering gradients", gather_kernel, blocks_for(rows, kThreads), kThreads, 0, stream_of(stream), call);
+}
+
+void look_at(const float* gradient, int64_t count, const GradientFaults& faults, Stream stream) {
+  for (int64_t first = 0; first < count; first += kThreads) {
+    const int here = int(std::min<int64_t>(kThreads, count - first));
+    launch("looking at a gradient", look_kernel, 1, kThreads, 0, stream_of(stream), gradient + first, here, faults);
+  }
 }
 
 size_t ordered_scratch_bytes(int64_t instances, int64_t rows) {

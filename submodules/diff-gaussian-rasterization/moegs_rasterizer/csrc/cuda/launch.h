@@ -68,12 +68,20 @@ struct ProjectCall {
 };
 void project(const ProjectCall& call, Stream stream);
 
+// Where the backward pass reports gradients that are not finite.
+struct GradientFaults {
+  long long* words;  // on the host, mapped: for each of kBadMeans to kBadBackground 1 + the layer, 0 where all is well
+  int layer;
+  unsigned looked_at;  // bits of these kinds
+};
+
 struct ProjectBackwardLayer {
   View view;
   Gaussians in;
   const int32_t* radii;
   ProjectedGradients given;
   GaussianGradients out;
+  GradientFaults faults;
 };
 // Layer by layer: its table is too wide for all of them.
 void project_backward(const ProjectBackwardLayer& layer, int64_t count, Stream stream);
@@ -208,6 +216,7 @@ struct GatherLayer {
   float *means2d, *conic_gradients, *colours, *features;
   int colour_channels, feature_channels;
   bool asked;
+  GradientFaults faults;
 };
 struct GatherCall {
   GatherLayer layer[kMostLayers];
@@ -216,7 +225,11 @@ struct GatherCall {
   bool linear;
   const float* sums;
   int sum_stride;
+  const unsigned long long* status;  // faults of the input are told already, and those of gradients follow from them
 };
 void gather(const GatherCall& call, Stream stream);
+
+// Looks at the gradient of a background, which PyTorch adds up.
+void look_at(const float* gradient, int64_t count, const GradientFaults& faults, Stream stream);
 
 }  // namespace moegs

@@ -7,9 +7,11 @@ STABLE_TORCH_LIBRARY(moegs_rasterizer_cuda, library) {
       " int mail, int sequence, int moving, int capacity, int width, int height, bool save, bool half, int stream) -> Tensor[]");
   library.def(
       "blend_backward(Tensor[] blended, Tensor(a!) kept, Tensor[] gradients, int[] asked, int capacity,"
-      " int instances, bool linear, bool ordered, int stream) -> Tensor[]");
+      " int instances, bool linear, bool ordered, int faults, int first_layer, int[] looked_at, int stream) -> Tensor[]");
   library.def(
-      "project_backward(Tensor[] projected, int[] kinds, Tensor[] gradients, Tensor views, int stream) -> Tensor[]");
+      "project_backward(Tensor[] projected, int[] kinds, Tensor[] gradients, Tensor views, int faults, int first_layer,"
+      " int[] looked_at, int stream) -> Tensor[]");
+  library.def("look_at_background(Tensor gradient, int faults, int layer, int stream) -> ()");
 }
 
 // `world_to_camera` and `views` lie on the CPU, all else on the GPU: one implementation for both keys.
@@ -17,4 +19,5 @@ STABLE_TORCH_LIBRARY_IMPL(moegs_rasterizer_cuda, CompositeExplicitAutograd, libr
   library.impl("forward", TORCH_BOX(&moegs::gpu::forward));
   library.impl("blend_backward", TORCH_BOX(&moegs::gpu::blend_backward));
   library.impl("project_backward", TORCH_BOX(&moegs::gpu::project_backward));
+  library.impl("look_at_background", TORCH_BOX(&moegs::gpu::look_at_background));
 }

@@ -31,14 +31,19 @@ Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camer
 
 // Gradients of the images of each layer (kImageGradients) to kCarriedGradients a layer, empty where not made: of layers
 // not in `asked`, and where `linear` of everything but features. `capacity` as forward had it, `instances` as it
-// reported them: where there was no room for them, they are listed now. `ordered` sums in a fixed order.
+// reported them: where there was no room for them, they are listed now. `ordered` sums in a fixed order. `faults` is an
+// address in pinned memory that is told of gradients that are not finite, of the kinds `looked_at` of each layer.
 Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vector<int64_t> asked, int64_t capacity,
-                       int64_t instances, bool linear, bool ordered, int64_t stream);
+                       int64_t instances, bool linear, bool ordered, int64_t faults, int64_t first_layer,
+                       std::vector<int64_t> looked_at, int64_t stream);
 
 // Gradients of means2d, conics and colours of each layer to those of means, scales, quats, opacities, sh and the rest
 // of sh (empty where there is none): of what was given, raw or not as `kinds` says.
 Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors gradients, Tensor views,
-                         int64_t stream);
+                         int64_t faults, int64_t first_layer, std::vector<int64_t> looked_at, int64_t stream);
+
+// Tells `faults` where the gradient of a layer's background is not finite.
+void look_at_background(Tensor gradient, int64_t faults, int64_t layer, int64_t stream);
 
 // PyTorch's number of a type that the operators use; another is a fault of theirs.
 inline int32_t number_of(ScalarType type) {
@@ -60,8 +65,13 @@ inline Tensor empty_like(const Tensor& like, std::initializer_list<int64_t> shap
   const bool done = aoti_torch_get_device_type(like.get(), &device_type) == AOTI_TORCH_SUCCESS &&
                     aoti_torch_empty_strided(int64_t(shape.size()), sizes, strides, number_of(type), device_type,
                                              like.get_device_index(), &made) == AOTI_TORCH_SUCCESS;
-  STD_TORCH_CHECK(done, "CUDA out of memory: PyTorch gives none for a tensor of the rasterizer");
+  const int64_t bytes = step * (type == ScalarType::Double ? 8 : type == ScalarType::Byte ? 1 : 4);
+  STD_TORCH_CHECK(done, "CUDA out of memory: the rasterizer asks for ", bytes, " bytes");  // cuda/faults.py reads it
   return Tensor(made);
+}
+
+inline GradientFaults faults_at(int64_t address, int64_t layer, int64_t looked_at) {
+  return {reinterpret_cast<long long*>(address), int(layer), unsigned(looked_at)};
 }
 
 inline Stream stream_at(int64_t number) { return reinterpret_cast<Stream>(number); }

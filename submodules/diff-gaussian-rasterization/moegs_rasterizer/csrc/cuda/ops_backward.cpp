@@ -90,7 +90,8 @@ Tensors set_layers(const Tensors& blended, const Tensors& gradients, const std::
                           floats_to(made[kGradFeatures]),
                           layer.colour_channels,
                           layer.feature_channels,
-                          true};
+                          true,
+                          gathering.layer[i].faults};
   }
   return results;
 }
@@ -98,7 +99,8 @@ Tensors set_layers(const Tensors& blended, const Tensors& gradients, const std::
 }  // namespace
 
 Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vector<int64_t> asked, int64_t capacity,
-                       int64_t instances, bool linear, bool ordered, int64_t stream) {
+                       int64_t instances, bool linear, bool ordered, int64_t faults, int64_t first_layer,
+                       std::vector<int64_t> looked_at, int64_t stream) {
   BlendBackwardCall call{};
   GatherCall gathering{};
   Carried layers[kMostLayers]{};
@@ -118,6 +120,9 @@ Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vec
     bin_with_scratch(again, like, on);
   }
   call.lists = lists_of(size, parts, gathering.first);
+  for (int i = 0; i < size.layers; ++i)
+    gathering.layer[i].faults = faults_at(faults, first_layer + i, looked_at[i]);
+  gathering.status = parts.status;
   const Tensors results = set_layers(blended, gradients, asked, layers, call, gathering);
   const Tensor sums = sums_of(call, like, instances, on);
   gathering.sums = floats(sums);
@@ -127,7 +132,7 @@ Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vec
 }
 
 Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors gradients, Tensor views,
-                         int64_t stream) {
+                         int64_t faults, int64_t first_layer, std::vector<int64_t> looked_at, int64_t stream) {
   STD_TORCH_CHECK(views.size(1) == kViewDoubles, "views have the wrong number of values");
   Tensors results;
   const DeviceScope scope(projected[0].get_device_index());
@@ -147,11 +152,17 @@ Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors 
         {floats_or_null(gradient[kOfMeans2d]), floats_or_null(gradient[kOfConics]),
          floats_or_null(gradient[kOfShColours])},
         {floats_to(means), floats_to(scales), floats_to(quats), floats_to(opacities), floats_to(to_sh),
-         floats_to(to_rest)}};
+         floats_to(to_rest)},
+        faults_at(faults, first_layer + int64_t(i), looked_at[i])};
     moegs::project_backward(layer, n, stream_at(stream));
     results.insert(results.end(), {means, scales, quats, opacities, to_sh, to_rest});
   }
   return results;
+}
+
+void look_at_background(Tensor gradient, int64_t faults, int64_t layer, int64_t stream) {
+  const DeviceScope scope(gradient.get_device_index());
+  look_at(floats(gradient), gradient.numel(), faults_at(faults, layer, 1 << kBadBackground), stream_at(stream));
 }
 
 }  // namespace moegs::gpu

@@ -6,6 +6,52 @@
 namespace moegs {
 namespace {
 
+template <int kCount>
+__device__ __forceinline__ bool all_finite(const float (&values)[kCount]) {
+  float sum = 0;  // NaN where one is NaN or infinite
+#pragma unroll
+  for (int k = 0; k < kCount; ++k) sum = fmaf(values[k], 0.0f, sum);
+  return sum == 0;
+}
+
+// A row of gradients on its way to memory, to raw values where these are given, looked at as it passes.
+class LookedRow {
+ public:
+  __device__ __forceinline__ LookedRow(const ProjectBackwardLayer& layer, const Activated& activated, int64_t i)
+      : layer_(layer), activated_(activated), i_(i) {}
+
+  __device__ __forceinline__ void mean(int k, float value) { layer_.out.means[3 * i_ + k] = look(kBadMeans, value); }
+  __device__ __forceinline__ void scale(int k, float value) {
+    if (layer_.in.raw) value = activated_.scale_backward(k, value);
+    layer_.out.scales[3 * i_ + k] = look(kBadScales, value);
+  }
+  __device__ __forceinline__ void quat(float w, float x, float y, float z) {
+    store4(layer_.out.quats + 4 * i_, make_float4(look(kBadQuats, w), look(kBadQuats, x), look(kBadQuats, y),
+                                                  look(kBadQuats, z)));
+  }
+  __device__ __forceinline__ void opacity(float value) {
+    if (layer_.in.raw) value = activated_.opacity_backward(value);
+    layer_.out.opacities[i_] = look(kBadOpacities, value);
+  }
+
+  __device__ __forceinline__ void report_bad() const {
+    if (!bad_) return;
+#pragma unroll
+    for (int kind = kBadMeans; kind <= kBadOpacities; ++kind) report(layer_.faults, Fault(kind), !(bad_ >> kind & 1));
+  }
+
+ private:
+  __device__ __forceinline__ float look(Fault kind, float value) {
+    if (!is_finite(value)) bad_ |= 1u << kind;
+    return value;
+  }
+
+  const ProjectBackwardLayer& layer_;
+  const Activated& activated_;
+  const int64_t i_;
+  unsigned bad_ = 0;
+};
+
 // Four blocks a multiprocessor: a few more registers would leave room for three.
 __global__ void __launch_bounds__(kRowThreads, 4)
 project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, int count) {
@@ -27,6 +73,7 @@ project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, int 
         float gradient[kFloats];
         cuda::sh_colour_backward(layer.view.centre, layer.in.means + 3 * i, row, kCount, layer.given.colours + 3 * i,
                                  gradient, g_mean);
+        report(layer.faults, kBadSh, all_finite(gradient));
 #pragma unroll
         for (int k = 0; k < kFloats; ++k) row[k] = gradient[k];
       } else {
@@ -39,8 +86,9 @@ project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, int 
   }
   if (i >= count) return;
   const Activated activated(layer.in, i);
-  cuda::shape_backward(layer.view, activated.row(layer.in, i), i, seen, layer.given, layer.out, g_mean);
-  if (layer.in.raw) Activated(layer.in, i).backward(layer.out, i);
+  LookedRow row(layer, activated, i);
+  cuda::shape_backward(layer.view, activated.row(layer.in, i), i, seen, layer.given, row, g_mean);
+  row.report_bad();
 }
 
 }  // namespace
