@@ -84,8 +84,8 @@ class FrameCache:
             current = current_clip(frames, self._root, self._folder)
             pixels = None if current is None else mapped_frames(current, frames).read(frame)
             if current is not None and pixels is None:
-                fault = f"{current.file}: frame {frame} of {frames.name} changed since it was decoded"
-                logger.warning("%s; decoding %s again", fault, frames.name)
+                told = "%s: frame %d of %s changed since it was decoded; decoding %s again"
+                logger.warning(told, current.file, frame, frames.name, frames.name)
                 current.remove()
             self._map([view])
             pixels = self._mapped[view].read(frame)
