@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from experts.base import CheckpointError
-from experts.formats.ply import PlyTable, read_ply, select, write_ply
+from experts.formats.ply import PlyTable, read_comments, read_ply, select, write_ply
 
 ROUTING = ("f_t_0", "w_b_0", "w_b_1")  # temporal, base, directional: the order in the file
 _BASE_DIRECTIONAL_TEMPORAL = ("w_b_0", "w_b_1", "f_t_0")
@@ -31,7 +31,8 @@ def append_columns(path: Path, weights: Tensor, prefix: str = "") -> None:
     table = read_ply(path)
     names = [*table.names, *(f"{prefix}{name}" for name in ROUTING)]
     in_file_order = weights.detach().cpu()[:, [2, 0, 1]]
-    write_ply(path, names, torch.cat([torch.from_numpy(table.matrix), in_file_order.float()], dim=1))
+    matrix = torch.cat([torch.from_numpy(table.matrix), in_file_order.float()], dim=1)
+    write_ply(path, names, matrix, comments=read_comments(path))
 
 
 def read_columns_of(tables: Sequence[tuple[Path, str]], *, parts: str) -> Tensor | None:

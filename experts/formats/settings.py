@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,17 @@ class CheckpointSettings:
         self.folder = folder
         self.cfg_args = read_cfg_args(folder)
         self.notes: list[str] = []
+        self._others: Mapping[str, object] = {}
+        self._others_source = ""
+
+    def fall_back_to(self, values: Mapping[str, object], source: str) -> None:
+        """Take values that cfg_args does not have from elsewhere; notes call that place `source`."""
+        self._others, self._others_source = values, source
+
+    def stored(self, key: str) -> Any:
+        """What cfg_args, or what is fallen back to, says of a setting; None where neither does."""
+        own = (self.cfg_args or {}).get(key)
+        return self._others.get(key) if own is None else own
 
     def number(
         self, key: str, preset: float, *, run: float | None = None, above: float = -math.inf, unit: str = ""
@@ -36,12 +47,12 @@ class CheckpointSettings:
 
         unit: for the note. Raises CheckpointError where cfg_args holds something else.
         """
-        stored = (self.cfg_args or {}).get(key)
+        stored = self.stored(key)
         if run is None and stored is not None and (not isinstance(stored, int | float) or not math.isfinite(stored)):
             raise CheckpointError(f"{self.folder / CFG_ARGS}: {key} is {stored!r}, a number expected; mend it")
         if isinstance(stored, int | float) and stored <= above:
             stored = None
-        value, source = self._choose(run, stored, preset)
+        value, source = self._choose(key, run, stored, preset)
         self.notes.append(f"{' '.join(filter(None, (key, f'{value:g}', unit)))} ({source})")
         return value
 
@@ -52,7 +63,7 @@ class CheckpointSettings:
 
     def choice(self, key: str, preset: str, choices: Collection[str]) -> str:
         """One of several words; raises CheckpointError naming the choices where cfg_args holds another."""
-        value, source = self._choose(None, (self.cfg_args or {}).get(key), preset)
+        value, source = self._choose(key, None, self.stored(key), preset)
         if value not in choices:
             listed = ", ".join(choices)
             raise CheckpointError(f"{self.folder / CFG_ARGS}: {key} {value!r} is not supported (supported: {listed})")
@@ -96,9 +107,9 @@ class CheckpointSettings:
             self.notes.append(f"warning: {key} {other:g} in {config}, {trained}")
         return value
 
-    def _choose(self, run: Any, stored: Any, preset: Any) -> tuple[Any, str]:
+    def _choose(self, key: str, run: Any, stored: Any, preset: Any) -> tuple[Any, str]:
         if run is not None:
             return run, "from the run"
         if stored is not None:
-            return stored, "from cfg_args"
+            return stored, self._others_source if (self.cfg_args or {}).get(key) is None else "from cfg_args"
         return preset, "preset value: no cfg_args" if self.cfg_args is None else "preset value: not in cfg_args"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast, get_args
 
 import torch
 from torch import Tensor
 
-from experts.base import CheckpointError, LoadOptions, Provenance
+from experts.base import LoadOptions, Provenance
 from experts.canonical.files import (
     CLIP_LENGTH,
     CLOUD_FILE,
@@ -18,7 +17,7 @@ from experts.canonical.files import (
     read_canonical,
     write_canonical,
 )
-from experts.formats.cfg_args import CFG_ARGS, write_cfg_args
+from experts.formats.cfg_args import write_cfg_args
 from experts.formats.folders import find_iteration
 from experts.formats.ply import PlyTable, read_ply, select
 from experts.formats.settings import CheckpointSettings, background_setting
@@ -34,18 +33,21 @@ from experts.freetime.columns import (
 )
 from experts.freetime.foreign_files import find_foreign, load_foreign, load_ftgs_table
 from experts.freetime.model import FreeTime
-from experts.freetime.recipe import Kernel, LifeSettings, Still
+from experts.freetime.switches import SWITCHES, find_life, switch_comments, switch_values
 
 _FRAMES = 300  # length of the clip where nothing says it
-_LIMIT, _SHARPNESS, _STILL, _KERNEL, _GATE = "limit", "sharpness", "still", "kernel", "has_gate"
-_LASTING = "lasting"
+_UNKNOWN = (
+    f"warning: neither cfg_args nor comments say {', '.join(SWITCHES)}, so the columns for readers of .ftgs.ply are "
+    "shown: gates as long lives; for the model itself copy cfg_args beside point_cloud, from where the file comes from"
+)
 _LONGEST = 1 - 1e-6  # gate above which a Gaussian is as good as always there
 
 
 def load_freetime(path: Path, options: LoadOptions) -> FreeTime:
     """A FreeTime model from its folder, or from a file of FreeTimeGS++ or FreeTimeGsVanilla or the folder of one.
 
-    A point_cloud.ply without the columns of a training here is read as an `.ftgs.ply`. Raises CheckpointError.
+    A point_cloud.ply without the columns of a training here is read as an `.ftgs.ply`, and so is one of which nothing
+    says what these columns mean. Raises CheckpointError.
     """
     foreign = find_foreign(path, options.iteration)
     if foreign is not None:
@@ -57,8 +59,10 @@ def load_freetime(path: Path, options: LoadOptions) -> FreeTime:
     table = read_ply(folder / CLOUD_FILE)
     if FRAME[0] not in table.names:
         return load_ftgs_table(table, iteration=iteration, options=options)
+    life = find_life(settings, table.path)
+    if life is None:
+        return load_ftgs_table(table, iteration=iteration, options=options, notes=(_UNKNOWN,))
     background = settings.background(white=False)
-    life = _life(settings)
     expert = FreeTime(
         gaussians=read_canonical(table),
         times=_column(table, FRAME),
@@ -77,13 +81,12 @@ def load_freetime(path: Path, options: LoadOptions) -> FreeTime:
 
 
 def save_freetime(expert: FreeTime, folder: Path, iteration: int) -> None:
-    """Write a model's point_cloud.ply below `folder`, and what its raw columns mean to cfg_args."""
+    """Write a model's point_cloud.ply below `folder`, and what its raw columns mean to its comments and cfg_args."""
     names, columns = _extra_columns(expert)
     target = folder / "point_cloud" / f"iteration_{iteration}" / CLOUD_FILE
-    write_canonical(target, expert.gaussians, extra=(names, columns), comments=ftgs_comments(expert.num_frames))
-    life = expert.life
-    values = {_LIMIT: life.limit or 0, _SHARPNESS: life.sharpness, _STILL: life.still, _KERNEL: life.kernel}
-    values |= {_GATE: life.has_gate, CLIP_LENGTH: expert.num_frames}
+    comments = (*ftgs_comments(expert.num_frames), *switch_comments(expert.life))
+    write_canonical(target, expert.gaussians, extra=(names, columns), comments=comments)
+    values = switch_values(expert.life) | {CLIP_LENGTH: expert.num_frames}
     write_cfg_args(folder, values | background_setting(expert.background, white=False))
 
 
@@ -131,26 +134,6 @@ def _extra_columns(expert: FreeTime) -> tuple[tuple[str, ...], Tensor]:
     ]
     names = tuple(name for own, _ in parts for name in own)
     return names, torch.cat([values.detach().view(expert.num_gaussians, -1) for _, values in parts], dim=1)
-
-
-def _life(settings: CheckpointSettings) -> LifeSettings:
-    limit = settings.number(_LIMIT, 0, unit="frames")
-    if limit < 0:
-        raise CheckpointError(f"{settings.folder / CFG_ARGS}: {_LIMIT} is {limit:g}, no less than 0 expected; mend it")
-    return LifeSettings(
-        limit=limit or None,
-        sharpness=settings.number(_SHARPNESS, 1),
-        still=_still(settings),
-        kernel=cast(Kernel, settings.choice(_KERNEL, "bell", get_args(Kernel))),
-        has_gate=bool(settings.number(_GATE, True)),
-    )
-
-
-def _still(settings: CheckpointSettings) -> Still:
-    """The rule of motion; True where nothing says it. "lasting" is a word, True and False are not."""
-    if isinstance((settings.cfg_args or {}).get(_STILL), str):
-        return cast(Still, settings.choice(_STILL, _LASTING, (_LASTING,)))
-    return bool(settings.number(_STILL, True))
 
 
 def _column(table: PlyTable, name: tuple[str, ...]) -> Tensor:

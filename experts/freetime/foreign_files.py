@@ -35,6 +35,7 @@ _SHARPNESS = 20.0  # of FreeTimeGS++'s gates
 _NO_GATE = -100.0  # raw, in models without
 _LONGEST_SHARE = 1 / 6  # FreeTimeGS++: the longest standard deviation over max_duration
 _LEAST_DURATION = 0.02  # FreeTimeGsVanilla: of the clip, where the file does not say
+_UNSAID = {"time_units": "normalized", "use_velocity": 1, "min_duration": _LEAST_DURATION}  # where comments are silent
 _BELL = LifeSettings(still=False, has_gate=False)
 _CKPT = re.compile(r"^ckpt_(\d+)(?:_rank\d+)?\.pt$")
 _FRAMES = 300  # of a clip where nothing says it, and rendering needs no number
@@ -73,12 +74,19 @@ def load_foreign(path: Path, options: LoadOptions) -> FreeTime:
     )
 
 
-def load_ftgs_table(table: PlyTable, *, iteration: int, options: LoadOptions) -> FreeTime:
-    """The model in an `.ftgs.ply`, whose comments say how long the clip and the least life are."""
+def load_ftgs_table(table: PlyTable, *, iteration: int, options: LoadOptions, notes: tuple[str, ...] = ()) -> FreeTime:
+    """The model in an `.ftgs.ply`, whose comments say how long the clip and the least life are.
+
+    Comments that are not there are named in a note; they change the picture.
+    """
     said = dict(comment.split(maxsplit=1) for comment in read_comments(table.path) if " " in comment)
     if said.get("time_units", "normalized") != "normalized":
         raise CheckpointError(f"{table.path}: time_units {said['time_units']}, only normalized can be read; convert it")
     frames, source = _frames(table.path, _number(said, "n_frames", table.path), options)
+    unsaid = {name: preset for name, preset in _UNSAID.items() if name not in said}
+    if unsaid:
+        presets = ", ".join(f"{name} {preset}" for name, preset in unsaid.items())
+        notes = (*notes, f"warning: the comments of {table.path.name} do not say all; taken for granted: {presets}")
     velocities = select(table, VELOCITY)
     return _of_clip(
         gaussians=read_canonical(table),
@@ -87,7 +95,7 @@ def load_ftgs_table(table: PlyTable, *, iteration: int, options: LoadOptions) ->
         velocities=torch.zeros_like(velocities) if said.get("use_velocity") in ("0", "False") else velocities,
         least=_number(said, "min_duration", table.path, _LEAST_DURATION) or 0.0,
         num_frames=frames,
-        provenance=Provenance(files=(table.path,), iteration=iteration, notes=(f"{frames} frames ({source})",)),
+        provenance=Provenance(files=(table.path,), iteration=iteration, notes=(f"{frames} frames ({source})", *notes)),
     )
 
 

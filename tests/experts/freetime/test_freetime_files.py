@@ -85,6 +85,7 @@ def test_a_reader_of_ftgs_sees_the_same_model_where_there_is_no_gate(tmp_path: P
 def test_models_of_earlier_trainings_keep_their_rule_of_motion(tmp_path: Path) -> None:
     """Their cfg_args say True or False, or nothing; a word that is none of the rules is refused."""
     save_freetime(small_model(settings=KINDS["ours"]), tmp_path, 7)
+    without_switches(tmp_path / CLOUD)
     facts = read_cfg_args(tmp_path)
     assert facts is not None and facts["still"] is True
     for stored, still in ((True, True), (False, False), (0, False)):
@@ -126,10 +127,63 @@ def test_what_cfg_args_lack_is_the_default_and_noted(tmp_path: Path) -> None:
         "has_gate": True,
         "total_num_frames": NUM_FRAMES,
     }
+    without_switches(tmp_path / CLOUD)
     (tmp_path / "cfg_args").unlink()
+    write_cfg_args(tmp_path, {"still": True})
     loaded = load_freetime(tmp_path, LoadOptions(num_frames=20))
     assert loaded.life == LifeSettings() and loaded.num_frames == 20
-    assert any("limit 0" in note and "no cfg_args" in note for note in loaded.provenance.notes)
+    assert any("limit 0" in note and "not in cfg_args" in note for note in loaded.provenance.notes)
+
+
+def without_switches(path: Path) -> None:
+    """Make a file one of an earlier version, which kept the switches in cfg_args alone."""
+    table, comments = read_ply(path), read_comments(path)
+    kept = [comment for comment in comments if not comment.startswith("life_")]
+    assert len(kept) == len(comments) - 5
+    write_ply(path, table.names, table.matrix, comments=kept)
+
+
+@pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_ply_file_alone_is_the_same_model(tmp_path: Path, kind: str, routed: bool) -> None:
+    model = small_model(settings=KINDS[kind])
+    if routed:
+        EXPERTS["FreeTime"].write_routed(model, tmp_path, 7, torch.randn(6, 3))
+    else:
+        save_freetime(model, tmp_path, 7)
+    (tmp_path / "cfg_args").unlink()
+    loaded = load_freetime(tmp_path, LoadOptions(num_frames=NUM_FRAMES))
+    assert same(loaded, model)
+    assert not any(note.startswith("warning") for note in loaded.provenance.notes)
+    assert f"kernel {model.life.kernel} (from the PLY file's comments)" in loaded.provenance.notes
+
+
+def test_raw_columns_that_nothing_explains_are_not_shown(tmp_path: Path) -> None:
+    model = small_model(settings=LifeSettings(limit=5.0, has_gate=False, still=False))
+    save_freetime(model, tmp_path, 7)
+    without_switches(tmp_path / CLOUD)
+    (tmp_path / "cfg_args").unlink()
+    loaded = load_freetime(tmp_path, LoadOptions(num_frames=NUM_FRAMES))
+    torch.testing.assert_close(loaded.durations(), model.durations())  # and not exp of a logit
+    warnings = [note for note in loaded.provenance.notes if note.startswith("warning: ")]
+    assert len(warnings) == 1 and "limit, sharpness, still, kernel, has_gate" in warnings[0]
+
+
+def test_cfg_args_of_another_training_are_refused(tmp_path: Path) -> None:
+    save_freetime(small_model(settings=KINDS["ours"]), tmp_path, 7)
+    write_cfg_args(tmp_path, {"limit": 4})
+    assert refused(tmp_path) == (
+        f"{tmp_path}/cfg_args: limit is 4, but {tmp_path / CLOUD} was written with 5; one of them is of another "
+        "training, copy both from the same"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "5.0.0", "[5]", "None", "__import__('os')"])
+def test_damaged_switches_are_refused(tmp_path: Path, text: str) -> None:
+    save_freetime(small_model(), tmp_path, 7)
+    table = read_ply(tmp_path / CLOUD)
+    write_ply(tmp_path / CLOUD, table.names, table.matrix, comments=[f"life_limit {text}"])
+    assert f"its comment {f'life_limit {text}'!r} is damaged" in refused(tmp_path)
 
 
 def test_a_white_background_is_kept(tmp_path: Path) -> None:
@@ -158,6 +212,7 @@ def refused(path: Path) -> str:
 )
 def test_wrong_settings_are_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     save_freetime(small_model(), tmp_path, 7)
+    without_switches(tmp_path / CLOUD)
     write_cfg_args(tmp_path, changes)
     if changes == {"sharpness": None}:  # "not said"
         assert load_freetime(tmp_path, LoadOptions()).life.sharpness == 1

@@ -97,6 +97,17 @@ def test_what_an_ftgs_files_comments_say_counts(tmp_path: Path) -> None:
     assert "n_frames is 'many', a number expected" in refused(write_ftgs(tmp_path / "f.ftgs.ply", n_frames="many"))
 
 
+def test_what_an_ftgs_file_does_not_say_is_told(tmp_path: Path) -> None:
+    def warnings(**comments: object) -> list[str]:
+        notes = load_freetime(write_ftgs(tmp_path / "a.ftgs.ply", **comments), LoadOptions()).provenance.notes
+        return [note for note in notes if note.startswith("warning: ")]
+
+    assert warnings() == []
+    assert warnings(use_velocity=None, min_duration=None) == [
+        "warning: the comments of a.ftgs.ply do not say all; taken for granted: use_velocity 1, min_duration 0.02"
+    ]
+
+
 def test_an_ftgs_file_may_lie_where_models_do(tmp_path: Path) -> None:
     write_ftgs(tmp_path / "point_cloud" / "iteration_9" / "point_cloud.ply")
     model = load_expert("FreeTime", tmp_path, LoadOptions())
