@@ -6,23 +6,31 @@ with the readable back-end and the tiles of "inria", rows that show nothing chan
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from operator import is_
-from typing import Literal
+from typing import Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
 from moegs_rasterizer import Gaussians
 from torch import Tensor, nn
 
+from common.text.wording import bytes_text
 from experts.base import Expert, Precision
 from experts.canonical.precision import networks_in
+
+logger = logging.getLogger(__name__)
 
 LEAST_OPACITY = (1 - 1e-5) / 255  # below it no pixel takes a Gaussian; 1/255 less what rounding may add
 WORTH_DROPPING = 0.25  # share of rows: fewer are not worth a copy of the others
 
+LEAST_SPARE = 0.5  # of `most`, that must be free on the GPU for one more frame to be kept: other processes grow too
+
 Dropping = Literal["never", "kept", "always"]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +47,20 @@ class ExpertFrames:
     most: bytes that kept frames may take, those of one expert a share of 1 / shares; 0: none is kept. What was kept
     first stays: a clip that is played in a circle would else push out each frame shortly before it comes again. drop:
     frames without the rows whose opacity is below 1/255; "always" waits for a GPU at every frame that was not kept.
-    precision: of the experts' networks, "float32" for their own numbers.
+    precision: of the experts' networks, "float32" for their own numbers. spare: tells how many bytes are free on the
+    GPU by now, None where nobody knows: once other processes have taken them, no further frame is kept.
     """
 
     def __init__(
-        self, *, most: int = 0, shares: int = 1, drop: Dropping = "kept", precision: Precision = "float32"
+        self,
+        *,
+        most: int = 0,
+        shares: int = 1,
+        drop: Dropping = "kept",
+        precision: Precision = "float32",
+        spare: Callable[[], int | None] = lambda: None,
     ) -> None:
-        self.most, self.shares, self.drop, self.precision = most, shares, drop, precision
+        self.most, self.shares, self.drop, self.precision, self.spare = most, shares, drop, precision, spare
         self._kept: WeakKeyDictionary[nn.Module, _KeptFrames] = WeakKeyDictionary()
 
     def of(self, expert: Expert, frame: float, *, camera: int | None = None) -> FrameGaussians:
@@ -64,10 +79,45 @@ class ExpertFrames:
         if found is None:
             drop = self.drop == "always" or (self.drop == "kept" and kept.has_room)
             with torch.inference_mode(mode=False), torch.no_grad():  # training uses what rendering has kept
-                found = self._computed(expert, frame, camera, drop=drop)
+                found = self.retried(partial(self._computed, expert, frame, camera, drop=drop))
             if kept.has_room:
-                kept.keep(moment, found, room=min(self.most // self.shares - kept.used, self.most - self.bytes_kept()))
+                kept.keep(moment, found, room=self._room(kept))
         return found
+
+    def _room(self, kept: _KeptFrames) -> int:
+        """Bytes that one more frame of an expert may take; none from when on the GPU is short of memory."""
+        spare = self.spare()
+        if spare is not None and spare < LEAST_SPARE * self.most:
+            self.most = self.bytes_kept()
+            told = "no more frames of experts are kept than %s: other processes need the GPU's memory"
+            logger.info(told, bytes_text(self.most))
+        return min(self.most // self.shares - kept.used, self.most - self.bytes_kept())
+
+    def retried(self, work: Callable[[], Made]) -> Made:
+        """What work gives; where the GPU has no memory for it, once more without kept frames.
+
+        Raises torch.OutOfMemoryError where none were kept, or without them, too.
+        """
+        try:
+            return work()
+        except torch.OutOfMemoryError:
+            if not self.release():
+                raise
+        return work()  # not within the except clause, whose error holds what the first attempt had made
+
+    def release(self) -> bool:
+        """Give the memory of kept frames back to the GPU, and keep none any more; tells whether there were any."""
+        taken = self.bytes_kept()
+        if not taken:
+            return False
+        self._kept, self.most = WeakKeyDictionary(), 0
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        logger.warning(
+            "the GPU has no memory left: the frames of experts that were kept, %s, are computed anew from now on",
+            bytes_text(taken),
+        )
+        return True
 
     def _computed(self, expert: Expert, frame: float, camera: int | None, *, drop: bool) -> FrameGaussians:
         with networks_in(self.precision):

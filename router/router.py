@@ -85,27 +85,32 @@ def mix(
     per-camera offset was never learned for others. grad="features" lets gradients reach the router's parameters; the
     experts' images are constants. grad="full" lets them reach the experts' parameters, too, where they ask for
     gradients. tile_rule None: each expert's own. depths: the mixture also holds alphas and depths. novel: rules that
-    hold at cameras without a number. frames: where experts' Gaussians come from, if they do not learn.
+    hold at cameras without a number. frames: where experts' Gaussians come from, if they do not learn; what it keeps is
+    given up where the GPU has no memory left.
     """
     novel = novel if camera_number is None else PLAIN
     given = partial(_at, camera=camera, frame=frame, camera_number=camera_number, culling=novel.culling)
     learning = grad == "full"
-    found = [given(expert, frames=COMPUTED if learning else frames, learning=learning) for expert in experts]
-    return mix_gaussians(
-        router,
-        experts,
-        [each.gaussians for each in found],
-        camera,
-        frame=frame,
-        time=time,
-        temperature=temperature,
-        grad=grad,
-        backend=backend,
-        tile_rule=tile_rule,
-        depths=depths,
-        novel=novel,
-        rows=[each.rows for each in found],
-    )
+
+    def mixed() -> Mixture:
+        found = [given(expert, frames=COMPUTED if learning else frames, learning=learning) for expert in experts]
+        return mix_gaussians(
+            router,
+            experts,
+            [each.gaussians for each in found],
+            camera,
+            frame=frame,
+            time=time,
+            temperature=temperature,
+            grad=grad,
+            backend=backend,
+            tile_rule=tile_rule,
+            depths=depths,
+            novel=novel,
+            rows=[each.rows for each in found],
+        )
+
+    return frames.retried(mixed)
 
 
 def mix_gaussians(

@@ -123,7 +123,8 @@ def with_newest_expert(run: Run, *, config: ViewConfig) -> Run:
     iteration = expert.provenance.iteration
     logger.info("showing iteration %d", iteration)
     # As much memory for kept frames as the old one had, whose frames still fill it.
-    frames = ExpertFrames(most=run.frames.most, shares=run.frames.shares, precision=run.frames.precision)
+    old = run.frames
+    frames = ExpertFrames(most=old.most, shares=old.shares, precision=old.precision, spare=old.spare)
     return replace(newer, iteration=iteration, frames=frames)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 
 from common.text.wording import bytes_text
 from engine.runs.cost import run_bytes
@@ -29,4 +30,5 @@ def with_kept_frames(run: Run, *, precision: Precision = "float32") -> Run:
         needed = run_bytes(run, range(len(run.scene.views)), training=True)
         most = max(0, int(SHARE * (spare - needed)))
         logger.info("frames of experts are kept in GPU memory, in %s at most", bytes_text(most))
-    return replace(run, frames=ExpertFrames(most=most, shares=len(run.experts), precision=precision))
+    spare_now = partial(spare_memory, run.device)
+    return replace(run, frames=ExpertFrames(most=most, shares=len(run.experts), precision=precision, spare=spare_now))

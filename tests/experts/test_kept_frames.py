@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import logging
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from experts.kept_frames import COMPUTED, LEAST_OPACITY, ExpertFrames, shown, te
 from experts.novel_views import novel_view_culling
 from experts.rows import keep_rows
 from router import ENSEMBLES, mix
+from router import router as router_module
 from router.novel_views import NovelViews
 from tests.router.test_router import make_router, render
 from tests.small_world import FRAMES, CloudExpert, camera, small_experts
@@ -106,6 +108,113 @@ def test_only_experts_that_look_at_the_camera_are_kept_for_each(name):
             assert torch.equal(tensor, getattr(expected, key))
     same = frames.of(expert, 5, camera=0) is frames.of(expert, 5, camera=3)
     assert same == (name != "E-D3DGS")
+
+
+def frame_bytes() -> int:
+    """Bytes of a kept frame of a CloudExpert."""
+    frames, expert = ExpertFrames(most=ALL), CloudExpert("A", 1).requires_grad_(False)
+    frames.of(expert, 0)
+    assert frames.bytes_kept() > 0
+    return frames.bytes_kept()
+
+
+MOMENTS = [FRAMES * moment / 64 for moment in range(60)]
+
+
+class CrowdedExpert(CloudExpert):
+    """Has no memory for a frame where more is kept than some bytes, as a GPU that others fill."""
+
+    def at(self, frame, *, camera=None):
+        if self.frames.bytes_kept() > self.most_kept:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().at(frame, camera=camera)
+
+
+def crowded(frames: ExpertFrames, most_kept: int) -> CrowdedExpert:
+    expert = CrowdedExpert("A", 1).requires_grad_(False)
+    expert.frames, expert.most_kept = frames, most_kept
+    return expert
+
+
+def test_kept_frames_are_given_up_where_a_frame_has_no_memory(caplog):
+    frames, size = ExpertFrames(most=ALL), frame_bytes()
+    expert = crowded(frames, most_kept=2 * size)
+    expected = {frame: CloudExpert("A", 1).at(frame) for frame in MOMENTS[:6]}
+    for _ in range(2):
+        for frame, wanted in expected.items():
+            found = frames.of(expert, frame).gaussians
+            assert all(torch.equal(value, getattr(wanted, name)) for name, value in tensors_of(found).items())
+    assert (frames.bytes_kept(), frames.most) == (0, 0)
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(
+        "the GPU has no memory left: the frames of experts that were kept, 0.0 MB, are"
+    )
+
+
+def test_kept_frames_are_given_up_where_an_image_has_no_memory(monkeypatch):
+    experts = small_experts()
+    router, frames = make_router(experts), ExpertFrames(most=ALL)
+
+    def rasterized(*given, **options):
+        if frames.bytes_kept():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return rasterize(*given, **options)
+
+    expected = render(router, experts, frame=1)
+    monkeypatch.setattr(router_module, "rasterize", rasterized)
+    assert torch.equal(render(router, experts, frame=1, frames=frames).image, expected.image)
+    assert frames.most == 0
+
+
+def test_no_memory_without_kept_frames_is_an_error():
+    frames = ExpertFrames(most=ALL)
+    with pytest.raises(torch.OutOfMemoryError):
+        frames.of(crowded(frames, most_kept=-1), 0)
+    assert frames.most == ALL, "nothing was given up that would have helped"
+
+
+class WideExpert(CloudExpert):
+    """A frame of it takes 16 MB."""
+
+    def at(self, frame, *, camera=None):
+        gaussians = super().at(frame, camera=camera)
+        return replace(gaussians, opacities=torch.full((2**22,), float(frame), device=gaussians.means.device))
+
+
+@pytest.mark.cuda
+def test_a_full_gpu_gives_up_kept_frames(caplog):
+    expert, frames = WideExpert("A", 1).requires_grad_(False).cuda(), ExpertFrames(most=2**50, drop="never")
+    torch.cuda.empty_cache()
+    room = torch.cuda.memory_reserved() + 200 * 2**20
+    torch.cuda.set_per_process_memory_fraction(room / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        for moment in MOMENTS:
+            assert (frames.of(expert, moment).gaussians.opacities == moment).all()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert (frames.bytes_kept(), len(caplog.messages)) == (0, 1)
+
+
+def test_processes_that_start_together_share_a_gpu(caplog):
+    """Each plans with all the memory; none of 20 may take the last of it, and those that come first keep most."""
+    caplog.set_level(logging.INFO)
+    size, memory = frame_bytes(), 100 * frame_bytes()
+    processes: list[ExpertFrames] = []
+
+    def spare() -> int:
+        return memory - sum(frames.bytes_kept() for frames in processes)
+
+    processes += [ExpertFrames(most=memory // 2, spare=spare) for _ in range(20)]
+    experts = [CloudExpert("A", seed).requires_grad_(False) for seed in range(20)]
+    for frame in MOMENTS:
+        for frames, expert in zip(processes, experts, strict=True):
+            frames.of(expert, frame)
+    assert memory // 4 - 2 * size <= spare() <= memory // 4
+    assert len(caplog.messages) == 20
+    alone = ExpertFrames(most=memory // 2, spare=lambda: memory - alone.bytes_kept())
+    for frame in MOMENTS:
+        alone.of(experts[0], frame)
+    assert alone.bytes_kept() == 50 * size, "a process alone keeps what it planned"
 
 
 def test_memory_is_bounded_and_what_came_first_stays():
