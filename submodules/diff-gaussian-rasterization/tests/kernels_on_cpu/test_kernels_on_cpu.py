@@ -107,6 +107,20 @@ def test_bad_values_are_seen(name):
     assert rendered([layer], camera, KERNELS)[0].colour.isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["features", "colours", "means"])
+def test_bad_values_are_told_once_and_not_again_for_the_gradients_that_they_make(name, monkeypatch):
+    layer, camera = layer_of(60, 50, 37, colours=4)
+    tensors = {key: tensor.clone() for key, tensor in tensors_of(layer).items()}
+    tensors[name][7] = float("nan")
+    given = with_tensors(layer, {key: one.requires_grad_() for key, one in tensors.items()})
+    splat = rendered([given], camera, KERNELS, grad="full")[0]
+    monkeypatch.setattr(reports.Mailbox, "instances", reports.Mailbox.instances_so_far)
+    monkeypatch.setattr(reports.Mailbox, "instances_so_far", lambda *_: None)  # the backward pass is launched early
+    with pytest.raises(RasterizerError, match=rf"^layer 0: {name} has NaN or infinite values, first at row 7"):
+        splat.features.square().sum().backward()  # of images that are NaN
+    player.check()
+
+
 @pytest.mark.parametrize("room", [True, False])
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_a_backward_pass_is_launched_before_its_forward_pass_has_reported(room, deterministic, monkeypatch):
