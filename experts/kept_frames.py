@@ -94,7 +94,7 @@ class ExpertFrames:
         return min(self.most // self.shares - kept.used, self.most - self.bytes_kept())
 
     def retried(self, work: Callable[[], Made]) -> Made:
-        """What work gives; where the GPU has no memory for it, once more without kept frames.
+        """Work's result; where the GPU has no memory for it, it is done once more without kept frames.
 
         Raises torch.OutOfMemoryError where none were kept, or without them, too.
         """

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles the CUDA back-end for every GPU that it is meant for, warnings being errors: bash scripts/check_builds.sh 13.0
+# Compiles the CUDA back-end for all GPUs that it is meant for, warnings being errors: bash scripts/check_builds.sh 13.0
 # Arguments: versions of CUDA from 13.0 on, which come from PyPI, and folders of toolkits (/usr/local/cuda-12.8).
 # Needs no GPU. ARCHS chooses other GPUs. Uses $PYTHON, else .venv, which is made where it is missing.
 set -euo pipefail
@@ -33,7 +33,7 @@ folder_of() {
     "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --target "$scratch/$1" \
         "cuda-toolkit[nvcc,cudart,cccl]==$1.*" >&2 || return 1
     if [ ! -x "$scratch/$1/nvidia/cu${1%%.*}/bin/nvcc" ]; then
-        echo "error: PyPI has no nvcc of CUDA $1, it has those from 13.0 on; install the toolkit and give its folder" >&2
+        echo "error: PyPI has no nvcc of CUDA $1, but those from 13.0 on; install the toolkit and give its folder" >&2
         return 1
     fi
     echo "$scratch/$1/nvidia/cu${1%%.*}"
@@ -41,12 +41,13 @@ folder_of() {
 
 # Compiles with the toolkit of a folder; another one that is found in its place does not count.
 check() {
-    local version said library
+    local version said library seconds
     version=$("$1/bin/nvcc" --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p') || return 1
     said=$(CUDA_HOME=$1 "$PYTHON" -m moegs_rasterizer.build --cuda --cuda_archs "$archs") || return 1
     library=${said##*: }
     [[ $library == */cuda$version-sm* ]] || return 1
-    echo "CUDA $version, $archs: compiled without warnings $(grep -o 'in [0-9.]* s' <<< "$said"), $(du -m "$library" | cut -f1) MB"
+    seconds=$(grep -o '[0-9.]* s:' <<< "$said")
+    echo "CUDA $version, $archs: compiled without warnings in $seconds $(du -m "$library" | cut -f1) MB"
 }
 
 failed=0

@@ -36,7 +36,7 @@ class CheckpointSettings:
         self._others, self._others_source = values, source
 
     def stored(self, key: str) -> Any:
-        """What cfg_args, or what is fallen back to, says of a setting; None where neither does."""
+        """A setting in cfg_args, or in what is fallen back to; None where neither has it."""
         own = (self.cfg_args or {}).get(key)
         return self._others.get(key) if own is None else own
 

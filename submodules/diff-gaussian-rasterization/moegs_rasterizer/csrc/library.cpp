@@ -19,7 +19,8 @@ STABLE_TORCH_LIBRARY(moegs_rasterizer, library) {
       "project_backward(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view,"
       " Tensor radii, Tensor grad_means2d, Tensor grad_conics, Tensor grad_colours, int isa)"
       " -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
-  library.def("blend(Tensor[] inputs, Tensor options, int width, int height, bool save, int most, int isa) -> Tensor[]");
+  library.def(
+      "blend(Tensor[] inputs, Tensor options, int width, int height, bool save, int most, int isa) -> Tensor[]");
   library.def(
       "blend_backward(Tensor[] inputs, Tensor[] results, Tensor[] gradients, int width, int height, bool linear,"
       " int band_floats, int isa) -> Tensor[]");

@@ -1,4 +1,4 @@
-"""What the operators throw, as errors of one line."""
+"""Errors of one line in place of those that the operators throw."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def telling(operator: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _line(asked: str | None, given: Any) -> str:
-    """What is wrong. asked: bytes; given: an operator's first argument, a tensor or several."""
+    """The message. asked: bytes; given: an operator's first argument, a tensor or several."""
     device = (given[0] if isinstance(given, (list, tuple)) else given).device
     wanted = f"asks for {int(asked) / _GIGABYTE:.2f} GB" if asked else "has no room for a kernel"
     free = ""

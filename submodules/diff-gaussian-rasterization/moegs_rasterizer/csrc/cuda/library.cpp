@@ -7,7 +7,8 @@ STABLE_TORCH_LIBRARY(moegs_rasterizer_cuda, library) {
       " int mail, int sequence, int moving, int capacity, int width, int height, bool save, bool half, int stream) -> Tensor[]");
   library.def(
       "blend_backward(Tensor[] blended, Tensor(a!) kept, Tensor[] gradients, int[] asked, int capacity,"
-      " int instances, bool linear, bool ordered, int faults, int first_layer, int[] looked_at, int stream) -> Tensor[]");
+      " int instances, bool linear, bool ordered, int faults, int first_layer, int[] looked_at, int stream)"
+      " -> Tensor[]");
   library.def(
       "project_backward(Tensor[] projected, int[] kinds, Tensor[] gradients, Tensor views, int faults, int first_layer,"
       " int[] looked_at, int stream) -> Tensor[]");
