@@ -24,6 +24,10 @@ class NovelViewCulling:
     world_to_camera: Tensor  # [c, 3, 4]
     pixels: Tensor  # [c, 6]: fx, fy, cx, cy, width, height
 
+    def to(self, device: torch.device) -> NovelViewCulling:
+        """The culling on a device."""
+        return replace(self, world_to_camera=self.world_to_camera.to(device), pixels=self.pixels.to(device))
+
     def cull(self, gaussians: Gaussians, camera: Camera) -> Gaussians:
         """Gaussians of a frame, those without opacity that lie before the near plane and that nobody speaks for."""
         means = gaussians.means

@@ -19,6 +19,7 @@ from engine.export.fused import FUSED, Fused, mean_gates
 from engine.export.lines import Followed, Tolerance, as_splats
 from engine.export.page import MOST_EXPERTS, Page, PagePictures, camera_facts, read_page, write_page
 from engine.export.page_data import PageExpert
+from engine.export.page_rules import page_rules
 from engine.export.players import for_players, players_settings, splats_for_players
 from engine.export.snapshots import read_snapshot, write_snapshot
 from engine.runs.expert_images import image_of
@@ -161,12 +162,16 @@ def _as_page(export: Export) -> Prepared:
         head={name: value.detach().cpu() for name, value in run.router.head.state_dict().items()},
         head_kind=run.router.head_kind,
         temperature=run.router.eval_temperature,
+        novel=page_rules(run.novel, blended=len(experts) > 1),
     )
     known = {
         "title": run.scene.name,
         "fps": export.fps,
         "target": [float(value) for value in looked_at(training)],
-        "cameras": [camera_facts(view) for view in (*(run.scene.views[view] for view in run.scene.test), *training)],
+        "cameras": [
+            *(camera_facts(run.scene.views[view], training=False) for view in run.scene.test),
+            *(camera_facts(view, training=True) for view in training),
+        ],
     }
 
     def write(path: Path, facts: Facts) -> None:

@@ -9,7 +9,7 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from common.disk.faults import reading
 from common.disk.files import replacing
 from engine.errors import ConfigError
 from engine.export.page_data import PageExpert, packed, unpacked
+from engine.export.page_rules import rules_facts, rules_of
 from engine.runs.device import ComputeDevice
 from router import Router, mix
 from router.heads import HeadKind
+from router.novel_views import NovelViews
 from scenes import View
 
 PLAYER = Path(__file__).resolve().parents[1] / "player"
@@ -41,6 +43,7 @@ class Page:
     head: Mapping[str, Tensor]  # the state of the router's head
     head_kind: HeadKind
     temperature: float
+    novel: NovelViews  # rules at cameras that are not the training's; it fills no holes
 
     def router(self) -> Router:
         """The router that blends the page's splats."""
@@ -61,16 +64,18 @@ def write_page(
     cameras: Sequence[View],
     steps: tuple[int, int, int],
 ) -> None:
-    """Writes a page. facts: for the player, beside those of the splats: `title`, `fps`, `target` and `cameras`.
+    """Writes a page. facts: for the player, beside those of the splats: `title`, `fps`, `target` and `cameras`, of
+    which those of the training are marked, as `camera_facts` does.
 
     cameras, steps: by which harmonics are rounded.
     """
     text, known = packed(page.experts, cameras=[view.camera.centre for view in cameras], steps=steps)
     head = {name: {"shape": list(value.shape), "values": value.flatten().tolist()} for name, value in page.head.items()}
     router = {"head": head, "kind": page.head_kind, "temperature": page.temperature}
+    own = {"frames": page.frames, "router": router, "rules": rules_facts(page.novel)}
     parts = {
         "TITLE": html.escape(str(facts["title"])),
-        "FACTS": json.dumps({**facts, **known, "frames": page.frames, "router": router}).replace("<", "\\u003c"),
+        "FACTS": json.dumps({**facts, **known, **own}).replace("<", "\\u003c"),
         "SPLATS": text,
         "SORTER": (PLAYER / "sorter.js").read_text(encoding="utf-8"),
         "SCRIPTS": "\n".join((PLAYER / name).read_text(encoding="utf-8") for name in SCRIPTS),
@@ -93,6 +98,7 @@ def read_page(path: Path) -> Page:
             head={name: torch.tensor(each["values"]).view(each["shape"]) for name, each in router["head"].items()},
             head_kind=router["kind"],
             temperature=router["temperature"],
+            novel=rules_of(facts),
         )
 
 
@@ -104,12 +110,14 @@ def _block(text: str, name: str) -> str:
 
 
 class PagePictures:
-    """The pictures that a page shows, by our rasterizer: of the mixture, or of some of its experts."""
+    """The pictures that a page shows, by our rasterizer, at cameras that are not the training's."""
 
     def __init__(self, page: Page, compute: ComputeDevice) -> None:
         self.page, self.compute = page, compute
         self.router = page.router().to(compute.device)
         self.experts = [each.splats.requires_grad_(False).to(compute.device) for each in page.experts]
+        culling = page.novel.culling
+        self.novel = page.novel if culling is None else replace(page.novel, culling=culling.to(compute.device))
 
     def __call__(self, camera: Camera, frame: float) -> Tensor:
         """The mixture [3, h, w]."""
@@ -121,11 +129,13 @@ class PagePictures:
             time=frame / self.page.frames,
             temperature=self.page.temperature,
             backend=self.compute.backend,
+            novel=self.novel,
         ).image
 
 
-def camera_facts(view: View) -> dict[str, Any]:
-    """A camera for the player."""
+def camera_facts(view: View, *, training: bool) -> dict[str, Any]:
+    """A camera for the player. training: the experts learned from it, so that it has no rules, and speaks for others."""
     camera = view.camera
     numbers = {name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height")}
-    return {"name": view.name, "world_to_camera": camera.world_to_camera.flatten().tolist(), **numbers}
+    matrix = camera.world_to_camera.flatten().tolist()
+    return {"name": view.name, "training": training, "world_to_camera": matrix, **numbers}

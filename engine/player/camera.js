@@ -12,7 +12,8 @@ class View {
     this.rotation = [0, 1, 2].map((row) => m.slice(4 * row, 4 * row + 3)); // rows: right, down, forward
     const moved = [m[3], m[7], m[11]];
     this.eye = [0, 1, 2].map((k) => -(this.rotation[0][k] * moved[0] + this.rotation[1][k] * moved[1] + this.rotation[2][k] * moved[2]));
-    Object.assign(this, { fx, fy, cx, cy, width, height, index });
+    const trained = this.cameras[index].training; // until it moves
+    Object.assign(this, { fx, fy, cx, cy, width, height, index, trained });
   }
 
   // The camera for a canvas: the whole picture of the recorded camera is in it, as large as it fits.
@@ -30,6 +31,7 @@ class View {
 
   // Turns around the target, by angles about the camera's down and right axes.
   turn(across, along) {
+    this.trained = false;
     for (const [axis, angle] of [[this.rotation[1], -across], [this.rotation[0], along]]) {
       const away = this.eye.map((value, k) => value - this.target[k]);
       const about = [...axis];
@@ -40,6 +42,7 @@ class View {
 
   // Moves sideways, by shares of the distance to the target.
   move(right, down) {
+    this.trained = false;
     const far = this.distance();
     const step = [0, 1, 2].map((k) => far * (right * this.rotation[0][k] + down * this.rotation[1][k]));
     this.eye = this.eye.map((value, k) => value + step[k]);
@@ -48,6 +51,7 @@ class View {
 
   // Goes nearer to the target (factor below 1) or away from it.
   approach(factor) {
+    this.trained = false;
     this.eye = this.eye.map((value, k) => this.target[k] + factor * (value - this.target[k]));
   }
 }

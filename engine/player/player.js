@@ -3,7 +3,7 @@
 class Player {
   constructor(facts, arrays) {
     const canvas = document.getElementById("canvas");
-    Object.assign(this, { facts, canvas, frame: 0, playing: false, speed: 1, asked: 0, sorting: false, waiting: [], gates: false });
+    Object.assign(this, { facts, canvas, frame: 0, playing: false, speed: 1, asked: 0, sorting: false, waiting: [], gates: false, rules: true });
     this.shown = facts.experts.map(() => true);
     this.view = new View(facts);
     this.renderer = new Renderer(canvas, facts, arrays);
@@ -18,7 +18,8 @@ class Player {
     const source = document.getElementById("sorter").textContent;
     this.sorter = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
     const { places, velocities, times, first, last } = arrays;
-    this.sorter.postMessage({ splats: { places, velocities, times, first, last } });
+    const training = this.facts.cameras.filter((camera) => camera.training);
+    this.sorter.postMessage({ splats: { places, velocities, times, first, last }, training });
     this.sorter.onmessage = ({ data }) => {
       this.sorting = false;
       this.renderer.setOrders(data.orders);
@@ -37,20 +38,22 @@ class Player {
 
   sort() {
     this.sorting = true;
-    this.moment = { frame: this.frame, camera: this.view.on(this.canvas), shown: [...this.shown], gates: this.gates };
-    const { frame, camera, shown } = this.moment;
+    const { frame, gates } = this, rules = this.rules && !this.view.trained; // where it trained, no rule holds
+    this.moment = { frame, camera: this.view.on(this.canvas), shown: [...this.shown], gates, rules };
+    const { camera, shown } = this.moment;
+    const novelNear = (rules && this.facts.rules.near) || 0;
     let end = 0;
     const experts = this.facts.experts.map(({ count, raster }, index) => {
       const start = end;
       end += count;
       return { start, end, near: raster.near, far: raster.far ?? Infinity, shown: shown[index] };
     });
-    this.sorter.postMessage({ number: this.asked, frame, row: camera.forward, experts });
+    this.sorter.postMessage({ number: this.asked, frame, row: camera.forward, novelNear, experts });
   }
 
   // The state of the page from outside, and a promise of its picture: for tests, and for pages around this one.
-  show({ frame = this.frame, camera, experts, gates = this.gates }) {
-    this.gates = gates;
+  show({ frame = this.frame, camera, experts, gates = this.gates, rules = this.rules }) {
+    Object.assign(this, { gates, rules });
     if (camera !== undefined) this.view.choose(this.facts.cameras.findIndex(({ name }) => name === camera));
     if (experts) this.shown = this.facts.experts.map(({ name }) => experts.includes(name));
     this.setFrame(frame);
@@ -78,10 +81,11 @@ class Player {
     });
     if (this.facts.experts.length > 1) this.expertBoxes();
     else document.getElementById("mixture").hidden = true;
-    document.getElementById("gates").addEventListener("change", ({ target }) => {
-      this.gates = target.checked;
-      this.change();
-    });
+    for (const name of ["gates", "rules"])
+      document.getElementById(name).addEventListener("change", ({ target }) => {
+        this[name] = target.checked;
+        this.change();
+      });
     addEventListener("keydown", (event) => {
       if (event.key === " " && event.target === document.body) this.play(!this.playing);
       if (event.key === "h") document.getElementById("controls").toggleAttribute("hidden");
@@ -128,6 +132,7 @@ function fromAddress(address) {
     camera: asked.get("camera") ?? undefined,
     experts: asked.get("experts")?.split(","),
     gates: asked.get("gates") === "on",
+    rules: asked.get("rules") !== "off",
   };
 }
 

@@ -131,10 +131,21 @@ class Renderer {
     gl.uniform1i(blend.at("gates"), state.gates);
     gl.uniform1i(blend.at("seenByHead"), this.router.seen);
     gl.uniform1f(blend.at("temperature"), facts.router.temperature);
+    this.setRules(state);
     for (const [name, values] of Object.entries(this.router.layers)) gl.uniform1fv(blend.at(name), values);
     for (const [name, values] of Object.entries(this.router.colours)) gl.uniform3fv(blend.at(name), values);
     gl.bindVertexArray(null);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
+  }
+
+  setRules({ rules, shown }) {
+    const { gl, blend, facts } = this;
+    const guard = rules && shown.filter(Boolean).length > 1 ? facts.rules.guard : null; // one alone is shown as it is
+    gl.uniform1i(blend.at("guard"), guard !== null);
+    gl.uniform1i(blend.at("behindHoles"), Boolean(guard?.hole_colour));
+    gl.uniform3fv(blend.at("holeColour"), guard?.hole_colour ?? [0, 0, 0]);
+    gl.uniform1f(blend.at("usualCoverage"), guard?.usual_coverage ?? 1);
+    gl.uniform1f(blend.at("towardsMean"), rules ? facts.rules.towards_mean : 0);
   }
 
   setCamera(program, { camera }) {

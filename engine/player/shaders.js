@@ -129,6 +129,9 @@ uniform vec3 eye;
 uniform vec4 lens;
 uniform vec2 size;
 uniform bool gates;            // show who is believed where, in the experts' colours
+uniform bool guard, behindHoles; // rules at cameras that nobody trained on: router/novel_views.py
+uniform vec3 holeColour;
+uniform float usualCoverage, towardsMean;
 out vec4 result;
 
 float logit(vec3 weights, vec3 ray) {
@@ -150,20 +153,27 @@ float logit(vec3 weights, vec3 ray) {
 void main() {
   vec2 pixel = vec2(gl_FragCoord.x, size.y - gl_FragCoord.y);
   vec3 ray = normalize(transpose(mat3(view)) * vec3((pixel - lens.zw) / lens.xy, 1.0));
-  float logits[8], highest = -1e30;
+  float logits[8], highest = -1e30, covered = 0.0, number = 0.0, total = 0.0;
   for (int e = 0; e < experts; e++) {
+    if ((shown >> e & 1) == 0) continue;
     vec4 carried = texelFetch(layers, ivec3(gl_FragCoord.xy, 2 * e + 1), 0);
     logits[e] = logit(carried.rgb + (1.0 - carried.a), ray) / temperature;
-    if ((shown >> e & 1) == 1) highest = max(highest, logits[e]);
+    if (guard) logits[e] += log(max(carried.a, 0.01));
+    highest = max(highest, logits[e]);
+    covered += carried.a;
+    number++;
   }
+  for (int e = 0; e < experts; e++)
+    if ((shown >> e & 1) == 1) total += exp(logits[e] - highest);
+  float hole = guard ? 2.0 - 2.0 * clamp(covered / (number * max(usualCoverage, 0.001)), 0.5, 1.0) : 0.0;
+  float share = towardsMean + (1.0 - towardsMean) * hole; // of equal gates
   vec3 sum = vec3(0.0);
-  float total = 0.0;
   for (int e = 0; e < experts; e++) {
     if ((shown >> e & 1) == 0) continue;
     vec4 seen = texelFetch(layers, ivec3(gl_FragCoord.xy, 2 * e), 0);
-    float gate = exp(logits[e] - highest);
-    sum += gate * (gates ? palette[e] : seen.rgb + (1.0 - seen.a) * backgrounds[e]);
-    total += gate;
+    float gate = (1.0 - share) * exp(logits[e] - highest) / total + share / number;
+    vec3 behind = behindHoles ? mix(backgrounds[e], holeColour, hole) : backgrounds[e];
+    sum += gate * (gates ? palette[e] : seen.rgb + (1.0 - seen.a) * behind);
   }
-  result = vec4(total > 0.0 ? sum / total : vec3(0.0), 1.0);
+  result = vec4(sum, 1.0);
 }`;

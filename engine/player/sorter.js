@@ -2,9 +2,22 @@
 "use strict";
 
 let splats = null; // {places, velocities, times, first, last}: three values or one a splat
+let training = [];  // cameras of the training, as the page's facts have them
+
+// True where a training camera has a place in its image, not farther than `limit`: experts/novel_views.py.
+function spokenFor(x, y, z, limit) {
+  return training.some(({ world_to_camera: m, fx, fy, cx, cy, width, height }) => {
+    const depth = m[8] * x + m[9] * y + m[10] * z + m[11];
+    if (!(depth > 0 && depth <= limit)) return false;
+    const column = cx + fx * (m[0] * x + m[1] * y + m[2] * z + m[3]) / depth;
+    const row = cy + fy * (m[4] * x + m[5] * y + m[6] * z + m[7]) / depth;
+    return column >= 0 && column <= width && row >= 0 && row <= height;
+  });
+}
 
 // Of the splats `start` to `end`, the indices of those that a frame shows between two planes; a counting sort by depth.
-function sorted(start, end, { frame, row, near, far }) {
+// novelNear: before it only splats are shown that a training camera saw from at most twice as far; 0: at its own place.
+function sorted(start, end, { frame, row, near, far, novelNear }) {
   const { places, velocities, times, first, last } = splats;
   const kept = new Uint32Array(end - start);
   const depths = new Float32Array(end - start);
@@ -12,11 +25,12 @@ function sorted(start, end, { frame, row, near, far }) {
   for (let i = start; i < end; i++) {
     if (frame < first[i] - 0.5 || frame >= last[i] + 0.5) continue;
     const moved = frame - times[i];
-    const depth = row[3]
-      + row[0] * (places[3 * i] + moved * velocities[3 * i])
-      + row[1] * (places[3 * i + 1] + moved * velocities[3 * i + 1])
-      + row[2] * (places[3 * i + 2] + moved * velocities[3 * i + 2]);
+    const x = places[3 * i] + moved * velocities[3 * i];
+    const y = places[3 * i + 1] + moved * velocities[3 * i + 1];
+    const z = places[3 * i + 2] + moved * velocities[3 * i + 2];
+    const depth = row[0] * x + row[1] * y + row[2] * z + row[3];
     if (depth <= near || depth > far) continue;
+    if (depth > 0 && depth < novelNear && !spokenFor(x, y, z, 2 * depth)) continue;
     kept[alive] = i;
     depths[alive++] = depth;
     if (depth < nearest) nearest = depth;
@@ -38,11 +52,11 @@ function sorted(start, end, { frame, row, near, far }) {
 
 onmessage = ({ data }) => {
   if (data.splats) {
-    splats = data.splats;
+    ({ splats, training } = data);
     return;
   }
-  const { number, frame, row, experts } = data;
+  const { number, frame, row, novelNear, experts } = data;
   const orders = experts.map(({ start, end, near, far, shown }) =>
-    sorted(start, shown ? end : start, { frame, row, near, far }));
+    sorted(start, shown ? end : start, { frame, row, near, far, novelNear }));
   postMessage({ number, orders }, orders.map((order) => order.buffer));
 };
