@@ -10,8 +10,9 @@ from common.text.suggestions import hint
 from common.text.tables import Column, table_lines
 from common.text.wording import counted
 from engine.errors import ConfigError
-from engine.export.formats import QUALITIES, Export, format_of
+from engine.export.formats import Export, format_of
 from engine.export.measure import Measured
+from engine.export.quality import QUALITIES
 from engine.export.writing import size_of, write_export
 from engine.outputs.upstream_layout import write_upstream_layout
 from engine.outputs.video import FPS

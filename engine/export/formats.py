@@ -14,13 +14,15 @@ from common.disk.files import write_json
 from common.text.suggestions import hint
 from engine.errors import ConfigError
 from engine.evaluation.held_out import ImageAt, mixtures_of
-from engine.export.frames import frame_of
+from engine.export.cleaning import Kept, kept_rows
+from engine.export.frames import FrameReader
 from engine.export.fused import FUSED, Fused, mean_gates
-from engine.export.lines import Followed, Tolerance, as_splats
+from engine.export.lines import Followed, as_splats
 from engine.export.page import MOST_EXPERTS, Page, PagePictures, camera_facts, read_page, write_page
 from engine.export.page_data import PageExpert
 from engine.export.page_rules import page_rules
 from engine.export.players import for_players, players_settings, splats_for_players
+from engine.export.quality import Quality
 from engine.export.snapshots import read_snapshot, write_snapshot
 from engine.runs.expert_images import image_of
 from engine.runs.run import Run
@@ -28,7 +30,7 @@ from experts.base import Expert
 from experts.canonical.files import CLIP_LENGTH
 from experts.formats.cfg_args import write_cfg_args
 from experts.formats.settings import background_setting
-from experts.splats.container import Grid, read_4dgs, write_4dgs
+from experts.splats.container import coded_4dgs, read_4dgs, write_coded
 from experts.splats.frame_files import frame_files, read_sequence, still, write_frame
 from experts.splats.model import Splats
 from router.novel_views import PLAIN, NovelViews
@@ -38,26 +40,6 @@ FACTS_FILE = "export.json"  # in a folder of frames
 MIXTURE, FILE, PAGE = "mixture", "file", "page"
 
 Facts = Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quality:
-    """The exactness of files."""
-
-    tolerance: Tolerance  # of lines, and of values that stay the same for a while
-    grid: Grid  # of `.4dgs`; a page has its steps of harmonics
-
-
-QUALITIES: Mapping[str, Quality] = {
-    "high": Quality(
-        tolerance=Tolerance(place=0.1, pixels=0.15, quat=0.02, log_scale=0.03, opacity=0.02, colour=0.015),
-        grid=Grid(profile="default", sh_steps=(1, 1, 2)),
-    ),
-    "small": Quality(
-        tolerance=Tolerance(place=0.4, pixels=0.5, quat=0.05, log_scale=0.12, opacity=0.08, colour=0.05),
-        grid=Grid(profile="default", sh_steps=(2, 4, 8)),
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +57,20 @@ class Export:
         """The cameras of the training."""
         return [self.run.scene.views[view].camera for view in self.run.scene.train]
 
-    def followed(self, expert: Expert) -> Followed:
+    def kept(self, expert: Expert, *, floaters: bool) -> Kept:
+        """The Gaussians of an expert that are written. floaters: as `kept_rows` takes it."""
+        return kept_rows(self.run, expert, least=self.quality.least, floaters=floaters, progress=self.progress)
+
+    def followed(self, expert: Expert, kept: Kept) -> Followed:
         """The splats of an expert on lines."""
-        frames, tolerance = self.run.scene.num_frames, self.quality.tolerance
-        return as_splats(expert, self.cameras(), num_frames=frames, tolerance=tolerance, progress=self.progress)
+        return as_splats(
+            expert,
+            self.cameras(),
+            num_frames=self.run.scene.num_frames,
+            tolerance=self.quality.tolerance,
+            kept=kept.rows,
+            progress=self.progress,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +80,7 @@ class Prepared:
     write: Callable[[Path, Facts], None]  # to a path, with facts
     sources: Mapping[str, ImageAt]  # images of what it was made of, by name; the first is what it stands for
     read: Callable[[Path], Mapping[str, ImageAt]]  # images of what was written
+    left_out: Mapping[str, Mapping[str, int]]  # by the name of an expert, Gaussians that were not written
     only: int | None = None  # the frame that a file of one frame is of
 
 
@@ -103,25 +96,30 @@ class Format:
 def _as_4dgs(export: Export) -> Prepared:
     scene = _one_scene(export)
     cameras = export.cameras()
-    splats = splats_for_players(export.followed(scene).splats.cpu(), cameras)
+    kept = export.kept(scene, floaters=True)
+    splats = splats_for_players(export.followed(scene, kept).splats, cameras)
     centres = [camera.centre for camera in cameras]
+    coded = coded_4dgs(splats, fps=export.fps, grid=export.quality.grid, cameras=centres)
 
     def write(path: Path, facts: Facts) -> None:
-        write_4dgs(path, splats, fps=export.fps, grid=export.quality.grid, cameras=centres, facts=facts)
+        write_coded(path, coded, facts=facts)
 
     def read(path: Path) -> Mapping[str, ImageAt]:
         return _images_of(read_4dgs(path), export)
 
-    return Prepared(write=write, sources=_sources(export, scene), read=read)
+    left_out = {scene.name: kept.facts()}
+    return Prepared(write=write, sources=_sources(export, scene), read=read, left_out=left_out)
 
 
 def _as_frames(export: Export) -> Prepared:
     scene, frames = _one_scene(export), export.run.scene.num_frames
+    kept = export.kept(scene, floaters=True)
+    reader = FrameReader(scene, kept=kept.rows)
 
     def write(folder: Path, facts: Facts) -> None:
         if not any(folder.glob("*.ply")):
             for number in range(frames):
-                write_frame(folder / f"frame_{number:05d}.ply", visible(scene, number, export.cameras()))
+                write_frame(folder / f"frame_{number:05d}.ply", visible(reader, number, export.cameras()))
             write_cfg_args(folder, {CLIP_LENGTH: frames} | background_setting(scene.background, white=False))
         write_json(folder / FACTS_FILE, dict(facts))
 
@@ -129,12 +127,14 @@ def _as_frames(export: Export) -> Prepared:
         settings, background = players_settings(scene.settings), scene.background[:3]
         return _images_of(read_sequence(frame_files(folder), settings=settings, background=background), export)
 
-    return Prepared(write=write, sources=_sources(export, scene), read=read)
+    left_out = {scene.name: kept.facts()}
+    return Prepared(write=write, sources=_sources(export, scene), read=read, left_out=left_out)
 
 
 def _as_snapshot(export: Export, ending: str) -> Prepared:
     scene = _one_scene(export)
-    gaussians = visible(scene, export.frame, export.cameras())
+    kept = export.kept(scene, floaters=True)
+    gaussians = visible(FrameReader(scene, kept=kept.rows), export.frame, export.cameras())
 
     def write(path: Path, facts: Facts) -> None:
         if not path.stat().st_size:  # it has no place for facts
@@ -145,7 +145,13 @@ def _as_snapshot(export: Export, ending: str) -> Prepared:
         found.settings, found.background = players_settings(scene.settings), scene.background[:3]
         return _images_of(found, export)
 
-    return Prepared(write=write, sources=_sources(export, scene), read=read, only=export.frame)
+    return Prepared(
+        write=write,
+        sources=_sources(export, scene),
+        read=read,
+        left_out={scene.name: kept.facts()},
+        only=export.frame,
+    )
 
 
 def _as_page(export: Export) -> Prepared:
@@ -156,8 +162,9 @@ def _as_page(export: Export) -> Prepared:
     if run.router.cues is not None and len(experts) > 1:
         raise ConfigError("a page cannot blend by --cues, which this router was trained with; give --content NAME")
     training = [run.scene.views[view] for view in run.scene.train]
+    kept = {expert.name: export.kept(expert, floaters=False) for expert in experts}
     page = Page(
-        experts=[_page_expert(export, expert) for expert in experts],
+        experts=[_page_expert(export, expert, kept[expert.name]) for expert in experts],
         frames=run.scene.num_frames,
         head={name: value.detach().cpu() for name, value in run.router.head.state_dict().items()},
         head_kind=run.router.head_kind,
@@ -181,12 +188,13 @@ def _as_page(export: Export) -> Prepared:
         return {PAGE: PagePictures(read_page(path), run.compute)}
 
     sources = _sources(export, export.expert) if export.expert is not None else {MIXTURE: mixtures_of(run)}
-    return Prepared(write=write, sources=sources, read=read)
+    left_out = {name: each.facts() for name, each in kept.items()}
+    return Prepared(write=write, sources=sources, read=read, left_out=left_out)
 
 
-def _page_expert(export: Export, expert: Expert) -> PageExpert:
+def _page_expert(export: Export, expert: Expert, kept: Kept) -> PageExpert:
     """An expert's splats with the routing weights of their Gaussians."""
-    followed, features = export.followed(expert), export.run.router.features
+    followed, features = export.followed(expert, kept), export.run.router.features
     index = export.run.experts.index(expert)
     table = torch.cat([features.static[index], features.temporal[index]], dim=1).detach()
     return PageExpert(name=expert.name, splats=followed.splats.cpu(), routing=table[followed.rows].cpu())
@@ -213,9 +221,9 @@ def _sources(export: Export, scene: Expert) -> Mapping[str, ImageAt]:
 
 
 @torch.no_grad()
-def visible(scene: Expert, number: int, cameras: Sequence[Camera]) -> Gaussians:
+def visible(reader: FrameReader, number: int, cameras: Sequence[Camera]) -> Gaussians:
     """The Gaussians that a frame shows, for players: colours as spherical harmonics of degree 3, on the CPU."""
-    frame = frame_of(scene, number)
+    frame = reader.at(number)
     seen = frame.opacities > 0
     shown = Gaussians(
         means=frame.means[seen].cpu(),
@@ -224,7 +232,7 @@ def visible(scene: Expert, number: int, cameras: Sequence[Camera]) -> Gaussians:
         opacities=frame.opacities[seen].cpu(),
         sh=frame.sh[seen].cpu(),
     )
-    return for_players(shown, scene.settings, cameras)
+    return for_players(shown, reader.expert.settings, cameras)
 
 
 FORMATS: Mapping[str, Format] = {

@@ -30,22 +30,59 @@ class Frame:
 
 def frame_of(expert: Expert, number: float) -> Frame:
     """An expert's Gaussians at a frame, in all rows of its routing table."""
-    gaussians = expert.at(number)
-    rows, count = expert.rows(number), expert.num_gaussians
-    scales, quats = unit_shapes(gaussians.scales, gaussians.quats)
+    return FrameReader(expert).at(number)
 
-    def spread(values: Tensor) -> Tensor:
-        whole = values.new_zeros((count, *values.shape[1:]))
-        whole[rows] = values
-        return whole
 
-    return Frame(
-        means=spread(gaussians.means),
-        quats=spread(quats),
-        log_scales=spread(scales.clamp(min=1e-12).log()),
-        opacities=spread(gaussians.opacities),
-        sh=spread(harmonics_of(gaussians, expert.name)),
-    )
+class FrameReader:
+    """Reads frames of an expert one after the other; shapes that stay as they were are not made again.
+
+    kept: mask of the rows that are wanted; others have opacity 0. None: all.
+    """
+
+    def __init__(self, expert: Expert, *, kept: Tensor | None = None) -> None:
+        self.expert, self.kept = expert, kept
+        self._rows: slice | None = None
+        self._shapes: KnownShapes | None = None
+
+    def at(self, number: float) -> Frame:
+        """All rows at a frame."""
+        gaussians, rows = self.expert.at(number), self.expert.rows(number)
+        opacities = gaussians.opacities if self.kept is None else gaussians.opacities * self.kept[rows]
+        if self._shapes is None or rows != self._rows:
+            self._rows, self._shapes = rows, KnownShapes(gaussians.count, like=gaussians.means)
+        scales, quats = self._shapes.unit(gaussians.scales, gaussians.quats, wanted=opacities > 0)
+
+        def spread(values: Tensor) -> Tensor:
+            whole = values.new_zeros((self.expert.num_gaussians, *values.shape[1:]))
+            whole[rows] = values
+            return whole
+
+        return Frame(
+            means=spread(gaussians.means),
+            quats=spread(quats),
+            log_scales=spread(scales.clamp(min=1e-12).log()),
+            opacities=spread(opacities),
+            sh=spread(harmonics_of(gaussians, self.expert.name)),
+        )
+
+
+class KnownShapes:
+    """Unit shapes of n Gaussians from frame to frame: those that change are made again, the others are remembered.
+
+    Each needs a singular value decomposition, which takes longer than all else of a frame.
+    """
+
+    def __init__(self, count: int, *, like: Tensor) -> None:
+        self._given = like.new_full((count, 7), torch.nan)  # scales and quaternions; nan: nothing is known
+        self._made = like.new_zeros(count, 7)
+
+    def unit(self, scales: Tensor, quats: Tensor, *, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """Scales and quaternions as `unit_shapes` gives them, of the wanted ones [n]; others may be any."""
+        given = torch.cat([scales, quats], dim=1)
+        rows = torch.nonzero(wanted & (given != self._given).any(dim=1))[:, 0]
+        self._given[rows] = given[rows]
+        self._made[rows] = torch.cat(unit_shapes(scales[rows], quats[rows]), dim=1)
+        return self._made[:, :3], self._made[:, 3:]
 
 
 def unit_shapes(scales: Tensor, quats: Tensor) -> tuple[Tensor, Tensor]:

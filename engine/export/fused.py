@@ -14,7 +14,7 @@ from torch import Tensor
 
 from common.text.progress import tracked
 from engine.evaluation.scoring import evenly_spread
-from engine.export.frames import frame_of
+from engine.export.frames import FrameReader
 from engine.runs.run import Run, mix_camera
 from experts.base import Expert, Provenance
 from router.pruning import contribution_scores
@@ -57,7 +57,7 @@ class Fused:
 
     def __init__(self, experts: Sequence[Expert], gates: Sequence[Tensor]) -> None:
         """Raises ConfigError, from `at`, where colours of an expert are not spherical harmonics."""
-        self.experts, self.gates = tuple(experts), torch.cat(list(gates))
+        self.gates, self._readers = torch.cat(list(gates)), [FrameReader(each) for each in experts]
         self.settings = RasterSettings(near=min(each.settings.near for each in experts))
         self.background = tuple(experts[0].background[:3])
         files = tuple(file for each in experts for file in each.provenance.files)
@@ -74,7 +74,7 @@ class Fused:
 
     def at(self, frame: float, *, camera: int | None = None) -> Gaussians:
         """The Gaussians of all experts at a frame, the same for every camera."""
-        frames = [frame_of(each, frame) for each in self.experts]
+        frames = [reader.at(frame) for reader in self._readers]
         return Gaussians(
             means=torch.cat([each.means for each in frames]),
             scales=torch.cat([each.log_scales for each in frames]).exp(),

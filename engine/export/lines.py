@@ -11,8 +11,9 @@ from torch import Tensor
 
 from common.maths.vectors import unit
 from common.text.progress import tracked
+from engine.errors import ConfigError
 from engine.export.bells import SEEN, Bells, opacity_bells
-from engine.export.frames import SH_CONSTANT, Frame, frame_of
+from engine.export.frames import SH_CONSTANT, Frame, FrameReader
 from experts.base import Expert
 from experts.canonical.gaussians import CanonicalGaussians
 from experts.splats.model import Splats, bell
@@ -42,17 +43,24 @@ class Followed:
 
 @torch.no_grad()
 def as_splats(
-    expert: Expert, cameras: Sequence[Camera], *, num_frames: int, tolerance: Tolerance, progress: bool = False
+    expert: Expert,
+    cameras: Sequence[Camera],
+    *,
+    num_frames: int,
+    tolerance: Tolerance,
+    kept: Tensor | None = None,
+    progress: bool = False,
 ) -> Followed:
     """An expert's Gaussians at all frames as splats; those that no frame shows are left out.
 
-    cameras: of the training, which tell the size of a pixel at a Gaussian. Raises ConfigError for an expert whose
-    colours are not spherical harmonics.
+    cameras: of the training, which tell the size of a pixel at a Gaussian. kept: mask of the rows that are wanted,
+    None: all. Raises ConfigError for an expert whose colours are not spherical harmonics, and where nothing is left.
     """
     bells = opacity_bells(expert, num_frames)
+    reader = FrameReader(expert, kept=kept)
     follower = Follower(bells, cameras, tolerance)
     for number in tracked(range(num_frames), f"Following {expert.name}", unit="frame", shown=progress):
-        follower.add(number, frame_of(expert, number))
+        follower.add(number, reader.at(number))
     return follower.splats(num_frames=num_frames, like=expert)
 
 
@@ -148,6 +156,8 @@ class Follower:
     def splats(self, *, num_frames: int, like: Expert) -> Followed:
         """The splats of all pieces, splatted as the expert is; in the order of their first frames."""
         self._close(self.first >= 0)
+        if not self.closed:
+            raise ConfigError(f"{like.name}: no Gaussian of it is seen in any frame, so there is nothing to write")
         joined = {name: torch.cat([each[name] for each in self.closed]) for name in self.closed[0]}
         order = joined["first"].argsort(stable=True)
         joined = {name: values[order] for name, values in joined.items()}

@@ -134,7 +134,7 @@ class PagePictures:
 
 
 def camera_facts(view: View, *, training: bool) -> dict[str, Any]:
-    """A camera for the player. training: the experts learned from it, so that it has no rules, and speaks for others."""
+    """A camera for the player. training: the experts learned from it. No rule holds there, and it speaks for others."""
     camera = view.camera
     numbers = {name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height")}
     matrix = camera.world_to_camera.flatten().tolist()

@@ -34,8 +34,8 @@ def splats_for_players(splats: Splats, cameras: Sequence[Camera]) -> Splats:
 
 
 def players_settings(settings: RasterSettings) -> RasterSettings:
-    """3DGS's rules with the near plane of others."""
-    return replace(PLAYERS, near=settings.near)
+    """3DGS's rules with the near plane of others, where that is farther away."""
+    return replace(PLAYERS, near=max(PLAYERS.near, settings.near))
 
 
 def for_players(gaussians: Gaussians, settings: RasterSettings, cameras: Sequence[Camera]) -> Gaussians:

@@ -28,6 +28,7 @@ def write_export(export: Export, kind: Format, path: Path, *, frames: int, facts
     frames: to measure, of each held-out camera.
     """
     prepared = kind.prepare(export)
+    facts = {**facts, "left_out": prepared.left_out}
     with replacing_folder(path) if kind.folder else replacing(path) as staged:
         prepared.write(staged, facts)
         found = measured(

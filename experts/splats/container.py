@@ -53,20 +53,40 @@ def write_4dgs(
     Raises CheckpointError where the package is missing.
     """
     _require_package(path)
+    write_coded(path, coded_4dgs(splats, fps=fps, grid=grid, cameras=cameras), facts=facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coded:
+    """Splats in the values of a file: many files of them may differ in their facts."""
+
+    gaussians: Any  # GaussianSet of fourdgs
+    profile: str
+    seconds: float
+    facts: Mapping[str, object]
+
+
+def coded_4dgs(splats: Splats, *, fps: float, grid: Grid, cameras: Sequence[Tensor]) -> Coded:
+    """Splats in the values of a `.4dgs` file, computed on their device; see `write_4dgs`."""
+    own = {"fps": fps, "frames": splats.num_frames, "background": splats.background, RASTER: asdict(splats.settings)}
+    gaussians = _gaussian_set(splats, fps, grid, cameras)
+    return Coded(gaussians=gaussians, profile=grid.profile, seconds=splats.num_frames / fps, facts=own)
+
+
+def write_coded(path: Path, coded: Coded, *, facts: Mapping[str, object]) -> None:
+    """Writes a `.4dgs` file, never half of it. facts: told in the file, as JSON."""
     import fourdgs
 
-    own = {**facts, "fps": fps, "frames": splats.num_frames, "background": splats.background}
-    own[RASTER] = asdict(splats.settings)
     options = fourdgs.WriteOptions(
-        profile=grid.profile,
+        profile=coded.profile,
         cutoff=CUTOFF,
         level=LEVEL,
         sh_bit_depths=(8, 8, 8),  # bytes as they are
         library="MoE-GS",
-        metadata={FACTS: json.dumps(own)},
+        metadata={FACTS: json.dumps({**facts, **coded.facts})},
     )
     with replacing(path) as temporary:
-        fourdgs.write(temporary, _gaussian_set(splats, fps, grid, cameras), splats.num_frames / fps, options=options)
+        fourdgs.write(temporary, coded.gaussians, coded.seconds, options=options)
 
 
 def read_4dgs(path: Path, *, num_frames: int | None = None) -> Splats:

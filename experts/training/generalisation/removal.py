@@ -55,14 +55,17 @@ def blending_weights(
     """
     return torch.stack(
         [
-            torch.stack([_weights(gaussians, camera, settings, backend) for gaussians in moments(index)]).sum(0)
+            torch.stack([image_weights(each, camera, settings, backend=backend) for each in moments(index)]).sum(0)
             for index, camera in enumerate(cameras)
         ]
     )
 
 
-def _weights(gaussians: Gaussians, camera: Camera, settings: RasterSettings, backend: Backend) -> Tensor:
-    """Sums [n] over a camera's pixels: the gradient of the sum of a feature that is carried to them."""
+def image_weights(gaussians: Gaussians, camera: Camera, settings: RasterSettings, *, backend: Backend) -> Tensor:
+    """Sums [n] of each Gaussian's alpha times transmittance over a camera's pixels.
+
+    They are the gradient of the sum of a feature that is carried to them.
+    """
     feature = gaussians.means.new_zeros(gaussians.count, 1).requires_grad_()
     background = gaussians.means.new_zeros(gaussians.colour_channels + 1)
     layer = Layer(gaussians=gaussians, settings=settings, background=background, features=feature)

@@ -1,0 +1,133 @@
+"""What files leave out: Gaussians that no training view shows, and floaters before cameras between the training's.
+
+Players have no rules for views that nobody trained on. So a file has to do without the Gaussians that those rules
+hide, as far as training views can spare them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from moegs_rasterizer import Camera, Gaussians
+from torch import Tensor
+
+from common.text.progress import tracked
+from common.text.wording import counted
+from engine.evaluation.scoring import evenly_spread
+from engine.export.bells import SEEN
+from engine.export.neighbours import between_neighbours
+from engine.export.players import players_settings
+from engine.runs.device import ComputeDevice
+from engine.runs.run import Run
+from experts.base import Expert
+from experts.novel_views import NovelViewCulling
+from experts.training.generalisation.removal import image_weights, of_one_view
+
+logger = logging.getLogger(__name__)
+
+IMAGES = 480  # of training views, in which blending weights are summed; novel ones are at most as many
+LEAST_FRAMES = 8
+ONE_VIEW = 0.6  # share of a Gaussian's blending weight in one training view, from which on the others can spare it
+A_PIXEL = 1.0  # blending weight, summed over pixels, that a floater has in all novel images together
+HIDDEN = 3.0  # times the weight where the rules hide a floater over that where they show it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The Gaussians of an expert that a file has, as a mask of its rows [n], and how many it does without."""
+
+    rows: Tensor
+    unseen: int
+    floaters: int
+
+    def facts(self) -> dict[str, int]:
+        """What was left out, as a file tells it."""
+        return {"of": len(self.rows), "no_training_view_shows": self.unseen, "floaters": self.floaters}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Weights:
+    """Blending weights of an expert's rows, summed over pixels."""
+
+    sums: Tensor  # [views, n] over frames
+    most: Tensor  # [n] in one image
+    present: Tensor  # [n] True where a frame had the row
+
+
+@torch.no_grad()
+def kept_rows(run: Run, expert: Expert, *, least: float, floaters: bool, progress: bool = False) -> Kept:
+    """The rows of an expert that files need, told to the log.
+
+    A row goes if its blending weight, alpha x transmittance summed over pixels, is below `least` in every training
+    image of a spread of frames, some of which have it. floaters: a row also goes if the run's culling hides it at
+    most cameras between neighbouring training cameras that see it, and one training camera has most of its weight.
+    """
+    frames = evenly_spread(run.scene.num_frames, max(LEAST_FRAMES, IMAGES // len(run.scene.train)))
+    cameras = [run.scene.views[view].camera for view in run.scene.train]
+    found = _training_weights(expert, cameras, frames, run.compute, progress=progress)
+    unseen = found.present & (found.most < least)
+    floating = torch.zeros_like(unseen)
+    if floaters and run.novel.culling is not None:
+        hidden, shown = _novel_weights(expert, cameras, frames, run.novel.culling, run.compute, progress=progress)
+        before_them = (hidden > A_PIXEL) & (hidden > HIDDEN * shown)
+        floating = ~unseen & before_them & of_one_view(found.sums, ONE_VIEW)
+    kept = Kept(rows=~unseen & ~floating, unseen=int(unseen.sum()), floaters=int(floating.sum()))
+    logger.info(
+        "%s: of %s, %s that no training view shows and %s are left out",
+        expert.name,
+        counted(expert.num_gaussians, "Gaussian"),
+        f"{kept.unseen:,}",
+        counted(kept.floaters, "floater"),
+    )
+    return kept
+
+
+def _training_weights(
+    expert: Expert, cameras: Sequence[Camera], frames: Sequence[int], compute: ComputeDevice, *, progress: bool
+) -> _Weights:
+    count = expert.num_gaussians
+    sums = torch.zeros(len(cameras), count, device=compute.device)
+    most = torch.zeros(count, device=compute.device)
+    present = torch.zeros(count, dtype=torch.bool, device=compute.device)
+    for number, gaussians in _moments(expert, frames, progress=progress, label="Looking for what nobody sees"):
+        rows = expert.rows(number)
+        present[rows] |= gaussians.opacities >= SEEN
+        for index, camera in enumerate(cameras):
+            weights = image_weights(gaussians, camera, expert.settings, backend=compute.backend)
+            sums[index, rows] += weights
+            most[rows] = torch.maximum(most[rows], weights)
+    return _Weights(sums=sums, most=most, present=present)
+
+
+def _novel_weights(
+    expert: Expert,
+    cameras: Sequence[Camera],
+    frames: Sequence[int],
+    culling: NovelViewCulling,
+    compute: ComputeDevice,
+    *,
+    progress: bool,
+) -> tuple[Tensor, Tensor]:
+    """Weights [n] of rows at cameras between the training's: as players show what culling hides, and of the rest."""
+    novel = between_neighbours(cameras)
+    hidden, shown = torch.zeros(2, expert.num_gaussians, device=compute.device)
+    settings = replace(expert.settings, near=players_settings(expert.settings).near)
+    turns = max(1, -(-len(novel) * len(frames) // IMAGES))  # so that all cameras come up, at some of the frames each
+    for turn, (number, gaussians) in enumerate(
+        _moments(expert, frames, progress=progress, label="Looking for floaters")
+    ):
+        for camera in novel[turn % turns :: turns]:
+            rows, left = expert.rows(number), culling.cull(gaussians, camera)
+            gone = left.opacities < gaussians.opacities
+            if gone.any():
+                hidden[rows] += gone * image_weights(gaussians, camera, settings, backend=compute.backend)
+            shown[rows] += image_weights(left, camera, settings, backend=compute.backend)
+    return hidden, shown
+
+
+def _moments(expert: Expert, frames: Sequence[int], *, progress: bool, label: str) -> Iterator[tuple[int, Gaussians]]:
+    for number in tracked(frames, f"{label} ({expert.name})", unit="frame", shown=progress):
+        yield number, expert.at(number)

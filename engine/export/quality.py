@@ -1,0 +1,32 @@
+"""How exact exports are: `--quality`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from engine.export.lines import Tolerance
+from experts.splats.container import Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """The exactness of files."""
+
+    tolerance: Tolerance  # of lines, and of values that stay the same for a while
+    grid: Grid  # of `.4dgs`; a page has its steps of harmonics
+    least: float  # blending weight over the pixels of a training image, below which in all of them nobody sees it
+
+
+QUALITIES: Mapping[str, Quality] = {
+    "high": Quality(
+        tolerance=Tolerance(place=0.1, pixels=0.15, quat=0.02, log_scale=0.03, opacity=0.02, colour=0.015),
+        grid=Grid(profile="default", sh_steps=(1, 1, 2)),
+        least=0.05,
+    ),
+    "small": Quality(
+        tolerance=Tolerance(place=0.4, pixels=0.5, quat=0.05, log_scale=0.12, opacity=0.08, colour=0.05),
+        grid=Grid(profile="default", sh_steps=(2, 4, 8)),
+        least=0.3,
+    ),
+}

@@ -1,0 +1,125 @@
+"""Files do without what no training view shows and without floaters; what training views show stays."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from moegs_rasterizer import Camera
+
+from engine.export.cleaning import kept_rows
+from engine.export.formats import FORMATS, Export
+from engine.export.neighbours import between_neighbours
+from engine.export.page import read_page
+from engine.export.quality import QUALITIES
+from engine.export.writing import write_export
+from engine.runs.expert_images import image_of
+from engine.runs.run import Run
+from experts.novel_views import novel_view_culling
+from experts.splats.container import read_4dgs
+from experts.splats.frame_files import frame_files, read_sequence
+from scenes import View
+from tests.small_world import camera, small_run
+
+FLOATER, REAL = (0.25, 0.0, 0.3), (0.1, 0.0, 0.35)  # before cam00; of the training cameras, cam01 sees the real one
+LEAST = QUALITIES["high"].least
+
+
+def plant(run: Run, *places: tuple[float, float, float], size: float = 0.02) -> Run:
+    """Puts the first expert's first Gaussians to places that they do not leave, as opaque balls."""
+    expert = run.experts[0]
+    with torch.no_grad():
+        for row, place in enumerate(places):
+            expert.means[row] = (torch.tensor(place) - expert.place) / expert.spread + 0.5
+            expert.drift[row], expert.opacities[row], expert.scales[row] = 0.5, 1.0, (size - 0.05) / 0.2
+            expert.quats[row] = torch.tensor([0.9, -0.1, -0.1, -0.1])  # no turn
+    return run
+
+
+def with_culling(run: Run, near: float) -> Run:
+    cameras = [run.scene.views[view].camera for view in run.scene.train]
+    culling = novel_view_culling(near, cameras, device=run.device)
+    return replace(run, novel=replace(run.novel, culling=culling))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return with_culling(plant(small_run(tmp_path), FLOATER, REAL), 1.0)
+
+
+def has(means: torch.Tensor, place: tuple[float, float, float]) -> bool:
+    return bool(((means - torch.tensor(place)).norm(dim=1) < 0.02).any())
+
+
+def written(run: Run, path: Path, kind: str) -> Path:
+    job = Export(run=run, expert=run.experts[0], quality=QUALITIES["high"], fps=30)
+    write_export(job, FORMATS[kind], path, frames=1, facts={})
+    return path
+
+
+def test_a_floater_that_no_training_camera_sees_is_in_no_file(run: Run, tmp_path: Path) -> None:
+    path = written(run, tmp_path / "a.4dgs", ".4dgs")
+    page = read_page(written(run, tmp_path / "a.html", ".html"))
+    folder = written(run, tmp_path / "frames", "")
+    frames = read_sequence(frame_files(folder), settings=run.experts[0].settings, background=(0.0, 0.0, 0.0))
+    for splats in (read_4dgs(path), page.experts[0].splats, frames):
+        assert not has(splats.at(1).means, FLOATER)
+        assert has(splats.at(1).means, REAL)
+    told = json.loads((folder / "export.json").read_text())["left_out"]["Ex4DGS"]
+    assert told["of"] == run.experts[0].num_gaussians and told["no_training_view_shows"] >= 1
+
+
+def test_training_views_lose_nothing(run: Run) -> None:
+    expert = run.experts[0]
+    hidden = plant(run, FLOATER, REAL, (0.0, 0.0, 60.0))  # the third behind the cloud
+    kept = kept_rows(hidden, expert, least=LEAST, floaters=False)
+    assert not kept.rows[0] and kept.rows[1] and kept.unseen == int((~kept.rows).sum())
+    for view in run.scene.train:
+        whole = image_of(expert, run.scene.views[view].camera, 2, compute=run.compute)
+        with torch.no_grad():
+            opacities = expert.opacities.clone()
+            expert.opacities[~kept.rows] = -0.5 / 0.4  # which is an opacity of 0
+        left = image_of(expert, run.scene.views[view].camera, 2, compute=run.compute)
+        with torch.no_grad():
+            expert.opacities.copy_(opacities)
+        assert -10 * np.log10(float((whole - left).square().mean()) + 1e-12) >= 50
+
+
+def at(x: float, z: float = 0.0) -> Camera:
+    """A camera at (x, 0, z) that looks along +z, as those of the small world."""
+    world_to_camera = torch.eye(4)
+    world_to_camera[0, 3], world_to_camera[2, 3] = -x, -z
+    return replace(camera(1), world_to_camera=world_to_camera)
+
+
+def test_a_floater_of_one_camera_goes_where_new_views_need_a_rule_for_it(tmp_path: Path) -> None:
+    """Two cameras side by side do not see what floats between them; one far behind does."""
+    run = small_run(tmp_path)
+    cameras = [at(-0.5), at(0.5), at(0.0, -3.0)]
+    views = tuple(View(name=f"cam{number:02d}", number=number, camera=each) for number, each in enumerate(cameras))
+    run = replace(run, scene=replace(run.scene, views=views, train=(0, 1, 2), test=()))
+    run = with_culling(plant(run, (0.0, 0.0, 0.4), (-0.45, 0.0, 0.45), size=0.06), 1.0)
+    expert = run.experts[0]
+    kept = kept_rows(run, expert, least=LEAST, floaters=True)
+    assert not kept.rows[0] and kept.rows[1] and kept.floaters >= 1
+    assert kept_rows(run, expert, least=LEAST, floaters=False).rows[0]
+    without = replace(run, novel=replace(run.novel, culling=None))
+    assert kept_rows(without, expert, least=LEAST, floaters=True).rows[0]
+
+
+def test_new_cameras_stand_half_way_between_neighbours() -> None:
+    turned = at(4.0)
+    turn = torch.eye(4)
+    turn[:3, :3] = torch.tensor([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])
+    turned = replace(turned, world_to_camera=turn @ turned.world_to_camera)
+    found = between_neighbours([at(0.0), turned])
+    assert len(found) == 1
+    assert torch.allclose(found[0].centre, torch.tensor([2.0, 0.0, 0.0]), atol=1e-5)
+    half = float(found[0].world_to_camera[2, 2])
+    assert half == pytest.approx(np.cos(np.pi / 4), abs=1e-5)
+    assert between_neighbours([at(0.0)]) == [] and between_neighbours([at(0.0), at(0.0)]) == []
+    assert len(between_neighbours([at(float(x)) for x in range(10)])) < 45
