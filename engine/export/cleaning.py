@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from moegs_rasterizer import Camera, Gaussians
+from moegs_rasterizer import Camera, Gaussians, RasterSettings
 from torch import Tensor
 
 from common.text.progress import tracked
 from common.text.wording import counted
+from engine.checks.probes import shrunk
 from engine.evaluation.scoring import evenly_spread
 from engine.export.bells import SEEN
 from engine.export.neighbours import between_neighbours
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 IMAGES = 480  # of training views, in which blending weights are summed; novel ones are at most as many
 LEAST_FRAMES = 8
+WIDTH = 640  # px, of the widest images that weights are summed over
 ONE_VIEW = 0.6  # share of a Gaussian's blending weight in one training view, from which on the others can spare it
 A_PIXEL = 1.0  # blending weight, summed over pixels, that a floater has in all novel images together
 HIDDEN = 3.0  # times the weight where the rules hide a floater over that where they show it
@@ -75,13 +77,10 @@ def kept_rows(run: Run, expert: Expert, *, least: float, floaters: bool, progres
         before_them = (hidden > A_PIXEL) & (hidden > HIDDEN * shown)
         floating = ~unseen & before_them & of_one_view(found.sums, ONE_VIEW)
     kept = Kept(rows=~unseen & ~floating, unseen=int(unseen.sum()), floaters=int(floating.sum()))
-    logger.info(
-        "%s: of %s, %s that no training view shows and %s are left out",
-        expert.name,
-        counted(expert.num_gaussians, "Gaussian"),
-        f"{kept.unseen:,}",
-        counted(kept.floaters, "floater"),
-    )
+    of = counted(expert.num_gaussians, "Gaussian")
+    logger.info("%s: of %s, %s that no training view shows are left out", expert.name, of, f"{kept.unseen:,}")
+    if floaters:
+        logger.info("%s: %s before new views left out", expert.name, counted(kept.floaters, "floater"))
     return kept
 
 
@@ -96,7 +95,7 @@ def _training_weights(
         rows = expert.rows(number)
         present[rows] |= gaussians.opacities >= SEEN
         for index, camera in enumerate(cameras):
-            weights = image_weights(gaussians, camera, expert.settings, backend=compute.backend)
+            weights = pixel_weights(gaussians, camera, expert.settings, compute)
             sums[index, rows] += weights
             most[rows] = torch.maximum(most[rows], weights)
     return _Weights(sums=sums, most=most, present=present)
@@ -123,9 +122,20 @@ def _novel_weights(
             rows, left = expert.rows(number), culling.cull(gaussians, camera)
             gone = left.opacities < gaussians.opacities
             if gone.any():
-                hidden[rows] += gone * image_weights(gaussians, camera, settings, backend=compute.backend)
-            shown[rows] += image_weights(left, camera, settings, backend=compute.backend)
+                hidden[rows] += gone * pixel_weights(gaussians, camera, settings, compute)
+            shown[rows] += pixel_weights(left, camera, settings, compute)
     return hidden, shown
+
+
+def pixel_weights(gaussians: Gaussians, camera: Camera, settings: RasterSettings, compute: ComputeDevice) -> Tensor:
+    """Blending weights [n] of Gaussians summed over a camera's pixels, from an image of at most WIDTH.
+
+    The low-pass shrinks with the image, so that every Gaussian has its own size there.
+    """
+    small = shrunk(camera, WIDTH)
+    scale = small.width / camera.width
+    settings = replace(settings, low_pass=settings.low_pass * scale**2)
+    return image_weights(gaussians, small, settings, backend=compute.backend) / scale**2
 
 
 def _moments(expert: Expert, frames: Sequence[int], *, progress: bool, label: str) -> Iterator[tuple[int, Gaussians]]:

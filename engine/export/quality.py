@@ -27,6 +27,6 @@ QUALITIES: Mapping[str, Quality] = {
     "small": Quality(
         tolerance=Tolerance(place=0.4, pixels=0.5, quat=0.05, log_scale=0.12, opacity=0.08, colour=0.05),
         grid=Grid(profile="default", sh_steps=(2, 4, 8)),
-        least=0.3,
+        least=0.15,
     ),
 }

@@ -81,6 +81,8 @@ class Player {
     });
     if (this.facts.experts.length > 1) this.expertBoxes();
     else document.getElementById("mixture").hidden = true;
+    const { near, guard, towards_mean } = this.facts.rules;
+    document.getElementById("rules").parentElement.hidden = !(near || guard || towards_mean);
     for (const name of ["gates", "rules"])
       document.getElementById(name).addEventListener("change", ({ target }) => {
         this[name] = target.checked;

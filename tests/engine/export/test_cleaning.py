@@ -11,7 +11,7 @@ import pytest
 import torch
 from moegs_rasterizer import Camera
 
-from engine.export.cleaning import kept_rows
+from engine.export.cleaning import WIDTH, kept_rows, pixel_weights
 from engine.export.formats import FORMATS, Export
 from engine.export.neighbours import between_neighbours
 from engine.export.page import read_page
@@ -22,6 +22,7 @@ from engine.runs.run import Run
 from experts.novel_views import novel_view_culling
 from experts.splats.container import read_4dgs
 from experts.splats.frame_files import frame_files, read_sequence
+from experts.training.generalisation.removal import image_weights
 from scenes import View
 from tests.small_world import camera, small_run
 
@@ -87,6 +88,17 @@ def test_training_views_lose_nothing(run: Run) -> None:
         with torch.no_grad():
             expert.opacities.copy_(opacities)
         assert -10 * np.log10(float((whole - left).square().mean()) + 1e-12) >= 50
+
+
+def test_weights_of_a_smaller_image_are_those_of_the_whole(run: Run) -> None:
+    small, scale = camera(1), 2 * WIDTH / camera(1).width
+    sizes = {name: scale * getattr(small, name) for name in ("fx", "fy", "cx", "cy")}
+    large = replace(small, width=2 * WIDTH, height=round(scale * small.height), **sizes)
+    expert = run.experts[0]
+    found = pixel_weights(expert.at(1), large, expert.settings, run.compute)
+    truth = image_weights(expert.at(1), large, expert.settings, backend=run.backend)
+    assert float(truth.max()) > 1e4
+    assert torch.allclose(found, truth, rtol=0.02, atol=20)
 
 
 def at(x: float, z: float = 0.0) -> Camera:

@@ -11,7 +11,7 @@ from moegs_rasterizer.reference.projection import rotations
 
 from engine.errors import ConfigError
 from engine.export.bells import opacity_bells
-from engine.export.frames import frame_of, harmonics_of, quats_of, unit_shapes
+from engine.export.frames import FrameReader, KnownShapes, frame_of, harmonics_of, quats_of, unit_shapes
 from engine.export.lines import Tolerance, as_splats
 from tests.small_world import FRAMES, camera, small_experts
 
@@ -111,6 +111,43 @@ def test_quaternions_of_any_length_keep_their_covariances() -> None:
 
     assert torch.allclose(covariances(scales, quats), covariances(found, turned), atol=1e-4)
     assert torch.allclose(quats_of(rotations(turned)).abs(), turned.abs(), atol=1e-5)
+
+
+def test_shapes_are_made_again_where_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    quats, scales, decomposed = torch.randn(50, 4), torch.rand(50, 3) + 0.1, []
+    svd = torch.linalg.svd
+    monkeypatch.setattr(torch.linalg, "svd", lambda given: decomposed.append(len(given)) or svd(given))
+    wanted = torch.ones(50, dtype=torch.bool)
+    wanted[:5] = False
+    known = KnownShapes(50, like=scales)
+    known.unit(scales, quats, wanted=wanted)
+    quats[10], scales[20] = quats[11], 2 * scales[20]
+    wanted[0] = True
+    found = known.unit(scales, quats, wanted=wanted)
+    assert decomposed == [45, 3]
+    for ours, theirs in zip(found, unit_shapes(scales, quats), strict=True):
+        assert torch.allclose(ours[wanted], theirs[wanted], atol=1e-6)
+
+
+@pytest.mark.parametrize("index", [0, 1])  # one slice of rows, and one for each half of the clip
+def test_a_reader_gives_the_frames_that_stand_alone(index: int) -> None:
+    expert = small_experts()[index]
+    kept = torch.arange(expert.num_gaussians) % 3 > 0
+    reader = FrameReader(expert, kept=kept)
+    for number in range(FRAMES):
+        ours, theirs = reader.at(number), frame_of(expert, number)
+        shown = ours.opacities > 0
+        assert torch.equal(shown, (theirs.opacities > 0) & kept)
+        for name in ("means", "quats", "log_scales", "sh", "opacities"):
+            assert torch.allclose(getattr(ours, name)[shown], getattr(theirs, name)[shown], atol=1e-6), name
+
+
+def test_an_expert_of_which_nothing_is_kept_is_refused() -> None:
+    expert = small_experts()[0]
+    nothing = torch.zeros(expert.num_gaussians, dtype=torch.bool)
+    with pytest.raises(ConfigError, match="Ex4DGS: no Gaussian of it is seen in any frame"):
+        as_splats(expert, [camera(1)], num_frames=FRAMES, tolerance=FINE, kept=nothing)
 
 
 def test_colours_that_a_network_makes_are_refused() -> None:
