@@ -34,6 +34,7 @@ LEAST_FRAMES = 8
 WIDTH = 640  # px, of the widest images that weights are summed over
 ONE_VIEW = 0.6  # share of a Gaussian's blending weight in one training view, from which on the others can spare it
 A_PIXEL = 1.0  # blending weight, summed over pixels, that a floater has in all novel images together
+EXAMINED = 0.5  # of the highest opacity of its life, that a Gaussian has in a frame that tells whether it is seen
 HIDDEN = 3.0  # times the weight where the rules hide a floater over that where they show it
 
 
@@ -56,7 +57,7 @@ class _Weights:
 
     sums: Tensor  # [views, n] over frames
     most: Tensor  # [n] in one image
-    present: Tensor  # [n] True where a frame had the row
+    highest: Tensor  # [n] opacity in these frames
 
 
 @torch.no_grad()
@@ -64,18 +65,20 @@ def kept_rows(run: Run, expert: Expert, *, least: float, floaters: bool, progres
     """The rows of an expert that files need, told to the log.
 
     A row goes if its blending weight, alpha x transmittance summed over pixels, is below `least` in every training
-    image of a spread of frames, some of which have it. floaters: a row also goes if the run's culling hides it at
-    most cameras between neighbouring training cameras that see it, and one training camera has most of its weight.
+    image of a spread of frames. floaters: a row also goes if the run's culling hides it at most cameras between
+    neighbouring training cameras that see it, and one training camera has most of its weight. Rows that are faint in
+    all of these frames, beside the rest of their life, stay.
     """
     frames = evenly_spread(run.scene.num_frames, max(LEAST_FRAMES, IMAGES // len(run.scene.train)))
     cameras = [run.scene.views[view].camera for view in run.scene.train]
     found = _training_weights(expert, cameras, frames, run.compute, progress=progress)
-    unseen = found.present & (found.most < least)
+    examined = found.highest >= EXAMINED * _highest_opacities(expert, run.scene.num_frames).clamp(min=SEEN)
+    unseen = examined & (found.most < least)
     floating = torch.zeros_like(unseen)
     if floaters and run.novel.culling is not None:
         hidden, shown = _novel_weights(expert, cameras, frames, run.novel.culling, run.compute, progress=progress)
         before_them = (hidden > A_PIXEL) & (hidden > HIDDEN * shown)
-        floating = ~unseen & before_them & of_one_view(found.sums, ONE_VIEW)
+        floating = examined & ~unseen & before_them & of_one_view(found.sums, ONE_VIEW)
     kept = Kept(rows=~unseen & ~floating, unseen=int(unseen.sum()), floaters=int(floating.sum()))
     of = counted(expert.num_gaussians, "Gaussian")
     logger.info("%s: of %s, %s that no training view shows are left out", expert.name, of, f"{kept.unseen:,}")
@@ -90,15 +93,26 @@ def _training_weights(
     count = expert.num_gaussians
     sums = torch.zeros(len(cameras), count, device=compute.device)
     most = torch.zeros(count, device=compute.device)
-    present = torch.zeros(count, dtype=torch.bool, device=compute.device)
+    highest = torch.zeros(count, device=compute.device)
     for number, gaussians in _moments(expert, frames, progress=progress, label="Looking for what nobody sees"):
         rows = expert.rows(number)
-        present[rows] |= gaussians.opacities >= SEEN
+        highest[rows] = torch.maximum(highest[rows], gaussians.opacities)
         for index, camera in enumerate(cameras):
             weights = pixel_weights(gaussians, camera, expert.settings, compute)
             sums[index, rows] += weights
             most[rows] = torch.maximum(most[rows], weights)
-    return _Weights(sums=sums, most=most, present=present)
+    return _Weights(sums=sums, most=most, highest=highest)
+
+
+def _highest_opacities(expert: Expert, num_frames: int) -> Tensor:
+    """The highest opacity [n] of each row in the clip."""
+    highest: Tensor | None = None
+    for number in range(num_frames):
+        opacities, rows = expert.at(number).opacities, expert.rows(number)
+        highest = opacities.new_zeros(expert.num_gaussians) if highest is None else highest
+        highest[rows] = torch.maximum(highest[rows], opacities)
+    assert highest is not None, "a clip has a frame"
+    return highest
 
 
 def _novel_weights(

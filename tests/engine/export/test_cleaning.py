@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from moegs_rasterizer import Camera
+from moegs_rasterizer import Camera, Gaussians
 
+import engine.export.cleaning
 from engine.export.cleaning import WIDTH, kept_rows, pixel_weights
 from engine.export.formats import FORMATS, Export
 from engine.export.neighbours import between_neighbours
@@ -24,7 +26,7 @@ from experts.splats.container import read_4dgs
 from experts.splats.frame_files import frame_files, read_sequence
 from experts.training.generalisation.removal import image_weights
 from scenes import View
-from tests.small_world import camera, small_run
+from tests.small_world import CloudExpert, camera, small_run
 
 FLOATER, REAL = (0.25, 0.0, 0.3), (0.1, 0.0, 0.35)  # before cam00; of the training cameras, cam01 sees the real one
 LEAST = QUALITIES["high"].least
@@ -88,6 +90,28 @@ def test_training_views_lose_nothing(run: Run) -> None:
         with torch.no_grad():
             expert.opacities.copy_(opacities)
         assert -10 * np.log10(float((whole - left).square().mean()) + 1e-12) >= 50
+
+
+class Flashing:
+    """An expert whose Gaussians show at frame 1, and are faint at all others."""
+
+    def __init__(self, expert: CloudExpert) -> None:
+        self.expert = expert
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.expert, name)
+
+    def at(self, frame: float, *, camera: int | None = None) -> Gaussians:
+        gaussians = self.expert.at(frame, camera=camera)
+        return gaussians if frame == 1 else replace(gaussians, opacities=torch.full_like(gaussians.opacities, 0.004))
+
+
+def test_what_only_frames_between_the_chosen_ones_show_stays(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.export.cleaning, "evenly_spread", lambda count, wanted: [0, 2])
+    kept = kept_rows(run, Flashing(run.experts[0]), least=50.0, floaters=True)
+    assert kept.rows.all()
+    monkeypatch.setattr(engine.export.cleaning, "evenly_spread", lambda count, wanted: [1])
+    assert not kept_rows(run, Flashing(run.experts[0]), least=50.0, floaters=True).rows.all()
 
 
 def test_weights_of_a_smaller_image_are_those_of_the_whole(run: Run) -> None:
