@@ -46,7 +46,7 @@ check() {
     said=$(CUDA_HOME=$1 "$PYTHON" -m moegs_rasterizer.build --cuda --cuda_archs "$archs") || return 1
     library=${said##*: }
     [[ $library == */cuda$version-sm* ]] || return 1
-    seconds=$(grep -o '[0-9.]* s:' <<< "$said")
+    seconds=$(grep -o '[0-9.]* s:' <<< "$said" | tr : ,)
     echo "CUDA $version, $archs: compiled without warnings in $seconds $(du -m "$library" | cut -f1) MB"
 }
 
