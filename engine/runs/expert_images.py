@@ -64,9 +64,14 @@ def image_of(
     splat = splat_of(
         expert, camera, frame, compute=compute, camera_number=camera_number, culling=novel.culling, tile_rule=tile_rule
     )
-    image = splat.colour if has_pictures(expert) else expert.colour(splat, camera, frame=frame)
+    image = colour_of(expert, splat, camera, frame)
     if camera_number is not None or novel.hole_colour is None:
         return image
     alphas = splat.alpha[None]
     hole = little_covered(alphas, novel.usual_coverage)
     return on_hole_colour(image[None], alphas, [expert], novel.hole_colour, hole=hole)[0]
+
+
+def colour_of(expert: Expert, splat: Splat, camera: Camera, frame: float) -> Tensor:
+    """An expert's image [3, h, w], from what `splat_of` gave."""
+    return splat.colour if has_pictures(expert) else expert.colour(splat, camera, frame=frame)

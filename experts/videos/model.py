@@ -115,7 +115,9 @@ class Videos(nn.Module):
 
 
 def _is_same(own: Camera, other: Camera) -> bool:
-    """True where two cameras see the same image, up to its size in pixels."""
+    """True where another camera's image is that of its own, or a smaller one of it."""
+    if other.width > own.width or other.height > own.height:
+        return False
     if not torch.allclose(own.world_to_camera, other.world_to_camera.to(own.world_to_camera), rtol=0, atol=SAME_POSE):
         return False
     most = SAME_LENS if (own.width, own.height) == (other.width, other.height) else SHRUNK_LENS

@@ -80,6 +80,16 @@ def test_rendering_scores_what_training_scored_and_can_be_verified(train: Train,
     assert moegs.main(["verify", str(out), "--quiet", "--frames=2"]) == 0
 
 
+def test_a_second_rendering_may_be_a_twin(train: Train, tmp_path: Path) -> None:
+    assert train(written(tmp_path / "pictures", seed=1), tmp_path / "out") == 0
+    twin = f"--twin=Videos={written(tmp_path / 'twin')}"
+    assert moegs.main(["render", f"--save_path={tmp_path / 'out'}", "--skip_train", "--quiet", twin]) == 0
+    means = json.loads((tmp_path / "out" / "test" / "itrs_2" / "metrics.json").read_text())["means"]
+    half = means["Videos"]["psnr"] + 20 * np.log10(2)  # of an error that is the mean of its own and none
+    (name,) = (name for name in means if name.startswith("Videos") and name != "Videos")
+    assert means[name]["psnr"] == pytest.approx(half, abs=0.05)
+
+
 def test_a_training_goes_on_as_if_it_had_not_stopped(train: Train, tmp_path: Path) -> None:
     pictures = written(tmp_path / "pictures", seed=1)
     assert train(pictures, tmp_path / "whole", "--iterations=9") == 0

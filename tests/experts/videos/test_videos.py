@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from moegs_rasterizer import Camera
 from PIL import Image
 
 from experts import EXPERTS, CheckpointError, LoadOptions, load_expert
@@ -28,7 +29,7 @@ def expert() -> Videos:
     return expert
 
 
-def shrunk(width: int, height: int, **change: object):
+def sized(width: int, height: int, **change: object) -> Camera:
     """cam01 with an image of another size."""
     own = CAMERAS["cam01"]
     x, y = width / own.width, height / own.height
@@ -45,9 +46,14 @@ def test_a_camera_shows_its_own_picture_at_every_frame(expert: Videos) -> None:
 
 
 def test_a_smaller_image_of_a_camera_shows_means_of_pixels(expert: Videos) -> None:
-    small = expert.picture(shrunk(WIDTH // 2, HEIGHT // 2), 1)
+    small = expert.picture(sized(WIDTH // 2, HEIGHT // 2), 1)
     blocks = expert.picture(CAMERAS["cam01"], 1).view(3, HEIGHT // 2, 2, WIDTH // 2, 2)
     torch.testing.assert_close(small, blocks.mean(dim=(2, 4)))
+
+
+def test_a_larger_image_of_a_camera_is_refused(expert: Videos) -> None:
+    with pytest.raises(CheckpointError, match="no picture of a camera"):
+        expert.picture(sized(2 * WIDTH, 2 * HEIGHT), 1)
 
 
 @pytest.mark.parametrize("change", [{"fx": 30.0}, {"cy": 9.0}])
