@@ -52,7 +52,7 @@ def open_culling(
             culling.near,
             "a quarter of the median depth" if near is None else "--novel_near",
         )
-    elif near is None:
+    elif near is None and not all(map(has_pictures, experts)):
         logger.warning("no expert shows anything at the training cameras: nothing is culled at novel views")
     return culling
 

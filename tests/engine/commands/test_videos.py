@@ -26,7 +26,7 @@ CAMERAS = ("cam00", "cam01", "cam02")
 
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
-    """Trains Ex4DGS of the small world and Videos of a folder."""
+    """Trains Ex4DGS of the small world, or Videos of a folder beside it, and Videos of a folder."""
     given = use_small_world(monkeypatch, tmp_path)
     shared = [argument for argument in given if str(tmp_path / "models") not in argument]
 
@@ -35,8 +35,9 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
 
     monkeypatch.setattr(engine.runs.opening, "load_expert", load)
 
-    def run(pictures: Path, save_path: Path, *more: str) -> int:
-        experts = [f"--expert=Ex4DGS={tmp_path / 'models' / 'Ex4DGS'}", f"--expert=Videos={pictures}"]
+    def run(pictures: Path, save_path: Path, *more: str, beside: Path | None = None) -> int:
+        first = f"Ex4DGS={tmp_path / 'models' / 'Ex4DGS'}" if beside is None else f"Videos={beside}"
+        experts = [f"--expert={first}", f"--expert=Videos={pictures}"]
         return moegs.main(["train", *shared, *experts, f"--save_path={save_path}", *FEW, *more])
 
     return run
@@ -78,6 +79,15 @@ def test_rendering_scores_what_training_scored_and_can_be_verified(train: Train,
     own = -10 * np.log10(np.square(error).mean(axis=(1, 2, 3)))
     assert rendered["Videos"]["psnr"] == pytest.approx(own.mean(), abs=1e-4)
     assert moegs.main(["verify", str(out), "--quiet", "--frames=2"]) == 0
+
+
+def test_pictures_alone_make_a_mixture(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = (written(tmp_path / f"pictures{seed}", seed=seed) for seed in (1, 2))
+    assert train(other, tmp_path / "out", beside=one) == 0
+    assert moegs.main(["render", f"--save_path={tmp_path / 'out'}", "--skip_train", "--quiet"]) == 0
+    means = json.loads((tmp_path / "out" / "test" / "itrs_2" / "metrics.json").read_text())["means"]
+    assert means["MoE"]["psnr"] > max(means["Videos"]["psnr"], means["Videos-2"]["psnr"]) + 1  # noise is averaged
+    assert "culled" not in capsys.readouterr().err
 
 
 def test_a_second_rendering_may_be_a_twin(train: Train, tmp_path: Path) -> None:
