@@ -13,8 +13,10 @@ from PIL import Image
 
 import engine.runs.opening
 import moegs
+from engine.commands.view import open_run, with_newest_router
 from engine.runs.run import mix_view
 from engine.runs.saved import load_run
+from engine.settings.results.view import ViewConfig
 from experts import load_expert
 from tests.engine.commands.test_any_experts import FEW
 from tests.scenes.scene_folders import write_video
@@ -167,6 +169,7 @@ def test_what_needs_gaussians_or_other_cameras_is_refused(
 ) -> None:
     assert train(written(tmp_path / "pictures"), tmp_path / "run") == 0
     run, out, spiral = str(tmp_path / "run"), str(tmp_path / "out"), ("--trajectory", "spiral")
+    alone = ["--expert", f"Videos={tmp_path / 'pictures'}", "--source_path", str(tmp_path)]
     slower, here = ("--slow_motion", "2"), ["render", "--save_path", run, "--quiet"]
     has = "Videos has pictures of the scene's cameras, and no Gaussians: "
     before = sorted(tmp_path.rglob("*"))
@@ -182,12 +185,31 @@ def test_what_needs_gaussians_or_other_cameras_is_refused(
         (["distill", run, "--expert", "Ex4DGS", "--out", out], has + "the mixture has no images to teach at novel"),
         (["export", run, "--to", f"{out}.html"], has + "no file can hold it; export the others with --without"),
         (["export", run, "--out", out], has + "the paper's layout has no place for it; export the others with"),
+        (["export", *alone, "--to", f"{out}.html"], has + "there is nothing to export"),
+        (["export", *alone, "--to", f"{out}.html", "--without", "x"], "--without x: there is one expert alone"),
+        (["view", *alone], has + "the viewer flies to other cameras; view another expert"),
         (["view", run], has + "the viewer flies to other cameras; view the other experts with --without"),
     ):
         assert moegs.main(arguments) == 2, arguments
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1, error
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_others_are_viewed_and_exported_without_the_pictures(train: Train, tmp_path: Path) -> None:
+    pictures, folder = written(tmp_path / "pictures"), tmp_path / "run"
+    assert train(pictures, folder) == 0
+    shown = open_run(ViewConfig(run=folder, without=("videos",)))
+    whole = load_run(folder)
+    assert [expert.name for expert in shown.experts] == ["Ex4DGS"] == list(shown.router.expert_names)
+    assert torch.equal(mix_view(shown, 1, 2).image, mix_view(whole, 1, 2).images[0])
+    assert train(pictures, folder, "--iterations=4", "--resume") == 0
+    newer = with_newest_router(shown, folder=folder, eval_temperature=None, without=("videos",))
+    assert newer.iteration == 4 and newer.router.expert_names == ("Ex4DGS",)
+    assert with_newest_router(shown, folder=folder, eval_temperature=None) is shown  # of other experts
+    page = tmp_path / "page.html"
+    assert moegs.main(["export", str(folder), "--to", str(page), "--without", "Videos", "--quiet"]) == 0
+    assert page.is_file()
 
 
 def test_novel_views_are_rendered_without_the_pictures(train: Train, tmp_path: Path) -> None:
