@@ -30,8 +30,8 @@ from engine.runs.run import Run
 from experts.base import Expert
 from router import ENSEMBLES
 from router.features import FEATURE_BACKGROUND
+from router.layers import gaussians_of
 from router.mixture import blend
-from router.router import gaussians_of
 
 # Squares of 3 sigma, a sort by tile and depth of every pair of a Gaussian and a 16x16 tile, and no culling by warps.
 CLASSIC_FLAGS = "-DMOEGS_WITHOUT_EXACT_TILES -DMOEGS_WITHOUT_WARP_CULLING -DMOEGS_WITHOUT_SEPARATE_SORTS"

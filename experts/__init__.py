@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.disk.faults import reading
 from common.text.suggestions import hint
-from experts import ed3dgs, ex4dgs, fourdgaussians, freetime, splats, stg
+from experts import ed3dgs, ex4dgs, fourdgaussians, freetime, splats, stg, videos
 from experts.base import CheckpointError, Expert, LoadOptions, Provenance
 from experts.recognition import require_own_files
 from experts.spec import NOT_TRAINED, ExpertSpec, begin_training, name_fault
@@ -15,6 +15,7 @@ from experts.table import expert_table
 
 __all__ = [
     "EXPERTS",
+    "SPLATTED",
     "TRAINABLE",
     "CheckpointError",
     "Expert",
@@ -32,7 +33,9 @@ EXPERTS: dict[str, ExpertSpec] = expert_table(
     fourdgaussians.SPEC,
     freetime.SPEC,
     splats.SPEC,
+    videos.SPEC,
 )
+SPLATTED = {name: spec for name, spec in EXPERTS.items() if not spec.pictures}
 TRAINABLE = {name: spec for name, spec in EXPERTS.items() if spec.training is not NOT_TRAINED}
 
 

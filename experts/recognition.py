@@ -38,7 +38,11 @@ def require_own_files(
     segments = _segments(path, experts)
     if segments and spec.segments is None:
         raise mistaken(path, segments[0], " (a folder of segments)")
-    for table in _tables([path / name for name in segments[1]] if segments else [path], iteration):
+    tables = _tables([path / name for name in segments[1]] if segments else [path], iteration)
+    owner = None if tables else _owner_of_checkpoints(path, experts)
+    if owner is not None and owner.pictures and owner.name != spec.name:
+        raise mistaken(path, owner, " (pictures of cameras)")
+    for table in tables:
         names = read_column_names(table)
         owner = owner_of(names, experts)
         if owner is None:

@@ -64,6 +64,14 @@ def _untrainable(*_: Any, **__: Any) -> Any:
     raise ValueError("this expert comes from files of other programs, and cannot be trained")
 
 
+def _unwritten(*_: Any, **__: Any) -> Any:
+    raise ValueError("this expert has pictures of another method, and no Gaussians to write")
+
+
+def _not_routed(folder: Path, iteration: int | None) -> None:
+    """No router's weights lie in its files."""
+
+
 NOT_TRAINED = TrainingSpec(presets={}, start_frames="first", start_model=_untrainable, trainer=_untrainable)
 
 
@@ -74,6 +82,8 @@ class ExpertSpec:
     signature: columns that only this expert's point_cloud.ply has: they tell whose a folder at the wrong flag is. One
     expert may add none to 3DGS's, and gives one of those.
     checkpoints: patterns of names of single files that also hold a model, alone or in a folder without point_cloud.
+    pictures: it has pictures of the scene's cameras in the place of Gaussians (`PictureExpert`), and nothing of it is
+    written: it gives `checkpoints`, and no signature.
     world_scale: data units per unit of its models, from the data's layout and the rig's radius.
     write_routed, read_routed: a model's folder with the router's weights [n, 3] (base, directional, temporal) as
     columns, as MoE-GS's own stage 2 writes it. `moegs.py export` calls the first, `moegs.py import` the second, which
@@ -87,17 +97,23 @@ class ExpertSpec:
     flag: str  # stage 2's flag of its folder, without dashes
     alias: str | None = None  # the flag's short form, with its dash
     load: Callable[[Path, LoadOptions], Expert]
-    save: Callable[[Any, Path, int], None]  # (expert, folder, iteration)
-    write_routed: Callable[[Any, Path, int, Tensor], None]  # (expert, folder, iteration, weights)
-    read_routed: Callable[[Path, int | None], Tensor | None]  # (folder, iteration; None: the highest)
+    save: Callable[[Any, Path, int], None] = _unwritten  # (expert, folder, iteration)
+    write_routed: Callable[[Any, Path, int, Tensor], None] = _unwritten  # (expert, folder, iteration, weights)
+    read_routed: Callable[[Path, int | None], Tensor | None] = _not_routed  # (folder, iteration; None: the highest)
     signature: tuple[str, ...]
     checkpoints: tuple[str, ...] = ()
+    pictures: bool = False
     has_planes: bool = False  # near and far can be chosen
     has_clock: bool = False  # its models have num_frames: the clip they were trained on, by which a frame is divided
     segments: SegmentFolders | None = None  # None: one model of the whole clip
     world_scale: Callable[[DataLayout, float], float] = in_data_units
     training: TrainingSpec = NOT_TRAINED  # an expert of files alone has none
-    random_model: Callable[[Gaussians], Expert]
+    random_model: Callable[[Gaussians], Expert] = _unwritten
+
+
+def is_written(spec: ExpertSpec) -> bool:
+    """Tell whether models of an expert can be written and made up, as those of Gaussians can."""
+    return _unwritten not in (spec.save, spec.write_routed, spec.random_model)
 
 
 def name_fault(spec: ExpertSpec, owner: object, what: str) -> str | None:

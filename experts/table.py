@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 from experts.formats.columns import GAUSSIAN
-from experts.spec import ExpertSpec
+from experts.spec import ExpertSpec, is_written
 
 
 def expert_table(*rows: ExpertSpec) -> dict[str, ExpertSpec]:
@@ -28,6 +28,10 @@ def _row_fault(row: ExpertSpec) -> str | None:
         return f"key {row.key!r}: train-expert reads keys without capitals and dashes; write it so"
     if not row.flag.isidentifier():
         return f"flag {row.flag!r}: letters, digits and _ alone, for example toy_path; the dashes before it are added"
+    if row.pictures:
+        return None if row.checkpoints and not row.signature else "has pictures: give checkpoints, and no signature"
+    if not is_written(row):
+        return "save, write_routed or random_model is missing; an expert of Gaussians has all three"
     shared = [column for column in row.signature if column in GAUSSIAN]
     if not row.signature or 0 < len(shared) < len(row.signature):
         listed = f"holds 3DGS's own column {shared[0]!r}" if shared else "is empty"
@@ -47,7 +51,7 @@ def _pair_fault(one: ExpertSpec, other: ExpertSpec) -> str | None:
     columns = set(one.signature) & set(other.signature)
     if columns:
         return f"have the same column in their signature, {min(columns)!r}"
-    if one.signature[0] in GAUSSIAN and other.signature[0] in GAUSSIAN:
+    if all(row.signature and row.signature[0] in GAUSSIAN for row in (one, other)):
         return f"both have columns of 3DGS alone in their signature, {one.signature[0]!r} and {other.signature[0]!r}"
     return None
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+IMAGE_CUES = ("deviation", "deviation around", "sharpness")  # those that need no depth, in this order
 CUES = ("deviation", "deviation around", "transparency", "nearer", "farther", "sharpness")  # in this order
 WINDOW = 15  # px, of means around a pixel
 DEVIATION = 0.1  # of a colour in [0, 1]: the unit of deviations
@@ -18,23 +19,22 @@ _FAINT = 1e-3  # of a gradient, below the steps of 8 bits: flat areas are alike 
 def cues_of(images: Tensor, alphas: Tensor, depths: Tensor) -> Tensor:
     """Cues [E, 6, h, w], each 0 where an expert agrees with the others, and about 1 where it is far from them.
 
-    images [E, 3, h, w] in 0 ... 1; alphas [E, h, w]; depths [E, h, w]: sums of z x alpha x transmittance, world units.
+    images [E, 3, h, w] in 0 ... 1; alphas [E, h, w]; depths [E, h, w]: sums of z x alpha x transmittance, world units,
+    nan where nobody knows them.
     """
-    deviation = _from_others(images) / DEVIATION
-    gradients = _gradients(images)
-    around, sharpness = _around(torch.stack([deviation, gradients])).unbind(0)
+    deviation, around, sharpness = image_cues(images).unbind(1)
     nearer = _nearer(alphas, depths)
     return torch.stack(
-        [
-            deviation,
-            around,
-            1 - alphas,
-            nearer.clamp(0, MOST),
-            (-nearer).clamp(0, MOST),
-            _log_ratio(sharpness, sharpness.mean(dim=0)),
-        ],
-        dim=1,
+        [deviation, around, 1 - alphas, nearer.clamp(0, MOST), (-nearer).clamp(0, MOST), sharpness], dim=1
     )
+
+
+@torch.no_grad()
+def image_cues(images: Tensor) -> Tensor:
+    """The cues [E, 3, h, w] of IMAGE_CUES, as in `cues_of`. images [E, 3, h, w] in 0 ... 1."""
+    deviation = _from_others(images) / DEVIATION
+    around, sharpness = _around(torch.stack([deviation, _gradients(images)])).unbind(0)
+    return torch.stack([deviation, around, _log_ratio(sharpness, sharpness.mean(dim=0))], dim=1)
 
 
 class CueLayer(nn.Module):
@@ -78,9 +78,9 @@ def _around(maps: Tensor) -> Tensor:
 def _nearer(alphas: Tensor, depths: Tensor) -> Tensor:
     """Log [E, h, w] of the median of the experts' depths over each one's: positive where it is nearer than others.
 
-    0 where it is too transparent to have a depth.
+    0 where it is too transparent to have a depth, or has none.
     """
-    known = alphas >= SEEN
+    known = (alphas >= SEEN) & ~depths.isnan()
     logs = torch.where(known, (depths / alphas.clamp_min(SEEN)).clamp_min(1e-12).log(), torch.inf)
     ascending = logs.sort(dim=0).values
     last = (known.sum(dim=0) - 1).clamp_min(0)

@@ -7,20 +7,20 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from moegs_rasterizer import Camera, Gaussians, Layer, Splat, rasterize
-from moegs_rasterizer.types import Backend, DepthKind, Grad, TileRule
+from moegs_rasterizer import Camera, Gaussians, Splat, rasterize
+from moegs_rasterizer.types import Backend, Grad, TileRule
 from torch import Tensor, nn
 
-from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, at_a_frame, mark
-from common.maths.tensors import constant
+from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, mark
 from experts.base import Expert
-from experts.kept_frames import COMPUTED, ExpertFrames, FrameGaussians
-from experts.novel_views import NovelViewCulling
+from experts.kept_frames import COMPUTED, ExpertFrames
+from experts.pictures import has_pictures
 from router.cues import CueLayer, cues_of
 from router.defaults import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
-from router.features import FEATURE_BACKGROUND, RoutingFeatures
+from router.features import RoutingFeatures
 from router.gates_cuda import gates_of_kernel, has_gates_kernel
 from router.heads import DEFAULT_HEAD, HeadKind, new_head
+from router.layers import at_frame, layer_of
 from router.mixture import Mixture, blend, shrunk_to_mean
 from router.novel_views import (
     PLAIN,
@@ -31,14 +31,15 @@ from router.novel_views import (
     little_covered,
     on_hole_colour,
 )
+from router.pictures import PictureFeatures, with_pictures
 from router.rays import KeptRays
 
 
 class Router(nn.Module):
     """All that stage 2 learns, with the temperatures that belong to it.
 
-    expert_names and counts (rows of each expert's routing table) come in softmax order. cues: with the linear layer of
-    router/cues.py, which the paper has not. eval_temperature None means the training temperature.
+    expert_names and counts (rows of each expert's routing table, 0: it has pictures) come in softmax order. cues: with
+    the linear layer of router/cues.py, which the paper has not. eval_temperature None means the training temperature.
     """
 
     def __init__(
@@ -55,12 +56,20 @@ class Router(nn.Module):
         super().__init__()
         self.expert_names = tuple(expert_names)
         self.features = RoutingFeatures(counts, init)
+        self.pictures = nn.ModuleDict(
+            {name: PictureFeatures(init) for name, count in zip(expert_names, counts, strict=True) if count == 0}
+        )
         self.head_kind = kind
         self.head = new_head(kind)
         self.cues = CueLayer(len(self.expert_names)) if cues else None
         self.rays = KeptRays()
         self.temperature = temperature
         self.eval_temperature = temperature if eval_temperature is None else eval_temperature
+
+    def features_of_pictures(self) -> dict[int, nn.Module]:
+        """The modules that make routing weights of pictures, by the number of the expert that has them."""
+        names = enumerate(self.expert_names)
+        return {index: self.pictures[name] for index, name in names if name in self.pictures}
 
 
 def mix(
@@ -89,15 +98,18 @@ def mix(
     given up where the GPU has no memory left.
     """
     novel = novel if camera_number is None else PLAIN
-    given = partial(_at, camera=camera, frame=frame, camera_number=camera_number, culling=novel.culling)
+    given = partial(at_frame, camera=camera, frame=frame, camera_number=camera_number, culling=novel.culling)
     learning = grad == "full"
 
     def mixed() -> Mixture:
-        found = [given(expert, frames=COMPUTED if learning else frames, learning=learning) for expert in experts]
+        found = [
+            None if has_pictures(expert) else given(expert, frames=COMPUTED if learning else frames, learning=learning)
+            for expert in experts
+        ]
         return mix_gaussians(
             router,
             experts,
-            [each.gaussians for each in found],
+            [None if each is None else each.gaussians for each in found],
             camera,
             frame=frame,
             time=time,
@@ -107,7 +119,7 @@ def mix(
             tile_rule=tile_rule,
             depths=depths,
             novel=novel,
-            rows=[each.rows for each in found],
+            rows=[None if each is None else each.rows for each in found],
         )
 
     return frames.retried(mixed)
@@ -116,7 +128,7 @@ def mix(
 def mix_gaussians(
     router: Router,
     experts: Sequence[Expert],
-    gaussians: Sequence[Gaussians],
+    gaussians: Sequence[Gaussians | None],
     camera: Camera,
     *,
     frame: float,
@@ -129,31 +141,52 @@ def mix_gaussians(
     novel: NovelViews = PLAIN,
     rows: Sequence[Tensor | None] | None = None,
 ) -> Mixture:
-    """As `mix`, of each expert's Gaussians at the frame; novel holds whatever the camera.
+    """As `mix`, of each expert's Gaussians at the frame, None where it has pictures; novel holds whatever the camera.
 
     rows: for each expert, which of its rows at the frame these are; None: all.
     """
     with torch.set_grad_enabled(grad != "none"):
-        with mark(ROUTING_WEIGHTS):
-            weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
         # Of layers blended in half precision the depth is a sum; here nobody looks at another kind.
         summed = depths or router.cues is not None or backend == "cuda-half"
-        depth: DepthKind | None = "sum" if summed else None
+        with mark(ROUTING_WEIGHTS):
+            weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
         shown = [None] * len(experts) if rows is None else rows
         layers = [
-            _layer(each, expert, features if left is None else features[left], tile_rule=tile_rule, depth=depth)
+            layer_of(
+                each,
+                expert,
+                features if left is None else features[left],
+                tile_rule=tile_rule,
+                depth="sum" if summed else None,
+            )
             for each, expert, features, left in zip(gaussians, experts, weights, shown, strict=True)
+            if each is not None
         ]
         with mark(RASTERIZE):
-            splats = rasterize(layers, camera, grad=grad, backend=backend, deterministic=True)
+            drawn = iter(rasterize(layers, camera, grad=grad, backend=backend, deterministic=True) if layers else ())
+        rasterized = [None if each is None else next(drawn) for each in gaussians]
         with mark(BLEND):
-            seen = _rays(router, camera, like=splats[0].colour, kept=grad != "none")
             with torch.set_grad_enabled(grad == "full"):
                 images = torch.stack(
-                    [e.colour(splat, camera, frame=frame) for e, splat in zip(experts, splats, strict=True)]
+                    [_image(expert, splat, camera, frame) for expert, splat in zip(experts, rasterized, strict=True)]
                 )
+            seen = _rays(router, camera, like=images, kept=grad != "none")
+            of_pictures = {
+                index: router.pictures[name]
+                for index, name in enumerate(router.expert_names)
+                if name in router.pictures
+            }
+            splats = with_pictures(rasterized, images, of_pictures, time=time)
             mixture = blended(router, experts, splats, images, seen, temperature=temperature, novel=novel)
     return _with_depths(mixture, splats) if depths else mixture
+
+
+def _image(expert: Expert, splat: Splat | None, camera: Camera, frame: float) -> Tensor:
+    """An expert's image [3, h, w], from its splat or its pictures."""
+    if splat is not None:
+        return expert.colour(splat, camera, frame=frame)
+    assert has_pictures(expert), "only they have no Gaussians"
+    return expert.picture(camera, frame)
 
 
 def _rays(router: Router, camera: Camera, *, like: Tensor, kept: bool) -> Tensor:
@@ -221,51 +254,3 @@ def _stacked(splats: Sequence[Splat], name: str) -> Tensor:
 
 def _with_depths(mixture: Mixture, splats: Sequence[Splat]) -> Mixture:
     return replace(mixture, alphas=_stacked(splats, "alpha"), depths=_stacked(splats, "depth"))
-
-
-def gaussians_of(
-    expert: Expert,
-    camera: Camera,
-    frame: float,
-    *,
-    camera_number: int | None = None,
-    culling: NovelViewCulling | None = None,
-    learning: bool = False,
-) -> Gaussians:
-    """An expert's Gaussians for a camera at a frame, culled where it was not trained on (it has no number).
-
-    learning: with gradients to the expert's parameters.
-    """
-    found = _at(expert, camera, frame, camera_number=camera_number, culling=culling, frames=COMPUTED, learning=learning)
-    return found.gaussians
-
-
-def _at(
-    expert: Expert,
-    camera: Camera,
-    frame: float,
-    *,
-    camera_number: int | None,
-    culling: NovelViewCulling | None,
-    frames: ExpertFrames,
-    learning: bool,
-) -> FrameGaussians:
-    with torch.set_grad_enabled(learning), mark(at_a_frame(expert.name)):
-        found = frames.of(expert, frame, camera=camera_number)
-        if culling is None or camera_number is not None:
-            return found
-        return replace(found, gaussians=culling.cull(found.gaussians, camera))
-
-
-def _layer(
-    gaussians: Gaussians,
-    expert: Expert,
-    features: Tensor,
-    *,
-    tile_rule: TileRule | None,
-    depth: DepthKind | None,
-) -> Layer:
-    settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
-    settings = settings if depth is None else replace(settings, depth=depth)
-    background = constant((*expert.background, *FEATURE_BACKGROUND), gaussians.means.dtype, gaussians.means.device)
-    return Layer(gaussians=gaussians, settings=settings, features=features, background=background)

@@ -28,4 +28,10 @@ checked=0
 wait $! || checked=$?
 cat "$types"
 [ "$checked" = 0 ] || exit "$checked"
+browser=$(command -v chromium chromium-browser google-chrome | head -n 1 || true)
+if [ -n "$browser" ]; then
+    echo "tests in a browser: $browser"
+else
+    echo "tests in a browser left out, as there is no chromium on the PATH (apt install chromium)"
+fi
 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist worksteal -m "not cuda" -q "$@"

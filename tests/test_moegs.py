@@ -11,7 +11,7 @@ import pytest
 import engine.api
 import moegs
 from benchmarks.trained_scenes import trained_like_scene
-from experts import EXPERTS
+from experts import SPLATTED
 from router import ENSEMBLES
 from scenes.layouts import LAYOUTS
 
@@ -96,9 +96,9 @@ from pathlib import Path
 from engine.checks.rasterizer import check_rasterizer
 from engine.commands import render
 from engine.runs.device import CPU, ComputeDevice
-from experts import EXPERTS, LoadOptions, load_expert
+from experts import SPLATTED, LoadOptions, load_expert
 check_rasterizer(ComputeDevice(device=CPU, backend="torch"))
-for name in EXPERTS:
+for name in SPLATTED:
     demo = Path("demo/experts") / name
     load_expert(name, demo if demo.is_dir() else Path(@FOLDER@) / name, LoadOptions())
 """
@@ -107,10 +107,10 @@ for name in EXPERTS:
 def test_loading_a_run_does_not_import_pytorchs_compiler(tmp_path: Path) -> None:
     """It takes as long as all else; PyTorch imports it for `torch.utils.checkpoint` and for some operators."""
     gaussians, _ = trained_like_scene(count=5, width=8, height=8, seed=1)
-    for name, spec in EXPERTS.items():
+    for name, spec in SPLATTED.items():
         if not (ROOT / "demo" / "experts" / name).is_dir():
             spec.save(spec.random_model(gaussians), tmp_path / name, 1)
     modules = modules_after(LOADED.replace("@FOLDER@", repr(str(tmp_path))))
     folders = ("stg", "ex4dgs", "ed3dgs", "fourdgaussians", "freetime", "splats")
-    assert {"torch", *(f"experts.{folder}.files" for folder in folders)} <= modules and len(EXPERTS) == len(folders)
+    assert {"torch", *(f"experts.{folder}.files" for folder in folders)} <= modules and len(SPLATTED) == len(folders)
     assert not modules & {"torch._dynamo", "sympy", "scipy", "pycolmap"}

@@ -23,6 +23,7 @@ from engine.checks.probes import (
 from engine.runs.device import ComputeDevice
 from experts import EXPERTS
 from experts.base import Expert
+from experts.pictures import has_pictures
 from router import kind_of
 from scenes import Scene
 
@@ -50,7 +51,10 @@ class NearPlane:
 
 
 def try_near_planes(expert: Expert, probes: Sequence[Probe], *, compute: ComputeDevice) -> NearPlane:
-    """An expert's images with several near planes; only its own where its planes cannot be chosen."""
+    """An expert's images with several near planes; only its own where its planes cannot be chosen, or has none."""
+    if has_pictures(expert):
+        psnr = mean_psnr(expert, probes, compute=compute)
+        return NearPlane(culled=0.0, own=0.0, near=0.0, psnr=psnr, own_psnr=psnr)
     models = [gaussians_of(expert, probe) for probe in probes]
     depths = [_depths_in_image(model.means, probe) for model, probe in zip(models, probes, strict=True)]
     own = expert.settings.near
@@ -61,13 +65,13 @@ def try_near_planes(expert: Expert, probes: Sequence[Probe], *, compute: Compute
     spec = EXPERTS.get(kind_of(expert.name))
     if spec is not None and spec.has_planes and middle > 0:
         tried += [share * middle for share in NEARS]
-    psnr = {
+    measured = {
         near: mean_psnr(expert, probes, compute=compute, variation=Variation(near=near), models=models)
         for near in tried
     }
-    most = max(psnr.values())
-    best = max(near for near, value in psnr.items() if most - value <= AS_GOOD)  # the farthest hides least
-    return NearPlane(culled=culled, own=own, near=best, psnr=psnr[best], own_psnr=psnr[own])
+    most = max(measured.values())
+    best = max(near for near, value in measured.items() if most - value <= AS_GOOD)  # the farthest hides least
+    return NearPlane(culled=culled, own=own, near=best, psnr=measured[best], own_psnr=measured[own])
 
 
 def _depths_in_image(means: Tensor, probe: Probe) -> Tensor:

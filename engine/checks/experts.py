@@ -18,6 +18,7 @@ from engine.runs.expert_images import splat_of
 from engine.settings.parsing.config_file import read_object
 from experts.base import CheckpointError, Expert
 from experts.formats.cfg_args import read_cfg_args
+from experts.pictures import has_pictures
 from scenes import Scene
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,12 @@ def _reported(folder: Path, fact: str) -> set[str]:
 
 
 def check_frames(expert: Expert, num_frames: int, folder: Path) -> None:
-    """Raises CheckpointError where an expert has no rows, or no Gaussians, for a frame of the clip."""
+    """Raises CheckpointError where an expert has no rows, or no Gaussians, for a frame of the clip.
+
+    Pictures were compared with the clip when they were found.
+    """
+    if has_pictures(expert):
+        return
     try:
         with torch.no_grad():
             for frame in range(num_frames):
@@ -108,8 +114,10 @@ def check_frames(expert: Expert, num_frames: int, folder: Path) -> None:
 def check_visible(expert: Expert, scene: Scene, *, compute: ComputeDevice, label: str, folder: Path) -> None:
     """Raises ConfigError where an expert leaves images of the training cameras empty at the clip's middle.
 
-    label: how the user named the expert, for the message.
+    Pictures cover all of theirs. label: how the user named the expert, for the message.
     """
+    if has_pictures(expert):
+        return
     frame, views = scene.num_frames // 2, scene.train
     seen = 0.0
     for view in dict.fromkeys((views[len(views) // 2], views[0], views[-1])):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine.runs.device import ComputeDevice, wait
 from experts.base import Expert
+from experts.pictures import has_pictures, splat_of
 from scenes import Scene
 from scenes.frames.resize import resized
 from scenes.types import ViewFrame
@@ -96,6 +97,9 @@ def image_and_splat(
 
     gaussians: those of `gaussians_of`, where they are there already.
     """
+    if has_pictures(expert):
+        splat = splat_of(expert.picture(probe.camera, probe.frame + variation.later))
+        return splat.colour, splat
     gaussians = gaussians_of(expert, probe, variation) if gaussians is None else gaussians
     background = gaussians.means.new_tensor(variation.background or expert.background)
     layer = Layer(gaussians=gaussians, settings=variation.settings(expert), background=background)

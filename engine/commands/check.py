@@ -20,6 +20,7 @@ from engine.errors import ConfigError
 from engine.runs.cost import frames_line
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.opening import open_expert, read_scene
+from engine.runs.pictures import decode_pictures
 from engine.settings.check import read_check_settings
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import with_values
@@ -65,6 +66,7 @@ def check(config: AnyRunConfig) -> None:
     experts = _open_experts(config, scene, folders, compute)
     print(frames_line(scene), "", *_trainings(config, scene, compute), sep="\n")
     scene.frames.prepare(range(len(scene.views)))
+    decode_pictures(experts)
     print("", *warn_of_frames(scene), "", sep="\n")
     if experts:
         clips = settle_clip_lengths(scene, experts, compute)

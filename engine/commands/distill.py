@@ -14,8 +14,10 @@ from engine.compression.distilled_files import write_distilled
 from engine.evaluation.held_out import ImageAt, held_out_psnr, mixtures_of
 from engine.evaluation.provenance import megabytes
 from engine.evaluation.scoring import evenly_spread
+from engine.runs.checkpoint import saved_experts
 from engine.runs.expert_images import image_of
 from engine.runs.novel_near import lone_rules
+from engine.runs.pictures import refuse_pictures
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
 from engine.settings.distill import (
@@ -44,8 +46,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_distill_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_distill_config(config)
-    overrides = run_overrides(config)
-    run = load_run(save_path, iteration=None if config.iteration == -1 else config.iteration, overrides=overrides)
+    overrides, iteration = run_overrides(config), None if config.iteration == -1 else config.iteration
+    _refuse_pictures(config, saved_experts(save_path, iteration))
+    run = load_run(save_path, iteration=iteration, overrides=overrides)
     name = find_name(config.expert, [expert.name for expert in run.experts])
     before = next(expert for expert in run.experts if expert.name == name)
     check_growth(config, before)
@@ -70,6 +73,12 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     frames = len(evenly_spread(run.scene.num_frames, config.test_frames))
     print(f"PSNR: mean over {counted(len(run.scene.test), 'held-out camera')}, {counted(frames, 'frame')} of each")
     return 0
+
+
+def _refuse_pictures(config: DistillConfig, experts: Sequence[str]) -> None:
+    refuse_pictures([find_name(config.expert, experts)], "it cannot learn; give another --expert")
+    if config.novel_share > 0:
+        refuse_pictures(experts, "the mixture has no images to teach at novel cameras; give --novel_share 0")
 
 
 def _distillation(config: DistillConfig) -> Distillation:

@@ -16,12 +16,15 @@ from engine.export.quality import QUALITIES
 from engine.export.writing import size_of, write_export
 from engine.outputs.upstream_layout import write_upstream_layout
 from engine.outputs.video import FPS
+from engine.runs.checkpoint import saved_experts
 from engine.runs.lone_expert import lone_expert_run
+from engine.runs.pictures import refuse_pictures
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
 from engine.settings.export import ExportConfig, Layout, check_export_config, read_export_settings
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import values_of
+from engine.settings.training.experts import ensemble_and_folders, named_expert, named_others
 from experts import Expert
 
 logger = logging.getLogger(__name__)
@@ -70,11 +73,15 @@ def open_run(config: ExportConfig) -> Run:
     """The run of checked settings, or that of one expert alone, with the frames of its held-out cameras."""
     given = values_of(config.overrides)
     if config.run is None:
+        refuse_pictures(ensemble_and_folders(config.overrides.expert)[0].experts, "there is nothing to export")
         run = lone_expert_run(given | {"load_iteration": config.iteration, "quiet": config.quiet})
         run.scene.frames.prepare(run.scene.test or run.scene.train[:1])
         return run
     iteration = None if config.iteration == -1 else config.iteration
-    return load_run(config.run, iteration=iteration, overrides=given, needed="test")
+    experts = named_others(saved_experts(config.run, iteration), config.without)
+    exported = [named_expert(config.content, experts) or ""] if config.content else experts
+    refuse_pictures(exported, "no file can hold it; export the others with --without, or one of them with --content")
+    return load_run(config.run, iteration=iteration, overrides=given | {"without": config.without}, needed="test")
 
 
 def expert_of(run: Run, asked: str, *, together: str) -> Expert | None:
@@ -106,18 +113,21 @@ def loss_lines(found: Measured) -> list[str]:
 
 def _export_layout(config: ExportConfig) -> int:
     assert config.run is not None and config.out is not None, "the settings were checked"
+    iteration = None if config.iteration == -1 else config.iteration
+    experts = named_others(saved_experts(config.run, iteration), config.without)
+    refuse_pictures(experts, "the paper's layout has no place for it; export the others with --without")
     run = load_run(
         config.run,
-        iteration=None if config.iteration == -1 else config.iteration,
-        overrides=values_of(config.overrides) | {"device": "cpu"},
+        iteration=iteration,
+        overrides=values_of(config.overrides) | {"device": "cpu", "without": config.without},
         needed="test",
     )
     try:
         folder = LAYOUTS[config.layout](run, config.out, upstream_settings(run, config.run))
     except ValueError as error:
         raise ConfigError(f"{config.out}: {error}") from error
-    experts = ", ".join(expert.name for expert in run.experts)
-    print(f"written: {folder} (iteration {run.iteration}; experts {experts})")
+    names = ", ".join(expert.name for expert in run.experts)
+    print(f"written: {folder} (iteration {run.iteration}; experts {names})")
     return 0
 
 

@@ -16,6 +16,8 @@ from engine.compression.pruned_files import write_run
 from engine.compression.rounds import Goal, Pruning, prune_in_rounds, ratio_goal
 from engine.compression.tuning import Tuning
 from engine.evaluation.provenance import gaussian_counts, megabytes
+from engine.runs.checkpoint import saved_experts
+from engine.runs.pictures import refuse_pictures
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
 from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
@@ -43,6 +45,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_prune_config(config)
     chosen, overrides = None if config.iteration == -1 else config.iteration, overrides_of(config)
+    reason = "there is nothing to remove; prune a run without it"
+    refuse_pictures(saved_experts(save_path, chosen), reason)
     needed: Needed = "all" if config.iterations else "test" if config.compress else "none"
     run = load_run(save_path, iteration=chosen, overrides=overrides, needed=needed)
     check_prunable(run.experts)

@@ -20,7 +20,7 @@ from engine.evaluation.mixture_time import scoring_seconds
 from engine.evaluation.rivals.twins import open_twins
 from engine.outputs.encoders import check_encoder
 from engine.outputs.files import results_folder
-from engine.outputs.novel_views import render_novel_views
+from engine.outputs.novel_views import check_pictures, render_novel_views
 from engine.outputs.render_writer import MIXTURE
 from engine.reporting.results import METRICS_FILE, read_results
 from engine.reporting.seed_spread import spread_lines
@@ -28,6 +28,7 @@ from engine.runs.alone import sweep_leftovers
 from engine.runs.checkpoint import saved_ensemble, saved_iterations
 from engine.runs.cost import log_cost, rendering_cost
 from engine.runs.opening import decode
+from engine.runs.pictures import decode_pictures
 from engine.runs.run import Run, blended_fast
 from engine.runs.saved import load_run
 from engine.runs.seeds import trained_seeds
@@ -149,10 +150,13 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> tuple[Ru
     if ensemble is not None:
         _check_ensemble(run_folder(config), iteration, ensemble)
     run = load_run(run_folder(config), iteration=iteration, overrides=overrides_of(config), needed="none")
+    if variant_of(config):
+        check_pictures(run, config)
     run = blended_fast(run) if config.fast else run
     twins = open_twins(run, run_folder(config), config.metrics.twin) if config.metrics.twin else {}
     splits = splits_of(config)
     views = [view for split in splits for view in needed_views(run.scene, split)]  # novel views show no frame
+    decode_pictures(run.experts)  # before the trial, which shows them
     folder, pngs = run_folder(config), config.run.save_img
     cost = rendering_cost(run, views or run.scene.test, results=folder, pngs=pngs, scored=bool(splits))
     log_cost(replace(cost, time=_scoring_time(run, views, config, twins)))

@@ -11,19 +11,21 @@ from pathlib import Path
 
 from common.disk.locks import is_written_to
 from engine.errors import user_errors
-from engine.runs.checkpoint import checkpoint_folder, load_checkpoint, saved_iterations
+from engine.runs.checkpoint import checkpoint_folder, load_checkpoint, saved_experts, saved_iterations
 from engine.runs.lone_expert import lone_expert_run
 from engine.runs.opening import assemble, new_router, open_expert
+from engine.runs.pictures import refuse_pictures
 from engine.runs.run import Run, blended_fast
 from engine.runs.saved import load_run
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import values_of, with_values
 from engine.settings.results.view import ViewConfig, check_view_config, read_view_settings
-from engine.settings.training.experts import ensemble_and_folders
+from engine.settings.training.experts import ensemble_and_folders, named_others
 from engine.settings.training.run import AnyRunConfig
 from engine.training.interruption import Interruption
 from experts.kept_frames import ExpertFrames
 from router import Ensemble, Router
+from router.subset import subset
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     run = open_run(config)
     renewed: Callable[[Run], Run] | None = None
     if config.iteration == -1 and config.run is not None:
-        renewed = partial(with_newest_router, folder=config.run, eval_temperature=config.overrides.eval_temperature)
+        temperature = config.overrides.eval_temperature
+        renewed = partial(with_newest_router, folder=config.run, eval_temperature=temperature, without=config.without)
     elif config.iteration == -1:
         renewed = partial(with_newest_expert, config=config)
     viewer = Viewer(
@@ -69,8 +72,14 @@ def open_run(config: ViewConfig) -> Run:
     given = values_of(config.overrides) | ({"quiet": True} if config.quiet else {})
     if config.run is not None:
         iteration = None if config.iteration == -1 else config.iteration
+        experts = saved_experts(config.run, iteration)
+        reason = "the viewer flies to other cameras; view the other experts with --without"
+        refuse_pictures(named_others(experts, config.without), reason)
+        given["without"] = config.without
         run = load_run(config.run, iteration=iteration, overrides=given, needed="none")
         return blended_fast(run) if config.fast else run
+    experts = ensemble_and_folders(config.overrides.expert)[0].experts
+    refuse_pictures(experts, "the viewer flies to other cameras; view another expert")
     run = lone_expert_run(given | {"load_iteration": config.iteration, "quiet": config.quiet})
     return blended_fast(run) if config.fast else run
 
@@ -138,10 +147,11 @@ def newest_expert_iteration(folder: Path) -> int:
     return min(found.values(), default=-1)
 
 
-def with_newest_router(run: Run, *, folder: Path, eval_temperature: float | None) -> Run:
+def with_newest_router(run: Run, *, folder: Path, eval_temperature: float | None, without: Sequence[str] = ()) -> Run:
     """The run with the newest router that is saved, of the same experts; the run itself where there is none newer.
 
-    A folder that cannot be read at the moment, as one that is being written to, is left for the next time.
+    without: experts that are left out. A folder that cannot be read at the moment, as one that is being written to, is
+    left for the next time.
     """
     newest = max(saved_iterations(folder), default=run.iteration)
     if newest == run.iteration:
@@ -151,9 +161,12 @@ def with_newest_router(run: Run, *, folder: Path, eval_temperature: float | None
     except user_errors() as error:
         logger.debug("no newer iteration: %s", error)
         return run
-    if _tables(saved.router) != _tables(run.router):  # a run of other experts was begun in the folder
+    newer = saved.router
+    if without:
+        newer = subset(newer, named_others(newer.expert_names, without))
+    if _tables(newer) != _tables(run.router):  # a run of other experts was begun in the folder
         return run
-    router = saved.router.eval().requires_grad_(False).to(run.device)
+    router = newer.eval().requires_grad_(False).to(run.device)
     if eval_temperature is not None:
         router.eval_temperature = eval_temperature
     logger.info("showing iteration %d", newest)

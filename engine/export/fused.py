@@ -17,8 +17,8 @@ from engine.evaluation.scoring import evenly_spread
 from engine.export.frames import FrameReader
 from engine.runs.run import Run, mix_camera
 from experts.base import Expert, Provenance
+from router.layers import gaussians_of
 from router.pruning import contribution_scores
-from router.router import gaussians_of
 
 FUSED = "fused"
 GATE_FRAMES = 10  # at which gates are averaged, of each training camera

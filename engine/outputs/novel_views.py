@@ -20,6 +20,8 @@ from engine.runs.run import Run, alpha_and_depth, mix_camera
 from engine.settings.rendering.novel_views import frame_range, trajectory_file
 from engine.settings.rendering.render import RenderConfig, run_folder, variant_of
 from engine.settings.rendering.render_maps import need_depths
+from experts.base import CheckpointError
+from experts.pictures import has_pictures
 from scenes.camera_files import read_cameras
 from scenes.novel_views import rig_up, shifted, with_focal_mm
 from scenes.trajectories import TRAJECTORIES
@@ -104,6 +106,16 @@ def novel_shots(run: Run, config: RenderConfig) -> list[Shot]:
             for index, (camera, time) in enumerate(zip(cameras, times, strict=True))
         ]
     return [replace(shot, camera=_changed(shot.camera, run, config)) for shot in shots]
+
+
+def check_pictures(run: Run, config: RenderConfig) -> None:
+    """Raises ConfigError for the first of the novel views that an expert with pictures has none of."""
+    for expert in filter(has_pictures, run.experts):
+        for shot in novel_shots(run, config):
+            try:
+                expert.find(shot.camera, shot.frame)
+            except CheckpointError as error:
+                raise ConfigError(f"image {shot.name}: {error} (--without {expert.name})") from None
 
 
 def _times(run: Run, config: RenderConfig) -> list[float]:

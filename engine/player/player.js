@@ -56,6 +56,7 @@ class Player {
     Object.assign(this, { gates, rules });
     if (camera !== undefined) this.view.choose(this.facts.cameras.findIndex(({ name }) => name === camera));
     if (experts) this.shown = this.facts.experts.map(({ name }) => experts.includes(name));
+    this.setControls();
     this.setFrame(frame);
     return new Promise((done) => this.waiting.push(done));
   }
@@ -65,6 +66,13 @@ class Player {
     document.getElementById("frame").value = frame;
     document.getElementById("number").textContent = `${Math.round(frame)} / ${this.facts.frames - 1}`;
     this.change();
+  }
+
+  // The controls say what is shown, whoever asked for it.
+  setControls() {
+    for (const name of ["gates", "rules"]) document.getElementById(name).checked = this[name];
+    document.getElementById("camera").value = this.view.index;
+    for (const [index, box] of document.querySelectorAll("#experts input").entries()) box.checked = this.shown[index];
   }
 
   controls() {

@@ -77,6 +77,13 @@ def saved_ensemble(save_path: Path, iteration: int | None = None) -> str:
         return str(read_json(path)["ensemble"])
 
 
+def saved_experts(save_path: Path, iteration: int | None = None) -> tuple[str, ...]:
+    """The names of a saved run's experts; no tensors are read. ConfigError or CheckpointError as of loading it."""
+    path = checkpoint_folder(save_path, iteration) / FACTS
+    with _readable(path):
+        return tuple(str(entry["name"]) for entry in read_json(path)["experts"])
+
+
 def save_checkpoint(
     save_path: Path, run: Run, iteration: int, *, experts: tuple[ExpertRecord, ...], state: Mapping[str, Tensor]
 ) -> Path:
@@ -153,13 +160,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def named_tensors(router: Router) -> dict[str, Tensor]:
-    """The router's tensors where they are, tables by expert: "head.mlp1.weight", "cues.bias", "STG.static"."""
+    """The router's tensors where they are, tables by expert: "head.mlp1.weight", "cues.bias", "STG.static".
+
+    An expert with pictures has a table without rows, and "Videos.pictures".
+    """
     tensors = {f"head.{name}": value for name, value in router.head.state_dict().items()}
     if router.cues is not None:
         tensors |= {f"cues.{name}": value for name, value in router.cues.state_dict().items()}
     for index, name in enumerate(router.expert_names):
         tensors[f"{name}.static"] = router.features.static[index].detach()
         tensors[f"{name}.temporal"] = router.features.temporal[index].detach()
+    for name, layer in router.pictures.items():
+        tensors[f"{name}.pictures"] = layer.get_parameter("weight").detach()
     return tensors
 
 

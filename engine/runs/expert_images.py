@@ -13,8 +13,10 @@ from common.maths.tensors import constant
 from engine.runs.device import ComputeDevice, wait
 from experts.base import Expert
 from experts.novel_views import NovelViewCulling
+from experts.pictures import has_pictures
+from experts.pictures import splat_of as picture_splat
+from router.layers import gaussians_of
 from router.novel_views import PLAIN, NovelViews, little_covered, on_hole_colour
-from router.router import gaussians_of
 
 
 @torch.no_grad()
@@ -28,11 +30,13 @@ def splat_of(
     culling: NovelViewCulling | None = None,
     tile_rule: TileRule | None = None,
 ) -> Splat:
-    """An expert's Gaussians on the screen of a camera.
+    """An expert's Gaussians on the screen of a camera, or its picture there.
 
     camera_number: of a training camera, whose per-camera parameters were learned. culling: at cameras without a
     number, which were not trained on; None: none. tile_rule None: the expert's own.
     """
+    if has_pictures(expert):
+        return picture_splat(expert.picture(camera, frame))
     gaussians = gaussians_of(expert, camera, frame, camera_number=camera_number, culling=culling)
     settings = expert.settings if tile_rule is None else replace(expert.settings, tile_rule=tile_rule)
     background = constant(expert.background, gaussians.means.dtype, gaussians.means.device)
@@ -60,9 +64,14 @@ def image_of(
     splat = splat_of(
         expert, camera, frame, compute=compute, camera_number=camera_number, culling=novel.culling, tile_rule=tile_rule
     )
-    image = expert.colour(splat, camera, frame=frame)
+    image = colour_of(expert, splat, camera, frame)
     if camera_number is not None or novel.hole_colour is None:
         return image
     alphas = splat.alpha[None]
     hole = little_covered(alphas, novel.usual_coverage)
     return on_hole_colour(image[None], alphas, [expert], novel.hole_colour, hole=hole)[0]
+
+
+def colour_of(expert: Expert, splat: Splat, camera: Camera, frame: float) -> Tensor:
+    """An expert's image [3, h, w], from what `splat_of` gave."""
+    return splat.colour if has_pictures(expert) else expert.colour(splat, camera, frame=frame)

@@ -16,6 +16,7 @@ from engine.runs.device import ComputeDevice, wait
 from engine.runs.expert_images import splat_of
 from experts.base import Expert
 from experts.novel_views import NovelViewCulling, novel_view_culling
+from experts.pictures import has_pictures
 from router.novel_views import NovelViews, usual_coverage
 from scenes import Scene, ViewFrame
 
@@ -51,7 +52,7 @@ def open_culling(
             culling.near,
             "a quarter of the median depth" if near is None else "--novel_near",
         )
-    elif near is None:
+    elif near is None and not all(map(has_pictures, experts)):
         logger.warning("no expert shows anything at the training cameras: nothing is culled at novel views")
     return culling
 
@@ -82,15 +83,18 @@ def seen_in_training(
 ) -> tuple[tuple[float, float, float], float]:
     """The mean RGB of the experts at training views, the least wrong for what no camera saw, and their coverage there.
 
-    Coverage is as `usual_coverage` of router/novel_views.py gives it.
+    Of experts with pictures the coverage is known, and no colour: they are not decoded yet. One expert at least has
+    Gaussians. Coverage is as `usual_coverage` of router/novel_views.py gives it.
     """
+    drawn = [expert for expert in experts if not has_pictures(expert)]
     means, alphas = [], []
     for view, frame in _moments(scene, range(scene.num_frames) if frames is None else frames):
         camera = shrunk(scene.views[view].camera, WIDTH)
-        splats = [splat_of(expert, camera, frame, compute=compute) for expert in experts]
-        images = [expert.colour(splat, camera, frame=frame) for expert, splat in zip(experts, splats, strict=True)]
+        splats = [splat_of(expert, camera, frame, compute=compute) for expert in drawn]
+        images = [expert.colour(splat, camera, frame=frame) for expert, splat in zip(drawn, splats, strict=True)]
         means += [image.clamp(0, 1).mean(dim=(1, 2)) for image in images]
-        alphas.append(torch.stack([splat.alpha for splat in splats]))
+        opaque = [torch.ones_like(splats[0].alpha)] * (len(experts) - len(drawn))
+        alphas.append(torch.stack([splat.alpha for splat in splats] + opaque))
     red, green, blue = torch.stack(means).mean(dim=0).tolist()
     return (red, green, blue), usual_coverage(alphas)
 
@@ -102,6 +106,8 @@ def automatic_near(
     moments = _moments(scene, frames)
     depths = []
     for expert in experts:
+        if has_pictures(expert):
+            continue
         shown = [_median_depth(expert, scene.views[view].camera, frame, compute) for view, frame in moments]
         known = [depth for depth in shown if depth is not None]
         if known:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -21,13 +21,17 @@ from engine.checks.footage import warn_of_headers
 from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, open_compute_device
+from engine.runs.expert_log import log_expert
 from engine.runs.frame_memory import with_kept_frames
 from engine.runs.novel_near import open_culling, seen_in_training
+from engine.runs.pictures import give_pictures
 from engine.runs.run import Run
 from engine.settings.parsing.fields import with_values
 from engine.settings.training.experts import PLANES, expert_frames_of, folder_argument
 from engine.settings.training.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
+from experts.pictures import has_pictures
+from experts.videos.model import Videos
 from router import Ensemble, Router, is_published, kind_of
 from router.novel_views import NovelViews
 from scenes import Scene, SceneOptions, load_scene, with_router_cameras
@@ -38,12 +42,6 @@ from scenes.options import DEFAULT_LAYOUT
 logger = logging.getLogger(__name__)
 
 Config = TypeVar("Config", bound=RunConfig)
-
-_WARNING = "warning: "  # how an expert's note begins that should not be overlooked
-_BRIEF = {  # sources of many settings, as an expert's notes name them, and the log in their place
-    "from shapes": "sizes read from the checkpoint",
-    "from cfg_args": "settings read from cfg_args",
-}
 
 
 def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
@@ -107,7 +105,7 @@ def assemble(
     router: Router,
 ) -> Run:
     """The Run of parts that exist, its router moved to where the experts are."""
-    guarded = config.router.coverage_guard == "on"
+    guarded = config.router.coverage_guard == "on" and not all(map(has_pictures, experts))
     colour, coverage = seen_in_training(scene, experts, compute) if guarded else (None, 1.0)
     run = Run(
         ensemble=ensemble,
@@ -164,6 +162,13 @@ def cache_folder(data: DataConfig, source: Path, results: Path) -> Path:
     return results / "cache"
 
 
+def picture_cache(config: RunConfig, folder: Path, name: str) -> Path:
+    """The folder of the decoded pictures of an expert, as `cache_folder` gives it: by default in the expert's own."""
+    given, results = config.data.cache_path, config.output.save_path or Path()
+    own = replace(config.data, cache_path=None if given is None else given / name)
+    return cache_folder(own, folder, results / name)
+
+
 def read_scene(data: DataConfig, source: Path, *, layout: str, results: Path, quiet: bool = False) -> Scene:
     """The scene of a folder as the settings cut it, no frame decoded yet; its notes go to the log.
 
@@ -203,35 +208,6 @@ def read_scene(data: DataConfig, source: Path, *, layout: str, results: Path, qu
     return scene
 
 
-def _log_expert(expert: Expert, name: str, folder: Path) -> None:
-    """Logs what an expert is and where its settings come from; the many values that its files hold at level debug."""
-    planes = ""
-    if EXPERTS[kind_of(name)].has_planes:
-        far = "no far plane" if expert.settings.far is None else f"far {expert.settings.far:.4g} scene units"
-        planes = f", near {expert.settings.near:.4g} and {far}"
-    count, iteration = counted(expert.num_gaussians, "Gaussian"), expert.provenance.iteration
-    logger.info("expert %s: %s, checkpoint of iteration %d%s", name, count, iteration, planes)
-    warnings = [note for note in expert.provenance.notes if note.startswith(_WARNING)]
-    by_source = _by_source([note for note in expert.provenance.notes if note not in warnings])
-    brief = [text for source, text in _BRIEF.items() if source in by_source]
-    if brief:
-        logger.info("  %s (--debug lists them)", ", ".join(brief))
-    for source, settings in by_source.items():
-        line = f"{source}: {', '.join(settings)}" if settings else source
-        logger.log(logging.DEBUG if source in _BRIEF else logging.INFO, "  %s", line)
-    for note in warnings:
-        logger.warning("%s: %s", folder, note.removeprefix(_WARNING))
-
-
-def _by_source(notes: Sequence[str]) -> dict[str, list[str]]:
-    """Settings by source: "width 32" of the note "width 32 (from shapes)"; under other notes, nothing."""
-    settings: dict[str, list[str]] = {}
-    for note in notes:
-        inferred = re.fullmatch(r"(.*) \((from shapes|from cfg_args|from the run|preset value: [\w ]+)\)", note)
-        settings.setdefault(inferred[2] if inferred else note, []).extend([inferred[1]] if inferred else [])
-    return settings
-
-
 def open_expert(
     config: RunConfig,
     scene: Scene,
@@ -267,6 +243,10 @@ def open_expert(
         expert.name = name  # a second of its kind
     if isinstance(expert, nn.Module):
         expert.eval().requires_grad_(False).to(device)
-    _log_expert(expert, name, folder)
+    if isinstance(expert, Videos):
+        cache = picture_cache(config, folder, name)
+        progress = not config.machine.quiet
+        give_pictures(expert, scene, folder, cache=cache, resize=config.data.resize_filter, progress=progress)
+    log_expert(expert, name, folder)
     check_frames(expert, scene.num_frames, folder)
     return expert

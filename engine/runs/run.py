@@ -108,8 +108,12 @@ def mix_camera(
 
 
 def alpha_and_depth(mixture: Mixture) -> tuple[Tensor, Tensor]:
-    """A mixture's own opacity and expected depth [h, w], from one with depths; depth is nan where the opacity is 0."""
+    """A mixture's own opacity and expected depth [h, w], from one with depths.
+
+    The depth is that of the experts which have one; nan where these are transparent.
+    """
     assert mixture.alphas is not None and mixture.depths is not None
-    alpha = (mixture.gates * mixture.alphas).sum(dim=0)
-    depth = (mixture.gates * mixture.depths).sum(dim=0)
-    return alpha, torch.where(alpha > 0, depth / alpha, torch.nan)
+    shares = mixture.gates * mixture.alphas
+    known = torch.where(mixture.depths.isnan(), 0, shares).sum(dim=0)  # pictures have no depth
+    depth = (mixture.gates * mixture.depths).nansum(dim=0)
+    return shares.sum(dim=0), torch.where(known > 0, depth / known, torch.nan)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from common.text.suggestions import hint
 from common.text.wording import first_and_more
 from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
@@ -24,16 +25,18 @@ from engine.runs.checkpoint import (
 from engine.runs.device import open_compute_device
 from engine.runs.expert_records import find_expert, record_expert, recorded_iteration, require_same_files
 from engine.runs.opening import assemble, open_expert, open_scene
+from engine.runs.pictures import decode_pictures
 from engine.runs.run import Run
 from engine.settings.parsing.config_file import read_object, settings_of_object
 from engine.settings.parsing.earlier import unsaved_rules, unsaved_settings
 from engine.settings.parsing.fields import with_values
-from engine.settings.training.experts import folder_argument, folders_by_name
+from engine.settings.training.experts import folder_argument, folders_by_name, named_expert
 from engine.settings.training.run import AnyRunConfig, RunConfig
 from engine.settings.training.train import CONFIG_FILE
 from experts import Expert
 from router import ENSEMBLES, Ensemble, ensemble_of, folder_flags, kind_of
 from router.novel_views import NovelViews
+from router.subset import subset
 from scenes import Scene, needed_views
 from scenes.options import Needed
 
@@ -52,7 +55,8 @@ def load_run(
     """The run of a saved iteration (None: the newest), ready to render; Run.iteration says which.
 
     Settings are those it was trained with, from `<save_path>/config.json`; `overrides` replaces some by flag name,
-    where not None: source_path, the experts' folders, eval_temperature and so on. Device and back-end are those of
+    where not None: source_path, the experts' folders, eval_temperature and so on; `without` names experts to leave out.
+    Device and back-end are those of
     this machine, unless given. Frames of the `needed` views are decoded once everything else is checked. Raises
     ConfigError, CheckpointError, SceneError or RasterizerError.
     """
@@ -61,17 +65,18 @@ def load_run(
     if not given.get("deterministic"):  # a switch: off is as the run was trained
         given.pop("deterministic", None)
     by_name = "expert" in given
+    left_out = given.pop("without", ())
     share = given.pop("towards_mean", saved.judgement.towards_mean if saved.judgement else 0.0)
     moved = folders_by_name(given.pop("expert", ()), [record.name for record in saved.experts])
     config = with_values(
         trained_config(save_path, layout=saved.scene["layout"]), {**HERE, **given, "save_path": save_path}
     )
-    ensemble = _ensemble(saved)
+    flags = folder_flags(_ensemble(saved))
+    saved, ensemble = _without(saved, left_out)
     compute = open_compute_device(
         config.machine.device, config.machine.backend, deterministic=config.machine.deterministic
     )
     check_rasterizer(compute)
-    flags = folder_flags(ensemble)
     by_name = by_name or not flags
     moved |= {name: given[flag] for name, flag in flags.items() if name not in moved and flag in given}
     folders = _find_experts(saved, moved, save_path=save_path, by_name=by_name)
@@ -83,6 +88,8 @@ def load_run(
     run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
     _check_scene(saved, run)
     scene.frames.prepare(needed_views(scene, needed))  # after all that can refuse: decoding takes minutes
+    if needed != "none":
+        decode_pictures(experts)
     return replace(
         run,
         iteration=saved.iteration,
@@ -150,6 +157,25 @@ def _ensemble(saved: SavedRouter) -> Ensemble:
             return ensemble
     raise ConfigError(
         f"{saved.folder}: ensemble {saved.ensemble!r} of {', '.join(names)} is not one of {', '.join(ENSEMBLES)}"
+    )
+
+
+def _without(saved: SavedRouter, left_out: Sequence[str]) -> tuple[SavedRouter, Ensemble]:
+    """A router as saved, of the experts that are not left out, and their ensemble; ConfigError for an unknown name."""
+    ensemble = _ensemble(saved)
+    if not left_out:
+        return saved, ensemble
+    out = {name: named_expert(name, ensemble.experts) for name in left_out}
+    if unknown := [name for name, expert in out.items() if expert is None]:
+        raise ConfigError(f"--without {unknown[0]}: no such expert here; {hint(unknown[0], ensemble.experts)}")
+    kept = tuple(name for name in ensemble.experts if name not in out.values())
+    if not kept:
+        raise ConfigError(f"--without leaves out all experts, {', '.join(ensemble.experts)}: keep one")
+    logger.info("without %s: the gates are those of %s", ", ".join(filter(None, out.values())), ", ".join(kept))
+    records = tuple(record for record in saved.experts if record.name in kept)
+    return (
+        replace(saved, router=subset(saved.router, kept), experts=records),
+        Ensemble(name="+".join(kept), layout=ensemble.layout, experts=kept),
     )
 
 

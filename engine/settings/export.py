@@ -15,7 +15,7 @@ from engine.settings.node_tool import TOOL, tool
 from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
 from engine.settings.parsing.paths import check_folder, check_target
-from engine.settings.rendering.render import AnyOverridesConfig, check_moved
+from engine.settings.rendering.render import WITHOUT, AnyOverridesConfig, check_moved
 
 Layout = Literal["upstream"]  # a row of engine.commands.export's LAYOUTS each
 QualityName = Literal["high", "small"]  # a row of engine.export.formats.QUALITIES each
@@ -68,6 +68,7 @@ class ExportConfig:
     out: Annotated[Path | None, flag("new folder to write in a --layout, in the place of --to", metavar="PATH")] = None
     iteration: Annotated[int, flag("saved iteration to export; -1: the newest")] = -1
     overrides: AnyOverridesConfig = field(default_factory=AnyOverridesConfig)
+    without: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], flag(WITHOUT, metavar="NAME")] = ()
     quiet: Annotated[bool, flag(QUIET)] = False
     debug: Annotated[bool, flag(DEBUG)] = False
 
@@ -107,6 +108,8 @@ def check_export_config(config: ExportConfig) -> None:
             "nothing to export: give SAVE_PATH of a trained run, or with --to one expert with --expert NAME=PATH and "
             "its scene with --source_path"
         )
+    if config.run is None and config.without:
+        raise ConfigError(f"--without {config.without[0]}: there is one expert alone; leave it out")
     check_folder("SAVE_PATH", config.run)
     check_target("--out", config.out)
     check_moved(config.overrides)

@@ -14,7 +14,8 @@ import viser
 
 from engine.runs.device import peak_memory
 from engine.runs.run import Run
-from engine.viewer.cameras import Pose, camera_of, pose_at, pose_of, same_place, size_of
+from engine.viewer.arrival import Arrival
+from engine.viewer.cameras import Pose, camera_of, pose_at, pose_of, size_of
 from engine.viewer.files import Files, Moment
 from engine.viewer.images import Picture, picture_of
 from engine.viewer.panel import Panel
@@ -24,7 +25,6 @@ from engine.viewer.stream import Stream
 from scenes.trajectories import looked_at
 
 REST = 0.25  # seconds without a change of the camera, after which it rests
-SETTLING = 0.7  # seconds in which a browser takes over a camera that it was given
 MOVING_QUALITY, RESTING_QUALITY = 75, 92  # of JPEG
 USUAL_RATE = 30.0  # frames per second, where the recording does not say
 LEAST_WIDTH = 16  # px
@@ -66,8 +66,7 @@ class Client:
         self._pose: Pose | None = None
         self._moved = -math.inf  # when the camera did last
         self._view: int | None = None
-        self._given: Pose | None = None  # where the browser stands for it
-        self._settled = -math.inf  # when a browser has taken over a camera
+        self._arrival = Arrival()  # at the scene's camera
         self._fov = self.panel.fov
         self._began: tuple[float, float, float] | None = None  # of playing: when, at which frame, at what rate
         self._slider = 0
@@ -77,8 +76,12 @@ class Client:
         self._last: Wish | None = None
         self._told = -math.inf  # when the numbers were updated
         self._files = Files(handle, self.panel)
-        handle.camera.on_update(lambda _: wake())
         self.panel.at = run.scene.test[0]
+
+        @handle.camera.on_update
+        def _(_: viser.CameraHandle) -> None:
+            self._arrival.hear()
+            wake()
 
     def wish(self, run: Run, now: float) -> Wish | None:
         """The picture that the client should have and has not. now: seconds of a steady clock."""
@@ -192,11 +195,8 @@ class Client:
             self._view = None
         elif abs(self.panel.fov - self._fov) > 1e-3:
             self.panel.at = self._view = None
-        if self._view is not None:
-            if now < self._settled or self._given is None:
-                self._given = pose
-            elif not same_place(pose, self._given):
-                self.panel.at = self._view = None
+        if self._view is not None and not self._arrival.stays(pose, now):
+            self.panel.at = self._view = None
         if self._view is None and abs(self.panel.fov - self._fov) > 1e-3:
             self._fov = camera.fov = self.panel.fov
             pose = replace(pose, fov=self._fov)
@@ -209,13 +209,14 @@ class Client:
         place = camera_of(target, 2, 2).camera_to_world.double().numpy()
         ahead = (self._middle - place[:3, 3]) @ place[:3, 2]  # turning is around this point
         distance = ahead if ahead > 0 else run.scene.rig_radius
+        self._arrival.ask(target, now)
         with self._handle.atomic():
             camera.up_direction = -place[:3, 1]
             camera.position = place[:3, 3]
             camera.look_at = place[:3, 3] + distance * place[:3, 2]
             camera.fov = target.fov
         self.panel.fov = target.fov
-        self._view, self._given, self._fov, self._settled = view, None, self.panel.fov, now + SETTLING
+        self._view, self._fov = view, self.panel.fov
         return target
 
     def _follow_time(self, run: Run, now: float) -> bool:

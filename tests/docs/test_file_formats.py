@@ -17,7 +17,7 @@ from engine.evaluation.rivals.baselines import CONSTANT
 from engine.outputs.streams import streams_of
 from engine.runs.checkpoint import named_tensors
 from engine.settings.rendering.render_maps import MAPS
-from experts import EXPERTS
+from experts import EXPERTS, SPLATTED
 from experts.formats.cfg_args import read_cfg_args
 from tests.engine.expert_scene import run, write_film
 from tests.small_world import ENSEMBLE, small_run, use_small_world
@@ -108,7 +108,7 @@ def test_keys_of_an_expert_are_those_of_the_page(model: Path, film: Path):
     assert keys_in(section(PAGE, "Keys of a cache record")) == set(read(record))
 
 
-@pytest.mark.parametrize("expert", EXPERTS)
+@pytest.mark.parametrize("expert", SPLATTED)
 def test_names_in_cfg_args_are_on_the_page(expert: str, tmp_path: Path):
     folder = ROOT / "demo" / "experts" / expert
     if not folder.is_dir():

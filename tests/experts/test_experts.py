@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.trained_scenes import trained_like_scene
-from experts import EXPERTS, TRAINABLE, CheckpointError, Expert, LoadOptions, load_expert
+from experts import EXPERTS, SPLATTED, TRAINABLE, CheckpointError, Expert, LoadOptions, load_expert
 from experts.ex4dgs.columns import STATIC
 from experts.formats.ply import write_ply
 from experts.table import expert_table
@@ -22,7 +22,8 @@ PUBLISHED = ("Ex4DGS", "E-D3DGS", "STG", "4DGaussians")  # those with reference 
 def test_rows_are_told_apart_by_name_key_flag_and_signature() -> None:
     assert expert_table(*EXPERTS.values()) == EXPERTS
     assert all(name == row.name == row.training.trainer.name for name, row in TRAINABLE.items())
-    assert EXPERTS.keys() - TRAINABLE.keys() == {"Splats"}
+    assert EXPERTS.keys() - TRAINABLE.keys() == {"Splats", "Videos"}
+    assert EXPERTS.keys() - SPLATTED.keys() == {"Videos"}
     assert EXPERTS.keys() >= set(PUBLISHED)
 
 
@@ -55,7 +56,7 @@ def test_published_experts_load_save_and_carry_a_routers_weights(shared, tmp_pat
         assert torch.equal(again.at(200).means, expert.at(200).means)
 
 
-@pytest.mark.parametrize("name", list(EXPERTS))
+@pytest.mark.parametrize("name", list(SPLATTED))
 def test_random_models_are_experts_around_the_given_gaussians(name: str) -> None:
     gaussians, _ = trained_like_scene(count=40, width=32, height=24, seed=1)
     expert = EXPERTS[name].random_model(gaussians)
@@ -64,7 +65,7 @@ def test_random_models_are_experts_around_the_given_gaussians(name: str) -> None
         assert expert.at(150).count == 40
 
 
-@pytest.mark.parametrize("name", list(EXPERTS))
+@pytest.mark.parametrize("name", list(SPLATTED))
 def test_a_random_model_is_saved_loaded_and_carries_a_routers_weights(tmp_path: Path, name: str) -> None:
     spec, (gaussians, _) = EXPERTS[name], trained_like_scene(count=40, width=32, height=24, seed=1)
     torch.manual_seed(2)

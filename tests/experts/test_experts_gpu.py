@@ -10,7 +10,7 @@ import torch
 from moegs_rasterizer import Camera, Splat, camera_rays
 
 from benchmarks.trained_scenes import trained_like_scene
-from experts import EXPERTS
+from experts import SPLATTED
 from tests.experts.stg.test_stg import three_segments
 
 pytestmark = pytest.mark.cuda
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.cuda
 CAMERA = Camera(world_to_camera=torch.eye(4), fx=20.0, fy=20.0, cx=8.0, cy=6.0, width=16, height=12)
 GAUSSIANS, _ = trained_like_scene(count=3000, width=64, height=48, seed=3)
 MODELS = {
-    **{name: lambda spec=spec: spec.random_model(GAUSSIANS) for name, spec in EXPERTS.items()},
+    **{name: lambda spec=spec: spec.random_model(GAUSSIANS) for name, spec in SPLATTED.items()},
     "STG in segments": three_segments,
     "STG full": lambda: three_segments("full"),
 }

@@ -11,7 +11,7 @@ from moegs_rasterizer import Gaussians
 from torch import Tensor, nn
 
 from benchmarks.trained_scenes import trained_like_scene
-from experts import EXPERTS, TRAINABLE
+from experts import EXPERTS, SPLATTED, TRAINABLE
 from experts.base import Expert
 from experts.ex4dgs.model import Ex4DGS
 from experts.ex4dgs.motion import KeyframeTimeline
@@ -45,7 +45,7 @@ VARIANTS: dict[str, Callable[[], Expert]] = {
     **{f"Ex4DGS {kind}": lambda kind=kind: ex4dgs(kind) for kind in ("cube", "pchip", "linear")},
     **{f"STG {kind}": stg(kind) for kind in ("sh", "full", "lite")},
 }
-OTHERS = [name for name in EXPERTS if not any(variant.startswith(f"{name} ") for variant in VARIANTS)]
+OTHERS = [name for name in SPLATTED if not any(variant.startswith(f"{name} ") for variant in VARIANTS)]
 MODELS = VARIANTS | {name: lambda name=name: random_model(name) for name in OTHERS}
 
 

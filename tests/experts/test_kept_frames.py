@@ -15,7 +15,7 @@ from benchmarks.trained_scenes import trained_like_scene
 from benchmarks.workload import Workload, random_run
 from engine.runs.device import CUDA, ComputeDevice, wait
 from engine.runs.run import mix_camera
-from experts import EXPERTS, kept_frames
+from experts import EXPERTS, SPLATTED, kept_frames
 from experts.kept_frames import COMPUTED, LEAST_OPACITY, ExpertFrames, shown, tensors_of
 from experts.novel_views import novel_view_culling
 from experts.rows import keep_rows
@@ -95,7 +95,7 @@ def test_values_that_are_not_finite_stay(name):
     assert 7 in shown(gaussians).rows.tolist()
 
 
-@pytest.mark.parametrize("name", EXPERTS)
+@pytest.mark.parametrize("name", SPLATTED)
 def test_only_experts_that_look_at_the_camera_are_kept_for_each(name):
     torch.manual_seed(0)
     gaussians, _ = trained_like_scene(count=40, width=32, height=24, seed=1)
@@ -267,7 +267,7 @@ def test_a_changed_expert_is_computed_anew():
 def test_an_expert_with_other_tensors_is_computed_anew():
     """Rows were removed, states assigned, or a segment replaced: the old tensors themselves have not changed."""
     gaussians, _ = trained_like_scene(count=40, width=32, height=24, seed=1)
-    for name, spec in EXPERTS.items():
+    for name, spec in SPLATTED.items():
         expert = spec.random_model(gaussians).requires_grad_(False)
         frames = ExpertFrames(most=ALL, drop="never")
         before = frames.of(expert, 5).gaussians

@@ -34,6 +34,8 @@ def test_a_row_with_names_and_columns_of_its_own_is_taken() -> None:
         ({"signature": ("opacity",)}, r"4DGaussians .* and New .* columns of 3DGS alone .*, 'f_dc_0' and 'opacity'"),
         ({"signature": ("new_0", "x")}, r"New: signature holds 3DGS's own column 'x'; name the columns that only"),
         ({"signature": ()}, "New: signature is empty"),
+        ({"pictures": True}, "New: has pictures: give checkpoints, and no signature"),
+        ({"save": EXPERTS["Videos"].save}, "New: save, write_routed or random_model is missing; an expert of Gauss"),
         ({"key": "my-New"}, "New: key 'my-New': train-expert reads keys without capitals and dashes"),
         ({"flag": "--new_path"}, "New: flag '--new_path': letters, digits and _ alone"),
         ({"alias": "-m"}, r"Ex4DGS .* and New .* have the same alias, '-m'"),

@@ -11,8 +11,9 @@ from moegs_rasterizer import rasterize
 
 from engine.runs.run import Run, mix_camera
 from router import Mixture
+from router.layers import gaussians_of, layer_of
 from router.pruning import contribution_scores, gate_scores, image_scores
-from router.router import _layer, gaussians_of, mix_gaussians
+from router.router import mix_gaussians
 from tests.small_world import small_run
 
 TEMPERATURE, FRAME = 0.7, 1
@@ -42,7 +43,7 @@ def test_gate_scores_are_the_lengths_of_each_gates_own_derivative(run: Run) -> N
             for other, each in enumerate(run.experts)
         ]
         layers = [
-            _layer(gaussians_of(each, camera, FRAME, camera_number=1), each, features, tile_rule=None, depth=None)
+            layer_of(gaussians_of(each, camera, FRAME, camera_number=1), each, features, tile_rule=None, depth=None)
             for each, features in zip(run.experts, weights, strict=True)
         ]
         splats = rasterize(layers, camera, grad="features", backend="torch")

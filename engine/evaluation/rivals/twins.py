@@ -15,7 +15,7 @@ from torch import Tensor
 from common.disk.files import files_hash
 from engine.errors import ConfigError
 from engine.evaluation.mixture_results import TWICE
-from engine.runs.expert_images import splat_of
+from engine.runs.expert_images import colour_of, splat_of
 from engine.runs.opening import open_expert
 from engine.runs.run import Run
 from engine.runs.saved import trained_config
@@ -62,7 +62,7 @@ def _shown(run: Run, twin: Expert, view_frame: ViewFrame, mixture: Mixture) -> T
     splat = splat_of(
         twin, shown.camera, frame, compute=run.compute, camera_number=number, culling=culling, tile_rule=run.tile_rule
     )
-    image = twin.colour(splat, shown.camera, frame=frame)
+    image = colour_of(twin, splat, shown.camera, frame)
     if trained or run.novel.hole_colour is None:
         return image
     assert mixture.alphas is not None, "those of rendered experts"

@@ -34,6 +34,7 @@ from experts.base import Precision
 from router import Ensemble, folder_flags
 
 Split = Literal["train", "test"]
+WITHOUT = "name of an expert to leave out; the gates are those of the others"
 EncoderChoice = Literal["software", "nvenc", "auto"]
 
 
@@ -175,6 +176,9 @@ class RenderConfig:
     metrics: MetricConfig = field(default_factory=MetricConfig)
     viewpoint: NovelViewConfig = field(default_factory=NovelViewConfig)
     overrides: OverridesConfig = field(default_factory=OverridesConfig)
+    without: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], flag(f"with novel views: {WITHOUT}", metavar="NAME")
+    ] = ()
     fast: Annotated[bool, flag(FAST)] = False
     quiet: Annotated[bool, flag("show warnings and results only")] = False
     debug: Annotated[bool, flag(DEBUG)] = False
@@ -238,13 +242,16 @@ def _refuse_training_flags(arguments: Sequence[str]) -> None:
 def overrides_of(config: RenderConfig) -> dict[str, Any]:
     """Settings of the trained run to replace, by flag name."""
     given = {name: value for name, value in values_of(config.overrides).items() if value is not None}
+    given |= {"without": config.without} if config.without else {}
     return given | ({"quiet": True} if config.quiet else {})
 
 
 def variant_of(config: RenderConfig) -> str:
     """Name of the novel views and of rules given for them: "y_offset_0.1_fill_holes_on"; empty for filmed ones."""
     rules = {name: getattr(config.overrides, name) for name in OF_IMAGES}
-    return views_name(config.viewpoint, {**rules, "fast": "on" if config.fast else None})
+    return views_name(
+        config.viewpoint, {**rules, "without": "-".join(config.without) or None, "fast": "on" if config.fast else None}
+    )
 
 
 def splits_of(config: RenderConfig) -> tuple[Split, ...]:

@@ -49,6 +49,11 @@ def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None
     check_novel_views(config.viewpoint)
     if variant_of(config):
         _check_without_truth(config)
+    elif config.without:
+        raise ConfigError(
+            f"--without {config.without[0]} goes with novel views, such as --trajectory spiral: a run's scores are "
+            "those of all its experts; leave it out"
+        )
     temperature = config.overrides.eval_temperature
     if temperature is not None and not temperature > 0:
         raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")

@@ -14,7 +14,7 @@ from engine.errors import ConfigError
 from engine.settings.parsing.command_help import DEBUG, FAST, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
 from engine.settings.parsing.paths import check_folder
-from engine.settings.rendering.render import AnyOverridesConfig, check_moved
+from engine.settings.rendering.render import WITHOUT, AnyOverridesConfig, check_moved
 
 PACKAGE = "viser"
 
@@ -37,6 +37,7 @@ class ViewConfig:
     ] = 50.0
     width: Annotated[int, flag("longest side of a picture from a free camera, in px")] = 1280
     overrides: AnyOverridesConfig = field(default_factory=AnyOverridesConfig)
+    without: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], flag(WITHOUT, metavar="NAME")] = ()
     fast: Annotated[bool, flag(FAST)] = False
     quiet: Annotated[bool, flag(QUIET)] = False
     debug: Annotated[bool, flag(DEBUG)] = False
@@ -68,6 +69,8 @@ def check_view_config(config: ViewConfig) -> None:
             "nothing to show: give SAVE_PATH of a trained run, or one expert with --expert NAME=PATH and its scene "
             "with --source_path"
         )
+    if config.run is None and config.without:
+        raise ConfigError(f"--without {config.without[0]}: there is one expert alone; leave it out")
     check_folder("SAVE_PATH", config.run)
     check_moved(config.overrides)
     for name, least, most in (("port", 1, 65535), ("width", 16, 8192), ("budget_ms", 1, 10_000)):

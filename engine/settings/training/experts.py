@@ -186,6 +186,12 @@ def named_expert(name: str, experts: Iterable[str]) -> str | None:
     return known.get(name.lower())
 
 
+def named_others(experts: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Experts but for those that are named; a name that none has changes nothing."""
+    out = [named_expert(name, experts) for name in names]
+    return [expert for expert in experts if expert not in out]
+
+
 def _with_key(expert: str) -> str:
     kind = kind_of(expert)
     return expert.replace(kind, EXPERTS[kind].key, 1) if kind in EXPERTS else expert

@@ -124,7 +124,7 @@ class TrainingConfig:
         flag("learning rate of each Gaussian's base and directional weights; it falls to 1/100 by iteration 10000"),
     ] = 0.1
     feature_lr: Annotated[float, flag("learning rate of each Gaussian's temporal weights")] = 0.01
-    rgb_lr: Annotated[float, flag("learning rate of the router head")] = 0.01
+    rgb_lr: Annotated[float, flag("learning rate of the router head, and of what weighs the pictures of Videos")] = 0.01
     cue_lr: Annotated[float, flag("learning rate of the weights of --cues")] = 0.01
     lambda_dssim: Annotated[float, flag("weight w of SSIM in the loss (1 - w) L1 + w (1 - SSIM)")] = 0.2
     lambda_gates: Annotated[

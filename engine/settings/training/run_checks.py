@@ -13,7 +13,7 @@ from engine.settings.training.run import (
     expert_folders,
 )
 from experts import EXPERTS, ExpertSpec
-from router.ensembles import Ensemble, ensembles_with
+from router.ensembles import Ensemble, ensembles_with, kind_of
 
 FEWEST_EXPERTS = 2  # of a blend
 
@@ -45,6 +45,9 @@ def check_values(config: RunConfig, ensemble: Ensemble) -> None:
             raise ConfigError(f"--{name} is {value}: give more than 0")
     if output.compress and not output.bundle:
         raise ConfigError("--compress makes a small bundle: give --bundle, too")
+    pictures = [name for name in ensemble.experts if EXPERTS[kind_of(name)].pictures]
+    if output.compress and pictures:
+        raise ConfigError(f"--compress: {pictures[0]} has pictures, which get no smaller; leave it out")
     check_novel_near(config.experts.novel_near)
     check_expert_frames(config.experts.expert_frames, ensemble.experts)
     check_seed(training.seed)

@@ -20,6 +20,7 @@ from engine.errors import ConfigError
 from engine.runs.cost import log_cost, router_cost
 from engine.runs.expert_records import ExpertRecord, bundle_expert, record_expert
 from engine.runs.opening import decode, new_run, with_expert_frames
+from engine.runs.pictures import decode_pictures
 from engine.runs.run import Run
 from engine.runs.trial import BlackFrames, WorkTime, must_decode, seconds_a_step
 from engine.settings.parsing.config_file import write_config_file
@@ -89,6 +90,7 @@ def _prepare_frames(
     run: Run, optimiser: torch.optim.Optimizer, config: RunConfig, save_path: Path, *, start: int, later: int
 ) -> None:
     """Tells what the training costs, then decodes the frames: after all that can refuse, since it takes minutes."""
+    decode_pictures(run.experts)  # before the trial, which shows them
     iterations, saves = config.training.iterations, len(save_iterations(config, run.ensemble))
     copied = [path for expert in run.experts for path in expert.provenance.files] if config.output.bundle else []
     cost = router_cost(run, results=save_path, iterations=iterations, saves=saves, copied=copied)

@@ -92,6 +92,8 @@ def make_optimiser(router: Router, training: TrainingConfig) -> torch.optim.RAda
     ]
     if router.cues is not None:
         groups.append({"name": "cues", "params": list(router.cues.parameters()), "lr": training.cue_lr})
+    if len(router.pictures):
+        groups.append({"name": "pictures", "params": list(router.pictures.parameters()), "lr": training.rgb_lr})
     # The choice: torch.optim.RAdam takes the same steps up to rounding, in more launches.
     optimiser = FusedRAdam(groups) if next(router.parameters()).is_cuda else torch.optim.RAdam(groups)
     if (images := images_a_step(training)) > 1:

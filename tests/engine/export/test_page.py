@@ -1,4 +1,4 @@
-"""A page plays the mixture: read again by us, and in a browser."""
+"""A page holds the mixture: it is read again, and needs nothing else. test_player.py opens pages in a browser."""
 
 from __future__ import annotations
 
@@ -6,59 +6,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from moegs_rasterizer import Camera
-from torch import nn
 
 from engine.errors import ConfigError
-from engine.export.formats import FORMATS, Export
 from engine.export.page import PLAYER, SCRIPTS, PagePictures, read_page
-from engine.export.quality import QUALITIES
-from engine.export.writing import write_export
 from engine.runs.expert_images import image_of
 from engine.runs.run import Run, mix_camera
-from experts.novel_views import novel_view_culling
 from router.cues import CueLayer
-from router.novel_views import PLAIN, NovelViews
-from tests.engine.export.chromium import browser, opened
-from tests.small_world import FRAMES, camera, small_run
-
-WIDTH, HEIGHT = 192, 128
-DRAWN = "new Promise(r => {const w = () => document.getElementById('message') ? setTimeout(w, 20) : r(); w()})"
-
-
-def db(ours: np.ndarray, theirs: np.ndarray) -> float:
-    return float(10 * np.log10(1 / np.square(ours - theirs).mean()))
-
-
-def enlarged(small: Camera) -> Camera:
-    """The camera as the window shows it."""
-    sizes = {name: WIDTH / small.width * getattr(small, name) for name in ("fx", "fy", "cx", "cy")}
-    return replace(small, width=WIDTH, height=HEIGHT, **sizes)
-
-
-def pixels(image: torch.Tensor) -> np.ndarray:
-    return image.clamp(0, 1).permute(1, 2, 0).numpy()
+from router.novel_views import NovelViews
+from tests.engine.export.pages import db, exported, pixels, ruled_run, varied_run
+from tests.small_world import FRAMES, camera
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """A run whose gates differ from pixel to pixel, and whose experts have conventions and backgrounds of their own."""
-    run = small_run(tmp_path)
-    torch.manual_seed(1)
-    for parameter in run.router.parameters():
-        nn.init.normal_(parameter, std=0.7)
-    run.experts[0].settings = replace(run.experts[0].settings, low_pass=0.1, compensate=True, far=50.0, ndc_limit=1.3)
-    run.experts[1].background = (0.0, 0.2, 0.4)
-    return replace(run, router=run.router.requires_grad_(False))
+    return varied_run(tmp_path)
 
 
-def exported(run: Run, path: Path, **changes: object) -> Path:
-    job = Export(**{"run": run, "expert": None, "quality": QUALITIES["high"], "fps": 30, **changes})
-    write_export(job, FORMATS[".html"], path, frames=1, facts={})
-    return path
+@pytest.fixture
+def ruled(run: Run) -> Run:
+    return ruled_run(run)
 
 
 def test_a_page_read_again_is_the_mixture(run: Run, tmp_path: Path) -> None:
@@ -96,20 +63,6 @@ def test_a_page_needs_nothing_else(run: Run, tmp_path: Path) -> None:
     assert all((PLAYER / name).read_text() in text for name in (*SCRIPTS, "sorter.js"))
 
 
-@pytest.fixture
-def ruled(run: Run) -> Run:
-    """The run with rules for its held-out camera, which stands so near to the cloud that the culling hides a part."""
-    nearer = camera(0).world_to_camera.clone()
-    nearer[2, 3] = -1.6
-    near = replace(camera(0), world_to_camera=nearer)
-    views = (replace(run.scene.views[0], camera=near), *run.scene.views[1:])
-    culling = novel_view_culling(1.5, [view.camera for view in views[1:]], device=run.device)
-    novel = NovelViews(
-        culling=culling, coverage_guard=True, hole_colour=(0.9, 0.1, 0.2), usual_coverage=0.9, towards_mean=0.1
-    )
-    return replace(run, novel=novel, scene=replace(run.scene, views=views))
-
-
 UNGUARDED = {"coverage_guard": False, "hole_colour": None}
 
 
@@ -137,50 +90,5 @@ def test_a_page_has_the_rules_of_new_views(
 def test_a_page_of_one_expert_culls_as_its_images_do(ruled: Run, tmp_path: Path) -> None:
     expert, held_out = ruled.experts[1], ruled.scene.views[0].camera
     shown = PagePictures(read_page(exported(ruled, tmp_path / "alone.html", expert=expert)), ruled.compute)
-    theirs = image_of(expert, held_out, 1, compute=ruled.compute, culling=ruled.novel.culling)
+    theirs = image_of(expert, held_out, 1, compute=ruled.compute, novel=NovelViews(culling=ruled.novel.culling))
     assert db(pixels(theirs), pixels(shown(held_out, 1))) > 45
-
-
-@pytest.mark.skipif(browser() is None, reason="no Chromium on this machine")
-def test_a_browser_follows_the_rules_where_nobody_trained(ruled: Run, tmp_path: Path) -> None:
-    path = exported(ruled, tmp_path / "page.html")
-    page_read = read_page(path)
-    by_rules = PagePictures(page_read, ruled.compute)
-    plain = PagePictures(replace(page_read, novel=PLAIN), ruled.compute)
-    held_out, trained = (enlarged(view.camera) for view in ruled.scene.views[:2])
-    with opened(path, tmp_path / "profile", address="#frame=2&controls=off", width=WIDTH, height=HEIGHT) as page:
-        page.run(DRAWN)
-
-        def picture(state: str) -> np.ndarray:
-            page.run(f"player.show({state})")
-            return page.picture()
-
-        assert db(pixels(by_rules(held_out, 2)), page.picture()) > 40
-        assert db(pixels(plain(held_out, 2)), picture("{rules: false}")) > 40
-        assert db(pixels(plain(trained, 2)), picture("{rules: true, camera: 'cam01'}")) > 40
-        page.run("player.view.move(0, 0)")  # it is no longer the training camera
-        moved = picture("{}")
-        assert db(pixels(by_rules(trained, 2)), moved) > 40 and db(pixels(plain(trained, 2)), moved) < 37
-        assert page.messages == []
-
-
-@pytest.mark.skipif(browser() is None, reason="no Chromium on this machine")
-def test_a_browser_shows_what_our_rasterizer_does(run: Run, tmp_path: Path) -> None:
-    path = exported(run, tmp_path / "page.html")
-    shown = PagePictures(read_page(path), run.compute)
-    large = enlarged(camera(0))
-    with opened(path, tmp_path / "profile", address="#frame=2&controls=off", width=WIDTH, height=HEIGHT) as page:
-        page.run(DRAWN)
-
-        def picture(state: str) -> np.ndarray:
-            page.run(f"player.show({state})")
-            return page.picture()
-
-        second = page.picture()
-        assert db(pixels(shown(large, 2)), second) > 40
-        first, gates = picture("{frame: 0}"), picture("{frame: 0, gates: true}")
-        assert db(pixels(shown(large, 0)), first) > 40 and db(first, second) < 35 and db(first, gates) < 25
-        for expert, splats in zip(run.experts, shown.experts, strict=True):
-            alone = picture(f"{{frame: 0, gates: false, experts: ['{expert.name}']}}")
-            assert db(pixels(image_of(splats, large, 0, compute=run.compute)), alone) > 40
-        assert page.messages == []

@@ -20,9 +20,11 @@ QUIET = 0.35  # seconds without a picture, after which the last one stays
 class Browser:
     """One connection. `controls`: id by label; `values`: what the server set them to; `image`: the latest picture."""
 
-    def __init__(self, port: int, *, size: tuple[int, int] = (48, 32)) -> None:
+    def __init__(self, port: int, *, size: tuple[int, int] = (48, 32), follows: bool = True) -> None:
         self._socket = connected(port)
+        self._follows = follows  # goes to cameras that it is given, and reports that
         self.controls: dict[str, str] = {}
+        self.given: dict[str, Any] = {}  # a camera to go to
         self.values: dict[str, Any] = {}
         self.kinds: list[str] = []
         self.image: np.ndarray | None = None
@@ -89,6 +91,13 @@ class Browser:
     def _take(self, raw: bytes | str) -> None:
         for message in decoded(raw):
             self._take_message(message)
+        if self._follows and self.given:
+            self.follow()
+
+    def follow(self) -> None:
+        """Goes to the camera that the viewer has given."""
+        self.move(**self.given)
+        self.given = {}
 
     def _take_message(self, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -105,6 +114,6 @@ class Browser:
         elif kind.startswith("Gui") and "props" in message:
             self.controls[str(message["props"].get("label"))] = message["uuid"]
         elif kind == "SetCameraFovMessage":
-            self.camera["fov"] = message["fov"]
+            self.given["fov"] = message["fov"]
         elif kind == "SetCameraPositionMessage":
-            self.camera["position"] = message["position"]
+            self.given["position"] = message["position"]

@@ -1,9 +1,7 @@
-"""The viewer in Chromium, by Playwright. CI has neither: there test_server.py speaks to it without a screen."""
+"""The viewer in Chromium. test_server.py speaks to it without a screen, and without Chromium."""
 
 from __future__ import annotations
 
-import io
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,24 +12,20 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("viser", reason="the viewer needs viser: pip install -r requirements-dev.txt -c constraints.txt")
-pytest.importorskip("playwright", reason="needs Playwright: pip install playwright")
-
-from playwright.sync_api import sync_playwright
+pytest.importorskip("playwright", reason="no Playwright: pip install -r requirements-dev.txt -c constraints.txt")
 
 from common.maths.tensors import to_uint8
 from engine.runs.run import Run, mix_view
 from engine.training.interruption import Interruption
 from engine.viewer.server import Viewer
+from tests.chromium import WAIT, launched, needs_chromium, picture
 from tests.small_world import HEIGHT, NAMES, WIDTH, Images, small_run
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 SIZE = {"width": 900, "height": 600}
 SCALE = 16
-WAIT = 60_000  # ms
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH: apt install chromium"),
+    needs_chromium,
     pytest.mark.filterwarnings("ignore:Queued a .* on a closed connection"),
 ]
 
@@ -52,18 +46,18 @@ def page(run: Run) -> Iterator:
     viewer, stop = Viewer(run, port=8941), Interruption()
     thread = threading.Thread(target=viewer.serve, args=(stop,))
     thread.start()
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        page = browser.new_page(viewport=SIZE)
-        page.set_default_timeout(WAIT)
-        page.goto(f"http://127.0.0.1:{viewer.port}")
-        page.wait_for_selector("strong")  # the PSNR
-        page.locator(".mantine-Notification-closeButton").first.click()  # WebGL in software, over the picture
-        yield page
-        browser.close()
-    stop.requested = True
-    thread.join(timeout=10)
-    viewer.close()
+    try:
+        with launched() as (_, browser):
+            page = browser.new_page(viewport=SIZE)
+            page.set_default_timeout(WAIT)
+            page.goto(f"http://127.0.0.1:{viewer.port}")
+            page.wait_for_selector("strong")  # the PSNR
+            page.locator(".mantine-Notification-closeButton").first.click()  # WebGL in software, over the picture
+            yield page
+    finally:
+        stop.requested = True
+        thread.join(timeout=10)
+        viewer.close()
 
 
 def settled(page) -> np.ndarray:
@@ -71,8 +65,7 @@ def settled(page) -> np.ndarray:
     before = None
     for _ in range(20):
         page.wait_for_timeout(500)
-        data = page.locator("canvas").first.screenshot()
-        image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(float)
+        image = picture(page.locator("canvas").first)
         if before is not None and np.abs(image - before).max() < 1:
             return image
         before = image

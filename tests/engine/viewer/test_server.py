@@ -98,6 +98,25 @@ def test_time_kind_and_experts_change_the_picture(browser: Browser, run: Run) ->
     assert difference(browser.settle(), to_uint8(mix_view(run, 0, FRAMES - 1).images[2])) < JPEG
 
 
+def test_a_slow_browser_comes_to_the_held_out_camera_late(viewer: Viewer) -> None:
+    """It reports where it was, seconds after it was asked to go; the viewer waits for it at the recorded camera."""
+    slow = Browser(viewer.port, follows=False)
+    slow.wait(lambda one: one.image is not None and "position" in one.given)
+    for _ in range(2):
+        threading.Event().wait(0.8)  # longer than it takes over a camera
+        slow.move(position=[0.01, 0, 0])
+        slow.settle()
+        assert "dB" in slow.text
+    slow.follow()
+    threading.Event().wait(0.8)
+    slow.settle()
+    assert "dB" in slow.text
+    slow.move(position=[0.5, 0.1, -1])
+    slow.settle()
+    assert "dB" not in slow.text
+    slow.close()
+
+
 def test_a_camera_that_moves_is_a_free_one(browser: Browser, run: Run) -> None:
     threading.Event().wait(0.8)  # the browser has settled at the recorded camera
     browser.move(wxyz=[1, 0, 0, 0], position=[0.5, 0.1, -1], fov=1.0)

@@ -105,6 +105,10 @@ def test_a_signal_ends_the_waiting(tmp_path: Path, monkeypatch) -> None:
             ["--expert", "STG=demo/experts/STG", "--expert", "Ex4DGS=demo/experts/Ex4DGS", "-s", "demo"],
             "nothing to show",
         ),
+        (
+            ["--expert", "STG=demo/experts/STG", "-s", "demo", "--without", "STG"],
+            "--without STG: there is one expert alone; leave it out",
+        ),
         (["nowhere"], "no such folder"),
         (["demo", "--port", "0"], "--port is 0: give 1 to 65535"),
         (["demo", "--width", "9"], "--width is 9: give 16 to 8192"),

@@ -1,0 +1,171 @@
+"""The player in Chromium, from a file: on a laptop it shows what our rasterizer does, and a phone can use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("playwright", reason="no Playwright: pip install -r requirements-dev.txt -c constraints.txt")
+
+from playwright.sync_api import Browser, Page, Playwright
+
+from engine.export.page import PagePictures, read_page
+from engine.runs.expert_images import image_of
+from engine.runs.run import Run
+from router.novel_views import PLAIN
+from tests.chromium import launched, needs_chromium, picture
+from tests.engine.export.pages import HEIGHT, WIDTH, db, enlarged, exported, pixels, ruled_run, varied_run
+from tests.small_world import FRAMES, camera
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+PHONE = "Pixel 7"
+PLACE = "[player.view.distance(), ...player.view.eye]"  # of the camera, around the middle of the scene
+DRAWN = "() => !document.getElementById('message')"
+Running = tuple[Playwright, Browser]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return varied_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def path(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(run, tmp_path_factory.mktemp("page") / "page.html")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Running]:
+    with launched() as running:
+        yield running
+
+
+def opened(page: Page, path: Path, address: str = "") -> list[str]:
+    """Opens a page from disk and waits for its picture; the list takes what the page logs."""
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.goto(path.as_uri() + address)
+    page.wait_for_function(DRAWN)
+    return messages
+
+
+def shown(page: Page) -> np.ndarray:
+    """What the window shows once the player has drawn its state, 0 to 1."""
+    page.evaluate("player.show({})")
+    return picture(page) / 255
+
+
+def test_a_laptop_shows_what_our_rasterizer_does(chromium: Running, run: Run, path: Path) -> None:
+    ours = PagePictures(read_page(path), run.compute)
+    large = enlarged(camera(0))
+    page = chromium[1].new_page(viewport={"width": WIDTH, "height": HEIGHT})
+    messages = opened(page, path, "#frame=2&controls=off")
+    second = picture(page) / 255
+    assert db(pixels(ours(large, 2)), second) > 40
+    page.evaluate("player.show({frame: 0})")
+    first = shown(page)
+    assert db(pixels(ours(large, 0)), first) > 40 and db(first, second) < 35
+    for expert, splats in zip(run.experts, ours.experts, strict=True):
+        page.evaluate(f"player.show({{experts: ['{expert.name}']}})")
+        assert db(pixels(image_of(splats, large, 0, compute=run.compute)), shown(page)) > 40
+    assert messages == []
+    page.close()
+
+
+def test_rules_hold_where_nobody_trained(chromium: Running, run: Run, tmp_path: Path) -> None:
+    ruled = ruled_run(run)
+    path = exported(ruled, tmp_path / "page.html")
+    read = read_page(path)
+    by_rules, plain = (PagePictures(replace(read, novel=rules), ruled.compute) for rules in (read.novel, PLAIN))
+    held_out, trained = (enlarged(view.camera) for view in ruled.scene.views[:2])
+    page = chromium[1].new_page(viewport={"width": WIDTH, "height": HEIGHT})
+    messages = opened(page, path, "#frame=2&controls=off")
+
+    def drawn(state: str) -> np.ndarray:
+        page.evaluate(f"player.show({state})")
+        return picture(page) / 255
+
+    assert db(pixels(by_rules(held_out, 2)), picture(page) / 255) > 40
+    assert db(pixels(plain(held_out, 2)), drawn("{rules: false}")) > 40
+    assert db(pixels(plain(trained, 2)), drawn("{rules: true, camera: 'cam01'}")) > 40
+    page.evaluate("player.view.move(0, 0)")  # it is no longer the training camera
+    moved = drawn("{}")
+    assert db(pixels(by_rules(trained, 2)), moved) > 40 and db(pixels(plain(trained, 2)), moved) < 37
+    assert messages == []
+    page.close()
+
+
+def test_the_controls_change_the_picture(chromium: Running, run: Run, path: Path) -> None:
+    page = chromium[1].new_page(viewport={"width": 300, "height": 220})
+    messages = opened(page, path)
+    pictures = [shown(page)]
+    moved = f"(slider) => {{slider.value = {FRAMES - 1}; slider.dispatchEvent(new Event('input'))}}"
+    page.locator("#frame").evaluate(moved)
+    pictures.append(shown(page))
+    page.get_by_label(run.experts[0].name).uncheck()
+    pictures.append(shown(page))
+    page.get_by_label("gates").check()
+    pictures.append(shown(page))
+    page.get_by_label("gates").uncheck()
+    page.get_by_label("camera").select_option("cam02")
+    pictures.append(shown(page))
+    assert page.locator("#number").inner_text() == f"{FRAMES - 1} / {FRAMES - 1}"
+    inside = (slice(60, 160), slice(200, None))  # beside the controls
+    assert all(db(one[inside], other[inside]) < 35 for one, other in pairwise(pictures))
+    page.keyboard.press("h")
+    assert not page.locator("#controls").is_visible() and messages == []
+    page.close()
+
+
+def test_the_controls_say_what_the_address_asks_for(chromium: Running, run: Run, path: Path) -> None:
+    page = chromium[1].new_page(viewport={"width": WIDTH, "height": HEIGHT})
+    names = [expert.name for expert in run.experts]
+    opened(page, path, f"#frame=2&camera=cam01&gates=on&experts={names[0]},{names[2]}")
+    assert [page.get_by_label(name).is_checked() for name in (*names, "gates")] == [True, False, True, True]
+    assert page.get_by_label("camera").evaluate("(list) => list.selectedOptions[0].text") == "cam01"
+    assert page.get_by_label("frame").input_value() == "2"
+    page.close()
+
+
+def test_a_phone_shows_all_controls_and_a_finger_turns_the_scene(chromium: Running, run: Run, tmp_path: Path) -> None:
+    views = tuple(replace(view, name=f"a camera with a long name {view.number}") for view in run.scene.views)
+    path = exported(replace(run, scene=replace(run.scene, views=views)), tmp_path / "page.html")
+    driver, browser = chromium
+    context = browser.new_context(**driver.devices[PHONE] | {"device_scale_factor": 1})  # WebGL in software is slow
+    page = context.new_page()
+    messages = opened(page, path)
+    width, height = page.evaluate("[innerWidth, innerHeight]")
+    assert width == driver.devices[PHONE]["viewport"]["width"]  # nothing made the page wider
+    for control in page.locator(":is(#top, #bottom, button, input, select, #number):visible").all():
+        box = control.bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width, control.evaluate("e => e.id")
+        assert box["y"] >= 0 and box["y"] + box["height"] <= height
+    before, place = picture(page) / 255, page.evaluate(PLACE)
+    drag(page, (width / 2, height / 2), (width / 2 + 60, height / 2 + 20))
+    assert db(before, shown(page)) < 35
+    turned = page.evaluate(PLACE)
+    assert turned[0] == pytest.approx(place[0]) and np.abs(np.subtract(turned, place)[1:]).max() > 0.1
+    page.locator("#play").tap()
+    page.wait_for_function("player.frame > 0")
+    page.locator("#play").tap()
+    assert messages == []
+    context.close()
+
+
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Moves a finger over the page in two steps."""
+    session = page.context.new_cdp_session(page)
+
+    def send(kind: str, *points: tuple[float, float]) -> None:
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
+
+    send("touchStart", start)
+    for step in (0.5, 1.0):
+        send("touchMove", (start[0] + step * (end[0] - start[0]), start[1] + step * (end[1] - start[1])))
+    send("touchEnd")
