@@ -134,10 +134,10 @@ def test_a_page_has_the_rules_of_new_views(
     assert db(pixels(mix_camera(without, held_out, 1).image), theirs) < 40
 
 
-def test_a_page_of_one_expert_culls_as_its_images_do(ruled: Run, tmp_path: Path) -> None:
+def test_a_page_of_one_expert_has_the_rules_of_its_images(ruled: Run, tmp_path: Path) -> None:
     expert, held_out = ruled.experts[1], ruled.scene.views[0].camera
     shown = PagePictures(read_page(exported(ruled, tmp_path / "alone.html", expert=expert)), ruled.compute)
-    theirs = image_of(expert, held_out, 1, compute=ruled.compute, culling=ruled.novel.culling)
+    theirs = image_of(expert, held_out, 1, compute=ruled.compute, novel=ruled.novel)
     assert db(pixels(theirs), pixels(shown(held_out, 1))) > 45
 
 
@@ -156,7 +156,10 @@ def test_a_browser_follows_the_rules_where_nobody_trained(ruled: Run, tmp_path: 
             return page.picture()
 
         assert db(pixels(by_rules(held_out, 2)), page.picture()) > 40
-        assert db(pixels(plain(held_out, 2)), picture("{rules: false}")) > 40
+        alone = pixels(image_of(by_rules.experts[1], held_out, 2, compute=ruled.compute, novel=by_rules.novel))
+        assert db(alone, picture(f"{{experts: ['{ruled.experts[1].name}']}}")) > 40
+        everyone = [expert.name for expert in ruled.experts]
+        assert db(pixels(plain(held_out, 2)), picture(f"{{rules: false, experts: {everyone}}}")) > 40
         assert db(pixels(plain(trained, 2)), picture("{rules: true, camera: 'cam01'}")) > 40
         page.run("player.view.move(0, 0)")  # it is no longer the training camera
         moved = picture("{}")
