@@ -1,4 +1,4 @@
-"""What files leave out: Gaussians that no training view shows, and floaters before cameras between the training's.
+"""Gaussians that files leave out: those that no training view shows, and floaters before cameras between them.
 
 Players have no rules for views that nobody trained on. So a file has to do without the Gaussians that those rules
 hide, as far as training views can spare them.
@@ -47,7 +47,7 @@ class Kept:
     floaters: int
 
     def facts(self) -> dict[str, int]:
-        """What was left out, as a file tells it."""
+        """The counts of those left out, as a file tells them."""
         return {"of": len(self.rows), "no_training_view_shows": self.unseen, "floaters": self.floaters}
 
 

@@ -169,7 +169,7 @@ def _as_page(export: Export) -> Prepared:
         head={name: value.detach().cpu() for name, value in run.router.head.state_dict().items()},
         head_kind=run.router.head_kind,
         temperature=run.router.eval_temperature,
-        novel=page_rules(run.novel, blended=len(experts) > 1),
+        novel=page_rules(run.novel),
     )
     known = {
         "title": run.scene.name,
@@ -187,7 +187,8 @@ def _as_page(export: Export) -> Prepared:
     def read(path: Path) -> Mapping[str, ImageAt]:
         return {PAGE: PagePictures(read_page(path), run.compute)}
 
-    sources = _sources(export, export.expert) if export.expert is not None else {MIXTURE: mixtures_of(run)}
+    alone = {each.name: partial(image_of, each, compute=run.compute, novel=run.novel) for each in experts}
+    sources = alone if export.expert is not None else {MIXTURE: mixtures_of(run)}
     left_out = {name: each.facts() for name, each in kept.items()}
     return Prepared(write=write, sources=sources, read=read, left_out=left_out)
 

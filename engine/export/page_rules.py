@@ -13,12 +13,9 @@ from experts.novel_views import novel_view_culling
 from router.novel_views import NovelViews
 
 
-def page_rules(novel: NovelViews, *, blended: bool) -> NovelViews:
-    """The rules of a run that its page has: all but the filling of holes, which needs many passes.
-
-    blended: the page has several experts. One alone is shown as `image_of` does, culled and on its own background.
-    """
-    return replace(novel, fill_holes=False) if blended else NovelViews(culling=novel.culling)
+def page_rules(novel: NovelViews) -> NovelViews:
+    """The rules of a run that its page has: all but the filling of holes, which needs many passes."""
+    return replace(novel, fill_holes=False)
 
 
 def rules_facts(novel: NovelViews) -> dict[str, Any]:

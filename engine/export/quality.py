@@ -1,4 +1,4 @@
-"""How exact exports are: `--quality`."""
+"""The exactness of exports: `--quality`."""
 
 from __future__ import annotations
 

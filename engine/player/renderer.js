@@ -138,9 +138,9 @@ class Renderer {
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
-  setRules({ rules, shown }) {
+  setRules({ rules }) {
     const { gl, blend, facts } = this;
-    const guard = rules && shown.filter(Boolean).length > 1 ? facts.rules.guard : null; // one alone is shown as it is
+    const guard = rules ? facts.rules.guard : null;
     gl.uniform1i(blend.at("guard"), guard !== null);
     gl.uniform1i(blend.at("behindHoles"), Boolean(guard?.hole_colour));
     gl.uniform3fv(blend.at("holeColour"), guard?.hole_colour ?? [0, 0, 0]);

@@ -75,8 +75,8 @@ BATCHES: Mapping[str, int] = {  # images an iteration of N3V's scenes
 }
 
 
-# Of scenes that nobody published: 0.2 to 0.3 dB at held-out cameras of a dome and of a rig that looks forward, and a
-# better LPIPS (docs/dev/expert_training.md).
+# Of scenes that nobody published: 0.4 dB at held-out cameras of a dome and a better LPIPS, and nothing lost on a rig
+# that looks forward (docs/dev/expert_training.md).
 FEW_HARMONICS = 1
 
 
