@@ -13,7 +13,6 @@ from engine.export.page import PLAYER, SCRIPTS, PagePictures, read_page
 from engine.runs.expert_images import image_of
 from engine.runs.run import Run, mix_camera
 from router.cues import CueLayer
-from router.novel_views import NovelViews
 from tests.engine.export.pages import db, exported, pixels, ruled_run, varied_run
 from tests.small_world import FRAMES, camera
 
@@ -90,58 +89,5 @@ def test_a_page_has_the_rules_of_new_views(
 def test_a_page_of_one_expert_has_the_rules_of_its_images(ruled: Run, tmp_path: Path) -> None:
     expert, held_out = ruled.experts[1], ruled.scene.views[0].camera
     shown = PagePictures(read_page(exported(ruled, tmp_path / "alone.html", expert=expert)), ruled.compute)
-<<<<<<< HEAD
-    theirs = image_of(expert, held_out, 1, compute=ruled.compute, novel=NovelViews(culling=ruled.novel.culling))
-    assert db(pixels(theirs), pixels(shown(held_out, 1))) > 45
-=======
     theirs = image_of(expert, held_out, 1, compute=ruled.compute, novel=ruled.novel)
     assert db(pixels(theirs), pixels(shown(held_out, 1))) > 45
-
-
-@pytest.mark.skipif(browser() is None, reason="no Chromium on this machine")
-def test_a_browser_follows_the_rules_where_nobody_trained(ruled: Run, tmp_path: Path) -> None:
-    path = exported(ruled, tmp_path / "page.html")
-    page_read = read_page(path)
-    by_rules = PagePictures(page_read, ruled.compute)
-    plain = PagePictures(replace(page_read, novel=PLAIN), ruled.compute)
-    held_out, trained = (enlarged(view.camera) for view in ruled.scene.views[:2])
-    with opened(path, tmp_path / "profile", address="#frame=2&controls=off", width=WIDTH, height=HEIGHT) as page:
-        page.run(DRAWN)
-
-        def picture(state: str) -> np.ndarray:
-            page.run(f"player.show({state})")
-            return page.picture()
-
-        assert db(pixels(by_rules(held_out, 2)), page.picture()) > 40
-        alone = pixels(image_of(by_rules.experts[1], held_out, 2, compute=ruled.compute, novel=by_rules.novel))
-        assert db(alone, picture(f"{{experts: ['{ruled.experts[1].name}']}}")) > 40
-        everyone = [expert.name for expert in ruled.experts]
-        assert db(pixels(plain(held_out, 2)), picture(f"{{rules: false, experts: {everyone}}}")) > 40
-        assert db(pixels(plain(trained, 2)), picture("{rules: true, camera: 'cam01'}")) > 40
-        page.run("player.view.move(0, 0)")  # it is no longer the training camera
-        moved = picture("{}")
-        assert db(pixels(by_rules(trained, 2)), moved) > 40 and db(pixels(plain(trained, 2)), moved) < 37
-        assert page.messages == []
-
-
-@pytest.mark.skipif(browser() is None, reason="no Chromium on this machine")
-def test_a_browser_shows_what_our_rasterizer_does(run: Run, tmp_path: Path) -> None:
-    path = exported(run, tmp_path / "page.html")
-    shown = PagePictures(read_page(path), run.compute)
-    large = enlarged(camera(0))
-    with opened(path, tmp_path / "profile", address="#frame=2&controls=off", width=WIDTH, height=HEIGHT) as page:
-        page.run(DRAWN)
-
-        def picture(state: str) -> np.ndarray:
-            page.run(f"player.show({state})")
-            return page.picture()
-
-        second = page.picture()
-        assert db(pixels(shown(large, 2)), second) > 40
-        first, gates = picture("{frame: 0}"), picture("{frame: 0, gates: true}")
-        assert db(pixels(shown(large, 0)), first) > 40 and db(first, second) < 35 and db(first, gates) < 25
-        for expert, splats in zip(run.experts, shown.experts, strict=True):
-            alone = picture(f"{{frame: 0, gates: false, experts: ['{expert.name}']}}")
-            assert db(pixels(image_of(splats, large, 0, compute=run.compute)), alone) > 40
-        assert page.messages == []
->>>>>>> exportnovel
