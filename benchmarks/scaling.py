@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -155,12 +156,16 @@ def table(speeds: Mapping[int, Mapping[str, float]]) -> list[str]:
     return table_lines(columns, rows)
 
 
-def measured(count: int, arguments: Sequence[str]) -> dict[str, float]:
-    """Starts this benchmark on so many ranks: its speeds; ConfigError where it fails."""
+def measured(count: int, arguments: Sequence[str], *, threads: int) -> dict[str, float]:
+    """Starts this benchmark on so many ranks: its speeds; ConfigError where it fails.
+
+    threads: of the CPU for each rank. torchrun gives several ranks one each, and a single rank all of them.
+    """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "speeds.json"
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
-        ended = subprocess.run([*torchrun, "-m", "benchmarks.scaling", *arguments, "--out", str(out)], check=False)
+        words = [*torchrun, "-m", "benchmarks.scaling", *arguments, "--out", str(out)]
+        ended = subprocess.run(words, check=False, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
         if ended.returncode != 0 or not out.is_file():
             raise ConfigError(f"{counted(count, 'rank')}: exit code {ended.returncode}, see above")
         speeds: dict[str, float] = json.loads(out.read_text(encoding="utf-8"))
@@ -183,7 +188,8 @@ def main(arguments: Sequence[str] | None = None, *, measure: Callable[..., dict[
     given = parser.parse_args(words)
     with exit_code(words) as code:
         if given.out is None:
-            print("\n".join(table({count: measure(count, words) for count in sorted(given.ranks)})))
+            threads = max(1, (os.cpu_count() or 1) // max(given.ranks))
+            print("\n".join(table({count: measure(count, words, threads=threads) for count in sorted(given.ranks)})))
         else:
             code.value = _measure_here(given)
     return code.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from types import SimpleNamespace
 
@@ -16,9 +17,10 @@ SIZE = ["--device", "cpu", "--gaussians", "40", "--width", "32", "--height", "24
 
 def test_the_table_has_speeds_and_efficiencies(capsys):
     speeds = {1: {"router": 10.0, "stg": 4.0}, 2: {"router": 15.0, "stg": 8.0}, 4: {"router": 30.0, "stg": 8.0}}
-    asked = []
+    asked, given = [], []
 
-    def measure(count, words):
+    def measure(count, words, *, threads):
+        given.append(threads)
         asked.append(list(words))
         return speeds[count]
 
@@ -31,6 +33,7 @@ def test_the_table_has_speeds_and_efficiencies(capsys):
         ["4", "30.00", "0.75", "8.00", "0.50"],
     ]
     assert asked == [["--ranks", "4", "1", "2"]] * 3
+    assert given == [max(1, (os.cpu_count() or 1) // 4)] * 3, "ranks are compared with as many threads each"
 
 
 def test_two_ranks_measure_all_parts(tmp_path, monkeypatch):
