@@ -31,7 +31,7 @@ def main(launched: float, flags: Sequence[str]) -> int:
     from engine.settings.parsing.command_line import exit_code, set_up_logging
     from engine.settings.rendering.render import read_render_settings
     from router import ENSEMBLES
-    from scenes.frames.cache import FrameCache
+    from scenes.frames.cache.whole import FrameCache
 
     seconds = {"imports": time.time() - launched}
     with exit_code(flags) as code:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from common.deferred import deferred
 from common.disk.faults import reading
 from common.text.suggestions import hint
 from experts import ed3dgs, ex4dgs, fourdgaussians, freetime, splats, stg, videos
@@ -12,6 +13,9 @@ from experts.base import CheckpointError, Expert, LoadOptions, Provenance
 from experts.recognition import require_own_files
 from experts.spec import NOT_TRAINED, ExpertSpec, begin_training, name_fault
 from experts.table import expert_table
+from experts.windows.folders import windows_below
+
+load_windowed = deferred("experts.windows.loading:load_windowed")
 
 __all__ = [
     "EXPERTS",
@@ -54,7 +58,10 @@ def load_expert(
         path, f"not a readable model of {name}", CheckpointError, advice="get its files again from their source"
     ):
         require_own_files(spec, path, options.iteration, experts=EXPERTS.values(), argument_of=argument_of)
-        expert = spec.load(path, options)
+        windows = windows_below(path)
+        if windows and (path / "point_cloud").exists():
+            raise CheckpointError(f"{path}: holds both a model (point_cloud) and {windows[0].name}; split them")
+        expert = load_windowed(spec, path, windows, options) if windows else spec.load(path, options)
     fault = name_fault(spec, expert, "the model that `load` returned")
     if fault is not None:
         raise CheckpointError(f"{path}: {fault}")

@@ -12,6 +12,7 @@ from experts.formats.columns import GAUSSIAN
 from experts.formats.folders import find_iteration
 from experts.formats.ply import read_column_names
 from experts.spec import ExpertSpec
+from experts.windows.folders import windows_below
 
 _TABLE = "point_cloud.ply"  # of every expert
 _CLOUDS, _ITERATION = "point_cloud", "iteration_"  # folders of every expert
@@ -38,7 +39,7 @@ def require_own_files(
     segments = _segments(path, experts)
     if segments and spec.segments is None:
         raise mistaken(path, segments[0], " (a folder of segments)")
-    tables = _tables([path / name for name in segments[1]] if segments else [path], iteration)
+    tables = _tables([path / name for name in segments[1]] if segments else _models(path), iteration)
     owner = None if tables else _owner_of_checkpoints(path, experts)
     if owner is not None and owner.pictures and owner.name != spec.name:
         raise mistaken(path, owner, " (pictures of cameras)")
@@ -86,7 +87,7 @@ def expert_of_folder(path: Path, iteration: int | None, *, experts: Collection[E
 
     iteration: to be read, None for the highest. Raises CheckpointError where the folder holds several models.
     """
-    folder = model_folder(path, iteration, experts=experts)
+    folder = _models(model_folder(path, iteration, experts=experts))[0]
     segments = _segments(folder, experts)
     if segments:
         return segments[0]
@@ -101,7 +102,13 @@ def _is_model(folder: Path, experts: Collection[ExpertSpec]) -> bool:
         (folder / _CLOUDS).is_dir()
         or _owner_of_checkpoints(folder, experts) is not None
         or _segments(folder, experts) is not None
+        or windows_below(folder) != ()
     )
+
+
+def _models(path: Path) -> list[Path]:
+    """The folders of the windows of an expert, else its own."""
+    return [path / window.name for window in windows_below(path)] or [path]
 
 
 def _owner_of_checkpoints(folder: Path, experts: Collection[ExpertSpec]) -> ExpertSpec | None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from common.maths.tensors import constant
 from experts.base import Expert
 from experts.kept_frames import ExpertFrames, tensors_of
+from experts.windows.model import WindowedExpert
 from router.features import FEATURE_BACKGROUND
 from router.novel_views import PLAIN
 from router.router import Router, blended
@@ -31,7 +32,7 @@ class Playback:
     camera: another needs a Playback of its own. It has room for 1.1 times as many pairs of a tile and a Gaussian as a
     frame of `prepare` has at most; a frame with more is drawn slowly, with the same bits. Bad values of a frame that
     was not prepared make its image NaN, and no error tells of them. Raises ValueError for an expert whose image is more
-    than its splatted colour (STG's decoder).
+    than its splatted colour (STG's decoder), and for one of windows.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class Playback:
         tile_rule: TileRule | None = None,
     ) -> None:
         for expert in experts:
+            if isinstance(expert, WindowedExpert):
+                raise ValueError(f"{expert.name} is of windows, whose images fade into each other: no graph holds both")
             if len(expert.background) != RGB:
                 raise ValueError(f"{expert.name} decodes {len(expert.background)} channels, which no graph can hold")
         if router is None and len(experts) != 1:

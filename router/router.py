@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import torch
 from moegs_rasterizer import Camera, Gaussians, Splat, rasterize
@@ -15,6 +16,8 @@ from common.marks import BLEND, RASTERIZE, ROUTING_WEIGHTS, mark
 from experts.base import Expert
 from experts.kept_frames import COMPUTED, ExpertFrames
 from experts.pictures import has_pictures
+from experts.windows.fading import joined_images, joined_splats
+from experts.windows.model import Part, parts_at
 from router.cues import CueLayer, cues_of
 from router.defaults import DEFAULT_EVAL_TEMPERATURE, DEFAULT_TEMPERATURE
 from router.features import RoutingFeatures
@@ -98,13 +101,16 @@ def mix(
     given up where the GPU has no memory left.
     """
     novel = novel if camera_number is None else PLAIN
-    given = partial(at_frame, camera=camera, frame=frame, camera_number=camera_number, culling=novel.culling)
+    given = partial(at_frame, camera=camera, camera_number=camera_number, culling=novel.culling)
     learning = grad == "full"
+    parts = [parts_at(expert, frame) for expert in experts]
 
     def mixed() -> Mixture:
         found = [
-            None if has_pictures(expert) else given(expert, frames=COMPUTED if learning else frames, learning=learning)
-            for expert in experts
+            None
+            if has_pictures(part.expert)
+            else given(part.expert, frame=part.frame, frames=COMPUTED if learning else frames, learning=learning)
+            for part in chain.from_iterable(parts)
         ]
         return mix_gaussians(
             router,
@@ -120,6 +126,7 @@ def mix(
             depths=depths,
             novel=novel,
             rows=[None if each is None else each.rows for each in found],
+            parts=parts,
         )
 
     return frames.retried(mixed)
@@ -140,26 +147,31 @@ def mix_gaussians(
     depths: bool = False,
     novel: NovelViews = PLAIN,
     rows: Sequence[Tensor | None] | None = None,
+    parts: Sequence[Sequence[Part]] | None = None,
 ) -> Mixture:
     """As `mix`, of each expert's Gaussians at the frame, None where it has pictures; novel holds whatever the camera.
 
-    rows: for each expert, which of its rows at the frame these are; None: all.
+    rows: for each of them, which of the expert's rows at the frame these are; None: all. parts: of each expert, where
+    Gaussians are those of its parts.
     """
+    if parts is None:
+        parts = [(Part(expert=each, frame=frame, rows=each.rows(frame), share=1.0),) for each in experts]
+    flat = [(index, part) for index, own in enumerate(parts) for part in own]
     with torch.set_grad_enabled(grad != "none"):
         # Of layers blended in half precision the depth is a sum; here nobody looks at another kind.
         summed = depths or router.cues is not None or backend == "cuda-half"
         with mark(ROUTING_WEIGHTS):
-            weights = [router.features(index, expert.rows(frame), time) for index, expert in enumerate(experts)]
-        shown = [None] * len(experts) if rows is None else rows
+            weights = [router.features(index, part.rows, time) for index, part in flat]
+        shown = [None] * len(flat) if rows is None else rows
         layers = [
             layer_of(
                 each,
-                expert,
+                part.expert,
                 features if left is None else features[left],
                 tile_rule=tile_rule,
                 depth="sum" if summed else None,
             )
-            for each, expert, features, left in zip(gaussians, experts, weights, shown, strict=True)
+            for each, (_, part), features, left in zip(gaussians, flat, weights, shown, strict=True)
             if each is not None
         ]
         with mark(RASTERIZE):
@@ -167,16 +179,18 @@ def mix_gaussians(
         rasterized = [None if each is None else next(drawn) for each in gaussians]
         with mark(BLEND):
             with torch.set_grad_enabled(grad == "full"):
-                images = torch.stack(
-                    [_image(expert, splat, camera, frame) for expert, splat in zip(experts, rasterized, strict=True)]
-                )
+                of_parts = [
+                    _image(part.expert, splat, camera, part.frame)
+                    for (_, part), splat in zip(flat, rasterized, strict=True)
+                ]
+                images = torch.stack(joined_images(parts, of_parts))
             seen = _rays(router, camera, like=images, kept=grad != "none")
             of_pictures = {
                 index: router.pictures[name]
                 for index, name in enumerate(router.expert_names)
                 if name in router.pictures
             }
-            splats = with_pictures(rasterized, images, of_pictures, time=time)
+            splats = with_pictures(joined_splats(parts, rasterized), images, of_pictures, time=time)
             mixture = blended(router, experts, splats, images, seen, temperature=temperature, novel=novel)
     return _with_depths(mixture, splats) if depths else mixture
 

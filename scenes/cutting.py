@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scenes.types import FramesOnDisk, FrameStore, Scene, SceneError
+from scenes.types import Chunks, FramesOnDisk, FrameStore, Scene, SceneError
 
 
 def cut(scene: Scene, first: int, count: int) -> Scene:
@@ -43,3 +43,8 @@ class _Later:
     def on_disk(self, views: Iterable[int]) -> FramesOnDisk:
         """Tell how much of views is ready, of the whole clip."""
         return self.frames.on_disk(views)
+
+    def chunks(self) -> Chunks | None:
+        """Tell which frames are best read one after the other."""
+        chunks = self.frames.chunks()
+        return None if chunks is None else replace(chunks, offset=(chunks.offset + self.first) % chunks.length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,10 +13,12 @@ from pathlib import Path
 from moegs_rasterizer import Camera
 
 from common.text.suggestions import ranked
+from common.text.units import GIGABYTE
 from common.text.wording import first_and_more
 from scenes.calibration.cameras import centred, fitted, off_centre, rig_radius, scaled
-from scenes.frames.cache import FrameCache
-from scenes.frames.cache_record import ViewFrames
+from scenes.frames.cache.bounded import BoundedCache
+from scenes.frames.cache.record import ViewFrames
+from scenes.frames.cache.whole import FrameCache
 from scenes.frames.hdr import coding_notes, coding_warnings
 from scenes.frames.image_files import NumberedImages, rotation_notes
 from scenes.frames.resize import FILTERS, training_size
@@ -25,7 +28,7 @@ from scenes.layouts import guess_layout, layout_named
 from scenes.layouts.n3v.frames import CAMERA_NAME
 from scenes.layouts.spec import LayoutSpec, RigFiles
 from scenes.options import Needed, SceneOptions
-from scenes.types import Scene, SceneError, View
+from scenes.types import FrameStore, Scene, SceneError, View
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +71,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
         start=rig.clip.start,
         num_frames=rig.clip.count,
         footage_frames=rig.clip.available,
-        frames=FrameCache(options.cache, _view_frames(rig, views, options), root=root, progress=options.progress),
+        frames=_frame_store(root, _view_frames(rig, views, options), options),
         rig_radius=rig_radius([views[index].camera for index in train]),
         notes=(*notes, *warnings),
         memory_mb=options.memory_mb,
@@ -77,6 +80,15 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     )
     scene.frames.prepare(needed_views(scene, options.needed))
     return scene
+
+
+def _frame_store(root: Path, views: Sequence[ViewFrames], options: SceneOptions) -> FrameStore:
+    if options.cache_gb is None:
+        return FrameCache(options.cache, views, root=root, progress=options.progress)
+    if not 0 < options.cache_gb < math.inf:
+        raise SceneError(f"--cache_gb is {options.cache_gb}: give a number of gigabytes above 0, or leave it out")
+    limit = int(options.cache_gb * GIGABYTE)
+    return BoundedCache(options.cache, views, root=root, limit=limit, progress=options.progress)
 
 
 def needed_views(scene: Scene, needed: Needed) -> Sequence[int]:

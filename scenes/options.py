@@ -27,5 +27,6 @@ class SceneOptions:
     duration: int = -1  # frames to use; -1: all of [start, end)
     test_cameras: tuple[str, ...] | None = None  # None: the layout's own
     needed: Needed = "all"  # views decoded at once; others are decoded when they are first read
+    cache_gb: float | None = None  # GB that decoded frames may take in `cache`; None: as many as there are
     memory_mb: int = 512  # read-ahead of a Prefetcher over the scene
     progress: bool = True  # show the progress of decoding

@@ -44,6 +44,15 @@ class FramesOnDisk:
     free_bytes: int = 0  # on the disk of the cache
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunks:
+    """Frames that are decoded together, where a disk does not keep all: `length` of them, at most."""
+
+    length: int  # frame f of the clip is in chunk (f + offset) // length
+    offset: int
+    most: int  # chunks of all views that there is room for at once
+
+
 class FrameStore(Protocol):
     """Frames of every view at the training resolution; safe to read from several threads.
 
@@ -61,6 +70,10 @@ class FrameStore(Protocol):
     def on_disk(self, views: Iterable[int]) -> FramesOnDisk:
         """Tell how much of views is ready, and how much `prepare` would write."""
         return FramesOnDisk()
+
+    def chunks(self) -> Chunks | None:
+        """Tell which frames are best read one after the other; None: reading any frame costs the same."""
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,7 +140,12 @@ def mean_psnr(
 
 
 def ready_views(scene: Scene) -> list[int]:
-    """The training views whose frames are decoded, else the held-out ones: nothing is decoded for a check."""
+    """The training views whose frames are decoded, else the held-out ones: no clip is decoded for a check.
+
+    All training views where frames are decoded as they are read.
+    """
+    if scene.frames.chunks() is not None:
+        return list(scene.train)
     for views in (scene.train, scene.test):
         ready = [view for view in views if scene.frames.on_disk([view]).missing_bytes == 0]
         if ready:

@@ -29,10 +29,10 @@ from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
 from engine.settings.training.train_expert import (
     EXPERT_CONFIG_FILE,
     TrainExpertConfig,
-    check_settings,
     read_expert_settings,
     write_settings,
 )
+from engine.settings.training.train_expert_checks import check_settings
 from engine.training.expert.choice import expert_of_key
 from engine.training.expert.opening import check_expert_task, open_expert_task, training_time
 from engine.training.expert.saves import bytes_of, check_model_folder, saved_expert_folder

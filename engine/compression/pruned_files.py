@@ -26,6 +26,7 @@ from engine.training.router.resume import training_state
 from engine.training.router.schedule import make_optimiser
 from experts import EXPERTS, Expert
 from experts.formats.cfg_args import read_cfg_args, write_cfg_args
+from experts.windows.saving import save_model
 from router import folder_flags, kind_of
 
 OF_IMAGES: Mapping[str, Any] = {  # of an expert's report: what its images decide, which are others now
@@ -62,7 +63,8 @@ def write_run(
         folders = {record.name: bundle_folder(record, staged) for record in records}
         for expert in run.experts:
             with torch.no_grad():
-                EXPERTS[kind_of(expert.name)].save(expert, folders[expert.name], expert.provenance.iteration)
+                spec = EXPERTS[kind_of(expert.name)]
+                save_model(spec, expert, folders[expert.name], expert.provenance.iteration)
             if packed is not None:
                 packed(folders[expert.name])
         written = new_run(_settings(run, save_path, folders, staged, overrides), run.ensemble)

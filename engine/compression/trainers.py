@@ -27,6 +27,7 @@ from experts.training.generalisation.settings import Generalisation
 from experts.training.recipes.recipe import Recipe, scaled_recipe
 from experts.training.trainer import ExpertTrainer
 from experts.training.views import TrainingViews
+from experts.windows.model import WindowedExpert
 from router import kind_of
 
 MOST_DEGREE = 3  # of spherical harmonics in any expert
@@ -40,6 +41,8 @@ def trainers_of(
     all_degrees: without the muting of harmonics that the expert's training did not show. Raises ConfigError for an
     expert that cannot be trained.
     """
+    if isinstance(expert, WindowedExpert):
+        raise ConfigError(f"{expert.name} is of windows, which cannot be trained further together; train them again")
     spec = EXPERTS[kind_of(expert.name)]
     recipe = recipe_of(expert, spec, run)
     recipe = replace(recipe, sh_degree=MOST_DEGREE) if all_degrees else recipe

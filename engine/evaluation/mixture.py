@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -28,6 +29,7 @@ from engine.evaluation.rivals.fitted_constants import fit_constants, no_better_c
 from engine.evaluation.rivals.oracles import oracle_images
 from engine.evaluation.rivals.twins import twin_images
 from engine.evaluation.scoring import ScoredFrame, scored_frames
+from engine.evaluation.seams import ScoredChange, seam_scores
 from engine.evaluation.shares import OwnFrames, view_frames_of_rank
 from engine.outputs.files import image_name
 from engine.outputs.frame_images import FrameImages
@@ -102,9 +104,18 @@ def evaluate_mixture(run: Run, *, views: Sequence[int], folder: Path, options: E
         ),
         files=writer.files,
         unavailable={},
+        seams=_seams(run, frames, suite, options) if ranks.is_first() else None,
     )
     evaluation = replace(evaluation, unavailable=without_value(suite, evaluation.means))
     return write_evaluation(folder, evaluation) if ranks.is_first() else evaluation
+
+
+def _seams(
+    run: Run, frames: Sequence[FrameResult], suite: MetricSuite, options: EvaluationOptions
+) -> dict[str, Any] | None:
+    views = {view.name: index for index, view in enumerate(run.scene.views)}
+    scored = [ScoredChange(view=views[each.camera], frame=each.frame, scores=each.scores) for each in frames]
+    return seam_scores(run, scored, blend=MIXTURE, protocol=suite.protocol, progress=options.progress)
 
 
 def _open_writer(run: Run, folder: Path, options: EvaluationOptions) -> RenderWriter:

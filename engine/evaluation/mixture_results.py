@@ -17,6 +17,7 @@ from engine.evaluation.provenance import frames_per_second, keep_other_results
 from engine.evaluation.rivals.baselines import CONSTANT, UNIFORM
 from engine.evaluation.rivals.oracles import ORACLE_FRAME, ORACLE_PIXEL, ORACLE_WINDOW, ORACLES, gap_share
 from engine.evaluation.scoring import mean_scores, mean_seconds, psnr_of, timed
+from engine.evaluation.seams import AT, ELSEWHERE, LOST
 from engine.outputs.render_writer import MIXTURE
 from engine.settings.rendering.metric_protocols import PROTOCOLS, protocol_facts
 
@@ -53,6 +54,7 @@ class Evaluation:
     conditions: Mapping[str, Any]  # protocol, cameras, resolution, temperature, hashes, versions ...
     unavailable: Mapping[str, str]  # the reason per metric that could not be measured
     files: tuple[Path, ...]
+    seams: Mapping[str, Any] | None = None  # `seam_scores`; None: no expert of windows, or no changes measured
 
     @property
     def means(self) -> dict[str, Scores]:
@@ -104,6 +106,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> Evaluation:
         "means": evaluation.means,
         "window_gap_share": evaluation.window_gap_share,
         "mean_gates": evaluation.mean_gates,
+        "seams": evaluation.seams,
         "best_frame": _named(by_psnr[-1]),
         "worst_frame": _named(by_psnr[0]),
         "per_frame": [asdict(frame) for frame in evaluation.frames],
@@ -142,7 +145,7 @@ def evaluation_summary(split: str, evaluation: Evaluation) -> str:
         f"softmax temperature {evaluation.conditions['temperature']:g}; "
         f"{milliseconds:.{1 if milliseconds < 100 else 0}f} ms per frame",
         *_table(evaluation),
-        *(f"  {note}" for note in _notes(evaluation)),
+        *(f"  {note}" for note in [*_notes(evaluation), *_seam_notes(evaluation)]),
         *(f"  {METRICS[name].label}: {reason}" for name, reason in evaluation.unavailable.items()),
     ]
     return "\n".join(lines)
@@ -171,6 +174,16 @@ def _notes(evaluation: Evaluation) -> list[str]:
         won = "there is none" if share is None else f"{TITLES[MIXTURE]} wins {100 * share:.0f} %"
         notes.append(f"PSNR gap from {TITLES[UNIFORM]} to {ORACLE_WINDOW}: {won}")
     return notes
+
+
+def _seam_notes(evaluation: Evaluation) -> list[str]:
+    """How the changes from frame to frame at seams of windows compare with those elsewhere."""
+    if evaluation.seams is None:
+        return []
+    own, lost = evaluation.seams["methods"][MIXTURE], evaluation.seams[LOST]
+    text = f"{own[AT]:.2f} dB at seams of windows, {own[ELSEWHERE]:.2f} dB elsewhere"
+    cost = "" if lost is None else f"; {abs(lost):.2f} dB {'more' if lost < 0 else 'less'} than one window alone there"
+    return [f"tPSNR of {TITLES[MIXTURE]}: {text}{cost}"]
 
 
 def _table(evaluation: Evaluation) -> list[str]:

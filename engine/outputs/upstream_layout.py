@@ -21,6 +21,7 @@ from engine.runs.run import Run
 from experts import EXPERTS, CheckpointError
 from experts.formats.cfg_args import read_cfg_args, write_cfg_args
 from experts.formats.torch_files import load_state_dict, save_tensors
+from experts.windows.model import WindowedExpert
 from router import ENSEMBLES, Ensemble, Router, ensemble_of, kind_of, new_head
 from router.heads import HeadKind
 
@@ -40,6 +41,9 @@ def write_upstream_layout(run: Run, folder: Path, settings: Mapping[str, object]
         raise ConfigError(f"{shell('--out', folder)}: is not empty; choose another folder")
     if run.router.cues is not None:
         raise ValueError("the paper's code has no --cues, which this router was trained with; train one without")
+    windowed = [expert.name for expert in run.experts if isinstance(expert, WindowedExpert)]
+    if windowed:
+        raise ValueError(f"the paper's code has no windows, of which {windowed[0]} is; export frames with --to")
     with replacing_folder(folder) as staged, torch.no_grad():
         for index, expert in enumerate(run.experts):
             spec = EXPERTS[kind_of(expert.name)]

@@ -24,10 +24,10 @@ from engine.settings.training.train import CONFIG_FILE, read_any_train_settings,
 from engine.settings.training.train_expert import (
     EXPERT_CONFIG_FILE,
     TrainExpertConfig,
-    check_settings,
     read_expert_settings,
     recipe_values,
 )
+from engine.settings.training.train_expert_checks import check_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
 from engine.training.expert.opening import recipe_for
 from scenes.layouts import LOADERS, guess_layout
@@ -49,7 +49,7 @@ COMMANDS_READ: Mapping[str, Callable[..., Any]] = {  # first part of a step's na
 }
 RESUME = "--resume"
 GROW = ("iterations", "seeds")  # settings of a router's training that --resume may raise
-NOT_OF_RESULTS = ("source_path", "cache_path", "cache_mb", "detect_anomaly", "segment", "set")
+NOT_OF_RESULTS = ("source_path", "cache_path", "cache_mb", "cache_gb", "detect_anomaly", "segment", "window", "set")
 
 
 def check_plan(config: RunAllConfig, scene: PlannedScene, jobs: Sequence[Job]) -> None:

@@ -35,7 +35,7 @@ from experts.videos.model import Videos
 from router import Ensemble, Router, is_published, kind_of
 from router.novel_views import NovelViews
 from scenes import Scene, SceneOptions, load_scene, with_router_cameras
-from scenes.frames.cache_record import FOLDER as CACHE_FOLDER
+from scenes.frames.cache.record import FOLDER as CACHE_FOLDER
 from scenes.layouts import LOADERS, guess_layout, trained_frames
 from scenes.options import DEFAULT_LAYOUT
 
@@ -185,6 +185,7 @@ def read_scene(data: DataConfig, source: Path, *, layout: str, results: Path, qu
         duration=data.duration,
         test_cameras=data.test_cameras,
         needed="none",
+        cache_gb=data.cache_gb,
         memory_mb=data.cache_mb,
         progress=not quiet,
     )

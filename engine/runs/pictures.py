@@ -13,8 +13,8 @@ from experts.base import CheckpointError, Expert, Provenance
 from experts.videos.model import Videos
 from router import kind_of
 from scenes import Scene, View
-from scenes.frames.cache import FrameCache
-from scenes.frames.cache_record import ViewFrames
+from scenes.frames.cache.record import ViewFrames
+from scenes.frames.cache.whole import FrameCache
 from scenes.frames.sources import FrameSource
 from scenes.frames.video import Video
 from scenes.layouts.n3v.frames import NAMED_FINDERS

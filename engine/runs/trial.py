@@ -12,6 +12,7 @@ import numpy as np
 from common.text.wording import counted, duration
 from engine.runs.device import ComputeDevice, wait
 from scenes import FrameStore, Scene
+from scenes.types import Chunks
 
 REPEATS = 3  # after a step that warms up
 TOGETHER = 10  # steps of a GPU that are timed as one: between them the host runs ahead, as it does in the real work
@@ -52,11 +53,16 @@ class BlackFrames(FrameStore):
     def __init__(self, scene: Scene) -> None:
         self.were_read = False
         self._cameras = [view.camera for view in scene.views]
+        self._chunks = scene.frames.chunks()
 
     def read(self, view: int, frame: int) -> np.ndarray:
         """Give zeros, uint8 [h, w, 3]."""
         self.were_read = True
         return np.zeros((self._cameras[view].height, self._cameras[view].width, 3), np.uint8)
+
+    def chunks(self) -> Chunks | None:
+        """Tell which frames are best read one after the other, as the scene's."""
+        return self._chunks
 
 
 def seconds_a_step(step: Callable[[], object], compute: ComputeDevice, *, at_least: float = 0.0) -> float:

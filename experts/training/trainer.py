@@ -33,6 +33,7 @@ from experts.training.rendered import RenderedView, added, cut_harmonics, mute_h
 from experts.training.samplers import Sample, Sampler, ShuffledPass, samples_from_lists, samples_to_lists
 from experts.training.saved_states import check_parameters, check_rows, load_moments, require_indices
 from experts.training.shared_views import numbers_of_all, on_all_ranks
+from experts.training.stretches import StretchedSampler, Stretches
 from experts.training.views import TrainingViews
 from losses import photometric_sum
 
@@ -80,6 +81,7 @@ class ExpertTrainer:
         self.lpips: Callable[[Tensor, Tensor], Tensor] | None = None  # of images in -1 ... 1, where `needs_lpips`
         self.statistics = tuple(Statistics(population.count, self.device) for population in populations)
         self.sampler = self.new_sampler()
+        self.order: Sampler = self.sampler  # in which its images come; another where a disk does not keep all frames
         self.optimiser = self.new_optimiser()
         self.generaliser = Generaliser(recipe, self.populations, views, extent=extent, unit=self.unit)
         self._pending: deque[tuple[Sample, ...]] = deque()
@@ -177,7 +179,7 @@ class ExpertTrainer:
         """The iteration's images, of all ranks; those of later iterations are chosen and announced meanwhile."""
         while self._drawn < min(iteration + AHEAD, self.recipe.iterations):
             self._drawn += 1
-            self._pending.append(self.sampler.next(self._drawn))
+            self._pending.append(self.order.next(self._drawn))
             self.views.announce(ranks.share(self._pending[-1]))
         if len(self._pending[0]) < ranks.count():
             images = counted(len(self._pending[0]), "image")
@@ -191,6 +193,10 @@ class ExpertTrainer:
         """Lets an iteration be the next, as if the images of those before it had been chosen: for trials of one."""
         self._drawn = iteration - 1
         self._pending.clear()
+
+    def stay_within(self, stretches: Stretches) -> None:
+        """Lets images of some frames follow each other, before the first iteration."""
+        self.order = StretchedSampler(self.sampler, stretches, generator=self.generator)
 
     # Where recipes differ.
 
@@ -327,7 +333,7 @@ class ExpertTrainer:
             "parameters": dict(self.model.state_dict()),
             "optimiser": self.optimiser.state_dict(),
             "statistics": [statistics.state() for statistics in self.statistics],
-            "sampler": self.sampler.state(),
+            "sampler": self.order.state(),
             "pending": samples_to_lists(list(self._pending)),
             "drawn": self._drawn,
             "random": self.generator.get_state(),
@@ -343,7 +349,7 @@ class ExpertTrainer:
         for statistics, rows, population in zip(self.statistics, state["statistics"], self.populations, strict=True):
             check_rows(rows, statistics.rows, count=population.count)
             statistics.load(rows)
-        self.sampler.load(state["sampler"])
+        self.order.load(state["sampler"])
         for view, frame in (pair for batch in state["pending"] for pair in batch):
             require_indices([view], len(self.views.cameras), "the list of the next images' cameras")
             require_indices([frame], self.views.num_frames, "the list of the next images' frames")

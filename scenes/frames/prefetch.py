@@ -29,7 +29,7 @@ class Prefetcher:
         *,
         device: torch.device | None = None,  # None: the CPU
         memory_mb: int | None = None,
-        workers: int = 2,
+        workers: int | None = None,
     ) -> None:
         self._images = ReadAhead(scene, device=device, memory_mb=memory_mb, workers=workers)
         self._order = iter(order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,12 +21,20 @@ class ReadAhead:
 
     Images are float32 [3, h, w] in [0, 1] on `device`, the caller's own. At most `memory_mb` MiB of images (and at
     least one) are read but not yet handed over, however long the clip and the announced order are; None: what the
-    scene was loaded with. Use as a context manager, or close().
+    scene was loaded with. workers: threads; None: 2, or as many as cores where reading may decode. Use as a context
+    manager, or close().
     """
 
     def __init__(
-        self, scene: Scene, *, device: torch.device | None = None, memory_mb: int | None = None, workers: int = 2
+        self,
+        scene: Scene,
+        *,
+        device: torch.device | None = None,
+        memory_mb: int | None = None,
+        workers: int | None = None,
     ) -> None:
+        if workers is None:
+            workers = 2 if scene.frames.chunks() is None else max(2, os.cpu_count() or 1)
         if workers < 1:
             raise ValueError(f"workers is {workers}: give at least 1")
         self._gpu = device if device is not None and device.type == "cuda" else None

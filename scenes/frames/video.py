@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import SupportsBytes, cast
 
@@ -17,6 +19,7 @@ from av.video.stream import VideoStream
 from common.disk.contained import regular
 from common.disk.faults import reading
 from scenes.frames.coding import Coding, coding_of
+from scenes.frames.key_frames import FrameTimes, frame_times
 from scenes.frames.orientation import UPRIGHT, Orientation, orientation_of, shown, shown_size
 from scenes.frames.timing import UNEVEN, Timing, timing_of
 from scenes.types import SceneError
@@ -134,9 +137,16 @@ def decode_video(video: Video, start: int, count: int, *, threads: int) -> Itera
     Frames are turned as players turn them, and those that an edit list hides are left out.
     Colours are converted by FFmpeg's swscale with the matrix and range the file states, BT.601 with limited range
     where it states none: the same bits as OpenCV's VideoCapture, which the experts' own preparation uses.
+    Decoding begins at the last key frame before the clip, where the file tells where frames lie.
     SceneError where the file ends early or is damaged.
     """
     done = 0
+    for frame in _from_key_frame(video, start, count, threads=threads):
+        done += 1
+        yield _pixels(frame, video)
+    if done == count:
+        return
+    start, count, done = start + done, count - done, 0
     with _opened(video.path) as (container, stream):
         stream.thread_type = "FRAME"
         stream.codec_context.thread_count = threads
@@ -153,6 +163,40 @@ def decode_video(video: Video, start: int, count: int, *, threads: int) -> Itera
             if number >= start:
                 done += 1
                 yield _pixels(frame, video)
+
+
+def _from_key_frame(video: Video, start: int, count: int, *, threads: int) -> Iterator[av.VideoFrame]:
+    """Yield the frames [start, start + count) as far as they come with their own time stamps after a key frame.
+
+    Fewer, or none, where a file is damaged or its key frames are no places to begin at: all that decoding from the
+    beginning would tell of it is left to that.
+    """
+    stamp = video.path.stat()
+    times = _frame_times(video.path, stamp.st_size, stamp.st_mtime_ns) if start else None
+    key = times.key_before(start) if times is not None else None
+    if times is None or key is None or key[0] == 0:
+        return
+    wanted = deque(times.shown[start : start + count])
+    with _opened(video.path) as (container, stream), suppress(av.FFmpegError, EOFError, ValueError):
+        stream.thread_type = "FRAME"
+        stream.codec_context.thread_count = threads
+        container.seek(key[1], stream=stream)
+        for frame in container.decode(stream):
+            if not wanted or frame.pts is None or frame.pts > wanted[0]:
+                return
+            if frame.pts == wanted[0]:
+                wanted.popleft()
+                yield frame
+
+
+@lru_cache(maxsize=256)
+def _frame_times(path: Path, size: int, changed: int) -> FrameTimes | None:
+    """Time stamps of a video's frames, read once as long as size and time of change of its file stay."""
+    with _opened(path) as (container, stream):
+        try:
+            return frame_times(packet for packet in container.demux(stream) if _is_shown(packet))
+        except (av.FFmpegError, EOFError):
+            return None
 
 
 def decode_keyframes(video: Video, start: int, count: int) -> Iterator[np.ndarray]:

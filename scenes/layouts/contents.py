@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.text.wording import counted, script_command
 from scenes.calibration.poses_bounds import POSES
-from scenes.frames.cache_record import FOLDER as CACHE_FOLDER
+from scenes.frames.cache.record import FOLDER as CACHE_FOLDER
 from scenes.frames.image_files import IMAGE_SUFFIXES, images_of
 from scenes.frames.video import VIDEO_SUFFIXES
 from scenes.preparation.steps import FOLDER as PREPARATION_FOLDER

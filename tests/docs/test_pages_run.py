@@ -15,7 +15,7 @@ CHAINS = (
     ("README.md", "docs/quickstart.md", "docs/reference/python_api.md"),
     ("docs/n3v.md", "docs/run_all.md"),
     ("docs/technicolor.md",),
-    ("docs/your_videos.md",),
+    ("docs/your_videos.md", "docs/long_videos.md"),
     ("docs/prepare.md",),
     ("docs/train_expert.md",),
     ("docs/render_evaluate.md", "docs/compress.md", "docs/report.md"),

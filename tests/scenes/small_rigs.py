@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from moegs_rasterizer import Camera
 
-from scenes import Scene, View
+from scenes import FrameStore, Scene, View
 from scenes.calibration.cameras import rig_radius
 from scenes.points.cloud import PointCloud
 from scenes.points.start import load_start_points
@@ -20,7 +20,7 @@ FORWARD = "a rig that looks along z"
 AROUND = "a ring of cameras that look at its centre"
 
 
-class Plain:
+class Plain(FrameStore):
     """Frames of one colour, another one for every view."""
 
     def read(self, view: int, frame: int) -> np.ndarray:

@@ -26,6 +26,10 @@ NOVEL_NEAR = (
     "cameras that were not trained on show no Gaussian nearer than this, in scene units, unless a training camera saw "
     "it from about as close; 0: they show all; default: "
 )
+CACHE_GB = (
+    "most disk for the folder of decoded frames, in GB; if a clip needs more, frames are decoded when they are read, "
+    "and again later"
+)
 KEEP_CHECKPOINTS = (
     "keep only this many newest saves, and the one with the best score of --test_iterations; default: keep all"
 )

@@ -12,6 +12,7 @@ from moegs_rasterizer.types import TileRule
 
 from engine.errors import ConfigError
 from engine.settings.parsing.command_help import (
+    CACHE_GB,
     COVERAGE_GUARD,
     DEBUG,
     DETERMINISTIC,
@@ -75,6 +76,7 @@ class _SourceConfig:
         Path | None,
         flag("folder of decoded frames, if not <source_path>/frame_cache or below <save_path>", metavar="PATH"),
     ] = None
+    cache_gb: Annotated[float | None, flag(CACHE_GB + "; default: as in training", metavar="FLOAT")] = None
 
 
 _Folders: Any = expert_folder_settings(

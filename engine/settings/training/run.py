@@ -12,6 +12,7 @@ from moegs_rasterizer.types import TileRule
 from engine.errors import ConfigError
 from engine.settings.parsing.command_help import (
     BACKEND,
+    CACHE_GB,
     COVERAGE_GUARD,
     DEBUG,
     DETERMINISTIC,
@@ -87,6 +88,7 @@ class DataConfig:
             metavar="PATH",
         ),
     ] = None
+    cache_gb: Annotated[float | None, flag(CACHE_GB + "; default: no limit", metavar="FLOAT")] = None
     cache_mb: Annotated[int, flag("memory for frames that are read ahead, in MiB")] = 512
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -17,18 +16,14 @@ from engine.settings.parsing.command_line import config_path, parse_arguments
 from engine.settings.parsing.config_file import read_object, settings_of_object, write_config_file
 from engine.settings.parsing.earlier import unsaved_settings
 from engine.settings.parsing.fields import leaves, with_values
-from engine.settings.parsing.paths import check_file, check_folder, check_target
 from engine.settings.parsing.retired import RETIRED
-from engine.settings.training.experts import KEYS, WITH_PLANES, WITH_SEGMENTS, check_novel_near
+from engine.settings.training.experts import KEYS, WITH_PLANES, WITH_SEGMENTS
 from engine.settings.training.recipe import flattened, parse_setting, setting_arguments
 from engine.settings.training.run import (
     DataConfig,
     DeviceConfig,
     OnOff,
     RunConfig,
-    check_keep_checkpoints,
-    check_router_cameras,
-    check_seed,
 )
 from experts import TRAINABLE, ExpertSpec
 from scenes.layouts import LAYOUTS
@@ -166,6 +161,21 @@ class RecipeConfig:
             f"{WITH_SEGMENTS}: train only this segment; 1 is the first; default: all, one after another", metavar="INT"
         ),
     ] = None
+    windows: Annotated[
+        int,
+        flag(
+            "for long clips: most frames of a window; each window gets a model, and images fade from one to the next; "
+            "0: no windows",
+            metavar="INT",
+        ),
+    ] = 0
+    overlap: Annotated[
+        int, flag("with --windows: frames that two windows share, over which their images are cross-faded")
+    ] = 30
+    window: Annotated[
+        int | None,
+        flag("with --windows: train only this one; 1 is the first; default: all, one after another", metavar="INT"),
+    ] = None
     seed: Annotated[int, flag("random seed; the same seed gives the same model, bit for bit")] = 0
 
 
@@ -268,44 +278,12 @@ def _word(value: Any) -> str:
 
 
 def write_settings(config: TrainExpertConfig, model_path: Path) -> Path:
-    """Leaves the settings in a model's folder, for --resume; which segments were asked for is said anew."""
+    """Leaves the settings in a model's folder, for --resume; which segment or window was asked for is said anew."""
     return write_config_file(
-        model_path / EXPERT_CONFIG_FILE, replace(config, recipe=replace(config.recipe, segment=None))
+        model_path / EXPERT_CONFIG_FILE, replace(config, recipe=replace(config.recipe, segment=None, window=None))
     )
 
 
 def recipe_values(config: TrainExpertConfig) -> dict[str, Any]:
     """The recipe's settings that --set and the file give, by name; of one given twice the last counts."""
     return dict(parse_setting(argument) for argument in config.recipe.set)
-
-
-def check_settings(config: TrainExpertConfig) -> None:
-    """Raises ConfigError for settings that are missing or out of range."""
-    output, recipe, data = config.output, config.recipe, config.data
-    check_folder("--source_path", data.source_path)
-    check_target("--cache_path", data.cache_path)
-    check_file("--points", None if data.points == "random" else data.points)
-    check_target("--model_path", output.model_path)
-    check_file("--lpips_weights", output.lpips_weights, or_folder=True)
-    positive = {
-        name: getattr(recipe, name) for name in ("iterations", "max_gaussians", "near", "far", "batch", "segment")
-    }
-    positive |= {"test_frames": output.test_frames, "max_points": data.max_points, "cache_mb": data.cache_mb}
-    for name, value in positive.items():
-        if value is not None and not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"--{name} is {value}: give more than 0")
-    check_novel_near(output.novel_near)
-    check_seed(recipe.seed)
-    check_keep_checkpoints(output.keep_checkpoints)
-    check_router_cameras(data.router_cameras)
-    if recipe.near is not None and recipe.far is not None and not recipe.near < recipe.far:
-        raise ConfigError(f"--near is {recipe.near:g} and --far {recipe.far:g}: near must be less than far")
-    if recipe.dssim is not None and not 0 <= recipe.dssim <= 1:
-        raise ConfigError(f"--dssim is {recipe.dssim}: give a weight between 0 and 1")
-    if recipe.segments < 0:
-        raise ConfigError(f"--segments is {recipe.segments}: give a number of frames, or 0 for the whole clip in one")
-    for name in ("test_iterations", "save_iterations"):
-        if any(step < 1 for step in getattr(output, name) or ()):
-            raise ConfigError(f"--{name} holds {min(getattr(output, name))}: iterations are counted from 1")
-    if output.resume and output.overwrite:
-        raise ConfigError("--resume and --overwrite exclude each other: give one")

@@ -27,6 +27,7 @@ from engine.training.expert.old_training import set_training_aside
 from engine.training.expert.saves import ExpertOutput, load_state, saved_state
 from engine.training.expert.scene_views import SceneViews
 from engine.training.expert.task import ExpertStart, ExpertTask
+from engine.training.stretches import log_stretches, stretches_of
 from experts import CheckpointError, ExpertSpec, begin_training
 from experts.training.colour_correction import ColourCorrection
 from experts.training.recipes.presets import Planes, TrainingPreset
@@ -152,6 +153,7 @@ def open_expert_task(
     """
     task, _, resumed = _opened(config, spec, output, cloud=cloud)
     _log(task)
+    log_stretches(output.scene, stretches_of(output.scene))
     if ranks.count() > 1:
         _log_ranks(task)
     if resumed is not None:
@@ -183,6 +185,9 @@ def _opened(
         raise ConfigError(f"{spec.name} cannot be trained like this: {error}") from error
     check_start(cloud, scene, trainer)
     trainer.backend = compute.backend
+    stretches = stretches_of(scene)
+    if stretches is not None:
+        trainer.stay_within(stretches)
     if trainer.needs_lpips:
         trainer.lpips = lpips_of_loss(
             views.cameras, path=config.output.lpips_weights, device=compute.device, setting="--set lpips"

@@ -11,6 +11,7 @@ from engine.runs.device import ComputeDevice
 from engine.settings.training.experts import WITH_SEGMENTS
 from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.expert.saves import ExpertOutput
+from engine.training.expert.windows import check_no_windows, window_outputs
 from experts import ExpertSpec
 from experts.spec import SegmentFolders
 from scenes import Scene
@@ -20,11 +21,14 @@ from scenes.cutting import cut
 def choose_outputs(
     config: TrainExpertConfig, spec: ExpertSpec, scene: Scene, compute: ComputeDevice
 ) -> list[ExpertOutput]:
-    """The clip, or for an expert of segments each of them, or the one that --segment asks for, in time order.
+    """The clip, or each of its windows or segments, or the one that --window or --segment asks for, in time order.
 
     ConfigError for a segment that does not exist, and for a folder that holds a model of another cut.
     """
     recipe, model_path = config.recipe, cast(Path, config.output.model_path)
+    if recipe.windows:
+        return window_outputs(config, spec, scene, compute)
+    check_no_windows(model_path)
     if spec.segments is None:
         if recipe.segment is not None:
             raise ConfigError(

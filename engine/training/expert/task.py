@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any
 
@@ -39,6 +39,7 @@ from engine.training.expert.scene_views import SceneViews
 from engine.training.loop import Schedule
 from engine.training.progress import Reading
 from engine.training.retention import drop_older
+from engine.training.stretches import stretches_of
 from engine.training.tensorboard import event_writer
 from experts.formats.settings import PRESET
 from experts.training.recipes.recipe import Recipe
@@ -286,6 +287,7 @@ class ExpertTask:
             TRAINING_CAMERAS: [scene.views[index].name for index in scene.train],
             **({ROUTER_CAMERAS: [scene.views[index].name for index in scene.router]} if scene.router else {}),
             "sizes": [[view.camera.width, view.camera.height] for view in scene.views],
+            **({"stretches": asdict(stretches)} if (stretches := stretches_of(scene)) else {}),
             **settings_of(self.begun.recipe),
         }
         plain: dict[str, Any] = json.loads(json.dumps(facts))

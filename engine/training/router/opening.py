@@ -31,6 +31,7 @@ from engine.training.router.old_run import set_run_aside
 from engine.training.router.resume import check_router_folder, resume_newest
 from engine.training.router.schedule import images_a_step, make_optimiser, reached
 from engine.training.router.task import RouterTask
+from engine.training.stretches import log_stretches, stretches_of
 from engine.training.tensorboard import check_tensorboard, tensorboard_command
 from router import Ensemble
 from scenes import needed_views
@@ -63,6 +64,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble, *, later: int = 0) -
     if ranks.is_first():
         _write_beginnings(run, config, save_path, experts, start=start)
     task = RouterTask(run, optimiser, config, start=start, seconds=seconds, save_path=save_path, experts=experts)
+    log_stretches(run.scene, stretches_of(run.scene))
     if task.images > 1:
         logger.info(
             "%s: %s a step, learning rates times %.3g",

@@ -45,7 +45,7 @@ def judge_camera(scene: Scene) -> int | None:
 
 
 def router_pairs(
-    views: Sequence[int], own: Sequence[int], num_frames: int, *, seed: int, start: int = 0
+    views: Sequence[int], own: Sequence[int], num_frames: int, start: int = 0, *, seed: int
 ) -> Iterator[tuple[int, int]]:
     """Endless (view, frame) pairs: a share ROUTER_SHARE at the router's own cameras, evenly in between the others.
 

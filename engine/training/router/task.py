@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -42,7 +43,9 @@ from engine.training.retention import drop_older
 from engine.training.router.judge import judged, with_judgement
 from engine.training.router.resume import training_state
 from engine.training.router.schedule import images_a_step, learned_cameras, reached, router_pairs, set_router_rates
+from engine.training.stretches import stretches_of
 from engine.training.tensorboard import event_writer
+from experts.training.stretches import in_stretches
 from losses import concentration, matched_colours, photometric
 from router import Mixture
 from scenes import Prefetcher
@@ -108,7 +111,9 @@ class RouterTask:
     def __enter__(self) -> RouterTask:
         training, scene = self.config.training, self.run.scene
         own = learned_cameras(scene)
-        order = router_pairs(scene.train, own, scene.num_frames, seed=training.seed, start=self.start)
+        stretches = stretches_of(scene)
+        pairs = partial(router_pairs, scene.train, own, scene.num_frames, seed=training.seed)
+        order = in_stretches(pairs, stretches, lambda pair: pair[1], seed=training.seed, start=self.start)
         order = islice(order, ranks.rank(), max(0, self.last - self.start), ranks.count())
         if self._curve is not None:
             self._open.callback(self._curve.close)

@@ -15,7 +15,7 @@ import engine.commands.train_expert
 import engine.evaluation.measures.lpips_weights
 import engine.training.expert.opening
 import moegs
-import scenes.frames.cache
+import scenes.frames.cache.writing
 from engine.runs.saved import load_run
 from engine.training.expert.opening import CheckedStart
 from experts import EXPERTS
@@ -53,7 +53,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         assert not (tmp_path / "cache").exists()
         return capsys.readouterr().err
 
-    monkeypatch.setattr(scenes.frames.cache, "decode", decode)
+    monkeypatch.setattr(scenes.frames.cache.writing, "decode", decode)
     return refusal
 
 

@@ -16,6 +16,7 @@ from engine.runs.device import CPU
 from engine.training.expert.saves import load_state, saved_state
 from engine.training.expert.task import ExpertTask
 from experts.formats.cfg_args import read_cfg_args
+from scenes import FrameStore
 from tests.engine.expert_scene import NAMES, reloaded, run, write_film
 from tests.scenes.scene_folders import Rig, write_technicolor_scene
 
@@ -171,7 +172,7 @@ def test_no_held_out_image_is_read_before_it_is_scored(film, tmp_path, monkeypat
         task = real(config, spec, output, **options)
         read = task.views._images._scene.frames.read
 
-        class Watching:
+        class Watching(FrameStore):
             def read(self, view, frame):
                 seen.add(view)
                 return read(view, frame)

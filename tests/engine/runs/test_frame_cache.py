@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import moegs
-import scenes.frames.cache
+import scenes.frames.cache.writing
 from engine.runs.opening import cache_folder
 from engine.runs.saved import load_run
 from engine.settings.training.run import DataConfig
@@ -54,13 +54,13 @@ def test_frames_of_a_scene_that_cannot_be_written_lie_with_the_results(tmp_path,
 
 
 def test_all_commands_of_a_scene_decode_it_once(tmp_path, monkeypatch):
-    decode, decoded = scenes.frames.cache.decode, []
+    decode, decoded = scenes.frames.cache.writing.decode, []
 
     def watched(source, *place, **options):
         decoded.append(source.path.name)
         return decode(source, *place, **options)
 
-    monkeypatch.setattr(scenes.frames.cache, "decode", watched)
+    monkeypatch.setattr(scenes.frames.cache.writing, "decode", watched)
     film, shared = write_film(tmp_path), ["--quiet", "--device=cpu"]
     few = ["--iterations=2", "--test_iterations"]
     source, run = f"--source_path={film}", f"--save_path={tmp_path / 'run'}"

@@ -12,7 +12,7 @@ import moegs
 from common import ranks
 from engine.training.expert.saves import load_state, saved_state
 from experts.base import DivergedError
-from scenes.frames.cache import FrameCache
+from scenes.frames.cache.whole import FrameCache
 from tests.engine.expert_scene import arguments, run, write_film
 from tests.on_ranks import Ended, ends_of
 

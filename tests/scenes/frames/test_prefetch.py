@@ -10,14 +10,14 @@ import pytest
 import torch
 from moegs_rasterizer import Camera
 
-from scenes import Prefetcher, Scene, View
+from scenes import FrameStore, Prefetcher, Scene, View
 from scenes.frames.read_ahead import ReadAhead
 
 WIDTH, HEIGHT = 64, 64
 IMAGE_BYTES = 3 * 4 * WIDTH * HEIGHT
 
 
-class Store:
+class Store(FrameStore):
     """Frames whose pixels tell view and frame; counts reads and can fail or be slow."""
 
     def __init__(self, *, bad: tuple[int, int] | None = None) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from scenes.frames.cache_record import CachedClip, ViewFrames, recorded_sums
+from scenes.frames.cache.record import CachedClip, ViewFrames, recorded_sums
 
 
 class MappedFrames:
@@ -26,6 +27,7 @@ class MappedFrames:
     def read(self, frame: int) -> np.ndarray | None:
         """Read uint8 [h, w, 3] RGB, the caller's own copy; None where it is not what was written."""
         pixels = np.array(self._pixels[frame], order="C")
+        _forget_pages(self._pixels)
         if self._sums and frame not in self._compared:
             if zlib.crc32(pixels.data) != self._sums[frame]:
                 return None
@@ -39,3 +41,15 @@ def mapped_frames(clip: CachedClip, frames: ViewFrames) -> MappedFrames:
     first = frames.start - clip.start
     chosen = slice(first, first + frames.count)
     return MappedFrames(clip.file, array[chosen], recorded_sums(clip.file)[chosen])
+
+
+def _forget_pages(array: np.ndarray) -> None:
+    """Let a process no longer count pages of a mapped file as its memory: they would grow with the clip.
+
+    They stay in the system's cache of files.
+    """
+    mapped = array
+    while isinstance(mapped, np.ndarray) and mapped.base is not None:
+        mapped = mapped.base
+    if isinstance(mapped, mmap.mmap):
+        mapped.madvise(mmap.MADV_DONTNEED)

@@ -165,7 +165,11 @@ def current_clip(frames: ViewFrames, root: Path, folder: Path) -> CachedClip | N
     for clip in recorded_clips(frames, folder):
         if not (clip.holds(frames) and is_sound(clip, frames, root)):
             continue
-        if _sources(clip, first=frames.start - clip.start, count=frames.count) == wanted:
+        try:
+            sources = _sources(clip, first=frames.start - clip.start, count=frames.count)
+        except FileNotFoundError:  # removed by a process that needs its room
+            continue
+        if sources == wanted:
             return clip
     return None
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 
-from common.disk.contained import OutsideError, own_folder
 from common.disk.files import free_bytes
 from common.disk.leftovers import sweep
 from common.disk.locks import folder_lock
 from common.text.progress import Progress
-from common.text.units import GIGABYTE
 from common.text.wording import bytes_text, counted, first_and_more
-from scenes.frames.cache_record import (
+from scenes.frames.cache.mapped import MappedFrames, mapped_frames
+from scenes.frames.cache.record import (
     SUMS,
     ViewFrames,
     cache_file,
@@ -32,15 +30,14 @@ from scenes.frames.cache_record import (
     recorded_clips,
     write_record,
 )
-from scenes.frames.mapped import MappedFrames, mapped_frames
-from scenes.frames.resize import resized
-from scenes.frames.sources import decode, decoding_seconds
-from scenes.types import FramesOnDisk, SceneError
+from scenes.frames.cache.writing import disk_too_full, make_cache_folder, make_size_folder, write_frames
+from scenes.frames.sources import decoding_seconds
+from scenes.types import FramesOnDisk, FrameStore, SceneError
 
 logger = logging.getLogger(__name__)
 
 
-class FrameCache:
+class FrameCache(FrameStore):
     """Frame store on `<folder>/<width>x<height>_<filter>/<view>_<first>-<last>.npy` (uint8 [frames, h, w, 3]).
 
     Each file has its record beside it. A clip is read from any file that holds it and whose sources have not changed.
@@ -114,12 +111,7 @@ class FrameCache:
             wanted = [view for view in dict.fromkeys(views) if view not in self._mapped]
             if not wanted:
                 return False
-            try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise SceneError(
-                    f"{self._folder}: cannot be made ({error.strerror}); choose another cache folder with --cache_path"
-                ) from error
+            make_cache_folder(self._folder)
             with folder_lock(self._folder):  # held while files are mapped: another process may remove a shorter clip
                 return self._map(wanted)
 
@@ -151,11 +143,7 @@ class FrameCache:
         replaced = {clip.file for clip in outdated} | {cache_file(frames, self._folder) for frames in missing}
         free = free_bytes(self._folder) + sum(path.stat().st_size for path in replaced if path.exists())
         if needed > free:
-            raise SceneError(
-                f"{self._folder}: {needed / GIGABYTE:.1f} GB needed for the frames of "
-                f"{counted(len(missing), 'camera')}, {free / GIGABYTE:.1f} GB free; choose another cache folder, "
-                "a lower resolution or a shorter clip"
-            )
+            raise disk_too_full(self._folder, needed=needed, free=free, views=len(missing))
         for clip in outdated:
             clip.remove()
         if self._progress:
@@ -189,30 +177,15 @@ class FrameCache:
     def _decode_view(self, frames: ViewFrames, *, threads: int, step: Callable[[], None]) -> None:
         target = cache_file(frames, self._folder)
         partial = partial_file(target)
-        header = {"descr": "|u1", "fortran_order": False, "shape": frames.shape}
-        sums: list[int] = []
         record = make_record(frames, self._root)  # before decoding: a change meanwhile is seen by the next run
+        make_size_folder(frames, self._folder)
         try:
-            own_folder(self._folder, target.parent.name).mkdir(exist_ok=True)
             for left in partial_files(frames, self._folder):
                 left.unlink()
             own_clip(frames, self._folder).remove()
-            # A plain file, not a memory map: a disk that fills up then raises an error instead of killing the process.
-            with open(partial, "xb") as file:  # a link or pipe that takes this name meanwhile is not followed
-                np.lib.format.write_array_header_1_0(file, header)
-                for image in decode(frames.source, frames.start, frames.count, threads=threads):
-                    pixels = resized(image, frames.width, frames.height, frames.resize).tobytes()
-                    sums.append(zlib.crc32(pixels))
-                    file.write(pixels)
-                    step()
+            sums = write_frames(frames, partial, threads=threads, step=step)
             os.replace(partial, target)
-        except OutsideError as error:
-            raise SceneError(str(error)) from error
         except OSError as error:
-            if error.filename in map(str, frames.source.files(frames.start, frames.count)):
-                raise SceneError(
-                    f"{error.filename}: {error.strerror}; put the file back, or wait for its disk"
-                ) from error
             raise SceneError(
                 f"{partial}: {error.strerror or error}; free space or choose another cache folder"
             ) from error

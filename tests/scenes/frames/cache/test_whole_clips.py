@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import scenes.frames.cache as cache_module
+import scenes.frames.cache.writing as cache_writing
 from scenes import Scene, SceneError, SceneOptions, load_scene
 from scenes.cutting import cut
 from tests.scenes.scene_folders import Rig, colour, draw, write_n3v_scene, write_video
@@ -42,13 +42,13 @@ ALL = ("cam00", "cam01", "cam02")
 
 def watch_decoding(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are decoded from now on."""
-    decode, decoded = cache_module.decode, []
+    decode, decoded = cache_writing.decode, []
 
     def watched(source, *place, **options):
         decoded.append(source.path.name)
         return decode(source, *place, **options)
 
-    monkeypatch.setattr(cache_module, "decode", watched)
+    monkeypatch.setattr(cache_writing, "decode", watched)
     return decoded
 
 
@@ -223,10 +223,11 @@ def test_a_failed_view_leaves_no_partial_file_and_the_next_run_goes_on(tmp_path)
 KILLED_RUN = """
     import os, signal, sys
     from pathlib import Path
-    import scenes.frames.cache as cache_module
+    import scenes.frames.cache.whole as cache_module
+    import scenes.frames.cache.writing as cache_writing
     from scenes import SceneOptions, load_scene
 
-    decode, done = cache_module.decode, 0
+    decode, done = cache_writing.decode, 0
     def dying(*args, **options):
         global done
         for image in decode(*args, **options):
@@ -237,7 +238,7 @@ KILLED_RUN = """
     class OneWorker(cache_module.ThreadPoolExecutor):
         def __init__(self, workers, **options):
             super().__init__(1, **options)
-    cache_module.decode, cache_module.ThreadPoolExecutor = dying, OneWorker
+    cache_writing.decode, cache_module.ThreadPoolExecutor = dying, OneWorker
     load_scene(Path(sys.argv[1]), SceneOptions(cache=Path(sys.argv[2]), progress=False))
 """
 
@@ -246,7 +247,7 @@ def test_a_killed_run_is_resumed(tmp_path):
     write_n3v_scene(tmp_path / "room")
     write_stand_in(tmp_path / "python", "product")
     script = [tmp_path / "python", "-c", textwrap.dedent(KILLED_RUN), str(tmp_path / "room"), str(tmp_path / "cache")]
-    root = Path(__file__).resolve().parents[3]
+    root = Path(__file__).resolve().parents[4]
     assert subprocess.run(script, check=False, cwd=root).returncode == 128 + signal.SIGKILL
     before = stamps(tmp_path)
     assert set(before) == files("cam00")
@@ -283,7 +284,7 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     def full(*args) -> np.ndarray:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache_module, "resized", full)
+    monkeypatch.setattr(cache_writing, "resized", full)
     with pytest.raises(SceneError, match=r"npy.partial: No space left on device; free space or choose another"):
         load(tmp_path / "room")
 

@@ -1,0 +1,1 @@
+"""Decoded frames on disk: whole clips, or chunks within a limit."""
