@@ -57,6 +57,7 @@ CONTENTS = {
 MAINTAINERS = (
     "blend",
     "expert_training",
+    "export",
     "faults",
     "fused",
     "long_videos",

@@ -50,7 +50,7 @@ def test_two_ranks_measure_all_parts(tmp_path, monkeypatch):
 def test_torchrun_starts_the_ranks_and_its_failure_is_told(capsys, monkeypatch):
     started = []
 
-    def run(words, *, check):
+    def run(words, *, check, env):
         started.append(words)
         return SimpleNamespace(returncode=1)
 
