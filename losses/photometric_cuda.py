@@ -40,5 +40,6 @@ class _Photometric(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         image, target, slopes = ctx.saved_tensors
         given = gradient.reshape(1).contiguous()
-        of_image = kernels(image).photometric_backward(image, target, slopes, given, *ctx.weights, stream_of(image))
+        sent = (image, target, slopes, given, *ctx.weights, stream_of(image))
+        (of_image,) = kernels(image).photometric_backward(*sent)
         return of_image, None, None, None

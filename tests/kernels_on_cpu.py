@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from moegs_rasterizer.image_kernels import operators
 from torch import Tensor
 
 import losses.photometric_cuda
@@ -25,7 +26,7 @@ def kernels_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     player.mailbox()
 
     def kernels(like: Tensor) -> object:
-        return torch.ops.moegs_rasterizer_cuda if like.dtype == torch.float32 else None
+        return operators() if like.dtype == torch.float32 else None
 
     for module in (losses.photometric_cuda, router.gates_cuda):
         monkeypatch.setattr(module, "kernels", kernels)

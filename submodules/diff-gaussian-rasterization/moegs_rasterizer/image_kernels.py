@@ -16,11 +16,12 @@ def kernels(like: Tensor) -> Any:
         return None
     from . import cuda  # here, because asking may compile it
 
-    return None if cuda.unavailable_reason() else _operators()
+    return None if cuda.unavailable_reason() else operators()
 
 
 @functools.cache
-def _operators() -> SimpleNamespace:
+def operators() -> SimpleNamespace:
+    """The operators of csrc/cuda/ops_images.cpp in the loaded library."""
     from .cuda.faults import telling
 
     library = torch.ops.moegs_rasterizer_cuda

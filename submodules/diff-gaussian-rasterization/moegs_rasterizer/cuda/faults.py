@@ -1,4 +1,7 @@
-"""Errors of one line in place of those that the operators throw."""
+"""Errors of one line for operators that failed: these throw nothing, but give nothing, and say why when they are asked.
+
+csrc/cuda/guarded.h tells why.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,29 @@ _GIGABYTE = 1e9
 
 
 def telling(operator: Callable[..., Any]) -> Callable[..., Any]:
-    """The operator, which raises torch.OutOfMemoryError in one line where its GPU has no memory left."""
+    """The operator, which raises an error in one line where it failed.
+
+    torch.OutOfMemoryError where its GPU has no memory left, else RuntimeError. A result that is empty without a failure
+    is given as it is.
+    """
 
     def told(*given: Any) -> Any:
-        try:
-            return operator(*given)
-        except RuntimeError as error:
-            found = _OUT_OF_MEMORY.search(str(error))
-            if found is None:
-                raise
-            raise torch.OutOfMemoryError(_line(found[1], given[0])) from error
+        made = operator(*given)
+        if not made:
+            _raise_failure(given[0])
+        return made
 
     return told
+
+
+def _raise_failure(given: Any) -> None:
+    """Raise what made the latest operator fail, if that is what it did; given: its first argument."""
+    why = bytes(torch.ops.moegs_rasterizer_cuda.last_failure()).decode(errors="replace")
+    found = _OUT_OF_MEMORY.search(why)
+    if found is not None:
+        raise torch.OutOfMemoryError(_line(found[1], given))
+    if why:
+        raise RuntimeError(why)
 
 
 def _line(asked: str | None, given: Any) -> str:

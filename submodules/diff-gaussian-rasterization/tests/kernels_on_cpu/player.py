@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,6 +35,7 @@ FLAGS = (
 )
 # Of the compiler's checks: addresses that are not aligned as the type asks, which a GPU refuses.
 CHECKS = ("-fsanitize=alignment", "-fsanitize-undefined-trap-on-error")
+WRAPPED = ("-Wl,--wrap=aoti_torch_empty_strided",)  # which headers/failing.cpp lets fail
 
 
 @functools.cache
@@ -44,7 +47,7 @@ def mailbox() -> Mailbox:
         find_compiler()
     except BuildError as error:
         pytest.skip(f"the kernels cannot be compiled for the CPU here: {error}")
-    torch.ops.load_library(str(make_library(_plan(), _target()).path))
+    torch.ops.load_library(str(library()))
     # Kernels have ended when their launch returns: nothing is ever waited for.
     views = torch.zeros(MOST_CAPTURES, MOST_LAYERS, VIEW, dtype=torch.float64)
     gradients = torch.zeros(len(NOT_FINITE), dtype=torch.int64)
@@ -53,6 +56,23 @@ def mailbox() -> Mailbox:
     passes.captured = lambda: False
     passes.stream_of = lambda device: SimpleNamespace(cuda_stream=0)
     return reports
+
+
+@functools.cache
+def library() -> Path:
+    """The compiled library."""
+    return make_library(_plan(), _target()).path
+
+
+@contextmanager
+def failing_after(calls: int) -> Iterator[None]:
+    """Let so many calls of CUDA and allocations succeed, and all others fail."""
+    left = ctypes.c_int.in_dll(ctypes.CDLL(str(library())), "calls_until_failure")
+    left.value = calls
+    try:
+        yield
+    finally:
+        left.value = -1
 
 
 def rasterize(
@@ -82,7 +102,7 @@ def _files() -> list[Path]:
 def _target() -> Path:
     compiler = find_compiler()
     files = [*sorted(SOURCES.glob("*.h")), *_files()]
-    return cache_root() / f"kernels-on-cpu-{fingerprint(files, (*compiler, *FLAGS, *CHECKS))}" / "kernels.so"
+    return cache_root() / f"kernels-on-cpu-{fingerprint(files, (*compiler, *FLAGS, *CHECKS, *WRAPPED))}" / "kernels.so"
 
 
 def _plan() -> BuildPlan:
@@ -99,7 +119,7 @@ def _plan() -> BuildPlan:
         name="CUDA kernels on the CPU",
         announcement="compiling the CUDA kernels for the CPU",
         calls=tuple(calls),
-        linker=(*compiler, "-shared"),
+        linker=(*compiler, "-shared", *WRAPPED),
         libraries=torch_libraries(),
         lock_seconds=300.0,
         advice="or choose another compiler with CXX",

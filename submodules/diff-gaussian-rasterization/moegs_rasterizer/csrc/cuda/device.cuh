@@ -3,9 +3,9 @@
 
 #include <cuda_runtime.h>
 
-#include <stdexcept>
 #include <string>
 
+#include "failure.h"
 #include "launch.h"
 #include "switches.cuh"
 
@@ -16,7 +16,7 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 
 inline void check(cudaError_t status, const char* doing) {
   if (status == cudaSuccess) return;
-  throw std::runtime_error(std::string("CUDA failed while ") + doing + ": " + cudaGetErrorString(status));
+  throw Failure(std::string("CUDA failed while ") + doing + ": " + cudaGetErrorString(status));
 }
 
 // Memory of a block, of a size that the launch names.

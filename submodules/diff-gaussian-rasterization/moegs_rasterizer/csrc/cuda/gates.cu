@@ -239,7 +239,7 @@ void with_experts(int experts, const Work& work) {
     case 6: return work(std::integral_constant<int, 6>());
     case 7: return work(std::integral_constant<int, 7>());
     case 8: return work(std::integral_constant<int, 8>());
-    default: throw std::runtime_error("the gates' kernels take 1 to 8 experts");
+    default: throw Failure("the gates' kernels take 1 to 8 experts");
   }
 }
 

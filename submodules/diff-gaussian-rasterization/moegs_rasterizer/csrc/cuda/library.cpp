@@ -1,4 +1,5 @@
 // Registers the operators with PyTorch, under torch.ops.moegs_rasterizer_cuda.
+#include "guarded.h"
 #include "ops.h"
 
 STABLE_TORCH_LIBRARY(moegs_rasterizer_cuda, library) {
@@ -12,13 +13,16 @@ STABLE_TORCH_LIBRARY(moegs_rasterizer_cuda, library) {
   library.def(
       "project_backward(Tensor[] projected, int[] kinds, Tensor[] gradients, Tensor views, int faults, int first_layer,"
       " int[] looked_at, int stream) -> Tensor[]");
-  library.def("look_at_background(Tensor gradient, int faults, int layer, int stream) -> ()");
+  library.def("look_at_background(Tensor gradient, int faults, int layer, int stream) -> int");
+  library.def("last_failure() -> int[]");
 }
 
 // `world_to_camera` and `views` lie on the CPU, all else on the GPU: one implementation for both keys.
 STABLE_TORCH_LIBRARY_IMPL(moegs_rasterizer_cuda, CompositeExplicitAutograd, library) {
-  library.impl("forward", TORCH_BOX(&moegs::gpu::forward));
-  library.impl("blend_backward", TORCH_BOX(&moegs::gpu::blend_backward));
-  library.impl("project_backward", TORCH_BOX(&moegs::gpu::project_backward));
-  library.impl("look_at_background", TORCH_BOX(&moegs::gpu::look_at_background));
+  using namespace moegs::gpu;
+  implement<&forward>(library, "forward");
+  implement<&blend_backward>(library, "blend_backward");
+  implement<&project_backward>(library, "project_backward");
+  implement<&look_at_background>(library, "look_at_background");
+  implement<&last_failure>(library, "last_failure");
 }

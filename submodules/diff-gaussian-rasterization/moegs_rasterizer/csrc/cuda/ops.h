@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../tensors.h"
+#include "failure.h"
 #include "launch.h"
 
 namespace moegs::gpu {
@@ -42,15 +43,15 @@ Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vec
 Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors gradients, Tensor views,
                          int64_t faults, int64_t first_layer, std::vector<int64_t> looked_at, int64_t stream);
 
-// Tells `faults` where the gradient of a layer's background is not finite.
-void look_at_background(Tensor gradient, int64_t faults, int64_t layer, int64_t stream);
+// Tells `faults` where the gradient of a layer's background is not finite. Gives 1.
+int64_t look_at_background(Tensor gradient, int64_t faults, int64_t layer, int64_t stream);
 
 // PyTorch's number of a type that the operators use; another is a fault of theirs.
 inline int32_t number_of(ScalarType type) {
   if (type == ScalarType::Float) return aoti_torch_dtype_float32();
   if (type == ScalarType::Double) return aoti_torch_dtype_float64();
   if (type == ScalarType::Int) return aoti_torch_dtype_int32();
-  STD_TORCH_CHECK(type == ScalarType::Byte, "the rasterizer makes no tensors of this type");
+  require(type == ScalarType::Byte, "the rasterizer makes no tensors of this type");
   return aoti_torch_dtype_uint8();
 }
 
@@ -65,9 +66,10 @@ inline Tensor empty_like(const Tensor& like, std::initializer_list<int64_t> shap
   const bool done = aoti_torch_get_device_type(like.get(), &device_type) == AOTI_TORCH_SUCCESS &&
                     aoti_torch_empty_strided(int64_t(shape.size()), sizes, strides, number_of(type), device_type,
                                              like.get_device_index(), &made) == AOTI_TORCH_SUCCESS;
+  if (done) return Tensor(made);
   const int64_t bytes = step * (type == ScalarType::Double ? 8 : type == ScalarType::Byte ? 1 : 4);
-  STD_TORCH_CHECK(done, "CUDA out of memory: the rasterizer asks for ", bytes, " bytes");  // cuda/faults.py reads it
-  return Tensor(made);
+  // cuda/faults.py reads it.
+  throw Failure("CUDA out of memory: the rasterizer asks for " + std::to_string(bytes) + " bytes");
 }
 
 inline GradientFaults faults_at(int64_t address, int64_t layer, int64_t looked_at) {

@@ -133,7 +133,7 @@ Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vec
 
 Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors gradients, Tensor views,
                          int64_t faults, int64_t first_layer, std::vector<int64_t> looked_at, int64_t stream) {
-  STD_TORCH_CHECK(views.size(1) == kViewDoubles, "views have the wrong number of values");
+  require(views.size(1) == kViewDoubles, "views have the wrong number of values");
   Tensors results;
   const DeviceScope scope(projected[0].get_device_index());
   for (size_t i = 0; i < kinds.size(); ++i) {
@@ -160,9 +160,10 @@ Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors 
   return results;
 }
 
-void look_at_background(Tensor gradient, int64_t faults, int64_t layer, int64_t stream) {
+int64_t look_at_background(Tensor gradient, int64_t faults, int64_t layer, int64_t stream) {
   const DeviceScope scope(gradient.get_device_index());
   look_at(floats(gradient), gradient.numel(), faults_at(faults, layer, 1 << kBadBackground), stream_at(stream));
+  return 1;
 }
 
 }  // namespace moegs::gpu

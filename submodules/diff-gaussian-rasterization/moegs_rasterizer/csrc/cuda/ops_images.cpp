@@ -1,5 +1,6 @@
 // Operators on rasterized images: router/gates_cuda.py and losses/photometric_cuda.py call them. All tensors are
 // float32, contiguous and on one GPU; empty tensors stand for absent ones.
+#include "guarded.h"
 #include "images.h"
 #include "ops.h"
 
@@ -8,14 +9,14 @@ namespace {
 
 GatesCall gates_call(const Tensors& features, const Tensor& images, const Tensor& rays, const Tensors& weights,
                      double temperature) {
-  STD_TORCH_CHECK(!features.empty() && features.size() <= size_t(kMostBlended), "1 to 8 experts can be blended");
+  require(!features.empty() && features.size() <= size_t(kMostBlended), "1 to 8 experts can be blended");
   const int64_t pixels = features[0].size(1) * features[0].size(2);
   const int64_t inputs = rays.numel() ? kSplatted + kRay : kSplatted;
   bool fit = images.numel() == int64_t(features.size()) * 3 * pixels && weights[0].numel() == kFirst * inputs &&
              weights[1].numel() == kSecondWeights && weights[2].numel() == kSecond &&
              (rays.numel() == 0 || rays.numel() == kRay * pixels);
   for (const Tensor& one : features) fit = fit && one.numel() == 3 * pixels;
-  STD_TORCH_CHECK(fit, "features, images, rays and weights do not fit each other");
+  require(fit, "features, images, rays and weights do not fit each other");
   GatesCall call{};
   call.experts = int(features.size());
   for (int i = 0; i < call.experts; ++i) call.features[i] = floats(features[i]);
@@ -61,7 +62,7 @@ Tensors blend_gates_backward(Tensors features, Tensor images, Tensor rays, Tenso
 
 // a, b [n, h, w]. Gives the loss [1], and with `save` the slopes [3, n, h, w] for the way back, else none.
 Tensors photometric(Tensor a, Tensor b, double l1, double dssim, bool save, int64_t stream) {
-  STD_TORCH_CHECK(a.numel() == b.numel(), "images of different sizes cannot be compared");
+  require(a.numel() == b.numel(), "images of different sizes cannot be compared");
   const int64_t count = a.size(0), height = a.size(1), width = a.size(2);
   Tensors made{empty_like(a, {1}), empty_like(a, {save ? 3 : 0, count, height, width})};
   Tensor scratch = empty_like(a, {loss_scratch_doubles(int(count), int(height), int(width))}, ScalarType::Double);
@@ -74,8 +75,8 @@ Tensors photometric(Tensor a, Tensor b, double l1, double dssim, bool save, int6
   return made;
 }
 
-// The gradient of a, from that of the loss [1].
-Tensor photometric_backward(Tensor a, Tensor b, Tensor slopes, Tensor of_loss, double l1, double dssim,
+// The gradient of a alone, from that of the loss [1].
+Tensors photometric_backward(Tensor a, Tensor b, Tensor slopes, Tensor of_loss, double l1, double dssim,
                             int64_t stream) {
   const int64_t count = a.size(0), height = a.size(1), width = a.size(2);
   Tensor made = empty_like(a, {count, height, width});
@@ -83,7 +84,7 @@ Tensor photometric_backward(Tensor a, Tensor b, Tensor slopes, Tensor of_loss, d
   moegs::photometric_backward({floats(a), floats(b), floats(slopes), floats(of_loss), int(count), int(height),
                                int(width), float(l1), float(dssim), floats_to(made)},
                               stream_at(stream));
-  return made;
+  return {made};
 }
 
 }  // namespace moegs::gpu
@@ -98,12 +99,13 @@ STABLE_TORCH_LIBRARY_FRAGMENT(moegs_rasterizer_cuda, library) {
   library.def("photometric(Tensor a, Tensor b, float l1, float dssim, bool save, int stream) -> Tensor[]");
   library.def(
       "photometric_backward(Tensor a, Tensor b, Tensor slopes, Tensor of_loss, float l1, float dssim, int stream)"
-      " -> Tensor");
+      " -> Tensor[]");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(moegs_rasterizer_cuda, CompositeExplicitAutograd, library) {
-  library.impl("blend_gates", TORCH_BOX(&moegs::gpu::blend_gates));
-  library.impl("blend_gates_backward", TORCH_BOX(&moegs::gpu::blend_gates_backward));
-  library.impl("photometric", TORCH_BOX(&moegs::gpu::photometric));
-  library.impl("photometric_backward", TORCH_BOX(&moegs::gpu::photometric_backward));
+  using namespace moegs::gpu;
+  implement<&blend_gates>(library, "blend_gates");
+  implement<&blend_gates_backward>(library, "blend_gates_backward");
+  implement<&photometric>(library, "photometric");
+  implement<&photometric_backward>(library, "photometric_backward");
 }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <vector>
 
+#include "failing.h"
 #include "fibers.h"
 
 #define __global__
@@ -19,21 +20,22 @@
 
 using cudaError_t = int;
 using cudaStream_t = void*;
-constexpr cudaError_t cudaSuccess = 0;
+constexpr cudaError_t cudaSuccess = 0, cudaErrorLaunchFailure = 719;
+inline cudaError_t cudaGetLastError() { return failing::may_succeed() ? cudaSuccess : cudaErrorLaunchFailure; }
 enum cudaMemcpyKind { cudaMemcpyDeviceToDevice, cudaMemcpyHostToDevice };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
-inline const char* cudaGetErrorString(cudaError_t) { return ""; }
-inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+inline const char* cudaGetErrorString(cudaError_t) { return "unspecified launch failure"; }
+inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaGetLastError(); }
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
-  return std::memset(to, value, bytes), cudaSuccess;
+  return std::memset(to, value, bytes), cudaGetLastError();
 }
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  return std::memcpy(to, from, bytes), cudaSuccess;
+  return std::memcpy(to, from, bytes), cudaGetLastError();
 }
 template <typename Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel, cudaFuncAttribute, size_t) {
-  return cudaSuccess;
+  return cudaGetLastError();
 }
 
 struct dim3 {
@@ -94,9 +96,12 @@ void atomicMin(Value* to, Value value) { *to = std::min(*to, value); }
 
 namespace moegs {
 
+inline void check(cudaError_t status, const char* doing);
+
 template <typename... Parameters, typename... Arguments>
-void launch(const char*, void (*kernel)(Parameters...), dim3 blocks, int threads, size_t bytes, cudaStream_t,
+void launch(const char* doing, void (*kernel)(Parameters...), dim3 blocks, int threads, size_t bytes, cudaStream_t,
             const Arguments&... arguments) {
+  check(cudaGetLastError(), doing);
   fibers::Block block;
   block.threads = threads;
   if (fibers::fibers.size() < size_t(threads)) fibers::fibers.resize(threads);

@@ -1,0 +1,43 @@
+// The one way in which operators are registered. Whatever is thrown in an operator ends here, because PyTorch 2.11 ends
+// with a segmentation fault where an exception leaves one: the operator then gives an empty list or 0, and cuda/faults.py
+// asks `last_failure` why.
+#pragma once
+
+#include <exception>
+#include <type_traits>
+
+#include "../tensors.h"
+#include "failure.h"
+
+namespace moegs::gpu {
+
+// Keeps the reason for this thread's next `last_failure`.
+void remember_failure(const char* why) noexcept;
+
+// The bytes of the text of what made an operator fail on this thread, which is then forgotten; none: nothing did.
+std::vector<int64_t> last_failure();
+
+template <typename Result, typename... Given>
+Result nothing_from(Result (*)(Given...)) {
+  static_assert(!std::is_same_v<Result, Tensor>, "an operator fails by an empty list or by 0");
+  return {};
+}
+
+template <auto function>
+void guarded(StableIValue* stack, uint64_t inputs, uint64_t outputs) noexcept {
+  try {
+    return TORCH_BOX(function)(stack, inputs, outputs);
+  } catch (const std::exception& error) {
+    remember_failure(error.what());
+  } catch (...) {
+    remember_failure("the CUDA back-end failed for an unknown reason");
+  }
+  stack[0] = torch::stable::detail::from(nothing_from(function));
+}
+
+template <auto function>
+void implement(torch::stable::detail::StableLibrary& library, const char* name) {
+  library.impl(name, &guarded<function>);
+}
+
+}  // namespace moegs::gpu
