@@ -110,6 +110,8 @@ class ExpertFrames:
         taken = self.bytes_kept()
         if not taken:
             return False
+        for kept in self._kept.values():
+            kept.give_up()
         self._kept, self.most = WeakKeyDictionary(), 0
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -177,6 +179,11 @@ class _KeptFrames:
             self.frames[moment] = found
             self.used += sum(new.values())
             self._storages |= new.keys()
+
+    def give_up(self) -> None:
+        """Let go of all frames, and keep none any more: who tries again for one still holds this object."""
+        self.frames.clear()
+        self.has_room = False
 
 
 def _values_of(slots: Iterable[Mapping[str, object]]) -> list[object]:
