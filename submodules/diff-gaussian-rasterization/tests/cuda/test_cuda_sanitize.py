@@ -14,6 +14,8 @@ import pytest
 import torch
 from moegs_rasterizer import Camera, Layer, RasterizerError, RasterSettings, rasterize
 from moegs_rasterizer.cuda.reports import LEAST_CAPACITY, MOST_LAYERS, SLACK
+from moegs_rasterizer.reference.tiles import TILE
+from moegs_rasterizer.validation import LARGEST_SIDE
 
 from ..backends import one_thread, rendered
 from ..random_layers import layer_of, run, tensors_of, with_tensors
@@ -148,8 +150,8 @@ def test_gradients_of_one_output_alone():
         assert torch.equal(on_gpu.splats[0].radii, wanted.splats[0].radii)
 
 
-@pytest.mark.parametrize(("count", "tiles"), [(5, 13107), (8, 8192)], ids=["65535", "65536"])
-def test_cells_at_the_limit_of_short_keys(count, tiles):
+@pytest.mark.parametrize(("count", "across", "down"), [(5, 17, 771), (8, 2, 4096)], ids=["65535", "65536"])
+def test_cells_at_the_limit_of_short_keys(count, across, down):
     """Tiles of all layers are numbered in 16 bits where these suffice, and in 32 where not.
 
     The layers differ in values or depth, so that each is blended by a launch of its own, of at most 13,107 blocks, and
@@ -168,8 +170,10 @@ def test_cells_at_the_limit_of_short_keys(count, tiles):
         for index in range(count)
     ]
     layers = [layer for layer, _ in made]
-    camera = replace(made[0][1], width=1, height=16 * tiles, cy=16 * tiles - 20)
+    width, height = TILE * (across - 1) + 1, min(TILE * down, LARGEST_SIDE)
+    assert (-(-width // TILE), -(-height // TILE)) == (across, down)
+    camera = replace(made[0][1], width=width, height=height, cx=width - 1, cy=height - 20)
     on_gpu, wanted = (rendered(layers, camera, backend) for backend in ("cuda", "cpu"))
-    assert wanted[-1].alpha[-16:].max() > 0  # in the last cell of all
+    assert wanted[-1].alpha[TILE * (down - 1) :, TILE * (across - 1) :].max() > 0  # in the last cell of all
     for one, other in zip(on_gpu, wanted, strict=True):
         assert_images_close(one, other)
