@@ -1,6 +1,6 @@
-// The one way in which operators are registered. Whatever is thrown in an operator ends here, because PyTorch 2.11 ends
-// with a segmentation fault where an exception leaves one: the operator then gives an empty list or 0, and cuda/faults.py
-// asks `last_failure` why.
+// The one way in which operators are registered. Whatever is thrown in an operator ends here: the operator then gives an
+// empty list or 0, and cuda/faults.py asks `last_failure` why. Where an exception left an operator, PyTorch 2.11.0 was
+// seen to end the process with a segmentation fault on a machine with a GPU.
 #pragma once
 
 #include <exception>
