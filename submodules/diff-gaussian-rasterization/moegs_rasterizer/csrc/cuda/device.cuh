@@ -16,6 +16,7 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 
 inline void check(cudaError_t status, const char* doing) {
   if (status == cudaSuccess) return;
+  cudaGetLastError();  // forgets it: else the next launch, which may go well, would be taken for this one
   throw Failure(std::string("CUDA failed while ") + doing + ": " + cudaGetErrorString(status));
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "failing.h"
@@ -21,21 +22,25 @@
 using cudaError_t = int;
 using cudaStream_t = void*;
 constexpr cudaError_t cudaSuccess = 0, cudaErrorLaunchFailure = 719;
-inline cudaError_t cudaGetLastError() { return failing::may_succeed() ? cudaSuccess : cudaErrorLaunchFailure; }
+inline cudaError_t last_error = cudaSuccess;
+inline cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
+inline cudaError_t status_of_call() {
+  return failing::may_succeed() ? cudaSuccess : last_error = cudaErrorLaunchFailure;
+}
 enum cudaMemcpyKind { cudaMemcpyDeviceToDevice, cudaMemcpyHostToDevice };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 inline const char* cudaGetErrorString(cudaError_t) { return "unspecified launch failure"; }
-inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaGetLastError(); }
+inline cudaError_t cudaGetDevice(int* device) { return *device = 0, status_of_call(); }
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
-  return std::memset(to, value, bytes), cudaGetLastError();
+  return std::memset(to, value, bytes), status_of_call();
 }
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  return std::memcpy(to, from, bytes), cudaGetLastError();
+  return std::memcpy(to, from, bytes), status_of_call();
 }
 template <typename Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel, cudaFuncAttribute, size_t) {
-  return cudaGetLastError();
+  return status_of_call();
 }
 
 struct dim3 {
@@ -101,6 +106,7 @@ inline void check(cudaError_t status, const char* doing);
 template <typename... Parameters, typename... Arguments>
 void launch(const char* doing, void (*kernel)(Parameters...), dim3 blocks, int threads, size_t bytes, cudaStream_t,
             const Arguments&... arguments) {
+  status_of_call();
   check(cudaGetLastError(), doing);
   fibers::Block block;
   block.threads = threads;

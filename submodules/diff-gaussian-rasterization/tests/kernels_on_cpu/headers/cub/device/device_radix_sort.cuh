@@ -18,7 +18,7 @@ struct DeviceRadixSort {
     for (int i = 0; i < count; ++i) order[i] = i;
     std::stable_sort(order.begin(), order.end(), [&](int i, int j) { return part(keys[i]) < part(keys[j]); });
     for (int i = 0; i < count; ++i) sorted_keys[i] = keys[order[i]], sorted_values[i] = values[order[i]];
-    return cudaGetLastError();
+    return status_of_call();
   }
 };
 

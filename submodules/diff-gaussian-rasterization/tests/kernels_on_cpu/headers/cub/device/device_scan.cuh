@@ -11,7 +11,7 @@ struct DeviceScan {
     if (!temporary) return bytes = 1, cudaSuccess;
     auto sum = *to * 0;
     for (int i = 0; i < count; ++i) to[i] = sum += from[i];
-    return cudaGetLastError();
+    return status_of_call();
   }
 };
 
