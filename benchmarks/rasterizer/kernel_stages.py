@@ -26,6 +26,7 @@ OUR_KERNELS = {
     "add_kernel": "ordered sums",
     "gather_kernel": "gathering",
     "project_backward_kernel": "projection backward",
+    "look_kernel": "projection backward",  # a background's gradient, which is checked as other gradients are
 }
 # Parts of the names of kernels that are not ours.
 OTHER_KERNELS = {

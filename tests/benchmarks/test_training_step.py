@@ -21,6 +21,7 @@ from engine.training.loop import Schedule, train
 from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask
 from router import ENSEMBLES
+from scenes.types import FrameStore
 from tests.small_world import NAMES, small_run
 
 SIZE = ["--gaussians", "60", "--width", "24", "--height", "16", "--iterations", "2"]
@@ -72,7 +73,7 @@ def test_looking_changes_no_bit(traced, tmp_path):
         assert torch.equal(ours, theirs)
 
 
-class Broken:
+class Broken(FrameStore):
     """Frames that cannot be read."""
 
     def read(self, view, frame):
