@@ -81,7 +81,8 @@ def find_expert(record: ExpertRecord, *, given: Path | None, save_path: Path, ar
     for name, expected in record.files.items():
         path = root / name
         if not path.is_file():
-            raise CheckpointError(f"{path}: missing; the router was trained with it, give that model with {argument}")
+            told = "the folder above all windows of that model" if name.startswith("window_") else "that model"
+            raise CheckpointError(f"{path}: missing; the router was trained with it, give {told} with {argument}")
         if files_hash([path]) != expected:
             raise CheckpointError(
                 f"{path}: changed since the router was trained with it; give the old one with {argument}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -106,11 +107,15 @@ def _check_other(source: FrameSource, scene: Scene, name: str) -> None:
     if own is None:
         return
     path, recorded = source.files(source.first, 1)[0], own.files(scene.start, 1)[0]
-    if path.resolve() == recorded.resolve():
+    if path.resolve() == recorded.resolve() or _same_bytes(path, recorded):
         raise CheckpointError(
             f"{path}: is the scene's own footage of {name}, by which the mixture is scored; give what another method "
             "rendered"
         )
+
+
+def _same_bytes(one: Path, other: Path) -> bool:
+    return one.stat().st_size == other.stat().st_size and filecmp.cmp(one, other, shallow=False)
 
 
 def _check_count(source: FrameSource, scene: Scene, name: str) -> None:

@@ -28,6 +28,8 @@ from engine.settings.training.run import (
 from experts import TRAINABLE, ExpertSpec
 from scenes.layouts import LAYOUTS
 
+DEFAULT_OVERLAP = 30  # frames
+
 EXPERT_CONFIG_FILE = "train_expert_config.json"
 AUTO = "auto"
 _GIVEN_BY_SET = "settings of a recipe are given by --set name=value; train_expert.json of a training lists their names"
@@ -170,8 +172,13 @@ class RecipeConfig:
         ),
     ] = 0
     overlap: Annotated[
-        int, flag("with --windows: frames that two windows share, over which their images are cross-faded")
-    ] = 30
+        int | None,
+        flag(
+            "with --windows: frames that two windows share, over which their images are cross-faded; default: "
+            f"{DEFAULT_OVERLAP}",
+            metavar="INT",
+        ),
+    ] = None
     window: Annotated[
         int | None,
         flag("with --windows: train only this one; 1 is the first; default: all, one after another", metavar="INT"),

@@ -8,7 +8,7 @@ from engine.errors import ConfigError
 from engine.settings.parsing.paths import check_file, check_folder, check_target
 from engine.settings.training.experts import check_novel_near
 from engine.settings.training.run import check_keep_checkpoints, check_router_cameras, check_seed
-from engine.settings.training.train_expert import RecipeConfig, TrainExpertConfig
+from engine.settings.training.train_expert import DEFAULT_OVERLAP, RecipeConfig, TrainExpertConfig
 
 
 def check_settings(config: TrainExpertConfig) -> None:
@@ -47,13 +47,16 @@ def check_settings(config: TrainExpertConfig) -> None:
 
 def _check_windows(recipe: RecipeConfig) -> None:
     """Raises ConfigError for windows that cannot be, and for what goes with windows alone."""
-    if recipe.windows < 0 or recipe.overlap < 0:
-        name, value = ("windows", recipe.windows) if recipe.windows < 0 else ("overlap", recipe.overlap)
-        raise ConfigError(f"--{name} is {value}: give a number of frames, or 0 for none")
-    if recipe.windows and recipe.windows < max(2, 3 * recipe.overlap):  # else three windows could show a frame
+    overlap = DEFAULT_OVERLAP if recipe.overlap is None else recipe.overlap
+    for name, value in (("windows", recipe.windows), ("overlap", overlap)):
+        if value < 0:
+            raise ConfigError(f"--{name} is {value}: give a number of frames, or 0 for none")
+    if recipe.overlap is not None and not recipe.windows:
+        raise ConfigError("--overlap needs --windows, the most frames of one: give both")
+    if recipe.windows and recipe.windows < max(2, 3 * overlap):  # else three windows could show a frame
         raise ConfigError(
-            f"--windows is {recipe.windows} and --overlap {recipe.overlap}: a window has at least 2 frames, and three "
-            f"times those that it shares; give --windows {max(2, 3 * recipe.overlap)} or more, or a smaller --overlap"
+            f"--windows is {recipe.windows} and --overlap {overlap}: a window has at least 2 frames, and three "
+            f"times those that it shares; give --windows {max(2, 3 * overlap)} or more, or a smaller --overlap"
         )
     if recipe.windows and recipe.segment is not None:
         raise ConfigError("--segment goes with --segments, not with --windows; give --window")

@@ -291,6 +291,7 @@ def _resumed(task: ExpertTask) -> str:
     with reading(path, "not a readable training state", CheckpointError, advice="start again with --overwrite"):
         changed = difference(json.loads(state["facts"]), task.facts(), unsaved=unsaved_recipe(task.begun.recipe))
         if changed is not None:
-            raise ConfigError(f"{path}: saved with other settings ({changed}); give the same, or --overwrite")
+            by = "; they follow from --cache_gb" if changed.startswith("stretches") else ""
+            raise ConfigError(f"{path}: saved with other settings ({changed}{by}); give the same, or --overwrite")
         task.load(state)
     return f"resuming after iteration {iteration} from {path}"

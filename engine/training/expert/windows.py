@@ -8,7 +8,7 @@ from typing import cast
 from common.text.wording import counted, first_and_more
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice
-from engine.settings.training.train_expert import TrainExpertConfig
+from engine.settings.training.train_expert import DEFAULT_OVERLAP, TrainExpertConfig
 from engine.training.expert.saves import ExpertOutput
 from experts import ExpertSpec
 from experts.windows.folders import Window, planned_windows, windows_below
@@ -24,7 +24,8 @@ def window_outputs(
     ConfigError for a window that does not exist, and for a folder that holds a model of another cut.
     """
     recipe, model_path = config.recipe, cast(Path, config.output.model_path)
-    windows = planned_windows(scene.num_frames, length=recipe.windows, overlap=recipe.overlap)
+    overlap = DEFAULT_OVERLAP if recipe.overlap is None else recipe.overlap
+    windows = planned_windows(scene.num_frames, length=recipe.windows, overlap=overlap)
     if recipe.window is not None and recipe.window > len(windows):
         raise ConfigError(
             f"--window {recipe.window}: the clip has {counted(len(windows), 'window')} of at most "

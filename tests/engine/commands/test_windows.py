@@ -69,6 +69,7 @@ def test_a_mixture_of_windows_is_trained_rendered_and_its_seams_are_measured(fil
         (["--segments=0"], r"holds window_0-2, and this training makes no windows"),
         ([*WINDOWS, "--window=4"], r"--window 4: the clip has 3 windows of at most 3 frames; give 1 to 3"),
         (["--window=1"], r"--window needs --windows"),
+        (["--overlap=1"], r"--overlap needs --windows"),
         (["--windows=5", "--overlap=2"], r"--windows is 5 and --overlap 2: .*give --windows 6 or more"),
         (["--windows=-1"], r"--windows is -1: give a number of frames, or 0 for none"),
         ([*WINDOWS, "--segment=1"], r"--segment goes with --segments, not with --windows; give --window"),

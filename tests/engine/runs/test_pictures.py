@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,11 @@ RIG = Rig(frames=3, width=64, height=48)
 
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
-    """A scene of videos, and beside it `pictures`, copies of them."""
+    """A scene of videos, and beside it `pictures`, files of other bytes with the same frames."""
     write_n3v_scene(tmp_path / "film", RIG)
     shutil.copytree(tmp_path / "film", tmp_path / "pictures", ignore=shutil.ignore_patterns("*.npy"))
+    for path in (tmp_path / "pictures").iterdir():
+        path.write_bytes(path.read_bytes() + b"\0\0\0\x08free")
     return tmp_path / "film"
 
 
@@ -87,13 +90,17 @@ def test_a_later_clip_needs_pictures_of_its_own_frames_alone(film: Path) -> None
     assert np.abs(error).mean() < 3  # H.264 against PNG
 
 
-@pytest.mark.parametrize("link", [False, True])
-def test_the_scenes_own_footage_is_no_expert(film: Path, link: bool) -> None:
+def linked(path: Path, to: Path) -> None:
+    to.symlink_to(path)
+
+
+@pytest.mark.parametrize("give", [None, linked, shutil.copyfile])
+def test_the_scenes_own_footage_is_no_expert(film: Path, give: Callable[[Path, Path], object] | None) -> None:
     folder = film
-    if link:
-        folder = film.parent / "linked"
+    if give is not None:
+        folder = film.parent / "given"
         folder.mkdir()
         for path in film.glob("*.mp4"):
-            (folder / path.name).symlink_to(path)
+            give(path, folder / path.name)
     with pytest.raises(CheckpointError, match="is the scene's own footage of cam00, by which the mixture is scored"):
         opened(film, folder)
