@@ -1,4 +1,4 @@
-"""What a reader made of a file, as one number: values that differ in a bit have another."""
+"""Hashes of the values that a reader gave, which tell a damaged file from the one that was written."""
 
 from __future__ import annotations
 
