@@ -94,9 +94,9 @@ def _distillation(config: DistillConfig) -> Distillation:
 
 def _scores(run: Run, before: Expert, after: Expert, *, frames: int) -> dict[str, float]:
     """Mean PSNR at the held-out cameras, dB."""
-    compute, guard, frames_of = run.compute, run.novel.coverage_guard, range(run.scene.num_frames)
+    compute, guard, clip = run.compute, run.novel.coverage_guard, range(run.scene.num_frames)
     near = 0.0 if run.novel.culling is None else run.novel.culling.near
-    rules = [lone_rules(run.scene, one, compute, near=near, guard=guard, frames=frames_of) for one in (before, after)]
+    rules = [lone_rules(run.scene, one, compute, near=near, guard=guard, frames=clip) for one in (before, after)]
     images: dict[str, ImageAt] = {
         "before": lambda camera, frame: image_of(before, camera, frame, compute=compute, novel=rules[0]),
         "after": lambda camera, frame: image_of(after, camera, frame, compute=compute, novel=rules[1]),

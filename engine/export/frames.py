@@ -28,11 +28,6 @@ class Frame:
     sh: Tensor  # [n, 16, 3]
 
 
-def frame_of(expert: Expert, number: float) -> Frame:
-    """An expert's Gaussians at a frame, in all rows of its routing table."""
-    return FrameReader(expert).at(number)
-
-
 class FrameReader:
     """Reads frames of an expert one after the other; shapes that stay as they were are not made again.
 

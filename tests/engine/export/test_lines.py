@@ -11,7 +11,7 @@ from moegs_rasterizer.reference.projection import rotations
 
 from engine.errors import ConfigError
 from engine.export.bells import opacity_bells
-from engine.export.frames import FrameReader, KnownShapes, frame_of, harmonics_of, quats_of, unit_shapes
+from engine.export.frames import FrameReader, KnownShapes, harmonics_of, quats_of, unit_shapes
 from engine.export.lines import Tolerance, as_splats
 from tests.small_world import FRAMES, camera, small_experts
 
@@ -136,7 +136,7 @@ def test_a_reader_gives_the_frames_that_stand_alone(index: int) -> None:
     kept = torch.arange(expert.num_gaussians) % 3 > 0
     reader = FrameReader(expert, kept=kept)
     for number in range(FRAMES):
-        ours, theirs = reader.at(number), frame_of(expert, number)
+        ours, theirs = reader.at(number), FrameReader(expert).at(number)
         shown = ours.opacities > 0
         assert torch.equal(shown, (theirs.opacities > 0) & kept)
         for name in ("means", "quats", "log_scales", "sh", "opacities"):
@@ -160,6 +160,6 @@ def test_colours_that_a_network_makes_are_refused() -> None:
 
 def test_a_frame_has_all_rows() -> None:
     expert = small_experts()[1]
-    frame = frame_of(expert, 0)
+    frame = FrameReader(expert).at(0)
     shown = frame.opacities > 0
     assert len(frame.means) == expert.num_gaussians and int(shown.sum()) == expert.num_gaussians // 2
