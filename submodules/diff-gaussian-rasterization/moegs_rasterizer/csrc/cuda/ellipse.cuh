@@ -20,6 +20,18 @@ __device__ __forceinline__ Shape load_shape(const float* shapes, int64_t row) {
   return {one.x, one.y, one.z, one.w, two.x, two.y};
 }
 
+// The box of tiles lies beside the shape, so that who lists a Gaussian reads one sector of memory: 16 bits a number, as
+// images have at most kLargestSide pixels a side.
+__device__ __forceinline__ float2 packed_box(int4 box) {
+  return make_float2(__uint_as_float(unsigned(box.x) | unsigned(box.y) << 16),
+                     __uint_as_float(unsigned(box.z) | unsigned(box.w) << 16));
+}
+__device__ __forceinline__ int4 load_box(const float* shapes, int64_t row) {
+  const float2 packed = load2(shapes + kShapeFloats * row + 6);
+  const unsigned first = __float_as_uint(packed.x), last = __float_as_uint(packed.y);
+  return {int(first & 0xffff), int(first >> 16), int(last & 0xffff), int(last >> 16)};
+}
+
 // log2(255).
 constexpr float kLevel = 7.994353437f;
 // Added to the level, and pixels added at both ends of a row: rounding must not lose a pixel; each pixel tests again.

@@ -48,14 +48,10 @@ struct Writer {
   }
 };
 
-__device__ __forceinline__ int4 box_of(const BinCall& call, int32_t row) {
-  return *reinterpret_cast<const int4*>(call.boxes + int64_t(4) * row);
-}
-
 template <typename Key>
 __device__ void write_alone(const BinCall& call, Target<Key> to, int32_t row, int64_t place, int count) {
   const Ellipse ellipse(load_shape(call.shapes, row));
-  const int4 box = box_of(call, row);
+  const int4 box = load_box(call.shapes, row);
   const int base = layer_of(call.first, call.count, row) * call.tiles;
   Writer<Key> writer{call, to, place, place + count, row};
   for (int tile_row = box.y; tile_row < box.w; ++tile_row)
@@ -67,7 +63,7 @@ template <typename Key>
 __device__ void write_together(const BinCall& call, Target<Key> to, int32_t row, int64_t place) {
   const int lane = threadIdx.x % kWarp;
   const Ellipse ellipse(load_shape(call.shapes, row));
-  const int4 box = box_of(call, row);
+  const int4 box = load_box(call.shapes, row);
   const int base = layer_of(call.first, call.count, row) * call.tiles;
   for (int top = box.y; top < box.w; top += kWarp) {
     const int tile_row = top + lane;
@@ -113,8 +109,9 @@ __global__ void __launch_bounds__(kThreads) write_kernel(const __grid_constant__
   int64_t place = 0;
   if (k < n) {
     row = call.order[k];
-    count = call.counts[row];
-    place = call.ends[k] - count - (staged ? begin : 0);
+    place = k == 0 ? 0 : call.ends[k - 1];
+    count = int(call.ends[k] - place);
+    if (staged) place -= begin;
   }
   if (count > 0 && count <= kSerialTiles) write_alone(call, target, row, place, count);
   for (unsigned left = __ballot_sync(kAllLanes, count > kSerialTiles); left; left &= left - 1) {

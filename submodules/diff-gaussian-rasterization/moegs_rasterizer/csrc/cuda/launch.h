@@ -17,7 +17,8 @@ constexpr int kValuesPerPass = 16;  // carried by one pass over a tile's list; m
 constexpr int kDepthBits = 31;       // a float above 0, read as an integer
 constexpr int kShortDepthBits = 24;  // in half precision: three passes of the sort, not four
 
-constexpr int kShapeFloats = 8;     // of a row: x, y, log2 of the opacity, a; b, c; two that nobody reads
+constexpr int kShapeFloats = 8;     // of a row: x, y, log2 of the opacity, a; b, c; the box of tiles in 16 bits each
+constexpr int64_t kLargestSide = 65535;  // validation.py: LARGEST_SIDE
 
 using Stream = void*;  // cudaStream_t
 
@@ -118,7 +119,7 @@ struct BinCall {
   int across, tiles;     // tiles in a row of the image, and in all
   const float* depths;
   const uint32_t* short_depths;  // null to sort by `depths`
-  const int32_t *rows, *boxes, *counts;
+  const int32_t *rows, *counts;
   const float* shapes;
   int32_t* order;        // [n] rows by depth
   int64_t* ends;         // [n] instances up to and with each of `order`
@@ -150,7 +151,7 @@ struct BlendLayer {
 struct Lists {
   const float *shapes, *values;
   const int32_t *instances, *ranges;
-  const int32_t *order, *boxes, *counts;  // for calls whose instances are more than the capacity
+  const int32_t *order, *counts;  // for calls whose instances are more than the capacity
   int64_t capacity;
   int first[kMostLayers + 1];
   int rows;

@@ -103,6 +103,7 @@ Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camer
   Input input{};
   if (!read_input(input, given, kinds, world_to_camera, pinhole, settings, width, height)) return {};
   const PassSize size{input.layers, input.rows, input.values, capacity, width, height};
+  if (width > kLargestSide || height > kLargestSide) return {};
   if (capacity >= (int64_t(1) << 31) || size.cells() >= (int64_t(1) << 30)) return {};
   const Tensor& like = given[0];
   const DeviceScope scope(like.get_device_index());

@@ -140,7 +140,7 @@ class Candidates {
     if (kListed) return lists_.instances[place];
     const int32_t row = lists_.order[place];
     if (row < lists_.first[layer_] || row >= lists_.first[layer_ + 1] || lists_.counts[row] == 0) return -1;
-    const int4 box = *reinterpret_cast<const int4*>(lists_.boxes + int64_t(4) * row);
+    const int4 box = load_box(lists_.shapes, row);
     const int across = (lists_.width + kTile - 1) / kTile, column = tile_ % across, down = tile_ / across;
     return column >= box.x && column < box.z && down >= box.y && down < box.w ? row : -1;
   }

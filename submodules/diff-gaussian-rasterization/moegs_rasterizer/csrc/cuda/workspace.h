@@ -74,7 +74,6 @@ inline BinCall bin_call(const PassSize& size, const Kept& kept, const int* first
   call.tiles = size.tiles();
   call.depths = kept.depths;
   call.rows = kept.rows;
-  call.boxes = kept.boxes;
   call.counts = kept.counts;
   call.shapes = kept.shapes;
   call.order = kept.order;
@@ -105,7 +104,6 @@ inline Lists lists_of(const PassSize& size, const Kept& kept, const int* first) 
   lists.instances = kept.instances;
   lists.ranges = kept.ranges;
   lists.order = kept.order;
-  lists.boxes = kept.boxes;
   lists.counts = kept.counts;
   lists.capacity = size.capacity;
   for (int i = 0; i <= size.layers; ++i) lists.first[i] = first[i];

@@ -72,7 +72,8 @@ __global__ void __launch_bounds__(kThreads) pack_kernel(const __grid_constant__ 
                       -0.5f * kLog2E * conic.x, -kLog2E * conic.y, -0.5f * kLog2E * conic.z};
     float* to = call.shapes + int64_t(kShapeFloats) * g;
     store4(to, make_float4(shape.x, shape.y, shape.log2_opacity, shape.a));
-    store4(to + 4, make_float4(shape.b, shape.c, 0, 0));
+    const float2 packed = packed_box(box);
+    store4(to + 4, make_float4(shape.b, shape.c, packed.x, packed.y));
     pack_values(layer, row, call.depths[g], call.values + 4 * (layer.first_value + int64_t(row) * layer.groups()));
     count = count_tiles(shape, box);
   }
