@@ -34,11 +34,28 @@ namespace {
 
 constexpr int64_t kMostShortKeys = 65535;
 
+// Keys that a thread of ranges_kernel looks at, which it reads at once.
+template <typename Key>
+struct alignas(16) Run {
+  static constexpr int kKeys = 16 / sizeof(Key);
+  Key key[kKeys];
+
+  // What lies behind the last key counts as that key.
+  __device__ __forceinline__ Run(const Key* keys, int64_t first, int64_t count) {
+    if (first + kKeys <= count) {
+      *reinterpret_cast<int4*>(key) = *reinterpret_cast<const int4*>(keys + first);
+    } else {
+      for (int k = 0; k < kKeys; ++k) key[k] = keys[first + k < count ? first + k : count - 1];
+    }
+  }
+};
+
 // Where each tile's instances begin and end; the first thread also leaves the call's status for the host.
 template <typename Key>
 __global__ void __launch_bounds__(kThreads) ranges_kernel(const __grid_constant__ BinCall call, const Key* keys) {
-  const int64_t place = int64_t(blockIdx.x) * kThreads + threadIdx.x;
-  if (place == 0) {
+  constexpr int kKeys = Run<Key>::kKeys;
+  const int64_t first = (int64_t(blockIdx.x) * kThreads + threadIdx.x) * kKeys;
+  if (first == 0) {
     call.status[kMostLayers] = total_of(call);
     if (call.mail) {
       volatile long long* mail = call.mail;
@@ -47,11 +64,20 @@ __global__ void __launch_bounds__(kThreads) ranges_kernel(const __grid_constant_
       mail[0] = call.sequence;
     }
   }
-  if (place >= call.capacity) return;
-  const int cell = cell_of(keys[place]);
-  if (cell == call.count * call.tiles) return;
-  if (place == 0 || cell_of(keys[place - 1]) != cell) call.ranges[2 * cell] = int32_t(place);
-  if (place + 1 == call.capacity || cell_of(keys[place + 1]) != cell) call.ranges[2 * cell + 1] = int32_t(place) + 1;
+  if (first >= call.capacity) return;
+  const int padding = call.count * call.tiles;
+  const Run<Key> run(keys, first, call.capacity);
+  int before = first == 0 ? padding : cell_of(keys[first - 1]);
+#pragma unroll
+  for (int k = 0; k < kKeys; ++k) {
+    const int cell = cell_of(run.key[k]);
+    if (cell != before) {
+      if (before != padding) call.ranges[2 * before + 1] = int32_t(first) + k;
+      if (cell != padding) call.ranges[2 * cell] = int32_t(first) + k;
+    }
+    before = cell;
+  }
+  if (first + kKeys >= call.capacity && before != padding) call.ranges[2 * before + 1] = int32_t(call.capacity);
 }
 
 template <typename Key>
@@ -122,12 +148,13 @@ void bin_with(const BinCall& call, cudaStream_t stream) {
     check(cub::DeviceRadixSort::SortPairs(scratch.sorting, bytes, scratch.keys, scratch.sorted_keys, scratch.rows,
                                           call.instances, capacity, 0, key_bits<Key>(largest_cell), stream),
           "sorting by tile");
+  } else {
+    check(cudaMemsetAsync(call.ranges, 0, largest_cell * 2 * sizeof(int32_t), stream), "clearing ranges");
   }
-  check(cudaMemsetAsync(call.ranges, 0, largest_cell * 2 * sizeof(int32_t), stream), "clearing ranges");
   BinCall counted = call;
   if (n == 0) counted.capacity = 0;
-  launch("finding ranges", ranges_kernel<Key>, blocks_for(call.capacity + 1, kThreads), kThreads, 0, stream, counted,
-         scratch.sorted_keys);
+  launch("finding ranges", ranges_kernel<Key>, blocks_for(counted.capacity + 1, kThreads * Run<Key>::kKeys), kThreads,
+         0, stream, counted, scratch.sorted_keys);
 }
 
 }  // namespace

@@ -90,6 +90,13 @@ __device__ void write_padding(const BinCall& call, Target<Key> to, int64_t from)
   }
 }
 
+// Tiles without instances keep an empty range.
+__device__ __forceinline__ void clear_ranges(const BinCall& call) {
+  int2* const ranges = reinterpret_cast<int2*>(call.ranges);
+  const int64_t cells = int64_t(call.count) * call.tiles, thread = int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  for (int64_t cell = thread; cell < cells; cell += int64_t(gridDim.x) * kThreads) ranges[cell] = make_int2(0, 0);
+}
+
 // Instances in the order of depth. Those of a block lie together: they are put in order in shared memory and written
 // side by side, unless they are too many.
 template <typename Key>
@@ -99,6 +106,7 @@ __global__ void __launch_bounds__(kThreads) write_kernel(const __grid_constant__
   const int n = call.first[call.count], first = blockIdx.x * kThreads;
   const int64_t total = total_of(call);
   write_padding(call, to, total > call.capacity ? 0 : total);
+  clear_ranges(call);
   if (total > call.capacity) return;
   const int64_t begin = first == 0 ? 0 : call.ends[first - 1], end = call.ends[min(first + kThreads, n) - 1];
   const bool staged = end - begin <= kStaged;
