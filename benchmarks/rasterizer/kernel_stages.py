@@ -15,7 +15,6 @@ from benchmarks.rasterizer.measurement import Work
 # Kernel functions of csrc/cuda and the stage each belongs to.
 OUR_KERNELS = {
     "project_kernel": "projection",
-    "pack_kernel": "packing",
     "write_kernel": "instances",
     "ranges_kernel": "ranges",
     "blend_kernel": "blending",
@@ -37,7 +36,7 @@ OTHER_KERNELS = {
     "at::native": "PyTorch",
 }
 # What CUB's radix sort sorts, by the stage of ours that ran last before it.
-SORT_AFTER = {"packing": "depth sort", "instances": "tile sort", "blending backward": "ordered sums"}
+SORT_AFTER = {"projection": "depth sort", "instances": "tile sort", "blending backward": "ordered sums"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ def test_whole_table_on_the_gpu(gpu, capsys):
     assert "kernels that no stage claims" not in printed
     rows = [line.split("|") for line in printed.splitlines() if line.startswith("|")]
     times = {row[1].strip(): row[2].strip() for row in rows}
-    for stage in ("projection", "packing", "depth sort", "scan", "instances", "tile sort", "ranges", "blending"):
+    for stage in ("projection", "depth sort", "scan", "instances", "tile sort", "ranges", "blending"):
         assert float(times[f"{cuda_table.FORWARD}: {stage}"]) > 0
     for stage in ("blending backward", "projection backward"):
         assert float(times[f"{cuda_table.FULL_STEP}: {stage}"]) > 0

@@ -12,15 +12,21 @@ constexpr float kLargestAlpha = 0.99f;         // 3DGS
 constexpr float kLeastTransmittance = 1e-4f;   // blending stops before the Gaussian that would go below (3DGS)
 constexpr float kEmptyMedianDepth = 15.0f;     // types.py: MEDIAN_DEPTH_OF_EMPTY_PIXELS
 
-// Camera and splatting settings of one layer; views.py fills these doubles in this order.
-struct View {
+// Splatting settings of one layer.
+struct ViewSettings {
+  double low_pass, near, far, ndc_limit;  // far and ndc_limit are infinite where the settings have none
+  double compensate, inria_tiles;         // 0 or 1
+};
+
+struct ViewCamera {
   double rotation[9];  // world to camera, row-major
   double translation[3];
   double centre[3];  // of the camera, world units
   double fx, fy, cx, cy, width, height;
-  double low_pass, near, far, ndc_limit;  // far and ndc_limit are infinite where the settings have none
-  double compensate, inria_tiles;         // 0 or 1
 };
+
+// Camera and splatting settings of one layer; views.py fills these doubles in this order.
+struct View : ViewCamera, ViewSettings {};
 constexpr int kViewDoubles = sizeof(View) / sizeof(double);
 
 // The Gaussians of a layer, row-major arrays of n rows.

@@ -52,17 +52,35 @@ enum Fault : int {
 // Pinned host words in which a call's last counting kernel leaves its status: sequence, instances, faults.
 constexpr int kMailWords = 1 + kStatusWords;
 
+// What a layer carries to the image.
+struct Carried {
+  const float *colours, *features, *background;  // colours are null where they are made from harmonics
+  int colour_channels, feature_channels;
+  int64_t first_value;  // in float4s, of the layer's values in ProjectCall::values
+
+  MOEGS_BOTH int channels() const { return colour_channels + feature_channels; }
+  // float4s a Gaussian: colours, features, depth.
+  MOEGS_BOTH int groups() const { return channels() / 4 + 1; }
+};
+
 struct ProjectLayer {
-  View view;
   Gaussians in;
-  Projected out;  // depths are the call's keys, from the layer's first row on; tiles likewise
+  Carried carried;
+  float *means2d, *conics, *colours;  // for the caller, as in Projected; null but means2d where nobody wants them
+  int32_t* radii;
 };
 
 struct ProjectCall {
+  ViewCamera camera;                   // of all layers
+  ViewSettings settings[kMostLayers];  // of each layer
   ProjectLayer layer[kMostLayers];
   int first[kMostLayers + 1];  // rows of the call at which layers begin
   int count;                   // layers
   int32_t* rows;               // [first[count]] 0, 1, 2, ...: what the depth sort carries along
+  float* depths;               // [first[count]] camera z; NaN where culled
+  float* shapes;               // [first[count], kShapeFloats]: ellipse.cuh
+  float* values;               // Carried::first_value
+  int32_t* counts;             // [first[count]] tiles that each reaches
   uint32_t* short_depths;      // [first[count]] depths in kShortDepthBits to sort by; null to sort by all their bits
   unsigned long long* status;
   const View* views;           // on the device, one a layer, where they may change from replay to replay; else null
@@ -86,30 +104,6 @@ struct ProjectBackwardLayer {
 };
 // Layer by layer: its table is too wide for all of them.
 void project_backward(const ProjectBackwardLayer& layer, int64_t count, Stream stream);
-
-// A layer's 2D Gaussians and what they carry.
-struct Carried {
-  const float *means2d, *conics, *colours, *features, *background;
-  int colour_channels, feature_channels;
-  int64_t first_value;  // in float4s, of the layer's values in Packed::values
-
-  MOEGS_BOTH int channels() const { return colour_channels + feature_channels; }
-  // float4s a Gaussian: colours, features, depth.
-  MOEGS_BOTH int groups() const { return channels() / 4 + 1; }
-};
-
-struct PackCall {
-  Carried layer[kMostLayers];
-  int first[kMostLayers + 1];
-  int count;
-  const float* depths;   // [n] camera z; NaN where culled
-  const int32_t* tiles;  // [n, 4]
-  float* shapes;         // [n, kShapeFloats]: ellipse.cuh
-  float* values;         // see Carried::first_value
-  int32_t* counts;       // [n] tiles that each reaches
-  unsigned long long* status;
-};
-void pack(const PackCall& call, Stream stream);
 
 // From packed Gaussians to each tile's list, nearest first.
 struct BinCall {

@@ -48,7 +48,6 @@ PassSize size_of(const Tensors& blended, int64_t capacity, GatherCall& gathering
   for (int i = 0; i < size.layers; ++i) {
     const Tensor* of = &blended[i * kBlendedTensors];
     Carried& layer = layers[i];
-    layer.conics = floats(of[kBlendedConics]);
     layer.colour_channels = int(of[kBlendedColour].size(0));
     layer.feature_channels = int(of[kBlendedFeatures].size(0));
     layer.first_value = size.values;
@@ -83,7 +82,7 @@ Tensors set_layers(const Tensors& blended, const Tensors& gradients, const std::
                                 i};
     const int channels = call.linear ? layer.feature_channels : layer.channels();
     call.sum_stride = std::max(call.sum_stride, sum_floats(channels, call.linear));
-    gathering.layer[i] = {layer.conics,
+    gathering.layer[i] = {floats(of[kBlendedConics]),
                           floats_to(made[kGradMeans2d]),
                           floats_to(made[kGradConics]),
                           floats_to(made[kGradColours]),

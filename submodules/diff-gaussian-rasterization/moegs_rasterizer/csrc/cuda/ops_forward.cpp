@@ -12,48 +12,37 @@ struct Projections {
   Tensors saved;    // kSavedTensors a layer; kLeftImage not made yet
 };
 
-// Launches the projection of all layers, and fills in what packing reads of it.
-Projections projected(Input& input, const Kept& kept, const Tensor& like, bool views_apart, uint32_t* short_depths,
-                      Stream stream) {
+// Launches the projection of all layers. `save`: a backward pass reads conics and colours again.
+Projections projected(const Input& input, const Kept& kept, const Tensor& like, bool views_apart, bool save,
+                      uint32_t* short_depths, Stream stream) {
   Projections made;
   ProjectCall call{};
   call.count = input.layers;
   for (int i = 0; i <= input.layers; ++i) call.first[i] = input.first[i];
   for (int i = 0; i < input.layers; ++i) {
-    const int64_t n = input.count(i), first = input.first[i];
-    const bool sh = input.gaussians[i].sh;
+    const int64_t n = input.count(i);
     const Tensor means2d = empty_like(like, {n, 2}), radii = empty_like(like, {n}, ScalarType::Int);
-    const Tensor conics = empty_like(like, {n, 4}), colours = empty_like(like, {sh ? n : 0, 3});
-    call.layer[i] = {input.views[i], input.gaussians[i],
-                     {floats_to(means2d), floats_to(conics), sh ? floats_to(colours) : nullptr, kept.depths + first,
-                      ints_to(radii), kept.boxes + 4 * first}};
-    Carried& carried = input.carried[i];
-    carried.means2d = floats(means2d);
-    carried.conics = floats(conics);
-    if (sh) carried.colours = floats(colours);
     made.results.insert(made.results.end(), {means2d, radii, means2d, means2d, means2d, means2d});
+    call.settings[i] = input.views[i];
+    call.layer[i] = {input.gaussians[i], input.carried[i], floats_to(means2d), nullptr, nullptr, ints_to(radii)};
+    if (!save) continue;
+    const bool sh = input.gaussians[i].sh;
+    const Tensor conics = empty_like(like, {n, 4}), colours = empty_like(like, {sh ? n : 0, 3});
+    call.layer[i].conics = floats_to(conics);
+    if (sh) call.layer[i].colours = floats_to(colours);
     made.saved.insert(made.saved.end(), {conics, colours, conics});
   }
+  call.camera = input.views[0];
   call.rows = kept.rows;
+  call.depths = kept.depths;
+  call.shapes = kept.shapes;
+  call.values = kept.values;
+  call.counts = kept.counts;
   call.short_depths = short_depths;
   call.status = kept.status;
   call.views = views_apart ? kept.views : nullptr;
   moegs::project(call, stream);
   return made;
-}
-
-void pack_all(const Input& input, const Kept& kept, Stream stream) {
-  PackCall call{};
-  call.count = input.layers;
-  for (int i = 0; i <= input.layers; ++i) call.first[i] = input.first[i];
-  for (int i = 0; i < input.layers; ++i) call.layer[i] = input.carried[i];
-  call.depths = kept.depths;
-  call.tiles = kept.boxes;
-  call.shapes = kept.shapes;
-  call.values = kept.values;
-  call.counts = kept.counts;
-  call.status = kept.status;
-  moegs::pack(call, stream);
 }
 
 Tensor views_of(const Input& input) {
@@ -77,15 +66,18 @@ void blend_all(const Input& input, const PassSize& size, const Kept& kept, Proje
     images[kFeatureImage] = empty_like(like, {layer.feature_channels, size.height, size.width});
     images[kAlphaImage] = empty_like(like, {size.height, size.width});
     images[kDepthImage] = empty_like(like, {size.height, size.width});
-    Tensor& left = made.saved[i * kSavedTensors + kLeftImage];
-    if (save) left = empty_like(like, {size.height, size.width});
+    float* left = nullptr;
+    if (save) {
+      made.saved[i * kSavedTensors + kLeftImage] = empty_like(like, {size.height, size.width});
+      left = floats_to(made.saved[i * kSavedTensors + kLeftImage]);
+    }
     call.layer[i] = {layer.first_value,
                      layer.background,
                      floats_to(images[kColourImage]),
                      floats_to(images[kFeatureImage]),
                      floats_to(images[kAlphaImage]),
                      floats_to(images[kDepthImage]),
-                     save ? floats_to(left) : nullptr,
+                     left,
                      layer.colour_channels,
                      layer.channels(),
                      i,
@@ -117,8 +109,7 @@ Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camer
   }
   const Tensor sorted_by = empty_like(like, {half ? input.rows : 0}, ScalarType::Int);
   uint32_t* const short_depths = half ? reinterpret_cast<uint32_t*>(ints_to(sorted_by)) : nullptr;
-  Projections made = projected(input, kept, like, moving != 0, short_depths, on);
-  pack_all(input, kept, on);
+  Projections made = projected(input, kept, like, moving != 0, save, short_depths, on);
   BinCall binning = bin_call(size, kept, input.first);
   binning.short_depths = short_depths;
   binning.mail = reinterpret_cast<long long*>(mail);

@@ -38,7 +38,7 @@ struct Kept {
   unsigned long long* status;
   View* views;  // where they are not in the kernels' arguments
   float* depths;
-  int32_t *boxes, *rows, *counts, *order;
+  int32_t *rows, *counts, *order;
   float *shapes, *values;
   int32_t *ranges, *instances;
   int64_t bytes;
@@ -48,7 +48,6 @@ struct Kept {
     status = parts.take<unsigned long long>(kStatusWords);
     views = parts.take<View>(size.layers);
     depths = parts.take<float>(size.rows);
-    boxes = parts.take<int32_t>(4 * size.rows);
     rows = parts.take<int32_t>(size.rows);
     counts = parts.take<int32_t>(size.rows);
     order = parts.take<int32_t>(size.rows);
