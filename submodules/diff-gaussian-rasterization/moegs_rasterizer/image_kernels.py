@@ -1,4 +1,4 @@
-"""The kernels of the CUDA library that work on rasterized images: gates and blend, and the photometric loss."""
+"""The kernels of the CUDA library beside the rasterizer: gates and blend, the photometric loss, Gaussians that move."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def kernels(like: Tensor) -> Any:
-    """The operators of csrc/cuda/ops_images.cpp for a tensor; None where it is not float32 on a GPU that has them."""
+    """The operators of `operators` for a tensor; None where it is not float32 on a GPU that has them."""
     if not like.is_cuda or like.dtype != torch.float32:
         return None
     from . import cuda  # here, because asking may compile it
@@ -21,11 +21,11 @@ def kernels(like: Tensor) -> Any:
 
 @functools.cache
 def operators() -> SimpleNamespace:
-    """The operators of csrc/cuda/ops_images.cpp in the loaded library."""
+    """The operators of csrc/cuda/ops_images.cpp and ops_motion.cpp in the loaded library."""
     from .cuda.faults import telling
 
     library = torch.ops.moegs_rasterizer_cuda
-    names = ("blend_gates", "blend_gates_backward", "photometric", "photometric_backward")
+    names = ("blend_gates", "blend_gates_backward", "photometric", "photometric_backward", "moved")
     return SimpleNamespace(**{name: telling(getattr(library, name)) for name in names})
 
 
