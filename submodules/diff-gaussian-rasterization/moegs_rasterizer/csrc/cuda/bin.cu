@@ -1,11 +1,11 @@
 // Lists of each tile's Gaussians, nearest first: all Gaussians are sorted by depth once, their instances are written in
 // that order, and a stable sort by (layer, tile) keeps it. Ideas of Splatshop and Faster-GS.
-#include <cub/device/device_radix_sort.cuh>
 #include <cub/device/device_scan.cuh>
 
 #include <iterator>
 
 #include "instances.cuh"
+#include "sort.cuh"
 
 namespace moegs {
 
@@ -114,11 +114,9 @@ struct Parts {
 template <typename Key>
 BinScratch scratch_with(int n, int capacity, int64_t largest_cell) {
   size_t by_depth = 0, scan = 0, by_tile = 0;
-  cub::DeviceRadixSort::SortPairs(nullptr, by_depth, (uint32_t*)nullptr, (uint32_t*)nullptr, (int32_t*)nullptr,
-                                  (int32_t*)nullptr, n, 0, kDepthBits);
+  sort_pairs<uint32_t>(nullptr, by_depth, nullptr, nullptr, nullptr, nullptr, n, kDepthBits);
   cub::DeviceScan::InclusiveSum(nullptr, scan, CountsInOrder{nullptr, nullptr}, (int64_t*)nullptr, n);
-  cub::DeviceRadixSort::SortPairs(nullptr, by_tile, (Key*)nullptr, (Key*)nullptr, (int32_t*)nullptr,
-                                  (int32_t*)nullptr, capacity, 0, key_bits<Key>(largest_cell));
+  sort_pairs<Key>(nullptr, by_tile, nullptr, nullptr, nullptr, nullptr, capacity, key_bits<Key>(largest_cell));
   const size_t most = by_depth > scan ? by_depth : scan, sorting = by_tile > most ? by_tile : most;
   return {Parts<Key>(nullptr, n, capacity, sorting).bytes, sorting};
 }
@@ -133,8 +131,8 @@ void bin_with(const BinCall& call, cudaStream_t stream) {
     if (kSeparateSorts) {
       const bool all_bits = call.short_depths == nullptr;
       const uint32_t* keys = all_bits ? reinterpret_cast<const uint32_t*>(call.depths) : call.short_depths;
-      check(cub::DeviceRadixSort::SortPairs(scratch.sorting, bytes, keys, scratch.depths, call.rows, call.order, n, 0,
-                                            all_bits ? kDepthBits : kShortDepthBits, stream),
+      check(sort_pairs(scratch.sorting, bytes, keys, scratch.depths, call.rows, call.order, n,
+                       all_bits ? kDepthBits : kShortDepthBits, stream),
             "sorting by depth");
     } else {
       check(cudaMemcpyAsync(call.order, call.rows, n * sizeof(*call.order), cudaMemcpyDeviceToDevice, stream),
@@ -145,8 +143,8 @@ void bin_with(const BinCall& call, cudaStream_t stream) {
           "adding up counts");
     const Target<Key> target{scratch.keys, scratch.rows};
     launch("writing instances", write_kernel<Key>, blocks_for(n, kThreads), kThreads, 0, stream, call, target);
-    check(cub::DeviceRadixSort::SortPairs(scratch.sorting, bytes, scratch.keys, scratch.sorted_keys, scratch.rows,
-                                          call.instances, capacity, 0, key_bits<Key>(largest_cell), stream),
+    check(sort_pairs(scratch.sorting, bytes, scratch.keys, scratch.sorted_keys, scratch.rows, call.instances, capacity,
+                     key_bits<Key>(largest_cell), stream),
           "sorting by tile");
   } else {
     check(cudaMemsetAsync(call.ranges, 0, largest_cell * 2 * sizeof(int32_t), stream), "clearing ranges");
