@@ -1,4 +1,4 @@
-"""The CUDA kernels for images on tensors of the CPU, by the rasterizer's own player of a GPU."""
+"""The CUDA kernels beside the rasterizer on tensors of the CPU, by the rasterizer's own player of a GPU."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from moegs_rasterizer.image_kernels import operators
 from torch import Tensor
 
+import experts.stg.motion_cuda
 import losses.photometric_cuda
 import router.gates_cuda
 
@@ -28,6 +29,6 @@ def kernels_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def kernels(like: Tensor) -> object:
         return operators() if like.dtype == torch.float32 else None
 
-    for module in (losses.photometric_cuda, router.gates_cuda):
+    for module in (experts.stg.motion_cuda, losses.photometric_cuda, router.gates_cuda):
         monkeypatch.setattr(module, "kernels", kernels)
         monkeypatch.setattr(module, "stream_of", lambda like: 0)
