@@ -113,10 +113,11 @@ struct Parts {
 
 template <typename Key>
 BinScratch scratch_with(int n, int capacity, int64_t largest_cell) {
-  size_t by_depth = 0, scan = 0, by_tile = 0;
-  sort_pairs<uint32_t>(nullptr, by_depth, nullptr, nullptr, nullptr, nullptr, n, kDepthBits);
+  const size_t by_depth = sort_bytes(Pairs<uint32_t>{nullptr, nullptr, nullptr, nullptr, n, kDepthBits});
+  const size_t by_tile =
+      sort_bytes(Pairs<Key>{nullptr, nullptr, nullptr, nullptr, capacity, key_bits<Key>(largest_cell)});
+  size_t scan = 0;
   cub::DeviceScan::InclusiveSum(nullptr, scan, CountsInOrder{nullptr, nullptr}, (int64_t*)nullptr, n);
-  sort_pairs<Key>(nullptr, by_tile, nullptr, nullptr, nullptr, nullptr, capacity, key_bits<Key>(largest_cell));
   const size_t most = by_depth > scan ? by_depth : scan, sorting = by_tile > most ? by_tile : most;
   return {Parts<Key>(nullptr, n, capacity, sorting).bytes, sorting};
 }
@@ -131,9 +132,9 @@ void bin_with(const BinCall& call, cudaStream_t stream) {
     if (kSeparateSorts) {
       const bool all_bits = call.short_depths == nullptr;
       const uint32_t* keys = all_bits ? reinterpret_cast<const uint32_t*>(call.depths) : call.short_depths;
-      check(sort_pairs(scratch.sorting, bytes, keys, scratch.depths, call.rows, call.order, n,
-                       all_bits ? kDepthBits : kShortDepthBits, stream),
-            "sorting by depth");
+      const int bits = all_bits ? kDepthBits : kShortDepthBits;
+      sort_pairs(scratch.sorting, bytes, Pairs<uint32_t>{keys, call.rows, scratch.depths, call.order, n, bits},
+                 "sorting by depth", stream);
     } else {
       check(cudaMemcpyAsync(call.order, call.rows, n * sizeof(*call.order), cudaMemcpyDeviceToDevice, stream),
             "copying rows");
@@ -143,9 +144,10 @@ void bin_with(const BinCall& call, cudaStream_t stream) {
           "adding up counts");
     const Target<Key> target{scratch.keys, scratch.rows};
     launch("writing instances", write_kernel<Key>, blocks_for(n, kThreads), kThreads, 0, stream, call, target);
-    check(sort_pairs(scratch.sorting, bytes, scratch.keys, scratch.sorted_keys, scratch.rows, call.instances, capacity,
-                     key_bits<Key>(largest_cell), stream),
-          "sorting by tile");
+    sort_pairs(scratch.sorting, bytes,
+               Pairs<Key>{scratch.keys, scratch.rows, scratch.sorted_keys, call.instances, capacity,
+                          key_bits<Key>(largest_cell)},
+               "sorting by tile", stream);
   } else {
     check(cudaMemsetAsync(call.ranges, 0, largest_cell * 2 * sizeof(int32_t), stream), "clearing ranges");
   }
