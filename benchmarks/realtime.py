@@ -50,6 +50,7 @@ PLAIN: dict[str, tuple[str, Any]] = {  # choices of fused kernels, each with wha
     "gates": ("router.router.has_gates_kernel", lambda *_: False),
     "loss": ("losses.photometric_loss.has_loss_kernel", lambda *_: False),
     "radam": ("engine.training.router.schedule.FusedRAdam", torch.optim.RAdam),
+    "motion": ("experts.stg.model.has_motion_kernel", lambda *_: False),
 }
 
 
@@ -68,8 +69,10 @@ class Idea:
     graph: bool = False
 
 
-KERNELS = Idea(name="these three kernels", frame=8.3, step=8.3, fused=tuple(PLAIN))
-EXACT = replace(KERNELS, name="exact ones together", frame=2.0, step=4.5, kept=True, kept_by_camera=True)
+KERNELS = Idea(name="these three kernels", frame=8.3, step=8.3, fused=("gates", "loss", "radam"))
+EXACT = replace(
+    KERNELS, name="exact ones together", frame=2.0, step=4.5, kept=True, kept_by_camera=True, fused=tuple(PLAIN)
+)
 STEP = replace(EXACT, name="exact ones, not E-D3DGS's frames", frame=6.0, step=6.5, kept_by_camera=False)
 IDEAS = (
     Idea(name="baseline", frame=9.1, step=11.4),
@@ -81,6 +84,7 @@ IDEAS = (
     Idea(name="gates and blend as one kernel", frame=8.3, step=9.8, fused=("gates",)),
     Idea(name="loss as one kernel", step=10.2, fused=("loss",)),
     Idea(name="RAdam by a fused kernel", step=11.0, fused=("radam",)),
+    Idea(name="STG's motion as one kernel", frame=7.5, step=10.9, fused=("motion",)),
     KERNELS,
     STEP,
     EXACT,
@@ -237,7 +241,10 @@ def single_rows(run: Run) -> Iterator[list[str]]:
     """Rows of models that a mixture is distilled to: with networks, without, and one of short-lived Gaussians."""
     by_name = {expert.name: expert for expert in run.experts}
     yield from _rows_of(run, by_name["E-D3DGS"], "E-D3DGS", predicted=(4.0, 0.8))
-    yield from _rows_of(run, by_name["STG"], "STG", predicted=(1.3, 0.8))
+    with mock.patch(*PLAIN["motion"]):
+        times, exact = _alone(run, by_name["STG"])
+    yield ["STG alone, motion by PyTorch", "1.0", *_text(times), _likeness(exact, exact), "", ""]
+    yield from _rows_of(run, by_name["STG"], "STG", predicted=(0.6, 0.8), exact=exact)
     short = deepcopy(by_name["STG"])
     assert isinstance(short, STG)
     for segment in short.parts:
@@ -245,15 +252,27 @@ def single_rows(run: Run) -> Iterator[list[str]]:
     yield from _rows_of(run, short, "STG, short windows", predicted=(1.2, 0.6))
 
 
-def _rows_of(run: Run, expert: Expert, name: str, *, predicted: tuple[float, float]) -> Iterator[list[str]]:
-    """Rows of one expert: as it is rendered without an idea, then as a graph of kept frames, or of their shown rows."""
+def _alone(run: Run, expert: Expert) -> tuple[list[float], Tensor]:
+    """Milliseconds of each frame of one expert that is computed anew, and the first frame's image."""
     view, clip = run.scene.views[0], range(run.scene.num_frames)
 
-    def alone(frame: int) -> Tensor:
+    def draw(frame: int) -> Tensor:
         return image_of(expert, view.camera, frame, compute=run.compute, camera_number=view.number)
 
-    times, exact = timed_frames(alone, clip, run.compute)
-    yield [f"{name} alone", f"{predicted[0]:.1f}", *_text(times), _likeness(exact, exact), "", ""]
+    return timed_frames(draw, clip, run.compute)
+
+
+def _rows_of(
+    run: Run, expert: Expert, name: str, *, predicted: tuple[float, float], exact: Tensor | None = None
+) -> Iterator[list[str]]:
+    """Rows of one expert: computed anew, then as a graph of kept frames, or of their shown rows.
+
+    exact: an image to compare with, else the one that is computed anew.
+    """
+    view, clip = run.scene.views[0], range(run.scene.num_frames)
+    times, image = _alone(run, expert)
+    exact = image if exact is None else exact
+    yield [f"{name} alone", f"{predicted[0]:.1f}", *_text(times), _likeness(image, exact), "", ""]
     choices: dict[str, Dropping] = {"all rows": "never", "shown rows": "kept"}
     for what, drop in choices.items():
         source = _kept(run, partial(ExpertFrames, drop=drop))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import engine.training.router.schedule
+import experts.stg.model
 import losses.photometric_loss
 import router.router
 from benchmarks import precision, realtime, upstream_way
@@ -42,7 +43,7 @@ def test_every_idea_has_its_times_and_exact_ones_the_same_image():
 
 def test_single_models_have_their_times():
     rows = list(realtime.single_rows(small_run()))
-    assert len(rows) == 9 and all(float(row[2]) > 0 and row[4] == "same bits" for row in rows)
+    assert len(rows) == 10 and all(float(row[2]) > 0 and row[4] == "same bits" for row in rows)
 
 
 def test_the_stages_of_a_step_are_told():
@@ -54,11 +55,13 @@ def test_the_stages_of_a_step_are_told():
 def test_an_idea_is_without_the_kernels_that_it_does_not_name(monkeypatch):
     monkeypatch.setattr(router.router, "has_gates_kernel", lambda *_: True)
     monkeypatch.setattr(losses.photometric_loss, "has_loss_kernel", lambda *_: True)
+    monkeypatch.setattr(experts.stg.model, "has_motion_kernel", lambda *_: True)
     fused = engine.training.router.schedule.FusedRAdam
     for idea in realtime.IDEAS:
         with realtime._choices(idea):
             assert router.router.has_gates_kernel() == ("gates" in idea.fused)
             assert losses.photometric_loss.has_loss_kernel() == ("loss" in idea.fused)
+            assert experts.stg.model.has_motion_kernel() == ("motion" in idea.fused)
             assert (engine.training.router.schedule.FusedRAdam is fused) == ("radam" in idea.fused)
     assert router.router.has_gates_kernel()
 
