@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 
@@ -21,10 +22,10 @@ from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train
 from engine.training.router.schedule import make_optimiser
 from engine.training.router.task import RouterTask
-from experts import EXPERTS
+from experts import EXPERTS, Expert
 from experts.random_models import NUM_FRAMES
 from experts.windows.folders import planned_windows
-from experts.windows.model import WindowedExpert
+from experts.windows.model import WindowedExpert, on_device
 from router import Router, ensemble_of
 
 WARM_UP = 10  # steps, and frames
@@ -78,7 +79,7 @@ def windowed_run(count: int, given: argparse.Namespace, compute: ComputeDevice) 
     vary_weights(router)
     return replace(
         alone,
-        experts=tuple(expert.to(compute.device) for expert in experts),
+        experts=tuple(cast(Expert, on_device(expert, compute.device)) for expert in experts),
         router=router.to(compute.device),
         backend=compute.backend,
     )
