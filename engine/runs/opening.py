@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import nn
@@ -32,6 +32,7 @@ from engine.settings.training.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from experts.pictures import has_pictures
 from experts.videos.model import Videos
+from experts.windows.model import on_device
 from router import Ensemble, Router, is_published, kind_of
 from router.novel_views import NovelViews
 from scenes import Scene, SceneOptions, load_scene, with_router_cameras
@@ -243,7 +244,7 @@ def open_expert(
     if name != kind:
         expert.name = name  # a second of its kind
     if isinstance(expert, nn.Module):
-        expert.eval().requires_grad_(False).to(device)
+        expert = cast(Expert, on_device(expert.eval().requires_grad_(False), device))
     if isinstance(expert, Videos):
         cache = picture_cache(config, folder, name)
         progress = not config.machine.quiet
