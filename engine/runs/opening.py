@@ -19,6 +19,7 @@ from engine.checks.clip_length import has_clock
 from engine.checks.experts import check_cameras, check_frames, check_visible
 from engine.checks.footage import warn_of_headers
 from engine.checks.rasterizer import check_rasterizer
+from engine.checks.trained_clip import check_trained_clip
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.expert_log import log_expert
@@ -250,4 +251,5 @@ def open_expert(
         give_pictures(expert, scene, folder, cache=cache, resize=config.data.resize_filter, progress=progress)
     log_expert(expert, name, folder)
     check_frames(expert, scene.num_frames, folder)
+    check_trained_clip(expert, scene, folder, expert_frames=options.expert_frames)
     return expert
