@@ -22,7 +22,7 @@ from engine.outputs.files import image_name
 from engine.outputs.render_writer import MIXTURE
 from engine.reporting.results import METRICS_FILE, UPSTREAM_FILE, Results, number, scores_of
 from engine.runs.checkpoint import FACTS, TENSORS, checkpoint_folder, read_tensors
-from engine.runs.expert_records import ExpertRecord, bundle_folder
+from engine.runs.expert_records import ExpertRecord, find_place
 from engine.settings.parsing.config_file import read_object
 from engine.settings.rendering.metric_protocols import PROTOCOLS
 from experts.base import CheckpointError
@@ -68,9 +68,7 @@ def checkpoint_differences(save_path: Path, results: Results, *, moved: Mapping[
     facts = read_object(folder / FACTS)
     for entry in facts["experts"]:
         record = ExpertRecord.from_json(entry)
-        places = [bundle_folder(record, save_path), Path(record.folder)]
-        given = moved.get(record.name)
-        root = given or next((place for place in places if place.exists()), places[-1])
+        root = moved.get(record.name) or find_place(record, save_path) or Path(record.folder)
         yield from expert_differences(record, root if root.is_dir() else root.parent)
     yield from _router_differences(folder, facts, results)
 

@@ -81,7 +81,7 @@ def load_run(
     moved |= {name: given[flag] for name, flag in flags.items() if name not in moved and flag in given}
     folders = _find_experts(saved, moved, save_path=save_path, by_name=by_name)
     scene = open_scene(config, ensemble)
-    experts = _reopen(config, scene, saved, folders, device=compute.device, by_name=by_name)
+    experts = _reopen(config, scene, saved, folders, save_path=save_path, device=compute.device, by_name=by_name)
     if "eval_temperature" in given:
         saved.router.eval_temperature = given["eval_temperature"]
     router = saved.router.eval().requires_grad_(False)
@@ -180,7 +180,7 @@ def _without(saved: SavedRouter, left_out: Sequence[str]) -> tuple[SavedRouter, 
 
 
 def _find_experts(saved: SavedRouter, moved: Mapping[str, Path], *, save_path: Path, by_name: bool) -> dict[str, Path]:
-    """The folder of every expert, by its name: the given one where it was moved, else the recorded one."""
+    """The folder of every expert, by its name: the given one where it was moved, else where it is found."""
     return {
         record.name: find_expert(
             record,
@@ -198,6 +198,7 @@ def _reopen(
     saved: SavedRouter,
     folders: Mapping[str, Path],
     *,
+    save_path: Path,
     device: torch.device,
     by_name: bool,
 ) -> tuple[Expert, ...]:
@@ -206,7 +207,8 @@ def _reopen(
     for record in saved.experts:
         name, folder, iteration = record.name, folders[record.name], recorded_iteration(record)
         expert = open_expert(config, scene, name, folder, device=device, iteration=iteration, by_name=by_name)
-        require_same_files(record, record_expert(expert, folder), folder_argument(name, by_name=by_name))
+        loaded = record_expert(expert, folder, save_path=save_path)
+        require_same_files(record, loaded, folder_argument(name, by_name=by_name))
         experts.append(expert)
     return tuple(experts)
 

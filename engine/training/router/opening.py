@@ -53,7 +53,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble, *, later: int = 0) -
     check_tensorboard(wanted=config.output.tensorboard)
     run = new_run(config, ensemble)
     folders = expert_folders(config, ensemble)
-    experts = tuple(record_expert(expert, folders[expert.name]) for expert in run.experts)
+    experts = tuple(record_expert(expert, folders[expert.name], save_path=save_path) for expert in run.experts)
     optimiser = make_optimiser(run.router, config.training)
     start, seconds = 0, 0.0
     if config.output.resume:
