@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,18 +43,25 @@ from scenes.options import DEFAULT_LAYOUT
 logger = logging.getLogger(__name__)
 
 Config = TypeVar("Config", bound=RunConfig)
+CheckScene = Callable[[Scene], object]
 
 
-def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
+def any_scene(scene: Scene) -> None:
+    """A check of a scene of which nothing special is asked."""
+
+
+def new_run(config: RunConfig, ensemble: Ensemble, *, check: CheckScene = any_scene) -> Run:
     """A run at iteration 0, its experts checked to show the scene; no frame is decoded yet.
 
-    Raises SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
+    check: raises where the scene does not have what is asked of it, before an expert is loaded. Raises
+    SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
     """
     compute = open_compute_device(
         config.machine.device, config.machine.backend, deterministic=config.machine.deterministic
     )
     check_rasterizer(compute)
     scene = open_scene(config, ensemble)
+    check(scene)
     folders = expert_folders(config, ensemble)
     by_name = not is_published(ensemble)
     experts = tuple(
