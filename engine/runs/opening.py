@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from engine.checks.clip_length import has_clock
 from engine.checks.experts import check_cameras, check_frames, check_visible
 from engine.checks.footage import warn_of_headers
 from engine.checks.rasterizer import check_rasterizer
+from engine.checks.trained_clip import check_trained_clip
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.expert_log import log_expert
@@ -43,18 +44,25 @@ from scenes.options import DEFAULT_LAYOUT
 logger = logging.getLogger(__name__)
 
 Config = TypeVar("Config", bound=RunConfig)
+CheckScene = Callable[[Scene], object]
 
 
-def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
+def any_scene(scene: Scene) -> None:
+    """A check of a scene of which nothing special is asked."""
+
+
+def new_run(config: RunConfig, ensemble: Ensemble, *, check: CheckScene = any_scene) -> Run:
     """A run at iteration 0, its experts checked to show the scene; no frame is decoded yet.
 
-    Raises SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
+    check: raises where the scene does not have what is asked of it, before an expert is loaded. Raises
+    SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
     """
     compute = open_compute_device(
         config.machine.device, config.machine.backend, deterministic=config.machine.deterministic
     )
     check_rasterizer(compute)
     scene = open_scene(config, ensemble)
+    check(scene)
     folders = expert_folders(config, ensemble)
     by_name = not is_published(ensemble)
     experts = tuple(
@@ -251,4 +259,5 @@ def open_expert(
         give_pictures(expert, scene, folder, cache=cache, resize=config.data.resize_filter, progress=progress)
     log_expert(expert, name, folder)
     check_frames(expert, scene.num_frames, folder)
+    check_trained_clip(expert, scene, folder, expert_frames=options.expert_frames)
     return expert
