@@ -1,7 +1,7 @@
 // The operator behind experts/stg/motion_cuda.py. All tensors are float32, contiguous and on one GPU.
 #include <iterator>
 
-#include "guarded.h"
+#include "../guarded.h"
 #include "motion.h"
 #include "ops.h"
 
