@@ -31,6 +31,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(moegs_rasterizer_cuda, library) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(moegs_rasterizer_cuda, CompositeExplicitAutograd, library) {
+  using moegs::implement;
   using namespace moegs::gpu;
   implement<&moved>(library, "moved");
 }
