@@ -1,6 +1,8 @@
 """Images a second on 1, 2, 4 ... ranks, on random Gaussians: `python -m benchmarks.scaling`.
 
-It starts itself under torchrun, once for each number of ranks.
+It starts itself under torchrun, once for each number of ranks. Every rank has as many CPU cores for itself, whatever
+their number, so that the host grows with the ranks as on a larger machine. Speeds are those of the steady state: what a
+job takes once, at its start and end, is not in them.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -40,7 +42,7 @@ from experts.training.samplers import Sample
 from experts.training.start import StartPoints, TrainingStart
 from router import ENSEMBLES
 
-WARM_UP = 10  # steps
+WARM_UP = 10  # steps, and frames of each rank
 ROUTER, RENDERING = "router", "rendering"
 
 
@@ -51,7 +53,7 @@ class Job:
     workload: Workload
     experts: Sequence[str]  # keys
     steps: int  # of each training
-    frames: int  # to render, over all ranks
+    frames: int  # to render, of each rank
 
 
 class CountedViews(SceneViews):
@@ -118,16 +120,25 @@ def expert_speed(job: Job, key: str, run: Run, compute: ComputeDevice) -> float:
 
 
 def rendering_speed(job: Job, run: Run) -> float:
-    """Renders, scores and encodes a few frames, and then all of them by the clock."""
-    options = EvaluationOptions(progress=False, constant_frames=0)
-    spent = 0.0
-    for frames in (range(2 * ranks.count()), range(job.frames)):
-        with tempfile.TemporaryDirectory() as folder:
-            begun = together(run.compute)
-            place = ranks.from_first(Path(folder))
-            evaluate_mixture(run, views=[0], folder=place, options=replace(options, frames=frames))
-            spent = together(run.compute) - begun
-    return job.frames / spent
+    """Renders, scores and encodes frames: WARM_UP of them, a few by the clock, and all of them by the clock.
+
+    The speed is that of the frames by which the two differ. So weights of networks, files of scores and the frame
+    before a rank's block do not count, and the joining of the videos counts by its part that grows with the frames.
+    """
+    few, all_frames = WARM_UP * ranks.count(), (WARM_UP + job.frames) * ranks.count()
+    rendering_seconds(run, few)
+    return (all_frames - few) / (rendering_seconds(run, all_frames) - rendering_seconds(run, few))
+
+
+def rendering_seconds(run: Run, frames: int) -> float:
+    """Seconds of the rendering of so many frames over all ranks, of as many cameras as that needs."""
+    most = run.scene.num_frames
+    views = range(-(-frames // most))
+    options = EvaluationOptions(progress=False, constant_frames=0, frames=range(-(-frames // len(views))))
+    with tempfile.TemporaryDirectory() as folder:
+        begun = together(run.compute)
+        evaluate_mixture(run, views=views, folder=ranks.from_first(Path(folder)), options=options)
+        return together(run.compute) - begun
 
 
 def together(compute: ComputeDevice) -> float:
@@ -159,7 +170,7 @@ def table(speeds: Mapping[int, Mapping[str, float]]) -> list[str]:
 def measured(count: int, arguments: Sequence[str], *, threads: int) -> dict[str, float]:
     """Starts this benchmark on so many ranks: its speeds; ConfigError where it fails.
 
-    threads: of the CPU for each rank. torchrun gives several ranks one each, and a single rank all of them.
+    threads: of the CPU for each rank, which keeps to as many cores.
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "speeds.json"
@@ -182,17 +193,29 @@ def main(arguments: Sequence[str] | None = None, *, measure: Callable[..., dict[
     parser.add_argument("--height", type=int, default=1014, help="height of the images, in px (default: 1014)")
     parser.add_argument("--experts", nargs="*", default=["ex4dgs", "freetime"], help="experts to train")
     parser.add_argument("--steps", type=int, default=100, help="timed steps of each training (default: 100)")
-    parser.add_argument("--frames", type=int, default=120, help="frames to render (default: 120)")
+    parser.add_argument("--frames", type=int, default=120, help="timed frames of each rank (default: 120)")
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)  # of a rank: the file of its speeds
     words = list(sys.argv[1:] if arguments is None else arguments)
     given = parser.parse_args(words)
+    if given.out is not None:
+        keep_to_own_cores(os.environ)
     with exit_code(words) as code:
         if given.out is None:
-            threads = max(1, (os.cpu_count() or 1) // max(given.ranks))
+            threads = max(1, len(os.sched_getaffinity(0)) // max(given.ranks))
             print("\n".join(table({count: measure(count, words, threads=threads) for count in sorted(given.ranks)})))
         else:
             code.value = _measure_here(given)
     return code.value
+
+
+def keep_to_own_cores(environment: Mapping[str, str]) -> None:
+    """Lets this rank, and what it starts from now on, run on as many CPU cores as it has threads, beside the others'.
+
+    Else the encoders of a single rank use the cores of all, and encoders limit what several ranks can do.
+    """
+    cores, threads = sorted(os.sched_getaffinity(0)), int(environment.get("OMP_NUM_THREADS", "1"))
+    first = int(environment["LOCAL_RANK"]) * threads % len(cores)
+    os.sched_setaffinity(0, cores[first : first + threads])
 
 
 def _measure_here(given: argparse.Namespace) -> int:
@@ -203,7 +226,8 @@ def _measure_here(given: argparse.Namespace) -> int:
     if ranks.is_first():
         given.out.write_text(json.dumps(speeds), encoding="utf-8")
         size = f"{given.gaussians} Gaussians each, {given.width}x{given.height} px"
-        print(f"{counted(ranks.count(), 'rank')}: E4, {size}; {device_facts(compute)}")
+        cores = counted(len(os.sched_getaffinity(0)), "CPU core")
+        print(f"{counted(ranks.count(), 'rank')}: E4, {size}; {device_facts(compute)}; {cores} a rank")
     return 0
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from common.text.wording import bytes_text
 from experts.base import Expert, Precision
 from experts.canonical.precision import networks_in
+from experts.windows.placement import home_of
 
 logger = logging.getLogger(__name__)
 
@@ -148,8 +149,8 @@ class _KeptFrames:
         self._frozen = not any(tensor.requires_grad or tensor.is_inference() for tensor in self._tensors)
         self.has_room = self._frozen
         self._state = self._now() if self._frozen else []
-        self._aliases = [tensor.detach() for tensor in self._tensors]  # keep old addresses from being used again
-        self._storages = {tensor.untyped_storage().data_ptr() for tensor in self._tensors}
+        self._aliases = [home_of(tensor).detach() for tensor in self._tensors]  # keep addresses from being used again
+        self._storages = {tensor.untyped_storage().data_ptr() for tensor in self._aliases}
 
     def holds(self) -> bool:
         """True as long as nothing has changed since the first frame."""
@@ -161,7 +162,7 @@ class _KeptFrames:
         return len(content) == len(self._content) and all(map(is_, content, self._content))
 
     def _now(self) -> list[tuple[int, int, bool]]:
-        return [(tensor.data_ptr(), tensor._version, tensor.requires_grad) for tensor in self._tensors]
+        return [(home_of(tensor).data_ptr(), tensor._version, tensor.requires_grad) for tensor in self._tensors]
 
     def keep(self, moment: Hashable, found: FrameGaussians, *, room: int) -> None:
         """Keeps a frame in so many bytes; tensors that several frames share are counted once.

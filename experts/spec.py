@@ -34,6 +34,7 @@ class SegmentFolders:
 
     folder: Callable[[Path, int, int], Path]  # (model's folder, first frame, last one included) -> a segment's folder
     names: Callable[[Path], list[str]]  # of the segments' folders below a model's folder, sorted
+    frames: Callable[[str], tuple[int, int]]  # (a segment's folder's name) -> its first and last frame
     models: Callable[[Any], list[Any]]  # (expert) -> one of each segment, to be trained; they share its parameters
 
 

@@ -42,7 +42,8 @@ def choose(
 ) -> Chosen | None:
     """The steps of a run of these experts that fit what is left of a budget; None where none fit.
 
-    mixture: None for one expert, which has no router.
+    mixture: None for one expert, which has no router. Experts whose number of Gaussians grows are trained first: their
+    time is known least, and the lengths of the steps after them can make up for it.
     """
     chosen: Chosen | None = None
     for density in DENSITIES:
@@ -63,8 +64,10 @@ def _at_density(
     total += 0 if mixture is None else mixture.head_bytes + ROUTING_BYTES * routed
     prunes = mixture is not None and left.run_bytes is not None and total > CLOSE * left.run_bytes
 
+    surest_last = sorted(zip(experts, counts, strict=True), key=lambda own: not own[0].grows_until)
+
     def steps(share: float) -> tuple[Step, ...]:
-        own = [_expert_step(expert, count, scene, share) for expert, count in zip(experts, counts, strict=True)]
+        own = [_expert_step(expert, count, scene, share) for expert, count in surest_last]
         return (*own, *(() if mixture is None else _mixture_steps(mixture, scene, routed, share, prunes=prunes)))
 
     longest = max((expert.published / expert.fast for expert in experts), default=1.0)
@@ -152,6 +155,19 @@ def _mixture_steps(
     )
     scored = mixture.first_frame + scene.frames * mixture.frame
     return [router, *([prune] if prunes else []), Step(step="render", fixed=opening + scored, gpu_bytes=mixture.memory)]
+
+
+def pruning_like(router: Step) -> Step:
+    """The step that prunes a run which was not to be pruned, by what its router's training is told to take."""
+    return Step(
+        step="prune",
+        iterations=PRUNE_FAST,
+        longest=PRUNE_PUBLISHED,
+        shortest=PRUNE_LEAST,
+        fixed=router.fixed,
+        each=router.each,
+        gpu_bytes=router.gpu_bytes,
+    )
 
 
 def _length(fast: int, published: int, share: float) -> int:

@@ -9,9 +9,11 @@ from pathlib import Path
 from time import perf_counter
 
 from common.disk.aside import set_aside
-from common.text.wording import duration
-from engine.budget.choice import TARGET, rescaled
+from common.text.units import MEGABYTE
+from common.text.wording import bytes_text, duration
+from engine.budget.choice import TARGET, pruning_like, rescaled
 from engine.budget.plan import Plan, Step, pending, write_plan
+from engine.budget.taken import reports_in
 from engine.budget.wanted import read_budget
 from engine.budget.watching import WatchedTraining
 from engine.pipeline import queue
@@ -42,6 +44,8 @@ class PlanKeeper:
         """Runs what is not done; the outcome that ended it early, None at its end."""
         fresh = False  # a step was run: those after it are to be run, too
         while steps := pending(self.plan):
+            if steps[0].step == "train":
+                self.plan = within_size(self.plan, self._trained_bytes())
             self.plan = adjusted(self.plan)
             step = self._step(steps[0].step)
             outcome = self._run_step(step, fresh=fresh)
@@ -94,6 +98,11 @@ class PlanKeeper:
         self._change(replace(step, taken=0.0))
         return self._job(step)
 
+    def _trained_bytes(self) -> float:
+        """The size of the experts' files, by the reports of their trainings."""
+        folders = [model_folder(self._job(step)) for step in self.plan.steps if step.expert]
+        return MEGABYTE * sum(report["megabytes"] for folder in folders for report in reports_in(folder))
+
     def _job(self, step: Step) -> Job:
         return self._jobs_of(self.plan)[step.step]
 
@@ -113,6 +122,22 @@ def model_folder(job: Job) -> Path:
 def _slower(step: Step, factor: float) -> Step:
     """The step with iterations that take so many times as long."""
     return replace(step, each=step.each * factor, early=step.early * factor)
+
+
+def within_size(plan: Plan, trained_bytes: float) -> Plan:
+    """The plan with a step that prunes its run, where the experts came out too large for the size of the budget."""
+    most = read_budget(plan.budget).run_bytes
+    at = next((index for index, step in enumerate(plan.steps) if step.step == "train"), None)
+    if most is None or at is None or plan.run_bytes is not None:
+        return plan
+    router = plan.steps[at]
+    size = trained_bytes + (router.run_bytes or 0.0)
+    if size <= most:
+        return plan
+    sizes = bytes_text(round(size)), bytes_text(round(most))
+    logger.info("the run would have %s, more than the %s of the budget: it is pruned", *sizes)
+    steps = (*plan.steps[: at + 1], pruning_like(router), *plan.steps[at + 1 :])
+    return replace(plan, steps=steps, run_bytes=most)
 
 
 def adjusted(plan: Plan) -> Plan:

@@ -19,7 +19,7 @@ from engine.reporting.results import read_results
 
 def taken_lines(plan: Plan, scene: PlannedScene) -> list[str]:
     """Lines on the size and memory of a run, told and taken, and on its score at the held-out cameras."""
-    reports = {name: list(_reports(expert_folder(scene, name))) for name in plan.experts}
+    reports = {name: list(reports_in(expert_folder(scene, name))) for name in plan.experts}
     every = [report for own in reports.values() for report in own]
     size = sum(report["megabytes"] for report in every)
     peaks = [report["peak_gpu_memory_mib"] for report in every]
@@ -39,7 +39,7 @@ def taken_lines(plan: Plan, scene: PlannedScene) -> list[str]:
     return [*lines, f"PSNR at held-out cameras, dB: {shown}"]
 
 
-def _reports(folder: Path) -> Iterator[dict[str, Any]]:
+def reports_in(folder: Path) -> Iterator[dict[str, Any]]:
     """The reports of an expert's training, one of each segment."""
     for path in (folder / EXPERT_REPORT, *sorted(folder.glob(f"*/{EXPERT_REPORT}"))):
         if path.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from common.text.suggestions import hint
@@ -26,6 +27,7 @@ from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import values_of
 from engine.settings.training.experts import ensemble_and_folders, named_expert, named_others
 from experts import Expert
+from scenes import Scene
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +46,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     if config.to is None:
         return _export_layout(config)
     kind = format_of(config.to)
+    check_content(config, together=kind.content)
     run = open_run(config)
     frame, quality = config.frame or 0, config.quality or "high"
-    if frame >= run.scene.num_frames:
-        raise ConfigError(f"--frame is {frame}: the clip has {counted(run.scene.num_frames, 'frame')}, from 0")
     expert = expert_of(run, config.content, together=kind.content)
     content = kind.content if expert is None else expert.name
     export = Export(
@@ -69,19 +70,36 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     return 0
 
 
+def check_content(config: ExportConfig, *, together: str) -> None:
+    """Raises ConfigError where the run or the expert does not have the content that is asked for; nothing is loaded."""
+    if config.run is None:
+        names: Sequence[str] = ensemble_and_folders(config.overrides.expert)[0].experts
+    else:
+        iteration = None if config.iteration == -1 else config.iteration
+        names = named_others(saved_experts(config.run, iteration), config.without)
+    content_of(names, config.content, together=together)
+
+
+def check_frame(scene: Scene, *, frame: int) -> None:
+    """Raises ConfigError where the clip has no such frame."""
+    if frame >= scene.num_frames:
+        raise ConfigError(f"--frame is {frame}: the clip has {counted(scene.num_frames, 'frame')}, from 0")
+
+
 def open_run(config: ExportConfig) -> Run:
     """The run of checked settings, or that of one expert alone, with the frames of its held-out cameras."""
-    given = values_of(config.overrides)
+    given, check = values_of(config.overrides), partial(check_frame, frame=config.frame or 0)
     if config.run is None:
         refuse_pictures(ensemble_and_folders(config.overrides.expert)[0].experts, "there is nothing to export")
-        run = lone_expert_run(given | {"load_iteration": config.iteration, "quiet": config.quiet})
+        run = lone_expert_run(given | {"load_iteration": config.iteration, "quiet": config.quiet}, check=check)
         run.scene.frames.prepare(run.scene.test or run.scene.train[:1])
         return run
     iteration = None if config.iteration == -1 else config.iteration
     experts = named_others(saved_experts(config.run, iteration), config.without)
     exported = [named_expert(config.content, experts) or ""] if config.content else experts
     refuse_pictures(exported, "no file can hold it; export the others with --without, or one of them with --content")
-    return load_run(config.run, iteration=iteration, overrides=given | {"without": config.without}, needed="test")
+    overrides = given | {"without": config.without}
+    return load_run(config.run, iteration=iteration, overrides=overrides, needed="test", check=check)
 
 
 def expert_of(run: Run, asked: str, *, together: str) -> Expert | None:
@@ -89,12 +107,16 @@ def expert_of(run: Run, asked: str, *, together: str) -> Expert | None:
 
     together: the name of what a file holds of all experts.
     """
-    if len(run.experts) == 1 and not asked:
-        return run.experts[0]
-    names: dict[str, Expert | None] = {expert.name: expert for expert in run.experts}
-    if len(run.experts) > 1:
-        names[together] = None
-    known = {name.lower(): expert for name, expert in names.items()}
+    experts = {expert.name: expert for expert in run.experts}
+    return experts.get(content_of(list(experts), asked, together=together))
+
+
+def content_of(experts: Sequence[str], asked: str, *, together: str) -> str:
+    """The name of what is asked for: an expert's, or that of all together; ConfigError naming the nearest else."""
+    if len(experts) == 1 and not asked:
+        return experts[0]
+    names = [*experts, *([together] if len(experts) > 1 else [])]
+    known = {name.lower(): name for name in names}
     if (asked or together).lower() not in known:
         raise ConfigError(f"--content {asked}: no such expert here; {hint(asked, names)}")
     return known[(asked or together).lower()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from common.text.suggestions import hint
 from engine.errors import ConfigError
@@ -11,7 +12,7 @@ from engine.reporting.figure import most_divided, write_figure
 from engine.runs.saved import load_run
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import values_of
-from engine.settings.results.figure import check_figure_config, read_figure_settings
+from engine.settings.results.figure import FigureConfig, check_figure_config, read_figure_settings
 from scenes import Scene
 
 
@@ -22,15 +23,21 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     folder = check_figure_config(config)
     iteration = None if config.iteration == -1 else config.iteration
     overrides = values_of(config.overrides) | ({"quiet": True} if config.quiet else {})
-    run = load_run(folder, iteration=iteration, overrides=overrides, needed="none")
+    check = partial(_check_asked, config=config)
+    run = load_run(folder, iteration=iteration, overrides=overrides, needed="none", check=check)
     view, frame = chosen_view(run.scene, config.camera), config.frame
-    if frame is not None and not 0 <= frame < run.scene.num_frames:
-        raise ConfigError(f"--frame is {frame}: the clip has the frames 0 to {run.scene.num_frames - 1}")
     run.scene.frames.prepare([view])
     target = config.out or folder / FIGURE_FILE
     write_figure(run, target, view=view, frame=most_divided(run, view) if frame is None else frame)
     print(f"written: {target}")
     return 0
+
+
+def _check_asked(scene: Scene, *, config: FigureConfig) -> None:
+    """Raises ConfigError where the scene has no such camera, or the clip no such frame."""
+    chosen_view(scene, config.camera)
+    if config.frame is not None and not 0 <= config.frame < scene.num_frames:
+        raise ConfigError(f"--frame is {config.frame}: the clip has the frames 0 to {scene.num_frames - 1}")
 
 
 def chosen_view(scene: Scene, camera: str | None) -> int:

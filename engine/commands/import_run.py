@@ -56,7 +56,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     run = new_run(settings, ensemble)
     fill_router(run.router, stored)
     folders = expert_folders(settings, ensemble)
-    records = tuple(record_expert(expert, folders[expert.name]) for expert in run.experts)
+    records = tuple(record_expert(expert, folders[expert.name], save_path=config.save_path) for expert in run.experts)
     state = training_state(make_optimiser(run.router, settings.training), settings.training.seed)
     write_config_file(config.save_path / CONFIG_FILE, settings)
     folder = save_checkpoint(config.save_path, run, iteration, experts=records, state=state)

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,14 +21,14 @@ from engine.evaluation.mixture_time import scoring_seconds
 from engine.evaluation.rivals.twins import open_twins
 from engine.outputs.encoders import check_encoder
 from engine.outputs.files import results_folder
-from engine.outputs.novel_views import check_pictures, render_novel_views
+from engine.outputs.novel_views import check_pictures, novel_shots, render_novel_views
 from engine.outputs.render_writer import MIXTURE
 from engine.reporting.results import METRICS_FILE, read_results
 from engine.reporting.seed_spread import spread_lines
 from engine.runs.alone import sweep_leftovers
 from engine.runs.checkpoint import saved_ensemble, saved_iterations
 from engine.runs.cost import log_cost, rendering_cost
-from engine.runs.opening import decode
+from engine.runs.opening import any_scene, decode
 from engine.runs.pictures import decode_pictures
 from engine.runs.run import Run, blended_fast
 from engine.runs.saved import load_run
@@ -149,7 +150,8 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> tuple[Ru
     iteration = None if config.run.iteration == -1 else config.run.iteration
     if ensemble is not None:
         _check_ensemble(run_folder(config), iteration, ensemble)
-    run = load_run(run_folder(config), iteration=iteration, overrides=overrides_of(config), needed="none")
+    check = partial(novel_shots, config=config) if variant_of(config) else any_scene
+    run = load_run(run_folder(config), iteration=iteration, overrides=overrides_of(config), needed="none", check=check)
     if variant_of(config):
         check_pictures(run, config)
     run = blended_fast(run) if config.fast else run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from engine.evaluation.scoring import evenly_spread
 from engine.outputs.files import REPORT_FILE
 from engine.outputs.frame_images import FrameImages, images_from_pngs
 from engine.reporting.against_experts import report_lines, verdict_line, verdict_of
-from engine.reporting.comparison import frame_name, mean_differences
+from engine.reporting.comparison import frame_name, mean_differences, require_cameras
 from engine.reporting.expert_report import expert_page, expert_reports
 from engine.reporting.results import Results, read_results
 from engine.reporting.run_frames import images_from_run
@@ -88,14 +89,11 @@ def _opened(config: ReportConfig, results: Results) -> tuple[Run | None, str]:
     assert config.save_path is not None, "required"
     overrides = overrides_of(config) | overrides_of_results(results.facts)
     try:
-        run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none")
-        run = as_in_results(run, results.facts)
         cameras = {str(frame["camera"]) for frame in results.per_frame}
-        names = [view.name for view in run.scene.views]
-        lost = sorted(cameras - set(names))
-        if lost:
-            raise ConfigError(f"{run.scene.root}: no camera {', '.join(lost)}; give the scene of the results")
-        run.scene.frames.prepare([index for index, name in enumerate(names) if name in cameras])
+        check = partial(require_cameras, cameras=cameras)
+        run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none", check=check)
+        run = as_in_results(run, results.facts)
+        run.scene.frames.prepare([index for index, view in enumerate(run.scene.views) if view.name in cameras])
     except (ConfigError, SceneError, CheckpointError) as error:
         logger.warning("the report shows no new images, because the run cannot be opened: %s", error)
         return None, f"The run cannot be opened: {error}"

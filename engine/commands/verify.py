@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -30,6 +31,7 @@ from engine.reporting.comparison import (
     frame_name,
     mean_differences,
     png_differences,
+    require_cameras,
     score_differences,
     unrecorded_metrics,
 )
@@ -88,7 +90,8 @@ def render_again(config: VerifyConfig, results: Results) -> tuple[list[str], str
     """Render frames of the results again; give what differs, and a line on what was compared by which rule."""
     assert config.save_path is not None, "required"
     overrides = overrides_of(config) | overrides_of_results(results.facts)
-    run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none")
+    check = partial(require_cameras, cameras={str(entry["camera"]) for entry in results.per_frame})
+    run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none", check=check)
     run = as_in_results(run, results.facts)
     wanted = config.frames
     if wanted is None and run.device.type == "cpu":
@@ -127,9 +130,6 @@ class _Comparison:
         """The differences of some frames of the results, in score, in saved images and, with all frames, in hash."""
         run, folder = self.run, self.results.folder
         numbers = {view.name: index for index, view in enumerate(run.scene.views)}
-        lost = sorted({str(entry["camera"]) for entry in entries} - set(numbers))
-        if lost:
-            raise ConfigError(f"{run.scene.root}: no camera {', '.join(lost)}; give the scene of the results")
         view_frames: list[ViewFrame] = [(numbers[entry["camera"]], int(entry["frame"])) for entry in entries]
         run.scene.frames.prepare(sorted({view for view, _ in view_frames}))
         names = tuple(expert.name for expert in run.experts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from common.text.progress import Progress
 from engine.compression.teacher import Lesson, TaughtSampler, TaughtViews
 from engine.compression.trainers import divergence_told, set_last_rates, trainers_of
 from engine.runs.run import Run
+from engine.training.memory import memory_told
 from experts import EXPERTS, Expert
 from experts.base import DivergedError
 from experts.rows import HasRowModules, block_sizes
@@ -107,20 +109,27 @@ def _learn(
             for later in images[index + AHEAD : index + AHEAD + 1]:
                 views.announce(later)
             set_last_rates([trainer.optimiser], settings.rate * FALL ** (index / len(images)))
-            loss = torch.zeros((), device=trainer.device)
-            for sample in samples:
-                part = _loss(trainer, views, sample, settings) / len(samples)
-                part.backward()
-                loss = loss + part.detach()
-            trainer.optimiser.step()
-            trainer.optimiser.zero_grad(set_to_none=True)
-            if budget is not None and (index + 1) % every == 0 and index < GROWN * len(images):
-                trainer.relocate(budget=max(budget, trainer.count))
+            with memory_told(f"iteration {index + 1} of the distillation of {trainer.name}"):
+                loss = _trained(trainer, views, samples, settings)
+                if budget is not None and (index + 1) % every == 0 and index < GROWN * len(images):
+                    trainer.relocate(budget=max(budget, trainer.count))
             last = index + 1 == len(images)
             numbers = {"loss": f"{_read(trainer, loss, index + 1):.4f}"} if last or not index % READ_EVERY else None
             shown.advance(numbers=numbers)
     if not all(bool(parameter.isfinite().all()) for parameter in trainer.model.parameters()):
         raise DivergedError(f"{trainer.name}: values are not finite after the distillation; give a smaller --rate")
+
+
+def _trained(trainer: ExpertTrainer, views: TaughtViews, samples: Sequence[Sample], settings: Distillation) -> Tensor:
+    """The mean loss of an iteration's images, after a step of the optimiser."""
+    loss = torch.zeros((), device=trainer.device)
+    for sample in samples:
+        part = _loss(trainer, views, sample, settings) / len(samples)
+        part.backward()
+        loss = loss + part.detach()
+    trainer.optimiser.step()
+    trainer.optimiser.zero_grad(set_to_none=True)
+    return loss
 
 
 def _loss(trainer: ExpertTrainer, views: TaughtViews, sample: Sample, settings: Distillation) -> Tensor:

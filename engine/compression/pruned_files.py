@@ -57,10 +57,10 @@ def write_run(
     smaller; routing weights are then written in half precision. leave: writes what else belongs to it, given the run
     and the folder that becomes `out`.
     """
-    records = load_checkpoint(checkpoint_folder(save_path, iteration)).experts
+    earlier = load_checkpoint(checkpoint_folder(save_path, iteration)).experts
     out = out.absolute()
     with replacing_folder(out) as staged:
-        folders = {record.name: bundle_folder(record, staged) for record in records}
+        folders = {record.name: bundle_folder(record, staged) for record in earlier}
         for expert in run.experts:
             with torch.no_grad():
                 spec = EXPERTS[kind_of(expert.name)]
@@ -72,7 +72,8 @@ def write_run(
             carry_facts(old, new, change)
         written.router.load_state_dict(run.router.state_dict())
         final = {name: out / folder.relative_to(staged) for name, folder in folders.items()}
-        moved = tuple(_moved(record_expert(each, folders[each.name]), final[each.name]) for each in written.experts)
+        records = (record_expert(each, folders[each.name], save_path=staged) for each in written.experts)
+        moved = tuple(_moved(record, final[record.name]) for record in records)
         settings = _settings(run, save_path, final, out, overrides)
         optimiser = make_optimiser(written.router, settings.training)
         written = with_judgement(

@@ -90,8 +90,7 @@ def changes_of_one_window(
 
 def _unfaded(run: Run, *, later: bool) -> Run:
     experts = tuple(
-        Unfaded(expert.windows, expert.experts, later=later) if isinstance(expert, WindowedExpert) else expert
-        for expert in run.experts
+        Unfaded(expert, later=later) if isinstance(expert, WindowedExpert) else expert for expert in run.experts
     )
     return replace(run, experts=experts)
 

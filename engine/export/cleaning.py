@@ -11,27 +11,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from moegs_rasterizer import Camera, Gaussians, RasterSettings
+from moegs_rasterizer import Camera, Gaussians
 from torch import Tensor
 
 from common.text.progress import tracked
 from common.text.wording import counted
-from engine.checks.probes import shrunk
 from engine.evaluation.scoring import evenly_spread
 from engine.export.bells import SEEN
+from engine.export.beside import shown_beside
 from engine.export.neighbours import between_neighbours
 from engine.export.players import players_settings
+from engine.export.weights import pixel_weights
 from engine.runs.device import ComputeDevice
 from engine.runs.run import Run
 from experts.base import Expert
 from experts.novel_views import NovelViewCulling
-from experts.training.generalisation.removal import image_weights, of_one_view
+from experts.training.generalisation.removal import of_one_view
 
 logger = logging.getLogger(__name__)
 
 IMAGES = 480  # of training views, in which blending weights are summed; novel ones are at most as many
 LEAST_FRAMES = 8
-WIDTH = 640  # px, of the widest images that weights are summed over
 ONE_VIEW = 0.6  # share of a Gaussian's blending weight in one training view, from which on the others can spare it
 A_PIXEL = 1.0  # blending weight, summed over pixels, that a floater has in all novel images together
 EXAMINED = 0.5  # of the highest opacity of its life, that a Gaussian has in a frame that tells whether it is seen
@@ -45,10 +45,16 @@ class Kept:
     rows: Tensor
     unseen: int
     floaters: int
+    beside: int
 
     def facts(self) -> dict[str, int]:
         """The counts of those left out, as a file tells them."""
-        return {"of": len(self.rows), "no_training_view_shows": self.unseen, "floaters": self.floaters}
+        return {
+            "of": len(self.rows),
+            "no_training_view_shows": self.unseen,
+            "floaters": self.floaters,
+            "shown_beside": self.beside,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,23 +73,33 @@ def kept_rows(run: Run, expert: Expert, *, least: float, floaters: bool, progres
     A row goes if its blending weight, alpha x transmittance summed over pixels, is below `least` in every training
     image of a spread of frames. floaters: a row also goes if the run's culling hides it at most cameras between
     neighbouring training cameras that see it, and one training camera has most of its weight. Rows that are faint in
-    all of these frames, beside the rest of their life, stay.
+    all of these frames, beside the rest of their life, stay. With floaters, what `shown_beside` finds goes too.
     """
     frames = evenly_spread(run.scene.num_frames, max(LEAST_FRAMES, IMAGES // len(run.scene.train)))
     cameras = [run.scene.views[view].camera for view in run.scene.train]
     found = _training_weights(expert, cameras, frames, run.compute, progress=progress)
     examined = found.highest >= EXAMINED * _highest_opacities(expert, run.scene.num_frames).clamp(min=SEEN)
     unseen = examined & (found.most < least)
-    floating = torch.zeros_like(unseen)
+    floating, beside = torch.zeros_like(unseen), torch.zeros_like(unseen)
+    if floaters:
+        beside = ~unseen & shown_beside(expert, cameras, frames, run.compute, progress=progress)
     if floaters and run.novel.culling is not None:
         hidden, shown = _novel_weights(expert, cameras, frames, run.novel.culling, run.compute, progress=progress)
         before_them = (hidden > A_PIXEL) & (hidden > HIDDEN * shown)
-        floating = examined & ~unseen & before_them & of_one_view(found.sums, ONE_VIEW)
-    kept = Kept(rows=~unseen & ~floating, unseen=int(unseen.sum()), floaters=int(floating.sum()))
+        floating = examined & ~unseen & ~beside & before_them & of_one_view(found.sums, ONE_VIEW)
+    kept = Kept(
+        rows=~unseen & ~floating & ~beside,
+        unseen=int(unseen.sum()),
+        floaters=int(floating.sum()),
+        beside=int(beside.sum()),
+    )
     of = counted(expert.num_gaussians, "Gaussian")
     logger.info("%s: of %s, %s that no training view shows are left out", expert.name, of, f"{kept.unseen:,}")
     if floaters:
         logger.info("%s: %s before new views left out", expert.name, counted(kept.floaters, "floater"))
+        if kept.beside:
+            large = counted(kept.beside, "Gaussian")
+            logger.info("%s: %s left out that players would show from beside the picture", expert.name, large)
     return kept
 
 
@@ -139,17 +155,6 @@ def _novel_weights(
                 hidden[rows] += gone * pixel_weights(gaussians, camera, settings, compute)
             shown[rows] += pixel_weights(left, camera, settings, compute)
     return hidden, shown
-
-
-def pixel_weights(gaussians: Gaussians, camera: Camera, settings: RasterSettings, compute: ComputeDevice) -> Tensor:
-    """Blending weights [n] of Gaussians summed over a camera's pixels, from an image of at most WIDTH.
-
-    The low-pass shrinks with the image, so that every Gaussian has its own size there.
-    """
-    small = shrunk(camera, WIDTH)
-    scale = small.width / camera.width
-    settings = replace(settings, low_pass=settings.low_pass * scale**2)
-    return image_weights(gaussians, small, settings, backend=compute.backend) / scale**2
 
 
 def _moments(expert: Expert, frames: Sequence[int], *, progress: bool, label: str) -> Iterator[tuple[int, Gaussians]]:

@@ -18,7 +18,7 @@ from engine.export.cleaning import Kept, kept_rows
 from engine.export.frames import FrameReader
 from engine.export.fused import FUSED, Fused, mean_gates
 from engine.export.lines import Followed, as_splats
-from engine.export.page import MOST_EXPERTS, Page, PagePictures, camera_facts, read_page, write_page
+from engine.export.page import MOST_EXPERTS, Page, PagePictures, camera_facts, coded_page, read_page, write_page
 from engine.export.page_data import PageExpert
 from engine.export.page_rules import page_rules
 from engine.export.players import for_players, players_settings, splats_for_players
@@ -181,8 +181,10 @@ def _as_page(export: Export) -> Prepared:
         ],
     }
 
+    coded = coded_page(page, cameras=training, steps=export.quality.grid.sh_steps)
+
     def write(path: Path, facts: Facts) -> None:
-        write_page(path, page, facts={**facts, **known}, cameras=training, steps=export.quality.grid.sh_steps)
+        write_page(path, coded, facts={**facts, **known})
 
     def read(path: Path) -> Mapping[str, ImageAt]:
         return {PAGE: PagePictures(read_page(path), run.compute)}
@@ -198,7 +200,7 @@ def _page_expert(export: Export, expert: Expert, kept: Kept) -> PageExpert:
     followed, features = export.followed(expert, kept), export.run.router.features
     index = export.run.experts.index(expert)
     table = torch.cat([features.static[index], features.temporal[index]], dim=1).detach()
-    return PageExpert(name=expert.name, splats=followed.splats.cpu(), routing=table[followed.rows].cpu())
+    return PageExpert(name=expert.name, splats=followed.splats, routing=table[followed.rows])
 
 
 def _one_scene(export: Export) -> Expert:

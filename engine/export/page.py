@@ -56,27 +56,31 @@ class Page:
         return router
 
 
-def write_page(
-    path: Path,
-    page: Page,
-    *,
-    facts: Mapping[str, object],
-    cameras: Sequence[View],
-    steps: tuple[int, int, int],
-) -> None:
-    """Writes a page. facts: for the player, beside those of the splats: `title`, `fps`, `target` and `cameras`, of
-    which those of the training are marked, as `camera_facts` does.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodedPage:
+    """A page without the facts that are known once it was read again and measured."""
 
-    cameras, steps: by which harmonics are rounded.
-    """
+    splats: str
+    facts: Mapping[str, object]  # of the splats
+
+
+def coded_page(page: Page, *, cameras: Sequence[View], steps: tuple[int, int, int]) -> CodedPage:
+    """The text of a page's splats, computed on their device. cameras, steps: by which harmonics are rounded."""
     text, known = packed(page.experts, cameras=[view.camera.centre for view in cameras], steps=steps)
     head = {name: {"shape": list(value.shape), "values": value.flatten().tolist()} for name, value in page.head.items()}
     router = {"head": head, "kind": page.head_kind, "temperature": page.temperature}
     own = {"frames": page.frames, "router": router, "rules": rules_facts(page.novel)}
+    return CodedPage(splats=text, facts={**known, **own})
+
+
+def write_page(path: Path, coded: CodedPage, *, facts: Mapping[str, object]) -> None:
+    """Writes a page. facts: for the player, beside those of the splats: `title`, `fps`, `target` and `cameras`, of
+    which those of the training are marked, as `camera_facts` does.
+    """
     parts = {
         "TITLE": html.escape(str(facts["title"])),
-        "FACTS": json.dumps({**facts, **known, **own}).replace("<", "\\u003c"),
-        "SPLATS": text,
+        "FACTS": json.dumps({**facts, **coded.facts}).replace("<", "\\u003c"),
+        "SPLATS": coded.splats,
         "SORTER": (PLAYER / "sorter.js").read_text(encoding="utf-8"),
         "SCRIPTS": "\n".join((PLAYER / name).read_text(encoding="utf-8") for name in SCRIPTS),
     }

@@ -25,7 +25,7 @@ from experts.pictures import has_pictures
 from scenes.camera_files import read_cameras
 from scenes.novel_views import rig_up, shifted, with_focal_mm
 from scenes.trajectories import TRAJECTORIES
-from scenes.types import SceneError
+from scenes.types import Scene, SceneError
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
     little of the scene.
     """
     folder = results_folder(run_folder(config), "test", run.iteration, variant=variant_of(config))
-    shots, maps = novel_shots(run, config), config.run.maps
+    shots, maps = novel_shots(run.scene, config), config.run.maps
     own = [shots[index] for index in ranks.block(len(shots))]
     names = [expert.name for expert in run.experts]
     opacities = []
@@ -81,10 +81,10 @@ def render_novel_views(run: Run, config: RenderConfig) -> tuple[Path, ...]:
     return writer.files
 
 
-def novel_shots(run: Run, config: RenderConfig) -> list[Shot]:
+def novel_shots(scene: Scene, config: RenderConfig) -> list[Shot]:
     """Lists the images of the novel views in order; ConfigError for frames outside of the clip and unusable files."""
-    times = _times(run, config)
-    trajectory, scene = config.viewpoint.trajectory, run.scene
+    times = _times(scene, config)
+    trajectory = config.viewpoint.trajectory
     if trajectory is None:
         whole = all(time == int(time) for time in times)
         shots = [
@@ -94,7 +94,7 @@ def novel_shots(run: Run, config: RenderConfig) -> list[Shot]:
             for index, time in enumerate(times)
         ]
     elif (file := trajectory_file(config.viewpoint)) is not None:
-        shots = _shots_of_file(file, times, run, frozen=config.viewpoint.freeze_time is not None)
+        shots = _shots_of_file(file, times, scene, frozen=config.viewpoint.freeze_time is not None)
     else:
         first, end = frame_range(config.viewpoint, scene.num_frames)
         times = times * (end - first) if len(times) == 1 else times  # a frozen moment: as many images as frames
@@ -105,31 +105,31 @@ def novel_shots(run: Run, config: RenderConfig) -> list[Shot]:
             Shot(name=image_name(trajectory, index), camera=camera, frame=time)
             for index, (camera, time) in enumerate(zip(cameras, times, strict=True))
         ]
-    return [replace(shot, camera=_changed(shot.camera, run, config)) for shot in shots]
+    return [replace(shot, camera=_changed(shot.camera, scene, config)) for shot in shots]
 
 
 def check_pictures(run: Run, config: RenderConfig) -> None:
     """Raises ConfigError for the first of the novel views that an expert with pictures has none of."""
     for expert in filter(has_pictures, run.experts):
-        for shot in novel_shots(run, config):
+        for shot in novel_shots(run.scene, config):
             try:
                 expert.find(shot.camera, shot.frame)
             except CheckpointError as error:
                 raise ConfigError(f"image {shot.name}: {error} (--without {expert.name})") from None
 
 
-def _times(run: Run, config: RenderConfig) -> list[float]:
+def _times(scene: Scene, config: RenderConfig) -> list[float]:
     """The frames to show one after the other, fractions between two of them."""
-    first, end = frame_range(config.viewpoint, run.scene.num_frames)
+    first, end = frame_range(config.viewpoint, scene.num_frames)
     frozen, slower = config.viewpoint.freeze_time, config.viewpoint.slow_motion or 1
     if frozen is not None:
-        _check_frame(frozen, "--freeze_time", run)
+        _check_frame(frozen, "--freeze_time", scene)
         return [frozen]
     count = int((end - 1 - first) * slower + 1e-6) + 1
     return [min(first + index / slower, end - 1) for index in range(count)]
 
 
-def _shots_of_file(file: Path, times: Sequence[float], run: Run, *, frozen: bool) -> list[Shot]:
+def _shots_of_file(file: Path, times: Sequence[float], scene: Scene, *, frozen: bool) -> list[Shot]:
     """A file's cameras; those without a frame show the clip's times in turn, from the start again at its end."""
     try:
         cameras = read_cameras(file)
@@ -138,21 +138,21 @@ def _shots_of_file(file: Path, times: Sequence[float], run: Run, *, frozen: bool
     shots = []
     for index, each in enumerate(cameras):
         time = times[index % len(times)] if each.frame is None or frozen else each.frame
-        _check_frame(time, f"--trajectory {file}: [{index}]: frame", run)
+        _check_frame(time, f"--trajectory {file}: [{index}]: frame", scene)
         shots.append(Shot(name=image_name(file.stem, index), camera=each.camera, frame=time))
     return shots
 
 
-def _check_frame(frame: float, where: str, run: Run) -> None:
-    if not 0 <= frame <= run.scene.num_frames - 1:
-        raise ConfigError(f"{where} is {frame:g}: outside of the clip; give 0 to {run.scene.num_frames - 1}")
+def _check_frame(frame: float, where: str, scene: Scene) -> None:
+    if not 0 <= frame <= scene.num_frames - 1:
+        raise ConfigError(f"{where} is {frame:g}: outside of the clip; give 0 to {scene.num_frames - 1}")
 
 
-def _changed(camera: Camera, run: Run, config: RenderConfig) -> Camera:
+def _changed(camera: Camera, scene: Scene, config: RenderConfig) -> Camera:
     """A camera after --y_offset and --focal_mm."""
     novel = config.viewpoint
     if novel.y_offset is not None:
-        camera = shifted(camera, novel.y_offset * rig_up(run.scene.views))
+        camera = shifted(camera, novel.y_offset * rig_up(scene.views))
     if novel.focal_mm is not None:
         camera = with_focal_mm(camera, novel.focal_mm)
     return camera

@@ -14,6 +14,7 @@ from PIL import Image
 
 from common.disk.files import files_hash
 from common.maths.tensors import tensors_hash, to_uint8
+from engine.errors import ConfigError
 from engine.evaluation.measures.metrics import METRICS, value_text
 from engine.evaluation.measures.suite import Scores
 from engine.evaluation.mixture_results import TITLES, TWICE
@@ -22,11 +23,12 @@ from engine.outputs.files import image_name
 from engine.outputs.render_writer import MIXTURE
 from engine.reporting.results import METRICS_FILE, UPSTREAM_FILE, Results, number, scores_of
 from engine.runs.checkpoint import FACTS, TENSORS, checkpoint_folder, read_tensors
-from engine.runs.expert_records import ExpertRecord, bundle_folder
+from engine.runs.expert_records import ExpertRecord, find_place
 from engine.settings.parsing.config_file import read_object
 from engine.settings.rendering.metric_protocols import PROTOCOLS
 from experts.base import CheckpointError
 from router import Mixture
+from scenes import Scene
 
 OTHER_DEVICE = {"psnr": 0.02}  # largest difference of a frame's score on another device, dB
 OTHER_DEVICE_ELSE = 0.002  # of SSIM and LPIPS
@@ -59,6 +61,13 @@ class Agreement:
         return float(np.square(recorded.astype(float) - image).mean()) <= OTHER_DEVICE_LEVELS**2
 
 
+def require_cameras(scene: Scene, *, cameras: Collection[str]) -> None:
+    """Raises ConfigError where a scene lacks cameras that results are of."""
+    lost = sorted(set(cameras) - {view.name for view in scene.views})
+    if lost:
+        raise ConfigError(f"{scene.root}: no camera {', '.join(lost)}; give the scene of the results")
+
+
 def checkpoint_differences(save_path: Path, results: Results, *, moved: Mapping[str, Path]) -> Iterator[str]:
     """Name every file of the experts and of the router that is not the one that was trained and scored.
 
@@ -68,9 +77,7 @@ def checkpoint_differences(save_path: Path, results: Results, *, moved: Mapping[
     facts = read_object(folder / FACTS)
     for entry in facts["experts"]:
         record = ExpertRecord.from_json(entry)
-        places = [bundle_folder(record, save_path), Path(record.folder)]
-        given = moved.get(record.name)
-        root = given or next((place for place in places if place.exists()), places[-1])
+        root = moved.get(record.name) or find_place(record, save_path) or Path(record.folder)
         yield from expert_differences(record, root if root.is_dir() else root.parent)
     yield from _router_differences(folder, facts, results)
 

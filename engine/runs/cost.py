@@ -16,9 +16,11 @@ from common.text.wording import bytes_text, counted, duration
 from engine.runs.device import ComputeDevice, free_memory
 from engine.runs.run import Run
 from engine.runs.trial import WorkTime
-from experts import ExpertSpec
+from experts import Expert, ExpertSpec
 from experts.training.recipes.recipe import Recipe
 from experts.training.trainer import AHEAD
+from experts.windows.model import WindowedExpert
+from experts.windows.placement import AT_ONCE
 from router.rays import MOST as MOST_RAYS
 from scenes import Scene
 from scenes.frames.read_ahead import slots_of
@@ -198,9 +200,16 @@ def tensor_bytes(module: object) -> int:
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
 
+def shown_bytes(expert: Expert) -> int:
+    """Bytes of an expert's tensors where its images are made: on a GPU those of the largest windows, if it has some."""
+    if not isinstance(expert, WindowedExpert) or expert.placement is None:
+        return tensor_bytes(expert)
+    return sum(sorted(map(tensor_bytes, expert.models))[-AT_ONCE:])
+
+
 def run_bytes(run: Run, views: Sequence[int], *, training: bool) -> int:
     """Bytes of tensors that images of views need, about."""
-    router, experts = tensor_bytes(run.router), sum(map(tensor_bytes, run.experts))
+    router, experts = tensor_bytes(run.router), sum(map(shown_bytes, run.experts))
     models = experts + router * (1 + UPDATE_COPIES if training else 1)
     rays = min(MOST_RAYS, RAY_BYTES * sum(_pixels(run.scene, view) for view in views))
     largest = max(_pixels(run.scene, view) for view in views)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ class ExpertRecord:
     iteration: int
     gaussians: int
     files: dict[str, str]  # path below the folder -> hash
+    beside: str | None = None  # the folder from the run's own, for trees moved as a whole; None in older files
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> ExpertRecord:
@@ -37,8 +39,8 @@ class ExpertRecord:
         return asdict(self)
 
 
-def record_expert(expert: Expert, folder: Path) -> ExpertRecord:
-    """Hashes the files an expert was read from, and the cfg_args that steered the reading."""
+def record_expert(expert: Expert, folder: Path, *, save_path: Path) -> ExpertRecord:
+    """Hashes the files an expert was read from, and the cfg_args that steered the reading; save_path: the run's."""
     given = folder.absolute()
     root = given if given.is_dir() else given.parent
     files = {path.absolute() for path in expert.provenance.files}
@@ -51,6 +53,7 @@ def record_expert(expert: Expert, folder: Path) -> ExpertRecord:
         iteration=expert.provenance.iteration,
         gaussians=expert.num_gaussians,
         files={str(path.relative_to(root)): files_hash([path]) for path in present},
+        beside=os.path.relpath(root, save_path.absolute()),
     )
 
 
@@ -68,27 +71,51 @@ def bundle_folder(record: ExpertRecord, save_path: Path) -> Path:
     return save_path / "experts" / record.name / Path(record.folder).name
 
 
+def find_place(record: ExpertRecord, save_path: Path) -> Path | None:
+    """The folder where an expert of a run lies; None where there is none.
+
+    In its bundle, else where it lay beside the run, else where it was: the first that has the recorded files. So a tree
+    of runs and experts is moved or copied as a whole, and a run is moved alone. Without the recorded files anywhere,
+    the first folder that exists.
+    """
+    beside = [] if record.beside is None else [Path(os.path.normpath(save_path.absolute() / record.beside))]
+    places = dict.fromkeys([bundle_folder(record, save_path), *beside, Path(record.folder)])
+    there = [place for place in places if place.is_dir()]
+    if len(there) > 1:
+        return next((place for place in there if _changed_file(record, place) is None), there[0])
+    return there[0] if there else None
+
+
 def find_expert(record: ExpertRecord, *, given: Path | None, save_path: Path, argument: str) -> Path:
-    """The folder to load an expert of a checkpoint from: the given one, else the bundle's, else where it was.
+    """The folder to load an expert of a checkpoint from: the given one, else the one of `find_place`.
 
     Raises ConfigError where there is none, CheckpointError naming the file where one is missing or changed: the
     router's rows belong to exactly those Gaussians.
     """
-    places = [bundle_folder(record, save_path), Path(record.folder)] if given is None else [given]
-    root = next((place if place.is_dir() else place.parent for place in places if place.exists()), None)
-    if root is None:
-        raise ConfigError(f"{places[-1]}: the {record.name} model is not there any more; say where with {argument}")
-    for name, expected in record.files.items():
-        path = root / name
-        if not path.is_file():
-            told = "the folder above all windows of that model" if name.startswith("window_") else "that model"
-            raise CheckpointError(f"{path}: missing; the router was trained with it, give {told} with {argument}")
-        if files_hash([path]) != expected:
-            raise CheckpointError(
-                f"{path}: changed since the router was trained with it; give the old one with {argument}, "
-                "or train again"
-            )
+    root = find_place(record, save_path) if given is None else given if given.is_dir() else given.parent
+    if root is None or (given is not None and not given.exists()):
+        raise ConfigError(
+            f"{given or record.folder}: the {record.name} model is not there any more; say where with {argument}"
+        )
+    changed = _changed_file(record, root)
+    if changed is not None and not changed.is_file():
+        told = "the folder above all windows of that model" if _is_of_window(root, changed) else "that model"
+        raise CheckpointError(f"{changed}: missing; the router was trained with it, give {told} with {argument}")
+    if changed is not None:
+        raise CheckpointError(
+            f"{changed}: changed since the router was trained with it; give the old one with {argument}, or train again"
+        )
     return root / record.entry
+
+
+def _is_of_window(root: Path, path: Path) -> bool:
+    return path.relative_to(root).parts[0].startswith("window_")
+
+
+def _changed_file(record: ExpertRecord, root: Path) -> Path | None:
+    """The first file of a record that is missing below a folder, or changed since; None where none is."""
+    paths = ((root / name, expected) for name, expected in record.files.items())
+    return next((path for path, known in paths if not path.is_file() or files_hash([path]) != known), None)
 
 
 def recorded_iteration(record: ExpertRecord) -> int | None:

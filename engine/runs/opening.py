@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from engine.checks.clip_length import has_clock
 from engine.checks.experts import check_cameras, check_frames, check_visible
 from engine.checks.footage import warn_of_headers
 from engine.checks.rasterizer import check_rasterizer
+from engine.checks.trained_clip import check_trained_clip
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.expert_log import log_expert
@@ -32,6 +33,7 @@ from engine.settings.training.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from experts.pictures import has_pictures
 from experts.videos.model import Videos
+from experts.windows.model import on_device
 from router import Ensemble, Router, is_published, kind_of
 from router.novel_views import NovelViews
 from scenes import Scene, SceneOptions, load_scene, with_router_cameras
@@ -42,18 +44,25 @@ from scenes.options import DEFAULT_LAYOUT
 logger = logging.getLogger(__name__)
 
 Config = TypeVar("Config", bound=RunConfig)
+CheckScene = Callable[[Scene], object]
 
 
-def new_run(config: RunConfig, ensemble: Ensemble) -> Run:
+def any_scene(scene: Scene) -> None:
+    """A check of a scene of which nothing special is asked."""
+
+
+def new_run(config: RunConfig, ensemble: Ensemble, *, check: CheckScene = any_scene) -> Run:
     """A run at iteration 0, its experts checked to show the scene; no frame is decoded yet.
 
-    Raises SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
+    check: raises where the scene does not have what is asked of it, before an expert is loaded. Raises
+    SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
     """
     compute = open_compute_device(
         config.machine.device, config.machine.backend, deterministic=config.machine.deterministic
     )
     check_rasterizer(compute)
     scene = open_scene(config, ensemble)
+    check(scene)
     folders = expert_folders(config, ensemble)
     by_name = not is_published(ensemble)
     experts = tuple(
@@ -243,11 +252,12 @@ def open_expert(
     if name != kind:
         expert.name = name  # a second of its kind
     if isinstance(expert, nn.Module):
-        expert.eval().requires_grad_(False).to(device)
+        expert = cast(Expert, on_device(expert.eval().requires_grad_(False), device))
     if isinstance(expert, Videos):
         cache = picture_cache(config, folder, name)
         progress = not config.machine.quiet
         give_pictures(expert, scene, folder, cache=cache, resize=config.data.resize_filter, progress=progress)
     log_expert(expert, name, folder)
     check_frames(expert, scene.num_frames, folder)
+    check_trained_clip(expert, scene, folder, expert_frames=options.expert_frames)
     return expert

@@ -24,7 +24,7 @@ from engine.runs.checkpoint import (
 )
 from engine.runs.device import open_compute_device
 from engine.runs.expert_records import find_expert, record_expert, recorded_iteration, require_same_files
-from engine.runs.opening import assemble, open_expert, open_scene
+from engine.runs.opening import CheckScene, any_scene, assemble, open_expert, open_scene
 from engine.runs.pictures import decode_pictures
 from engine.runs.run import Run
 from engine.settings.parsing.config_file import read_object, settings_of_object
@@ -51,14 +51,15 @@ def load_run(
     iteration: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     needed: Needed = "all",
+    check: CheckScene = any_scene,
 ) -> Run:
     """The run of a saved iteration (None: the newest), ready to render; Run.iteration says which.
 
     Settings are those it was trained with, from `<save_path>/config.json`; `overrides` replaces some by flag name,
     where not None: source_path, the experts' folders, eval_temperature and so on; `without` names experts to leave out.
-    Device and back-end are those of
-    this machine, unless given. Frames of the `needed` views are decoded once everything else is checked. Raises
-    ConfigError, CheckpointError, SceneError or RasterizerError.
+    Device and back-end are those of this machine, unless given. Frames of the `needed` views are decoded once
+    everything else is checked. check: raises where the scene does not have what is asked of it, before an expert is
+    loaded. Raises ConfigError, CheckpointError, SceneError or RasterizerError.
     """
     saved = load_checkpoint(checkpoint_folder(save_path, iteration))
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
@@ -81,7 +82,8 @@ def load_run(
     moved |= {name: given[flag] for name, flag in flags.items() if name not in moved and flag in given}
     folders = _find_experts(saved, moved, save_path=save_path, by_name=by_name)
     scene = open_scene(config, ensemble)
-    experts = _reopen(config, scene, saved, folders, device=compute.device, by_name=by_name)
+    check(scene)
+    experts = _reopen(config, scene, saved, folders, save_path=save_path, device=compute.device, by_name=by_name)
     if "eval_temperature" in given:
         saved.router.eval_temperature = given["eval_temperature"]
     router = saved.router.eval().requires_grad_(False)
@@ -180,7 +182,7 @@ def _without(saved: SavedRouter, left_out: Sequence[str]) -> tuple[SavedRouter, 
 
 
 def _find_experts(saved: SavedRouter, moved: Mapping[str, Path], *, save_path: Path, by_name: bool) -> dict[str, Path]:
-    """The folder of every expert, by its name: the given one where it was moved, else the recorded one."""
+    """The folder of every expert, by its name: the given one where it was moved, else where it is found."""
     return {
         record.name: find_expert(
             record,
@@ -198,6 +200,7 @@ def _reopen(
     saved: SavedRouter,
     folders: Mapping[str, Path],
     *,
+    save_path: Path,
     device: torch.device,
     by_name: bool,
 ) -> tuple[Expert, ...]:
@@ -206,7 +209,8 @@ def _reopen(
     for record in saved.experts:
         name, folder, iteration = record.name, folders[record.name], recorded_iteration(record)
         expert = open_expert(config, scene, name, folder, device=device, iteration=iteration, by_name=by_name)
-        require_same_files(record, record_expert(expert, folder), folder_argument(name, by_name=by_name))
+        loaded = record_expert(expert, folder, save_path=save_path)
+        require_same_files(record, loaded, folder_argument(name, by_name=by_name))
         experts.append(expert)
     return tuple(experts)
 

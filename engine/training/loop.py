@@ -15,6 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from common import ranks
 from common.marks import BACKWARD, UPDATE, mark
 from engine.training.interruption import Interruption
+from engine.training.memory import memory_told
 from engine.training.progress import Reading, TrainingProgress
 
 logger = logging.getLogger(__name__)
@@ -83,12 +84,13 @@ def train(
 ) -> bool:
     """Trains to the last iteration: True at its end, False where a signal interrupted it.
 
-    A signal or an error saves what was reached before it ends the run; errors are raised again. What a kill cut off of
-    the last save, or of the scoring after it, is made up for first. each: called after every iteration, for
-    whoever looks on. Several ranks stop after the same step at the wish of one of them; where one fails, the last save
-    stands.
+    A signal or an error saves what was reached before it ends the run; errors are raised again. One in the middle of an
+    update leaves nothing whole to save: then the last save stands. What a kill cut off of the last save, or of the
+    scoring after it, is made up for first. each: called after every iteration, for whoever looks on. Several ranks stop
+    after the same step at the wish of one of them; where one fails, the last save stands.
     """
-    done = schedule.start
+    done, is_whole = schedule.start, True
+    loss: Tensor | None
     if done >= schedule.last:
         logger.info("%s: already trained to iteration %d of %d, nothing to do", task.name, done, schedule.last)
     progress = TrainingProgress(task.name, total=schedule.last, start=done, quiet=quiet)
@@ -98,12 +100,14 @@ def train(
                 if 0 < done <= schedule.last:
                     _make_up(task, done, schedule, interruption)
                 for iteration in range(schedule.start + schedule.step, schedule.last + 1, schedule.step):
-                    for loss in task.losses(iteration):
-                        with mark(BACKWARD):
-                            loss.backward()
-                    with mark(UPDATE):
-                        progress.finish_step(task.update(iteration), iterations=schedule.step)
-                    done = iteration
+                    with memory_told(f"iteration {iteration} of {task.name}"):
+                        for loss in task.losses(iteration):
+                            with mark(BACKWARD):
+                                loss.backward()
+                        is_whole = False
+                        with mark(UPDATE):
+                            progress.finish_step(task.update(iteration), iterations=schedule.step)
+                    done, is_whole = iteration, True
                     if each is not None:
                         each(iteration)
                     if iteration in schedule.saves:
@@ -113,7 +117,8 @@ def train(
                     if iteration in schedule.evaluations:
                         _evaluate(task, iteration, interruption)
         except BaseException as error:
-            if interruption.insisted:  # it may have come in the middle of an update: not a state to save
+            loss = None  # what it was computed from would take the memory that a save needs
+            if interruption.insisted or not is_whole:  # the first, too, may have come in the middle of an update
                 raise
             together = ranks.count() == 1 or isinstance(error, KeyboardInterrupt)
             if together and done > schedule.start and not ranks.from_first(task.is_saved(done)) and task.is_finite():

@@ -13,6 +13,7 @@ from experts.formats.cfg_args import CFG_ARGS, named_scene, read_cfg_args
 NEAR, FAR = 0.2, 300.0  # Ex4DGS's and STG's planes where nothing says others
 _WHITE = "white_background"  # in cfg_args: the colour behind the Gaussians of the training
 PRESET = "preset"  # in cfg_args: its name, of models trained here
+FIRST_FRAME, CLIP_FRAMES, FRAME_RATE = "start_timestamp", "clip_frames", "frame_rate"  # of their clip
 
 
 def background_setting(background: Sequence[float], *, white: bool) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from common.deferred import deferred
 from experts.spec import ExpertSpec, SegmentFolders, TrainingSpec
 from experts.stg.presets import PRESETS
-from experts.stg.segments import segment_folder, segment_names
+from experts.stg.segments import segment_folder, segment_frames, segment_names
 
 SPEC = ExpertSpec(
     name="STG",
@@ -16,7 +16,10 @@ SPEC = ExpertSpec(
     signature=("trbf_center",),
     has_planes=True,
     segments=SegmentFolders(
-        folder=segment_folder, names=segment_names, models=deferred("experts.stg.training:single_segments")
+        folder=segment_folder,
+        names=segment_names,
+        frames=segment_frames,
+        models=deferred("experts.stg.training:single_segments"),
     ),
     training=TrainingSpec(
         presets=PRESETS,

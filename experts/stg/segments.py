@@ -38,6 +38,14 @@ def segment_names(path: Path) -> list[str]:
     return [segment.folder.name for segment in _named(path)]
 
 
+def segment_frames(name: str) -> tuple[int, int]:
+    """The first and the last frame of a segment, by the name of its folder; ValueError where it is no segment's."""
+    match = _SEGMENT.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name}: a name as scene_0to49 expected")
+    return int(match["first"]), int(match["last"])
+
+
 def find_segments(path: Path, *, scene: str | None = None) -> tuple[SegmentFolder, ...]:
     """The segments below a path in time order, or the path itself where it holds a model.
 

@@ -88,6 +88,7 @@ class ExpertTrainer:
         self._drawn = 0  # iterations whose images are chosen
         self._rendered: list[RenderedView] = []  # of the iteration under way
         self._samples: tuple[Sample, ...] = ()  # of all ranks
+        self._begun: Tensor | None = None  # random numbers' state once they were chosen; None between iterations
         self._loss = torch.zeros(())  # mean over its images, without regularisers
 
     def losses(self, iteration: int) -> Iterator[Tensor]:
@@ -99,6 +100,7 @@ class ExpertTrainer:
         """
         self.begin(iteration)
         self._samples = samples = self.samples(iteration)
+        self._begun = self.generator.get_state()
         drawn = [(sample, self.background(), self.generaliser.draw(self.generator)) for sample in samples]
         by_moment = groupby(ranks.share(drawn), key=lambda one: self.moment(one[0], iteration))
         moments = [tuple(group) for _, group in by_moment]
@@ -133,6 +135,7 @@ class ExpertTrainer:
             self.correction.step(iteration / self.recipe.iterations)
         self.control(iteration)
         self.generaliser.control(iteration, self.populations, self.statistics, partial(self._view_weights, iteration))
+        self._begun = None
 
     def read(self, iteration: int) -> tuple[float, float]:
         """Loss, and PSNR (dB) of the last image, of the iteration that is done; waits for the device.
@@ -328,15 +331,19 @@ class ExpertTrainer:
         return sum(population.count for population in self.populations)
 
     def state(self) -> dict[str, Any]:
-        """All that going on as if never stopped needs: tensors, numbers, texts, lists and dicts of them."""
+        """All that going on as if never stopped needs: tensors, numbers, texts, lists and dicts of them.
+
+        Where the losses of an iteration failed, that iteration is still to come.
+        """
+        pending = list(self._pending) if self._begun is None else [self._samples, *self._pending]
         return {
             "parameters": dict(self.model.state_dict()),
             "optimiser": self.optimiser.state_dict(),
             "statistics": [statistics.state() for statistics in self.statistics],
             "sampler": self.order.state(),
-            "pending": samples_to_lists(list(self._pending)),
+            "pending": samples_to_lists(pending),
             "drawn": self._drawn,
-            "random": self.generator.get_state(),
+            "random": self.generator.get_state() if self._begun is None else self._begun,
             "generalise": self.generaliser.state(),
         }
 

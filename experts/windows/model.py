@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings, Splat
 from torch import Tensor, nn
 
 from experts.base import Expert, Provenance
 from experts.rows import HasRowModules
 from experts.windows.folders import Window
+from experts.windows.placement import PlacedExpert, Placement, pin, placement_on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +31,20 @@ class WindowedExpert(nn.Module):
     """Models of windows in time order; rows of all, in this order.
 
     In an overlap both windows are rendered, and their images are cross-faded: `parts_at` says with which shares. What
-    asks for the Gaussians of a frame alone gets those of the window with the larger share.
+    asks for the Gaussians of a frame alone gets those of the window with the larger share. placement: brings models to
+    a device when they are shown; None: they stay where they are.
     """
 
-    def __init__(self, windows: Sequence[Window], experts: Sequence[Expert]) -> None:
+    def __init__(
+        self, windows: Sequence[Window], experts: Sequence[Expert], *, placement: Placement | None = None
+    ) -> None:
         super().__init__()
         self.windows = tuple(windows)
         self.models = nn.ModuleList(cast(Sequence[nn.Module], experts))
+        self.placement = placement
+        self._shown: tuple[Expert, ...] = (
+            self.experts if placement is None else tuple(PlacedExpert(each, placement) for each in self.experts)
+        )
         first = self.experts[0]
         self._name = first.name
         self.background = first.background
@@ -96,7 +105,7 @@ class WindowedExpert(nn.Module):
         starts = list(itertools.accumulate((each.num_gaussians for each in self.experts), initial=0))
         parts = []
         for index, share in zip(shown, shares, strict=True):
-            expert, local = self.experts[index], frame - self.windows[index].first
+            expert, local = self._shown[index], frame - self.windows[index].first
             rows = expert.rows(local)
             rows = slice(starts[index] + rows.start, starts[index] + rows.stop)
             parts.append(Part(expert=expert, frame=local, rows=rows, share=share))
@@ -136,8 +145,8 @@ class WindowedExpert(nn.Module):
 class Unfaded(WindowedExpert):
     """The same windows without fades: in an overlap the earlier window alone is shown, or the later one."""
 
-    def __init__(self, windows: Sequence[Window], experts: Sequence[Expert], *, later: bool) -> None:
-        super().__init__(windows, experts)
+    def __init__(self, expert: WindowedExpert, *, later: bool) -> None:
+        super().__init__(expert.windows, expert.experts, placement=expert.placement)
         self._later = later
 
     def window_at(self, frame: float) -> int:
@@ -148,6 +157,14 @@ class Unfaded(WindowedExpert):
     def parts_at(self, frame: float) -> tuple[Part, ...]:
         """The one window that is shown."""
         return (replace(super().parts_at(frame)[-1 if self._later else 0], share=1.0),)
+
+
+def on_device(expert: nn.Module, device: torch.device) -> nn.Module:
+    """An expert that makes its images on a device: it lies there, or of windows those that are shown, on a GPU."""
+    if device.type == "cpu" or not isinstance(expert, WindowedExpert):
+        return expert.to(device)
+    pin(expert)
+    return WindowedExpert(expert.windows, expert.experts, placement=placement_on(device)).train(expert.training)
 
 
 def parts_at(expert: Expert, frame: float) -> tuple[Part, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
 
-from common.text.wording import counted, shell
+from common.text.wording import counted, first_and_more, shell
 from scenes.frames.sources import FrameSource
 from scenes.frames.timing import UNEVEN, Timing
 from scenes.frames.video import Video
@@ -60,11 +61,12 @@ def wanted_frame_count(options: SceneOptions, start: int) -> int | None:
 def choose_clip(sources: Mapping[str, FrameSource], options: SceneOptions) -> Clip:
     """Choose the clip, which every camera must have; without end or duration it is as long as the shortest camera.
 
-    Warns of footage that gets lost and of uneven or different frame rates. SceneError where a camera has too few
-    frames or a gap in them, or where frame rates are too different.
+    Warns of footage that gets lost, of images whose numbers begin differently, and of uneven or different frame rates.
+    SceneError where a camera has too few frames or a gap in them, or where frame rates are too different.
     """
     start = first_frame(sources, options)
     notes = [] if start == options.start else [f"frame numbers begin at {start}, so the clip begins at frame {start}"]
+    notes += _other_first_numbers(sources)
     runs = {name: source.run(start) for name, source in sources.items()}
     shortest = min(runs, key=lambda name: (runs[name], name))
     count = wanted_frame_count(options, start)
@@ -81,6 +83,21 @@ def choose_clip(sources: Mapping[str, FrameSource], options: SceneOptions) -> Cl
         logger.warning("%s", warning)
     notes += [*lost, *_timing_warnings(sources, runs[shortest])]
     return Clip(start=start, count=runs[shortest], available=runs[shortest], notes=tuple(notes))
+
+
+def _other_first_numbers(sources: Mapping[str, FrameSource]) -> list[str]:
+    """Warn where the first numbers of cameras' images differ: those of one number may not show one moment."""
+    firsts = {name: source.first for name, source in sources.items()}
+    usual, _ = Counter(firsts.values()).most_common(1)[0]
+    others = [f"{name} at {first}" for name, first in firsts.items() if first != usual]
+    if not others:
+        return []
+    warning = (
+        f"numbers of images begin at {usual}, but {first_and_more(others)}; images of one number are taken for one "
+        "moment: if the first ones of all cameras show the same, number them alike"
+    )
+    logger.warning("%s", warning)
+    return [warning]
 
 
 def _lost_frames(runs: Mapping[str, int], shortest: str) -> list[str]:

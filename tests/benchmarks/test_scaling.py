@@ -33,11 +33,13 @@ def test_the_table_has_speeds_and_efficiencies(capsys):
         ["4", "30.00", "0.75", "8.00", "0.50"],
     ]
     assert asked == [["--ranks", "4", "1", "2"]] * 3
-    assert given == [max(1, (os.cpu_count() or 1) // 4)] * 3, "ranks are compared with as many threads each"
+    assert given == [max(1, len(os.sched_getaffinity(0)) // 4)] * 3, "ranks are compared with as many threads each"
 
 
 def test_two_ranks_measure_all_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "WARM_UP", 1)
+    render = scaling.rendering_seconds
+    monkeypatch.setattr(scaling, "rendering_seconds", lambda run, frames: render(run, frames) and frames / 4)
     out = tmp_path / "speeds.json"
     words = [*SIZE, "--experts", "freetime", "--out", str(out)]
     ended = ends_of(lambda: scaling.main(words), is_command=True)
@@ -45,6 +47,28 @@ def test_two_ranks_measure_all_parts(tmp_path, monkeypatch):
     assert ended[0].said.startswith("2 ranks: E4, 40 Gaussians each, 32x24 px") and ended[1].said == ""
     speeds = json.loads(out.read_text())
     assert set(speeds) == {"router", "rendering", "freetime"} and min(speeds.values()) > 0
+    assert speeds["rendering"] == 4
+
+
+def test_ranks_keep_to_cores_of_their_own(monkeypatch):
+    taken = []
+    monkeypatch.setattr(scaling.os, "sched_getaffinity", lambda process: {8, 3, 4, 5, 6, 7})
+    monkeypatch.setattr(scaling.os, "sched_setaffinity", lambda process, cores: taken.append(list(cores)))
+    for rank in "012":
+        scaling.keep_to_own_cores({"LOCAL_RANK": rank, "OMP_NUM_THREADS": "2"})
+    assert taken == [[3, 4], [5, 6], [7, 8]]
+
+
+def test_the_start_of_a_rendering_does_not_count(monkeypatch):
+    rendered = []
+
+    def seconds(run, frames):
+        rendered.append(frames)
+        return 30 + frames / 20
+
+    monkeypatch.setattr(scaling, "rendering_seconds", seconds)
+    assert scaling.rendering_speed(SimpleNamespace(frames=50), None) == pytest.approx(20)
+    assert rendered == [scaling.WARM_UP, scaling.WARM_UP + 50, scaling.WARM_UP]
 
 
 def test_torchrun_starts_the_ranks_and_its_failure_is_told(capsys, monkeypatch):

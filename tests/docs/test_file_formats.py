@@ -26,7 +26,15 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "reference" / "file_formats.md").read_text(encoding="utf-8")
 _SECTION = re.compile(r"^(#+) (.+)\n((?:.*\n)*?)(?=^#|\Z)", re.MULTILINE)
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-FACTS = {"source_path", "model_path", "resolution", "loader", "start_timestamp", "iterations"}  # of every cfg_args
+FACTS = {
+    "source_path",
+    "model_path",
+    "resolution",
+    "loader",
+    "start_timestamp",
+    "clip_frames",
+    "iterations",
+}  # of every cfg_args
 
 
 def section(page: str, heading: str) -> str:

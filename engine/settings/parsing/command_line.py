@@ -25,7 +25,7 @@ from common.signals import terminated_as_interrupted
 from common.streams import kept_streams
 from common.text.suggestions import hint
 from common.text.wording import shell
-from engine.errors import ConfigError, user_errors
+from engine.errors import ConfigError, memory_line, user_errors
 from engine.settings.parsing.command_help import CommandHelp, check_required, help_view, marks_of, print_examples
 from engine.settings.parsing.config_file import check_config_file, read_config_file
 from engine.settings.parsing.fields import leaves, with_values
@@ -158,18 +158,26 @@ def _one_line(argv: Sequence[str], code: ExitCode) -> Iterator[None]:
     except user_errors() as error:
         if "--debug" in argv:
             raise
-        lines = (line.strip() for line in str(error).splitlines())
+        lines = (line.strip() for line in (memory_line(error) or str(error)).splitlines())
         print(f"error: {' '.join(line for line in lines if line)}", file=sys.stderr)  # spaces in a path stay
         code.value = WRONG_USE
-    except RuntimeError as error:
-        if NOT_DETERMINISTIC not in str(error) or "--debug" in argv:
+    except (RuntimeError, MemoryError) as error:
+        told = _told_of_pytorch(error)
+        if told is None or "--debug" in argv:
             raise
-        operation = str(error).split(NOT_DETERMINISTIC)[0].strip()
-        print(f"error: {operation} of PyTorch may give other bits on this device: {_ADVICE}", file=sys.stderr)
+        print(f"error: {told}", file=sys.stderr)
         code.value = WRONG_USE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code.value = INTERRUPTED
+
+
+def _told_of_pytorch(error: Exception) -> str | None:
+    """The line for an error of PyTorch's that a user can do something about; None for others, which are faults."""
+    if NOT_DETERMINISTIC in str(error):
+        operation = str(error).split(NOT_DETERMINISTIC)[0].strip()
+        return f"{operation} of PyTorch may give other bits on this device: {_ADVICE}"
+    return memory_line(error)
 
 
 def set_up_logging(*, quiet: bool, debug: bool = False) -> None:

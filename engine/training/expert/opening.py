@@ -27,6 +27,7 @@ from engine.training.expert.old_training import set_training_aside
 from engine.training.expert.saves import ExpertOutput, load_state, saved_state
 from engine.training.expert.scene_views import SceneViews
 from engine.training.expert.task import ExpertStart, ExpertTask
+from engine.training.memory import memory_told
 from engine.training.stretches import log_stretches, stretches_of
 from experts import CheckpointError, ExpertSpec, begin_training
 from experts.training.colour_correction import ColourCorrection
@@ -138,9 +139,10 @@ def try_iteration(task: ExpertTask) -> None:
     """Trains with an image from the middle of the schedule, when all that a model has takes part."""
     iteration = min(task.last // 2 + 1, task.last)
     task.trainer.skip_to(iteration)
-    for loss in task.trainer.losses(iteration):
-        loss.backward()
-    task.trainer.update(iteration)
+    with memory_told(f"a trial of an iteration of {task.name}"):
+        for loss in task.trainer.losses(iteration):
+            loss.backward()
+        task.trainer.update(iteration)
 
 
 def open_expert_task(

@@ -41,7 +41,7 @@ from engine.training.progress import Reading
 from engine.training.retention import drop_older
 from engine.training.stretches import stretches_of
 from engine.training.tensorboard import event_writer
-from experts.formats.settings import PRESET
+from experts.formats.settings import CLIP_FRAMES, FIRST_FRAME, FRAME_RATE, PRESET
 from experts.training.recipes.recipe import Recipe
 from experts.training.trainer import ExpertTrainer
 from scenes.layouts import LAYOUTS
@@ -301,7 +301,9 @@ class ExpertTask:
             "model_path": str(self.output.folder.absolute()),
             "resolution": self.config.data.resolution,
             "loader": LAYOUTS[scene.layout].loader,
-            "start_timestamp": scene.start,
+            FIRST_FRAME: scene.start,
+            CLIP_FRAMES: scene.num_frames,
+            **({} if scene.frame_rate is None else {FRAME_RATE: float(scene.frame_rate)}),
             "iterations": self.last,
             PRESET: self.begun.preset,
         }

@@ -27,6 +27,7 @@ from engine.settings.parsing.config_file import write_config_file
 from engine.settings.training.run import RunConfig, evaluation_iterations, expert_folders, save_iterations
 from engine.settings.training.train import CONFIG_FILE
 from engine.training.loop import Schedule
+from engine.training.memory import memory_told
 from engine.training.router.old_run import set_run_aside
 from engine.training.router.resume import check_router_folder, resume_newest
 from engine.training.router.schedule import images_a_step, make_optimiser, reached
@@ -52,7 +53,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble, *, later: int = 0) -
     check_tensorboard(wanted=config.output.tensorboard)
     run = new_run(config, ensemble)
     folders = expert_folders(config, ensemble)
-    experts = tuple(record_expert(expert, folders[expert.name]) for expert in run.experts)
+    experts = tuple(record_expert(expert, folders[expert.name], save_path=save_path) for expert in run.experts)
     optimiser = make_optimiser(run.router, config.training)
     start, seconds = 0, 0.0
     if config.output.resume:
@@ -124,8 +125,9 @@ def tried_seconds(run: Run, optimiser: torch.optim.Optimizer, config: RunConfig,
     with RouterTask(black, optimiser, endless, start=start) as task:
 
         def try_iteration() -> None:
-            for loss in task.losses(start + 1):
-                loss.backward()
+            with memory_told("a trial of the router's iteration"):
+                for loss in task.losses(start + 1):
+                    loss.backward()
             optimiser.zero_grad(set_to_none=True)
 
         return seconds_a_step(try_iteration, run.compute)

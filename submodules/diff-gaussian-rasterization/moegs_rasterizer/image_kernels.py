@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .faults import telling
+
 
 def kernels(like: Tensor) -> Any:
     """The operators of `operators` for a tensor; None where it is not float32 on a GPU that has them."""
@@ -22,11 +24,9 @@ def kernels(like: Tensor) -> Any:
 @functools.cache
 def operators() -> SimpleNamespace:
     """The operators of csrc/cuda/ops_images.cpp and ops_motion.cpp in the loaded library."""
-    from .cuda.faults import telling
-
     library = torch.ops.moegs_rasterizer_cuda
     names = ("blend_gates", "blend_gates_backward", "photometric", "photometric_backward", "moved")
-    return SimpleNamespace(**{name: telling(getattr(library, name)) for name in names})
+    return SimpleNamespace(**{name: telling(library, getattr(library, name)) for name in names})
 
 
 def stream_of(like: Tensor) -> int:

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 import engine.pipeline.queue
-from engine.budget.keeping import PlanKeeper
+from engine.budget.choice import choose
+from engine.budget.keeping import PlanKeeper, within_size
 from engine.budget.plan import Plan, Step, read_plan
+from engine.budget.wanted import Budget
 from engine.budget.watching import seconds_an_iteration
 from engine.pipeline.jobs import Job
+from tests.engine.budget import made_up
 
 TOLD = 0.1  # seconds of an iteration by the trials
 TRIALS = Step(step="trials", told=10.0, taken=10.0, is_done=True)
@@ -116,3 +119,28 @@ def test_a_training_faster_than_its_trial_says_nothing_of_other_steps(
     assert keeper.run() is None
     assert len(Training.started) == 3
     assert [step.each for step in keeper.plan.steps[1:]] == pytest.approx([seconds, TOLD * factor], rel=0.02)
+
+
+@pytest.mark.parametrize(("taken", "prunes"), [(58e6, False), (59.9e6, True)])
+def test_a_run_that_came_out_too_large_is_pruned(taken: float, prunes: bool) -> None:
+    expert = Step(step="expert_ex4dgs", expert="Ex4DGS", iterations=2000, run_bytes=30e6, taken=50.0, is_done=True)
+    router = Step(step="train", iterations=1000, shortest=200, fixed=9.0, each=0.01, run_bytes=1e6)
+    render = Step(step="render", fixed=12.0)
+    plan = Plan(budget="4min,60MB", data_args="", experts=("FreeTime", "Ex4DGS"), steps=(expert, router, render))
+    kept = within_size(plan, taken)
+    if not prunes:
+        assert kept == plan
+        return
+    assert [step.step for step in kept.steps] == ["expert_ex4dgs", "train", "prune", "render"]
+    assert kept.run_bytes == 60e6
+    assert kept.steps[2].told == 0 and kept.seconds_left > plan.seconds_left
+    assert within_size(kept, taken) == kept, "once"
+    assert within_size(replace(plan, budget="4min"), taken).run_bytes is None
+
+
+def test_experts_whose_gaussians_grow_are_trained_first() -> None:
+    known = replace(made_up.expert("FreeTime", "freetime"), grows_until=0.0)
+    growing = made_up.expert("Ex4DGS", "ex4dgs")
+    chosen = choose([known, growing], made_up.mixture(), made_up.SCENE, Budget(seconds=600.0))
+    assert chosen is not None
+    assert [step.step for step in chosen.steps] == ["expert_ex4dgs", "expert_freetime", "train", "render"]

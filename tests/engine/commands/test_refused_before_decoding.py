@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 import engine.commands.train_expert
 import engine.evaluation.measures.lpips_weights
+import engine.runs.opening
 import engine.training.expert.opening
 import moegs
 import scenes.frames.cache.writing
@@ -87,6 +89,51 @@ def test_a_rendering_of_a_missing_iteration_or_another_clip(world, tmp_path, ref
     assert "iteration 9 was not saved; available: 2" in refused(*flags, "--iteration=9")
     file.write_text(json.dumps(config | {"duration": 4}))
     assert "num_frames is 4, the router was trained with 6" in refused(*flags)
+
+
+@pytest.fixture
+def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No expert is loaded."""
+
+    def load(*args: object, **options: object) -> None:
+        raise AssertionError("an expert is loaded")
+
+    monkeypatch.setattr(engine.runs.opening, "load_expert", load)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("export RUN --to OUT/scene.ply --frame=6", "--frame is 6: the clip has 6 frames, from 0"),
+        (
+            "export --expert=STG=STG --source_path=FILM --to OUT/one.ply --frame=6",
+            "--frame is 6: the clip has 6 frames",
+        ),
+        ("export RUN --to OUT/scene.ply --content=Ex4DGS", "--content Ex4DGS: no such expert here"),
+        (
+            "export --expert=STG=STG --source_path=FILM --to OUT/one.ply --content=Fused",
+            "--content Fused: no such expert",
+        ),
+        ("figure RUN --frame=6", "--frame is 6: the clip has the frames 0 to 5"),
+        ("figure RUN --camera=cam09", "--camera cam09: the scene has no such camera"),
+        (
+            "render --save_path=RUN --trajectory=spiral --frames=0:7",
+            "--frames is 0:7: give A:B .*; the clip has 6 frames",
+        ),
+        ("render --save_path=RUN --freeze_time=5.5", "--freeze_time is 5.5: outside of the clip; give 0 to 5"),
+        ("render --save_path=RUN --trajectory=OUT/path.json", r"path.json: \[0\]: frame is 9: outside of the clip"),
+    ],
+)
+def test_what_the_scene_does_not_have_is_refused_before_an_expert_is_loaded(
+    world, tmp_path, refused, unloaded, command, message
+):
+    camera = {"world_to_camera": np.eye(4).tolist(), "fx": 40, "fy": 40, "cx": 20, "cy": 16, "width": 40, "height": 32}
+    (tmp_path / "path.json").write_text(json.dumps([camera | {"frame": 9}]))
+    places = {"RUN": world / "run", "OUT": tmp_path, "FILM": world / "film", "=STG=STG": f"=STG={world / 'stg'}"}
+    for name, place in places.items():
+        command = command.replace(name, str(place))
+    cache = [f"--cache_path={tmp_path / 'cache'}", "--device=cpu", "--quiet"]
+    assert re.search(message, refused(*command.split(), *cache))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import engine.compression.distillation
 import moegs
 from common.disk.files import files_hash
 from engine.compression.distillation import Distillation, distil, distilled_loss
@@ -22,6 +23,7 @@ from experts import EXPERTS, LoadOptions, load_expert
 from experts.training.samplers import Sample
 from losses import photometric
 from router import ENSEMBLES
+from tests import exhausted
 from tests.engine.expert_scene import FRAMES
 from tests.engine.expert_scene import run as train_expert
 
@@ -206,3 +208,18 @@ def test_values_that_are_not_finite_are_not_written(world: Path, tmp_path: Path,
 def test_a_second_of_its_kind_is_found_by_its_name() -> None:
     names = ["STG", "Ex4DGS", "STG-2"]
     assert [find_name(asked, names) for asked in ("stg", "STG-2", "ex4dgs")] == ["STG", "STG-2", "Ex4DGS"]
+
+
+def test_a_gradient_that_runs_out_of_memory_is_one_line_and_leaves_nothing(
+    world, tmp_path, monkeypatch, capsys
+) -> None:
+    own = engine.compression.distillation._loss
+
+    def loss(*given):
+        return exhausted.Exhausted.apply(own(*given), exhausted.FAULTS["runtime"])
+
+    monkeypatch.setattr(engine.compression.distillation, "_loss", loss)
+    assert distill(world, tmp_path / "out", "--expert=STG") == 2
+    (told,) = exhausted.errors_of(capsys.readouterr().err)
+    assert "out of memory: iteration 1 of the distillation of STG " in told and told.endswith(exhausted.WHAT_TO_DO)
+    assert not (tmp_path / "out").exists()

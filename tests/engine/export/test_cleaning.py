@@ -13,11 +13,12 @@ import torch
 from moegs_rasterizer import Camera, Gaussians
 
 import engine.export.cleaning
-from engine.export.cleaning import WIDTH, kept_rows, pixel_weights
+from engine.export.cleaning import kept_rows
 from engine.export.formats import FORMATS, Export
 from engine.export.neighbours import between_neighbours
 from engine.export.page import read_page
 from engine.export.quality import QUALITIES
+from engine.export.weights import WIDTH, pixel_weights
 from engine.export.writing import write_export
 from engine.runs.expert_images import image_of
 from engine.runs.run import Run

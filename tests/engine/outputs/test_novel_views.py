@@ -61,17 +61,17 @@ def camera_file(folder: Path, frames: list[float | None]) -> str:
     ],
 )
 def test_the_frames_that_are_shown(flat_run, tmp_path, arguments, frames, names):
-    shots = novel_shots(flat_run, settings(tmp_path, *arguments))
+    shots = novel_shots(flat_run.scene, settings(tmp_path, *arguments))
     assert [shot.frame for shot in shots] == frames
     assert [shot.name for shot in shots] == names
 
 
 def test_interpolation_goes_through_the_training_cameras_alone(flat_run, tmp_path):
-    shots = novel_shots(flat_run, settings(tmp_path, "--trajectory", "interpolate"))
+    shots = novel_shots(flat_run.scene, settings(tmp_path, "--trajectory", "interpolate"))
     x = [shot.camera.centre[0].item() for shot in shots]
     assert x == pytest.approx([-1, -1.5, -2])  # of cam01 and cam02
     moved = novel_shots(
-        flat_run, settings(tmp_path, "--trajectory", "interpolate", "--y_offset", "2", "--focal_mm", "18")
+        flat_run.scene, settings(tmp_path, "--trajectory", "interpolate", "--y_offset", "2", "--focal_mm", "18")
     )
     assert moved[0].camera.centre.tolist() == pytest.approx([-1, -2, 0])
     assert moved[0].camera.fx == 18
@@ -79,11 +79,11 @@ def test_interpolation_goes_through_the_training_cameras_alone(flat_run, tmp_pat
 
 def test_cameras_of_a_file_have_frames_of_their_own_or_those_of_the_clip_in_turn(flat_run, tmp_path):
     file = camera_file(tmp_path, [None, None, 0.5, None, None])
-    shots = novel_shots(flat_run, settings(tmp_path, "--trajectory", file))
+    shots = novel_shots(flat_run.scene, settings(tmp_path, "--trajectory", file))
     assert [shot.frame for shot in shots] == [0, 1, 0.5, 0, 1]
     assert [shot.camera.fx for shot in shots] == [30, 31, 32, 33, 34]
     assert shots[4].name == "my path_00004"
-    frozen = novel_shots(flat_run, settings(tmp_path, "--trajectory", file, "--freeze_time", "2"))
+    frozen = novel_shots(flat_run.scene, settings(tmp_path, "--trajectory", file, "--freeze_time", "2"))
     assert [shot.frame for shot in frozen] == [2] * 5
 
 
@@ -137,16 +137,16 @@ def test_scores_are_refused_as_there_are_none(tmp_path, arguments):
 )
 def test_unusable_times_and_paths_are_named(flat_run, tmp_path, arguments, message):
     with pytest.raises(ConfigError, match=message):
-        novel_shots(flat_run, settings(tmp_path, *arguments))
+        novel_shots(flat_run.scene, settings(tmp_path, *arguments))
 
 
 def test_faults_of_a_camera_file_name_the_flag(flat_run, tmp_path):
     file = camera_file(tmp_path, [0, 7])
     with pytest.raises(ConfigError, match=r"--trajectory .*my path.json: \[1\]: frame is 7: outside of the clip"):
-        novel_shots(flat_run, settings(tmp_path, "--trajectory", file))
+        novel_shots(flat_run.scene, settings(tmp_path, "--trajectory", file))
     Path(file).write_text("[{}]")
     with pytest.raises(ConfigError, match=r"--trajectory .*my path.json: \[0\]: world_to_camera is missing"):
-        novel_shots(flat_run, settings(tmp_path, "--trajectory", file))
+        novel_shots(flat_run.scene, settings(tmp_path, "--trajectory", file))
 
 
 def test_slow_motion_shows_moments_between_frames(flat_run, tmp_path):

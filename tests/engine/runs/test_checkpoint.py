@@ -34,7 +34,7 @@ from engine.runs.saved import load_run
 from experts.base import CheckpointError
 from scenes import SceneOptions, load_scene
 from tests.engine.expert_scene import write_film
-from tests.small_world import camera, random_scene, small_run, use_small_world
+from tests.small_world import NAMES, camera, random_scene, small_run, use_small_world
 
 STEPS = ["--iterations", "4", "--save_iterations", "2", "--test_iterations"]
 
@@ -114,6 +114,37 @@ def test_a_moved_expert_is_found_where_its_flag_says(trained):
     with pytest.raises(ConfigError, match="the Ex4DGS model is not there any more; say where with --model_path"):
         load_run(trained)
     assert load_run(trained, overrides={"model_path": models / "elsewhere"}).iteration == 4
+
+
+def test_a_tree_of_a_run_and_its_experts_is_moved_or_copied_as_a_whole(tmp_path, monkeypatch):
+    arguments = use_small_world(monkeypatch, tmp_path / "tree")
+    own = tmp_path / "tree" / "runs" / "own"
+    assert train.main("E3", [*arguments, f"--save_path={own}", *STEPS]) == 0
+    facts = json.loads((own / "router" / "iteration_4" / "router.json").read_text())
+    assert [entry["beside"] for entry in facts["experts"]] == [f"../../models/{name}" for name in NAMES]
+
+    def opened(run: Path) -> set[Path]:
+        return {expert.provenance.files[0].parents[3] for expert in load_run(run).experts}
+
+    copied = shutil.copytree(tmp_path / "tree", tmp_path / "copy")
+    original = tmp_path / "tree" / "models" / "Ex4DGS" / "point_cloud" / "iteration_1" / "point_cloud.ply"
+    original.write_text("trained again since")
+    assert opened(copied / "runs" / "own") == {copied / "models"}
+    shutil.rmtree(tmp_path / "tree")
+    moved = copied.rename(tmp_path / "moved")
+    assert opened(moved / "runs" / "own") == {moved / "models"}
+    changed = moved / "models" / "Ex4DGS" / "point_cloud" / "iteration_1" / "point_cloud.ply"
+    changed.write_text("other Gaussians")
+    with pytest.raises(CheckpointError, match=f"{changed}: changed since the router was trained"):
+        load_run(moved / "runs" / "own")
+
+
+def test_a_run_that_is_moved_alone_finds_its_experts_where_they_were(trained):
+    (trained.parent / "far" / "models" / "Ex4DGS").mkdir(parents=True)  # beside the moved run: of something else
+    (trained.parent / "far" / "models" / "Ex4DGS" / "cfg_args").write_text("Namespace(source_path='data/other')")
+    moved = trained.rename(trained.parent / "far" / trained.name)
+    files = [expert.provenance.files[0] for expert in load_run(moved).experts]
+    assert all(file.is_relative_to(trained.parent / "models") for file in files)
 
 
 def test_a_bundle_can_be_moved(tmp_path, monkeypatch):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..faults import telling
 from ..gradients import Needed, background_gradient, present
 from ..types import Camera, Grad, Layer, RasterizerError, Splat
 from ..views import blend_options, view_rows
@@ -20,6 +23,14 @@ INPUTS, OUTPUTS, SAVED, GRADIENTS = 7, 4, 7, 4
 RESULTS = OUTPUTS + SAVED
 MOST_INSTANCES = 2**31 - 1  # pairs of Gaussians and tiles that a layer's list can hold
 BAND_FLOATS = 8 * 2**20  # of gradients of Gaussians in tiles kept before they are summed up: bounds the memory
+
+
+@functools.cache
+def operators() -> SimpleNamespace:
+    """The operators of the loaded library, which raise an error of one line where they fail."""
+    library = torch.ops.moegs_rasterizer
+    names = ("project", "project_backward", "blend", "blend_backward")
+    return SimpleNamespace(**{name: telling(library, getattr(library, name)) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +90,7 @@ def _project(layer: Layer, view: Tensor, isa: int) -> tuple[Tensor, ...]:
 class _Project(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, view: Tensor, isa: int, *gaussians: Tensor) -> tuple[Tensor, ...]:
-        projected = torch.ops.moegs_rasterizer.project(*gaussians, view, isa)
+        projected = tuple(operators().project(*gaussians, view, isa))
         radii = projected[4]
         ctx.save_for_backward(view, radii, *gaussians)
         ctx.isa = isa
@@ -92,7 +103,7 @@ class _Project(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         view, radii, *gaussians = ctx.saved_tensors
         given = [present(gradient) for gradient in gradients[:3]]
-        computed = torch.ops.moegs_rasterizer.project_backward(*gaussians, view, radii, *given, ctx.isa)
+        computed = operators().project_backward(*gaussians, view, radii, *given, ctx.isa)
         needed = ctx.needs_input_grad[2:]
         return None, None, *(gradient if wanted else None for gradient, wanted in zip(computed, needed, strict=True))
 
@@ -102,7 +113,7 @@ class _Blend(torch.autograd.Function):
     def forward(ctx: Any, options: Tensor, size: _Size, *inputs: Tensor) -> tuple[Tensor, ...]:
         save = any(ctx.needs_input_grad)
         most = MOST_INSTANCES
-        results = torch.ops.moegs_rasterizer.blend(inputs, options, size.width, size.height, save, most, size.isa)
+        results = operators().blend(inputs, options, size.width, size.height, save, most, size.isa)
         if len(results) == 1:
             raise RasterizerError(
                 f"a layer's Gaussians reach {results[0].shape[1]:,} tiles of 16x16 pixels in all, {most:,} is the "
@@ -142,7 +153,7 @@ def _backward_of(layers: list[_LayerBackward], size: _Size) -> Iterator[Tensor]:
     """Gradients that the operator computes for these layers, GRADIENTS tensors each."""
     if not layers:
         return iter(())
-    tensors = torch.ops.moegs_rasterizer.blend_backward(
+    tensors = operators().blend_backward(
         [tensor for layer in layers for tensor in layer.inputs],
         [tensor for layer in layers for tensor in layer.results],
         [present(gradient) for layer in layers for gradient in layer.given],

@@ -2,21 +2,16 @@
 // contiguous and on the CPU; empty tensors stand for absent ones. `isa` is one of Isa in kernels.h.
 #pragma once
 
-#include <tuple>
-
 #include "tensors.h"
 
 namespace moegs {
 
 // means2d, conics, colours (empty without sh), depths, radii, tiles: see Projected in layout.h.
-using ProjectResult = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
-ProjectResult project(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view, int64_t isa);
+Tensors project(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view, int64_t isa);
 
 // Gradients of means, scales, quats, opacities and sh.
-using ProjectGradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
-ProjectGradients project_backward(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view,
-                                  Tensor radii, Tensor grad_means2d, Tensor grad_conics, Tensor grad_colours,
-                                  int64_t isa);
+Tensors project_backward(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view,
+                         Tensor radii, Tensor grad_means2d, Tensor grad_conics, Tensor grad_colours, int64_t isa);
 
 // Tensors of each layer, one layer after the other, in the order of these enumerations.
 enum BlendInput { kMeans2d, kConics, kDepths, kTiles, kColours, kFeatures, kBackground, kBlendInputs };

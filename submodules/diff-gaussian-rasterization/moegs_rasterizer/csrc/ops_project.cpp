@@ -1,6 +1,5 @@
 // Operators of the first stage: from 3D Gaussians to 2D ones.
 #include <cstring>
-#include <tuple>
 
 #include "kernels.h"
 #include "ops.h"
@@ -12,7 +11,7 @@ namespace {
 constexpr int64_t kGrain = 1024;  // rows a worker takes at a time
 
 View view_of(const Tensor& doubles) {
-  STD_TORCH_CHECK(doubles.numel() == kViewDoubles, "view has the wrong number of values");
+  require(doubles.numel() == kViewDoubles, "view has the wrong number of values");
   View view;
   std::memcpy(&view, read<double>(doubles), sizeof view);
   return view;
@@ -26,8 +25,7 @@ Gaussians gaussians_of(const Tensor& means, const Tensor& scales, const Tensor& 
 
 }  // namespace
 
-ProjectResult project(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view,
-                      int64_t isa) {
+Tensors project(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view, int64_t isa) {
   const int64_t count = means.size(0);
   const View seen = view_of(view);
   const Gaussians gaussians = gaussians_of(means, scales, quats, opacities, sh);
@@ -41,9 +39,8 @@ ProjectResult project(Tensor means, Tensor scales, Tensor quats, Tensor opacitie
   return {means2d, conics, colours, depths, radii, tiles};
 }
 
-ProjectGradients project_backward(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view,
-                                  Tensor radii, Tensor grad_means2d, Tensor grad_conics, Tensor grad_colours,
-                                  int64_t isa) {
+Tensors project_backward(Tensor means, Tensor scales, Tensor quats, Tensor opacities, Tensor sh, Tensor view,
+                         Tensor radii, Tensor grad_means2d, Tensor grad_conics, Tensor grad_colours, int64_t isa) {
   const int64_t count = means.size(0);
   const View seen = view_of(view);
   const Gaussians gaussians = gaussians_of(means, scales, quats, opacities, sh);

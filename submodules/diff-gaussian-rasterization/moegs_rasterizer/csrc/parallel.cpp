@@ -6,6 +6,8 @@
 #include <atomic>
 #include <exception>
 
+#include "failure.h"
+
 namespace moegs {
 namespace {
 
@@ -31,15 +33,16 @@ void run(int64_t begin, int64_t, void* context) {
 
 int worker_count() {
   uint32_t count = 1;
-  torch_get_num_threads(&count);
+  require(torch_get_num_threads(&count) == AOTI_TORCH_SUCCESS, "PyTorch does not tell its number of threads");
   return int(count);
 }
 
 void parallel_for(int64_t count, const std::function<void(int64_t item, int worker)>& work) {
   Shared shared{work, count, {}, {}, {}};
   const int64_t workers = std::min<int64_t>(count, worker_count());
-  torch_parallel_for(0, workers, 1, run, &shared);
+  const bool ran = torch_parallel_for(0, workers, 1, run, &shared) == AOTI_TORCH_SUCCESS;
   if (shared.failed) std::rethrow_exception(shared.failure);
+  require(ran, "PyTorch could not share the work over its threads");
 }
 
 }  // namespace moegs

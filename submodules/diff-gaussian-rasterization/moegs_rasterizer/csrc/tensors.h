@@ -7,7 +7,10 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <string>
 #include <vector>
+
+#include "failure.h"
 
 namespace moegs {
 
@@ -17,7 +20,13 @@ using torch::headeronly::ScalarType;
 
 inline Tensor empty(std::initializer_list<int64_t> shape, ScalarType type = ScalarType::Float) {
   const std::vector<int64_t> sizes(shape);
-  return torch::stable::empty({sizes.data(), sizes.size()}, type);
+  try {
+    return torch::stable::empty({sizes.data(), sizes.size()}, type);
+  } catch (const std::exception&) {  // its text names a line of PyTorch's, and no memory
+    int64_t bytes = type == ScalarType::Double ? 8 : 4;
+    for (const int64_t size : sizes) bytes *= size;
+    throw Failure(std::string(kOutOfMemory) + ": the rasterizer asks for " + std::to_string(bytes) + " bytes");
+  }
 }
 
 inline Tensor zeros(std::initializer_list<int64_t> shape) {

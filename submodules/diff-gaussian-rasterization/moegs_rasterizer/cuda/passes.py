@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..faults import telling
 from ..types import Camera, Layer, RasterizerError, RasterSettings, RawGaussians, RawLayer
 from ..validation import LARGEST_SIDE, check_camera, check_dense, check_settings
 from ..views import blend_options, settings_numbers
-from .faults import telling
 from .reports import MOST_INSTANCES, Mailbox, Report, mailbox
 
 # Tensors in the operators' lists: csrc/cuda/ops.h.
@@ -37,10 +37,10 @@ def operators() -> Ops:
     """The operators of the loaded library."""
     library = torch.ops.moegs_rasterizer_cuda
     return Ops(
-        forward=telling(library.forward.default),
-        blend_backward=telling(library.blend_backward.default),
-        project_backward=telling(library.project_backward.default),
-        look_at_background=telling(library.look_at_background.default),
+        forward=telling(library, library.forward.default),
+        blend_backward=telling(library, library.blend_backward.default),
+        project_backward=telling(library, library.project_backward.default),
+        look_at_background=telling(library, library.look_at_background.default),
     )
 
 

@@ -100,6 +100,23 @@ def test_images_numbered_from_one(tmp_path):
     assert tuple(scene.frames.read(2, 0)[0, 0]) == colour(2, 1)
 
 
+def test_images_whose_numbers_begin_differently_are_named(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)  # as with --quiet
+    write_n3v_scene(tmp_path / "room", Rig(start=1), pattern="{name}/{frame:03d}.png")
+    for path in sorted((tmp_path / "room" / "cam02").iterdir(), reverse=True):  # 1 to 4 become 3 to 6
+        path.rename(path.with_stem(f"{int(path.stem) + 2:03d}"))
+    scene = load(tmp_path / "room", duration=2)
+    assert (scene.start, scene.num_frames) == (3, 2)
+    warning = (
+        "numbers of images begin at 1, but cam02 at 3; images of one number are taken for one moment: if the first"
+    )
+    assert [record.message for record in caplog.records] == [note for note in scene.notes if warning in note]
+    caplog.clear()
+    for path in sorted((tmp_path / "room" / "cam02").iterdir()):
+        path.rename(path.with_stem(f"{int(path.stem) - 2:03d}"))
+    assert load(tmp_path / "room", duration=2).start == 1 and not caplog.records
+
+
 def test_the_shortest_camera_decides_where_nothing_is_asked_for(tmp_path, caplog):
     caplog.set_level(logging.WARNING)  # as with --quiet
     folder = tmp_path / "room"

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "failure.h"
+#include "../failure.h"
 #include "launch.h"
 #include "switches.cuh"
 

@@ -1,5 +1,5 @@
 // Registers the operators with PyTorch, under torch.ops.moegs_rasterizer_cuda.
-#include "guarded.h"
+#include "../guarded.h"
 #include "ops.h"
 
 STABLE_TORCH_LIBRARY(moegs_rasterizer_cuda, library) {
@@ -19,6 +19,7 @@ STABLE_TORCH_LIBRARY(moegs_rasterizer_cuda, library) {
 
 // `world_to_camera` and `views` lie on the CPU, all else on the GPU: one implementation for both keys.
 STABLE_TORCH_LIBRARY_IMPL(moegs_rasterizer_cuda, CompositeExplicitAutograd, library) {
+  using moegs::implement, moegs::last_failure;
   using namespace moegs::gpu;
   implement<&forward>(library, "forward");
   implement<&blend_backward>(library, "blend_backward");

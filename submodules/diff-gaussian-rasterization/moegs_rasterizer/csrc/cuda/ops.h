@@ -4,7 +4,7 @@
 #pragma once
 
 #include "../tensors.h"
-#include "failure.h"
+#include "../failure.h"
 #include "launch.h"
 
 namespace moegs::gpu {
@@ -68,7 +68,7 @@ inline Tensor empty_like(const Tensor& like, std::initializer_list<int64_t> shap
                                              like.get_device_index(), &made) == AOTI_TORCH_SUCCESS;
   if (done) return Tensor(made);
   const int64_t bytes = step * (type == ScalarType::Double ? 8 : type == ScalarType::Byte ? 1 : 4);
-  // cuda/faults.py reads it.
+  // faults.py reads it.
   throw Failure("CUDA out of memory: the rasterizer asks for " + std::to_string(bytes) + " bytes");
 }
 

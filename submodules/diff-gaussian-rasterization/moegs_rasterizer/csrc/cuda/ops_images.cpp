@@ -1,6 +1,6 @@
 // Operators on rasterized images: router/gates_cuda.py and losses/photometric_cuda.py call them. All tensors are
 // float32, contiguous and on one GPU; empty tensors stand for absent ones.
-#include "guarded.h"
+#include "../guarded.h"
 #include "images.h"
 #include "ops.h"
 
@@ -103,6 +103,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(moegs_rasterizer_cuda, library) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(moegs_rasterizer_cuda, CompositeExplicitAutograd, library) {
+  using moegs::implement;
   using namespace moegs::gpu;
   implement<&blend_gates>(library, "blend_gates");
   implement<&blend_gates_backward>(library, "blend_gates_backward");

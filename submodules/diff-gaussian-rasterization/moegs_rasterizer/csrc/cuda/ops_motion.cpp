@@ -1,7 +1,7 @@
 // The operator behind experts/stg/motion_cuda.py. All tensors are float32, contiguous and on one GPU.
 #include <iterator>
 
-#include "guarded.h"
+#include "../guarded.h"
 #include "motion.h"
 #include "ops.h"
 
@@ -31,6 +31,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(moegs_rasterizer_cuda, library) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(moegs_rasterizer_cuda, CompositeExplicitAutograd, library) {
+  using moegs::implement;
   using namespace moegs::gpu;
   implement<&moved>(library, "moved");
 }

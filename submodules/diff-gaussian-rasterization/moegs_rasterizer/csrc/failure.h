@@ -12,6 +12,8 @@ class Failure : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+constexpr const char* kOutOfMemory = "out of memory";  // faults.py reads it
+
 inline void require(bool holds, const char* otherwise) {
   if (!holds) throw Failure(otherwise);
 }
