@@ -196,6 +196,15 @@ def test_damaged_saves_are_refused_by_file(trained, kind, message):
         assert saved_ensemble(trained) == "E3"
 
 
+def test_a_place_of_an_expert_that_is_no_text_is_refused_by_file(trained):
+    path = checkpoint_folder(trained) / "router.json"
+    facts = json.loads(path.read_text())
+    facts["experts"][1]["beside"] = 5
+    path.write_text(json.dumps({key: value for key, value in facts.items() if key != "hash"}))
+    with pytest.raises(CheckpointError, match=f"{path}: damaged"):
+        load_checkpoint(path.parent)
+
+
 def test_another_cut_of_the_clip_is_refused(trained, monkeypatch):
     whole = engine.runs.opening.load_scene
     monkeypatch.setattr(engine.runs.opening, "load_scene", lambda *arguments: replace(whole(*arguments), num_frames=3))
