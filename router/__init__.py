@@ -17,7 +17,7 @@ from router.heads import HEADS, new_head
 
 if TYPE_CHECKING:
     from router.features import RoutingFeatures
-    from router.head import RouterHead
+    from router.heads.head import RouterHead
     from router.mixture import Mixture, blend
     from router.router import Router, mix
 

@@ -10,8 +10,8 @@ from moegs_rasterizer.image_kernels import kernels, stream_of
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from router.head import SandwichHead
-from router.head_fused import FusedSandwichHead
+from router.heads.head import SandwichHead
+from router.heads.head_fused import FusedSandwichHead
 from router.mixture import Mixture
 
 MOST_EXPERTS = 8  # csrc/cuda/images.h

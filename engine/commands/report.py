@@ -16,11 +16,11 @@ from engine.outputs.files import REPORT_FILE
 from engine.outputs.frame_images import FrameImages, images_from_pngs
 from engine.reporting.against_experts import report_lines, verdict_line, verdict_of
 from engine.reporting.comparison import frame_name, mean_differences, require_cameras
-from engine.reporting.expert_report import expert_page, expert_reports
+from engine.reporting.pages.expert_page import expert_page, expert_reports
+from engine.reporting.pages.run_frames import images_from_run
+from engine.reporting.pages.run_page import RunReport, run_page
+from engine.reporting.pages.worth import Worth, measure_worth
 from engine.reporting.results import Results, read_results
-from engine.reporting.run_frames import images_from_run
-from engine.reporting.run_report import RunReport, run_page
-from engine.reporting.worth import Worth, measure_worth
 from engine.runs.checkpoint import saved_iterations
 from engine.runs.run import Run, as_in_results
 from engine.runs.saved import load_run, overrides_of_results

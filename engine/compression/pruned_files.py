@@ -82,7 +82,7 @@ def write_run(
         state = training_state(optimiser, settings.training.seed)
         if packed is not None:
             written.router.features.half()
-        save_checkpoint(staged, written, run.iteration, experts=moved, state=state)
+        save_checkpoint(staged, written, run.iteration, experts=moved, state=state, place=out)
         written.router.eval().requires_grad_(False).float()
         write_config_file(staged / CONFIG_FILE, settings)
         if leave is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -85,15 +86,25 @@ def saved_experts(save_path: Path, iteration: int | None = None) -> tuple[str, .
 
 
 def save_checkpoint(
-    save_path: Path, run: Run, iteration: int, *, experts: tuple[ExpertRecord, ...], state: Mapping[str, Tensor]
+    save_path: Path,
+    run: Run,
+    iteration: int,
+    *,
+    experts: tuple[ExpertRecord, ...],
+    state: Mapping[str, Tensor],
+    place: Path | None = None,
 ) -> Path:
-    """Writes a checkpoint whole or not at all, then drops the training state of older ones; returns its folder."""
+    """Writes a checkpoint whole or not at all, then drops the training state of older ones; returns its folder.
+
+    place: where the run's folder will stand; None: where it is written.
+    """
     folder = own_folder(save_path, "router", f"iteration_{iteration}")
     tensors = {name: tensor.cpu() for name, tensor in named_tensors(run.router).items()}
     with writing(folder, SafetensorError), replacing_folder(folder) as temporary:
         save_file(tensors, temporary / TENSORS)
         save_file(dict(state), temporary / STATE)
         facts = _facts(run, iteration, experts, tensors_hash(tensors)) | {"state": tensors_hash(state)}
+        facts["scene"] |= {"beside": os.path.relpath(run.scene.root.absolute(), (place or save_path).absolute())}
         facts = read_json(write_json(temporary / FACTS, facts))  # as it will be read
         write_json(temporary / FACTS, sealed(facts))
     for older in folder.parent.glob(f"iteration_*/{STATE}"):

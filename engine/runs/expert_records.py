@@ -33,6 +33,7 @@ class ExpertRecord:
         record = cls(**entry)
         for name in (record.name, *record.files, *(() if record.entry == "." else (record.entry,))):
             below(Path(record.folder) / "models", name)  # by the name alone: links are the owner's affair
+        Path(record.beside or "")  # TypeError where it is no text
         return record
 
     def to_json(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,8 @@ def load_run(
     config = with_values(
         trained_config(save_path, layout=saved.scene["layout"]), {**HERE, **given, "save_path": save_path}
     )
+    if "source_path" not in given:
+        config = with_values(config, {"source_path": _scene_folder(config.data.source_path, saved, save_path)})
     flags = folder_flags(_ensemble(saved))
     saved, ensemble = _without(saved, left_out)
     compute = open_compute_device(
@@ -149,6 +152,15 @@ def _own_cache(save_path: Path, recorded: Path | None) -> Path | None:
         return recorded
     logger.info("decoded frames: %s is used again with --cache_path, which the run alone does not choose", recorded)
     return None
+
+
+def _scene_folder(recorded: Path | None, saved: SavedRouter, save_path: Path) -> Path | None:
+    """The scene's folder: the recorded one, else where it lay beside the run, as a tree is moved as a whole."""
+    beside = saved.scene.get("beside")
+    if recorded is None or recorded.is_dir() or not isinstance(beside, str):
+        return recorded
+    moved = Path(os.path.normpath(save_path.absolute() / beside))
+    return moved if moved.is_dir() else recorded
 
 
 def _ensemble(saved: SavedRouter) -> Ensemble:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from router import blend, new_head
 from router.gates_cuda import gates_of_kernel, has_gates_kernel
-from router.head import SandwichHead
+from router.heads.head import SandwichHead
 from tests.kernels_on_cpu import kernels_on_cpu
 from tests.router.test_router import make_router, render
 from tests.small_world import CloudExpert

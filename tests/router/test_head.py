@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from router import HEADS, RoutingFeatures, head_fused, new_head
-from router.head import SandwichHead
-from router.head_fused import FusedSandwichHead
 from router.heads import HeadKind
+from router.heads.head import SandwichHead
+from router.heads.head_fused import FusedSandwichHead
 from tests.plain_and_fused import assert_same
 
 BOTH = pytest.mark.parametrize("sees_rays", [True, False], ids=["rays", "no rays"])

@@ -48,6 +48,9 @@ def test_a_pruned_run_trains_further_and_renders(world: Path, tmp_path: Path, ca
     assert [facts[name]["gaussians"]["total"] for name in ("before", "after")] == counts
     report = out / "experts" / "Ex4DGS" / "Ex4DGS" / "train_expert.json"
     assert report.is_file(), "it tells which cameras the expert was trained on"
+    saved = json.loads((out / "router" / "iteration_5" / "router.json").read_text())
+    for beside, place in ((saved["scene"]["beside"], world / "film"), (saved["experts"][0]["beside"], report.parent)):
+        assert (out / beside).resolve() == place.resolve(), "for trees that are moved as a whole"
     assert moegs.main(["render", f"--save_path={out}", "--skip_train", "--quiet", "--device=cpu"]) == 0
 
 

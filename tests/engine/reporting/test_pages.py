@@ -15,10 +15,10 @@ from PIL import Image
 from engine.outputs.colours import expert_colours
 from engine.outputs.frame_images import FrameImages
 from engine.outputs.maps import error_colours
-from engine.reporting.charts import Line, colour_of, line_chart, tick_texts, ticks
 from engine.reporting.claims import claims, compare, listed
-from engine.reporting.markup import IMAGE_WIDTH, Html, element, empty_element, facts_table, image, page, table
-from engine.reporting.run_frames import psnr_of_image, strongest, winners, without
+from engine.reporting.pages.charts import Line, colour_of, line_chart, tick_texts, ticks
+from engine.reporting.pages.markup import IMAGE_WIDTH, Html, element, empty_element, facts_table, image, page, table
+from engine.reporting.pages.run_frames import psnr_of_image, strongest, winners, without
 from router import Mixture
 
 EVIL = '<script>alert("x")</script>&'

@@ -13,7 +13,7 @@ import torch
 
 import moegs
 from engine.commands import train
-from engine.reporting.worth import measure_worth
+from engine.reporting.pages.worth import measure_worth
 from tests.small_world import use_small_world
 
 VOID = {"meta", "img", "line", "circle"}

@@ -118,18 +118,23 @@ def test_a_moved_expert_is_found_where_its_flag_says(trained):
 
 def test_a_tree_of_a_run_and_its_experts_is_moved_or_copied_as_a_whole(tmp_path, monkeypatch):
     arguments = use_small_world(monkeypatch, tmp_path / "tree")
+    monkeypatch.setattr(engine.runs.opening, "load_scene", lambda source, options: random_scene(source))
     own = tmp_path / "tree" / "runs" / "own"
     assert train.main("E3", [*arguments, f"--save_path={own}", *STEPS]) == 0
     facts = json.loads((own / "router" / "iteration_4" / "router.json").read_text())
     assert [entry["beside"] for entry in facts["experts"]] == [f"../../models/{name}" for name in NAMES]
 
-    def opened(run: Path) -> set[Path]:
-        return {expert.provenance.files[0].parents[3] for expert in load_run(run).experts}
+    def opened(folder: Path) -> set[Path]:
+        run = load_run(folder)
+        return {expert.provenance.files[0].parents[3] for expert in run.experts} | {run.scene.root / "models"}
 
     copied = shutil.copytree(tmp_path / "tree", tmp_path / "copy")
     original = tmp_path / "tree" / "models" / "Ex4DGS" / "point_cloud" / "iteration_1" / "point_cloud.ply"
     original.write_text("trained again since")
-    assert opened(copied / "runs" / "own") == {copied / "models"}
+    assert opened(copied / "runs" / "own") == {
+        copied / "models",
+        tmp_path / "tree" / "models",
+    }  # its scene is there yet
     shutil.rmtree(tmp_path / "tree")
     moved = copied.rename(tmp_path / "moved")
     assert opened(moved / "runs" / "own") == {moved / "models"}
@@ -194,6 +199,15 @@ def test_damaged_saves_are_refused_by_file(trained, kind, message):
             saved_ensemble(trained)
     elif kind != "keys":
         assert saved_ensemble(trained) == "E3"
+
+
+def test_a_place_of_an_expert_that_is_no_text_is_refused_by_file(trained):
+    path = checkpoint_folder(trained) / "router.json"
+    facts = json.loads(path.read_text())
+    facts["experts"][1]["beside"] = 5
+    path.write_text(json.dumps({key: value for key, value in facts.items() if key != "hash"}))
+    with pytest.raises(CheckpointError, match=f"{path}: damaged"):
+        load_checkpoint(path.parent)
 
 
 def test_another_cut_of_the_clip_is_refused(trained, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 
 import engine.training.tensorboard
 from engine.commands import train
-from engine.reporting.expert_report import expert_page
+from engine.reporting.pages.expert_page import expert_page
 from engine.training.curve import CURVE_FILE, TrainingCurve, points_of, read_curve
 from engine.training.expert.task import ExpertTask
 from engine.training.progress import Reading

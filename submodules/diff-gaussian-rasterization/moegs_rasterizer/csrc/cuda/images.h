@@ -1,5 +1,5 @@
 // What is done with the rasterized images, pixel by pixel: MoE-GS's router head with its gates, and the photometric
-// loss. The readable versions are router/head.py and router/mixture.py, and losses/photometric_loss.py.
+// loss. The readable versions are router/heads/head.py and router/mixture.py, and losses/photometric_loss.py.
 #pragma once
 
 #include "launch.h"
@@ -7,7 +7,7 @@
 namespace moegs {
 
 constexpr int kMostBlended = 8;  // experts; more take the readable version
-constexpr int kFirst = 6, kSecond = 3, kSplatted = 2, kRay = 6;  // channels of the head: router/head.py
+constexpr int kFirst = 6, kSecond = 3, kSplatted = 2, kRay = 6;  // channels of the head: router/heads/head.py
 constexpr int kFirstWeights = kFirst * (kSplatted + kRay), kSecondWeights = kSecond * kFirst;
 constexpr int kHeadWeights = kFirstWeights + kSecondWeights + kSecond;
 

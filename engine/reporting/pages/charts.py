@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from engine.outputs.colours import expert_colours
-from engine.reporting.markup import Html, element, empty_element, joined, note
+from engine.reporting.pages.markup import Html, element, empty_element, joined, note
 
 WIDTH, HEIGHT = 760, 300  # of a chart, units of its own
 LEFT, RIGHT, TOP, BOTTOM = 96, 24, 12, 48  # margins; the left one has room for the large text of phones

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from common.text.wording import duration
-from engine.reporting.markup import Html, Part, element, facts_table, section
+from engine.reporting.pages.markup import Html, Part, element, facts_table, section
 from engine.reporting.results import number
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from common.maths.activations import through_relu_
-from router.head import FIRST, SECOND, SPLATTED, SandwichHead
+from router.heads.head import FIRST, SECOND, SPLATTED, SandwichHead
 
 _CHUNK = 4096  # columns whose products are summed at a time: enough chunks to fill a GPU, and each of some length
 

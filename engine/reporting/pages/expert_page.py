@@ -19,10 +19,10 @@ from engine.evaluation.expert import ALONE
 from engine.evaluation.measures.metrics import heading, shown_metrics, value_text
 from engine.outputs.files import results_folder
 from engine.outputs.maps import MOST_ERROR, error_colours
-from engine.reporting.charts import Line, colour_of, line_chart
 from engine.reporting.claims import listed
-from engine.reporting.conditions_section import conditions_section, hash_rows, seconds_text
-from engine.reporting.markup import Html, Part, details, element, facts_table, image, note, page, section, table
+from engine.reporting.pages.charts import Line, colour_of, line_chart
+from engine.reporting.pages.conditions import conditions_section, hash_rows, seconds_text
+from engine.reporting.pages.markup import Html, Part, details, element, facts_table, image, note, page, section, table
 from engine.reporting.results import METRICS_FILE, number, scores_of
 from engine.settings.parsing.config_file import read_object
 from engine.training.curve import CURVE_FILE, RATE, Row, points_of, read_curve

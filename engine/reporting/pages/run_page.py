@@ -16,13 +16,13 @@ from engine.outputs.colours import expert_colours
 from engine.outputs.frame_images import FrameImages
 from engine.outputs.maps import MOST_ERROR, error_colours
 from engine.outputs.render_writer import MIXTURE
-from engine.reporting.charts import STRONG, Line, colour_of, legend, line_chart
 from engine.reporting.claims import best_of, claims
-from engine.reporting.conditions_section import conditions_section, hash_rows, seconds_text
-from engine.reporting.markup import Html, Part, details, element, facts_table, image, note, page, section, table
+from engine.reporting.pages.charts import STRONG, Line, colour_of, legend, line_chart
+from engine.reporting.pages.conditions import conditions_section, hash_rows, seconds_text
+from engine.reporting.pages.markup import Html, Part, details, element, facts_table, image, note, page, section, table
+from engine.reporting.pages.run_frames import WINDOW, strongest, winners
+from engine.reporting.pages.worth import Worth
 from engine.reporting.results import METRICS_FILE, Results, number, scores_of
-from engine.reporting.run_frames import WINDOW, strongest, winners
-from engine.reporting.worth import Worth
 from engine.training.curve import CURVE_FILE, points_of
 
 CAMERAS_DRAWN = 4  # of PSNR over time

@@ -11,7 +11,7 @@ import numpy as np
 from common.text.progress import tracked
 from engine.evaluation.mixture import render_frame
 from engine.outputs.frame_images import frame_images
-from engine.reporting.run_frames import psnr_of_image, winners, without
+from engine.reporting.pages.run_frames import psnr_of_image, winners, without
 from engine.runs.run import Run
 from scenes import ViewFrame
 

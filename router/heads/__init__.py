@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 from common.deferred import deferred
 
 if TYPE_CHECKING:
-    from router.head import RouterHead
+    from router.heads.head import RouterHead
 
 # A row is a head's name, in --rgbfunction and in checkpoints, and what makes an untrained one. SandwichHead in place
 # of FusedSandwichHead gives the same numbers up to rounding, more slowly.
-_sandwich = deferred("router.head_fused:FusedSandwichHead")
+_sandwich = deferred("router.heads.head_fused:FusedSandwichHead")
 HEADS: Mapping[str, Callable[[], RouterHead]] = {
     "sandwichlite": _sandwich,
     "sandwichpixel": partial(_sandwich, sees_rays=False),
