@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from common import ranks
 
+MANY, WIDE = 2**14, 16  # rows, and numbers a row, from which on a gradient is looked through for zeros
 AT_ONCE = 2**25  # numbers that are sent together: fewer messages, and a copy of 128 MiB at most or of one tensor
 
 
@@ -24,7 +25,11 @@ def add_up(tensors: Sequence[Tensor]) -> None:
 
 
 def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replaces gradients by their sums over the ranks; one that no rank has stays None, as in a process alone."""
+    """Replaces gradients by their sums over the ranks; one that no rank has stays None, as in a process alone.
+
+    Of large tables only the rows and columns are sent in which a rank has more than zeros: an image shows a part of the
+    Gaussians, and harmonics of high degrees are not in use from the start.
+    """
     if ranks.count() == 1:
         return
     parameters = list(parameters)
@@ -35,7 +40,31 @@ def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
     for parameter in learned:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    add_up([parameter.grad for parameter in learned if parameter.grad is not None])
+        parameter.grad = parameter.grad.contiguous()
+    gradients = [parameter.grad for parameter in learned if parameter.grad is not None]
+    tables = [gradient.view(len(gradient), -1) for gradient in gradients if _is_table(gradient)]
+    places = _used_places(tables)
+    used = [table[place] for table, place in zip(tables, places, strict=True)]
+    add_up([*(gradient for gradient in gradients if not _is_table(gradient)), *used])
+    for table, place, sums in zip(tables, places, used, strict=True):
+        table.zero_()[place] = sums  # zeros of either sign become the same on all ranks
+
+
+def _is_table(gradient: Tensor) -> bool:
+    return gradient.dim() > 1 and len(gradient) >= MANY and gradient.numel() >= WIDE * len(gradient)
+
+
+def _used_places(tables: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Indices of the rows [r, 1] and columns [c] of tables [n, m] in which a rank has more than zeros."""
+    if not tables:
+        return []
+    has = [table != 0 for table in tables]
+    sides = [side for one in has for side in (one.any(1), one.any(0))]
+    masks = torch.cat(sides).to(torch.uint8)
+    with ranks.noticed():
+        torch.distributed.all_reduce(masks, torch.distributed.ReduceOp.MAX)
+    indices = [side.nonzero().squeeze(1) for side in masks.split([len(side) for side in sides])]
+    return [(rows[:, None], columns) for rows, columns in zip(indices[::2], indices[1::2], strict=True)]
 
 
 def mean_over_ranks(numbers: Sequence[float]) -> list[float]:

@@ -25,6 +25,7 @@ CLOSE = 0.7  # share of the size above which a run is pruned: Ex4DGS's dynamic G
 ROUTING_BYTES = 12  # of a Gaussian's weights in a router
 UPDATED_COPIES = 4  # of them in memory: they, their gradient, and Adam's moments
 TARGET = 0.97  # share of the time that is planned for
+RESERVE = 1.3  # times what a step of a mixture takes beside its iterations: no trial runs the whole command
 STEPS = 50  # of bisections
 
 
@@ -133,13 +134,13 @@ def _expert_step(expert: ExpertTrial, gaussians: int, scene: SceneTrial, share: 
 def _mixture_steps(
     mixture: MixtureTrial, scene: SceneTrial, gaussians: int, share: float, *, prunes: bool
 ) -> list[Step]:
-    opening = scene.command + mixture.opening
+    opening, shown = scene.command + mixture.opening, mixture.first_frame
     router = Step(
         step="train",
         iterations=_length(ROUTER_FAST, ROUTER_PUBLISHED, share),
         longest=ROUTER_PUBLISHED,
         shortest=ROUTER_LEAST,
-        fixed=opening + JUDGE_FRAMES * mixture.frame,
+        fixed=RESERVE * (opening + shown + JUDGE_FRAMES * mixture.frame),
         each=mixture.iteration,
         gpu_bytes=mixture.memory,
         run_bytes=mixture.head_bytes + ROUTING_BYTES * gaussians,
@@ -149,12 +150,14 @@ def _mixture_steps(
         iterations=_length(PRUNE_FAST, PRUNE_PUBLISHED, share),
         longest=PRUNE_PUBLISHED,
         shortest=PRUNE_LEAST,
-        fixed=opening + mixture.opening + (PRUNE_FRAMES + JUDGE_FRAMES) * mixture.frame,
+        fixed=RESERVE * (opening + mixture.opening + shown + (PRUNE_FRAMES + JUDGE_FRAMES) * mixture.frame),
         each=mixture.iteration,
         gpu_bytes=mixture.memory,
     )
-    scored = mixture.first_frame + scene.frames * mixture.frame
-    return [router, *([prune] if prunes else []), Step(step="render", fixed=opening + scored, gpu_bytes=mixture.memory)]
+    render = Step(
+        step="render", fixed=RESERVE * (opening + shown) + scene.frames * mixture.frame, gpu_bytes=mixture.memory
+    )
+    return [router, *([prune] if prunes else []), render]
 
 
 def pruning_like(router: Step) -> Step:

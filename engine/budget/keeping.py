@@ -19,10 +19,12 @@ from engine.budget.watching import WatchedTraining
 from engine.pipeline import queue
 from engine.pipeline.jobs import Job, Process
 from engine.pipeline.queue import JobQueue, Outcome
+from engine.training.curve import CURVE_FILE, read_curve
 
 logger = logging.getLogger(__name__)
 
 NEAR_ENOUGH = 0.02  # of the time that is left: smaller differences change no lengths
+SLOWEST = 3.0  # times as long as told that other steps are expected to take, at most
 
 
 class PlanKeeper:
@@ -38,13 +40,13 @@ class PlanKeeper:
         self._folder = folder
         self._jobs_of = jobs_of
         self._gpus = gpus
-        self._begun = 0.0  # by the clock, of the step that runs
+        self._begun = perf_counter()  # of the step that runs; what lies between two steps counts for the second
 
     def run(self) -> Outcome | None:
         """Runs what is not done; the outcome that ended it early, None at its end."""
         fresh = False  # a step was run: those after it are to be run, too
         while steps := pending(self.plan):
-            if steps[0].step == "train":
+            if steps[0].step == "train":  # all experts are trained
                 self.plan = within_size(self.plan, self._trained_bytes())
             self.plan = adjusted(self.plan)
             step = self._step(steps[0].step)
@@ -60,16 +62,18 @@ class PlanKeeper:
             job.record.unlink(missing_ok=True)
         if step.step == "prune" and not job.is_done():  # it writes to a new folder alone
             set_aside(self._folder, [self._folder / str(job.words[job.words.index("--out") + 1])])
-        watches = step.early > 0 and step.taken is None
+        is_first, watches = step.taken is None, step.early > 0 and step.taken is None
         start = self._watched if watches else None
         self._change(replace(step, taken=step.taken or 0.0))
-        self._begun = perf_counter()
         (outcome,) = JobQueue(self._gpus[:1], start=start).run([job])
-        step = self._step(step.step)
+        now, step = perf_counter(), self._step(step.step)
         done = outcome.state in ("done", "skipped")
-        self._change(replace(step, taken=(step.taken or 0.0) + perf_counter() - self._begun, is_done=done))
+        self._change(replace(step, taken=(step.taken or 0.0) + now - self._begun, is_done=done))
+        self._begun = now
         if outcome.state == "done":
             self._job(step).mark_done()  # of the lengths that it was run with
+            if is_first:
+                self.plan = with_overheads(self.plan, self._step(step.step), trained_seconds(self._job(step)))
         return outcome
 
     def _watched(self, job: Job, gpu: str | None) -> Process:
@@ -80,7 +84,14 @@ class PlanKeeper:
         def again(factor: float) -> Process:
             return queue.CommandProcess(self._begin_anew(job, factor), gpu)
 
-        return WatchedTraining(process, model_folder(job), iterations=step.iterations, early=step.early, again=again)
+        return WatchedTraining(
+            process,
+            model_folder(job),
+            iterations=step.iterations,
+            early=step.early,
+            lost=lambda: perf_counter() - self._begun,
+            again=again,
+        )
 
     def _begin_anew(self, job: Job, factor: float) -> Job:
         """The job of a training that is to be as long as its speed allows; what it did so far counts as a trial."""
@@ -124,20 +135,60 @@ def _slower(step: Step, factor: float) -> Step:
     return replace(step, each=step.each * factor, early=step.early * factor)
 
 
+def trained_seconds(job: Job) -> float | None:
+    """Seconds that a training took for its iterations, by its curves; None of a step that has none."""
+    words = [str(word) for word in job.words]
+    if job.step.startswith("expert_"):
+        folder = model_folder(job)
+        paths = [folder / CURVE_FILE, *sorted(folder.glob(f"*/{CURVE_FILE}"))]
+    elif job.step.startswith("train"):
+        paths = [Path(words[words.index("--save_path") + 1]) / CURVE_FILE]
+    else:
+        paths = []
+    ends = [rows[-1]["seconds"] for rows in map(read_curve, paths) if rows and "seconds" in rows[-1]]
+    return sum(ends) if ends else None
+
+
+def with_overheads(plan: Plan, ended: Step, trained: float | None) -> Plan:
+    """The plan whose steps that were not begun take longer beside their iterations, by as much as the ended one did.
+
+    trained: seconds of its iterations; None: not known, so nothing changes. An ended step that took less than told
+    says nothing of others.
+    """
+    if trained is None or ended.fixed <= 0 or ended.taken is None:
+        return plan
+    factor = min((ended.taken - trained) / ended.fixed, SLOWEST)
+    if factor <= 1 + NEAR_ENOUGH:
+        return plan
+    logger.info("%s: took %.2f times as long as told beside its iterations; so may the other steps", ended.step, factor)
+    steps = [replace(each, fixed=factor * each.fixed) if _is_to_come(each) else each for each in plan.steps]
+    return replace(plan, steps=tuple(steps))
+
+
+def _is_to_come(step: Step) -> bool:
+    return step.taken is None and not step.is_done
+
+
 def within_size(plan: Plan, trained_bytes: float) -> Plan:
-    """The plan with a step that prunes its run, where the experts came out too large for the size of the budget."""
+    """The plan with a step that prunes its run where that is too large for the budget, and without where it fits.
+
+    trained_bytes: of the experts' files, all of which are trained.
+    """
     most = read_budget(plan.budget).run_bytes
     at = next((index for index, step in enumerate(plan.steps) if step.step == "train"), None)
-    if most is None or at is None or plan.run_bytes is not None:
+    if most is None or at is None:
         return plan
-    router = plan.steps[at]
+    router, prunes = plan.steps[at], any(step.step == "prune" for step in plan.steps)
     size = trained_bytes + (router.run_bytes or 0.0)
-    if size <= most:
-        return plan
     sizes = bytes_text(round(size)), bytes_text(round(most))
-    logger.info("the run would have %s, more than the %s of the budget: it is pruned", *sizes)
-    steps = (*plan.steps[: at + 1], pruning_like(router), *plan.steps[at + 1 :])
-    return replace(plan, steps=steps, run_bytes=most)
+    if size > most and not prunes:
+        logger.info("the run would have %s, more than the %s of the budget: it is pruned", *sizes)
+        steps = (*plan.steps[: at + 1], pruning_like(router), *plan.steps[at + 1 :])
+        return replace(plan, steps=steps, run_bytes=most)
+    if size <= most and prunes:
+        logger.info("the run has %s, and %s are its budget: it is not pruned", *sizes)
+        return replace(plan, steps=tuple(step for step in plan.steps if step.step != "prune"), run_bytes=None)
+    return plan
 
 
 def adjusted(plan: Plan) -> Plan:

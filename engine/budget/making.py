@@ -13,7 +13,8 @@ from engine.budget.choice import DENSITIES, TARGET, WORTH, Chosen, choose
 from engine.budget.measured import ExpertTrial, MixtureTrial, SceneTrial
 from engine.budget.plan import Plan, Step
 from engine.budget.planned_scene import scene_of
-from engine.budget.trials import command_seconds, try_expert, try_mixture
+from engine.budget.start_up import StartUp, try_start_up
+from engine.budget.trials import try_expert, try_mixture
 from engine.budget.wanted import Budget, read_budget
 from engine.checks.rasterizer import check_rasterizer
 from engine.commands.train_expert import open_expert_scene
@@ -41,8 +42,10 @@ def make_plan(config: AutoConfig, prepare: Callable[[Job], Step]) -> Plan:
     begun = perf_counter()
     jobs = _jobs(config)
     before = _prepared(config, jobs, prepare)
-    starting = command_seconds()  # this command started, too
-    trials = _opened_trials(jobs, starting)
+    settings = _training_settings(jobs)
+    started = try_start_up(settings.machine)
+    starting = started.packages  # this command started, too
+    trials = _opened_trials(settings, started)
     budget = _with_memory(read_budget(config.budget), trials.compute)
     decoding = _decoding(trials.scene)
 
@@ -72,16 +75,15 @@ def _jobs(config: AutoConfig) -> list[Job]:
     return jobs
 
 
-def _opened_trials(jobs: list[Job], starting: float) -> Trials:
-    """The trials of a prepared scene. starting: seconds until a command has its packages."""
-    settings = _training_settings(jobs)
+def _opened_trials(settings: TrainExpertConfig, started: StartUp) -> Trials:
+    """The trials of a prepared scene. started: the start of every command."""
     model_path = settings.output.model_path
     assert model_path is not None, "run-all gives it"
     compute = open_compute_device(settings.machine.device, settings.machine.backend)
     check_rasterizer(compute)
     start = perf_counter()
     scene = open_expert_scene(settings, model_path)
-    command = SceneTrial(command=starting + perf_counter() - start, frames=len(scene.test) * scene.num_frames)
+    command = SceneTrial(command=started.seconds + perf_counter() - start, frames=len(scene.test) * scene.num_frames)
     return Trials(settings, scene, compute, command)
 
 

@@ -62,7 +62,7 @@ class MixtureTrial:
     gaussians: int  # of all models that it was tried with
     iteration: float  # seconds
     frame: float  # seconds to score one
-    opening: float  # seconds to assemble a run
+    opening: float  # seconds to assemble a run and take its first steps
     first_frame: float  # seconds of the first frame to score
     memory: float | None  # bytes of GPU tensors; None: a CPU
     head_bytes: int  # of the router without Gaussians' weights

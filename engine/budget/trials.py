@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +14,7 @@ from typing import Any
 
 import torch
 
-from common.text.wording import ROOT, bytes_text
+from common.text.wording import bytes_text
 from engine.budget.choice import DENSITIES, least_gaussians
 from engine.budget.measured import ExpertTrial, MixtureTrial, line_through
 from engine.errors import ConfigError
@@ -59,14 +57,6 @@ class _Tried:
     files: float  # bytes
     overhead: float  # seconds
     model: Any  # an Expert
-
-
-def command_seconds() -> float:
-    """Seconds until a command of this repository has its packages, by starting Python once."""
-    start = perf_counter()
-    words = [sys.executable, "-c", "import engine.commands.train_expert"]
-    subprocess.run(words, cwd=ROOT, check=True, stdin=subprocess.DEVNULL, capture_output=True)
-    return perf_counter() - start
 
 
 def try_expert(
@@ -212,8 +202,9 @@ def try_mixture(models: Sequence[Expert], config: AnyRunConfig, scene: Scene, co
         router = Router(names, counts)
         ensemble = ensemble_of(names)
         run = assemble(config, ensemble, compute=compute, scene=black, experts=tuple(models), router=router)
-        opening = perf_counter() - start
         iteration = tried_seconds(run, make_optimiser(run.router, config.training), config)
+        wait(compute)
+        opening = perf_counter() - start  # with the first steps, which load kernels
         first, frame = scoring_seconds(run, scene.test[0], EvaluationOptions(constant_frames=0))
     return MixtureTrial(
         gaussians=sum(counts),

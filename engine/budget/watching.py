@@ -12,23 +12,35 @@ EARLY = 0.05  # share of the iterations after which the look comes
 FEWEST_ROWS = 3  # of its curve
 FEWEST_SECONDS = 5.0  # of training by then: shorter ones say little
 TOLERANCE = 0.15  # difference from the trial up to which the training goes on
+WORTH = 2.0  # times the seconds that a new beginning loses: it comes where the training would be off by more
 
 
 class WatchedTraining:
     """The process of a training. Where its iterations take another time than trials said, it is begun anew, once.
 
+    Only where that gains much more than it loses: else the steps after it make up for the difference.
+
     process: the training under way. folder: of its model. iterations: of the training. early: seconds of an iteration
-    by the trials, with as many Gaussians as it has from its start on. again: begins the training of another length,
-    once the first process has ended; it is told the factor by which iterations take longer.
+    by the trials, with as many Gaussians as it has from its start on. lost: tells the seconds since it was begun.
+    again: begins the training of another length, once the first process has ended; it is told the factor by which
+    iterations take longer.
     """
 
     def __init__(
-        self, process: Process, folder: Path, *, iterations: int, early: float, again: Callable[[float], Process]
+        self,
+        process: Process,
+        folder: Path,
+        *,
+        iterations: int,
+        early: float,
+        lost: Callable[[], float],
+        again: Callable[[float], Process],
     ) -> None:
         self._process = process
         self._folder = folder
-        self._look_at = max(2, round(EARLY * iterations))
+        self._iterations = iterations
         self._early = early
+        self._lost = lost
         self._again = again
         self._factor: float | None = None
         self._looked = False
@@ -49,12 +61,13 @@ class WatchedTraining:
         self._process.interrupt()
 
     def _look(self) -> None:
-        known = seconds_an_iteration(self._folder, self._look_at)
+        known = seconds_an_iteration(self._folder, max(2, round(EARLY * self._iterations)))
         if known is None:
             return
         self._looked = True
         factor = known / self._early
-        if not 1 - TOLERANCE <= factor <= 1 + TOLERANCE:
+        off = abs(factor - 1)
+        if off > TOLERANCE and off * self._early * self._iterations > WORTH * self._lost():
             self._factor = factor
             self._process.interrupt()
 

@@ -42,11 +42,15 @@ class JobQueue:
     """
 
     def __init__(
-        self, gpus: Sequence[str], *, start: Callable[[Job, str | None], Process] | None = None, pause: float = PAUSE
+        self,
+        gpus: Sequence[str],
+        *,
+        start: Callable[[Job, str | None], Process] | None = None,
+        pause: float | None = None,
     ) -> None:
         self._gpus: list[str | None] = list(gpus) or [None]
         self._start = start or CommandProcess
-        self._pause = pause
+        self._pause = PAUSE if pause is None else pause
         self._running: dict[str | None, _Running] = {}
         self._outcomes: dict[tuple[str, str], Outcome] = {}
 

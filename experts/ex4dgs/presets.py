@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from experts.ex4dgs.recipe import Ex4DGSRecipe, ex4dgs_rates
 from experts.training.generalisation.settings import Generalisation
-from experts.training.recipes.presets import DataLayout, Planes, TrainingPreset, known_planes, per_scene
+from experts.training.recipes.presets import DataLayout, Planes, TrainingPreset, capped, known_planes, per_scene
 from experts.training.recipes.recipe import scaled_recipe
 
 EX4DGS_N3V = Ex4DGSRecipe()  # the defaults
@@ -107,11 +107,12 @@ def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
 
 
 FAST_ITERATIONS = 9000
+FAST_MOST = 320_000  # Gaussians
 
 
 def _fast(recipe: Ex4DGSRecipe) -> Ex4DGSRecipe:
-    """The recipe in fewer iterations."""
-    return scaled_recipe(recipe, FAST_ITERATIONS)
+    """The recipe in fewer iterations, with a limit on Gaussians."""
+    return capped(scaled_recipe(recipe, FAST_ITERATIONS), FAST_MOST)
 
 
 PRESETS: Mapping[str, TrainingPreset] = per_scene(_preset, fast=_fast)

@@ -13,7 +13,7 @@ from experts.fourdgaussians.recipe import (
     PlaneWeights,
     as_published,
 )
-from experts.training.recipes.presets import DataLayout, TrainingPreset, per_scene
+from experts.training.recipes.presets import DataLayout, TrainingPreset, capped, per_scene
 from experts.training.recipes.recipe import Density, Rate, scaled_recipe
 
 _SPACE_CELLS, _FEWEST_TIME_CELLS = 64, 8
@@ -91,11 +91,12 @@ def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
 
 
 FAST_PART = 4  # of the iterations of both stages
+FAST_MOST = 75_000  # Gaussians
 
 
 def _fast(recipe: FourDGaussiansRecipe) -> FourDGaussiansRecipe:
-    """The recipe in a quarter of the iterations."""
-    return scaled_recipe(recipe, recipe.iterations // FAST_PART)
+    """The recipe in a quarter of the iterations, with a limit on Gaussians."""
+    return capped(scaled_recipe(recipe, recipe.iterations // FAST_PART), FAST_MOST)
 
 
 PRESETS: Mapping[str, TrainingPreset] = {**per_scene(_preset, fast=_fast), **DATA_SETS}

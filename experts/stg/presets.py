@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from experts.stg.recipe import THINNINGS, STGRecipe, in_mode, stg_rates
-from experts.training.recipes.presets import DataLayout, Planes, TrainingPreset, known_planes, per_scene
+from experts.training.recipes.presets import DataLayout, Planes, TrainingPreset, capped, known_planes, per_scene
 from experts.training.recipes.recipe import scaled_recipe
 
 
@@ -69,11 +69,12 @@ def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
 
 
 FAST_ITERATIONS = 6000  # of a segment
+FAST_MOST = 150_000  # Gaussians of a segment
 
 
 def _fast(recipe: STGRecipe) -> STGRecipe:
-    """The recipe in fewer iterations."""
-    return scaled_recipe(recipe, FAST_ITERATIONS)
+    """The recipe in fewer iterations, with a limit on Gaussians."""
+    return capped(scaled_recipe(recipe, FAST_ITERATIONS), FAST_MOST)
 
 
 PRESETS: Mapping[str, TrainingPreset] = per_scene(_preset, fast=_fast)

@@ -12,7 +12,7 @@ from torch import nn
 
 import moegs
 from common import ranks
-from common.collectives import add_up, add_up_gradients, handed_out, mean_over_ranks
+from common.collectives import MANY, WIDE, add_up, add_up_gradients, handed_out, mean_over_ranks
 from engine.errors import ConfigError
 from engine.settings.parsing.command_line import exit_code, set_up_logging
 from tests.on_ranks import ends_of, on_ranks
@@ -41,7 +41,11 @@ def agree() -> dict[str, object]:
     if own == 1:
         learned.grad = torch.full((2, 3), 5.0)
     shared.grad = torch.full((3, 2), float(own + 1)).T
-    add_up_gradients([learned, shared, never])
+    table = nn.Parameter(torch.ones(MANY, WIDE // 2, 2))
+    table.grad = torch.zeros_like(table)
+    table.grad[7 + own, 1, own] = 3.0 + own  # rows and columns of their own, and one in common
+    table.grad[MANY - 1, 2] = 1.0
+    add_up_gradients([learned, table, shared, never])
     value = torch.tensor([own + 0.5])
     add_up([value])
     given = torch.tensor([own, own])
@@ -55,6 +59,7 @@ def agree() -> dict[str, object]:
     return {
         "own": (own, ranks.count(), list(ranks.share("abcde")), ranks.block(5)),
         "gradients": (learned.grad.tolist(), shared.grad.tolist(), never.grad),
+        "table": (table.grad.nonzero().tolist(), table.grad[table.grad != 0].tolist()),
         "sums": (value.tolist(), mean_over_ranks([own, 4.0]), given.tolist()),
         "values": (ranks.from_first(own), ranks.gathered(own), ranks.any_of(own == 1), ranks.any_of(False)),
         "alone": alone,
@@ -69,6 +74,8 @@ def test_ranks_agree_and_only_the_first_prints() -> None:
     assert first.value.pop("alone") == (1, [0]) and second.value.pop("alone") == (1, [1])
     assert first.value == second.value
     assert first.value["gradients"] == ([[5.0] * 3] * 2, [[3.0] * 3] * 2, None)
+    last = MANY - 1
+    assert first.value["table"] == ([[7, 1, 0], [8, 1, 1], [last, 2, 0], [last, 2, 1]], [3.0, 4.0, 2.0, 2.0])
     assert first.value["sums"] == ([2.0], [0.5, 4.0], [1, 1])
     assert first.value["values"] == (0, [0, 1], True, False)
     assert first.said == "rank 0 prints\n" and second.said == ""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from experts.training.recipes.recipe import Recipe
 
 DataLayout = str  # a kind of scene folder
 GENERIC = "n3v"  # the layout whose presets serve layouts without published settings
 FAST = "fast"  # asks for the row "fast_<name>" in the place of a scene's or a layout's row "<name>"
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 SCENES: Mapping[DataLayout, tuple[str, ...]] = {
     "n3v": ("coffee_martini", "cook_spinach", "cut_roasted_beef", "flame_salmon_1", "flame_steak", "sear_steak"),
@@ -47,6 +49,12 @@ def per_scene(
     if fast is None:
         return rows
     return rows | {fast_name(name): replace(row, recipe=fast(row.recipe)) for name, row in rows.items()}
+
+
+def capped(recipe: AnyRecipe, most: int) -> AnyRecipe:
+    """The recipe with at most so many Gaussians, or fewer where it says so."""
+    own = recipe.density.max_gaussians
+    return replace(recipe, density=replace(recipe.density, max_gaussians=most if own is None else min(own, most)))
 
 
 def fast_name(name: str) -> str:

@@ -15,6 +15,7 @@ import engine.budget.trials
 import engine.pipeline.queue
 import moegs
 from engine.budget.plan import read_plan
+from engine.budget.start_up import StartUp
 from experts import EXPERTS
 from tests.engine.commands.test_run_all import Here
 from tests.engine.expert_scene import write_film
@@ -29,7 +30,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     np.savez(film / "known_points.npz", xyz=places, rgb=np.full((60, 3), 0.5, np.float32))
     monkeypatch.setattr(engine.pipeline.queue, "CommandProcess", Here)
     monkeypatch.setattr(engine.pipeline.queue, "PAUSE", 0.0)
-    monkeypatch.setattr(engine.budget.making, "command_seconds", lambda: 1.0)
+    monkeypatch.setattr(engine.budget.making, "try_start_up", lambda _: StartUp(packages=1.0, device=0.0))
     monkeypatch.setattr(engine.budget.making, "WORTH", {"FreeTime": 0.0, "Ex4DGS": 0.0})
     monkeypatch.setattr(engine.budget.choice, "LEAST_SHARE", 0.0)
     monkeypatch.setattr(engine.budget.trials, "seconds_a_step", lambda *_, **__: SLOW)
@@ -41,7 +42,7 @@ def test_a_mixture_is_trained_pruned_and_rendered(
     tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    arguments = [*arguments, "--budget=30min,0.12MB"]
+    arguments = [*arguments, "--budget=30min,0.1MB"]
     assert moegs.main([*arguments, "--plan"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in told] == [
@@ -74,19 +75,19 @@ def check_reports(folder: Path, plan) -> None:
         assert report["settings"]["iterations"] == steps[f"expert_{key}"].iterations
         assert report["settings"]["density.max_gaussians"] == steps[f"expert_{key}"].gaussians
         assert report["preset"] == "fast_n3v"
-    told = SLOW * EXPERTS["Ex4DGS"].training.slower_later  # seconds an iteration
-    assert steps["expert_ex4dgs"].told < told * steps["expert_ex4dgs"].iterations
+    told = SLOW * EXPERTS["FreeTime"].training.slower_later  # seconds an iteration; Ex4DGS is trained before
+    assert steps["expert_freetime"].told < told * steps["expert_freetime"].iterations
     pruned = json.loads((folder / "FreeTime+Ex4DGS_pruned" / "pruned.json").read_text())
-    assert pruned["after"]["megabytes"]["total"] <= 0.12 < pruned["before"]["megabytes"]["total"]
+    assert pruned["after"]["megabytes"]["total"] <= 0.1 < pruned["before"]["megabytes"]["total"]
 
 
 def check_second_run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The same command has nothing left to do; another budget is refused."""
     assert moegs.main(arguments) == 0
     assert "started; log" not in capsys.readouterr().err
-    assert moegs.main([*arguments, "--budget=0.12MB,0.5h", "--plan"]) == 0  # the same in other words
+    assert moegs.main([*arguments, "--budget=0.1MB,0.5h", "--plan"]) == 0  # the same in other words
     assert moegs.main([*arguments, "--budget=31min"]) == 2
-    assert "holds a plan for --budget 30min,0.12MB (auto.json): give the same" in capsys.readouterr().err
+    assert "holds a plan for --budget 30min,0.1MB (auto.json): give the same" in capsys.readouterr().err
 
 
 def test_a_step_that_fails_is_named_and_done_again(

@@ -295,6 +295,8 @@ def test_the_fast_preset_is_the_scenes_own_in_fewer_iterations(expert):
         assert (short.planes, short.network) == (own.planes, own.network)
         assert short.recipe.iterations < 0.7 * own.recipe.iterations
         assert short.recipe.density.gradient == own.recipe.density.gradient
+        most, published = short.recipe.density.max_gaussians, own.recipe.density.max_gaussians
+        assert most is not None and (published is None or most <= published)
         schedule = (short.recipe.density.start, min(short.recipe.density.stop, short.recipe.iterations))
         shrunk = own.recipe.rate_iterations * short.recipe.iterations / own.recipe.iterations
         assert schedule[0] < schedule[1] and short.recipe.rate_iterations == round(shrunk)
