@@ -27,13 +27,17 @@ MOEGS_BOTH GaussianRow row_of(const Gaussians& in, int64_t i) {
   return {in.means + 3 * i, in.scales + 3 * i, in.quats + 4 * i, in.opacities[i]};
 }
 
-// Normalised device coordinates and their slopes: ndc_x = (x_by_x x + x_by_z z) / (z + guard), likewise y.
-struct Ndc {
-  double x_by_x, x_by_z, y_by_y, y_by_z;
-  MOEGS_BOTH explicit Ndc(const View& view)
-      : x_by_x(2 * view.fx / view.width), x_by_z(2 * view.cx / view.width - 1),
-        y_by_y(2 * view.fy / view.height), y_by_z(2 * view.cy / view.height - 1) {}
-};
+// Quotients that are the same for all Gaussians of a camera.
+MOEGS_BOTH Pinhole pinhole_of(const ViewCamera& camera) {
+  Pinhole found;
+  found.x_by_x = 2 * camera.fx / camera.width;
+  found.x_by_z = 2 * camera.cx / camera.width - 1;
+  found.y_by_y = 2 * camera.fy / camera.height;
+  found.y_by_z = 2 * camera.cy / camera.height - 1;
+  found.limit_x = kJacobianLimit * camera.width / (2 * camera.fx);
+  found.limit_y = kJacobianLimit * camera.height / (2 * camera.fy);
+  return found;
+}
 
 MOEGS_BOTH void camera_point(const View& view, const float* mean, double* point) {
   for (int i = 0; i < 3; ++i) {
@@ -70,12 +74,11 @@ struct Footprint {
   double xx, xy, yy;                  // px^2, low-pass added
   double before, after;               // determinants without and with the low-pass, px^4
 
-  MOEGS_BOTH Footprint(const View& view, const double* point, const float* scale, const float* quat) {
+  MOEGS_BOTH Footprint(const View& view, const Pinhole& pinhole, const double* point, const float* scale,
+                       const float* quat) {
     const double x = point[0], y = point[1], z = point[2];
-    const double limit_x = kJacobianLimit * view.width / (2 * view.fx);
-    const double limit_y = kJacobianLimit * view.height / (2 * view.fy);
-    slope_x = clamp(x / z, -limit_x, limit_x);
-    slope_y = clamp(y / z, -limit_y, limit_y);
+    slope_x = clamp(x / z, -pinhole.limit_x, pinhole.limit_x);
+    slope_y = clamp(y / z, -pinhole.limit_y, pinhole.limit_y);
     clamped_x = slope_x != x / z;
     clamped_y = slope_y != y / z;
     quaternion_matrix(quat, matrix);

@@ -29,6 +29,12 @@ struct ViewCamera {
 struct View : ViewCamera, ViewSettings {};
 constexpr int kViewDoubles = sizeof(View) / sizeof(double);
 
+// What geometry.h makes of a camera once. Normalised device coordinates: ndc_x = (x_by_x x + x_by_z z) / (z + guard),
+// likewise y. Limits of x / z and y / z in the Jacobian.
+struct Pinhole {
+  double x_by_x, x_by_z, y_by_y, y_by_z, limit_x, limit_y;
+};
+
 // The Gaussians of a layer, row-major arrays of n rows.
 struct Gaussians {
   const float *means, *scales, *quats, *opacities;

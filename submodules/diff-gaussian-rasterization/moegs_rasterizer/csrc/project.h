@@ -53,16 +53,16 @@ MOEGS_BOTH bool list_tiles(const View& view, const Footprint& footprint, const f
 MOEGS_BOTH bool finite(float value) { return __builtin_fabsf(value) <= 3.4028235e38f; }
 
 // Fills row i but for its colour; false where the Gaussian is culled.
-MOEGS_BOTH bool project_one(const View& view, const GaussianRow& in, int64_t i, const Projected& out) {
+MOEGS_BOTH bool project_one(const View& view, const Pinhole& pinhole, const GaussianRow& in, int64_t i,
+                            const Projected& out) {
   double point[3];
   camera_point(view, in.mean, point);
-  const Ndc ndc(view);
   const double over = 1 / (point[2] + kDepthGuard);
-  const double ndc_x = (ndc.x_by_x * point[0] + ndc.x_by_z * point[2]) * over;
-  const double ndc_y = (ndc.y_by_y * point[1] + ndc.y_by_z * point[2]) * over;
+  const double ndc_x = (pinhole.x_by_x * point[0] + pinhole.x_by_z * point[2]) * over;
+  const double ndc_y = (pinhole.y_by_y * point[1] + pinhole.y_by_z * point[2]) * over;
   if (!in_view(view, point, ndc_x, ndc_y)) return false;
 
-  const Footprint footprint(view, point, in.scale, in.quat);
+  const Footprint footprint(view, pinhole, point, in.scale, in.quat);
   if (!(footprint.after > 0)) return false;
   float* mean = out.means2d + 2 * i;
   float* conic = out.conics + 4 * i;
@@ -92,8 +92,9 @@ MOEGS_BOTH void clear_one(int64_t i, const Projected& out) {
 }
 
 inline void project(const View& view, const Gaussians& in, int64_t begin, int64_t end, const Projected& out) {
+  const Pinhole pinhole = pinhole_of(view);
   for (int64_t i = begin; i < end; ++i) {
-    const bool seen = project_one(view, row_of(in, i), i, out);
+    const bool seen = project_one(view, pinhole, row_of(in, i), i, out);
     if (!seen) clear_one(i, out);
     if (!in.sh) continue;
     float* colour = out.colours + 3 * i;

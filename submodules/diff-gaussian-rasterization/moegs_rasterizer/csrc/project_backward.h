@@ -47,23 +47,23 @@ MOEGS_BOTH void jacobian_backward(const double* g_row, const double* w_axis, con
   g_point[2] -= g_slope * slope / z;
 }
 
-MOEGS_BOTH void means2d_backward(const View& view, const double* point, const float* g, double* g_point) {
-  const Ndc ndc(view);
+MOEGS_BOTH void means2d_backward(const View& view, const Pinhole& pinhole, const double* point, const float* g,
+                                 double* g_point) {
   const double over = 1 / (point[2] + kDepthGuard);
   const double g_x = g[0] * view.width / 2, g_y = g[1] * view.height / 2;
-  const double x = (ndc.x_by_x * point[0] + ndc.x_by_z * point[2]) * over;
-  const double y = (ndc.y_by_y * point[1] + ndc.y_by_z * point[2]) * over;
-  g_point[0] += g_x * ndc.x_by_x * over;
-  g_point[1] += g_y * ndc.y_by_y * over;
-  g_point[2] += (g_x * (ndc.x_by_z - x) + g_y * (ndc.y_by_z - y)) * over;
+  const double x = (pinhole.x_by_x * point[0] + pinhole.x_by_z * point[2]) * over;
+  const double y = (pinhole.y_by_y * point[1] + pinhole.y_by_z * point[2]) * over;
+  g_point[0] += g_x * pinhole.x_by_x * over;
+  g_point[1] += g_y * pinhole.y_by_y * over;
+  g_point[2] += (g_x * (pinhole.x_by_z - x) + g_y * (pinhole.y_by_z - y)) * over;
 }
 
 // Row is a place for one row of gradients, as PlainRow below.
 template <typename Row>
-MOEGS_BOTH void footprint_backward(const View& view, const GaussianRow& in, const double* point, const float* g_conic,
-                               Row& out, double* g_point) {
+MOEGS_BOTH void footprint_backward(const View& view, const Pinhole& pinhole, const GaussianRow& in, const double* point,
+                                   const float* g_conic, Row& out, double* g_point) {
   const float *scale = in.scale, *quat = in.quat;
-  const Footprint f(view, point, scale, quat);
+  const Footprint f(view, pinhole, point, scale, quat);
   double g_v0[3], g_v1[3];
   out.opacity(float(conic_backward(view, f, in.opacity, g_conic, g_v0, g_v1)));
   double g_matrix[9], g_row0[3] = {0, 0, 0}, g_row1[3] = {0, 0, 0};
@@ -98,15 +98,15 @@ MOEGS_BOTH void zero(float* values, int64_t count) {
 // Row i of every gradient but that of sh; g_mean[3] holds what the colour adds to the mean's. Rows of Gaussians that
 // were culled, or that no pixel asked about, become zeros.
 template <typename Row>
-MOEGS_BOTH void shape_backward(const View& view, const GaussianRow& in, int64_t i, bool seen,
+MOEGS_BOTH void shape_backward(const View& view, const Pinhole& pinhole, const GaussianRow& in, int64_t i, bool seen,
                                const ProjectedGradients& given, Row& out, double* g_mean) {
   const bool by_mean = seen && given.means2d && any(given.means2d + 2 * i, 2);
   const bool by_conic = seen && given.conics && any(given.conics + 4 * i, 4);
   double g_point[3] = {0, 0, 0}, point[3];
   camera_point(view, in.mean, point);
-  if (by_mean) means2d_backward(view, point, given.means2d + 2 * i, g_point);
+  if (by_mean) means2d_backward(view, pinhole, point, given.means2d + 2 * i, g_point);
   if (by_conic) {
-    footprint_backward(view, in, point, given.conics + 4 * i, out, g_point);
+    footprint_backward(view, pinhole, in, point, given.conics + 4 * i, out, g_point);
   } else {
     for (int k = 0; k < 3; ++k) out.scale(k, 0);
     out.quat(0, 0, 0, 0);
@@ -136,6 +136,7 @@ struct PlainRow {
 // Rows [begin, end) of every gradient.
 inline void project_backward(const View& view, const Gaussians& in, int64_t begin, int64_t end, const int32_t* radii,
                              const ProjectedGradients& given, const GaussianGradients& out) {
+  const Pinhole pinhole = pinhole_of(view);
   const int sh_floats = 3 * in.sh_count;
   for (int64_t i = begin; i < end; ++i) {
     const bool seen = radii[i] > 0;
@@ -147,7 +148,7 @@ inline void project_backward(const View& view, const Gaussians& in, int64_t begi
       zero(out.sh + sh_floats * i, sh_floats);
     }
     PlainRow row{out, i};
-    shape_backward(view, row_of(in, i), i, seen, given, row, g_mean);
+    shape_backward(view, pinhole, row_of(in, i), i, seen, given, row, g_mean);
   }
 }
 

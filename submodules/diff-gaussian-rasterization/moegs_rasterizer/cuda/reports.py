@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,9 @@ FORGETTING = 0.99  # of the most instances known, with each call
 FIRST_GUESS = 8  # instances a Gaussian
 LEAST_CAPACITY = 4096
 LOOKS = 32  # at a report's words before the driver is asked, which takes longer
+AWAKE = 200e-6  # seconds that the host only looks, as most reports come by then
+SLEPT = 0.125  # of the time waited so far, from then on: other threads get the processor
+LONGEST_SLEEP = 1e-3  # seconds
 MOST_SIZES = 256  # of calls remembered
 
 
@@ -212,11 +216,18 @@ class Mailbox:
 
     def _wait(self, report: Report) -> None:
         """Wait for the report itself, not for the blending that the GPU goes on with."""
-        while not any(self._has_come(report) for _ in range(LOOKS)):
+        began = time.perf_counter()
+        while True:
+            for _ in range(LOOKS):
+                if self._has_come(report):
+                    return
             if self.ended(report) and not self._has_come(report):
                 raise RuntimeError(
                     "the GPU ended a rasterizer call without its report; CUDA_LAUNCH_BLOCKING=1 shows what failed"
                 )
+            waited = time.perf_counter() - began
+            if waited > AWAKE:
+                time.sleep(min(SLEPT * waited, LONGEST_SLEEP))
 
     def _has_come(self, report: Report) -> bool:
         return bool(self.numbers[report.slot * WORDS] == report.sequence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 import pytest
@@ -137,6 +138,21 @@ def test_a_call_whose_kernels_did_not_run_is_an_error(mailbox, monkeypatch):
     monkeypatch.setattr(PlayedMailbox, "ended", lambda self, report: True)
     with pytest.raises(RuntimeError, match="without its report"):
         mailbox.instances(report)
+
+
+def test_a_host_that_waits_long_sleeps(mailbox, monkeypatch):
+    report = send(mailbox, instances=11)
+    asked: list[float] = []
+
+    def ended(self, report):
+        asked.append(time.perf_counter())
+        if asked[-1] - asked[0] > 0.05:
+            finish(self, report)
+        return False
+
+    monkeypatch.setattr(PlayedMailbox, "ended", ended)
+    assert mailbox.instances(report) == 11
+    assert len(asked) < 500  # without sleep it asks thousands of times
 
 
 def test_captured_calls_report_each_replay_to_a_row_of_their_own(mailbox):

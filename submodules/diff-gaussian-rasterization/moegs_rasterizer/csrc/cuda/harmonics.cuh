@@ -1,7 +1,7 @@
 // Rows of spherical harmonics through shared memory: threads own rows, memory wants neighbours together.
 #pragma once
 
-#include "device.cuh"
+#include "instructions.cuh"
 
 namespace moegs {
 
@@ -10,12 +10,17 @@ constexpr int kRowThreads = 128;
 // Odd, so that threads that walk along their rows meet different banks.
 MOEGS_BOTH constexpr int row_stride(int floats) { return floats | 1; }
 
-// Values [kFirst, kFirst + kPart) of rows of kFloats, which lie side by side in `from`.
+// Values [kFirst, kFirst + kPart) of rows of kFloats, which lie side by side in `from`: each warp those of its threads.
+// They are there after wait_for_copies and a barrier of the warp.
 template <int kFloats, int kFirst, int kPart>
 __device__ __forceinline__ void load_part(const float* from, int rows, float* shared) {
+  const int lane = threadIdx.x % kWarp, first = threadIdx.x - lane;
+  const int count = min(kWarp, rows - first) * kPart;
+  shared += first * row_stride(kFloats) + kFirst;
+  from += first * kPart;
 #pragma unroll 8
-  for (int k = threadIdx.x; k < rows * kPart; k += kRowThreads)
-    shared[k / kPart * row_stride(kFloats) + kFirst + k % kPart] = from[k];
+  for (int k = lane; k < count; k += kWarp)
+    copy_ahead(shared + k / kPart * row_stride(kFloats) + k % kPart, from + k);
 }
 
 template <int kFloats, int kFirst, int kPart>

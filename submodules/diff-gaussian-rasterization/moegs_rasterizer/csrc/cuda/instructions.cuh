@@ -1,6 +1,10 @@
 // Instructions that C++ has no name for. Compiled for the CPU they are what tests/kernels_on_cpu says.
 #pragma once
 
+#ifdef __CUDACC__
+#include <cuda_pipeline.h>
+#endif
+
 #include "device.cuh"
 
 namespace moegs {
@@ -33,6 +37,15 @@ __device__ __forceinline__ void multiply(Product& to, const uint32_t (&a)[4], ui
       "{%0, %1, %2, %3};"
       : "+f"(to.sums[0][0]), "+f"(to.sums[0][1]), "+f"(to.sums[1][0]), "+f"(to.sums[1][1])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Copies to a block's shared memory while the thread goes on: nobody reads it before wait_for_copies and a barrier.
+__device__ __forceinline__ void copy_ahead(float* shared, const float* from) {
+  __pipeline_memcpy_async(shared, from, sizeof(float));
+}
+__device__ __forceinline__ void wait_for_copies() {
+  __pipeline_commit();
+  __pipeline_wait_prior(0);
 }
 
 __device__ __forceinline__ void add2(float* to, float2 value) {

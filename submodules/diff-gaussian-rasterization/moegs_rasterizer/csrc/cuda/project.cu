@@ -41,11 +41,11 @@ __host__ __device__ int blocks_of(const ProjectCall& call, int layer) {
   return (call.first[layer + 1] - call.first[layer] + kRowThreads - 1) / kRowThreads;
 }
 
-static_assert(sizeof(ProjectCall) <= 4096, "kernel arguments hold 4 KB before CUDA 12.1");
+static_assert(sizeof(ProjectCall) + sizeof(Pinhole) <= 4096, "kernel arguments hold 4 KB before CUDA 12.1");
 
 // All but the colour of a row; false where it is culled.
-__device__ __forceinline__ bool project_row(const ProjectCall& call, int layer_index, const View& view, int64_t i,
-                                            Splat2d& splat) {
+__device__ __forceinline__ bool project_row(const ProjectCall& call, int layer_index, const View& view,
+                                            const Pinhole& pinhole, int64_t i, Splat2d& splat) {
   const ProjectLayer& layer = call.layer[layer_index];
   const int64_t g = call.first[layer_index] + i;
   call.rows[g] = int32_t(g);
@@ -54,7 +54,7 @@ __device__ __forceinline__ bool project_row(const ProjectCall& call, int layer_i
   const int fault = fault_of(row);
   if (fault >= 0) report(call.status, layer_index, int(i), Fault(fault));
   const Projected here{splat.mean, splat.conic, nullptr, &splat.depth, &splat.radius, splat.box};
-  const bool seen = fault < 0 && cuda::project_one(view, row, 0, here);
+  const bool seen = fault < 0 && cuda::project_one(view, pinhole, row, 0, here);
   if (!seen) {
     cuda::clear_one(0, here);
     splat.depth = __int_as_float(0x7fffffff);  // behind everything when sorted as an integer
@@ -75,8 +75,8 @@ __device__ __forceinline__ void colour_rows(const ProjectCall& call, int layer_i
   const int rows = call.first[layer_index + 1] - call.first[layer_index];
   with_count(layer.in.sh_count, [&](auto count) {
     constexpr int kCount = decltype(count)::value, kFloats = 3 * kCount;
-    load_rows<kFloats>(layer.in, start, min(kRowThreads, rows - start), shared);
-    __syncthreads();
+    wait_for_copies();
+    __syncwarp();
     const int64_t i = start + threadIdx.x;
     if (i >= rows) return;
     const float* row = shared + threadIdx.x * row_stride(kFloats);
@@ -94,26 +94,41 @@ __device__ __forceinline__ void colour_rows(const ProjectCall& call, int layer_i
 // few where the views lie apart.
 template <bool kViewsApart>
 __global__ void __launch_bounds__(kRowThreads, 6)
-project_kernel(const __grid_constant__ ProjectCall call) {
+project_kernel(const __grid_constant__ ProjectCall call, const __grid_constant__ Pinhole pinhole) {
   MOEGS_DYNAMIC_SHARED(float, shared);
   const int thread = blockIdx.x * kRowThreads + threadIdx.x;
   if (thread < call.count) check_background(call.layer[thread].carried, thread, call.status);
   int layer_index = 0, block = blockIdx.x;
   while (layer_index + 1 < call.count && block >= blocks_of(call, layer_index)) block -= blocks_of(call, layer_index++);
   const View copied = kViewsApart ? View{} : View{call.camera, call.settings[layer_index]};
-  const View& view = kViewsApart ? call.views[layer_index] : copied;
   const int first = call.first[layer_index], rows = call.first[layer_index + 1] - first;
   const int start = block * kRowThreads;
   const int64_t i = start + threadIdx.x;
+  __shared__ View own_view;
+  __shared__ Pinhole own_pinhole;
+  if (kViewsApart) {
+    if (threadIdx.x == 0) {
+      own_view = call.views[layer_index];
+      own_pinhole = cuda::pinhole_of(own_view);
+    }
+    __syncthreads();
+  }
+  const View& view = kViewsApart ? own_view : copied;
+  const Gaussians& in = call.layer[layer_index].in;
+  if (in.sh) {
+    with_count(in.sh_count, [&](auto count) {
+      load_rows<3 * decltype(count)::value>(in, start, min(kRowThreads, rows - start), shared);
+    });
+  }
   Splat2d splat{};
   int count = 0;
   bool seen = false;
   if (i < rows) {
-    seen = project_row(call, layer_index, view, i, splat);
+    seen = project_row(call, layer_index, view, kViewsApart ? own_pinhole : pinhole, i, splat);
     if (seen) count = pack_shape(splat, call.shapes + int64_t(kShapeFloats) * (first + i));
     call.counts[first + i] = count;
   }
-  if (call.layer[layer_index].in.sh) colour_rows(call, layer_index, view, start, seen, shared, splat);
+  if (in.sh) colour_rows(call, layer_index, view, start, seen, shared, splat);
   if (i >= rows) return;
   const Carried& carried = call.layer[layer_index].carried;
   check_values(carried, splat, i, layer_index, call.status);
@@ -129,7 +144,8 @@ void project(const ProjectCall& call, Stream stream) {
   for (int layer = 0; layer < call.count; ++layer) blocks += blocks_of(call, layer);
   const auto kernel = call.views ? project_kernel<true> : project_kernel<false>;
   // At least a block, for the backgrounds of layers that are all empty.
-  launch("projecting", kernel, max(1, blocks), kRowThreads, kHarmonicsBytes, stream_of(stream), call);
+  launch("projecting", kernel, max(1, blocks), kRowThreads, kHarmonicsBytes, stream_of(stream), call,
+         cuda::pinhole_of(call.camera));
 }
 
 }  // namespace moegs

@@ -54,7 +54,8 @@ class LookedRow {
 
 // Four blocks a multiprocessor: a few more registers would leave room for three.
 __global__ void __launch_bounds__(kRowThreads, 4)
-project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, int count) {
+project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, const __grid_constant__ Pinhole pinhole,
+                        int count) {
   MOEGS_DYNAMIC_SHARED(float, shared);
   const int start = blockIdx.x * kRowThreads;
   const int64_t i = start + threadIdx.x;
@@ -67,6 +68,7 @@ project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, int 
       constexpr int kCount = decltype(coefficients)::value, kFloats = 3 * kCount;
       const int here = min(kRowThreads, count - start);
       if (any_asked) load_rows<kFloats>(layer.in, start, here, shared);
+      wait_for_copies();
       __syncthreads();
       float* row = shared + threadIdx.x * row_stride(kFloats);
       if (asked) {
@@ -87,7 +89,7 @@ project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, int 
   if (i >= count) return;
   const Activated activated(layer.in, i);
   LookedRow row(layer, activated, i);
-  cuda::shape_backward(layer.view, activated.row(layer.in, i), i, seen, layer.given, row, g_mean);
+  cuda::shape_backward(layer.view, pinhole, activated.row(layer.in, i), i, seen, layer.given, row, g_mean);
   row.report_bad();
 }
 
@@ -96,7 +98,7 @@ project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, int 
 void project_backward(const ProjectBackwardLayer& layer, int64_t count, Stream stream) {
   if (count == 0) return;
   launch("projecting backwards", project_backward_kernel, blocks_for(count, kRowThreads), kRowThreads, kHarmonicsBytes,
-         stream_of(stream), layer, int(count));
+         stream_of(stream), layer, cuda::pinhole_of(layer.view), int(count));
 }
 
 }  // namespace moegs

@@ -151,6 +151,9 @@ inline Half2 where_at_least(Half2 a, Half2 b, Half2 value) {
   return {a.low >= b.low ? value.low : 0, a.high >= b.high ? value.high : 0};
 }
 
+inline void copy_ahead(float* shared, const float* from) { *shared = *from; }
+inline void wait_for_copies() {}
+
 inline void add2(float* to, float2 value) {
   to[0] += value.x;
   to[1] += value.y;
