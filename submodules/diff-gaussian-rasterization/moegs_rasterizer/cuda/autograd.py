@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..gradients import Needed, background_gradient, present
 from .passes import HAS_COLOURS, RESULTS, SAVED, CudaPass, Made, check_room, operators
-from .reports import NOT_FINITE, Report
+from .reports import Report
+from .words import NOT_FINITE
 
 PROJECTED, CARRIED, BLENDED, PLANES, GRADIENTS = 3, 5, 4, 3, 4  # tensors a layer
 GAUSSIANS = 6
@@ -167,7 +168,7 @@ def launches_early() -> bool:
 
 
 def _bits(needed: Sequence[bool]) -> int:
-    """Bits of NOT_FINITE in reports.py whose gradients are looked at; of means, scales, quats, opacities, sh, rest."""
+    """Bits of NOT_FINITE in words.py whose gradients are looked at; of means, scales, quats, opacities, sh, rest."""
     bits = 0
     for kind, wanted in zip((MEANS, SCALES, QUATS, OPACITIES, SH, SH), needed, strict=True):
         if wanted:

@@ -12,7 +12,7 @@ from ..validation import validate
 from . import passes
 from .autograd import PLANES, PROJECTED, Blend, Project
 from .passes import HAS_COLOURS, IS_RAW, RESULTS, CudaPass, Given, given_of, images_of, made_of, pass_of
-from .reports import MOST_LAYERS
+from .words import MOST_LAYERS
 
 GIVEN = 8  # tensors a layer; the first COLOURS are those of its 3D Gaussians
 COLOURS, FEATURES = 5, 6  # places among them; of raw Gaussians the rest of sh takes that of the colours

@@ -17,17 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..types import Camera, RasterizerError
-from ..validation import check_camera
-from ..views import camera_numbers
-
-# csrc/cuda/launch.h
-MOST_LAYERS = 12
-VIEW = 27  # doubles of View in csrc/layout.h
-WORDS = 2 + MOST_LAYERS  # int64s of a report: sequence, faults of the layers, instances
-NO_FAULT = -1
-NOT_FINITE = ("means", "scales", "quats", "opacities", "sh", "colours", "features", "background")
-OUT_OF_RANGE = ("scales is below 0{}; apply exp first", "opacities leaves [0, 1]{}; apply the sigmoid first")
+from ..types import RasterizerError
+from .captured import CapturedCall
+from .words import MOST_LAYERS, NOT_FINITE, VIEW, WORDS, error_of
 
 SLOTS = 256  # calls whose reports may be on their way at once
 MOST_CAPTURES = 256  # calls in CUDA graphs whose reports are kept apart
@@ -42,49 +34,6 @@ AWAKE = 200e-6  # seconds that the host only looks, as most reports come by then
 SLEPT = 0.125  # of the time waited so far, from then on: other threads get the processor
 LONGEST_SLEEP = 1e-3  # seconds
 MOST_SIZES = 256  # of calls remembered
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CapturedCall:
-    """A call in a CUDA graph, and the report of its latest replay: synchronise before you read it."""
-
-    words: Tensor  # [WORDS] in pinned memory
-    views: Tensor  # [layers, VIEW] in pinned memory: replays read them
-    size: tuple[int, int]  # pixels, width and height
-    capacity: int  # instances that the graph has memory for
-    first_layer: int
-
-    @property
-    def instances(self) -> int:
-        """Instances of the latest replay; 0 before the first."""
-        return int(self.words[-1])
-
-    @property
-    def overflowed(self) -> bool:
-        """True where the latest replay had more instances than memory: it took longer and gave the same bits."""
-        return self.instances > self.capacity
-
-    def look_from(self, camera: Camera) -> None:
-        """Let replays from now on see from this camera, which must have the captured one's image size.
-
-        A replay that the GPU has not begun yet sees from it, too: synchronise before where that matters. Raises
-        RasterizerError for a camera that cannot be used.
-        """
-        check_camera(camera)
-        if (camera.width, camera.height) != self.size:
-            raise RasterizerError(
-                f"camera: the image is {camera.width}x{camera.height}, but the graph's is "
-                f"{self.size[0]}x{self.size[1]}; capture the call anew"
-            )
-        numbers = torch.tensor(camera_numbers(camera), dtype=torch.float64)
-        self.views[:, : len(numbers)] = numbers
-
-    def check(self) -> None:
-        """Raise RasterizerError where the latest replay met bad values; its images are NaN."""
-        sequence, *faults, _ = self.words.tolist()
-        error = _error(faults, self.first_layer) if sequence else None
-        if error is not None:
-            raise RasterizerError(error)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -240,7 +189,7 @@ class Mailbox:
         start = report.slot * WORDS
         _, *faults, instances = self.numbers[start : start + WORDS]
         report.instances = instances
-        report.error = _error(faults, report.first_layer)
+        report.error = error_of(faults, report.first_layer)
         if len(self.known) >= MOST_SIZES:
             self.known.clear()
         # Other cameras see more, and an overflow costs more than room: what is known falls slowly.
@@ -268,17 +217,3 @@ def captured_calls(device: torch.device | None = None) -> tuple[CapturedCall, ..
     """
     index = torch.cuda.current_device() if device is None or device.index is None else device.index
     return tuple(mailbox(torch.device("cuda", index)).watched)
-
-
-def _error(faults: list[int], first_layer: int) -> str | None:
-    for layer, code in enumerate(faults):
-        if code == NO_FAULT:
-            continue
-        row, fault = divmod(code, 16)
-        where = f", first at row {row}"
-        if fault < len(NOT_FINITE):
-            text = f"{NOT_FINITE[fault]} has NaN or infinite values{where}; repair or drop these rows"
-        else:
-            text = OUT_OF_RANGE[fault - len(NOT_FINITE)].format(where)
-        return f"layer {first_layer + layer}: {text} (seen by the GPU; that call's images are NaN)"
-    return None

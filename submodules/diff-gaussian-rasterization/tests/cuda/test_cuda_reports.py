@@ -9,17 +9,9 @@ import pytest
 import torch
 from moegs_rasterizer import RasterizerError
 from moegs_rasterizer.cuda import reports
-from moegs_rasterizer.cuda.reports import (
-    MOST_LAYERS,
-    NO_FAULT,
-    NOT_FINITE,
-    ROWS,
-    SLOTS,
-    WORDS,
-    CapturedCall,
-    Mailbox,
-    Report,
-)
+from moegs_rasterizer.cuda.captured import CapturedCall
+from moegs_rasterizer.cuda.reports import ROWS, SLOTS, Mailbox, Report
+from moegs_rasterizer.cuda.words import MOST_LAYERS, NO_FAULT, NOT_FINITE, VIEW, WORDS
 
 SIZE = (640, 480, 1, 10)
 
@@ -35,7 +27,7 @@ class PlayedMailbox(Mailbox):
 
 
 def unpinned_views() -> torch.Tensor:
-    return torch.zeros(reports.MOST_CAPTURES, MOST_LAYERS, reports.VIEW, dtype=torch.float64)
+    return torch.zeros(reports.MOST_CAPTURES, MOST_LAYERS, VIEW, dtype=torch.float64)
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from dataclasses import replace
 import pytest
 import torch
 from moegs_rasterizer import Camera, Layer, RasterizerError, RasterSettings, rasterize
-from moegs_rasterizer.cuda.reports import LEAST_CAPACITY, MOST_LAYERS, SLACK
+from moegs_rasterizer.cuda.reports import LEAST_CAPACITY, SLACK
+from moegs_rasterizer.cuda.words import MOST_LAYERS
 from moegs_rasterizer.reference.tiles import TILE
 from moegs_rasterizer.validation import LARGEST_SIDE
 

@@ -26,7 +26,8 @@ from moegs_rasterizer.compile.steps import (
     torch_libraries,
 )
 from moegs_rasterizer.cuda import backend, passes
-from moegs_rasterizer.cuda.reports import MOST_CAPTURES, MOST_LAYERS, NOT_FINITE, ROWS, VIEW, WORDS, Mailbox
+from moegs_rasterizer.cuda.reports import MOST_CAPTURES, ROWS, Mailbox
+from moegs_rasterizer.cuda.words import MOST_LAYERS, NOT_FINITE, VIEW, WORDS
 
 HEADERS = Path(__file__).parent / "headers"
 FLAGS = (

@@ -43,7 +43,7 @@ class DeviceScope {
 // call's instances.
 constexpr unsigned long long kNoFault = ~0ull;
 constexpr int kStatusWords = kMostLayers + 1;
-// What was wrong, in the order of NOT_FINITE and OUT_OF_RANGE in cuda/reports.py, which say it in words.
+// What was wrong, in the order of NOT_FINITE and OUT_OF_RANGE in cuda/words.py, which say it in words.
 enum Fault : int {
   kBadMeans, kBadScales, kBadQuats, kBadOpacities, kBadSh, kBadColours, kBadFeatures, kBadBackground,
   kNegativeScale, kOpacityRange,
