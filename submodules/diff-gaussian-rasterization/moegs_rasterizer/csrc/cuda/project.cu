@@ -90,8 +90,8 @@ __device__ __forceinline__ void colour_rows(const ProjectCall& call, int layer_i
   });
 }
 
-// Six blocks a multiprocessor: the double arithmetic waits long enough to want company. No register is spilt, but for a
-// few where the views lie apart.
+// Six blocks a multiprocessor: the double arithmetic waits long enough to want company. A few registers are spilt (on
+// sm_90 four, 17 where the views lie apart), with five blocks none.
 template <bool kViewsApart>
 __global__ void __launch_bounds__(kRowThreads, 6)
 project_kernel(const __grid_constant__ ProjectCall call, const __grid_constant__ Pinhole pinhole) {
