@@ -24,6 +24,8 @@ from engine.training.curve import CURVE_FILE, read_curve
 logger = logging.getLogger(__name__)
 
 NEAR_ENOUGH = 0.02  # of the time that is left: smaller differences change no lengths
+LATE = 0.05  # of the whole time, by which the end may be late before a training is begun anew
+SHRINKING = 0.5  # of the iterations of later steps that may be given up before
 SLOWEST = 3.0  # times as long as told that other steps are expected to take, at most
 
 
@@ -89,6 +91,7 @@ class PlanKeeper:
             model_folder(job),
             iterations=step.iterations,
             early=step.early,
+            slack=slack(self.plan),
             lost=lambda: perf_counter() - self._begun,
             again=again,
         )
@@ -189,6 +192,13 @@ def within_size(plan: Plan, trained_bytes: float) -> Plan:
         logger.info("the run has %s, and %s are its budget: it is not pruned", *sizes)
         return replace(plan, steps=tuple(step for step in plan.steps if step.step != "prune"), run_bytes=None)
     return plan
+
+
+def slack(plan: Plan) -> float:
+    """Seconds by which the step under way may be late: steps after it can be shorter, and the end a little later."""
+    later = [step for step in plan.steps if step.is_adjustable]
+    spare = sum(step.each * max(0, step.iterations - step.shortest) for step in later)
+    return LATE * (read_budget(plan.budget).seconds or 0.0) + SHRINKING * spare
 
 
 def adjusted(plan: Plan) -> Plan:

@@ -43,9 +43,11 @@ def make_plan(config: AutoConfig, prepare: Callable[[Job], Step]) -> Plan:
     jobs = _jobs(config)
     before = _prepared(config, jobs, prepare)
     settings = _training_settings(jobs)
+    compute = open_compute_device(settings.machine.device, settings.machine.backend)
+    check_rasterizer(compute)  # raises what the start of a command would end with
     started = try_start_up(settings.machine)
     starting = started.packages  # this command started, too
-    trials = _opened_trials(settings, started)
+    trials = _opened_trials(settings, compute, started)
     budget = _with_memory(read_budget(config.budget), trials.compute)
     decoding = _decoding(trials.scene)
 
@@ -75,12 +77,10 @@ def _jobs(config: AutoConfig) -> list[Job]:
     return jobs
 
 
-def _opened_trials(settings: TrainExpertConfig, started: StartUp) -> Trials:
+def _opened_trials(settings: TrainExpertConfig, compute: ComputeDevice, started: StartUp) -> Trials:
     """The trials of a prepared scene. started: the start of every command."""
     model_path = settings.output.model_path
     assert model_path is not None, "run-all gives it"
-    compute = open_compute_device(settings.machine.device, settings.machine.backend)
-    check_rasterizer(compute)
     start = perf_counter()
     scene = open_expert_scene(settings, model_path)
     command = SceneTrial(command=started.seconds + perf_counter() - start, frames=len(scene.test) * scene.num_frames)

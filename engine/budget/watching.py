@@ -12,16 +12,18 @@ EARLY = 0.05  # share of the iterations after which the look comes
 FEWEST_ROWS = 3  # of its curve
 FEWEST_SECONDS = 5.0  # of training by then: shorter ones say little
 TOLERANCE = 0.15  # difference from the trial up to which the training goes on
-WORTH = 2.0  # times the seconds that a new beginning loses: it comes where the training would be off by more
+WORTH = 2.0  # times the seconds that a new beginning loses, which a faster training must gain
+LEAST_LEFT = 0.25  # of a training that must be left after what a new beginning loses
 
 
 class WatchedTraining:
     """The process of a training. Where its iterations take another time than trials said, it is begun anew, once.
 
-    Only where that gains much more than it loses: else the steps after it make up for the difference.
+    A slow one only where the steps after it cannot make up for it, and a fast one where that gains more than it loses.
 
     process: the training under way. folder: of its model. iterations: of the training. early: seconds of an iteration
-    by the trials, with as many Gaussians as it has from its start on. lost: tells the seconds since it was begun.
+    by the trials, with as many Gaussians as it has from its start on. slack: seconds by which it may be late. lost:
+    tells the seconds since it was begun.
     again: begins the training of another length, once the first process has ended; it is told the factor by which
     iterations take longer.
     """
@@ -33,6 +35,7 @@ class WatchedTraining:
         *,
         iterations: int,
         early: float,
+        slack: float,
         lost: Callable[[], float],
         again: Callable[[float], Process],
     ) -> None:
@@ -40,6 +43,7 @@ class WatchedTraining:
         self._folder = folder
         self._iterations = iterations
         self._early = early
+        self._slack = slack
         self._lost = lost
         self._again = again
         self._factor: float | None = None
@@ -66,10 +70,15 @@ class WatchedTraining:
             return
         self._looked = True
         factor = known / self._early
-        off = abs(factor - 1)
-        if off > TOLERANCE and off * self._early * self._iterations > WORTH * self._lost():
+        if abs(factor - 1) > TOLERANCE and self._is_worth_it(factor):
             self._factor = factor
             self._process.interrupt()
+
+    def _is_worth_it(self, factor: float) -> bool:
+        """True where a new beginning, which loses what was done so far, is better than going on."""
+        told, lost = self._early * self._iterations, self._lost()
+        late = (factor - 1) * told
+        return late > self._slack and told - lost > LEAST_LEFT * told if late > 0 else -late > WORTH * lost
 
 
 def seconds_an_iteration(folder: Path, least: int) -> float | None:

@@ -11,13 +11,15 @@ from common.text.units import MEGABYTE
 from common.text.wording import counted
 from engine.compression.distillation import Distillation, distil
 from engine.compression.distilled_files import write_distilled
+from engine.compression.trainers import check_trainable
 from engine.evaluation.held_out import ImageAt, held_out_psnr, mixtures_of
 from engine.evaluation.provenance import megabytes
 from engine.evaluation.scoring import evenly_spread
 from engine.runs.checkpoint import saved_experts
 from engine.runs.expert_images import image_of
 from engine.runs.novel_near import lone_rules
-from engine.runs.pictures import refuse_pictures
+from engine.runs.opening import decode
+from engine.runs.pictures import decode_pictures, refuse_pictures
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
 from engine.settings.distill import (
@@ -31,6 +33,7 @@ from engine.settings.distill import (
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import with_values
 from experts import Expert
+from scenes import needed_views
 
 MIXTURE = "mixture"
 COLUMNS = (
@@ -48,10 +51,13 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     save_path, out = check_distill_config(config)
     overrides, iteration = run_overrides(config), None if config.iteration == -1 else config.iteration
     _refuse_pictures(config, saved_experts(save_path, iteration))
-    run = load_run(save_path, iteration=iteration, overrides=overrides)
+    run = load_run(save_path, iteration=iteration, overrides=overrides, needed="none")
     name = find_name(config.expert, [expert.name for expert in run.experts])
     before = next(expert for expert in run.experts if expert.name == name)
     check_growth(config, before)
+    check_trainable(before)
+    decode(run.scene, needed_views(run.scene, "all"))  # after all that can refuse: it takes minutes
+    decode_pictures(run.experts)
     start = time.perf_counter()
     student = distil(run, name, _distillation(config), progress=not config.quiet)
     seconds = time.perf_counter() - start

@@ -34,12 +34,14 @@ from engine.settings.training.train_expert import (
 )
 from engine.settings.training.train_expert_checks import check_settings
 from engine.training.expert.choice import expert_of_key
+from engine.training.expert.finished import is_finished
 from engine.training.expert.opening import check_expert_task, open_expert_task, training_time
-from engine.training.expert.saves import bytes_of, check_model_folder, saved_expert_folder
+from engine.training.expert.saves import ExpertOutput, bytes_of, check_model_folder, saved_expert_folder
 from engine.training.expert.segments import choose_outputs
 from engine.training.expert.task import ExpertTask
 from engine.training.loop import train
 from engine.training.tensorboard import check_tensorboard, tensorboard_command
+from experts import ExpertSpec
 from scenes import Scene, needed_views
 from scenes.layouts import LOADERS, guess_layout
 from scenes.options import DEFAULT_LAYOUT
@@ -69,6 +71,10 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
             stack.enter_context(alone(output.folder, "--model_path"))
         for output in outputs:
             check_model_folder(output.folder, resume=config.output.resume, overwrite=config.output.overwrite)
+        if len(outputs) > 1:
+            outputs = unfinished(config, spec, outputs)
+        if not outputs:
+            return 0
         tries = ranks.is_first() and must_decode(scene, range(len(scene.views)))  # else progress tells the time at once
         starts = [check_expert_task(config, spec, output, tries=tries) for output in outputs]
         recipe, gaussians = starts[0].recipe, max(start.gaussians for start in starts)
@@ -87,6 +93,15 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
                 return INTERRUPTED
             finish(task)
     return 0
+
+
+def unfinished(config: TrainExpertConfig, spec: ExpertSpec, outputs: Sequence[ExpertOutput]) -> list[ExpertOutput]:
+    """The windows or segments that are still to be trained or scored; a line for the log tells of each other one."""
+    finished = ranks.from_first([is_finished(config, spec, output) for output in outputs])
+    for output, is_done in zip(outputs, finished, strict=True):
+        if is_done:
+            logger.info("%s: trained before, nothing to do: %s", output.name, output.folder / EXPERT_REPORT)
+    return [output for output, is_done in zip(outputs, finished, strict=True) if not is_done]
 
 
 def open_expert_scene(config: TrainExpertConfig, model_path: Path) -> Scene:

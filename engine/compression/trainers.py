@@ -41,8 +41,7 @@ def trainers_of(
     all_degrees: without the muting of harmonics that the expert's training did not show. Raises ConfigError for an
     expert that cannot be trained.
     """
-    if isinstance(expert, WindowedExpert):
-        raise ConfigError(f"{expert.name} is of windows, which cannot be trained further together; train them again")
+    check_trainable(expert)
     spec = EXPERTS[kind_of(expert.name)]
     recipe = recipe_of(expert, spec, run)
     recipe = replace(recipe, sh_degree=MOST_DEGREE) if all_degrees else recipe
@@ -53,6 +52,12 @@ def trainers_of(
             yield trainer
     except ValueError as error:
         raise ConfigError(f"{expert.name} cannot be trained further: {error}") from error
+
+
+def check_trainable(expert: Expert) -> None:
+    """Raises ConfigError for an expert of windows."""
+    if isinstance(expert, WindowedExpert):
+        raise ConfigError(f"{expert.name} is of windows, which cannot be trained further together; train them again")
 
 
 def recipe_of(expert: Expert, spec: ExpertSpec, run: Run) -> Recipe:

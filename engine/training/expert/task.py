@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -16,16 +16,15 @@ from torch import Tensor
 from common import ranks
 from common.maths.tensors import tensors_hash
 from common.text.wording import counted
-from engine.checks.experts import ROUTER_CAMERAS, TRAINING_CAMERAS
 from engine.errors import ConfigError
 from engine.evaluation.expert import ExpertScores, evaluate_expert
 from engine.evaluation.scoring import evenly_spread, psnr_of, scores_text
 from engine.outputs.files import results_folder
 from engine.runs.device import release_unused, wait
 from engine.runs.novel_near import lone_rules
-from engine.settings.training.recipe import settings_of
 from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.curve import TrainingCurve, rates_of
+from engine.training.expert.facts import facts_of
 from engine.training.expert.saves import (
     ExpertOutput,
     covered,
@@ -39,7 +38,6 @@ from engine.training.expert.scene_views import SceneViews
 from engine.training.loop import Schedule
 from engine.training.progress import Reading
 from engine.training.retention import drop_older
-from engine.training.stretches import stretches_of
 from engine.training.tensorboard import event_writer
 from experts.formats.settings import CLIP_FRAMES, FIRST_FRAME, FRAME_RATE, PRESET
 from experts.training.recipes.recipe import Recipe
@@ -273,25 +271,7 @@ class ExpertTask:
 
     def facts(self) -> dict[str, Any]:
         """Facts that must be the same in a training and the one it continues, as plain JSON values."""
-        scene, recipe = self.output.scene, self.config.recipe
-        near, far = self.begun.planes or (None, None)
-        facts = {
-            "expert": self.output.name,
-            "iterations": self.last,
-            "seed": recipe.seed,
-            "colour_correction": recipe.colour_correction,
-            "near": near,
-            "far": far,
-            "first frame": scene.start,
-            "frames": scene.num_frames,
-            TRAINING_CAMERAS: [scene.views[index].name for index in scene.train],
-            **({ROUTER_CAMERAS: [scene.views[index].name for index in scene.router]} if scene.router else {}),
-            "sizes": [[view.camera.width, view.camera.height] for view in scene.views],
-            **({"stretches": asdict(stretches)} if (stretches := stretches_of(scene)) else {}),
-            **settings_of(self.begun.recipe),
-        }
-        plain: dict[str, Any] = json.loads(json.dumps(facts))
-        return plain
+        return facts_of(self.output, self.config, self.begun.recipe, self.begun.planes)
 
     def _cfg_facts(self) -> dict[str, object]:
         """Facts for cfg_args beside those that the expert's format needs."""

@@ -11,7 +11,7 @@ import pytest
 import engine.budget.keeping
 import engine.pipeline.queue
 from engine.budget.choice import TARGET, choose
-from engine.budget.keeping import PlanKeeper, with_overheads
+from engine.budget.keeping import PlanKeeper, slack, with_overheads
 from engine.budget.plan import Plan, Step
 from engine.budget.wanted import Budget
 from engine.budget.watching import WatchedTraining
@@ -124,9 +124,18 @@ def test_overheads_of_steps_to_come_follow_those_that_were_taken() -> None:
         assert with_overheads(plan, ended, trained) == plan
 
 
-@pytest.mark.parametrize(("lost", "begins_anew"), [(40.0, True), (60.0, False)])
-def test_a_training_is_begun_anew_only_where_that_gains_more_than_it_loses(
-    tmp_path: Path, machine: Machine, lost: float, begins_anew: bool
+@pytest.mark.parametrize(
+    ("told", "lost", "room", "begins_anew"),
+    [
+        (0.1, 40.0, 50.0, True),  # 0.2 s an iteration: 100 s late
+        (0.1, 40.0, 120.0, False),  # the steps after it make up for that
+        (0.1, 80.0, 50.0, False),  # nearly all of the training's time would be lost
+        (0.3, 40.0, 0.0, True),  # 100 s early
+        (0.3, 60.0, 0.0, False),  # a new beginning would lose more than half of that
+    ],
+)
+def test_a_training_is_begun_anew_only_where_that_is_better_than_going_on(
+    tmp_path: Path, told: float, lost: float, room: float, begins_anew: bool
 ) -> None:
     (tmp_path / "training.csv").write_text("iteration,seconds\n50,10\n100,20\n150,30\n")
     asked = []
@@ -139,6 +148,19 @@ def test_a_training_is_begun_anew_only_where_that_gains_more_than_it_loses(
             asked.append(True)
 
     WatchedTraining(
-        Endless(), tmp_path, iterations=1000, early=0.1, lost=lambda: lost, again=lambda factor: Endless()
-    ).poll()  # 0.2 s an iteration, told 0.1: 100 s too long
+        Endless(),
+        tmp_path,
+        iterations=1000,
+        early=told,
+        slack=room,
+        lost=lambda: lost,
+        again=lambda factor: Endless(),
+    ).poll()
     assert bool(asked) == begins_anew
+
+
+def test_later_steps_and_the_end_give_a_training_room() -> None:
+    begun = Step(step="expert_freetime", iterations=1000, each=0.1, taken=5.0)
+    router = Step(step="train", iterations=1000, shortest=200, each=0.05)
+    plan = Plan(budget="400s", data_args="", experts=("FreeTime",), steps=(begun, router, Step(step="render")))
+    assert slack(plan) == 0.05 * 400 + 0.5 * 800 * 0.05

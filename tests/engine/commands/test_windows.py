@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import engine.commands.distill
+import engine.commands.train_expert
+import moegs
 from engine.commands import render, train
 from experts import LoadOptions, load_expert
 from experts.windows.model import WindowedExpert
@@ -47,7 +50,9 @@ def test_each_window_is_trained_on_its_own_frames(model):
     assert [(each["first frame"], each["frames"]) for each in facts] == [(0, 3), (2, 2), (3, 3)]
 
 
-def test_a_mixture_of_windows_is_trained_rendered_and_its_seams_are_measured(film, model, tmp_path):
+def test_a_mixture_of_windows_is_trained_rendered_and_its_seams_are_measured(
+    film, model, tmp_path, capsys, monkeypatch
+):
     """Beside an expert of the whole clip."""
     assert run(film, tmp_path / "freetime", "freetime") == 0
     shared = [f"--save_path={tmp_path / 'run'}", f"--cache_path={film.parent / 'cache'}"]
@@ -60,6 +65,40 @@ def test_a_mixture_of_windows_is_trained_rendered_and_its_seams_are_measured(fil
     assert seams["frames"]["at_seams"] == 3  # 2, 3 and 4
     assert {"MoE", "STG", "FreeTime"} <= seams["methods"].keys()
     assert abs(seams["lost"]) < 3
+    check_distil(tmp_path, capsys, monkeypatch)
+
+
+def check_distil(folder, capsys, monkeypatch):
+    """An expert of windows is refused before a frame is decoded."""
+
+    def decoded(*_):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(engine.commands.distill, "decode", decoded)
+    words = [f"{folder / 'run'}", "--expert=STG", f"--out={folder / 'distilled'}", "--device=cpu"]
+    assert moegs.main(["distill", *words]) != 0
+    assert "STG is of windows, which cannot be trained further together" in capsys.readouterr().err
+
+
+def test_a_finished_window_makes_no_start_points_again(film, model, monkeypatch):
+    asked = []
+    first = engine.commands.train_expert.check_expert_task
+
+    def check(config, spec, output, *, tries):
+        asked.append(output.folder.name)
+        return first(config, spec, output, tries=tries)
+
+    monkeypatch.setattr(engine.commands.train_expert, "check_expert_task", check)
+    assert run(film, model, "stg", *WINDOWS, "--resume") == 0
+    assert not asked
+    assert run(film, model, "stg", *WINDOWS, "--resume", "--dssim=0.3") != 0  # other settings are refused as ever
+    assert asked == [min(NAMES)]
+    report = model / "window_2-3" / "train_expert.json"
+    asked.clear()
+    kept = report.rename(report.with_suffix(".kept"))
+    assert run(film, model, "stg", *WINDOWS, "--resume") == 0  # as if a kill had come before its report
+    assert asked == ["window_2-3"] and report.is_file()
+    kept.unlink()
 
 
 @pytest.mark.parametrize(
