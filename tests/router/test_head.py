@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 import torch
 
-from router import HEADS, RoutingFeatures, head_fused, new_head
-from router.heads import HeadKind
+from router import HEADS, RoutingFeatures, new_head
+from router.heads import HeadKind, head_fused
 from router.heads.head import SandwichHead
 from router.heads.head_fused import FusedSandwichHead
 from tests.plain_and_fused import assert_same
