@@ -13,7 +13,7 @@ from experts.base import MAX_LOG_WIDTH
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moving:
-    """The motion and the windows that a segment learns of its Gaussians; windows are centred where the motion starts."""
+    """The motion and windows that a segment learns of its Gaussians; windows are centred where the motion starts."""
 
     means: Tensor  # [n, 3]
     motion: Tensor  # [n, 9] coefficients of time, its square and its cube, xyz each

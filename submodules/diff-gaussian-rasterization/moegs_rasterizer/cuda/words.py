@@ -1,4 +1,4 @@
-"""What the words of a report mean that the GPU writes: csrc/cuda/launch.h says so in C++."""
+"""The meaning of the words of a report that the GPU writes: csrc/cuda/launch.h says so in C++."""
 
 from __future__ import annotations
 
