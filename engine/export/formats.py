@@ -181,7 +181,7 @@ def _as_page(export: Export) -> Prepared:
         ],
     }
 
-    coded = coded_page(page, cameras=training, steps=export.quality.grid.sh_steps)
+    coded = coded_page(page, cameras=training, grid=export.quality.page)
 
     def write(path: Path, facts: Facts) -> None:
         write_page(path, coded, facts={**facts, **known})
@@ -200,7 +200,7 @@ def _page_expert(export: Export, expert: Expert, kept: Kept) -> PageExpert:
     followed, features = export.followed(expert, kept), export.run.router.features
     index = export.run.experts.index(expert)
     table = torch.cat([features.static[index], features.temporal[index]], dim=1).detach()
-    return PageExpert(name=expert.name, splats=followed.splats, routing=table[followed.rows])
+    return PageExpert(name=expert.name, splats=followed.splats, routing=table[followed.rows], rows=followed.rows)
 
 
 def _one_scene(export: Export) -> Expert:

@@ -20,7 +20,7 @@ from torch import Tensor
 from common.disk.faults import reading
 from common.disk.files import replacing
 from engine.errors import ConfigError
-from engine.export.page_data import PageExpert, packed, unpacked
+from engine.export.page_data import PageExpert, PageGrid, packed, unpacked
 from engine.export.page_rules import rules_facts, rules_of
 from engine.runs.device import ComputeDevice
 from router import Router, mix
@@ -64,9 +64,9 @@ class CodedPage:
     facts: Mapping[str, object]  # of the splats
 
 
-def coded_page(page: Page, *, cameras: Sequence[View], steps: tuple[int, int, int]) -> CodedPage:
-    """The text of a page's splats, computed on their device. cameras, steps: by which harmonics are rounded."""
-    text, known = packed(page.experts, cameras=[view.camera.centre for view in cameras], steps=steps)
+def coded_page(page: Page, *, cameras: Sequence[View], grid: PageGrid) -> CodedPage:
+    """The text of a page's splats, computed on their device. cameras: by which harmonics are rounded."""
+    text, known = packed(page.experts, cameras=[view.camera.centre for view in cameras], grid=grid)
     head = {name: {"shape": list(value.shape), "values": value.flatten().tolist()} for name, value in page.head.items()}
     router = {"head": head, "kind": page.head_kind, "temperature": page.temperature}
     own = {"frames": page.frames, "router": router, "rules": rules_facts(page.novel)}

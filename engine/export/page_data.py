@@ -1,4 +1,4 @@
-"""The splats of a page as arrays: packed for engine/player/data.js, and read again."""
+"""The splats of a page as arrays of bytes: packed for engine/player/data.js, and read again."""
 
 from __future__ import annotations
 
@@ -13,14 +13,27 @@ import torch
 from moegs_rasterizer import RasterSettings
 from torch import Tensor
 
+from engine.export.chains import ONCE, SHARED, Cells, Columns, Pieces, chain_order, chained, steps_of, unchained
+from engine.export.palette import CodedHarmonics, coded_harmonics
 from experts.canonical.gaussians import CanonicalGaussians
 from experts.splats.model import Splats
-from experts.splats.sh_bytes import UNIT, HarmonicBytes, harmonic_bytes
+from experts.splats.sh_bytes import UNIT
 
-MANTISSA = 15  # bits that are kept of a float's 23: the others would only make the page larger
-COLOUR = 1024  # steps of a coefficient of degree 0 in a unit
-QUAT = 1023
-CURVE_BITS = 10  # of a coordinate, on the curve along which splats are ordered
+LEVEL = 9  # of zlib
+TIME = 64  # steps of a bell's moment in a frame
+ROUTING = 64  # steps of a routing weight in a unit
+ENDLESS = 0  # in the place of a width that is inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageGrid:
+    """The fineness of a page's values."""
+
+    place: float  # step of places, in units of the Gaussian's size
+    quat: int  # steps of a quaternion's component in a unit
+    colour: int  # steps of a coefficient of degree 0 in a unit
+    sh_steps: tuple[int, int, int]  # between bytes that are used, of the coefficients of degree 1, 2 and 3
+    palette: int | None  # entries of an expert's harmonics; None: each has its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,146 +43,229 @@ class PageExpert:
     name: str
     splats: Splats
     routing: Tensor  # [n, 3] the router's weights: base, directional, temporal
+    rows: Tensor  # [n] the Gaussian that each splat is a piece of
+
+    def of(self, mask: Tensor) -> PageExpert:
+        """The splats of a mask [n]."""
+        given = self.splats
+        splats = Splats(
+            gaussians=CanonicalGaussians(**{name: p.detach()[mask] for name, p in given.gaussians.named_parameters()}),
+            times=given.times[mask],
+            widths=given.widths[mask],
+            velocities=given.velocities.detach()[mask],
+            windows=given.windows[mask],
+            num_frames=given.num_frames,
+            settings=given.settings,
+            background=given.background,
+        )
+        return PageExpert(name=self.name, splats=splats, routing=self.routing[mask], rows=self.rows[mask])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ordered:
+    """An expert's splats in chains."""
+
+    expert: PageExpert
+    order: Tensor  # [n] of its splats
+    cells: Cells
+    places: np.ndarray  # [n, 3] at the first frame, in that order
+    harmonics: CodedHarmonics
 
 
 def packed(
-    experts: Sequence[PageExpert], *, cameras: Sequence[Tensor], steps: tuple[int, int, int]
+    experts: Sequence[PageExpert], *, cameras: Sequence[Tensor], grid: PageGrid
 ) -> tuple[str, dict[str, Any]]:
-    """The text of all splats, and what a reader needs to know of it. cameras, steps: as `harmonic_bytes` takes them."""
-    coded = [_harmonics(each.splats, cameras, steps) for each in experts]
-    degree = max(each.degree for each in coded)
-    if any(each.degree != degree for each in coded):  # one width for all: those of a lower degree get the same
-        coded = [_harmonics(each.splats, cameras, steps, degree=degree) for each in experts]
-    logs = [_numpy(each.splats.gaussians.log_scales) for each in experts]
+    """The text of all splats, and what a reader needs to know of it.
+
+    cameras: centres [3] of those that colours are to be right for.
+    """
+    ordered = [_ordered(each, cameras, grid) for each in experts]
+    degree = max(each.harmonics.degree for each in ordered)
+    if any(each.harmonics.degree != degree for each in ordered):  # one width for all: those of a lower degree get it
+        ordered = [_ordered(each, cameras, grid, degree=degree) for each in experts]
+    logs = [each.splats.gaussians.log_scales for each in experts]
     low, high = min(float(each.min()) for each in logs), max(float(each.max()) for each in logs) + 1e-6
-    columns = [_columns(each, code, low, high) for each, code in zip(experts, coded, strict=True)]
-    table: list[dict[str, Any]] = []
-    body = bytearray()
-    for name, (kind, _) in columns[0].items():
-        values = np.concatenate([each[name][1].astype(f"<{kind}") for each in columns])
+    columns = [_columns(each, grid, low, high) for each in ordered]
+    entries = np.cumsum([0, *(len(each.harmonics.codes) for each in ordered)])
+    for each, start in zip(columns, entries[:-1], strict=True):
+        each["harmonics"] = each["harmonics"] + start
+    joined = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
+    if grid.palette is None:
+        del joined["harmonics"]  # each change has the next entry
+    joined["entries"] = np.concatenate([each.harmonics.codes for each in ordered])
+    table, parts = [], []
+    for name, values in joined.items():
+        kind, coded = _bytes(values)
         table.append({"name": name, "type": kind, "length": int(values.size)})
-        body += _planes(values)
+        parts.append(coded)
     facts = {
         "count": sum(each.splats.num_gaussians for each in experts),
         "degree": degree,
-        "harmonics": coded[0].codes.shape[1],
-        "ranges": {"scales": [low, high], "colour": COLOUR},
+        "entries": int(joined["entries"].shape[0]),
+        "harmonics": int(joined["entries"].shape[1]),
+        "ranges": {
+            "scales": [low, high],
+            "colour": grid.colour,
+            "place": grid.place,
+            "time": TIME,
+            "routing": ROUTING,
+        },
         "arrays": table,
-        "experts": [_facts(each) for each in experts],
+        "experts": [_facts(each, column) for each, column in zip(ordered, columns, strict=True)],
     }
-    return base64.b64encode(zlib.compress(bytes(body), 6)).decode("ascii"), facts
+    text = base64.b64encode(zlib.compress(b"".join(parts), LEVEL)).decode("ascii")
+    return text, facts
 
 
 def unpacked(text: str, facts: Mapping[str, Any]) -> list[PageExpert]:
     """The experts that `packed` wrote. facts: of the page."""
     body, start = zlib.decompress(base64.b64decode(text)), 0
-    arrays: dict[str, Tensor] = {}
+    columns: Columns = {}
     for row in facts["arrays"]:
-        kind = np.dtype(f"<{row['type']}")
+        kind = np.dtype(f"<{_STORED[row['type']]}")
         size = row["length"] * kind.itemsize
         planes = np.frombuffer(body[start : start + size], np.uint8).reshape(kind.itemsize, row["length"])
-        values = np.ascontiguousarray(planes.T).view(kind).reshape(facts["count"], -1)
-        arrays[row["name"]] = torch.from_numpy(values.astype(np.float32))
+        columns[row["name"]] = _values(np.ascontiguousarray(planes.T).view(kind)[:, 0], row["type"], row["name"])
         start += size
-    counts = [expert["count"] for expert in facts["experts"]]
-    parts = [
-        dict(zip(arrays, each, strict=True)) for each in zip(*(a.split(counts) for a in arrays.values()), strict=True)
+    entries = columns.pop("entries").reshape(facts["entries"], facts["harmonics"])
+    if "harmonics" not in columns:
+        columns["harmonics"] = np.arange(len(entries))
+    pieces = unchained(columns, [expert["chains"] for expert in facts["experts"]])
+    ends = np.cumsum([expert["count"] for expert in facts["experts"]])
+    return [
+        _expert(known, {name: values[end - known["count"] : end] for name, values in pieces.items()}, entries, facts)
+        for known, end in zip(facts["experts"], ends, strict=True)
     ]
-    return [_expert(known, part, facts) for known, part in zip(facts["experts"], parts, strict=True)]
 
 
-def _columns(expert: PageExpert, coded: HarmonicBytes, low: float, high: float) -> dict[str, tuple[str, np.ndarray]]:
-    """By name, the type and the values of an expert's arrays, in an order in which neighbours resemble each other."""
+def _ordered(expert: PageExpert, cameras: Sequence[Tensor], grid: PageGrid, degree: int = 0) -> _Ordered:
     splats, given = expert.splats, expert.splats.gaussians
-    windows = _numpy(splats.windows)
-    columns: dict[str, tuple[str, np.ndarray]] = {
-        "places": ("f4", _kept(_numpy(given.means))),
-        "velocities": ("f2", _numpy(splats.velocities)),
-        "times": ("f4", _kept(_numpy(splats.times))),
-        "widths": ("f2", _numpy(splats.widths)),
-        "first": ("u2", np.ceil(windows[:, 0]).clip(0)),
-        "last": ("u2", np.ceil(windows[:, 1] - 1).clip(0)),
-        "quats": ("i2", np.rint(_numpy(given.quats) * QUAT)),
-        "scales": ("u1", np.rint((_numpy(given.log_scales) - low) / (high - low) * 255)),
-        "opacities": ("u1", np.rint(_numpy(given.opacity_logits.sigmoid()) * 255)),
-        "colours": ("i2", np.rint(_numpy(coded.dc) * COLOUR).clip(-32767, 32767)),
-        "routing": ("f2", _numpy(expert.routing)),
-        "harmonics": ("u1", _numpy(coded.codes)),
-    }
-    order = _along_curve(_numpy(given.means))
-    return {name: (kind, values[order]) for name, (kind, values) in columns.items()}
+    first = (splats.windows[:, 0] + 0.5).round()
+    places = given.means.detach() + (first - splats.times)[:, None] * splats.velocities.detach()
+    chains, cells = chain_order(_numpy(expert.rows), _numpy(first), _numpy(places))
+    order = torch.from_numpy(chains).to(first.device)
+    sh = torch.cat([given.sh_dc, given.sh_rest], dim=1).detach()[order]
+    fresh = torch.ones(len(sh), dtype=torch.bool, device=sh.device)
+    fresh[1:] = (expert.rows[order][1:] != expert.rows[order][:-1]) | (sh[1:, 1:] != sh[:-1, 1:]).flatten(1).any(dim=1)
+    harmonics = coded_harmonics(sh, places[order], fresh, cameras, steps=grid.sh_steps, entries=grid.palette, least=degree)
+    return _Ordered(expert=expert, order=order, cells=cells, places=_numpy(places[order]), harmonics=harmonics)
 
 
-def _harmonics(
-    splats: Splats, cameras: Sequence[Tensor], steps: tuple[int, int, int], degree: int = 0
-) -> HarmonicBytes:
-    sh = torch.cat([splats.gaussians.sh_dc, splats.gaussians.sh_rest], dim=1).detach()
-    return harmonic_bytes(sh, splats.gaussians.means.detach(), cameras=cameras, steps=steps, least=degree)
+def _columns(ordered: _Ordered, grid: PageGrid, low: float, high: float) -> Columns:
+    expert, order, splats = ordered.expert, ordered.order, ordered.expert.splats
+    given, rows = splats.gaussians, _numpy(expert.rows[order])
+    first, last = np.rint(_numpy(splats.windows[order]) + [0.5, -0.5]).astype(np.int64).T
+    scales = _rounded(255 / (high - low) * (given.log_scales[order] - low))
+    widths = _numpy(splats.widths[order])
+    endless = ~np.isfinite(widths)
+    starts = np.ones(len(rows), bool)
+    starts[1:] = rows[1:] != rows[:-1]
+    pieces = Pieces(
+        starts=starts,
+        places=ordered.places,
+        moves=_numpy(splats.velocities[order]) * (last - first)[:, None],
+        first=first,
+        last=last,
+        values={
+            "quats": _rounded(given.quats[order] * grid.quat),
+            "scales": scales,
+            "opacities": _rounded(given.opacity_logits[order].sigmoid() * 255),
+            "colours": _rounded(ordered.harmonics.dc * grid.colour),
+            "harmonics": _numpy(ordered.harmonics.index),
+            "routing": _rounded(expert.routing[order] * ROUTING),
+            "widths": np.where(endless, ENDLESS, widths).astype(np.float16),
+            "times": _rounded(splats.times[order] * TIME) * ~endless,
+        },
+    )
+    return chained(pieces, low + (high - low) * scales / 255, fine=grid.place, cells=ordered.cells)
 
 
-def _facts(expert: PageExpert) -> dict[str, Any]:
-    splats = expert.splats
+def _facts(ordered: _Ordered, columns: Columns) -> dict[str, Any]:
+    splats = ordered.expert.splats
     return {
-        "name": expert.name,
+        "name": ordered.expert.name,
         "count": splats.num_gaussians,
+        "chains": len(columns["pieces"]),
+        "cells": asdict(ordered.cells),
         "background": list(splats.background),
         "raster": asdict(splats.settings),
     }
 
 
-def _expert(known: Mapping[str, Any], arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> PageExpert:
-    """One expert of a page, its splats in the order that `Splats` gives them."""
-    order = arrays["first"][:, 0].argsort(stable=True)
-    ordered = {name: values[order] for name, values in arrays.items()}
+def _expert(
+    known: Mapping[str, Any], pieces: Mapping[str, np.ndarray], entries: np.ndarray, facts: Mapping[str, Any]
+) -> PageExpert:
+    """One expert of a page, its splats in the order that `Splats` gives them. pieces: as `unchained` gives them."""
+    pieces = {name: values[pieces["first"].argsort(kind="stable")] for name, values in pieces.items()}
     low, high = facts["ranges"]["scales"]
+    cells, first, last = Cells(**known["cells"]), pieces["first"], pieces["last"]
+    logs = low + (high - low) * pieces["scales"] / 255
+    steps = steps_of(low + (high - low) * pieces["head_scales"] / 255, facts["ranges"]["place"], cells)[:, None]
+    endless = pieces["widths"] == ENDLESS
+    times = np.where(endless, first, pieces["times"] / TIME)
+    velocities = pieces["moves"] * steps / np.maximum(1, last - first)[:, None]
+    places = np.asarray(cells.corner) + pieces["corners"] * cells.size + pieces["places"] * steps
     rest = torch.zeros(known["count"], 15, 3)
     if facts["degree"]:
-        codes = (ordered["harmonics"] - 127.5) * UNIT
+        codes = (_float(entries[pieces["harmonics"]]) - 127.5) * UNIT
         rest[:, : codes.shape[1] // 3] = codes.unflatten(1, (3, -1)).transpose(1, 2)
     splats = Splats(
         gaussians=CanonicalGaussians(
-            means=ordered["places"],
-            log_scales=low + (high - low) * ordered["scales"] / 255,
-            quats=ordered["quats"],
-            opacity_logits=(ordered["opacities"][:, 0] / 255).clamp(1e-6, 1 - 1e-6).logit(),
-            sh_dc=(ordered["colours"] / facts["ranges"]["colour"])[:, None],
+            means=_float(places + (times - first)[:, None] * velocities),
+            log_scales=_float(logs),
+            quats=_float(pieces["quats"]),
+            opacity_logits=_float(pieces["opacities"] / 255).clamp(1e-6, 1 - 1e-6).logit(),
+            sh_dc=_float(pieces["colours"] / facts["ranges"]["colour"])[:, None],
             sh_rest=rest,
         ),
-        times=ordered["times"][:, 0],
-        widths=ordered["widths"][:, 0],
-        velocities=ordered["velocities"],
-        windows=torch.cat([ordered["first"] - 0.5, ordered["last"] + 0.5], dim=1),
+        times=_float(times),
+        widths=_float(np.where(endless, np.inf, pieces["widths"])),
+        velocities=_float(velocities),
+        windows=_float(np.stack([first - 0.5, last + 0.5], axis=1)),
         num_frames=facts["frames"],
         settings=RasterSettings(**known["raster"]),
         background=known["background"],
     )
-    return PageExpert(name=known["name"], splats=splats, routing=ordered["routing"])
+    routing = _float(pieces["routing"] / ROUTING)
+    return PageExpert(name=known["name"], splats=splats, routing=routing, rows=torch.from_numpy(pieces["chain"]))
 
 
-def _along_curve(means: np.ndarray) -> np.ndarray:
-    """The order [n] of means [n, 3] along a curve through space (Morton 1966)."""
-    low = np.percentile(means, 1, axis=0)
-    span = np.maximum(np.percentile(means, 99, axis=0) - low, 1e-9)
-    cells = (((means - low) / span).clip(0, 1) * (2**CURVE_BITS - 1)).astype(np.int64)
-    code = np.zeros(len(means), np.int64)
-    for bit in range(CURVE_BITS):
-        for axis in range(3):
-            code |= ((cells[:, axis] >> bit) & 1) << (3 * bit + axis)
-    return code.argsort(kind="stable")
+WIDE = {  # values of a row that are told together
+    "cells": 3, "begins": 3, "hops": 3, "bends": 3, "quats": 4, "scales": 3, "colours": 3, "routing": 3
+}  # fmt: skip
+_STORED = {"u1": "u1", "u2": "u2", "u4": "u4", "z1": "u1", "z2": "u2", "z4": "u4", "f2": "f2"}
 
 
-def _kept(values: np.ndarray) -> np.ndarray:
-    """Floats rounded to MANTISSA bits."""
-    drop = 23 - MANTISSA
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    return ((bits + (1 << (drop - 1))) >> drop << drop).view(np.float32)
+def _bytes(values: np.ndarray) -> tuple[str, bytes]:
+    """The type of an array and its bytes, all lowest ones first: those of one kind resemble each other.
+
+    Integers have the narrowest type that holds them. Those that may be negative are told as 0, -1, 1, -2, 2 …: z.
+    """
+    flat, letter = np.ascontiguousarray(values).reshape(-1), "f"
+    if flat.dtype.kind != "f":
+        letter = "z" if flat.size and flat.min() < 0 else "u"
+        flat = (flat.astype(np.int64) << 1) ^ (flat.astype(np.int64) >> 63) if letter == "z" else flat
+        flat = flat.astype(np.min_scalar_type(int(flat.max()) if flat.size else 0).newbyteorder("<"))
+    planes = flat.reshape(-1, 1).view(np.uint8).reshape(flat.size, flat.itemsize)
+    return f"{letter}{flat.itemsize}", np.ascontiguousarray(planes.T).tobytes()
 
 
-def _planes(values: np.ndarray) -> bytes:
-    """The bytes of values, all lowest ones first: those of one kind resemble each other."""
-    flat = np.ascontiguousarray(values).reshape(-1, 1).view(np.uint8).reshape(values.size, values.itemsize)
-    return np.ascontiguousarray(flat.T).tobytes()
+def _values(flat: np.ndarray, kind: str, name: str) -> np.ndarray:
+    """The values that `_bytes` stored, in rows."""
+    if kind[0] != "f":
+        flat = flat.astype(np.int64)
+    if kind[0] == "z":
+        flat = (flat >> 1) ^ -(flat & 1)
+    return flat.reshape(-1, WIDE[name]) if name in WIDE else flat
+
+
+def _rounded(values: Tensor) -> np.ndarray:
+    return np.rint(_numpy(values)).astype(np.int64)
 
 
 def _numpy(values: Tensor) -> np.ndarray:
     return values.detach().cpu().numpy()
+
+
+def _float(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32))

@@ -150,7 +150,7 @@ async function start() {
   const message = document.getElementById("message");
   try {
     const facts = JSON.parse(document.getElementById("facts").textContent);
-    window.player = new Player(facts, await readArrays(facts.arrays));
+    window.player = new Player(facts, await readArrays(facts));
     await window.player.show(fromAddress(location));
     message.remove();
   } catch (error) {

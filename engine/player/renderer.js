@@ -11,7 +11,7 @@ class Renderer {
     this.format = this.layerFormat();
     this.splats = program(gl, VERTEX, FRAGMENT);
     this.blend = program(gl, BLEND_VERTEX, BLEND_FRAGMENT);
-    const codes = harmonicTexels(facts.count, arrays.harmonics, facts.harmonics);
+    const codes = harmonicTexels(facts.count, arrays, facts.harmonics);
     this.harmonicTexels = codes.texels;
     this.width = Math.min(4096, gl.getParameter(gl.MAX_TEXTURE_SIZE));
     this.values = this.texture(texelsOf(facts.count, arrays, facts.ranges), gl.RGBA32F, gl.RGBA, gl.FLOAT);

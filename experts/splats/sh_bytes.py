@@ -38,8 +38,7 @@ def harmonic_bytes(
     cameras: centres [3]. steps: between the bytes that are used, for degree 1, 2 and 3: larger steps, smaller files.
     least: the degree to give bytes for, even if all its coefficients are 0.
     """
-    chosen = cameras[:: max(1, len(cameras) // MOST_CAMERAS)][:MOST_CAMERAS] or [means.mean(dim=0) - 1]
-    centres = torch.stack([centre.to(means) for centre in chosen])
+    centres = _chosen(cameras, means)
     sh = _within_range(sh, means, centres)
     large = [index + 1 for index, (start, end) in enumerate(BANDS) if sh[:, start:end].abs().amax() > FLAT]
     degree = max([least, *large])
@@ -52,6 +51,29 @@ def harmonic_bytes(
     return HarmonicBytes(
         degree=degree, codes=torch.cat([codes for codes, _ in parts]), dc=torch.cat([dc for _, dc in parts])
     )
+
+
+def matching_constants(
+    sh: Tensor, codes: Tensor, index: Tensor, means: Tensor, *, cameras: Sequence[Tensor]
+) -> Tensor:
+    """The constants [n, 3] with which bytes give the colours of coefficients [n, 16, 3], on average over the cameras.
+
+    codes: [entries, 3 x coefficients] bytes. index: [n] the entry of each. means: [n, 3]. cameras: centres [3].
+    """
+    centres, found = _chosen(cameras, means), []
+    for each in torch.arange(len(sh), device=sh.device).split(CHUNK):
+        directions = torch.nn.functional.normalize(means[each, None] - centres, dim=2)
+        basis = sh_basis(directions.flatten(0, 1), 16).view(len(each), len(centres), 16).mean(dim=1)
+        rest = ((codes[index[each]] - 127.5) * UNIT).unflatten(1, (3, -1)).transpose(1, 2)
+        change = sh[each, 1 : 1 + rest.shape[1]] - rest
+        found.append(sh[each, 0] + (basis[:, 1 : 1 + rest.shape[1], None] * change).sum(dim=1) / basis[:, :1])
+    return torch.cat(found)
+
+
+def _chosen(cameras: Sequence[Tensor], means: Tensor) -> Tensor:
+    """The centres of at most MOST_CAMERAS [c, 3], evenly taken; one beside the means where there is none."""
+    chosen = cameras[:: max(1, len(cameras) // MOST_CAMERAS)][:MOST_CAMERAS] or [means.mean(dim=0) - 1]
+    return torch.stack([centre.to(means) for centre in chosen])
 
 
 def _within_range(sh: Tensor, means: Tensor, centres: Tensor) -> Tensor:
