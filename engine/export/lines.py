@@ -14,6 +14,7 @@ from common.text.progress import tracked
 from engine.errors import ConfigError
 from engine.export.bells import SEEN, Bells, opacity_bells
 from engine.export.frames import SH_CONSTANT, Frame, FrameReader
+from engine.export.steady import steady
 from experts.base import Expert
 from experts.canonical.gaussians import CanonicalGaussians
 from experts.splats.model import Splats, bell
@@ -69,7 +70,7 @@ class Follower:
 
     A line begins at the place of a piece's first frame. Every frame allows it a range of slopes; a frame that leaves no
     slope begins another piece (the swinging door, Bristol 1990). Other values have a range, too: it may be as wide as
-    twice the tolerance, and the piece has its middle.
+    twice the tolerance. They stay from piece to piece while the ranges overlap (`steady`).
     """
 
     def __init__(self, bells: Bells, cameras: Sequence[Camera], tolerance: Tolerance) -> None:
@@ -161,7 +162,7 @@ class Follower:
         joined = {name: torch.cat([each[name] for each in self.closed]) for name in self.closed[0]}
         order = joined["first"].argsort(stable=True)
         joined = {name: values[order] for name, values in joined.items()}
-        values = (joined["low"] + joined["high"]) / 2
+        values = steady(joined["low"], joined["high"], joined["row"], groups=GROUPS)
         times, widths = self.bells.times[joined["row"]], self.bells.widths[joined["row"]]
         middles = (joined["first"] + joined["last"]) / 2
         times = torch.where(widths.isfinite(), times, middles)
@@ -187,5 +188,6 @@ class Follower:
         return Followed(splats=splats, rows=joined["row"])
 
 
-VALUES = 4 + 3 + 1 + 48  # quaternion, log scales, opacity over the bell, SH
+GROUPS = (4, 3, 1, 3, 45)  # quaternion, log scales, opacity over the bell, SH of degree 0 and of the others
+VALUES = sum(GROUPS)
 _ANY_SLOPE = torch.tensor([-torch.inf, torch.inf])[:, None, None]

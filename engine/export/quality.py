@@ -24,7 +24,7 @@ QUALITIES: Mapping[str, Quality] = {
     "high": Quality(
         tolerance=Tolerance(place=0.1, pixels=0.15, quat=0.02, log_scale=0.03, opacity=0.02, colour=0.015),
         grid=Grid(profile="default", sh_steps=(1, 1, 2)),
-        page=PageGrid(place=0.025, quat=511, colour=512, sh_steps=(1, 1, 2), palette=None),
+        page=PageGrid(place=0.0125, quat=511, colour=512, sh_steps=(1, 1, 2), palette=None),
         least=0.05,
     ),
     "small": Quality(
