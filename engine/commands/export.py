@@ -11,7 +11,8 @@ from common.text.suggestions import hint
 from common.text.tables import Column, table_lines
 from common.text.wording import counted
 from engine.errors import ConfigError
-from engine.export.formats import Export, format_of
+from engine.export.formats import format_of
+from engine.export.job import Export
 from engine.export.measure import Measured
 from engine.export.quality import QUALITIES
 from engine.export.writing import size_of, write_export
@@ -22,7 +23,7 @@ from engine.runs.lone_expert import lone_expert_run
 from engine.runs.pictures import refuse_pictures
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
-from engine.settings.export import ExportConfig, Layout, check_export_config, read_export_settings
+from engine.settings.export import PAGE_MEGABYTES, ExportConfig, Layout, check_export_config, read_export_settings
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import values_of
 from engine.settings.training.experts import ensemble_and_folders, named_expert, named_others
@@ -31,8 +32,7 @@ from scenes import Scene
 
 logger = logging.getLogger(__name__)
 
-MOST_MEGABYTES = 30  # of a page that phones open
-SMALLER = "give --quality small, or --content NAME for one expert, or make the run smaller with moegs.py prune"
+SMALLER = "give --megabytes, or --content NAME for one expert, or make the run smaller with moegs.py prune"
 # By --layout: writes a run with its settings below a new folder, and returns that.
 LAYOUTS: Mapping[Layout, Callable[[Run, Path, Mapping[str, object]], Path]] = {"upstream": write_upstream_layout}
 COLUMNS = (Column(gap=0, left=True), Column(heading="PSNR, dB", gap=2), Column(heading="to its source", gap=2))
@@ -48,25 +48,27 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     kind = format_of(config.to)
     check_content(config, together=kind.content)
     run = open_run(config)
-    frame, quality = config.frame or 0, config.quality or "high"
+    frame, megabytes = config.frame or 0, PAGE_MEGABYTES if config.megabytes is None else config.megabytes
     expert = expert_of(run, config.content, together=kind.content)
     content = kind.content if expert is None else expert.name
     export = Export(
         run=run,
         expert=expert,
-        quality=QUALITIES[quality],
+        quality=QUALITIES[config.quality or "high"],
+        smaller=QUALITIES["small"] if config.quality is None else None,
+        megabytes=None if megabytes == "none" else megabytes,
         fps=float(run.scene.frame_rate or FPS),
         frame=frame,
         progress=not config.quiet,
     )
-    facts = {"content": content, "iteration": run.iteration, "quality": quality}
+    facts = {"content": content, "iteration": run.iteration, "quality": export.quality.name}
     frames = run.scene.num_frames if config.test_frames == -1 else config.test_frames
     found = write_export(export, kind, config.to, frames=frames, facts=facts)
     size = size_of(config.to)
     print(*loss_lines(found), sep="\n")
     print(f"written: {config.to} ({size:.1f} MB, {content})")
-    if config.to.suffix.lower() == ".html" and size > MOST_MEGABYTES:
-        logger.warning("%s: more than %d MB, which phones may not open; %s", config.to, MOST_MEGABYTES, SMALLER)
+    if config.to.suffix.lower() == ".html" and size > PAGE_MEGABYTES:
+        logger.warning("%s: more than %d MB, which phones may not open; %s", config.to, PAGE_MEGABYTES, SMALLER)
     return 0
 
 

@@ -14,18 +14,13 @@ from common.disk.files import write_json
 from common.text.suggestions import hint
 from engine.errors import ConfigError
 from engine.evaluation.held_out import ImageAt, mixtures_of
-from engine.export.cleaning import Kept, kept_rows
 from engine.export.frames import FrameReader
 from engine.export.fused import FUSED, Fused, mean_gates
-from engine.export.lines import Followed, as_splats
-from engine.export.page import MOST_EXPERTS, Page, PagePictures, camera_facts, coded_page, read_page, write_page
-from engine.export.page_data import PageExpert
-from engine.export.page_rules import page_rules
+from engine.export.job import Export, Facts, Prepared
+from engine.export.pages.export import MIXTURE, as_page
 from engine.export.players import for_players, players_settings, splats_for_players
-from engine.export.quality import Quality
 from engine.export.snapshots import read_snapshot, write_snapshot
 from engine.runs.expert_images import image_of
-from engine.runs.run import Run
 from experts.base import Expert
 from experts.canonical.files import CLIP_LENGTH
 from experts.formats.cfg_args import write_cfg_args
@@ -34,54 +29,9 @@ from experts.splats.container import coded_4dgs, read_4dgs, write_coded
 from experts.splats.frame_files import frame_files, read_sequence, still, write_frame
 from experts.splats.model import Splats
 from router.novel_views import PLAIN, NovelViews
-from scenes.trajectories import looked_at
 
 FACTS_FILE = "export.json"  # in a folder of frames
-MIXTURE, FILE, PAGE = "mixture", "file", "page"
-
-Facts = Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
-    """A job: the content, and the way to write it."""
-
-    run: Run
-    expert: Expert | None  # of the run; None: all of them together
-    quality: Quality
-    fps: float
-    frame: int = 0  # of files of one frame
-    progress: bool = False
-
-    def cameras(self) -> list[Camera]:
-        """The cameras of the training."""
-        return [self.run.scene.views[view].camera for view in self.run.scene.train]
-
-    def kept(self, expert: Expert, *, floaters: bool) -> Kept:
-        """The Gaussians of an expert that are written. floaters: as `kept_rows` takes it."""
-        return kept_rows(self.run, expert, least=self.quality.least, floaters=floaters, progress=self.progress)
-
-    def followed(self, expert: Expert, kept: Kept) -> Followed:
-        """The splats of an expert on lines."""
-        return as_splats(
-            expert,
-            self.cameras(),
-            num_frames=self.run.scene.num_frames,
-            tolerance=self.quality.tolerance,
-            kept=kept.rows,
-            progress=self.progress,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """The content of a file, computed once."""
-
-    write: Callable[[Path, Facts], None]  # to a path, with facts
-    sources: Mapping[str, ImageAt]  # images of what it was made of, by name; the first is what it stands for
-    read: Callable[[Path], Mapping[str, ImageAt]]  # images of what was written
-    left_out: Mapping[str, Mapping[str, int]]  # by the name of an expert, Gaussians that were not written
-    only: int | None = None  # the frame that a file of one frame is of
+FILE = "file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,55 +104,6 @@ def _as_snapshot(export: Export, ending: str) -> Prepared:
     )
 
 
-def _as_page(export: Export) -> Prepared:
-    run = export.run
-    experts = run.experts if export.expert is None else (export.expert,)
-    if len(experts) > MOST_EXPERTS:
-        raise ConfigError(f"a page holds {MOST_EXPERTS} experts at most, the run has {len(experts)}; give --content")
-    if run.router.cues is not None and len(experts) > 1:
-        raise ConfigError("a page cannot blend by --cues, which this router was trained with; give --content NAME")
-    training = [run.scene.views[view] for view in run.scene.train]
-    kept = {expert.name: export.kept(expert, floaters=False) for expert in experts}
-    page = Page(
-        experts=[_page_expert(export, expert, kept[expert.name]) for expert in experts],
-        frames=run.scene.num_frames,
-        head={name: value.detach().cpu() for name, value in run.router.head.state_dict().items()},
-        head_kind=run.router.head_kind,
-        temperature=run.router.eval_temperature,
-        novel=page_rules(run.novel),
-    )
-    known = {
-        "title": run.scene.name,
-        "fps": export.fps,
-        "target": [float(value) for value in looked_at(training)],
-        "cameras": [
-            *(camera_facts(run.scene.views[view], training=False) for view in run.scene.test),
-            *(camera_facts(view, training=True) for view in training),
-        ],
-    }
-
-    coded = coded_page(page, cameras=training, grid=export.quality.page)
-
-    def write(path: Path, facts: Facts) -> None:
-        write_page(path, coded, facts={**facts, **known})
-
-    def read(path: Path) -> Mapping[str, ImageAt]:
-        return {PAGE: PagePictures(read_page(path), run.compute)}
-
-    alone = {each.name: partial(image_of, each, compute=run.compute, novel=run.novel) for each in experts}
-    sources = alone if export.expert is not None else {MIXTURE: mixtures_of(run)}
-    left_out = {name: each.facts() for name, each in kept.items()}
-    return Prepared(write=write, sources=sources, read=read, left_out=left_out)
-
-
-def _page_expert(export: Export, expert: Expert, kept: Kept) -> PageExpert:
-    """An expert's splats with the routing weights of their Gaussians."""
-    followed, features = export.followed(expert, kept), export.run.router.features
-    index = export.run.experts.index(expert)
-    table = torch.cat([features.static[index], features.temporal[index]], dim=1).detach()
-    return PageExpert(name=expert.name, splats=followed.splats, routing=table[followed.rows], rows=followed.rows)
-
-
 def _one_scene(export: Export) -> Expert:
     """The expert, or all experts fused."""
     if export.expert is not None:
@@ -239,7 +140,7 @@ def visible(reader: FrameReader, number: int, cameras: Sequence[Camera]) -> Gaus
 
 
 FORMATS: Mapping[str, Format] = {
-    ".html": Format(prepare=_as_page, content=MIXTURE),
+    ".html": Format(prepare=as_page, content=MIXTURE),
     ".4dgs": Format(prepare=_as_4dgs),
     "": Format(prepare=_as_frames, folder=True),
     **{ending: Format(prepare=partial(_as_snapshot, ending=ending)) for ending in (".ply", ".sog", ".spz", ".glb")},

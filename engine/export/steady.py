@@ -28,7 +28,7 @@ def steady(low: Tensor, high: Tensor, rows: Tensor, *, groups: Sequence[int]) ->
 
 
 def _narrowed(low: Tensor, high: Tensor, begins: Tensor, groups: Sequence[int]) -> Tensor:
-    """Narrows ranges, in place, to what the pieces since the last fresh value allow; the mask [n, groups] of fresh ones.
+    """Narrows ranges, in place, to what the pieces since the last fresh value allow; those of fresh ones [n, groups].
 
     begins: [n] where a Gaussian's first piece is.
     """

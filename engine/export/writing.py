@@ -9,8 +9,9 @@ import torch
 
 from common.disk.files import replacing, replacing_folder
 from common.text.units import MEGABYTE
-from engine.export.formats import Export, Facts, Format
+from engine.export.formats import Format
 from engine.export.fused import FUSED
+from engine.export.job import Export, Facts
 from engine.export.measure import Measured, measured
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ def write_export(export: Export, kind: Format, path: Path, *, frames: int, facts
     frames: to measure, of each held-out camera.
     """
     prepared = kind.prepare(export)
-    facts = {**facts, "left_out": prepared.left_out}
+    facts = {**facts, "left_out": prepared.left_out, **prepared.told}
     with replacing_folder(path) if kind.folder else replacing(path) as staged:
         prepared.write(staged, facts)
         found = measured(

@@ -1,4 +1,4 @@
-// The splats of the page, as engine/export/page_data.py packs them: columns of integers, deflated, in base 64.
+// The splats of the page, as engine/export/pages/data.py packs them: columns of integers, deflated, in base 64.
 
 // Values of a row that are told together; all other columns have one.
 const WIDE = { cells: 3, begins: 3, hops: 3, bends: 3, quats: 4, scales: 3, colours: 3, routing: 3 };
@@ -35,7 +35,7 @@ function fromHalf(bits) {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
-// The arrays of all pieces: engine/export/chains.py tells what the columns are.
+// The arrays of all pieces: engine/export/pages/chains.py tells what the columns are.
 async function readArrays(facts) {
   const columns = await readColumns(facts.arrays), { count } = facts;
   const wide = (name) => WIDE[name] ?? 1;

@@ -19,9 +19,12 @@ from engine.settings.rendering.render import WITHOUT, AnyOverridesConfig, check_
 
 Layout = Literal["upstream"]  # a row of engine.commands.export's LAYOUTS each
 QualityName = Literal["high", "small"]  # a row of engine.export.formats.QUALITIES each
+PAGE_MEGABYTES = 30.0  # larger pages may not open on phones
+LEAST_MEGABYTES = 0.2  # of the player, and some Gaussians
 BY_NODE = (".sog", ".spz", ".glb")  # endings that splat-transform writes
 SNAPSHOTS = (".ply", *BY_NODE)  # of one frame
-GRADED = (".html", ".4dgs")  # with a --quality; the others are exact, or as exact as splat-transform
+PAGES = (".html",)
+GRADED = (*PAGES, ".4dgs")  # with a --quality; the others are exact, or as exact as splat-transform
 PACKAGES = {".4dgs": "fourdgs", ".glb": "fourdgs"}  # by the ending of --to, the package that writes it
 
 
@@ -55,8 +58,17 @@ class ExportConfig:
     quality: Annotated[
         QualityName | None,
         flag(
-            "with NAME.html or NAME.4dgs: how exactly it holds the scene; small: the smaller file; default: high",
+            "with NAME.html or NAME.4dgs: how exactly it holds the scene; small: the smaller file; default: high, and "
+            "small for a page that would be larger than --megabytes",
             metavar="{high,small}",
+        ),
+    ] = None
+    megabytes: Annotated[
+        float | Literal["none"] | None,
+        flag(
+            "with NAME.html: its largest size; where it would be larger, the Gaussians are left out that add least to "
+            f"the images; none: any size; default: {PAGE_MEGABYTES:g}",
+            metavar="{FLOAT,none}",
         ),
     ] = None
     test_frames: Annotated[
@@ -123,11 +135,13 @@ def check_export_config(config: ExportConfig) -> None:
 def _check_fitting(config: ExportConfig) -> None:
     """Raises ConfigError for a setting that what is to be written does not have."""
     ending = None if config.to is None else config.to.suffix.lower()
-    for name, endings in (("content", None), ("quality", GRADED), ("frame", SNAPSHOTS)):
+    for name, endings in (("content", None), ("quality", GRADED), ("megabytes", PAGES), ("frame", SNAPSHOTS)):
         value = getattr(config, name)
         if value not in (None, "") and (ending is None or (endings is not None and ending not in endings)):
             goes = "--to" if endings is None else f"--to NAME{' or '.join(endings)}"
             raise ConfigError(f"--{name} {value}: goes with {goes} only; leave it out")
+    if isinstance(config.megabytes, float) and not config.megabytes >= LEAST_MEGABYTES:
+        raise ConfigError(f"--megabytes is {config.megabytes:g}: give {LEAST_MEGABYTES} or more, or none for any size")
     if config.frame is not None and config.frame < 0:
         raise ConfigError(f"--frame is {config.frame}: give 0 or more")
 

@@ -53,9 +53,7 @@ def harmonic_bytes(
     )
 
 
-def matching_constants(
-    sh: Tensor, codes: Tensor, index: Tensor, means: Tensor, *, cameras: Sequence[Tensor]
-) -> Tensor:
+def matching_constants(sh: Tensor, codes: Tensor, index: Tensor, means: Tensor, *, cameras: Sequence[Tensor]) -> Tensor:
     """The constants [n, 3] with which bytes give the colours of coefficients [n, 16, 3], on average over the cameras.
 
     codes: [entries, 3 x coefficients] bytes. index: [n] the entry of each. means: [n, 3]. cameras: centres [3].

@@ -10,7 +10,8 @@ import torch
 from moegs_rasterizer import Camera
 from torch import nn
 
-from engine.export.formats import FORMATS, Export
+from engine.export.formats import FORMATS
+from engine.export.job import Export
 from engine.export.quality import QUALITIES
 from engine.export.writing import write_export
 from engine.runs.run import Run

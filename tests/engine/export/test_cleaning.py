@@ -14,9 +14,10 @@ from moegs_rasterizer import Camera, Gaussians
 
 import engine.export.cleaning
 from engine.export.cleaning import kept_rows
-from engine.export.formats import FORMATS, Export
+from engine.export.formats import FORMATS
+from engine.export.job import Export
 from engine.export.neighbours import between_neighbours
-from engine.export.page import read_page
+from engine.export.pages.page import read_page
 from engine.export.quality import QUALITIES
 from engine.export.weights import WIDTH, pixel_weights
 from engine.export.writing import write_export

@@ -13,9 +13,10 @@ from moegs_rasterizer import Gaussians, Layer, RasterSettings, rasterize
 import engine.settings.export
 import moegs
 from engine.commands import train
-from engine.export.formats import FORMATS, Export
+from engine.export.formats import FORMATS
 from engine.export.frames import unit_shapes
 from engine.export.fused import Fused, gated, mean_gates
+from engine.export.job import Export
 from engine.export.players import for_players, players_settings
 from engine.export.quality import QUALITIES
 from engine.export.writing import write_export

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.errors import ConfigError
-from engine.export.page import PLAYER, SCRIPTS, PagePictures, read_page
+from engine.export.pages.page import PLAYER, SCRIPTS, PagePictures, read_page
 from engine.runs.expert_images import image_of
 from engine.runs.run import Run, mix_camera
 from router.cues import CueLayer

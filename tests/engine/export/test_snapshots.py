@@ -14,7 +14,8 @@ from moegs_rasterizer.reference.sh import sh_colours
 import engine.settings.export
 import moegs
 from engine.errors import ConfigError
-from engine.export.formats import FORMATS, Export
+from engine.export.formats import FORMATS
+from engine.export.job import Export
 from engine.export.quality import QUALITIES
 from engine.export.snapshots import half_turn, read_snapshot, write_snapshot
 from engine.export.writing import write_export

@@ -16,7 +16,13 @@ Columns = dict[str, np.ndarray]
 
 CURVE_BITS = 10  # of a cell's coordinate, in the span that most Gaussians lie in
 MOST_STEPS = 60_000  # of a chain's grid in a cell
-SHARED = ("quats", "scales", "opacities", "colours", "harmonics")  # values of a piece: a bit each, set where they change
+SHARED = (
+    "quats",
+    "scales",
+    "opacities",
+    "colours",
+    "harmonics",
+)  # values of a piece: a bit each, set where they change
 ONCE = ("routing", "widths", "times")  # values of a chain
 
 

@@ -13,8 +13,8 @@ import torch
 from moegs_rasterizer import RasterSettings
 from torch import Tensor
 
-from engine.export.chains import ONCE, SHARED, Cells, Columns, Pieces, chain_order, chained, steps_of, unchained
-from engine.export.palette import CodedHarmonics, coded_harmonics
+from engine.export.pages.chains import Cells, Columns, Pieces, chain_order, chained, steps_of, unchained
+from engine.export.pages.palette import CodedHarmonics, coded_harmonics
 from experts.canonical.gaussians import CanonicalGaussians
 from experts.splats.model import Splats
 from experts.splats.sh_bytes import UNIT
@@ -72,9 +72,7 @@ class _Ordered:
     harmonics: CodedHarmonics
 
 
-def packed(
-    experts: Sequence[PageExpert], *, cameras: Sequence[Tensor], grid: PageGrid
-) -> tuple[str, dict[str, Any]]:
+def packed(experts: Sequence[PageExpert], *, cameras: Sequence[Tensor], grid: PageGrid) -> tuple[str, dict[str, Any]]:
     """The text of all splats, and what a reader needs to know of it.
 
     cameras: centres [3] of those that colours are to be right for.
@@ -147,14 +145,16 @@ def _ordered(expert: PageExpert, cameras: Sequence[Tensor], grid: PageGrid, degr
     sh = torch.cat([given.sh_dc, given.sh_rest], dim=1).detach()[order]
     fresh = torch.ones(len(sh), dtype=torch.bool, device=sh.device)
     fresh[1:] = (expert.rows[order][1:] != expert.rows[order][:-1]) | (sh[1:, 1:] != sh[:-1, 1:]).flatten(1).any(dim=1)
-    harmonics = coded_harmonics(sh, places[order], fresh, cameras, steps=grid.sh_steps, entries=grid.palette, least=degree)
+    harmonics = coded_harmonics(
+        sh, places[order], fresh, cameras, steps=grid.sh_steps, entries=grid.palette, least=degree
+    )
     return _Ordered(expert=expert, order=order, cells=cells, places=_numpy(places[order]), harmonics=harmonics)
 
 
 def _columns(ordered: _Ordered, grid: PageGrid, low: float, high: float) -> Columns:
     expert, order, splats = ordered.expert, ordered.order, ordered.expert.splats
     given, rows = splats.gaussians, _numpy(expert.rows[order])
-    first, last = np.rint(_numpy(splats.windows[order]) + [0.5, -0.5]).astype(np.int64).T
+    first, last = np.rint(_numpy(splats.windows[order]) + np.array([0.5, -0.5])).astype(np.int64).T
     scales = _rounded(255 / (high - low) * (given.log_scales[order] - low))
     widths = _numpy(splats.widths[order])
     endless = ~np.isfinite(widths)

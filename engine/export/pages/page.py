@@ -20,16 +20,17 @@ from torch import Tensor
 from common.disk.faults import reading
 from common.disk.files import replacing
 from engine.errors import ConfigError
-from engine.export.page_data import PageExpert, PageGrid, packed, unpacked
-from engine.export.page_rules import rules_facts, rules_of
+from engine.export.pages.data import PageExpert, PageGrid, packed, unpacked
+from engine.export.pages.rules import rules_facts, rules_of
 from engine.runs.device import ComputeDevice
 from router import Router, mix
 from router.heads import HeadKind
 from router.novel_views import NovelViews
 from scenes import View
 
-PLAYER = Path(__file__).resolve().parents[1] / "player"
+PLAYER = Path(__file__).resolve().parents[2] / "player"
 SCRIPTS = ("data.js", "shaders.js", "renderer.js", "camera.js", "player.js")  # in one scope, in this order
+ROOM = 60_000  # bytes of facts that are known when a page is written: cameras, and what was measured
 MOST_EXPERTS = 8  # as many as the shaders have room for
 _BLOCK = r'<script id="{}" type="[a-z/]+">(.*?)</script>'
 
@@ -62,6 +63,12 @@ class CodedPage:
 
     splats: str
     facts: Mapping[str, object]  # of the splats
+
+    @property
+    def size(self) -> int:
+        """The bytes of the page, with room for the other facts."""
+        player = sum(path.stat().st_size for path in PLAYER.iterdir())
+        return len(self.splats) + len(json.dumps(self.facts)) + player + ROOM
 
 
 def coded_page(page: Page, *, cameras: Sequence[View], grid: PageGrid) -> CodedPage:

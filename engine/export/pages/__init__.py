@@ -1,0 +1,1 @@
+"""The page: a run and a player in one HTML file."""

@@ -1,0 +1,81 @@
+"""Pages of a given size: the Gaussians that add least to the images are left out, until the others fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.export.pages.data import PageExpert
+from engine.export.pages.page import CodedPage
+
+ENCODES = 4  # at most
+LEAST_FULL = 0.95  # of the size asked for, below which more is tried
+AIM = 0.98  # of the size asked for
+A_GAUSSIAN = 2.7  # bytes of what the pieces of a Gaussian share, in those of one of its pieces
+
+Coder = Callable[[Sequence[PageExpert]], CodedPage]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A page that fits."""
+
+    coded: CodedPage
+    least: float  # px of the contribution below which Gaussians were left out; 0: none was
+    left_out: dict[str, int]  # by expert
+
+
+def fitted(experts: Sequence[PageExpert], most: Sequence[Tensor], code: Coder, *, size: int, wanted: int) -> Fitted:
+    """The page of the experts' most important Gaussians that takes at most `wanted` bytes.
+
+    most: by expert [its rows], as `most_contributions` gives them. code: encodes a page; it is called ENCODES times at
+    most. size: of the page with all of them.
+
+    The sizes of pages are predicted from counts of Gaussians and of their pieces; every page that was encoded corrects
+    that. If none of them fits, the smallest is given.
+    """
+    levels = torch.cat([each[_rows(expert)] for expert, each in zip(experts, most, strict=True)])
+    costs = torch.cat([A_GAUSSIAN + _counts(expert) for expert in experts])
+    order = levels.argsort(descending=True)
+    levels, sums = levels[order], costs[order].cumsum(0)
+    share = float(sums[-1]) / size  # cost of a byte
+    best: Fitted | None = None
+    for _ in range(ENCODES):
+        position = int(torch.searchsorted(sums, AIM * wanted * share).clamp(max=len(levels) - 1))
+        least = float(levels[position])
+        parts = [_above(least, expert, each[expert.rows]) for expert, each in zip(experts, most, strict=True)]
+        found = Fitted(coded=code(parts), least=least, left_out=_left_out(experts, parts))
+        if best is None or _rank(found, wanted) > _rank(best, wanted):
+            best = found
+        if LEAST_FULL * wanted <= found.coded.size <= wanted:
+            break
+        share = sum(float((A_GAUSSIAN + _counts(each)).sum()) for each in parts) / found.coded.size
+    assert best is not None, "ENCODES is not 0"
+    return best
+
+
+def _above(least: float, expert: PageExpert, most: Tensor) -> PageExpert:
+    """The splats of Gaussians whose contribution [n] is larger; that with the largest one in any case."""
+    return expert.of((most > least) | (expert.rows == expert.rows[most.argmax()]))
+
+
+def _rank(found: Fitted, wanted: int) -> tuple[bool, int]:
+    """How good a page is: those that fit before others; of those the largest, of others the smallest."""
+    size = found.coded.size
+    return size <= wanted, size if size <= wanted else -size
+
+
+def _left_out(experts: Sequence[PageExpert], parts: Sequence[PageExpert]) -> dict[str, int]:
+    return {each.name: len(_rows(each)) - len(_rows(part)) for each, part in zip(experts, parts, strict=True)}
+
+
+def _rows(expert: PageExpert) -> Tensor:
+    return expert.rows.unique()
+
+
+def _counts(expert: PageExpert) -> Tensor:
+    """The pieces of each Gaussian, in the order of `_rows`."""
+    return expert.rows.unique(return_counts=True)[1]
