@@ -21,6 +21,7 @@ from engine.export.weights import pixel_weights
 from engine.runs.device import ComputeDevice
 from experts.base import Expert
 
+IMAGES = 480  # in which blending weights are summed
 A_PIXEL = 1.0  # blending weight in all images together, summed over pixels, below which nothing is disturbed
 
 MORE = 2.0  # times the weight where the expert hides a row over that where it shows it
@@ -48,9 +49,11 @@ def beside_weights(
         return hidden, shown
     open_settings = replace(expert.settings, near=players_settings(expert.settings).near, ndc_limit=None)
     views = [*cameras, *between_neighbours(cameras)]
-    for number in tracked(frames, f"Looking beside the pictures ({expert.name})", unit="frame", shown=progress):
+    turns = max(1, -(-len(views) * len(frames) // IMAGES))  # so that all views come up, at some of the frames each
+    numbers = tracked(frames, f"Looking beside the pictures ({expert.name})", unit="frame", shown=progress)
+    for turn, number in enumerate(numbers):
         gaussians, rows = expert.at(number), expert.rows(number)
-        for camera in views:
+        for camera in views[turn % turns :: turns]:
             beside = ~in_view(view_points(gaussians.means, camera), camera, expert.settings)
             weights = pixel_weights(gaussians, camera, open_settings, compute)
             hidden[rows] += weights * beside

@@ -1,4 +1,4 @@
-"""Gaussians that files leave out: those that no training view shows, and floaters before cameras between them.
+"""Gaussians that files leave out: those that training views do not show, and floaters before cameras between them.
 
 Players have no rules for views that nobody trained on. So a file has to do without the Gaussians that those rules
 hide, as far as training views can spare them.
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from moegs_rasterizer import Camera, Gaussians
+from moegs_rasterizer.reference.projection import in_view, view_points
 from torch import Tensor
 
 from common.text.progress import tracked
@@ -64,29 +65,35 @@ class _Weights:
     sums: Tensor  # [views, n] over frames
     most: Tensor  # [n] in one image
     highest: Tensor  # [n] opacity in these frames
+    pictured: Tensor  # mask [n] of those whose centre was in an image
 
 
 @torch.no_grad()
 def kept_rows(run: Run, expert: Expert, *, least: float, floaters: bool, progress: bool = False) -> Kept:
     """The rows of an expert that files need, told to the log.
 
-    A row goes if its blending weight, alpha x transmittance summed over pixels, is below `least` in every training
-    image of a spread of frames. floaters: a row also goes if the run's culling hides it at most cameras between
-    neighbouring training cameras that see it, and one training camera has most of its weight. Rows that are faint in
-    all of these frames, beside the rest of their life, stay. With floaters, what `shown_beside` finds goes too.
+    A row goes if its centre is in a training image of a spread of frames, but its blending weight, alpha x
+    transmittance summed over pixels, is below `least` in all of them: nothing tells what new views need of what lies
+    outside of all images. floaters: a row also goes if the run's culling hides it at most cameras between neighbouring
+    training cameras that see it, and one training camera has most of its weight; and one outside of all images goes
+    if it is closer to one of these cameras than the culling's near plane. Rows that are faint in all of these frames,
+    beside the rest of their life, stay. With floaters, what `shown_beside` finds goes too.
     """
     frames = evenly_spread(run.scene.num_frames, max(LEAST_FRAMES, IMAGES // len(run.scene.train)))
     cameras = [run.scene.views[view].camera for view in run.scene.train]
     found = _training_weights(expert, cameras, frames, run.compute, progress=progress)
     examined = found.highest >= EXAMINED * _highest_opacities(expert, run.scene.num_frames).clamp(min=SEEN)
-    unseen = examined & (found.most < least)
+    faint = examined & (found.most < least)
+    unseen = faint & found.pictured
     floating, beside = torch.zeros_like(unseen), torch.zeros_like(unseen)
     if floaters:
         beside = ~unseen & shown_beside(expert, cameras, frames, run.compute, progress=progress)
     if floaters and run.novel.culling is not None:
         hidden, shown = _novel_weights(expert, cameras, frames, run.novel.culling, run.compute, progress=progress)
         before_them = (hidden > A_PIXEL) & (hidden > HIDDEN * shown)
-        floating = examined & ~unseen & ~beside & before_them & of_one_view(found.sums, ONE_VIEW)
+        floating = examined & before_them & of_one_view(found.sums, ONE_VIEW)
+        floating |= faint & _close_to_viewers(expert, cameras, frames, run.novel.culling)
+        floating &= ~unseen & ~beside
     kept = Kept(
         rows=~unseen & ~floating & ~beside,
         unseen=int(unseen.sum()),
@@ -110,6 +117,8 @@ def _training_weights(
     sums = torch.zeros(len(cameras), count, device=compute.device)
     most = torch.zeros(count, device=compute.device)
     highest = torch.zeros(count, device=compute.device)
+    pictured = torch.zeros(count, dtype=torch.bool, device=compute.device)
+    image = replace(expert.settings, ndc_limit=1.0)
     for number, gaussians in _moments(expert, frames, progress=progress, label="Looking for what nobody sees"):
         rows = expert.rows(number)
         highest[rows] = torch.maximum(highest[rows], gaussians.opacities)
@@ -117,7 +126,8 @@ def _training_weights(
             weights = pixel_weights(gaussians, camera, expert.settings, compute)
             sums[index, rows] += weights
             most[rows] = torch.maximum(most[rows], weights)
-    return _Weights(sums=sums, most=most, highest=highest)
+            pictured[rows] |= in_view(view_points(gaussians.means, camera), camera, image)
+    return _Weights(sums=sums, most=most, highest=highest, pictured=pictured)
 
 
 def _highest_opacities(expert: Expert, num_frames: int) -> Tensor:
@@ -155,6 +165,18 @@ def _novel_weights(
                 hidden[rows] += gone * pixel_weights(gaussians, camera, settings, compute)
             shown[rows] += pixel_weights(left, camera, settings, compute)
     return hidden, shown
+
+
+def _close_to_viewers(
+    expert: Expert, cameras: Sequence[Camera], frames: Sequence[int], culling: NovelViewCulling
+) -> Tensor:
+    """Mask [n] of rows that are closer to a training camera, or to one between two of them, than the near plane."""
+    first = expert.at(frames[0]).means
+    centres = torch.stack([camera.centre.to(first) for camera in (*cameras, *between_neighbours(cameras))])
+    close = torch.zeros(expert.num_gaussians, dtype=torch.bool, device=first.device)
+    for number in frames:
+        close[expert.rows(number)] |= torch.cdist(expert.at(number).means, centres).amin(dim=1) < culling.near
+    return close
 
 
 def _moments(expert: Expert, frames: Sequence[int], *, progress: bool, label: str) -> Iterator[tuple[int, Gaussians]]:

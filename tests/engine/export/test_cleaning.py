@@ -66,23 +66,31 @@ def written(run: Run, path: Path, kind: str) -> Path:
     return path
 
 
-def test_a_floater_that_no_training_camera_sees_is_in_no_file(run: Run, tmp_path: Path) -> None:
+def test_a_floater_beside_the_training_images_is_in_no_file_and_pages_have_a_rule_for_it(
+    run: Run, tmp_path: Path
+) -> None:
     path = written(run, tmp_path / "a.4dgs", ".4dgs")
     page = read_page(written(run, tmp_path / "a.html", ".html"))
     folder = written(run, tmp_path / "frames", "")
     frames = read_sequence(frame_files(folder), settings=run.experts[0].settings, background=(0.0, 0.0, 0.0))
-    for splats in (read_4dgs(path), page.experts[0].splats, frames):
+    for splats in (read_4dgs(path), frames):
         assert not has(splats.at(1).means, FLOATER)
         assert has(splats.at(1).means, REAL)
+    shown = page.experts[0].splats.at(1)
+    assert has(shown.means, FLOATER) and has(shown.means, REAL)
+    assert page.novel.culling is not None
+    left = page.novel.culling.cull(shown, run.scene.views[run.scene.test[0]].camera).opacities > 0
+    assert not has(shown.means[left], FLOATER) and has(shown.means[left], REAL)
     told = json.loads((folder / "export.json").read_text())["left_out"]["Ex4DGS"]
-    assert told["of"] == run.experts[0].num_gaussians and told["no_training_view_shows"] >= 1
+    assert told["of"] == run.experts[0].num_gaussians and told["floaters"] >= 1
 
 
 def test_training_views_lose_nothing(run: Run) -> None:
     expert = run.experts[0]
     hidden = plant(run, FLOATER, REAL, (0.0, 0.0, 60.0))  # the third behind the cloud
     kept = kept_rows(hidden, expert, least=LEAST, floaters=False)
-    assert not kept.rows[0] and kept.rows[1] and kept.unseen == int((~kept.rows).sum())
+    assert kept.rows[:3].tolist() == [True, True, False]  # the first is in no training image, which tell nothing of it
+    assert kept.unseen == int((~kept.rows).sum())
     for view in run.scene.train:
         whole = image_of(expert, run.scene.views[view].camera, 2, compute=run.compute)
         with torch.no_grad():
