@@ -13,7 +13,7 @@ from engine.export.pages.page import CodedPage
 
 ENCODES = 4  # at most
 LEAST_FULL = 0.95  # of the size asked for, below which more is tried
-AIM = 0.98  # of the size asked for
+AIM = 0.975  # of the size asked for
 A_GAUSSIAN = 2.7  # bytes of what the pieces of a Gaussian share, in those of one of its pieces
 
 Coder = Callable[[Sequence[PageExpert]], CodedPage]
@@ -34,17 +34,17 @@ def fitted(experts: Sequence[PageExpert], most: Sequence[Tensor], code: Coder, *
     most: by expert [its rows], as `most_contributions` gives them. code: encodes a page; it is called ENCODES times at
     most. size: of the page with all of them.
 
-    The sizes of pages are predicted from counts of Gaussians and of their pieces; every page that was encoded corrects
-    that. If none of them fits, the smallest is given.
+    The sizes of pages are predicted from counts of Gaussians and of their pieces, by a line through the two pages that
+    were encoded last. If none of them fits, the smallest is given.
     """
     levels = torch.cat([each[_rows(expert)] for expert, each in zip(experts, most, strict=True)])
     costs = torch.cat([A_GAUSSIAN + _counts(expert) for expert in experts])
     order = levels.argsort(descending=True)
     levels, sums = levels[order], costs[order].cumsum(0)
-    share = float(sums[-1]) / size  # cost of a byte
+    known = [(0.0, 0), (float(sums[-1]), size)]  # costs and sizes of pages
     best: Fitted | None = None
     for _ in range(ENCODES):
-        position = int(torch.searchsorted(sums, AIM * wanted * share).clamp(max=len(levels) - 1))
+        position = int(torch.searchsorted(sums, _cost_of(AIM * wanted, known)).clamp(max=len(levels) - 1))
         least = float(levels[position])
         parts = [_above(least, expert, each[expert.rows]) for expert, each in zip(experts, most, strict=True)]
         found = Fitted(coded=code(parts), least=least, left_out=_left_out(experts, parts))
@@ -52,9 +52,15 @@ def fitted(experts: Sequence[PageExpert], most: Sequence[Tensor], code: Coder, *
             best = found
         if LEAST_FULL * wanted <= found.coded.size <= wanted:
             break
-        share = sum(float((A_GAUSSIAN + _counts(each)).sum()) for each in parts) / found.coded.size
+        known.append((sum(float((A_GAUSSIAN + _counts(each)).sum()) for each in parts), found.coded.size))
     assert best is not None, "ENCODES is not 0"
     return best
+
+
+def _cost_of(size: float, known: Sequence[tuple[float, int]]) -> float:
+    """The cost of a page of a size, by the line through the last two that are known."""
+    (one, small), (other, large) = known[-2:]
+    return max(0.0, one + (other - one) * (size - small) / (large - small)) if large != small else other
 
 
 def _above(least: float, expert: PageExpert, most: Tensor) -> PageExpert:

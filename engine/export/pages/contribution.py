@@ -16,8 +16,8 @@ from experts.base import Expert
 from router.layers import gaussians_of
 from router.pruning import contribution_scores
 
-IMAGES = 480  # of training views, together
-FRAMES = 160  # at most: the more, the fewer views of each; a Gaussian may be there for a few frames only
+IMAGES = 240  # of training views, together
+FRAMES = 120  # at most: the more, the fewer views of each; a Gaussian may be there for a few frames only
 
 
 @torch.no_grad()
