@@ -32,7 +32,7 @@ from scenes import Scene
 
 logger = logging.getLogger(__name__)
 
-SMALLER = "give --megabytes, or --content NAME for one expert, or make the run smaller with moegs.py prune"
+SMALLER = "give a smaller --megabytes, or --content NAME for one expert, or make the run smaller with moegs.py prune"
 # By --layout: writes a run with its settings below a new folder, and returns that.
 LAYOUTS: Mapping[Layout, Callable[[Run, Path, Mapping[str, object]], Path]] = {"upstream": write_upstream_layout}
 COLUMNS = (Column(gap=0, left=True), Column(heading="PSNR, dB", gap=2), Column(heading="to its source", gap=2))
