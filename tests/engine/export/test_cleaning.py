@@ -169,3 +169,13 @@ def test_new_cameras_stand_half_way_between_neighbours() -> None:
     assert half == pytest.approx(np.cos(np.pi / 4), abs=1e-5)
     assert between_neighbours([at(0.0)]) == [] and between_neighbours([at(0.0), at(0.0)]) == []
     assert len(between_neighbours([at(float(x)) for x in range(10)])) < 45
+
+
+def test_what_only_players_show_from_beside_the_picture_is_in_no_file(tmp_path: Path) -> None:
+    run = plant(small_run(tmp_path), (2.2, 0.0, 2.0), (0.0, 0.0, 2.0), size=0.8)
+    expert = run.experts[0]
+    assert kept_rows(run, expert, least=0.0, floaters=True).rows[:2].all()  # the expert's rules are those of players
+    expert.settings = replace(expert.settings, ndc_limit=1.3)
+    kept = kept_rows(run, expert, least=0.0, floaters=True)
+    assert not kept.rows[0] and kept.rows[1] and kept.beside == int((~kept.rows).sum())
+    assert kept_rows(run, expert, least=0.0, floaters=False).rows.all()  # a page has the expert's rules
