@@ -37,7 +37,7 @@ from scenes.trajectories import looked_at
 logger = logging.getLogger(__name__)
 
 MIXTURE, PAGE = "mixture", "page"
-LIKELY = 130  # bytes of a Gaussian in a page of the best quality: where they are too many, that is not tried
+LIKELY = 60  # bytes of a Gaussian in a page of the best quality, at least: where they are too many, it is not tried
 
 
 def as_page(export: Export) -> Prepared:
