@@ -59,7 +59,7 @@ class ExportConfig:
         QualityName | None,
         flag(
             "with NAME.html or NAME.4dgs: how exactly it holds the scene; small: the smaller file; default: high, and "
-            "small for a page that would be larger than --megabytes",
+            "small for a page that would be much larger than --megabytes",
             metavar="{high,small}",
         ),
     ] = None

@@ -36,6 +36,7 @@ from scenes.trajectories import looked_at
 
 logger = logging.getLogger(__name__)
 
+MUCH_LARGER = 1.3  # than wanted: that much goes for 0.01 dB, and `small` loses more
 MIXTURE, PAGE = "mixture", "page"
 LIKELY = 60  # bytes of a Gaussian in a page of the best quality, at least: where they are too many, it is not tried
 
@@ -78,17 +79,15 @@ def _check(export: Export, experts: Sequence[Expert]) -> None:
 def _coded(export: Export, experts: Sequence[Expert]) -> tuple[CodedPage, dict[str, dict[str, int]], dict[str, object]]:
     """The page, by expert the counts of Gaussians that it does without, and what it tells of its exactness."""
     wanted = None if export.megabytes is None else int(export.megabytes * MEGABYTE)
+    smaller = None
     if wanted is not None and export.smaller is not None:
         smaller = replace(export, quality=export.smaller, smaller=None)
         if sum(each.num_gaussians for each in experts) * LIKELY > wanted:
             return _coded(smaller, experts)
-        parts, left_out = _parts(export, experts)
-        coded = _code(export, parts)
-        if coded.size > wanted:
-            return _coded(smaller, experts)
-    else:
-        parts, left_out = _parts(export, experts)
-        coded = _code(export, parts)
+    parts, left_out = _parts(export, experts)
+    coded = _code(export, parts)
+    if smaller is not None and wanted is not None and coded.size > MUCH_LARGER * wanted:
+        return _coded(smaller, experts)
     told: dict[str, object] = {"quality": export.quality.name}
     if wanted is None or coded.size <= wanted:
         return coded, left_out, told

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import engine.export.pages.export
 from engine.export.pages.budget import fitted
 from engine.export.pages.contribution import most_contributions
 from engine.export.pages.data import PageExpert
@@ -88,7 +89,7 @@ def test_contributions_are_weights_of_the_blended_image(run: Run) -> None:
     assert (alone >= found[0] - 1e-4).all() and float(alone.sum()) > 1.2 * float(found[0].sum())
 
 
-def test_a_page_is_as_large_as_it_may_be(run: Run, tmp_path: Path) -> None:
+def test_a_page_is_as_large_as_it_may_be(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = exported(run, tmp_path / "whole.html")
     changes = {"smaller": QUALITIES["small"]}
     assert exported(run, tmp_path / "fits.html", megabytes=30, **changes).stat().st_size == whole.stat().st_size
@@ -100,8 +101,9 @@ def test_a_page_is_as_large_as_it_may_be(run: Run, tmp_path: Path) -> None:
     assert sum(each["adds_least"] for each in told["left_out"].values()) > 0
     theirs = PagePictures(read_page(tight), run.compute)(camera(1), 1)
     assert db(pixels(mix_camera(run, camera(1), 1).image), pixels(theirs)) > 30
-    small = exported(run, tmp_path / "small.html", megabytes=limit, **changes)
-    assert facts(small)["quality"] == "small"
+    assert facts(exported(run, tmp_path / "thin.html", megabytes=limit, **changes))["quality"] == "high"
+    monkeypatch.setattr(engine.export.pages.export, "MUCH_LARGER", 1.0)
+    assert facts(exported(run, tmp_path / "small.html", megabytes=limit, **changes))["quality"] == "small"
 
 
 def facts(path: Path) -> dict:
