@@ -57,6 +57,7 @@ def test_a_page_is_of_the_mixture(save_path: Path, capsys) -> None:
     printed = capsys.readouterr().out
     assert printed.splitlines()[1].startswith("mixture") and printed.splitlines()[2].startswith("page")
     assert "MB, mixture)" in printed
+    assert export(save_path, "--to", path, "--megabytes=none", "--test_frames=1") == 0
 
 
 def test_the_mixture_becomes_a_folder_of_frames(save_path: Path) -> None:
@@ -96,6 +97,9 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(save_path: Path, cap
     assert "--content STGG: no such expert here; known: Ex4DGS" in refused(save_path, "--content=STGG", "--to=a.4dgs")
     assert "--test_frames is 0: give 1 or more" in refused(save_path, "--test_frames=0", "--to=a.4dgs")
     assert "--quality small: goes with --to NAME.html or .4dgs only" in refused(save_path, "--to=f", "--quality=small")
+    assert "--megabytes 9.0: goes with --to NAME.html only" in refused(save_path, "--to=a.4dgs", "--megabytes=9")
+    assert "--megabytes is 0.1: give 0.2 or more, or none" in refused(save_path, "--to=a.html", "--megabytes=0.1")
+    assert "--megabytes is nan: give 0.2 or more" in refused(save_path, "--to=a.html", "--megabytes=nan")
     assert "--frame 3: goes with --to NAME.ply or .sog" in refused(save_path, "--to=a.html", "--frame=3")
     assert "--content STG: goes with --to only" in refused(save_path, "--out=b", "--content=STG")
     assert "--frame is 4: the clip has 4 frames, from 0" in refused(save_path, "--to=a.ply", "--frame=4")
