@@ -1,4 +1,4 @@
-"""What each Gaussian adds to the blended image, by which pages leave out the least."""
+"""The contribution of each Gaussian to the blended image, by which pages leave out the least."""
 
 from __future__ import annotations
 
