@@ -1,4 +1,4 @@
-// The splats of the page, as engine/export/pages/data.py packs them: columns of integers, deflated, in base 64.
+// The splats of the page, as engine/export/pages/data.py and arrays.py pack them: columns of integers, deflated, in base 64.
 
 // Values of a row that are told together; all other columns have one.
 const WIDE = { cells: 3, begins: 3, hops: 3, bends: 3, quats: 4, scales: 3, colours: 3, routing: 3 };

@@ -16,6 +16,7 @@ Columns = dict[str, np.ndarray]
 
 CURVE_BITS = 10  # of a cell's coordinate, in the span that most Gaussians lie in
 MOST_STEPS = 60_000  # of a chain's grid in a cell
+FARTHEST = 2**29  # cells or steps: what is farther away is there; differences have 32 bits
 SHARED = (
     "quats",
     "scales",
@@ -73,11 +74,11 @@ def chained(pieces: Pieces, log_scales: np.ndarray, *, fine: float, cells: Cells
     starts, heads = pieces.starts, np.flatnonzero(pieces.starts)
     chain = np.cumsum(starts) - 1
     steps = steps_of(log_scales[heads], fine, cells)[chain, None]
-    corners = np.floor((pieces.places[heads] - cells.corner) / cells.size).astype(np.int64)
+    corners = _whole(np.floor((pieces.places[heads] - cells.corner) / cells.size))
     within = pieces.places - (np.asarray(cells.corner) + corners * cells.size)[chain]
-    places = np.rint(within / steps).astype(np.int64)
+    places = _whole(within / steps)
     lengths = pieces.last - pieces.first
-    moves = np.rint(pieces.moves / steps).astype(np.int64) * (lengths > 0)[:, None]
+    moves = _whole(pieces.moves / steps) * (lengths > 0)[:, None]
     hops = places[1:] - places[:-1]
     goes_on = ~starts[1:]
     gaps = pieces.first.copy()
@@ -137,6 +138,10 @@ def unchained(columns: Mapping[str, np.ndarray], counts: Sequence[int]) -> Colum
         found[name] = columns[name][np.cumsum(columns["fresh"] >> bit & 1) - 1]
     found["head_scales"] = found["scales"][heads][chain]
     return found | {name: columns[name][chain] for name in ONCE}
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    return np.rint(values).clip(-FARTHEST, FARTHEST).astype(np.int64)
 
 
 def _sums(values: np.ndarray, heads: np.ndarray, chain: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import torch
 from moegs_rasterizer import RasterSettings
 from torch import Tensor
 
+from engine.export.pages.arrays import array_bytes, read_arrays
 from engine.export.pages.chains import Cells, Columns, Pieces, chain_order, chained, steps_of, unchained
 from engine.export.pages.palette import CodedHarmonics, coded_harmonics
 from experts.canonical.gaussians import CanonicalGaussians
@@ -91,11 +92,7 @@ def packed(experts: Sequence[PageExpert], *, cameras: Sequence[Tensor], grid: Pa
     if grid.palette is None:
         del joined["harmonics"]  # each change has the next entry
     joined["entries"] = np.concatenate([each.harmonics.codes for each in ordered])
-    table, parts = [], []
-    for name, values in joined.items():
-        kind, coded = _bytes(values)
-        table.append({"name": name, "type": kind, "length": int(values.size)})
-        parts.append(coded)
+    table, body = array_bytes(joined)
     facts = {
         "count": sum(each.splats.num_gaussians for each in experts),
         "degree": degree,
@@ -111,20 +108,13 @@ def packed(experts: Sequence[PageExpert], *, cameras: Sequence[Tensor], grid: Pa
         "arrays": table,
         "experts": [_facts(each, column) for each, column in zip(ordered, columns, strict=True)],
     }
-    text = base64.b64encode(zlib.compress(b"".join(parts), LEVEL)).decode("ascii")
+    text = base64.b64encode(zlib.compress(body, LEVEL)).decode("ascii")
     return text, facts
 
 
 def unpacked(text: str, facts: Mapping[str, Any]) -> list[PageExpert]:
     """The experts that `packed` wrote. facts: of the page."""
-    body, start = zlib.decompress(base64.b64decode(text)), 0
-    columns: Columns = {}
-    for row in facts["arrays"]:
-        kind = np.dtype(f"<{_STORED[row['type']]}")
-        size = row["length"] * kind.itemsize
-        planes = np.frombuffer(body[start : start + size], np.uint8).reshape(kind.itemsize, row["length"])
-        columns[row["name"]] = _values(np.ascontiguousarray(planes.T).view(kind)[:, 0], row["type"], row["name"])
-        start += size
+    columns = read_arrays(facts["arrays"], zlib.decompress(base64.b64decode(text)))
     entries = columns.pop("entries").reshape(facts["entries"], facts["harmonics"])
     if "harmonics" not in columns:
         columns["harmonics"] = np.arange(len(entries))
@@ -228,35 +218,6 @@ def _expert(
     )
     routing = _float(pieces["routing"] / ROUTING)
     return PageExpert(name=known["name"], splats=splats, routing=routing, rows=torch.from_numpy(pieces["chain"]))
-
-
-WIDE = {  # values of a row that are told together
-    "cells": 3, "begins": 3, "hops": 3, "bends": 3, "quats": 4, "scales": 3, "colours": 3, "routing": 3
-}  # fmt: skip
-_STORED = {"u1": "u1", "u2": "u2", "u4": "u4", "z1": "u1", "z2": "u2", "z4": "u4", "f2": "f2"}
-
-
-def _bytes(values: np.ndarray) -> tuple[str, bytes]:
-    """The type of an array and its bytes, all lowest ones first: those of one kind resemble each other.
-
-    Integers have the narrowest type that holds them. Those that may be negative are told as 0, -1, 1, -2, 2 …: z.
-    """
-    flat, letter = np.ascontiguousarray(values).reshape(-1), "f"
-    if flat.dtype.kind != "f":
-        letter = "z" if flat.size and flat.min() < 0 else "u"
-        flat = (flat.astype(np.int64) << 1) ^ (flat.astype(np.int64) >> 63) if letter == "z" else flat
-        flat = flat.astype(np.min_scalar_type(int(flat.max()) if flat.size else 0).newbyteorder("<"))
-    planes = flat.reshape(-1, 1).view(np.uint8).reshape(flat.size, flat.itemsize)
-    return f"{letter}{flat.itemsize}", np.ascontiguousarray(planes.T).tobytes()
-
-
-def _values(flat: np.ndarray, kind: str, name: str) -> np.ndarray:
-    """The values that `_bytes` stored, in rows."""
-    if kind[0] != "f":
-        flat = flat.astype(np.int64)
-    if kind[0] == "z":
-        flat = (flat >> 1) ^ -(flat & 1)
-    return flat.reshape(-1, WIDE[name]) if name in WIDE else flat
 
 
 def _rounded(values: Tensor) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from engine.export.pages.arrays import array_bytes, read_arrays
 from engine.export.pages.chains import ONCE, SHARED, Pieces, chain_order, chained, steps_of, unchained
 from engine.export.steady import steady
 
@@ -60,6 +61,16 @@ def test_pieces_are_read_as_they_were_written() -> None:
         moving = (pieces.last > pieces.first)[:, None]
         assert (np.abs(places - pieces.places) <= 0.501 * steps).all()
         assert (np.abs(part["moves"] * steps - pieces.moves * moving) <= 0.501 * steps).all()
+
+
+def test_what_flies_away_has_32_bits() -> None:
+    pieces, logs, cells = some_pieces(4)
+    pieces.places[3:9] *= 1e12
+    pieces.moves[3:9] *= -1e12
+    columns = chained(pieces, logs, fine=FINE, cells=cells)
+    table, body = array_bytes({name: columns[name] for name in ("cells", "begins", "hops", "bends")})
+    assert max(int(row["type"][1]) for row in table) == 4
+    assert all((values == columns[name]).all() for name, values in read_arrays(table, body).items())
 
 
 def test_what_stays_is_told_once() -> None:
