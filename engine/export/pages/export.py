@@ -102,6 +102,8 @@ def _coded(export: Export, experts: Sequence[Expert]) -> tuple[CodedPage, dict[s
         found.least,
         export.quality.name,
     )
+    if found.coded.size > wanted:
+        logger.warning("the page takes more than %g MB even so; give --content NAME for one expert", export.megabytes)
     return found.coded, left_out, told | {"megabytes": export.megabytes, "least_contribution": found.least}
 
 

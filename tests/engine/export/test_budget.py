@@ -106,6 +106,11 @@ def test_a_page_is_as_large_as_it_may_be(run: Run, tmp_path: Path, monkeypatch: 
     assert facts(exported(run, tmp_path / "small.html", megabytes=limit, **changes))["quality"] == "small"
 
 
+def test_a_size_that_no_page_has_is_told(run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    exported(run, tmp_path / "page.html", megabytes=0.05)
+    assert "the page takes more than 0.05 MB even so" in caplog.text
+
+
 def facts(path: Path) -> dict:
     return json.loads(re.search(r'<script id="facts" type="[a-z/]+">(.*?)</script>', path.read_text(), re.S)[1])
 
