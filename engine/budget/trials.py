@@ -23,7 +23,7 @@ from engine.evaluation.mixture_time import scoring_seconds
 from engine.runs.cost import expert_bytes, tensor_bytes
 from engine.runs.device import ComputeDevice, wait
 from engine.runs.opening import assemble
-from engine.runs.trial import BlackFrames, seconds_a_step
+from engine.runs.trial import LONG, BlackFrames, seconds_a_step
 from engine.settings.training.run import AnyRunConfig
 from engine.settings.training.train_expert import AUTO, TrainExpertConfig
 from engine.training.expert.choice import choose_preset
@@ -202,9 +202,12 @@ def try_mixture(models: Sequence[Expert], config: AnyRunConfig, scene: Scene, co
         router = Router(names, counts)
         ensemble = ensemble_of(names)
         run = assemble(config, ensemble, compute=compute, scene=black, experts=tuple(models), router=router)
-        iteration = tried_seconds(run, make_optimiser(run.router, config.training), config)
+        first = tried_seconds(run, make_optimiser(run.router, config.training), config)
         wait(compute)
         opening = perf_counter() - start  # with the first steps, which load kernels
+        iteration = tried_seconds(
+            run, make_optimiser(run.router, config.training), config, at_least=0 if first > LONG else TRIAL_SECONDS
+        )
         first, frame = scoring_seconds(run, scene.test[0], EvaluationOptions(constant_frames=0))
     return MixtureTrial(
         gaussians=sum(counts),

@@ -118,8 +118,10 @@ def _training_time(
     return WorkTime(work=f"training{note}", step=step, count=count, seconds_each=seconds)
 
 
-def tried_seconds(run: Run, optimiser: torch.optim.Optimizer, config: RunConfig, *, start: int = 0) -> float:
-    """Seconds of a step, by some on black images that move nothing."""
+def tried_seconds(
+    run: Run, optimiser: torch.optim.Optimizer, config: RunConfig, *, start: int = 0, at_least: float = 0.0
+) -> float:
+    """Seconds of a step, by some on black images that move nothing. at_least: seconds that the trial goes on."""
     black = replace(run, scene=replace(run.scene, frames=BlackFrames(run.scene)))
     endless = replace(config, training=replace(config.training, iterations=sys.maxsize // 2))
     with RouterTask(black, optimiser, endless, start=start) as task:
@@ -130,7 +132,7 @@ def tried_seconds(run: Run, optimiser: torch.optim.Optimizer, config: RunConfig,
                     loss.backward()
             optimiser.zero_grad(set_to_none=True)
 
-        return seconds_a_step(try_iteration, run.compute)
+        return seconds_a_step(try_iteration, run.compute, at_least=at_least)
 
 
 def schedule(task: RouterTask) -> Schedule:
