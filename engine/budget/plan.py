@@ -11,7 +11,6 @@ from typing import Any, get_args, get_origin, get_type_hints
 from common.disk.files import read_json, write_json
 from common.text.tables import Column, table_lines
 from common.text.units import GIGABYTE, MEGABYTE
-from common.text.wording import duration
 from engine.errors import ConfigError
 from experts import EXPERTS
 
@@ -117,7 +116,7 @@ def _size(count: float | None, unit: float = MEGABYTE) -> str:
 def kept_line(plan: Plan) -> str:
     """A line that compares the time of all steps with what the first plan told."""
     told, taken = sum(step.told for step in plan.steps), plan.seconds_taken
-    return f"told {duration(told)}, taken {duration(taken)} ({100 * (taken - told) / told:+.0f} %)"
+    return f"told {_minutes(told)} min, taken {_minutes(taken)} min ({100 * (taken - told) / told:+.0f} %)"
 
 
 def write_plan(plan: Plan, folder: Path) -> Path:

@@ -79,7 +79,8 @@ def check_content(config: ExportConfig, *, together: str) -> None:
     else:
         iteration = None if config.iteration == -1 else config.iteration
         names = named_others(saved_experts(config.run, iteration), config.without)
-    content_of(names, config.content, together=together)
+    if names:  # none are left by --without: opening the run says so
+        content_of(names, config.content, together=together)
 
 
 def check_frame(scene: Scene, *, frame: int) -> None:

@@ -134,13 +134,16 @@ class Player {
 }
 
 // The state that the address asks for, as #frame=12&camera=cam00&experts=STG,Ex4DGS&gates=on&controls=off
-function fromAddress(address) {
+// What the page does not have is not asked for: frames beyond the clip are its ends, unknown names are left out.
+function fromAddress(address, facts) {
   const asked = new URLSearchParams(address.hash.slice(1));
   if (asked.get("controls") === "off") document.getElementById("controls").hidden = true;
+  const known = (names, wanted) => wanted.filter((each) => names.some(({ name }) => name === each));
+  const experts = known(facts.experts, asked.get("experts")?.split(",") ?? []);
   return {
-    frame: Number(asked.get("frame") ?? 0),
-    camera: asked.get("camera") ?? undefined,
-    experts: asked.get("experts")?.split(","),
+    frame: Math.min(Math.max(Number(asked.get("frame")) || 0, 0), facts.frames - 1),
+    camera: known(facts.cameras, [asked.get("camera")])[0],
+    experts: experts.length ? experts : undefined,
     gates: asked.get("gates") === "on",
     rules: asked.get("rules") !== "off",
   };
@@ -151,7 +154,7 @@ async function start() {
   try {
     const facts = JSON.parse(document.getElementById("facts").textContent);
     window.player = new Player(facts, await readArrays(facts));
-    await window.player.show(fromAddress(location));
+    await window.player.show(fromAddress(location, facts));
     message.remove();
   } catch (error) {
     message.textContent = `This page cannot be shown: ${error.message}`;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -140,7 +141,7 @@ def _check_fitting(config: ExportConfig) -> None:
         if value not in (None, "") and (ending is None or (endings is not None and ending not in endings)):
             goes = "--to" if endings is None else f"--to NAME{' or '.join(endings)}"
             raise ConfigError(f"--{name} {value}: goes with {goes} only; leave it out")
-    if isinstance(config.megabytes, float) and not config.megabytes >= LEAST_MEGABYTES:
+    if isinstance(config.megabytes, float) and not LEAST_MEGABYTES <= config.megabytes < math.inf:
         raise ConfigError(f"--megabytes is {config.megabytes:g}: give {LEAST_MEGABYTES} or more, or none for any size")
     if config.frame is not None and config.frame < 0:
         raise ConfigError(f"--frame is {config.frame}: give 0 or more")

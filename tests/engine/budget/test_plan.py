@@ -60,7 +60,7 @@ def test_the_table_shows_each_step_and_the_sum() -> None:
         "2.0",
         "1.5",
     ]
-    assert kept_line(ended) == "told 3 min, taken 3 min (-15 %)"
+    assert kept_line(ended) == "told 3.2 min, taken 2.7 min (-15 %)"
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_the_time_told_is_that_of_all_seeds_still_to_train(
 ) -> None:
     assert train.main("E3", [*flags, "--seeds=1"]) == 0
     monkeypatch.setattr(engine.training.router.opening, "must_decode", lambda scene, views: True)
-    monkeypatch.setattr(engine.training.router.opening, "seconds_a_step", lambda step, compute: 10.0)
+    monkeypatch.setattr(engine.training.router.opening, "seconds_a_step", lambda step, compute, **_: 10.0)
     capsys.readouterr()
     assert train.main("E3", [*(flag for flag in flags if flag != "--quiet"), "--seeds=4", "--resume"]) == 0
     told = "training of all seeds takes about 60 s (6 iterations of 10.0 s, by a trial on this machine)"

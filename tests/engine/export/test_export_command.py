@@ -100,6 +100,7 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(save_path: Path, cap
     assert "--megabytes 9.0: goes with --to NAME.html only" in refused(save_path, "--to=a.4dgs", "--megabytes=9")
     assert "--megabytes is 0.1: give 0.2 or more, or none" in refused(save_path, "--to=a.html", "--megabytes=0.1")
     assert "--megabytes is nan: give 0.2 or more" in refused(save_path, "--to=a.html", "--megabytes=nan")
+    assert "--megabytes is inf: give 0.2 or more" in refused(save_path, "--to=a.html", "--megabytes=inf")
     assert "--frame 3: goes with --to NAME.ply or .sog" in refused(save_path, "--to=a.html", "--frame=3")
     assert "--content STG: goes with --to only" in refused(save_path, "--out=b", "--content=STG")
     assert "--frame is 4: the clip has 4 frames, from 0" in refused(save_path, "--to=a.ply", "--frame=4")

@@ -133,6 +133,15 @@ def test_the_controls_say_what_the_address_asks_for(chromium: Running, run: Run,
     page.close()
 
 
+@pytest.mark.parametrize(("frame", "number"), [("999", FRAMES - 1), ("-4.5", 0), ("abc", 0)])
+def test_what_an_address_cannot_have_is_not_asked_for(chromium: Running, path: Path, frame: str, number: int) -> None:
+    page = chromium[1].new_page(viewport={"width": WIDTH, "height": HEIGHT})
+    messages = opened(page, path, f"#frame={frame}&camera=nope&experts=Nobody")
+    assert page.evaluate("player.frame") == number and page.evaluate("player.shown.every((each) => each)")
+    assert messages == []
+    page.close()
+
+
 def test_a_phone_shows_all_controls_and_a_finger_turns_the_scene(chromium: Running, run: Run, tmp_path: Path) -> None:
     views = tuple(replace(view, name=f"a camera with a long name {view.number}") for view in run.scene.views)
     path = exported(replace(run, scene=replace(run.scene, views=views)), tmp_path / "page.html")
