@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
+
 from tests.kill.commands import COMMANDS, Command
 from tests.kill.whole import damaged, fingerprint, unfinished
 
@@ -31,8 +33,8 @@ def kill(
     are those of a command that nobody killed.
     """
     outcomes: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as folder:
-        command = COMMANDS[name](Path(folder))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        command = COMMANDS[name](Path(folder), patch)
         start = time.monotonic()
         if ended(command.run) != 0:
             raise SystemExit(f"{name}: fails without a kill")

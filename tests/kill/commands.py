@@ -31,7 +31,10 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command, how it is repeated, and the folder of its results; `prepare` fills that folder again."""
+    """A command, how it is repeated, and the folder of its results; `prepare` fills that folder again.
+
+    What stands in for files, where something does, is patched until the next command.
+    """
 
     run: Callable[[], int]
     again: Callable[[], int]
@@ -39,7 +42,7 @@ class Command:
     prepare: Callable[[], None] = _nothing
 
 
-def train_expert(folder: Path) -> Command:
+def train_expert(folder: Path, _: pytest.MonkeyPatch) -> Command:
     """Training of an expert, continued with --resume."""
     film, model = write_film(folder), folder / "model"
     given = (*SAVES, "--iterations=12")
@@ -50,9 +53,15 @@ def train_expert(folder: Path) -> Command:
     )
 
 
-def train_router(folder: Path) -> Command:
+def train_router(folder: Path, patch: pytest.MonkeyPatch) -> Command:
     """Training of a router, continued with --resume."""
-    given = [*small_world(folder), f"--save_path={folder / 'out'}", "--iterations=12", *SAVES, "--test_frames=1"]
+    given = [
+        *use_small_world(patch, folder),
+        f"--save_path={folder / 'out'}",
+        "--iterations=12",
+        *SAVES,
+        "--test_frames=1",
+    ]
     return Command(
         run=lambda: train.main("E3", given),
         again=lambda: train.main("E3", [*given, "--resume"]),
@@ -60,10 +69,10 @@ def train_router(folder: Path) -> Command:
     )
 
 
-def render_run(folder: Path) -> Command:
+def render_run(folder: Path, patch: pytest.MonkeyPatch) -> Command:
     """Rendering of a router's run, repeated."""
     trained, out = folder / "trained", folder / "out"
-    given = [*small_world(folder), f"--save_path={trained}", "--iterations=2", "--test_iterations"]
+    given = [*use_small_world(patch, folder), f"--save_path={trained}", "--iterations=2", "--test_iterations"]
     if train.main("E3", given) != 0:
         raise SystemExit("the small world cannot be trained")
     shown = ["--quiet", f"--save_path={out}", "--save_img"]
@@ -78,12 +87,11 @@ def render_run(folder: Path) -> Command:
     )
 
 
-def prepare_scene(folder: Path) -> Command:
+def prepare_scene(folder: Path, patch: pytest.MonkeyPatch) -> Command:
     """Preparation of a scene, repeated; structure from motion is stood in for."""
     given, scene = folder / "given", folder / "scene"
     sfm = replace(StandIn().sfm(), write_clouds=PYCOLMAP.write_clouds)
     write_n3v_scene(given, Rig(frames=4, width=40, height=32, focal=40.0))
-    patch = pytest.MonkeyPatch()
     for kind, preparation in PREPARATIONS.items():
         patch.setitem(PREPARATIONS, kind, replace(preparation, run=partial(preparation.run, sfm=sfm)))
 
@@ -100,12 +108,12 @@ def prepare_scene(folder: Path) -> Command:
     return Command(run=run_it, again=run_it, results=scene, prepare=prepare)
 
 
-def prune_run(folder: Path) -> Command:
+def prune_run(folder: Path, _: pytest.MonkeyPatch) -> Command:
     """Pruning of a run of two experts; once its last file is there, it is done."""
     return _smaller(folder, "prune", "--ratio=0.5", "--rounds=2", "--score_frames=1", last="pruned.json")
 
 
-def distill_run(folder: Path) -> Command:
+def distill_run(folder: Path, _: pytest.MonkeyPatch) -> Command:
     """Distillation of a run of two experts; once its last file is there, it is done."""
     return _smaller(folder, "distill", "--expert=STG", "--test_frames=1", last="distilled.json")
 
@@ -128,12 +136,7 @@ def _smaller(folder: Path, command: str, *flags: str, last: str) -> Command:
     return Command(run=lambda: moegs.main(argv), again=again, results=out)
 
 
-def small_world(folder: Path) -> list[str]:
-    """The small world in the place of files, for as long as this process lives; its flags."""
-    return use_small_world(pytest.MonkeyPatch(), folder)
-
-
-COMMANDS: dict[str, Callable[[Path], Command]] = {
+COMMANDS: dict[str, Callable[[Path, pytest.MonkeyPatch], Command]] = {
     "train-expert": train_expert,
     "train": train_router,
     "render": render_run,
