@@ -17,6 +17,7 @@ LEAST_SHARE = 0.02  # of the preset fast, below which nothing is trained
 DENSITIES = (0.65, 0.4, 0.25)  # Gaussians for each pixel of an image: the most that keeps the preset fast, or the last
 LEAST_DENSITY = 0.02  # below which an expert shows nothing
 PRUNED_SHARE = 0.55  # of the Gaussians that pruning removes at most: the paper's
+EXPERT_LEAST = 0.1  # of the iterations of its preset fast; shorter, an expert shows too little to be blended
 ROUTER_LEAST, ROUTER_FAST, ROUTER_PUBLISHED = 200, 1000, 5000  # iterations; the least once a run is begun
 PRUNE_LEAST, PRUNE_FAST, PRUNE_PUBLISHED = 20, 100, 500
 JUDGE_FRAMES = 10  # that the router's training looks at before it saves
@@ -122,6 +123,7 @@ def _expert_step(expert: ExpertTrial, gaussians: int, scene: SceneTrial, share: 
         expert=expert.name,
         iterations=_length(expert.fast, expert.published, share),
         longest=expert.published,
+        shortest=round(EXPERT_LEAST * expert.fast),
         gaussians=gaussians,
         fixed=scene.command + expert.models * expert.overhead,
         each=expert.models * expert.iteration.at(mean_gaussians(expert, gaussians)),

@@ -153,18 +153,23 @@ def trained_seconds(job: Job) -> float | None:
 
 
 def with_overheads(plan: Plan, ended: Step, trained: float | None) -> Plan:
-    """The plan whose steps that were not begun take longer beside their iterations, by as much as the ended one did.
+    """The plan whose steps that were not begun take longer beside their iterations, as the ended one did.
 
-    trained: seconds of its iterations; None: not known, so nothing changes. An ended step that took less than told
-    says nothing of others.
+    Each takes as many times as long as told, but no more seconds longer than the ended one: what is common to all
+    commands was told too low, or the machine is slower. trained: seconds of its iterations; None: not known, so nothing
+    changes. An ended step that took less than told says nothing of others.
     """
     if trained is None or ended.fixed <= 0 or ended.taken is None:
         return plan
-    factor = min((ended.taken - trained) / ended.fixed, SLOWEST)
+    longer = ended.taken - trained - ended.fixed
+    factor = min(1 + longer / ended.fixed, SLOWEST)
     if factor <= 1 + NEAR_ENOUGH:
         return plan
-    logger.info("%s: took %.2f times as long as told beside its iterations; so may the other steps", ended.step, factor)
-    steps = [replace(each, fixed=factor * each.fixed) if _is_to_come(each) else each for each in plan.steps]
+    logger.info("%s: took %.0f s longer than told beside its iterations; so may the other steps", ended.step, longer)
+    steps = [
+        replace(each, fixed=each.fixed + min(longer, (factor - 1) * each.fixed)) if _is_to_come(each) else each
+        for each in plan.steps
+    ]
     return replace(plan, steps=tuple(steps))
 
 

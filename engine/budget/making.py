@@ -16,6 +16,7 @@ from engine.budget.planned_scene import scene_of
 from engine.budget.start_up import StartUp, try_start_up
 from engine.budget.trials import try_expert, try_mixture
 from engine.budget.wanted import Budget, read_budget
+from engine.checks.footage import warn_of_frames
 from engine.checks.rasterizer import check_rasterizer
 from engine.commands.train_expert import open_expert_scene
 from engine.errors import ConfigError
@@ -57,9 +58,10 @@ def make_plan(config: AutoConfig, prepare: Callable[[Job], Step]) -> Plan:
 
     experts, _ = trials.choose(left)
     took = starting + perf_counter() - begun - sum(step.taken or 0.0 for step in before)
-    tried = Step(step="trials", fixed=took, told=took, taken=took, is_done=True)
     if not config.plan:
         decoding = _decoded(trials.scene, decoding)
+        took += trials.check_footage()
+    tried = Step(step="trials", fixed=took, told=took, taken=took, is_done=True)
     chosen = trials.chosen(experts, left())
     if chosen is None:
         raise ConfigError(f"--budget {config.budget}: decoding took what the trainings need; run the command again")
@@ -135,7 +137,7 @@ class Trials:
         self._settings = settings
         self.scene = scene
         self.compute = compute
-        self._command = command
+        self.command = command
         self._experts: dict[str, ExpertTrial] = {}
         self._models: dict[str, Expert] = {}
         self._mixtures: dict[tuple[str, ...], MixtureTrial] = {}
@@ -163,7 +165,15 @@ class Trials:
     def chosen(self, names: tuple[str, ...], left: Budget) -> Chosen | None:
         """The steps of a run of some experts; None where they do not fit."""
         mixture = self._mixture(names) if len(names) > 1 else None
-        return choose([self._experts[name] for name in names], mixture, self._command, left)
+        return choose([self._experts[name] for name in names], mixture, self.command, left)
+
+    def check_footage(self) -> float:
+        """Warns of the frames as every training does, and adds the time of it to each command; that time, seconds."""
+        start = perf_counter()
+        warn_of_frames(self.scene)
+        seconds = perf_counter() - start
+        self.command = replace(self.command, command=self.command.command + seconds)
+        return seconds
 
     def _try(self, name: str, gpu_bytes: float | None) -> bool:
         """Tries an expert; False, with a warning, where it cannot be trained on the scene."""

@@ -10,7 +10,7 @@ import pytest
 
 import engine.budget.keeping
 import engine.pipeline.queue
-from engine.budget.choice import TARGET, choose
+from engine.budget.choice import EXPERT_LEAST, TARGET, choose
 from engine.budget.keeping import PlanKeeper, slack, with_overheads
 from engine.budget.plan import Plan, Step
 from engine.budget.wanted import Budget
@@ -23,9 +23,9 @@ TWO = (made_up.expert(), made_up.expert("Ex4DGS", "ex4dgs"))
 
 
 class Machine:
-    """Runs commands by a clock of its own: `overhead` and `slower` times as long as a plan told."""
+    """Runs commands by a clock of its own: `overhead` and `slower` times as long as a plan told, `later` s later."""
 
-    overhead, slower, megabytes = 1.0, 1.0, 1.0
+    overhead, slower, later, megabytes = 1.0, 1.0, 0.0, 1.0
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -44,7 +44,7 @@ class Command:
         step = machine.told[job.step]
         self.machine, self.job = machine, job
         self.training = machine.slower * step.each * int(str(job.words[2]))
-        self.left = machine.overhead * step.fixed + self.training
+        self.left = machine.overhead * step.fixed + machine.later + self.training
 
     def poll(self) -> int | None:
         self.left -= 1
@@ -96,14 +96,25 @@ def kept(machine: Machine, folder: Path, budget: Budget, text: str) -> Plan:
     return keeper.plan
 
 
-@pytest.mark.parametrize(("overhead", "slower"), [(1.0, 1.0), (2.0, 1.0), (1.0, 1.5), (1.5, 1.3), (0.7, 0.8)])
+@pytest.mark.parametrize(
+    ("overhead", "slower", "later"),
+    [(1.0, 1.0, 0.0), (2.0, 1.0, 0.0), (1.0, 1.5, 0.0), (1.5, 1.3, 0.0), (0.7, 0.8, 0.0), (1.0, 1.0, 15.0)],
+)
 def test_a_plan_ends_within_a_tenth_of_its_time(
-    tmp_path: Path, machine: Machine, overhead: float, slower: float
+    tmp_path: Path, machine: Machine, overhead: float, slower: float, later: float
 ) -> None:
-    machine.overhead, machine.slower = overhead, slower
+    machine.overhead, machine.slower, machine.later = overhead, slower, later
     plan = kept(machine, tmp_path, Budget(seconds=400.0), "400s")
     assert plan.seconds_taken == pytest.approx(400.0, rel=0.1)
     assert plan.seconds_taken == pytest.approx(30.0 + machine.now), "all seconds count"
+
+
+def test_no_expert_is_left_with_next_to_no_training(tmp_path: Path, machine: Machine) -> None:
+    machine.later = 60.0  # of each command: too much for the budget
+    plan = kept(machine, tmp_path, Budget(seconds=400.0), "400s")
+    lengths = {step.step: step.iterations for step in plan.steps if step.expert}
+    least = {f"expert_{trial.key}": round(EXPERT_LEAST * trial.fast) for trial in TWO}
+    assert all(lengths[step] >= least[step] >= 100 for step in least)
 
 
 @pytest.mark.parametrize(("megabytes", "prunes"), [(1.0, False), (2.4, True)])
@@ -117,9 +128,10 @@ def test_a_run_is_pruned_where_it_came_out_too_large_alone(
 
 def test_overheads_of_steps_to_come_follow_those_that_were_taken() -> None:
     ended = Step(step="expert_freetime", fixed=10.0, taken=35.0, is_done=True)
-    render = Step(step="render", fixed=20.0)
-    plan = Plan(budget="400s", data_args="", experts=("FreeTime",), steps=(ended, render))
-    assert with_overheads(plan, ended, 20.0).steps == (ended, replace(render, fixed=30.0))
+    train, render = Step(step="train", fixed=4.0), Step(step="render", fixed=20.0)
+    plan = Plan(budget="400s", data_args="", experts=("FreeTime",), steps=(ended, train, render))
+    as_many_times, as_many_seconds = replace(train, fixed=6.0), replace(render, fixed=25.0)
+    assert with_overheads(plan, ended, 20.0).steps == (ended, as_many_times, as_many_seconds)
     for trained in (25.0, 30.0, None):  # as told, less, not known
         assert with_overheads(plan, ended, trained) == plan
 
