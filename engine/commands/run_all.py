@@ -44,9 +44,12 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     if config.job is not None:
         jobs = [chosen_job(jobs, config.job)]
     gpus = config.gpus or visible_gpus()
-    place = f"GPU {', '.join(gpus)}, one job on each" if gpus else "no GPU: one job at a time"
+    each = config.jobs_per_gpu
+    if each > 1 and not gpus:
+        raise ConfigError(f"--jobs_per_gpu {each}: this machine has no GPU, so one job runs at a time; leave it out")
+    place = f"GPU {', '.join(gpus)}, {counted(each, 'job')} on each" if gpus else "no GPU: one job at a time"
     logger.info("%s of %s; %s", counted(len(jobs), "job"), counted(len(scenes), "scene"), place)
-    outcomes = JobQueue(gpus).run(jobs)
+    outcomes = JobQueue(gpus, each=each).run(jobs)
     cut_short = is_cut_short(outcomes)
     if config.job is not None:
         return exit_code_of(outcomes, cut_short=cut_short)

@@ -1,4 +1,4 @@
-"""The queue of jobs: one at a time on each GPU; a scene in which a job fails gets no further ones."""
+"""The queue of jobs: one or more at a time on each GPU; a scene in which a job fails gets no further ones."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Running:
+    gpu: str | None
     job: Job
     process: Process
     begun: float
@@ -38,20 +39,22 @@ class _Running:
 class JobQueue:
     """Runs jobs in order, as soon as those before them are done and a GPU is free.
 
-    gpus: a job runs on each at a time; () stands for a machine without GPU, where one job runs at a time.
+    gpus: () stands for a machine without GPU, where one job runs at a time. each: jobs that run on a GPU at a time.
     """
 
     def __init__(
         self,
         gpus: Sequence[str],
         *,
+        each: int = 1,
         start: Callable[[Job, str | None], Process] | None = None,
         pause: float | None = None,
     ) -> None:
         self._gpus: list[str | None] = list(gpus) or [None]
+        self._each = each if gpus else 1
         self._start = start or CommandProcess
         self._pause = PAUSE if pause is None else pause
-        self._running: dict[str | None, _Running] = {}
+        self._running: list[_Running] = []
         self._outcomes: dict[tuple[str, str], Outcome] = {}
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
@@ -86,28 +89,31 @@ class JobQueue:
             logger.info("%s: %s: skipped, its result is there (%s)", job.scene, job.step, job.record)
             self._end(Outcome(job=job, state="skipped"))
             return True
-        free = [gpu for gpu in self._gpus if gpu not in self._running]
-        if not free:
+        gpu = min(self._gpus, key=self._jobs_on)
+        if self._jobs_on(gpu) == self._each:
             return False
-        place = "" if free[0] is None else f" on GPU {free[0]}"
+        place = "" if gpu is None else f" on GPU {gpu}"
         logger.info("%s: %s: started%s; log: %s", job.scene, job.step, place, job.log)
         try:
             job.record.unlink(missing_ok=True)
-            process = self._start(job, free[0])
+            process = self._start(job, gpu)
         except OSError as error:
             logger.error("%s: %s: cannot be started: %s", job.scene, job.step, error)
             self._end(Outcome(job=job, state="failed", fault=str(error)))
             return True
-        self._running[free[0]] = _Running(job=job, process=process, begun=time.monotonic())
+        self._running.append(_Running(gpu=gpu, job=job, process=process, begun=time.monotonic()))
         return True
+
+    def _jobs_on(self, gpu: str | None) -> int:
+        return sum(running.gpu == gpu for running in self._running)
 
     def _collect(self, *, interrupted: bool) -> None:
         """Ends the jobs whose processes have ended."""
-        for gpu, running in list(self._running.items()):
+        for running in list(self._running):
             code = running.process.poll()
             if code is None:
                 continue
-            del self._running[gpu]
+            self._running.remove(running)
             job, took = running.job, duration(time.monotonic() - running.begun)
             fault = _fault(job, code)
             if not fault:
@@ -122,7 +128,7 @@ class JobQueue:
                 self._end(Outcome(job=job, state="failed", fault=fault))
 
     def _interrupt(self) -> None:
-        for running in self._running.values():
+        for running in self._running:
             running.process.interrupt()
 
     def _end(self, outcome: Outcome) -> None:

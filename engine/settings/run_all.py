@@ -61,6 +61,9 @@ class RunAllConfig:
         tuple[str, ...] | None,
         flag("GPUs to use, as CUDA_VISIBLE_DEVICES names them; default: all that are visible", metavar="GPU ..."),
     ] = None
+    jobs_per_gpu: Annotated[
+        int, flag("jobs that run on each GPU at a time; with several, start NVIDIA's MPS before")
+    ] = 1
     dry_run: Annotated[bool, flag("print the commands and run none")] = False
     slurm: Annotated[
         Path | None,
@@ -80,7 +83,7 @@ def run_all_page(prog: str, about: str) -> CommandHelp:
         required=("dataset",),
         examples=(
             f"python {prog} data/N3V --data_args='--duration 300'",
-            f"python {prog} data/N3V --preset fast",
+            f"python {prog} data/N3V --preset fast --jobs_per_gpu 4",
             f"python {prog} data/N3V --scenes flame_steak --ensemble E3 --train_args='--seeds 3'",
             f"python {prog} data/techni --dry_run",
             f"python {prog} data/N3V --slurm output/slurm",
@@ -104,7 +107,11 @@ def read_run_all_settings(arguments: Sequence[str], *, prog: str, description: s
         raise ConfigError(f"--slurm and {other} exclude each other: SLURM chooses a job's GPU, and its scripts the job")
     gpus = config.gpus or ()
     if repeated := sorted({gpu for gpu in gpus if gpus.count(gpu) > 1}):
-        raise ConfigError(f"--gpus names {repeated[0]} twice: one job runs on a GPU at a time")
+        raise ConfigError(f"--gpus names {repeated[0]} twice; for several jobs on each GPU give --jobs_per_gpu")
+    if config.jobs_per_gpu < 1:
+        raise ConfigError(f"--jobs_per_gpu is {config.jobs_per_gpu}: give 1 or more")
+    if config.slurm is not None and config.jobs_per_gpu != 1:
+        raise ConfigError("--slurm and --jobs_per_gpu exclude each other: a task of SLURM runs one job")
     return config
 
 

@@ -126,6 +126,8 @@ def check_changed_arguments(folder: Path, arguments: list[str], capsys: pytest.C
         (["--scenes", "flim"], "did you mean film?"),
         (["--ensemble=E9"], "E9"),
         (["--gpus"], "--gpus has no value"),
+        (["--jobs_per_gpu", "0"], "--jobs_per_gpu is 0: give 1 or more"),
+        (["--jobs_per_gpu", "2", "--slurm", "x"], "--slurm and --jobs_per_gpu exclude each other"),
         (["--scenes"], "--scenes has no value"),
         (["--gpus", "3"], "--gpus 3: this machine has no such GPU: it has 0, 1, GPU-8a6b-01, GPU-8a6b-02"),
         (["--gpus", "GPU-8a6b", "banana"], "--gpus banana: this machine has no such GPU"),
@@ -151,6 +153,12 @@ def test_mistakes_are_named_before_anything_is_done(
     assert moegs.main([*arguments, *flags]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_several_jobs_for_each_gpu_need_one(arguments, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(engine.commands.run_all, "gpu_here", lambda: False)
+    assert moegs.main([*arguments, "--jobs_per_gpu", "2"]) == 2
+    assert "--jobs_per_gpu 2: this machine has no GPU" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("script", "ensemble"), [("run_n3v.sh", "E4"), ("run_techni.sh", "E3_tech")])

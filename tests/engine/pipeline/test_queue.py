@@ -54,8 +54,8 @@ def steps(tmp_path: Path) -> Steps:
     return Steps(tmp_path)
 
 
-def run(jobs: Sequence[Job], gpus: Sequence[str] = ()) -> list[Outcome]:
-    return JobQueue(gpus, pause=0.01).run(jobs)
+def run(jobs: Sequence[Job], gpus: Sequence[str] = (), *, each: int = 1) -> list[Outcome]:
+    return JobQueue(gpus, each=each, pause=0.01).run(jobs)
 
 
 def states(outcomes: Sequence[Outcome]) -> list[str]:
@@ -75,6 +75,15 @@ def test_one_job_runs_on_each_gpu_and_steps_wait_for_those_before_them(steps: St
         assert float(told[scene, "end"][1]) >= max(float(told[scene, step][2]) for step in "ab")
     log = jobs[0].log.read_text()
     assert log.startswith("$ python ") and str(steps.script) in log
+
+
+def test_as_many_jobs_as_asked_run_on_each_gpu(steps: Steps) -> None:
+    jobs = [steps.job(scene, "a", seconds=0.3) for scene in ("one", "two", "three", "four", "five")]
+    assert states(run(jobs, gpus=("4", "7"), each=2)) == ["done"] * 5
+    told = [steps.told(scene, "a") for scene in ("one", "two", "three", "four", "five")]
+    assert [gpu for gpu, *_ in told[:4]] == ["4", "7", "4", "7"], "the GPU with the fewest jobs is next"
+    assert max(float(begun) for _, begun, _ in told[:4]) < min(float(end) for *_, end in told[:4])
+    assert float(told[4][1]) >= min(float(end) for *_, end in told[:4])
 
 
 def test_without_a_gpu_one_job_runs_at_a_time(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
