@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -68,10 +69,19 @@ class CountedViews(SceneViews):
 
 
 def images_a_second(job: Job, compute: ComputeDevice) -> dict[str, float]:
-    """Images a second over all ranks by part of the work, on this job's ranks."""
+    """Images a second over all ranks by part of the work, on this job's ranks; each is told as soon as it is known."""
     run = random_run(job.workload, ENSEMBLES["E4"], compute)
-    speeds = {ROUTER: router_speed(job, run), RENDERING: rendering_speed(job, run)}
-    return speeds | {key: expert_speed(job, key, run, compute) for key in job.experts}
+    parts: dict[str, Callable[[], float]] = {
+        ROUTER: partial(router_speed, job, run),
+        RENDERING: partial(rendering_speed, job, run),
+        **{key: partial(expert_speed, job, key, run, compute) for key in job.experts},
+    }
+    speeds = {}
+    for part, measure in parts.items():
+        speeds[part] = measure()
+        if ranks.is_first():
+            print(f"  {part}: {speeds[part]:.2f} images/s", flush=True)
+    return speeds
 
 
 def router_speed(job: Job, run: Run) -> float:
@@ -222,12 +232,13 @@ def _measure_here(given: argparse.Namespace) -> int:
     compute = open_compute_device(given.device, "auto")
     workload = Workload(gaussians=given.gaussians, width=given.width, height=given.height, seed=0)
     job = Job(workload=workload, experts=given.experts, steps=given.steps, frames=given.frames)
+    if ranks.is_first():
+        size = f"{given.gaussians} Gaussians each, {given.width}x{given.height} px"
+        cores = counted(len(os.sched_getaffinity(0)), "CPU core")
+        print(f"{counted(ranks.count(), 'rank')}: E4, {size}; {device_facts(compute)}; {cores} a rank", flush=True)
     speeds = images_a_second(job, compute)
     if ranks.is_first():
         given.out.write_text(json.dumps(speeds), encoding="utf-8")
-        size = f"{given.gaussians} Gaussians each, {given.width}x{given.height} px"
-        cores = counted(len(os.sched_getaffinity(0)), "CPU core")
-        print(f"{counted(ranks.count(), 'rank')}: E4, {size}; {device_facts(compute)}; {cores} a rank")
     return 0
 
 

@@ -46,6 +46,7 @@ def test_two_ranks_measure_all_parts(tmp_path, monkeypatch):
     assert [each.value for each in ended] == [0, 0], ended[0].said + ended[1].said
     assert ended[0].said.startswith("2 ranks: E4, 40 Gaussians each, 32x24 px") and ended[1].said == ""
     speeds = json.loads(out.read_text())
+    assert f"freetime: {speeds['freetime']:.2f} images/s" in ended[0].said, "told before all parts are known"
     assert set(speeds) == {"router", "rendering", "freetime"} and min(speeds.values()) > 0
     assert speeds["rendering"] == 4
 
