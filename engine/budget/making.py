@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 
+from common.cores import usable_cores
 from common.text.wording import bytes_text, duration
 from engine.budget.choice import DENSITIES, TARGET, WORTH, Chosen, choose
 from engine.budget.measured import ExpertTrial, MixtureTrial, SceneTrial
@@ -120,7 +120,7 @@ def _with_memory(budget: Budget, compute: ComputeDevice) -> Budget:
 
 
 def _decoding(scene: Scene) -> Step:
-    seconds = scene.frames.on_disk(range(len(scene.views))).decoding_seconds / (os.cpu_count() or 1)
+    seconds = scene.frames.on_disk(range(len(scene.views))).decoding_seconds / usable_cores()
     return Step(step="decode", fixed=seconds, told=seconds)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from fractions import Fraction
@@ -12,6 +11,7 @@ from types import TracebackType
 
 import numpy as np
 
+from common.cores import usable_cores
 from engine.outputs.background import Background
 from engine.outputs.encoders import choose_encoders
 from engine.outputs.files import write_png
@@ -25,7 +25,7 @@ from router import Mixture
 
 __all__ = ["MIXTURE", "RenderWriter"]
 FRAMES_WAITING = 4  # of each video, while its encoder is behind
-PNG_WORKERS = min(8, os.cpu_count() or 1)
+PNG_WORKERS = min(8, usable_cores())
 
 
 class RenderWriter:

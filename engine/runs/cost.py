@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
+from common.cores import usable_cores
 from common.disk.files import free_bytes
 from common.text.units import MEBIBYTE
 from common.text.wording import bytes_text, counted, duration
@@ -92,7 +92,7 @@ class Cost:
 
 def frames_line(scene: Scene) -> str:
     """A line on all frames of a scene: how much is decoded, how much is to be, and how long that takes."""
-    return frames_text(scene.frames.on_disk(range(len(scene.views))), cores=os.cpu_count() or 1)
+    return frames_text(scene.frames.on_disk(range(len(scene.views))), cores=usable_cores())
 
 
 def frames_text(frames: FramesOnDisk, *, cores: int) -> str:
@@ -249,5 +249,5 @@ def _cost(
         host_bytes=waiting + (0 if on_gpu else tensors),
         device_bytes=tensors if on_gpu else None,
         device_free_bytes=free_memory(compute.device),
-        cores=os.cpu_count() or 1,
+        cores=usable_cores(),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from common.cores import usable_cores
 from common.text.tables import Column, table_lines
 from scenes.footage.camera_order import fit_poses, other_focal_length
 from scenes.footage.findings import CameraFrames, frame_warnings
@@ -133,7 +133,7 @@ def _clips(scene: Scene, views: Sequence[int], first: int) -> list[np.ndarray]:
         frames = range(first, min(first + WINDOW, scene.num_frames))
         return np.stack([shrunk(scene.frames.read(view, frame)) for frame in frames])
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         return list(pool.map(clip, views))
 
 

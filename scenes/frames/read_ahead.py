@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
+from common.cores import usable_cores
 from common.maths.tensors import image_from_uint8
 from common.text.units import MEBIBYTE
 from scenes.types import Scene, ViewFrame
@@ -34,7 +34,7 @@ class ReadAhead:
         workers: int | None = None,
     ) -> None:
         if workers is None:
-            workers = 2 if scene.frames.chunks() is None else max(2, os.cpu_count() or 1)
+            workers = 2 if scene.frames.chunks() is None else max(2, usable_cores())
         if workers < 1:
             raise ValueError(f"workers is {workers}: give at least 1")
         self._gpu = device if device is not None and device.type == "cuda" else None

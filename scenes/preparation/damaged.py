@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from common.cores import usable_cores
 from common.text.progress import tracked
 from scenes.preparation.steps import PreparationStep, Workbench
 from scenes.types import SceneError
@@ -73,7 +74,7 @@ def _checking(name: str, images: Mapping[int, Path]) -> PreparationStep:
 
 def _checked(images: Mapping[int, Path], scratch: Path) -> list[str]:
     """Repairs what does not decode; a line for every image that was ever repaired."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         checks = dict(zip(images, pool.map(check_image, images.values()), strict=True))
     notes = {number: check.note for number, check in checks.items() if check.note}
     for number in [number for number, check in checks.items() if not check.whole]:

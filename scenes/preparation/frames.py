@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from common.cores import usable_cores
 from common.text.progress import Progress
 from common.text.units import GIGABYTE
 from scenes.frames.resize import resized, training_size
@@ -126,7 +127,7 @@ def _write(
     video: Video, targets: Mapping[int, Path], size: tuple[int, int], resize: ResizeFilter, ticker: _Ticker
 ) -> None:
     first, last = min(targets), max(targets)
-    threads = max(1, (os.cpu_count() or 1) // 2)
+    threads = max(1, usable_cores() // 2)
     for number, image in enumerate(decode_video(video, first, last - first + 1, threads=threads), start=first):
         if number in targets:
             Image.fromarray(resized(image, *size, resize)).save(targets[number], compress_level=COMPRESSION)
@@ -145,7 +146,7 @@ def _check_space(root: Path, steps: Sequence[PreparationStep]) -> None:
 
 
 def _run_all(bench: Workbench, steps: Sequence[PreparationStep], ticker: _Ticker) -> None:
-    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="frames") as pool:
+    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="frames") as pool:
         jobs = [pool.submit(bench.run, step) for step in steps]
         try:
             for job in as_completed(jobs):

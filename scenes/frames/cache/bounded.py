@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from common.cores import usable_cores
 from common.disk.files import free_bytes, replacing
 from common.disk.leftovers import sweep
 from common.disk.locks import folder_lock
@@ -193,7 +194,7 @@ class BoundedCache(FrameStore):
         record = make_record(chunk, self._root)  # before decoding: a change meanwhile is seen by the next run
         with ExitStack() as stack:
             partial = self._taken(chunk, _bytes_on_disk(chunk, record), stack)
-            threads = min(MOST_THREADS, os.cpu_count() or 1)
+            threads = min(MOST_THREADS, usable_cores())
             sums = write_frames(chunk, partial, threads=threads, mode="r+b", step=lambda: None)
             with self._alone, folder_lock(self._folder):  # held until the record has the rest of the room
                 os.truncate(partial, header_bytes(chunk) + chunk.bytes)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.cores import usable_cores
 from common.disk.files import free_bytes
 from common.disk.leftovers import sweep
 from common.disk.locks import folder_lock
@@ -150,7 +151,7 @@ class FrameCache(FrameStore):
             logger.info("%s to %s: %s (free: %s)", _described(missing), self._folder, *map(bytes_text, (needed, free)))
 
     def _decode(self, stale: Sequence[ViewFrames]) -> None:
-        cores = os.cpu_count() or 1
+        cores = usable_cores()
         workers = min(len(stale), max(2, cores))
         stop = threading.Event()
         total = sum(frames.count for frames in stale)

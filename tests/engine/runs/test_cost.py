@@ -55,7 +55,7 @@ class OnDisk(FrameStore):
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(engine.runs.cost.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(engine.runs.cost, "usable_cores", lambda: 4)
     run = small_run(tmp_path)
     return replace(run, scene=replace(run.scene, frames=OnDisk()))
 
