@@ -74,7 +74,7 @@ def load_run(
         trained_config(save_path, layout=saved.scene["layout"]), {**HERE, **given, "save_path": save_path}
     )
     if "source_path" not in given:
-        config = with_values(config, {"source_path": _scene_folder(config.data.source_path, saved, save_path)})
+        config = with_values(config, {"source_path": scene_folder(config.data.source_path, saved, save_path)})
     flags = folder_flags(_ensemble(saved))
     saved, ensemble = _without(saved, left_out)
     compute = open_compute_device(
@@ -154,7 +154,7 @@ def _own_cache(save_path: Path, recorded: Path | None) -> Path | None:
     return None
 
 
-def _scene_folder(recorded: Path | None, saved: SavedRouter, save_path: Path) -> Path | None:
+def scene_folder(recorded: Path | None, saved: SavedRouter, save_path: Path) -> Path | None:
     """The scene's folder: the recorded one, else where it lay beside the run, as a tree is moved as a whole."""
     beside = saved.scene.get("beside")
     if recorded is None or recorded.is_dir() or not isinstance(beside, str):
