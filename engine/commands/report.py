@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 LOST = 1  # exit code with --require_win where the mixture is not better than its experts and the uniform mean
 
+UNOPENED = "The run cannot be opened: "  # begins what a page says of a run whose scene or experts are missing
+
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     """Writes the page, prints a run's scores against its experts, and the page's path; the exit code."""
@@ -47,15 +49,27 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     if is_expert and config.require_win:
         raise ConfigError(f"--require_win compares a run with its experts, and {folder} holds an expert: leave it out")
     report = None if is_expert else collect(config, folder)
-    text = expert_page(folder) if report is None else run_page(report)
     target = config.out or folder / REPORT_FILE
-    with replacing(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
     verdict = None if report is None else verdict_of(report.results)
     if verdict is not None:
         print(*report_lines(verdict), verdict_line(verdict), sep="\n")
+    if report is not None:
+        _keep_fuller(target, report)
+    text = expert_page(folder) if report is None else run_page(report)
+    with replacing(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     print(f"written: {target} ({bytes_text(target.stat().st_size)})")
     return LOST if config.require_win and verdict is not None and not verdict.wins else 0
+
+
+def _keep_fuller(target: Path, report: RunReport) -> None:
+    """Raises ConfigError where a page of a run that could be opened would be replaced by one of which it cannot."""
+    unopened = report.missing.startswith(UNOPENED)
+    if unopened and target.is_file() and UNOPENED not in target.read_text(encoding="utf-8", errors="replace"):
+        raise ConfigError(
+            f"{target}: is kept, as a new page would show less. {report.missing}; or write one without new images with "
+            "--out FILE"
+        )
 
 
 def collect(config: ReportConfig, save_path: Path) -> RunReport:
@@ -96,7 +110,7 @@ def _opened(config: ReportConfig, results: Results) -> tuple[Run | None, str]:
         run.scene.frames.prepare([index for index, view in enumerate(run.scene.views) if view.name in cameras])
     except (ConfigError, SceneError, CheckpointError) as error:
         logger.warning("the report shows no new images, because the run cannot be opened: %s", error)
-        return None, f"The run cannot be opened: {error}"
+        return None, f"{UNOPENED}{error}"
     return run, ""
 
 
