@@ -24,6 +24,7 @@ from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
 from engine.settings.parsing.fields import with_values
 from engine.settings.prune import DEFAULT_RATIO, PruneConfig, check_prune_config, read_prune_settings
 from engine.settings.results.verify import overrides_of
+from engine.settings.training.experts import BY_NAME
 from router import render_command
 from scenes.options import Needed
 
@@ -48,7 +49,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     reason = "there is nothing to remove; prune a run without it"
     refuse_pictures(saved_experts(save_path, chosen), reason)
     needed: Needed = "all" if config.iterations else "test" if config.compress else "none"
-    run = load_run(save_path, iteration=chosen, overrides=overrides, needed=needed)
+    run = load_run(save_path, iteration=chosen, overrides=overrides, needed=needed, flag=BY_NAME)
     check_prunable(run.experts)
     before = _facts(run)
     trained = with_values(trained_config(save_path, layout=run.scene.layout), overrides)

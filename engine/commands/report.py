@@ -28,6 +28,7 @@ from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.config_file import read_object
 from engine.settings.results.report import ReportConfig, check_report_config, read_report_settings
 from engine.settings.results.verify import overrides_of
+from engine.settings.training.experts import BY_NAME
 from engine.settings.training.train import CONFIG_FILE
 from engine.training.curve import CURVE_FILE, read_curve
 from experts.base import CheckpointError
@@ -105,7 +106,14 @@ def _opened(config: ReportConfig, results: Results) -> tuple[Run | None, str]:
     try:
         cameras = {str(frame["camera"]) for frame in results.per_frame}
         check = partial(require_cameras, cameras=cameras)
-        run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none", check=check)
+        run = load_run(
+            config.save_path,
+            iteration=results.iteration,
+            overrides=overrides,
+            needed="none",
+            check=check,
+            flag=BY_NAME,
+        )
         run = as_in_results(run, results.facts)
         run.scene.frames.prepare([index for index, view in enumerate(run.scene.views) if view.name in cameras])
     except (ConfigError, SceneError, CheckpointError) as error:

@@ -28,13 +28,13 @@ from engine.runs.novel_near import open_culling, seen_in_training
 from engine.runs.pictures import give_pictures
 from engine.runs.run import Run
 from engine.settings.parsing.fields import with_values
-from engine.settings.training.experts import PLANES, expert_frames_of, folder_argument
+from engine.settings.training.experts import BY_NAME, PLANES, AnyExpertsConfig, expert_frames_of, folder_argument
 from engine.settings.training.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from experts.pictures import has_pictures
 from experts.videos.model import Videos
 from experts.windows.model import on_device
-from router import Ensemble, Router, is_published, kind_of
+from router import Ensemble, Router, kind_of
 from router.novel_views import NovelViews
 from scenes import Scene, SceneOptions, load_scene, with_router_cameras
 from scenes.frames.cache.record import FOLDER as CACHE_FOLDER
@@ -64,7 +64,7 @@ def new_run(config: RunConfig, ensemble: Ensemble, *, check: CheckScene = any_sc
     scene = open_scene(config, ensemble)
     check(scene)
     folders = expert_folders(config, ensemble)
-    by_name = not is_published(ensemble)
+    by_name = isinstance(config.experts, AnyExpertsConfig)
     experts = tuple(
         open_expert(config, scene, name, folder, device=compute.device, by_name=by_name)
         for name, folder in folders.items()
@@ -227,7 +227,7 @@ def open_expert(
     device: torch.device,
     iteration: int | None = None,
     by_name: bool = False,
-    flag: str = "--expert",
+    flag: str = BY_NAME,
 ) -> Expert:
     """Loads and freezes an expert, on a device; what it inferred goes to the log.
 
