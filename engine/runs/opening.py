@@ -19,7 +19,7 @@ from engine.checks.clip_length import has_clock
 from engine.checks.experts import check_cameras, check_frames, check_visible
 from engine.checks.footage import warn_of_headers
 from engine.checks.rasterizer import check_rasterizer
-from engine.checks.trained_clip import check_trained_clip
+from engine.checks.trained_clip import check_trained_clip, clip_told_first
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.expert_log import log_expert
@@ -248,7 +248,8 @@ def open_expert(
         world_scale=EXPERTS[kind].world_scale(scene.layout, scene.rig_radius),
         trust_checkpoint=settings.trust_checkpoint,
     )
-    expert = load_expert(kind, folder, options, argument_of=partial(folder_argument, by_name=by_name, flag=flag))
+    with clip_told_first(name, scene, folder, expert_frames=options.expert_frames):
+        expert = load_expert(kind, folder, options, argument_of=partial(folder_argument, by_name=by_name, flag=flag))
     if name != kind:
         expert.name = name  # a second of its kind
     if isinstance(expert, nn.Module):
@@ -258,6 +259,6 @@ def open_expert(
         progress = not config.machine.quiet
         give_pictures(expert, scene, folder, cache=cache, resize=config.data.resize_filter, progress=progress)
     log_expert(expert, name, folder)
-    check_frames(expert, scene.num_frames, folder)
     check_trained_clip(expert, scene, folder, expert_frames=options.expert_frames)
+    check_frames(expert, scene.num_frames, folder)
     return expert

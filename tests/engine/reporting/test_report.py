@@ -130,7 +130,9 @@ def test_a_page_that_shows_more_is_kept(rendered: Path, tmp_path: Path, capsys: 
     printed, said = capsys.readouterr()
     assert "Scores on the held-out camera: " in printed and "written" not in printed
     assert f"error: {page}: is kept, as a new page would show less. The run cannot be opened: " in said
-    assert "the E-D3DGS model is not there any more; say where with --expert E-D3DGS=PATH" in said and "--out FILE" in said
+    assert (
+        "the E-D3DGS model is not there any more; say where with --expert E-D3DGS=PATH" in said and "--out FILE" in said
+    )
     assert page.read_bytes() == before
     words = ["report", str(rendered), "--quiet", f"--out={tmp_path / 'less.html'}"]
     assert moegs.main(words) == 0 and moegs.main(words) == 0  # one that shows no more is replaced
