@@ -141,6 +141,15 @@ def _decoded(scene: Scene, step: Step) -> Step:
     return replace(step, taken=perf_counter() - start, is_done=True)
 
 
+def _reason(further: Chosen | None, least: float, *, alone: bool) -> str:
+    """Why an expert is left out. further: the run with it; None: it does not fit. least: the share it has to keep."""
+    if further is None:
+        return "its shortest training does not fit the budget" if alone else "a run with it does not fit the budget"
+    return (
+        f"with it trainings would have {further.share:.0%} of the iterations of the preset fast, less than {least:.0%}"
+    )
+
+
 class Trials:
     """Trials of experts in the order of their worth, and of mixtures of those that were tried."""
 
@@ -171,9 +180,10 @@ class Trials:
             if not self._try(name, left().gpu_bytes):
                 continue
             further = self.chosen((*kept, name), left())
-            logger.debug("%s: share %s of the preset fast", "+".join((*kept, name)), further and further.share)
             if further is not None and further.share >= least:
                 kept, share = (*kept, name), further.share
+            else:
+                logger.info("%s is left out: %s", name, _reason(further, least, alone=not kept))
         return kept
 
     def chosen(self, names: tuple[str, ...], left: Budget) -> Chosen | None:

@@ -11,7 +11,13 @@ from common.disk.files import write_json
 from common.text.tables import Column, table_lines
 from common.text.wording import script_command
 from engine.compression.packing import write_compressed
-from engine.compression.pruned import check_prunable, fixed_megabytes, share_for_megabytes, share_for_speed
+from engine.compression.pruned import (
+    check_prunable,
+    fixed_megabytes,
+    measured_speed,
+    share_for_megabytes,
+    share_for_speed,
+)
 from engine.compression.pruned_files import write_run
 from engine.compression.rounds import Goal, Pruning, prune_in_rounds, ratio_goal
 from engine.compression.tuning import Tuning
@@ -36,7 +42,7 @@ COLUMNS = (
     Column(heading="Gaussians", gap=2),
     Column(heading="kept", gap=2),
     Column(heading="MB", gap=2),
-    Column(heading="now", gap=2),
+    Column(heading="MB now", gap=2),
 )
 
 
@@ -71,6 +77,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 
     write(pruned, save_path, out, iteration=run.iteration, overrides=overrides, change={"pruned": facts}, leave=leave)
     print(*_lines(before, after), sep="\n")
+    if config.fps is not None:
+        speeds = [f"{measured_speed(each):.1f}" for each in (run, pruned)]
+        print(f"frames a second on this machine: {speeds[0]} before, {speeds[1]} now")
     command = script_command(*render_command(run.ensemble).split(), "--save_path", out.absolute(), "--skip_train")
     print(f"to render and score it: {command}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from time import perf_counter
 
@@ -14,7 +15,7 @@ from engine.budget.making import Trials
 from engine.budget.measured import ExpertTrial
 from engine.budget.too_small import too_small
 from engine.budget.wanted import Budget
-from tests.engine.budget.made_up import SCENE, expert, on_cpu
+from tests.engine.budget.made_up import SCENE, expert, mixture, on_cpu
 
 LEAST = 17.1  # seconds of 120 iterations with 2,000 to 25,000 Gaussians, of 15 s beside them, and a little more
 
@@ -57,8 +58,10 @@ def test_the_part_that_is_too_small_is_named() -> None:
 
 @pytest.mark.parametrize(("seconds", "names"), [(7.0, []), (9.0, ["FreeTime"]), (None, ["FreeTime", "Ex4DGS"])])
 def test_trials_end_where_the_time_holds_no_other(
-    seconds: float | None, names: list[str], monkeypatch: pytest.MonkeyPatch
+    seconds: float | None, names: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
+
     def tried(config, spec, *_, **__):
         nonlocal seconds
         seconds = None if seconds is None else seconds - 1.1  # 7.9 are less than 5 to start and 3 of a trial
@@ -69,6 +72,21 @@ def test_trials_end_where_the_time_holds_no_other(
     trials = Trials(None, None, None, SCENE)
     assert trials.choose(lambda: Budget(seconds=seconds)) == ()
     assert [each.name for each in trials.tried] == names
+    told = [f"{name} is left out: its shortest training does not fit the budget" for name in names]
+    assert [line for line in caplog.messages if "left out" in line] == told
+
+
+def test_an_expert_that_shortens_the_trainings_too_much_is_left_out_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine.budget.making, "try_expert", lambda _, spec, *__, **___: (expert(spec.name), None))
+    monkeypatch.setattr(engine.budget.making, "try_mixture", lambda *_: mixture())
+    monkeypatch.setattr(engine.budget.making, "WORTH", {"FreeTime": 0.0, "Ex4DGS": 0.5})
+    caplog.set_level(logging.INFO)
+    assert Trials(None, None, None, SCENE).choose(lambda: Budget(seconds=140.0)) == ("FreeTime",)
+    # 67 s of starts, scores and checks; fast takes 171 s for both experts and 10 s for the router: 73 s are 40 % of it
+    reason = "with it trainings would have 40% of the iterations of the preset fast, less than 50%"
+    assert caplog.messages[-1] == f"Ex4DGS is left out: {reason}"
 
 
 def test_a_clock_keeps_what_other_work_takes() -> None:
