@@ -20,8 +20,7 @@ from scenes import View
 
 IMAGES = 240  # of training views, together
 FRAMES = 120  # at most: the more, the fewer views of each; a Gaussian may be there for a few frames only
-
-A_FRAME = 2 * 10**9  # bytes that the Gaussians of one frame may take to be kept
+A_FRAME = 5 * 10**8  # bytes that the Gaussians of one frame may take to be kept
 
 
 @torch.no_grad()

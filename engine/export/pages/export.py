@@ -97,7 +97,7 @@ def _coded(
     told: dict[str, object] = {"quality": export.quality.name}
     if wanted is None or coded.size <= wanted:
         return coded, left_out, told
-    logger.info("the page would have %s: Gaussians that add least to training images are found", bytes_text(coded.size))
+    logger.info("the page would have %s: those Gaussians are looked for that add least", bytes_text(coded.size))
     most = most_contributions(export.run, experts, progress=export.progress)
     found = fitted(parts, most, partial(_code, export, known), size=coded.size, wanted=wanted)
     if found.coded.size > wanted:
