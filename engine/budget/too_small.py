@@ -44,7 +44,7 @@ def _causes(
         if least > left.seconds:
             before = " and ".join(["start", *(["preparation"] if prepared else []), *(["trials"] if tried else [])])
             wanted = _time_text(SPARE * (gone - prepared + least) / TARGET)
-            yield f"{before} took {duration(gone)}, and {what} {duration(least)}: give {wanted} or more"
+            yield f"the {before} took {duration(gone)}, and {what} {duration(least)}: give {wanted} or more"
     if left.run_bytes is not None:
         sizes = [(each.models * each.files.at(least_gaussians(each.pixels)), each.name) for each in tried]
         size, name = min(sizes, default=(0.0, ""))
