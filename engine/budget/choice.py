@@ -111,6 +111,12 @@ def least_gaussians(pixels: int) -> float:
     return LEAST_DENSITY * pixels
 
 
+def least_seconds(expert: ExpertTrial, scene: SceneTrial, left: Budget) -> float | None:
+    """Seconds of an expert's shortest training, alone; None where memory or size leave it too few Gaussians."""
+    counts = gaussian_counts([expert], None, left, DENSITIES[-1])
+    return None if counts is None else _expert_step(expert, counts[0], scene, LEAST_SHARE).seconds
+
+
 def mean_gaussians(expert: ExpertTrial, most: int) -> float:
     """The mean number of Gaussians in a training that grows evenly from its start to `most`."""
     start, until = min(expert.start, most), expert.grows_until

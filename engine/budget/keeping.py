@@ -101,7 +101,11 @@ class PlanKeeper:
         lost = perf_counter() - self._begun
         self._begun += lost
         set_aside(self._folder, [model_folder(job)])
-        logger.info("%s: an iteration takes %.2f times as long as in the trial: it begins anew", job.step, factor)
+        logger.info(
+            "%s: an iteration takes %.2f times as long as in the trial: it begins anew",
+            job.step,
+            factor,
+        )
         trials = self._step("trials")
         self.plan = self.plan.with_step(replace(trials, taken=(trials.taken or 0.0) + lost))
         # A slow machine slows all steps. A training that is faster than its trial says nothing of the others.
@@ -165,7 +169,12 @@ def with_overheads(plan: Plan, ended: Step, trained: float | None) -> Plan:
     factor = min(1 + longer / ended.fixed, SLOWEST)
     if factor <= 1 + NEAR_ENOUGH:
         return plan
-    logger.info("%s: took %.0f s longer than told beside its iterations; so may the other steps", ended.step, longer)
+    if not any(map(_is_to_come, plan.steps)):
+        return plan
+    logger.info(
+        "%s: start, saves and scores took %.0f s longer than planned; so may those of the other steps",
+        *(ended.step, longer),
+    )
     steps = [
         replace(each, fixed=each.fixed + min(longer, (factor - 1) * each.fixed)) if _is_to_come(each) else each
         for each in plan.steps

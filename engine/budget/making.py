@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
 
 from common.cores import usable_cores
 from common.text.wording import bytes_text, duration
-from engine.budget.choice import DENSITIES, TARGET, WORTH, Chosen, choose
+from engine.budget.choice import DENSITIES, WORTH, Chosen, choose
+from engine.budget.clock import A_TRIAL, Clock, has_time
 from engine.budget.measured import ExpertTrial, MixtureTrial, SceneTrial
 from engine.budget.plan import Plan, Step
 from engine.budget.planned_scene import scene_of
 from engine.budget.start_up import StartUp, try_start_up
+from engine.budget.too_small import too_small
 from engine.budget.trials import try_expert, try_mixture
 from engine.budget.wanted import Budget, read_budget
 from engine.checks.footage import warn_of_frames
@@ -42,33 +44,42 @@ def make_plan(config: AutoConfig, prepare: Callable[[Job], Step]) -> Plan:
     """
     begun = perf_counter()
     jobs = _jobs(config)
-    before = _prepared(config, jobs, prepare)
+    preparation = _preparation(config, jobs)
     settings = _training_settings(jobs)
     compute = open_compute_device(settings.machine.device, settings.machine.backend)
     check_rasterizer(compute)  # raises what the start of a command would end with
     started = try_start_up(settings.machine)
-    starting = started.packages  # this command started, too
+    budget = _with_memory(read_budget(config.budget), compute)
+    clock = Clock(budget=budget, begun=begun, starting=started.packages)  # this command started, too
+    _require_time(config, clock, started)  # before the preparation, which takes minutes
+    before = [] if preparation is None else [prepare(preparation)]
     trials = _opened_trials(settings, compute, started)
-    budget = _with_memory(read_budget(config.budget), trials.compute)
     decoding = _decoding(trials.scene)
-
-    def left() -> Budget:
-        gone = starting + perf_counter() - begun + decoding.seconds
-        return budget if budget.seconds is None else replace(budget, seconds=max(0.0, TARGET * budget.seconds - gone))
-
-    experts, _ = trials.choose(left)
-    took = starting + perf_counter() - begun - sum(step.taken or 0.0 for step in before)
+    experts = trials.choose(lambda: clock.left(decoding.seconds))
+    prepared = sum(step.taken or 0.0 for step in before)
+    if not experts:
+        left, gone = clock.left(decoding.seconds), clock.gone() + decoding.seconds
+        raise too_small(config.budget, trials.tried, trials.command, left, gone=gone, prepared=prepared)
+    took = clock.gone() - prepared
     if not config.plan:
         decoding = _decoded(trials.scene, decoding)
         took += trials.check_footage()
     tried = Step(step="trials", fixed=took, told=took, taken=took, is_done=True)
-    chosen = trials.chosen(experts, left())
+    chosen = trials.chosen(experts, clock.left(decoding.seconds))
     if chosen is None:
         raise ConfigError(f"--budget {config.budget}: decoding took what the trainings need; run the command again")
     steps = (*before, tried, *((decoding,) if decoding.told >= WORTH_TELLING else ()), *chosen.steps)
     return Plan(
         budget=config.budget, data_args=config.data_args, experts=experts, steps=steps, run_bytes=chosen.run_bytes
     )
+
+
+def _require_time(config: AutoConfig, clock: Clock, started: StartUp) -> None:
+    """Raises ConfigError where the time does not even hold one trial and the start of a training."""
+    left = clock.left()
+    if not has_time(left, started.seconds):
+        command = SceneTrial(command=started.seconds, frames=0)
+        raise too_small(config.budget, (), command, left, gone=clock.gone())
 
 
 def _jobs(config: AutoConfig) -> list[Job]:
@@ -89,14 +100,14 @@ def _opened_trials(settings: TrainExpertConfig, compute: ComputeDevice, started:
     return Trials(settings, scene, compute, command)
 
 
-def _prepared(config: AutoConfig, jobs: list[Job], prepare: Callable[[Job], Step]) -> list[Step]:
-    """The step of the preparation, done; none where the scene has all, or it was done before."""
+def _preparation(config: AutoConfig, jobs: list[Job]) -> Job | None:
+    """The job that prepares the scene; None where it has all, or it was done before. ConfigError: a plan needs it."""
     job = next((job for job in jobs if job.step == "prepare"), None)
     if job is None or job.is_done():
-        return []
+        return None
     if config.plan:
         raise ConfigError(f"{config.scene}: a plan needs cameras and start points; first run {job.command}")
-    return [prepare(job)]
+    return job
 
 
 def _training_settings(jobs: list[Job]) -> TrainExpertConfig:
@@ -130,6 +141,15 @@ def _decoded(scene: Scene, step: Step) -> Step:
     return replace(step, taken=perf_counter() - start, is_done=True)
 
 
+def _reason(further: Chosen | None, least: float, *, alone: bool) -> str:
+    """Why an expert is left out. further: the run with it; None: it does not fit. least: the share it has to keep."""
+    if further is None:
+        return "its shortest training does not fit the budget" if alone else "a run with it does not fit the budget"
+    return (
+        f"with it trainings would have {further.share:.0%} of the iterations of the preset fast, less than {least:.0%}"
+    )
+
+
 class Trials:
     """Trials of experts in the order of their worth, and of mixtures of those that were tried."""
 
@@ -141,26 +161,30 @@ class Trials:
         self._experts: dict[str, ExpertTrial] = {}
         self._models: dict[str, Expert] = {}
         self._mixtures: dict[tuple[str, ...], MixtureTrial] = {}
+        self._longest = A_TRIAL  # seconds of an expert's
 
-    def choose(self, left: Callable[[], Budget]) -> tuple[tuple[str, ...], Chosen]:
-        """The experts whose run fits the budget, and the steps; ConfigError where not even one does."""
+    @property
+    def tried(self) -> Sequence[ExpertTrial]:
+        """The experts that were tried, by their worth."""
+        return list(self._experts.values())
+
+    def choose(self, left: Callable[[], Budget]) -> tuple[str, ...]:
+        """The experts whose run fits the budget; none where not even one does. It ends when their time is over."""
         kept: tuple[str, ...] = ()
-        chosen: Chosen | None = None
+        share = 0.0  # of the preset fast
         for name, least in WORTH.items():
-            if chosen is not None and chosen.share < least:  # one more would leave even less
+            if kept and share < least:  # one more would leave even less
+                break
+            if not has_time(left(), self.command.command, self._longest):
                 break
             if not self._try(name, left().gpu_bytes):
                 continue
             further = self.chosen((*kept, name), left())
-            logger.debug("%s: share %s of the preset fast", "+".join((*kept, name)), further and further.share)
             if further is not None and further.share >= least:
-                kept, chosen = (*kept, name), further
-        if chosen is None:
-            raise ConfigError(
-                f"the budget is too small for any expert: left after the trials: {left()}; give more "
-                "time, memory or MB, or a lower --resolution in --data_args"
-            )
-        return kept, chosen
+                kept, share = (*kept, name), further.share
+            else:
+                logger.info("%s is left out: %s", name, _reason(further, least, alone=not kept))
+        return kept
 
     def chosen(self, names: tuple[str, ...], left: Budget) -> Chosen | None:
         """The steps of a run of some experts; None where they do not fit."""
@@ -183,13 +207,15 @@ class Trials:
         except (ConfigError, SceneError) as error:
             logger.warning("%s cannot be trained: %s", name, error)
             return False
+        took = perf_counter() - start
+        self._longest = max(self._longest, took)
         self._experts[name], self._models[name] = trial, model
         logger.info(
             "%s: %.1f to %.1f ms an iteration with %s to %s Gaussians; its trial took %s",
             name,
             *(1000 * trial.iteration.at(density * trial.pixels) for density in (DENSITIES[-1], DENSITIES[0])),
             *(f"{density * trial.pixels:,.0f}" for density in (DENSITIES[-1], DENSITIES[0])),
-            duration(perf_counter() - start),
+            duration(took),
         )
         return True
 

@@ -17,7 +17,7 @@ from experts import EXPERTS
 PLAN_FILE = "auto.json"  # in the folder of a scene's results
 _FORMAT = 1
 STEPS = ("prepare", "trials", "decode", "train", "prune", "render")  # beside those of experts
-HEADINGS = ("step", "expert", "iterations", "Gaussians", "told, min", "taken, min", "GPU memory, GB", "MB")
+HEADINGS = ("step", "expert", "iterations", "Gaussians", "planned, min", "taken, min", "GPU memory, GB", "MB")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +85,16 @@ class Plan:
 
 
 def plan_lines(plan: Plan, *, ended: bool = False) -> list[str]:
-    """Lines of a table of a plan's steps, with their sum. ended: with the times that they took."""
-    shown = [index for index, heading in enumerate(HEADINGS) if ended or heading != "taken, min"]
+    """Lines of a table of a plan's steps, with their sum. ended: with the times that they took.
+
+    The memory of a GPU is shown where one is used.
+    """
+    peak = max((step.gpu_bytes for step in plan.steps if step.gpu_bytes is not None), default=None)
+    hidden = {*(() if ended else ("taken, min",)), *(("GPU memory, GB",) if peak is None else ())}
+    shown = [index for index, heading in enumerate(HEADINGS) if heading not in hidden]
     left = ("step", "expert")
     columns = [Column(heading=HEADINGS[index], gap=2, left=HEADINGS[index] in left) for index in shown]
     rows = [_row(step) for step in plan.steps]
-    peak = max((step.gpu_bytes for step in plan.steps if step.gpu_bytes is not None), default=None)
     told = sum(step.told for step in plan.steps)
     rows.append(
         ["all", "", "", "", _minutes(told), _minutes(plan.seconds_taken), _size(peak, GIGABYTE), _size(plan.told_bytes)]
@@ -116,7 +120,7 @@ def _size(count: float | None, unit: float = MEGABYTE) -> str:
 def kept_line(plan: Plan) -> str:
     """A line that compares the time of all steps with what the first plan told."""
     told, taken = sum(step.told for step in plan.steps), plan.seconds_taken
-    return f"told {_minutes(told)} min, taken {_minutes(taken)} min ({100 * (taken - told) / told:+.0f} %)"
+    return f"planned {_minutes(told)} min, taken {_minutes(taken)} min ({100 * (taken - told) / told:+.0f} %)"
 
 
 def write_plan(plan: Plan, folder: Path) -> Path:

@@ -30,11 +30,11 @@ def taken_lines(plan: Plan, scene: PlannedScene) -> list[str]:
         size = results.facts["megabytes"]["total"]
         peaks.append(results.facts["peak_gpu_memory_mib"])
         scores = {TITLES.get(method, method): psnr_of(results.means[method]) for method in (MIXTURE, *results.experts)}
-    lines = [f"size: told {(plan.told_bytes or 0.0) / MEGABYTE:.1f} MB, taken {size:.1f} MB"]
+    lines = [f"size: planned {(plan.told_bytes or 0.0) / MEGABYTE:.1f} MB, taken {size:.1f} MB"]
     known = [peak * MEBIBYTE for peak in peaks if peak is not None]
     if known:
         most = max(step.gpu_bytes or 0.0 for step in plan.steps)
-        lines.append(f"GPU memory: told {most / GIGABYTE:.1f} GB, taken {max(known) / GIGABYTE:.1f} GB")
+        lines.append(f"GPU memory: planned {most / GIGABYTE:.1f} GB, taken {max(known) / GIGABYTE:.1f} GB")
     shown = ", ".join(f"{name} {value:.2f}" for name, value in scores.items() if value is not None)
     return [*lines, f"PSNR at held-out cameras, dB: {shown}"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,22 +37,51 @@ def check_trained_clip(expert: Expert, scene: Scene, folder: Path, *, expert_fra
     by segment. Files of other programs say nothing here: they use the same names with other meanings.
     expert_frames: the number of frames that the user gave in the place of the recorded one.
     """
-    for part in _parts(expert, scene, folder):
+    read = list(dict.fromkeys(map(model_folder, expert.provenance.files)))
+    _check(expert.name, scene, folder, read, expert_frames=expert_frames)
+
+
+@contextmanager
+def clip_told_first(name: str, scene: Scene, folder: Path, *, expert_frames: int | None) -> Iterator[None]:
+    """Turns the CheckpointError of an expert that cannot be loaded into that of `check_trained_clip`, if it has one.
+
+    A segment that seems to be missing is none where the segments are those of other frames.
+    """
+    try:
+        yield
+    except CheckpointError:
+        _check(name, scene, folder, _below(name, scene, folder), expert_frames=expert_frames)
+        raise
+
+
+def _check(name: str, scene: Scene, folder: Path, read: Sequence[Path], *, expert_frames: int | None) -> None:
+    for part in _parts(name, scene, folder, read):
         facts = read_cfg_args(part.folder) or {}
         if PRESET in facts or (part.folder / EXPERT_REPORT).is_file():
-            _check_first(expert.name, scene, part, facts)
-            _check_rate(expert.name, scene, part, facts)
+            _check_first(name, scene, part, facts)
+            _check_rate(name, scene, part, facts)
             if expert_frames is None:
-                _check_count(expert.name, scene, part, facts)
+                _check_count(name, scene, part, facts)
 
 
-def _parts(expert: Expert, scene: Scene, folder: Path) -> Iterator[_Part]:
-    """The folders that an expert was read from: its windows or segments, else the one that was given."""
-    spec = EXPERTS[kind_of(expert.name)]
+def _below(name: str, scene: Scene, folder: Path) -> list[Path]:
+    """The windows or segments in an expert's folder, those of the scene where others are beside them; else itself."""
+    spec = EXPERTS[kind_of(name)]
+    names = [window.name for window in windows_below(folder)]
+    if spec.segments is not None:
+        segments = spec.segments.names(folder)
+        named = ([each for each in segments if each.startswith(f"{own}_")] for own in (scene.name, folder.name))
+        names += next(filter(None, named), segments)
+    return [folder / each for each in names] or [folder]
+
+
+def _parts(name: str, scene: Scene, folder: Path, read: Sequence[Path]) -> Iterator[_Part]:
+    """The parts of an expert that a clip shows. read: the folders of its windows or segments, or its own."""
+    spec = EXPERTS[kind_of(name)]
     known = {window.name: (window.first, window.last) for window in windows_below(folder)}
     if spec.segments is not None:
-        known |= {name: spec.segments.frames(name) for name in spec.segments.names(folder)}
-    for own in dict.fromkeys(map(model_folder, expert.provenance.files)):
+        known |= {each: spec.segments.frames(each) for each in spec.segments.names(folder)}
+    for own in read:
         first, last = known.get(own.name, (0, scene.num_frames - 1))
         if first < scene.num_frames:
             yield _Part(folder=own, first=first, frames=min(last + 1, scene.num_frames) - first)

@@ -42,8 +42,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         _free_memory()
     else:
         _check_same(config, plan)
-    print(*plan_lines(plan), sep="\n")
+    print(*plan_lines(plan), sep="\n", flush=True)  # before the lines of the steps, in a file too
     if config.plan:
+        logger.info("to run it, give the same command without --plan")
         return 0
     write_plan(plan, folder)
     keeper = PlanKeeper(plan, folder, partial(jobs_of, config), gpus)

@@ -23,6 +23,7 @@ from engine.runs.pictures import decode_pictures, refuse_pictures
 from engine.runs.run import Run
 from engine.runs.saved import load_run, trained_config
 from engine.settings.distill import (
+    MOVED,
     DistillConfig,
     check_distill_config,
     check_growth,
@@ -51,7 +52,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     save_path, out = check_distill_config(config)
     overrides, iteration = run_overrides(config), None if config.iteration == -1 else config.iteration
     _refuse_pictures(config, saved_experts(save_path, iteration))
-    run = load_run(save_path, iteration=iteration, overrides=overrides, needed="none")
+    run = load_run(save_path, iteration=iteration, overrides=overrides, needed="none", flag=MOVED)
     name = find_name(config.expert, [expert.name for expert in run.experts])
     before = next(expert for expert in run.experts if expert.name == name)
     check_growth(config, before)

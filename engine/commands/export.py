@@ -66,7 +66,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     found = write_export(export, kind, config.to, frames=frames, facts=facts)
     size = size_of(config.to)
     print(*loss_lines(found), sep="\n")
-    print(f"written: {config.to} ({size:.1f} MB, {content})")
+    print(f"written: {config.to} ({size:.{1 if size >= 10 else 2}f} MB, {content})")
     if config.to.suffix.lower() == ".html" and size > PAGE_MEGABYTES:
         logger.warning("%s: more than %d MB, which phones may not open; %s", config.to, PAGE_MEGABYTES, SMALLER)
     return 0

@@ -11,7 +11,13 @@ from common.disk.files import write_json
 from common.text.tables import Column, table_lines
 from common.text.wording import script_command
 from engine.compression.packing import write_compressed
-from engine.compression.pruned import check_prunable, fixed_megabytes, share_for_megabytes, share_for_speed
+from engine.compression.pruned import (
+    check_prunable,
+    fixed_megabytes,
+    measured_speed,
+    share_for_megabytes,
+    share_for_speed,
+)
 from engine.compression.pruned_files import write_run
 from engine.compression.rounds import Goal, Pruning, prune_in_rounds, ratio_goal
 from engine.compression.tuning import Tuning
@@ -24,6 +30,7 @@ from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
 from engine.settings.parsing.fields import with_values
 from engine.settings.prune import DEFAULT_RATIO, PruneConfig, check_prune_config, read_prune_settings
 from engine.settings.results.verify import overrides_of
+from engine.settings.training.experts import BY_NAME
 from router import render_command
 from scenes.options import Needed
 
@@ -35,7 +42,7 @@ COLUMNS = (
     Column(heading="Gaussians", gap=2),
     Column(heading="kept", gap=2),
     Column(heading="MB", gap=2),
-    Column(heading="now", gap=2),
+    Column(heading="MB now", gap=2),
 )
 
 
@@ -48,7 +55,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     reason = "there is nothing to remove; prune a run without it"
     refuse_pictures(saved_experts(save_path, chosen), reason)
     needed: Needed = "all" if config.iterations else "test" if config.compress else "none"
-    run = load_run(save_path, iteration=chosen, overrides=overrides, needed=needed)
+    run = load_run(save_path, iteration=chosen, overrides=overrides, needed=needed, flag=BY_NAME)
     check_prunable(run.experts)
     before = _facts(run)
     trained = with_values(trained_config(save_path, layout=run.scene.layout), overrides)
@@ -70,6 +77,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 
     write(pruned, save_path, out, iteration=run.iteration, overrides=overrides, change={"pruned": facts}, leave=leave)
     print(*_lines(before, after), sep="\n")
+    if config.fps is not None:
+        speeds = [f"{measured_speed(each):.1f}" for each in (run, pruned)]
+        print(f"frames a second on this machine: {speeds[0]} before, {speeds[1]} now")
     command = script_command(*render_command(run.ensemble).split(), "--save_path", out.absolute(), "--skip_train")
     print(f"to render and score it: {command}")
     return 0

@@ -39,6 +39,7 @@ from engine.settings.parsing.config_file import read_object
 from engine.settings.parsing.fields import with_values
 from engine.settings.rendering.metric_protocols import OF_CLIPS
 from engine.settings.rendering.render import (
+    AnyOverridesConfig,
     RenderConfig,
     Split,
     overrides_of,
@@ -49,6 +50,7 @@ from engine.settings.rendering.render import (
     variant_of,
 )
 from engine.settings.rendering.render_checks import check_render_config, check_render_paths
+from engine.settings.training.experts import BY_NAME
 from engine.settings.training.train import CONFIG_FILE
 from experts import Expert
 from router import ENSEMBLES, Ensemble, render_command
@@ -151,7 +153,9 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> tuple[Ru
     if ensemble is not None:
         _check_ensemble(run_folder(config), iteration, ensemble)
     check = partial(novel_shots, config=config) if variant_of(config) else any_scene
-    run = load_run(run_folder(config), iteration=iteration, overrides=overrides_of(config), needed="none", check=check)
+    flag = BY_NAME if isinstance(config.overrides, AnyOverridesConfig) else None
+    overrides = overrides_of(config)
+    run = load_run(run_folder(config), iteration=iteration, overrides=overrides, needed="none", check=check, flag=flag)
     if variant_of(config):
         check_pictures(run, config)
     run = blended_fast(run) if config.fast else run

@@ -28,6 +28,7 @@ from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.config_file import read_object
 from engine.settings.results.report import ReportConfig, check_report_config, read_report_settings
 from engine.settings.results.verify import overrides_of
+from engine.settings.training.experts import BY_NAME
 from engine.settings.training.train import CONFIG_FILE
 from engine.training.curve import CURVE_FILE, read_curve
 from experts.base import CheckpointError
@@ -36,6 +37,8 @@ from scenes.types import SceneError
 logger = logging.getLogger(__name__)
 
 LOST = 1  # exit code with --require_win where the mixture is not better than its experts and the uniform mean
+
+UNOPENED = "The run cannot be opened: "  # begins what a page says of a run whose scene or experts are missing
 
 
 def command(argv: Sequence[str], *, prog: str, description: str) -> int:
@@ -47,15 +50,27 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     if is_expert and config.require_win:
         raise ConfigError(f"--require_win compares a run with its experts, and {folder} holds an expert: leave it out")
     report = None if is_expert else collect(config, folder)
-    text = expert_page(folder) if report is None else run_page(report)
     target = config.out or folder / REPORT_FILE
-    with replacing(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
     verdict = None if report is None else verdict_of(report.results)
     if verdict is not None:
         print(*report_lines(verdict), verdict_line(verdict), sep="\n")
+    if report is not None:
+        _keep_fuller(target, report)
+    text = expert_page(folder) if report is None else run_page(report)
+    with replacing(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     print(f"written: {target} ({bytes_text(target.stat().st_size)})")
     return LOST if config.require_win and verdict is not None and not verdict.wins else 0
+
+
+def _keep_fuller(target: Path, report: RunReport) -> None:
+    """Raises ConfigError where a page of a run that could be opened would be replaced by one of which it cannot."""
+    unopened = report.missing.startswith(UNOPENED)
+    if unopened and target.is_file() and UNOPENED not in target.read_text(encoding="utf-8", errors="replace"):
+        raise ConfigError(
+            f"{target}: is kept, as a new page would show less. {report.missing}; or write one without new images with "
+            "--out FILE"
+        )
 
 
 def collect(config: ReportConfig, save_path: Path) -> RunReport:
@@ -91,12 +106,19 @@ def _opened(config: ReportConfig, results: Results) -> tuple[Run | None, str]:
     try:
         cameras = {str(frame["camera"]) for frame in results.per_frame}
         check = partial(require_cameras, cameras=cameras)
-        run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none", check=check)
+        run = load_run(
+            config.save_path,
+            iteration=results.iteration,
+            overrides=overrides,
+            needed="none",
+            check=check,
+            flag=BY_NAME,
+        )
         run = as_in_results(run, results.facts)
         run.scene.frames.prepare([index for index, view in enumerate(run.scene.views) if view.name in cameras])
     except (ConfigError, SceneError, CheckpointError) as error:
         logger.warning("the report shows no new images, because the run cannot be opened: %s", error)
-        return None, f"The run cannot be opened: {error}"
+        return None, f"{UNOPENED}{error}"
     return run, ""
 
 

@@ -19,6 +19,7 @@ from engine.settings.training.run import RunConfig
 from engine.settings.training.run_checks import check_config
 from engine.settings.training.train import CONFIG_FILE, read_any_train_settings, read_train_settings
 from engine.training.loop import train
+from engine.training.router.moved import found_again
 from engine.training.router.opening import open_router_task, schedule
 from engine.training.router.seeds import is_finished, iterations_left, seed_configs, set_seeds_aside
 from engine.training.router.task import RouterTask
@@ -47,6 +48,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 
 def train_router(config: RunConfig, ensemble: Ensemble) -> int:
     """Trains the router, or with --seeds one after another; the exit code."""
+    config = found_again(config, ensemble)
     check_config(config, ensemble)
     save_path = config.output.save_path
     assert save_path is not None, "required"

@@ -48,7 +48,7 @@ from engine.settings.results.verify import (
     overrides_of,
     read_verify_settings,
 )
-from engine.settings.training.experts import folders_by_name
+from engine.settings.training.experts import BY_NAME, folders_by_name
 from scenes import ViewFrame
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,14 @@ def render_again(config: VerifyConfig, results: Results) -> tuple[list[str], str
     assert config.save_path is not None, "required"
     overrides = overrides_of(config) | overrides_of_results(results.facts)
     check = partial(require_cameras, cameras={str(entry["camera"]) for entry in results.per_frame})
-    run = load_run(config.save_path, iteration=results.iteration, overrides=overrides, needed="none", check=check)
+    run = load_run(
+        config.save_path,
+        iteration=results.iteration,
+        overrides=overrides,
+        needed="none",
+        check=check,
+        flag=BY_NAME,
+    )
     run = as_in_results(run, results.facts)
     wanted = config.frames
     if wanted is None and run.device.type == "cpu":

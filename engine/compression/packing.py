@@ -76,10 +76,11 @@ def write_compressed(
     }
     write_json(out / FACTS, facts)
     logger.info(
-        "compressed to %.1f MB: PSNR %.2f dB at the held-out cameras, %.3f dB less than uncompressed; wrote %s",
+        "compressed to %.1f MB: PSNR %.2f dB at the held-out cameras, %.3f dB %s than uncompressed; wrote %s",
         facts["megabytes"],
         after,
-        before - after,
+        abs(before - after),
+        "less" if after < before else "more",
         out,
     )
     return written

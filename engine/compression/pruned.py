@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -92,7 +93,11 @@ def share_for_megabytes(run: Run, scores: Sequence[Tensor], wanted: float, scope
         return fixed + (kept + HEADER_BYTES) / MEGABYTE
 
     if size(MOST) > wanted:
-        raise ConfigError(f"--megabytes is {wanted:g}: the run would still have {size(MOST):.1f} MB; give more")
+        least = math.ceil(10 * size(MOST)) / 10
+        raise ConfigError(
+            f"--megabytes is {wanted:g}: without {MOST:.0%} of its Gaussians the run would still have {least:g} MB; "
+            "give that or more, and --compress for files that are smaller yet"
+        )
     return _least(lambda share: size(share) <= wanted, SIZE_STEPS)
 
 
@@ -114,7 +119,10 @@ def share_for_speed(run: Run, scores: Sequence[Tensor], wanted: float, scope: Pr
 
     best = speed(MOST)
     if best < wanted:
-        raise ConfigError(f"--fps is {wanted:g}: this machine reaches {best:.1f} at most, with {MOST:.0%} removed")
+        raise ConfigError(
+            f"--fps is {wanted:g}: this machine reaches {best:.1f} at most, without {MOST:.0%} of "
+            "the Gaussians; give less"
+        )
     return _least(lambda share: speed(share) >= wanted, SPEED_STEPS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from experts import EXPERTS, Expert
 from experts.formats.cfg_args import read_cfg_args, write_cfg_args
 from experts.windows.saving import save_model
 from router import folder_flags, kind_of
+
+logger = logging.getLogger(__name__)
 
 OF_IMAGES: Mapping[str, Any] = {  # of an expert's report: what its images decide, which are others now
     "scores": None,
@@ -67,6 +70,7 @@ def write_run(
                 save_model(spec, expert, folders[expert.name], expert.provenance.iteration)
             if packed is not None:
                 packed(folders[expert.name])
+        logger.info("what was written is opened again, as other commands will read it")
         written = new_run(_settings(run, save_path, folders, staged, overrides), run.ensemble)
         for old, new in zip(run.experts, written.experts, strict=True):
             carry_facts(old, new, change)

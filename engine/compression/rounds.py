@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from common.text.wording import counted
 from engine.compression.pruned import PruneScope, kept_masks, without
 from engine.compression.scores import run_scores
 from engine.compression.tuning import Tuning, tuned
@@ -49,12 +50,16 @@ def prune_in_rounds(
     rounds, count = pruning.rounds, _count(run)
     scores = scores or _scores(run, pruning, quiet=quiet)
     share = goal(run, scores)
+    if share == 0:
+        logger.warning("the run meets the goal as it is: no Gaussian is removed")
+        rounds = 1
     for number in range(1, rounds + 1):
         if number > 1:
             scores = _scores(run, pruning, quiet=quiet)
         removed = goal(run, scores) if number == rounds > 1 else 1 - (1 - share) ** (1 / rounds)
         run = without(run, kept_masks(run, scores, removed, pruning.scope))
-        logger.info("pruning, round %d of %d: %d of %d Gaussians are left", number, rounds, _count(run), count)
+        left = (f"{_count(run):,}", counted(count, "Gaussian"))
+        logger.info("pruning, round %d of %d: %s of %s are left", number, rounds, *left)
         iterations = _part(pruning.tuning.iterations, number, rounds)
         if iterations:
             tuning = replace(pruning.tuning, iterations=iterations, falls=number == rounds)

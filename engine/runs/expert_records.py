@@ -83,7 +83,7 @@ def find_place(record: ExpertRecord, save_path: Path) -> Path | None:
     places = dict.fromkeys([bundle_folder(record, save_path), *beside, Path(record.folder)])
     there = [place for place in places if place.is_dir()]
     if len(there) > 1:
-        return next((place for place in there if _changed_file(record, place) is None), there[0])
+        return next((place for place in there if changed_file(record, place) is None), there[0])
     return there[0] if there else None
 
 
@@ -98,7 +98,7 @@ def find_expert(record: ExpertRecord, *, given: Path | None, save_path: Path, ar
         raise ConfigError(
             f"{given or record.folder}: the {record.name} model is not there any more; say where with {argument}"
         )
-    changed = _changed_file(record, root)
+    changed = changed_file(record, root)
     if changed is not None and not changed.is_file():
         told = "the folder above all windows of that model" if _is_of_window(root, changed) else "that model"
         raise CheckpointError(f"{changed}: missing; the router was trained with it, give {told} with {argument}")
@@ -113,7 +113,7 @@ def _is_of_window(root: Path, path: Path) -> bool:
     return path.relative_to(root).parts[0].startswith("window_")
 
 
-def _changed_file(record: ExpertRecord, root: Path) -> Path | None:
+def changed_file(record: ExpertRecord, root: Path) -> Path | None:
     """The first file of a record that is missing below a folder, or changed since; None where none is."""
     paths = ((root / name, expected) for name, expected in record.files.items())
     return next((path for path, known in paths if not path.is_file() or files_hash([path]) != known), None)

@@ -19,7 +19,7 @@ from engine.checks.clip_length import has_clock
 from engine.checks.experts import check_cameras, check_frames, check_visible
 from engine.checks.footage import warn_of_headers
 from engine.checks.rasterizer import check_rasterizer
-from engine.checks.trained_clip import check_trained_clip
+from engine.checks.trained_clip import check_trained_clip, clip_told_first
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, open_compute_device
 from engine.runs.expert_log import log_expert
@@ -28,13 +28,13 @@ from engine.runs.novel_near import open_culling, seen_in_training
 from engine.runs.pictures import give_pictures
 from engine.runs.run import Run
 from engine.settings.parsing.fields import with_values
-from engine.settings.training.experts import PLANES, expert_frames_of, folder_argument
+from engine.settings.training.experts import BY_NAME, PLANES, AnyExpertsConfig, expert_frames_of, folder_argument
 from engine.settings.training.run import DataConfig, RunConfig, expert_folders
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from experts.pictures import has_pictures
 from experts.videos.model import Videos
 from experts.windows.model import on_device
-from router import Ensemble, Router, is_published, kind_of
+from router import Ensemble, Router, kind_of
 from router.novel_views import NovelViews
 from scenes import Scene, SceneOptions, load_scene, with_router_cameras
 from scenes.frames.cache.record import FOLDER as CACHE_FOLDER
@@ -64,7 +64,7 @@ def new_run(config: RunConfig, ensemble: Ensemble, *, check: CheckScene = any_sc
     scene = open_scene(config, ensemble)
     check(scene)
     folders = expert_folders(config, ensemble)
-    by_name = not is_published(ensemble)
+    by_name = isinstance(config.experts, AnyExpertsConfig)
     experts = tuple(
         open_expert(config, scene, name, folder, device=compute.device, by_name=by_name)
         for name, folder in folders.items()
@@ -227,7 +227,7 @@ def open_expert(
     device: torch.device,
     iteration: int | None = None,
     by_name: bool = False,
-    flag: str = "--expert",
+    flag: str = BY_NAME,
 ) -> Expert:
     """Loads and freezes an expert, on a device; what it inferred goes to the log.
 
@@ -248,7 +248,8 @@ def open_expert(
         world_scale=EXPERTS[kind].world_scale(scene.layout, scene.rig_radius),
         trust_checkpoint=settings.trust_checkpoint,
     )
-    expert = load_expert(kind, folder, options, argument_of=partial(folder_argument, by_name=by_name, flag=flag))
+    with clip_told_first(name, scene, folder, expert_frames=options.expert_frames):
+        expert = load_expert(kind, folder, options, argument_of=partial(folder_argument, by_name=by_name, flag=flag))
     if name != kind:
         expert.name = name  # a second of its kind
     if isinstance(expert, nn.Module):
@@ -258,6 +259,6 @@ def open_expert(
         progress = not config.machine.quiet
         give_pictures(expert, scene, folder, cache=cache, resize=config.data.resize_filter, progress=progress)
     log_expert(expert, name, folder)
-    check_frames(expert, scene.num_frames, folder)
     check_trained_clip(expert, scene, folder, expert_frames=options.expert_frames)
+    check_frames(expert, scene.num_frames, folder)
     return expert

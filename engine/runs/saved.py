@@ -31,7 +31,7 @@ from engine.runs.run import Run
 from engine.settings.parsing.config_file import read_object, settings_of_object
 from engine.settings.parsing.earlier import unsaved_rules, unsaved_settings
 from engine.settings.parsing.fields import with_values
-from engine.settings.training.experts import folder_argument, folders_by_name, named_expert
+from engine.settings.training.experts import BY_NAME, folder_argument, folders_by_name, named_expert
 from engine.settings.training.run import AnyRunConfig, RunConfig
 from engine.settings.training.train import CONFIG_FILE
 from experts import Expert
@@ -53,6 +53,7 @@ def load_run(
     overrides: Mapping[str, Any] | None = None,
     needed: Needed = "all",
     check: CheckScene = any_scene,
+    flag: str | None = None,
 ) -> Run:
     """The run of a saved iteration (None: the newest), ready to render; Run.iteration says which.
 
@@ -60,13 +61,14 @@ def load_run(
     where not None: source_path, the experts' folders, eval_temperature and so on; `without` names experts to leave out.
     Device and back-end are those of this machine, unless given. Frames of the `needed` views are decoded once
     everything else is checked. check: raises where the scene does not have what is asked of it, before an expert is
-    loaded. Raises ConfigError, CheckpointError, SceneError or RasterizerError.
+    loaded. flag: by which the command takes folders of experts by name, for errors; None: those of the run's script,
+    unless `overrides` has folders by name. Raises ConfigError, CheckpointError, SceneError or RasterizerError.
     """
     saved = load_checkpoint(checkpoint_folder(save_path, iteration))
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     if not given.get("deterministic"):  # a switch: off is as the run was trained
         given.pop("deterministic", None)
-    by_name = "expert" in given
+    flag = flag or (BY_NAME if "expert" in given else None)
     left_out = given.pop("without", ())
     share = given.pop("towards_mean", saved.judgement.towards_mean if saved.judgement else 0.0)
     moved = folders_by_name(given.pop("expert", ()), [record.name for record in saved.experts])
@@ -74,19 +76,24 @@ def load_run(
         trained_config(save_path, layout=saved.scene["layout"]), {**HERE, **given, "save_path": save_path}
     )
     if "source_path" not in given:
-        config = with_values(config, {"source_path": _scene_folder(config.data.source_path, saved, save_path)})
+        config = with_values(config, {"source_path": scene_folder(config.data.source_path, saved, save_path)})
     flags = folder_flags(_ensemble(saved))
     saved, ensemble = _without(saved, left_out)
     compute = open_compute_device(
         config.machine.device, config.machine.backend, deterministic=config.machine.deterministic
     )
     check_rasterizer(compute)
-    by_name = by_name or not flags
+    flag = flag or (None if flags else BY_NAME)
     moved |= {name: given[flag] for name, flag in flags.items() if name not in moved and flag in given}
-    folders = _find_experts(saved, moved, save_path=save_path, by_name=by_name)
+    folders = {
+        each.name: find_expert(
+            each, given=moved.get(each.name), save_path=save_path, argument=_argument(each.name, flag)
+        )
+        for each in saved.experts
+    }
     scene = open_scene(config, ensemble)
     check(scene)
-    experts = _reopen(config, scene, saved, folders, save_path=save_path, device=compute.device, by_name=by_name)
+    experts = _reopen(config, scene, saved, folders, save_path=save_path, device=compute.device, flag=flag)
     if "eval_temperature" in given:
         saved.router.eval_temperature = given["eval_temperature"]
     router = saved.router.eval().requires_grad_(False)
@@ -154,7 +161,7 @@ def _own_cache(save_path: Path, recorded: Path | None) -> Path | None:
     return None
 
 
-def _scene_folder(recorded: Path | None, saved: SavedRouter, save_path: Path) -> Path | None:
+def scene_folder(recorded: Path | None, saved: SavedRouter, save_path: Path) -> Path | None:
     """The scene's folder: the recorded one, else where it lay beside the run, as a tree is moved as a whole."""
     beside = saved.scene.get("beside")
     if recorded is None or recorded.is_dir() or not isinstance(beside, str):
@@ -193,17 +200,9 @@ def _without(saved: SavedRouter, left_out: Sequence[str]) -> tuple[SavedRouter, 
     )
 
 
-def _find_experts(saved: SavedRouter, moved: Mapping[str, Path], *, save_path: Path, by_name: bool) -> dict[str, Path]:
-    """The folder of every expert, by its name: the given one where it was moved, else where it is found."""
-    return {
-        record.name: find_expert(
-            record,
-            given=moved.get(record.name),
-            save_path=save_path,
-            argument=folder_argument(record.name, by_name=by_name),
-        )
-        for record in saved.experts
-    }
+def _argument(name: str, flag: str | None) -> str:
+    """The argument that gives an expert's folder. flag: by name; None: its own."""
+    return folder_argument(name, by_name=flag is not None, flag=flag or BY_NAME)
 
 
 def _reopen(
@@ -214,15 +213,18 @@ def _reopen(
     *,
     save_path: Path,
     device: torch.device,
-    by_name: bool,
+    flag: str | None,
 ) -> tuple[Expert, ...]:
     """The experts with the files that they had in training; CheckpointError where these were changed."""
     experts = []
     for record in saved.experts:
         name, folder, iteration = record.name, folders[record.name], recorded_iteration(record)
-        expert = open_expert(config, scene, name, folder, device=device, iteration=iteration, by_name=by_name)
+        by_name, name_flag = flag is not None, flag or BY_NAME
+        expert = open_expert(
+            config, scene, name, folder, device=device, iteration=iteration, by_name=by_name, flag=name_flag
+        )
         loaded = record_expert(expert, folder, save_path=save_path)
-        require_same_files(record, loaded, folder_argument(name, by_name=by_name))
+        require_same_files(record, loaded, _argument(name, flag))
         experts.append(expert)
     return tuple(experts)
 

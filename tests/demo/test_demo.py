@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import engine.reporting.figure
 import moegs
 from demo.playroom import PointCounts, RigSize, write_scene
+from demo.playroom.writer import FRAMES_PER_SECOND
 from engine.commands import render, train
 from engine.evaluation.rivals.oracles import ORACLES
 from engine.reporting.against_experts import verdict_of
 from engine.reporting.figure import LABEL, MARGIN
 from engine.reporting.results import read_results
-from router import ENSEMBLES, folder_flags
+from engine.runs.opening import open_expert, open_scene
+from engine.settings.parsing.fields import with_values
+from engine.settings.training.run import AnyRunConfig
+from experts import EXPERTS as EXPERT_TABLE
+from experts import CheckpointError
+from experts.formats.cfg_args import read_cfg_args
+from experts.formats.settings import CLIP_FRAMES, FIRST_FRAME, FRAME_RATE, PRESET
+from router import ENSEMBLES, Ensemble, folder_flags
 
 SIZE = RigSize(width=80, height=60, num_cameras=3)
 EXPERTS = Path(__file__).resolve().parents[2] / "demo" / "experts"
@@ -49,6 +59,19 @@ def test_the_shipped_experts_show_the_scene_and_are_reported(
     assert str(demo_folder / "run" / "test" / "itrs_3" / "videos" / "video_MoE.mp4") in printed
     (row,) = (line.split() for line in printed.splitlines() if line.startswith("  MoE-GS "))
     assert row[1:3] == [f"{psnr['MoE']:.2f}", f"{verdict.scores['MoE']['ssim']:.4f}"]
+
+
+@pytest.mark.parametrize("name", ENSEMBLES["E4"].experts)
+def test_the_shipped_experts_know_the_clip_of_their_training(name: str, demo_folder: Path) -> None:
+    settings = json.loads((EXPERTS.parent / f"{EXPERT_TABLE[name].key}.json").read_text())
+    facts = read_cfg_args(EXPERTS / name) or {}
+    assert (facts[FIRST_FRAME], facts[CLIP_FRAMES], facts[FRAME_RATE]) == (0, RigSize().num_frames, FRAMES_PER_SECOND)
+    assert (facts["iterations"], facts[PRESET]) == (settings["iterations"], settings.get("preset", "n3v"))
+    given = {"source_path": demo_folder / "playroom", "save_path": demo_folder, "start_timestamp": 5}
+    later = with_values(AnyRunConfig(), given)
+    scene = open_scene(later, Ensemble(name=name, layout="n3v", experts=(name,)))
+    with pytest.raises(CheckpointError, match=f"{name} was trained from frame 0 of the footage on, .* from frame 5 on"):
+        open_expert(later, scene, name, EXPERTS / name, device=torch.device("cpu"))
 
 
 def test_a_figure_shows_every_expert_and_gate(

@@ -33,7 +33,9 @@ FACTS = {
     "loader",
     "start_timestamp",
     "clip_frames",
+    "frame_rate",
     "iterations",
+    "preset",
 }  # of every cfg_args
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from engine.export.pages.data import PageExpert
 from engine.export.pages.page import CodedPage
 
-ENCODES = 4  # at most
+ENCODES = 4  # by predictions, at most
+FEWER = 4  # times fewer Gaussians of each further page where none of them fits
 LEAST_FULL = 0.95  # of the size asked for, below which more is tried
 AIM = 0.975  # of the size asked for
 A_GAUSSIAN = 2.7  # bytes of what the pieces of a Gaussian share, in those of one of its pieces
@@ -31,29 +32,37 @@ class Fitted:
 def fitted(experts: Sequence[PageExpert], most: Sequence[Tensor], code: Coder, *, size: int, wanted: int) -> Fitted:
     """The page of the experts' most important Gaussians that takes at most `wanted` bytes.
 
-    most: by expert [its rows], as `most_contributions` gives them. code: encodes a page; it is called ENCODES times at
-    most. size: of the page with all of them.
+    most: by expert [its rows], as `most_contributions` gives them. code: encodes a page. size: of the page with all of
+    them.
 
     The sizes of pages are predicted from counts of Gaussians and of their pieces, by a line through the two pages that
-    were encoded last. If none of them fits, the smallest is given.
+    were encoded last. Where none of them fits, smaller ones follow, to that with one Gaussian of each expert.
     """
     levels = torch.cat([each[_rows(expert)] for expert, each in zip(experts, most, strict=True)])
     costs = torch.cat([A_GAUSSIAN + _counts(expert) for expert in experts])
     order = levels.argsort(descending=True)
     levels, sums = levels[order], costs[order].cumsum(0)
     known = [(0.0, 0), (float(sums[-1]), size)]  # costs and sizes of pages
-    best: Fitted | None = None
-    for _ in range(ENCODES):
-        position = int(torch.searchsorted(sums, _cost_of(AIM * wanted, known)).clamp(max=len(levels) - 1))
+
+    def tried(position: int) -> Fitted:
         least = float(levels[position])
         parts = [_above(least, expert, each[expert.rows]) for expert, each in zip(experts, most, strict=True)]
         found = Fitted(coded=code(parts), least=least, left_out=_left_out(experts, parts))
+        known.append((sum(float((A_GAUSSIAN + _counts(each)).sum()) for each in parts), found.coded.size))
+        return found
+
+    best, fewest = None, len(levels) - 1
+    for _ in range(ENCODES):
+        position = int(torch.searchsorted(sums, _cost_of(AIM * wanted, known)).clamp(max=len(levels) - 1))
+        found, fewest = tried(position), min(fewest, position)
         if best is None or _rank(found, wanted) > _rank(best, wanted):
             best = found
         if LEAST_FULL * wanted <= found.coded.size <= wanted:
             break
-        known.append((sum(float((A_GAUSSIAN + _counts(each)).sum()) for each in parts), found.coded.size))
     assert best is not None, "ENCODES is not 0"
+    while best.coded.size > wanted and fewest > 0:
+        fewest //= FEWER
+        best = tried(fewest)
     return best
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,11 +14,13 @@ from engine.evaluation.scoring import evenly_spread
 from engine.export.weights import WIDTH
 from engine.runs.run import Run, mix_camera
 from experts.base import Expert
-from router.layers import gaussians_of
+from experts.kept_frames import ExpertFrames
 from router.pruning import contribution_scores
+from scenes import View
 
 IMAGES = 240  # of training views, together
 FRAMES = 120  # at most: the more, the fewer views of each; a Gaussian may be there for a few frames only
+A_FRAME = 5 * 10**8  # bytes that the Gaussians of one frame may take to be kept
 
 
 @torch.no_grad()
@@ -31,15 +34,22 @@ def most_contributions(run: Run, experts: Sequence[Expert], *, progress: bool = 
     turns = max(1, -(-len(frames) * len(run.scene.train) // IMAGES))
     most = [torch.zeros(expert.num_gaussians, device=run.device) for expert in experts]
     for turn, frame in enumerate(tracked(frames, "Weighing Gaussians", unit="frame", shown=progress)):
+        kept = replace(run, frames=ExpertFrames(most=A_FRAME, drop="never"))  # computed once for all views
         for view in run.scene.train[turn % turns :: turns]:
-            whole = run.scene.views[view].camera
-            camera = shrunk(whole, WIDTH)
-            gates = camera.world_to_camera.new_ones((1, camera.height, camera.width)).to(run.device)
-            if len(experts) > 1:
-                gates = mix_camera(run, camera, frame, camera_number=view).gates
-            given = [gaussians_of(each, camera, frame, camera_number=view) for each in experts]
-            scores = contribution_scores(experts, given, camera, gates=gates, backend=run.backend)
+            scores = _contributions(kept, experts, run.scene.views[view], frame)
             for expert, highest, score in zip(experts, most, scores, strict=True):
                 rows = expert.rows(frame)
-                highest[rows] = torch.maximum(highest[rows], score * (whole.width / camera.width) ** 2)
+                highest[rows] = torch.maximum(highest[rows], score)
     return most
+
+
+def _contributions(run: Run, experts: Sequence[Expert], view: View, frame: int) -> list[Tensor]:
+    """By expert [its rows at the frame]: the weights in a training view's image, in pixels of its full size."""
+    camera, number = shrunk(view.camera, WIDTH), view.number
+    if len(experts) > 1:
+        gates = mix_camera(run, camera, frame, camera_number=number).gates
+    else:
+        gates = torch.ones(1, camera.height, camera.width, device=run.device)
+    given = [run.frames.of(each, frame, camera=number).gaussians for each in experts]
+    scores = contribution_scores(experts, given, camera, gates=gates, backend=run.backend)
+    return [score * (view.camera.width / camera.width) ** 2 for score in scores]

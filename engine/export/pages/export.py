@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from pathlib import Path
 import torch
 
 from common.text.units import MEGABYTE
-from common.text.wording import counted
+from common.text.wording import bytes_text, counted
 from engine.errors import ConfigError
 from engine.evaluation.held_out import ImageAt, mixtures_of
 from engine.export.cleaning import Kept
@@ -56,10 +57,10 @@ def as_page(export: Export) -> Prepared:
             *(camera_facts(view, training=True) for view in training),
         ],
     }
-    coded, left_out, told = _coded(export, experts)
+    coded, left_out, told = _coded(export, experts, known)
 
     def write(path: Path, facts: Facts) -> None:
-        write_page(path, coded, facts={**facts, **known})
+        write_page(path, coded, facts=facts)
 
     def read(path: Path) -> Mapping[str, ImageAt]:
         return {PAGE: PagePictures(read_page(path), run.compute)}
@@ -76,35 +77,52 @@ def _check(export: Export, experts: Sequence[Expert]) -> None:
         raise ConfigError("a page cannot blend by --cues, which this router was trained with; give --content NAME")
 
 
-def _coded(export: Export, experts: Sequence[Expert]) -> tuple[CodedPage, dict[str, dict[str, int]], dict[str, object]]:
-    """The page, by expert the counts of Gaussians that it does without, and what it tells of its exactness."""
+def _coded(
+    export: Export, experts: Sequence[Expert], known: Facts
+) -> tuple[CodedPage, dict[str, dict[str, int]], dict[str, object]]:
+    """The page, by expert the counts of Gaussians that it does without, and what it tells of its exactness.
+
+    known: facts for the player. ConfigError where no page of these experts is as small as wanted.
+    """
     wanted = None if export.megabytes is None else int(export.megabytes * MEGABYTE)
     smaller = None
     if wanted is not None and export.smaller is not None:
         smaller = replace(export, quality=export.smaller, smaller=None)
         if sum(each.num_gaussians for each in experts) * LIKELY > wanted:
-            return _coded(smaller, experts)
+            return _coded(smaller, experts, known)
     parts, left_out = _parts(export, experts)
-    coded = _code(export, parts)
+    coded = _code(export, known, parts)
     if smaller is not None and wanted is not None and coded.size > MUCH_LARGER * wanted:
-        return _coded(smaller, experts)
+        return _coded(smaller, experts, known)
     told: dict[str, object] = {"quality": export.quality.name}
     if wanted is None or coded.size <= wanted:
         return coded, left_out, told
+    logger.info("the page would have %s: those Gaussians are looked for that add least", bytes_text(coded.size))
     most = most_contributions(export.run, experts, progress=export.progress)
-    found = fitted(parts, most, partial(_code, export), size=coded.size, wanted=wanted)
+    found = fitted(parts, most, partial(_code, export, known), size=coded.size, wanted=wanted)
+    if found.coded.size > wanted:
+        raise _too_small(found.coded.size, experts, export)
     for name, count in found.left_out.items():
         left_out[name]["adds_least"] = count
     logger.info(
-        "to fit %g MB, %s left out that add less than %.2g px to any training image, in quality %s",
+        "to fit %g MB, %s of %s are left out that add less than %.2g px to any training image, in quality %s",
         export.megabytes,
-        counted(sum(found.left_out.values()), "Gaussian"),
+        f"{sum(found.left_out.values()):,}",
+        counted(sum(len(part.rows.unique()) for part in parts), "Gaussian"),
         found.least,
         export.quality.name,
     )
-    if found.coded.size > wanted:
-        logger.warning("the page takes more than %g MB even so; give --content NAME for one expert", export.megabytes)
     return found.coded, left_out, told | {"megabytes": export.megabytes, "least_contribution": found.least}
+
+
+def _too_small(least: int, experts: Sequence[Expert], export: Export) -> ConfigError:
+    """The error for a size that no page has. least: bytes of one with a Gaussian of each expert."""
+    enough = math.ceil(100 * least / MEGABYTE) / 100
+    one = ", or --content NAME for one expert" if len(experts) > 1 else ""
+    return ConfigError(
+        f"--megabytes {export.megabytes:g}: a page with one Gaussian of each expert takes {enough:g} MB; give that or "
+        f"more{one}"
+    )
 
 
 def _parts(export: Export, experts: Sequence[Expert]) -> tuple[list[PageExpert], dict[str, dict[str, int]]]:
@@ -121,7 +139,7 @@ def _page_expert(export: Export, expert: Expert, kept: Kept) -> PageExpert:
     return PageExpert(name=expert.name, splats=followed.splats, routing=table[followed.rows], rows=followed.rows)
 
 
-def _code(export: Export, parts: Sequence[PageExpert]) -> CodedPage:
+def _code(export: Export, known: Facts, parts: Sequence[PageExpert]) -> CodedPage:
     run = export.run
     page = Page(
         experts=parts,
@@ -132,4 +150,4 @@ def _code(export: Export, parts: Sequence[PageExpert]) -> CodedPage:
         novel=page_rules(run.novel),
     )
     training = [run.scene.views[view] for view in run.scene.train]
-    return coded_page(page, cameras=training, grid=export.quality.page)
+    return coded_page(page, cameras=training, grid=export.quality.page, facts=known)

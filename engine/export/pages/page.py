@@ -30,7 +30,7 @@ from scenes import View
 
 PLAYER = Path(__file__).resolve().parents[2] / "player"
 SCRIPTS = ("data.js", "shaders.js", "renderer.js", "camera.js", "player.js")  # in one scope, in this order
-ROOM = 60_000  # bytes of facts that are known when a page is written: cameras, and what was measured
+ROOM = 4_000  # bytes of facts that are known when a page is written: what was left out, and what was measured
 MOST_EXPERTS = 8  # as many as the shaders have room for
 _BLOCK = r'<script id="{}" type="[a-z/]+">(.*?)</script>'
 
@@ -62,31 +62,43 @@ class CodedPage:
     """A page without the facts that are known once it was read again and measured."""
 
     splats: str
-    facts: Mapping[str, object]  # of the splats
+    facts: Mapping[str, object]  # of the splats, and those that `coded_page` was told
 
     @property
     def size(self) -> int:
         """The bytes of the page, with room for the other facts."""
         player = sum(path.stat().st_size for path in PLAYER.iterdir())
-        return len(self.splats) + len(json.dumps(self.facts)) + player + ROOM
+        return len(self.splats) + len(_facts_text(self.facts)) + len(self.title.encode()) + player + ROOM
+
+    @property
+    def title(self) -> str:
+        """The title as markup."""
+        return html.escape(str(self.facts.get("title", "")))
 
 
-def coded_page(page: Page, *, cameras: Sequence[View], grid: PageGrid) -> CodedPage:
-    """The text of a page's splats, computed on their device. cameras: by which harmonics are rounded."""
+def coded_page(page: Page, *, cameras: Sequence[View], grid: PageGrid, facts: Mapping[str, object]) -> CodedPage:
+    """The text of a page's splats, computed on their device. cameras: by which harmonics are rounded.
+
+    facts: for the player, beside those of the splats: `title`, `fps`, `target` and `cameras`, of which those of the
+    training are marked, as `camera_facts` does.
+    """
     text, known = packed(page.experts, cameras=[view.camera.centre for view in cameras], grid=grid)
     head = {name: {"shape": list(value.shape), "values": value.flatten().tolist()} for name, value in page.head.items()}
     router = {"head": head, "kind": page.head_kind, "temperature": page.temperature}
     own = {"frames": page.frames, "router": router, "rules": rules_facts(page.novel)}
-    return CodedPage(splats=text, facts={**known, **own})
+    return CodedPage(splats=text, facts={**facts, **known, **own})
+
+
+def _facts_text(facts: Mapping[str, object]) -> str:
+    """Facts as a block of a page; all of it is ASCII."""
+    return json.dumps(facts).replace("<", "\\u003c")
 
 
 def write_page(path: Path, coded: CodedPage, *, facts: Mapping[str, object]) -> None:
-    """Writes a page. facts: for the player, beside those of the splats: `title`, `fps`, `target` and `cameras`, of
-    which those of the training are marked, as `camera_facts` does.
-    """
+    """Writes a page. facts: what was left out and measured."""
     parts = {
-        "TITLE": html.escape(str(facts["title"])),
-        "FACTS": json.dumps({**facts, **coded.facts}).replace("<", "\\u003c"),
+        "TITLE": coded.title,
+        "FACTS": _facts_text({**facts, **coded.facts}),
         "SPLATS": coded.splats,
         "SORTER": (PLAYER / "sorter.js").read_text(encoding="utf-8"),
         "SCRIPTS": "\n".join((PLAYER / name).read_text(encoding="utf-8") for name in SCRIPTS),

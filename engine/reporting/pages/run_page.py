@@ -38,7 +38,7 @@ class RunReport:
     curve: Sequence[Mapping[str, float]]  # rows of training.csv
     frames: Mapping[str, FrameImages]  # images by caption: the best and the worst frame
     worth: Worth | None
-    missing: str = ""  # the reason why images are missing
+    missing: str = ""  # the reason why nothing was rendered
 
 
 def run_page(report: RunReport) -> str:
@@ -182,6 +182,8 @@ def _experts(report: RunReport) -> Html:
                 f"{worth.mixture:.2f} dB. A negative change means that the expert helps, in PSNR on these frames."
             )
         )
+    elif report.missing:
+        parts.append(note(report.missing))
     return section("Experts", *parts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from common.text.suggestions import ranked
 from common.text.wording import shell
@@ -43,8 +44,21 @@ def check_target(flag: str, path: Path | None, *, file: bool = False) -> None:
     parent = next(each for each in (path, *path.absolute().parents) if os.path.isdir(each) or os.path.isfile(each))
     if os.path.isfile(parent) and not (file and parent == path):
         raise ConfigError(f"{shell(flag, path)}: {parent} is a file; give another path")
-    if not os.access(parent, os.W_OK):
-        raise ConfigError(f"{shell(flag, path)}: {parent} is not writable; change its rights, or give another path")
+    folder = parent.parent if os.path.isfile(parent) else parent  # a file that is there is replaced
+    fault = _fault_of_writing(folder)
+    if fault is not None:
+        raise ConfigError(
+            f"{shell(flag, path)}: {folder} is not writable ({fault}); change its rights, or give another path"
+        )
+
+
+def _fault_of_writing(folder: Path) -> str | None:
+    """Why no file can be made in a folder; None where one can. Rights do not tell: root has them all, even in /proc."""
+    try:
+        with TemporaryFile(dir=folder):  # without a name, where the disk can do that: the folder does not change
+            return None
+    except OSError as fault:
+        return fault.strerror
 
 
 def check_expert(argument: str, path: Path, expert: str) -> None:

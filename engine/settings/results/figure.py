@@ -55,7 +55,8 @@ def check_figure_config(config: FigureConfig) -> Path:
     """The run's folder; ConfigError for the first setting that cannot be used."""
     assert config.run is not None, "required"
     check_folder("SAVE_PATH", config.run)
-    check_target("SAVE_PATH", config.run)
+    if config.out is None:
+        check_target("SAVE_PATH", config.run)
     check_target("--out", config.out, file=True)
     check_moved(config.overrides)
     check_novel_near(config.overrides.novel_near)

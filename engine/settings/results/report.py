@@ -57,7 +57,8 @@ def check_report_config(config: ReportConfig) -> Path:
     """The folder to show; ConfigError for the first setting that cannot be used."""
     assert config.save_path is not None, "required"
     check_folder("SAVE_PATH", config.save_path)
-    check_target("SAVE_PATH", config.save_path)
+    if config.out is None:
+        check_target("SAVE_PATH", config.save_path)
     check_target("--out", config.out, file=True)
     check_moved(config.overrides)
     check_not_of_results(config.overrides)

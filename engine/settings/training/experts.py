@@ -17,6 +17,7 @@ from engine.settings.parsing.command_help import NOVEL_NEAR, flag
 from experts import EXPERTS, TRAINABLE, ExpertSpec
 from router import Ensemble, ensemble_of, kind_of
 
+BY_NAME = "--expert"  # the flag that takes an expert's folder by name
 PLANES = ("near", "far")
 FILE_PLANES = "file_planes"  # the setting that no flag gives
 WITH_PLANES = " and ".join(spec.name for spec in EXPERTS.values() if spec.has_planes)
@@ -109,7 +110,7 @@ class AnyExpertsConfig(ExpertReadingConfig, _ByName):
     """The trained experts."""
 
 
-def folder_argument(expert: str, folder: Path | None = None, *, by_name: bool, flag: str = "--expert") -> str:
+def folder_argument(expert: str, folder: Path | None = None, *, by_name: bool, flag: str = BY_NAME) -> str:
     """The argument that gives an expert's folder: "--stg_path FOLDER"; by name "--expert STG=FOLDER".
 
     expert: its name in the run, "STG-2" for a second one. Without a folder: the text that tells a user what to give.
@@ -131,7 +132,7 @@ def ensemble_and_folders(given: Sequence[str]) -> tuple[Ensemble, dict[str, Path
     return ensemble, dict(zip(ensemble.experts, paths, strict=True))
 
 
-def name_and_folder(argument: str, *, flag: str = "--expert") -> tuple[str, Path]:
+def name_and_folder(argument: str, *, flag: str = BY_NAME) -> tuple[str, Path]:
     """The two parts of an --expert argument, NAME=PATH; ConfigError where it is none."""
     name, equals, path = argument.partition("=")
     if not equals or not path:
@@ -162,7 +163,7 @@ def expert_frames_of(given: Sequence[str], expert: str) -> int | None:
     return numbers[-1] if numbers else None
 
 
-def folders_by_name(given: Sequence[str], experts: Sequence[str], *, flag: str = "--expert") -> dict[str, Path]:
+def folders_by_name(given: Sequence[str], experts: Sequence[str], *, flag: str = BY_NAME) -> dict[str, Path]:
     """Folders of NAME=PATH arguments of a flag, by the names of a run's experts.
 
     Raises ConfigError where NAME is no expert of the run, and where two arguments name the same one.

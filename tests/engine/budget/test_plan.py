@@ -43,12 +43,15 @@ FAULTS: tuple[dict[str, object], ...] = (
 
 def test_the_table_shows_each_step_and_the_sum() -> None:
     assert plan_lines(PLAN) == [
-        "  step    expert    iterations  Gaussians  told, min  GPU memory, GB   MB",
-        "  trials                                         0.2",
-        "  expert  FreeTime       1,200      4,800        2.1             2.0  1.5",
-        "  train                    400                   0.8                  0.5",
-        "  all                                            3.2             2.0  2.0",
+        "  step    expert    iterations  Gaussians  planned, min  GPU memory, GB   MB",
+        "  trials                                            0.2",
+        "  expert  FreeTime       1,200      4,800           2.1             2.0  1.5",
+        "  train                    400                      0.8                  0.5",
+        "  all                                               3.2             2.0  2.0",
     ]
+    on_cpu = replace(PLAN, steps=tuple(replace(step, gpu_bytes=None) for step in STEPS))
+    assert plan_lines(on_cpu)[0].split()[4:] == ["planned,", "min", "MB"]
+    assert plan_lines(on_cpu)[-1].split() == ["all", "3.2", "2.0"]
     ended = PLAN.with_step(replace(STEPS[1], taken=150.0, is_done=True))
     assert plan_lines(ended, ended=True)[2].split() == [
         "expert",
@@ -60,7 +63,7 @@ def test_the_table_shows_each_step_and_the_sum() -> None:
         "2.0",
         "1.5",
     ]
-    assert kept_line(ended) == "told 3.2 min, taken 2.7 min (-15 %)"
+    assert kept_line(ended) == "planned 3.2 min, taken 2.7 min (-15 %)"
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:

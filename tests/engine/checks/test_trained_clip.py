@@ -101,6 +101,23 @@ def test_segments_and_their_names_are_compared_with_the_clip(film, segments, tmp
         opened(film, "STG", swapped, start_timestamp=2, duration=4)
 
 
+@pytest.mark.parametrize(
+    ("name", "more"), [("STG", ["--segments=2"]), ("STG", []), ("FreeTime", ["--windows=2", "--overlap=0"])]
+)
+def test_a_part_that_seems_to_be_missing_is_told_as_another_clip(film, tmp_path, name, more):
+    assert run(film, tmp_path / "model", name.lower(), *SHORT, *more) == 0
+    with pytest.raises(CheckpointError, match=rf"{name} was trained from frame 2 .* from frame 0 on; give --start_tim"):
+        opened(film, name, tmp_path / "model")
+
+
+def test_a_segment_that_is_missing_is_asked_for(film, segments, tmp_path):
+    (tmp_path / "segments").mkdir()
+    for name in ("segments_0to1", "other_2to3"):  # the second of another scene, and of other frames
+        (tmp_path / "segments" / name).symlink_to(segments / "segments_0to1")
+    with pytest.raises(CheckpointError, match="add the segment that starts at 2"):
+        opened(film, "STG", tmp_path / "segments", start_timestamp=2, duration=4)
+
+
 def test_a_longer_clip_is_refused_unless_the_user_says_how_long_it_was(film, later, tmp_path):
     shorter = changed(later, tmp_path / "model", clip_frames=3, total_num_frames=3)
     with pytest.raises(CheckpointError, match="trained on 3 frames, and this run shows 4 by it; shorten the clip"):

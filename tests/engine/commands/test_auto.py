@@ -60,7 +60,7 @@ def test_a_mixture_is_trained_pruned_and_rendered(
 
     assert moegs.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "size: told 0.1 MB, taken 0." in printed and "PSNR at held-out cameras, dB: MoE-GS " in printed
+    assert "size: planned 0.1 MB, taken 0." in printed and "PSNR at held-out cameras, dB: MoE-GS " in printed
     plan = read_plan(tmp_path / "out" / "film")
     assert plan is not None and plan.experts == ("FreeTime", "Ex4DGS") and all(step.is_done for step in plan.steps)
     check_reports(tmp_path / "out" / "film", plan)

@@ -38,7 +38,7 @@ def saved(flat_run, tmp_path, monkeypatch):
         def prepare(self, views):
             opened["prepared"] = sorted(views)
 
-    def load_run(save_path, *, iteration=None, overrides=None, needed="all", check=lambda scene: None):
+    def load_run(save_path, *, iteration=None, overrides=None, needed="all", check=lambda scene: None, flag=None):
         check(flat_run.scene)
         opened.update(save_path=save_path, iteration=iteration, overrides=overrides, needed=needed)
         scene = replace(flat_run.scene, frames=Watched())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,14 +148,26 @@ def test_the_share_for_a_size_is_the_smallest(world: Path, tmp_path: Path) -> No
     assert size == pytest.approx(wanted, abs=0.006)
 
 
+def test_a_goal_that_the_run_meets_is_told_and_not_searched_for(world: Path, tmp_path: Path, capsys) -> None:
+    few = ["--iterations=2", "--score_frames=1", "--rounds=3"]
+    words = ["prune", str(world / "run"), f"--out={tmp_path / 'same'}", "--device=cpu", "--fps=0.001"]
+    assert moegs.main([*words, *few]) == 0
+    printed, said = capsys.readouterr()
+    assert "the run meets the goal as it is: no Gaussian is removed" in said
+    total = sum(expert.num_gaussians for expert in load_run(world / "run", overrides=ON_CPU).experts)
+    assert f"pruning, round 1 of 1: {total:,} of {total:,} Gaussians are left" in said and "round 2" not in said
+    assert "what was written is opened again" in said
+    assert re.search(r"frames a second on this machine: \d+\.\d before, \d+\.\d now", printed)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--ratio=1.2"], "--ratio is 1.2: give 0 to 0.99"),
         (["--rounds=100000"], "--rounds is 100000: give at most 100"),
         (["--ratio=0.5", "--fps=10"], "--ratio and --fps exclude each other: give one"),
-        (["--megabytes=0.000001"], "the run would still have"),
-        (["--fps=1e9"], "this machine reaches"),
+        (["--megabytes=0.000001"], "without 99% of its Gaussians the run would still have 5.7 MB; give that or more"),
+        (["--fps=1e9"], "at most, without 99% of the Gaussians; give less"),
         (["--rate=0"], "--rate is 0: give more than 0"),
         (["--rounds=0"], "--rounds is 0: give 1 or more"),
         (["--score_frames=0"], "--score_frames is 0: give 1 or more"),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 import engine.export.pages.export
+from engine.errors import ConfigError
 from engine.export.pages.budget import fitted
 from engine.export.pages.contribution import most_contributions
 from engine.export.pages.data import PageExpert
-from engine.export.pages.page import CodedPage, PagePictures, read_page
+from engine.export.pages.page import ROOM, CodedPage, PagePictures, read_page
 from engine.export.quality import QUALITIES
 from engine.runs.run import Run, mix_camera
 from experts.canonical.gaussians import CanonicalGaussians
@@ -89,11 +91,17 @@ def test_contributions_are_weights_of_the_blended_image(run: Run) -> None:
     assert (alone >= found[0] - 1e-4).all() and float(alone.sum()) > 1.2 * float(found[0].sum())
 
 
+def test_contributions_take_each_moment_once_with_the_number_of_its_camera(run: Run) -> None:
+    renamed = tuple(replace(view, number=view.number + 10) for view in run.scene.views)
+    most_contributions(replace(run, scene=replace(run.scene, views=renamed)), run.experts)
+    assert sorted(run.experts[0].cameras) == sorted([11, 12] * run.scene.num_frames)
+
+
 def test_a_page_is_as_large_as_it_may_be(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = exported(run, tmp_path / "whole.html")
     changes = {"smaller": QUALITIES["small"]}
     assert exported(run, tmp_path / "fits.html", megabytes=30, **changes).stat().st_size == whole.stat().st_size
-    limit = 0.7 * len(splats(whole)) / 1e6 + (whole.stat().st_size - len(splats(whole)) + 60_000) / 1e6
+    limit = 0.7 * len(splats(whole)) / 1e6 + (whole.stat().st_size - len(splats(whole)) + ROOM) / 1e6
     tight = exported(run, tmp_path / "tight.html", megabytes=limit, quality=QUALITIES["high"])
     assert tight.stat().st_size < 1e6 * limit
     told = facts(tight)
@@ -106,9 +114,36 @@ def test_a_page_is_as_large_as_it_may_be(run: Run, tmp_path: Path, monkeypatch: 
     assert facts(exported(run, tmp_path / "small.html", megabytes=limit, **changes))["quality"] == "small"
 
 
-def test_a_size_that_no_page_has_is_told(run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    exported(run, tmp_path / "page.html", megabytes=0.05)
-    assert "the page takes more than 0.05 MB even so" in caplog.text
+@pytest.mark.parametrize("part", [0.1, 0.3, 0.6, 0.9])
+def test_no_page_is_larger_than_its_size(run: Run, tmp_path: Path, part: float) -> None:
+    named = tuple(replace(view, name="<" * 5000) for view in run.scene.views)  # 90 kB of facts, as of 200 cameras
+    scene = replace(run.scene, views=named)
+    watched = replace(run, scene=scene)
+    whole = exported(watched, tmp_path / "whole.html").stat().st_size
+    least = whole - len(splats(tmp_path / "whole.html"))
+    limit = least + ROOM + part * (whole - least)
+    size = exported(watched, tmp_path / "page.html", megabytes=limit / 1e6).stat().st_size
+    assert limit - 2 * ROOM - 0.05 * limit < size <= limit
+
+
+def test_a_size_that_no_page_has_is_refused_with_one_that_some_have(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--megabytes 0.03: a page with one Gaussian of each expert takes") as error:
+        exported(run, tmp_path / "page.html", megabytes=0.03)
+    assert not list(tmp_path.glob("*.html")) and "or --content NAME for one expert" in str(error.value)
+    enough = float(re.search(r"takes ([\d.]+) MB", str(error.value))[1])
+    assert exported(run, tmp_path / "page.html", megabytes=enough).stat().st_size <= 1e6 * enough
+
+
+def test_smaller_pages_follow_where_the_predicted_ones_are_too_large() -> None:
+    counts: list[int] = []
+
+    def code(parts) -> CodedPage:  # far from a line
+        counts.append(sum(len(each.rows) for each in parts))
+        return CodedPage(splats="x" * (100_000 if counts[-1] > 3 else 10), facts={})
+
+    room = CodedPage(splats="", facts={}).size
+    found = fitted([page_expert("A", 1000, 1)], [torch.arange(1000.0)], code, size=room + 100_000, wanted=room + 1000)
+    assert found.coded.size == room + 10 and 1 <= counts[-1] <= 3 and len(counts) < 12
 
 
 def facts(path: Path) -> dict:

@@ -42,7 +42,7 @@ def test_an_expert_goes_into_a_4dgs_file_that_tells_its_loss(save_path: Path, ca
     assert export(save_path, "--content", "e-d3dgs", "--to", path) == 0
     printed = capsys.readouterr().out
     assert "E-D3DGS" in printed and "PSNR: mean over 1 camera, 4 frames of each" in printed and "lost" in printed
-    assert f"written: {path} (0.0 MB, E-D3DGS)" in printed
+    assert f"written: {path} (0.02 MB, E-D3DGS)" in printed
     import fourdgs
 
     facts = json.loads(fourdgs.read(str(path)).header.attributes["moegs"])

@@ -120,6 +120,26 @@ def test_a_run_that_cannot_be_opened_has_a_page_all_the_same(
     assert "The run cannot be opened:" in text and "Scores" in text and "no training.csv" in text
 
 
+def test_a_page_that_shows_more_is_kept(rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = rendered / "report.html"
+    assert moegs.main(["report", str(rendered), "--quiet"]) == 0
+    before = page.read_bytes()
+    (tmp_path / "models" / "E-D3DGS").rename(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert moegs.main(["report", str(rendered), "--quiet"]) == 2
+    printed, said = capsys.readouterr()
+    assert "Scores on the held-out camera: " in printed and "written" not in printed
+    assert f"error: {page}: is kept, as a new page would show less. The run cannot be opened: " in said
+    assert (
+        "the E-D3DGS model is not there any more; say where with --expert E-D3DGS=PATH" in said and "--out FILE" in said
+    )
+    assert page.read_bytes() == before
+    words = ["report", str(rendered), "--quiet", f"--out={tmp_path / 'less.html'}"]
+    assert moegs.main(words) == 0 and moegs.main(words) == 0  # one that shows no more is replaced
+    assert "<img" in (tmp_path / "less.html").read_text() and "cannot be opened" in text_of(tmp_path / "less.html")
+    assert moegs.main(["report", str(rendered), "--quiet", f"--expert=E-D3DGS={tmp_path / 'elsewhere'}"]) == 0
+
+
 def test_names_in_files_are_escaped(rendered: Path) -> None:
     path = rendered / "test" / "itrs_20" / "metrics.json"
     facts = json.loads(path.read_text())

@@ -113,6 +113,8 @@ def test_a_moved_expert_is_found_where_its_flag_says(trained):
     (models / "Ex4DGS").rename(models / "elsewhere")
     with pytest.raises(ConfigError, match="the Ex4DGS model is not there any more; say where with --model_path"):
         load_run(trained)
+    with pytest.raises(ConfigError, match="say where with --moved Ex4DGS=PATH"):
+        load_run(trained, flag="--moved")
     assert load_run(trained, overrides={"model_path": models / "elsewhere"}).iteration == 4
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,16 @@ import pytest
 import moegs
 from common.text.wording import shell
 from engine.commands import render, train
+from engine.errors import ConfigError
+from engine.settings.auto import AutoConfig
 from engine.settings.check import CheckConfig
+from engine.settings.distill import DistillConfig
 from engine.settings.exchange import ImportConfig
 from engine.settings.export import ExportConfig
 from engine.settings.parsing.fields import leaves
 from engine.settings.parsing.paths import check_target
 from engine.settings.prepare import PrepareConfig
+from engine.settings.prune import PruneConfig
 from engine.settings.rendering.render import AnyRenderConfig, RenderConfig
 from engine.settings.results.figure import FigureConfig
 from engine.settings.run_all import RunAllConfig
@@ -137,6 +140,24 @@ ROWS = {
         words=("import",),
         flags={"FOLDER": FOLDER, "--save_path": TARGET, "--source_path": FOLDER},
     ),
+    "prune": Row(
+        run=moegs.main,
+        config=PruneConfig,
+        words=("prune",),
+        flags={
+            "SAVE_PATH": FOLDER,
+            "--out": TARGET,
+            "--source_path": FOLDER,
+            "--cache_path": TARGET,
+            "--expert STG": FOLDER,
+        },
+    ),
+    "distill": Row(
+        run=moegs.main,
+        config=DistillConfig,
+        words=("distill", "--expert=STG"),
+        flags={"SAVE_PATH": FOLDER, "--out": TARGET, "--source_path": FOLDER, "--cache_path": TARGET},
+    ),
     "figure": Row(
         run=moegs.main,
         config=FigureConfig,
@@ -154,6 +175,12 @@ ROWS = {
         config=RunAllConfig,
         words=("run-all",),
         flags={"DATASET": FOLDER, "--output": TARGET, "--slurm": TARGET},
+    ),
+    "auto": Row(
+        run=moegs.main,
+        config=AutoConfig,
+        words=("auto", "--budget=9min"),
+        flags={"SCENE": FOLDER, "--output": TARGET},
     ),
     "demo-scene": Row(run=moegs.main, config=object, words=("demo-scene",), flags={"FOLDER": TARGET}),
 }
@@ -202,7 +229,8 @@ def right(kind: str, root: Path) -> Path:
 
 
 def contents(root: Path) -> set[tuple[str, int]]:
-    return {(str(path), path.stat().st_mtime_ns) for path in root.rglob("*")}
+    """What is there, and when its files were written: some disks change a folder where a target is tried."""
+    return {(str(path), path.stat().st_mtime_ns if path.is_file() else 0) for path in root.rglob("*")}
 
 
 @pytest.mark.parametrize(("command", "flag", "name", "said"), CASES)
@@ -228,7 +256,8 @@ def test_the_table_has_every_flag_of_a_path(command):
     known = {flag.lstrip("-").split()[0] for flag in row.flags}
     positional = {"run": "SAVE_PATH", "folder": "FOLDER", "scene": "SCENE", "dataset": "DATASET"}
     assert {positional.get(name, name) for name in paths if name not in ROWS[command].hidden} == known - {"expert"}
-    assert ("expert" in annotations and command != "train-expert") == ("expert" in known)
+    names_one = command in ("train-expert", "distill")  # by --expert NAME, without a folder
+    assert ("expert" in annotations and not names_one) == ("expert" in known)
 
 
 def _types(annotation) -> set:
@@ -245,11 +274,38 @@ def test_the_nearest_names_are_those_beside_the_path(root, capsys):
     assert f"nearest beside it: none, as {root / 'gone'} is no folder" in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(root, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != root)
-    with pytest.raises(Exception, match=f"--save_path {root / 'new' / 'run'}: {root} is not writable"):
-        check_target("--save_path", root / "new" / "run")
-    check_target("--save_path", root / "good" / "run")
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [(name, flag) for name, row in ROWS.items() for flag, kind in row.flags.items() if kind in (TARGET, TARGET_FILE)],
+)
+def test_a_folder_that_takes_no_file_is_named_before_anything_is_read(root, capsys, command, flag):
+    row, target = ROWS[command], Path("/proc/new")  # where nobody can make a file, whatever rights they have
+    argv = [word.format(good=root / "good") for word in row.words]
+    for other, kind in row.flags.items():
+        argv += argument(other, target if other == flag else right(kind, root))
+    assert row.run(argv) == 2
+    said = f"error: {flag} {target}: /proc is not writable (No such file or directory); change its rights, or give"
+    assert said in capsys.readouterr().err
+
+
+def test_a_target_is_tried_where_it_would_be_made(root):
+    before = contents(root)
+    check_target("--save_path", root / "new" / "run")
+    check_target("--out", root / "good.json", file=True)  # replaced
+    assert contents(root) == before
+    for path, file in ((Path("/proc/self"), False), (Path("/proc/version"), True)):
+        with pytest.raises(ConfigError, match=f"--out {path}: /proc.* is not writable"):
+            check_target("--out", path, file=file)
+
+
+@pytest.mark.parametrize("command", ["report", "figure"])
+def test_a_run_that_cannot_be_written_to_is_shown_elsewhere(root, capsys, command):
+    assert moegs.main([command, "/proc/self", f"--out={root / 'new.png'}"]) == 2
+    assert "not writable" not in capsys.readouterr().err
+    assert moegs.main([command, "/proc/self", "--out=/proc/new.png"]) == 2
+    assert "error: --out /proc/new.png: /proc is not writable" in capsys.readouterr().err
+    assert moegs.main([command, "/proc/self"]) == 2
+    assert "error: SAVE_PATH /proc/self: /proc/self is not writable" in capsys.readouterr().err
 
 
 def test_the_first_of_several_wrong_paths_is_named(root, capsys):

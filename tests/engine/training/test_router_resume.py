@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 
 import pytest
 
 import engine.training.router.task
+import moegs
 from engine.commands import train
 from engine.runs.checkpoint import STATE, TENSORS
 from engine.training.router.schedule import training_pairs
@@ -109,6 +112,38 @@ def test_overwriting_starts_again(tmp_path, arguments):
     assert train.main("E3", [*arguments, "--overwrite"]) == 0
     assert files(tmp_path / "out") == first
     assert not (tmp_path / "out" / "router" / f"iteration_{LAST + 5}").exists()
+
+
+def test_a_tree_that_was_moved_is_resumed_without_a_folder(tmp_path, monkeypatch, capsys):
+    tree, moved = tmp_path / "tree", tmp_path / "moved"
+    arguments = [*use_small_world(monkeypatch, tree), *QUICK]
+    assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'whole'}"]) == 0
+    assert train.main("E3", [*arguments, f"--save_path={tree / 'out'}", "--iterations=9"]) == 0
+    tree.rename(moved)
+    resume = [f"--save_path={moved / 'out'}", "--resume", f"--iterations={LAST}"]
+    assert f"--emb_path {tree}: no such folder" in refusal(capsys, [*resume, "--quiet", f"--emb_path={tree}"])
+    assert train.main("E3", resume) == 0
+    said = capsys.readouterr().err
+    assert f"the scene is read from {moved}, as {tree} is not there any more" in said
+    assert f"Ex4DGS is read from {moved}/models/Ex4DGS, as its model is not in {tree}/models/Ex4DGS any more" in said
+    assert files(moved / "out") == files(tmp_path / "whole")
+    settings = json.loads((moved / "out" / "config.json").read_text())
+    assert (settings["source_path"], settings["emb_path"]) == (str(moved), str(moved / "models" / "E-D3DGS"))
+
+
+def test_an_expert_that_was_trained_again_is_resumed_as_the_copy_beside_the_run(tmp_path, monkeypatch, capsys):
+    tree, copy = tmp_path / "tree", tmp_path / "copy"
+    given = use_small_world(monkeypatch, tree)
+    by_name = [f"--expert={name}={tree / 'models' / name}" for name in ("Ex4DGS", "E-D3DGS")]
+    words = ["train", *given[:2], *by_name, *QUICK]
+    assert moegs.main([*words, f"--save_path={tree / 'out'}", "--seeds=1", "--iterations=2"]) == 0
+    shutil.copytree(tree, copy)
+    (tree / "models" / "Ex4DGS" / "cfg_args").write_text("Namespace(bounds=2)")
+    assert moegs.main(["train", "--resume", f"--save_path={copy / 'out'}", "--seeds=1", "--iterations=3"]) == 0
+    said = capsys.readouterr().err
+    assert f"Ex4DGS is read from {copy}/models/Ex4DGS, as" in said and "E-D3DGS is read" not in said
+    settings = json.loads((copy / "out" / "config.json").read_text())
+    assert settings["expert"] == [f"Ex4DGS={copy}/models/Ex4DGS", f"E-D3DGS={tree}/models/E-D3DGS"]
 
 
 def test_every_pair_is_seen_once_an_epoch_in_a_new_order():
