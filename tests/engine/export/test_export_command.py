@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from engine.export.job import Export
 from engine.export.players import for_players, players_settings
 from engine.export.quality import QUALITIES
 from engine.export.writing import write_export
+from engine.runs.lone_expert import trained_data
 from engine.runs.run import mix_view
 from experts.splats.container import read_4dgs
 from experts.splats.frame_files import frame_files
+from tests.engine.expert_scene import run, write_film
 from tests.small_world import FRAMES, small_run, use_small_world
 
 
@@ -76,6 +79,18 @@ def test_one_expert_needs_no_run(save_path: Path) -> None:
     flags = ["--expert", f"4DGaussians={world / 'models' / '4DGaussians'}", "--source_path", world]
     assert export(*flags, "--to", path) == 0
     assert read_4dgs(path).num_frames == FRAMES
+
+
+def test_one_expert_is_shown_on_the_clip_that_it_was_trained_on(tmp_path: Path) -> None:
+    film, model, path = write_film(tmp_path), tmp_path / "freetime", tmp_path / "alone.4dgs"
+    clip = ("--start_timestamp=1", "--duration=4", "--resolution=2")
+    assert run(film, model, "freetime", *clip, "--iterations=2", "--device=cpu") == 0
+    assert export("--expert", f"FreeTime={model}", "--source_path", film, "--to", path, "--device=cpu") == 0
+    assert read_4dgs(path).num_frames == 4
+    assert trained_data(model)["resolution"] == 2 and trained_data(model)["cache_path"] == tmp_path / "cache"
+    shutil.rmtree(tmp_path / "cache")
+    assert trained_data(model)["cache_path"] is None
+    assert trained_data(tmp_path) == {}
 
 
 def test_what_cannot_be_written_is_named_and_leaves_nothing(save_path: Path, capsys, monkeypatch) -> None:
