@@ -31,7 +31,7 @@ QUALITIES: Mapping[str, Quality] = {
     ),
     "small": Quality(
         name="small",
-        tolerance=Tolerance(place=0.4, pixels=0.5, quat=0.05, log_scale=0.12, opacity=0.08, colour=0.05),
+        tolerance=Tolerance(place=0.4, pixels=0.5, quat=0.03, log_scale=0.06, opacity=0.04, colour=0.025),
         grid=Grid(profile="default", sh_steps=(2, 4, 8)),
         page=PageGrid(place=0.15, quat=127, colour=128, sh_steps=(2, 4, 8), palette=2048),
         least=0.15,
