@@ -26,7 +26,7 @@ BY_NODE = (".sog", ".spz", ".glb")  # endings that splat-transform writes
 SNAPSHOTS = (".ply", *BY_NODE)  # of one frame
 PAGES = (".html",)
 GRADED = (*PAGES, ".4dgs")  # with a --quality; the others are exact, or as exact as splat-transform
-PACKAGES = {".4dgs": "fourdgs", ".glb": "fourdgs"}  # by the ending of --to, the package that writes it
+PACKAGES = {".4dgs": "fourdgs"}  # by the ending of --to, the package that writes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

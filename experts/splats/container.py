@@ -108,15 +108,6 @@ def read_4dgs(path: Path, *, num_frames: int | None = None) -> Splats:
         return _splats(path, scene.gaussians, frames=frames, fps=frames / scene.duration_sec, own=own)
 
 
-def read_gltf(path: Path) -> Splats:
-    """Splats of one frame from a glTF file with KHR_gaussian_splatting, in glTF's axes. Raises CheckpointError."""
-    _require_package(path)
-    with reading(path, "not a readable glTF file", CheckpointError, advice="get the file again from its source"):
-        import fourdgs
-
-        return _splats(path, fourdgs.from_gltf(str(path)).gaussians, frames=1, fps=1.0, own={})
-
-
 def _require_package(path: Path) -> None:
     if find_spec(PACKAGE) is None:
         raise CheckpointError(f"{path}: {INSTALL}")
