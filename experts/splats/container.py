@@ -79,7 +79,10 @@ def coded_4dgs(splats: Splats, *, fps: float, grid: Grid, cameras: Sequence[Tens
         metadata={FACTS: ROOM},
     )
     file = io.BytesIO()
-    fourdgs.write(file, _gaussian_set(splats, fps, grid, cameras), splats.num_frames / fps, options=options)
+    try:
+        fourdgs.write(file, _gaussian_set(splats, fps, grid, cameras), splats.num_frames / fps, options=options)
+    except (ValueError, fourdgs.exceptions.InvalidInput) as error:
+        raise CheckpointError(f"{PACKAGE} cannot hold these splats ({error}); write a page or PLY files") from error
     own = {"fps": fps, "frames": splats.num_frames, "background": splats.background, RASTER: asdict(splats.settings)}
     return Coded(data=file.getvalue(), facts=own)
 
