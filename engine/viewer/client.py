@@ -22,6 +22,7 @@ from engine.viewer.panel import Panel
 from engine.viewer.rig import Rig
 from engine.viewer.state import ViewState, next_scale, played_frame, seconds_to_next
 from engine.viewer.stream import Stream
+from router import Router
 from scenes.trajectories import looked_at
 
 REST = 0.25  # seconds without a change of the camera, after which it rests
@@ -36,7 +37,7 @@ TELLING = 0.3  # seconds between two updates of the numbers while pictures chang
 class Wish:
     """A picture to make for a client."""
 
-    iteration: int  # of the run
+    router: Router  # another one where another iteration is shown, whatever its number
     state: ViewState
     pose: Pose
     view: int | None  # the scene's camera that the pose is; None: none
@@ -85,8 +86,8 @@ class Client:
 
     def wish(self, run: Run, now: float) -> Wish | None:
         """The picture that the client should have and has not. now: seconds of a steady clock."""
-        self._rig.show(run, cameras=self.panel.rig, points=self.panel.points)
         pose = self._followed_pose(run, now)
+        self._rig.show(run, cameras=self.panel.rig, points=self.panel.points, at=self._view)
         if pose is None:
             return None
         playing = self._follow_time(run, now)
@@ -99,7 +100,7 @@ class Client:
         state = self.panel.state(self._frame)
         small = max(LEAST_WIDTH, round(width * scale))
         wish = Wish(
-            iteration=run.iteration,
+            router=run.router,
             state=state,
             pose=pose,
             view=self._view,

@@ -58,7 +58,7 @@ class Viewer:
         width: int = 1280,
         renewed: Callable[[Run], Run] | None = None,
     ) -> None:
-        _check_address(host, port)
+        check_address(host, port)
         for logger_of_browsers in ("websockets", "asyncio"):  # they tell of every browser that leaves midway
             logging.getLogger(logger_of_browsers).setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
@@ -172,7 +172,7 @@ class Viewer:
         return False
 
 
-def _check_address(host: str, port: int) -> None:
+def check_address(host: str, port: int) -> None:
     """Raises ConfigError where nothing can listen at an address; viser would wait for it for ever."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
