@@ -102,6 +102,9 @@ class Panel:
 
     def state(self, frame: float) -> ViewState:
         """The state that the controls say, at a frame; what is no value of a control counts as its first."""
+        if self._enabled and not any(box.value for box in self._enabled):  # there is no mixture of none
+            for box in self._enabled:
+                box.value = True
         enabled = tuple(bool(box.value) for box in self._enabled)
         against = self._against.value
         heat = _number(self._heat.value, COLDEST, HOTTEST, self._temperature) if self._enabled else self._temperature
@@ -110,7 +113,7 @@ class Panel:
             against=None if against == NO_WIPE else self._kind(against),
             wipe=_number(self._wipe.value, 0.0, 1.0, 0.5),
             frame=frame,
-            enabled=enabled if any(enabled) else (True,) * len(self._names),
+            enabled=enabled or (True,) * len(self._names),
             temperature=self._temperature if abs(heat - self._temperature) < 1e-6 else heat,
         )
 

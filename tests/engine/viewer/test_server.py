@@ -138,6 +138,24 @@ def test_a_screenshot_is_the_renderers_own_output(browser: Browser, run: Run) ->
     assert Image.open(io.BytesIO(browser.file)).size == (30, HEIGHT)
 
 
+def test_what_would_take_all_memory_is_not_rendered(browser: Browser, viewer: Viewer) -> None:
+    browser.set("width", 8192)
+    browser.set("height", 1013)
+    for button in ("Add key camera", "Add key camera", "Screenshot", "Download video"):
+        browser.set(button, True)
+        if "Add" not in button:
+            said = f"{button.split()[-1].lower()}: 8192x1013 px are too many. Give a width times a height of 8,294,400"
+            browser.wait(lambda one, said=said: one.text.startswith(said))
+    assert not browser.file
+
+
+def test_the_last_expert_that_is_switched_off_switches_all_on(browser: Browser) -> None:
+    boxes = [browser.controls[name] for name in NAMES]
+    for name in NAMES:
+        browser.set(name, False)
+    browser.wait(lambda one: all(one.values.get(box) for box in boxes))
+
+
 def test_a_camera_and_a_path_are_what_trajectory_reads(browser: Browser, run: Run, tmp_path: Path) -> None:
     browser.set("Camera as JSON", True)
     text = browser.controls["JSON"]
@@ -178,7 +196,7 @@ def test_frames_come_when_they_are_due(browser: Browser, monkeypatch) -> None:
 
 def test_a_path_becomes_a_video(browser: Browser) -> None:
     browser.set("Download video", True)
-    browser.wait(lambda one: "add two or more" in one.text)
+    browser.wait(lambda one: one.text == "0 key cameras: add two or more")
     browser.set("Add key camera", True)
     browser.move(position=[0.5, 0.1, -1])
     browser.settle()
@@ -227,6 +245,8 @@ def test_cameras_and_start_points_are_drawn_when_asked(browser: Browser, run: Ru
     browser.set("show start points", True)
     browser.wait(lambda one: "PointCloudMessage" in one.kinds)
     assert browser.kinds.count("CameraFrustumMessage") == len(run.scene.views)
+    browser.wait(lambda one: one.visible.get("/cameras/cam00") is False)  # one stands in its frame
+    assert browser.visible["/cameras/cam01"]
     browser.kinds.clear()
     browser.set("show start points", False)
     browser.wait(lambda one: "SetSceneNodeVisibilityMessage" in one.kinds)
