@@ -106,6 +106,8 @@ def read_4dgs(path: Path, *, num_frames: int | None = None) -> Splats:
         import fourdgs
 
         scene = fourdgs.read(str(path), recover_truncated=False)
+        if not scene.duration_sec > 0:
+            raise ValueError(f"its duration is {scene.duration_sec:g} s")
         own = json.loads(scene.header.attributes.get(FACTS, "{}"))
         frames = own.get("frames") or num_frames or max(1, round(30 * scene.duration_sec))
         return _splats(path, scene.gaussians, frames=frames, fps=frames / scene.duration_sec, own=own)
