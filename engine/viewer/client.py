@@ -18,7 +18,7 @@ from engine.viewer.arrival import Arrival
 from engine.viewer.cameras import Pose, camera_of, pose_at, pose_of, size_of
 from engine.viewer.files import Files, Moment
 from engine.viewer.images import Picture, picture_of
-from engine.viewer.panel import Panel
+from engine.viewer.panel import Panel, literally
 from engine.viewer.rig import Rig
 from engine.viewer.state import ViewState, next_scale, played_frame, seconds_to_next
 from engine.viewer.stream import Stream
@@ -138,7 +138,7 @@ class Client:
         self.panel.playing = False
         if wish is not None:
             self._last = replace(wish, scale=1.0, resting=True)
-        self.panel.info.content = f"This {'file' if wish is None else 'picture'} failed: {fault}"
+        self.panel.info.content = f"This {'file' if wish is None else 'picture'} failed: {literally(fault)}"
 
     def serve_clicks(self, run: Run) -> None:
         """Does what buttons were clicked for."""
@@ -247,5 +247,5 @@ def facts(run: Run, picture: Picture, frame: float) -> str:
     score = "" if picture.psnr is None else f" **{picture.psnr:.2f} dB** PSNR."
     return (
         f"Frame {frame:g}, {width}x{height}, {1000 * picture.seconds:.0f} ms.{score}  \n"
-        f"{run.scene.name}, iteration {run.iteration}: {gaussians:,} Gaussians, {memory:,} MiB."
+        f"{literally(run.scene.name)}, iteration {run.iteration}: {gaussians:,} Gaussians, {memory:,} MiB."
     )

@@ -16,7 +16,7 @@ from engine.runs.run import Run
 from engine.viewer.cameras import Pose, camera_of, path_json, path_through
 from engine.viewer.film import filmed
 from engine.viewer.images import picture_of
-from engine.viewer.panel import Panel
+from engine.viewer.panel import Panel, literally
 from scenes import Scene
 
 logger = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Files:
             video = next(self._film)
         except Exception as error:  # what one browser's video causes is no matter of others
             logger.debug("a video failed", exc_info=True)
-            self._panel.keys.content = f"the video failed: {type(error).__name__}: {error}"
+            self._panel.keys.content = literally(f"the video failed: {type(error).__name__}: {error}")
             self.close()
             return False
         if video is None:

@@ -21,6 +21,8 @@ from engine.errors import ConfigError
 from engine.runs.run import Run, mix_camera, mix_view
 from engine.training.interruption import Interruption
 from engine.viewer.cameras import camera_of, pose_of
+from engine.viewer.client import facts
+from engine.viewer.images import Picture
 from engine.viewer.server import Viewer
 from scenes.camera_files import read_cameras
 from tests.engine.viewer.browser import Browser
@@ -289,6 +291,12 @@ def test_nonsense_and_lost_browsers_change_nothing_for_others(browser: Browser, 
     assert difference(browser.settle(), to_uint8(mix_view(run, 0, 1).image)) < JPEG
     assert "ShareUrlUpdated" not in strange.kinds
     strange.close()
+
+
+def test_names_and_faults_are_no_markup_in_the_panel(run: Run) -> None:
+    strange = replace(run, scene=replace(run.scene, name="a_b <img src=x>&{1}"))
+    picture = Picture(image=np.zeros((2, 3, 3), np.uint8), seconds=0.1)
+    assert r"a\_b \<img src=x\>\&\{1\}, iteration" in facts(strange, picture, 1.0)
 
 
 def test_a_port_that_is_taken_gives_the_next_and_a_foreign_address_an_error(viewer: Viewer, run: Run) -> None:
