@@ -16,7 +16,7 @@ from engine.settings.node_tool import TOOL, tool
 from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
 from engine.settings.parsing.paths import check_folder, check_target
-from engine.settings.rendering.render import WITHOUT, AnyOverridesConfig, check_moved
+from engine.settings.rendering.render import WITHOUT, AnyOverridesConfig, check_moved, check_replaced
 
 Layout = Literal["upstream"]  # a row of engine.commands.export's LAYOUTS each
 QualityName = Literal["high", "small"]  # a row of engine.export.formats.QUALITIES each
@@ -126,6 +126,7 @@ def check_export_config(config: ExportConfig) -> None:
     check_folder("SAVE_PATH", config.run)
     check_target("--out", config.out)
     check_moved(config.overrides)
+    check_replaced(config.overrides)
     if config.test_frames < 1 and config.test_frames != -1:
         raise ConfigError(f"--test_frames is {config.test_frames}: give 1 or more, or -1 for all")
     _check_fitting(config)
