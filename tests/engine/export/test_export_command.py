@@ -14,6 +14,7 @@ from moegs_rasterizer import Gaussians, Layer, RasterSettings, rasterize
 import engine.settings.export
 import moegs
 from engine.commands import train
+from engine.errors import ConfigError
 from engine.export.formats import FORMATS
 from engine.export.frames import unit_shapes
 from engine.export.fused import Fused, gated, mean_gates
@@ -135,6 +136,23 @@ def test_a_failure_while_measuring_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(IndexError):
         write_export(job, FORMATS[".4dgs"], tmp_path / "a.4dgs", frames=FRAMES, facts={})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_black_clip_has_a_loss_that_files_can_tell(tmp_path: Path) -> None:
+    """An infinite PSNR is no JSON: the page could not be shown."""
+    run = small_run(tmp_path)
+    run.scene.frames.pixels[:] = 0
+    expert = run.experts[0]
+    expert.opacities.data.zero_()
+    expert.opacities.data[0], expert.background = 0.9, (0.0, 0.0, 0.0)
+    expert.colours.data.zero_()
+    job = Export(run=run, expert=expert, quality=QUALITIES["high"], fps=30)
+    found = write_export(job, FORMATS[".html"], tmp_path / "a.html", frames=FRAMES, facts={})
+    assert found.truth == {"Ex4DGS": 100.0, "page": 100.0} and found.lost == 0
+    assert "Infinity" not in (tmp_path / "a.html").read_text().split('id="facts"')[1].splitlines()[0]
+    run.router.eval_temperature = 0.0
+    with pytest.raises(ConfigError, match="mixture: its images have values that are no numbers"):
+        write_export(replace(job, expert=None), FORMATS[".html"], tmp_path / "b.html", frames=1, facts={})
 
 
 def activated(expert) -> Gaussians:
