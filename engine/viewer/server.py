@@ -121,14 +121,13 @@ class Viewer:
 
     def serve_once(self) -> bool:
         """Gives each browser a picture, where it should have another; True where there is more to do."""
-        with contextlib.suppress(Empty):
-            while True:
-                self._left.get_nowait().close()
+        self._close_left()
         served = [self._serve_client(client) for client in list(self._clients.values())]
         return any(served)
 
     def close(self) -> None:
         """Sends browsers away and frees the port."""
+        self._close_left()
         for client in list(self._clients.values()):
             client.close()
         self._encoders.shutdown()
@@ -152,6 +151,11 @@ class Viewer:
             client.give_up(wish, fault)
             return False
         return True
+
+    def _close_left(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                self._left.get_nowait().close()
 
     def _forget(self, number: int) -> None:
         client = self._clients.pop(number, None)

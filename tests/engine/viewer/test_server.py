@@ -4,6 +4,7 @@ import io
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -227,6 +228,28 @@ def test_a_video_is_stopped_by_a_second_click_and_leaves_nothing(browser: Browse
     browser.set("Download video", True)
     browser.wait(lambda one: one.text.startswith("video stopped after"))
     assert not list(tmp_path.iterdir()) and not browser.file
+
+
+def test_the_video_of_a_browser_that_left_ends_with_the_viewer(run: Run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    viewer = Viewer(run, port=8955)
+    browser = Browser(viewer.port)
+    deadline = time.monotonic() + 10
+    clicked = False
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        viewer.serve_once()
+        browser.listen(0.05)
+        if not clicked and browser.image is not None:
+            for button in ("Add key camera", "Add key camera", "Download video"):
+                browser.set(button, True)
+            clicked = True
+    assert list(tmp_path.iterdir())
+    browser.close()
+    while viewer.clients and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not viewer.clients
+    viewer.close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_video_that_fails_is_given_up(browser: Browser, monkeypatch) -> None:
