@@ -100,7 +100,7 @@ def first_is_saved(config: ViewConfig) -> bool:
 
 
 def renewal_of(config: ViewConfig) -> Renewal:
-    """What looks for newer iterations of the run, or of the expert, that is shown."""
+    """The look for newer iterations of the run, or of the expert, that is shown."""
     if config.run is None:
         folder = _expert_settings(config)[2]
         return Renewal(partial(newest_expert_folders, folder), partial(with_newest_expert, config=config))
