@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from common.disk.locks import is_written_to
-from engine.errors import user_errors
+from engine.errors import ConfigError, user_errors
 from engine.runs.checkpoint import checkpoint_folder, load_checkpoint, saved_experts, saved_iterations
 from engine.runs.lone_expert import lone_expert_run
 from engine.runs.opening import assemble, new_router, open_expert
@@ -23,6 +23,7 @@ from engine.settings.results.view import ViewConfig, check_view_config, read_vie
 from engine.settings.training.experts import ensemble_and_folders, named_others
 from engine.settings.training.run import AnyRunConfig
 from engine.training.interruption import Interruption
+from engine.viewer.renewal import Renewal
 from experts.kept_frames import ExpertFrames
 from router import Ensemble, Router
 from router.subset import subset
@@ -37,18 +38,14 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_view_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     check_view_config(config)
-    from engine.viewer.server import Viewer  # here: viser is optional
+    from engine.viewer.server import Viewer, check_address  # here: viser is optional
 
+    check_address(config.host, config.port)
     if not first_is_saved(config):
         print("viewer stopped")
         return 0
+    renewed = renewal_of(config) if config.iteration == -1 else None  # what is saved meanwhile is newer
     run = open_run(config)
-    renewed: Callable[[Run], Run] | None = None
-    if config.iteration == -1 and config.run is not None:
-        temperature = config.overrides.eval_temperature
-        renewed = partial(with_newest_router, folder=config.run, eval_temperature=temperature, without=config.without)
-    elif config.iteration == -1:
-        renewed = partial(with_newest_expert, config=config)
     viewer = Viewer(
         run,
         host=config.host,
@@ -102,6 +99,27 @@ def first_is_saved(config: ViewConfig) -> bool:
     return not stop.requested
 
 
+def renewal_of(config: ViewConfig) -> Renewal:
+    """The look for newer iterations of the run, or of the expert, that is shown."""
+    if config.run is None:
+        folder = _expert_settings(config)[2]
+        return Renewal(partial(newest_expert_folders, folder), partial(with_newest_expert, config=config))
+    temperature = config.overrides.eval_temperature
+    opened = partial(with_newest_router, folder=config.run, eval_temperature=temperature, without=config.without)
+    return Renewal(partial(newest_router_folders, config.run), opened)
+
+
+def newest_router_folders(folder: Path) -> list[Path]:
+    """The folder of the newest iteration that a run has saved, in a list that may be empty."""
+    return [folder / "router" / f"iteration_{number}" for number in saved_iterations(folder)[-1:]]
+
+
+def newest_expert_folders(folder: Path) -> list[Path]:
+    """The folders of the newest iteration that all parts of an expert have; none where there is none."""
+    name = f"point_cloud/iteration_{newest_expert_iteration(folder)}"
+    return sorted([*folder.glob(name), *folder.glob(f"*/{name}")])
+
+
 def _expert_settings(config: ViewConfig) -> tuple[AnyRunConfig, Ensemble, Path]:
     """The settings of a run of one expert alone, its ensemble and the expert's folder."""
     ensemble, folders = ensemble_and_folders(config.overrides.expert)
@@ -151,7 +169,7 @@ def with_newest_router(run: Run, *, folder: Path, eval_temperature: float | None
     """The run with the newest router that is saved, of the same experts; the run itself where there is none newer.
 
     without: experts that are left out. A folder that cannot be read at the moment, as one that is being written to, is
-    left for the next time.
+    left for the next time. Raises ConfigError where the folder holds a run of other experts by now.
     """
     newest = max(saved_iterations(folder), default=run.iteration)
     if newest == run.iteration:
@@ -164,8 +182,10 @@ def with_newest_router(run: Run, *, folder: Path, eval_temperature: float | None
     newer = saved.router
     if without:
         newer = subset(newer, named_others(newer.expert_names, without))
-    if _tables(newer) != _tables(run.router):  # a run of other experts was begun in the folder
-        return run
+    if _tables(newer) != _tables(run.router):
+        raise ConfigError(
+            f"{folder}: holds a run of other experts by now, and iteration {newest} is not shown; start view again"
+        )
     router = newer.eval().requires_grad_(False).to(run.device)
     if eval_temperature is not None:
         router.eval_temperature = eval_temperature

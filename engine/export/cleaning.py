@@ -37,6 +37,7 @@ ONE_VIEW = 0.6  # share of a Gaussian's blending weight in one training view, fr
 A_PIXEL = 1.0  # blending weight, summed over pixels, that a floater has in all novel images together
 EXAMINED = 0.5  # of the highest opacity of its life, that a Gaussian has in a frame that tells whether it is seen
 HIDDEN = 3.0  # times the weight where the rules hide a floater over that where they show it
+ASTRAY = 1e5  # median distances from the cameras: numbers of a file would be too coarse for all others, or have no room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +75,22 @@ def kept_rows(run: Run, expert: Expert, *, least: float, floaters: bool, progres
 
     A row goes if its centre is in a training image of a spread of frames, but its blending weight, alpha x
     transmittance summed over pixels, is below `least` in all of them: nothing tells what new views need of what lies
-    outside of all images. floaters: a row also goes if the run's culling hides it at most cameras between neighbouring
-    training cameras that see it, and one training camera has most of its weight; and one outside of all images goes
-    if it is closer to one of these cameras than the culling's near plane. Rows that are faint in all of these frames,
-    beside the rest of their life, stay. With floaters, what `shown_beside` finds goes too.
+    outside of all images. One that is astray, ASTRAY times as far away as others, goes in any case.
+
+    floaters: a row also goes if the run's culling hides it at most cameras between neighbouring training cameras that
+    see it, and one training camera has most of its weight; and one outside of all images goes if it is closer to one of
+    these cameras than the culling's near plane. Rows that are faint in all of these frames, beside the rest of their
+    life, stay. With floaters, what `shown_beside` finds goes too.
     """
     frames = evenly_spread(run.scene.num_frames, max(LEAST_FRAMES, IMAGES // len(run.scene.train)))
     cameras = [run.scene.views[view].camera for view in run.scene.train]
     found = _training_weights(expert, cameras, frames, run.compute, progress=progress)
-    examined = found.highest >= EXAMINED * _highest_opacities(expert, run.scene.num_frames).clamp(min=SEEN)
+    middle = torch.stack([camera.centre for camera in cameras]).mean(dim=0)
+    highest, farthest = _lives(expert, run.scene.num_frames, middle)
+    examined = found.highest >= EXAMINED * highest.clamp(min=SEEN)
     faint = examined & (found.most < least)
-    unseen = faint & found.pictured
+    astray = ~(farthest <= ASTRAY * farthest[farthest > 0].nan_to_num(torch.inf).median()) & (found.most < least)
+    unseen = (faint & found.pictured) | astray
     floating, beside = torch.zeros_like(unseen), torch.zeros_like(unseen)
     if floaters:
         beside = ~unseen & shown_beside(expert, cameras, frames, run.compute, progress=progress)
@@ -130,15 +136,17 @@ def _training_weights(
     return _Weights(sums=sums, most=most, highest=highest, pictured=pictured)
 
 
-def _highest_opacities(expert: Expert, num_frames: int) -> Tensor:
-    """The highest opacity [n] of each row in the clip."""
-    highest: Tensor | None = None
+def _lives(expert: Expert, num_frames: int, middle: Tensor) -> tuple[Tensor, Tensor]:
+    """The highest opacity [n] of each row in the clip, and while it is seen the greatest distance [n] from a place."""
+    found: Tensor | None = None
     for number in range(num_frames):
-        opacities, rows = expert.at(number).opacities, expert.rows(number)
-        highest = opacities.new_zeros(expert.num_gaussians) if highest is None else highest
-        highest[rows] = torch.maximum(highest[rows], opacities)
-    assert highest is not None, "a clip has a frame"
-    return highest
+        gaussians, rows = expert.at(number), expert.rows(number)
+        distances = (gaussians.means - middle.to(gaussians.means)).norm(dim=1)
+        distances = torch.where(gaussians.opacities >= SEEN, distances, 0)
+        found = distances.new_zeros(2, expert.num_gaussians) if found is None else found
+        found[:, rows] = torch.maximum(found[:, rows], torch.stack([gaussians.opacities, distances]))
+    assert found is not None, "a clip has a frame"
+    return found[0], found[1]
 
 
 def _novel_weights(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 
 from common.maths.tensors import image_from_uint8
 from common.text.progress import tracked
+from engine.errors import ConfigError
 from engine.evaluation.expert import PROTOCOL
 from engine.evaluation.held_out import ImageAt
 from engine.evaluation.measures.preparation import prepared
@@ -54,7 +56,8 @@ def measured(
     """PSNR of images by name. sources: the first is what the file is compared with. written: of the file.
 
     frames: of each camera, evenly spread. only: the one frame that the file is of. Without held-out cameras the first
-    training camera counts.
+    training camera counts. Equal images, as of a black frame, count as MOST_DB. Raises ConfigError where an image has
+    values that are no numbers.
     """
     scene, images, reference = run.scene, {**sources, **written}, next(iter(sources))
     views = scene.test or scene.train[:1]
@@ -66,12 +69,18 @@ def measured(
         recorded = image_from_uint8(torch.tensor(scene.frames.read(view, frame), device=run.device))
         shown = {name: prepared(PROTOCOL, at(scene.views[view].camera, frame)) for name, at in images.items()}
         for name, values in truth.items():
-            values.append(psnr(shown[name], recorded))
+            values.append(_finite(psnr(shown[name], recorded), name))
         for name, values in source.items():
-            values.append(min(psnr(shown[name], shown[reference]), MOST_DB))
+            values.append(_finite(psnr(shown[name], shown[reference]), name))
     return Measured(
         truth={name: statistics.fmean(values) for name, values in truth.items()},
         source={name: statistics.fmean(values) for name, values in source.items()},
         frames=len(chosen),
         cameras=len(views),
     )
+
+
+def _finite(value: float, name: str) -> float:
+    if math.isnan(value):
+        raise ConfigError(f"{name}: its images have values that are no numbers, so that no file can be of them")
+    return min(value, MOST_DB)

@@ -17,8 +17,8 @@ from engine.settings.node_tool import TOOL, tool
 from experts.canonical.files import read_canonical
 from experts.canonical.gaussians import activate
 from experts.formats.ply import read_ply
-from experts.splats.container import read_gltf
 from experts.splats.frame_files import write_frame
+from experts.splats.gltf import read_glb
 
 PLY, GLB = ".ply", ".glb"
 _MINUTES = 20
@@ -38,12 +38,12 @@ def write_snapshot(path: Path, gaussians: Gaussians, ending: str) -> None:
 
 
 def read_snapshot(path: Path, ending: str) -> Gaussians:
-    """The Gaussians of a file that `write_snapshot` made. A GLB file is read by `fourdgs`."""
+    """The Gaussians of a file that `write_snapshot` made."""
     with _scratch() as folder:
         given, plain = folder / f"given{ending}", folder / "plain.ply"
         shutil.copyfile(path, given)
         if ending == GLB:
-            return half_turn(read_gltf(given).at(0))
+            return half_turn(read_glb(given))
         if ending != PLY:
             _run(given, plain)
         return activate(read_canonical(read_ply(given if ending == PLY else plain)).raw())

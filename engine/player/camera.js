@@ -1,10 +1,13 @@
 // The camera: one of the rig's, or turned, moved and brought nearer by mouse, touch and keys.
 
+const FREE = -1; // the index of a camera that is none of the rig's
+
 class View {
   constructor(facts) {
     this.cameras = facts.cameras;
     this.target = facts.target;
     this.choose(0);
+    Object.assign(this, { nearest: this.distance() / 100, farthest: this.distance() * 100 });
   }
 
   choose(index) {
@@ -14,6 +17,11 @@ class View {
     this.eye = [0, 1, 2].map((k) => -(this.rotation[0][k] * moved[0] + this.rotation[1][k] * moved[1] + this.rotation[2][k] * moved[2]));
     const trained = this.cameras[index].training; // until it moves
     Object.assign(this, { fx, fy, cx, cy, width, height, index, trained });
+  }
+
+  // It is none of the recorded cameras from now on.
+  leave() {
+    Object.assign(this, { index: FREE, trained: false });
   }
 
   // The camera for a canvas: the whole picture of the recorded camera is in it, as large as it fits.
@@ -31,7 +39,7 @@ class View {
 
   // Turns around the target, by angles about the camera's down and right axes.
   turn(across, along) {
-    this.trained = false;
+    this.leave();
     for (const [axis, angle] of [[this.rotation[1], -across], [this.rotation[0], along]]) {
       const away = this.eye.map((value, k) => value - this.target[k]);
       const about = [...axis];
@@ -42,17 +50,18 @@ class View {
 
   // Moves sideways, by shares of the distance to the target.
   move(right, down) {
-    this.trained = false;
+    this.leave();
     const far = this.distance();
     const step = [0, 1, 2].map((k) => far * (right * this.rotation[0][k] + down * this.rotation[1][k]));
     this.eye = this.eye.map((value, k) => value + step[k]);
     this.target = this.target.map((value, k) => value + step[k]);
   }
 
-  // Goes nearer to the target (factor below 1) or away from it.
+  // Goes nearer to the target (factor below 1) or away from it, within limits: it can always come back.
   approach(factor) {
-    this.trained = false;
-    this.eye = this.eye.map((value, k) => this.target[k] + factor * (value - this.target[k]));
+    this.leave();
+    const far = this.distance(), wanted = Math.min(Math.max(factor * far, far < this.nearest ? far : this.nearest), this.farthest);
+    this.eye = this.eye.map((value, k) => this.target[k] + (wanted / far) * (value - this.target[k]));
   }
 }
 

@@ -9,9 +9,23 @@ class Player {
     this.renderer = new Renderer(canvas, facts, arrays);
     this.startSorter(arrays);
     this.controls();
-    listen(canvas, this.view, () => this.change());
+    listen(canvas, this.view, () => {
+      this.setControls();
+      this.change();
+    });
     addEventListener("resize", () => this.change());
+    this.comeBack();
     this.change();
+  }
+
+  // Browsers take WebGL away, as a phone does from a page in the background. When it is back, all is uploaded again.
+  comeBack() {
+    const { canvas, facts } = this;
+    canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
+    canvas.addEventListener("webglcontextrestored", async () => {
+      this.renderer = new Renderer(canvas, facts, await readArrays(facts));
+      this.change();
+    });
   }
 
   startSorter(arrays) {
@@ -42,11 +56,12 @@ class Player {
     this.moment = { frame, camera: this.view.on(this.canvas), shown: [...this.shown], gates, rules };
     const { camera, shown } = this.moment;
     const novelNear = (rules && this.facts.rules.near) || 0;
+    const all = rules && this.facts.rules.guard; // what most experts have nothing of is a hole: those that are off count
     let end = 0;
     const experts = this.facts.experts.map(({ count, raster }, index) => {
       const start = end;
       end += count;
-      return { start, end, near: raster.near, far: raster.far ?? Infinity, shown: shown[index] };
+      return { start, end, near: raster.near, far: raster.far ?? Infinity, drawn: all || shown[index] };
     });
     this.sorter.postMessage({ number: this.asked, frame, row: camera.forward, novelNear, experts });
   }
@@ -55,10 +70,15 @@ class Player {
   show({ frame = this.frame, camera, experts, gates = this.gates, rules = this.rules }) {
     Object.assign(this, { gates, rules });
     if (camera !== undefined) this.view.choose(this.facts.cameras.findIndex(({ name }) => name === camera));
-    if (experts) this.shown = this.facts.experts.map(({ name }) => experts.includes(name));
+    if (experts) this.setShown(this.facts.experts.map(({ name }) => experts.includes(name)));
     this.setControls();
     this.setFrame(frame);
     return new Promise((done) => this.waiting.push(done));
+  }
+
+  // Which experts are on. There is no mixture of none: then all are.
+  setShown(shown) {
+    this.shown = shown.some(Boolean) ? shown : shown.map(() => true);
   }
 
   setFrame(frame) {
@@ -78,10 +98,12 @@ class Player {
   controls() {
     const slider = document.getElementById("frame");
     slider.max = this.facts.frames - 1;
+    for (const name of ["play", "frame", "number", "speed"]) document.getElementById(name).hidden = this.facts.frames === 1;
     slider.addEventListener("input", () => this.setFrame(Number(slider.value)));
     document.getElementById("play").addEventListener("click", () => this.play(!this.playing));
     document.getElementById("speed").addEventListener("change", ({ target }) => (this.speed = Number(target.value)));
     const cameras = document.getElementById("camera");
+    cameras.add(Object.assign(new Option("free", FREE), { hidden: true, disabled: true })); // cannot be chosen
     for (const [index, { name }] of this.facts.cameras.entries()) cameras.add(new Option(name, index));
     cameras.addEventListener("change", () => {
       this.view.choose(Number(cameras.value));
@@ -96,11 +118,17 @@ class Player {
         this[name] = target.checked;
         this.change();
       });
-    addEventListener("keydown", (event) => {
-      if (event.key === " " && event.target === document.body) this.play(!this.playing);
-      if (event.key === "h") document.getElementById("controls").toggleAttribute("hidden");
-    });
+    addEventListener("keydown", (event) => this.press(event));
+    this.setControls();
     this.setFrame(0);
+  }
+
+  // Space plays, but where it presses a button or a box; h hides the controls.
+  press(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === " " && this.facts.frames > 1 && [document.body, document.getElementById("frame")].includes(event.target))
+      this.play(!this.playing);
+    if (event.key === "h") document.getElementById("controls").toggleAttribute("hidden");
   }
 
   expertBoxes() {
@@ -108,7 +136,8 @@ class Player {
       const label = document.createElement("label");
       const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: true });
       box.addEventListener("change", () => {
-        this.shown[index] = box.checked;
+        this.setShown(this.shown.map((on, each) => (each === index ? box.checked : on)));
+        this.setControls();
         this.change();
       });
       const mark = Object.assign(document.createElement("span"), { className: "mark" });
@@ -126,7 +155,7 @@ class Player {
       if (!this.playing) return;
       const passed = before === null ? 0 : (now - before) / 1000;
       before = now;
-      this.setFrame((this.frame + passed * this.speed * this.facts.fps) % Math.max(1, this.facts.frames - 1));
+      this.setFrame((this.frame + passed * this.speed * this.facts.fps) % (this.facts.frames - 1));
       requestAnimationFrame(step);
     };
     if (playing) requestAnimationFrame(step);
@@ -137,13 +166,13 @@ class Player {
 // What the page does not have is not asked for: frames beyond the clip are its ends, unknown names are left out.
 function fromAddress(address, facts) {
   const asked = new URLSearchParams(address.hash.slice(1));
-  if (asked.get("controls") === "off") document.getElementById("controls").hidden = true;
+  document.getElementById("controls").hidden = asked.get("controls") === "off";
   const known = (names, wanted) => wanted.filter((each) => names.some(({ name }) => name === each));
   const experts = known(facts.experts, asked.get("experts")?.split(",") ?? []);
   return {
     frame: Math.min(Math.max(Number(asked.get("frame")) || 0, 0), facts.frames - 1),
     camera: known(facts.cameras, [asked.get("camera")])[0],
-    experts: experts.length ? experts : undefined,
+    experts,
     gates: asked.get("gates") === "on",
     rules: asked.get("rules") !== "off",
   };
@@ -156,6 +185,7 @@ async function start() {
     window.player = new Player(facts, await readArrays(facts));
     await window.player.show(fromAddress(location, facts));
     message.remove();
+    addEventListener("hashchange", () => window.player.show(fromAddress(location, facts)));
   } catch (error) {
     message.textContent = `This page cannot be shown: ${error.message}`;
     throw error;

@@ -155,17 +155,17 @@ void main() {
   vec3 ray = normalize(transpose(mat3(view)) * vec3((pixel - lens.zw) / lens.xy, 1.0));
   float logits[8], highest = -1e30, covered = 0.0, number = 0.0, total = 0.0;
   for (int e = 0; e < experts; e++) {
-    if ((shown >> e & 1) == 0) continue;
     vec4 carried = texelFetch(layers, ivec3(gl_FragCoord.xy, 2 * e + 1), 0);
+    covered += carried.a;
+    if ((shown >> e & 1) == 0) continue;
     logits[e] = logit(carried.rgb + (1.0 - carried.a), ray) / temperature;
     if (guard) logits[e] += log(max(carried.a, 0.01));
     highest = max(highest, logits[e]);
-    covered += carried.a;
     number++;
   }
   for (int e = 0; e < experts; e++)
     if ((shown >> e & 1) == 1) total += exp(logits[e] - highest);
-  float hole = guard ? 2.0 - 2.0 * clamp(covered / (number * max(usualCoverage, 0.001)), 0.5, 1.0) : 0.0;
+  float hole = guard ? 2.0 - 2.0 * clamp(covered / (float(experts) * max(usualCoverage, 0.001)), 0.5, 1.0) : 0.0;
   float share = towardsMean + (1.0 - towardsMean) * hole; // of equal gates
   vec3 sum = vec3(0.0);
   for (int e = 0; e < experts; e++) {

@@ -56,7 +56,7 @@ onmessage = ({ data }) => {
     return;
   }
   const { number, frame, row, novelNear, experts } = data;
-  const orders = experts.map(({ start, end, near, far, shown }) =>
-    sorted(start, shown ? end : start, { frame, row, near, far, novelNear }));
+  const orders = experts.map(({ start, end, near, far, drawn }) =>
+    sorted(start, drawn ? end : start, { frame, row, near, far, novelNear }));
   postMessage({ number, orders }, orders.map((order) => order.buffer));
 };

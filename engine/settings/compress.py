@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.errors import ConfigError
 from engine.settings.parsing.paths import check_folder, check_target
-from engine.settings.rendering.render import check_moved
+from engine.settings.rendering.render import check_moved, check_replaced
 
 
 def check_source_and_target(config: Any) -> tuple[Path, Path]:
@@ -21,6 +21,7 @@ def check_source_and_target(config: Any) -> tuple[Path, Path]:
     check_folder("SAVE_PATH", config.run)
     check_target("--out", config.out)
     check_moved(config.overrides)
+    check_replaced(config.overrides)
     if config.out.exists() and any(config.out.iterdir()):
         raise ConfigError(f"--out {config.out}: is not empty; choose another folder")
     return config.run, config.out

@@ -16,7 +16,7 @@ from engine.settings.node_tool import TOOL, tool
 from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
 from engine.settings.parsing.paths import check_folder, check_target
-from engine.settings.rendering.render import WITHOUT, AnyOverridesConfig, check_moved
+from engine.settings.rendering.render import WITHOUT, AnyOverridesConfig, check_moved, check_replaced
 
 Layout = Literal["upstream"]  # a row of engine.commands.export's LAYOUTS each
 QualityName = Literal["high", "small"]  # a row of engine.export.formats.QUALITIES each
@@ -26,7 +26,7 @@ BY_NODE = (".sog", ".spz", ".glb")  # endings that splat-transform writes
 SNAPSHOTS = (".ply", *BY_NODE)  # of one frame
 PAGES = (".html",)
 GRADED = (*PAGES, ".4dgs")  # with a --quality; the others are exact, or as exact as splat-transform
-PACKAGES = {".4dgs": "fourdgs", ".glb": "fourdgs"}  # by the ending of --to, the package that writes it
+PACKAGES = {".4dgs": "fourdgs"}  # by the ending of --to, the package that writes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +126,7 @@ def check_export_config(config: ExportConfig) -> None:
     check_folder("SAVE_PATH", config.run)
     check_target("--out", config.out)
     check_moved(config.overrides)
+    check_replaced(config.overrides)
     if config.test_frames < 1 and config.test_frames != -1:
         raise ConfigError(f"--test_frames is {config.test_frames}: give 1 or more, or -1 for all")
     _check_fitting(config)

@@ -18,10 +18,11 @@ from engine.viewer.arrival import Arrival
 from engine.viewer.cameras import Pose, camera_of, pose_at, pose_of, size_of
 from engine.viewer.files import Files, Moment
 from engine.viewer.images import Picture, picture_of
-from engine.viewer.panel import Panel
+from engine.viewer.panel import Panel, literally
 from engine.viewer.rig import Rig
 from engine.viewer.state import ViewState, next_scale, played_frame, seconds_to_next
 from engine.viewer.stream import Stream
+from router import Router
 from scenes.trajectories import looked_at
 
 REST = 0.25  # seconds without a change of the camera, after which it rests
@@ -36,7 +37,7 @@ TELLING = 0.3  # seconds between two updates of the numbers while pictures chang
 class Wish:
     """A picture to make for a client."""
 
-    iteration: int  # of the run
+    router: Router  # another one where another iteration is shown, whatever its number
     state: ViewState
     pose: Pose
     view: int | None  # the scene's camera that the pose is; None: none
@@ -85,8 +86,8 @@ class Client:
 
     def wish(self, run: Run, now: float) -> Wish | None:
         """The picture that the client should have and has not. now: seconds of a steady clock."""
-        self._rig.show(run, cameras=self.panel.rig, points=self.panel.points)
         pose = self._followed_pose(run, now)
+        self._rig.show(run, cameras=self.panel.rig, points=self.panel.points, at=self._view)
         if pose is None:
             return None
         playing = self._follow_time(run, now)
@@ -99,7 +100,7 @@ class Client:
         state = self.panel.state(self._frame)
         small = max(LEAST_WIDTH, round(width * scale))
         wish = Wish(
-            iteration=run.iteration,
+            router=run.router,
             state=state,
             pose=pose,
             view=self._view,
@@ -137,7 +138,7 @@ class Client:
         self.panel.playing = False
         if wish is not None:
             self._last = replace(wish, scale=1.0, resting=True)
-        self.panel.info.content = f"This {'file' if wish is None else 'picture'} failed: {fault}"
+        self.panel.info.content = f"This {'file' if wish is None else 'picture'} failed: {literally(fault)}"
 
     def serve_clicks(self, run: Run) -> None:
         """Does what buttons were clicked for."""
@@ -246,5 +247,5 @@ def facts(run: Run, picture: Picture, frame: float) -> str:
     score = "" if picture.psnr is None else f" **{picture.psnr:.2f} dB** PSNR."
     return (
         f"Frame {frame:g}, {width}x{height}, {1000 * picture.seconds:.0f} ms.{score}  \n"
-        f"{run.scene.name}, iteration {run.iteration}: {gaussians:,} Gaussians, {memory:,} MiB."
+        f"{literally(run.scene.name)}, iteration {run.iteration}: {gaussians:,} Gaussians, {memory:,} MiB."
     )

@@ -11,15 +11,18 @@ import viser
 from moegs_rasterizer import Camera
 from PIL import Image
 
+from common.text.wording import counted
 from engine.runs.run import Run
 from engine.viewer.cameras import Pose, camera_of, path_json, path_through
 from engine.viewer.film import filmed
 from engine.viewer.images import picture_of
-from engine.viewer.panel import Panel
+from engine.viewer.panel import Panel, literally
+from scenes import Scene
 
 logger = logging.getLogger(__name__)
 
 MOST_KEYS = 1000
+MOST_PIXELS = 3840 * 2160  # of rendered files, if the recording has no more: a CPU needs 0.6 kB of memory for each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +53,14 @@ class Files:
         }
 
     def serve(self, click: str, moment: Moment) -> None:
-        """Does what the button of a name is for."""
-        self._served[click](moment)
+        """Does what the button of a name is for, or says at the top why it cannot be."""
+        width, height = self._panel.size
+        rendered = click == "screenshot" or (click == "video" and self._film is None)
+        if rendered and width * height > (most := most_pixels(moment.run.scene)):
+            told = f"{click}: {width}x{height} px are too many. Give a width times a height of {most:,} at most."
+            self._panel.info.content = told
+        else:
+            self._served[click](moment)
 
     def _camera(self, moment: Moment) -> tuple[Camera, int | None]:
         """The camera in the size of files, and the scene's camera that it is exactly: of a recorded one's own size."""
@@ -90,7 +99,7 @@ class Files:
     def _way(self) -> list[tuple[Camera, float]] | None:
         """The cameras and frames of the path; None, and a line that says so, for less than two keys."""
         if len(self._keys) < 2:
-            self._panel.keys.content = f"{len(self._keys)} key cameras: add two or more"
+            self._panel.keys.content = f"{counted(len(self._keys), 'key camera')}: add two or more"
             return None
         keys = [(camera_of(pose, *self._panel.size), frame) for pose, frame in self._keys]
         return path_through(keys, self._panel.images)
@@ -102,7 +111,7 @@ class Files:
     def _begin_or_stop_film(self, moment: Moment) -> None:
         if self._film is not None:
             self.close()
-            self._panel.keys.content = f"video stopped after {self._filmed} images"
+            self._panel.keys.content = f"video stopped after {counted(self._filmed, 'image')}"
         elif (way := self._way()) is not None:
             self._film, self._filmed = filmed(moment.run, self._panel.state(moment.frame), way), 0
 
@@ -117,7 +126,7 @@ class Files:
             video = next(self._film)
         except Exception as error:  # what one browser's video causes is no matter of others
             logger.debug("a video failed", exc_info=True)
-            self._panel.keys.content = f"the video failed: {type(error).__name__}: {error}"
+            self._panel.keys.content = literally(f"the video failed: {type(error).__name__}: {error}")
             self.close()
             return False
         if video is None:
@@ -137,3 +146,8 @@ class Files:
 
     def _send(self, name: str, content: bytes) -> None:
         self._handle.send_file_download(name, content, save_immediately=True)
+
+
+def most_pixels(scene: Scene) -> int:
+    """The pixels that a rendered file may have: more would end the viewer for all browsers, by the memory they take."""
+    return max(MOST_PIXELS, *(view.camera.width * view.camera.height for view in scene.views))

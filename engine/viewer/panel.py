@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from queue import Full, Queue
 from typing import Any
@@ -19,6 +20,7 @@ MOST_SIDE = 8192  # px, of files
 MOST_IMAGES = 10_000  # of a path
 WAITING = 8  # clicks that are kept until there is time for them
 COLDEST, HOTTEST = 0.01, 100.0  # temperature
+_MARKS = re.compile(r"[\\`*_{}\[\]<>&#|~$]")
 HELP = "Drag: turn. Right drag: move. Wheel: nearer. W A S D Q E: fly."
 
 
@@ -102,6 +104,9 @@ class Panel:
 
     def state(self, frame: float) -> ViewState:
         """The state that the controls say, at a frame; what is no value of a control counts as its first."""
+        if self._enabled and not any(box.value for box in self._enabled):  # there is no mixture of none
+            for box in self._enabled:
+                box.value = True
         enabled = tuple(bool(box.value) for box in self._enabled)
         against = self._against.value
         heat = _number(self._heat.value, COLDEST, HOTTEST, self._temperature) if self._enabled else self._temperature
@@ -110,7 +115,7 @@ class Panel:
             against=None if against == NO_WIPE else self._kind(against),
             wipe=_number(self._wipe.value, 0.0, 1.0, 0.5),
             frame=frame,
-            enabled=enabled if any(enabled) else (True,) * len(self._names),
+            enabled=enabled or (True,) * len(self._names),
             temperature=self._temperature if abs(heat - self._temperature) < 1e-6 else heat,
         )
 
@@ -186,6 +191,11 @@ class Panel:
     def images(self) -> int:
         """The number of images of a path."""
         return round(_number(self._images.value, 2, MOST_IMAGES, self._last + 1))
+
+
+def literally(text: str) -> str:
+    """A text for the panel's Markdown that shows it as it is: names of folders and faults may hold any mark or HTML."""
+    return _MARKS.sub(r"\\\g<0>", text)
 
 
 def _number(value: Any, least: float, most: float, otherwise: float) -> float:

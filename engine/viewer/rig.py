@@ -29,14 +29,15 @@ class Rig:
         self._cameras: list[viser.CameraFrustumHandle] | None = None
         self._points: list[viser.PointCloudHandle] | None = None
 
-    def show(self, run: Run, *, cameras: bool, points: bool) -> None:
-        """Shows or hides the cameras and the start points."""
+    def show(self, run: Run, *, cameras: bool, points: bool, at: int | None) -> None:
+        """Shows or hides the cameras and the start points. at: the camera that one stands in, whose frame is hidden."""
         if cameras and self._cameras is None:
             self._cameras = self._drawn_cameras(run)
         if points and self._points is None:
             self._points = self._drawn_points(run)
-        for handles, shown in ((self._cameras, cameras), (self._points, points)):
-            for handle in handles or ():
+        for handles, wanted in ((self._cameras, cameras), (self._points, points)):
+            for index, handle in enumerate(handles or ()):
+                shown = wanted and not (handles is self._cameras and index == at)
                 if handle.visible != shown:
                     handle.visible = shown
 

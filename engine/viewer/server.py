@@ -58,7 +58,7 @@ class Viewer:
         width: int = 1280,
         renewed: Callable[[Run], Run] | None = None,
     ) -> None:
-        _check_address(host, port)
+        check_address(host, port)
         for logger_of_browsers in ("websockets", "asyncio"):  # they tell of every browser that leaves midway
             logging.getLogger(logger_of_browsers).setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
@@ -121,14 +121,13 @@ class Viewer:
 
     def serve_once(self) -> bool:
         """Gives each browser a picture, where it should have another; True where there is more to do."""
-        with contextlib.suppress(Empty):
-            while True:
-                self._left.get_nowait().close()
+        self._close_left()
         served = [self._serve_client(client) for client in list(self._clients.values())]
         return any(served)
 
     def close(self) -> None:
         """Sends browsers away and frees the port."""
+        self._close_left()
         for client in list(self._clients.values()):
             client.close()
         self._encoders.shutdown()
@@ -153,6 +152,11 @@ class Viewer:
             return False
         return True
 
+    def _close_left(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                self._left.get_nowait().close()
+
     def _forget(self, number: int) -> None:
         client = self._clients.pop(number, None)
         if client is not None:
@@ -172,7 +176,7 @@ class Viewer:
         return False
 
 
-def _check_address(host: str, port: int) -> None:
+def check_address(host: str, port: int) -> None:
     """Raises ConfigError where nothing can listen at an address; viser would wait for it for ever."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -79,7 +79,10 @@ def coded_4dgs(splats: Splats, *, fps: float, grid: Grid, cameras: Sequence[Tens
         metadata={FACTS: ROOM},
     )
     file = io.BytesIO()
-    fourdgs.write(file, _gaussian_set(splats, fps, grid, cameras), splats.num_frames / fps, options=options)
+    try:
+        fourdgs.write(file, _gaussian_set(splats, fps, grid, cameras), splats.num_frames / fps, options=options)
+    except (ValueError, fourdgs.exceptions.InvalidInput) as error:
+        raise CheckpointError(f"{PACKAGE} cannot hold these splats ({error}); write a page or PLY files") from error
     own = {"fps": fps, "frames": splats.num_frames, "background": splats.background, RASTER: asdict(splats.settings)}
     return Coded(data=file.getvalue(), facts=own)
 
@@ -103,18 +106,11 @@ def read_4dgs(path: Path, *, num_frames: int | None = None) -> Splats:
         import fourdgs
 
         scene = fourdgs.read(str(path), recover_truncated=False)
+        if not scene.duration_sec > 0:
+            raise ValueError(f"its duration is {scene.duration_sec:g} s")
         own = json.loads(scene.header.attributes.get(FACTS, "{}"))
         frames = own.get("frames") or num_frames or max(1, round(30 * scene.duration_sec))
         return _splats(path, scene.gaussians, frames=frames, fps=frames / scene.duration_sec, own=own)
-
-
-def read_gltf(path: Path) -> Splats:
-    """Splats of one frame from a glTF file with KHR_gaussian_splatting, in glTF's axes. Raises CheckpointError."""
-    _require_package(path)
-    with reading(path, "not a readable glTF file", CheckpointError, advice="get the file again from its source"):
-        import fourdgs
-
-        return _splats(path, fourdgs.from_gltf(str(path)).gaussians, frames=1, fps=1.0, own={})
 
 
 def _require_package(path: Path) -> None:

@@ -48,8 +48,11 @@ def load_splats(path: Path, options: LoadOptions) -> Splats:
         raise CheckpointError(f"{path}: give a {ENDING} file, or the folder of PLY files of all frames")
     if path.is_dir() and (path / "point_cloud").is_dir():
         return _load_model(path, options)
-    container = path if path.is_file() else next(iter(sorted(path.glob(f"*{ENDING}"))), None)
-    splats = _read_container(container, options) if container is not None else _read_frames(path)
+    containers = [path] if path.is_file() else sorted(path.glob(f"*{ENDING}"))
+    if len(containers) > 1:
+        names = ", ".join(each.name for each in containers)
+        raise CheckpointError(f"{path}: has {len(containers)} {ENDING} files ({names}); give one of them")
+    splats = _read_container(containers[0], options) if containers else _read_frames(path)
     if options.num_frames is not None and splats.num_frames < options.num_frames:
         raise CheckpointError(
             f"{path}: has {counted(splats.num_frames, 'frame')}, and the clip {options.num_frames:,}; give a shorter "

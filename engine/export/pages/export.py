@@ -33,6 +33,7 @@ from engine.export.pages.page import (
 from engine.export.pages.rules import page_rules
 from engine.runs.expert_images import image_of
 from experts.base import Expert
+from router.novel_views import NovelViews
 from scenes.trajectories import looked_at
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,8 @@ def as_page(export: Export) -> Prepared:
             *(camera_facts(view, training=True) for view in training),
         ],
     }
-    coded, left_out, told = _coded(export, experts, known)
+    rules = page_rules(run, export.expert)
+    coded, left_out, told = _coded(export, experts, rules, known)
 
     def write(path: Path, facts: Facts) -> None:
         write_page(path, coded, facts=facts)
@@ -65,7 +67,7 @@ def as_page(export: Export) -> Prepared:
     def read(path: Path) -> Mapping[str, ImageAt]:
         return {PAGE: PagePictures(read_page(path), run.compute)}
 
-    alone = {each.name: partial(image_of, each, compute=run.compute, novel=run.novel) for each in experts}
+    alone = {each.name: partial(image_of, each, compute=run.compute, novel=rules) for each in experts}
     sources = alone if export.expert is not None else {MIXTURE: mixtures_of(run)}
     return Prepared(write=write, sources=sources, read=read, left_out=left_out, told=told)
 
@@ -78,7 +80,7 @@ def _check(export: Export, experts: Sequence[Expert]) -> None:
 
 
 def _coded(
-    export: Export, experts: Sequence[Expert], known: Facts
+    export: Export, experts: Sequence[Expert], rules: NovelViews, known: Facts
 ) -> tuple[CodedPage, dict[str, dict[str, int]], dict[str, object]]:
     """The page, by expert the counts of Gaussians that it does without, and what it tells of its exactness.
 
@@ -89,17 +91,18 @@ def _coded(
     if wanted is not None and export.smaller is not None:
         smaller = replace(export, quality=export.smaller, smaller=None)
         if sum(each.num_gaussians for each in experts) * LIKELY > wanted:
-            return _coded(smaller, experts, known)
+            return _coded(smaller, experts, rules, known)
     parts, left_out = _parts(export, experts)
-    coded = _code(export, known, parts)
+    code = partial(_code, export, rules, known)
+    coded = code(parts)
     if smaller is not None and wanted is not None and coded.size > MUCH_LARGER * wanted:
-        return _coded(smaller, experts, known)
+        return _coded(smaller, experts, rules, known)
     told: dict[str, object] = {"quality": export.quality.name}
     if wanted is None or coded.size <= wanted:
         return coded, left_out, told
     logger.info("the page would have %s: those Gaussians are looked for that add least", bytes_text(coded.size))
     most = most_contributions(export.run, experts, progress=export.progress)
-    found = fitted(parts, most, partial(_code, export, known), size=coded.size, wanted=wanted)
+    found = fitted(parts, most, code, size=coded.size, wanted=wanted)
     if found.coded.size > wanted:
         raise _too_small(found.coded.size, experts, export)
     for name, count in found.left_out.items():
@@ -139,7 +142,7 @@ def _page_expert(export: Export, expert: Expert, kept: Kept) -> PageExpert:
     return PageExpert(name=expert.name, splats=followed.splats, routing=table[followed.rows], rows=followed.rows)
 
 
-def _code(export: Export, known: Facts, parts: Sequence[PageExpert]) -> CodedPage:
+def _code(export: Export, rules: NovelViews, known: Facts, parts: Sequence[PageExpert]) -> CodedPage:
     run = export.run
     page = Page(
         experts=parts,
@@ -147,7 +150,7 @@ def _code(export: Export, known: Facts, parts: Sequence[PageExpert]) -> CodedPag
         head={name: value.detach().cpu() for name, value in run.router.head.state_dict().items()},
         head_kind=run.router.head_kind,
         temperature=run.router.eval_temperature,
-        novel=page_rules(run.novel),
+        novel=rules,
     )
     training = [run.scene.views[view] for view in run.scene.train]
     return coded_page(page, cameras=training, grid=export.quality.page, facts=known)

@@ -9,13 +9,24 @@ from typing import Any
 import torch
 from moegs_rasterizer import Camera
 
+from engine.runs.novel_near import seen_in_training
+from engine.runs.run import Run
+from experts.base import Expert
 from experts.novel_views import novel_view_culling
 from router.novel_views import NovelViews
 
 
-def page_rules(novel: NovelViews) -> NovelViews:
-    """The rules of a run that its page has: all but the filling of holes, which needs many passes."""
-    return replace(novel, fill_holes=False)
+def page_rules(run: Run, expert: Expert | None) -> NovelViews:
+    """The rules of a run that its page has: all but the filling of holes, which needs many passes.
+
+    expert: that the page is of alone, None for all. What it covers less than at training views is a hole then, not what
+    it covers less than all experts do: one trained before black leaves dark things to it.
+    """
+    novel = replace(run.novel, fill_holes=False)
+    if expert is None or not novel.coverage_guard or len(run.experts) == 1:
+        return novel
+    colour, coverage = seen_in_training(run.scene, [expert], run.compute)
+    return replace(novel, hole_colour=colour, usual_coverage=coverage)
 
 
 def rules_facts(novel: NovelViews) -> dict[str, Any]:

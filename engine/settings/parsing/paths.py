@@ -9,7 +9,7 @@ from tempfile import TemporaryFile
 from common.text.suggestions import ranked
 from common.text.wording import shell
 from engine.errors import ConfigError
-from experts import EXPERTS
+from experts import EXPERTS, TRAINABLE, ExpertSpec
 
 _NEAREST = 3  # names of what is there
 
@@ -68,9 +68,18 @@ def check_expert(argument: str, path: Path, expert: str) -> None:
     """
     if os.path.isdir(path) or (os.path.isfile(path) and _is_checkpoint(path)):
         return
-    if os.path.isfile(path):
+    file = os.path.isfile(path)
+    if expert not in TRAINABLE:
+        wanted = _files_of(EXPERTS[expert])
+        raise ConfigError(f"{argument}: {'is a file' if file else 'no such file or folder'}; give {wanted}")
+    if file:
         raise ConfigError(f"{argument}: is a file; give the folder of the trained {expert} model")
     raise ConfigError(f"{argument}: no such folder; give the folder of the trained {expert} model")
+
+
+def _files_of(spec: ExpertSpec) -> str:
+    folder = f"the folder of the {'pictures' if spec.pictures else 'files'} for {spec.name}"
+    return folder if spec.pictures else f"a file {spec.checkpoints[0]}, or {folder}"
 
 
 def _is_checkpoint(path: Path) -> bool:

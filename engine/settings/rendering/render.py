@@ -28,7 +28,12 @@ from engine.settings.parsing.paths import check_expert, check_folder, check_targ
 from engine.settings.rendering.metric_protocols import MetricConfig
 from engine.settings.rendering.novel_views import NovelViewConfig, views_name
 from engine.settings.rendering.render_maps import MapName
-from engine.settings.training.experts import expert_folder_settings, folder_argument, name_and_folder
+from engine.settings.training.experts import (
+    check_novel_near,
+    expert_folder_settings,
+    folder_argument,
+    name_and_folder,
+)
 from engine.settings.training.run import BackendChoice, DeviceChoice, OnOff, RunConfig
 from experts import EXPERTS
 from experts.base import Precision
@@ -268,6 +273,16 @@ def run_folder(config: RenderConfig) -> Path:
     """The folder of the trained run."""
     assert config.run.save_path is not None, "the command line has asked for it"
     return config.run.save_path
+
+
+def check_replaced(overrides: _ReplacedConfig) -> None:
+    """Raises ConfigError for a number in the place of a saved one that makes no picture."""
+    temperature, share = overrides.eval_temperature, overrides.towards_mean
+    if temperature is not None and not 1e-6 <= temperature <= 1e6:
+        raise ConfigError(f"--eval_temperature is {temperature}: give more than 0, from 1e-6 to 1e6")
+    check_novel_near(overrides.novel_near)
+    if share is not None and not 0 <= share <= 1:
+        raise ConfigError(f"--towards_mean is {share}: give a share between 0 and 1")
 
 
 def check_moved(given: Any) -> None:

@@ -7,9 +7,9 @@ from engine.errors import ConfigError
 from engine.settings.parsing.paths import check_expert, check_file, check_folder, check_target
 from engine.settings.rendering.metric_protocols import missing_package
 from engine.settings.rendering.novel_views import check_novel_views, trajectory_file
-from engine.settings.rendering.render import RenderConfig, check_moved, variant_of
+from engine.settings.rendering.render import RenderConfig, check_moved, check_replaced, variant_of
 from engine.settings.rendering.render_maps import OF_TRUTH
-from engine.settings.training.experts import check_novel_near, name_and_folder
+from engine.settings.training.experts import name_and_folder
 from experts import EXPERTS
 from router import Ensemble
 
@@ -54,12 +54,7 @@ def check_render_config(config: RenderConfig, ensemble: Ensemble | None) -> None
             f"--without {config.without[0]} goes with novel views, such as --trajectory spiral: a run's scores are "
             "those of all its experts; leave it out"
         )
-    temperature = config.overrides.eval_temperature
-    if temperature is not None and not temperature > 0:
-        raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")
-    check_novel_near(config.overrides.novel_near)
-    if not 0 <= (config.overrides.towards_mean or 0) <= 1:
-        raise ConfigError(f"--towards_mean is {config.overrides.towards_mean}: give a share between 0 and 1")
+    check_replaced(config.overrides)
     if (config.metrics.constant_frames or 0) < 0:
         raise ConfigError(f"--constant_frames is {config.metrics.constant_frames}: give 0 or more")
     for name in config.metrics.metrics:

@@ -9,12 +9,10 @@ from typing import Annotated
 
 import tyro
 
-from engine.errors import ConfigError
 from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
 from engine.settings.parsing.paths import check_folder, check_target
-from engine.settings.rendering.render import AnyOverridesConfig, check_moved
-from engine.settings.training.experts import check_novel_near
+from engine.settings.rendering.render import AnyOverridesConfig, check_moved, check_replaced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +57,5 @@ def check_figure_config(config: FigureConfig) -> Path:
         check_target("SAVE_PATH", config.run)
     check_target("--out", config.out, file=True)
     check_moved(config.overrides)
-    check_novel_near(config.overrides.novel_near)
-    temperature = config.overrides.eval_temperature
-    if temperature is not None and not temperature > 0:
-        raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")
+    check_replaced(config.overrides)
     return config.run

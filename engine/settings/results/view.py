@@ -14,7 +14,7 @@ from engine.errors import ConfigError
 from engine.settings.parsing.command_help import DEBUG, FAST, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
 from engine.settings.parsing.paths import check_folder
-from engine.settings.rendering.render import WITHOUT, AnyOverridesConfig, check_moved
+from engine.settings.rendering.render import WITHOUT, AnyOverridesConfig, check_moved, check_replaced
 
 PACKAGE = "viser"
 
@@ -77,9 +77,7 @@ def check_view_config(config: ViewConfig) -> None:
         value = getattr(config, name)
         if not least <= value <= most:
             raise ConfigError(f"--{name} is {value}: give {least} to {most}")
-    temperature = config.overrides.eval_temperature
-    if temperature is not None and not temperature > 0:
-        raise ConfigError(f"--eval_temperature is {temperature}: give more than 0")
+    check_replaced(config.overrides)
     check_viser()
 
 

@@ -23,8 +23,9 @@ from engine.export.weights import WIDTH, pixel_weights
 from engine.export.writing import write_export
 from engine.runs.expert_images import image_of
 from engine.runs.run import Run
+from experts.base import CheckpointError
 from experts.novel_views import novel_view_culling
-from experts.splats.container import read_4dgs
+from experts.splats.container import coded_4dgs, read_4dgs
 from experts.splats.frame_files import frame_files, read_sequence
 from experts.training.generalisation.removal import image_weights
 from scenes import View
@@ -83,6 +84,23 @@ def test_a_floater_beside_the_training_images_is_in_no_file_and_pages_have_a_rul
     assert not has(shown.means[left], FLOATER) and has(shown.means[left], REAL)
     told = json.loads((folder / "export.json").read_text())["left_out"]["Ex4DGS"]
     assert told["of"] == run.experts[0].num_gaussians and told["floaters"] >= 1
+
+
+@pytest.mark.parametrize("kind", [".4dgs", ".html"])
+def test_gaussians_astray_disturb_no_others(run: Run, tmp_path: Path, kind: str) -> None:
+    """Their places would make the steps of a grid too large for all others, or overflow it."""
+    astray = [(1e30, 0.0, 0.0), (-1e20, 1e9, 0.0)]
+    facts = replace(run, experts=(plant(run, *astray).experts[0], *run.experts[1:]))
+    job = Export(run=facts, expert=facts.experts[0], quality=QUALITIES["high"], fps=30)
+    found = write_export(job, FORMATS[kind], tmp_path / f"a{kind}", frames=1, facts={})
+    assert next(iter(found.source.values())) > 35
+
+
+def test_splats_that_a_container_cannot_hold_are_refused(run: Run, tmp_path: Path) -> None:
+    splats = read_4dgs(written(run, tmp_path / "a.4dgs", ".4dgs"))
+    splats.gaussians.means.data[:10] *= 1e12
+    with pytest.raises(CheckpointError, match=r"fourdgs cannot hold these splats .*; write a page or PLY files"):
+        coded_4dgs(splats, fps=30, grid=QUALITIES["high"].grid, cameras=[camera(0).centre])
 
 
 def test_training_views_lose_nothing(run: Run) -> None:

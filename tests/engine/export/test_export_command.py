@@ -14,6 +14,7 @@ from moegs_rasterizer import Gaussians, Layer, RasterSettings, rasterize
 import engine.settings.export
 import moegs
 from engine.commands import train
+from engine.errors import ConfigError
 from engine.export.formats import FORMATS
 from engine.export.frames import unit_shapes
 from engine.export.fused import Fused, gated, mean_gates
@@ -118,6 +119,9 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(save_path: Path, cap
     assert "--megabytes is inf: give 0.2 or more" in refused(save_path, "--to=a.html", "--megabytes=inf")
     assert "--frame 3: goes with --to NAME.ply or .sog" in refused(save_path, "--to=a.html", "--frame=3")
     assert "--content STG: goes with --to only" in refused(save_path, "--out=b", "--content=STG")
+    assert "--eval_temperature is 0.0: give more than 0" in refused(save_path, "--to=a.ply", "--eval_temperature=0")
+    assert "--novel_near is nan: give a distance" in refused(save_path, "--to=a.ply", "--novel_near=nan")
+    assert "--towards_mean is 2.0: give a share" in refused(save_path, "--to=a.ply", "--towards_mean=2")
     assert "--frame is 4: the clip has 4 frames, from 0" in refused(save_path, "--to=a.ply", "--frame=4")
     monkeypatch.setattr(engine.settings.export, "find_spec", lambda name: None)
     missing = refused(save_path, "--to=a.4dgs")
@@ -132,6 +136,23 @@ def test_a_failure_while_measuring_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(IndexError):
         write_export(job, FORMATS[".4dgs"], tmp_path / "a.4dgs", frames=FRAMES, facts={})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_black_clip_has_a_loss_that_files_can_tell(tmp_path: Path) -> None:
+    """An infinite PSNR is no JSON: the page could not be shown."""
+    run = small_run(tmp_path)
+    run.scene.frames.pixels[:] = 0
+    expert = run.experts[0]
+    expert.opacities.data.zero_()
+    expert.opacities.data[0], expert.background = 0.9, (0.0, 0.0, 0.0)
+    expert.colours.data.zero_()
+    job = Export(run=run, expert=expert, quality=QUALITIES["high"], fps=30)
+    found = write_export(job, FORMATS[".html"], tmp_path / "a.html", frames=FRAMES, facts={})
+    assert found.truth == {"Ex4DGS": 100.0, "page": 100.0} and found.lost == 0
+    assert "Infinity" not in (tmp_path / "a.html").read_text().split('id="facts"')[1].splitlines()[0]
+    run.router.eval_temperature = 0.0
+    with pytest.raises(ConfigError, match="mixture: its images have values that are no numbers"):
+        write_export(replace(job, expert=None), FORMATS[".html"], tmp_path / "b.html", frames=1, facts={})
 
 
 def activated(expert) -> Gaussians:

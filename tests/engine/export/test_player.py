@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from moegs_rasterizer import Camera
 
 pytest.importorskip("playwright", reason="no Playwright: pip install -r requirements-dev.txt -c constraints.txt")
 
@@ -17,6 +18,7 @@ from playwright.sync_api import Browser, Page, Playwright
 from engine.export.pages.page import PagePictures, read_page
 from engine.runs.expert_images import image_of
 from engine.runs.run import Run
+from router import Mixture, mix
 from router.novel_views import PLAIN
 from tests.chromium import launched, needs_chromium, picture
 from tests.engine.export.pages import HEIGHT, WIDTH, db, enlarged, exported, pixels, ruled_run, varied_run
@@ -93,12 +95,22 @@ def test_rules_hold_where_nobody_trained(chromium: Running, run: Run, tmp_path: 
 
     assert db(pixels(by_rules(held_out, 2)), picture(page) / 255) > 40
     assert db(pixels(plain(held_out, 2)), drawn("{rules: false}")) > 40
-    assert db(pixels(plain(trained, 2)), drawn("{rules: true, camera: 'cam01'}")) > 40
+    for expert, alone in zip(ruled.experts, mixed(by_rules, held_out, 2).images, strict=True):
+        by_page = drawn(f"{{rules: true, experts: ['{expert.name}']}}")
+        assert db(pixels(alone), by_page) > 40  # holes are those of all experts, also of those that are off
+    assert db(pixels(plain(trained, 2)), drawn("{rules: true, camera: 'cam01', experts: []}")) > 40
     page.evaluate("player.view.move(0, 0)")  # it is no longer the training camera
     moved = drawn("{}")
     assert db(pixels(by_rules(trained, 2)), moved) > 40 and db(pixels(plain(trained, 2)), moved) < 37
     assert messages == []
     page.close()
+
+
+def mixed(pictures: PagePictures, at: Camera, frame: int) -> Mixture:
+    """The mixture of a page's splats, with all that it is made of."""
+    given = {"temperature": pictures.page.temperature, "backend": pictures.compute.backend, "novel": pictures.novel}
+    time = frame / pictures.page.frames
+    return mix(pictures.router, pictures.experts, at, frame=frame, time=time, **given)
 
 
 def test_the_controls_change_the_picture(chromium: Running, run: Run, path: Path) -> None:
@@ -139,6 +151,50 @@ def test_what_an_address_cannot_have_is_not_asked_for(chromium: Running, path: P
     messages = opened(page, path, f"#frame={frame}&camera=nope&experts=Nobody")
     assert page.evaluate("player.frame") == number and page.evaluate("player.shown.every((each) => each)")
     assert messages == []
+    page.close()
+
+
+def test_one_comes_back_from_everywhere(chromium: Running, run: Run, path: Path) -> None:
+    """From a turned camera, from as near as it goes, from an experts' list without any, and from lost WebGL."""
+    page = chromium[1].new_page(viewport={"width": WIDTH, "height": HEIGHT})
+    messages = opened(page, path, "#controls=off")
+    first, camera = picture(page), page.get_by_label("camera")
+    near = page.evaluate("player.view.distance()")
+    page.mouse.move(100, 60)
+    for down in (-9000, 9000):
+        page.mouse.wheel(0, down)
+        page.wait_for_function(f"Math.abs(Math.log10(player.view.distance() / {near})) > 1")
+    assert camera.evaluate("(list) => list.selectedOptions[0].text") == "free"
+    camera.evaluate("(list) => {list.value = 0; list.dispatchEvent(new Event('change'))}")
+    assert (shown(page) * 255 == first).all()
+    page.evaluate("location.hash = '#controls=on&gates=on&frame=1'")
+    page.wait_for_function("player.gates && player.frame === 1")
+    for expert in run.experts:
+        page.get_by_label(expert.name).click()
+    assert page.evaluate("player.shown.every((each) => each)") and page.get_by_label(run.experts[-1].name).is_checked()
+    page.locator("#frame").focus()
+    page.keyboard.press(" ")
+    page.wait_for_function("player.playing && player.frame > 1")
+    page.keyboard.press(" ")
+    page.evaluate("location.hash = '#controls=off'")
+    page.wait_for_function("!player.playing && player.frame === 0")
+    page.evaluate("window.taken = player.renderer.gl.getExtension('WEBGL_lose_context'); taken.loseContext()")
+    page.wait_for_function("player.renderer.gl.isContextLost()")
+    page.evaluate("window.old = player.renderer; taken.restoreContext()")
+    page.wait_for_function("player.renderer !== old")
+    assert (shown(page) * 255 == first).all()
+    assert not [text for text in messages if "CONTEXT_LOST" not in text]
+    page.close()
+
+
+def test_a_still_page_has_no_time(chromium: Running, run: Run, tmp_path: Path) -> None:
+    still = replace(run, scene=replace(run.scene, num_frames=1))
+    page = chromium[1].new_page(viewport={"width": WIDTH, "height": HEIGHT})
+    messages = opened(page, exported(still, tmp_path / "page.html"))
+    page.keyboard.press(" ")
+    assert not page.evaluate("player.playing") and not page.locator("#play").is_visible()
+    page.locator("summary").click()
+    assert not page.get_by_label(run.experts[0].name).is_visible() and messages == []
     page.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 import sys
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from engine.export.quality import QUALITIES
 from engine.export.snapshots import half_turn, read_snapshot, write_snapshot
 from engine.export.writing import write_export
 from engine.settings.node_tool import TOOL
+from experts.base import CheckpointError
 from tests.small_world import small_run
 
 COPIES = f"#!{sys.executable}\nimport shutil, sys\nshutil.copyfile(*sys.argv[-2:])\n"
@@ -66,6 +69,42 @@ def test_an_export_is_of_the_frame_that_is_asked_for(program: Path, tmp_path: Pa
     with pytest.raises(ConfigError, match=r"splat-transform could not make \.sog: no such format"):
         write_export(job, FORMATS[".sog"], tmp_path / "b.sog", frames=4, facts={})
     assert not (tmp_path / "b.sog").exists()
+
+
+def glb_of(given: Gaussians, *, kind: int = 5126) -> bytes:
+    """A GLB file with KHR_gaussian_splatting, in the layout of splat-transform."""
+    assert given.sh is not None
+    own = "KHR_gaussian_splatting:"
+    degrees = [f"{own}SH_DEGREE_{degree}_COEF_{number}" for degree in range(4) for number in range(2 * degree + 1)]
+    tables = {"POSITION": given.means, f"{own}SCALE": given.scales, f"{own}ROTATION": given.quats[:, [1, 2, 3, 0]]}
+    tables |= {f"{own}OPACITY": given.opacities[:, None]} | dict(zip(degrees, given.sh.unbind(1), strict=True))
+    parts = [table.contiguous().numpy().tobytes() for table in tables.values()]
+    starts = [sum(map(len, parts[:index])) for index in range(len(parts))]
+    kinds = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
+    facts = {
+        "meshes": [{"primitives": [{"attributes": {name: index for index, name in enumerate(tables)}}]}],
+        "bufferViews": [{"byteOffset": start} for start in starts],
+        "accessors": [
+            {"bufferView": index, "componentType": kind, "count": len(table), "type": kinds[table.shape[1]]}
+            for index, table in enumerate(tables.values())
+        ],
+    }
+    text, body = json.dumps(facts).encode(), b"".join(parts)
+    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(body), b"BIN\0") + body
+    return struct.pack("<4s2I", b"glTF", 2, 12 + len(chunks)) + chunks
+
+
+def test_a_glb_file_is_read_exactly(tmp_path: Path) -> None:
+    """Else its loss would be that of the reader."""
+    path, given = tmp_path / "a.glb", made_up()
+    path.write_bytes(glb_of(half_turn(given)))
+    back = read_snapshot(path, ".glb")
+    for name in ("means", "scales", "opacities", "sh"):
+        assert torch.equal(getattr(back, name), getattr(given, name)), name
+    assert torch.allclose(rotations(back.quats), rotations(given.quats), atol=1e-6)
+    path.write_bytes(glb_of(given, kind=5121))
+    with pytest.raises(CheckpointError, match=r"not a readable GLB file .*accessor 0 is no plain table of float32"):
+        read_snapshot(path, ".glb")
 
 
 def test_a_half_turn_moves_what_is_seen_with_it() -> None:

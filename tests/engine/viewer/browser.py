@@ -26,6 +26,7 @@ class Browser:
         self.controls: dict[str, str] = {}
         self.given: dict[str, Any] = {}  # a camera to go to
         self.values: dict[str, Any] = {}
+        self.visible: dict[str, bool] = {}  # things that are drawn, by name
         self.kinds: list[str] = []
         self.image: np.ndarray | None = None
         self.text = ""
@@ -113,6 +114,8 @@ class Browser:
                     self.text = str(value)
         elif kind.startswith("Gui") and "props" in message:
             self.controls[str(message["props"].get("label"))] = message["uuid"]
+        elif kind == "SetSceneNodeVisibilityMessage":
+            self.visible[message["name"]] = message["visible"]
         elif kind == "SetCameraFovMessage":
             self.given["fov"] = message["fov"]
         elif kind == "SetCameraPositionMessage":

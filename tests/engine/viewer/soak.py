@@ -73,6 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
     errors.seek(0)
     said = errors.read()
     errors.close()
+    if not memory:
+        print(f"the viewer did not start: {said}")
+        return 1
     settled = memory[int(SETTLED * len(memory)) :]
     print(f"pictures {pictures}, malformed messages {sent[0]}, connections cut {sent[1]}")
     print(f"memory, MiB: {memory[0]} at first, {settled[0]} settled, {max(settled)} at most, {memory[-1]} in the end")

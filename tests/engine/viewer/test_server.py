@@ -4,6 +4,7 @@ import io
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from engine.errors import ConfigError
 from engine.runs.run import Run, mix_camera, mix_view
 from engine.training.interruption import Interruption
 from engine.viewer.cameras import camera_of, pose_of
+from engine.viewer.client import facts
+from engine.viewer.images import Picture
 from engine.viewer.server import Viewer
 from scenes.camera_files import read_cameras
 from tests.engine.viewer.browser import Browser
@@ -138,6 +141,24 @@ def test_a_screenshot_is_the_renderers_own_output(browser: Browser, run: Run) ->
     assert Image.open(io.BytesIO(browser.file)).size == (30, HEIGHT)
 
 
+def test_what_would_take_all_memory_is_not_rendered(browser: Browser, viewer: Viewer) -> None:
+    browser.set("width", 8192)
+    browser.set("height", 1013)
+    for button in ("Add key camera", "Add key camera", "Screenshot", "Download video"):
+        browser.set(button, True)
+        if "Add" not in button:
+            said = f"{button.split()[-1].lower()}: 8192x1013 px are too many. Give a width times a height of 8,294,400"
+            browser.wait(lambda one, said=said: one.text.startswith(said))
+    assert not browser.file
+
+
+def test_the_last_expert_that_is_switched_off_switches_all_on(browser: Browser) -> None:
+    boxes = [browser.controls[name] for name in NAMES]
+    for name in NAMES:
+        browser.set(name, False)
+    browser.wait(lambda one: all(one.values.get(box) for box in boxes))
+
+
 def test_a_camera_and_a_path_are_what_trajectory_reads(browser: Browser, run: Run, tmp_path: Path) -> None:
     browser.set("Camera as JSON", True)
     text = browser.controls["JSON"]
@@ -178,7 +199,7 @@ def test_frames_come_when_they_are_due(browser: Browser, monkeypatch) -> None:
 
 def test_a_path_becomes_a_video(browser: Browser) -> None:
     browser.set("Download video", True)
-    browser.wait(lambda one: "add two or more" in one.text)
+    browser.wait(lambda one: one.text == "0 key cameras: add two or more")
     browser.set("Add key camera", True)
     browser.move(position=[0.5, 0.1, -1])
     browser.settle()
@@ -209,6 +230,28 @@ def test_a_video_is_stopped_by_a_second_click_and_leaves_nothing(browser: Browse
     assert not list(tmp_path.iterdir()) and not browser.file
 
 
+def test_the_video_of_a_browser_that_left_ends_with_the_viewer(run: Run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    viewer = Viewer(run, port=8955)
+    browser = Browser(viewer.port)
+    deadline = time.monotonic() + 10
+    clicked = False
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        viewer.serve_once()
+        browser.listen(0.05)
+        if not clicked and browser.image is not None:
+            for button in ("Add key camera", "Add key camera", "Download video"):
+                browser.set(button, True)
+            clicked = True
+    assert list(tmp_path.iterdir())
+    browser.close()
+    while viewer.clients and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not viewer.clients
+    viewer.close()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_video_that_fails_is_given_up(browser: Browser, monkeypatch) -> None:
     def failing(*_: object, **__: object) -> None:
         raise ValueError("no such thing")
@@ -227,6 +270,8 @@ def test_cameras_and_start_points_are_drawn_when_asked(browser: Browser, run: Ru
     browser.set("show start points", True)
     browser.wait(lambda one: "PointCloudMessage" in one.kinds)
     assert browser.kinds.count("CameraFrustumMessage") == len(run.scene.views)
+    browser.wait(lambda one: one.visible.get("/cameras/cam00") is False)  # one stands in its frame
+    assert browser.visible["/cameras/cam01"]
     browser.kinds.clear()
     browser.set("show start points", False)
     browser.wait(lambda one: "SetSceneNodeVisibilityMessage" in one.kinds)
@@ -269,6 +314,12 @@ def test_nonsense_and_lost_browsers_change_nothing_for_others(browser: Browser, 
     assert difference(browser.settle(), to_uint8(mix_view(run, 0, 1).image)) < JPEG
     assert "ShareUrlUpdated" not in strange.kinds
     strange.close()
+
+
+def test_names_and_faults_are_no_markup_in_the_panel(run: Run) -> None:
+    strange = replace(run, scene=replace(run.scene, name="a_b <img src=x>&{1}"))
+    picture = Picture(image=np.zeros((2, 3, 3), np.uint8), seconds=0.1)
+    assert r"a\_b \<img src=x\>\&\{1\}, iteration" in facts(strange, picture, 1.0)
 
 
 def test_a_port_that_is_taken_gives_the_next_and_a_foreign_address_an_error(viewer: Viewer, run: Run) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from engine.commands.view import (
     first_is_saved,
     newest_expert_iteration,
     open_run,
+    renewal_of,
     with_newest_expert,
     with_newest_router,
 )
@@ -47,6 +50,27 @@ def test_a_newer_router_is_taken(save_path: Path) -> None:
     unfinished = save_path / "router" / "iteration_3"
     unfinished.mkdir()
     assert with_newest_router(newer, folder=save_path, eval_temperature=None) is newer
+
+
+def test_another_run_in_the_folder_is_shown_or_told(save_path: Path, caplog, monkeypatch) -> None:
+    """As after a second training, which may save the same iteration, or fewer."""
+    config = ViewConfig(run=save_path)
+    renewed, run = renewal_of(config), open_run(config)
+    assert renewed(run) is run
+    newest, later = save_path / "router" / "iteration_2", time.time() + 5
+    os.utime(newest, (later, later))
+    again = renewed(run)
+    assert again is not run and again.iteration == 2 and renewed(again) is again
+    shutil.move(newest, save_path / "aside")
+    fewer = renewed(again)
+    assert fewer.iteration == 1 and renewed(fewer) is fewer
+    shutil.move(save_path / "router", save_path / "gone")
+    assert renewed(fewer) is fewer
+    shutil.move(save_path / "gone", save_path / "router")
+    shutil.move(save_path / "aside", newest)
+    monkeypatch.setattr("engine.commands.view._tables", lambda router: [id(router)])
+    assert renewed(fewer) is fewer and renewed(fewer) is fewer
+    assert caplog.text.count("holds a run of other experts by now, and iteration 2 is not shown") == 1
 
 
 def test_the_newest_iteration_is_one_that_all_segments_have(tmp_path: Path) -> None:

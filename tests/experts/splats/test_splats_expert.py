@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from engine.errors import ConfigError
+from engine.settings.parsing.paths import check_expert
 from engine.training.expert.choice import choose_preset, expert_of_key
 from experts import EXPERTS, CheckpointError, LoadOptions, load_expert
 from experts.recognition import expert_of_folder
@@ -78,6 +79,15 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     (tmp_path / "one_1.ply").touch()
     with pytest.raises(CheckpointError, match=r"one_1.ply: give a .4dgs file, or the folder of PLY files"):
         load_expert("Splats", tmp_path / "one_1.ply", CLIP)
+    (tmp_path / "other.4dgs").write_bytes(path.read_bytes())
+    with pytest.raises(CheckpointError, match=r"has 2 .4dgs files \(other.4dgs, scene.4dgs\); give one of them"):
+        load_expert("Splats", tmp_path, CLIP)
+    for expert, wanted in (
+        ("Splats", r"a file \*.4dgs, or the folder of the files"),
+        ("Videos", "the folder of the pic"),
+    ):
+        with pytest.raises(ConfigError, match=f"--expert: is a file; give {wanted}"):
+            check_expert("--expert", Path(__file__), expert)
     with pytest.raises(ConfigError, match="no expert is called 'splats'"):
         expert_of_key("splats")
     with pytest.raises(ConfigError, match="Splats cannot be trained: its files are of other programs"):
