@@ -20,7 +20,7 @@ from engine.errors import user_errors
 from engine.evaluation.held_out import mixture_psnr
 from engine.runs.device import device_facts
 from engine.runs.run import Run
-from engine.runs.saved import load_run, trained_config
+from engine.runs.saved.loading import load_run, trained_config
 from engine.settings.parsing.fields import with_values
 from engine.settings.prune import PruneConfig
 from router.pruning import SCORES

@@ -31,8 +31,8 @@ from common.text.tables import Column, table_lines
 from engine.errors import user_errors
 from engine.evaluation.measures.psnr import psnr
 from engine.runs.device import ComputeDevice, device_facts, open_compute_device, peak_memory, spare_memory, wait
-from engine.runs.expert_images import image_of
-from engine.runs.frame_memory import SHARE
+from engine.runs.experts.images import image_of
+from engine.runs.experts.kept_frames import SHARE
 from engine.runs.run import Run, mix_view
 from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train

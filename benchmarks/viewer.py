@@ -26,7 +26,7 @@ from common.maths.tensors import to_uint8
 from common.text.tables import Column, table_lines
 from engine.errors import user_errors
 from engine.runs.device import ComputeDevice, device_facts, open_compute_device, peak_memory, spare_memory, wait
-from engine.runs.frame_memory import SHARE
+from engine.runs.experts.kept_frames import SHARE
 from engine.runs.run import Run, mix_view
 from engine.settings.results.view import check_viser
 from engine.training.interruption import Interruption

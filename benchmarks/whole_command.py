@@ -20,10 +20,10 @@ from benchmarks.workload import Workload, random_run, vary_weights
 from common.text.wording import ROOT
 from engine.errors import ConfigError, user_errors
 from engine.outputs.video import VideoWriter
-from engine.runs.checkpoint import save_checkpoint
 from engine.runs.device import CPU, ComputeDevice
-from engine.runs.expert_records import record_expert
 from engine.runs.opening import new_run
+from engine.runs.saved.checkpoint import save_checkpoint
+from engine.runs.saved.expert_records import record_expert
 from engine.settings.parsing.config_file import write_config_file
 from engine.settings.parsing.fields import with_values
 from engine.settings.training.run import RunConfig, expert_folders

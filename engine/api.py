@@ -17,9 +17,9 @@ from common.maths.tensors import image_from_uint8, to_uint8
 from common.text.suggestions import hint
 from engine.errors import ConfigError
 from engine.outputs.files import write_png
-from engine.runs import saved
 from engine.runs.device import wait
 from engine.runs.run import Run, alpha_and_depth, mix_camera
+from engine.runs.saved import loading
 from engine.settings.training.run import DeviceChoice, OnOff
 from scenes.novel_views import moved, with_focal_mm
 
@@ -76,7 +76,7 @@ def load_run(
         "towards_mean": towards_mean,
         "fill_holes": fill_holes,
     }
-    return saved.load_run(Path(save_path), iteration=iteration, overrides=overrides, needed="none")
+    return loading.load_run(Path(save_path), iteration=iteration, overrides=overrides, needed="none")
 
 
 def camera_named(run: Run, name: str) -> Camera:

@@ -14,7 +14,8 @@ import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings
 from torch import nn
 
-import engine.runs.opening
+import engine.runs.experts.loading
+import engine.runs.scene
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.run import Run
 from experts.base import Provenance
@@ -159,8 +160,8 @@ def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path, *, cameras: int
         file.write_text(f"Gaussians of {name}")
         (root / "models" / name / "cfg_args").write_text("Namespace(source_path='data/small')")
         arguments.append(f"--{flag}={root / 'models' / name}")
-    monkeypatch.setattr(engine.runs.opening, "load_scene", lambda source, options: random_scene(root, cameras=cameras))
+    monkeypatch.setattr(engine.runs.scene, "load_scene", lambda source, options: random_scene(root, cameras=cameras))
     monkeypatch.setattr(
-        engine.runs.opening, "load_expert", lambda name, folder, options, **_: open_expert(name, folder)
+        engine.runs.experts.loading, "load_expert", lambda name, folder, options, **_: open_expert(name, folder)
     )
     return arguments

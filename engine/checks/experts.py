@@ -14,7 +14,7 @@ from common.text.wording import counted
 from engine.checks.probes import shrunk
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice
-from engine.runs.expert_images import splat_of
+from engine.runs.experts.images import splat_of
 from engine.settings.parsing.config_file import read_object
 from experts.base import CheckpointError, Expert
 from experts.formats.cfg_args import read_cfg_args

@@ -19,8 +19,9 @@ from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
 from engine.runs.cost import frames_line
 from engine.runs.device import ComputeDevice, open_compute_device
-from engine.runs.opening import open_expert, read_scene
-from engine.runs.pictures import decode_pictures
+from engine.runs.experts.loading import open_expert
+from engine.runs.experts.pictures import decode_pictures
+from engine.runs.scene import read_scene
 from engine.settings.check import read_check_settings
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import with_values

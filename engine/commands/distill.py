@@ -15,13 +15,13 @@ from engine.compression.trainers import check_trainable
 from engine.evaluation.held_out import ImageAt, held_out_psnr, mixtures_of
 from engine.evaluation.provenance import megabytes
 from engine.evaluation.scoring import evenly_spread
-from engine.runs.checkpoint import saved_experts
-from engine.runs.expert_images import image_of
-from engine.runs.novel_near import lone_rules
-from engine.runs.opening import decode
-from engine.runs.pictures import decode_pictures, refuse_pictures
+from engine.runs.experts.images import image_of
+from engine.runs.experts.novel_near import lone_rules
+from engine.runs.experts.pictures import decode_pictures, refuse_pictures
 from engine.runs.run import Run
-from engine.runs.saved import load_run, trained_config
+from engine.runs.saved.checkpoint import saved_experts
+from engine.runs.saved.loading import load_run, trained_config
+from engine.runs.scene import decode
 from engine.settings.distill import (
     MOVED,
     DistillConfig,

@@ -18,11 +18,11 @@ from engine.export.quality import QUALITIES
 from engine.export.writing import size_of, write_export
 from engine.outputs.upstream_layout import write_upstream_layout
 from engine.outputs.video import FPS
-from engine.runs.checkpoint import saved_experts
+from engine.runs.experts.pictures import refuse_pictures
 from engine.runs.lone_expert import lone_expert_run
-from engine.runs.pictures import refuse_pictures
 from engine.runs.run import Run
-from engine.runs.saved import load_run, trained_config
+from engine.runs.saved.checkpoint import saved_experts
+from engine.runs.saved.loading import load_run, trained_config
 from engine.settings.export import PAGE_MEGABYTES, ExportConfig, Layout, check_export_config, read_export_settings
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import values_of

@@ -9,7 +9,7 @@ from common.text.suggestions import hint
 from engine.errors import ConfigError
 from engine.outputs.files import FIGURE_FILE
 from engine.reporting.figure import most_divided, write_figure
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import values_of
 from engine.settings.results.figure import FigureConfig, check_figure_config, read_figure_settings

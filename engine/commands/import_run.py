@@ -10,9 +10,9 @@ from typing import Any
 from common.text.wording import script_command
 from engine.errors import ConfigError
 from engine.outputs.upstream_layout import ensemble_in, fill_router, read_router
-from engine.runs.checkpoint import save_checkpoint, saved_iterations
-from engine.runs.expert_records import record_expert
 from engine.runs.opening import new_run
+from engine.runs.saved.checkpoint import save_checkpoint, saved_iterations
+from engine.runs.saved.expert_records import record_expert
 from engine.settings.exchange import ImportConfig, read_import_settings
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.config_file import write_config_file

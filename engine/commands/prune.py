@@ -22,10 +22,10 @@ from engine.compression.pruned_files import write_run
 from engine.compression.rounds import Goal, Pruning, prune_in_rounds, ratio_goal
 from engine.compression.tuning import Tuning
 from engine.evaluation.provenance import gaussian_counts, megabytes
-from engine.runs.checkpoint import saved_experts
-from engine.runs.pictures import refuse_pictures
+from engine.runs.experts.pictures import refuse_pictures
 from engine.runs.run import Run
-from engine.runs.saved import load_run, trained_config
+from engine.runs.saved.checkpoint import saved_experts
+from engine.runs.saved.loading import load_run, trained_config
 from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
 from engine.settings.parsing.fields import with_values
 from engine.settings.prune import DEFAULT_RATIO, PruneConfig, check_prune_config, read_prune_settings

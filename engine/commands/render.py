@@ -26,13 +26,13 @@ from engine.outputs.render_writer import MIXTURE
 from engine.reporting.results import METRICS_FILE, read_results
 from engine.reporting.seed_spread import spread_lines
 from engine.runs.alone import sweep_leftovers
-from engine.runs.checkpoint import saved_ensemble, saved_iterations
 from engine.runs.cost import log_cost, rendering_cost
-from engine.runs.opening import any_scene, decode
-from engine.runs.pictures import decode_pictures
+from engine.runs.experts.pictures import decode_pictures
 from engine.runs.run import Run, blended_fast
-from engine.runs.saved import load_run
-from engine.runs.seeds import trained_seeds
+from engine.runs.saved.checkpoint import saved_ensemble, saved_iterations
+from engine.runs.saved.loading import load_run
+from engine.runs.saved.seeds import trained_seeds
+from engine.runs.scene import any_scene, decode
 from engine.runs.trial import WorkTime, must_decode
 from engine.settings.parsing.command_line import exit_code, set_up_logging
 from engine.settings.parsing.config_file import read_object

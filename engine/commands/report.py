@@ -21,9 +21,9 @@ from engine.reporting.pages.run_frames import images_from_run
 from engine.reporting.pages.run_page import RunReport, run_page
 from engine.reporting.pages.worth import Worth, measure_worth
 from engine.reporting.results import Results, read_results
-from engine.runs.checkpoint import saved_iterations
 from engine.runs.run import Run, as_in_results
-from engine.runs.saved import load_run, overrides_of_results
+from engine.runs.saved.checkpoint import saved_iterations
+from engine.runs.saved.loading import load_run, overrides_of_results
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.config_file import read_object
 from engine.settings.results.report import ReportConfig, check_report_config, read_report_settings

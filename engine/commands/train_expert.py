@@ -22,8 +22,8 @@ from engine.evaluation.measures.suite import weights_facts
 from engine.runs.alone import alone
 from engine.runs.cost import expert_cost, log_cost
 from engine.runs.device import device_name, open_compute_device, peak_memory
-from engine.runs.opening import decode, read_scene
 from engine.runs.revision import this_revision
+from engine.runs.scene import decode, read_scene
 from engine.runs.trial import must_decode
 from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
 from engine.settings.training.train_expert import (

@@ -38,7 +38,7 @@ from engine.reporting.comparison import (
 from engine.reporting.results import METRICS_FILE, Results, read_results
 from engine.runs.device import device_name
 from engine.runs.run import Run, as_in_results
-from engine.runs.saved import load_run, overrides_of_results
+from engine.runs.saved.loading import load_run, overrides_of_results
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.rendering.metric_protocols import EXTRA_METRICS, OF_CLIPS, PROTOCOLS
 from engine.settings.results.verify import (

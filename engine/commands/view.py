@@ -11,12 +11,13 @@ from pathlib import Path
 
 from common.disk.locks import is_written_to
 from engine.errors import ConfigError, user_errors
-from engine.runs.checkpoint import checkpoint_folder, load_checkpoint, saved_experts, saved_iterations
+from engine.runs.experts.loading import open_expert
+from engine.runs.experts.pictures import refuse_pictures
 from engine.runs.lone_expert import lone_expert_run
-from engine.runs.opening import assemble, new_router, open_expert
-from engine.runs.pictures import refuse_pictures
+from engine.runs.opening import assemble, new_router
 from engine.runs.run import Run, blended_fast
-from engine.runs.saved import load_run
+from engine.runs.saved.checkpoint import checkpoint_folder, load_checkpoint, saved_experts, saved_iterations
+from engine.runs.saved.loading import load_run
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import values_of, with_values
 from engine.settings.results.view import ViewConfig, check_view_config, read_view_settings

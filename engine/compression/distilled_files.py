@@ -12,7 +12,7 @@ import torch
 from common.disk.files import put_in_place, write_json
 from common.disk.leftovers import unfinished_folder
 from engine.compression.pruned_files import carry_facts
-from engine.runs.opening import open_expert
+from engine.runs.experts.loading import open_expert
 from engine.runs.run import Run
 from engine.settings.training.run import RunConfig
 from engine.training.expert.saves import ExpertOutput, compare

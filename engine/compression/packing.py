@@ -17,7 +17,7 @@ from engine.compression.pruned_files import write_run
 from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
 from engine.runs.run import Run
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 from engine.training.router.old_run import COMPRESSED
 from experts.formats.packed import is_packed, write_packed
 from experts.formats.ply import read_comments, read_ply

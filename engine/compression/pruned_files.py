@@ -13,11 +13,11 @@ import torch
 from common.disk.files import replacing_folder, write_json
 from engine.checks.experts import EXPERT_REPORT
 from engine.evaluation.provenance import model_folder
-from engine.runs.checkpoint import checkpoint_folder, load_checkpoint, save_checkpoint
-from engine.runs.expert_records import ExpertRecord, bundle_folder, record_expert
 from engine.runs.opening import new_run
 from engine.runs.run import Run
-from engine.runs.saved import HERE, trained_config
+from engine.runs.saved.checkpoint import checkpoint_folder, load_checkpoint, save_checkpoint
+from engine.runs.saved.expert_records import ExpertRecord, bundle_folder, record_expert
+from engine.runs.saved.loading import HERE, trained_config
 from engine.settings.parsing.config_file import read_object, write_config_file
 from engine.settings.parsing.fields import with_values
 from engine.settings.training.run import RunConfig

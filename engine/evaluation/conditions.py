@@ -16,10 +16,10 @@ from engine.evaluation.measures.suite import MetricSuite, weights_facts
 from engine.evaluation.provenance import ImageHashes, gaussian_counts, megabytes, training_seconds
 from engine.evaluation.rivals.baselines import CONSTANT, UNIFORM, ConstantWeights
 from engine.evaluation.rivals.twins import twin_facts
-from engine.runs.checkpoint import named_tensors
 from engine.runs.device import ComputeDevice, device_name, gpu_versions, peak_memory
 from engine.runs.revision import this_revision
 from engine.runs.run import Run
+from engine.runs.saved.checkpoint import named_tensors
 from experts import Expert
 from experts.novel_views import NovelViewCulling
 from router.novel_views import NovelViews

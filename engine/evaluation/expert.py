@@ -21,7 +21,7 @@ from engine.evaluation.scoring import ScoredFrame, evenly_spread, mean_scores, m
 from engine.evaluation.shares import view_frames_of_rank
 from engine.outputs.files import image_name, write_png
 from engine.runs.device import ComputeDevice, wait
-from engine.runs.expert_images import image_of
+from engine.runs.experts.images import image_of
 from engine.settings.rendering.metric_protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from experts.base import Expert
 from router.novel_views import PLAIN, NovelViews

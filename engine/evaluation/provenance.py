@@ -20,8 +20,8 @@ from common.text.units import MEGABYTE
 from engine.checks.experts import EXPERT_REPORT
 from engine.evaluation.measures.preparation import TRUTH
 from engine.outputs.background import Background
-from engine.runs.checkpoint import named_tensors
 from engine.runs.run import Run
+from engine.runs.saved.checkpoint import named_tensors
 from experts.base import Expert
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from engine.export.job import Export, Facts, Prepared
 from engine.export.pages.export import MIXTURE, as_page
 from engine.export.players import for_players, players_settings, splats_for_players
 from engine.export.snapshots import read_snapshot, write_snapshot
-from engine.runs.expert_images import image_of
+from engine.runs.experts.images import image_of
 from experts.base import Expert
 from experts.canonical.files import CLIP_LENGTH
 from experts.formats.cfg_args import write_cfg_args

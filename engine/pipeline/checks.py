@@ -10,8 +10,8 @@ from typing import Any
 from engine.errors import ConfigError
 from engine.pipeline.jobs import Job
 from engine.pipeline.plan import PlannedScene
-from engine.runs.checkpoint import saved_iterations
-from engine.runs.seeds import trained_seeds
+from engine.runs.saved.checkpoint import saved_iterations
+from engine.runs.saved.seeds import trained_seeds
 from engine.settings.parsing.fields import values_of
 from engine.settings.prepare import read_prepare_settings
 from engine.settings.prune import read_prune_settings

@@ -11,7 +11,7 @@ from typing import Any
 from common.text.suggestions import hint
 from engine.errors import ConfigError
 from engine.pipeline.jobs import Job
-from engine.runs.seeds import runs_of
+from engine.runs.saved.seeds import runs_of
 from engine.settings.parsing.config_file import read_config_file
 from engine.settings.run_all import RunAllConfig, words_given
 from engine.settings.training.run import RunConfig

@@ -13,7 +13,7 @@ from engine.evaluation.measures.metrics import METRICS
 from engine.evaluation.measures.suite import Scores
 from engine.evaluation.mixture_results import experts_among, table_order
 from engine.outputs.files import results_folder
-from engine.runs.seeds import require_one_run, runs_of
+from engine.runs.saved.seeds import require_one_run, runs_of
 from engine.settings.parsing.config_file import read_object
 
 METRICS_FILE = "metrics.json"

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.runs.opening import CheckScene, any_scene, new_run
+from engine.runs.opening import new_run
 from engine.runs.run import Run
+from engine.runs.scene import CheckScene, any_scene
 from engine.settings.parsing.config_file import read_object, settings_of_object
 from engine.settings.parsing.fields import leaves, with_values
 from engine.settings.training.experts import ensemble_and_folders

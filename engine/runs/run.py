@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice, device_facts
-from engine.runs.judgement import Judgement
+from engine.runs.saved.judgement import Judgement
 from experts.base import Expert
 from experts.kept_frames import COMPUTED, ExpertFrames
 from router import Ensemble, Mixture, Router, mix

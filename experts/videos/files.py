@@ -1,4 +1,4 @@
-"""Folders of rendered pictures; what is in them is read by whoever knows the scene (engine/runs/pictures.py)."""
+"""Folders of rendered pictures; whoever knows the scene reads them (engine/runs/experts/pictures.py)."""
 
 from __future__ import annotations
 

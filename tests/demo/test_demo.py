@@ -20,7 +20,8 @@ from engine.evaluation.rivals.oracles import ORACLES
 from engine.reporting.against_experts import verdict_of
 from engine.reporting.figure import LABEL, MARGIN
 from engine.reporting.results import read_results
-from engine.runs.opening import open_expert, open_scene
+from engine.runs.experts.loading import open_expert
+from engine.runs.scene import open_scene
 from engine.settings.parsing.fields import with_values
 from engine.settings.training.run import AnyRunConfig
 from experts import EXPERTS as EXPERT_TABLE

@@ -102,6 +102,6 @@ def test_recorded_images_and_saved_pngs(trained: Run, tmp_path: Path) -> None:
 
 def test_opening_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr("engine.runs.saved.load_run", lambda path, **options: asked.append(options["needed"]))
+    monkeypatch.setattr("engine.runs.saved.loading.load_run", lambda path, **options: asked.append(options["needed"]))
     moegs.load_run(tmp_path)
     assert asked == ["none"]

@@ -10,7 +10,7 @@ import torch
 from moegs_rasterizer import Camera, Gaussians
 
 from engine.runs.device import CPU, ComputeDevice
-from engine.runs.expert_images import image_of
+from engine.runs.experts.images import image_of
 from experts import EXPERTS, LoadOptions, load_expert
 from experts.ex4dgs.chkpnt import read_chkpnt
 from experts.formats.ply import read_ply, write_ply

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from engine.runs.checkpoint import FACTS, STATE, TENSORS
+from engine.runs.saved.checkpoint import FACTS, STATE, TENSORS
 from engine.settings.parsing.config_file import read_config_file
 from engine.settings.training.run import RunConfig
 from scenes.camera_files import read_cameras

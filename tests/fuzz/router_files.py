@@ -11,7 +11,7 @@ import torch
 from engine.commands import train
 from engine.errors import ConfigError
 from engine.evaluation.measures.lpips_weights import load_lpips
-from engine.runs.checkpoint import STATE, checkpoint_folder, load_checkpoint
+from engine.runs.saved.checkpoint import STATE, checkpoint_folder, load_checkpoint
 from engine.settings.training.run import RunConfig
 from engine.training.router.resume import restore_training_state
 from engine.training.router.schedule import make_optimiser

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.runs.device import CPU, ComputeDevice
-from engine.runs.expert_images import image_of
+from engine.runs.experts.images import image_of
 from engine.runs.run import Run, mix_camera
 from experts.kept_frames import ExpertFrames
 from experts.windows.folders import Window

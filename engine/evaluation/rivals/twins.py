@@ -15,10 +15,10 @@ from torch import Tensor
 from common.disk.files import files_hash
 from engine.errors import ConfigError
 from engine.evaluation.mixture_results import TWICE
-from engine.runs.expert_images import colour_of, splat_of
-from engine.runs.opening import open_expert
+from engine.runs.experts.images import colour_of, splat_of
+from engine.runs.experts.loading import open_expert
 from engine.runs.run import Run
-from engine.runs.saved import trained_config
+from engine.runs.saved.loading import trained_config
 from engine.settings.training.experts import folder_argument, folders_by_name
 from experts import EXPERTS, Expert
 from experts.recognition import model_folder

@@ -31,7 +31,7 @@ from engine.export.pages.page import (
     write_page,
 )
 from engine.export.pages.rules import page_rules
-from engine.runs.expert_images import image_of
+from engine.runs.experts.images import image_of
 from experts.base import Expert
 from router.novel_views import NovelViews
 from scenes.trajectories import looked_at

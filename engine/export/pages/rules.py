@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from moegs_rasterizer import Camera
 
-from engine.runs.novel_near import seen_in_training
+from engine.runs.experts.novel_near import seen_in_training
 from engine.runs.run import Run
 from experts.base import Expert
 from experts.novel_views import novel_view_culling

@@ -17,7 +17,7 @@ from common.disk.files import put_in_place
 from common.disk.leftovers import unfinished_folder
 from engine.errors import ConfigError
 from engine.runs.device import ComputeDevice
-from engine.runs.expert_images import image_of
+from engine.runs.experts.images import image_of
 from experts import EXPERTS, Expert, LoadOptions, load_expert
 from experts.base import CheckpointError
 from experts.formats.cfg_args import read_cfg_args, write_cfg_args

@@ -21,7 +21,7 @@ from engine.evaluation.expert import ExpertScores, evaluate_expert
 from engine.evaluation.scoring import evenly_spread, psnr_of, scores_text
 from engine.outputs.files import results_folder
 from engine.runs.device import release_unused, wait
-from engine.runs.novel_near import lone_rules
+from engine.runs.experts.novel_near import lone_rules
 from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.curve import TrainingCurve, rates_of
 from engine.training.expert.facts import facts_of

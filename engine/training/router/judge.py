@@ -11,8 +11,8 @@ import torch
 from common.maths.tensors import image_from_uint8
 from engine.evaluation.scoring import evenly_spread
 from engine.runs.device import wait
-from engine.runs.judgement import Judgement
 from engine.runs.run import Run, mix_view
+from engine.runs.saved.judgement import Judgement
 from engine.training.router.schedule import judge_camera
 
 logger = logging.getLogger(__name__)

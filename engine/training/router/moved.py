@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.runs.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint, saved_iterations
-from engine.runs.expert_records import changed_file, find_place
-from engine.runs.saved import scene_folder
-from engine.runs.seeds import runs_of
+from engine.runs.saved.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint, saved_iterations
+from engine.runs.saved.expert_records import changed_file, find_place
+from engine.runs.saved.loading import scene_folder
+from engine.runs.saved.seeds import runs_of
 from engine.settings.parsing.config_file import read_object
 from engine.settings.parsing.fields import with_values
 from engine.settings.training.experts import ensemble_and_folders

@@ -10,8 +10,8 @@ from pathlib import Path
 from common.disk.aside import is_set_aside, set_aside
 from common.text.wording import counted
 from engine.outputs.files import FIGURE_FILE, REPORT_FILE
-from engine.runs.checkpoint import FACTS
-from engine.runs.expert_records import ExpertRecord, bundle_folder
+from engine.runs.saved.checkpoint import FACTS
+from engine.runs.saved.expert_records import ExpertRecord, bundle_folder
 from engine.settings.parsing.config_file import read_object
 from engine.settings.training.train import CONFIG_FILE
 from engine.training.curve import CURVE_FILE

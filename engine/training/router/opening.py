@@ -18,10 +18,11 @@ from engine.checks.footage import warn_of_frames
 from engine.checks.verdict import judge, log_verdict
 from engine.errors import ConfigError
 from engine.runs.cost import log_cost, router_cost
-from engine.runs.expert_records import ExpertRecord, bundle_expert, record_expert
-from engine.runs.opening import decode, new_run, with_expert_frames
-from engine.runs.pictures import decode_pictures
+from engine.runs.experts.pictures import decode_pictures
+from engine.runs.opening import new_run, with_expert_frames
 from engine.runs.run import Run
+from engine.runs.saved.expert_records import ExpertRecord, bundle_expert, record_expert
+from engine.runs.scene import decode
 from engine.runs.trial import BlackFrames, WorkTime, must_decode, seconds_a_step
 from engine.settings.parsing.config_file import write_config_file
 from engine.settings.training.run import RunConfig, evaluation_iterations, expert_folders, save_iterations

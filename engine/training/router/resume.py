@@ -11,20 +11,19 @@ from torch import Tensor
 from common.disk.faults import reading
 from common.text.wording import counted, first_and_more
 from engine.errors import ConfigError
-from engine.runs.checkpoint import (
+from engine.runs.run import Run
+from engine.runs.saved.checkpoint import (
     STATE,
     SavedRouter,
     check_state,
     checkpoint_folder,
     load_checkpoint,
-    other_cameras,
     read_tensors,
     saved_iterations,
-    scene_facts,
 )
-from engine.runs.expert_records import ExpertRecord
-from engine.runs.run import Run
-from engine.runs.seeds import trained_seeds
+from engine.runs.saved.expert_records import ExpertRecord
+from engine.runs.saved.scene_record import other_cameras, scene_facts
+from engine.runs.saved.seeds import trained_seeds
 from engine.settings.training.run import RunConfig
 from experts.base import CheckpointError
 from experts.training.saved_states import load_moments
@@ -104,7 +103,7 @@ def _check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...])
                 f"{run.scene.root}: {key} is {value}, {saved.folder} was trained with {saved.scene[key]}; give the "
                 "same scene and cut, or start again with --overwrite"
             )
-    if cameras := other_cameras(saved, run):
+    if cameras := other_cameras(saved.scene, run):
         raise ConfigError(
             f"{run.scene.root}: other cameras than {saved.folder} was trained with ({first_and_more(cameras)}); give "
             "the same poses and --principal_points, or start again with --overwrite"

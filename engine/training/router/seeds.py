@@ -7,9 +7,9 @@ from pathlib import Path
 
 from common.text.wording import counted
 from engine.errors import ConfigError
-from engine.runs.checkpoint import saved_iterations
-from engine.runs.expert_records import ExpertRecord
-from engine.runs.seeds import seed_folder, seed_of, trained_seeds
+from engine.runs.saved.checkpoint import saved_iterations
+from engine.runs.saved.expert_records import ExpertRecord
+from engine.runs.saved.seeds import seed_folder, seed_of, trained_seeds
 from engine.settings.parsing.config_file import read_object
 from engine.settings.parsing.fields import with_values
 from engine.settings.training.run import RunConfig

@@ -32,10 +32,10 @@ from engine.evaluation.mixture_results import TITLES, table_order
 from engine.evaluation.scoring import evenly_spread, psnr_of
 from engine.outputs.files import results_folder
 from engine.outputs.render_writer import MIXTURE
-from engine.runs.checkpoint import checkpoint_folder, named_tensors, save_checkpoint, saved_iterations
 from engine.runs.device import wait
-from engine.runs.expert_records import ExpertRecord
 from engine.runs.run import Run, mix_camera
+from engine.runs.saved.checkpoint import checkpoint_folder, named_tensors, save_checkpoint, saved_iterations
+from engine.runs.saved.expert_records import ExpertRecord
 from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.curve import TrainingCurve, rates_of
 from engine.training.progress import Reading

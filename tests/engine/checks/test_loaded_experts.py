@@ -11,7 +11,7 @@ import torch
 from moegs_rasterizer import RasterizerError
 
 import engine.checks.rasterizer
-import engine.runs.opening
+import engine.runs.experts.loading
 from engine.checks.experts import EXPERT_REPORT, check_cameras, check_frames, check_visible
 from engine.checks.rasterizer import check_rasterizer
 from engine.commands import train
@@ -81,7 +81,7 @@ def test_an_expert_that_shows_nothing_is_named_with_its_likely_causes(tmp_path, 
             expert.settings = replace(expert.settings, near=4.0)
         return expert
 
-    monkeypatch.setattr(engine.runs.opening, "load_expert", near_plane_too_far)
+    monkeypatch.setattr(engine.runs.experts.loading, "load_expert", near_plane_too_far)
     assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'out'}"]) == 2
     folder = tmp_path / "models" / "E-D3DGS"
     assert capsys.readouterr().err == (

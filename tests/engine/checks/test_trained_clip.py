@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.runs.opening import open_expert, open_scene
+from engine.runs.experts.loading import open_expert
+from engine.runs.scene import open_scene
 from engine.settings.parsing.fields import with_values
 from engine.settings.training.run import AnyRunConfig
 from experts import CheckpointError

@@ -10,7 +10,7 @@ import pytest
 
 import moegs
 from engine.commands.train import main as train_script
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 from router import ENSEMBLES, folder_flags
 from tests.engine.expert_scene import write_film
 from tests.small_world import use_small_world

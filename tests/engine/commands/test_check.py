@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import moegs
-from engine.runs.saved import load_run, trained_config
+from engine.runs.saved.loading import load_run, trained_config
 from scenes import SceneOptions, load_scene
 from tests.engine.expert_scene import write_film
 from tests.small_world import use_small_world

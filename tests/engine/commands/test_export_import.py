@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import moegs
 from engine.commands import train
 from engine.runs.run import mix_view
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 from experts import EXPERTS
 from experts.formats.cfg_args import read_cfg_args
 from experts.formats.ply import read_ply

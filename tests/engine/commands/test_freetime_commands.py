@@ -14,7 +14,7 @@ import moegs
 from benchmarks.trained_scenes import trained_like_scene
 from engine.commands.train import main as train_script
 from engine.evaluation.measures.lpips_network import feature_names
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 from experts import EXPERTS, LoadOptions, load_expert
 from experts.freetime.model import FreeTime
 from experts.recognition import expert_of_folder

@@ -11,7 +11,7 @@ import pytest
 
 from engine.commands import render, train
 from engine.runs.device import CPU
-from engine.runs.opening import open_expert
+from engine.runs.experts.loading import open_expert
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.training.run import RunConfig
 from scenes import SceneOptions, load_scene
@@ -132,8 +132,8 @@ def test_details_of_libraries_are_not_asked_for(capsys: pytest.CaptureFixture[st
     try:
         for quiet, debug in ((False, True), (True, True), (False, False)):
             set_up_logging(quiet=quiet, debug=debug)
-            for package in ("engine.runs.opening", "PIL.Image"):
+            for package in ("engine.runs.scene", "PIL.Image"):
                 logging.getLogger(package).debug("%s, quiet %s, debug %s", package, quiet, debug)
-        assert capsys.readouterr().err == "engine.runs.opening, quiet False, debug True\n"
+        assert capsys.readouterr().err == "engine.runs.scene, quiet False, debug True\n"
     finally:
         set_up_logging(quiet=True)

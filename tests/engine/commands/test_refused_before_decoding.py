@@ -14,11 +14,11 @@ import torch
 
 import engine.commands.train_expert
 import engine.evaluation.measures.lpips_weights
-import engine.runs.opening
+import engine.runs.experts.loading
 import engine.training.expert.opening
 import moegs
 import scenes.frames.cache.writing
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 from engine.training.expert.opening import CheckedStart
 from experts import EXPERTS
 from tests.engine.expert_scene import arguments, reloaded, run, write_film
@@ -98,7 +98,7 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*args: object, **options: object) -> None:
         raise AssertionError("an expert is loaded")
 
-    monkeypatch.setattr(engine.runs.opening, "load_expert", load)
+    monkeypatch.setattr(engine.runs.experts.loading, "load_expert", load)
 
 
 @pytest.mark.parametrize(

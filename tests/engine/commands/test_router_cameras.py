@@ -7,7 +7,7 @@ import json
 import pytest
 
 import moegs
-from engine.runs.checkpoint import FACTS, checkpoint_folder
+from engine.runs.saved.checkpoint import FACTS, checkpoint_folder
 from tests.engine.expert_scene import run as train_expert
 from tests.scenes.scene_folders import Rig, write_n3v_scene
 

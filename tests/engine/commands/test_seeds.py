@@ -14,8 +14,8 @@ import engine.training.router.task
 import moegs
 from engine.commands import render, train
 from engine.errors import ConfigError
-from engine.runs.checkpoint import TENSORS, load_checkpoint, saved_iterations
-from engine.runs.saved import load_run
+from engine.runs.saved.checkpoint import TENSORS, load_checkpoint, saved_iterations
+from engine.runs.saved.loading import load_run
 from tests.small_world import use_small_world
 
 SHORT = ["--backend=torch", "--iterations=2", "--test_iterations"]

@@ -9,11 +9,11 @@ import pytest
 import torch
 from moegs_rasterizer import RasterizerError
 
-import engine.runs.opening
+import engine.runs.scene
 import engine.training.router.task
 from engine.commands import train
 from engine.errors import ConfigError
-from engine.runs.checkpoint import TENSORS, saved_iterations
+from engine.runs.saved.checkpoint import TENSORS, saved_iterations
 from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.router.schedule import make_optimiser, set_router_rates
 from router import Router
@@ -98,7 +98,7 @@ def test_a_failed_start_leaves_the_folder_free(tmp_path, arguments, monkeypatch)
         raise ConfigError("no scene")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine.runs.opening, "load_scene", fails)
+        patch.setattr(engine.runs.scene, "load_scene", fails)
         assert train.main("E3", [*arguments, "--iterations", "1"]) == 2
     assert train.main("E3", [*arguments, "--iterations", "1", "--test_iterations"]) == 0
 

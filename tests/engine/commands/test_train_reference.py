@@ -7,7 +7,7 @@ import torch
 
 from engine.commands import train
 from engine.runs.run import mix_view
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 from router import ENSEMBLES, folder_flags
 
 # Uniform mean and best expert on cam00, dB, as the references' own renderers gave them (frame: values).

@@ -12,7 +12,7 @@ from PIL import Image
 
 from engine.commands import render, train
 from engine.runs.run import mix_view
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 from experts import LoadOptions, load_expert
 from experts.ex4dgs.files import save_ex4dgs
 from scenes import Scene, SceneOptions, load_scene

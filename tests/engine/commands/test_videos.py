@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-import engine.runs.opening
+import engine.runs.experts.loading
 import moegs
 from engine.commands.view import open_run, with_newest_router
 from engine.errors import ConfigError
 from engine.runs.run import mix_view
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 from engine.settings.results.view import ViewConfig
 from experts import load_expert
 from tests.engine.commands.test_any_experts import FEW
@@ -36,7 +36,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     def load(name: str, folder: Path, options: object, **more: object) -> object:
         return load_expert(name, folder, options, **more) if name == "Videos" else open_expert(name, folder)
 
-    monkeypatch.setattr(engine.runs.opening, "load_expert", load)
+    monkeypatch.setattr(engine.runs.experts.loading, "load_expert", load)
 
     def run(pictures: Path, save_path: Path, *more: str, beside: Path | None = None) -> int:
         first = f"Ex4DGS={tmp_path / 'models' / 'Ex4DGS'}" if beside is None else f"Videos={beside}"

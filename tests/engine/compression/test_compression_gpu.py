@@ -10,7 +10,7 @@ import torch
 import moegs
 from engine.compression.scores import run_scores
 from engine.runs.run import mix_view
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 
 pytestmark = pytest.mark.cuda
 

@@ -15,9 +15,9 @@ from common.disk.files import files_hash
 from engine.compression.distillation import Distillation, distil, distilled_loss
 from engine.compression.teacher import Lesson, TaughtSampler, TaughtViews
 from engine.compression.trainers import degree_in_use, recipe_of
-from engine.runs.expert_images import image_of
+from engine.runs.experts.images import image_of
 from engine.runs.run import mix_camera, mix_view
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 from engine.settings.distill import find_name
 from experts import EXPERTS, LoadOptions, load_expert
 from experts.training.samplers import Sample

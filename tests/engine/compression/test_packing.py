@@ -16,7 +16,7 @@ from engine.compression.packing import compress_run, pack_folder
 from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
 from engine.runs.run import mix_view
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 from experts import LoadOptions, load_expert
 from experts.formats.packed import is_packed
 from experts.formats.torch_files import load_tensors, save_tensors

@@ -19,7 +19,7 @@ from engine.compression.tuning import Tuning, row_parameters
 from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
 from engine.runs.run import Run, mix_view
-from engine.runs.saved import load_run, trained_config
+from engine.runs.saved.loading import load_run, trained_config
 
 ON_CPU = {"device": "cpu"}
 

@@ -13,8 +13,10 @@ from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.rivals.baselines import constant_blend
 from engine.evaluation.scoring import image_tensor
 from engine.runs.device import CPU, ComputeDevice
-from engine.runs.opening import assemble, open_expert, open_scene
+from engine.runs.experts.loading import open_expert
+from engine.runs.opening import assemble
 from engine.runs.run import Run, mix_view
+from engine.runs.scene import open_scene
 from engine.settings.training.run import DataConfig, ExpertsConfig, MachineConfig, OutputConfig, RouterConfig, RunConfig
 from router import ENSEMBLES, Router, folder_flags
 from tests.engine.evaluation.test_baselines import grid

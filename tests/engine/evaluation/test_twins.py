@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-import engine.runs.opening
+import engine.runs.experts.loading
 import moegs
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import evaluation_summary, experts_among, table_order
 from engine.evaluation.rivals.twins import twin_images
 from engine.reporting.claims import claims
 from engine.reporting.results import read_results
-from engine.runs.novel_near import culling_of
+from engine.runs.experts.novel_near import culling_of
 from engine.runs.run import mix_view
 from experts.base import CheckpointError
 from router.novel_views import NovelViews
@@ -91,7 +91,7 @@ def test_render_takes_a_second_training_of_an_expert(trained, tmp_path, capsys, 
     ):
         assert trained(*twins) == 2
         assert message in capsys.readouterr().err
-    load = engine.runs.opening.load_expert
+    load = engine.runs.experts.loading.load_expert
 
     def refuse(name, folder, options, *, argument_of):
         if folder == again:
@@ -99,7 +99,7 @@ def test_render_takes_a_second_training_of_an_expert(trained, tmp_path, capsys, 
         return load(name, folder, options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine.runs.opening, "load_expert", refuse)
+        patch.setattr(engine.runs.experts.loading, "load_expert", refuse)
         assert trained(f"Ex4DGS={again}") == 2
     assert "give it to --twin STG=PATH" in capsys.readouterr().err
     assert trained(f"ex4dgs={again}") == 0

@@ -21,7 +21,7 @@ from engine.export.pages.page import read_page
 from engine.export.quality import QUALITIES
 from engine.export.weights import WIDTH, pixel_weights
 from engine.export.writing import write_export
-from engine.runs.expert_images import image_of
+from engine.runs.experts.images import image_of
 from engine.runs.run import Run
 from experts.base import CheckpointError
 from experts.novel_views import novel_view_culling

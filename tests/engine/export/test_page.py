@@ -10,8 +10,8 @@ import pytest
 
 from engine.errors import ConfigError
 from engine.export.pages.page import PLAYER, SCRIPTS, PagePictures, read_page
-from engine.runs.expert_images import image_of
-from engine.runs.novel_near import seen_in_training
+from engine.runs.experts.images import image_of
+from engine.runs.experts.novel_near import seen_in_training
 from engine.runs.run import Run, mix_camera
 from router.cues import CueLayer
 from tests.engine.export.pages import db, exported, pixels, ruled_run, varied_run

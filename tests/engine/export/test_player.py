@@ -16,7 +16,7 @@ pytest.importorskip("playwright", reason="no Playwright: pip install -r requirem
 from playwright.sync_api import Browser, Page, Playwright
 
 from engine.export.pages.page import PagePictures, read_page
-from engine.runs.expert_images import image_of
+from engine.runs.experts.images import image_of
 from engine.runs.run import Run
 from router import Mixture, mix
 from router.novel_views import PLAIN

@@ -26,9 +26,9 @@ from engine.evaluation.provenance import (
     megabytes,
     model_folder,
 )
-from engine.runs.checkpoint import load_checkpoint
 from engine.runs.revision import revision
-from engine.runs.saved import load_run
+from engine.runs.saved.checkpoint import load_checkpoint
+from engine.runs.saved.loading import load_run
 from engine.training.curve import CURVE_FILE, read_curve
 from experts.base import Provenance
 from tests.small_world import use_small_world

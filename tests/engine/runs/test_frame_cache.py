@@ -11,8 +11,8 @@ import pytest
 
 import moegs
 import scenes.frames.cache.writing
-from engine.runs.opening import cache_folder
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
+from engine.runs.scene import cache_folder
 from engine.settings.training.run import DataConfig
 from scenes import SceneError, SceneOptions, load_scene
 from scenes.layouts import guess_layout

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import engine.runs.opening
-import engine.runs.saved
+import engine.runs.saved.loading
+import engine.runs.scene
 from engine.commands import train
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 from engine.settings.parsing.earlier import unsaved_settings
 from engine.settings.training.train_expert import read_expert_settings
 from router.novel_views import NovelViews
@@ -39,7 +39,7 @@ def asked(tmp_path, monkeypatch) -> tuple[list[str], list[str]]:
         choices.append(options.principal_points)
         return random_scene(tmp_path)
 
-    monkeypatch.setattr(engine.runs.opening, "load_scene", load_scene)
+    monkeypatch.setattr(engine.runs.scene, "load_scene", load_scene)
     return [*given, "--iterations=1", "--test_iterations", f"--save_path={tmp_path / 'out'}"], choices
 
 
@@ -60,7 +60,7 @@ def test_a_run_saved_before_the_rules_for_novel_views_has_none(tmp_path, asked, 
         del content[name]
     config.write_text(json.dumps(content))
     said: list[str] = []
-    monkeypatch.setattr(engine.runs.saved.logger, "info", lambda text, *values: said.append(text % values))
+    monkeypatch.setattr(engine.runs.saved.loading.logger, "info", lambda text, *values: said.append(text % values))
     assert load_run(tmp_path / "out").novel == NovelViews()
     assert "saved before there were rules for novel views" in " ".join(said)
     assert load_run(tmp_path / "out", overrides={"novel_near": 0.5}).novel.culling.near == 0.5

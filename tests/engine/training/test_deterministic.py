@@ -11,7 +11,7 @@ import torch
 import engine.training.expert.task
 import engine.training.router.task
 from engine.commands import render, train
-from engine.runs.checkpoint import STATE, TENSORS
+from engine.runs.saved.checkpoint import STATE, TENSORS
 from engine.settings.parsing.command_line import exit_code
 from tests.engine.expert_scene import reloaded, run, write_film
 from tests.small_world import use_small_world

@@ -10,7 +10,7 @@ import pytest
 
 import moegs
 from engine.commands import train
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
 from experts import EXPERTS
 from experts.recognition import model_folder
 from tests.engine.expert_scene import run as train_expert

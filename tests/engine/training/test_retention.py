@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.commands import train
-from engine.runs.checkpoint import saved_iterations
+from engine.runs.saved.checkpoint import saved_iterations
 from engine.training.curve import CURVE_FILE
 from engine.training.expert.saves import saved_experts
 from engine.training.retention import drop_older

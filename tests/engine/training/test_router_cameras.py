@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-import engine.runs.opening
+import engine.runs.scene
 import moegs
 from engine.commands import render, train
-from engine.runs.checkpoint import FACTS, STATE, TENSORS, checkpoint_folder
 from engine.runs.run import Run, mix_camera, mix_view
-from engine.runs.saved import load_run
+from engine.runs.saved.checkpoint import FACTS, STATE, TENSORS, checkpoint_folder
+from engine.runs.saved.loading import load_run
 from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.router.judge import judged, with_judgement
 from engine.training.router.schedule import make_optimiser, router_pairs, training_pairs
@@ -156,7 +156,7 @@ def test_a_run_keeps_its_judgement_and_results_state_it(tmp_path, monkeypatch, c
     flags.remove("--quiet")
     out, scene = tmp_path / "out", random_scene(tmp_path, cameras=CAMERAS)
     scene.frames.pixels[8] = 160  # the router learns from grey noise, and the judge sees a slightly lighter one
-    monkeypatch.setattr(engine.runs.opening, "load_scene", lambda source, options: scene)
+    monkeypatch.setattr(engine.runs.scene, "load_scene", lambda source, options: scene)
     assert train.main("E3", [*flags, *QUICK, "--cues=on", "--coverage_guard=off", f"--save_path={out}"]) == 0
     log = capsys.readouterr().err
     facts = json.loads((checkpoint_folder(out) / FACTS).read_text())

@@ -12,7 +12,7 @@ import torch
 import engine.training.router.task
 from common import ranks
 from engine.commands import train
-from engine.runs.checkpoint import TENSORS
+from engine.runs.saved.checkpoint import TENSORS
 from engine.settings.training.run import TrainingConfig
 from engine.training.curve import read_curve
 from engine.training.router.schedule import make_optimiser, reached, set_router_rates

@@ -11,7 +11,7 @@ import pytest
 import engine.training.router.task
 import moegs
 from engine.commands import train
-from engine.runs.checkpoint import STATE, TENSORS
+from engine.runs.saved.checkpoint import STATE, TENSORS
 from engine.training.router.schedule import training_pairs
 from tests.small_world import use_small_world, without_verdict
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import engine.runs.opening
+import engine.runs.experts.loading
 from engine.commands import train
 from engine.evaluation.measures.psnr import psnr
-from engine.runs.checkpoint import STATE, TENSORS, saved_iterations
 from engine.runs.device import CUDA, ComputeDevice
 from engine.runs.run import mix_view
-from engine.runs.saved import load_run
+from engine.runs.saved.checkpoint import STATE, TENSORS, saved_iterations
+from engine.runs.saved.loading import load_run
 from engine.settings.training.run import TrainingConfig
 from engine.training.router.task import READ_EVERY
 from tests.engine.training.test_router_resume import interrupt_at
@@ -128,7 +128,7 @@ def test_a_faulty_expert_ends_training_without_a_save(tmp_path, arguments, monke
             return faulty.requires_grad_(False)
         return expert
 
-    monkeypatch.setattr(engine.runs.opening, "load_expert", load)
+    monkeypatch.setattr(engine.runs.experts.loading, "load_expert", load)
     assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'out'}", "--device", "cuda"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: layer 0: opacities has NaN") and error.count("\n") == 1

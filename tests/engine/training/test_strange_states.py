@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import moegs
 from engine.commands import train
-from engine.runs.checkpoint import STATE
+from engine.runs.saved.checkpoint import STATE
 from tests.engine.expert_scene import write_film
 from tests.small_world import use_small_world
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moegs_rasterizer import Camera
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -22,17 +20,15 @@ from common.disk.files import read_json, replacing_folder, write_json
 from common.disk.sealed import HASH, is_as_written, sealed
 from common.maths.tensors import tensors_hash
 from engine.errors import ConfigError
-from engine.runs.expert_records import ExpertRecord
-from engine.runs.judgement import Judgement
 from engine.runs.run import Run
-from engine.runs.seeds import require_one_run
+from engine.runs.saved.expert_records import ExpertRecord
+from engine.runs.saved.judgement import Judgement
+from engine.runs.saved.scene_record import scene_facts
+from engine.runs.saved.seeds import require_one_run
 from experts.base import CheckpointError
 from router import Router
-from scenes import Scene
-from scenes.frames.sources import FrameSource
 
 _FORMAT = 1
-_ZERO = 1e-9  # numbers of cameras below it are rounding errors
 _AGAIN = "start again with --overwrite"
 TENSORS, FACTS, STATE = "router.safetensors", "router.json", "training_state.safetensors"
 
@@ -251,45 +247,3 @@ def _facts(run: Run, iteration: int, experts: tuple[ExpertRecord, ...], tensors:
         "judge": run.judgement.to_json() if run.judgement else None,
         "tensors": tensors,
     }
-
-
-def scene_facts(run: Run) -> dict[str, Any]:
-    """Facts of the training scene that a router's checkpoint records."""
-    scene = run.scene
-    return {
-        "name": scene.name,
-        "layout": scene.layout,
-        "start": scene.start,
-        "num_frames": scene.num_frames,
-        "train": [scene.views[view].name for view in scene.train],
-        "router": [scene.views[view].name for view in scene.router],
-        "test": [scene.views[view].name for view in scene.test],
-        "sizes": {view.name: [view.camera.width, view.camera.height] for view in scene.views},
-        "cameras": {view.name: camera_hash(view.camera) for view in scene.views},
-        "footage": {name: footage_bytes(source, scene) for name, source in scene.sources.items()},
-    }
-
-
-def footage_bytes(source: FrameSource, scene: Scene) -> int:
-    """Bytes of the files of a camera's frames: another video has another number."""
-    return sum(path.stat().st_size for path in source.files(scene.start, scene.num_frames))
-
-
-def other_footage(saved: SavedRouter, run: Run) -> list[str]:
-    """The views whose files are not those of a router's training; none for checkpoints that do not record them."""
-    known = saved.scene.get("footage", {})
-    return [name for name, value in scene_facts(run)["footage"].items() if known.get(name, value) != value]
-
-
-def camera_hash(camera: Camera) -> str:
-    """A hash of a camera's pose and lens that does not depend on the resolution; six digits of each number count."""
-    lens = [camera.fx / camera.width, camera.fy / camera.height, camera.cx / camera.width, camera.cy / camera.height]
-    numbers = [*lens, *camera.world_to_camera.double().flatten().tolist()]
-    text = " ".join(f"{number:.5e}" if abs(number) > _ZERO else "0" for number in numbers)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def other_cameras(saved: SavedRouter, run: Run) -> list[str]:
-    """The views whose cameras are not those of a router's training; none for checkpoints that do not record them."""
-    known = saved.scene.get("cameras", {})
-    return [name for name, value in scene_facts(run)["cameras"].items() if known.get(name, value) != value]

@@ -13,7 +13,7 @@ from moegs_rasterizer import Camera, Layer, rasterize
 
 from engine.checks.probes import shrunk, spread
 from engine.runs.device import ComputeDevice, wait
-from engine.runs.expert_images import splat_of
+from engine.runs.experts.images import splat_of
 from experts.base import Expert
 from experts.novel_views import NovelViewCulling, novel_view_culling
 from experts.pictures import has_pictures

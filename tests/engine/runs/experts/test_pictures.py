@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from engine.runs.device import CPU
-from engine.runs.opening import open_expert, open_scene
-from engine.runs.pictures import decode_pictures
+from engine.runs.experts.loading import open_expert
+from engine.runs.experts.pictures import decode_pictures
+from engine.runs.scene import open_scene
 from engine.settings.parsing.fields import with_values
 from engine.settings.training.run import AnyRunConfig
 from experts import CheckpointError

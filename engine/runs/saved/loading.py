@@ -12,22 +12,17 @@ from typing import Any
 import torch
 
 from common.text.suggestions import hint
-from common.text.wording import first_and_more
 from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
-from engine.runs.checkpoint import (
-    SavedRouter,
-    checkpoint_folder,
-    load_checkpoint,
-    other_cameras,
-    other_footage,
-    scene_facts,
-)
 from engine.runs.device import open_compute_device
-from engine.runs.expert_records import find_expert, record_expert, recorded_iteration, require_same_files
-from engine.runs.opening import CheckScene, any_scene, assemble, open_expert, open_scene
-from engine.runs.pictures import decode_pictures
+from engine.runs.experts.loading import open_expert
+from engine.runs.experts.pictures import decode_pictures
+from engine.runs.opening import assemble
 from engine.runs.run import Run
+from engine.runs.saved.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint
+from engine.runs.saved.expert_records import find_expert, record_expert, recorded_iteration, require_same_files
+from engine.runs.saved.scene_record import check_same_scene
+from engine.runs.scene import CheckScene, any_scene, open_scene
 from engine.settings.parsing.config_file import read_object, settings_of_object
 from engine.settings.parsing.earlier import unsaved_rules, unsaved_settings
 from engine.settings.parsing.fields import with_values
@@ -98,7 +93,7 @@ def load_run(
         saved.router.eval_temperature = given["eval_temperature"]
     router = saved.router.eval().requires_grad_(False)
     run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
-    _check_scene(saved, run)
+    check_same_scene(saved.scene, run)
     scene.frames.prepare(needed_views(scene, needed))  # after all that can refuse: decoding takes minutes
     if needed != "none":
         decode_pictures(experts)
@@ -227,35 +222,3 @@ def _reopen(
         require_same_files(record, loaded, _argument(name, flag))
         experts.append(expert)
     return tuple(experts)
-
-
-def _check_scene(saved: SavedRouter, run: Run) -> None:
-    """Raises ConfigError where the clip is another than the router's: its time would run differently.
-
-    Warns of other cameras: images of them are right only if the scene's cameras were mended since.
-    """
-    facts = scene_facts(run)
-    for key in ("start", "num_frames"):
-        if facts[key] != saved.scene[key]:
-            raise ConfigError(
-                f"{run.scene.root}: {key} is {facts[key]}, the router was trained with {saved.scene[key]}; "
-                "give the same clip with --start_timestamp, --end_timestamp and --duration"
-            )
-    before, now = sorted(saved.scene.get("router", [])), sorted(facts["router"])
-    if before != now:
-        raise ConfigError(
-            f"{run.scene.root}: --router_cameras gives {', '.join(now) or 'none'}, and the router was trained with "
-            f"{', '.join(before) or 'none'}; give the scene and the poses of its training"
-        )
-    if changed := other_cameras(saved, run):
-        logger.warning(
-            "%s: other cameras than the router was trained with (%s): poses or principal points were changed since",
-            run.scene.root,
-            first_and_more(changed),
-        )
-    if replaced := other_footage(saved, run):
-        logger.warning(
-            "%s: other footage than the router was trained with (%s): scores compare with other images",
-            run.scene.root,
-            first_and_more(replaced),
-        )

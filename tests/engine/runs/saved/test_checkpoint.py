@@ -10,27 +10,25 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import engine.runs.opening
+import engine.runs.scene
 from common.disk.faults import UnwrittenError
 from engine.commands import train
 from engine.errors import ConfigError
-from engine.runs.checkpoint import (
+from engine.runs.run import mix_view
+from engine.runs.saved.checkpoint import (
     FACTS,
     STATE,
     TENSORS,
     SavedRouter,
-    camera_hash,
     check_state,
     checkpoint_folder,
     load_checkpoint,
-    other_footage,
     save_checkpoint,
     saved_ensemble,
     saved_iterations,
-    scene_facts,
 )
-from engine.runs.run import mix_view
-from engine.runs.saved import load_run
+from engine.runs.saved.loading import load_run
+from engine.runs.saved.scene_record import camera_hash, other_footage, scene_facts
 from experts.base import CheckpointError
 from scenes import SceneOptions, load_scene
 from tests.engine.expert_scene import write_film
@@ -120,7 +118,7 @@ def test_a_moved_expert_is_found_where_its_flag_says(trained):
 
 def test_a_tree_of_a_run_and_its_experts_is_moved_or_copied_as_a_whole(tmp_path, monkeypatch):
     arguments = use_small_world(monkeypatch, tmp_path / "tree")
-    monkeypatch.setattr(engine.runs.opening, "load_scene", lambda source, options: random_scene(source))
+    monkeypatch.setattr(engine.runs.scene, "load_scene", lambda source, options: random_scene(source))
     own = tmp_path / "tree" / "runs" / "own"
     assert train.main("E3", [*arguments, f"--save_path={own}", *STEPS]) == 0
     facts = json.loads((own / "router" / "iteration_4" / "router.json").read_text())
@@ -213,8 +211,8 @@ def test_a_place_of_an_expert_that_is_no_text_is_refused_by_file(trained):
 
 
 def test_another_cut_of_the_clip_is_refused(trained, monkeypatch):
-    whole = engine.runs.opening.load_scene
-    monkeypatch.setattr(engine.runs.opening, "load_scene", lambda *arguments: replace(whole(*arguments), num_frames=3))
+    whole = engine.runs.scene.load_scene
+    monkeypatch.setattr(engine.runs.scene, "load_scene", lambda *arguments: replace(whole(*arguments), num_frames=3))
     with pytest.raises(ConfigError, match="num_frames is 3, the router was trained with 4"):
         load_run(trained)
 
@@ -236,7 +234,7 @@ def test_changed_cameras_are_refused_by_a_training_and_told_by_a_rendering(tmp_p
     assert train.main("E3", given) == 0
     scene = random_scene(tmp_path)
     moved = tuple(replace(view, camera=replace(view.camera, cx=view.camera.cx + 1)) for view in scene.views)
-    monkeypatch.setattr(engine.runs.opening, "load_scene", lambda source, options: replace(scene, views=moved))
+    monkeypatch.setattr(engine.runs.scene, "load_scene", lambda source, options: replace(scene, views=moved))
     capsys.readouterr()
     assert train.main("E3", [f"--save_path={tmp_path / 'out'}", "--resume", "--quiet", "--iterations=4"]) == 2
     assert "other cameras than" in (message := capsys.readouterr().err) and "(cam00 and 2 more)" in message
@@ -250,11 +248,11 @@ def test_footage_that_was_replaced_is_known(tmp_path):
     saved = SavedRouter(
         folder=tmp_path, iteration=1, ensemble="E3", router=run.router, experts=(), scene=scene_facts(run)
     )
-    assert other_footage(saved, run) == [] and len(saved.scene["footage"]) == len(run.scene.views)
+    assert other_footage(saved.scene, run) == [] and len(saved.scene["footage"]) == len(run.scene.views)
     source = next(iter(run.scene.sources.values()))
     path = source.files(0, 1)[0]
     path.write_bytes(path.read_bytes() + b"0")
-    assert other_footage(saved, run) == [run.scene.views[0].name]
+    assert other_footage(saved.scene, run) == [run.scene.views[0].name]
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from engine.commands import train
-from engine.runs import opening
 from engine.runs.device import CPU, ComputeDevice
-from engine.runs.expert_images import image_of
-from engine.runs.opening import open_expert, open_scene
-from engine.runs.saved import trained_config
+from engine.runs.experts import loading
+from engine.runs.experts.images import image_of
+from engine.runs.experts.loading import open_expert
+from engine.runs.saved.loading import trained_config
+from engine.runs.scene import open_scene
 from engine.settings.parsing.config_file import write_config_file
 from engine.settings.parsing.fields import with_values
 from engine.settings.training.train import CONFIG_FILE, read_train_settings
@@ -24,7 +25,7 @@ from router import ENSEMBLES
 from tests.small_world import use_small_world
 
 E4 = ENSEMBLES["E4"]
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 FOLDERS = [f"--{name}=x" for name in ("model_path", "emb_path", "stg_path", "fgaussian_path")]
 
 
@@ -104,9 +105,9 @@ def test_a_config_that_differs_is_warned_of_with_both_numbers(tmp_path):
 def test_experts_get_the_planes_with_their_origin(tmp_path, monkeypatch, file):
     given: list[LoadOptions] = []
     arguments = use_small_world(monkeypatch, tmp_path)
-    original = opening.load_expert
+    original = loading.load_expert
     monkeypatch.setattr(
-        opening,
+        loading,
         "load_expert",
         lambda name, folder, options, **rest: given.append(options) or original(name, folder, options, **rest),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import moegs
-from engine.runs.checkpoint import FACTS, checkpoint_folder
+from engine.runs.saved.checkpoint import FACTS, checkpoint_folder
 from tests.engine.expert_scene import write_film
 
 FEW = ["--iterations=2", "--test_iterations", "--quiet", "--device=cpu"]

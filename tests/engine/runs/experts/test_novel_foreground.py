@@ -10,12 +10,12 @@ from moegs_rasterizer import Camera, Gaussians, RasterSettings
 from torch import nn
 
 from engine.runs.device import CPU, ComputeDevice
-from engine.runs.expert_images import image_of
-from engine.runs.novel_near import culling_of
+from engine.runs.experts.images import image_of
+from engine.runs.experts.novel_near import culling_of
 from experts.base import Provenance
 from router.novel_views import NovelViews
 from scenes.types import Scene, View
-from tests.engine.runs.test_novel_near import NoFrames
+from tests.engine.runs.experts.test_novel_near import NoFrames
 
 ON_CPU = ComputeDevice(device=CPU, backend="auto")
 WALL, THING, FLOATER = 4.0, 0.6, 0.25  # depths

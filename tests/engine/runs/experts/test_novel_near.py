@@ -11,8 +11,8 @@ import torch
 import moegs
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.runs.device import CPU, ComputeDevice
-from engine.runs.expert_images import image_of
-from engine.runs.novel_near import SHARE, automatic_near, culling_of, lone_rules, open_culling, seen_in_training
+from engine.runs.experts.images import image_of
+from engine.runs.experts.novel_near import SHARE, automatic_near, culling_of, lone_rules, open_culling, seen_in_training
 from engine.runs.run import mix_camera, mix_view
 from router.novel_views import NovelViews
 from scenes.types import FrameStore
