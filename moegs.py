@@ -70,7 +70,9 @@ COMMANDS = {
     "import": Command(EXCHANGE, "Read a run in the paper's file layout.", "engine.commands.import_run:command"),
     "doctor": Command(TOOLS, "Examine this installation, and say what to do.", "engine.commands.doctor:command"),
     "demo-scene": Command(TOOLS, "Write the demo's small ray-traced scene.", "demo.commands:scene_command"),
-    "profile-step": Command(TOOLS, "Time the stages of a training iteration.", "benchmarks.training_step:command"),
+    "profile-step": Command(
+        TOOLS, "Time the stages of a training iteration.", "benchmarks.training_step.command:command"
+    ),
 }
 # By command, module:function that reads its settings and shows its help, where the module of the command needs PyTorch.
 SETTINGS = {
@@ -91,7 +93,7 @@ SETTINGS = {
     "export": "engine.settings.export:read_export_settings",
     "import": "engine.settings.exchange:read_import_settings",
     "doctor": "engine.settings.doctor:read_doctor_settings",
-    "profile-step": "benchmarks.profile_settings:read_profile_settings",
+    "profile-step": "benchmarks.training_step.settings:read_profile_settings",
 }
 SCRIPTS = {  # the paper's and E5, and what they blend
     "train_E4.py, render_E4.py": "Ex4DGS, E-D3DGS, STG, 4DGaussians on N3V",

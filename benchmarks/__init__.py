@@ -1,1 +1,1 @@
-"""Times of a training step and of the rasterizer; no user's run imports this."""
+"""Times and memory of commands and of their parts: one file or folder a benchmark; no user's run imports this."""

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from moegs_rasterizer.random_scenes import turned_camera
 
-from benchmarks import whole_command
-from benchmarks.whole_command import moving_pattern, poses_of
+from benchmarks.whole_command import command
+from benchmarks.whole_command.command import moving_pattern, poses_of
 from scenes.calibration.poses_bounds import read_poses_bounds
 
 
 def test_every_phase_has_its_time(capsys: pytest.CaptureFixture[str]) -> None:
     size = ["--device", "cpu", "--gaussians", "40", "--width", "64", "--height", "48", "--frames", "2"]
-    assert whole_command.main([*size, "--", "--save_img", "--constant_frames", "1"]) == 0
+    assert command.main([*size, "--", "--save_img", "--constant_frames", "1"]) == 0
     first, line = capsys.readouterr().out.splitlines()[-2:]
     assert first == "E4, 40 Gaussians each, 64x48 px, 2 frames"
     seconds = {name: float(number) for name, number in re.findall(r"([a-z][a-z ,A-Z]*) ([\d.]+)(?: s)?(?:;|,|$)", line)}
@@ -29,7 +29,7 @@ def test_every_phase_has_its_time(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_cannot_be_measured_is_said(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        whole_command.main(["--frames", "0"])
+        command.main(["--frames", "0"])
     assert "--frames is 0: give 1 to 300" in capfd.readouterr().err
 
 

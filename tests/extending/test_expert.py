@@ -17,7 +17,7 @@ SIZE = RigSize(width=64, height=48, num_frames=4, num_cameras=4)
 HINTS = """
 import sys
 
-from benchmarks.training_step import command
+from benchmarks.training_step.command import command
 from engine.commands.train import main
 
 scene, out = sys.argv[1:]

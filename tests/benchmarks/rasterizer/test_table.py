@@ -60,7 +60,7 @@ def test_stages_of_a_pass():
     assert unknown(times) == ["new_kernel"]
 
 
-OUTSIDE = ("gates.cu", "loss.cu", "motion.cu")  # what is done beside rasterizing: benchmarks/realtime.py times it
+OUTSIDE = ("gates.cu", "loss.cu", "motion.cu")  # what is done beside rasterizing: benchmarks/realtime times it
 
 
 def test_every_kernel_of_ours_has_a_stage():

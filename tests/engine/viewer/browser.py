@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.viewer_client import connected, decoded, encoded
+from benchmarks.viewer.client import connected, decoded, encoded
 
 LONGEST = 20.0  # seconds to wait for anything
 QUIET = 0.35  # seconds without a picture, after which the last one stays

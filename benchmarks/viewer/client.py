@@ -1,4 +1,4 @@
-"""A browser without a screen, in a process of its own: `python -m benchmarks.viewer_client PORT SECONDS WIDTH HEIGHT`.
+"""A browser without a screen, in a process of its own: `python -m benchmarks.viewer.client PORT SECONDS WIDTH HEIGHT`.
 
 It speaks viser's protocol, lets a clip play at four times its speed, and prints when each picture came as JSON.
 """

@@ -126,7 +126,7 @@ def moving_pattern(width: int, height: int, frames: int) -> Iterator[np.ndarray]
 
 def timed_command(flags: Sequence[str]) -> dict[str, float]:
     """Run render_E4.py with its clock in a new process; its seconds by phase. ConfigError where it fails."""
-    command = [sys.executable, "-m", "benchmarks.timed_render", repr(time.time()), *flags]
+    command = [sys.executable, "-m", "benchmarks.whole_command.timed_render", repr(time.time()), *flags]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise ConfigError(f"render_E4.py ended with exit code {done.returncode}; its message is above")
@@ -145,7 +145,3 @@ def result_line(seconds: Mapping[str, float], frames: int) -> str:
         + f"; images and scores alone {scores:.2f} s, videos and PNGs alone {videos:.2f} s"
         + f"; rendering over the slower {seconds['rendering'] / max(scores, videos):.2f}"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

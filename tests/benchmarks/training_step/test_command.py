@@ -9,8 +9,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from benchmarks import training_step as profile
-from benchmarks.stages import BACKWARD_RASTERIZE, REST, Spent, marks_of, step_marks
+from benchmarks.training_step import command as profile
+from benchmarks.training_step.stages import BACKWARD_RASTERIZE, REST, Spent, marks_of, step_marks
 from benchmarks.workload import Workload, random_run
 from common.marks import BACKWARD, DATA, UPDATE
 from engine.errors import ConfigError

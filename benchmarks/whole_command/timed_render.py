@@ -1,4 +1,4 @@
-"""render_E4.py with a clock, in a process of its own: `python -m benchmarks.timed_render LAUNCHED FLAGS`.
+"""render_E4.py with a clock, in a process of its own: `python -m benchmarks.whole_command.timed_render LAUNCHED FLAGS`.
 
 LAUNCHED is the time at which the process was started, seconds of the epoch. The last line of standard output is JSON:
 seconds by phase. Nothing of ours is imported before the clock runs.

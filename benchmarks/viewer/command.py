@@ -20,7 +20,7 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks.realtime import CPU_MEMORY
+from benchmarks.realtime.ideas import CPU_MEMORY
 from benchmarks.workload import Workload, random_run
 from common.maths.tensors import to_uint8
 from common.text.tables import Column, table_lines
@@ -155,7 +155,7 @@ def play(run: Run, *, seconds: float) -> Played:
         try:
             camera = run.scene.views[0].camera
             size = (str(seconds), str(camera.width), str(camera.height))
-            browser = [sys.executable, "-m", "benchmarks.viewer_client", str(viewer.port), *size]
+            browser = [sys.executable, "-m", "benchmarks.viewer.client", str(viewer.port), *size]
             said = json.loads(subprocess.run(browser, stdout=subprocess.PIPE, check=True).stdout)
         finally:
             stop.requested = True
@@ -180,7 +180,3 @@ def _text(times: Sequence[float]) -> tuple[str, str]:
     """The median, and the 5th and the 95th percentile."""
     low, high = np.percentile(times, (5, 95))
     return f"{statistics.median(times):.2f}", f"({low:.2f}-{high:.2f})"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 
-from benchmarks.stages import BACKWARD_RASTERIZE, REST, Launch, Mark, Spent, launches_of, marks_of, stage_times
+from benchmarks.training_step.stages import (
+    BACKWARD_RASTERIZE,
+    REST,
+    Launch,
+    Mark,
+    Spent,
+    launches_of,
+    marks_of,
+    stage_times,
+)
 from common.marks import BACKWARD, DATA, LOSS, UPDATE
 
 

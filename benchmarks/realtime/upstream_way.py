@@ -1,4 +1,6 @@
-"""A model of how MoE-GS's published code draws a frame, to measure beside ours: `python -m benchmarks.upstream_way`.
+"""A model of how MoE-GS's published code draws a frame, to measure beside ours.
+
+`python -m benchmarks.realtime.upstream_way` measures it alone.
 
 For each expert: its Gaussians are computed, its colours are rasterized, and its three routing weights are rasterized by
 another call, as colours. Softmax and blend are PyTorch's. Nothing is kept from frame to frame. The original kernels
@@ -23,6 +25,7 @@ from moegs_rasterizer import Gaussians, Layer, RasterSettings, rasterize
 from moegs_rasterizer.compile.cuda_library import FLAGS_VARIABLE
 from torch import Tensor
 
+from benchmarks.realtime.times import timed_frames
 from benchmarks.workload import Workload, random_run
 from common.maths.tensors import constant
 from engine.runs.device import open_compute_device
@@ -76,22 +79,22 @@ def times_with_classic_kernels(workload: Workload, frames: int) -> list[float]:
     command = [
         sys.executable,
         "-m",
-        "benchmarks.upstream_way",
+        "benchmarks.realtime.upstream_way",
         *(f"--{name}={value}" for name, value in numbers.items()),
     ]
     environment = {**os.environ, FLAGS_VARIABLE: CLASSIC_FLAGS}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
     if done.returncode:
-        raise RuntimeError(f"benchmarks.upstream_way ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
+        raise RuntimeError(
+            f"benchmarks.realtime.upstream_way ended with {done.returncode}: {done.stderr.strip()[-2000:]}"
+        )
     times: list[float] = json.loads(done.stdout.splitlines()[-1])
     return times
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the milliseconds of frames drawn the published code's way on a GPU, as JSON."""
-    from benchmarks.realtime import timed_frames
-
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.upstream_way", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.realtime.upstream_way", description=main.__doc__)
     parser.add_argument("--gaussians", type=int, default=200_000, help="Gaussians of each expert (default: 200000)")
     parser.add_argument("--width", type=int, default=1352, help="width of the images, in px (default: 1352)")
     parser.add_argument("--height", type=int, default=1014, help="height of the images, in px (default: 1014)")

@@ -22,7 +22,7 @@ from experts import Expert, LoadOptions, load_expert
 from experts.base import Precision
 from experts.kept_frames import ExpertFrames
 
-EXPERTS_FOLDER = Path(__file__).parents[1] / "demo" / "experts"
+EXPERTS_FOLDER = Path(__file__).parents[2] / "demo" / "experts"
 WITH_NETWORKS = ("E-D3DGS", "4DGaussians")
 PRECISIONS: tuple[Precision, ...] = ("tf32", "float16", "bfloat16")
 MOST_LOST = 0.01  # dB of PSNR that a default may cost

@@ -12,8 +12,8 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity
 
-from benchmarks.profile_settings import WARM_UP_ITERATIONS, read_profile_settings
-from benchmarks.stages import BACKWARD_RASTERIZE, Spent, launches_of, marks_of, stage_times, step_marks
+from benchmarks.training_step.settings import WARM_UP_ITERATIONS, read_profile_settings
+from benchmarks.training_step.stages import BACKWARD_RASTERIZE, Spent, launches_of, marks_of, stage_times, step_marks
 from benchmarks.workload import Workload, random_run
 from common.marks import BACKWARD, DATA, marks_are_set
 from common.text.tables import Column, table_lines

@@ -1,0 +1,1 @@
+"""Times of a frame and of a training step with and without each idea: `python -m benchmarks.realtime`."""

@@ -1,0 +1,1 @@
+"""Times of the stages of a training step: `python moegs.py profile-step`."""

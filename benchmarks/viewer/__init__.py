@@ -1,0 +1,1 @@
+"""Pictures a second of the live viewer: `python -m benchmarks.viewer`."""
