@@ -18,8 +18,9 @@ from router.heads import HEADS, new_head
 if TYPE_CHECKING:
     from router.features import RoutingFeatures
     from router.heads.head import RouterHead
+    from router.mixing import mix
     from router.mixture import Mixture, blend
-    from router.router import Router, mix
+    from router.router import Router
 
 __all__ = [
     "ENSEMBLES",
@@ -44,8 +45,9 @@ __getattr__ = names_of(
     __name__,
     {
         "features": ["RoutingFeatures"],
-        "head": ["RouterHead"],
+        "heads.head": ["RouterHead"],
         "mixture": ["Mixture", "blend"],
-        "router": ["Router", "mix"],
+        "mixing": ["mix"],
+        "router": ["Router"],
     },
 )

@@ -18,8 +18,9 @@ from experts.base import Expert
 from experts.kept_frames import ExpertFrames, tensors_of
 from experts.windows.model import WindowedExpert
 from router.features import FEATURE_BACKGROUND
+from router.mixing import blended
 from router.novel_views import PLAIN
-from router.router import Router, blended
+from router.router import Router
 
 RGB = 3
 WARM_UP = 3  # drawings before a graph is captured: libraries are loaded, and memory for instances is known

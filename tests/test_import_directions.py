@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -89,6 +90,12 @@ def test_experts_do_not_know_each_other():
 
 def test_an_import_of_a_higher_room_is_seen():
     assert rooms_used("engine", "commands", ["training"]) >= {("engine/commands/train.py", "training")}
+
+
+@pytest.mark.parametrize("package", ["router", "scenes"])
+def test_every_name_that_a_package_promises_is_there(package):
+    module = importlib.import_module(package)
+    assert all(hasattr(module, name) for name in module.__all__)
 
 
 def test_scripts_import_only_engine_and_tools():

@@ -18,7 +18,7 @@ from experts.kept_frames import ExpertFrames, FrameGaussians
 
 CPU_MEMORY = 2**28  # bytes for kept frames where a GPU does not say how much is free
 PLAIN: dict[str, tuple[str, Any]] = {  # choices of fused kernels, each with what takes the readable version instead
-    "gates": ("router.router.has_gates_kernel", lambda *_: False),
+    "gates": ("router.mixing.has_gates_kernel", lambda *_: False),
     "loss": ("losses.photometric_loss.has_loss_kernel", lambda *_: False),
     "radam": ("engine.training.router.schedule.FusedRAdam", torch.optim.RAdam),
     "motion": ("experts.stg.model.has_motion_kernel", lambda *_: False),

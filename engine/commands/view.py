@@ -27,7 +27,7 @@ from engine.training.interruption import Interruption
 from engine.viewer.renewal import Renewal
 from experts.kept_frames import ExpertFrames
 from router import Ensemble, Router
-from router.subset import subset
+from router.router import subset
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from common.text.progress import tracked
 from engine.evaluation.scoring import evenly_spread
 from engine.runs.run import Run, mix_camera
 from router.layers import gaussians_of
+from router.mixing import mix_gaussians
 from router.pruning import ScoreKind, contribution_scores, gate_scores, image_scores
-from router.router import mix_gaussians
 from scenes import View
 
 

@@ -11,7 +11,7 @@ import torch
 import engine.training.router.schedule
 import experts.stg.model
 import losses.photometric_loss
-import router.router
+import router.mixing
 from benchmarks.realtime import command, precision, times, upstream_way
 from benchmarks.realtime.ideas import IDEAS, choices
 from benchmarks.realtime.upstream_way import upstream_frame
@@ -54,17 +54,17 @@ def test_the_stages_of_a_step_are_told():
 
 
 def test_an_idea_is_without_the_kernels_that_it_does_not_name(monkeypatch):
-    monkeypatch.setattr(router.router, "has_gates_kernel", lambda *_: True)
+    monkeypatch.setattr(router.mixing, "has_gates_kernel", lambda *_: True)
     monkeypatch.setattr(losses.photometric_loss, "has_loss_kernel", lambda *_: True)
     monkeypatch.setattr(experts.stg.model, "has_motion_kernel", lambda *_: True)
     fused = engine.training.router.schedule.FusedRAdam
     for idea in IDEAS:
         with choices(idea):
-            assert router.router.has_gates_kernel() == ("gates" in idea.fused)
+            assert router.mixing.has_gates_kernel() == ("gates" in idea.fused)
             assert losses.photometric_loss.has_loss_kernel() == ("loss" in idea.fused)
             assert experts.stg.model.has_motion_kernel() == ("motion" in idea.fused)
             assert (engine.training.router.schedule.FusedRAdam is fused) == ("radam" in idea.fused)
-    assert router.router.has_gates_kernel()
+    assert router.mixing.has_gates_kernel()
 
 
 def test_what_was_measured_before_an_error_is_printed(monkeypatch, capsys):

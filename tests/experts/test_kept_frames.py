@@ -20,8 +20,7 @@ from experts import EXPERTS, SPLATTED, kept_frames
 from experts.kept_frames import COMPUTED, LEAST_OPACITY, ExpertFrames, shown, tensors_of
 from experts.novel_views import novel_view_culling
 from experts.rows import keep_rows
-from router import ENSEMBLES, mix
-from router import router as router_module
+from router import ENSEMBLES, mix, mixing
 from router.novel_views import NovelViews
 from tests.router.test_router import make_router, render
 from tests.small_world import FRAMES, CloudExpert, camera, small_experts
@@ -182,7 +181,7 @@ def test_kept_frames_are_given_up_where_an_image_has_no_memory(monkeypatch):
         return rasterize(*given, **options)
 
     expected = render(router, experts, frame=1)
-    monkeypatch.setattr(router_module, "rasterize", rasterized)
+    monkeypatch.setattr(mixing, "rasterize", rasterized)
     assert torch.equal(render(router, experts, frame=1, frames=frames).image, expected.image)
     assert frames.most == 0
 

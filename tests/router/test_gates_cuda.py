@@ -78,7 +78,7 @@ def test_the_router_blends_by_the_kernel_and_has_the_same_images_and_gradients(m
     found = []
     for usable in (True, False):
         if not usable:
-            monkeypatch.setattr("router.router.has_gates_kernel", lambda *_: False)
+            monkeypatch.setattr("router.mixing.has_gates_kernel", lambda *_: False)
         router.zero_grad()
         mixture = render(router, experts, grad="features")
         (mixture.image.square().sum() + mixture.gates.square().sum()).backward()

@@ -13,7 +13,7 @@ from experts.videos.model import Videos
 from router import Router, mix
 from router.cues import cues_of
 from router.pictures import INPUTS, PictureFeatures, inputs_of
-from router.subset import subset
+from router.router import subset
 from tests.small_world import FRAMES, Images, camera, random_scene, small_experts
 
 INIT = 0.7
@@ -89,7 +89,7 @@ def test_a_mixture_of_pictures_alone_needs_no_rasterizer(monkeypatch: pytest.Mon
     def fails(*_: object, **__: object) -> None:
         raise AssertionError("nothing is to be splatted")
 
-    monkeypatch.setattr("router.router.rasterize", fails)
+    monkeypatch.setattr("router.mixing.rasterize", fails)
     experts = [pictures("Videos", 4), pictures("Videos-2", 5)]
     mixture = mix(learned(router_of(experts)), experts, camera(0), frame=2, time=0.5, temperature=1)
     torch.testing.assert_close(mixture.image, (mixture.gates[:, None] * mixture.images).sum(dim=0))

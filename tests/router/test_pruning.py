@@ -12,8 +12,8 @@ from moegs_rasterizer import rasterize
 from engine.runs.run import Run, mix_camera
 from router import Mixture
 from router.layers import gaussians_of, layer_of
+from router.mixing import mix_gaussians
 from router.pruning import contribution_scores, gate_scores, image_scores
-from router.router import mix_gaussians
 from tests.small_world import small_run
 
 TEMPERATURE, FRAME = 0.7, 1

@@ -4,10 +4,9 @@ import pytest
 import torch
 from moegs_rasterizer import Layer, rasterize
 
-import router.router as router_module
 from experts import EXPERTS
 from losses import photometric
-from router import ENSEMBLES, Router, folder_flags, mix
+from router import ENSEMBLES, Router, folder_flags, mix, mixing
 from tests.small_world import FRAMES, GAUSSIANS, CloudExpert, camera, small_experts
 
 
@@ -105,7 +104,7 @@ def test_camera_numbers_and_tile_rules_are_passed_on(monkeypatch):
         rules.append([layer.settings.tile_rule for layer in layers])
         return rasterize(layers, *arguments, **options)
 
-    monkeypatch.setattr(router_module, "rasterize", recorded)
+    monkeypatch.setattr(mixing, "rasterize", recorded)
     plain, numbered = render(router, experts), render(router, experts, camera_number=7)
     assert [expert.cameras[-2:] for expert in experts] == [[None, 7]] * 3
     assert not torch.equal(plain.image, numbered.image)

@@ -32,7 +32,7 @@ from engine.settings.training.train import CONFIG_FILE
 from experts import Expert
 from router import ENSEMBLES, Ensemble, ensemble_of, folder_flags, kind_of
 from router.novel_views import NovelViews
-from router.subset import subset
+from router.router import subset
 from scenes import Scene, needed_views
 from scenes.options import Needed
 
