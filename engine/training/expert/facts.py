@@ -1,4 +1,4 @@
-"""Facts by which a training is known again, when it is continued."""
+"""Facts of an expert's training: those by which it is known again when it is continued, and those of its cfg_args."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from engine.checks.experts import ROUTER_CAMERAS, TRAINING_CAMERAS
 from engine.settings.training.recipe import settings_of
 from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.expert.saves import ExpertOutput
+from engine.training.expert.start import ExpertStart
 from engine.training.stretches import stretches_of
+from experts.formats.settings import CLIP_FRAMES, FIRST_FRAME, FRAME_RATE, PRESET
 from experts.training.recipes.recipe import Recipe
+from scenes.layouts import LAYOUTS
 
 
 def facts_of(
@@ -37,3 +40,19 @@ def facts_of(
     }
     plain: dict[str, Any] = json.loads(json.dumps(facts))
     return plain
+
+
+def cfg_facts(output: ExpertOutput, config: TrainExpertConfig, begun: ExpertStart) -> dict[str, object]:
+    """Facts for cfg_args beside those that the expert's format needs."""
+    scene = output.scene
+    return {
+        "source_path": str(scene.root.absolute()),
+        "model_path": str(output.folder.absolute()),
+        "resolution": config.data.resolution,
+        "loader": LAYOUTS[scene.layout].loader,
+        FIRST_FRAME: scene.start,
+        CLIP_FRAMES: scene.num_frames,
+        **({} if scene.frame_rate is None else {FRAME_RATE: float(scene.frame_rate)}),
+        "iterations": begun.recipe.iterations,
+        PRESET: begun.preset,
+    }

@@ -6,7 +6,6 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -24,7 +23,7 @@ from engine.runs.device import release_unused, wait
 from engine.runs.experts.novel_near import lone_rules
 from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.curve import TrainingCurve, rates_of
-from engine.training.expert.facts import facts_of
+from engine.training.expert.facts import cfg_facts, facts_of
 from engine.training.expert.saves import (
     ExpertOutput,
     covered,
@@ -35,31 +34,18 @@ from engine.training.expert.saves import (
     saved_state,
 )
 from engine.training.expert.scene_views import SceneViews
+from engine.training.expert.start import ExpertStart
 from engine.training.loop import Schedule
 from engine.training.progress import Reading
 from engine.training.retention import drop_older
 from engine.training.tensorboard import event_writer
-from experts.formats.settings import CLIP_FRAMES, FIRST_FRAME, FRAME_RATE, PRESET
-from experts.training.recipes.recipe import Recipe
 from experts.training.trainer import ExpertTrainer
-from scenes.layouts import LAYOUTS
 
 logger = logging.getLogger(__name__)
 
 _READ_EVERY = 20  # iterations between readings of the loss: reading one waits for the GPU
 QUARTERS = 4  # when held-out frames are scored on the way, by default
 FRAMES_ON_THE_WAY = 8  # of each held-out camera
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpertStart:
-    """The start of a training: preset, recipe, start points and culling planes."""
-
-    preset: str
-    recipe: Recipe  # as asked for; the trainer may hold another, made from it
-    points: str  # where the start points came from
-    gaussians: int
-    planes: tuple[float, float] | None  # near and far, data units; None: fixed by the expert
 
 
 class ExpertTask:
@@ -199,7 +185,7 @@ class ExpertTask:
         if not covered(model, (0,)):
             logger.info("iteration %d: saved the training state, but no expert: it covers no frame yet", iteration)
             return
-        folder = save_expert(model, output, iteration, facts=self._cfg_facts())
+        folder = save_expert(model, output, iteration, facts=cfg_facts(output, self.config, self.begun))
         self._saved.add(iteration)
         logger.info("iteration %d: saved %s (%s)", iteration, folder, counted(self.trainer.count, "Gaussian"))
 
@@ -272,18 +258,3 @@ class ExpertTask:
     def facts(self) -> dict[str, Any]:
         """Facts that must be the same in a training and the one it continues, as plain JSON values."""
         return facts_of(self.output, self.config, self.begun.recipe, self.begun.planes)
-
-    def _cfg_facts(self) -> dict[str, object]:
-        """Facts for cfg_args beside those that the expert's format needs."""
-        scene = self.output.scene
-        return {
-            "source_path": str(scene.root.absolute()),
-            "model_path": str(self.output.folder.absolute()),
-            "resolution": self.config.data.resolution,
-            "loader": LAYOUTS[scene.layout].loader,
-            FIRST_FRAME: scene.start,
-            CLIP_FRAMES: scene.num_frames,
-            **({} if scene.frame_rate is None else {FRAME_RATE: float(scene.frame_rate)}),
-            "iterations": self.last,
-            PRESET: self.begun.preset,
-        }

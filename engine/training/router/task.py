@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from statistics import fmean
 from types import TracebackType
 from typing import ClassVar
 
@@ -20,13 +18,11 @@ from moegs_rasterizer.types import Grad
 from torch import Tensor
 
 from common import ranks
-from common.collectives import add_up_gradients, mean_over_ranks
+from common.collectives import add_up_gradients
 from common.marks import DATA, LOSS, mark
 from common.maths.tensors import tensors_hash
 from common.text.wording import counted
 from engine.errors import ConfigError
-from engine.evaluation.measures.lpips_network import Lpips
-from engine.evaluation.measures.lpips_weights import lpips_of_loss
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import TITLES, table_order
 from engine.evaluation.scoring import evenly_spread, psnr_of
@@ -36,17 +32,18 @@ from engine.runs.device import wait
 from engine.runs.run import Run, mix_camera
 from engine.runs.saved.checkpoint import checkpoint_folder, named_tensors, save_checkpoint, saved_iterations
 from engine.runs.saved.expert_records import ExpertRecord
-from engine.settings.training.run import RunConfig, TrainingConfig
+from engine.settings.training.run import RunConfig
 from engine.training.curve import TrainingCurve, rates_of
 from engine.training.progress import Reading
 from engine.training.retention import drop_older
 from engine.training.router.judge import judged, with_judgement
+from engine.training.router.loss import lpips_of, router_loss
+from engine.training.router.readings import UnreadNumbers
 from engine.training.router.resume import training_state
 from engine.training.router.schedule import images_a_step, learned_cameras, reached, router_pairs, set_router_rates
 from engine.training.stretches import stretches_of
 from engine.training.tensorboard import event_writer
 from experts.training.stretches import in_stretches
-from losses import concentration, matched_colours, photometric
 from router import Mixture
 from scenes import Prefetcher
 
@@ -54,16 +51,6 @@ logger = logging.getLogger(__name__)
 
 READ_EVERY = 10  # steps whose numbers are fetched together from a GPU: fetching waits until it has caught up
 LINE_EVERY = 10  # iterations a line of training.csv
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Unread:
-    """Numbers of an iteration that nobody has waited for yet."""
-
-    iteration: int
-    image: str  # "cam03, frame 7"
-    loss: Tensor
-    error: Tensor  # mean squared
 
 
 class RouterTask:
@@ -94,12 +81,12 @@ class RouterTask:
         self.seconds = seconds  # of training so far, evaluations and saves left out
         self.save_path = save_path
         self.experts = experts
-        self._lpips = _lpips(run, config.training) if config.training.lambda_lpips else None
+        self._lpips = lpips_of(run, config.training) if config.training.lambda_lpips else None
         self.images = images_a_step(config.training)
         self.last = reached(config.training.iterations, start=start, images=self.images)
         self._open = ExitStack()
         self._images: Iterator[tuple[int, int, Tensor]] = iter(())
-        self._unread: list[_Unread] = []
+        self._unread = UnreadNumbers(run.compute)
         self._readings: tuple[Reading, ...] = ()
         self._clock = 0.0
         self._judged: tuple[int, Run] | None = None  # an iteration, and the run that follows its judgement
@@ -142,10 +129,10 @@ class RouterTask:
                 loss = router_loss(mixture, target, training, lpips=self._lpips)
             image = f"{self.run.scene.views[view].name}, frame {frame}"
             error = (mixture.image.detach() - target).square().mean()
-            self._unread.append(_Unread(iteration=iteration, image=image, loss=loss.detach(), error=error))
-            steps = len(self._unread) // training.batch
+            self._unread.add(iteration, image, loss=loss.detach(), error=error)
+            steps = self._unread.count // training.batch
             if left == 0 and (self.run.device.type == "cpu" or steps >= READ_EVERY or iteration == self.last):
-                self._readings = self._read()
+                self._readings = self._unread.read()
             del mixture  # its images would take memory all through the backward pass
             yield loss if self.images == 1 else loss / self.images
 
@@ -159,29 +146,6 @@ class RouterTask:
             camera_number=camera.number if known else None,
             temperature=self.run.router.temperature,
             grad=self.grad if known else "features",
-        )
-
-    def _read(self) -> tuple[Reading, ...]:
-        """The numbers nobody has waited for yet, in one transfer; ConfigError naming the first loss not finite.
-
-        Means over the images of a step, of all ranks.
-        """
-        wait(self.run.compute)
-        numbers = torch.stack([number for unread in self._unread for number in (unread.loss, unread.error)]).tolist()
-        steps: dict[int, list[tuple[float, float]]] = {}
-        for unread, loss, error in zip(self._unread, numbers[::2], numbers[1::2], strict=True):
-            if not math.isfinite(loss):
-                raise ConfigError(
-                    f"the loss is {loss} at iteration {unread.iteration} ({unread.image}): lower the learning rates, "
-                    "or find the cause with --detect_anomaly"
-                )
-            steps.setdefault(unread.iteration, []).append((loss, -10 * math.log10(max(error, 1e-12))))
-        self._unread.clear()
-        own = [fmean(values) for images in steps.values() for values in zip(*images, strict=True)]
-        means = mean_over_ranks(own)
-        return tuple(
-            Reading(iteration=iteration, loss=loss, psnr=psnr)
-            for iteration, loss, psnr in zip(steps, means[::2], means[1::2], strict=True)
         )
 
     def update(self, iteration: int) -> Sequence[Reading]:
@@ -272,22 +236,3 @@ class RouterTask:
         cameras = " ".join(scene.views[view].name for view in scene.test)
         scored = counted(len(frames), "frame")
         logger.info("iteration %d: PSNR in dB (%s, %s): %s", iteration, cameras, scored, values)
-
-
-def _lpips(run: Run, training: TrainingConfig) -> Lpips:
-    cameras = [run.scene.views[view].camera for view in run.scene.train]
-    return lpips_of_loss(cameras, path=training.lpips_weights, device=run.device, setting="--lambda_lpips")
-
-
-def router_loss(mixture: Mixture, target: Tensor, training: TrainingConfig, *, lpips: Lpips | None = None) -> Tensor:
-    """(1 - lambda) L1 + lambda (1 - SSIM) of the blended image [3, h, w], and a little for unequal gates.
-
-    lpips: the network of training.lambda_lpips, where that is not 0.
-    """
-    image = matched_colours(mixture.image, target) if training.match_colours else mixture.image
-    loss = photometric(image, target, l1=1 - training.lambda_dssim, dssim=training.lambda_dssim)
-    if lpips is not None:
-        loss = torch.add(loss, lpips(2 * image - 1, 2 * target - 1), alpha=training.lambda_lpips)
-    if training.lambda_gates:
-        loss = torch.add(loss, concentration(mixture.gates), alpha=training.lambda_gates)
-    return loss

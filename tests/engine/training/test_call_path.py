@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import engine.commands.train_expert
-import engine.training.router.task
+import engine.training.router.loss
 import experts.training.trainer
 import moegs
 from engine.commands import train
@@ -30,7 +30,7 @@ def stop_at_the_loss(*args: object, **options: object) -> None:
 
 
 def test_stage_2_takes_six_frames_at_most(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine.training.router.task, "photometric", stop_at_the_loss)
+    monkeypatch.setattr(engine.training.router.loss, "photometric", stop_at_the_loss)
     given = [*use_small_world(monkeypatch, tmp_path), f"--save_path={tmp_path / 'out'}", "--iterations", "1"]
     with pytest.raises(Reached) as reached:
         train.main("E3", given)

@@ -13,8 +13,9 @@ from engine.runs.run import Run, mix_view
 from engine.settings.training.run import RunConfig, TrainingConfig
 from engine.training.loop import Schedule, train
 from engine.training.progress import Reading
+from engine.training.router.loss import router_loss
 from engine.training.router.schedule import make_optimiser
-from engine.training.router.task import RouterTask, router_loss
+from engine.training.router.task import RouterTask
 from losses import concentration
 from tests.small_world import FRAMES, HEIGHT, WIDTH, Images, small_run
 
