@@ -21,7 +21,8 @@ from experts.base import DivergedError
 from experts.rows import HasRowModules, block_sizes
 from experts.training.rendered import RenderedView, render
 from experts.training.samplers import Sample
-from experts.training.trainer import AHEAD, ExpertTrainer
+from experts.training.samples_ahead import AHEAD
+from experts.training.trainer import ExpertTrainer
 from losses import photometric
 from router import kind_of
 

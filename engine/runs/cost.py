@@ -18,7 +18,7 @@ from engine.runs.run import Run
 from engine.runs.trial import WorkTime
 from experts import Expert, ExpertSpec
 from experts.training.recipes.recipe import Recipe
-from experts.training.trainer import AHEAD
+from experts.training.samples_ahead import AHEAD
 from experts.windows.model import WindowedExpert
 from experts.windows.placement import AT_ONCE
 from router.rays import MOST as MOST_RAYS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
@@ -17,8 +16,6 @@ from torch import Tensor, nn
 from common import ranks
 from common.collectives import add_up_gradients
 from common.maths.tensors import constant
-from common.ranks import RankError
-from common.text.wording import counted
 from experts.base import DivergedError, Expert
 from experts.training.colour_correction import ColourCorrection
 from experts.training.gaussians.density import PARAMETERS, clone_and_split, prune, reset_opacities
@@ -30,14 +27,12 @@ from experts.training.generalisation.removal import blending_weights, spread
 from experts.training.recipes.rates import build_optimiser, set_rates
 from experts.training.recipes.recipe import Recipe
 from experts.training.rendered import RenderedView, added, cut_harmonics, mute_harmonics, render
-from experts.training.samplers import Sample, Sampler, ShuffledPass, samples_from_lists, samples_to_lists
-from experts.training.saved_states import check_parameters, check_rows, load_moments, require_indices
+from experts.training.samplers import Sample, Sampler, ShuffledPass
+from experts.training.samples_ahead import SamplesAhead
+from experts.training.saved_states import check_parameters, check_rows, load_moments
 from experts.training.shared_views import numbers_of_all, on_all_ranks
-from experts.training.stretches import StretchedSampler, Stretches
 from experts.training.views import TrainingViews
 from losses import photometric_sum
-
-AHEAD = 8  # iterations by which images are chosen before they are needed, so that they can be read meanwhile
 
 
 class ExpertTrainer:
@@ -81,11 +76,9 @@ class ExpertTrainer:
         self.lpips: Callable[[Tensor, Tensor], Tensor] | None = None  # of images in -1 ... 1, where `needs_lpips`
         self.statistics = tuple(Statistics(population.count, self.device) for population in populations)
         self.sampler = self.new_sampler()
-        self.order: Sampler = self.sampler  # in which its images come; another where a disk does not keep all frames
+        self.images = SamplesAhead(self.sampler, views, last=recipe.iterations, name=self.name)
         self.optimiser = self.new_optimiser()
         self.generaliser = Generaliser(recipe, self.populations, views, extent=extent, unit=self.unit)
-        self._pending: deque[tuple[Sample, ...]] = deque()
-        self._drawn = 0  # iterations whose images are chosen
         self._rendered: list[RenderedView] = []  # of the iteration under way
         self._samples: tuple[Sample, ...] = ()  # of all ranks
         self._begun: Tensor | None = None  # random numbers' state once they were chosen; None between iterations
@@ -99,7 +92,7 @@ class ExpertTrainer:
         all their parts together do, and the regularisers are rank 0's.
         """
         self.begin(iteration)
-        self._samples = samples = self.samples(iteration)
+        self._samples = samples = self.images.next(iteration)
         self._begun = self.generator.get_state()
         drawn = [(sample, self.background(), self.generaliser.draw(self.generator)) for sample in samples]
         by_moment = groupby(ranks.share(drawn), key=lambda one: self.moment(one[0], iteration))
@@ -177,29 +170,6 @@ class ExpertTrainer:
             return (self.gaussians(Sample(view=view, frame=frame), iteration) for frame in spread(self.frames()))
 
         return blending_weights(moments, self.views.cameras, self.model.settings, backend=self.backend)
-
-    def samples(self, iteration: int) -> tuple[Sample, ...]:
-        """The iteration's images, of all ranks; those of later iterations are chosen and announced meanwhile."""
-        while self._drawn < min(iteration + AHEAD, self.recipe.iterations):
-            self._drawn += 1
-            self._pending.append(self.order.next(self._drawn))
-            self.views.announce(ranks.share(self._pending[-1]))
-        if len(self._pending[0]) < ranks.count():
-            images = counted(len(self._pending[0]), "image")
-            raise RankError(
-                f"{self.name}: {counted(ranks.count(), 'rank')}, and an iteration has {images}: start fewer, or give "
-                "--batch a larger number, up to that of the training cameras"
-            )
-        return self._pending.popleft()
-
-    def skip_to(self, iteration: int) -> None:
-        """Lets an iteration be the next, as if the images of those before it had been chosen: for trials of one."""
-        self._drawn = iteration - 1
-        self._pending.clear()
-
-    def stay_within(self, stretches: Stretches) -> None:
-        """Lets images of some frames follow each other, before the first iteration."""
-        self.order = StretchedSampler(self.sampler, stretches, generator=self.generator)
 
     # Where recipes differ.
 
@@ -335,14 +305,11 @@ class ExpertTrainer:
 
         Where the losses of an iteration failed, that iteration is still to come.
         """
-        pending = list(self._pending) if self._begun is None else [self._samples, *self._pending]
         return {
             "parameters": dict(self.model.state_dict()),
             "optimiser": self.optimiser.state_dict(),
             "statistics": [statistics.state() for statistics in self.statistics],
-            "sampler": self.order.state(),
-            "pending": samples_to_lists(pending),
-            "drawn": self._drawn,
+            **self.images.state(again=[] if self._begun is None else [self._samples]),
             "random": self.generator.get_state() if self._begun is None else self._begun,
             "generalise": self.generaliser.state(),
         }
@@ -356,13 +323,6 @@ class ExpertTrainer:
         for statistics, rows, population in zip(self.statistics, state["statistics"], self.populations, strict=True):
             check_rows(rows, statistics.rows, count=population.count)
             statistics.load(rows)
-        self.order.load(state["sampler"])
-        for view, frame in (pair for batch in state["pending"] for pair in batch):
-            require_indices([view], len(self.views.cameras), "the list of the next images' cameras")
-            require_indices([frame], self.views.num_frames, "the list of the next images' frames")
-        self._pending = deque(samples_from_lists(state["pending"]))
-        self._drawn = int(state["drawn"])
         self.generator.set_state(state["random"])
         self.generaliser.load(state["generalise"], self.populations)
-        for samples in self._pending:
-            self.views.announce(ranks.share(samples))
+        self.images.load(state)

@@ -132,7 +132,7 @@ def training_time(starts: Sequence[CheckedStart]) -> WorkTime | None:
 def try_iteration(task: ExpertTask) -> None:
     """Trains with an image from the middle of the schedule, when all that a model has takes part."""
     iteration = min(task.last // 2 + 1, task.last)
-    task.trainer.skip_to(iteration)
+    task.trainer.images.skip_to(iteration)
     with memory_told(f"a trial of an iteration of {task.name}"):
         for loss in task.trainer.losses(iteration):
             loss.backward()
@@ -183,7 +183,7 @@ def _opened(
     trainer.backend = compute.backend
     stretches = stretches_of(scene)
     if stretches is not None:
-        trainer.stay_within(stretches)
+        trainer.images.stay_within(stretches, generator=trainer.generator)
     if trainer.needs_lpips:
         trainer.lpips = lpips_of_loss(
             views.cameras, path=config.output.lpips_weights, device=compute.device, setting="--set lpips"

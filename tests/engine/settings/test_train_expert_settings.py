@@ -30,7 +30,7 @@ from experts import EXPERTS, TRAINABLE
 from experts.formats.torch_files import load_tensors, save_tensors
 from experts.stg.training import STGTrainer
 from experts.training.recipes.recipe import Recipe
-from experts.training.trainer import AHEAD
+from experts.training.samples_ahead import AHEAD
 from moegs import main
 from scenes.points.cloud import PointCloud
 from tests.engine.expert_scene import run, write_film

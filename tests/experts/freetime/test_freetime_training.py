@@ -130,9 +130,9 @@ def test_what_lasts_moves_slowly_in_training_and_relocation(monkeypatch: pytest.
 
 def test_a_batch_shows_one_frame_from_different_cameras() -> None:
     apart, together = new_trainer(replace(RECIPE, batch=2)), new_trainer(replace(RECIPE, batch=2, same_frame=True))
-    drawn = [apart.samples(iteration) for iteration in range(1, 21)]
+    drawn = [apart.images.next(iteration) for iteration in range(1, 21)]
     assert any(one.frame != other.frame for one, other in drawn)
-    drawn = [together.samples(iteration) for iteration in range(1, 41)]
+    drawn = [together.images.next(iteration) for iteration in range(1, 41)]
     assert all(one.frame == other.frame and one.view != other.view for one, other in drawn)
     assert {one.frame for one, _ in drawn} == set(range(NUM_FRAMES))
 

@@ -202,7 +202,7 @@ def test_segments_are_saved_under_their_frames_and_show_the_same(tmp_path):
     folder, models = tmp_path / "clip", []
     for first, length in ((0, 3), (3, 2)):
         taught = trainer(scaled_recipe(small_recipe(), 20), first=first, num_frames=length)
-        samples = {sample.frame for iteration in range(1, 15) for sample in taught.samples(iteration)}
+        samples = {sample.frame for iteration in range(1, 15) for sample in taught.images.next(iteration)}
         assert samples == set(range(first, first + length))
         taught = trainer(scaled_recipe(small_recipe(), 20), first=first, num_frames=length)
         list(train(taught))
