@@ -38,8 +38,8 @@ from engine.settings.parsing.command_line import exit_code, set_up_logging
 from engine.settings.parsing.config_file import read_object
 from engine.settings.parsing.fields import with_values
 from engine.settings.rendering.metric_protocols import OF_CLIPS
+from engine.settings.rendering.overrides import AnyOverridesConfig
 from engine.settings.rendering.render import (
-    AnyOverridesConfig,
     RenderConfig,
     Split,
     overrides_of,

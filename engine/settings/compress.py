@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.errors import ConfigError
 from engine.settings.parsing.paths import check_folder, check_target
-from engine.settings.rendering.render import check_moved, check_replaced
+from engine.settings.rendering.overrides import check_moved, check_replaced
 
 
 def check_source_and_target(config: Any) -> tuple[Path, Path]:

@@ -15,7 +15,7 @@ from engine.settings.compress import check_least, check_positive, check_shares, 
 from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
 from engine.settings.parsing.paths import check_expert
-from engine.settings.rendering.render import OF_IMAGES, MovedOverridesConfig
+from engine.settings.rendering.overrides import OF_IMAGES, MovedOverridesConfig
 from engine.settings.results.verify import overrides_of
 from engine.settings.training.experts import folder_argument, name_and_folder
 from engine.settings.training.run import check_seed

@@ -16,7 +16,7 @@ from engine.settings.node_tool import TOOL, tool
 from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
 from engine.settings.parsing.paths import check_folder, check_target
-from engine.settings.rendering.render import WITHOUT, AnyOverridesConfig, check_moved, check_replaced
+from engine.settings.rendering.overrides import WITHOUT, AnyOverridesConfig, check_moved, check_replaced
 
 Layout = Literal["upstream"]  # a row of engine.commands.export's LAYOUTS each
 QualityName = Literal["high", "small"]  # a row of engine.export.formats.QUALITIES each

@@ -13,7 +13,7 @@ from engine.errors import ConfigError
 from engine.settings.compress import check_least, check_positive, check_shares, check_source_and_target
 from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
-from engine.settings.rendering.render import OF_IMAGES, AnyOverridesConfig
+from engine.settings.rendering.overrides import OF_IMAGES, AnyOverridesConfig
 
 DEFAULT_RATIO = 0.55  # the paper's
 MOST_RATIO = 0.99

@@ -7,7 +7,8 @@ from engine.errors import ConfigError
 from engine.settings.parsing.paths import check_expert, check_file, check_folder, check_target
 from engine.settings.rendering.metric_protocols import missing_package
 from engine.settings.rendering.novel_views import check_novel_views, trajectory_file
-from engine.settings.rendering.render import RenderConfig, check_moved, check_replaced, variant_of
+from engine.settings.rendering.overrides import check_moved, check_replaced
+from engine.settings.rendering.render import RenderConfig, variant_of
 from engine.settings.rendering.render_maps import OF_TRUTH
 from engine.settings.training.experts import name_and_folder
 from experts import EXPERTS

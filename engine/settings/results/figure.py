@@ -12,7 +12,7 @@ import tyro
 from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
 from engine.settings.parsing.paths import check_folder, check_target
-from engine.settings.rendering.render import AnyOverridesConfig, check_moved, check_replaced
+from engine.settings.rendering.overrides import AnyOverridesConfig, check_moved, check_replaced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

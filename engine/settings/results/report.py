@@ -13,7 +13,7 @@ from engine.errors import ConfigError
 from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
 from engine.settings.parsing.paths import check_folder, check_target
-from engine.settings.rendering.render import OF_RESULTS, AnyOverridesConfig, check_moved, check_not_of_results
+from engine.settings.rendering.overrides import OF_RESULTS, AnyOverridesConfig, check_moved, check_not_of_results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
 from engine.settings.parsing.fields import values_of
 from engine.settings.parsing.paths import check_file, check_folder
-from engine.settings.rendering.render import OF_RESULTS, AnyOverridesConfig, Split, check_moved, check_not_of_results
+from engine.settings.rendering.overrides import OF_RESULTS, AnyOverridesConfig, check_moved, check_not_of_results
+from engine.settings.rendering.render import Split
 
 CPU_FRAMES = 8  # rendered again on a CPU, where --frames does not say
 

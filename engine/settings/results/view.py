@@ -14,7 +14,7 @@ from engine.errors import ConfigError
 from engine.settings.parsing.command_help import DEBUG, FAST, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
 from engine.settings.parsing.paths import check_folder
-from engine.settings.rendering.render import WITHOUT, AnyOverridesConfig, check_moved, check_replaced
+from engine.settings.rendering.overrides import WITHOUT, AnyOverridesConfig, check_moved, check_replaced
 
 PACKAGE = "viser"
 

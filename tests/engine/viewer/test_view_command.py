@@ -24,7 +24,7 @@ from engine.commands.view import (
     with_newest_router,
 )
 from engine.runs.run import mix_view
-from engine.settings.rendering.render import AnyOverridesConfig
+from engine.settings.rendering.overrides import AnyOverridesConfig
 from engine.settings.results.view import ViewConfig
 from experts.base import CheckpointError
 from tests.small_world import use_small_world
