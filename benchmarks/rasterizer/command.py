@@ -17,6 +17,28 @@ CPU_ONLY = ("large", "threads", "no_oracle")
 
 def main() -> None:
     """Print the GPU's table where the CUDA back-end runs, else the CPU's; medians with their range, milliseconds."""
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.large and arguments.quick:
+        parser.error("--large and --quick contradict each other; leave one out")
+    if arguments.stages and arguments.calls:
+        parser.error("--stages and --calls each print one table and nothing else; leave one out")
+    try:
+        device = _device(arguments.device)
+        if device.type == "cpu":
+            for flag in ("stages", "calls"):
+                if getattr(arguments, flag):
+                    parser.error(f"--{flag} times a GPU; leave it out or add --device cuda")
+            _time_cpu(arguments)
+            return
+        if given := [f"--{name}" for name in CPU_ONLY if getattr(arguments, name)]:
+            parser.error(f"{', '.join(given)} changes nothing on a GPU; leave it out or add --device cpu")
+        _time_gpu(arguments, device)
+    except RasterizerError as error:
+        sys.exit(f"error: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.rasterizer",
         description=main.__doc__,
@@ -38,30 +60,7 @@ def main() -> None:
     )
     cpu.add_argument("--threads", type=_positive, help="number of PyTorch threads; default: PyTorch's")
     cpu.add_argument("--no_oracle", action="store_true", help="do not time the PyTorch back-end")
-    arguments = parser.parse_args()
-    if arguments.large and arguments.quick:
-        parser.error("--large and --quick contradict each other; leave one out")
-    if arguments.stages and arguments.calls:
-        parser.error("--stages and --calls each print one table and nothing else; leave one out")
-    try:
-        device = _device(arguments.device)
-        if device.type == "cpu":
-            for flag in ("stages", "calls"):
-                if getattr(arguments, flag):
-                    parser.error(f"--{flag} times a GPU; leave it out or add --device cuda")
-            _time_cpu(arguments)
-            return
-        if given := [f"--{name}" for name in CPU_ONLY if getattr(arguments, name)]:
-            parser.error(f"{', '.join(given)} changes nothing on a GPU; leave it out or add --device cpu")
-        sizes = cuda_table.QUICK_SIZES if arguments.quick else cuda_table.FULL_SIZES
-        sizes = replace(sizes, repeats=arguments.repeats or sizes.repeats)
-        if arguments.calls:
-            print_call_table(device, counts=sizes.counts, size=sizes.size, repeats=sizes.repeats)
-            return
-        print_table = cuda_table.print_gpu_stages if arguments.stages else cuda_table.print_gpu_table
-        print_table(device, sizes, seed=arguments.seed)
-    except RasterizerError as error:
-        sys.exit(f"error: {error}")
+    return parser
 
 
 def _device(name: str) -> torch.device:
@@ -88,6 +87,16 @@ def _time_cpu(arguments: argparse.Namespace) -> None:
     oracle = case.oracle and not arguments.no_oracle
     case = replace(case, oracle=oracle, repeats=arguments.repeats or case.repeats)
     cpu_table.print_cpu_table(case, seed=arguments.seed)
+
+
+def _time_gpu(arguments: argparse.Namespace, device: torch.device) -> None:
+    sizes = cuda_table.QUICK_SIZES if arguments.quick else cuda_table.FULL_SIZES
+    sizes = replace(sizes, repeats=arguments.repeats or sizes.repeats)
+    if arguments.calls:
+        print_call_table(device, counts=sizes.counts, size=sizes.size, repeats=sizes.repeats)
+        return
+    print_table = cuda_table.print_gpu_stages if arguments.stages else cuda_table.print_gpu_table
+    print_table(device, sizes, seed=arguments.seed)
 
 
 def _positive(text: str) -> int:

@@ -15,13 +15,13 @@ from common.text.units import MEGABYTE
 from common.text.wording import duration
 from engine.checks.experts import EXPERT_REPORT
 from engine.checks.footage import warn_of_frames
-from engine.checks.rasterizer import check_rasterizer
 from engine.evaluation.conditions import versions
 from engine.evaluation.expert import ExpertScores
 from engine.evaluation.measures.suite import weights_facts
 from engine.runs.alone import alone
 from engine.runs.cost import expert_cost, log_cost
-from engine.runs.device import device_name, open_compute_device, peak_memory
+from engine.runs.device import device_name, peak_memory
+from engine.runs.opening import checked_device
 from engine.runs.revision import this_revision
 from engine.runs.scene import decode, read_scene
 from engine.runs.trial import must_decode
@@ -61,10 +61,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     model_path = cast(Path, config.output.model_path)
     check_model_folder(model_path, resume=config.output.resume, overwrite=config.output.overwrite)
     scene = open_expert_scene(config, model_path)
-    compute = open_compute_device(
-        config.machine.device, config.machine.backend, deterministic=config.machine.deterministic
-    )
-    check_rasterizer(compute)
+    compute = checked_device(config.machine)
     outputs = choose_outputs(config, spec, scene, compute)
     with ExitStack() as stack:
         for output in outputs:  # not the model's folder: its segments may be trained side by side

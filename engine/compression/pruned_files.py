@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from engine.evaluation.provenance import model_folder
 from engine.runs.opening import new_run
 from engine.runs.run import Run
 from engine.runs.saved.checkpoint import checkpoint_folder, load_checkpoint, save_checkpoint
-from engine.runs.saved.expert_records import ExpertRecord, bundle_folder, record_expert
+from engine.runs.saved.expert_records import bundle_folder, record_expert
 from engine.runs.saved.loading import HERE, trained_config
 from engine.settings.parsing.config_file import read_object, write_config_file
 from engine.settings.parsing.fields import with_values
@@ -64,20 +64,15 @@ def write_run(
     out = out.absolute()
     with replacing_folder(out) as staged:
         folders = {record.name: bundle_folder(record, staged) for record in earlier}
-        for expert in run.experts:
-            with torch.no_grad():
-                spec = EXPERTS[kind_of(expert.name)]
-                save_model(spec, expert, folders[expert.name], expert.provenance.iteration)
-            if packed is not None:
-                packed(folders[expert.name])
+        _write_experts(run.experts, folders, packed)
         logger.info("what was written is opened again, as other commands will read it")
         written = new_run(_settings(run, save_path, folders, staged, overrides), run.ensemble)
         for old, new in zip(run.experts, written.experts, strict=True):
             carry_facts(old, new, change)
         written.router.load_state_dict(run.router.state_dict())
         final = {name: out / folder.relative_to(staged) for name, folder in folders.items()}
-        records = (record_expert(each, folders[each.name], save_path=staged) for each in written.experts)
-        moved = tuple(_moved(record, final[record.name]) for record in records)
+        records = [record_expert(each, folders[each.name], save_path=staged) for each in written.experts]
+        moved = tuple(replace(record, folder=str(final[record.name])) for record in records)
         settings = _settings(run, save_path, final, out, overrides)
         optimiser = make_optimiser(written.router, settings.training)
         written = with_judgement(
@@ -94,6 +89,17 @@ def write_run(
     for expert, record in zip(written.experts, moved, strict=True):
         expert.provenance = replace(expert.provenance, files=tuple(Path(record.folder) / name for name in record.files))
     return written
+
+
+def _write_experts(
+    experts: Sequence[Expert], folders: Mapping[str, Path], packed: Callable[[Path], None] | None
+) -> None:
+    """Saves experts in their folders, by name. packed: makes a folder smaller."""
+    for expert in experts:
+        with torch.no_grad():
+            save_model(EXPERTS[kind_of(expert.name)], expert, folders[expert.name], expert.provenance.iteration)
+        if packed is not None:
+            packed(folders[expert.name])
 
 
 def _settings(
@@ -127,7 +133,3 @@ def carry_facts(old: Expert, new: Expert, change: Mapping[str, Any]) -> None:
         write_cfg_args(target, (read_cfg_args(source) or {}) | own)
         if (source / EXPERT_REPORT).is_file():
             write_json(target / EXPERT_REPORT, {**read_object(source / EXPERT_REPORT), **OF_IMAGES, **change})
-
-
-def _moved(record: ExpertRecord, folder: Path) -> ExpertRecord:
-    return replace(record, folder=str(folder))

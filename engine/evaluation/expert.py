@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,16 +70,10 @@ def evaluate_expert(
     shown = {frames[index] for index in evenly_spread(len(frames), SHOWN)}
     view_frames = [(view, frame) for view in scene.test for frame in frames]
     own = view_frames_of_rank(view_frames, shown=not quiet)
-    per_frame, seconds = [], []
     with ImageHashes() as hashes:
         followed = tracked(own.frames, f"Scoring {expert.name}", unit="frame", shown=not quiet, leave=False)
-        for scored in _scored(expert, scene, followed, own.lead, compute=compute, suite=suite, novel=novel):
-            camera = scene.views[scored.view].name
-            per_frame.append({"camera": camera, "frame": scored.frame, "scores": scored.scores[ALONE]})
-            seconds.append(scored.seconds)
-            hashes.add({ALONE: to_uint8(scored.rendering)}, scored.truth)
-            if scored.frame in shown:
-                _write_pngs(folder, image_name(camera, scored.frame), scored)
+        scored = _scored(expert, scene, followed, own.lead, compute=compute, suite=suite, novel=novel)
+        per_frame, seconds = _of_frames(scored, scene, folder, shown=shown, hashes=hashes)
     per_frame = [frame for part in ranks.gathered(per_frame) for frame in part]
     seconds = [each for part in ranks.gathered(seconds) for each in part]
     report = {
@@ -100,6 +94,24 @@ def evaluate_expert(
         weights=weights_facts(suite),
         file=file,
     )
+
+
+def _of_frames(
+    scored: Iterable[ScoredFrame[Tensor]], scene: Scene, folder: Path, *, shown: Collection[int], hashes: ImageHashes
+) -> tuple[list[dict[str, Any]], list[float]]:
+    """Scores of each frame, as metrics.json has them, and seconds of rendering it.
+
+    hashes: take in the images. shown: frames that are written as PNGs.
+    """
+    per_frame, seconds = [], []
+    for each in scored:
+        camera = scene.views[each.view].name
+        per_frame.append({"camera": camera, "frame": each.frame, "scores": each.scores[ALONE]})
+        seconds.append(each.seconds)
+        hashes.add({ALONE: to_uint8(each.rendering)}, each.truth)
+        if each.frame in shown:
+            _write_pngs(folder, image_name(camera, each.frame), each)
+    return per_frame, seconds
 
 
 def _means(per_frame: Sequence[Mapping[str, Any]], seconds: Sequence[float]) -> dict[str, Any]:

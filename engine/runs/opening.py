@@ -18,7 +18,7 @@ from engine.runs.run import Run
 from engine.runs.scene import CheckScene, any_scene, open_scene
 from engine.settings.parsing.fields import with_values
 from engine.settings.training.experts import AnyExpertsConfig, folder_argument
-from engine.settings.training.run import RunConfig, expert_folders
+from engine.settings.training.run import DeviceConfig, RunConfig, expert_folders
 from experts import Expert
 from experts.pictures import has_pictures
 from router import Ensemble, Router, kind_of
@@ -34,10 +34,7 @@ def new_run(config: RunConfig, ensemble: Ensemble, *, check: CheckScene = any_sc
     check: raises where the scene does not have what is asked of it, before an expert is loaded. Raises
     SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
     """
-    compute = open_compute_device(
-        config.machine.device, config.machine.backend, deterministic=config.machine.deterministic
-    )
-    check_rasterizer(compute)
+    compute = checked_device(config.machine)
     scene = open_scene(config, ensemble)
     check(scene)
     folders = expert_folders(config, ensemble)
@@ -54,6 +51,13 @@ def new_run(config: RunConfig, ensemble: Ensemble, *, check: CheckScene = any_sc
         check_visible(loaded[name], scene, compute=compute, label=label, folder=folder)
         check_cameras(scene, name, folder)
     return run
+
+
+def checked_device(settings: DeviceConfig) -> ComputeDevice:
+    """The device that settings ask for, opened, and its rasterizer checked; ConfigError or RasterizerError."""
+    compute = open_compute_device(settings.device, settings.backend, deterministic=settings.deterministic)
+    check_rasterizer(compute)
+    return compute
 
 
 def new_router(config: RunConfig, experts: Sequence[Expert]) -> Router:

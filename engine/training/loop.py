@@ -110,24 +110,37 @@ def train(
                     done, is_whole = iteration, True
                     if each is not None:
                         each(iteration)
-                    if iteration in schedule.saves:
-                        task.save(iteration)
-                    if _is_wanted_to_stop(interruption, (iteration - schedule.start) // schedule.step):
-                        raise KeyboardInterrupt
-                    if iteration in schedule.evaluations:
-                        _evaluate(task, iteration, interruption)
+                    _save_and_score(task, iteration, schedule, interruption)
         except BaseException as error:
             loss = None  # what it was computed from would take the memory that a save needs
             if interruption.insisted or not is_whole:  # the first, too, may have come in the middle of an update
                 raise
-            together = ranks.count() == 1 or isinstance(error, KeyboardInterrupt)
-            if together and done > schedule.start and not ranks.from_first(task.is_saved(done)) and task.is_finite():
-                task.save(done)
+            if done > schedule.start and (ranks.count() == 1 or isinstance(error, KeyboardInterrupt)):
+                _save_reached(task, done)
             if not isinstance(error, KeyboardInterrupt):
                 raise
             logger.warning("interrupted at iteration %d of %d: continue with --resume", done, schedule.last)
             return False
     return True
+
+
+def _save_and_score(task: TrainingTask, iteration: int, schedule: Schedule, interruption: Interruption) -> None:
+    """Saves and scores after an iteration where the schedule says so.
+
+    Raises KeyboardInterrupt where a signal wished to stop: before the scoring, which `_make_up` does later.
+    """
+    if iteration in schedule.saves:
+        task.save(iteration)
+    if _is_wanted_to_stop(interruption, (iteration - schedule.start) // schedule.step):
+        raise KeyboardInterrupt
+    if iteration in schedule.evaluations:
+        _evaluate(task, iteration, interruption)
+
+
+def _save_reached(task: TrainingTask, done: int) -> None:
+    """Saves the last iteration that was done, unless it is saved, or would be of no use."""
+    if not ranks.from_first(task.is_saved(done)) and task.is_finite():
+        task.save(done)
 
 
 def _make_up(task: TrainingTask, done: int, schedule: Schedule, interruption: Interruption) -> None:

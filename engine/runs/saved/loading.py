@@ -12,12 +12,10 @@ from typing import Any
 import torch
 
 from common.text.suggestions import hint
-from engine.checks.rasterizer import check_rasterizer
 from engine.errors import ConfigError
-from engine.runs.device import open_compute_device
 from engine.runs.experts.loading import open_expert
 from engine.runs.experts.pictures import decode_pictures
-from engine.runs.opening import assemble
+from engine.runs.opening import assemble, checked_device
 from engine.runs.run import Run
 from engine.runs.saved.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint
 from engine.runs.saved.expert_records import find_expert, record_expert, recorded_iteration, require_same_files
@@ -63,29 +61,16 @@ def load_run(
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     if not given.get("deterministic"):  # a switch: off is as the run was trained
         given.pop("deterministic", None)
-    flag = flag or (BY_NAME if "expert" in given else None)
-    left_out = given.pop("without", ())
+    named, left_out = given.pop("expert", None), given.pop("without", ())
     share = given.pop("towards_mean", saved.judgement.towards_mean if saved.judgement else 0.0)
-    moved = folders_by_name(given.pop("expert", ()), [record.name for record in saved.experts])
-    config = with_values(
-        trained_config(save_path, layout=saved.scene["layout"]), {**HERE, **given, "save_path": save_path}
-    )
-    if "source_path" not in given:
-        config = with_values(config, {"source_path": scene_folder(config.data.source_path, saved, save_path)})
     flags = folder_flags(_ensemble(saved))
+    flag = flag or (BY_NAME if named is not None or not flags else None)
+    moved = {name: given[own] for name, own in flags.items() if own in given}
+    moved |= folders_by_name(named or (), [record.name for record in saved.experts])
+    config = _config(saved, given, save_path)
     saved, ensemble = _without(saved, left_out)
-    compute = open_compute_device(
-        config.machine.device, config.machine.backend, deterministic=config.machine.deterministic
-    )
-    check_rasterizer(compute)
-    flag = flag or (None if flags else BY_NAME)
-    moved |= {name: given[flag] for name, flag in flags.items() if name not in moved and flag in given}
-    folders = {
-        each.name: find_expert(
-            each, given=moved.get(each.name), save_path=save_path, argument=_argument(each.name, flag)
-        )
-        for each in saved.experts
-    }
+    compute = checked_device(config.machine)
+    folders = _find_experts(saved, moved, save_path=save_path, flag=flag)
     scene = open_scene(config, ensemble)
     check(scene)
     experts = _reopen(config, scene, saved, folders, save_path=save_path, device=compute.device, flag=flag)
@@ -104,6 +89,15 @@ def load_run(
         judgement=saved.judgement,
         novel=_shrunk(run.novel, share),
     )
+
+
+def _config(saved: SavedRouter, given: Mapping[str, Any], save_path: Path) -> RunConfig:
+    """The settings of a run's training, with those of this machine and what was given instead; its scene is found."""
+    trained = trained_config(save_path, layout=saved.scene["layout"])
+    config = with_values(trained, {**HERE, **given, "save_path": save_path})
+    if "source_path" in given:
+        return config
+    return with_values(config, {"source_path": scene_folder(config.data.source_path, saved, save_path)})
 
 
 def _shrunk(novel: NovelViews, share: float) -> NovelViews:
@@ -193,6 +187,18 @@ def _without(saved: SavedRouter, left_out: Sequence[str]) -> tuple[SavedRouter, 
         replace(saved, router=subset(saved.router, kept), experts=records),
         Ensemble(name="+".join(kept), layout=ensemble.layout, experts=kept),
     )
+
+
+def _find_experts(
+    saved: SavedRouter, moved: Mapping[str, Path], *, save_path: Path, flag: str | None
+) -> dict[str, Path]:
+    """The folder of every expert, by its name: the given one where it was moved, else where it is found."""
+    return {
+        each.name: find_expert(
+            each, given=moved.get(each.name), save_path=save_path, argument=_argument(each.name, flag)
+        )
+        for each in saved.experts
+    }
 
 
 def _argument(name: str, flag: str | None) -> str:
