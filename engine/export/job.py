@@ -9,8 +9,8 @@ from pathlib import Path
 from moegs_rasterizer import Camera
 
 from engine.evaluation.held_out import ImageAt
-from engine.export.cleaning import Kept, kept_rows
-from engine.export.lines import Followed, as_splats
+from engine.export.cleaning.kept import Kept, kept_rows
+from engine.export.following.lines import Followed, as_splats
 from engine.export.quality import Quality
 from engine.runs.run import Run
 from experts.base import Expert

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.export.lines import Tolerance
+from engine.export.following.lines import Tolerance
 from engine.export.pages.data import PageGrid
 from experts.splats.container import Grid
 

@@ -20,7 +20,7 @@ class Splats(nn.Module):
 
     A Gaussian is at its mean at its moment, and its opacity is `bell` of that: exp(-((frame - time) / width)^2 / 2).
     Outside of its window it is not there. A Gaussian of another method that does not move on a line is several
-    Gaussians here, one after the other (engine/export/lines.py).
+    Gaussians here, one after the other (engine/export/following/lines.py).
 
     Rows are put in the order of their windows' first frames, so that those of a frame lie together.
     """

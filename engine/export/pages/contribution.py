@@ -11,7 +11,7 @@ from torch import Tensor
 from common.text.progress import tracked
 from engine.checks.probes import shrunk
 from engine.evaluation.scoring import evenly_spread
-from engine.export.weights import WIDTH
+from engine.export.cleaning.weights import WIDTH
 from engine.runs.run import Run, mix_camera
 from experts.base import Expert
 from experts.kept_frames import ExpertFrames

@@ -15,7 +15,7 @@ from common.text.units import MEGABYTE
 from common.text.wording import bytes_text, counted
 from engine.errors import ConfigError
 from engine.evaluation.held_out import ImageAt, mixtures_of
-from engine.export.cleaning import Kept
+from engine.export.cleaning.kept import Kept
 from engine.export.job import Export, Facts, Prepared
 from engine.export.pages.budget import fitted
 from engine.export.pages.contribution import most_contributions

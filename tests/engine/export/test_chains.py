@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from engine.export.following.steady import steady
 from engine.export.pages.arrays import array_bytes, read_arrays
 from engine.export.pages.chains import ONCE, SHARED, Pieces, chain_order, chained, steps_of, unchained
-from engine.export.steady import steady
 
 FINE = 0.05
 

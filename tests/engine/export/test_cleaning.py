@@ -12,14 +12,14 @@ import pytest
 import torch
 from moegs_rasterizer import Camera, Gaussians
 
-import engine.export.cleaning
-from engine.export.cleaning import kept_rows
+import engine.export.cleaning.kept
+from engine.export.cleaning.kept import kept_rows
+from engine.export.cleaning.neighbours import between_neighbours
+from engine.export.cleaning.weights import WIDTH, pixel_weights
 from engine.export.formats import FORMATS
 from engine.export.job import Export
-from engine.export.neighbours import between_neighbours
 from engine.export.pages.page import read_page
 from engine.export.quality import QUALITIES
-from engine.export.weights import WIDTH, pixel_weights
 from engine.export.writing import write_export
 from engine.runs.experts.images import image_of
 from engine.runs.run import Run
@@ -135,10 +135,10 @@ class Flashing:
 
 
 def test_what_only_frames_between_the_chosen_ones_show_stays(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.export.cleaning, "evenly_spread", lambda count, wanted: [0, 2])
+    monkeypatch.setattr(engine.export.cleaning.kept, "evenly_spread", lambda count, wanted: [0, 2])
     kept = kept_rows(run, Flashing(run.experts[0]), least=50.0, floaters=True)
     assert kept.rows.all()
-    monkeypatch.setattr(engine.export.cleaning, "evenly_spread", lambda count, wanted: [1])
+    monkeypatch.setattr(engine.export.cleaning.kept, "evenly_spread", lambda count, wanted: [1])
     assert not kept_rows(run, Flashing(run.experts[0]), least=50.0, floaters=True).rows.all()
 
 

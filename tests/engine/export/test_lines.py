@@ -10,9 +10,9 @@ from moegs_rasterizer import Gaussians, RasterSettings
 from moegs_rasterizer.reference.projection import rotations
 
 from engine.errors import ConfigError
-from engine.export.bells import opacity_bells
+from engine.export.following.bells import opacity_bells
+from engine.export.following.lines import Tolerance, as_splats
 from engine.export.frames import FrameReader, KnownShapes, harmonics_of, quats_of, unit_shapes
-from engine.export.lines import Tolerance, as_splats
 from tests.small_world import FRAMES, camera, small_experts
 
 FINE = Tolerance(place=0.1, pixels=0.02, quat=0.04, log_scale=0.01, opacity=0.01, colour=0.01)

@@ -15,9 +15,9 @@ from moegs_rasterizer.reference.projection import in_view, view_points
 from torch import Tensor
 
 from common.text.progress import tracked
-from engine.export.neighbours import between_neighbours
+from engine.export.cleaning.neighbours import between_neighbours
+from engine.export.cleaning.weights import pixel_weights
 from engine.export.players import players_settings
-from engine.export.weights import pixel_weights
 from engine.runs.device import ComputeDevice
 from experts.base import Expert
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from common.maths.vectors import unit
 from common.text.progress import tracked
 from engine.errors import ConfigError
-from engine.export.bells import SEEN, Bells, opacity_bells
+from engine.export.following.bells import SEEN, Bells, opacity_bells
+from engine.export.following.steady import steady
 from engine.export.frames import SH_CONSTANT, Frame, FrameReader
-from engine.export.steady import steady
 from experts.base import Expert
 from experts.canonical.gaussians import CanonicalGaussians
 from experts.splats.model import Splats, bell

@@ -18,11 +18,11 @@ from torch import Tensor
 from common.text.progress import tracked
 from common.text.wording import counted
 from engine.evaluation.scoring import evenly_spread
-from engine.export.bells import SEEN
-from engine.export.beside import shown_beside
-from engine.export.neighbours import between_neighbours
+from engine.export.cleaning.beside import shown_beside
+from engine.export.cleaning.neighbours import between_neighbours
+from engine.export.cleaning.weights import pixel_weights
+from engine.export.following.bells import SEEN
 from engine.export.players import players_settings
-from engine.export.weights import pixel_weights
 from engine.runs.device import ComputeDevice
 from engine.runs.run import Run
 from experts.base import Expert

@@ -1,0 +1,1 @@
+"""Gaussians followed through a clip: straight lines that stand for their paths, and where these lines end."""
