@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from moegs_rasterizer import Camera
 
-NEIGHBOURS = 3  # of each camera, the nearest ones
+NEIGHBOURS = 9  # of each camera, the nearest ones: with fewer, floaters stay that no camera between comes close to
 
 
 def between_neighbours(cameras: Sequence[Camera]) -> list[Camera]:

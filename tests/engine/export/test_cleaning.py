@@ -160,6 +160,14 @@ def at(x: float, z: float = 0.0) -> Camera:
     return replace(camera(1), world_to_camera=world_to_camera)
 
 
+def test_a_new_camera_stands_in_the_middle_of_each_four_cameras_of_a_grid() -> None:
+    """There, farthest from the training's, large Gaussians of one camera are closest to a viewer."""
+    cells = [(x, z) for x in range(4) for z in range(4)]
+    found = torch.stack([each.centre for each in between_neighbours([at(float(x), float(z)) for x, z in cells])])
+    for x, z in ((0.5, 0.5), (1.5, 0.5), (1.5, 1.5)):
+        assert torch.cdist(torch.tensor([[x, 0.0, z]]), found).min() < 1e-5
+
+
 def test_a_floater_of_one_camera_goes_where_new_views_need_a_rule_for_it(tmp_path: Path) -> None:
     """Two cameras side by side do not see what floats between them; one far behind does."""
     run = small_run(tmp_path)
@@ -186,7 +194,7 @@ def test_new_cameras_stand_half_way_between_neighbours() -> None:
     half = float(found[0].world_to_camera[2, 2])
     assert half == pytest.approx(np.cos(np.pi / 4), abs=1e-5)
     assert between_neighbours([at(0.0)]) == [] and between_neighbours([at(0.0), at(0.0)]) == []
-    assert len(between_neighbours([at(float(x)) for x in range(10)])) < 45
+    assert len(between_neighbours([at(float(x)) for x in range(40)])) < 40 * 39 / 2
 
 
 def test_what_only_players_show_from_beside_the_picture_is_in_no_file(tmp_path: Path) -> None:
