@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -106,8 +106,16 @@ def renewal_of(config: ViewConfig) -> Renewal:
         folder = _expert_settings(config)[2]
         return Renewal(partial(newest_expert_folders, folder), partial(with_newest_expert, config=config))
     temperature = config.overrides.eval_temperature
-    opened = partial(with_newest_router, folder=config.run, eval_temperature=temperature, without=config.without)
+    files = expert_files(config.run)
+    opened = partial(
+        with_newest_router, folder=config.run, files=files, eval_temperature=temperature, without=config.without
+    )
     return Renewal(partial(newest_router_folders, config.run), opened)
+
+
+def expert_files(folder: Path) -> dict[str, dict[str, str]]:
+    """The files of the experts that a run's newest iteration was trained with: their hashes by name and path."""
+    return {record.name: record.files for record in load_checkpoint(checkpoint_folder(folder)).experts}
 
 
 def newest_router_folders(folder: Path) -> list[Path]:
@@ -166,11 +174,19 @@ def newest_expert_iteration(folder: Path) -> int:
     return min(found.values(), default=-1)
 
 
-def with_newest_router(run: Run, *, folder: Path, eval_temperature: float | None, without: Sequence[str] = ()) -> Run:
+def with_newest_router(
+    run: Run,
+    *,
+    folder: Path,
+    files: Mapping[str, Mapping[str, str]],
+    eval_temperature: float | None,
+    without: Sequence[str] = (),
+) -> Run:
     """The run with the newest router that is saved, of the same experts; the run itself where there is none newer.
 
-    without: experts that are left out. A folder that cannot be read at the moment, as one that is being written to, is
-    left for the next time. Raises ConfigError where the folder holds a run of other experts by now.
+    files: those of the experts that are shown, by name and path, with the hash of each. without: experts that are left
+    out. A folder that cannot be read at the moment, as one that is being written to, is left for the next time. Raises
+    ConfigError where the folder holds a run of other experts by now, or of experts that were trained anew.
     """
     newest = max(saved_iterations(folder), default=run.iteration)
     if newest == run.iteration:
@@ -186,6 +202,12 @@ def with_newest_router(run: Run, *, folder: Path, eval_temperature: float | None
     if _tables(newer) != _tables(run.router):
         raise ConfigError(
             f"{folder}: holds a run of other experts by now, and iteration {newest} is not shown; start view again"
+        )
+    shown = [record for record in saved.experts if record.name in newer.expert_names]
+    anew = [record.name for record in shown if record.files != files[record.name]]
+    if anew:
+        raise ConfigError(
+            f"{folder}: {', '.join(anew)} has other files by now, and iteration {newest} is not shown; start view again"
         )
     router = newer.eval().requires_grad_(False).to(run.device)
     if eval_temperature is not None:

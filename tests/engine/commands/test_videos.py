@@ -13,7 +13,7 @@ from PIL import Image
 
 import engine.runs.experts.loading
 import moegs
-from engine.commands.view import open_run, with_newest_router
+from engine.commands.view import expert_files, open_run, with_newest_router
 from engine.errors import ConfigError
 from engine.runs.run import mix_view
 from engine.runs.saved.loading import load_run
@@ -205,10 +205,11 @@ def test_the_others_are_viewed_and_exported_without_the_pictures(train: Train, t
     assert [expert.name for expert in shown.experts] == ["Ex4DGS"] == list(shown.router.expert_names)
     assert torch.equal(mix_view(shown, 1, 2).image, mix_view(whole, 1, 2).images[0])
     assert train(pictures, folder, "--iterations=4", "--resume") == 0
-    newer = with_newest_router(shown, folder=folder, eval_temperature=None, without=("videos",))
+    files = expert_files(folder)
+    newer = with_newest_router(shown, folder=folder, files=files, eval_temperature=None, without=("videos",))
     assert newer.iteration == 4 and newer.router.expert_names == ("Ex4DGS",)
     with pytest.raises(ConfigError, match="holds a run of other experts by now, and iteration 4 is not shown"):
-        with_newest_router(shown, folder=folder, eval_temperature=None)
+        with_newest_router(shown, folder=folder, files=files, eval_temperature=None)
     page = tmp_path / "page.html"
     assert moegs.main(["export", str(folder), "--to", str(page), "--without", "Videos", "--quiet"]) == 0
     assert page.is_file()

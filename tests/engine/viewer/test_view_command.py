@@ -16,6 +16,7 @@ import moegs
 from common.disk.locks import only_one
 from engine.commands import train
 from engine.commands.view import (
+    expert_files,
     first_is_saved,
     newest_expert_iteration,
     open_run,
@@ -23,6 +24,7 @@ from engine.commands.view import (
     with_newest_expert,
     with_newest_router,
 )
+from engine.errors import ConfigError
 from engine.runs.run import mix_view
 from engine.settings.rendering.overrides import AnyOverridesConfig
 from engine.settings.results.view import ViewConfig
@@ -44,12 +46,21 @@ def save_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_newer_router_is_taken(save_path: Path) -> None:
     run = open_run(ViewConfig(run=save_path, iteration=1))
     assert run.iteration == 1
-    newer = with_newest_router(run, folder=save_path, eval_temperature=0.5)
+    files = expert_files(save_path)
+    newer = with_newest_router(run, folder=save_path, files=files, eval_temperature=0.5)
     assert newer.iteration == 2 and newer.experts is run.experts and newer.router.eval_temperature == 0.5
-    assert with_newest_router(newer, folder=save_path, eval_temperature=0.5) is newer
+    assert with_newest_router(newer, folder=save_path, files=files, eval_temperature=0.5) is newer
     unfinished = save_path / "router" / "iteration_3"
     unfinished.mkdir()
-    assert with_newest_router(newer, folder=save_path, eval_temperature=None) is newer
+    assert with_newest_router(newer, folder=save_path, files=files, eval_temperature=None) is newer
+
+
+def test_a_router_of_an_expert_that_was_trained_anew_is_not_shown_with_the_old_one(save_path: Path) -> None:
+    run, files = open_run(ViewConfig(run=save_path, iteration=1)), expert_files(save_path)
+    first = next(iter(files))
+    other = files | {first: dict.fromkeys(files[first], "another hash")}
+    with pytest.raises(ConfigError, match=f"{first} has other files by now, and iteration 2 is not shown; start view"):
+        with_newest_router(run, folder=save_path, files=other, eval_temperature=None)
 
 
 def test_another_run_in_the_folder_is_shown_or_told(save_path: Path, caplog, monkeypatch) -> None:
@@ -161,6 +172,7 @@ import engine.commands.view as view
 from tests.small_world import small_run
 view.open_run = lambda config: small_run(Path(sys.argv[1]))
 view.with_newest_router = lambda run, **_: run
+view.expert_files = lambda folder: {}
 print(os.getpid(), flush=True)
 sys.exit(view.command([sys.argv[1], "--port", "8961"], prog="moegs.py view", description="."))
 """
