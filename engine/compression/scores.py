@@ -10,8 +10,8 @@ from torch import Tensor
 
 from common.text.progress import tracked
 from engine.evaluation.scoring import evenly_spread
+from engine.runs.experts.kept_frames import keeping_a_frame
 from engine.runs.run import Run, mix_camera
-from router.layers import gaussians_of
 from router.mixing import mix_gaussians
 from router.pruning import ScoreKind, contribution_scores, gate_scores, image_scores
 from scenes import View
@@ -22,20 +22,18 @@ def run_scores(run: Run, kind: ScoreKind, *, frames: int, progress: bool) -> lis
 
     No frame of the footage is read.
     """
-    moments = [
-        (run.scene.views[view], frame)
-        for frame in evenly_spread(run.scene.num_frames, frames)
-        for view in run.scene.train
-    ]
+    chosen = evenly_spread(run.scene.num_frames, frames)
     totals = [torch.zeros(expert.num_gaussians, device=run.device) for expert in run.experts]
     generator = torch.Generator().manual_seed(0)
     run.router.requires_grad_(True)  # a loaded router learns nothing
-    for view, frame in tracked(moments, "Scoring Gaussians", unit="image", shown=progress):
-        scores = _scores(run, kind, view, frame, generator)
-        for expert, total, score in zip(run.experts, totals, scores, strict=True):
-            total[expert.rows(frame)] += score
+    for frame in tracked(chosen, "Scoring Gaussians", unit="frame", shown=progress):
+        kept = keeping_a_frame(run)
+        for view in run.scene.train:
+            scores = _scores(kept, kind, run.scene.views[view], frame, generator)
+            for expert, total, score in zip(run.experts, totals, scores, strict=True):
+                total[expert.rows(frame)] += score
     run.router.requires_grad_(False)
-    return [total / len(moments) for total in totals]
+    return [total / (len(chosen) * len(run.scene.train)) for total in totals]
 
 
 def _scores(run: Run, kind: ScoreKind, view: View, frame: int, generator: torch.Generator) -> Sequence[Tensor]:
@@ -46,7 +44,7 @@ def _scores(run: Run, kind: ScoreKind, view: View, frame: int, generator: torch.
             lambda: mix_camera(run, view.camera, frame, camera_number=view.number, grad="features"),
             temperature=temperature,
         )
-    gaussians = [gaussians_of(each, view.camera, frame, camera_number=view.number) for each in run.experts]
+    gaussians = [run.frames.of(each, frame, camera=view.number).gaussians for each in run.experts]
     if kind == "contribution":
         gates = mix_camera(run, view.camera, frame, camera_number=view.number).gates
         return contribution_scores(run.experts, gaussians, view.camera, gates=gates, backend=run.backend)

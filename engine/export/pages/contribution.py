@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,15 +11,14 @@ from common.text.progress import tracked
 from engine.checks.probes import shrunk
 from engine.evaluation.scoring import evenly_spread
 from engine.export.cleaning.weights import WIDTH
+from engine.runs.experts.kept_frames import keeping_a_frame
 from engine.runs.run import Run, mix_camera
 from experts.base import Expert
-from experts.kept_frames import ExpertFrames
 from router.pruning import contribution_scores
 from scenes import View
 
 IMAGES = 240  # of training views, together
 FRAMES = 120  # at most: the more, the fewer views of each; a Gaussian may be there for a few frames only
-A_FRAME = 5 * 10**8  # bytes that the Gaussians of one frame may take to be kept
 
 
 @torch.no_grad()
@@ -34,7 +32,7 @@ def most_contributions(run: Run, experts: Sequence[Expert], *, progress: bool = 
     turns = max(1, -(-len(frames) * len(run.scene.train) // IMAGES))
     most = [torch.zeros(expert.num_gaussians, device=run.device) for expert in experts]
     for turn, frame in enumerate(tracked(frames, "Weighing Gaussians", unit="frame", shown=progress)):
-        kept = replace(run, frames=ExpertFrames(most=A_FRAME, drop="never"))  # computed once for all views
+        kept = keeping_a_frame(run)
         for view in run.scene.train[turn % turns :: turns]:
             scores = _contributions(kept, experts, run.scene.views[view], frame)
             for expert, highest, score in zip(experts, most, scores, strict=True):

@@ -16,6 +16,7 @@ from experts.kept_frames import ExpertFrames
 logger = logging.getLogger(__name__)
 
 SHARE = 0.5  # of what is free beside the run's own needs: other work may come
+A_FRAME = 5 * 10**8  # bytes that the Gaussians of one frame may take to be kept
 
 
 def with_kept_frames(run: Run, *, precision: Precision = "float32") -> Run:
@@ -32,3 +33,11 @@ def with_kept_frames(run: Run, *, precision: Precision = "float32") -> Run:
         logger.info("frames of experts are kept in GPU memory, in %s at most", bytes_text(most))
     spare_now = partial(spare_memory, run.device)
     return replace(run, frames=ExpertFrames(most=most, shares=len(run.experts), precision=precision, spare=spare_now))
+
+
+def keeping_a_frame(run: Run) -> Run:
+    """The run that computes its experts' Gaussians of a frame once for all views of it, on a CPU too.
+
+    It is for one frame: it keeps what fits into A_FRAME, and drops nothing of it.
+    """
+    return replace(run, frames=ExpertFrames(most=A_FRAME, drop="never", precision=run.frames.precision))
