@@ -132,6 +132,19 @@ def ensemble_and_folders(given: Sequence[str]) -> tuple[Ensemble, dict[str, Path
     return ensemble, dict(zip(ensemble.experts, paths, strict=True))
 
 
+def with_saved_experts(given: Sequence[str], saved: Sequence[str]) -> tuple[str, ...]:
+    """--expert arguments of a saved run, with those that are given anew in the places of their experts.
+
+    The given ones alone where they are as many, or one names no expert of the run.
+    """
+    experts = ensemble_and_folders(saved)[0].experts
+    folders = {named_expert(name, experts): path for name, path in map(name_and_folder, given)}
+    if len(given) >= len(saved) or len(folders) < len(given) or None in folders:
+        return tuple(given)
+    pairs = zip(experts, saved, strict=True)
+    return tuple(f"{kind_of(name)}={folders[name]}" if name in folders else argument for name, argument in pairs)
+
+
 def name_and_folder(argument: str, *, flag: str = BY_NAME) -> tuple[str, Path]:
     """The two parts of an --expert argument, NAME=PATH; ConfigError where it is none."""
     name, equals, path = argument.partition("=")

@@ -13,7 +13,7 @@ from engine.settings.parsing.command_line import config_path, parse_arguments
 from engine.settings.parsing.config_file import read_config_file, read_object, settings_of_object
 from engine.settings.parsing.earlier import unsaved_rules, unsaved_settings
 from engine.settings.parsing.fields import with_values
-from engine.settings.training.experts import FILE_PLANES, PLANES, name_and_folder
+from engine.settings.training.experts import FILE_PLANES, PLANES, name_and_folder, with_saved_experts
 from engine.settings.training.run import AnyRunConfig, RunConfig
 from experts import EXPERTS
 from router import Ensemble, folder_flags
@@ -34,9 +34,16 @@ def read_train_settings(ensemble: Ensemble, arguments: Sequence[str]) -> RunConf
 
 
 def read_any_train_settings(arguments: Sequence[str], *, prog: str, description: str) -> AnyRunConfig:
-    """`read_train_settings` for experts given by name; those of the command line replace those of a file."""
+    """`read_train_settings` for experts given by name; those of the command line replace those of a file.
+
+    With --resume each one replaces the expert of its name, and the others stay.
+    """
     config = _settings(AnyRunConfig(), arguments, any_page(prog, description))
-    folders = [name_and_folder(argument) for argument in config.experts.expert]
+    given = config.experts.expert
+    saved = _saved_settings(config, arguments)
+    if saved is not None:
+        given = with_saved_experts(given, read_object(saved).get("expert", ()))
+    folders = [name_and_folder(argument) for argument in given]
     absolute = tuple(f"{name}={path.absolute()}" for name, path in folders)
     return with_values(config, {"expert": absolute})
 
@@ -99,8 +106,8 @@ def _settings(defaults: Config, arguments: Sequence[str], page: CommandHelp, *, 
         values[FILE_PLANES] = tuple(plane for plane in PLANES if values.get(plane) is not None)
         start = with_values(defaults, values)
     config = parse_arguments(config_type, arguments, defaults=start, page=page)
-    saved = config.output.save_path / CONFIG_FILE if config.output.save_path else None
-    if config.output.resume and path is None and saved is not None and saved.is_file():
+    saved = _saved_settings(config, arguments)
+    if saved is not None:
         content = read_object(saved)
         earlier = unsaved_settings(content | _given_source(config), layout=layout) | unsaved_rules(content)
         start = with_values(defaults, earlier | settings_of_object(content, config_type, saved))
@@ -112,6 +119,14 @@ def _settings(defaults: Config, arguments: Sequence[str], page: CommandHelp, *, 
     if path is None and published and not config.output.resume:
         logger.info("no --config: default settings; the paper's settings of this scene: %s", shell(published[0]))
     return config
+
+
+def _saved_settings(config: RunConfig, arguments: Sequence[str]) -> Path | None:
+    """The file of settings that --resume goes on with; None without --resume, with --config, or where there is none."""
+    if not config.output.resume or config_path(arguments) is not None or config.output.save_path is None:
+        return None
+    saved = config.output.save_path / CONFIG_FILE
+    return saved if saved.is_file() else None
 
 
 def _given_source(config: RunConfig) -> dict[str, Path]:

@@ -146,6 +146,21 @@ def test_an_expert_that_was_trained_again_is_resumed_as_the_copy_beside_the_run(
     assert settings["expert"] == [f"Ex4DGS={copy}/models/Ex4DGS", f"E-D3DGS={tree}/models/E-D3DGS"]
 
 
+def test_one_expert_that_was_moved_is_given_alone(tmp_path, monkeypatch, capsys):
+    tree, moved = tmp_path / "tree", tmp_path / "moved"
+    given = use_small_world(monkeypatch, tree)
+    by_name = [f"--expert={name}={tree / 'models' / name}" for name in ("Ex4DGS", "E-D3DGS")]
+    out = f"--save_path={tree / 'out'}"
+    assert moegs.main(["train", *given[:2], *by_name, *QUICK, out, "--iterations=2"]) == 0
+    (tree / "models" / "E-D3DGS").rename(moved)
+    resume = ["train", "--resume", out, "--iterations=3"]
+    assert moegs.main(resume) == 2
+    assert "give the folder of the trained E-D3DGS model" in capsys.readouterr().err
+    assert moegs.main([*resume, f"--expert=ed3dgs={moved}"]) == 0
+    settings = json.loads((tree / "out" / "config.json").read_text())
+    assert settings["expert"] == [f"Ex4DGS={tree}/models/Ex4DGS", f"E-D3DGS={moved}"]
+
+
 def test_every_pair_is_seen_once_an_epoch_in_a_new_order():
     def take(count: int, start: int = 0):
         pairs = training_pairs((1, 2, 5), 4, seed=3, start=start)
