@@ -29,6 +29,11 @@ def bytes_text(count: int) -> str:
     return f"{count / GIGABYTE:.1f} GB" if count >= GIGABYTE else f"{count / MEGABYTE:.1f} MB"
 
 
+def file_size_text(count: int) -> str:
+    """Give the size of a file for people, a small one in hundredths: "0.03 MB", "16.1 MB"."""
+    return bytes_text(count) if count >= 10 * MEGABYTE else f"{count / MEGABYTE:.2f} MB"
+
+
 def first_and_more(names: Sequence[str]) -> str:
     """Name the first of several, and count the others: "cam00", "cam00 and 8 more"."""
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common.disk.files import replacing
-from common.text.wording import bytes_text
+from common.text.wording import file_size_text
 from engine.errors import ConfigError
 from engine.evaluation.scoring import evenly_spread
 from engine.outputs.files import REPORT_FILE
@@ -59,7 +59,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     text = expert_page(folder) if report is None else run_page(report)
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    print(f"written: {target} ({bytes_text(target.stat().st_size)})")
+    print(f"written: {target} ({file_size_text(target.stat().st_size)})")
     return LOST if config.require_win and verdict is not None and not verdict.wins else 0
 
 

@@ -168,10 +168,11 @@ def expert_cost(
 
     gaussians: of each at its start, where known.
     """
-    limit, batch = recipe.density.max_gaussians, recipe.batch
+    pixels = max(_pixels(scene, view) for view in scene.train)
+    limit, batch = recipe.budget(pixels), recipe.batch
     growing = max(gaussians, spec.training.usual_gaussians) if limit is None else limit
     written = None if limit is None else models * limit * EXPERT_BYTES * (1 + STATE_COPIES)
-    tensors = expert_bytes(spec, pixels=max(_pixels(scene, view) for view in scene.train), gaussians=growing)
+    tensors = expert_bytes(spec, pixels=pixels, gaussians=growing)
     waiting = waiting_bytes(scene, images=AHEAD * batch, gpu=compute.device.type == "cuda")
     views = range(len(scene.views))
     cost = _cost(scene, views, compute, results=results, written=written, tensors=tensors, waiting=waiting)

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from common.text.wording import ROOT, bytes_text, counted, duration, first_and_more, script_command, shell
+from common.text.wording import (
+    ROOT,
+    bytes_text,
+    counted,
+    duration,
+    file_size_text,
+    first_and_more,
+    script_command,
+    shell,
+)
 
 
 def test_only_one_is_singular():
@@ -27,6 +36,10 @@ def test_amounts_of_memory_are_for_people():
         "999.0 MB",
         "25.9 GB",
     ]
+
+
+def test_small_files_have_hundredths():
+    assert [file_size_text(n) for n in (30_000, 1_004_000, 16_140_000)] == ["0.03 MB", "1.00 MB", "16.1 MB"]
 
 
 @pytest.mark.parametrize("path", ["data/plain", "data/my film", "it's (a) ühm", 'a "b" $HOME `c`', "--flag", "a  b\tc"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from common.text.units import MEGABYTE
-from common.text.wording import bytes_text, counted
+from common.text.wording import counted, file_size_text
 from engine.errors import ConfigError
 from engine.evaluation.held_out import ImageAt, mixtures_of
 from engine.export.cleaning.kept import Kept
@@ -100,7 +100,7 @@ def _coded(
     told: dict[str, object] = {"quality": export.quality.name}
     if wanted is None or coded.size <= wanted:
         return coded, left_out, told
-    logger.info("the page would have %s: those Gaussians are looked for that add least", bytes_text(coded.size))
+    logger.info("the page would have %s: those Gaussians are looked for that add least", file_size_text(coded.size))
     most = most_contributions(export.run, experts, progress=export.progress)
     found = fitted(parts, most, code, size=coded.size, wanted=wanted)
     if found.coded.size > wanted:

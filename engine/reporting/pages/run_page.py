@@ -212,7 +212,9 @@ def _origin(report: RunReport) -> Html:
     facts, path = report.results.facts, report.save_path
     commands = [
         script_command("moegs.py", "verify", path, "--iteration", report.results.iteration),
-        script_command("moegs.py", "render", "--save_path", path, "--iteration", report.results.iteration),
+        script_command(
+            "moegs.py", "render", "--save_path", path, "--iteration", report.results.iteration, "--skip_train"
+        ),
     ]
     return section(
         "Files and hashes",

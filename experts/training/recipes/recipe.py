@@ -89,6 +89,10 @@ class Recipe:
         """Degree of spherical harmonics in use at an iteration, counted from 1."""
         return min(self.sh_degree, iteration // self.sh_every)
 
+    def budget(self, pixels: int) -> int | None:
+        """Most Gaussians of a training whose images have so many pixels; None: no limit."""
+        return self.density.max_gaussians
+
     def rates_for(self, times: int) -> float:
         """Factor on the rates of a batch that is so many times as large: its root (Malladi et al. 2022, for Adam)."""
         return math.sqrt(times)

@@ -124,6 +124,12 @@ def test_the_cost_of_an_expert(run, tmp_path):
     assert of_expert(run, ON_CPU, tmp_path, gaussians=300_000).gaussians == 300_000
 
 
+def test_the_gaussians_of_freetime_are_those_of_the_pixels(run, tmp_path):
+    recipe = EXPERTS["FreeTime"].training.presets["n3v"].recipe
+    cost = expert_cost(run.scene, ON_CPU, EXPERTS["FreeTime"], recipe, results=tmp_path, models=1)
+    assert cost.gaussians == round(0.65 * IMAGE)
+
+
 N3V_SIZE, DOME_SIZE = 1345 * 1008, 640 * 360
 
 
