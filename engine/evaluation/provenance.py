@@ -176,7 +176,12 @@ def _differences(earlier: Mapping[str, Any], report: Mapping[str, Any]) -> list[
     old, new = (dict(result.get("hashes") or {}) for result in (earlier, report))
     if old.pop(RULE, None) != new.pop(RULE, None):  # of an earlier version
         old = {name: value for name, value in old.items() if name not in OF_IMAGES}
+    before, now = (_frame_scores(result) for result in (earlier, report))
+    more = before.keys() < now.keys()
+    if more:  # hashes of fewer images tell nothing, and their scores do
+        old = {name: value for name, value in old.items() if name not in OF_IMAGES}
     names = [name for name in old if name in new and _differ(old[name], new[name])]
+    names += ["scores"] if more and any(_changed(scores, now[frame]) for frame, scores in before.items()) else []
     protocols = [(result.get("protocol") or {}).get("name") for result in (earlier, report)]
     names += ["protocol"] if None not in protocols and protocols[0] != protocols[1] else []
     names += [name for name in CONDITIONS if name in earlier and name in report and earlier[name] != report[name]]
@@ -184,6 +189,18 @@ def _differences(earlier: Mapping[str, Any], report: Mapping[str, Any]) -> list[
     names += [name for name in SOURCES if name in measured and _weights(earlier, name) != _weights(report, name)]
     bases = [_baseline_files(result) for result in (earlier, report)]
     return [*names, *(["baselines"] if _differ(*bases) else [])]
+
+
+def _frame_scores(report: Mapping[str, Any]) -> dict[tuple[str, int], Mapping[str, Any]]:
+    """The scores of each frame by method, by camera and frame."""
+    return {(frame["camera"], frame["frame"]): frame.get("scores") or {} for frame in report.get("per_frame") or ()}
+
+
+def _changed(old: Any, new: Any) -> bool:
+    """True where two scores that were both measured differ, or tables of scores in one that both have."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return any(_changed(value, new.get(name)) for name, value in old.items())
+    return old is not None and new is not None and bool(old != new)
 
 
 def _measured(means: Mapping[str, Any]) -> set[str]:
@@ -205,9 +222,7 @@ def _baseline_files(report: Mapping[str, Any]) -> dict[str, Any]:
 def _losses(earlier: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     """Names of the methods and metrics that an earlier result has scores of and a report has not; lost frames."""
     lost = dict.fromkeys(_lost(earlier.get("means") or {}, report.get("means") or {}))
-    old, new = (
-        {(frame["camera"], frame["frame"]) for frame in result.get("per_frame") or ()} for result in (earlier, report)
-    )
+    old, new = (_frame_scores(result).keys() for result in (earlier, report))
     return [*lost, *(["frames"] if old - new else [])]
 
 

@@ -192,6 +192,20 @@ def test_results_that_others_lack_or_of_other_conditions_are_kept(
     assert aside is None or caplog.messages == [f"kept the earlier metrics.json as {aside} (differs in: {differing})"]
 
 
+@pytest.mark.parametrize(("psnr", "frames", "differing"), [(30.0, 2, None), (30.1, 2, "scores"), (30.0, 1, "truth")])
+def test_a_result_of_fewer_frames_goes_where_their_scores_are_alike(
+    tmp_path: Path, psnr: float, frames: int, differing: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "metrics.json"
+    scored = {"camera": "cam00", "frame": 0, "scores": {"MoE": {"psnr": psnr, "lpips": None}}}
+    path.write_text(json.dumps({"hashes": {"router": "a", "truth": "b"}, "per_frame": [scored]}))
+    again = [{"camera": "cam00", "frame": n, "scores": {"MoE": {"psnr": 30.0, "lpips": 0.2}}} for n in range(frames)]
+    aside = keep_other_results(path, {"hashes": {"router": "a", "truth": "c"}, "per_frame": again})
+    assert (aside is None) is (differing is None)
+    assert aside is None or caplog.messages == [f"kept the earlier metrics.json as {aside} (differs in: {differing})"]
+
+
 def test_kept_results_never_replace_each_other(tmp_path: Path) -> None:
     for router in "abc":
         path = tmp_path / "metrics.json"
