@@ -15,6 +15,7 @@ from engine.budget.wanted import Budget
 from engine.errors import ConfigError
 
 SPARE = 1.1  # times what was measured: the next start takes another time
+LOWERED = 100_000  # pixels of the smallest image that is still one at a quarter of its width and height
 ROUND_SECONDS = 10  # to which a time that is to be given is rounded up
 
 
@@ -29,7 +30,11 @@ def too_small(
     causes = list(_causes(tried, scene, left, gone=gone, prepared=prepared))
     if not causes:
         causes = [f"{left} are left for its training" if tried else "the lines above say why none could be tried"]
-    advice = "; or give a lower resolution: --data_args='--resolution 4'" if tried else ""
+    advice = (
+        "; or give a lower resolution: --data_args='--resolution 4'"
+        if any(each.pixels >= LOWERED for each in tried)
+        else ""
+    )
     kept = "; the preparation is kept" if prepared else ""
     return ConfigError(f"--budget {asked}: the budget is too small for any expert: {'; '.join(causes)}{advice}{kept}")
 

@@ -46,6 +46,8 @@ def test_a_time_that_is_too_short_is_told_with_one_that_holds_the_shortest_train
 
 def test_the_part_that_is_too_small_is_named() -> None:
     assert said(Budget(seconds=900.0, run_bytes=1e6), expert()).count("give ") == 2  # with the lower resolution
+    small = replace(expert(), pixels=160 * 120)
+    assert "resolution" not in said(Budget(seconds=900.0, run_bytes=1e3), small)
     assert "no run is so small, one of FreeTime the smallest: give 1.2MB or more" in said(
         Budget(seconds=900.0, run_bytes=1e6), expert()
     )
