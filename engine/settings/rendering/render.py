@@ -127,6 +127,8 @@ def _refuse_training_flags(arguments: Sequence[str]) -> None:
     decided = leaves(RunConfig).keys() - leaves(RenderConfig).keys()
     for argument in arguments:
         name = argument.split("=")[0]
+        if name == "--test_frames":
+            raise ConfigError("--test_frames is a flag of trainings: rendering scores all frames; leave it out")
         if name.startswith("--") and name[2:] in decided:
             raise ConfigError(f"{name} was decided in training and is saved with the run; leave it out")
 

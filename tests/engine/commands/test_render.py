@@ -195,6 +195,7 @@ def test_a_full_disk_is_told_in_one_line(saved, tmp_path, monkeypatch, capsys):
         (["--constant_frames", "-1"], "--constant_frames is -1: give 0 or more"),
         (["--stg_path", "x"], "--stg_path: E3 has no such expert"),
         (["--rgbfunction", "sandwichlite"], "--rgbfunction was decided in training"),
+        (["--test_frames=5"], "--test_frames is a flag of trainings: rendering scores all frames; leave it out"),
         (["--y_ofset", "1"], "did you mean --y_offset?"),
         (["--metric_protocol", "9bit"], "8bit"),
         (["--maps", "errors"], "error"),
