@@ -26,6 +26,7 @@ from engine.runs.saved.checkpoint import FACTS, TENSORS, checkpoint_folder, read
 from engine.runs.saved.expert_records import ExpertRecord, find_place
 from engine.settings.parsing.config_file import read_object
 from engine.settings.rendering.metric_protocols import PROTOCOLS
+from engine.settings.training.experts import folder_argument
 from experts.base import CheckpointError
 from router import Mixture
 from scenes import Scene
@@ -77,8 +78,12 @@ def checkpoint_differences(save_path: Path, results: Results, *, moved: Mapping[
     facts = read_object(folder / FACTS)
     for entry in facts["experts"]:
         record = ExpertRecord.from_json(entry)
-        root = moved.get(record.name) or find_place(record, save_path) or Path(record.folder)
-        yield from expert_differences(record, root if root.is_dir() else root.parent)
+        root = moved.get(record.name) or find_place(record, save_path)
+        if root is None:
+            where = folder_argument(record.name, by_name=True)
+            yield f"{record.folder}: the {record.name} model is not there any more; say where with {where}"
+        else:
+            yield from expert_differences(record, root if root.is_dir() else root.parent)
     yield from _router_differences(folder, facts, results)
 
 

@@ -51,6 +51,17 @@ def test_an_untouched_run_agrees(rendered: Path, capsys: pytest.CaptureFixture[s
     assert {path: path.read_bytes() for path in rendered.rglob("*") if path.is_file()} == before
 
 
+def test_an_expert_that_is_gone_is_named_with_the_flag_that_gives_it(
+    rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, moved = tmp_path / "models" / "E-D3DGS", tmp_path / "moved"
+    folder.rename(moved)
+    code, printed = verify(rendered, capsys)
+    line = f"{folder}: the E-D3DGS model is not there any more; say where with --expert E-D3DGS=PATH"
+    assert (code, printed.splitlines()[0], printed.splitlines()[-1]) == (1, line, "1 difference")
+    assert verify(rendered, capsys, f"--expert=E-D3DGS={moved}")[0] == 0
+
+
 def test_a_changed_expert_is_named_and_nothing_is_rendered(
     rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
