@@ -12,14 +12,15 @@ from engine.budget.wanted import Budget
 # The order of worth, and the share of the preset fast that all trainings must keep for an expert to be added: FreeTime
 # is the best alone, FreeTime with Ex4DGS as good as all five (docs/dev/expert_training.md, FreeTime). A second expert
 # gains 1.3 dB and more, so it may cost length; further ones gain little, so they come when there is time to spare.
-WORTH: Mapping[str, float] = {"FreeTime": 0.0, "Ex4DGS": 0.5, "4DGaussians": 2.0, "STG": 2.0, "E-D3DGS": 2.0}
-LEAST_SHARE = 0.02  # of the preset fast, below which nothing is trained
-DENSITIES = (0.65, 0.4, 0.25)  # Gaussians for each pixel of an image: the most that keeps the preset fast, or the last
+WORTH: Mapping[str, float] = {"FreeTime": 0.0, "Ex4DGS": 0.25, "4DGaussians": 1.0, "STG": 1.0, "E-D3DGS": 1.0}
+LEAST_SHARE = 0.01  # of the preset fast, below which nothing is trained
+DENSITIES = (0.65, 0.4, 0.25)  # Gaussians for each pixel of an image: the most that keeps DENSE_SHARE, or the last
+DENSE_SHARE = 0.5  # of the preset fast; shorter trainings are better with fewer Gaussians
 LEAST_DENSITY = 0.02  # below which an expert shows nothing
 PRUNED_SHARE = 0.55  # of the Gaussians that pruning removes at most: the paper's
-EXPERT_LEAST = 0.1  # of the iterations of its preset fast; shorter, an expert shows too little to be blended
-ROUTER_LEAST, ROUTER_FAST, ROUTER_PUBLISHED = 200, 1000, 5000  # iterations; the least once a run is begun
-PRUNE_LEAST, PRUNE_FAST, PRUNE_PUBLISHED = 20, 100, 500
+EXPERT_LEAST = 0.05  # of the iterations of its preset fast; shorter, an expert shows too little to be blended
+ROUTER_LEAST, ROUTER_FAST, ROUTER_PUBLISHED = 200, 2000, 5000  # iterations; the least once a run is begun
+PRUNE_LEAST, PRUNE_FAST, PRUNE_PUBLISHED = 20, 200, 500
 JUDGE_FRAMES = 10  # that the router's training looks at before it saves
 PRUNE_FRAMES = 10  # that Gaussians are ranked at
 CLOSE = 0.7  # share of the size above which a run is pruned: Ex4DGS's dynamic Gaussians, which no trial has, are larger
@@ -50,7 +51,7 @@ def choose(
     chosen: Chosen | None = None
     for density in DENSITIES:
         chosen = _at_density(experts, mixture, scene, left, density)
-        if chosen is not None and chosen.share >= 1:
+        if chosen is not None and chosen.share >= DENSE_SHARE:
             break
     return chosen
 

@@ -80,12 +80,12 @@ def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
     return TrainingPreset(recipe=ed3dgs_recipe(technicolor=layout == "technicolor", scene=scene))
 
 
-FAST_ITERATIONS = 10000
+FAST_ITERATIONS = 20000
 FAST_MOST = 150_000  # Gaussians
 # On a small scene the published schedule, shrunk, is 0.1 to 0.2 dB worse than one whose phases take these shares of a
 # short training (docs/dev/expert_training.md, kitchen_tiny).
-FAST_DENSITY_START, FAST_DENSITY_STOP = 1250, 7500
-FAST_ERRORS_FROM, FAST_DEFORM_FROM, FAST_COARSE_TO_FINE = 3750, 1500, 5000
+FAST_DENSITY_START, FAST_DENSITY_STOP = 2500, 15000
+FAST_ERRORS_FROM, FAST_DEFORM_FROM, FAST_COARSE_TO_FINE = 7500, 3000, 10000
 
 
 def _fast(recipe: ED3DGSRecipe) -> ED3DGSRecipe:

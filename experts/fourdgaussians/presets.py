@@ -90,12 +90,12 @@ def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
     return replace(N3V_PRESET, recipe=replace(_N3V, batch=BATCHES.get(scene, _N3V.batch)))
 
 
-FAST_PART = 4  # of the iterations of both stages
+FAST_PART = 2  # of the iterations of both stages
 FAST_MOST = 75_000  # Gaussians
 
 
 def _fast(recipe: FourDGaussiansRecipe) -> FourDGaussiansRecipe:
-    """The recipe in a quarter of the iterations, with a limit on Gaussians."""
+    """The recipe in half of the iterations, with a limit on Gaussians."""
     return capped(scaled_recipe(recipe, recipe.iterations // FAST_PART), FAST_MOST)
 
 

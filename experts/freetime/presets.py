@@ -8,7 +8,7 @@ from experts.freetime.recipe import FreeTimeRecipe
 from experts.training.recipes.presets import TrainingPreset, per_scene
 from experts.training.recipes.recipe import scaled_recipe
 
-FAST_ITERATIONS = 6000  # with which it was compared with the other experts (docs/dev/expert_training.md)
+FAST_ITERATIONS = 12000
 
 
 def _fast(recipe: FreeTimeRecipe) -> FreeTimeRecipe:

@@ -15,7 +15,7 @@ def expert(name: str = "FreeTime", key: str = "freetime", *, seconds: float = 0.
         name=name,
         key=key,
         models=1,
-        fast=6000,
+        fast=12000,
         published=30000,
         start=10_000,
         grows_until=0.5,

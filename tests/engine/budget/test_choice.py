@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from engine.budget.choice import (
+    DENSE_SHARE,
     DENSITIES,
     LEAST_SHARE,
     PRUNED_SHARE,
@@ -60,10 +61,10 @@ def test_more_time_means_longer_trainings_up_to_the_published_lengths() -> None:
     assert choose([expert()], None, SCENE, Budget()).steps[0].iterations == 30_000
 
 
-def test_little_time_means_fewer_gaussians_before_the_fast_length_is_given_up() -> None:
+def test_little_time_means_fewer_gaussians_before_trainings_get_short() -> None:
     plenty, little = (choose([expert()], None, SCENE, Budget(seconds=budget)) for budget in (1000, 100))
-    assert plenty.steps[0].gaussians == DENSITIES[0] * 100_000 and plenty.share > 1
-    assert little.steps[0].gaussians == DENSITIES[-1] * 100_000 and little.share < 1
+    assert plenty.steps[0].gaussians == DENSITIES[0] * 100_000 and plenty.share > DENSE_SHARE
+    assert little.steps[0].gaussians == DENSITIES[-1] * 100_000 and little.share < DENSE_SHARE
 
 
 def test_too_little_time_is_no_plan() -> None:
