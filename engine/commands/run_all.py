@@ -30,7 +30,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_run_all_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=False, debug=config.debug)
     scenes = find_scenes(config)
-    check_gpus(config.gpus or ())
+    gpus = gpus_of(config)
     jobs = [job for scene in scenes for job in plan_scene(config, scene)]
     for scene in scenes:
         check_plan(config, scene, [job for job in jobs if job.scene == scene.name])
@@ -43,10 +43,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         return exit_code_of(write_table(config, scenes, ()), cut_short=False)
     if config.job is not None:
         jobs = [chosen_job(jobs, config.job)]
-    gpus = config.gpus or visible_gpus()
     each = config.jobs_per_gpu
-    if each > 1 and not gpus:
-        raise ConfigError(f"--jobs_per_gpu {each}: this machine has no GPU, so one job runs at a time; leave it out")
     place = f"GPU {', '.join(gpus)}, {counted(each, 'job')} on each" if gpus else "no GPU: one job at a time"
     logger.info("%s of %s; %s", counted(len(jobs), "job"), counted(len(scenes), "scene"), place)
     outcomes = JobQueue(gpus, each=each).run(jobs)
@@ -119,6 +116,18 @@ def dry_lines(config: RunAllConfig, scenes: Sequence[PlannedScene], jobs: Sequen
         lines.append(f"# {scene.name}: {scene.root}")
         lines += [f"# done: {job.command}" if job.is_done() else job.command for job in own]
     return lines if "table" in config.skip else [*lines, table_job(config, scenes).command]
+
+
+def gpus_of(config: RunAllConfig) -> tuple[str, ...]:
+    """The GPUs that jobs run on; () where there are none.
+
+    Raises ConfigError, for a plan that is only printed too, where this machine has not the GPUs that are asked for.
+    """
+    check_gpus(config.gpus or ())
+    gpus, each = config.gpus or visible_gpus(), config.jobs_per_gpu
+    if each > 1 and not gpus:
+        raise ConfigError(f"--jobs_per_gpu {each}: this machine has no GPU, so one job runs at a time; leave it out")
+    return gpus
 
 
 def check_gpus(named: Sequence[str]) -> None:

@@ -155,10 +155,12 @@ def test_mistakes_are_named_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
-def test_several_jobs_for_each_gpu_need_one(arguments, capsys, monkeypatch) -> None:
+@pytest.mark.parametrize("only_told", [(), ("--dry_run",)])
+def test_several_jobs_for_each_gpu_need_one(arguments, only_told, capsys, monkeypatch) -> None:
     monkeypatch.setattr(engine.commands.run_all, "gpu_here", lambda: False)
-    assert moegs.main([*arguments, "--jobs_per_gpu", "2"]) == 2
-    assert "--jobs_per_gpu 2: this machine has no GPU" in capsys.readouterr().err
+    assert moegs.main([*arguments, *only_told, "--jobs_per_gpu", "2"]) == 2
+    captured = capsys.readouterr()
+    assert "--jobs_per_gpu 2: this machine has no GPU" in captured.err and captured.out == ""
 
 
 @pytest.mark.parametrize(("script", "ensemble"), [("run_n3v.sh", "E4"), ("run_techni.sh", "E3_tech")])
