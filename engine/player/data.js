@@ -5,8 +5,13 @@ const WIDE = { cells: 3, begins: 3, hops: 3, bends: 3, quats: 4, scales: 3, colo
 // Values of a piece, with the bits of `fresh` that are set where they are not those of the piece before.
 const SHARED = ["quats", "scales", "opacities", "colours", "harmonics"];
 
+const NO_UNPACKING =
+  "this browser has no DecompressionStream, which unpacks the splats. " +
+  "Take Chrome or Edge from version 80 on, Firefox from 113 on, or Safari from 16.4 on.";
+
 // By name, the columns of the page. Bytes of a value lie apart in the file: first all lowest ones, then the next.
 async function readColumns(table) {
+  if (!("DecompressionStream" in globalThis)) throw new Error(NO_UNPACKING);
   const packed = Uint8Array.from(atob(document.getElementById("splats").textContent), (c) => c.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());

@@ -187,6 +187,18 @@ def test_one_comes_back_from_everywhere(chromium: Running, run: Run, path: Path)
     page.close()
 
 
+def test_an_old_browser_says_what_it_lacks_and_which_ones_have_it(chromium: Running, path: Path) -> None:
+    page = chromium[1].new_page(viewport={"width": WIDTH, "height": HEIGHT})
+    page.add_init_script("delete window.DecompressionStream")
+    page.goto(path.as_uri())
+    page.wait_for_function("document.getElementById('message').textContent !== 'loading'")
+    assert page.locator("#message").inner_text() == (
+        "This page cannot be shown: this browser has no DecompressionStream, which unpacks the splats. Take Chrome or "
+        "Edge from version 80 on, Firefox from 113 on, or Safari from 16.4 on."
+    )
+    page.close()
+
+
 def test_a_still_page_has_no_time(chromium: Running, run: Run, tmp_path: Path) -> None:
     still = replace(run, scene=replace(run.scene, num_frames=1))
     page = chromium[1].new_page(viewport={"width": WIDTH, "height": HEIGHT})
