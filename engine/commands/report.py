@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,19 @@ from engine.evaluation.scoring import evenly_spread
 from engine.outputs.files import REPORT_FILE
 from engine.outputs.frame_images import FrameImages, images_from_pngs
 from engine.reporting.against_experts import report_lines, verdict_line, verdict_of
-from engine.reporting.comparison import frame_name, mean_differences, require_cameras
+from engine.reporting.comparison import frame_name, mean_differences
+from engine.reporting.opening import run_of_results
 from engine.reporting.pages.expert_page import expert_page, expert_reports
 from engine.reporting.pages.run_frames import images_from_run
 from engine.reporting.pages.run_page import RunReport, run_page
 from engine.reporting.pages.worth import Worth, measure_worth
 from engine.reporting.results import Results, read_results
-from engine.runs.run import Run, as_in_results
+from engine.runs.run import Run
 from engine.runs.saved.checkpoint import saved_iterations
-from engine.runs.saved.loading import load_run, overrides_of_results
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.config_file import read_object
 from engine.settings.results.report import ReportConfig, check_report_config, read_report_settings
 from engine.settings.results.verify import overrides_of
-from engine.settings.training.experts import BY_NAME
 from engine.settings.training.train import CONFIG_FILE
 from engine.training.curve import CURVE_FILE, read_curve
 from experts.base import CheckpointError
@@ -102,19 +100,9 @@ def _check_means(results: Results, *, required: bool) -> None:
 def _opened(config: ReportConfig, results: Results) -> tuple[Run | None, str]:
     """The run, or None and the reason why it cannot be opened."""
     assert config.save_path is not None, "required"
-    overrides = overrides_of(config) | overrides_of_results(results.facts)
     try:
-        cameras = {str(frame["camera"]) for frame in results.per_frame}
-        check = partial(require_cameras, cameras=cameras)
-        run = load_run(
-            config.save_path,
-            iteration=results.iteration,
-            overrides=overrides,
-            needed="none",
-            check=check,
-            flag=BY_NAME,
-        )
-        run = as_in_results(run, results.facts)
+        run = run_of_results(config.save_path, results, overrides_of(config))
+        cameras = results.cameras
         run.scene.frames.prepare([index for index, view in enumerate(run.scene.views) if view.name in cameras])
     except (ConfigError, SceneError, CheckpointError) as error:
         logger.warning("the report shows no new images, because the run cannot be opened: %s", error)

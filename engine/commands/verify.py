@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -31,14 +30,13 @@ from engine.reporting.comparison import (
     frame_name,
     mean_differences,
     png_differences,
-    require_cameras,
     score_differences,
     unrecorded_metrics,
 )
+from engine.reporting.opening import run_of_results
 from engine.reporting.results import METRICS_FILE, Results, read_results
 from engine.runs.device import device_name
-from engine.runs.run import Run, as_in_results
-from engine.runs.saved.loading import load_run, overrides_of_results
+from engine.runs.run import Run
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.rendering.metric_protocols import EXTRA_METRICS, OF_CLIPS, PROTOCOLS
 from engine.settings.results.verify import (
@@ -48,7 +46,7 @@ from engine.settings.results.verify import (
     overrides_of,
     read_verify_settings,
 )
-from engine.settings.training.experts import BY_NAME, folders_by_name
+from engine.settings.training.experts import folders_by_name
 from scenes import ViewFrame
 
 logger = logging.getLogger(__name__)
@@ -89,17 +87,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 def render_again(config: VerifyConfig, results: Results) -> tuple[list[str], str]:
     """Render frames of the results again; give what differs, and a line on what was compared by which rule."""
     assert config.save_path is not None, "required"
-    overrides = overrides_of(config) | overrides_of_results(results.facts)
-    check = partial(require_cameras, cameras={str(entry["camera"]) for entry in results.per_frame})
-    run = load_run(
-        config.save_path,
-        iteration=results.iteration,
-        overrides=overrides,
-        needed="none",
-        check=check,
-        flag=BY_NAME,
-    )
-    run = as_in_results(run, results.facts)
+    run = run_of_results(config.save_path, results, overrides_of(config))
     wanted = config.frames
     if wanted is None and run.device.type == "cpu":
         wanted = CPU_FRAMES

@@ -14,7 +14,6 @@ from PIL import Image
 
 from common.disk.files import files_hash
 from common.maths.tensors import tensors_hash, to_uint8
-from engine.errors import ConfigError
 from engine.evaluation.measures.metrics import METRICS, value_text
 from engine.evaluation.measures.suite import Scores
 from engine.evaluation.mixture_results import TITLES, TWICE
@@ -29,7 +28,6 @@ from engine.settings.rendering.metric_protocols import PROTOCOLS
 from engine.settings.training.experts import folder_argument
 from experts.base import CheckpointError
 from router import Mixture
-from scenes import Scene
 
 OTHER_DEVICE = {"psnr": 0.02}  # largest difference of a frame's score on another device, dB
 OTHER_DEVICE_ELSE = 0.002  # of SSIM and LPIPS
@@ -60,13 +58,6 @@ class Agreement:
         if self.same_device:
             return bool((recorded == image).all())
         return float(np.square(recorded.astype(float) - image).mean()) <= OTHER_DEVICE_LEVELS**2
-
-
-def require_cameras(scene: Scene, *, cameras: Collection[str]) -> None:
-    """Raises ConfigError where a scene lacks cameras that results are of."""
-    lost = sorted(set(cameras) - {view.name for view in scene.views})
-    if lost:
-        raise ConfigError(f"{scene.root}: no camera {', '.join(lost)}; give the scene of the results")
 
 
 def checkpoint_differences(save_path: Path, results: Results, *, moved: Mapping[str, Path]) -> Iterator[str]:

@@ -48,6 +48,11 @@ class Results:
         """The entry of every frame."""
         return list(self.facts["per_frame"])
 
+    @property
+    def cameras(self) -> frozenset[str]:
+        """Names of the cameras that frames are of."""
+        return frozenset(str(entry["camera"]) for entry in self.per_frame)
+
 
 def read_results(save_path: Path, *, split: str = "test", iteration: int | None = None) -> Results:
     """Read a rendering's results, None the newest iteration's; ConfigError where there are none or they are damaged."""

@@ -51,6 +51,18 @@ def test_an_untouched_run_agrees(rendered: Path, capsys: pytest.CaptureFixture[s
     assert {path: path.read_bytes() for path in rendered.rglob("*") if path.is_file()} == before
 
 
+def test_a_scene_without_a_camera_of_the_results_is_named(
+    rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = rendered / RESULTS / "metrics.json"
+    path.write_text(path.read_text().replace('"cam00"', '"cam99"'))
+    line = f"{tmp_path}: no camera cam99; give the scene of the results"
+    assert moegs.main(["verify", str(rendered), "--quiet"]) == 2
+    assert line in capsys.readouterr().err
+    assert moegs.main(["report", str(rendered), "--quiet"]) == 0
+    assert line in capsys.readouterr().err and line in (rendered / "report.html").read_text()
+
+
 def test_an_expert_that_is_gone_is_named_with_the_flag_that_gives_it(
     rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
