@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from torch import Tensor
 from common.disk.contained import own_folder
 from common.disk.faults import reading, writing
 from common.disk.files import read_json, replacing_folder, write_json
+from common.disk.moved import way_from
 from common.disk.sealed import HASH, is_as_written, sealed
 from common.maths.tensors import tensors_hash
 from engine.errors import ConfigError
@@ -100,7 +100,7 @@ def save_checkpoint(
         save_file(tensors, temporary / TENSORS)
         save_file(dict(state), temporary / STATE)
         facts = _facts(run, iteration, experts, tensors_hash(tensors)) | {"state": tensors_hash(state)}
-        facts["scene"] |= {"beside": os.path.relpath(run.scene.root.absolute(), (place or save_path).absolute())}
+        facts["scene"] |= {"beside": way_from(place or save_path, run.scene.root)}
         facts = read_json(write_json(temporary / FACTS, facts))  # as it will be read
         write_json(temporary / FACTS, sealed(facts))
     for older in folder.parent.glob(f"iteration_*/{STATE}"):

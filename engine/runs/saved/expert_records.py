@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from common.disk.contained import below
 from common.disk.files import files_hash, replacing
+from common.disk.moved import along, way_from
 from engine.errors import ConfigError
 from experts.base import CheckpointError, Expert
 from experts.formats.cfg_args import CFG_ARGS
@@ -54,7 +54,7 @@ def record_expert(expert: Expert, folder: Path, *, save_path: Path) -> ExpertRec
         iteration=expert.provenance.iteration,
         gaussians=expert.num_gaussians,
         files={str(path.relative_to(root)): files_hash([path]) for path in present},
-        beside=os.path.relpath(root, save_path.absolute()),
+        beside=way_from(save_path, root),
     )
 
 
@@ -79,7 +79,7 @@ def find_place(record: ExpertRecord, save_path: Path) -> Path | None:
     of runs and experts is moved or copied as a whole, and a run is moved alone. Without the recorded files anywhere,
     the first folder that exists.
     """
-    beside = [] if record.beside is None else [Path(os.path.normpath(save_path.absolute() / record.beside))]
+    beside = [] if record.beside is None else [along(save_path, record.beside)]
     places = dict.fromkeys([bundle_folder(record, save_path), *beside, Path(record.folder)])
     there = [place for place in places if place.is_dir()]
     if len(there) > 1:

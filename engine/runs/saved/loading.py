@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from common.disk.moved import place_now
 from common.text.suggestions import hint
 from engine.errors import ConfigError
 from engine.runs.experts.loading import open_expert
@@ -152,11 +152,10 @@ def _own_cache(save_path: Path, recorded: Path | None) -> Path | None:
 
 def scene_folder(recorded: Path | None, saved: SavedRouter, save_path: Path) -> Path | None:
     """The scene's folder: the recorded one, else where it lay beside the run, as a tree is moved as a whole."""
-    beside = saved.scene.get("beside")
-    if recorded is None or recorded.is_dir() or not isinstance(beside, str):
+    way = saved.scene.get("beside")
+    if recorded is None or not isinstance(way, str):
         return recorded
-    moved = Path(os.path.normpath(save_path.absolute() / beside))
-    return moved if moved.is_dir() else recorded
+    return place_now(recorded, folder=save_path, way=way)
 
 
 def _ensemble(saved: SavedRouter) -> Ensemble:

@@ -15,9 +15,10 @@ from engine.settings.parsing.command_help import KEEP_CHECKPOINTS, NOVEL_NEAR, C
 from engine.settings.parsing.command_line import config_path, parse_arguments
 from engine.settings.parsing.config_file import read_object, settings_of_object, write_config_file
 from engine.settings.parsing.earlier import unsaved_settings
-from engine.settings.parsing.fields import leaves, with_values
+from engine.settings.parsing.fields import leaves, values_of, with_values
 from engine.settings.parsing.retired import RETIRED
 from engine.settings.training.experts import KEYS, WITH_PLANES, WITH_SEGMENTS
+from engine.settings.training.moved import log_moved, moved_inputs
 from engine.settings.training.recipe import flattened, parse_setting, setting_arguments
 from engine.settings.training.run import (
     DataConfig,
@@ -228,11 +229,14 @@ def read_expert_settings(arguments: Sequence[str], *, prog: str, description: st
             f"{path}: {of_router[0]} is a setting of the router's training; leave --config out here, and give the file "
             "to the training of the router"
         )
-    earlier = unsaved_settings(content) if path == left else {}
-    values = earlier | settings_of_object(own, TrainExpertConfig, path)
+    saved = settings_of_object(own, TrainExpertConfig, path)
+    moved = moved_inputs(saved, path.parent) if path == left else {}
+    values = (unsaved_settings(content | moved) if path == left else {}) | saved | moved
     first = (*setting_arguments(settings), *values.pop("set", ()))
     config = parsed(with_values(TrainExpertConfig(), values))
     check_required(config, page)
+    used = values_of(config)
+    log_moved({name: place for name, place in moved.items() if used[name] == place}, saved)
     return replace(config, recipe=replace(config.recipe, set=(*first, *config.recipe.set)))
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 import engine.commands.train_expert
 import engine.training.expert.task
+import moegs
 from engine.evaluation.measures.psnr import psnr
 from engine.runs.device import CPU
 from engine.training.expert.saves import load_state, saved_state
@@ -95,11 +96,8 @@ def test_images_lie_beside_their_truth(film, tmp_path):
     assert truth.shape == (32, 40, 3) and np.abs(truth[16, 10].astype(int) - (40, 30, 90)).max() < 12  # H.264
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
-@pytest.mark.parametrize("expert", ALL)
-def test_interrupted_and_resumed_is_the_same_to_the_bit(film, tmp_path, monkeypatch, expert, device):
-    settings = (f"--device={device}", "--colour_correction", "--set", *FASTER[expert])
-    assert run(film, tmp_path / "whole", expert, *settings) == 0
+def interrupt_once(monkeypatch) -> None:
+    """Ends the next training when it is scored for the first time."""
     real = ExpertTask.evaluate
 
     def interrupts(*args, **options):
@@ -107,6 +105,14 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(film, tmp_path, monkeypa
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(ExpertTask, "evaluate", interrupts)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("expert", ALL)
+def test_interrupted_and_resumed_is_the_same_to_the_bit(film, tmp_path, monkeypatch, expert, device):
+    settings = (f"--device={device}", "--colour_correction", "--set", *FASTER[expert])
+    assert run(film, tmp_path / "whole", expert, *settings) == 0
+    interrupt_once(monkeypatch)
     assert run(film, tmp_path / "parts", expert, "--test_iterations=13", *settings) == 130
     assert saved_state(tmp_path / "parts")[0] == 13
     assert run(film, tmp_path / "parts", expert, "--resume") == 0
@@ -114,6 +120,30 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(film, tmp_path, monkeypa
     assert whole.keys() == parts.keys()
     for name, value in whole.items():
         assert torch.equal(value, parts[name]), name
+
+
+def test_a_tree_that_was_moved_is_resumed_without_a_folder(tmp_path, monkeypatch, capsys):
+    tree, moved = tmp_path / "tree", tmp_path / "moved"
+    film, cloud = write_film(tree), tree / "cloud.npz"
+    positions = np.random.default_rng(0).uniform((-1, -1, 3), (1, 1, 5), (50, 3)).astype(np.float32)
+    np.savez(cloud, xyz=positions, rgb=np.full((50, 3), 0.5, np.float32))
+    few = (f"--points={cloud}", "--iterations=6")
+    assert run(film, tree / "whole", "stg", *few) == 0
+    interrupt_once(monkeypatch)
+    assert run(film, tree / "parts", "stg", *few, "--test_iterations=3") == 130
+    tree.rename(moved)
+    assert moegs.main(["train-expert", "stg", "--resume", f"--model_path={moved / 'parts'}"]) == 0
+    said = capsys.readouterr().err
+    for name, place in (("the scene is", "film"), ("start points are", "cloud.npz"), ("decoded frames are", "cache")):
+        assert f"{name} read from {moved / place}, as {tree / place} is not there any more" in said
+    whole, parts = (reloaded("stg", moved / name) for name in ("whole", "parts"))
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+    assert not tree.exists()
+    settings = json.loads((moved / "parts" / "train_expert_config.json").read_text())
+    assert settings["source_path"] == str(moved / "film") and settings["points"] == str(moved / "cloud.npz")
+    again = ["train-expert", "stg", "--resume", f"--model_path={moved / 'parts'}", f"--source_path={tree}"]
+    assert moegs.main(again) == 2  # what is given counts
+    assert f"--source_path {tree}: no such folder" in capsys.readouterr().err
 
 
 def test_the_seed_decides(film, tmp_path):
