@@ -17,9 +17,9 @@ def along(folder: Path, way: str) -> Path:
 
 
 def place_now(recorded: Path, *, folder: Path, way: str) -> Path:
-    """Where a recorded file or folder is: there, else along the way from a folder that was moved together with it.
+    """The present place of a recorded path: the same, else along the way from a folder that was moved with it.
 
-    folder: where that folder is now. The recorded path where it is at neither place.
+    folder: where that folder is now. The recorded path, too, where nothing is at either.
     """
     if recorded.exists():
         return recorded

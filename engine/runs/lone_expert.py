@@ -2,46 +2,78 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine.errors import ConfigError
 from engine.runs.opening import new_run
 from engine.runs.run import Run
 from engine.runs.scene import CheckScene, any_scene
 from engine.settings.parsing.config_file import read_object, settings_of_object
 from engine.settings.parsing.fields import leaves, with_values
 from engine.settings.training.experts import ensemble_and_folders
+from engine.settings.training.moved import moved_inputs
 from engine.settings.training.run import AnyRunConfig, DataConfig
-from engine.settings.training.train_expert import EXPERT_CONFIG_FILE
+from engine.settings.training.train_expert import EXPERT_CONFIG_FILE, TrainExpertConfig
+from experts.formats.cfg_args import CFG_ARGS, read_cfg_args, scene_told
+
+logger = logging.getLogger(__name__)
 
 
 def lone_expert_run(given: Mapping[str, Any], *, check: CheckScene = any_scene) -> Run:
-    """The run of the one expert that settings name by `expert` ("STG=FOLDER"), on the scene of `source_path`.
+    """The run of the one expert that settings name by `expert` ("STG=FOLDER").
 
-    given: settings of a run by name; None stands for that of the expert's training, else for the default. check, and
-    the errors: those of `new_run`.
+    given: settings of a run by name; None stands for that of the expert's training, else for the default. Without
+    `source_path` the scene is the one that the expert's folder tells. check, and the errors: those of `new_run`, and
+    ConfigError where the folder tells no scene, or one that is not there.
     """
     settings = {name: value for name, value in given.items() if value is not None}
     ensemble, folders = ensemble_and_folders(settings["expert"])
     (folder,) = folders.values()
-    settings = trained_data(folder) | settings | {"save_path": folder}
+    trained = trained_data(folder)
+    if "source_path" not in settings:
+        settings["source_path"] = _scene_of(folder, trained.get("source_path"))
+    settings = trained | settings | {"save_path": folder}
     run = new_run(with_values(AnyRunConfig(), settings), ensemble, check=check)
     iteration = run.experts[0].provenance.iteration
     return replace(run, iteration=iteration, router=run.router.eval().requires_grad_(False))
 
 
 def trained_data(folder: Path) -> dict[str, Any]:
-    """The part of the scene that an expert was trained on, settings by name; empty where its folder does not tell it.
+    """The scene that an expert was trained on and the part of it, settings by name; empty where its folder has none.
 
-    A cache of frames that is not there any more is left out. ConfigError where the file is damaged.
+    The scene of a tree that was moved as a whole is where it is now. A cache of frames that is not there any more is
+    left out. ConfigError where the file is damaged.
     """
     path = folder / EXPERT_CONFIG_FILE
     if not path.is_file():
         return {}
-    known = leaves(DataConfig)
-    content = {name: value for name, value in read_object(path).items() if name in known and name != "router_cameras"}
-    settings = settings_of_object(content, DataConfig, path)
+    known = {*leaves(DataConfig), "model_path"} - {"router_cameras"}
+    content = {name: value for name, value in read_object(path).items() if name in known}
+    saved = settings_of_object(content, TrainExpertConfig, path)
+    settings = {
+        name: value for name, value in (saved | moved_inputs(saved, folder)).items() if name in leaves(DataConfig)
+    }
     cache = settings.get("cache_path")
     return settings if cache is None or cache.is_dir() else settings | {"cache_path": None}
+
+
+def _scene_of(folder: Path, trained_on: Path | None) -> Path:
+    """The scene of an expert by its folder: that of its training's settings, else of a cfg_args there; ConfigError."""
+    told = {} if trained_on is None else {folder / EXPERT_CONFIG_FILE: trained_on}
+    for part in [folder, *sorted(folder.glob("*/"))] if folder.is_dir() else [folder.parent]:
+        scene = scene_told(read_cfg_args(part))
+        if scene is not None:
+            told.setdefault(part / CFG_ARGS, Path(str(scene)))
+    if not told:
+        raise ConfigError(f"{folder}: does not tell the scene of its training; give the scene with --source_path")
+    file, scene = next(iter(told.items()))
+    if not scene.is_dir():
+        raise ConfigError(
+            f"{file}: the scene was in {scene}, which is no folder here; give the scene with --source_path"
+        )
+    logger.info("the scene is %s, as %s tells", scene, file)
+    return scene

@@ -35,7 +35,7 @@ class ExportConfig:
 
     run: Annotated[
         tyro.conf.Positional[Path | None],
-        flag("folder of the trained run; without it, one --expert NAME=PATH and --source_path", metavar="SAVE_PATH"),
+        flag("folder of the trained run; without it, one --expert NAME=PATH", metavar="SAVE_PATH"),
     ] = None
     to: Annotated[
         Path | None,
@@ -94,11 +94,13 @@ def export_page(prog: str, about: str) -> CommandHelp:
         examples=(
             f"python {prog} output/cook_spinach --to output/cook_spinach.html",
             f"python {prog} output/cook_spinach --content STG --to output/cook_spinach_stg.4dgs",
-            f"python {prog} --expert STG=output/distilled --source_path data/N3V/cook_spinach \\\n"
-            "    --to output/cook_spinach_frames",
+            f"python {prog} --expert STG=output/distilled --to output/cook_spinach_frames",
             f"python {prog} output/cook_spinach --out output/cook_spinach_upstream",
         ),
-        texts={"expert": "folder of an expert that was moved; without SAVE_PATH: the one expert to export"},
+        texts={
+            "expert": "folder of an expert that was moved; without SAVE_PATH: the one expert to export",
+            "source_path": "folder of the scene, if it was moved, or the folder of --expert does not tell it",
+        },
     )
 
 
@@ -115,11 +117,9 @@ def check_export_config(config: ExportConfig) -> None:
             if config.to is None
             else "--to and --out: give one of the two"
         )
-    experts, source = config.overrides.expert, config.overrides.source_path
-    if config.run is None and (config.out is not None or len(experts) != 1 or source is None):
+    if config.run is None and (config.out is not None or len(config.overrides.expert) != 1):
         raise ConfigError(
-            "nothing to export: give SAVE_PATH of a trained run, or with --to one expert with --expert NAME=PATH and "
-            "its scene with --source_path"
+            "nothing to export: give SAVE_PATH of a trained run, or with --to one expert with --expert NAME=PATH"
         )
     if config.run is None and config.without:
         raise ConfigError(f"--without {config.without[0]}: there is one expert alone; leave it out")

@@ -99,11 +99,21 @@ def _malformed(path: Path, problem: str) -> CheckpointError:
     return CheckpointError(f"{path}: expected the text Namespace(name=value, ...), found {problem}; mend or remove it")
 
 
-def named_scene(cfg_args: Mapping[str, object] | None) -> str | None:
-    """The name of the scene that cfg_args was written for, from its source_path; None where it says none."""
+def scene_told(cfg_args: Mapping[str, object] | None) -> PurePath | None:
+    """The folder of the scene that cfg_args was written for, from its source_path; None where it says none.
+
+    A source_path may lead to the reconstruction of a frame in that folder, such as colmap_0.
+    """
     source = (cfg_args or {}).get("source_path")
     if not isinstance(source, str) or not source:
         return None
-    folders = PureWindowsPath(source) if "\\" in source else PurePath(source)
-    parts = [part for part in folders.parts if not part.startswith("colmap_")]
-    return parts[-1] if parts else None
+    folder = PureWindowsPath(source) if "\\" in source else PurePath(source)
+    while folder.name.startswith("colmap_"):
+        folder = folder.parent
+    return folder
+
+
+def named_scene(cfg_args: Mapping[str, object] | None) -> str | None:
+    """The name of the scene that cfg_args was written for; None where it says none."""
+    folder = scene_told(cfg_args)
+    return None if folder is None else folder.name or None

@@ -25,7 +25,7 @@ class ViewConfig:
 
     run: Annotated[
         tyro.conf.Positional[Path | None],
-        flag("folder of the trained run; without it, one --expert NAME=PATH and --source_path", metavar="SAVE_PATH"),
+        flag("folder of the trained run; without it, one --expert NAME=PATH", metavar="SAVE_PATH"),
     ] = None
     iteration: Annotated[int, flag("saved iteration to show; -1: the newest, also when a newer one is saved")] = -1
     host: Annotated[
@@ -50,9 +50,12 @@ def view_page(prog: str, about: str) -> CommandHelp:
         about=about,
         examples=(
             f"python {prog} output/cook_spinach",
-            f"python {prog} --expert STG=output/experts/stg/mine --source_path data/mine --port 8090",
+            f"python {prog} --expert STG=output/experts/stg/mine --port 8090",
         ),
-        texts={"expert": "folder of an expert that was moved; without SAVE_PATH: the one expert to show"},
+        texts={
+            "expert": "folder of an expert that was moved; without SAVE_PATH: the one expert to show",
+            "source_path": "folder of the scene, if it was moved, or the folder of --expert does not tell it",
+        },
     )
 
 
@@ -63,12 +66,8 @@ def read_view_settings(arguments: Sequence[str], *, prog: str, description: str)
 
 def check_view_config(config: ViewConfig) -> None:
     """Raises ConfigError for the first setting that cannot be used, and where viser is missing."""
-    experts, source = config.overrides.expert, config.overrides.source_path
-    if config.run is None and (len(experts) != 1 or source is None):
-        raise ConfigError(
-            "nothing to show: give SAVE_PATH of a trained run, or one expert with --expert NAME=PATH and its scene "
-            "with --source_path"
-        )
+    if config.run is None and len(config.overrides.expert) != 1:
+        raise ConfigError("nothing to show: give SAVE_PATH of a trained run, or one expert with --expert NAME=PATH")
     if config.run is None and config.without:
         raise ConfigError(f"--without {config.without[0]}: there is one expert alone; leave it out")
     check_folder("SAVE_PATH", config.run)

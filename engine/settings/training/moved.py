@@ -1,4 +1,4 @@
-"""What an expert's training reads, where it is now: the training's folder may have been moved together with it."""
+"""The present places of all that an expert's training reads: it may have been moved together with the training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INPUTS = {  # settings, as the log names them
 
 
 def moved_inputs(trained: Mapping[str, Any], folder: Path) -> dict[str, Path]:
-    """What is elsewhere than a training read it, by setting: beside its folder as before, in a tree moved as a whole.
+    """The new places of what a training read, by setting: beside its folder as before, in a tree moved as a whole.
 
     trained: settings that the training left in its folder, by flat name. folder: where that is now.
     """

@@ -24,6 +24,7 @@ from engine.export.quality import QUALITIES
 from engine.export.writing import write_export
 from engine.runs.lone_expert import trained_data
 from engine.runs.run import mix_view
+from experts.formats.cfg_args import write_cfg_args
 from experts.splats.container import read_4dgs
 from experts.splats.frame_files import frame_files
 from tests.engine.expert_scene import run, write_film
@@ -94,6 +95,34 @@ def test_one_expert_is_shown_on_the_clip_that_it_was_trained_on(tmp_path: Path) 
     assert trained_data(tmp_path) == {}
 
 
+def test_one_expert_is_shown_on_the_scene_that_its_folder_tells(tmp_path: Path, capsys) -> None:
+    tree, moved, path = tmp_path / "tree", tmp_path / "moved", tmp_path / "alone.ply"
+    assert run(write_film(tree), tree / "freetime", "freetime", "--iterations=2", "--device=cpu") == 0
+
+    def exported(folder: Path) -> str:
+        path.unlink(missing_ok=True)
+        flags = ["--expert", f"FreeTime={folder}", "--to", str(path), "--test_frames=1", "--device=cpu"]
+        assert moegs.main(["export", *flags]) == (0 if path.exists() else 2)
+        return capsys.readouterr().err
+
+    said = exported(tree / "freetime")
+    assert f"the scene is {tree / 'film'}, as {tree / 'freetime' / 'train_expert_config.json'} tells" in said
+    tree.rename(moved)
+    assert f"the scene is {moved / 'film'}" in exported(moved / "freetime")
+    (moved / "film").rename(tmp_path / "elsewhere")
+    gone = "which is no folder here; give the scene with --source_path"
+    config, arguments = (moved / "freetime" / name for name in ("train_expert_config.json", "cfg_args"))
+    assert f"{config}: the scene was in {tree / 'film'}, {gone}" in exported(moved / "freetime")
+    config.unlink()
+    assert f"{arguments}: the scene was in {tree / 'film'}, {gone}" in exported(moved / "freetime")
+    (tmp_path / "elsewhere").rename(tmp_path / "film")
+    write_cfg_args(moved / "freetime", {"source_path": str(tmp_path / "film" / "colmap_0")})
+    assert f"the scene is {tmp_path / 'film'}, as {arguments} tells" in exported(moved / "freetime")
+    write_cfg_args(moved / "freetime", {"source_path": ""})
+    silent = "does not tell the scene of its training; give the scene with --source_path"
+    assert f"{moved / 'freetime'}: {silent}" in exported(moved / "freetime") and not path.exists()
+
+
 def test_what_cannot_be_written_is_named_and_leaves_nothing(save_path: Path, capsys, monkeypatch) -> None:
     def refused(*arguments: object) -> str:
         assert export(*arguments) == 2
@@ -110,6 +139,8 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(save_path: Path, cap
     assert "is a file; give another path" in refused(save_path, f"--to={full / 'a.txt' / 'frames'}")
     assert "cannot write '.4dg'; did you mean .4dgs?" in refused(save_path, f"--to={save_path / 'a.4dg'}")
     assert "nothing to export: give SAVE_PATH of a trained run" in refused("--to=a.4dgs")
+    two = ("--expert", f"4DGaussians={full}", "--expert", f"E-D3DGS={full}", "--to=a.4dgs")
+    assert "nothing to export: give SAVE_PATH of a trained run" in refused(*two)
     assert "--content STGG: no such expert here; known: Ex4DGS" in refused(save_path, "--content=STGG", "--to=a.4dgs")
     assert "--test_frames is 0: give 1 or more" in refused(save_path, "--test_frames=0", "--to=a.4dgs")
     assert "--quality small: goes with --to NAME.html or .4dgs only" in refused(save_path, "--to=f", "--quality=small")

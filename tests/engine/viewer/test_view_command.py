@@ -135,7 +135,7 @@ def test_a_signal_ends_the_waiting(tmp_path: Path, monkeypatch) -> None:
     ("arguments", "said"),
     [
         ([], "nothing to show: give SAVE_PATH of a trained run"),
-        (["--expert", "STG=demo/experts/STG"], "nothing to show"),
+        (["--expert", "STG=docs"], "docs: does not tell the scene of its training; give the scene with --source_path"),
         (
             ["--expert", "STG=demo/experts/STG", "--expert", "Ex4DGS=demo/experts/Ex4DGS", "-s", "demo"],
             "nothing to show",
