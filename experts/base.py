@@ -33,6 +33,7 @@ class LoadOptions:
     scene: str | None = None  # scene name: folders of segments may carry it, cfg_args is compared with it
     iteration: int | None = None  # None: the highest in point_cloud/
     num_frames: int | None = None  # frames of the run's clip
+    frame_rate: float | None = None  # of that, frames a second; None: its footage is images
     trained_frames: int | None = None  # frames an expert was most likely trained on, where its cfg_args do not say
     expert_frames: int | None = None  # frames it was trained on, as the user says: beats its cfg_args
     near: float | None = None  # near and far culling planes, scene units, of experts for which they can be chosen

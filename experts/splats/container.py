@@ -25,6 +25,7 @@ from experts.base import CheckpointError, Provenance
 from experts.canonical.gaussians import CanonicalGaussians
 from experts.splats.model import Splats
 from experts.splats.sh_bytes import harmonic_bytes
+from experts.splats.timing import Timing, timing_of
 
 PACKAGE = "fourdgs"
 INSTALL = f"{PACKAGE} is missing: run pip install -r requirements-export.txt -c constraints.txt"
@@ -96,8 +97,13 @@ def write_coded(path: Path, coded: Coded, *, facts: Mapping[str, object]) -> Non
         temporary.write_bytes(coded.data.replace(ROOM.encode(), told.ljust(len(ROOM)).encode(), 1))
 
 
-def read_4dgs(path: Path, *, num_frames: int | None = None) -> Splats:
-    """Splats from a `.4dgs` file. num_frames: of the clip, where the file does not tell; None: 30 frames a second.
+def read_4dgs(path: Path) -> Splats:
+    """Splats from a `.4dgs` file by itself; see `read_timed`."""
+    return read_timed(path)[0]
+
+
+def read_timed(path: Path, *, num_frames: int | None = None, frame_rate: float | None = None) -> tuple[Splats, Timing]:
+    """Splats from a `.4dgs` file, and how its time is counted in frames. num_frames, frame_rate: see `timing_of`.
 
     Raises CheckpointError where the package is missing, and for files that it cannot read.
     """
@@ -109,8 +115,8 @@ def read_4dgs(path: Path, *, num_frames: int | None = None) -> Splats:
         if not scene.duration_sec > 0:
             raise ValueError(f"its duration is {scene.duration_sec:g} s")
         own = json.loads(scene.header.attributes.get(FACTS, "{}"))
-        frames = own.get("frames") or num_frames or max(1, round(30 * scene.duration_sec))
-        return _splats(path, scene.gaussians, frames=frames, fps=frames / scene.duration_sec, own=own)
+        timing = timing_of(scene.duration_sec, own, num_frames=num_frames, frame_rate=frame_rate)
+        return _splats(path, scene.gaussians, frames=timing.frames, fps=timing.fps, own=own), timing
 
 
 def _require_package(path: Path) -> None:

@@ -23,7 +23,7 @@ from experts.formats.columns import numbered
 from experts.formats.folders import find_iteration
 from experts.formats.ply import read_ply, select
 from experts.formats.settings import CheckpointSettings, background_setting
-from experts.splats.container import read_4dgs
+from experts.splats.container import read_timed
 from experts.splats.frame_files import frame_files, read_sequence
 from experts.splats.model import Splats
 
@@ -52,13 +52,20 @@ def load_splats(path: Path, options: LoadOptions) -> Splats:
     if len(containers) > 1:
         names = ", ".join(each.name for each in containers)
         raise CheckpointError(f"{path}: has {len(containers)} {ENDING} files ({names}); give one of them")
-    splats = _read_container(containers[0], options) if containers else _read_frames(path)
+    if containers:
+        return _read_container(containers[0], options)
+    splats = _read_frames(path)
+    _require_frames(path, splats, options, has=counted(splats.num_frames, "frame"))
+    return splats
+
+
+def _require_frames(path: Path, splats: Splats, options: LoadOptions, *, has: str) -> None:
+    """Raises CheckpointError where splats have fewer frames than the clip. has: their frames, for the message."""
     if options.num_frames is not None and splats.num_frames < options.num_frames:
         raise CheckpointError(
-            f"{path}: has {counted(splats.num_frames, 'frame')}, and the clip {options.num_frames:,}; give a shorter "
-            "clip with --duration, or all frames"
+            f"{path}: has {has}, and the clip {options.num_frames:,}; give a shorter clip with --duration, or all "
+            "frames"
         )
-    return splats
 
 
 def save_splats(expert: Splats, folder: Path, iteration: int) -> None:
@@ -105,9 +112,16 @@ def _load_model(path: Path, options: LoadOptions) -> Splats:
 
 
 def _read_container(path: Path, options: LoadOptions) -> Splats:
-    splats = read_4dgs(path, num_frames=options.num_frames)
-    said = f"{counted(splats.num_frames, 'frame')}, {counted(splats.num_gaussians, 'splat')}"
-    splats.provenance = Provenance(files=(path,), iteration=0, notes=(said,))
+    splats, timing = read_timed(path, num_frames=options.num_frames, frame_rate=options.frame_rate)
+    has, clip = f"{counted(splats.num_frames, 'frame')} ({timing.told})", options.num_frames
+    _require_frames(path, splats, options, has=has)
+    notes = [f"{has}, {counted(splats.num_gaussians, 'splat')}"]
+    if timing.by_clip and clip is not None and splats.num_frames > clip:
+        notes.append(
+            f"warning: has {has}, and the clip {clip:,}: the first {clip:,} are shown; if it is of the whole clip, it "
+            "was written with another frame rate: write it again with the clip's"
+        )
+    splats.provenance = Provenance(files=(path,), iteration=0, notes=tuple(notes))
     return splats
 
 

@@ -60,6 +60,7 @@ def open_expert(
         scene=scene.name,
         iteration=iteration,
         num_frames=scene.num_frames,
+        frame_rate=None if scene.frame_rate is None else float(scene.frame_rate),
         trained_frames=trained_frames(scene),
         expert_frames=expert_frames_of(settings.expert_frames, name),
         **planes,

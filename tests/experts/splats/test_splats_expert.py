@@ -12,7 +12,7 @@ from engine.settings.parsing.paths import check_expert
 from engine.training.expert.choice import choose_preset, expert_of_key
 from experts import EXPERTS, CheckpointError, LoadOptions, load_expert
 from experts.recognition import expert_of_folder
-from experts.splats.container import write_4dgs
+from experts.splats.container import ROOM, coded_4dgs, read_4dgs, write_4dgs
 from experts.splats.frame_files import write_frame
 from experts.splats.model import Splats
 from tests.experts.splats.test_splats_files import CENTRES, FINE, FRAMES, made_up, seen
@@ -47,6 +47,42 @@ def test_a_file_and_the_folder_it_is_in_are_the_same_expert(tmp_path: Path) -> N
     assert expert_of_folder(tmp_path, None, experts=EXPERTS.values()) is EXPERTS["Splats"]
 
 
+def other_file(folder: Path) -> Path:
+    """The file as another program writes it: 6 frames at 25 frames a second, of which it tells the seconds alone."""
+    path, data = folder / "scene.4dgs", coded_4dgs(made_up(), fps=25, grid=FINE, cameras=CENTRES).data
+    path.write_bytes(data.replace(ROOM.encode(), b"{}".ljust(len(ROOM)), 1))
+    return path
+
+
+def test_the_seconds_of_another_programs_file_are_frames_at_the_rate_of_the_clip(tmp_path: Path) -> None:
+    path = other_file(tmp_path)
+    whole = load_expert("Splats", path, LoadOptions(num_frames=FRAMES, frame_rate=25.0))
+    assert whole.provenance.notes == ("6 frames (0.24 s at the clip's 25 frames a second), 60 splats",)
+    (tmp_path / "ours").mkdir()
+    ours = load(file_of(tmp_path / "ours"))
+    assert all(torch.allclose(ours.at(frame).means, whole.at(frame).means, atol=1e-6) for frame in range(FRAMES))
+    longer = load_expert("Splats", path, LoadOptions(num_frames=3, frame_rate=25.0))
+    assert torch.equal(longer.at(2).means, whole.at(2).means)
+    assert longer.provenance.notes[1].startswith(
+        "warning: has 6 frames (0.24 s at the clip's 25 frames a second), and the clip 3: the first 3 are shown"
+    )
+    faster = load_expert("Splats", path, LoadOptions(num_frames=2 * FRAMES, frame_rate=50.0))
+    assert torch.allclose(faster.at(4).means, whole.at(2).means, atol=1e-6)
+    short = r"has 6 frames \(0.24 s at the clip's 25 frames a second\), and the clip 9; give a shorter clip with"
+    with pytest.raises(CheckpointError, match=short):
+        load_expert("Splats", path, LoadOptions(num_frames=9, frame_rate=25.0))
+
+
+def test_a_clip_of_images_takes_another_programs_file_as_the_whole_clip(tmp_path: Path) -> None:
+    path = other_file(tmp_path)
+    stretched = load_expert("Splats", path, LoadOptions(num_frames=2 * FRAMES))
+    said = "12 frames (0.24 s, taken to be the whole clip, whose images have no frame rate), 60 splats"
+    assert stretched.provenance.notes == (said,)
+    whole = load_expert("Splats", path, CLIP)
+    assert torch.allclose(stretched.at(4).means, whole.at(2).means, atol=1e-6)
+    assert read_4dgs(path).num_frames == 7  # by itself, at 30 frames a second
+
+
 def test_a_sequence_has_rows_of_its_own_for_every_frame(tmp_path: Path) -> None:
     folder = frames_of(tmp_path / "frames")
     expert = load(folder)
@@ -74,7 +110,9 @@ def test_copies_that_commands_make_are_the_same(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     path = file_of(tmp_path)
-    with pytest.raises(CheckpointError, match=r"scene.4dgs: has 6 frames, and the clip 9; give a shorter clip with"):
+    with pytest.raises(
+        CheckpointError, match=r"has 6 frames \(0.24 s, as the file says\), and the clip 9; give a shorter clip with"
+    ):
         load_expert("Splats", path, LoadOptions(num_frames=9))
     (tmp_path / "one_1.ply").touch()
     with pytest.raises(CheckpointError, match=r"one_1.ply: give a .4dgs file, or the folder of PLY files"):

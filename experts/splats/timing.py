@@ -1,0 +1,41 @@
+"""The time of a `.4dgs` file, which counts seconds, in frames of the clip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+USUAL_RATE = 30.0  # frames a second, where neither the file nor a clip says it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """The frames that a file's seconds are."""
+
+    frames: int
+    fps: float  # frames a second
+    told: str  # how they are known
+    by_clip: bool = False  # the file has seconds only, which are counted at the clip's frame rate
+
+
+def timing_of(
+    seconds: float, own: Mapping[str, Any], *, num_frames: int | None = None, frame_rate: float | None = None
+) -> Timing:
+    """The timing of a file that lasts some seconds.
+
+    own: what a file of this project tells, its frames among it. num_frames, frame_rate: of the clip; None: unknown.
+
+    The file of another program has seconds only, and begins with the clip. They are counted at the clip's frame rate:
+    a file that is longer or shorter than the clip keeps its speed. A clip of images has no frame rate. Then the file is
+    taken to be as long as the clip: nothing else is known, and it holds for every file of the whole clip.
+    """
+    lasts = f"{seconds:.4g} s"
+    if own.get("frames"):
+        return Timing(frames=own["frames"], fps=own["frames"] / seconds, told=f"{lasts}, as the file says")
+    if frame_rate is None and num_frames is not None:
+        told = f"{lasts}, taken to be the whole clip, whose images have no frame rate"
+        return Timing(frames=num_frames, fps=num_frames / seconds, told=told)
+    fps, whose = (USUAL_RATE, "the usual") if frame_rate is None else (frame_rate, "the clip's")
+    told = f"{lasts} at {whose} {fps:.4g} frames a second"
+    return Timing(frames=max(1, round(fps * seconds)), fps=fps, told=told, by_clip=frame_rate is not None)
