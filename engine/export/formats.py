@@ -18,8 +18,10 @@ from engine.export.frames import FrameReader
 from engine.export.fused import FUSED, Fused, mean_gates
 from engine.export.job import Export, Facts, Prepared
 from engine.export.pages.export import MIXTURE, as_page
+from engine.export.pages.rules import page_rules
 from engine.export.players import for_players, players_settings, splats_for_players
 from engine.export.snapshots import read_snapshot, write_snapshot
+from engine.export.surroundings import gaussians_with, splats_with, surroundings_facts
 from engine.runs.experts.images import image_of
 from experts.base import Expert
 from experts.canonical.files import CLIP_LENGTH
@@ -28,7 +30,7 @@ from experts.formats.settings import background_setting
 from experts.splats.container import coded_4dgs, read_4dgs, write_coded
 from experts.splats.frame_files import frame_files, read_sequence, still, write_frame
 from experts.splats.model import Splats
-from router.novel_views import PLAIN, NovelViews
+from router.novel_views import PLAIN
 
 FACTS_FILE = "export.json"  # in a folder of frames
 FILE = "file"
@@ -47,7 +49,9 @@ def _as_4dgs(export: Export) -> Prepared:
     scene = _one_scene(export)
     cameras = export.cameras()
     kept = export.kept(scene, floaters=True)
+    around = export.around(scene, kept)
     splats = splats_for_players(export.followed(scene, kept).splats, cameras)
+    splats = splats if around is None else splats_with(splats, around)
     centres = [camera.centre for camera in cameras]
     coded = coded_4dgs(splats, fps=export.fps, grid=export.quality.grid, cameras=centres)
 
@@ -57,19 +61,24 @@ def _as_4dgs(export: Export) -> Prepared:
     def read(path: Path) -> Mapping[str, ImageAt]:
         return _images_of(read_4dgs(path), export)
 
-    left_out = {scene.name: kept.facts()}
-    return Prepared(write=write, sources=_sources(export, scene), read=read, left_out=left_out)
+    return Prepared(
+        write=write,
+        sources=_sources(export, scene),
+        read=read,
+        left_out={scene.name: kept.facts()},
+        told=surroundings_facts(around),
+    )
 
 
 def _as_frames(export: Export) -> Prepared:
     scene, frames = _one_scene(export), export.run.scene.num_frames
     kept = export.kept(scene, floaters=True)
-    reader = FrameReader(scene, kept=kept.rows)
+    reader, around = FrameReader(scene, kept=kept.rows), export.around(scene, kept)
 
     def write(folder: Path, facts: Facts) -> None:
         if not any(folder.glob("*.ply")):
             for number in range(frames):
-                write_frame(folder / f"frame_{number:05d}.ply", visible(reader, number, export.cameras()))
+                write_frame(folder / f"frame_{number:05d}.ply", visible(reader, number, export.cameras(), around))
             write_cfg_args(folder, {CLIP_LENGTH: frames} | background_setting(scene.background, white=False))
         write_json(folder / FACTS_FILE, dict(facts))
 
@@ -77,14 +86,20 @@ def _as_frames(export: Export) -> Prepared:
         settings, background = players_settings(scene.settings), scene.background[:3]
         return _images_of(read_sequence(frame_files(folder), settings=settings, background=background), export)
 
-    left_out = {scene.name: kept.facts()}
-    return Prepared(write=write, sources=_sources(export, scene), read=read, left_out=left_out)
+    return Prepared(
+        write=write,
+        sources=_sources(export, scene),
+        read=read,
+        left_out={scene.name: kept.facts()},
+        told=surroundings_facts(around),
+    )
 
 
 def _as_snapshot(export: Export, ending: str) -> Prepared:
     scene = _one_scene(export)
     kept = export.kept(scene, floaters=True)
-    gaussians = visible(FrameReader(scene, kept=kept.rows), export.frame, export.cameras())
+    around = export.around(scene, kept)
+    gaussians = visible(FrameReader(scene, kept=kept.rows), export.frame, export.cameras(), around)
 
     def write(path: Path, facts: Facts) -> None:
         if not path.stat().st_size:  # it has no place for facts
@@ -100,6 +115,7 @@ def _as_snapshot(export: Export, ending: str) -> Prepared:
         sources=_sources(export, scene),
         read=read,
         left_out={scene.name: kept.facts()},
+        told=surroundings_facts(around),
         only=export.frame,
     )
 
@@ -119,14 +135,17 @@ def _images_of(splats: Splats, export: Export) -> Mapping[str, ImageAt]:
 def _sources(export: Export, scene: Expert) -> Mapping[str, ImageAt]:
     """The images of the scene, after those of the mixture where all experts are in it."""
     compute = export.run.compute
-    novel = PLAIN if export.expert is None else NovelViews(culling=export.run.novel.culling)
+    novel = PLAIN if export.expert is None else page_rules(export.run, export.expert)
     own = {scene.name: partial(image_of, scene, compute=compute, novel=novel)}
     return own if export.expert is not None else {MIXTURE: mixtures_of(export.run), **own}
 
 
 @torch.no_grad()
-def visible(reader: FrameReader, number: int, cameras: Sequence[Camera]) -> Gaussians:
-    """The Gaussians that a frame shows, for players: colours as spherical harmonics of degree 3, on the CPU."""
+def visible(reader: FrameReader, number: int, cameras: Sequence[Camera], around: Gaussians | None) -> Gaussians:
+    """The Gaussians that a frame shows, for players: colours as spherical harmonics of degree 3, on the CPU.
+
+    around: of `surroundings`, which are added.
+    """
     frame = reader.at(number)
     seen = frame.opacities > 0
     shown = Gaussians(
@@ -136,7 +155,8 @@ def visible(reader: FrameReader, number: int, cameras: Sequence[Camera]) -> Gaus
         opacities=frame.opacities[seen].cpu(),
         sh=frame.sh[seen].cpu(),
     )
-    return for_players(shown, reader.expert.settings, cameras)
+    drawn = for_players(shown, reader.expert.settings, cameras)
+    return drawn if around is None else gaussians_with(drawn, around)
 
 
 FORMATS: Mapping[str, Format] = {

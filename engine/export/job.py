@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moegs_rasterizer import Camera
+from moegs_rasterizer import Camera, Gaussians
 
 from engine.evaluation.held_out import ImageAt
 from engine.export.cleaning.kept import Kept, kept_rows
 from engine.export.following.lines import Followed, as_splats
 from engine.export.quality import Quality
+from engine.export.surroundings import surroundings
 from engine.runs.run import Run
 from experts.base import Expert
 
@@ -38,6 +39,10 @@ class Export:
     def kept(self, expert: Expert, *, floaters: bool) -> Kept:
         """The Gaussians of an expert that are written. floaters: as `kept_rows` takes it."""
         return kept_rows(self.run, expert, least=self.quality.least, floaters=floaters, progress=self.progress)
+
+    def around(self, expert: Expert, kept: Kept) -> Gaussians | None:
+        """The splats around an expert, as `surroundings` gives them."""
+        return surroundings(self.run, expert, kept=kept.rows, progress=self.progress)
 
     def followed(self, expert: Expert, kept: Kept) -> Followed:
         """The splats of an expert on lines."""

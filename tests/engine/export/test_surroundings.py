@@ -1,0 +1,136 @@
+"""Files have far splats around the scene, which show what the renderer's rules show where there are no Gaussians."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from moegs_rasterizer import Camera, Gaussians, Layer, rasterize
+
+from engine.export.formats import FORMATS
+from engine.export.frames import SH_CONSTANT
+from engine.export.job import Export
+from engine.export.players import PLAYERS
+from engine.export.quality import QUALITIES
+from engine.export.surroundings import COUNT, Sphere, _directions, gaussians_with, places_of, surroundings
+from engine.export.writing import write_export
+from engine.runs.run import Run
+from experts.splats.container import read_4dgs
+from experts.splats.frame_files import frame_files, read_sequence
+from tests.small_world import small_run
+
+HOLE = (0.9, 0.2, 0.1)
+
+
+def guarded(run: Run, expert: int = 0) -> Run:
+    """A run of one expert, whose rules have a colour of holes."""
+    novel = replace(run.novel, coverage_guard=True, hole_colour=HOLE, usual_coverage=1.0)
+    return replace(run, experts=run.experts[expert : expert + 1], novel=novel)
+
+
+def colours(around: Gaussians) -> torch.Tensor:
+    assert around.sh is not None
+    return around.sh[:, 0] * SH_CONSTANT + 0.5
+
+
+def looking(camera: Camera, direction: torch.Tensor, *, at: torch.Tensor) -> Camera:
+    """The camera at a place, turned so that it looks along a direction."""
+    forward = direction / direction.norm()
+    right = torch.linalg.cross(torch.tensor([0.3, 0.8, 0.5]).to(forward), forward)
+    right = right / right.norm()
+    rotation = torch.stack([right, torch.linalg.cross(forward, right), forward])
+    pose = torch.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation, -rotation @ at
+    return replace(camera, world_to_camera=pose)
+
+
+def test_places_are_spread_evenly() -> None:
+    directions = _directions(COUNT)
+    assert torch.allclose(directions.norm(dim=1), torch.ones(COUNT, dtype=torch.float64))
+    sphere = Sphere(middle=torch.zeros(3), radius=1.0, directions=directions)
+    nearest = torch.cdist(directions, directions).fill_diagonal_(9).amin(dim=1)
+    assert nearest.amin() > 0.7 * sphere.spacing and nearest.amax() < 1.1 * sphere.spacing
+    assert directions.mean(dim=0).norm() < 1e-3
+
+
+def test_a_pixel_looks_at_the_place_behind_it(tmp_path: Path) -> None:
+    middle, given = torch.tensor([1.0, 2.0, 3.0]), small_run(tmp_path).scene.views[0].camera
+    sphere = Sphere(middle=middle, radius=10.0, directions=_directions(COUNT).float())
+    for aim in torch.tensor([[0.0, 0.0, 1.0], [1.0, -1.0, 0.2], [-0.5, 0.1, -0.7]]):
+        start = middle + torch.tensor([2.0, -1.0, 0.5])
+        camera = looking(given, sphere.middle + 10 * aim / aim.norm() - start, at=start)
+        places = places_of(sphere, camera).view(camera.height, camera.width)
+        found = sphere.directions[places[int(camera.cy), int(camera.cx)]]
+        assert torch.dot(found, aim / aim.norm()).acos() < sphere.spacing
+
+
+def test_what_training_views_look_past_is_the_background_and_the_rest_the_colour_of_holes(tmp_path: Path) -> None:
+    run = guarded(small_run(tmp_path))
+    expert = run.experts[0]
+    around = surroundings(run, expert, kept=torch.zeros(expert.num_gaussians, dtype=torch.bool))
+    assert around is not None and around.count == COUNT
+    cameras = [run.scene.views[view].camera for view in run.scene.train]
+    middle = torch.stack([camera.centre for camera in cameras]).mean(dim=0)
+    radius = float((around.means[0] - middle).norm())
+    sphere = Sphere(middle=middle, radius=radius, directions=(around.means - middle) / radius)
+    seen = torch.cat([places_of(sphere, camera) for camera in cameras]).bincount(minlength=COUNT) > 0
+    looked_at, shown = seen.nonzero()[:, 0], colours(around)
+    assert torch.allclose(shown[looked_at].median(dim=0).values, torch.tensor(expert.background), atol=0.02)
+    far_from_seen = (sphere.directions @ sphere.directions[looked_at].T).amax(dim=1) < 0.7
+    assert far_from_seen.sum() > COUNT / 10
+    assert torch.allclose(shown[far_from_seen], torch.tensor(HOLE).expand_as(shown[far_from_seen]), atol=0.02)
+
+
+def test_they_hide_all_behind_them_and_nothing_before_them(tmp_path: Path) -> None:
+    run = guarded(small_run(tmp_path))
+    expert = run.experts[0]
+    everything = torch.ones(expert.num_gaussians, dtype=torch.bool)
+    around = surroundings(run, expert, kept=everything)
+    assert around is not None
+    gaussians = expert.at(0)
+    sh = torch.zeros(gaussians.count, 16, 3)
+    scene = replace(gaussians, sh=sh, colours=None)
+    for view in run.scene.train:
+        camera = run.scene.views[view].camera
+
+        def splat(shown: Gaussians, camera: Camera = camera):
+            return rasterize([Layer(gaussians=shown, settings=PLAYERS, background=torch.zeros(3))], camera)[0]
+
+        alone = splat(around)
+        assert alone.alpha.amin() > 0.95
+        plain, both = splat(scene), splat(gaussians_with(scene, around))
+        behind = (both.colour - plain.colour) - (1 - plain.alpha) * alone.colour
+        assert behind.abs().amax() < 0.02
+
+
+def test_without_the_rules_there_are_none(tmp_path: Path) -> None:
+    run = small_run(tmp_path)
+    expert = run.experts[0]
+    everything = torch.ones(expert.num_gaussians, dtype=torch.bool)
+    assert surroundings(replace(run, novel=replace(run.novel, hole_colour=None)), expert, kept=everything) is None
+
+
+@pytest.mark.parametrize("name", ["x.4dgs", "frames"])
+def test_a_file_has_them_in_every_frame_and_tells_so(name: str, tmp_path: Path) -> None:
+    counts, told = {}, {}
+    for label, run in (("with", guarded(small_run(tmp_path))), ("without", small_run(tmp_path))):
+        path = tmp_path / label / name
+        path.parent.mkdir()
+        export = Export(run=run, expert=run.experts[0], quality=QUALITIES["high"], fps=30.0)
+        write_export(export, FORMATS[path.suffix], path, frames=1, facts={})
+        if path.suffix:
+            import fourdgs
+
+            splats = read_4dgs(path)
+            told[label] = json.loads(fourdgs.read(str(path)).header.attributes["moegs"]).get("surroundings")
+        else:
+            splats = read_sequence(frame_files(path))
+            told[label] = json.loads((path / "export.json").read_text()).get("surroundings")
+        counts[label] = [splats.at(frame).count for frame in range(splats.num_frames)]
+    assert [more - less for more, less in zip(counts["with"], counts["without"], strict=True)] == [COUNT] * len(
+        counts["with"]
+    )
+    assert told == {"with": COUNT, "without": None}
