@@ -50,7 +50,7 @@ def _row(
     outputs = choose_outputs(config, spec, scene, compute)
     time: WorkTime | None = None
     if compute.device.type == "cuda":  # on a CPU an iteration of a whole model may take minutes
-        time = training_time([check_expert_task(config, spec, output, tries=True) for output in outputs])
+        time = training_time([check_expert_task(config, spec, output, tries=True, keeps=False) for output in outputs])
     cost = expert_cost(scene, compute, spec, recipe, results=results, models=len(outputs))
     memory = cost.host_bytes if cost.device_bytes is None else cost.device_bytes
     iterations = recipe.iterations * len(outputs)

@@ -35,7 +35,7 @@ from engine.settings.training.train_expert import (
 from engine.settings.training.train_expert_checks import check_settings
 from engine.training.expert.choice import expert_of_key
 from engine.training.expert.finished import is_finished
-from engine.training.expert.opening import check_expert_task, open_expert_task, training_time
+from engine.training.expert.opening import check_expert_task, open_expert_task, opens_once, training_time
 from engine.training.expert.saves import ExpertOutput, bytes_of, check_model_folder, saved_expert_folder
 from engine.training.expert.segments import choose_outputs
 from engine.training.expert.task import ExpertTask
@@ -73,14 +73,15 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         if not outputs:
             return 0
         tries = ranks.is_first() and must_decode(scene, range(len(scene.views)))  # else progress tells the time at once
-        starts = [check_expert_task(config, spec, output, tries=tries) for output in outputs]
+        keeps = opens_once(outputs) and not tries
+        starts = [check_expert_task(config, spec, output, tries=tries, keeps=keeps) for output in outputs]
         recipe, gaussians = starts[0].recipe, max(start.gaussians for start in starts)
         cost = expert_cost(scene, compute, spec, recipe, results=model_path, models=len(starts), gaussians=gaussians)
         log_cost(replace(cost, time=training_time(starts)))
         decode(scene, needed_views(scene, "all"))  # after all that can refuse, since it takes minutes
         warn_of_frames(scene, points=None if config.data.points == "random" else config.data.points)
         for output, start in zip(outputs, starts, strict=True):
-            task = open_expert_task(config, spec, output, cloud=start.cloud)
+            task = open_expert_task(config, spec, output, start=start)
             unwritten = task.start < task.last or not (model_path / EXPERT_CONFIG_FILE).is_file()
             if unwritten and ranks.is_first():  # else they stay as they are
                 write_settings(config, model_path)

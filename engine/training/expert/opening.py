@@ -73,15 +73,26 @@ class CheckedStart:
     cloud: PointCloud | None  # for `open_expert_task`; None: the start points' colours are those of frames
     gaussians: int
     seconds_each: float | None = None  # of an iteration; None: not tried
+    opened: tuple[ExpertTask, str | None] | None = None  # for `open_expert_task`; None: it is to be opened again
+
+
+def opens_once(outputs: Sequence[ExpertOutput]) -> bool:
+    """True where no check comes before a training of decoded frames; of several none begins before all are checked."""
+    return len(outputs) == 1 and ranks.count() == 1
 
 
 def check_expert_task(
-    config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, *, tries: bool
+    config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, *, tries: bool, keeps: bool
 ) -> CheckedStart:
     """Opens a training and closes it again, to raise whatever `open_expert_task` would raise; decodes no frame.
 
-    tries: it also tries an iteration, and tells how long one takes.
+    tries: it also tries an iteration, and tells how long one takes. keeps: the frames are decoded, so it is opened on
+    them and kept for `open_expert_task`: a start that looks at images takes long.
     """
+    if keeps:
+        task, cloud, resumed = _opened(config, spec, output, cloud=None)
+        opened = task, resumed
+        return CheckedStart(recipe=task.begun.recipe, cloud=cloud, gaussians=task.trainer.count, opened=opened)
     task, cloud, of_frames = open_trial(config, spec, output)
     gaussians = task.trainer.count
     with ranks.apart():
@@ -140,14 +151,14 @@ def try_iteration(task: ExpertTask) -> None:
 
 
 def open_expert_task(
-    config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, *, cloud: PointCloud | None = None
+    config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, *, start: CheckedStart
 ) -> ExpertTask:
     """A training at its beginning, or with --resume where it was; the earlier one is set aside with --overwrite.
 
-    cloud: the start points, where `check_expert_task` has loaded them. Raises SceneError, ConfigError or
-    CheckpointError for what does not fit, before anything is moved.
+    start: by `check_expert_task`. Raises SceneError, ConfigError or CheckpointError for what does not fit, before
+    anything is moved.
     """
-    task, _, resumed = _opened(config, spec, output, cloud=cloud)
+    task, resumed = start.opened or _opened(config, spec, output, cloud=start.cloud)[::2]
     _log(task)
     log_stretches(output.scene, stretches_of(output.scene))
     if ranks.count() > 1:

@@ -192,12 +192,14 @@ def test_the_check_and_its_trial_change_no_bit_of_a_training(world, tmp_path, mo
         chosen = [f"--points={tmp_path / 'points.npz'}"]
     fresh = f"--cache_path={tmp_path / 'cache'}"  # with frames to decode, so that iterations are tried
     assert run(world / "film", tmp_path / "checked", "ed3dgs", *FEW, *chosen, fresh) == 0
+    assert run(world / "film", tmp_path / "kept", "ed3dgs", *FEW, *chosen) == 0  # opened once
     recipe = EXPERTS["E-D3DGS"].training.presets["n3v"].recipe
     unchecked = CheckedStart(recipe=recipe, cloud=None, gaussians=50)
-    monkeypatch.setattr(engine.commands.train_expert, "check_expert_task", lambda *arguments, tries: unchecked)
+    monkeypatch.setattr(engine.commands.train_expert, "check_expert_task", lambda *_, **__: unchecked)
     assert run(world / "film", tmp_path / "unchecked", "ed3dgs", *FEW, *chosen) == 0
-    one, other = (reloaded("ed3dgs", tmp_path / name) for name in ("checked", "unchecked"))
-    assert one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+    one, *others = (reloaded("ed3dgs", tmp_path / name) for name in ("checked", "kept", "unchecked"))
+    for other in others:
+        assert one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_start_points_are_loaded_once_where_no_frame_colours_them(world, tmp_path, monkeypatch):
@@ -213,8 +215,11 @@ def test_start_points_are_loaded_once_where_no_frame_colours_them(world, tmp_pat
     np.savez(tmp_path / "points.npz", xyz=positions, rgb=np.full((50, 3), 0.5, np.float32))
     assert run(world / "film", tmp_path / "model", "ed3dgs", *FEW, f"--points={tmp_path / 'points.npz'}") == 0
     assert len(loads) == 1
-    assert run(world / "film", tmp_path / "random", "ed3dgs", *FEW) == 0
-    assert len(loads) == 3
+    assert run(world / "film", tmp_path / "random", "ed3dgs", *FEW) == 0  # of frames that are decoded
+    assert len(loads) == 2
+    fresh = f"--cache_path={tmp_path / 'cache'}"
+    assert run(world / "film", tmp_path / "again", "ed3dgs", *FEW, fresh) == 0
+    assert len(loads) == 4
 
 
 def test_the_trials_of_a_router_change_no_bit_of_it_and_no_score(world, tmp_path, capsys):

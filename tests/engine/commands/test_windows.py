@@ -84,9 +84,9 @@ def test_a_finished_window_makes_no_start_points_again(film, model, monkeypatch)
     asked = []
     first = engine.commands.train_expert.check_expert_task
 
-    def check(config, spec, output, *, tries):
+    def check(config, spec, output, **options):
         asked.append(output.folder.name)
-        return first(config, spec, output, tries=tries)
+        return first(config, spec, output, **options)
 
     monkeypatch.setattr(engine.commands.train_expert, "check_expert_task", check)
     assert run(film, model, "stg", *WINDOWS, "--resume") == 0
