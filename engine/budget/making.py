@@ -16,7 +16,7 @@ from engine.budget.plan import Plan, Step
 from engine.budget.planned_scene import scene_of
 from engine.budget.start_up import StartUp, try_start_up
 from engine.budget.too_small import too_small
-from engine.budget.trials import try_expert, try_mixture
+from engine.budget.trials import opening_on_frames, try_expert, try_mixture
 from engine.budget.wanted import Budget, read_budget
 from engine.checks.footage import warn_of_frames
 from engine.checks.rasterizer import check_rasterizer
@@ -64,10 +64,15 @@ def make_plan(config: AutoConfig, prepare: Callable[[Job], Step]) -> Plan:
     if not config.plan:
         decoding = _decoded(trials.scene, decoding)
         took += trials.check_footage()
+        if budget.seconds is not None:
+            took += trials.open_on_frames(experts)
     tried = Step(step="trials", fixed=took, told=took, taken=took, is_done=True)
     chosen = trials.chosen(experts, clock.left(decoding.seconds))
     if chosen is None:
-        raise ConfigError(f"--budget {config.budget}: decoding took what the trainings need; run the command again")
+        raise ConfigError(
+            f"--budget {config.budget}: decoding took what the trainings need, or they start too slowly on the "
+            "frames; run the command again, then with more time"
+        )
     steps = (*before, tried, *((decoding,) if decoding.told >= WORTH_TELLING else ()), *chosen.steps)
     return Plan(
         budget=config.budget, data_args=config.data_args, experts=experts, steps=steps, run_bytes=chosen.run_bytes
@@ -198,6 +203,15 @@ class Trials:
         seconds = perf_counter() - start
         self.command = replace(self.command, command=self.command.command + seconds)
         return seconds
+
+    def open_on_frames(self, names: Sequence[str]) -> float:
+        """Adds what opening experts on the decoded frames takes beyond black ones; the time of it, seconds."""
+        began = perf_counter()
+        for name in names:
+            if self._experts[name].blind is not None:
+                seconds = opening_on_frames(self._settings, EXPERTS[name], self.scene, self.compute)
+                self._experts[name] = self._experts[name].opened_in(seconds)
+        return perf_counter() - began
 
     def _try(self, name: str, gpu_bytes: float | None) -> bool:
         """Tries an expert; False, with a warning, where it cannot be trained on the scene."""

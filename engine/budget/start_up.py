@@ -17,8 +17,8 @@ from engine.settings.training.run import DeviceConfig
 _CODE = """
 import sys
 import engine.commands.train, engine.commands.train_expert
-from engine.budget.start_up import device_seconds
-print(device_seconds(*sys.argv[1:]))
+from engine.budget.start_up import device_seconds, late_seconds
+print(device_seconds(*sys.argv[1:]), late_seconds())
 """
 
 
@@ -28,11 +28,12 @@ class StartUp:
 
     packages: float  # until it has imported them
     device: float  # until its device computes
+    late: float  # of packages that the first training imports
 
     @property
     def seconds(self) -> float:
-        """Of both."""
-        return self.packages + self.device
+        """Of all."""
+        return self.packages + self.device + self.late
 
 
 def try_start_up(machine: DeviceConfig) -> StartUp:
@@ -40,8 +41,8 @@ def try_start_up(machine: DeviceConfig) -> StartUp:
     start = perf_counter()
     words = [sys.executable, "-c", _CODE, machine.device, machine.backend]
     ended = subprocess.run(words, cwd=ROOT, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    device = float(ended.stdout.split()[-1])
-    return StartUp(packages=perf_counter() - start - device, device=device)
+    device, late = map(float, ended.stdout.split()[-2:])
+    return StartUp(packages=perf_counter() - start - device - late, device=device, late=late)
 
 
 def device_seconds(device: str, backend: str) -> float:
@@ -52,4 +53,13 @@ def device_seconds(device: str, backend: str) -> float:
     square = torch.ones(64, 64, device=compute.device)
     torch.nn.functional.conv2d((square @ square)[None, None], square[None, None, :3, :3])  # loads their libraries
     wait(compute)
+    return perf_counter() - start
+
+
+def late_seconds() -> float:
+    """Seconds of what a training imports at its start, in a process that is new: trials find it imported."""
+    start = perf_counter()
+    import scipy.spatial  # noqa: F401 - here: for the neighbours of start points
+
+    torch.optim.Adam([torch.zeros(1)])  # the first optimiser imports PyTorch's compiler
     return perf_counter() - start

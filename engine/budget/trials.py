@@ -27,7 +27,7 @@ from engine.runs.trial import LONG, BlackFrames, seconds_a_step
 from engine.settings.training.run import AnyRunConfig
 from engine.settings.training.train_expert import AUTO, TrainExpertConfig
 from engine.training.expert.choice import choose_preset
-from engine.training.expert.opening import open_trial, recipe_for, try_iteration
+from engine.training.expert.opening import check_expert_task, open_trial, opens_once, recipe_for, try_iteration
 from engine.training.expert.saves import ExpertOutput, bytes_of, covered, saved_expert_folder
 from engine.training.expert.segments import choose_outputs
 from engine.training.router.opening import tried_seconds
@@ -55,7 +55,9 @@ class _Tried:
     iteration: float  # seconds
     memory: float | None  # bytes
     files: float  # bytes
-    overhead: float  # seconds
+    opening: float  # seconds, on black images
+    ending: float  # seconds of saves and scores
+    sees_images: bool  # its start looks at images, so that on those of the scene it takes another time
     model: Any  # an Expert
 
 
@@ -67,14 +69,13 @@ def try_expert(
     config: that of its training, whatever its lengths. gpu_bytes: memory that trials stay below; None: a CPU. Raises
     what its training would refuse, and ConfigError where the memory is too small.
     """
-    recipe, machine = replace(config.recipe, preset=FAST, iterations=None), replace(config.machine, quiet=True)
-    config = replace(config, expert=spec.key, recipe=recipe, machine=machine)
     pixels = max(scene.views[view].camera.width * scene.views[view].camera.height for view in scene.train)
     most = tried_gaussians(spec, pixels, gpu_bytes)
     with quiet_logs(), TemporaryDirectory() as folder:
-        config = replace(config, output=replace(config.output, model_path=Path(folder) / "model"))
+        config = _tried_config(config, spec, Path(folder))
         outputs = choose_outputs(config, spec, scene, compute)
-        points, (few, many) = _tried_sizes(config, spec, outputs[0], most)
+        points, loading, (few, many) = _tried_sizes(config, spec, outputs[0], most)
+    checked = 0.0 if opens_once(outputs) else many.opening  # on black images, too, in the command
     recipes = [
         recipe_for(config, spec, choose_preset(spec, name, scene=scene.name, layout=scene.layout)[1])
         for name in (FAST, AUTO)
@@ -96,26 +97,57 @@ def try_expert(
         if few.memory is None or many.memory is None
         else line_through((few.gaussians, few.memory), (many.gaussians, many.memory)),
         files=line_through((few.gaussians, few.files), (many.gaussians, many.files)).times(spec.training.larger_later),
-        overhead=many.overhead,
+        overhead=checked + loading + many.opening + many.ending,
+        blind=loading + many.opening if many.sees_images else None,
     )
     return trial, few.model
 
 
+def opening_on_frames(config: TrainExpertConfig, spec: ExpertSpec, scene: Scene, compute: ComputeDevice) -> float:
+    """Seconds in which the training of an expert's model is opened on the scene's frames, which are decoded."""
+    with quiet_logs(), TemporaryDirectory() as folder:
+        config = _tried_config(config, spec, Path(folder))
+        output = choose_outputs(config, spec, scene, compute)[0]
+        start = perf_counter()
+        checked = check_expert_task(config, spec, output, tries=False, keeps=True)
+        wait(compute)
+        seconds = perf_counter() - start
+        assert checked.opened is not None, "it is kept"
+        checked.opened[0].views.close()
+    return seconds
+
+
+def _tried_config(config: TrainExpertConfig, spec: ExpertSpec, folder: Path) -> TrainExpertConfig:
+    """The settings of a trial, which writes below a folder of its own."""
+    return replace(
+        config,
+        expert=spec.key,
+        recipe=replace(config.recipe, preset=FAST, iterations=None),
+        machine=replace(config.machine, quiet=True),
+        output=replace(config.output, model_path=folder / "model"),
+    )
+
+
 def _tried_sizes(
     config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, most: int
-) -> tuple[int, tuple[_Tried, _Tried]]:
-    """The number of start points, and trials with few Gaussians and with `most`."""
+) -> tuple[int, float, tuple[_Tried, _Tried]]:
+    """The number of start points, seconds until `most` of them are there, and trials with few Gaussians and `most`."""
     part, data = replace(output.scene, frames=BlackFrames(output.scene)), config.data  # random points look at frames
     frames = range(part.num_frames) if spec.training.start_frames == "all" else (0,)
+    start = perf_counter()
     cloud = load_start_points(part, source=data.points, frames=frames, limit=data.max_points, seed=0)
+    many = resized(cloud, most, radius=part.rig_radius)
+    loading = perf_counter() - start
 
-    def tried(count: int) -> _Tried:
+    def tried(count: int, points: PointCloud) -> _Tried:
         limit = 2 * count if spec.segments is not None else count  # a start of segments keeps half of them free
         limited = replace(config, recipe=replace(config.recipe, max_gaussians=limit))
         own = replace(output, folder=output.folder.parent / f"{count}")
-        return _tried(limited, spec, own, resized(cloud, count, radius=part.rig_radius))
+        return _tried(limited, spec, own, points)
 
-    return cloud.count, (tried(round(most * DENSITIES[-1] / DENSITIES[0])), tried(most))
+    count = round(most * DENSITIES[-1] / DENSITIES[0])
+    few = resized(cloud, count, radius=part.rig_radius)
+    return cloud.count, loading, (tried(count, few), tried(most, many))
 
 
 def tried_gaussians(spec: ExpertSpec, pixels: int, gpu_bytes: float | None) -> int:
@@ -145,7 +177,8 @@ def _tried(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, cl
         torch.cuda.reset_peak_memory_stats(compute.device)
         before = torch.cuda.memory_allocated(compute.device)
     start = perf_counter()
-    task, _, _ = open_trial(config, spec, output, cloud=cloud)
+    task, _, sees_images = open_trial(config, spec, output, cloud=cloud)
+    wait(compute)
     opening = perf_counter() - start
     gaussians = task.trainer.count
     with task:
@@ -163,7 +196,9 @@ def _tried(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, cl
         iteration=iteration,
         memory=memory,
         files=float(bytes_of(saved_expert_folder(output.folder, 1))),
-        overhead=2 * opening + ending,  # a training is opened once to be checked
+        opening=opening,
+        ending=ending,
+        sees_images=sees_images,
         model=model,
     )
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import engine.budget.trials
+import engine.training.expert.opening
 from engine.budget.measured import ExpertTrial
-from engine.budget.trials import resized, shown_frames, try_expert, try_mixture
+from engine.budget.trials import opening_on_frames, resized, shown_frames, try_expert, try_mixture
 from engine.commands.train_expert import open_expert_scene
 from engine.runs.device import CPU, ComputeDevice
+from engine.runs.trial import BlackFrames
 from engine.settings.training.run import AnyRunConfig
 from engine.settings.training.train_expert import read_expert_settings
-from experts import EXPERTS, Expert
+from experts import EXPERTS, Expert, ExpertSpec
 from scenes import Scene
 from scenes.points.cloud import PointCloud
-from tests.engine.expert_scene import arguments, write_film
+from scenes.points.start import load_start_points
+from tests.engine.expert_scene import arguments, run, write_film
 
 COMPUTE = ComputeDevice(device=CPU, backend="auto")
 
@@ -49,6 +54,52 @@ def test_experts_and_their_mixture_are_tried_without_a_frame(film: Path, monkeyp
     assert mixed.gaussians == model.num_gaussians + segment.num_gaussians
     assert min(mixed.iteration, mixed.frame, mixed.opening, mixed.head_bytes) > 0
     assert scene.frames.on_disk(range(3)).cached_bytes == 0 and not (film.parent / "model").exists()
+
+
+class Machine:
+    """A machine on which only starts of trainings take time, 100 s with black images, and loads of start points, 1 s.
+
+    On the scene's frames a start that looks at them takes 300 s.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        begin, load = engine.training.expert.opening.begin_training, load_start_points
+        patch.setattr(engine.budget.trials, "perf_counter", lambda: self.seconds)
+
+        def begun(spec: ExpertSpec, recipe: Any, start: Any) -> Any:
+            is_black = isinstance(start.views._images._scene.frames, BlackFrames)
+            self.seconds += 300.0 if spec.name == "FreeTime" and not is_black else 100.0
+            return begin(spec, recipe, start)
+
+        def loaded(*arguments: Any, **options: Any) -> PointCloud:
+            self.seconds += 1.0
+            return load(*arguments, **options)
+
+        patch.setattr(engine.training.expert.opening, "begin_training", begun)
+        for module in (engine.training.expert.opening, engine.budget.trials):
+            patch.setattr(module, "load_start_points", loaded)
+
+
+@pytest.mark.parametrize("name", ["FreeTime", "Ex4DGS", "STG", "STG in segments", "E-D3DGS", "4DGaussians"])
+def test_a_command_starts_as_often_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    film = write_film(tmp_path)
+    places = np.random.default_rng(0).uniform((-1, -1, 3), (1, 1, 5), (50, 3)).astype(np.float32)
+    np.savez(film / "known_points.npz", xyz=places, rgb=np.full((50, 3), 0.5, np.float32))
+    segments = ["--segments=3"] if name == "STG in segments" else []
+    spec, machine = EXPERTS[name.split()[0]], Machine(monkeypatch)
+    monkeypatch.setattr(engine.budget.trials, "TRIAL_SECONDS", 0.01)
+    config = read_expert_settings(arguments(film, tmp_path / "none", spec.key, *segments), prog="", description="")
+    scene = open_expert_scene(config, tmp_path / "none")
+    trial, _ = try_expert(config, spec, scene, COMPUTE, gpu_bytes=None)
+    assert (trial.blind is not None) == (name == "FreeTime")
+    scene.frames.prepare(range(len(scene.views)))
+    if trial.blind is not None:
+        trial = trial.opened_in(opening_on_frames(config, spec, scene, COMPUTE))
+    machine.seconds = 0.0
+    assert run(film, tmp_path / "model", spec.key, "--iterations=1", *segments) == 0
+    assert trial.models * trial.overhead == machine.seconds
+    assert machine.seconds == {"FreeTime": 301.0, "STG in segments": 402.0}.get(name, 101.0)
 
 
 def test_points_are_thinned_or_repeated_apart() -> None:

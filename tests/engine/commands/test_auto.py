@@ -30,7 +30,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     np.savez(film / "known_points.npz", xyz=places, rgb=np.full((60, 3), 0.5, np.float32))
     monkeypatch.setattr(engine.pipeline.queue, "CommandProcess", Here)
     monkeypatch.setattr(engine.pipeline.queue, "PAUSE", 0.0)
-    monkeypatch.setattr(engine.budget.making, "try_start_up", lambda _: StartUp(packages=1.0, device=0.0))
+    monkeypatch.setattr(engine.budget.making, "try_start_up", lambda _: StartUp(packages=1.0, device=0.0, late=0.0))
     monkeypatch.setattr(engine.budget.making, "WORTH", {"FreeTime": 0.0, "Ex4DGS": 0.0})
     monkeypatch.setattr(engine.budget.choice, "LEAST_SHARE", 0.0)
     monkeypatch.setattr(engine.budget.trials, "seconds_a_step", lambda *_, **__: SLOW)
