@@ -194,14 +194,15 @@ def test_waiting_asks_the_cuda_back_end_alone_for_faults(monkeypatch):
 def test_memory_that_growing_tensors_leave_behind_is_given_back():
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
+    bound = torch.cuda.memory_reserved()  # by tensors and graphs of other tests of this process
     size = torch.cuda.memory_reserved() - torch.cuda.memory_allocated() + 20 * MEBIBYTE  # no gap between what is held
-    while torch.cuda.memory_reserved() <= 5 * torch.cuda.max_memory_allocated():
+    while torch.cuda.memory_reserved() - bound <= 5 * torch.cuda.max_memory_allocated():
         before = torch.cuda.memory_reserved()
         torch.empty(size, dtype=torch.uint8, device="cuda")
         assert torch.cuda.memory_reserved() > before, "each is too large for the blocks of those before it"
         size += 2 * MEBIBYTE  # to which PyTorch rounds blocks up
     release_unused(CUDA)
-    assert torch.cuda.memory_reserved() <= KEPT * torch.cuda.max_memory_allocated()
+    assert torch.cuda.memory_reserved() - bound <= KEPT * torch.cuda.max_memory_allocated()
 
 
 @pytest.mark.cuda
