@@ -19,7 +19,7 @@ from engine.export.fused import FUSED, Fused, mean_gates
 from engine.export.job import Export, Facts, Prepared
 from engine.export.pages.export import MIXTURE, as_page
 from engine.export.pages.rules import page_rules
-from engine.export.players import for_players, players_settings, splats_for_players
+from engine.export.players import DAMPING, for_players, players_settings, splats_for_players
 from engine.export.snapshots import read_snapshot, write_snapshot
 from engine.export.surroundings import gaussians_with, splats_with, surroundings_facts
 from engine.runs.experts.images import image_of
@@ -66,7 +66,7 @@ def _as_4dgs(export: Export) -> Prepared:
         sources=_sources(export, scene),
         read=read,
         left_out={scene.name: kept.facts()},
-        told=surroundings_facts(around),
+        told={**surroundings_facts(around), "harmonics_of_degree_2_and_3": DAMPING},
     )
 
 

@@ -15,12 +15,14 @@ from experts.splats.model import Splats
 
 PLAYERS = RasterSettings()
 SMALLEST = 0.2  # px^2 of a splat's variance along an axis
+DAMPING = 0.5  # of harmonics of degree 2 and 3, which files for new views keep: docs/dev/export.md, Harmonics
+FIRST_DAMPED = 4  # coefficient: after degrees 0 and 1
 
 
 def splats_for_players(splats: Splats, cameras: Sequence[Camera]) -> Splats:
-    """Splats that look by 3DGS's rules as the given ones do by their own, see `for_players`."""
+    """Splats that look by 3DGS's rules as the given ones do by their own, see `for_players`, but `damped`."""
     given = splats.gaussians
-    changed = for_players(activate(given.raw()), splats.settings, cameras)
+    changed = for_players(damped(activate(given.raw())), splats.settings, cameras)
     return Splats(
         gaussians=CanonicalGaussians(**raw_tensors(changed)),
         times=splats.times,
@@ -31,6 +33,17 @@ def splats_for_players(splats: Splats, cameras: Sequence[Camera]) -> Splats:
         settings=players_settings(splats.settings),
         background=splats.background,
     )
+
+
+def damped(gaussians: Gaussians) -> Gaussians:
+    """Gaussians with half of their harmonics of degree 2 and 3.
+
+    Training cameras tell colours for their own directions. Between these, high degrees swing.
+    """
+    assert gaussians.sh is not None
+    shares = gaussians.sh.new_ones(gaussians.sh.shape[1], 1)
+    shares[FIRST_DAMPED:] = DAMPING
+    return replace(gaussians, sh=gaussians.sh * shares)
 
 
 def players_settings(settings: RasterSettings) -> RasterSettings:

@@ -19,7 +19,7 @@ from engine.export.formats import FORMATS
 from engine.export.frames import unit_shapes
 from engine.export.fused import Fused, gated, mean_gates
 from engine.export.job import Export
-from engine.export.players import for_players, players_settings
+from engine.export.players import damped, for_players, players_settings
 from engine.export.quality import QUALITIES
 from engine.export.writing import write_export
 from engine.runs.lone_expert import trained_data
@@ -52,7 +52,7 @@ def test_an_expert_goes_into_a_4dgs_file_that_tells_its_loss(save_path: Path, ca
 
     facts = json.loads(fourdgs.read(str(path)).header.attributes["moegs"])
     assert (facts["content"], facts["frames"], facts["quality"]) == ("E-D3DGS", FRAMES, "high")
-    assert facts["psnr_to_source"]["file"] > 30
+    assert facts["psnr_to_source"]["file"] > 30 and facts["harmonics_of_degree_2_and_3"] == 0.5
     assert facts["psnr_lost"] == facts["psnr"]["E-D3DGS"] - facts["psnr"]["file"]
 
 
@@ -210,6 +210,17 @@ def test_players_show_what_other_rules_do(tmp_path: Path) -> None:
     before, after = (image(each, plain) - truth for each in (given, changed))
     assert after.square().mean() < before.square().mean() / 4
     assert for_players(given, plain, cameras) is given
+
+
+def test_a_4dgs_file_has_half_of_the_high_harmonics() -> None:
+    sh = torch.randn(3, 16, 3)
+    gaussians = Gaussians(
+        means=torch.zeros(3, 3), scales=torch.ones(3, 3), quats=torch.ones(3, 4), opacities=torch.ones(3), sh=sh
+    )
+    low, high = damped(gaussians).sh.split([4, 12], dim=1)
+    assert torch.equal(low, sh[:, :4]) and torch.equal(high, sh[:, 4:] / 2)
+    few = damped(replace(gaussians, sh=sh[:, :4]))
+    assert torch.equal(few.sh, sh[:, :4])
 
 
 def test_gates_of_a_gaussian_are_those_where_it_is_seen(tmp_path: Path) -> None:
