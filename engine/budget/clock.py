@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from engine.budget.choice import TARGET
-from engine.budget.trials import TRIAL_SECONDS
+from engine.budget.trials.measuring import TRIAL_SECONDS
 from engine.budget.wanted import Budget
 
 A_TRIAL = 2 * TRIAL_SECONDS  # seconds of an expert's, at least: it has two sizes

@@ -16,7 +16,8 @@ from engine.budget.plan import Plan, Step
 from engine.budget.planned_scene import scene_of
 from engine.budget.start_up import StartUp, try_start_up
 from engine.budget.too_small import too_small
-from engine.budget.trials import opening_on_frames, try_expert, try_mixture
+from engine.budget.trials.experts import opening_on_frames, try_expert
+from engine.budget.trials.mixtures import try_mixture
 from engine.budget.wanted import Budget, read_budget
 from engine.checks.footage import warn_of_frames
 from engine.checks.rasterizer import check_rasterizer

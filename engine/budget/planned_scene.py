@@ -8,7 +8,7 @@ from dataclasses import replace
 from common.text.units import MEGABYTE
 from common.text.wording import counted
 from engine.budget.plan import Plan, Step
-from engine.budget.trials import SCORED_FRAMES
+from engine.budget.trials.experts import SCORED_FRAMES
 from engine.errors import ConfigError
 from engine.pipeline.jobs import Job
 from engine.pipeline.plan import PlannedScene, find_scenes, plan_scene

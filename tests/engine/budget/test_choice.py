@@ -19,7 +19,7 @@ from engine.budget.choice import (
 )
 from engine.budget.measured import Line, line_through
 from engine.budget.plan import Step
-from engine.budget.trials import tried_gaussians
+from engine.budget.trials.experts import tried_gaussians
 from engine.budget.wanted import Budget
 from engine.errors import ConfigError
 from engine.runs.cost import expert_bytes

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-import engine.budget.trials
+import engine.budget.trials.experts
+import engine.budget.trials.mixtures
 import engine.training.expert.opening
 from engine.budget.measured import ExpertTrial
-from engine.budget.trials import opening_on_frames, resized, shown_frames, try_expert, try_mixture
+from engine.budget.trials.experts import opening_on_frames, resized, try_expert
+from engine.budget.trials.mixtures import shown_frames, try_mixture
 from engine.commands.train_expert import open_expert_scene
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.trial import BlackFrames
@@ -40,7 +42,8 @@ def tried(film: Path, name: str, *more: str) -> tuple[ExpertTrial, Expert, Scene
 
 
 def test_experts_and_their_mixture_are_tried_without_a_frame(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.budget.trials, "TRIAL_SECONDS", 0.01)
+    for module in (engine.budget.trials.experts, engine.budget.trials.mixtures):
+        monkeypatch.setattr(module, "TRIAL_SECONDS", 0.01)
     stg, segment, scene = tried(film, "STG", "--segments=3")
     assert (stg.models, stg.fast, stg.published, stg.pixels) == (2, 12000, 30000, 40 * 32)
     assert stg.grows_until == 9000 / 30000
@@ -65,7 +68,7 @@ class Machine:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.seconds = 0.0
         begin, load = engine.training.expert.opening.begin_training, load_start_points
-        patch.setattr(engine.budget.trials, "perf_counter", lambda: self.seconds)
+        patch.setattr(engine.budget.trials.experts, "perf_counter", lambda: self.seconds)
 
         def begun(spec: ExpertSpec, recipe: Any, start: Any) -> Any:
             is_black = isinstance(start.views._images._scene.frames, BlackFrames)
@@ -77,7 +80,7 @@ class Machine:
             return load(*arguments, **options)
 
         patch.setattr(engine.training.expert.opening, "begin_training", begun)
-        for module in (engine.training.expert.opening, engine.budget.trials):
+        for module in (engine.training.expert.opening, engine.budget.trials.experts):
             patch.setattr(module, "load_start_points", loaded)
 
 
@@ -88,7 +91,7 @@ def test_a_command_starts_as_often_as_it_is_told(tmp_path: Path, monkeypatch: py
     np.savez(film / "known_points.npz", xyz=places, rgb=np.full((50, 3), 0.5, np.float32))
     segments = ["--segments=3"] if name == "STG in segments" else []
     spec, machine = EXPERTS[name.split()[0]], Machine(monkeypatch)
-    monkeypatch.setattr(engine.budget.trials, "TRIAL_SECONDS", 0.01)
+    monkeypatch.setattr(engine.budget.trials.experts, "TRIAL_SECONDS", 0.01)
     config = read_expert_settings(arguments(film, tmp_path / "none", spec.key, *segments), prog="", description="")
     scene = open_expert_scene(config, tmp_path / "none")
     trial, _ = try_expert(config, spec, scene, COMPUTE, gpu_bytes=None)

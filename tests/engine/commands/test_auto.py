@@ -11,7 +11,8 @@ import pytest
 
 import engine.budget.choice
 import engine.budget.making
-import engine.budget.trials
+import engine.budget.trials.experts
+import engine.budget.trials.mixtures
 import engine.pipeline.queue
 import moegs
 from engine.budget.plan import read_plan
@@ -33,8 +34,8 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(engine.budget.making, "try_start_up", lambda _: StartUp(packages=1.0, device=0.0, late=0.0))
     monkeypatch.setattr(engine.budget.making, "WORTH", {"FreeTime": 0.0, "Ex4DGS": 0.0})
     monkeypatch.setattr(engine.budget.choice, "LEAST_SHARE", 0.0)
-    monkeypatch.setattr(engine.budget.trials, "seconds_a_step", lambda *_, **__: SLOW)
-    monkeypatch.setattr(engine.budget.trials, "tried_seconds", lambda *_, **__: SLOW)
+    monkeypatch.setattr(engine.budget.trials.experts, "seconds_a_step", lambda *_, **__: SLOW)
+    monkeypatch.setattr(engine.budget.trials.mixtures, "tried_seconds", lambda *_, **__: SLOW)
     return ["auto", str(film), f"--output={tmp_path / 'out'}"]
 
 

@@ -1,10 +1,7 @@
-"""Trials on this machine that a plan is made from: iterations, scores and saves on black images, at two sizes."""
+"""Trials of experts at two sizes: their starts, iterations, saves and scores."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,35 +13,26 @@ import torch
 
 from common.text.wording import bytes_text
 from engine.budget.choice import DENSITIES, least_gaussians
-from engine.budget.measured import ExpertTrial, MixtureTrial, line_through
+from engine.budget.measured import ExpertTrial, line_through
+from engine.budget.trials.measuring import TRIAL_SECONDS, peak_bytes, quiet_logs, start_memory
 from engine.errors import ConfigError
-from engine.evaluation.mixture import EvaluationOptions
-from engine.evaluation.mixture_time import scoring_seconds
-from engine.runs.cost import expert_bytes, tensor_bytes
+from engine.runs.cost import expert_bytes
 from engine.runs.device import ComputeDevice, wait
-from engine.runs.opening import assemble
-from engine.runs.trial import LONG, BlackFrames, seconds_a_step
-from engine.settings.training.run import AnyRunConfig
+from engine.runs.trial import BlackFrames, seconds_a_step
 from engine.settings.training.train_expert import AUTO, TrainExpertConfig
 from engine.training.expert.choice import choose_preset
 from engine.training.expert.opening import check_expert_task, open_trial, opens_once, recipe_for, try_iteration
-from engine.training.expert.saves import ExpertOutput, bytes_of, covered, saved_expert_folder
+from engine.training.expert.saves import ExpertOutput, bytes_of, saved_expert_folder
 from engine.training.expert.segments import choose_outputs
-from engine.training.router.opening import tried_seconds
-from engine.training.router.schedule import make_optimiser
 from experts import Expert, ExpertSpec
 from experts.training.recipes.presets import FAST
 from experts.training.recipes.recipe import Recipe
-from router import Router, ensemble_of
 from scenes import Scene
-from scenes.cutting import cut
 from scenes.points.cloud import PointCloud, taken, thinned
 from scenes.points.start import load_start_points
 
 SCORED_FRAMES = 8  # of each held-out camera, after an expert's training
-TRIAL_SECONDS = 1.5  # of iterations at each size
 SPREAD = 0.01  # of the extent, by which points that stand for more than one lie apart
-_LOGS = ("engine.training", "engine.evaluation", "engine.runs", "experts")  # whose lines would tell of no real work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,11 +159,7 @@ def _grows_until(recipe: Recipe) -> float:
 def _tried(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, cloud: PointCloud) -> _Tried:
     """A trial with the start points of one size: opened, trained for a few iterations, saved and scored."""
     compute = output.compute
-    on_gpu = compute.device.type == "cuda"
-    if on_gpu:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(compute.device)
-        before = torch.cuda.memory_allocated(compute.device)
+    before = start_memory(compute)
     start = perf_counter()
     task, _, sees_images = open_trial(config, spec, output, cloud=cloud)
     wait(compute)
@@ -183,7 +167,7 @@ def _tried(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, cl
     gaussians = task.trainer.count
     with task:
         iteration = seconds_a_step(partial(try_iteration, task), compute, at_least=TRIAL_SECONDS)
-        memory = float(torch.cuda.max_memory_allocated(compute.device) - before) if on_gpu else None
+        most = peak_bytes(compute)
         start = perf_counter()
         task.save(1)
         task.score(1, SCORED_FRAMES, networks=True)
@@ -194,7 +178,7 @@ def _tried(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, cl
     return _Tried(
         gaussians=gaussians,
         iteration=iteration,
-        memory=memory,
+        memory=None if most is None else most - before,
         files=float(bytes_of(saved_expert_folder(output.folder, 1))),
         opening=opening,
         ending=ending,
@@ -212,57 +196,3 @@ def resized(cloud: PointCloud, count: int, *, radius: float) -> PointCloud:
     shifts = torch.randn(count, 3, generator=torch.Generator().manual_seed(0)) * SPREAD * radius
     shifts[: cloud.count] = 0
     return replace(repeated, positions=repeated.positions + shifts)
-
-
-def shown_frames(model: Expert, count: int) -> int:
-    """The first so many of a clip's frames that a model shows: of a segment, or of a clip that training grows along."""
-    low, high = 0, count
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if covered(model, (middle - 1,)) else (low, middle - 1)
-    return low
-
-
-def try_mixture(models: Sequence[Expert], config: AnyRunConfig, scene: Scene, compute: ComputeDevice) -> MixtureTrial:
-    """Tries a router over models of trials: an iteration, and frames with all their scores."""
-    on_gpu = compute.device.type == "cuda"
-    if on_gpu:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(compute.device)
-    clip = cut(scene, 0, max(1, min(shown_frames(model, scene.num_frames) for model in models)))
-    black = replace(clip, frames=BlackFrames(clip))
-    names, counts = [model.name for model in models], [model.num_gaussians for model in models]
-    with quiet_logs():
-        start = perf_counter()
-        router = Router(names, counts)
-        ensemble = ensemble_of(names)
-        run = assemble(config, ensemble, compute=compute, scene=black, experts=tuple(models), router=router)
-        first = tried_seconds(run, make_optimiser(run.router, config.training), config)
-        wait(compute)
-        opening = perf_counter() - start  # with the first steps, which load kernels
-        iteration = tried_seconds(
-            run, make_optimiser(run.router, config.training), config, at_least=0 if first > LONG else TRIAL_SECONDS
-        )
-        first, frame = scoring_seconds(run, scene.test[0], EvaluationOptions(constant_frames=0))
-    return MixtureTrial(
-        gaussians=sum(counts),
-        iteration=iteration,
-        frame=frame,
-        opening=opening,
-        first_frame=first,
-        memory=float(torch.cuda.max_memory_allocated(compute.device)) if on_gpu else None,
-        head_bytes=tensor_bytes(run.router.head),
-    )
-
-
-@contextmanager
-def quiet_logs() -> Iterator[None]:
-    """Lets the parts that are tried log warnings alone."""
-    levels = {name: logging.getLogger(name).level for name in _LOGS}
-    for name in _LOGS:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
