@@ -52,22 +52,7 @@ def open_expert(
 
     iteration None: --load_iteration. by_name: folders are given by name with a flag, as errors then say.
     """
-    settings, kind = config.experts, kind_of(name)
-    if iteration is None and settings.load_iteration != -1:
-        iteration = settings.load_iteration
-    planes = {f"config_{name}" if name in settings.file_planes else name: getattr(settings, name) for name in PLANES}
-    options = LoadOptions(
-        scene=scene.name,
-        iteration=iteration,
-        num_frames=scene.num_frames,
-        frame_rate=None if scene.frame_rate is None else float(scene.frame_rate),
-        trained_frames=trained_frames(scene),
-        expert_frames=expert_frames_of(settings.expert_frames, name),
-        **planes,
-        config=config.config,
-        world_scale=EXPERTS[kind].world_scale(scene.layout, scene.rig_radius),
-        trust_checkpoint=settings.trust_checkpoint,
-    )
+    kind, options = kind_of(name), _load_options(config, scene, name, iteration)
     with clip_told_first(name, scene, folder, expert_frames=options.expert_frames):
         expert = load_expert(kind, folder, options, argument_of=partial(folder_argument, by_name=by_name, flag=flag))
     if name != kind:
@@ -82,6 +67,26 @@ def open_expert(
     check_trained_clip(expert, scene, folder, expert_frames=options.expert_frames)
     check_frames(expert, scene.num_frames, folder)
     return expert
+
+
+def _load_options(config: RunConfig, scene: Scene, name: str, iteration: int | None) -> LoadOptions:
+    """What an expert's loader is told of the scene and the settings. iteration None: --load_iteration."""
+    settings = config.experts
+    if iteration is None and settings.load_iteration != -1:
+        iteration = settings.load_iteration
+    planes = {f"config_{name}" if name in settings.file_planes else name: getattr(settings, name) for name in PLANES}
+    return LoadOptions(
+        scene=scene.name,
+        iteration=iteration,
+        num_frames=scene.num_frames,
+        frame_rate=None if scene.frame_rate is None else float(scene.frame_rate),
+        trained_frames=trained_frames(scene),
+        expert_frames=expert_frames_of(settings.expert_frames, name),
+        **planes,
+        config=config.config,
+        world_scale=EXPERTS[kind_of(name)].world_scale(scene.layout, scene.rig_radius),
+        trust_checkpoint=settings.trust_checkpoint,
+    )
 
 
 def picture_cache(config: RunConfig, folder: Path, name: str) -> Path:

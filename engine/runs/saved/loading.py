@@ -30,7 +30,7 @@ from engine.settings.training.train import CONFIG_FILE
 from experts import Expert
 from router import ENSEMBLES, Ensemble, ensemble_of, folder_flags, kind_of
 from router.novel_views import NovelViews
-from router.router import subset
+from router.router import Router, subset
 from scenes import Scene, needed_views
 from scenes.options import Needed
 
@@ -58,9 +58,7 @@ def load_run(
     unless `overrides` has folders by name. Raises ConfigError, CheckpointError, SceneError or RasterizerError.
     """
     saved = load_checkpoint(checkpoint_folder(save_path, iteration))
-    given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    if not given.get("deterministic"):  # a switch: off is as the run was trained
-        given.pop("deterministic", None)
+    given = _given(overrides or {})
     named, left_out = given.pop("expert", None), given.pop("without", ())
     share = given.pop("towards_mean", saved.judgement.towards_mean if saved.judgement else 0.0)
     flags = folder_flags(_ensemble(saved))
@@ -74,21 +72,22 @@ def load_run(
     scene = open_scene(config, ensemble)
     check(scene)
     experts = _reopen(config, scene, saved, folders, save_path=save_path, device=compute.device, flag=flag)
-    if "eval_temperature" in given:
-        saved.router.eval_temperature = given["eval_temperature"]
-    router = saved.router.eval().requires_grad_(False)
+    router = _frozen(saved.router, temperature=given.get("eval_temperature"))
     run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
     check_same_scene(saved.scene, run)
     scene.frames.prepare(needed_views(scene, needed))  # after all that can refuse: decoding takes minutes
     if needed != "none":
         decode_pictures(experts)
-    return replace(
-        run,
-        iteration=saved.iteration,
-        training_seconds=saved.training_seconds,
-        judgement=saved.judgement,
-        novel=_shrunk(run.novel, share),
-    )
+    run = replace(run, iteration=saved.iteration, training_seconds=saved.training_seconds, judgement=saved.judgement)
+    return replace(run, novel=_shrunk(run.novel, share))
+
+
+def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides that replace a setting of the training."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if not given.get("deterministic"):  # a switch: off is as the run was trained
+        given.pop("deterministic", None)
+    return given
 
 
 def _config(saved: SavedRouter, given: Mapping[str, Any], save_path: Path) -> RunConfig:
@@ -98,6 +97,13 @@ def _config(saved: SavedRouter, given: Mapping[str, Any], save_path: Path) -> Ru
     if "source_path" in given:
         return config
     return with_values(config, {"source_path": scene_folder(config.data.source_path, saved, save_path)})
+
+
+def _frozen(router: Router, *, temperature: float | None) -> Router:
+    """A router as it renders. temperature: of its gates; None: its own."""
+    if temperature is not None:
+        router.eval_temperature = temperature
+    return router.eval().requires_grad_(False)
 
 
 def _shrunk(novel: NovelViews, share: float) -> NovelViews:
