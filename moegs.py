@@ -78,7 +78,7 @@ COMMANDS = {
 SETTINGS = {
     "check": "engine.settings.check:read_check_settings",
     "prepare": "engine.settings.prepare:read_prepare_settings",
-    "train-expert": "engine.settings.training.train_expert:read_expert_settings",
+    "train-expert": "engine.settings.training.train_expert_reading:read_expert_settings",
     "train": "engine.settings.training.train:read_any_train_settings",
     "run-all": "engine.settings.run_all:read_run_all_settings",
     "auto": "engine.settings.auto:read_auto_settings",

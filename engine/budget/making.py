@@ -29,7 +29,8 @@ from engine.pipeline.plan import plan_scene
 from engine.runs.device import ComputeDevice, free_memory, open_compute_device
 from engine.settings.auto import AutoConfig, run_all_settings
 from engine.settings.training.run import AnyRunConfig
-from engine.settings.training.train_expert import TrainExpertConfig, read_expert_settings
+from engine.settings.training.train_expert import TrainExpertConfig
+from engine.settings.training.train_expert_reading import read_expert_settings
 from experts import EXPERTS, Expert
 from scenes import Scene, SceneError, needed_views
 

@@ -26,13 +26,9 @@ from engine.runs.revision import this_revision
 from engine.runs.scene import decode, read_scene
 from engine.runs.trial import must_decode
 from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
-from engine.settings.training.train_expert import (
-    EXPERT_CONFIG_FILE,
-    TrainExpertConfig,
-    read_expert_settings,
-    write_settings,
-)
+from engine.settings.training.train_expert import TrainExpertConfig
 from engine.settings.training.train_expert_checks import check_settings
+from engine.settings.training.train_expert_reading import EXPERT_CONFIG_FILE, read_expert_settings, write_settings
 from engine.training.expert.choice import expert_of_key
 from engine.training.expert.finished import is_finished
 from engine.training.expert.opening import check_expert_task, open_expert_task, opens_once, training_time

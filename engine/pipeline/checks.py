@@ -21,13 +21,9 @@ from engine.settings.run_all import RunAllConfig, words_given
 from engine.settings.training.run import RunConfig
 from engine.settings.training.run_checks import check_values
 from engine.settings.training.train import CONFIG_FILE, read_any_train_settings, read_train_settings
-from engine.settings.training.train_expert import (
-    EXPERT_CONFIG_FILE,
-    TrainExpertConfig,
-    read_expert_settings,
-    recipe_values,
-)
+from engine.settings.training.train_expert import TrainExpertConfig, recipe_values
 from engine.settings.training.train_expert_checks import check_settings
+from engine.settings.training.train_expert_reading import EXPERT_CONFIG_FILE, read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
 from engine.training.expert.opening import recipe_for
 from scenes.layouts import LOADERS, guess_layout

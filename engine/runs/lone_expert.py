@@ -17,7 +17,8 @@ from engine.settings.parsing.fields import leaves, with_values
 from engine.settings.training.experts import ensemble_and_folders
 from engine.settings.training.moved import moved_inputs
 from engine.settings.training.run import AnyRunConfig, DataConfig
-from engine.settings.training.train_expert import EXPERT_CONFIG_FILE, TrainExpertConfig
+from engine.settings.training.train_expert import TrainExpertConfig
+from engine.settings.training.train_expert_reading import EXPERT_CONFIG_FILE
 from experts.formats.cfg_args import CFG_ARGS, read_cfg_args, scene_told
 
 logger = logging.getLogger(__name__)

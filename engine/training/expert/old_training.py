@@ -9,7 +9,7 @@ from pathlib import Path
 from common.disk.aside import set_aside
 from engine.checks.experts import EXPERT_REPORT
 from engine.outputs.files import REPORT_FILE
-from engine.settings.training.train_expert import EXPERT_CONFIG_FILE
+from engine.settings.training.train_expert_reading import EXPERT_CONFIG_FILE
 from engine.training.curve import CURVE_FILE
 from engine.training.expert.saves import STATE_FOLDER
 from engine.training.tensorboard import EVENTS_FOLDER

@@ -19,7 +19,7 @@ from engine.commands.train_expert import open_expert_scene
 from engine.runs.device import CPU, ComputeDevice
 from engine.runs.trial import BlackFrames
 from engine.settings.training.run import AnyRunConfig
-from engine.settings.training.train_expert import read_expert_settings
+from engine.settings.training.train_expert_reading import read_expert_settings
 from experts import EXPERTS, Expert, ExpertSpec
 from scenes import Scene
 from scenes.points.cloud import PointCloud

@@ -12,7 +12,7 @@ import engine.runs.scene
 from engine.commands import train
 from engine.runs.saved.loading import load_run
 from engine.settings.parsing.earlier import unsaved_settings
-from engine.settings.training.train_expert import read_expert_settings
+from engine.settings.training.train_expert_reading import read_expert_settings
 from router.novel_views import NovelViews
 from tests.engine.expert_scene import arguments, run, write_film
 from tests.scenes.scene_folders import write_technicolor_scene

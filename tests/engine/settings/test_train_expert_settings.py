@@ -22,7 +22,8 @@ from engine.settings.training.recipe import (
     settings_of,
     with_settings,
 )
-from engine.settings.training.train_expert import RecipeConfig, TrainExpertConfig, read_expert_settings
+from engine.settings.training.train_expert import RecipeConfig, TrainExpertConfig
+from engine.settings.training.train_expert_reading import read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
 from engine.training.expert.opening import recipe_for
 from engine.training.expert.start import choose_planes
