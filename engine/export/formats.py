@@ -19,9 +19,9 @@ from engine.export.fused import FUSED, Fused, mean_gates
 from engine.export.job import Export, Facts, Prepared
 from engine.export.pages.export import MIXTURE, as_page
 from engine.export.pages.rules import page_rules
-from engine.export.players import DAMPING, for_players, players_settings, splats_for_players
+from engine.export.players.convention import DAMPING, for_players, players_settings, splats_for_players
+from engine.export.players.surroundings import gaussians_with, splats_with, surroundings_facts
 from engine.export.snapshots import read_snapshot, write_snapshot
-from engine.export.surroundings import gaussians_with, splats_with, surroundings_facts
 from engine.runs.experts.images import image_of
 from experts.base import Expert
 from experts.canonical.files import CLIP_LENGTH

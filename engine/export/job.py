@@ -11,8 +11,8 @@ from moegs_rasterizer import Camera, Gaussians
 from engine.evaluation.held_out import ImageAt
 from engine.export.cleaning.kept import Kept, kept_rows
 from engine.export.following.lines import Followed, as_splats
+from engine.export.players.surroundings import surroundings
 from engine.export.quality import Quality
-from engine.export.surroundings import surroundings
 from engine.runs.run import Run
 from experts.base import Expert
 

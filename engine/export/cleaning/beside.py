@@ -17,7 +17,7 @@ from torch import Tensor
 from common.text.progress import tracked
 from engine.export.cleaning.neighbours import between_neighbours
 from engine.export.cleaning.weights import pixel_weights
-from engine.export.players import players_settings
+from engine.export.players.convention import players_settings
 from engine.runs.device import ComputeDevice
 from experts.base import Expert
 

@@ -22,7 +22,7 @@ from engine.export.cleaning.beside import shown_beside
 from engine.export.cleaning.neighbours import between_neighbours
 from engine.export.cleaning.weights import pixel_weights
 from engine.export.following.bells import SEEN
-from engine.export.players import players_settings
+from engine.export.players.convention import players_settings
 from engine.runs.device import ComputeDevice
 from engine.runs.run import Run
 from experts.base import Expert

@@ -19,7 +19,7 @@ from engine.export.formats import FORMATS
 from engine.export.frames import unit_shapes
 from engine.export.fused import Fused, gated, mean_gates
 from engine.export.job import Export
-from engine.export.players import damped, for_players, players_settings
+from engine.export.players.convention import damped, for_players, players_settings
 from engine.export.quality import QUALITIES
 from engine.export.writing import write_export
 from engine.runs.lone_expert import trained_data

@@ -13,9 +13,9 @@ from moegs_rasterizer import Camera, Gaussians, Layer, rasterize
 from engine.export.formats import FORMATS
 from engine.export.frames import SH_CONSTANT
 from engine.export.job import Export
-from engine.export.players import PLAYERS
+from engine.export.players.convention import PLAYERS
+from engine.export.players.surroundings import COUNT, Sphere, _directions, gaussians_with, places_of, surroundings
 from engine.export.quality import QUALITIES
-from engine.export.surroundings import COUNT, Sphere, _directions, gaussians_with, places_of, surroundings
 from engine.export.writing import write_export
 from engine.runs.run import Run
 from experts.splats.container import read_4dgs

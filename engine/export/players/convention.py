@@ -1,4 +1,4 @@
-"""Splats for players, which draw by 3DGS's rules whatever rules an expert was trained under."""
+"""Splats in the convention of players, which is 3DGS's, whatever convention an expert was trained under."""
 
 from __future__ import annotations
 

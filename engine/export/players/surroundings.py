@@ -23,7 +23,7 @@ from engine.checks.probes import shrunk
 from engine.evaluation.scoring import evenly_spread
 from engine.export.frames import SH_CONSTANT
 from engine.export.pages.rules import page_rules
-from engine.export.players import for_players, players_settings
+from engine.export.players.convention import for_players, players_settings
 from engine.runs.device import wait
 from engine.runs.run import Run
 from experts.base import Expert
