@@ -307,7 +307,7 @@ def test_the_fast_preset_is_the_scenes_own_in_fewer_iterations(expert):
 def test_the_fast_schedule_of_ed3dgs_keeps_phases_away_that_a_scene_does_not_have():
     presets = EXPERTS["E-D3DGS"].training.presets
     n3v, birthday = presets["fast_n3v"].recipe, presets["fast_Birthday"].recipe
-    assert (n3v.iterations, n3v.density.stop, n3v.deform_from, n3v.coarse_to_fine) == (10000, 7500, 1500, 5000)
+    assert (n3v.iterations, n3v.density.stop, n3v.deform_from, n3v.coarse_to_fine) == (20000, 15000, 3000, 10000)
     assert n3v.options(300).use_anneal and birthday.coarse_to_fine is None and birthday.deform_from == 0
 
 
