@@ -49,8 +49,8 @@ def _as_4dgs(export: Export) -> Prepared:
     scene = _one_scene(export)
     cameras = export.cameras()
     kept = export.kept(scene, floaters=True)
-    around = export.around(scene, kept)
     splats = splats_for_players(export.followed(scene, kept).splats, cameras)
+    around = export.around(scene, kept, most=splats.num_gaussians)  # so that their scales are not the file's median
     splats = splats if around is None else splats_with(splats, around)
     centres = [camera.centre for camera in cameras]
     coded = coded_4dgs(splats, fps=export.fps, grid=export.quality.grid, cameras=centres)

@@ -11,7 +11,7 @@ from moegs_rasterizer import Camera, Gaussians
 from engine.evaluation.held_out import ImageAt
 from engine.export.cleaning.kept import Kept, kept_rows
 from engine.export.following.lines import Followed, as_splats
-from engine.export.players.surroundings import surroundings
+from engine.export.players.surroundings import COUNT, surroundings
 from engine.export.quality import Quality
 from engine.runs.run import Run
 from experts.base import Expert
@@ -40,9 +40,9 @@ class Export:
         """The Gaussians of an expert that are written. floaters: as `kept_rows` takes it."""
         return kept_rows(self.run, expert, least=self.quality.least, floaters=floaters, progress=self.progress)
 
-    def around(self, expert: Expert, kept: Kept) -> Gaussians | None:
+    def around(self, expert: Expert, kept: Kept, *, most: int = COUNT) -> Gaussians | None:
         """The splats around an expert, as `surroundings` gives them."""
-        return surroundings(self.run, expert, kept=kept.rows, progress=self.progress)
+        return surroundings(self.run, expert, kept=kept.rows, most=most, progress=self.progress)
 
     def followed(self, expert: Expert, kept: Kept) -> Followed:
         """The splats of an expert on lines."""

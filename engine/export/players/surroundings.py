@@ -21,6 +21,7 @@ from common.maths.vectors import unit
 from common.text.progress import tracked
 from engine.checks.probes import shrunk
 from engine.evaluation.scoring import evenly_spread
+from engine.export.following.bells import SEEN
 from engine.export.frames import SH_CONSTANT
 from engine.export.pages.rules import page_rules
 from engine.export.players.convention import for_players, players_settings
@@ -34,8 +35,10 @@ from experts.splats.model import Splats
 logger = logging.getLogger(__name__)
 
 COUNT = 2048  # splats; 4.5 degrees lie between two of them
+FEWEST = 64  # where a file's own splats limit them: 25 degrees lie between two
 FAR = 4.0  # times the distance of the farthest Gaussian or camera from the middle of the cameras
 SIZE = 0.8  # standard deviation of a splat, in distances between neighbours: together they are opaque
+THIN = 1e-3  # of that, along the line of sight: a file is as fine as its median scale, which is to be the scene's
 OPACITY = 0.999
 IMAGES = 120  # of training views
 WIDTH = 320  # px, of these images
@@ -59,35 +62,39 @@ class Sphere:
 
 
 @torch.no_grad()
-def surroundings(run: Run, expert: Expert, *, kept: Tensor, progress: bool = False) -> Gaussians | None:
+def surroundings(
+    run: Run, expert: Expert, *, kept: Tensor, most: int = COUNT, progress: bool = False
+) -> Gaussians | None:
     """The COUNT splats around an expert, told to the log; None where the run's rules have no colour of holes.
 
-    kept: mask of its rows that are written.
+    kept: mask of its rows that are written. most: splats where these are fewer, but FEWEST at least.
     """
     hole = page_rules(run, expert if expert in run.experts else None).hole_colour
     if hole is None:
         return None
-    sphere, evidence = _looked_past(run, expert, kept, progress=progress)
+    count = min(COUNT, max(FEWEST, most))
+    sphere, evidence = _looked_past(run, expert, kept, count, progress=progress)
     share = (evidence / (evidence + LEAST))[:, None]  # of the background
     colours = share * share.new_tensor(expert.background[:3]) + (1 - share) * share.new_tensor(hole)
-    logger.info("%s: %s far splats around it, in the place of holes", expert.name, f"{COUNT:,}")
+    logger.info("%s: %s far splats around it, in the place of holes", expert.name, f"{count:,}")
+    size = SIZE * sphere.spacing * sphere.radius
     return Gaussians(
         means=sphere.middle + sphere.radius * sphere.directions,
-        scales=share.new_full((COUNT, 3), SIZE * sphere.spacing * sphere.radius),
-        quats=share.new_tensor([1.0, 0.0, 0.0, 0.0]).expand(COUNT, 4),
-        opacities=share.new_full((COUNT,), OPACITY),
+        scales=share.new_tensor([size, size, THIN * size]).repeat(count, 1),
+        quats=_facing(sphere.directions),
+        opacities=share.new_full((count,), OPACITY),
         sh=pad(((colours - 0.5) / SH_CONSTANT)[:, None], (0, 0, 0, 15)),
     )
 
 
-def _looked_past(run: Run, expert: Expert, kept: Tensor, *, progress: bool) -> tuple[Sphere, Tensor]:
+def _looked_past(run: Run, expert: Expert, kept: Tensor, count: int, *, progress: bool) -> tuple[Sphere, Tensor]:
     """The sphere around an expert, and for each place how many training images show it: squared transmittance.
 
     Places count with their neighbours, by a bell as wide as the distance between two.
     """
     cameras = [run.scene.views[view].camera for view in run.scene.train]
     frames = evenly_spread(run.scene.num_frames, max(1, IMAGES // len(cameras)))
-    sphere = _sphere_around(expert, cameras, frames, kept)
+    sphere = _sphere_around(expert, cameras, frames, kept, count)
     small = [shrunk(camera, WIDTH) for camera in cameras]
     rows = [places_of(sphere, camera) for camera in small]
     settings = players_settings(expert.settings)
@@ -113,13 +120,19 @@ def _written(expert: Expert, frame: int, kept: Tensor, cameras: Sequence[Camera]
     return for_players(written, expert.settings, cameras)
 
 
-def _sphere_around(expert: Expert, cameras: Sequence[Camera], frames: Sequence[int], kept: Tensor) -> Sphere:
-    """A sphere around all cameras and all Gaussians that are written."""
+def _sphere_around(
+    expert: Expert, cameras: Sequence[Camera], frames: Sequence[int], kept: Tensor, count: int
+) -> Sphere:
+    """A sphere around all cameras and all Gaussians that are written, where they are seen."""
     centres = torch.stack([camera.centre for camera in cameras]).to(kept.device)
     middle = centres.mean(dim=0)
-    places = [centres, *(expert.at(frame).means[kept[expert.rows(frame)]] for frame in frames)]
-    farthest = max(float((each - middle).norm(dim=1).max()) for each in places if len(each))
-    return Sphere(middle=middle, radius=FAR * farthest, directions=_directions(COUNT).to(middle))
+    farthest = float((centres - middle).norm(dim=1).max())
+    for frame in frames:
+        gaussians = expert.at(frame)
+        shown = kept[expert.rows(frame)] & (gaussians.opacities >= SEEN)  # others may be anywhere
+        distances = (gaussians.means - middle).norm(dim=1)[shown]
+        farthest = max(farthest, float(distances.amax()) if len(distances) else 0.0)
+    return Sphere(middle=middle, radius=FAR * (farthest or 1.0), directions=_directions(count).to(middle))
 
 
 def _directions(count: int) -> Tensor:
@@ -128,6 +141,12 @@ def _directions(count: int) -> Tensor:
     height = 1 - (2 * number + 1) / count
     ring, angle = (1 - height.square()).sqrt(), number * GOLDEN_ANGLE
     return torch.stack([ring * angle.cos(), ring * angle.sin(), height], dim=1)
+
+
+def _facing(directions: Tensor) -> Tensor:
+    """Quaternions wxyz [n, 4] that turn the z axis into unit directions [n, 3], none of them (0, 0, -1)."""
+    x, y, z = directions.unbind(1)
+    return unit(torch.stack([1 + z, -y, x, torch.zeros_like(z)], dim=1))
 
 
 def places_of(sphere: Sphere, camera: Camera) -> Tensor:

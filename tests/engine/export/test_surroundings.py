@@ -14,7 +14,15 @@ from engine.export.formats import FORMATS
 from engine.export.frames import SH_CONSTANT
 from engine.export.job import Export
 from engine.export.players.convention import PLAYERS
-from engine.export.players.surroundings import COUNT, Sphere, _directions, gaussians_with, places_of, surroundings
+from engine.export.players.surroundings import (
+    COUNT,
+    FEWEST,
+    Sphere,
+    _directions,
+    gaussians_with,
+    places_of,
+    surroundings,
+)
 from engine.export.quality import QUALITIES
 from engine.export.writing import write_export
 from engine.runs.run import Run
@@ -130,7 +138,49 @@ def test_a_file_has_them_in_every_frame_and_tells_so(name: str, tmp_path: Path) 
             splats = read_sequence(frame_files(path))
             told[label] = json.loads((path / "export.json").read_text()).get("surroundings")
         counts[label] = [splats.at(frame).count for frame in range(splats.num_frames)]
-    assert [more - less for more, less in zip(counts["with"], counts["without"], strict=True)] == [COUNT] * len(
+    around = FEWEST if path.suffix else COUNT
+    assert [more - less for more, less in zip(counts["with"], counts["without"], strict=True)] == [around] * len(
         counts["with"]
     )
-    assert told == {"with": COUNT, "without": None}
+    assert told == {"with": around, "without": None}
+
+
+def test_a_4dgs_file_of_few_gaussians_is_as_fine_as_without_them(tmp_path: Path) -> None:
+    """Its values are as fine as the median scale of all that it has."""
+    errors = {}
+    for label, run in (("with", guarded(small_run(tmp_path))), ("without", small_run(tmp_path))):
+        export = Export(run=run, expert=run.experts[0], quality=QUALITIES["high"], fps=30.0)
+        path = tmp_path / f"{label}.4dgs"
+        write_export(export, FORMATS[".4dgs"], path, frames=1, facts={})
+        found = torch.cdist(read_4dgs(path).at(0).means, run.experts[0].at(0).means).amin(dim=1)
+        errors[label] = found[found < 1].median()
+    assert errors["with"] < 2 * errors["without"]
+
+
+def test_gaussians_that_are_not_seen_do_not_move_them_away(tmp_path: Path) -> None:
+    run = guarded(small_run(tmp_path))
+    expert, everything = run.experts[0], torch.ones(run.experts[0].num_gaussians, dtype=torch.bool)
+    before = surroundings(run, expert, kept=everything)
+
+    def at(frame: float, *, camera: int | None = None) -> Gaussians:
+        gaussians = type(expert).at(expert, frame, camera=camera)
+        first = torch.arange(gaussians.count) == 0
+        return replace(
+            gaussians,
+            means=torch.where(first[:, None], 1e4, gaussians.means),
+            opacities=torch.where(first, 1e-9, gaussians.opacities),
+        )
+
+    expert.at = at
+    after = surroundings(run, expert, kept=everything)
+    assert before is not None and after is not None
+    assert torch.allclose(after.means, before.means, rtol=0.2, atol=0.5)
+
+
+def test_where_nothing_is_and_all_cameras_are_in_one_place_they_have_a_size(tmp_path: Path) -> None:
+    run = guarded(small_run(tmp_path))
+    scene = replace(run.scene, views=(run.scene.views[1],) * len(run.scene.views))
+    nothing = torch.zeros(run.experts[0].num_gaussians, dtype=torch.bool)
+    around = surroundings(replace(run, scene=scene), run.experts[0], kept=nothing)
+    assert around is not None and (around.scales > 0).all()
+    assert around.means.norm(dim=1).amax() > 1
