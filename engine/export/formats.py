@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import torch
@@ -34,6 +35,7 @@ from router.novel_views import PLAIN
 
 FACTS_FILE = "export.json"  # in a folder of frames
 FILE = "file"
+REACH = {".spz": 2047.0}  # largest coordinates that endings hold: beyond, they come out on the other side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,7 @@ def _as_frames(export: Export) -> Prepared:
 def _as_snapshot(export: Export, ending: str) -> Prepared:
     scene = _one_scene(export)
     kept = export.kept(scene, floaters=True)
-    around = export.around(scene, kept)
+    around = export.around(scene, kept, within=REACH.get(ending, inf))
     gaussians = visible(FrameReader(scene, kept=kept.rows), export.frame, export.cameras(), around)
 
     def write(path: Path, facts: Facts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 from moegs_rasterizer import Camera, Gaussians
@@ -40,9 +41,9 @@ class Export:
         """The Gaussians of an expert that are written. floaters: as `kept_rows` takes it."""
         return kept_rows(self.run, expert, least=self.quality.least, floaters=floaters, progress=self.progress)
 
-    def around(self, expert: Expert, kept: Kept, *, most: int = COUNT) -> Gaussians | None:
+    def around(self, expert: Expert, kept: Kept, *, most: int = COUNT, within: float = inf) -> Gaussians | None:
         """The splats around an expert, as `surroundings` gives them."""
-        return surroundings(self.run, expert, kept=kept.rows, most=most, progress=self.progress)
+        return surroundings(self.run, expert, kept=kept.rows, most=most, within=within, progress=self.progress)
 
     def followed(self, expert: Expert, kept: Kept) -> Followed:
         """The splats of an expert on lines."""

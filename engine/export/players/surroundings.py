@@ -63,17 +63,30 @@ class Sphere:
 
 @torch.no_grad()
 def surroundings(
-    run: Run, expert: Expert, *, kept: Tensor, most: int = COUNT, progress: bool = False
+    run: Run,
+    expert: Expert,
+    *,
+    kept: Tensor,
+    most: int = COUNT,
+    within: float = math.inf,
+    progress: bool = False,
 ) -> Gaussians | None:
     """The COUNT splats around an expert, told to the log; None where the run's rules have no colour of holes.
 
-    kept: mask of its rows that are written. most: splats where these are fewer, but FEWEST at least.
+    kept: mask of its rows that are written. most: splats where these are fewer, but FEWEST at least. within: the
+    largest coordinate that a file holds, scene units; None where they have no room behind all else.
     """
     hole = page_rules(run, expert if expert in run.experts else None).hole_colour
     if hole is None:
         return None
     count = min(COUNT, max(FEWEST, most))
-    sphere, evidence = _looked_past(run, expert, kept, count, progress=progress)
+    cameras = [run.scene.views[view].camera for view in run.scene.train]
+    frames = evenly_spread(run.scene.num_frames, max(1, IMAGES // len(cameras)))
+    sphere = _sphere_around(expert, cameras, frames, kept, count=count, within=within)
+    if sphere is None:
+        logger.warning("%s: the file has no room for far splats around it, so its holes are black", expert.name)
+        return None
+    evidence = _looked_past(run, expert, kept, sphere, cameras, frames, progress=progress)
     share = (evidence / (evidence + LEAST))[:, None]  # of the background
     colours = share * share.new_tensor(expert.background[:3]) + (1 - share) * share.new_tensor(hole)
     logger.info("%s: %s far splats around it, in the place of holes", expert.name, f"{count:,}")
@@ -87,14 +100,20 @@ def surroundings(
     )
 
 
-def _looked_past(run: Run, expert: Expert, kept: Tensor, count: int, *, progress: bool) -> tuple[Sphere, Tensor]:
-    """The sphere around an expert, and for each place how many training images show it: squared transmittance.
+def _looked_past(
+    run: Run,
+    expert: Expert,
+    kept: Tensor,
+    sphere: Sphere,
+    cameras: Sequence[Camera],
+    frames: Sequence[int],
+    *,
+    progress: bool,
+) -> Tensor:
+    """For each place of the sphere, how many training images show it: squared transmittance.
 
     Places count with their neighbours, by a bell as wide as the distance between two.
     """
-    cameras = [run.scene.views[view].camera for view in run.scene.train]
-    frames = evenly_spread(run.scene.num_frames, max(1, IMAGES // len(cameras)))
-    sphere = _sphere_around(expert, cameras, frames, kept, count)
     small = [shrunk(camera, WIDTH) for camera in cameras]
     rows = [places_of(sphere, camera) for camera in small]
     settings = players_settings(expert.settings)
@@ -110,7 +129,7 @@ def _looked_past(run: Run, expert: Expert, kept: Tensor, count: int, *, progress
             evidence.index_add_(0, places, (1 - splat.alpha).square().flatten() / (pixels * len(frames)))
     angles = (sphere.directions @ sphere.directions.T).clamp(-1, 1).acos()
     bells = (angles / sphere.spacing).square().mul(-0.5).exp()
-    return sphere, bells @ evidence / bells.sum(dim=1)
+    return bells @ evidence / bells.sum(dim=1)
 
 
 def _written(expert: Expert, frame: int, kept: Tensor, cameras: Sequence[Camera]) -> Gaussians:
@@ -121,9 +140,12 @@ def _written(expert: Expert, frame: int, kept: Tensor, cameras: Sequence[Camera]
 
 
 def _sphere_around(
-    expert: Expert, cameras: Sequence[Camera], frames: Sequence[int], kept: Tensor, count: int
-) -> Sphere:
-    """A sphere around all cameras and all Gaussians that are written, where they are seen."""
+    expert: Expert, cameras: Sequence[Camera], frames: Sequence[int], kept: Tensor, *, count: int, within: float
+) -> Sphere | None:
+    """A sphere around all cameras and all Gaussians that are written, where they are seen; None where it has no room.
+
+    within: the largest coordinate that it may have.
+    """
     centres = torch.stack([camera.centre for camera in cameras]).to(kept.device)
     middle = centres.mean(dim=0)
     farthest = float((centres - middle).norm(dim=1).max())
@@ -132,7 +154,8 @@ def _sphere_around(
         shown = kept[expert.rows(frame)] & (gaussians.opacities >= SEEN)  # others may be anywhere
         distances = (gaussians.means - middle).norm(dim=1)[shown]
         farthest = max(farthest, float(distances.amax()) if len(distances) else 0.0)
-    return Sphere(middle=middle, radius=FAR * (farthest or 1.0), directions=_directions(count).to(middle))
+    radius = min(FAR * (farthest or 1.0), within - float(middle.abs().amax()))
+    return Sphere(middle=middle, radius=radius, directions=_directions(count).to(middle)) if radius > farthest else None
 
 
 def _directions(count: int) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from moegs_rasterizer import Camera, Gaussians, Layer, rasterize
 
-from engine.export.formats import FORMATS
+from engine.export.formats import FORMATS, REACH
 from engine.export.frames import SH_CONSTANT
 from engine.export.job import Export
 from engine.export.players.convention import PLAYERS
@@ -184,3 +184,27 @@ def test_where_nothing_is_and_all_cameras_are_in_one_place_they_have_a_size(tmp_
     around = surroundings(replace(run, scene=scene), run.experts[0], kept=nothing)
     assert around is not None and (around.scales > 0).all()
     assert around.means.norm(dim=1).amax() > 1
+
+
+def test_they_stay_within_what_a_file_holds_and_are_left_out_where_there_is_no_room(tmp_path: Path) -> None:
+    run = guarded(small_run(tmp_path))
+    everything = torch.ones(run.experts[0].num_gaussians, dtype=torch.bool)
+    usual = surroundings(run, run.experts[0], kept=everything)
+    closer = surroundings(run, run.experts[0], kept=everything, within=8.0)
+    assert usual is not None and closer is not None
+    assert usual.means.abs().amax() > 10 and closer.means.abs().amax() <= 8
+    assert closer.means.norm(dim=1).amin() > run.experts[0].at(0).means.norm(dim=1).amax()
+    assert surroundings(run, run.experts[0], kept=everything, within=2.0) is None
+
+
+def test_spz_files_have_them_where_their_numbers_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = guarded(small_run(tmp_path))
+    given: list[Gaussians] = []
+    monkeypatch.setattr("engine.export.formats.write_snapshot", lambda path, gaussians, ending: given.append(gaussians))
+    monkeypatch.setitem(REACH, ".spz", 8.0)
+    (tmp_path / "x").touch()
+    for ending in (".spz", ".ply"):
+        export = Export(run=run, expert=run.experts[0], quality=QUALITIES["high"], fps=30.0)
+        FORMATS[ending].prepare(export).write(tmp_path / "x", {})
+    reach = [float(each.means.abs().amax()) for each in given]
+    assert reach[0] <= 8 < reach[1]
