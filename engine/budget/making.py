@@ -67,7 +67,8 @@ def make_plan(config: AutoConfig, prepare: Callable[[Job], Step]) -> Plan:
         decoding = _decoded(trials.scene, decoding)
         took += trials.check_footage()
         if budget.seconds is not None:
-            took += trials.open_on_frames(experts)
+            experts, seconds = trials.opened_on_frames(experts)
+            took += seconds
     tried = Step(step="trials", fixed=took, told=took, taken=took, is_done=True)
     chosen = trials.chosen(experts, clock.left(decoding.seconds))
     if chosen is None:
@@ -157,6 +158,10 @@ def _reason(further: Chosen | None, least: float, *, alone: bool) -> str:
     )
 
 
+def _warn_of(name: str, error: Exception) -> None:
+    logger.warning("%s cannot be trained: %s", name, error)
+
+
 class Trials:
     """Trials of experts in the order of their worth, and of mixtures of those that were tried."""
 
@@ -206,14 +211,24 @@ class Trials:
         self.command = replace(self.command, command=self.command.command + seconds)
         return seconds
 
-    def open_on_frames(self, names: Sequence[str]) -> float:
-        """Adds what opening experts on the decoded frames takes beyond black ones; the time of it, seconds."""
-        began = perf_counter()
+    def opened_on_frames(self, names: Sequence[str]) -> tuple[tuple[str, ...], float]:
+        """The experts that open on the decoded frames, too, and the time of it, seconds.
+
+        What that takes beyond black frames is added to them. One that fails is left out, with a warning; ConfigError
+        where all fail.
+        """
+        began, opened = perf_counter(), []
         for name in names:
-            if self._experts[name].blind is not None:
-                seconds = opening_on_frames(self._settings, EXPERTS[name], self.scene, self.compute)
-                self._experts[name] = self._experts[name].opened_in(seconds)
-        return perf_counter() - began
+            try:
+                if self._experts[name].blind is not None:
+                    seconds = opening_on_frames(self._settings, EXPERTS[name], self.scene, self.compute)
+                    self._experts[name] = self._experts[name].opened_in(seconds)
+                opened.append(name)
+            except (ConfigError, SceneError) as error:
+                _warn_of(name, error)
+        if not opened:
+            raise ConfigError(f"none of {', '.join(names)} can be trained on the frames; the warnings above say why")
+        return tuple(opened), perf_counter() - began
 
     def _try(self, name: str, gpu_bytes: float | None) -> bool:
         """Tries an expert; False, with a warning, where it cannot be trained on the scene."""
@@ -221,7 +236,7 @@ class Trials:
         try:
             trial, model = try_expert(self._settings, EXPERTS[name], self.scene, self.compute, gpu_bytes=gpu_bytes)
         except (ConfigError, SceneError) as error:
-            logger.warning("%s cannot be trained: %s", name, error)
+            _warn_of(name, error)
             return False
         took = perf_counter() - start
         self._longest = max(self._longest, took)

@@ -44,6 +44,6 @@ def test_a_start_that_looks_at_images_is_told_by_those_that_are_decoded(monkeypa
     trials = Trials(nothing, nothing, nothing, SceneTrial(command=5.0, frames=2))
     known = expert()  # 10 s beside its iterations
     trials._experts = {"FreeTime": replace(known, blind=4.0), "Ex4DGS": known, "STG": replace(known, blind=4.0)}
-    trials.open_on_frames(["FreeTime", "Ex4DGS"])
+    trials.opened_on_frames(["FreeTime", "Ex4DGS"])
     assert [trial.overhead for trial in trials.tried] == [26.0, 10.0, 10.0]
     assert trials.tried[0].blind is None  # it is not opened again

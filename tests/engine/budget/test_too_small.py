@@ -15,6 +15,7 @@ from engine.budget.making import Trials
 from engine.budget.measured import ExpertTrial
 from engine.budget.too_small import too_small
 from engine.budget.wanted import Budget
+from engine.errors import ConfigError
 from tests.engine.budget.made_up import SCENE, expert, mixture, on_cpu
 
 LEAST = 17.1  # seconds of 120 iterations with 2,000 to 25,000 Gaussians, of 15 s beside them, and a little more
@@ -89,6 +90,33 @@ def test_an_expert_that_shortens_the_trainings_too_much_is_left_out_with_the_rea
     # 67 s of starts, scores and checks; fast takes 342 s for both experts and 20 s for the router: 73 s are 20 % of it
     reason = "with it trainings would have 20% of the iterations of the preset fast, less than 25%"
     assert caplog.messages[-1] == f"Ex4DGS is left out: {reason}"
+
+
+def test_an_expert_that_does_not_open_on_the_frames_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def opened(config, spec, *_):
+        if spec.name == "Ex4DGS":
+            raise ConfigError("its start finds nothing in these frames")
+        return 40.0
+
+    monkeypatch.setattr(engine.budget.making, "try_expert", lambda _, spec, *__, **___: (blind(spec), None))
+    monkeypatch.setattr(engine.budget.making, "try_mixture", lambda *_: mixture())
+    monkeypatch.setattr(engine.budget.making, "opening_on_frames", opened)
+    trials = Trials(None, None, None, SCENE)
+    names = trials.choose(lambda: Budget(seconds=10_000.0))
+    assert {"FreeTime", "Ex4DGS"} <= set(names)
+    left, _ = trials.opened_on_frames(names)
+    assert left == tuple(name for name in names if name != "Ex4DGS")
+    assert caplog.messages[-1] == "Ex4DGS cannot be trained: its start finds nothing in these frames"
+    with pytest.raises(ConfigError, match="none of Ex4DGS can be trained on the frames"):
+        trials.opened_on_frames(["Ex4DGS"])
+    assert trials.tried[0].overhead == expert().overhead - 1.0 + 40.0 and trials.tried[0].blind is None
+
+
+def blind(spec) -> ExpertTrial:
+    """A trial that opened on black frames within a second."""
+    return replace(expert(spec.name, spec.key), blind=1.0)
 
 
 def test_a_clock_keeps_what_other_work_takes() -> None:
