@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.workload import Workload, random_run
+from benchmarks.workload import add_size_flags, random_run, workload_of
 from common.text.tables import Column, table_lines
 from common.text.units import GIGABYTE
 from common.text.wording import counted
@@ -43,15 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the GPU memory that the router's training and rendering take; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.large_pictures", description=main.__doc__)
     parser.add_argument("--ensemble", choices=ENSEMBLES, default="E4", help="experts (default: E4)")
-    parser.add_argument("--gaussians", type=int, default=500_000, help="Gaussians of each expert (default: 500000)")
-    parser.add_argument("--width", type=int, default=2704, help="width of the images, in px (default: 2704)")
-    parser.add_argument("--height", type=int, default=2028, help="height of the images, in px (default: 2028)")
+    add_size_flags(parser, gaussians=500_000, width=2704, height=2028)
     parser.add_argument("--steps", type=int, default=5, help="training steps, then frames to render (default: 5)")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="device to use")
     given = parser.parse_args(arguments)
     compute = open_compute_device(given.device, "auto")
     check_rasterizer(compute)
-    workload = Workload(gaussians=given.gaussians, width=given.width, height=given.height, seed=0)
+    workload = workload_of(given)
     run = random_run(workload, ENSEMBLES[given.ensemble], compute)
     print(
         f"{given.ensemble}: {len(run.experts)} experts of {counted(given.gaussians, 'random Gaussian')}, "

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.workload import Workload, random_run
+from benchmarks.workload import add_size_flags, random_run, workload_of
 from common.text.tables import Column, table_lines
 from engine.errors import user_errors
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
@@ -39,14 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the mean time of a frame: the mixture alone, then with scores (no LPIPS) and files."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rendering", description=main.__doc__)
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="device to time")
-    parser.add_argument("--gaussians", type=int, default=200_000, help="Gaussians of each expert (default: 200000)")
-    parser.add_argument("--width", type=int, default=1352, help="width of the images, in px (default: 1352)")
-    parser.add_argument("--height", type=int, default=1014, help="height of the images, in px (default: 1014)")
+    add_size_flags(parser)
     parser.add_argument("--frames", type=int, default=60, help="frames to time (default: 60)")
     given = parser.parse_args(arguments)
     try:
         compute = open_compute_device(given.device, "auto")
-        workload = Workload(gaussians=given.gaussians, width=given.width, height=given.height, seed=0)
+        workload = workload_of(given)
         run = random_run(workload, ENSEMBLES["E4"], compute)
         print(f"E4, {given.gaussians} Gaussians each, {given.width}x{given.height} px; {device_facts(compute)}")
         print("\n".join(table_lines(COLUMNS, frame_times(run, frames=given.frames))))

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from benchmarks.workload import Workload, random_run
+from benchmarks.workload import Workload, add_size_flags, random_run, workload_of
 from common import ranks
 from common.text.tables import Column, table_lines
 from common.text.wording import counted
@@ -198,9 +198,7 @@ def main(arguments: Sequence[str] | None = None, *, measure: Callable[..., dict[
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=main.__doc__)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4], help="numbers of ranks (default: 1 2 4)")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="device to time")
-    parser.add_argument("--gaussians", type=int, default=200_000, help="Gaussians of each expert (default: 200000)")
-    parser.add_argument("--width", type=int, default=1352, help="width of the images, in px (default: 1352)")
-    parser.add_argument("--height", type=int, default=1014, help="height of the images, in px (default: 1014)")
+    add_size_flags(parser)
     parser.add_argument("--experts", nargs="*", default=["ex4dgs", "freetime"], help="experts to train")
     parser.add_argument("--steps", type=int, default=100, help="timed steps of each training (default: 100)")
     parser.add_argument("--frames", type=int, default=120, help="timed frames of each rank (default: 120)")
@@ -230,7 +228,7 @@ def keep_to_own_cores(environment: Mapping[str, str]) -> None:
 
 def _measure_here(given: argparse.Namespace) -> int:
     compute = open_compute_device(given.device, "auto")
-    workload = Workload(gaussians=given.gaussians, width=given.width, height=given.height, seed=0)
+    workload = workload_of(given)
     job = Job(workload=workload, experts=given.experts, steps=given.steps, frames=given.frames)
     if ranks.is_first():
         size = f"{given.gaussians} Gaussians each, {given.width}x{given.height} px"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +33,23 @@ class Workload:
     width: int  # pixels
     height: int
     seed: int
+
+
+def add_size_flags(
+    parser: argparse.ArgumentParser, *, gaussians: int = 200_000, width: int = 1352, height: int = 1014
+) -> None:
+    """Adds the flags of a workload's size to a parser, with these defaults; `workload_of` reads them."""
+    for flag, default, about in (
+        ("--gaussians", gaussians, "Gaussians of each expert"),
+        ("--width", width, "width of the images, in px"),
+        ("--height", height, "height of the images, in px"),
+    ):
+        parser.add_argument(flag, type=int, default=default, help=f"{about} (default: {default})")
+
+
+def workload_of(given: argparse.Namespace) -> Workload:
+    """The workload of flags that `add_size_flags` added."""
+    return Workload(gaussians=given.gaussians, width=given.width, height=given.height, seed=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

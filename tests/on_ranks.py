@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -61,6 +62,7 @@ def _child(work: Callable[[], object], rank: int, count: int, port: int, folder:
             for number in (1, 2):
                 os.dup2(said.fileno(), number)
             sys.stdout = sys.stderr = said
+            logging.getLogger().handlers.clear()  # of commands that earlier tests ran here: their streams are closed
             try:
                 with nullcontext() if is_command else ranks.job():
                     value = work()

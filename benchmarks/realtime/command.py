@@ -23,7 +23,7 @@ from benchmarks.realtime.ideas import IDEAS, PLAIN, STEP, kept_frames
 from benchmarks.realtime.precision import precision_table
 from benchmarks.realtime.times import frame_times, step_milliseconds, step_stages, timed_frames
 from benchmarks.realtime.upstream_way import times_with_classic_kernels, upstream_frame
-from benchmarks.workload import Workload, random_run
+from benchmarks.workload import Workload, add_size_flags, random_run, workload_of
 from common.text.tables import Column, table_lines
 from engine.errors import user_errors
 from engine.evaluation.measures.psnr import psnr
@@ -53,15 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the times of a frame and of a router's training step with and without each idea, and precision's price."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.realtime", description=main.__doc__)
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="device to time")
-    parser.add_argument("--gaussians", type=int, default=200_000, help="Gaussians of each expert (default: 200000)")
-    parser.add_argument("--width", type=int, default=1352, help="width of the images, in px (default: 1352)")
-    parser.add_argument("--height", type=int, default=1014, help="height of the images, in px (default: 1014)")
+    add_size_flags(parser)
     parser.add_argument("--frames", type=int, default=12, help="frames of the clip, played four times (default: 12)")
     parser.add_argument("--iterations", type=int, default=40, help="training iterations to time (default: 40)")
     given = parser.parse_args(arguments)
     try:
         compute = open_compute_device(given.device, "auto")
-        workload = Workload(gaussians=given.gaussians, width=given.width, height=given.height, seed=0)
+        workload = workload_of(given)
         run = random_run(workload, ENSEMBLES["E4"], compute)
         run = replace(run, scene=replace(run.scene, num_frames=given.frames))
         print(f"E4, {given.gaussians} Gaussians each, {given.width}x{given.height} px; {device_facts(compute)}")

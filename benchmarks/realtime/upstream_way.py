@@ -26,7 +26,7 @@ from moegs_rasterizer.compile.cuda_library import FLAGS_VARIABLE
 from torch import Tensor
 
 from benchmarks.realtime.times import timed_frames
-from benchmarks.workload import Workload, random_run
+from benchmarks.workload import Workload, add_size_flags, random_run, workload_of
 from common.maths.tensors import constant
 from engine.runs.device import open_compute_device
 from engine.runs.run import Run
@@ -95,14 +95,12 @@ def times_with_classic_kernels(workload: Workload, frames: int) -> list[float]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the milliseconds of frames drawn the published code's way on a GPU, as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.realtime.upstream_way", description=main.__doc__)
-    parser.add_argument("--gaussians", type=int, default=200_000, help="Gaussians of each expert (default: 200000)")
-    parser.add_argument("--width", type=int, default=1352, help="width of the images, in px (default: 1352)")
-    parser.add_argument("--height", type=int, default=1014, help="height of the images, in px (default: 1014)")
+    add_size_flags(parser)
     parser.add_argument("--frames", type=int, default=12, help="frames of the clip (default: 12)")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="device to time (default: cuda)")
     given = parser.parse_args(arguments)
     compute = open_compute_device(given.device, "auto")
-    workload = Workload(gaussians=given.gaussians, width=given.width, height=given.height, seed=0)
+    workload = workload_of(given)
     run = random_run(workload, ENSEMBLES["E4"], compute)
     run = replace(run, scene=replace(run.scene, num_frames=given.frames))
     times, _ = timed_frames(lambda frame: upstream_frame(run, frame), range(given.frames), compute)

@@ -21,7 +21,7 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.realtime.ideas import CPU_MEMORY
-from benchmarks.workload import Workload, random_run
+from benchmarks.workload import Workload, add_size_flags, random_run, workload_of
 from common.maths.tensors import to_uint8
 from common.text.tables import Column, table_lines
 from engine.errors import user_errors
@@ -76,16 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the time of each stage of a picture, and the pictures a second that a browser is sent."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.viewer", description=main.__doc__)
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="device to time")
-    parser.add_argument("--gaussians", type=int, default=200_000, help="Gaussians of each expert (default: 200000)")
-    parser.add_argument("--width", type=int, default=1280, help="width of the pictures, in px (default: 1280)")
-    parser.add_argument("--height", type=int, default=720, help="height of the pictures, in px (default: 720)")
+    add_size_flags(parser, width=1280, height=720)
     parser.add_argument("--frames", type=int, default=60, help="frames of the clip (default: 60)")
     parser.add_argument("--seconds", type=float, default=10.0, help="time of playing (default: 10)")
     given = parser.parse_args(arguments)
     try:
         check_viser()
         compute = open_compute_device(given.device, "auto")
-        workload = Workload(gaussians=given.gaussians, width=given.width, height=given.height, seed=0)
+        workload = workload_of(given)
         run = viewed_run(workload, given.frames, compute)
         print(f"E4, {given.gaussians} Gaussians each, {given.width}x{given.height} px; {device_facts(compute)}")
         print("\n".join(report(run, seconds=given.seconds)))

@@ -16,7 +16,7 @@ import numpy as np
 from moegs_rasterizer import Camera
 from PIL import Image
 
-from benchmarks.workload import Workload, random_run, vary_weights
+from benchmarks.workload import Workload, add_size_flags, random_run, vary_weights, workload_of
 from common.text.wording import ROOT
 from engine.errors import ConfigError, user_errors
 from engine.outputs.video import VideoWriter
@@ -46,16 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make a scene and a run, render it as a user does, and print the seconds of each phase."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.whole_command", description=main.__doc__)
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="device to render on")
-    parser.add_argument("--gaussians", type=int, default=200_000, help="Gaussians of each expert (default: 200000)")
-    parser.add_argument("--width", type=int, default=1352, help="width of the images, in px (default: 1352)")
-    parser.add_argument("--height", type=int, default=1014, help="height of the images, in px (default: 1014)")
+    add_size_flags(parser)
     parser.add_argument("--frames", type=int, default=60, help=f"frames, at most {NUM_FRAMES} (default: 60)")
     parser.add_argument("flags", nargs="*", help="flags of render_E4.py, after --: -- --save_img")
     given = parser.parse_args(arguments)
     try:
         if not 1 <= given.frames <= NUM_FRAMES:
             raise ConfigError(f"--frames is {given.frames}: give 1 to {NUM_FRAMES}")
-        workload = Workload(gaussians=given.gaussians, width=given.width, height=given.height, seed=0)
+        workload = workload_of(given)
         with tempfile.TemporaryDirectory() as folder:
             save_path = write_run(Path(folder), workload, frames=given.frames)
             flags = ["--save_path", str(save_path), "--skip_train", "--device", given.device, *given.flags]

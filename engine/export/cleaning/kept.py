@@ -106,14 +106,18 @@ def kept_rows(run: Run, expert: Expert, *, least: float, floaters: bool, progres
         floaters=int(floating.sum()),
         beside=int(beside.sum()),
     )
-    of = counted(expert.num_gaussians, "Gaussian")
-    logger.info("%s: of %s, %s that no training view shows are left out", expert.name, of, f"{kept.unseen:,}")
-    if floaters:
-        logger.info("%s: %s before new views left out", expert.name, counted(kept.floaters, "floater"))
-        if kept.beside:
-            large = counted(kept.beside, "Gaussian")
-            logger.info("%s: %s left out that players would show from beside the picture", expert.name, large)
+    _log_kept(kept, expert.name, floaters=floaters)
     return kept
+
+
+def _log_kept(kept: Kept, name: str, *, floaters: bool) -> None:
+    of = counted(len(kept.rows), "Gaussian")
+    logger.info("%s: of %s, %s that no training view shows are left out", name, of, f"{kept.unseen:,}")
+    if floaters:
+        logger.info("%s: %s before new views left out", name, counted(kept.floaters, "floater"))
+    if kept.beside:
+        large = counted(kept.beside, "Gaussian")
+        logger.info("%s: %s left out that players would show from beside the picture", name, large)
 
 
 def _training_weights(

@@ -86,7 +86,7 @@ def surroundings(
     if sphere is None:
         logger.warning("%s: the file has no room for far splats around it, so its holes are black", expert.name)
         return None
-    evidence = _looked_past(run, expert, kept, sphere, cameras, frames, progress=progress)
+    evidence = _looked_past(run, expert, sphere, kept=kept, cameras=cameras, frames=frames, progress=progress)
     share = (evidence / (evidence + LEAST))[:, None]  # of the background
     colours = share * share.new_tensor(expert.background[:3]) + (1 - share) * share.new_tensor(hole)
     logger.info("%s: %s far splats around it, in the place of holes", expert.name, f"{count:,}")
@@ -103,11 +103,11 @@ def surroundings(
 def _looked_past(
     run: Run,
     expert: Expert,
-    kept: Tensor,
     sphere: Sphere,
+    *,
+    kept: Tensor,
     cameras: Sequence[Camera],
     frames: Sequence[int],
-    *,
     progress: bool,
 ) -> Tensor:
     """For each place of the sphere, how many training images show it: squared transmittance.

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-import engine.budget.making
 from engine.budget.choice import SceneTrial
-from engine.budget.making import Trials
 from engine.budget.start_up import try_start_up
+from engine.budget.trials import by_worth
+from engine.budget.trials.by_worth import Trials
 from engine.settings.training.run import DeviceConfig
 from tests.engine.budget.made_up import expert
 
@@ -30,8 +30,8 @@ def test_the_check_of_the_footage_is_counted_as_a_part_of_each_command(monkeypat
     def checked(scene: object) -> None:
         clock[0] += 7.0
 
-    monkeypatch.setattr(engine.budget.making, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(engine.budget.making, "warn_of_frames", checked)
+    monkeypatch.setattr(by_worth, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(by_worth, "warn_of_frames", checked)
     nothing: Any = None  # neither settings nor a scene are needed
     trials = Trials(nothing, nothing, nothing, SceneTrial(command=5.0, frames=2))
     assert trials.check_footage() == 7.0
@@ -39,7 +39,7 @@ def test_the_check_of_the_footage_is_counted_as_a_part_of_each_command(monkeypat
 
 
 def test_a_start_that_looks_at_images_is_told_by_those_that_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.budget.making, "opening_on_frames", lambda *_: 20.0)
+    monkeypatch.setattr(by_worth, "opening_on_frames", lambda *_: 20.0)
     nothing: Any = None
     trials = Trials(nothing, nothing, nothing, SceneTrial(command=5.0, frames=2))
     known = expert()  # 10 s beside its iterations

@@ -8,12 +8,12 @@ from time import perf_counter
 
 import pytest
 
-import engine.budget.making
 from engine.budget.choice import choose, least_seconds
 from engine.budget.clock import Clock
-from engine.budget.making import Trials
 from engine.budget.measured import ExpertTrial
 from engine.budget.too_small import too_small
+from engine.budget.trials import by_worth
+from engine.budget.trials.by_worth import Trials
 from engine.budget.wanted import Budget
 from engine.errors import ConfigError
 from tests.engine.budget.made_up import SCENE, expert, mixture, on_cpu
@@ -70,8 +70,8 @@ def test_trials_end_where_the_time_holds_no_other(
         seconds = None if seconds is None else seconds - 1.1  # 7.9 are less than 5 to start and 3 of a trial
         return replace(expert(spec.name, spec.key), usual=0), None  # it fits nothing
 
-    monkeypatch.setattr(engine.budget.making, "try_expert", tried)
-    monkeypatch.setattr(engine.budget.making, "WORTH", {"FreeTime": 0.0, "Ex4DGS": 0.0})
+    monkeypatch.setattr(by_worth, "try_expert", tried)
+    monkeypatch.setattr(by_worth, "WORTH", {"FreeTime": 0.0, "Ex4DGS": 0.0})
     trials = Trials(None, None, None, SCENE)
     assert trials.choose(lambda: Budget(seconds=seconds)) == ()
     assert [each.name for each in trials.tried] == names
@@ -82,9 +82,9 @@ def test_trials_end_where_the_time_holds_no_other(
 def test_an_expert_that_shortens_the_trainings_too_much_is_left_out_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(engine.budget.making, "try_expert", lambda _, spec, *__, **___: (expert(spec.name), None))
-    monkeypatch.setattr(engine.budget.making, "try_mixture", lambda *_: mixture())
-    monkeypatch.setattr(engine.budget.making, "WORTH", {"FreeTime": 0.0, "Ex4DGS": 0.25})
+    monkeypatch.setattr(by_worth, "try_expert", lambda _, spec, *__, **___: (expert(spec.name), None))
+    monkeypatch.setattr(by_worth, "try_mixture", lambda *_: mixture())
+    monkeypatch.setattr(by_worth, "WORTH", {"FreeTime": 0.0, "Ex4DGS": 0.25})
     caplog.set_level(logging.INFO)
     assert Trials(None, None, None, SCENE).choose(lambda: Budget(seconds=140.0)) == ("FreeTime",)
     # 67 s of starts, scores and checks; fast takes 342 s for both experts and 20 s for the router: 73 s are 20 % of it
@@ -100,9 +100,9 @@ def test_an_expert_that_does_not_open_on_the_frames_is_left_out(
             raise ConfigError("its start finds nothing in these frames")
         return 40.0
 
-    monkeypatch.setattr(engine.budget.making, "try_expert", lambda _, spec, *__, **___: (blind(spec), None))
-    monkeypatch.setattr(engine.budget.making, "try_mixture", lambda *_: mixture())
-    monkeypatch.setattr(engine.budget.making, "opening_on_frames", opened)
+    monkeypatch.setattr(by_worth, "try_expert", lambda _, spec, *__, **___: (blind(spec), None))
+    monkeypatch.setattr(by_worth, "try_mixture", lambda *_: mixture())
+    monkeypatch.setattr(by_worth, "opening_on_frames", opened)
     trials = Trials(None, None, None, SCENE)
     names = trials.choose(lambda: Budget(seconds=10_000.0))
     assert {"FreeTime", "Ex4DGS"} <= set(names)

@@ -11,6 +11,7 @@ import pytest
 
 import engine.budget.choice
 import engine.budget.making
+import engine.budget.trials.by_worth
 import engine.budget.trials.experts
 import engine.budget.trials.mixtures
 import engine.pipeline.queue
@@ -24,6 +25,12 @@ from tests.engine.expert_scene import write_film
 SLOW = 100.0  # seconds that trials say of an iteration, so that an hour is a few of them
 
 
+def use_experts(monkeypatch: pytest.MonkeyPatch, worth: dict[str, float]) -> None:
+    """Lets plans be of these experts alone."""
+    for module in (engine.budget.making, engine.budget.trials.by_worth):
+        monkeypatch.setattr(module, "WORTH", worth)
+
+
 @pytest.fixture
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     film = write_film(tmp_path)
@@ -32,7 +39,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(engine.pipeline.queue, "CommandProcess", Here)
     monkeypatch.setattr(engine.pipeline.queue, "PAUSE", 0.0)
     monkeypatch.setattr(engine.budget.making, "try_start_up", lambda _: StartUp(packages=1.0, device=0.0, late=0.0))
-    monkeypatch.setattr(engine.budget.making, "WORTH", {"FreeTime": 0.0, "Ex4DGS": 0.0})
+    use_experts(monkeypatch, {"FreeTime": 0.0, "Ex4DGS": 0.0})
     monkeypatch.setattr(engine.budget.choice, "LEAST_SHARE", 0.0)
     monkeypatch.setattr(engine.budget.trials.experts, "seconds_a_step", lambda *_, **__: SLOW)
     monkeypatch.setattr(engine.budget.trials.mixtures, "tried_seconds", lambda *_, **__: SLOW)
@@ -101,7 +108,7 @@ def test_a_step_that_fails_is_named_and_done_again(
             self.code = 2
 
     arguments = [*arguments, "--budget=5min"]
-    monkeypatch.setattr(engine.budget.making, "WORTH", {"FreeTime": 0.0})
+    use_experts(monkeypatch, {"FreeTime": 0.0})
     monkeypatch.setattr(engine.pipeline.queue, "CommandProcess", Failing)
     assert moegs.main(arguments) == 1
     assert "failed: expert_freetime: exit code 2: error: no room; log: " in capsys.readouterr().out
@@ -147,7 +154,7 @@ def test_a_scene_is_prepared_before_it_is_planned(
             (film / "colmap_0" / "sparse").mkdir(parents=True)
             self.code = 0
 
-    monkeypatch.setattr(engine.budget.making, "WORTH", {"FreeTime": 0.0})
+    use_experts(monkeypatch, {"FreeTime": 0.0})
     monkeypatch.setattr(engine.pipeline.queue, "CommandProcess", Preparing)
     assert moegs.main([*arguments, "--budget=5min"]) == 0
     steps = [line.split()[0] for line in capsys.readouterr().out.splitlines()[:5]]

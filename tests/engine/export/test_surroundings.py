@@ -86,10 +86,10 @@ def test_what_training_views_look_past_is_the_background_and_the_rest_the_colour
     sphere = Sphere(middle=middle, radius=radius, directions=(around.means - middle) / radius)
     seen = torch.cat([places_of(sphere, camera) for camera in cameras]).bincount(minlength=COUNT) > 0
     looked_at, shown = seen.nonzero()[:, 0], colours(around)
-    assert torch.allclose(shown[looked_at].median(dim=0).values, torch.tensor(expert.background), atol=0.02)
+    assert torch.allclose(shown[looked_at].median(dim=0).values, torch.tensor(expert.background), atol=0.002)
     far_from_seen = (sphere.directions @ sphere.directions[looked_at].T).amax(dim=1) < 0.7
     assert far_from_seen.sum() > COUNT / 10
-    assert torch.allclose(shown[far_from_seen], torch.tensor(HOLE).expand_as(shown[far_from_seen]), atol=0.02)
+    assert torch.allclose(shown[far_from_seen], torch.tensor(HOLE).expand_as(shown[far_from_seen]), atol=0.001)
 
 
 def test_they_hide_all_behind_them_and_nothing_before_them(tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ def test_they_hide_all_behind_them_and_nothing_before_them(tmp_path: Path) -> No
             return rasterize([Layer(gaussians=shown, settings=PLAYERS, background=torch.zeros(3))], camera)[0]
 
         alone = splat(around)
-        assert alone.alpha.amin() > 0.95
+        assert alone.alpha.amin() > 0.99
         plain, both = splat(scene), splat(gaussians_with(scene, around))
         behind = (both.colour - plain.colour) - (1 - plain.alpha) * alone.colour
-        assert behind.abs().amax() < 0.02
+        assert behind.abs().amax() < 0.01
 
 
 def test_without_the_rules_there_are_none(tmp_path: Path) -> None:
