@@ -25,7 +25,6 @@ JUDGE_FRAMES = 10  # that the router's training looks at before it saves
 PRUNE_FRAMES = 10  # that Gaussians are ranked at
 CLOSE = 0.7  # share of the size above which a run is pruned: Ex4DGS's dynamic Gaussians, which no trial has, are larger
 ROUTING_BYTES = 12  # of a Gaussian's weights in a router
-UPDATED_COPIES = 4  # of them in memory: they, their gradient, and Adam's moments
 TARGET = 0.97  # share of the time that is planned for
 RESERVE = 1.3  # times what a step of a mixture takes beside its iterations: no trial runs the whole command
 STEPS = 50  # of bisections

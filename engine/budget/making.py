@@ -61,7 +61,7 @@ def make_plan(config: AutoConfig, prepare: Callable[[Job], Step]) -> Plan:
     took = clock.gone() - prepared
     if not config.plan:
         decoding = _decoded(trials.scene, decoding)
-        experts, seconds = trials.on_frames(experts, timed=budget.seconds is not None)
+        experts, seconds = trials.on_frames(experts)
         took += seconds
     tried = Step(step="trials", fixed=took, told=took, taken=took, is_done=True)
     chosen = trials.chosen(experts, clock.left(decoding.seconds))

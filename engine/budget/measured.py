@@ -53,11 +53,11 @@ class ExpertTrial:
     memory: Line | None  # bytes of GPU tensors; None: a CPU
     files: Line  # bytes of a model's files
     overhead: float  # seconds of a model beside its iterations, once its command runs
-    blind: float | None = None  # those of it that opened it on black images in place of the scene's; None: as long
+    opening_on_black: float | None = None  # seconds of these that black images took; None: the scene's take as long
 
     def opened_in(self, seconds: float) -> ExpertTrial:
         """The trial of a model whose opening on the scene's images takes so long."""
-        return replace(self, overhead=self.overhead - (self.blind or 0.0) + seconds, blind=None)
+        return replace(self, overhead=self.overhead - (self.opening_on_black or 0.0) + seconds, opening_on_black=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

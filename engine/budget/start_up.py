@@ -24,7 +24,7 @@ print(device_seconds(*sys.argv[1:]), late_seconds())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartUp:
-    """Seconds that every command takes before it opens its scene."""
+    """Seconds that a training takes beside its scene; other commands at most."""
 
     packages: float  # until it has imported them
     device: float  # until its device computes

@@ -177,7 +177,7 @@ def _differences(earlier: Mapping[str, Any], report: Mapping[str, Any]) -> list[
     if old.pop(RULE, None) != new.pop(RULE, None):  # of an earlier version
         old = {name: value for name, value in old.items() if name not in OF_IMAGES}
     before, now = (_frame_scores(result) for result in (earlier, report))
-    more = before.keys() < now.keys()
+    more = bool(before) and before.keys() < now.keys()  # results of an earlier version have none
     if more:  # hashes of fewer images tell nothing, and their scores do
         old = {name: value for name, value in old.items() if name not in OF_IMAGES}
     names = [name for name in old if name in new and _differ(old[name], new[name])]

@@ -15,9 +15,9 @@ from torch import Tensor
 from common.text.progress import tracked
 from engine.evaluation.scoring import evenly_spread
 from engine.export.frames import FrameReader
+from engine.runs.experts.kept_frames import keeping_a_frame
 from engine.runs.run import Run, mix_camera
 from experts.base import Expert, Provenance
-from router.layers import gaussians_of
 from router.pruning import contribution_scores
 
 FUSED = "fused"
@@ -29,19 +29,17 @@ def mean_gates(run: Run, *, frames: int = GATE_FRAMES, progress: bool = False) -
 
     Pixels count by alpha x transmittance of the Gaussian there. One that no camera sees has its expert's mean gate.
     """
-    moments = [
-        (run.scene.views[view], frame)
-        for frame in evenly_spread(run.scene.num_frames, frames)
-        for view in run.scene.train
-    ]
+    chosen = evenly_spread(run.scene.num_frames, frames)
     gated, seen = ([torch.zeros(each.num_gaussians, device=run.device) for each in run.experts] for _ in range(2))
-    for view, frame in tracked(moments, "Averaging gates", unit="image", shown=progress):
-        gates = mix_camera(run, view.camera, frame, camera_number=view.number).gates
-        gaussians = [gaussians_of(each, view.camera, frame, camera_number=view.number) for each in run.experts]
-        for totals, maps in ((gated, gates), (seen, torch.ones_like(gates))):
-            scores = contribution_scores(run.experts, gaussians, view.camera, gates=maps, backend=run.backend)
-            for expert, total, score in zip(run.experts, totals, scores, strict=True):
-                total[expert.rows(frame)] += score
+    for frame in tracked(chosen, "Averaging gates", unit="frame", shown=progress):
+        kept = keeping_a_frame(run)
+        for view in (run.scene.views[index] for index in run.scene.train):
+            gates = mix_camera(kept, view.camera, frame, camera_number=view.number).gates
+            gaussians = [kept.frames.of(each, frame, camera=view.number).gaussians for each in run.experts]
+            for totals, maps in ((gated, gates), (seen, torch.ones_like(gates))):
+                scores = contribution_scores(run.experts, gaussians, view.camera, gates=maps, backend=run.backend)
+                for expert, total, score in zip(run.experts, totals, scores, strict=True):
+                    total[expert.rows(frame)] += score
     return [
         torch.where(weight > 0, part / weight.clamp(min=1e-12), part.sum() / weight.sum().clamp(min=1e-12))
         for part, weight in zip(gated, seen, strict=True)

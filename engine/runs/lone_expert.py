@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.errors import ConfigError
 from engine.runs.opening import new_run
+from engine.runs.own_cache import own_cache
 from engine.runs.run import Run
 from engine.runs.scene import CheckScene, any_scene
 from engine.settings.parsing.config_file import read_object, settings_of_object
@@ -46,8 +47,8 @@ def lone_expert_run(given: Mapping[str, Any], *, check: CheckScene = any_scene) 
 def trained_data(folder: Path) -> dict[str, Any]:
     """The scene that an expert was trained on and the part of it, settings by name; empty where its folder has none.
 
-    The scene of a tree that was moved as a whole is where it is now. A cache of frames that is not there any more is
-    left out. ConfigError where the file is damaged.
+    The scene of a tree that was moved as a whole is where it is now. A cache of frames is left out where it is not
+    there any more, or outside of the folder (`own_cache`). ConfigError where the file is damaged.
     """
     path = folder / EXPERT_CONFIG_FILE
     if not path.is_file():
@@ -59,22 +60,26 @@ def trained_data(folder: Path) -> dict[str, Any]:
         name: value for name, value in (saved | moved_inputs(saved, folder)).items() if name in leaves(DataConfig)
     }
     cache = settings.get("cache_path")
-    return settings if cache is None or cache.is_dir() else settings | {"cache_path": None}
+    if cache is None:
+        return settings
+    return settings | {"cache_path": own_cache(folder, cache) if cache.is_dir() else None}
 
 
 def _scene_of(folder: Path, trained_on: Path | None) -> Path:
     """The scene of an expert by its folder: that of its training's settings, else of a cfg_args there; ConfigError."""
-    told = {} if trained_on is None else {folder / EXPERT_CONFIG_FILE: trained_on}
-    for part in [folder, *sorted(folder.glob("*/"))] if folder.is_dir() else [folder.parent]:
-        scene = scene_told(read_cfg_args(part))
-        if scene is not None:
-            told.setdefault(part / CFG_ARGS, Path(str(scene)))
-    if not told:
-        raise ConfigError(f"{folder}: does not tell the scene of its training; give the scene with --source_path")
-    file, scene = next(iter(told.items()))
+    file, scene = (folder / EXPERT_CONFIG_FILE, trained_on) if trained_on is not None else _scene_of_arguments(folder)
     if not scene.is_dir():
         raise ConfigError(
             f"{file}: the scene was in {scene}, which is no folder here; give the scene with --source_path"
         )
     logger.info("the scene is %s, as %s tells", scene, file)
     return scene
+
+
+def _scene_of_arguments(folder: Path) -> tuple[Path, Path]:
+    """The first cfg_args of an expert's folder or of its segments that tells a scene, and the scene; ConfigError."""
+    for part in [folder, *sorted(folder.glob("*/"))] if folder.is_dir() else [folder.parent]:
+        scene = scene_told(read_cfg_args(part))
+        if scene is not None:
+            return part / CFG_ARGS, Path(str(scene))
+    raise ConfigError(f"{folder}: does not tell the scene of its training; give the scene with --source_path")

@@ -90,13 +90,13 @@ def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
     return replace(N3V_PRESET, recipe=replace(_N3V, batch=BATCHES.get(scene, _N3V.batch)))
 
 
-FAST_PART = 2  # of the iterations of both stages
+FAST_PART = 1 / 2  # of the iterations of both stages
 FAST_MOST = 75_000  # Gaussians
 
 
 def _fast(recipe: FourDGaussiansRecipe) -> FourDGaussiansRecipe:
     """The recipe in half of the iterations, with a limit on Gaussians."""
-    return capped(scaled_recipe(recipe, recipe.iterations // FAST_PART), FAST_MOST)
+    return capped(scaled_recipe(recipe, round(FAST_PART * recipe.iterations)), FAST_MOST)
 
 
 PRESETS: Mapping[str, TrainingPreset] = {**per_scene(_preset, fast=_fast), **DATA_SETS}

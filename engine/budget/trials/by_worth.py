@@ -79,11 +79,9 @@ class Trials:
         mixture = self._mixture(names) if len(names) > 1 else None
         return choose([self._experts[name] for name in names], mixture, self.command, left)
 
-    def on_frames(self, names: tuple[str, ...], *, timed: bool) -> tuple[tuple[str, ...], float]:
-        """The experts left once the frames are decoded, and the time of the checks, seconds. timed: a time is kept."""
+    def on_frames(self, names: Sequence[str]) -> tuple[tuple[str, ...], float]:
+        """The experts that open on the decoded frames, and the time of that and of the frames' check, seconds."""
         seconds = self.check_footage()
-        if not timed:
-            return names, seconds
         opened, more = self.opened_on_frames(names)
         return opened, seconds + more
 
@@ -104,7 +102,7 @@ class Trials:
         began, opened = perf_counter(), []
         for name in names:
             try:
-                if self._experts[name].blind is not None:
+                if self._experts[name].opening_on_black is not None:
                     seconds = opening_on_frames(self._settings, EXPERTS[name], self.scene, self.compute)
                     self._experts[name] = self._experts[name].opened_in(seconds)
                 opened.append(name)

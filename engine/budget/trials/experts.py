@@ -86,7 +86,7 @@ def try_expert(
         else line_through((few.gaussians, few.memory), (many.gaussians, many.memory)),
         files=line_through((few.gaussians, few.files), (many.gaussians, many.files)).times(spec.training.larger_later),
         overhead=checked + loading + many.opening + many.ending,
-        blind=loading + many.opening if many.sees_images else None,
+        opening_on_black=loading + many.opening if many.sees_images else None,
     )
     return trial, few.model
 

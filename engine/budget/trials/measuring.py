@@ -16,7 +16,7 @@ _LOGS = ("engine.training", "engine.evaluation", "engine.runs", "experts")  # wh
 
 @contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Lets the parts that are tried log warnings alone."""
+    """Lets the parts that are tried log errors alone."""
     levels = {name: logging.getLogger(name).level for name in _LOGS}
     for name in _LOGS:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from moegs_rasterizer import Camera, Gaussians, Layer, rasterize
+from moegs_rasterizer import Camera, Gaussians, Layer, camera_rays, rasterize
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -42,7 +42,7 @@ THIN = 1e-3  # of that, along the line of sight: a file is as fine as its median
 OPACITY = 0.999
 IMAGES = 120  # of training views
 WIDTH = 320  # px, of these images
-LEAST = 1e-3  # images that show a place through nothing at all, and count as much as the colour of holes
+LEAST = 1e-3  # cameras that show a place through nothing at all, and count as much as the colour of holes
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 BLOCK = 1 << 15  # pixels, of which the nearest splats are looked for at a time
 
@@ -71,7 +71,7 @@ def surroundings(
     within: float = math.inf,
     progress: bool = False,
 ) -> Gaussians | None:
-    """The COUNT splats around an expert, told to the log; None where the run's rules have no colour of holes.
+    """At most COUNT splats around an expert, told to the log; None where the run's rules have no colour of holes.
 
     kept: mask of its rows that are written. most: splats where these are fewer, but FEWEST at least. within: the
     largest coordinate that a file holds, scene units; None where they have no room behind all else.
@@ -110,7 +110,7 @@ def _looked_past(
     frames: Sequence[int],
     progress: bool,
 ) -> Tensor:
-    """For each place of the sphere, how many training images show it: squared transmittance.
+    """For each place of the sphere, how many training cameras show it, mean over frames: squared transmittance.
 
     Places count with their neighbours, by a bell as wide as the distance between two.
     """
@@ -175,12 +175,7 @@ def _facing(directions: Tensor) -> Tensor:
 def places_of(sphere: Sphere, camera: Camera) -> Tensor:
     """The place [pixels] of a sphere that each pixel of a camera inside of it looks at, row by row."""
     middle = sphere.middle
-    column, row = (
-        torch.arange(size, device=middle.device, dtype=middle.dtype) + 0.5 for size in (camera.width, camera.height)
-    )
-    x, y = (column - camera.cx) / camera.fx, (row - camera.cy) / camera.fy
-    rays = torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones(len(row), len(column)).to(middle)], dim=-1)
-    rays = unit(rays.flatten(0, 1) @ camera.world_to_camera[:3, :3].to(middle))
+    rays = camera_rays(camera, dtype=middle.dtype, device=middle.device)[3:].flatten(1).T
     start = camera.centre.to(middle) - middle
     along = rays @ start
     distances = (along.square() - start @ start + sphere.radius**2).sqrt() - along

@@ -16,6 +16,7 @@ from engine.errors import ConfigError
 from engine.runs.experts.loading import open_expert
 from engine.runs.experts.pictures import decode_pictures
 from engine.runs.opening import assemble, checked_device
+from engine.runs.own_cache import own_cache
 from engine.runs.run import Run
 from engine.runs.saved.checkpoint import SavedRouter, checkpoint_folder, load_checkpoint
 from engine.runs.saved.expert_records import find_expert, record_expert, recorded_iteration, require_same_files
@@ -141,19 +142,8 @@ def trained_config(save_path: Path, *, layout: str | None = None) -> RunConfig:
             '"coverage_guard": "on" in it set them',
             path,
         )
-    own = {"cache_path": _own_cache(save_path, settings.get("cache_path"))}
+    own = {"cache_path": own_cache(save_path, settings.get("cache_path"))}
     return with_values(defaults, unsaved_settings(content, layout=layout) | rules | settings | own)
-
-
-def _own_cache(save_path: Path, recorded: Path | None) -> Path | None:
-    """The recorded folder of decoded frames where it lies below the run's, else None.
-
-    Frames in it are replaced, and a run may come from strangers.
-    """
-    if recorded is None or recorded.resolve().is_relative_to(save_path.resolve()):
-        return recorded
-    logger.info("decoded frames: %s is used again with --cache_path, which the run alone does not choose", recorded)
-    return None
 
 
 def scene_folder(recorded: Path | None, saved: SavedRouter, save_path: Path) -> Path | None:

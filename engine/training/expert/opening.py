@@ -73,7 +73,7 @@ class CheckedStart:
     cloud: PointCloud | None  # for `open_expert_task`; None: the start points' colours are those of frames
     gaussians: int
     seconds_each: float | None = None  # of an iteration; None: not tried
-    opened: tuple[ExpertTask, str | None] | None = None  # for `open_expert_task`; None: it is to be opened again
+    opened: tuple[ExpertTask, PointCloud, str | None] | None = None  # None: it is to be opened again
 
 
 def opens_once(outputs: Sequence[ExpertOutput]) -> bool:
@@ -90,8 +90,8 @@ def check_expert_task(
     them and kept for `open_expert_task`: a start that looks at images takes long.
     """
     if keeps:
-        task, cloud, resumed = _opened(config, spec, output, cloud=None)
-        opened = task, resumed
+        opened = _opened(config, spec, output, cloud=None)
+        task, cloud, _ = opened
         return CheckedStart(recipe=task.begun.recipe, cloud=cloud, gaussians=task.trainer.count, opened=opened)
     task, cloud, of_frames = open_trial(config, spec, output)
     gaussians = task.trainer.count
@@ -158,7 +158,7 @@ def open_expert_task(
     start: by `check_expert_task`. Raises SceneError, ConfigError or CheckpointError for what does not fit, before
     anything is moved.
     """
-    task, resumed = start.opened or _opened(config, spec, output, cloud=start.cloud)[::2]
+    task, _, resumed = start.opened or _opened(config, spec, output, cloud=start.cloud)
     _log(task)
     log_stretches(output.scene, stretches_of(output.scene))
     if ranks.count() > 1:

@@ -43,7 +43,11 @@ def test_a_start_that_looks_at_images_is_told_by_those_that_are_decoded(monkeypa
     nothing: Any = None
     trials = Trials(nothing, nothing, nothing, SceneTrial(command=5.0, frames=2))
     known = expert()  # 10 s beside its iterations
-    trials._experts = {"FreeTime": replace(known, blind=4.0), "Ex4DGS": known, "STG": replace(known, blind=4.0)}
+    trials._experts = {
+        "FreeTime": replace(known, opening_on_black=4.0),
+        "Ex4DGS": known,
+        "STG": replace(known, opening_on_black=4.0),
+    }
     trials.opened_on_frames(["FreeTime", "Ex4DGS"])
     assert [trial.overhead for trial in trials.tried] == [26.0, 10.0, 10.0]
-    assert trials.tried[0].blind is None  # it is not opened again
+    assert trials.tried[0].opening_on_black is None  # it is not opened again

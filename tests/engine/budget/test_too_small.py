@@ -111,12 +111,12 @@ def test_an_expert_that_does_not_open_on_the_frames_is_left_out(
     assert caplog.messages[-1] == "Ex4DGS cannot be trained: its start finds nothing in these frames"
     with pytest.raises(ConfigError, match="none of Ex4DGS can be trained on the frames"):
         trials.opened_on_frames(["Ex4DGS"])
-    assert trials.tried[0].overhead == expert().overhead - 1.0 + 40.0 and trials.tried[0].blind is None
+    assert trials.tried[0].overhead == expert().overhead - 1.0 + 40.0 and trials.tried[0].opening_on_black is None
 
 
 def blind(spec) -> ExpertTrial:
     """A trial that opened on black frames within a second."""
-    return replace(expert(spec.name, spec.key), blind=1.0)
+    return replace(expert(spec.name, spec.key), opening_on_black=1.0)
 
 
 def test_a_clock_keeps_what_other_work_takes() -> None:

@@ -95,9 +95,9 @@ def test_a_command_starts_as_often_as_it_is_told(tmp_path: Path, monkeypatch: py
     config = read_expert_settings(arguments(film, tmp_path / "none", spec.key, *segments), prog="", description="")
     scene = open_expert_scene(config, tmp_path / "none")
     trial, _ = try_expert(config, spec, scene, COMPUTE, gpu_bytes=None)
-    assert (trial.blind is not None) == (name == "FreeTime")
+    assert (trial.opening_on_black is not None) == (name == "FreeTime")
     scene.frames.prepare(range(len(scene.views)))
-    if trial.blind is not None:
+    if trial.opening_on_black is not None:
         trial = trial.opened_in(opening_on_frames(config, spec, scene, COMPUTE))
     machine.seconds = 0.0
     assert run(film, tmp_path / "model", spec.key, "--iterations=1", *segments) == 0

@@ -14,7 +14,7 @@ from moegs_rasterizer import Camera, Gaussians
 
 import engine.export.cleaning.kept
 from engine.export.cleaning.kept import kept_rows
-from engine.export.cleaning.neighbours import between_neighbours
+from engine.export.cleaning.neighbours import NEIGHBOURS, between_neighbours
 from engine.export.cleaning.weights import WIDTH, pixel_weights
 from engine.export.formats import FORMATS
 from engine.export.job import Export
@@ -194,7 +194,7 @@ def test_new_cameras_stand_half_way_between_neighbours() -> None:
     half = float(found[0].world_to_camera[2, 2])
     assert half == pytest.approx(np.cos(np.pi / 4), abs=1e-5)
     assert between_neighbours([at(0.0)]) == [] and between_neighbours([at(0.0), at(0.0)]) == []
-    assert len(between_neighbours([at(float(x)) for x in range(40)])) < 40 * 39 / 2
+    assert len(between_neighbours([at(float(x)) for x in range(40)])) <= 40 * NEIGHBOURS
 
 
 def test_what_only_players_show_from_beside_the_picture_is_in_no_file(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from engine.export.quality import QUALITIES
 from engine.export.writing import write_export
 from engine.runs.run import Run
 from experts.splats.container import read_4dgs
-from experts.splats.frame_files import frame_files, read_sequence
+from experts.splats.frame_files import frame_files, read_sequence, still
 from tests.small_world import small_run
 
 HOLE = (0.9, 0.2, 0.1)
@@ -90,6 +90,30 @@ def test_what_training_views_look_past_is_the_background_and_the_rest_the_colour
     far_from_seen = (sphere.directions @ sphere.directions[looked_at].T).amax(dim=1) < 0.7
     assert far_from_seen.sum() > COUNT / 10
     assert torch.allclose(shown[far_from_seen], torch.tensor(HOLE).expand_as(shown[far_from_seen]), atol=0.001)
+
+
+def test_what_a_gaussian_hides_from_all_training_views_is_the_colour_of_holes(tmp_path: Path) -> None:
+    run = guarded(small_run(tmp_path))
+    camera = run.scene.views[run.scene.train[0]].camera
+    run = replace(run, scene=replace(run.scene, train=run.scene.train[:1]))
+    ahead = torch.tensor([0.0, 0.0, 2.0, 1.0]) @ torch.linalg.inv(camera.world_to_camera).T
+    wall = Gaussians(
+        means=ahead[None, :3],
+        scales=torch.full((1, 3), 50.0),
+        quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
+        opacities=torch.ones(1),
+        sh=torch.zeros(1, 16, 3),
+    )
+    expert = still(wall)
+    expert.num_frames, expert.background = run.scene.num_frames, (0.0, 0.0, 1.0)
+    run = replace(run, experts=(expert,))
+    for kept, expected in ((False, expert.background), (True, HOLE)):
+        around = surroundings(run, expert, kept=torch.tensor([kept]))
+        assert around is not None
+        radius = float((around.means[0] - camera.centre).norm())
+        sphere = Sphere(middle=camera.centre, radius=radius, directions=(around.means - camera.centre) / radius)
+        behind = colours(around)[places_of(sphere, camera).unique()]
+        assert torch.allclose(behind.median(dim=0).values, torch.tensor(expected), atol=0.1)
 
 
 def test_they_hide_all_behind_them_and_nothing_before_them(tmp_path: Path) -> None:
