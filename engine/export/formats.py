@@ -13,6 +13,7 @@ from moegs_rasterizer import Camera, Gaussians
 
 from common.disk.files import write_json
 from common.text.suggestions import hint
+from common.text.wording import counted
 from engine.errors import ConfigError
 from engine.evaluation.held_out import ImageAt, mixtures_of
 from engine.export.frames import FrameReader
@@ -100,8 +101,15 @@ def _as_frames(export: Export) -> Prepared:
 def _as_snapshot(export: Export, ending: str) -> Prepared:
     scene = _one_scene(export)
     kept = export.kept(scene, floaters=True)
-    around = export.around(scene, kept, within=REACH.get(ending, inf))
+    reach = REACH.get(ending, inf)
+    around = export.around(scene, kept, within=reach)
     gaussians = visible(FrameReader(scene, kept=kept.rows), export.frame, export.cameras(), around)
+    beyond = int((gaussians.means.abs() > reach).any(dim=1).sum())
+    if beyond:
+        raise ConfigError(
+            f"{scene.name}: {counted(beyond, 'Gaussian')} of frame {export.frame} with a coordinate beyond {reach:g}, "
+            f"which {ending} cannot hold; write .ply, .glb or .sog"
+        )
 
     def write(path: Path, facts: Facts) -> None:
         if not path.stat().st_size:  # it has no place for facts

@@ -10,6 +10,7 @@ import pytest
 import torch
 from moegs_rasterizer import Camera, Gaussians, Layer, rasterize
 
+from engine.errors import ConfigError
 from engine.export.formats import FORMATS, REACH
 from engine.export.frames import SH_CONSTANT
 from engine.export.job import Export
@@ -232,3 +233,14 @@ def test_spz_files_have_them_where_their_numbers_reach(tmp_path: Path, monkeypat
         FORMATS[ending].prepare(export).write(tmp_path / "x", {})
     reach = [float(each.means.abs().amax()) for each in given]
     assert reach[0] <= 8 < reach[1]
+
+
+def test_gaussians_that_a_format_has_no_room_for_are_refused(tmp_path: Path) -> None:
+    run = guarded(small_run(tmp_path))
+    expert = run.experts[0]
+    with torch.no_grad():
+        expert.means[:2] += 3000 / expert.spread
+    export = Export(run=run, expert=expert, quality=QUALITIES["high"], fps=30.0)
+    with pytest.raises(ConfigError, match=r"2 Gaussians of frame 0 .* beyond 2047, which \.spz cannot hold"):
+        FORMATS[".spz"].prepare(export)
+    FORMATS[".ply"].prepare(export)
