@@ -137,9 +137,9 @@ def result_line(seconds: Mapping[str, float], frames: int) -> str:
     phases = ("imports", "loading", "decoding", "rendering")
     scores, videos = seconds["scores alone"], seconds["files alone"]
     return (
-        "; ".join(f"{name} {seconds[name]:.2f} s" for name in phases)
-        + f"; whole command {sum(seconds[name] for name in phases):.2f} s"
+        "; ".join(f"{name} {seconds[name]:.3f} s" for name in phases)
+        + f"; whole command {sum(seconds[name] for name in phases):.3f} s"
         + f"; {frames / seconds['rendering']:.2f} frames a second"
-        + f"; images and scores alone {scores:.2f} s, videos and PNGs alone {videos:.2f} s"
+        + f"; images and scores alone {scores:.3f} s, videos and PNGs alone {videos:.3f} s"
         + f"; rendering over the slower {seconds['rendering'] / max(scores, videos):.2f}"
     )

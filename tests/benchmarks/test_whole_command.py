@@ -20,11 +20,11 @@ def test_every_phase_has_its_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert first == "E4, 40 Gaussians each, 64x48 px, 2 frames"
     seconds = {name: float(number) for name, number in re.findall(r"([a-z][a-z ,A-Z]*) ([\d.]+)(?: s)?(?:;|,|$)", line)}
     phases = [seconds[name] for name in ("imports", "loading", "decoding", "rendering")]
-    assert min(phases) > 0 and seconds["whole command"] == pytest.approx(sum(phases), abs=0.03)
+    assert min(phases) > 0 and seconds["whole command"] == pytest.approx(sum(phases), abs=0.003)
     slower = max(seconds["images and scores alone"], seconds["videos and PNGs alone"])
-    half = 0.005  # of the last printed digit, which is much of so few frames
+    half = 0.0005  # of the last printed digit, which is much of so few frames
     least, most = (seconds["rendering"] - half) / (slower + half), (seconds["rendering"] + half) / (slower - half)
-    assert least - half <= seconds["rendering over the slower"] <= most + half
+    assert least - 10 * half <= seconds["rendering over the slower"] <= most + 10 * half  # a digit less
 
 
 def test_what_cannot_be_measured_is_said(capfd: pytest.CaptureFixture[str]) -> None:
