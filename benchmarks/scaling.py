@@ -23,6 +23,7 @@ from torch import Tensor
 
 from benchmarks.workload import Workload, add_size_flags, random_run, workload_of
 from common import ranks
+from common.gradients import backward
 from common.text.tables import Column, table_lines
 from common.text.wording import counted
 from engine.errors import ConfigError
@@ -120,7 +121,7 @@ def expert_speed(job: Job, key: str, run: Run, compute: ComputeDevice) -> float:
     begun = 0.0
     for iteration in range(1, 1 + WARM_UP + job.steps):
         for loss in trainer.losses(iteration):
-            loss.backward()
+            backward(loss)
         trainer.update(iteration)
         if iteration == WARM_UP:
             begun, views.taken = together(compute), 0

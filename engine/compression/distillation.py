@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from common.gradients import backward
 from common.maths.tensors import constant
 from common.text.progress import Progress
 from engine.compression.teacher import Lesson, TaughtSampler, TaughtViews
@@ -126,7 +127,7 @@ def _trained(trainer: ExpertTrainer, views: TaughtViews, samples: Sequence[Sampl
     loss = torch.zeros((), device=trainer.device)
     for sample in samples:
         part = _loss(trainer, views, sample, settings) / len(samples)
-        part.backward()
+        backward(part)
         loss = loss + part.detach()
     trainer.optimiser.step()
     trainer.optimiser.zero_grad(set_to_none=True)

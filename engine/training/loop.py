@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from common import ranks
+from common.gradients import backward
 from common.marks import BACKWARD, UPDATE, mark
 from engine.training.interruption import Interruption
 from engine.training.memory import memory_told
@@ -103,7 +104,7 @@ def train(
                     with memory_told(f"iteration {iteration} of {task.name}"):
                         for loss in task.losses(iteration):
                             with mark(BACKWARD):
-                                loss.backward()
+                                backward(loss)
                         is_whole = False
                         with mark(UPDATE):
                             progress.finish_step(task.update(iteration), iterations=schedule.step)

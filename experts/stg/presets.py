@@ -68,7 +68,7 @@ def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
     return TrainingPreset(recipe=stg_recipe(layout, scene), planes=known_planes(layout, scene, planes))
 
 
-FAST_ITERATIONS = 12000  # of a segment
+FAST_ITERATIONS = 20000  # of a segment
 FAST_PART = 2 / 3  # of the scene's own iterations, at most
 FAST_MOST = 150_000  # Gaussians of a segment
 

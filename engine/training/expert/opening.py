@@ -15,6 +15,7 @@ import torch
 
 from common import ranks
 from common.disk.faults import reading
+from common.gradients import backward
 from common.text.wording import counted
 from engine.errors import ConfigError
 from engine.evaluation.measures.lpips_weights import lpips_of_loss
@@ -146,7 +147,7 @@ def try_iteration(task: ExpertTask) -> None:
     task.trainer.images.skip_to(iteration)
     with memory_told(f"a trial of an iteration of {task.name}"):
         for loss in task.trainer.losses(iteration):
-            loss.backward()
+            backward(loss)
         task.trainer.update(iteration)
 
 

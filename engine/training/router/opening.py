@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from common import ranks
+from common.gradients import backward
 from common.text.wording import counted
 from engine.checks.clip_length import settle_clip_lengths
 from engine.checks.footage import warn_of_frames
@@ -130,7 +131,7 @@ def tried_seconds(
         def try_iteration() -> None:
             with memory_told("a trial of the router's iteration"):
                 for loss in task.losses(start + 1):
-                    loss.backward()
+                    backward(loss)
             optimiser.zero_grad(set_to_none=True)
 
         return seconds_a_step(try_iteration, run.compute, at_least=at_least)

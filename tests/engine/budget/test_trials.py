@@ -45,7 +45,7 @@ def test_experts_and_their_mixture_are_tried_without_a_frame(film: Path, monkeyp
     for module in (engine.budget.trials.experts, engine.budget.trials.mixtures):
         monkeypatch.setattr(module, "TRIAL_SECONDS", 0.01)
     stg, segment, scene = tried(film, "STG", "--segments=3")
-    assert (stg.models, stg.fast, stg.published, stg.pixels) == (2, 12000, 30000, 40 * 32)
+    assert (stg.models, stg.fast, stg.published, stg.pixels) == (2, 20000, 30000, 40 * 32)
     assert stg.grows_until == 9000 / 30000
     other, model, _ = tried(film, "FreeTime")
     assert (other.models, other.grows_until) == (1, 0.0)

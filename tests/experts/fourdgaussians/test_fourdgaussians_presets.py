@@ -45,13 +45,18 @@ def test_scenes_have_their_own_batches_and_every_second_frame_a_cell() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_scales_with_both_its_stages(name: str) -> None:
     recipe = PRESETS[name].recipe
-    whole = 2 if name.startswith("fast_") else 1  # parts of the published schedule
+    part = recipe.iterations / PRESETS[name.removeprefix("fast_")].recipe.iterations  # of the published schedule
     half = scaled_recipe(recipe, recipe.iterations // 2)
-    assert half.coarse_iterations == 1500 // whole and half.rate_iterations == 10000 // whole
-    assert half.sh_every == 500 // whole
+    assert half.coarse_iterations == round(1500 * part) and half.rate_iterations == round(10000 * part)
+    assert half.sh_every == round(500 * part)
     assert half.density.stop == recipe.density.stop // 2
     for length in (1, 2, 3, 50):
         assert scaled_recipe(recipe, length).coarse_iterations <= length
+
+
+def test_short_trainings_see_no_more_images_where_an_iteration_has_more() -> None:
+    lengths = [PRESETS[f"fast_{name}"].recipe.iterations for name in ("n3v", "sear_steak", "coffee_martini")]
+    assert lengths == [12750, 12750, 8500]
 
 
 def test_stages_count_for_themselves_and_harmonics_grow_in_both() -> None:

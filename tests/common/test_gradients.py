@@ -1,0 +1,34 @@
+"""Backward passes run where they are asked for."""
+
+import threading
+from typing import ClassVar
+
+import pytest
+import torch
+
+from common.gradients import backward
+
+
+class Asked(torch.autograd.Function):
+    """The identity, whose backward pass notes its thread."""
+
+    threads: ClassVar[list[int]] = []
+
+    @staticmethod
+    def forward(ctx, values):
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        Asked.threads.append(threading.get_ident())
+        return grad
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_gradients_are_added_on_the_callers_thread(device):
+    Asked.threads.clear()
+    values = torch.tensor([1.0, -2.0], device=device, requires_grad=True)
+    for _ in range(2):
+        backward(Asked.apply(values).square().sum())
+    assert Asked.threads == [threading.get_ident()] * 2
+    torch.testing.assert_close(values.grad, torch.tensor([4.0, -8.0], device=device))
