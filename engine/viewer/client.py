@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import resource
 from collections import deque
@@ -55,13 +56,14 @@ class Client:
         run: Run,
         wake: Callable[[], None],
         *,
+        event_loop: asyncio.AbstractEventLoop,
         width: int,
         budget: float,
         encoders: Executor,
     ) -> None:
         self._handle, self._budget, self._width = handle, budget, width
         self._stream, self._rig = Stream(handle, encoders), Rig(handle)
-        self.panel = Panel(handle.gui, run, wake)
+        self.panel = Panel(handle.gui, run, wake, event_loop=event_loop)
         self._middle = looked_at([run.scene.views[view] for view in run.scene.train])
         self._rate = float(run.scene.frame_rate or USUAL_RATE)
         self._pose: Pose | None = None
@@ -77,7 +79,6 @@ class Client:
         self._last: Wish | None = None
         self._told = -math.inf  # when the numbers were updated
         self._files = Files(handle, self.panel)
-        self.panel.at = run.scene.test[0]
 
         @handle.camera.on_update
         def _(_: viser.CameraHandle) -> None:
@@ -190,9 +191,10 @@ class Client:
         pose = pose_of(camera.wxyz, camera.position, camera.fov, (camera.image_width, camera.image_height))
         if pose is None:
             return self._pose
-        if self.panel.at is not None and self.panel.at != self._view:
-            pose = self._jump(run, self.panel.at, pose.aspect, now)
-        elif self.panel.at is None:
+        at = self.panel.at
+        if at is not None and at != self._view:
+            pose = self._jump(run, at, pose.aspect, now)
+        elif at is None:
             self._view = None
         elif abs(self.panel.fov - self._fov) > 1e-3:
             self.panel.at = self._view = None
@@ -216,15 +218,14 @@ class Client:
             camera.position = place[:3, 3]
             camera.look_at = place[:3, 3] + distance * place[:3, 2]
             camera.fov = target.fov
-        self.panel.fov = target.fov
-        self._view, self._fov = view, self.panel.fov
+        self._view, self._fov = view, self.panel.show_fov(target.fov)
         return target
 
     def _follow_time(self, run: Run, now: float) -> bool:
         """Lets time run, and follows the slider; True while time runs."""
         panel, rate = self.panel, self._rate * self.panel.speed
-        if panel.frame != self._slider:  # somebody has moved it
-            self._frame, self._slider, self._began = float(panel.frame), panel.frame, None
+        if (moved_to := panel.frame) != self._slider:  # somebody has moved it
+            self._frame, self._slider, self._began = float(moved_to), moved_to, None
         if not panel.playing:
             self._began = None
             return False

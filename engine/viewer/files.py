@@ -81,7 +81,7 @@ class Files:
         self._send(f"{scene.name}_{where}_{moment.frame:g}.png", file.getvalue())
 
     def _show_json(self, moment: Moment) -> None:
-        self._panel.text.value = path_json([(self._camera(moment)[0], moment.frame)])
+        self._panel.show_text(path_json([(self._camera(moment)[0], moment.frame)]))
 
     def _add_key(self, moment: Moment) -> None:
         if len(self._keys) < MOST_KEYS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from collections.abc import Callable
@@ -25,14 +26,19 @@ HELP = "Drag: turn. Right drag: move. Wheel: nearer. W A S D Q E: fly."
 
 
 class Panel:
-    """The controls of a client; `wake` is called when one changes. Clicks wait in `clicks` by name."""
+    """The controls of a client; `wake` is called when one changes. Clicks wait in `clicks` by name.
 
-    def __init__(self, gui: viser.GuiApi, run: Run, wake: Callable[[], None]) -> None:
+    event_loop: viser's, which takes in what browsers send. What sets a control waits for it: do not call that on it.
+    """
+
+    def __init__(
+        self, gui: viser.GuiApi, run: Run, wake: Callable[[], None], *, event_loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._names = [expert.name for expert in run.experts]
         self._kinds = kinds_of(self._names)
         self._last = run.scene.num_frames - 1
         self._temperature = run.router.eval_temperature
-        self._wake = wake
+        self._wake, self._event_loop = wake, event_loop
         self.cameras = tuple(view.name for view in run.scene.views)
         self.clicks: Queue[str] = Queue(maxsize=WAITING)
         self.info = gui.add_markdown("")
@@ -57,7 +63,9 @@ class Panel:
         self._enabled: list[Any] = []
         if len(self._names) > 1:
             with gui.add_folder("Experts"):
-                self._enabled = [self._heard(gui.add_checkbox(name, True)) for name in self._names]
+                self._enabled = [gui.add_checkbox(name, True) for name in self._names]
+                for box in self._enabled:
+                    box.on_update(self._keep_one_on)
                 limits: dict[str, Any] = {"min": COLDEST, "max": HOTTEST, "step": 0.01}
                 hint = "Small: the best expert alone. Large: the mean of all."
                 self._heat = self._heard(gui.add_number("temperature", float(self._temperature), hint=hint, **limits))
@@ -65,7 +73,8 @@ class Panel:
     def _add_camera(self, gui: viser.GuiApi, run: Run) -> None:
         with gui.add_folder("Camera"):
             gui.add_markdown(HELP)
-            self._at = self._heard(gui.add_dropdown("go to", (FREE, *self.cameras), initial_value=FREE))
+            first = self.cameras[run.scene.test[0]]
+            self._at = self._heard(gui.add_dropdown("go to", (FREE, *self.cameras), initial_value=first))
             self._fov = self._heard(gui.add_slider("field of view", 5.0, 120.0, 0.5, 50.0, hint="Vertical, degrees."))
             self._rig = self._heard(gui.add_checkbox("show cameras", False))
             none = not holds_start_points(run.scene.root)
@@ -80,7 +89,7 @@ class Panel:
             self._height = gui.add_number("height", int(camera.height), **side)
             self._button(gui, "screenshot", "Screenshot")
             self._button(gui, "json", "Camera as JSON")
-            self.text: Any = gui.add_text("JSON", "", multiline=True, hint="For render --trajectory FILE.json")
+            self._text = gui.add_text("JSON", "", multiline=True, hint="For render --trajectory FILE.json")
         with gui.add_folder("Path", expand_by_default=False):
             self.keys = gui.add_markdown("no key camera")
             self._button(gui, "key", "Add key camera")
@@ -102,12 +111,34 @@ class Panel:
                 return
             self._wake()
 
-    def state(self, frame: float) -> ViewState:
-        """The state that the controls say, at a frame; what is no value of a control counts as its first."""
-        if self._enabled and not any(box.value for box in self._enabled):  # there is no mixture of none
+    async def _keep_one_on(self, _: Any) -> None:
+        """Switches all experts on where the last was switched off; viser runs it on its event loop after a change."""
+        if not any(box.value for box in self._enabled):
             for box in self._enabled:
                 box.value = True
+        self._wake()
+
+    def _write(self, control: Any, value: Any) -> None:
+        """Sets a control on viser's event loop, unless a browser sets it meanwhile.
+
+        viser stores what a browser sends, and then drops what waits to be sent to that browser for the control. A write
+        of another thread can fall in between, and the browser never hears of it.
+        """
+        before = control.value
+        if before == value:
+            return
+
+        async def write() -> None:
+            if control.value is before:  # not ==, as a browser may have sent NaN
+                control.value = value
+
+        asyncio.run_coroutine_threadsafe(write(), self._event_loop).result()
+
+    def state(self, frame: float) -> ViewState:
+        """The state that the controls say, at a frame; what is no value of a control counts as its first."""
         enabled = tuple(bool(box.value) for box in self._enabled)
+        if not any(enabled):  # there is no mixture of none
+            enabled = (True,) * len(self._names)
         against = self._against.value
         heat = _number(self._heat.value, COLDEST, HOTTEST, self._temperature) if self._enabled else self._temperature
         return ViewState(
@@ -115,7 +146,7 @@ class Panel:
             against=None if against == NO_WIPE else self._kind(against),
             wipe=_number(self._wipe.value, 0.0, 1.0, 0.5),
             frame=frame,
-            enabled=enabled or (True,) * len(self._names),
+            enabled=enabled,
             temperature=self._temperature if abs(heat - self._temperature) < 1e-6 else heat,
         )
 
@@ -129,7 +160,7 @@ class Panel:
 
     @frame.setter
     def frame(self, value: float) -> None:
-        self._frame.value = int(value)
+        self._write(self._frame, int(value))
 
     @property
     def playing(self) -> bool:
@@ -138,7 +169,7 @@ class Panel:
 
     @playing.setter
     def playing(self, value: bool) -> None:
-        self._playing.value = value
+        self._write(self._playing, value)
 
     @property
     def speed(self) -> float:
@@ -158,16 +189,22 @@ class Panel:
 
     @at.setter
     def at(self, view: int | None) -> None:
-        self._at.value = FREE if view is None else self.cameras[view]
+        self._write(self._at, FREE if view is None else self.cameras[view])
 
     @property
     def fov(self) -> float:
         """The vertical field of view of the slider, in radians."""
         return math.radians(_number(self._fov.value, 5.0, 120.0, 50.0))
 
-    @fov.setter
-    def fov(self, radians: float) -> None:
-        self._fov.value = min(max(round(2 * math.degrees(radians)) / 2, 5.0), 120.0)
+    def show_fov(self, radians: float) -> float:
+        """Moves the slider to a vertical field of view; gives the nearest one that it has, in radians."""
+        degrees = min(max(round(2 * math.degrees(radians)) / 2, 5.0), 120.0)
+        self._write(self._fov, degrees)
+        return math.radians(degrees)
+
+    def show_text(self, text: str) -> None:
+        """Writes a text into the box for JSON."""
+        self._write(self._text, text)
 
     @property
     def rig(self) -> bool:

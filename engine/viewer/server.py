@@ -76,7 +76,15 @@ class Viewer:
 
         @self._server.on_client_connect
         def _(handle: viser.ClientHandle) -> None:
-            client = Client(handle, self._run, self._wake.set, width=width, budget=budget, encoders=self._encoders)
+            client = Client(
+                handle,
+                self._run,
+                self._wake.set,
+                event_loop=self._server.get_event_loop(),
+                width=width,
+                budget=budget,
+                encoders=self._encoders,
+            )
             self._clients[handle.client_id] = client
             if handle.client_id not in self._server.get_clients():  # it has left while its controls were made
                 self._forget(handle.client_id)
