@@ -21,7 +21,13 @@ from engine.export.fused import FUSED, Fused, mean_gates
 from engine.export.job import Export, Facts, Prepared
 from engine.export.pages.export import MIXTURE, as_page
 from engine.export.pages.rules import page_rules
-from engine.export.players.convention import DAMPING, for_players, players_settings, splats_for_players
+from engine.export.players.convention import (
+    DAMPING,
+    for_players,
+    made_for_players,
+    players_settings,
+    splats_for_players,
+)
 from engine.export.players.surroundings import gaussians_with, splats_with, surroundings_facts
 from engine.export.snapshots import read_snapshot, write_snapshot
 from engine.runs.experts.images import image_of
@@ -52,7 +58,8 @@ def _as_4dgs(export: Export) -> Prepared:
     scene = _one_scene(export)
     cameras = export.cameras()
     kept = export.kept(scene, floaters=True)
-    splats = splats_for_players(export.followed(scene, kept).splats, cameras)
+    damping = 1.0 if made_for_players(scene) else DAMPING
+    splats = splats_for_players(export.followed(scene, kept).splats, cameras, damping=damping)
     around = export.around(scene, kept, most=splats.num_gaussians)  # so that their scales are not the file's median
     splats = splats if around is None else splats_with(splats, around)
     centres = [camera.centre for camera in cameras]
@@ -69,7 +76,7 @@ def _as_4dgs(export: Export) -> Prepared:
         sources=_sources(export, scene),
         read=read,
         left_out={scene.name: kept.facts()},
-        told={**surroundings_facts(around), "harmonics_of_degree_2_and_3": DAMPING},
+        told={**surroundings_facts(around), "harmonics_of_degree_2_and_3": damping},
     )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from moegs_rasterizer import Camera, Gaussians
 
 from engine.evaluation.held_out import ImageAt
-from engine.export.cleaning.kept import Kept, kept_rows
+from engine.export.cleaning.kept import Kept, all_rows, kept_rows
 from engine.export.following.lines import Followed, as_splats
+from engine.export.players.convention import made_for_players
 from engine.export.players.surroundings import COUNT, surroundings
 from engine.export.quality import Quality
 from engine.runs.run import Run
@@ -38,11 +39,15 @@ class Export:
         return [self.run.scene.views[view].camera for view in self.run.scene.train]
 
     def kept(self, expert: Expert, *, floaters: bool) -> Kept:
-        """The Gaussians of an expert that are written. floaters: as `kept_rows` takes it."""
+        """The Gaussians of an expert that are written, all of what was made for players. floaters: see `kept_rows`."""
+        if made_for_players(expert):
+            return all_rows(expert, self.run.device)
         return kept_rows(self.run, expert, least=self.quality.least, floaters=floaters, progress=self.progress)
 
     def around(self, expert: Expert, kept: Kept, *, most: int = COUNT, within: float = inf) -> Gaussians | None:
-        """The splats around an expert, as `surroundings` gives them."""
+        """The splats around an expert, as `surroundings` gives them; None for what was made for players."""
+        if made_for_players(expert):
+            return None
         return surroundings(self.run, expert, kept=kept.rows, most=most, within=within, progress=self.progress)
 
     def followed(self, expert: Expert, kept: Kept) -> Followed:

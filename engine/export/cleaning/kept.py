@@ -59,6 +59,12 @@ class Kept:
         }
 
 
+def all_rows(expert: Expert, device: torch.device) -> Kept:
+    """All Gaussians of an expert."""
+    rows = torch.ones(expert.num_gaussians, dtype=torch.bool, device=device)
+    return Kept(rows=rows, unseen=0, floaters=0, beside=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Weights:
     """Blending weights of an expert's rows, summed over pixels."""

@@ -9,6 +9,7 @@ import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings
 from torch import Tensor
 
+from experts.base import Expert
 from experts.canonical.gaussians import CanonicalGaussians, activate
 from experts.random_models import raw_tensors
 from experts.splats.model import Splats
@@ -19,10 +20,15 @@ DAMPING = 0.5  # of harmonics of degree 2 and 3, which files for new views keep:
 FIRST_DAMPED = 4  # coefficient: after degrees 0 and 1
 
 
-def splats_for_players(splats: Splats, cameras: Sequence[Camera]) -> Splats:
+def made_for_players(expert: Expert) -> bool:
+    """True for an expert that comes from a file of splats: whoever made it made it as players are to show it."""
+    return isinstance(expert, Splats)
+
+
+def splats_for_players(splats: Splats, cameras: Sequence[Camera], *, damping: float) -> Splats:
     """Splats that look by 3DGS's rules as the given ones do by their own, see `for_players`, but `damped`."""
     given = splats.gaussians
-    changed = for_players(damped(activate(given.raw())), splats.settings, cameras)
+    changed = for_players(damped(activate(given.raw()), damping), splats.settings, cameras)
     return Splats(
         gaussians=CanonicalGaussians(**raw_tensors(changed)),
         times=splats.times,
@@ -35,14 +41,14 @@ def splats_for_players(splats: Splats, cameras: Sequence[Camera]) -> Splats:
     )
 
 
-def damped(gaussians: Gaussians) -> Gaussians:
-    """Gaussians with half of their harmonics of degree 2 and 3.
+def damped(gaussians: Gaussians, share: float = DAMPING) -> Gaussians:
+    """Gaussians with a share of their harmonics of degree 2 and 3.
 
     Training cameras tell colours for their own directions. Between these, high degrees swing.
     """
     assert gaussians.sh is not None
     shares = gaussians.sh.new_ones(gaussians.sh.shape[1], 1)
-    shares[FIRST_DAMPED:] = DAMPING
+    shares[FIRST_DAMPED:] = share
     return replace(gaussians, sh=gaussians.sh * shares)
 
 

@@ -170,6 +170,24 @@ def test_a_file_has_them_in_every_frame_and_tells_so(name: str, tmp_path: Path) 
     assert told == {"with": around, "without": None}
 
 
+def test_a_file_of_a_file_is_as_that_file_was(tmp_path: Path) -> None:
+    """An export of an imported one has no second sphere, and not half of half of the harmonics."""
+    run, files = guarded(small_run(tmp_path)), []
+    for name in ("one.4dgs", "two.4dgs"):
+        export = Export(run=run, expert=run.experts[0], quality=QUALITIES["high"], fps=30.0)
+        write_export(export, FORMATS[".4dgs"], tmp_path / name, frames=1, facts={})
+        files.append(read_4dgs(tmp_path / name))
+        if len(files) == 1:
+            torch.nn.init.uniform_(files[0].gaussians.sh_rest, -0.5, 0.5)
+        run = replace(run, experts=(files[-1],))
+    first, second = (each.at(1) for each in files)
+    assert first.count == second.count > FEWEST
+    pairs = torch.cdist(first.means, second.means).argmin(dim=1)
+    assert torch.allclose(second.means[pairs], first.means, rtol=1e-3, atol=0.05)
+    assert first.sh is not None and second.sh is not None
+    assert (second.sh[:, 4:].norm() / first.sh[:, 4:].norm()).item() == pytest.approx(1, abs=0.1)
+
+
 def test_a_4dgs_file_of_few_gaussians_is_as_fine_as_without_them(tmp_path: Path) -> None:
     """Its values are as fine as the median scale of all that it has."""
     errors = {}
