@@ -36,11 +36,11 @@ class NovelViewCulling:
         before = torch.nonzero((depths > 0) & (depths < self.near))[:, 0]
         if len(before) == 0:
             return gaussians
-        unseen = before[~self._seen(means[before], depths[before])]
+        unseen = before[~self.seen(means[before], depths[before])]
         return replace(gaussians, opacities=gaussians.opacities.index_fill(0, unseen, 0))
 
-    def _seen(self, means: Tensor, depths: Tensor) -> Tensor:
-        """True [n] where a training camera has a mean in its image, at most CLOSE times as far as `depths`."""
+    def seen(self, means: Tensor, depths: Tensor) -> Tensor:
+        """Mask [n] of means [n, 3] that a training camera has in its image, at most CLOSE times as far as `depths`."""
         rotation, translation = self.world_to_camera[:, :, :3], self.world_to_camera[:, :, 3]
         x, y, z = (torch.einsum("cij,nj->cin", rotation, means) + translation[:, :, None]).unbind(1)
         fx, fy, cx, cy, width, height = self.pixels.T[:, :, None]

@@ -76,14 +76,14 @@ def _as_4dgs(export: Export) -> Prepared:
         sources=_sources(export, scene),
         read=read,
         left_out={scene.name: kept.facts()},
-        told={**surroundings_facts(around), "harmonics_of_degree_2_and_3": damping},
+        told={**kept.told(), **surroundings_facts(around), "harmonics_of_degree_2_and_3": damping},
     )
 
 
 def _as_frames(export: Export) -> Prepared:
     scene, frames = _one_scene(export), export.run.scene.num_frames
     kept = export.kept(scene, floaters=True)
-    reader, around = FrameReader(scene, kept=kept.rows), export.around(scene, kept)
+    reader, around = FrameReader(kept.of(scene), kept=kept.rows), export.around(scene, kept)
 
     def write(folder: Path, facts: Facts) -> None:
         if not any(folder.glob("*.ply")):
@@ -101,7 +101,7 @@ def _as_frames(export: Export) -> Prepared:
         sources=_sources(export, scene),
         read=read,
         left_out={scene.name: kept.facts()},
-        told=surroundings_facts(around),
+        told={**kept.told(), **surroundings_facts(around)},
     )
 
 
@@ -110,7 +110,7 @@ def _as_snapshot(export: Export, ending: str) -> Prepared:
     kept = export.kept(scene, floaters=True)
     reach = REACH.get(ending, inf)
     around = export.around(scene, kept, within=reach)
-    gaussians = visible(FrameReader(scene, kept=kept.rows), export.frame, export.cameras(), around)
+    gaussians = visible(FrameReader(kept.of(scene), kept=kept.rows), export.frame, export.cameras(), around)
     beyond = int((gaussians.means.abs() > reach).any(dim=1).sum())
     if beyond:
         raise ConfigError(
@@ -132,7 +132,7 @@ def _as_snapshot(export: Export, ending: str) -> Prepared:
         sources=_sources(export, scene),
         read=read,
         left_out={scene.name: kept.facts()},
-        told=surroundings_facts(around),
+        told={**kept.told(), **surroundings_facts(around)},
         only=export.frame,
     )
 

@@ -48,12 +48,12 @@ class Export:
         """The splats around an expert, as `surroundings` gives them; None for what was made for players."""
         if made_for_players(expert):
             return None
-        return surroundings(self.run, expert, kept=kept.rows, most=most, within=within, progress=self.progress)
+        return surroundings(self.run, kept.of(expert), kept=kept.rows, most=most, within=within, progress=self.progress)
 
     def followed(self, expert: Expert, kept: Kept) -> Followed:
         """The splats of an expert on lines."""
         return as_splats(
-            expert,
+            kept.of(expert),
             self.cameras(),
             num_frames=self.run.scene.num_frames,
             tolerance=self.quality.tolerance,

@@ -1,7 +1,7 @@
 """Gaussians that files leave out: those that training views do not show, and floaters before cameras between them.
 
 Players have no rules for views that nobody trained on. So a file has to do without the Gaussians that those rules
-hide, as far as training views can spare them.
+hide, as far as training views can spare them, or has them somewhere else (`moved`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from common.text.progress import tracked
 from common.text.wording import counted
 from engine.evaluation.scoring import evenly_spread
 from engine.export.cleaning.beside import shown_beside
+from engine.export.cleaning.moved import MovedExpert, Moves, moves_behind_viewers
 from engine.export.cleaning.neighbours import between_neighbours
 from engine.export.cleaning.weights import pixel_weights
 from engine.export.following.bells import SEEN
@@ -48,6 +49,20 @@ class Kept:
     unseen: int
     floaters: int
     beside: int
+    moves: Moves | None = None  # None: all stay where they are
+
+    def of(self, expert: Expert) -> Expert:
+        """The expert as the file has it, with all rows."""
+        return expert if self.moves is None else MovedExpert(expert, self.moves)
+
+    @property
+    def moved(self) -> int:
+        """How many stand somewhere else in the file."""
+        return 0 if self.moves is None else int((self.moves.rows & self.rows).sum())
+
+    def told(self) -> dict[str, int]:
+        """Their count, as a file tells it; nothing where all stay."""
+        return {"moved_behind_viewers": self.moved} if self.moved else {}
 
     def facts(self) -> dict[str, int]:
         """The counts of those left out, as a file tells them."""
@@ -73,6 +88,8 @@ class _Weights:
     most: Tensor  # [n] in one image
     highest: Tensor  # [n] opacity in these frames
     pictured: Tensor  # mask [n] of those whose centre was in an image
+    places: Tensor  # [n, 3] at the frame of the highest opacity
+    sizes: Tensor  # [n] standard deviation along the longest axis there
 
 
 @torch.no_grad()
@@ -86,7 +103,8 @@ def kept_rows(run: Run, expert: Expert, *, least: float, floaters: bool, progres
     floaters: a row also goes if the run's culling hides it at most cameras between neighbouring training cameras that
     see it, and one training camera has most of its weight; and one outside of all images goes if it is closer to one of
     these cameras than the culling's near plane. Rows that are faint in all of these frames, beside the rest of their
-    life, stay. With floaters, what `shown_beside` finds goes too.
+    life, stay. With floaters, what `shown_beside` finds goes too, and what can stand behind viewers stays and moves
+    there (`moves_behind_viewers`).
     """
     frames = evenly_spread(run.scene.num_frames, max(LEAST_FRAMES, IMAGES // len(run.scene.train)))
     cameras = [run.scene.views[view].camera for view in run.scene.train]
@@ -98,19 +116,22 @@ def kept_rows(run: Run, expert: Expert, *, least: float, floaters: bool, progres
     astray = ~(farthest <= ASTRAY * farthest[farthest > 0].nan_to_num(torch.inf).median()) & (found.most < least)
     unseen = (faint & found.pictured) | astray
     floating, beside = torch.zeros_like(unseen), torch.zeros_like(unseen)
+    moves = None
     if floaters:
         beside = ~unseen & shown_beside(expert, cameras, frames, run.compute, progress=progress)
     if floaters and run.novel.culling is not None:
-        hidden, shown = _novel_weights(expert, cameras, frames, run.novel.culling, run.compute, progress=progress)
-        before_them = (hidden > A_PIXEL) & (hidden > HIDDEN * shown)
-        floating = examined & before_them & of_one_view(found.sums, ONE_VIEW)
-        floating |= faint & _close_to_viewers(expert, cameras, frames, run.novel.culling)
-        floating &= ~unseen & ~beside
+        culling = run.novel.culling
+        before_viewers = _hidden_from_viewers(expert, cameras, frames, culling, run.compute, progress=progress)
+        floating = examined & before_viewers & of_one_view(found.sums, ONE_VIEW)
+        floating |= faint & _close_to_viewers(expert, cameras, frames, culling)
+        moves = _moves(found, cameras, culling, movable=examined & ~faint & ~beside)
+        floating &= ~unseen & ~beside & ~moves.rows
     kept = Kept(
         rows=~unseen & ~floating & ~beside,
         unseen=int(unseen.sum()),
         floaters=int(floating.sum()),
         beside=int(beside.sum()),
+        moves=moves,
     )
     _log_kept(kept, expert.name, floaters=floaters)
     return kept
@@ -121,6 +142,8 @@ def _log_kept(kept: Kept, name: str, *, floaters: bool) -> None:
     logger.info("%s: of %s, %s that no training view shows are left out", name, of, f"{kept.unseen:,}")
     if floaters:
         logger.info("%s: %s before new views left out", name, counted(kept.floaters, "floater"))
+    if kept.moved:
+        logger.info("%s: %s moved behind new views", name, counted(kept.moved, "Gaussian"))
     if kept.beside:
         large = counted(kept.beside, "Gaussian")
         logger.info("%s: %s left out that players would show from beside the picture", name, large)
@@ -134,16 +157,27 @@ def _training_weights(
     most = torch.zeros(count, device=compute.device)
     highest = torch.zeros(count, device=compute.device)
     pictured = torch.zeros(count, dtype=torch.bool, device=compute.device)
+    places, sizes = torch.zeros(count, 3, device=compute.device), torch.zeros(count, device=compute.device)
     image = replace(expert.settings, ndc_limit=1.0)
     for number, gaussians in _moments(expert, frames, progress=progress, label="Looking for what nobody sees"):
         rows = expert.rows(number)
+        higher = gaussians.opacities > highest[rows]
+        places[rows] = torch.where(higher[:, None], gaussians.means, places[rows])
+        sizes[rows] = torch.where(higher, gaussians.scales.amax(dim=1), sizes[rows])
         highest[rows] = torch.maximum(highest[rows], gaussians.opacities)
         for index, camera in enumerate(cameras):
             weights = pixel_weights(gaussians, camera, expert.settings, compute)
             sums[index, rows] += weights
             most[rows] = torch.maximum(most[rows], weights)
             pictured[rows] |= in_view(view_points(gaussians.means, camera), camera, image)
-    return _Weights(sums=sums, most=most, highest=highest, pictured=pictured)
+    return _Weights(sums=sums, most=most, highest=highest, pictured=pictured, places=places, sizes=sizes)
+
+
+def _moves(found: _Weights, cameras: Sequence[Camera], culling: NovelViewCulling, *, movable: Tensor) -> Moves:
+    moves = moves_behind_viewers(
+        cameras, culling, weights=found.sums, share=ONE_VIEW, places=found.places, sizes=found.sizes
+    )
+    return replace(moves, factors=torch.where(movable, moves.factors, 1))
 
 
 def _lives(expert: Expert, num_frames: int, middle: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,7 +193,7 @@ def _lives(expert: Expert, num_frames: int, middle: Tensor) -> tuple[Tensor, Ten
     return found[0], found[1]
 
 
-def _novel_weights(
+def _hidden_from_viewers(
     expert: Expert,
     cameras: Sequence[Camera],
     frames: Sequence[int],
@@ -167,8 +201,8 @@ def _novel_weights(
     compute: ComputeDevice,
     *,
     progress: bool,
-) -> tuple[Tensor, Tensor]:
-    """Weights [n] of rows at cameras between the training's: as players show what culling hides, and of the rest."""
+) -> Tensor:
+    """Mask [n] of rows that culling hides from most cameras between the training's, by weight as players show them."""
     novel = between_neighbours(cameras)
     hidden, shown = torch.zeros(2, expert.num_gaussians, device=compute.device)
     settings = replace(expert.settings, near=players_settings(expert.settings).near)
@@ -182,7 +216,7 @@ def _novel_weights(
             if gone.any():
                 hidden[rows] += gone * pixel_weights(gaussians, camera, settings, compute)
             shown[rows] += pixel_weights(left, camera, settings, compute)
-    return hidden, shown
+    return (hidden > A_PIXEL) & (hidden > HIDDEN * shown)
 
 
 def _close_to_viewers(

@@ -76,7 +76,8 @@ def surroundings(
     kept: mask of its rows that are written. most: splats where these are fewer, but FEWEST at least. within: the
     largest coordinate that a file holds, scene units; None where they have no room behind all else.
     """
-    hole = page_rules(run, expert if expert in run.experts else None).hole_colour
+    own = next((each for each in run.experts if each.name == expert.name), None)  # also of one with Gaussians moved
+    hole = page_rules(run, own).hole_colour
     if hole is None:
         return None
     count = min(COUNT, max(FEWEST, most))
