@@ -174,9 +174,7 @@ def _training_weights(
 
 
 def _moves(found: _Weights, cameras: Sequence[Camera], culling: NovelViewCulling, *, movable: Tensor) -> Moves:
-    moves = moves_behind_viewers(
-        cameras, culling, weights=found.sums, share=ONE_VIEW, places=found.places, sizes=found.sizes
-    )
+    moves = moves_behind_viewers(cameras, culling, weights=found.sums, places=found.places, sizes=found.sizes)
     return replace(moves, factors=torch.where(movable, moves.factors, 1))
 
 

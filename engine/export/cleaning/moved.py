@@ -20,6 +20,7 @@ from experts.novel_views import NovelViewCulling
 from experts.training.generalisation.removal import of_one_view
 
 BELL = 0.5  # standard deviation by which cameras count at a place, in distances between neighbouring cameras
+MOST = 0.5  # of a Gaussian's blending weight in one training view, from which on it may move along that view's rays
 LARGE = 0.3  # near planes: standard deviation of a Gaussian that hides a picture whichever cameras it serves
 BEHIND = 0.1  # near planes before a viewer, where players' own near plane hides what others would see
 FARTHEST = 2.0  # times as far from its camera as before: farther, a Gaussian would be somewhere else
@@ -76,7 +77,6 @@ def moves_behind_viewers(
     culling: NovelViewCulling,
     *,
     weights: Tensor,
-    share: float,
     places: Tensor,
     sizes: Tensor,
 ) -> Moves:
@@ -85,7 +85,7 @@ def moves_behind_viewers(
     They are scaled about the mean of those cameras, by squared weight: what one alone shows looks the same there.
 
     One moves if a viewer on the rig next to it has it before the near plane of new views, no training camera sees it
-    from as close, and either one training camera has more than a share of its weight or it is LARGE.
+    from as close, and either one training camera has MOST of its weight or it is LARGE.
 
     weights [cameras, n]: blending weights at training views. places [n, 3], sizes [n]: where it is most opaque, and
     the standard deviation along its longest axis there.
@@ -95,7 +95,7 @@ def moves_behind_viewers(
     about = _shares(weights.square()).T @ rig.centres
     depths = rig.depths(places)
     before = (depths > BEHIND * culling.near) & (depths < culling.near)
-    chosen = before & (of_one_view(weights, share) | (sizes > LARGE * culling.near)) & (weights.amax(dim=0) > 0)
+    chosen = before & (of_one_view(weights, MOST) | (sizes > LARGE * culling.near)) & (weights.amax(dim=0) > 0)
     rows = torch.nonzero(chosen)[:, 0]
     rows = rows[~culling.seen(places[rows], depths[rows])]
     found = still[rows]

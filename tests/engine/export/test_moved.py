@@ -60,7 +60,7 @@ def moves(place: torch.Tensor, shares: dict[int, float], size: float = 0.1, came
     for number, share in shares.items():
         weights[number] = share
     return moves_behind_viewers(
-        cameras, culling(cameras), weights=weights, share=0.6, places=place[None], sizes=torch.tensor([size])
+        cameras, culling(cameras), weights=weights, places=place[None], sizes=torch.tensor([size])
     )
 
 
