@@ -21,6 +21,8 @@ from experts.training.generalisation.removal import of_one_view
 
 BELL = 0.5  # standard deviation by which cameras count at a place, in distances between neighbouring cameras
 MOST = 0.5  # of a Gaussian's blending weight in one training view, from which on it may move along that view's rays
+MOST_IN_GAPS = 0.3  # the same in gaps of the rig, where no camera is near enough to hold it in its place
+GAPS = (0.7, 1.1)  # distances to the nearest camera, in those between neighbours: farther is beside the rig
 LARGE = 0.3  # near planes: standard deviation of a Gaussian that hides a picture whichever cameras it serves
 BEHIND = 0.1  # near planes before a viewer, where players' own near plane hides what others would see
 FARTHEST = 2.0  # times as far from its camera as before: farther, a Gaussian would be somewhere else
@@ -63,6 +65,11 @@ class Rig:
         axes = (self.axes + unit(bells @ self.axes)[:, None]) / 2
         return (bells * (offsets * axes).sum(dim=2)).sum(dim=1)
 
+    def in_gaps(self, places: Tensor) -> Tensor:
+        """Mask [n] of places [n, 3] that are as far from all cameras as a viewer in a gap between these."""
+        nearest = torch.cat([torch.cdist(some, self.centres).amin(dim=1) for some in places.split(BLOCK)])
+        return (nearest > GAPS[0] * self.spacing) & (nearest < GAPS[1] * self.spacing)
+
 
 def rig_of(cameras: Sequence[Camera], *, device: torch.device) -> Rig:
     """The rig of some cameras; one alone speaks for all places, and those that share their centre for none (nan)."""
@@ -85,7 +92,7 @@ def moves_behind_viewers(
     They are scaled about the mean of those cameras, by squared weight: what one alone shows looks the same there.
 
     One moves if a viewer on the rig next to it has it before the near plane of new views, no training camera sees it
-    from as close, and either one training camera has MOST of its weight or it is LARGE.
+    from as close, and either one training camera has MOST of its weight, MOST_IN_GAPS there, or it is LARGE.
 
     weights [cameras, n]: blending weights at training views. places [n, 3], sizes [n]: where it is most opaque, and
     the standard deviation along its longest axis there.
@@ -95,7 +102,8 @@ def moves_behind_viewers(
     about = _shares(weights.square()).T @ rig.centres
     depths = rig.depths(places)
     before = (depths > BEHIND * culling.near) & (depths < culling.near)
-    chosen = before & (of_one_view(weights, MOST) | (sizes > LARGE * culling.near)) & (weights.amax(dim=0) > 0)
+    of_few = of_one_view(weights, MOST) | (rig.in_gaps(places) & of_one_view(weights, MOST_IN_GAPS))
+    chosen = before & (of_few | (sizes > LARGE * culling.near)) & (weights.amax(dim=0) > 0)
     rows = torch.nonzero(chosen)[:, 0]
     rows = rows[~culling.seen(places[rows], depths[rows])]
     found = still[rows]

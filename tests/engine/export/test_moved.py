@@ -98,6 +98,16 @@ def test_what_cameras_show_that_are_close_or_many_stays() -> None:
     assert not moves(BESIDE, {0: 1.0}).rows.any()  # farther from the first it would be in the scene
 
 
+def test_in_a_gap_of_the_rig_less_of_one_camera_is_enough() -> None:
+    gap, few, many = RING[1:], {2: 0.35, 3: 0.4, 4: 0.25}, {2: 0.28, 3: 0.28, 4: 0.28, 5: 0.16}
+    place = around(0, 2.7)  # where the first camera was
+    assert moves(place, few, cameras=gap).rows.all()
+    assert not moves(place, many, cameras=gap).rows.any()
+    assert not moves(BESIDE, {number + 1: share for number, share in few.items()}).rows.any()  # no gap there
+    above = place + torch.tensor([0.0, 2.0, 0.0])  # as far from the rig as from a neighbour, and more
+    assert not moves(above, few, cameras=gap).rows.any()
+
+
 @pytest.mark.parametrize("cameras", [RING[:1], [RING[0], RING[0]]])
 def test_a_rig_without_an_extent_moves_nothing(cameras: list[Camera]) -> None:
     assert not moves(BESIDE, {0: 1.0}, cameras=cameras).rows.any()
