@@ -57,7 +57,7 @@ class Kept:
 
     @property
     def moved(self) -> int:
-        """How many stand somewhere else in the file."""
+        """The number of those that stand somewhere else in the file."""
         return 0 if self.moves is None else int((self.moves.rows & self.rows).sum())
 
     def told(self) -> dict[str, int]:
