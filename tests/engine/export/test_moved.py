@@ -137,10 +137,8 @@ def run(tmp_path: Path) -> Run:
         expert.opacities[:], expert.drift[:2] = -0.5 / 0.4, 0.5  # which is an opacity of 0, and no motion
         for row, place in enumerate([BESIDE, torch.tensor([0.0, 0.3, 3.0])]):
             expert.means[row] = (place - expert.place) / expert.spread + 0.5
-            expert.opacities[row], expert.scales[row] = (
-                1.0,
-                (0.03 - 0.05) / 0.2,
-            )  # small: the first camera does not see it
+            expert.opacities[row] = 1.0
+            expert.scales[row] = (0.03 - 0.05) / 0.2  # small: the first camera does not see it
             expert.quats[row] = torch.tensor([0.9, -0.1, -0.1, -0.1])  # no turn
     return replace(made, scene=scene, novel=replace(made.novel, culling=culling(RING)))
 
