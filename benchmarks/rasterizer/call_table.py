@@ -14,7 +14,7 @@ import torch
 from moegs_rasterizer import RawGaussians, RawLayer, rasterize
 from moegs_rasterizer.activation import activated_layer
 from moegs_rasterizer.cuda import autograd
-from moegs_rasterizer.types import Backend, Grad, Layer
+from moegs_rasterizer.types import Grad, Layer
 from torch import Tensor
 
 from benchmarks.rasterizer.kernel_stages import device_times, profiled
@@ -52,7 +52,7 @@ class CallTimes:
 
 
 def print_call_table(device: torch.device, *, counts: Sequence[int], size: tuple[int, int], repeats: int) -> None:
-    """Print the table for one layer of each count, and for the forward pass replayed from a CUDA graph."""
+    """Print the table for one layer of each count, and for passes replayed from a CUDA graph."""
     print(describe(device))
     print(
         f"One layer, spherical harmonics of degree 3, {size[0]}x{size[1]} px; medians of {repeats} runs, milliseconds "
@@ -94,9 +94,12 @@ def _cases(frames: Sequence[Frame], device: torch.device) -> Iterator[tuple[str,
     if device.type == "cuda":
         yield f"{FULL}, launched once the forward pass has reported", _Case(work=full, choices=_WAITING)
         yield f"{FULL}, on the caller's thread", _Case(work=full, choices=_ONE_THREAD)
-        yield "forward in a CUDA graph", _Case(work=_replayed(frames))
-        yield "forward in half precision", _Case(work=work_of(frames, together("none", "cuda-half")))
-        yield "the same in a CUDA graph", _Case(work=_replayed(frames, "cuda-half"))
+        yield f"{FULL} in a CUDA graph", _Case(work=_replayed(full))
+        yield f"{FULL}, raw, in a CUDA graph", _Case(work=_replayed(_raw_work(frames, raw)))
+        yield "forward in a CUDA graph", _Case(work=_replayed(forward))
+        half = work_of(frames, together("none", "cuda-half"))
+        yield "forward in half precision", _Case(work=half)
+        yield "the same in a CUDA graph", _Case(work=_replayed(half))
 
 
 def _half_psnr(frame: Frame) -> float:
@@ -177,19 +180,24 @@ def _host(work: Work, device: torch.device, repeats: int) -> float:
     return statistics.median(times)
 
 
-def _replayed(frames: Sequence[Frame], backend: Backend = "auto") -> Work:
-    """The forward pass of each frame, captured once in a CUDA graph."""
+def _replayed(work: Work) -> Work:
+    """The same work, each set captured once in a CUDA graph."""
+
+    def run(index: int) -> None:
+        made = work.forward(index)
+        if work.backward is not None:
+            work.backward(index, made)
+
     graphs = []
-    for frame in frames:
-        calls = together("none", backend)(frame.layers)
+    for index in range(SETS):
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # the first calls tell how much memory the captured one needs
             for _ in range(3):
-                outputs(render(calls, frame.camera))
+                run(index)
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            render(calls, frame.camera)
+            run(index)
         graphs.append(graph)
     return Work(forward=lambda index: graphs[index].replay())

@@ -42,7 +42,7 @@ def test_the_table_without_a_gpu_has_no_kernels(capsys):
 def test_the_table_on_the_gpu(gpu, capsys):
     print_call_table(gpu, counts=(2000, 3000), size=(160, 120), repeats=3)
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
-    assert len(rows) == 18
+    assert len(rows) == 22
     assert all(float(row[1]) > 0 and float(row[5].rstrip(" |")) > 0 for row in rows)
 
 

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from ..gradients import Needed, background_gradient, present
-from .passes import HAS_COLOURS, RESULTS, SAVED, CudaPass, Made, check_room, operators
+from ..types import RasterizerError
+from . import passes
+from .passes import HAS_COLOURS, RESULTS, SAVED, UNREAD, CudaPass, Made, check_room, operators
 from .reports import Report
 from .words import NOT_FINITE
 
@@ -43,7 +45,7 @@ class Project(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, cuda_pass: CudaPass, made: Made, *gaussians: Tensor | None) -> tuple[Tensor, ...]:
-        ctx.cuda_pass, ctx.kinds = cuda_pass, made.kinds
+        ctx.cuda_pass, ctx.kinds, ctx.in_graph = cuda_pass, made.kinds, made.report is None
         radii = made.results[1::RESULTS]
         ctx.save_for_backward(*radii, made.views, *gaussians)
         ctx.set_materialize_grads(False)
@@ -67,7 +69,8 @@ class Project(torch.autograd.Function):
         looked_at = [_bits(needed[GAUSSIANS * index : GAUSSIANS * (index + 1)]) for index in range(layers)]
         faults = (cuda_pass.mailbox.gradients.data_ptr(), cuda_pass.first_layer, looked_at)
         stream = cuda_pass.stream.cuda_stream
-        computed = operators().project_backward(gaussians, ctx.kinds, given, saved[layers], *faults, stream)
+        views = (saved[layers], ctx.in_graph)
+        computed = operators().project_backward(gaussians, ctx.kinds, given, *views, *faults, stream)
         return None, None, *(one if wanted else None for one, wanted in zip(computed, needed, strict=True))
 
 
@@ -130,7 +133,7 @@ class Blend(torch.autograd.Function):
             )
             return made
 
-        computed = _launched_early(launched, cuda_pass, ctx.report, ctx.capacity)
+        computed = _launched(launched, cuda_pass, ctx.report, ctx.capacity)
         results: list[Tensor | None] = [None, None]
         for index, one in enumerate(needed):
             if index not in asked:
@@ -145,14 +148,21 @@ class Blend(torch.autograd.Function):
         return tuple(results)
 
 
-def _launched_early(
-    launched: Callable[[int], list[Tensor]], cuda_pass: CudaPass, report: Report, capacity: int
+def _launched(
+    launched: Callable[[int], list[Tensor]], cuda_pass: CudaPass, report: Report | None, capacity: int
 ) -> list[Tensor]:
     """What launched(instances of the forward pass) gives.
 
     Where the GPU has not told their number, this launches as if there was room for them, so that the GPU has work while
-    the host waits for the report. Where there was none, lists were empty and the work is done again.
+    the host waits for the report. Where there was none, lists were empty and the work is done again. In a CUDA graph
+    nobody waits: the kernels look whether there was room.
     """
+    if report is None:
+        return launched(UNREAD)
+    if passes.captured():
+        raise RasterizerError(
+            "a CUDA graph cannot capture the backward pass of a call made before it; capture the call, too"
+        )
     box = cuda_pass.mailbox
     instances = box.instances_so_far(report) if launches_early() else box.instances(report)
     if instances is not None:

@@ -19,6 +19,7 @@ from .reports import MOST_INSTANCES, Mailbox, Report, mailbox
 
 # Tensors in the operators' lists: csrc/cuda/ops.h.
 RESULTS, SAVED = 6, 3  # a layer
+UNREAD = -1  # in the place of a number of instances that no host reads
 HAS_SH, HAS_COLOURS, HAS_FEATURES, IS_RAW = 1, 2, 4, 8  # bits of a layer's kind: csrc/cuda/inputs.h
 
 
@@ -97,7 +98,7 @@ class Made:
     kinds: list[int]
     views: Tensor
     capacity: int
-    report: Report
+    report: Report | None  # None in a CUDA graph, whose replays nobody waits for
 
 
 def pass_of(
@@ -169,13 +170,12 @@ def images_of(cuda_pass: CudaPass, given: Given) -> list[Tensor]:
 
 def made_of(cuda_pass: CudaPass, given: Given) -> Made:
     """The forward pass of one that a backward pass follows."""
-    if captured():
+    if cuda_pass.deterministic and captured():
         raise RasterizerError(
-            "a CUDA graph cannot capture a call with gradients, which needs to know what the GPU counted; capture "
-            'calls with grad="none"'
+            "a CUDA graph cannot capture deterministic gradients, whose order of sums needs to know what the GPU "
+            "counted; leave deterministic=True out"
         )
     made, capacity, report = _forward(cuda_pass, given, save=True)
-    assert report is not None
     results = RESULTS * len(given.kinds)
     return Made(
         results=made[:results],

@@ -53,7 +53,7 @@ struct Pixel {
 };
 
 // A warp at its part of a tile.
-template <int kGroups, bool kLinear, bool kOrdered>
+template <int kGroups, bool kLinear, bool kOrdered, bool kListed>
 class Part {
  public:
   using Mine = Memory<kGroups, kLinear, kOrdered>;
@@ -78,7 +78,7 @@ class Part {
   }
 
   __device__ __forceinline__ void run() {
-    Candidates<true> candidates(*pass_.lists, pass_.layer->index, pass_.tile, place_);
+    Candidates<kListed> candidates(*pass_.lists, pass_.layer->index, pass_.tile, place_);
     while (candidates.any() && !finished()) {
       const int64_t round = candidates.start();
       const Candidate mine = candidates.take();

@@ -96,6 +96,7 @@ struct GradientFaults {
 
 struct ProjectBackwardLayer {
   View view;
+  const View* moving;  // on the device, where it may change from replay to replay; else null
   Gaussians in;
   const int32_t* radii;
   ProjectedGradients given;
@@ -179,6 +180,7 @@ struct BlendBackwardCall {
   int count;
   bool linear;   // gradients of the features alone, in which the images are linear
   bool ordered;  // one row of sums for each instance, to be added up in a fixed order
+  bool unread;   // no host has read how many instances there are: more than the capacity, perhaps; not where `ordered`
   float* sums;
   int sum_stride;  // floats of a row
 };

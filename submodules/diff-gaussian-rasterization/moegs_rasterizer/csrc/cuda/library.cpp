@@ -11,8 +11,8 @@ STABLE_TORCH_LIBRARY(moegs_rasterizer_cuda, library) {
       " int instances, bool linear, bool ordered, int faults, int first_layer, int[] looked_at, int stream)"
       " -> Tensor[]");
   library.def(
-      "project_backward(Tensor[] projected, int[] kinds, Tensor[] gradients, Tensor views, int faults, int first_layer,"
-      " int[] looked_at, int stream) -> Tensor[]");
+      "project_backward(Tensor[] projected, int[] kinds, Tensor[] gradients, Tensor views, bool moving, int faults,"
+      " int first_layer, int[] looked_at, int stream) -> Tensor[]");
   library.def("look_at_background(Tensor gradient, int faults, int layer, int stream) -> int");
   library.def("last_failure() -> int[]");
 }

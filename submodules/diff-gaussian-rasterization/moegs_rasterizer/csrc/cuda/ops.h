@@ -1,5 +1,5 @@
 // The operators PyTorch sees; cuda/passes.py calls them, cuda/autograd.py gives their derivatives. Float tensors are
-// float32, contiguous and on one GPU, but for `world_to_camera` and `views` (CPU). `stream` is a cudaStream_t, `mail`
+// float32, contiguous and on one GPU, but for `world_to_camera` and, in no graph, `views` (CPU). `stream` is a cudaStream_t, `mail`
 // an address in pinned memory, where kMailWords are written.
 #pragma once
 
@@ -34,13 +34,16 @@ Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camer
 // not in `asked`, and where `linear` of everything but features. `capacity` as forward had it, `instances` as it
 // reported them: where there was no room for them, they are listed now. `ordered` sums in a fixed order. `faults` is an
 // address in pinned memory that is told of gradients that are not finite, of the kinds `looked_at` of each layer.
+// In a CUDA graph no host reads the report, and `instances` is kUnread: where there was no room, every Gaussian is
+// looked at for each tile; not where `ordered`.
+constexpr int64_t kUnread = -1;
 Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vector<int64_t> asked, int64_t capacity,
                        int64_t instances, bool linear, bool ordered, int64_t faults, int64_t first_layer,
                        std::vector<int64_t> looked_at, int64_t stream);
 
 // Gradients of means2d, conics and colours of each layer to those of means, scales, quats, opacities, sh and the rest
-// of sh (empty where there is none): of what was given, raw or not as `kinds` says.
-Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors gradients, Tensor views,
+// of sh (empty where there is none): of what was given, raw or not as `kinds` says. `moving`: the views lie on the GPU.
+Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors gradients, Tensor views, bool moving,
                          int64_t faults, int64_t first_layer, std::vector<int64_t> looked_at, int64_t stream);
 
 // Tells `faults` where the gradient of a layer's background is not finite. Gives 1.

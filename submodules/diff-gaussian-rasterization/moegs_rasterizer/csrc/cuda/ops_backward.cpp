@@ -107,6 +107,8 @@ Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vec
   Kept parts(memory_of(kept), size);
   call.linear = gathering.linear = linear;
   call.ordered = ordered;
+  call.unread = instances == kUnread;
+  require(!(call.unread && ordered), "sums in order need the number of instances");
   const Stream on = stream_at(stream);
   const Tensor& like = blended[0];
   const DeviceScope scope(like.get_device_index());
@@ -130,7 +132,7 @@ Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vec
   return results;
 }
 
-Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors gradients, Tensor views,
+Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors gradients, Tensor views, bool moving,
                          int64_t faults, int64_t first_layer, std::vector<int64_t> looked_at, int64_t stream) {
   require(views.size(1) == kViewDoubles, "views have the wrong number of values");
   Tensors results;
@@ -144,7 +146,8 @@ Tensors project_backward(Tensors projected, std::vector<int64_t> kinds, Tensors 
     const Tensor opacities = empty_like(like, {n}), to_sh = empty_like(like, {sh.size(0), sh.size(1), 3});
     const Tensor to_rest = empty_like(like, {rest.size(0), rest.size(1), 3});
     const ProjectBackwardLayer layer{
-        read<View>(views)[i],
+        moving ? View{} : read<View>(views)[i],
+        moving ? read<View>(views) + i : nullptr,
         {floats(like), floats(given[kProjectedScales]), floats(given[kProjectedQuats]),
          floats(given[kProjectedOpacities]), floats_or_null(sh), int(coefficients), raw, floats_or_null(rest)},
         ints(given[kProjectedRadii]),

@@ -13,7 +13,7 @@ struct Projections {
 };
 
 // Launches the projection of all layers. `save`: a backward pass reads conics and colours again.
-Projections projected(const Input& input, const Kept& kept, const Tensor& like, bool views_apart, bool save,
+Projections projected(const Input& input, const Kept& kept, const Tensor& like, const View* moving, bool save,
                       uint32_t* short_depths, Stream stream) {
   Projections made;
   ProjectCall call{};
@@ -40,14 +40,22 @@ Projections projected(const Input& input, const Kept& kept, const Tensor& like, 
   call.counts = kept.counts;
   call.short_depths = short_depths;
   call.status = kept.status;
-  call.views = views_apart ? kept.views : nullptr;
+  call.views = moving;
   moegs::project(call, stream);
   return made;
 }
 
-Tensor views_of(const Input& input) {
-  const Tensor views = empty({input.layers, kViewDoubles}, ScalarType::Double);
-  std::memcpy(views.mutable_data_ptr(), input.views, sizeof(View) * size_t(input.layers));
+// On the CPU; where `moving`, on the device, as they are there at each replay of a graph.
+Tensor views_of(const Input& input, const Tensor& like, int64_t moving, Stream stream) {
+  const int64_t bytes = int64_t(sizeof(View)) * input.layers;
+  if (!moving) {
+    const Tensor views = empty({input.layers, kViewDoubles}, ScalarType::Double);
+    std::memcpy(views.mutable_data_ptr(), input.views, size_t(bytes));
+    return views;
+  }
+  const Tensor views = empty_like(like, {input.layers, kViewDoubles}, ScalarType::Double);
+  std::memcpy(reinterpret_cast<void*>(moving), input.views, size_t(bytes));
+  copy_in(views.mutable_data_ptr(), reinterpret_cast<const void*>(moving), bytes, stream);
   return views;
 }
 
@@ -102,14 +110,10 @@ Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camer
   const Tensor memory = bytes_like(like, Kept(nullptr, size).bytes);
   const Kept kept(memory_of(memory), size);
   const Stream on = stream_at(stream);
-  if (moving) {
-    const int64_t bytes = int64_t(sizeof(View)) * input.layers;
-    std::memcpy(reinterpret_cast<void*>(moving), input.views, size_t(bytes));
-    copy_in(kept.views, reinterpret_cast<const void*>(moving), bytes, on);
-  }
+  const Tensor views = save || moving ? views_of(input, like, moving, on) : Tensor();
   const Tensor sorted_by = empty_like(like, {half ? input.rows : 0}, ScalarType::Int);
   uint32_t* const short_depths = half ? reinterpret_cast<uint32_t*>(ints_to(sorted_by)) : nullptr;
-  Projections made = projected(input, kept, like, moving != 0, save, short_depths, on);
+  Projections made = projected(input, kept, like, moving ? read<View>(views) : nullptr, save, short_depths, on);
   BinCall binning = bin_call(size, kept, input.first);
   binning.short_depths = short_depths;
   binning.mail = reinterpret_cast<long long*>(mail);
@@ -119,7 +123,7 @@ Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camer
   Tensors results = std::move(made.results);
   if (save) {
     results.insert(results.end(), made.saved.begin(), made.saved.end());
-    results.insert(results.end(), {memory, views_of(input)});
+    results.insert(results.end(), {memory, views});
   }
   return results;
 }

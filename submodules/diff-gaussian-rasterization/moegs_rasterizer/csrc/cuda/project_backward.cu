@@ -53,10 +53,21 @@ class LookedRow {
 };
 
 // Four blocks a multiprocessor: a few more registers would leave room for three.
+template <bool kViewApart>
 __global__ void __launch_bounds__(kRowThreads, 4)
 project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, const __grid_constant__ Pinhole pinhole,
                         int count) {
   MOEGS_DYNAMIC_SHARED(float, shared);
+  __shared__ View own_view;
+  __shared__ Pinhole own_pinhole;
+  if (kViewApart) {
+    if (threadIdx.x == 0) {
+      own_view = *layer.moving;
+      own_pinhole = cuda::pinhole_of(own_view);
+    }
+    __syncthreads();
+  }
+  const View& view = kViewApart ? own_view : layer.view;
   const int start = blockIdx.x * kRowThreads;
   const int64_t i = start + threadIdx.x;
   const bool seen = i < count && layer.radii[i] > 0;
@@ -73,7 +84,7 @@ project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, cons
       float* row = shared + threadIdx.x * row_stride(kFloats);
       if (asked) {
         float gradient[kFloats];
-        cuda::sh_colour_backward(layer.view.centre, layer.in.means + 3 * i, row, kCount, layer.given.colours + 3 * i,
+        cuda::sh_colour_backward(view.centre, layer.in.means + 3 * i, row, kCount, layer.given.colours + 3 * i,
                                  gradient, g_mean);
         report(layer.faults, kBadSh, all_finite(gradient));
 #pragma unroll
@@ -89,7 +100,7 @@ project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, cons
   if (i >= count) return;
   const Activated activated(layer.in, i);
   LookedRow row(layer, activated, i);
-  cuda::shape_backward(layer.view, pinhole, activated.row(layer.in, i), i, seen, layer.given, row, g_mean);
+  cuda::shape_backward(view, kViewApart ? own_pinhole : pinhole, activated.row(layer.in, i), i, seen, layer.given, row, g_mean);
   row.report_bad();
 }
 
@@ -97,7 +108,8 @@ project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, cons
 
 void project_backward(const ProjectBackwardLayer& layer, int64_t count, Stream stream) {
   if (count == 0) return;
-  launch("projecting backwards", project_backward_kernel, blocks_for(count, kRowThreads), kRowThreads, kHarmonicsBytes,
+  const auto kernel = layer.moving ? project_backward_kernel<true> : project_backward_kernel<false>;
+  launch("projecting backwards", kernel, blocks_for(count, kRowThreads), kRowThreads, kHarmonicsBytes,
          stream_of(stream), layer, cuda::pinhole_of(layer.view), int(count));
 }
 

@@ -36,7 +36,6 @@ class Parts {
 // What a backward pass reads again; launch.h says of each what it holds.
 struct Kept {
   unsigned long long* status;
-  View* views;  // where they are not in the kernels' arguments
   float* depths;
   int32_t *rows, *counts, *order;
   float *shapes, *values;
@@ -46,7 +45,6 @@ struct Kept {
   Kept(char* base, const PassSize& size) {
     Parts parts(base);
     status = parts.take<unsigned long long>(kStatusWords);
-    views = parts.take<View>(size.layers);
     depths = parts.take<float>(size.rows);
     rows = parts.take<int32_t>(size.rows);
     counts = parts.take<int32_t>(size.rows);
