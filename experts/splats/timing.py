@@ -27,7 +27,8 @@ def timing_of(
     own: what a file of this project tells, its frames among it. num_frames, frame_rate: of the clip; None: unknown.
 
     The file of another program has seconds only, and begins with the clip. They are counted at the clip's frame rate:
-    a file that is longer or shorter than the clip keeps its speed. A clip of images has no frame rate. Then the file is
+    a file that is longer or shorter than the clip keeps its speed. Seconds may last until the moment of the last frame or
+    until its end: a file that seems one frame shorter than the clip has them all. A clip of images has no frame rate. Then the file is
     taken to be as long as the clip: nothing else is known, and it holds for every file of the whole clip.
     """
     lasts = f"{seconds:.4g} s"
@@ -38,4 +39,7 @@ def timing_of(
         return Timing(frames=num_frames, fps=num_frames / seconds, told=told)
     fps, whose = (USUAL_RATE, "the usual") if frame_rate is None else (frame_rate, "the clip's")
     told = f"{lasts} at {whose} {fps:.4g} frames a second"
-    return Timing(frames=max(1, round(fps * seconds)), fps=fps, told=told, by_clip=frame_rate is not None)
+    frames = max(1, round(fps * seconds))
+    if num_frames == frames + 1:
+        frames, told = num_frames, f"{told}, until the moment of the clip's last frame"
+    return Timing(frames=frames, fps=fps, told=told, by_clip=frame_rate is not None)

@@ -73,6 +73,18 @@ def test_the_seconds_of_another_programs_file_are_frames_at_the_rate_of_the_clip
         load_expert("Splats", path, LoadOptions(num_frames=9, frame_rate=25.0))
 
 
+def test_seconds_until_the_moment_of_the_last_frame_are_the_whole_clip(tmp_path: Path) -> None:
+    path = other_file(tmp_path)
+    reaching = load_expert("Splats", path, LoadOptions(num_frames=FRAMES + 1, frame_rate=25.0))
+    said = "7 frames (0.24 s at the clip's 25 frames a second, until the moment of the clip's last frame), 60 splats"
+    assert reaching.num_frames == FRAMES + 1
+    assert reaching.provenance.notes == (said,)
+    whole = load_expert("Splats", path, LoadOptions(num_frames=FRAMES, frame_rate=25.0))
+    assert all(torch.equal(reaching.at(frame).means, whole.at(frame).means) for frame in range(FRAMES))
+    with pytest.raises(CheckpointError, match="has 6 frames"):
+        load_expert("Splats", path, LoadOptions(num_frames=FRAMES + 2, frame_rate=25.0))
+
+
 def test_a_clip_of_images_takes_another_programs_file_as_the_whole_clip(tmp_path: Path) -> None:
     path = other_file(tmp_path)
     stretched = load_expert("Splats", path, LoadOptions(num_frames=2 * FRAMES))

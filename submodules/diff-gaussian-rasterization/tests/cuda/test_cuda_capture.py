@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from moegs_rasterizer import Camera, Layer, RasterizerError, Splat, cuda, rasterize
+from moegs_rasterizer.cuda.reports import mailbox
 from torch import Tensor
 
 from ..backends import one_thread
@@ -163,13 +164,14 @@ def test_a_captured_step_follows_its_inputs_and_its_camera(grad):
 def test_a_captured_step_with_too_little_room_has_the_right_gradients(grad):
     layer, camera = layer_of(3000, 205, 151, sh_degree=1)
     layer = to_gpu(layer)
+    mailbox(layer.gaussians.means.device).known.clear()  # other calls of this size had more instances
     given = layer.gaussians
     sizes = given.scales.clone()
     given.scales.mul_(0.01)
     given.opacities.mul_(0.2)
     graph, colour, gradients = capture_step(layer, camera, grad=grad)
     call = cuda.captured_calls()[-1]
-    given.scales.copy_(60 * sizes)
+    given.scales.copy_(3 * sizes)
     graph.replay()
     torch.cuda.synchronize()
     assert call.overflowed
@@ -234,10 +236,13 @@ def test_gradients_of_a_fixed_order_are_not_captured():
 
 def test_the_backward_pass_of_a_call_made_before_is_not_captured():
     layer, camera = layer_of(100, 48, 32, sh_degree=1)
-    one = forward(to_gpu(layer), camera, grad="features")
+    layer, stream = to_gpu(layer), torch.cuda.Stream()
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream):  # autograd goes back on the stream of the call
+        one = forward(layer, camera, grad="features")
     torch.cuda.synchronize()
     with (
         pytest.raises(RasterizerError, match="the backward pass of a call made before it"),
-        torch.cuda.graph(torch.cuda.CUDAGraph()),
+        torch.cuda.graph(torch.cuda.CUDAGraph(), stream=stream),
     ):
         one.backward()
