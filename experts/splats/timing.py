@@ -27,9 +27,10 @@ def timing_of(
     own: what a file of this project tells, its frames among it. num_frames, frame_rate: of the clip; None: unknown.
 
     The file of another program has seconds only, and begins with the clip. They are counted at the clip's frame rate:
-    a file that is longer or shorter than the clip keeps its speed. Seconds may last until the moment of the last frame or
-    until its end: a file that seems one frame shorter than the clip has them all. A clip of images has no frame rate. Then the file is
-    taken to be as long as the clip: nothing else is known, and it holds for every file of the whole clip.
+    a file that is longer or shorter than the clip keeps its speed. Seconds may last until the moment of the last frame
+    or until its end: a file that seems one frame shorter than the clip has them all. A clip of images has no frame
+    rate. Then the file is taken to be as long as the clip: nothing else is known, and it holds for every file of the
+    whole clip.
     """
     lasts = f"{seconds:.4g} s"
     if own.get("frames"):
