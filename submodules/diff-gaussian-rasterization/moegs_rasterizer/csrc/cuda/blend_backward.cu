@@ -15,7 +15,7 @@ __host__ __device__ int channels_left(const BlendBackwardCall& call, int layer, 
   return (call.linear ? it.channels - it.colour_channels : it.channels) - first_channel;
 }
 
-// Not `kListed`: only where the lists had too little room, for which it looks.
+// Not `kListed`: ends at once, unless the lists had too little room.
 template <int kGroups, bool kLinear, bool kOrdered, bool kListed>
 __global__ void __launch_bounds__(kTileThreads)
 backward_kernel(const __grid_constant__ BlendBackwardCall call, const __grid_constant__ Chosen chosen,

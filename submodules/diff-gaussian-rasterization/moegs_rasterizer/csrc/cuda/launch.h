@@ -180,7 +180,7 @@ struct BlendBackwardCall {
   int count;
   bool linear;   // gradients of the features alone, in which the images are linear
   bool ordered;  // one row of sums for each instance, to be added up in a fixed order
-  bool unread;   // no host has read how many instances there are: more than the capacity, perhaps; not where `ordered`
+  bool unread;   // the host does not know whether the lists had room, so kernels look; not where `ordered`
   float* sums;
   int sum_stride;  // floats of a row
 };

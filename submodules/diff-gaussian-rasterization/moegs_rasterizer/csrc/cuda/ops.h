@@ -1,6 +1,6 @@
 // The operators PyTorch sees; cuda/passes.py calls them, cuda/autograd.py gives their derivatives. Float tensors are
-// float32, contiguous and on one GPU, but for `world_to_camera` and, in no graph, `views` (CPU). `stream` is a cudaStream_t, `mail`
-// an address in pinned memory, where kMailWords are written.
+// float32, contiguous and on one GPU, but for `world_to_camera` and, outside of CUDA graphs, `views` (CPU). `stream` is a
+// cudaStream_t, `mail` an address in pinned memory, where kMailWords are written.
 #pragma once
 
 #include "../tensors.h"
@@ -30,13 +30,14 @@ Tensors forward(Tensors given, std::vector<int64_t> kinds, Tensor world_to_camer
                 std::vector<double> settings, int64_t mail, int64_t sequence, int64_t moving, int64_t capacity,
                 int64_t width, int64_t height, bool save, bool half, int64_t stream);
 
+constexpr int64_t kUnread = -1;
+
 // Gradients of the images of each layer (kImageGradients) to kCarriedGradients a layer, empty where not made: of layers
 // not in `asked`, and where `linear` of everything but features. `capacity` as forward had it, `instances` as it
 // reported them: where there was no room for them, they are listed now. `ordered` sums in a fixed order. `faults` is an
 // address in pinned memory that is told of gradients that are not finite, of the kinds `looked_at` of each layer.
 // In a CUDA graph no host reads the report, and `instances` is kUnread: where there was no room, every Gaussian is
 // looked at for each tile; not where `ordered`.
-constexpr int64_t kUnread = -1;
 Tensors blend_backward(Tensors blended, Tensor kept, Tensors gradients, std::vector<int64_t> asked, int64_t capacity,
                        int64_t instances, bool linear, bool ordered, int64_t faults, int64_t first_layer,
                        std::vector<int64_t> looked_at, int64_t stream);

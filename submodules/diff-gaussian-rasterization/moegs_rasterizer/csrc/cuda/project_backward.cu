@@ -84,8 +84,8 @@ project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, cons
       float* row = shared + threadIdx.x * row_stride(kFloats);
       if (asked) {
         float gradient[kFloats];
-        cuda::sh_colour_backward(view.centre, layer.in.means + 3 * i, row, kCount, layer.given.colours + 3 * i,
-                                 gradient, g_mean);
+        cuda::sh_colour_backward(view.centre, layer.in.means + 3 * i, row, kCount, layer.given.colours + 3 * i, gradient,
+                                 g_mean);
         report(layer.faults, kBadSh, all_finite(gradient));
 #pragma unroll
         for (int k = 0; k < kFloats; ++k) row[k] = gradient[k];
@@ -100,7 +100,8 @@ project_backward_kernel(const __grid_constant__ ProjectBackwardLayer layer, cons
   if (i >= count) return;
   const Activated activated(layer.in, i);
   LookedRow row(layer, activated, i);
-  cuda::shape_backward(view, kViewApart ? own_pinhole : pinhole, activated.row(layer.in, i), i, seen, layer.given, row, g_mean);
+  cuda::shape_backward(view, kViewApart ? own_pinhole : pinhole, activated.row(layer.in, i), i, seen, layer.given, row,
+                       g_mean);
   row.report_bad();
 }
 
