@@ -14,6 +14,7 @@ from experts import EXPERTS
 from experts.base import CheckpointError, Expert
 from experts.formats.cfg_args import CFG_ARGS, read_cfg_args
 from experts.formats.settings import CLIP_FRAMES, FIRST_FRAME, FRAME_RATE, PRESET
+from experts.splats.model import Splats
 from experts.windows.folders import windows_below
 from router import kind_of
 from scenes import Scene
@@ -37,6 +38,8 @@ def check_trained_clip(expert: Expert, scene: Scene, folder: Path, *, expert_fra
     by segment. Files of other programs say nothing here: they use the same names with other meanings.
     expert_frames: the number of frames that the user gave in the place of the recorded one.
     """
+    if isinstance(expert, Splats):
+        _check_exported(expert, scene, folder)
     read = list(dict.fromkeys(map(model_folder, expert.provenance.files)))
     _check(expert.name, scene, folder, read, expert_frames=expert_frames)
 
@@ -62,6 +65,16 @@ def _check(name: str, scene: Scene, folder: Path, read: Sequence[Path], *, exper
             _check_rate(name, scene, part, facts)
             if expert_frames is None:
                 _check_count(name, scene, part, facts)
+
+
+def _check_exported(splats: Splats, scene: Scene, path: Path) -> None:
+    """Raises CheckpointError where files that `export` wrote begin at another frame of the footage than the clip."""
+    first = splats.first_frame
+    if first is not None and first != scene.start:
+        raise CheckpointError(
+            f"{path}: {splats.name} was exported from frame {first} of the footage on, and this run shows it from "
+            f"frame {scene.start} on; give --start_timestamp {first}, or an export of this clip"
+        )
 
 
 def _below(name: str, scene: Scene, folder: Path) -> list[Path]:

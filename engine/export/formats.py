@@ -34,8 +34,10 @@ from engine.runs.experts.images import image_of
 from experts.base import Expert
 from experts.canonical.files import CLIP_LENGTH
 from experts.formats.cfg_args import write_cfg_args
-from experts.formats.settings import background_setting
+from experts.formats.settings import FIRST_FRAME, background_setting
 from experts.splats.container import coded_4dgs, read_4dgs, write_coded
+from experts.splats.facts import FIRST
+from experts.splats.files import NEAR
 from experts.splats.frame_files import frame_files, read_sequence, still, write_frame
 from experts.splats.model import Splats
 from router.novel_views import PLAIN
@@ -76,7 +78,12 @@ def _as_4dgs(export: Export) -> Prepared:
         sources=_sources(export, scene),
         read=read,
         left_out={scene.name: kept.facts()},
-        told={**kept.told(), **surroundings_facts(around), "harmonics_of_degree_2_and_3": damping},
+        told={
+            **kept.told(),
+            **surroundings_facts(around),
+            "harmonics_of_degree_2_and_3": damping,
+            FIRST: export.run.scene.start,
+        },
     )
 
 
@@ -84,16 +91,18 @@ def _as_frames(export: Export) -> Prepared:
     scene, frames = _one_scene(export), export.run.scene.num_frames
     kept = export.kept(scene, floaters=True)
     reader, around = FrameReader(kept.of(scene), kept=kept.rows), export.around(scene, kept)
+    settings = players_settings(scene.settings)
 
     def write(folder: Path, facts: Facts) -> None:
         if not any(folder.glob("*.ply")):
             for number in range(frames):
                 write_frame(folder / f"frame_{number:05d}.ply", visible(reader, number, export.cameras(), around))
-            write_cfg_args(folder, {CLIP_LENGTH: frames} | background_setting(scene.background, white=False))
+            known = {CLIP_LENGTH: frames, FIRST_FRAME: export.run.scene.start, NEAR: settings.near}
+            write_cfg_args(folder, known | background_setting(scene.background, white=False))
         write_json(folder / FACTS_FILE, dict(facts))
 
     def read(folder: Path) -> Mapping[str, ImageAt]:
-        settings, background = players_settings(scene.settings), scene.background[:3]
+        background = scene.background[:3]
         return _images_of(read_sequence(frame_files(folder), settings=settings, background=background), export)
 
     return Prepared(

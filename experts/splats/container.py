@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from moegs_rasterizer import RasterSettings
 from torch import Tensor
 
 from common.disk.faults import reading
 from common.disk.files import replacing
+from common.text.wording import counted
 from experts.base import CheckpointError, Provenance
 from experts.canonical.gaussians import CanonicalGaussians
+from experts.splats.facts import BACKGROUND, FRAMES, RASTER, OwnFacts, own_facts
 from experts.splats.model import Splats
 from experts.splats.sh_bytes import harmonic_bytes
 from experts.splats.timing import Timing, timing_of
@@ -35,7 +36,7 @@ LEVEL = 6  # of zlib: 9 takes many times as long, for a few percent
 CUTOFF = 1 / 255  # share of an opacity below which a splat is gone
 FACTS = "moegs"  # key of the file's attributes that holds ours, as JSON
 ROOM = "?" * 16_384  # in their place until they are known: no offset of the file changes then
-RASTER = "raster"  # in those: the convention that the splats are meant for
+FOREVER = 1e9  # frames: files of models hold finite numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ def coded_4dgs(splats: Splats, *, fps: float, grid: Grid, cameras: Sequence[Tens
         fourdgs.write(file, _gaussian_set(splats, fps, grid, cameras), splats.num_frames / fps, options=options)
     except (ValueError, fourdgs.exceptions.InvalidInput) as error:
         raise CheckpointError(f"{PACKAGE} cannot hold these splats ({error}); write a page or PLY files") from error
-    own = {"fps": fps, "frames": splats.num_frames, "background": splats.background, RASTER: asdict(splats.settings)}
+    own = {"fps": fps, FRAMES: splats.num_frames, BACKGROUND: splats.background, RASTER: asdict(splats.settings)}
     return Coded(data=file.getvalue(), facts=own)
 
 
@@ -114,14 +115,44 @@ def read_timed(path: Path, *, num_frames: int | None = None, frame_rate: float |
         scene = fourdgs.read(str(path), recover_truncated=False)
         if not scene.duration_sec > 0:
             raise ValueError(f"its duration is {scene.duration_sec:g} s")
-        own = json.loads(scene.header.attributes.get(FACTS, "{}"))
-        timing = timing_of(scene.duration_sec, own, num_frames=num_frames, frame_rate=frame_rate)
-        return _splats(path, scene.gaussians, frames=timing.frames, fps=timing.fps, own=own), timing
+        _check_tracks(scene)
+        own = own_facts(scene.header.attributes.get(FACTS, "{}"))
+        timing = timing_of(scene.duration_sec, own.frames, num_frames=num_frames, frame_rate=frame_rate)
+        windows = _windows(scene, own) * timing.fps
+        return _splats(path, scene.gaussians, windows=windows, timing=timing, own=own), timing
 
 
 def _require_package(path: Path) -> None:
     if find_spec(PACKAGE) is None:
         raise CheckpointError(f"{path}: {INSTALL}")
+
+
+def _check_tracks(scene: Any) -> None:
+    """Raises ValueError for a file whose objects move by tracks, which splats here do not have."""
+    present = set(np.unique(scene.gaussians.object_id)) if scene.gaussians.object_id is not None else set()
+    moving = [track for track in scene.objects.tracks if track.sample_count and track.object_id in present]
+    if moving:
+        raise ValueError(
+            f"{counted(len(moving), 'object')} of it moves by a track, which is not read: write the motion into the "
+            "splats"
+        )
+
+
+def _windows(scene: Any, own: OwnFacts) -> np.ndarray:
+    """Seconds between which each splat is there: its window, and while it is no fainter than the file's cutoff.
+
+    Another program's windows that end with the file hold to the end of the clip: its seconds may last until the moment
+    of the last frame, which such a window would leave empty.
+    """
+    given = scene.gaussians
+    first, end = (np.asarray(each, np.float64) for each in (given.win_lo, given.win_hi))
+    if own.frames is None:
+        end = np.where(end >= scene.duration_sec * (1 - 1e-6), np.inf, end)
+    if scene.header.cutoff > CUTOFF:  # fainter ones of ours are below what the rasterizer blends
+        reach = np.sqrt(-2 * np.log(scene.header.cutoff)) * np.asarray(given.sigma_t, np.float64)
+        middle = np.asarray(given.mu_t, np.float64)
+        first, end = np.maximum(first, middle - reach), np.minimum(end, np.nextafter(middle + reach, np.inf))
+    return np.stack([first, end], axis=1)
 
 
 def _gaussian_set(splats: Splats, fps: float, grid: Grid, cameras: Sequence[Tensor]) -> Any:
@@ -147,8 +178,9 @@ def _gaussian_set(splats: Splats, fps: float, grid: Grid, cameras: Sequence[Tens
     )
 
 
-def _splats(path: Path, given: Any, *, frames: int, fps: float, own: Mapping[str, Any]) -> Splats:
-    """The splats of a file's values. own: what a file of this project tells."""
+def _splats(path: Path, given: Any, *, windows: np.ndarray, timing: Timing, own: OwnFacts) -> Splats:
+    """The splats of a file's values. windows: [n, 2] frames."""
+    fps = timing.fps
     colours = torch.from_numpy(np.asarray(given.colors, np.float32))
     rest = torch.zeros(given.count, 15, 3)
     if given.sh is not None:
@@ -156,8 +188,6 @@ def _splats(path: Path, given: Any, *, frames: int, fps: float, own: Mapping[str
         values = given.sh.astype(np.float32) * ((SH_HIGH - SH_LOW) / 255) + SH_LOW
         rest[:, :coefficients] = torch.from_numpy(values).unflatten(1, (3, coefficients)).transpose(1, 2)
     widths = torch.from_numpy(np.asarray(given.sigma_t, np.float32)) * fps
-    windows = np.stack([given.win_lo, given.win_hi], axis=1) * fps
-    raster = own.get(RASTER)
     return Splats(
         gaussians=CanonicalGaussians(
             means=_float(given.positions),
@@ -170,10 +200,11 @@ def _splats(path: Path, given: Any, *, frames: int, fps: float, own: Mapping[str
         times=_float(given.mu_t) * fps,
         widths=widths,
         velocities=_float(given.motions) / fps,
-        windows=torch.from_numpy(windows.clip(-1e9, 1e9).astype(np.float32)),
-        num_frames=frames,
-        settings=RasterSettings(**raster) if raster else RasterSettings(),
-        background=own.get("background", (0.0, 0.0, 0.0)),
+        windows=torch.from_numpy(windows.clip(-FOREVER, FOREVER).astype(np.float32)),
+        num_frames=timing.frames,
+        first_frame=own.first_frame,
+        settings=own.settings,
+        background=own.background,
         provenance=Provenance(files=(path,), iteration=0),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from experts.formats.cfg_args import write_cfg_args
 from experts.formats.columns import numbered
 from experts.formats.folders import find_iteration
 from experts.formats.ply import read_ply, select
-from experts.formats.settings import CheckpointSettings, background_setting
+from experts.formats.settings import FIRST_FRAME, CheckpointSettings, background_setting
 from experts.splats.container import read_timed
 from experts.splats.frame_files import frame_files, read_sequence
 from experts.splats.model import Splats
@@ -42,7 +43,7 @@ _FRAMES = 300  # of the clip where nothing says it
 def load_splats(path: Path, options: LoadOptions) -> Splats:
     """Splats from a `.4dgs` file, from a folder with one or with a PLY file for each frame, or from a model folder.
 
-    Raises CheckpointError for files that cannot be read, and for fewer frames than the clip has.
+    Raises CheckpointError for files that cannot be read, for none with splats, and for fewer frames than the clip has.
     """
     if path.is_file() and path.suffix.lower() != ENDING:
         raise CheckpointError(f"{path}: give a {ENDING} file, or the folder of PLY files of all frames")
@@ -52,20 +53,24 @@ def load_splats(path: Path, options: LoadOptions) -> Splats:
     if len(containers) > 1:
         names = ", ".join(each.name for each in containers)
         raise CheckpointError(f"{path}: has {len(containers)} {ENDING} files ({names}); give one of them")
-    if containers:
-        return _read_container(containers[0], options)
-    splats = _read_frames(path)
-    _require_frames(path, splats, options, has=counted(splats.num_frames, "frame"))
-    return splats
-
-
-def _require_frames(path: Path, splats: Splats, options: LoadOptions, *, has: str) -> None:
-    """Raises CheckpointError where splats have fewer frames than the clip. has: their frames, for the message."""
-    if options.num_frames is not None and splats.num_frames < options.num_frames:
+    frames = [] if path.is_file() else [each for each in path.iterdir() if each.suffix.lower() == ".ply"]
+    if containers and frames:
         raise CheckpointError(
-            f"{path}: has {has}, and the clip {options.num_frames:,}; give a shorter clip with --duration, or all "
-            "frames"
+            f"{path}: has {containers[0].name} and {counted(len(frames), 'PLY file')}; give the {ENDING} file, or a "
+            "folder with the others alone"
         )
+    splats, has, longer = _read_container(containers[0], options) if containers else _read_frames(path)
+    clip = options.num_frames
+    if splats.num_gaussians == 0:
+        raise CheckpointError(f"{path}: has no splats; write it again, or leave this expert out")
+    if clip is not None and splats.num_frames < clip:
+        raise CheckpointError(
+            f"{path}: has {has}, and the clip {clip:,}; give a shorter clip with --duration, or all frames"
+        )
+    if clip is not None and splats.num_frames > clip:
+        note = f"warning: has {has}, and the clip {clip:,}: the first {clip:,} are shown{longer}"
+        splats.provenance = replace(splats.provenance, notes=(*splats.provenance.notes, note))
+    return splats
 
 
 def save_splats(expert: Splats, folder: Path, iteration: int) -> None:
@@ -79,6 +84,7 @@ def save_splats(expert: Splats, folder: Path, iteration: int) -> None:
     target = folder / "point_cloud" / f"iteration_{iteration}" / CLOUD_FILE
     write_canonical(target, expert.gaussians, extra=(names, columns))
     known = {CLIP_LENGTH: expert.num_frames, NEAR: expert.settings.near, LOW_PASS: expert.settings.low_pass}
+    known |= {} if expert.first_frame is None else {FIRST_FRAME: expert.first_frame}
     write_cfg_args(folder, known | background_setting(expert.background, white=False))
 
 
@@ -103,6 +109,7 @@ def _load_model(path: Path, options: LoadOptions) -> Splats:
         velocities=select(table, VELOCITY),
         windows=select(table, WINDOW),
         num_frames=int(settings.number(CLIP_LENGTH, _FRAMES, above=0)),
+        first_frame=_first_frame(settings),
         settings=raster,
         background=settings.background(white=False),
         provenance=Provenance(
@@ -111,25 +118,38 @@ def _load_model(path: Path, options: LoadOptions) -> Splats:
     )
 
 
-def _read_container(path: Path, options: LoadOptions) -> Splats:
+def _read_container(path: Path, options: LoadOptions) -> tuple[Splats, str, str]:
+    """Splats of a `.4dgs` file, the frames it has, and what to say where they are more than the clip's."""
     splats, timing = read_timed(path, num_frames=options.num_frames, frame_rate=options.frame_rate)
-    has, clip = f"{counted(splats.num_frames, 'frame')} ({timing.told})", options.num_frames
-    _require_frames(path, splats, options, has=has)
-    notes = [f"{has}, {counted(splats.num_gaussians, 'splat')}"]
-    if timing.by_clip and clip is not None and splats.num_frames > clip:
-        notes.append(
-            f"warning: has {has}, and the clip {clip:,}: the first {clip:,} are shown; if it is of the whole clip, it "
-            "was written with another frame rate: write it again with the clip's"
-        )
-    splats.provenance = Provenance(files=(path,), iteration=0, notes=tuple(notes))
-    return splats
+    has = f"{counted(splats.num_frames, 'frame')} ({timing.told})"
+    notes = (f"{has}, {counted(splats.num_gaussians, 'splat')}",)
+    splats.provenance = Provenance(files=(path,), iteration=0, notes=notes)
+    other_rate = (
+        "; if it is of the whole clip, it was written with another frame rate: write it again with the clip's"
+        if timing.by_clip
+        else ""
+    )
+    return splats, has, other_rate
 
 
-def _read_frames(folder: Path) -> Splats:
-    """A sequence of PLY files; a `cfg_args` beside them may say that the background is white."""
-    settings = CheckpointSettings(folder)
-    splats = read_sequence(frame_files(folder), background=settings.background(white=False))
+def _read_frames(folder: Path) -> tuple[Splats, str, str]:
+    """The same of a sequence of PLY files; a `cfg_args` beside them may tell background, near plane and first frame."""
+    settings, near = CheckpointSettings(folder), RasterSettings().near
+    if settings.stored(NEAR) is not None:
+        near = settings.number(NEAR, near, above=0)
+    splats = read_sequence(
+        frame_files(folder),
+        settings=RasterSettings(near=near),
+        background=settings.background(white=False),
+        first_frame=_first_frame(settings),
+    )
     files = (*cfg_args_file(settings), *splats.provenance.files)
-    notes = (f"{counted(splats.num_frames, 'frame')}, each with splats of its own", *settings.notes)
+    has = counted(splats.num_frames, "frame")
+    notes = (f"{has}, each with splats of its own", *settings.notes)
     splats.provenance = Provenance(files=files, iteration=0, notes=notes)
-    return splats
+    return splats, has, ""
+
+
+def _first_frame(settings: CheckpointSettings) -> int | None:
+    stored = settings.stored(FIRST_FRAME)
+    return stored if isinstance(stored, int) and not isinstance(stored, bool) and stored >= 0 else None

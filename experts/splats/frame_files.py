@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -41,7 +42,7 @@ def still(gaussians: Gaussians) -> Splats:
 def frame_files(folder: Path) -> list[Path]:
     """The PLY files of a folder in the order of the last number in their names; CheckpointError where there are none.
 
-    Also for a file without a number, and for two with the same one.
+    Also for a file without a number, for two with the same one, and for a number that is left out.
     """
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".ply")
     if not paths:
@@ -55,11 +56,22 @@ def frame_files(folder: Path) -> list[Path]:
         if number in found:
             raise CheckpointError(f"{path}: has the number of {found[number].name}; give one file for each frame")
         found[number] = path
-    return [found[number] for number in sorted(found)]
+    numbers = sorted(found)
+    missing = next((each + 1 for each, later in pairwise(numbers) if later != each + 1), None)
+    if missing is not None:
+        raise CheckpointError(
+            f"{folder}: has {found[missing - 1].name}, and no file {missing}; give one for each frame, with numbers "
+            "that follow each other"
+        )
+    return [found[number] for number in numbers]
 
 
 def read_sequence(
-    paths: Sequence[Path], *, settings: RasterSettings | None = None, background: Sequence[float] = (0.0, 0.0, 0.0)
+    paths: Sequence[Path],
+    *,
+    settings: RasterSettings | None = None,
+    background: Sequence[float] = (0.0, 0.0, 0.0),
+    first_frame: int | None = None,
 ) -> Splats:
     """Splats of PLY files, one a frame: each is there at its frame, and stands still. Raises CheckpointError."""
     clouds = [read_canonical(read_ply(path)) for path in paths]
@@ -77,6 +89,7 @@ def read_sequence(
         velocities=torch.zeros(len(frames), 3),
         windows=torch.stack([frames - 0.5, frames + 0.5], dim=1),
         num_frames=len(paths),
+        first_frame=first_frame,
         settings=settings,
         background=background,
         provenance=Provenance(files=tuple(paths), iteration=0),

@@ -41,6 +41,7 @@ class Splats(nn.Module):
         velocities: Tensor,  # [n, 3] scene units per frame
         windows: Tensor,  # [n, 2] frames: the first that shows it, and where it is gone
         num_frames: int,
+        first_frame: int | None = None,  # of the footage, as the files tell: the clip's first
         settings: RasterSettings | None = None,
         background: Sequence[float] = (0.0, 0.0, 0.0),
         provenance: Provenance | None = None,
@@ -56,6 +57,7 @@ class Splats(nn.Module):
         self.register_buffer("windows", windows[order])
         self._ends: FrozenCache[np.ndarray] = FrozenCache()
         self.num_frames = num_frames
+        self.first_frame = first_frame
         self.settings = settings or RasterSettings()
         self.background = tuple(background)
         self.provenance = provenance or Provenance(files=(), iteration=0)

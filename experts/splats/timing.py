@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 USUAL_RATE = 30.0  # frames a second, where neither the file nor a clip says it
 
@@ -20,11 +18,11 @@ class Timing:
 
 
 def timing_of(
-    seconds: float, own: Mapping[str, Any], *, num_frames: int | None = None, frame_rate: float | None = None
+    seconds: float, own: int | None, *, num_frames: int | None = None, frame_rate: float | None = None
 ) -> Timing:
     """The timing of a file that lasts some seconds.
 
-    own: what a file of this project tells, its frames among it. num_frames, frame_rate: of the clip; None: unknown.
+    own: the frames that a file of this project tells. num_frames, frame_rate: of the clip; None: unknown.
 
     The file of another program has seconds only, and begins with the clip. They are counted at the clip's frame rate:
     a file that is longer or shorter than the clip keeps its speed. Seconds may last until the moment of the last frame
@@ -33,14 +31,14 @@ def timing_of(
     whole clip.
     """
     lasts = f"{seconds:.4g} s"
-    if own.get("frames"):
-        return Timing(frames=own["frames"], fps=own["frames"] / seconds, told=f"{lasts}, as the file says")
+    if own is not None:
+        return Timing(frames=own, fps=own / seconds, told=f"{lasts}, as the file says")
     if frame_rate is None and num_frames is not None:
         told = f"{lasts}, taken to be the whole clip, whose images have no frame rate"
         return Timing(frames=num_frames, fps=num_frames / seconds, told=told)
     fps, whose = (USUAL_RATE, "the usual") if frame_rate is None else (frame_rate, "the clip's")
     told = f"{lasts} at {whose} {fps:.4g} frames a second"
-    frames = max(1, round(fps * seconds))
-    if num_frames == frames + 1:
+    frames = round(fps * seconds)
+    if frames and num_frames == frames + 1:
         frames, told = num_frames, f"{told}, until the moment of the clip's last frame"
-    return Timing(frames=frames, fps=fps, told=told, by_clip=frame_rate is not None)
+    return Timing(frames=max(1, frames), fps=fps, told=told, by_clip=frame_rate is not None)

@@ -83,7 +83,8 @@ def _files_of(spec: ExpertSpec) -> str:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    return any(path.match(name) for spec in EXPERTS.values() for name in spec.checkpoints)
+    lower = Path(path.name.lower())  # endings are read in either case
+    return any(path.match(name) or lower.match(name) for spec in EXPERTS.values() for name in spec.checkpoints)
 
 
 def _beside(path: Path, *, folders: tuple[bool, ...]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import moegs
 from engine.runs.experts.loading import open_expert
 from engine.runs.scene import open_scene
 from engine.settings.parsing.fields import with_values
@@ -143,3 +144,14 @@ def test_the_authors_files_are_loaded_whatever_they_call_their_settings(film, la
     (theirs / CFG_ARGS).write_text(re.sub(r", preset='\w+'", "", text), encoding="utf-8")
     assert "preset" not in (read_cfg_args(theirs) or {}) and "start_timestamp=2" in text
     assert opened(film, "4DGaussians", theirs, duration=4).num_frames == 4
+
+
+@pytest.mark.parametrize("name", ["frames", "later.4dgs"])
+def test_files_that_were_exported_of_other_moments_are_refused(film, later, name, tmp_path):
+    target = tmp_path / name
+    given = ["--expert", f"4DGaussians={later}", "--source_path", film, "--cache_path", film.parent / "cache"]
+    assert moegs.main(["export", *map(str, given), "--to", str(target), "--test_frames=1", "--device=cpu"]) == 0
+    assert opened(film, "Splats", target, start_timestamp=2, duration=4).first_frame == 2
+    told = "Splats was exported from frame 2 of the footage on, and this run shows it from frame 0 on; give --start_tim"
+    with pytest.raises(CheckpointError, match=told):
+        opened(film, "Splats", target, start_timestamp=0, duration=4)

@@ -51,6 +51,7 @@ def test_an_expert_goes_into_a_4dgs_file_that_tells_its_loss(save_path: Path, ca
 
     facts = json.loads(fourdgs.read(str(path)).header.attributes["moegs"])
     assert (facts["content"], facts["frames"], facts["quality"]) == ("E-D3DGS", FRAMES, "high")
+    assert facts["first_frame"] == 0
     assert facts["psnr_to_source"]["file"] > 30 and facts["harmonics_of_degree_2_and_3"] == 0.5
     assert facts["psnr_lost"] == facts["psnr"]["E-D3DGS"] - facts["psnr"]["file"]
 

@@ -75,6 +75,7 @@ def test_the_seconds_of_another_programs_file_are_frames_at_the_rate_of_the_clip
 
 def test_seconds_until_the_moment_of_the_last_frame_are_the_whole_clip(tmp_path: Path) -> None:
     path = other_file(tmp_path)
+    assert (made_up().windows[:, 1] < FRAMES).all()
     reaching = load_expert("Splats", path, LoadOptions(num_frames=FRAMES + 1, frame_rate=25.0))
     said = "7 frames (0.24 s at the clip's 25 frames a second, until the moment of the clip's last frame), 60 splats"
     assert reaching.num_frames == FRAMES + 1

@@ -128,9 +128,12 @@ def test_files_that_are_no_sequence_are_refused(tmp_path: Path, names: list[str]
 
 
 def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    for number in (10, 9, 100):
+    for number in (10, 9, 11):
         (tmp_path / f"frame_{number}.ply").touch()
-    assert [path.name for path in frame_files(tmp_path)] == ["frame_9.ply", "frame_10.ply", "frame_100.ply"]
+    assert [path.name for path in frame_files(tmp_path)] == ["frame_9.ply", "frame_10.ply", "frame_11.ply"]
+    (tmp_path / "frame_14.ply").touch()
+    with pytest.raises(CheckpointError, match=r"has frame_11.ply, and no file 12; give one for each frame"):
+        frame_files(tmp_path)
 
 
 def test_a_damaged_4dgs_file_is_named(tmp_path: Path) -> None:
