@@ -115,6 +115,7 @@ def read_timed(path: Path, *, num_frames: int | None = None, frame_rate: float |
         scene = fourdgs.read(str(path), recover_truncated=False)
         if not scene.duration_sec > 0:
             raise ValueError(f"its duration is {scene.duration_sec:g} s")
+        _check_finite(scene.gaussians)
         _check_tracks(scene)
         own = own_facts(scene.header.attributes.get(FACTS, "{}"))
         timing = timing_of(scene.duration_sec, own.frames, num_frames=num_frames, frame_rate=frame_rate)
@@ -125,6 +126,14 @@ def read_timed(path: Path, *, num_frames: int | None = None, frame_rate: float |
 def _require_package(path: Path) -> None:
     if find_spec(PACKAGE) is None:
         raise CheckpointError(f"{path}: {INSTALL}")
+
+
+def _check_finite(given: Any) -> None:
+    """Raises ValueError for NaN and infinite values, as a damaged file can hold. Widths and windows may be infinite."""
+    for name in ("positions", "scales", "rotations", "colors", "motions", "mu_t"):
+        bad = int((~np.isfinite(getattr(given, name))).sum())
+        if bad:
+            raise ValueError(f"its {name} have {counted(bad, 'NaN or infinite value')}")
 
 
 def _check_tracks(scene: Any) -> None:

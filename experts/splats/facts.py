@@ -59,7 +59,9 @@ def _settings(value: object) -> RasterSettings:
     try:
         settings = RasterSettings(**value)
         check_settings(f"its fact {RASTER}", settings)
-    except (RasterizerError, TypeError) as error:
+    except TypeError as error:
+        raise ValueError(f"its fact {RASTER} is {value!r} ({error})") from error
+    except RasterizerError as error:
         raise ValueError(str(error)) from error
     return settings
 

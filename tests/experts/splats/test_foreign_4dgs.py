@@ -91,6 +91,17 @@ def test_objects_that_move_by_tracks_are_refused(tmp_path: Path) -> None:
     assert counts(load_splats(path, OPTIONS)) == [5] * FRAMES
 
 
+def test_values_that_are_not_finite_are_told_with_the_file(tmp_path: Path, monkeypatch) -> None:
+    path = written(tmp_path, gaussians(end=9.0), FRAMES / RATE)
+    scene = fourdgs.read(str(path))
+    scene.gaussians.motions[2, 1] = np.inf
+    monkeypatch.setattr(fourdgs, "read", lambda *_, **__: scene)
+    with pytest.raises(
+        CheckpointError, match=r"theirs.4dgs: not a readable .* \(its motions have 1 NaN or infinite value"
+    ):
+        load_splats(path, OPTIONS)
+
+
 @pytest.mark.parametrize(
     ("facts", "named"),
     [
@@ -100,7 +111,7 @@ def test_objects_that_move_by_tracks_are_refused(tmp_path: Path) -> None:
         ({"frames": 7, "first_frame": -1}, "its fact first_frame is -1"),
         ({"frames": 7, "background": "white"}, "its fact background is 'white', expected three numbers between 0 and"),
         ({"frames": 7, "background": [5, 5, 5]}, "its fact background is"),
-        ({"frames": 7, "raster": {"near": "a"}}, "its fact raster|must be real number"),
+        ({"frames": 7, "raster": {"near": "a"}}, "its fact raster is {'near': 'a'} .must be real number"),
         ({"frames": 7, "raster": {"near": -1}}, "its fact raster: near is -1"),
         ({"frames": 7, "raster": {"foo": 1}}, "its fact raster is {'foo': 1}, expected settings out of"),
         ([1], "its facts are no JSON object"),
