@@ -1,4 +1,4 @@
-"""What `.4dgs` files of `moegs.py export` tell of themselves, as JSON among the file's attributes."""
+"""The facts that `.4dgs` files of `moegs.py export` tell of themselves, as JSON among the file's attributes."""
 
 from __future__ import annotations
 
