@@ -21,6 +21,7 @@ from engine.runs.experts.pictures import decode_pictures, refuse_pictures
 from engine.runs.run import Run
 from engine.runs.saved.checkpoint import saved_experts
 from engine.runs.saved.loading import load_run, trained_config
+from engine.runs.saved.parts import results_in
 from engine.runs.scene import decode
 from engine.settings.distill import (
     MOVED,
@@ -33,6 +34,7 @@ from engine.settings.distill import (
 )
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import with_values
+from engine.settings.parsing.paths import check_apart
 from experts import Expert
 from scenes import needed_views
 
@@ -50,6 +52,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_distill_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_distill_config(config)
+    check_apart("--out", out, results_in(save_path))
     overrides, iteration = run_overrides(config), None if config.iteration == -1 else config.iteration
     _refuse_pictures(config, saved_experts(save_path, iteration))
     run = load_run(save_path, iteration=iteration, overrides=overrides, needed="none", flag=MOVED)

@@ -23,12 +23,15 @@ from engine.runs.lone_expert import lone_expert_run
 from engine.runs.run import Run
 from engine.runs.saved.checkpoint import saved_experts
 from engine.runs.saved.loading import load_run, trained_config
+from engine.runs.saved.parts import parts_of_run
 from engine.settings.export import PAGE_MEGABYTES, ExportConfig, Layout, check_export_config, read_export_settings
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import values_of
-from engine.settings.training.experts import ensemble_and_folders, named_expert, named_others
+from engine.settings.parsing.paths import check_apart
+from engine.settings.training.experts import ensemble_and_folders, folders_by_name, named_expert, named_others
 from experts import Expert
 from scenes import Scene
+from scenes.points.start import start_points_in
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_export_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     check_export_config(config)
+    check_kept(config, inputs_of(config))
     if config.to is None:
         return _export_layout(config)
     kind = format_of(config.to)
@@ -83,15 +87,32 @@ def check_content(config: ExportConfig, *, together: str) -> None:
         content_of(names, config.content, together=together)
 
 
-def check_frame(scene: Scene, *, frame: int) -> None:
-    """Raises ConfigError where the clip has no such frame."""
+def inputs_of(config: ExportConfig) -> list[Path]:
+    """The files and folders of the run, or of the one expert, that is exported; no tensors are read."""
+    if config.run is None:
+        return list(ensemble_and_folders(config.overrides.expert)[1].values())
+    iteration = None if config.iteration == -1 else config.iteration
+    moved = folders_by_name(config.overrides.expert, saved_experts(config.run, iteration))
+    return parts_of_run(config.run, iteration, moved)
+
+
+def check_kept(config: ExportConfig, inputs: Sequence[Path]) -> None:
+    """Raises ConfigError where what is to be written would change what is read."""
+    check_apart("--to", config.to, inputs)
+    check_apart("--out", config.out, inputs)
+
+
+def check_scene(scene: Scene, *, config: ExportConfig) -> None:
+    """Raises ConfigError where the clip has no such frame, or the export would replace the scene's start points."""
+    check_kept(config, start_points_in(scene.root))
+    frame = config.frame or 0
     if frame >= scene.num_frames:
         raise ConfigError(f"--frame is {frame}: the clip has {counted(scene.num_frames, 'frame')}, from 0")
 
 
 def open_run(config: ExportConfig) -> Run:
     """The run of checked settings, or that of one expert alone, with the frames of its held-out cameras."""
-    given, check = values_of(config.overrides), partial(check_frame, frame=config.frame or 0)
+    given, check = values_of(config.overrides), partial(check_scene, config=config)
     if config.run is None:
         refuse_pictures(ensemble_and_folders(config.overrides.expert)[0].experts, "there is nothing to export")
         run = lone_expert_run(given | {"load_iteration": config.iteration, "quiet": config.quiet}, check=check)

@@ -10,8 +10,10 @@ from engine.errors import ConfigError
 from engine.outputs.files import FIGURE_FILE
 from engine.reporting.figure import most_divided, write_figure
 from engine.runs.saved.loading import load_run
+from engine.runs.saved.parts import results_in
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import values_of
+from engine.settings.parsing.paths import check_apart
 from engine.settings.results.figure import FigureConfig, check_figure_config, read_figure_settings
 from scenes import Scene
 
@@ -21,6 +23,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_figure_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     folder = check_figure_config(config)
+    check_apart("--out", config.out, results_in(folder))
     iteration = None if config.iteration == -1 else config.iteration
     overrides = values_of(config.overrides) | ({"quiet": True} if config.quiet else {})
     check = partial(_check_asked, config=config)

@@ -26,8 +26,10 @@ from engine.runs.experts.pictures import refuse_pictures
 from engine.runs.run import Run
 from engine.runs.saved.checkpoint import saved_experts
 from engine.runs.saved.loading import load_run, trained_config
+from engine.runs.saved.parts import results_in
 from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
 from engine.settings.parsing.fields import with_values
+from engine.settings.parsing.paths import check_apart
 from engine.settings.prune import DEFAULT_RATIO, PruneConfig, check_prune_config, read_prune_settings
 from engine.settings.results.verify import overrides_of
 from engine.settings.training.experts import BY_NAME
@@ -51,6 +53,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_prune_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_prune_config(config)
+    check_apart("--out", out, results_in(save_path))
     chosen, overrides = None if config.iteration == -1 else config.iteration, overrides_of(config)
     reason = "there is nothing to remove; prune a run without it"
     refuse_pictures(saved_experts(save_path, chosen), reason)

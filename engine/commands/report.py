@@ -23,8 +23,10 @@ from engine.reporting.pages.worth import Worth, measure_worth
 from engine.reporting.results import Results, read_results
 from engine.runs.run import Run
 from engine.runs.saved.checkpoint import saved_iterations
+from engine.runs.saved.parts import results_in
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.config_file import read_object
+from engine.settings.parsing.paths import check_apart
 from engine.settings.results.report import ReportConfig, check_report_config, read_report_settings
 from engine.settings.results.verify import overrides_of
 from engine.settings.training.train import CONFIG_FILE
@@ -44,6 +46,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_report_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     folder = check_report_config(config)
+    check_apart("--out", config.out, results_in(folder))
     is_expert = not saved_iterations(folder) and bool(expert_reports(folder))
     if is_expert and config.require_win:
         raise ConfigError(f"--require_win compares a run with its experts, and {folder} holds an expert: leave it out")

@@ -55,8 +55,13 @@ def load_start_points(
 
 def holds_start_points(root: Path) -> bool:
     """Tell whether a scene's folder has start points of any frame, so that a training needs no random ones."""
+    return bool(start_points_in(root))
+
+
+def start_points_in(root: Path) -> list[Path]:
+    """The files and folders of a scene's folder that hold start points of any frame."""
     names = (*(name.format(start="*") for name in CLOUDS), "colmap_*/sparse/0")
-    return any(any(root.glob(name)) for name in names)
+    return [path for name in names for path in root.glob(name)]
 
 
 def stored_start_points(scene: Scene, *, source: Path | None, frame: int) -> PointCloud | None:

@@ -81,6 +81,13 @@ def saved_experts(save_path: Path, iteration: int | None = None) -> tuple[str, .
         return tuple(str(entry["name"]) for entry in read_json(path)["experts"])
 
 
+def saved_records(save_path: Path, iteration: int | None = None) -> tuple[ExpertRecord, ...]:
+    """The records of a saved run's experts; no tensors are read. ConfigError or CheckpointError as of loading it."""
+    path = checkpoint_folder(save_path, iteration) / FACTS
+    with _readable(path):
+        return tuple(ExpertRecord.from_json(entry) for entry in read_json(path)["experts"])
+
+
 def save_checkpoint(
     save_path: Path,
     run: Run,

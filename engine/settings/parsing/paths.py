@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -12,6 +13,7 @@ from engine.errors import ConfigError
 from experts import EXPERTS, TRAINABLE, ExpertSpec
 
 _NEAREST = 3  # names of what is there
+_ENDINGS = {Path(name).suffix for spec in EXPERTS.values() if not spec.pictures for name in spec.checkpoints}
 
 
 def check_folder(flag: str, path: Path | None) -> None:
@@ -50,6 +52,37 @@ def check_target(flag: str, path: Path | None, *, file: bool = False) -> None:
         raise ConfigError(
             f"{shell(flag, path)}: {folder} is not writable ({fault}); change its rights, or give another path"
         )
+
+
+def check_apart(flag: str, path: Path | None, inputs: Iterable[Path]) -> None:
+    """Raises ConfigError where writing a file or folder would change a file or folder that a command reads.
+
+    The path is an input, holds one, or lies in one and would replace what is there or be read with it: a folder, or a
+    file with the ending of an expert's. Links are followed.
+    """
+    if path is None:
+        return
+    targets, joins = _places(path), os.path.lexists(path) or path.suffix.lower() in ("", *_ENDINGS)
+    for part in (one for given in inputs for one in (given, *_links_in(given))):
+        places = _places(part)
+        if any(place.is_relative_to(target) for place in places for target in targets):
+            what = "is" if set(places) & set(targets) else "holds"
+            raise ConfigError(f"{shell(flag, path)}: {what} {part}, which this command reads; choose another path")
+        if joins and any(target.is_relative_to(place) for place in places for target in targets):
+            raise ConfigError(
+                f"{shell(flag, path)}: lies in {part}, which this command reads; choose a path outside of it"
+            )
+
+
+def _places(path: Path) -> tuple[Path, Path]:
+    """Where a path leads, and where it stands itself: they differ for a link."""
+    return Path(os.path.realpath(path)), Path(os.path.realpath(path.parent), path.name)
+
+
+def _links_in(folder: Path) -> list[Path]:
+    """The links below a folder, which may lead to what it is made of; none for a file."""
+    paths = (Path(place, name) for place, folders, files in os.walk(folder) for name in (*folders, *files))
+    return [path for path in paths if path.is_symlink()]
 
 
 def _fault_of_writing(folder: Path) -> str | None:
