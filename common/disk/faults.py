@@ -19,6 +19,9 @@ class ToldError(Exception):
 class UnwrittenError(ToldError, OSError):
     """A file that could not be written whole: its disk is full, or it would be larger than a file may be."""
 
+    path: Path
+    reason: str
+
 
 @contextmanager
 def reading(path: Path, found: str, error: type[ToldError], *, advice: str) -> Iterator[None]:
@@ -47,26 +50,41 @@ def reason_of(fault: BaseException) -> str:
 
 
 @contextmanager
-def writing(path: Path, *others: type[Exception]) -> Iterator[None]:
+def writing(path: Path, *others: type[Exception], made_in: Path | None = None) -> Iterator[None]:
     """Turn a disk that is full while `path` is written into one UnwrittenError that names it.
 
     An OSError that names a file passes through: it may be another's.
 
-    others: what a library raises in the place of OSError when it cannot write.
+    others: what a library raises in the place of OSError when it cannot write. made_in: the hidden folder in which the
+    content is made; faults of files in it are those of `path`.
     """
     try:
         yield
+    except UnwrittenError as fault:
+        if not _is_in(made_in, fault.path):
+            raise
+        raise _unwritten(path, fault) from fault
     except ToldError:
         raise
     except OSError as fault:
-        if fault.filename is not None or (fault.errno not in FULL and _SHORT_WRITE not in str(fault)):
+        named = fault.filename is not None and not _is_in(made_in, fault.filename, fault.filename2)
+        if named or (fault.errno not in FULL and _SHORT_WRITE not in str(fault)):
             raise
         raise _unwritten(path, fault) from fault
     except others as fault:
         raise _unwritten(path, fault) from fault
 
 
+def _is_in(folder: Path | None, *names: object) -> bool:
+    """True where a name of a fault is one below a folder."""
+    paths = (Path(name) for name in names if isinstance(name, (str, Path)))
+    return folder is not None and any(path.is_relative_to(folder) for path in paths)
+
+
 def _unwritten(path: Path, fault: Exception) -> UnwrittenError:
     cause = fault.__context__ if isinstance(fault.__context__, OSError) else fault  # torch hides what stopped it
     reason = (cause.strerror if isinstance(cause, OSError) else None) or reason_of(cause)
-    return UnwrittenError(f"{path}: cannot be written ({reason}); free space on its disk, or choose another folder")
+    reason = fault.reason if isinstance(fault, UnwrittenError) else reason
+    error = UnwrittenError(f"{path}: cannot be written ({reason}); free space on its disk, or choose another folder")
+    error.path, error.reason = path, reason
+    return error

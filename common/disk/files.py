@@ -35,14 +35,29 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def replacing_aside(path: Path) -> Iterator[Path]:
+    """Give an empty file in a hidden folder beside `path`; what stands there at the end of the block takes its place.
+
+    As `replacing`, for what is written and read in turn: whoever replaces the file, or leaves others beside it, does so
+    in a folder that is held all the time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with unfinished_folder(path.parent, of=path) as scratch, writing(path, made_in=scratch):
+        staged = scratch / path.name
+        staged.touch()
+        yield staged
+        os.replace(staged, path)
+
+
+@contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Give an empty temporary folder next to `folder` that takes its place when the block ends without an error.
 
     The one that was there is removed then. A process that is killed leaves the old folder, the new one, or none, and a
-    hidden folder beside it, which `sweep` removes.
+    hidden folder beside it, which `sweep` and `sweep_beside` remove.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished_folder(folder.parent) as scratch:
+    with unfinished_folder(folder.parent, of=folder) as scratch, writing(folder, made_in=scratch):
         temporary = scratch / "new"  # with the usual permissions, which a temporary folder has not
         temporary.mkdir()
         yield temporary

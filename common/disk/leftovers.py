@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from common import ranks
 
 UNFINISHED = ".saving_"  # begins the name of everything that is not complete
+_LONGEST = 150  # bytes of a name that an unfinished one tells; file systems hold 255
 
 
 def unfinished_name(path: Path) -> str:
@@ -21,7 +23,11 @@ def unfinished_name(path: Path) -> str:
 
     It cannot be guessed, so that no link lies in wait under it.
     """
-    return f"{UNFINISHED}{path.stem}.{os.getpid()}_{secrets.token_hex(4)}{path.suffix}"
+    return f"{UNFINISHED}{_short(path)}.{os.getpid()}_{secrets.token_hex(4)}{path.suffix}"
+
+
+def _short(path: Path) -> str:
+    return os.fsencode(path.stem)[:_LONGEST].decode(errors="ignore")
 
 
 @contextmanager
@@ -40,9 +46,13 @@ def held(path: Path, *, flags: int = os.O_RDONLY) -> Iterator[None]:
 
 
 @contextmanager
-def unfinished_folder(parent: Path) -> Iterator[Path]:
-    """Give an empty folder below `parent` that is removed at the end of the block, or swept after a kill."""
-    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=parent) as name, held(Path(name)):
+def unfinished_folder(parent: Path, *, of: Path | None = None) -> Iterator[Path]:
+    """Give an empty folder below `parent` that is removed at the end of the block, or swept after a kill.
+
+    of: the path whose content is made in it, as its name then tells.
+    """
+    prefix, suffix = (UNFINISHED, "") if of is None else (f"{UNFINISHED}{_short(of)}.", of.suffix)
+    with tempfile.TemporaryDirectory(prefix=prefix, suffix=suffix, dir=parent) as name, held(Path(name)):
         yield Path(name)
 
 
@@ -70,6 +80,13 @@ def sweep(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if name not in left]
         removed += [path for name in left if _removed(path := Path(place, name))]
     return removed
+
+
+def sweep_beside(path: Path) -> list[Path]:
+    """Remove what dead processes left beside a path when they wrote it, as `sweep` does; returns what was removed."""
+    name = re.compile(rf"{re.escape(UNFINISHED + _short(path))}\.[a-z0-9_]+{re.escape(path.suffix)}")
+    left = [each for each in path.parent.glob(f"{UNFINISHED}*") if name.fullmatch(each.name)]
+    return [each for each in left if _removed(each)]
 
 
 def _removed(path: Path) -> bool:

@@ -15,6 +15,7 @@ from engine.compression.trainers import check_trainable
 from engine.evaluation.held_out import ImageAt, held_out_psnr, mixtures_of
 from engine.evaluation.provenance import megabytes
 from engine.evaluation.scoring import evenly_spread
+from engine.runs.alone import sweep_leftovers_of
 from engine.runs.experts.images import image_of
 from engine.runs.experts.novel_near import lone_rules
 from engine.runs.experts.pictures import decode_pictures, refuse_pictures
@@ -53,6 +54,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_distill_config(config)
     check_apart("--out", out, results_in(save_path))
+    sweep_leftovers_of(out)
     overrides, iteration = run_overrides(config), None if config.iteration == -1 else config.iteration
     _refuse_pictures(config, saved_experts(save_path, iteration))
     run = load_run(save_path, iteration=iteration, overrides=overrides, needed="none", flag=MOVED)

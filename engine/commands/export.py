@@ -18,6 +18,7 @@ from engine.export.quality import QUALITIES
 from engine.export.writing import size_of, write_export
 from engine.outputs.upstream_layout import write_upstream_layout
 from engine.outputs.video import FPS
+from engine.runs.alone import sweep_leftovers_of
 from engine.runs.experts.pictures import refuse_pictures
 from engine.runs.lone_expert import lone_expert_run
 from engine.runs.run import Run
@@ -50,6 +51,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     if config.to is None:
         return _export_layout(config)
     kind = format_of(config.to)
+    sweep_leftovers_of(config.to)
     check_content(config, together=kind.content)
     run = open_run(config)
     frame, megabytes = config.frame or 0, PAGE_MEGABYTES if config.megabytes is None else config.megabytes
@@ -159,6 +161,7 @@ def loss_lines(found: Measured) -> list[str]:
 
 def _export_layout(config: ExportConfig) -> int:
     assert config.run is not None and config.out is not None, "the settings were checked"
+    sweep_leftovers_of(config.out)
     iteration = None if config.iteration == -1 else config.iteration
     experts = named_others(saved_experts(config.run, iteration), config.without)
     refuse_pictures(experts, "the paper's layout has no place for it; export the others with --without")

@@ -22,6 +22,7 @@ from engine.compression.pruned_files import write_run
 from engine.compression.rounds import Goal, Pruning, prune_in_rounds, ratio_goal
 from engine.compression.tuning import Tuning
 from engine.evaluation.provenance import gaussian_counts, megabytes
+from engine.runs.alone import sweep_leftovers_of
 from engine.runs.experts.pictures import refuse_pictures
 from engine.runs.run import Run
 from engine.runs.saved.checkpoint import saved_experts
@@ -54,6 +55,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_prune_config(config)
     check_apart("--out", out, results_in(save_path))
+    sweep_leftovers_of(out)
     chosen, overrides = None if config.iteration == -1 else config.iteration, overrides_of(config)
     reason = "there is nothing to remove; prune a run without it"
     refuse_pictures(saved_experts(save_path, chosen), reason)

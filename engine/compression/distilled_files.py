@@ -30,7 +30,7 @@ def write_distilled(run: Run, expert: Expert, out: Path, *, config: RunConfig, f
     """
     out, iteration = out.resolve(), expert.provenance.iteration
     out.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished_folder(out.parent) as scratch:
+    with unfinished_folder(out.parent, of=out) as scratch:
         staged = scratch / out.name  # segments are named after the folder
         staged.mkdir()
         with torch.no_grad():

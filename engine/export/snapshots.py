@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -29,17 +30,17 @@ def write_snapshot(path: Path, gaussians: Gaussians, ending: str) -> None:
 
     Raises ConfigError where the tool fails.
     """
-    with _scratch() as folder:
+    with _scratch(path.parent) as folder:
         write_frame(folder / "frame.ply", gaussians)
         made = folder / "frame.ply" if ending == PLY else folder / f"made{ending}"
         if ending != PLY:
             _run(folder / "frame.ply", made)
-        shutil.copyfile(made, path)
+        os.replace(made, path)
 
 
 def read_snapshot(path: Path, ending: str) -> Gaussians:
     """The Gaussians of a file that `write_snapshot` made."""
-    with _scratch() as folder:
+    with _scratch(path.parent) as folder:
         given, plain = folder / f"given{ending}", folder / "plain.ply"
         shutil.copyfile(path, given)
         if ending == GLB:
@@ -85,6 +86,7 @@ def _run(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
+def _scratch(parent: Path) -> Iterator[Path]:
+    """A folder on the disk of what is written: where another one is full, nobody knows what to free."""
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
         yield Path(folder)

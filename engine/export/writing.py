@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from common.disk.files import replacing, replacing_folder
+from common.disk.files import replacing_aside, replacing_folder
 from common.text.units import MEGABYTE
 from engine.export.formats import Format
 from engine.export.fused import FUSED
@@ -30,7 +30,7 @@ def write_export(export: Export, kind: Format, path: Path, *, frames: int, facts
     """
     prepared = kind.prepare(export)
     facts = {**facts, "left_out": prepared.left_out, **prepared.told}
-    with replacing_folder(path) if kind.folder else replacing(path) as staged:
+    with replacing_folder(path) if kind.folder else replacing_aside(path) as staged:
         prepared.write(staged, facts)
         found = measured(
             export.run,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common import ranks
-from common.disk.leftovers import sweep
+from common.disk.leftovers import sweep, sweep_beside
 from common.disk.locks import only_one
 from common.text.wording import counted
 from engine.errors import ConfigError
@@ -36,3 +36,9 @@ def sweep_leftovers(folder: Path) -> None:
     """Remove what killed processes left unfinished below a folder, and log that."""
     if swept := sweep(folder):
         logger.info("%s: removed %s that a killed process left", folder, counted(len(swept), "unfinished file"))
+
+
+def sweep_leftovers_of(path: Path) -> None:
+    """Remove what killed processes left beside a file or folder that they wrote, and log that."""
+    if swept := sweep_beside(path):
+        logger.info("%s: removed %s that a killed process left", path, counted(len(swept), "unfinished file"))

@@ -84,6 +84,23 @@ def test_a_file_that_may_not_grow_is_one_line_and_leaves_nothing(tmp_path: Path,
     assert not list(tmp_path.iterdir())
 
 
+def test_a_full_disk_names_what_was_asked_for(tmp_path: Path) -> None:
+    hidden, full = tmp_path / "hidden", os.strerror(errno.ENOSPC)
+
+    def told(fault: OSError, made_in: Path | None = hidden) -> str:
+        outer, inner = writing(tmp_path / "a.ply", made_in=made_in), writing(hidden / "b.ply")
+        with pytest.raises(OSError) as caught, outer, inner:
+            raise fault
+        return str(caught.value)
+
+    copied = OSError(errno.ENOSPC, full, "/tmp/x", None, str(hidden / "b.ply"))
+    wanted = f"{tmp_path / 'a.ply'}: cannot be written ({full}); free space on its disk, or choose another folder"
+    assert told(copied) == told(OSError(errno.ENOSPC, full)) == wanted
+    assert told(copied, None) == str(copied) and str(hidden) in told(OSError(errno.ENOSPC, full), None)
+    elsewhere = OSError(errno.ENOSPC, full, str(tmp_path / "cache"))
+    assert told(elsewhere) == str(elsewhere), "another disk is full"
+
+
 def test_other_faults_of_the_file_system_keep_their_words() -> None:
     fault = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "a")
     with pytest.raises(PermissionError) as caught, writing(Path("a")):

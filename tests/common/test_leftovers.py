@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from common.disk.files import replacing, replacing_folder
-from common.disk.leftovers import sweep
+from common.disk.files import replacing, replacing_aside, replacing_folder
+from common.disk.leftovers import sweep, sweep_beside
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITE = """
@@ -68,3 +68,24 @@ def test_own_work_in_progress_is_not_swept(tmp_path: Path) -> None:
         (folder / "c").touch()
         assert sweep(tmp_path) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b"]
+
+
+def test_a_target_is_rid_of_its_own_leftovers_alone(tmp_path: Path, writer: subprocess.Popen[str]) -> None:
+    targets = tmp_path / "videos" / "video_MoE.mp4", tmp_path / "router" / "iteration_5"
+    others = tmp_path / "videos" / "video.mp4", tmp_path / "videos" / "video_MoE", tmp_path / "router" / "iteration_55"
+    assert not any(sweep_beside(path) for path in targets), "a living process writes them"
+    writer.kill()
+    writer.wait()
+    assert not any(sweep_beside(path) for path in (*others, tmp_path / "none" / "a")) and len(unfinished(tmp_path)) == 2
+    assert all(len(sweep_beside(path)) == 1 for path in targets) and not unfinished(tmp_path)
+
+
+def test_what_is_replaced_while_it_is_made_is_held_all_the_time(tmp_path: Path) -> None:
+    path = tmp_path / f"{'ä' * 120}.txt"  # as long as names may be: 244 bytes
+    with replacing_aside(path) as staged:
+        assert staged.read_bytes() == b""
+        with replacing(staged) as again:
+            again.write_text("a")
+            assert sweep_beside(path) == []
+        assert sweep_beside(path) == [] and not path.exists()
+    assert path.read_text() == "a" and not unfinished(tmp_path)

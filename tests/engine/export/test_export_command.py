@@ -12,7 +12,6 @@ from moegs_rasterizer import Gaussians, Layer, RasterSettings, rasterize
 
 import engine.settings.export
 import moegs
-from engine.commands import train
 from engine.errors import ConfigError
 from engine.export.formats import FORMATS
 from engine.export.frames import unit_shapes
@@ -27,14 +26,7 @@ from experts.formats.cfg_args import write_cfg_args
 from experts.splats.container import read_4dgs
 from experts.splats.frame_files import frame_files
 from tests.engine.expert_scene import run, write_film
-from tests.small_world import FRAMES, small_run, use_small_world
-
-
-@pytest.fixture
-def save_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    flags = [*use_small_world(monkeypatch, tmp_path), f"--save_path={tmp_path / 'run'}", "--backend=torch"]
-    assert train.main("E3", [*flags, "--iterations=2", "--test_iterations"]) == 0
-    return tmp_path / "run"
+from tests.small_world import FRAMES, small_run
 
 
 def export(*arguments: object) -> int:

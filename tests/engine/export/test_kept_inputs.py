@@ -7,17 +7,8 @@ from pathlib import Path
 import pytest
 
 import moegs
-from engine.commands import train
 from engine.errors import ConfigError
 from engine.settings.parsing.paths import check_apart
-from tests.small_world import use_small_world
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    flags = [*use_small_world(monkeypatch, tmp_path), f"--save_path={tmp_path / 'run'}", "--backend=torch"]
-    assert train.main("E3", [*flags, "--iterations=2", "--test_iterations"]) == 0
-    return tmp_path
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -55,8 +46,9 @@ def test_an_output_that_would_change_an_input_is_refused(tmp_path: Path) -> None
         check_apart("--to", target, [folder, scene])
 
 
-def test_an_export_replaces_nothing_that_it_reads(world: Path, capsys) -> None:
-    run, model = world / "run", world / "models" / "4DGaussians"
+def test_an_export_replaces_nothing_that_it_reads(save_path: Path, capsys) -> None:
+    run, world = save_path, save_path.parent
+    model = world / "models" / "4DGaussians"
     ply = next(model.rglob("*.ply"))
     cloud = world / "points3D.ply"
     cloud.write_text("points")
@@ -81,8 +73,8 @@ def test_an_export_replaces_nothing_that_it_reads(world: Path, capsys) -> None:
 
 
 @pytest.mark.parametrize("command", ["report", "figure", "table"])
-def test_results_are_shown_beside_what_they_are_read_from(world: Path, capsys, command: str) -> None:
-    run = world / "run"
+def test_results_are_shown_beside_what_they_are_read_from(save_path: Path, capsys, command: str) -> None:
+    run, world = save_path, save_path.parent
     before = contents(world)
     for name in ("config.json", next((run / "router").rglob("router.json")).relative_to(run)):
         assert moegs.main([command, str(run), f"--out={run / name}"]) == 2
@@ -91,7 +83,7 @@ def test_results_are_shown_beside_what_they_are_read_from(world: Path, capsys, c
 
 
 @pytest.mark.parametrize("words", [("prune",), ("distill", "--expert=E-D3DGS")])
-def test_a_new_run_is_no_iteration_of_its_source(world: Path, capsys, words: tuple[str, ...]) -> None:
-    place = world / "run" / "router" / "iteration_99"
-    assert moegs.main([*words, str(world / "run"), f"--out={place}"]) == 2
-    assert f"lies in {world / 'run' / 'router'}, which this command reads" in capsys.readouterr().err
+def test_a_new_run_is_no_iteration_of_its_source(save_path: Path, capsys, words: tuple[str, ...]) -> None:
+    place = save_path / "router" / "iteration_99"
+    assert moegs.main([*words, str(save_path), f"--out={place}"]) == 2
+    assert f"lies in {save_path / 'router'}, which this command reads" in capsys.readouterr().err
