@@ -12,7 +12,7 @@ from engine.errors import ConfigError
 from engine.runs.opening import new_run
 from engine.runs.own_cache import own_cache
 from engine.runs.run import Run
-from engine.runs.scene import CheckScene, any_scene
+from engine.runs.scene import ELSEWHERE, OWN_CACHE, CheckScene, any_scene, keeps_frames
 from engine.settings.parsing.config_file import read_object, settings_of_object
 from engine.settings.parsing.fields import leaves, with_values
 from engine.settings.training.experts import ensemble_and_folders
@@ -21,6 +21,7 @@ from engine.settings.training.run import AnyRunConfig, DataConfig
 from engine.settings.training.train_expert import TrainExpertConfig
 from engine.settings.training.train_expert_reading import EXPERT_CONFIG_FILE
 from experts.formats.cfg_args import CFG_ARGS, read_cfg_args, scene_told
+from scenes.frames.cache.record import FOLDER as CACHE_FOLDER
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def lone_expert_run(given: Mapping[str, Any], *, check: CheckScene = any_scene) 
 
     given: settings of a run by name; None stands for that of the expert's training, else for the default. Without
     `source_path` the scene is the one that the expert's folder tells. check, and the errors: those of `new_run`, and
-    ConfigError where the folder tells no scene, or one that is not there.
+    ConfigError where the folder tells no scene, or one that is not there, or decoded frames have no place.
     """
     settings = {name: value for name, value in given.items() if value is not None}
     ensemble, folders = ensemble_and_folders(settings["expert"])
@@ -39,6 +40,8 @@ def lone_expert_run(given: Mapping[str, Any], *, check: CheckScene = any_scene) 
     if "source_path" not in settings:
         settings["source_path"] = _scene_of(folder, trained.get("source_path"))
     settings = trained | settings | {"save_path": folder}
+    if settings.get("cache_path") is None:
+        settings["cache_path"] = _cache_of(folder, settings["source_path"])
     run = new_run(with_values(AnyRunConfig(), settings), ensemble, check=check)
     iteration = run.experts[0].provenance.iteration
     return replace(run, iteration=iteration, router=run.router.eval().requires_grad_(False))
@@ -63,6 +66,19 @@ def trained_data(folder: Path) -> dict[str, Any]:
     if cache is None:
         return settings
     return settings | {"cache_path": own_cache(folder, cache) if cache.is_dir() else None}
+
+
+def _cache_of(folder: Path, source: Path) -> Path | None:
+    """The cache of the expert's training where the scene's folder cannot be written, None where it can.
+
+    An expert that is only shown gets no new folder: ConfigError where neither can be used.
+    """
+    if keeps_frames(source):
+        return None
+    own = own_cache(folder, folder / OWN_CACHE)
+    if own is None or not own.is_dir():
+        raise ConfigError(f"{source / CACHE_FOLDER}: cannot be written; {ELSEWHERE}")
+    return own
 
 
 def _scene_of(folder: Path, trained_on: Path | None) -> Path:

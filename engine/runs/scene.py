@@ -20,6 +20,9 @@ from scenes.options import DEFAULT_LAYOUT
 
 logger = logging.getLogger(__name__)
 
+OWN_CACHE = "cache"  # below the folder of the results
+ELSEWHERE = "give a folder for decoded frames with --cache_path"
+
 CheckScene = Callable[[Scene], object]
 
 
@@ -89,15 +92,25 @@ def decode(scene: Scene, views: Iterable[int]) -> None:
 def cache_folder(data: DataConfig, source: Path, results: Path) -> Path:
     """The folder of a scene's decoded frames: --cache_path, else one in the scene's folder that all commands share.
 
-    Where that cannot be written it is `cache` in the folder of the results, and a line in the log says so.
-    ConfigError where the one in the scene's folder is a link: a scene does not choose where files are replaced.
+    Where that cannot be written it is `cache` in the folder of the results, and a line in the log says so. ConfigError
+    where that cannot be made either, and where the one in the scene's folder is a link: a scene does not choose
+    where files are replaced.
     """
     if data.cache_path is not None:
         return data.cache_path
+    if keeps_frames(source):
+        return source / CACHE_FOLDER
+    own = results / OWN_CACHE
+    parent = next(path for path in own.absolute().parents if path.exists())
+    if not own.is_dir() and not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise ConfigError(f"{source / CACHE_FOLDER}: cannot be written, and {own} cannot be made; {ELSEWHERE}")
+    logger.info("%s cannot be written: decoded frames go to %s", source / CACHE_FOLDER, own)
+    return own
+
+
+def keeps_frames(source: Path) -> bool:
+    """True where decoded frames can be written to a scene's folder; ConfigError where a link is in their place."""
     shared = source / CACHE_FOLDER
     if shared.is_symlink():
         raise ConfigError(f"{shared}: is a link to {os.readlink(shared)}; if you made it, give --cache_path {shared}")
-    if not source.is_dir() or os.access(shared if shared.exists() else source, os.W_OK):
-        return shared
-    logger.info("%s cannot be written: decoded frames go to %s", shared, results / "cache")
-    return results / "cache"
+    return not source.is_dir() or os.access(shared if shared.exists() else source, os.W_OK)

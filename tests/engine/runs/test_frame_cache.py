@@ -11,6 +11,7 @@ import pytest
 
 import moegs
 import scenes.frames.cache.writing
+from engine.errors import ConfigError
 from engine.runs.saved.loading import load_run
 from engine.runs.scene import cache_folder
 from engine.settings.training.run import DataConfig
@@ -42,6 +43,7 @@ def test_frames_lie_in_the_scenes_folder(tmp_path, caplog):
 
 def test_frames_of_a_scene_that_cannot_be_written_lie_with_the_results(tmp_path, caplog, unwritable):
     caplog.set_level(logging.INFO)
+    (tmp_path / "run").mkdir()
     unwritable.add(tmp_path)
     assert cache_folder(DataConfig(), tmp_path, tmp_path / "run") == tmp_path / "run" / "cache"
     assert caplog.messages == [
@@ -51,6 +53,39 @@ def test_frames_of_a_scene_that_cannot_be_written_lie_with_the_results(tmp_path,
     assert cache_folder(DataConfig(), tmp_path, tmp_path / "run") == tmp_path / "frame_cache"
     unwritable.add(tmp_path / "frame_cache")
     assert cache_folder(DataConfig(), tmp_path, tmp_path / "run") == tmp_path / "run" / "cache"
+
+
+def test_frames_without_a_place_are_refused_at_once(tmp_path, unwritable):
+    scene, run, file = tmp_path / "scene", tmp_path / "run", tmp_path / "F.4dgs"
+    for folder in (scene, run):
+        folder.mkdir()
+    file.touch()
+    unwritable |= {scene, run}
+    for results in (run, file):
+        with pytest.raises(ConfigError, match=rf"^{scene}/frame_cache: cannot be written, and {results}/cache cannot"):
+            cache_folder(DataConfig(), scene, results)
+    assert cache_folder(DataConfig(cache_path=run), scene, file) == run
+    (run / "cache").mkdir()
+    assert cache_folder(DataConfig(), scene, run) == run / "cache"
+
+
+def test_an_expert_that_is_shown_gets_no_cache(tmp_path, capsys, unwritable):
+    film, model, page = write_film(tmp_path), tmp_path / "stg", tmp_path / "a.ply"
+    words = ["--quiet", "--device=cpu", "--test_frames=1"]
+    few = ["--iterations=2", "--test_iterations", "--segments=4", "--max_points=60"]
+    assert moegs.main(["train-expert", "stg", f"--source_path={film}", f"--model_path={model}", *words, *few]) == 0
+    shown = ["export", "--expert", f"STG={model}", f"--to={page}", *words]
+    asked = f"{film / 'frame_cache'}: cannot be written; give a folder for decoded frames with --cache_path"
+    unwritable |= {film, film / "frame_cache"}
+    assert moegs.main(shown) == 2 and asked in capsys.readouterr().err
+    (model / "F.4dgs").touch()
+    alone = ["--expert", f"Splats={model / 'F.4dgs'}", "--source_path", str(film)]
+    assert moegs.main(["view", *alone]) == 2 and asked in capsys.readouterr().err
+    assert not (model / "cache").exists() and not page.exists()
+    assert moegs.main([*shown, f"--cache_path={tmp_path / 'frames'}"]) == 0
+    assert not (model / "cache").exists() and list((tmp_path / "frames").rglob("*.npy"))
+    (model / "cache").mkdir()  # of its training
+    assert moegs.main(shown) == 0 and list((model / "cache").rglob("*.npy"))
 
 
 def test_all_commands_of_a_scene_decode_it_once(tmp_path, monkeypatch):
