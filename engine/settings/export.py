@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from common.text.wording import shell
 from engine.errors import ConfigError
 from engine.settings.node_tool import TOOL, tool
 from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
@@ -26,6 +27,7 @@ BY_NODE = (".sog", ".spz", ".glb")  # endings that splat-transform writes
 SNAPSHOTS = (".ply", *BY_NODE)  # of one frame
 PAGES = (".html",)
 GRADED = (*PAGES, ".4dgs")  # with a --quality; the others are exact, or as exact as splat-transform
+ENDINGS = (*GRADED, *SNAPSHOTS)  # of files
 PACKAGES = {".4dgs": "fourdgs"}  # by the ending of --to, the package that writes it
 
 
@@ -151,6 +153,9 @@ def _check_fitting(config: ExportConfig) -> None:
 def _check_to(path: Path) -> None:
     """Raises ConfigError where --to cannot be written, or its package is missing."""
     ending = path.suffix.lower()
+    if path.name.lower() in ENDINGS:
+        named = path.with_name(f"NAME{path.name}")
+        raise ConfigError(f"{shell('--to', path)}: there is no name before the ending; give {shell('--to', named)}")
     check_target("--to", path, file=bool(ending))
     if not ending and path.is_dir() and any(path.iterdir()):
         raise ConfigError(f"--to {path}: is not empty; choose another folder")

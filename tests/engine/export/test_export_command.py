@@ -135,6 +135,9 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(save_path: Path, cap
     assert "folder.html: is a folder; give a file" in refused(save_path, f"--to={save_path / 'folder.html'}")
     assert "is a file; give another path" in refused(save_path, f"--to={full / 'a.txt' / 'frames'}")
     assert "cannot write '.4dg'; did you mean .4dgs?" in refused(save_path, f"--to={save_path / 'a.4dg'}")
+    for target in (".PLY", *(full / ending for ending in FORMATS if ending)):
+        nameless = f"--to {target}: there is no name before the ending; give --to "
+        assert nameless in refused(save_path, "--to", target) and not Path(target).exists()
     assert "nothing to export: give SAVE_PATH of a trained run" in refused("--to=a.4dgs")
     two = ("--expert", f"4DGaussians={full}", "--expert", f"E-D3DGS={full}", "--to=a.4dgs")
     assert "nothing to export: give SAVE_PATH of a trained run" in refused(*two)
