@@ -75,10 +75,15 @@ class CheckpointSettings:
         """The RGB background: white or black as cfg_args says, noted where it is not the expert's own; else that.
 
         white: whether the expert's own is white. obey: False where the expert's code does not read cfg_args for it.
+        Raises CheckpointError where cfg_args holds something else.
         """
         stored = (self.cfg_args or {}).get(_WHITE)
-        if obey and isinstance(stored, bool) and stored != white:
-            white = stored
+        if not obey or stored is None:
+            return (float(white),) * 3
+        if stored not in (True, False):
+            raise CheckpointError(f"{self.folder / CFG_ARGS}: {_WHITE} is {stored!r}, True or False expected; mend it")
+        if stored != white:
+            white = bool(stored)
             names = ("white", "black") if white else ("black", "white")
             self.notes.append("background {} (its training's, from cfg_args), not the expert's usual {}".format(*names))
         return (float(white),) * 3

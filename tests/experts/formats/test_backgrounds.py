@@ -9,7 +9,8 @@ import torch
 from moegs_rasterizer import Gaussians
 
 from experts import EXPERTS
-from experts.base import Expert, LoadOptions
+from experts.base import CheckpointError, Expert, LoadOptions
+from experts.formats.settings import CheckpointSettings
 
 WHITE, BLACK = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
 NAMES = ("Ex4DGS", "E-D3DGS", "STG", "4DGaussians")
@@ -86,3 +87,11 @@ def test_original_stg_variants(shared, tmp_path, variant, background):
     (tmp_path / "cfg_args").write_text(text)
     expert = loaded("STG", tmp_path)
     assert expert.background == background and len(notes(expert)) == (variant == "lite")
+
+
+@pytest.mark.parametrize("value", ["'yes'", "2", "[1, 1, 1]", "'False'"])
+def test_a_background_that_is_neither_white_nor_black_is_refused(value, tmp_path):
+    (tmp_path / "cfg_args").write_text(f"Namespace(white_background={value})")
+    with pytest.raises(CheckpointError, match=r"cfg_args: white_background is .*, True or False expected; mend it"):
+        CheckpointSettings(tmp_path).background(white=False)
+    assert CheckpointSettings(tmp_path).background(white=True, obey=False) == WHITE
