@@ -63,6 +63,16 @@ def shown(page: Page) -> np.ndarray:
     return picture(page) / 255
 
 
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_a_page_whose_end_is_missing_says_so(share: float, chromium: Running, path: Path, tmp_path: Path) -> None:
+    data = path.read_bytes()
+    (tmp_path / "cut.html").write_bytes(data[: int(share * len(data))])
+    page = chromium[1].new_page()
+    page.goto((tmp_path / "cut.html").as_uri())
+    page.wait_for_function("() => document.getElementById('message').textContent != 'loading'")
+    assert page.inner_text("#message") == "This page is not complete: copy it again."
+
+
 def test_a_laptop_shows_what_our_rasterizer_does(chromium: Running, run: Run, path: Path) -> None:
     ours = PagePictures(read_page(path), run.compute)
     large = enlarged(camera(0))
