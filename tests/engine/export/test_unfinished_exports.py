@@ -1,4 +1,4 @@
-"""What an export leaves when its disk is full, or it is killed: nothing, at the latest after the next one."""
+"""An export leaves nothing behind where its disk is full, or where it was killed and the next one has run."""
 
 from __future__ import annotations
 
