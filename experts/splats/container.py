@@ -142,8 +142,7 @@ def _check_tracks(scene: Any) -> None:
     moving = [track for track in scene.objects.tracks if track.sample_count and track.object_id in present]
     if moving:
         raise ValueError(
-            f"{counted(len(moving), 'object')} of it moves by a track, which is not read: write the motion into the "
-            "splats"
+            f"it moves {counted(len(moving), 'object')} by tracks, which are not read: write the motion into the splats"
         )
 
 

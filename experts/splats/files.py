@@ -49,14 +49,14 @@ def load_splats(path: Path, options: LoadOptions) -> Splats:
         raise CheckpointError(f"{path}: give a {ENDING} file, or the folder of PLY files of all frames")
     if path.is_dir() and (path / "point_cloud").is_dir():
         return _load_model(path, options)
-    containers = [path] if path.is_file() else sorted(path.glob(f"*{ENDING}"))
+    files = [path] if path.is_file() else sorted(path.iterdir())
+    containers, plys = ([each for each in files if each.suffix.lower() == ending] for ending in (ENDING, ".ply"))
     if len(containers) > 1:
         names = ", ".join(each.name for each in containers)
         raise CheckpointError(f"{path}: has {len(containers)} {ENDING} files ({names}); give one of them")
-    frames = [] if path.is_file() else [each for each in path.iterdir() if each.suffix.lower() == ".ply"]
-    if containers and frames:
+    if containers and plys:
         raise CheckpointError(
-            f"{path}: has {containers[0].name} and {counted(len(frames), 'PLY file')}; give the {ENDING} file, or a "
+            f"{path}: has {containers[0].name} and {counted(len(plys), 'PLY file')}; give the {ENDING} file, or a "
             "folder with the others alone"
         )
     splats, has, longer = _read_container(containers[0], options) if containers else _read_frames(path)
