@@ -21,10 +21,12 @@ from engine.checks.causes import (
     try_without_far_plane,
 )
 from engine.checks.clip_length import ClipLength, has_clock
-from engine.checks.probes import Probe, image_and_splat, ready_views, spread_probes
+from engine.checks.probes import Probe, decibels, image_and_splat, ready_views, spread_probes, squared_error
 from engine.runs.device import ComputeDevice
+from engine.runs.experts.images import image_of
 from experts.base import Expert
 from experts.formats.cfg_args import named_scene, read_cfg_args
+from router.novel_views import PLAIN, NovelViews
 from scenes import Scene
 
 logger = logging.getLogger(__name__)
@@ -100,10 +102,13 @@ def judge(
     *,
     clips: Mapping[str, ClipLength],
     compute: ComputeDevice,
+    novel: NovelViews = PLAIN,
 ) -> Verdict:
     """Renders every expert at up to three views, and looks for causes where one does not fit the frames.
 
-    Views are training views; where a rendering needed only the held-out ones, those.
+    Views are training views; where a rendering needed only the held-out ones, those, with the rules for novel views.
+    Causes that these would name for a good expert too are then left out: Gaussians that float before a new camera, and
+    holes where nobody looked.
 
     clips: of `settle_clip_lengths`, by name.
     """
@@ -111,7 +116,7 @@ def judge(
     if not ready:
         return Verdict(experts=(), order=None, views=())
     probes = spread_probes(scene, ready, compute)
-    measured = [_measure(expert, probes, clips.get(expert.name), compute) for expert in experts]
+    measured = [_measure(expert, probes, clips.get(expert.name), compute, novel) for expert in experts]
     best = max(range(len(measured)), key=lambda index: measured[index].psnr)
     is_late = any(clip.later for clip in clips.values())  # else moving things are taken for moved cameras
     is_low = measured[best].psnr < ORDER_BELOW and not is_late
@@ -125,10 +130,23 @@ def judge(
     return Verdict(experts=tuple(measured), order=order, views=views)
 
 
-def _measure(expert: Expert, probes: Sequence[Probe], clip: ClipLength | None, compute: ComputeDevice) -> ExpertVerdict:
+def _measure(
+    expert: Expert, probes: Sequence[Probe], clip: ClipLength | None, compute: ComputeDevice, novel: NovelViews
+) -> ExpertVerdict:
     plane = try_near_planes(expert, probes, compute=compute)
+    is_new = any(probe.number is None for probe in probes)
+    psnr = _scored_psnr(expert, probes, compute, novel) if is_new else plane.own_psnr
     alphas = [float(image_and_splat(expert, probe, compute=compute)[1].alpha.mean()) for probe in probes]
-    return ExpertVerdict(name=expert.name, psnr=plane.own_psnr, coverage=float(np.mean(alphas)), plane=plane, clip=clip)
+    return ExpertVerdict(name=expert.name, psnr=psnr, coverage=float(np.mean(alphas)), plane=plane, clip=clip)
+
+
+def _scored_psnr(expert: Expert, probes: Sequence[Probe], compute: ComputeDevice, novel: NovelViews) -> float:
+    """The mean PSNR with the rules for novel views, which training cameras do not have."""
+    found = []
+    for each in probes:
+        image = image_of(expert, each.camera, each.frame, compute=compute, camera_number=each.number, novel=novel)
+        found.append(decibels(squared_error(image.clamp(0, 1), each.truth)))
+    return float(np.mean(found))
 
 
 def _with_causes(
@@ -143,13 +161,14 @@ def _with_causes(
     """A measured expert with the likely causes of its faults."""
     others = [other.psnr for other in measured if other is not each]
     is_poor = each.psnr < POOR or (bool(others) and each.psnr < float(np.median(others)) - FAR_UNDER)
+    is_trained = all(probe.view in scene.train for probe in probes)
     found = [
-        _near_cause(each),
+        _near_cause(each, is_trained=is_trained),
         _far_cause(each, expert, probes, compute),
         _start_cause(each, expert, probes, compute, scene=scene) or _clip_cause(each, expert),
     ]
     causes = [cause for cause in found if cause is not None]
-    if not causes:
+    if not causes and is_trained:
         background = try_background(expert, probes, psnr=each.psnr, compute=compute)
         if background is not None:
             causes.append(f"a {background} background fits better: mend white_background in its cfg_args")
@@ -163,12 +182,12 @@ def _with_causes(
 
 
 def _far_cause(each: ExpertVerdict, expert: Expert, probes: Sequence[Probe], compute: ComputeDevice) -> str | None:
-    gain = try_without_far_plane(expert, probes, psnr=each.psnr, compute=compute)
+    gain = try_without_far_plane(expert, probes, psnr=each.plane.own_psnr, compute=compute)
     if gain < GAIN:
         return None
     return (
         f"its far plane, {expert.settings.far:.3g}, culls what it shows; without one it reaches "
-        f"{each.psnr + gain:.1f} dB: give a larger --far"
+        f"{each.plane.own_psnr + gain:.1f} dB: give a larger --far"
     )
 
 
@@ -176,7 +195,7 @@ def _start_cause(
     each: ExpertVerdict, expert: Expert, probes: Sequence[Probe], compute: ComputeDevice, *, scene: Scene
 ) -> str | None:
     later = each.clip.later if each.clip is not None else 0
-    gain = 0.0 if later else try_later_frames(expert, probes, scene.start, psnr=each.psnr, compute=compute)
+    gain = 0.0 if later else try_later_frames(expert, probes, scene.start, psnr=each.plane.own_psnr, compute=compute)
     if not later and gain < START_GAIN:
         return None
     return (
@@ -185,9 +204,9 @@ def _start_cause(
     )
 
 
-def _near_cause(each: ExpertVerdict) -> str | None:
+def _near_cause(each: ExpertVerdict, *, is_trained: bool) -> str | None:
     plane = each.plane
-    if plane.gain < GAIN:
+    if plane.gain < GAIN or (plane.near > plane.own and not is_trained):
         return None
     if plane.near < plane.own:
         fault = f"its near plane, {plane.own:.3g}, culls {plane.culled:.1%} of the Gaussians in view"

@@ -167,7 +167,7 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> tuple[Ru
     cost = rendering_cost(run, views or run.scene.test, results=folder, pngs=pngs, scored=bool(splits))
     log_cost(replace(cost, time=_scoring_time(run, views, config, twins)))
     decode(run.scene, views)
-    log_verdict(judge(run.scene, run.experts, clips={}, compute=run.compute), run.scene)
+    log_verdict(judge(run.scene, run.experts, clips={}, compute=run.compute, novel=run.novel), run.scene)
     return run, twins
 
 

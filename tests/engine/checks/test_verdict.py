@@ -14,6 +14,8 @@ from engine.checks.probes import image_and_splat, read_probe, shrunk, spread
 from engine.checks.verdict import judge
 from engine.runs.device import CPU, ComputeDevice
 from experts.base import Provenance
+from experts.novel_views import novel_view_culling
+from router.novel_views import NovelViews
 from scenes.types import Scene, View
 from tests.small_world import CloudExpert, Images, camera
 
@@ -181,19 +183,55 @@ def test_a_background_that_fits_better_is_named_for_an_expert_alone(scene):
     assert "a white background fits better" in line
 
 
-def test_gaussians_that_hide_the_scene_are_named_with_a_near_plane(scene):
-    class Hidden(Clock):
-        def at(self, frame, *, camera=None):
-            shown = super().at(frame)
-            means = shown.means.clone()
-            means[0] = torch.tensor([-0.5, 0.0, 0.05])
-            scales = shown.scales.clone()
-            scales[0] = 0.5
-            return replace(shown, means=means, scales=scales)
+class Hidden(Clock):
+    """A cloud with a large Gaussian close to the cameras."""
 
+    def at(self, frame: float, *, camera: int | None = None) -> Gaussians:
+        shown = super().at(frame)
+        means = shown.means.clone()
+        means[0] = torch.tensor([-0.5, 0.0, 0.05])
+        scales = shown.scales.clone()
+        scales[0] = 0.5
+        return replace(shown, means=means, scales=scales)
+
+
+def test_gaussians_that_hide_the_scene_are_named_with_a_near_plane(scene):
     verdict = verdict_of(scene, Clock(), named(Hidden(), "Ex4DGS"))
     assert verdict.experts[1].plane.near > 0.1 and verdict.experts[1].plane.gain > 1
     assert "Gaussians close to the cameras hide others" in verdict.warnings()[0]
+
+
+class OnlyHeldOut(Images):
+    """Frames of which only those of the held-out camera are decoded, as after `render --skip_train`."""
+
+    def on_disk(self, views):
+        return replace(super().on_disk(views), missing_bytes=0 if list(views) == [0] else 1)
+
+
+def test_floaters_and_holes_at_held_out_cameras_are_no_faults(scene):
+    # they are shown as they are scored: what floats is culled, holes have a colour of the training views
+    unseen = replace(scene, frames=OnlyHeldOut(scene.frames.pixels))
+    cameras = [scene.views[view].camera for view in scene.train]
+    floating = named(Hidden(), "Ex4DGS")
+    dark = named(Clock(), "STG")
+    dark.background = (0.0, 0.0, 0.0)
+    plain = [judge(unseen, [expert], clips={}, compute=COMPUTE) for expert in (floating, dark)]
+    assert [verdict.views for verdict in plain] == [("cam00 at frame 0",)] * 2
+    assert plain[0].experts[0].plane.gain > 1 and all(verdict.experts[0].psnr < 15 for verdict in plain)
+    assert not any("--near" in line or "background" in line for each in plain for line in each.warnings())
+
+    away = [replace(each, world_to_camera=torch.diag(torch.tensor([-1.0, 1, -1, 1]))) for each in cameras]
+    culling = novel_view_culling(0.2, away, device=CPU)
+    novel = NovelViews(culling=culling, hole_colour=(1.0, 1.0, 1.0), usual_coverage=1.0)
+    ruled = [judge(unseen, [expert], clips={}, compute=COMPUTE, novel=novel) for expert in (floating, dark)]
+    assert all(verdict.experts[0].psnr > 20 and verdict.warnings() == [] for verdict in ruled)
+
+
+def test_a_near_plane_that_culls_is_named_at_held_out_cameras_too(scene):
+    expert = named(Clock(), "STG")
+    expert.settings = replace(expert.settings, near=3.2)
+    verdict = verdict_of(replace(scene, frames=OnlyHeldOut(scene.frames.pixels)), Clock(), expert)
+    assert "culls" in verdict.warnings()[0]
 
 
 def test_poses_in_another_order_are_named_once_for_all_experts(scene):
