@@ -106,7 +106,7 @@ def _preset(layout: DataLayout, scene: str) -> TrainingPreset:
     return TrainingPreset(recipe=recipe, planes=known_planes(layout, scene, planes))
 
 
-FAST_ITERATIONS = 18000
+FAST_ITERATIONS = 26000
 FAST_MOST = 320_000  # Gaussians
 
 

@@ -56,7 +56,7 @@ def test_every_preset_scales_with_both_its_stages(name: str) -> None:
 
 def test_short_trainings_see_no_more_images_where_an_iteration_has_more() -> None:
     lengths = [PRESETS[f"fast_{name}"].recipe.iterations for name in ("n3v", "sear_steak", "coffee_martini")]
-    assert lengths == [12750, 12750, 8500]
+    assert lengths == [17000, 17000, 8500]
 
 
 def test_stages_count_for_themselves_and_harmonics_grow_in_both() -> None:
