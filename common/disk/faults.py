@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,7 @@ def _unwritten(path: Path, fault: Exception) -> UnwrittenError:
     cause = fault.__context__ if isinstance(fault.__context__, OSError) else fault  # torch hides what stopped it
     reason = (cause.strerror if isinstance(cause, OSError) else None) or reason_of(cause)
     reason = fault.reason if isinstance(fault, UnwrittenError) else reason
+    reason = os.strerror(errno.ENOSPC) if _SHORT_WRITE in reason else reason
     error = UnwrittenError(f"{path}: cannot be written ({reason}); free space on its disk, or choose another folder")
     error.path, error.reason = path, reason
     return error

@@ -96,6 +96,7 @@ def test_a_full_disk_names_what_was_asked_for(tmp_path: Path) -> None:
     copied = OSError(errno.ENOSPC, full, "/tmp/x", None, str(hidden / "b.ply"))
     wanted = f"{tmp_path / 'a.ply'}: cannot be written ({full}); free space on its disk, or choose another folder"
     assert told(copied) == told(OSError(errno.ENOSPC, full)) == wanted
+    assert told(OSError("9 requested and 4 written")) == wanted, "numpy's words"
     assert told(copied, None) == str(copied) and str(hidden) in told(OSError(errno.ENOSPC, full), None)
     elsewhere = OSError(errno.ENOSPC, full, str(tmp_path / "cache"))
     assert told(elsewhere) == str(elsewhere), "another disk is full"
