@@ -69,6 +69,10 @@ class ED3DGSTrainer(ExpertTrainer):
         super().begin(iteration)
         self.model.iteration = iteration
 
+    def continue_from(self, iteration: int) -> None:
+        """Annealing and coarse-to-fine are as after the iteration."""
+        self.model.iteration = iteration
+
     def image_loss(self, seen: Sequence[RenderedView], iteration: int) -> Tensor:
         """L1, and in a streak 1 - SSIM beside it: it then sees several cameras at one time."""
         recipe, losses = self.recipe, []

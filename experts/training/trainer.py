@@ -208,6 +208,9 @@ class ExpertTrainer:
         """Before an iteration, counted from 1: learning rates."""
         set_rates(self.optimiser, iteration / self.recipe.rate_iterations)
 
+    def continue_from(self, iteration: int) -> None:
+        """After `load`: what the model keeps of the iteration that is done, as it may be scored or saved at once."""
+
     def degree(self, iteration: int) -> int:
         """Degree of spherical harmonics in use."""
         return self.recipe.active_degree(iteration)

@@ -253,6 +253,7 @@ class ExpertTask:
             self.trainer.correction.load(state["correction"])
         self.history = json.loads(state["history"])
         self.start, self.seconds = int(state["iteration"]), float(state["seconds"])
+        self.trainer.continue_from(self.start)
         torch.set_rng_state(state["torch_random"])
 
     def facts(self) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from common.disk.locks import only_one
 from engine.commands import train
 from engine.training.curve import read_curve
 from engine.training.expert.saves import saved_expert_folder, saved_state
-from tests.engine.expert_scene import run, write_film
+from experts.formats.cfg_args import read_cfg_args
+from tests.engine.expert_scene import NAMES, run, write_film
 from tests.small_world import use_small_world
 
 
@@ -41,6 +42,24 @@ def test_a_kill_between_state_and_model(film, tmp_path, monkeypatch):
     assert saved_state(tmp_path / "model")[0] == 10 and not saved_expert_folder(tmp_path / "model", 10).is_dir()
     assert run(film, tmp_path / "model", "stg", "--save_iterations=10", "--resume") == 0
     assert all(saved_expert_folder(tmp_path / "model", number).is_dir() for number in (10, 30))
+
+
+@pytest.mark.parametrize("expert", NAMES)
+@pytest.mark.parametrize("cut", ["save_expert", "evaluate_expert"])
+def test_what_is_made_up_after_the_last_iteration_is_what_it_would_have_been(film, tmp_path, monkeypatch, expert, cut):
+    settings = ("--test_iterations", "10", "30")
+    assert run(film, tmp_path / "whole", expert, *settings) == 0
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        of_last = [engine.training.expert.task.evaluate_expert] if cut == "evaluate_expert" else []
+        patch.setattr(engine.training.expert.task, cut, lambda *a, **o: of_last.pop()(*a, **o) if of_last else kill())
+        run(film, tmp_path / "parts", expert, *settings)
+    assert saved_state(tmp_path / "parts")[0] == 30
+    assert run(film, tmp_path / "parts", expert, "--resume") == 0
+    whole, parts = (json.loads((tmp_path / name / "train_expert.json").read_text()) for name in ("whole", "parts"))
+    assert whole["scores"] == parts["scores"] and len(whole["history"]) == 2
+    assert [entry["psnr"] for entry in whole["history"]] == [entry["psnr"] for entry in parts["history"]]
+    of_format = [read_cfg_args(tmp_path / name) for name in ("whole", "parts")]
+    assert of_format[0].get("trained_iterations") == of_format[1].get("trained_iterations")
 
 
 def test_a_kill_inside_the_evaluation_of_an_expert(film, tmp_path, monkeypatch):
