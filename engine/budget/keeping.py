@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -47,6 +47,7 @@ class PlanKeeper:
     def run(self) -> Outcome | None:
         """Runs what is not done; the outcome that ended it early, None at its end."""
         fresh = False  # a step was run: those after it are to be run, too
+        self.plan = reopened(self.plan, self._jobs_of(self.plan))
         while steps := pending(self.plan):
             if steps[0].step == "train":  # all experts are trained
                 self.plan = within_size(self.plan, self._trained_bytes())
@@ -130,6 +131,14 @@ class PlanKeeper:
     def _change(self, step: Step) -> None:
         self.plan = self.plan.with_step(step)
         write_plan(self.plan, self._folder)
+
+
+def reopened(plan: Plan, jobs: Mapping[str, Job]) -> Plan:
+    """The plan with those steps to be done whose results are gone or of another command, as for another scene."""
+    lost = [step for step in plan.steps if step.is_done and step.step in jobs and not jobs[step.step].is_done()]
+    for step in lost:
+        logger.info("%s: its result is not there any more, or is of another command: it is done again", step.step)
+    return replace(plan, steps=tuple(replace(step, is_done=False) if step in lost else step for step in plan.steps))
 
 
 def model_folder(job: Job) -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moegs_rasterizer import Camera
@@ -18,6 +19,7 @@ from scenes.frames.sources import FrameSource
 logger = logging.getLogger(__name__)
 
 _ZERO = 1e-9  # numbers of cameras below it are rounding errors
+_SAMPLE = 1 << 16  # bytes of a file's beginning and end
 
 
 def scene_facts(run: Run) -> dict[str, Any]:
@@ -40,6 +42,30 @@ def scene_facts(run: Run) -> dict[str, Any]:
 def _footage_bytes(source: FrameSource, scene: Scene) -> int:
     """Bytes of the files of a camera's frames: another video has another number."""
     return sum(path.stat().st_size for path in source.files(scene.start, scene.num_frames))
+
+
+def scene_marks(scene: Scene) -> dict[str, str]:
+    """Short hashes of the training cameras and of their files, by which a scene is known again wherever it lies.
+
+    Of files the number of bytes counts, and the beginning and the end of the first one: images without compression have
+    the same size whatever they show.
+    """
+    views = [scene.views[index] for index in scene.train]
+    cameras = [f"{view.name} {camera_hash(view.camera)}" for view in views]
+    sources = {view.name: scene.sources[view.name] for view in views if view.name in scene.sources}
+    footage = [f"{name} {_footage_mark(source, scene)}" for name, source in sources.items()]
+    return {"cameras": _short_hash(cameras), "footage": _short_hash(footage)}
+
+
+def _footage_mark(source: FrameSource, scene: Scene) -> str:
+    with source.files(scene.start, scene.num_frames)[0].open("rb") as file:
+        beginning = file.read(_SAMPLE)
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _SAMPLE))
+        return f"{_footage_bytes(source, scene)} {hashlib.sha256(beginning + file.read()).hexdigest()}"
+
+
+def _short_hash(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def camera_hash(camera: Camera) -> str:

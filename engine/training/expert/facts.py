@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from common.disk.files import file_hash
 from engine.checks.experts import ROUTER_CAMERAS, TRAINING_CAMERAS
-from engine.settings.training.recipe import settings_of
+from engine.runs.saved.scene_record import scene_marks
+from engine.settings.training.recipe import difference, settings_of, unsaved_recipe
 from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.expert.saves import ExpertOutput
 from engine.training.expert.start import ExpertStart
@@ -15,6 +19,14 @@ from engine.training.stretches import stretches_of
 from experts.formats.settings import CLIP_FRAMES, FIRST_FRAME, FRAME_RATE, PRESET
 from experts.training.recipes.recipe import Recipe
 from scenes.layouts import LAYOUTS
+
+START_POINTS = "start points"
+ADDED = ("cameras", "footage", START_POINTS, "max_points", "resize_filter")  # that trainings of before do not tell
+OF_SCENE = {
+    "cameras": "; these are other poses, lenses or --principal_points",
+    "footage": "; these are other videos or images",
+    "stretches": "; they follow from --cache_gb",
+}
 
 
 def facts_of(
@@ -36,10 +48,31 @@ def facts_of(
         **({ROUTER_CAMERAS: [scene.views[index].name for index in scene.router]} if scene.router else {}),
         "sizes": [[view.camera.width, view.camera.height] for view in scene.views],
         **({"stretches": asdict(stretches)} if (stretches := stretches_of(scene)) else {}),
+        **scene_marks(scene),
+        START_POINTS: _points_mark(config.data.points),
+        "max_points": config.data.max_points,
+        "resize_filter": config.data.resize_filter,
         **settings_of(recipe),
     }
     plain: dict[str, Any] = json.loads(json.dumps(facts))
     return plain
+
+
+def changed_fact(old: Mapping[str, Any], new: Mapping[str, Any], recipe: Recipe) -> str | None:
+    """The first fact that differs, as "name: old, now new", with what it follows from; None where all agree.
+
+    old: of a training that may have been saved before there were all of today's facts and settings.
+    """
+    unsaved = unsaved_recipe(recipe) | {name: new[name] for name in ADDED}
+    changed = difference(old, new, unsaved=unsaved)
+    return None if changed is None else changed + OF_SCENE.get(changed.split(":")[0], "")
+
+
+def _points_mark(points: Path | str | None) -> str | None:
+    """The asked start points, by their content where they are a file, wherever it lies."""
+    if points is None:
+        return None
+    return file_hash(Path(points))[:16] if Path(points).is_file() else str(points)
 
 
 def cfg_facts(output: ExpertOutput, config: TrainExpertConfig, begun: ExpertStart) -> dict[str, object]:

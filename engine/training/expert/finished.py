@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from engine.checks.experts import EXPERT_REPORT
 from engine.settings.parsing.config_file import read_object
-from engine.settings.training.recipe import difference, unsaved_recipe
 from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.expert.choice import choose_preset
-from engine.training.expert.facts import facts_of
+from engine.training.expert.facts import changed_fact, facts_of
 from engine.training.expert.opening import recipe_for
 from engine.training.expert.saves import ExpertOutput, saved_expert_folder, saved_state
 from experts import ExpertSpec
@@ -30,4 +29,4 @@ def is_finished(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutpu
     near = told.get("near") if asked.near is None else asked.near  # else measured on the start points
     far = told.get("far") if asked.far is None else asked.far
     facts = facts_of(output, config, recipe, (near, far))
-    return difference(told, facts, unsaved=unsaved_recipe(recipe)) is None
+    return changed_fact(told, facts, recipe) is None

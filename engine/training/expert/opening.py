@@ -20,9 +20,10 @@ from common.text.wording import counted
 from engine.errors import ConfigError
 from engine.evaluation.measures.lpips_weights import lpips_of_loss
 from engine.runs.trial import BlackFrames, WorkTime, seconds_a_step
-from engine.settings.training.recipe import difference, unsaved_recipe, with_settings
+from engine.settings.training.recipe import with_settings
 from engine.settings.training.train_expert import TrainExpertConfig, recipe_values
 from engine.training.expert.choice import choose_preset
+from engine.training.expert.facts import changed_fact
 from engine.training.expert.old_training import set_training_aside
 from engine.training.expert.saves import ExpertOutput, load_state, saved_state
 from engine.training.expert.scene_views import SceneViews
@@ -238,9 +239,8 @@ def _resumed(task: ExpertTask) -> str:
     iteration, path = newest
     state = load_state(path)
     with reading(path, "not a readable training state", CheckpointError, advice="start again with --overwrite"):
-        changed = difference(json.loads(state["facts"]), task.facts(), unsaved=unsaved_recipe(task.begun.recipe))
+        changed = changed_fact(json.loads(state["facts"]), task.facts(), task.begun.recipe)
         if changed is not None:
-            by = "; they follow from --cache_gb" if changed.startswith("stretches") else ""
-            raise ConfigError(f"{path}: saved with other settings ({changed}{by}); give the same, or --overwrite")
+            raise ConfigError(f"{path}: saved with other settings ({changed}); give the same, or --overwrite")
         task.load(state)
     return f"resuming after iteration {iteration} from {path}"

@@ -22,7 +22,7 @@ from engine.runs.saved.checkpoint import (
     saved_iterations,
 )
 from engine.runs.saved.expert_records import ExpertRecord
-from engine.runs.saved.scene_record import other_cameras, scene_facts
+from engine.runs.saved.scene_record import other_cameras, other_footage, scene_facts
 from engine.runs.saved.seeds import trained_seeds
 from engine.settings.training.run import RunConfig
 from experts.base import CheckpointError
@@ -66,7 +66,7 @@ def resume_newest(
         folder = checkpoint_folder(save_path, iteration)
         try:
             saved = load_checkpoint(folder)
-            _check_same(saved, run, records)
+            check_same(saved, run, records)
             restore_training_state(optimiser, folder, seed)
         except CheckpointError as fault:
             logger.warning("%s", fault)
@@ -81,7 +81,8 @@ def resume_newest(
     return 0, 0.0
 
 
-def _check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...]) -> None:
+def check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...]) -> None:
+    """Raises ConfigError where a save is of another head, or of other experts, cameras, frames or footage."""
     kind = run.router.head_kind
     if saved.router.head_kind != kind:
         raise ConfigError(f"{saved.folder}: has the head {saved.router.head_kind}, not {kind}; give --rgbfunction")
@@ -107,6 +108,11 @@ def _check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...])
         raise ConfigError(
             f"{run.scene.root}: other cameras than {saved.folder} was trained with ({first_and_more(cameras)}); give "
             "the same poses and --principal_points, or start again with --overwrite"
+        )
+    if replaced := other_footage(saved.scene, run):
+        raise ConfigError(
+            f"{run.scene.root}: other footage than {saved.folder} was trained with ({first_and_more(replaced)}); give "
+            "the same videos or images, or start again with --overwrite"
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import engine.pipeline.queue
 from engine.budget.choice import choose
-from engine.budget.keeping import PlanKeeper, within_size
+from engine.budget.keeping import PlanKeeper, reopened, within_size
 from engine.budget.plan import Plan, Step, read_plan
 from engine.budget.wanted import Budget
 from engine.budget.watching import seconds_an_iteration
@@ -85,6 +85,21 @@ def test_a_training_is_begun_anew_where_its_speed_is_another(
     saved = read_plan(tmp_path)
     assert saved == keeper.plan and saved.steps[1].is_done and saved.steps[1].told == 200.0
     assert Training.started[-1].is_done() and len(list(tmp_path.glob("old-*"))) == len(lengths) - 1
+
+
+def test_done_steps_are_done_again_where_their_results_are_gone_or_of_another_scene(tmp_path: Path) -> None:
+    step = Step(step="expert_freetime", iterations=2000, taken=9.0, is_done=True)
+    plan = Plan(budget="500s", data_args="", experts=(), steps=(TRIALS, step))
+    jobs = job_of(tmp_path, plan)
+    job = jobs["expert_freetime"]
+    assert [each.is_done for each in reopened(plan, jobs).steps] == [True, False]
+    job.results[0].parent.mkdir(parents=True)
+    job.results[0].touch()
+    job.record.parent.mkdir()
+    job.mark_done()
+    assert reopened(plan, jobs) == plan
+    elsewhere = {job.step: replace(job, words=(*job.words, "--source_path", "take2"))}
+    assert [each.is_done for each in reopened(plan, elsewhere).steps] == [True, False]
 
 
 def test_a_curve_tells_the_time_of_an_iteration_once_it_is_long_enough(tmp_path: Path) -> None:

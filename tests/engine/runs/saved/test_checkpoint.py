@@ -29,6 +29,7 @@ from engine.runs.saved.checkpoint import (
 )
 from engine.runs.saved.loading import load_run
 from engine.runs.saved.scene_record import camera_hash, other_footage, scene_facts
+from engine.training.router.resume import check_same
 from experts.base import CheckpointError
 from scenes import SceneOptions, load_scene
 from tests.engine.expert_scene import write_film
@@ -253,6 +254,8 @@ def test_footage_that_was_replaced_is_known(tmp_path):
     path = source.files(0, 1)[0]
     path.write_bytes(path.read_bytes() + b"0")
     assert other_footage(saved.scene, run) == [run.scene.views[0].name]
+    with pytest.raises(ConfigError, match=f"other footage than .* was trained with .{run.scene.views[0].name}"):
+        check_same(saved, run, ())
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
