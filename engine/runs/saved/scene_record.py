@@ -40,8 +40,12 @@ def scene_facts(run: Run) -> dict[str, Any]:
 
 
 def _footage_bytes(source: FrameSource, scene: Scene) -> int:
-    """Bytes of the files of a camera's frames: another video has another number."""
-    return sum(path.stat().st_size for path in source.files(scene.start, scene.num_frames))
+    """Bytes of the files of a camera's frames: another video has another number.
+
+    Files that went away since the start, once they were decoded, count as empty: a save does not fail for them.
+    """
+    files = source.files(scene.start, scene.num_frames)
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def scene_marks(scene: Scene) -> dict[str, str]:

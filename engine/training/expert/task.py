@@ -68,6 +68,7 @@ class ExpertTask:
         self.output = output
         self.config = config
         self.begun = begun
+        self._facts = facts_of(output, config, begun.recipe, begun.planes)  # while all files are there
         self.start = 0  # iterations done before
         self.seconds = 0.0  # of training, evaluations and saves left out
         self.history: list[dict[str, Any]] = []  # scores on the way
@@ -258,4 +259,4 @@ class ExpertTask:
 
     def facts(self) -> dict[str, Any]:
         """Facts that must be the same in a training and the one it continues, as plain JSON values."""
-        return facts_of(self.output, self.config, self.begun.recipe, self.begun.planes)
+        return self._facts

@@ -83,3 +83,22 @@ def test_images_of_one_size_are_told_apart(tmp_path):
         path.write_bytes(path.read_bytes()[:-9] + bytes(9))
     same, other = (scene_marks(load_scene(tmp_path / name, SceneOptions(cache=tmp_path / "cache"))) for name in "ab")
     assert same["cameras"] == other["cameras"] and same["footage"] != other["footage"]
+
+
+def test_start_points_that_go_away_during_a_training_do_not_stop_a_save(film, tmp_path, monkeypatch):
+    cloud = tmp_path / "cloud.npz"
+    positions = np.random.default_rng(0).uniform((-1, -1, 3), (1, 1, 5), (50, 3)).astype(np.float32)
+    np.savez(cloud, xyz=positions, rgb=np.full((50, 3), 0.5, np.float32))
+    own = tmp_path / "own"
+    shutil.copytree(film, own)
+    evaluate = ExpertTask.evaluate
+
+    def without_files(task: ExpertTask, *args: object, **options: object) -> None:
+        cloud.unlink(missing_ok=True)
+        for video in own.glob("*.mp4"):
+            video.unlink()
+        evaluate(task, *args, **options)
+
+    monkeypatch.setattr(ExpertTask, "evaluate", without_files)
+    settings = (f"--points={cloud}", "--iterations=6", "--test_iterations=3")
+    assert run(own, tmp_path / "model", "freetime", *settings) == 0

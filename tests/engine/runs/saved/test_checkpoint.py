@@ -256,6 +256,8 @@ def test_footage_that_was_replaced_is_known(tmp_path):
     assert other_footage(saved.scene, run) == [run.scene.views[0].name]
     with pytest.raises(ConfigError, match=f"other footage than .* was trained with .{run.scene.views[0].name}"):
         check_same(saved, run, ())
+    path.unlink()
+    assert scene_facts(run)["footage"][run.scene.views[0].name] == 0, "a save does not fail for it"
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
