@@ -11,15 +11,10 @@ from common.disk.files import write_json
 from common.text.tables import Column, table_lines
 from common.text.wording import script_command
 from engine.compression.packing import write_compressed
-from engine.compression.pruned import (
-    check_prunable,
-    fixed_megabytes,
-    measured_speed,
-    share_for_megabytes,
-    share_for_speed,
-)
+from engine.compression.pruned import check_prunable, measured_speed, share_for_speed
 from engine.compression.pruned_files import write_run
 from engine.compression.rounds import Goal, Pruning, prune_in_rounds, ratio_goal
+from engine.compression.sizes import MISSED, share_for_megabytes, written_sizes
 from engine.compression.tuning import Tuning
 from engine.evaluation.provenance import gaussian_counts, megabytes
 from engine.runs.alone import sweep_leftovers_of
@@ -64,7 +59,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     check_prunable(run.experts)
     before = _facts(run)
     trained = with_values(trained_config(save_path, layout=run.scene.layout), overrides)
-    pruned = prune_in_rounds(run, _goal(run, config), _pruning(config), trained, quiet=config.quiet)
+    pruned = prune_in_rounds(run, _goal(run, config, out), _pruning(config), trained, quiet=config.quiet)
     if pruned is None:
         logger.warning("interrupted: nothing is written")
         return INTERRUPTED
@@ -82,6 +77,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 
     write(pruned, save_path, out, iteration=run.iteration, overrides=overrides, change={"pruned": facts}, leave=leave)
     print(*_lines(before, after), sep="\n")
+    _check_size(after["megabytes"]["total"], config)
     if config.fps is not None:
         speeds = [f"{measured_speed(each):.1f}" for each in (run, pruned)]
         print(f"frames a second on this machine: {speeds[0]} before, {speeds[1]} now")
@@ -101,14 +97,24 @@ def _pruning(config: PruneConfig) -> Pruning:
     )
 
 
-def _goal(run: Run, config: PruneConfig) -> Goal:
+def _goal(run: Run, config: PruneConfig, out: Path) -> Goal:
     wanted, speed = config.megabytes, config.fps
     if wanted is not None:
-        fixed = fixed_megabytes(run)
-        return lambda now, scores: share_for_megabytes(now, scores, wanted, config.scope, fixed=fixed)
+        sizes = written_sizes(run, out)
+        return lambda now, scores: share_for_megabytes(now, scores, wanted, config.scope, sizes=sizes)
     if speed is not None:
         return lambda now, scores: share_for_speed(now, scores, speed, config.scope)
     return ratio_goal(run, DEFAULT_RATIO if config.ratio is None else config.ratio)
+
+
+def _check_size(now: float, config: PruneConfig) -> None:
+    """Warns where the files that were written miss their goal."""
+    wanted = config.megabytes
+    if wanted is not None and now > MISSED * wanted:
+        logger.warning(
+            "the new run has %.1f MB, more than the %g MB of --megabytes; prune again with a smaller number",
+            *(now, wanted),
+        )
 
 
 def _facts(run: Run) -> dict[str, Any]:

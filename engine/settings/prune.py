@@ -34,7 +34,8 @@ class PruneConfig:
         flag(f"share of the Gaussians to remove; default: {DEFAULT_RATIO:g}, as in the paper", metavar="FLOAT"),
     ] = None
     megabytes: Annotated[
-        float | None, flag("instead of --ratio: size that the run may have, 10^6 bytes", metavar="FLOAT")
+        float | None,
+        flag("instead of --ratio: size that the run may have before --compress, 10^6 bytes", metavar="FLOAT"),
     ] = None
     fps: Annotated[
         float | None,

@@ -12,9 +12,10 @@ import torch
 
 import moegs
 from benchmarks import pruning_curve
-from engine.compression.pruned import fixed_megabytes, kept_masks, share_for_megabytes
+from engine.compression.pruned import kept_masks
 from engine.compression.rounds import Pruning, prune_in_rounds, ratio_goal
 from engine.compression.scores import run_scores
+from engine.compression.sizes import WrittenSizes, share_for_megabytes, written_sizes
 from engine.compression.tuning import Tuning, row_parameters
 from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
@@ -24,8 +25,8 @@ from engine.runs.saved.loading import load_run, trained_config
 ON_CPU = {"device": "cpu"}
 
 
-def prune(world: Path, out: Path, *more: str) -> int:
-    return moegs.main(["prune", str(world / "run"), f"--out={out}", "--quiet", "--device=cpu", *more])
+def prune(world: Path, out: Path, *more: str, folder: str = "run") -> int:
+    return moegs.main(["prune", str(world / folder), f"--out={out}", "--quiet", "--device=cpu", *more])
 
 
 def test_nothing_removed_and_nothing_trained_leaves_the_images_as_they_are(world: Path, tmp_path: Path) -> None:
@@ -138,14 +139,50 @@ def test_by_expert_each_loses_its_share(world: Path) -> None:
         assert int(kept.sum()) == pytest.approx(len(kept) / 2, abs=3)
 
 
+def size_of(folder: Path) -> float:
+    return float(megabytes(load_run(folder, overrides=ON_CPU))["total"])
+
+
 def test_the_share_for_a_size_is_the_smallest(world: Path, tmp_path: Path) -> None:
     run = load_run(world / "run", overrides=ON_CPU)
     wanted = megabytes(run)["total"] - 0.03  # networks are the most of it
     scores = run_scores(run, "contribution", frames=2, progress=False)
-    assert 0 < share_for_megabytes(run, scores, wanted, "mixture", fixed=fixed_megabytes(run)) < 0.9
+    sizes = written_sizes(run, tmp_path / "small")
+    assert not list(tmp_path.iterdir()), "the copies are removed"
+    assert 0 < share_for_megabytes(run, scores, wanted, "mixture", sizes=sizes) < 0.9
     assert prune(world, tmp_path / "small", f"--megabytes={wanted}", "--iterations=0") == 0
-    size = megabytes(load_run(tmp_path / "small", overrides=ON_CPU))["total"]
-    assert size == pytest.approx(wanted, abs=0.006)
+    assert size_of(tmp_path / "small") == pytest.approx(wanted, abs=0.003)
+
+
+def test_sizes_are_those_of_the_files_that_are_written(world: Path, tmp_path: Path, capsys) -> None:
+    """All columns count, those of no tensor, too; a compressed run is written plainly without --compress."""
+    once = ["--iterations=0", "--rounds=1", "--score=contribution", "--score_frames=1"]
+    assert prune(world, tmp_path / "all", "--ratio=0", *once) == 0
+    assert prune(world, tmp_path / "packed", "--ratio=0", "--compress", *once) == 0
+    plain = size_of(tmp_path / "all")
+    assert size_of(tmp_path / "packed") < 0.6 * plain
+    for name in ("all", "packed"):
+        run, out = load_run(tmp_path / name, overrides=ON_CPU), tmp_path / f"half of {name}"
+        assert prune(tmp_path, out, "--ratio=0.5", "--scope=expert", *once, folder=name) == 0
+        sizes = written_sizes(run, tmp_path / "new")
+        assert sizes.megabytes(run.experts) == pytest.approx(plain, abs=0.003)
+        left = load_run(out, overrides=ON_CPU).experts
+        assert sizes.megabytes(left) == pytest.approx(size_of(out), abs=0.003)
+    wanted, out = plain - 0.03, tmp_path / "small"
+    capsys.readouterr()
+    assert prune(tmp_path, out, f"--megabytes={wanted}", *once, folder="packed") == 0
+    assert size_of(out) == pytest.approx(wanted, abs=0.003)
+    assert "more than the" not in capsys.readouterr().err
+
+
+def test_a_size_that_is_missed_is_told(world: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(WrittenSizes, "megabytes", lambda *_: 0.0)  # as if files were smaller than they are
+    once = ["--iterations=0", "--rounds=1", "--score=gate", "--score_frames=1"]
+    assert prune(world, tmp_path / "small", "--megabytes=3", *once) == 0
+    said = capsys.readouterr().err
+    assert (
+        f"the new run has {size_of(tmp_path / 'small'):.1f} MB, more than the 3 MB of --megabytes; prune again" in said
+    )
 
 
 def test_a_goal_that_the_run_meets_is_told_and_not_searched_for(world: Path, tmp_path: Path, capsys) -> None:
