@@ -26,7 +26,7 @@ from engine.runs.saved.parts import results_in
 from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
 from engine.settings.parsing.fields import with_values
 from engine.settings.parsing.paths import check_apart
-from engine.settings.prune import DEFAULT_RATIO, PruneConfig, check_prune_config, read_prune_settings
+from engine.settings.prune import PruneConfig, check_prune_config, read_prune_settings, with_goal
 from engine.settings.results.verify import overrides_of
 from engine.settings.training.experts import BY_NAME
 from router import render_command
@@ -35,6 +35,7 @@ from scenes.options import Needed
 logger = logging.getLogger(__name__)
 
 FACTS = "pruned.json"
+SETTINGS = ("ratio", "megabytes", "fps", "score", "scope", "score_frames", "rounds", "tune", "iterations", "rate")
 COLUMNS = (
     Column(heading="expert", gap=0, left=True),
     Column(heading="Gaussians", gap=2),
@@ -49,6 +50,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_prune_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_prune_config(config)
+    config = with_goal(config)
     check_apart("--out", out, results_in(save_path))
     sweep_leftovers_of(out)
     chosen, overrides = None if config.iteration == -1 else config.iteration, overrides_of(config)
@@ -66,7 +68,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     facts = {
         "from": str(save_path.absolute()),
         "iteration": run.iteration,
-        **{key: getattr(config, key) for key in ("score", "scope", "rounds", "tune", "iterations", "rate")},
+        **{key: getattr(config, key) for key in SETTINGS},
     }
     write = write_compressed if config.compress else write_run
     after: dict[str, Any] = {}
@@ -79,8 +81,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     print(*_lines(before, after), sep="\n")
     _check_size(after["megabytes"]["total"], config)
     if config.fps is not None:
-        speeds = [f"{measured_speed(each):.1f}" for each in (run, pruned)]
-        print(f"frames a second on this machine: {speeds[0]} before, {speeds[1]} now")
+        before_now = [measured_speed(each) for each in (run, pruned)]
+        print("frames a second on this machine: {:.1f} before, {:.1f} now".format(*before_now))
+        _check_speed(before_now[1], config.fps)
     command = script_command(*render_command(run.ensemble).split(), "--save_path", out.absolute(), "--skip_train")
     print(f"to render and score it: {command}")
     return 0
@@ -104,7 +107,8 @@ def _goal(run: Run, config: PruneConfig, out: Path) -> Goal:
         return lambda now, scores: share_for_megabytes(now, scores, wanted, config.scope, sizes=sizes)
     if speed is not None:
         return lambda now, scores: share_for_speed(now, scores, speed, config.scope)
-    return ratio_goal(run, DEFAULT_RATIO if config.ratio is None else config.ratio)
+    assert config.ratio is not None, "the default"
+    return ratio_goal(run, config.ratio)
 
 
 def _check_size(now: float, config: PruneConfig) -> None:
@@ -113,6 +117,16 @@ def _check_size(now: float, config: PruneConfig) -> None:
     if wanted is not None and now > MISSED * wanted:
         logger.warning(
             "the new run has %.1f MB, more than the %g MB of --megabytes; prune again with a smaller number",
+            *(now, wanted),
+        )
+
+
+def _check_speed(now: float, wanted: float) -> None:
+    """Warns where the new run is slower than its goal: the search measured a few frames only."""
+    if now < wanted:
+        logger.warning(
+            "the new run has %.1f frames a second, less than the %g of --fps; prune again with a larger number, or "
+            "with a larger --ratio",
             *(now, wanted),
         )
 

@@ -12,6 +12,7 @@ import torch
 
 import moegs
 from benchmarks import pruning_curve
+from engine.commands import prune as prune_command
 from engine.compression.pruned import kept_masks
 from engine.compression.rounds import Pruning, prune_in_rounds, ratio_goal
 from engine.compression.scores import run_scores
@@ -48,6 +49,7 @@ def test_a_pruned_run_trains_further_and_renders(world: Path, tmp_path: Path, ca
     assert counts[1] == pytest.approx(counts[0] / 2, abs=6), "each block keeps its best row"
     facts = json.loads((out / "pruned.json").read_text())
     assert [facts[name]["gaussians"]["total"] for name in ("before", "after")] == counts
+    assert (facts["ratio"], facts["megabytes"], facts["fps"]) == (0.5, None, None)
     report = out / "experts" / "Ex4DGS" / "Ex4DGS" / "train_expert.json"
     assert report.is_file(), "it tells which cameras the expert was trained on"
     saved = json.loads((out / "router" / "iteration_5" / "router.json").read_text())
@@ -103,11 +105,12 @@ def test_rounds_reach_the_same_share_and_go_by_newer_scores(world: Path) -> None
 def test_a_tuned_run_is_written_as_it_is(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "tuned"
     few = ["--tune=all", "--iterations=4", "--score_frames=1", "--rounds=2"]
-    assert prune(world, out, "--ratio=0.5", *few) == 0
+    assert prune(world, out, *few) == 0
     old, new = (load_run(path, overrides=ON_CPU) for path in (world / "run", out))
     assert new.iteration == old.iteration + 4 and new.training_seconds > old.training_seconds
     facts = json.loads((out / "pruned.json").read_text())
     assert (facts["tune"], facts["rounds"], facts["iterations"], facts["score"]) == ("all", 2, 4, "image")
+    assert (facts["ratio"], facts["megabytes"], facts["score_frames"]) == (0.55, None, 1), "the default goal"
     report = json.loads((out / "experts" / "Ex4DGS" / "Ex4DGS" / "train_expert.json").read_text())
     assert report["scores"] is None and report["pruned"]["from"] == facts["from"]
     train = ["--resume", f"--save_path={out}", f"--iterations={new.iteration + 1}", "--quiet", "--test_iterations"]
@@ -195,6 +198,17 @@ def test_a_goal_that_the_run_meets_is_told_and_not_searched_for(world: Path, tmp
     assert f"pruning, round 1 of 1: {total:,} of {total:,} Gaussians are left" in said and "round 2" not in said
     assert "what was written is opened again" in said
     assert re.search(r"frames a second on this machine: \d+\.\d before, \d+\.\d now", printed)
+
+
+def test_a_speed_that_is_missed_is_told(world: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    speeds = iter((25.0, 18.24))  # before, and of the new run
+    monkeypatch.setattr(prune_command, "share_for_speed", lambda *_: 0.1)
+    monkeypatch.setattr(prune_command, "measured_speed", lambda _: next(speeds))
+    once = ["--iterations=0", "--rounds=1", "--score=gate", "--score_frames=1"]
+    assert prune(world, tmp_path / "fast", "--fps=20", *once) == 0
+    printed, said = capsys.readouterr()
+    assert "frames a second on this machine: 25.0 before, 18.2 now" in printed
+    assert "the new run has 18.2 frames a second, less than the 20 of --fps; prune again with a larger" in said
 
 
 @pytest.mark.parametrize(
