@@ -92,6 +92,15 @@ def test_training_leaves_it_where_it_is_asked_to(world: Path, tmp_path: Path, ca
     assert (tmp_path / "run" / "old-1" / "compressed" / "compressed.json").is_file()
 
 
+def test_the_copy_of_a_training_keeps_decoded_frames_where_the_training_does(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "film", tmp_path / "film", ignore=shutil.ignore_patterns("frame_cache"))
+    train = ["train", f"--config={world / 'run' / 'config.json'}", "--quiet", "--device=cpu", "--iterations=1"]
+    train += ["--test_iterations", f"--save_path={tmp_path / 'run'}", "--compress", "--bundle"]
+    assert moegs.main([*train, f"--source_path={tmp_path / 'film'}", f"--cache_path={tmp_path / 'decoded'}"]) == 0
+    assert (tmp_path / "decoded").is_dir() and not (tmp_path / "film" / "frame_cache").exists()
+    assert (tmp_path / "run" / "compressed" / "compressed.json").is_file()
+
+
 def test_an_image_does_not_depend_on_the_order_and_neighbours_stand_together(world: Path) -> None:
     run = load_run(world / "run", overrides=ON_CPU)
     ordered = sorted_along_curve(run)
