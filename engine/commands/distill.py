@@ -54,7 +54,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_distill_config(config)
     check_apart("--out", out, results_in(save_path))
-    sweep_leftovers_of(out)
+    sweep_leftovers_of(out.resolve())
     overrides, iteration = run_overrides(config), None if config.iteration == -1 else config.iteration
     _refuse_pictures(config, saved_experts(save_path, iteration))
     run = load_run(save_path, iteration=iteration, overrides=overrides, needed="none", flag=MOVED)

@@ -52,6 +52,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     save_path, out = check_prune_config(config)
     config = with_goal(config)
     check_apart("--out", out, results_in(save_path))
+    out = out.resolve()  # a link stays, and its folder is filled
     sweep_leftovers_of(out)
     chosen, overrides = None if config.iteration == -1 else config.iteration, overrides_of(config)
     reason = "there is nothing to remove; prune a run without it"
@@ -65,6 +66,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     if pruned is None:
         logger.warning("interrupted: nothing is written")
         return INTERRUPTED
+    speeds = [] if config.fps is None else [measured_speed(each) for each in (run, pruned)]
     facts = {
         "from": str(save_path.absolute()),
         "iteration": run.iteration,
@@ -81,9 +83,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     print(*_lines(before, after), sep="\n")
     _check_size(after["megabytes"]["total"], config)
     if config.fps is not None:
-        before_now = [measured_speed(each) for each in (run, pruned)]
-        print("frames a second on this machine: {:.1f} before, {:.1f} now".format(*before_now))
-        _check_speed(before_now[1], config.fps)
+        print("frames a second on this machine: {:.1f} before, {:.1f} now".format(*speeds))
+        _check_speed(speeds[1], config.fps)
     command = script_command(*render_command(run.ensemble).split(), "--save_path", out.absolute(), "--skip_train")
     print(f"to render and score it: {command}")
     return 0

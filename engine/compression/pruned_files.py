@@ -61,7 +61,7 @@ def write_run(
     and the folder that becomes `out`.
     """
     earlier = load_checkpoint(checkpoint_folder(save_path, iteration)).experts
-    out = out.absolute()
+    out = out.resolve()  # a link stays
     with replacing_folder(out) as staged:
         folders = {record.name: bundle_folder(record, staged) for record in earlier}
         _write_experts(run.experts, folders, packed)

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 import moegs
+from engine.compression import packing
 from engine.compression.ordered import curve_order, sorted_along_curve
 from engine.compression.packing import compress_run, pack_folder
 from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
-from engine.runs.run import mix_view
+from engine.runs.run import Run, mix_view
 from engine.runs.saved.loading import load_run
 from experts import LoadOptions, load_expert
 from experts.formats.packed import is_packed
@@ -99,6 +100,31 @@ def test_the_copy_of_a_training_keeps_decoded_frames_where_the_training_does(wor
     assert moegs.main([*train, f"--source_path={tmp_path / 'film'}", f"--cache_path={tmp_path / 'decoded'}"]) == 0
     assert (tmp_path / "decoded").is_dir() and not (tmp_path / "film" / "frame_cache").exists()
     assert (tmp_path / "run" / "compressed" / "compressed.json").is_file()
+
+
+def test_an_interrupt_while_the_loss_is_measured_leaves_nothing(world: Path, tmp_path: Path, monkeypatch) -> None:
+    out = tmp_path / "small"
+    prune = ["prune", str(world / "run"), f"--out={out}", "--quiet", "--device=cpu", "--ratio=0", "--iterations=0"]
+    prune += ["--rounds=1", "--score=gate", "--score_frames=1", "--compress"]
+
+    def interrupted(run: Run, *, frames: int) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(packing, "mixture_psnr", interrupted)
+        assert moegs.main(prune) == 130
+    assert not list(tmp_path.iterdir())
+    assert moegs.main(prune) == 0
+    assert {"compressed.json", "pruned.json"} < {path.name for path in out.iterdir()}
+
+
+def test_a_link_to_an_empty_folder_stays_and_its_folder_is_filled(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    prune = ["prune", str(world / "run"), f"--out={tmp_path / 'link'}", "--quiet", "--device=cpu", "--ratio=0"]
+    assert moegs.main([*prune, "--iterations=0", "--rounds=1", "--score=gate", "--score_frames=1"]) == 0
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk" / "pruned.json").is_file()
+    assert load_run(tmp_path / "link", overrides=ON_CPU).iteration == 3
 
 
 def test_an_image_does_not_depend_on_the_order_and_neighbours_stand_together(world: Path) -> None:
