@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ from engine.runs.experts.pictures import refuse_pictures
 from engine.runs.run import Run
 from engine.runs.saved.checkpoint import saved_experts
 from engine.runs.saved.loading import load_run, trained_config
-from engine.runs.saved.parts import results_in
+from engine.runs.saved.parts import check_apart_from_scene, parts_of_run
 from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
 from engine.settings.parsing.fields import with_values
 from engine.settings.parsing.paths import check_apart
 from engine.settings.prune import PruneConfig, check_prune_config, read_prune_settings, with_goal
 from engine.settings.results.verify import overrides_of
-from engine.settings.training.experts import BY_NAME
+from engine.settings.training.experts import BY_NAME, folders_by_name
 from router import render_command
 from scenes.options import Needed
 
@@ -51,14 +52,16 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_prune_config(config)
     config = with_goal(config)
-    check_apart("--out", out, results_in(save_path))
+    chosen, overrides = None if config.iteration == -1 else config.iteration, overrides_of(config)
+    names = saved_experts(save_path, chosen)
+    moved = folders_by_name(config.overrides.expert, names)
+    check_apart("--out", out, parts_of_run(save_path, chosen, moved), folder=True)
     out = out.resolve()  # a link stays, and its folder is filled
     sweep_leftovers_of(out)
-    chosen, overrides = None if config.iteration == -1 else config.iteration, overrides_of(config)
-    reason = "there is nothing to remove; prune a run without it"
-    refuse_pictures(saved_experts(save_path, chosen), reason)
+    refuse_pictures(names, "there is nothing to remove; prune a run without it")
     needed: Needed = "all" if config.iterations else "test" if config.compress else "none"
-    run = load_run(save_path, iteration=chosen, overrides=overrides, needed=needed, flag=BY_NAME)
+    check = partial(check_apart_from_scene, "--out", out, save_path=save_path)
+    run = load_run(save_path, iteration=chosen, overrides=overrides, needed=needed, check=check, flag=BY_NAME)
     check_prunable(run.experts)
     before = _facts(run)
     trained = with_values(trained_config(save_path, layout=run.scene.layout), overrides)
