@@ -63,6 +63,24 @@ def test_the_file_tells_what_was_lost(copy: Path) -> None:
     assert facts["megabytes"] == pytest.approx(megabytes(runs[1])["total"], rel=0.01)
 
 
+def test_the_size_is_that_of_the_files(copy: Path, world: Path, tmp_path: Path) -> None:
+    small = load_run(copy / "compressed", overrides=ON_CPU)
+    router = (copy / "compressed" / "router" / "iteration_3" / "router.safetensors").stat().st_size
+    files = sum(file.stat().st_size for expert in small.experts for file in expert.provenance.files)
+    facts = json.loads((copy / "compressed" / "compressed.json").read_text())
+    assert facts["megabytes"] == megabytes(small)["total"] == pytest.approx((router + files) / 1e6)
+    assert megabytes(small)["router"] == router / 1e6
+    left = load_run(copy / "compressed", overrides={**ON_CPU, "without": ("STG",)})
+    assert megabytes(left)["router"] < megabytes(load_run(copy, overrides=ON_CPU))["router"], "of no file"
+    out = tmp_path / "pruned"
+    flags = ["--ratio=0.2", "--scope=expert", "--iterations=0", "--rounds=1", "--score_frames=1", "--device=cpu"]
+    assert moegs.main(["prune", str(world / "run"), f"--out={out}", "--quiet", *flags]) == 0
+    told = json.loads((out / "pruned.json").read_text())
+    for key, folder in (("before", world / "run"), ("after", out)):
+        router = folder / "router" / "iteration_3" / "router.safetensors"
+        assert told[key]["megabytes"]["router"] == router.stat().st_size / 1e6
+
+
 def test_commands_take_it(copy: Path, world: Path, tmp_path: Path) -> None:
     small = tmp_path / "moved"
     shutil.copytree(copy / "compressed", small)
