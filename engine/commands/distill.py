@@ -66,7 +66,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     name = find_name(config.expert, [expert.name for expert in run.experts])
     before = next(expert for expert in run.experts if expert.name == name)
     check_growth(config, before)
-    check_trainable(before)
+    check_trainable(before, run.scene.num_frames)
     decode(run.scene, needed_views(run.scene, "all"))  # after all that can refuse: it takes minutes
     decode_pictures(run.experts)
     start = time.perf_counter()

@@ -16,6 +16,7 @@ from engine.compression.pruned import check_prunable, measured_speed, share_for_
 from engine.compression.pruned_files import write_run
 from engine.compression.rounds import Goal, Pruning, prune_in_rounds, ratio_goal
 from engine.compression.sizes import MISSED, share_for_megabytes, written_sizes
+from engine.compression.trainers import check_trainable
 from engine.compression.tuning import Tuning
 from engine.evaluation.provenance import gaussian_counts, megabytes
 from engine.runs.alone import sweep_leftovers_of
@@ -24,6 +25,7 @@ from engine.runs.run import Run
 from engine.runs.saved.checkpoint import saved_experts
 from engine.runs.saved.loading import load_run, trained_config
 from engine.runs.saved.parts import check_apart_from_scene, parts_of_run
+from engine.runs.scene import decode
 from engine.settings.parsing.command_line import INTERRUPTED, set_up_logging
 from engine.settings.parsing.fields import with_values
 from engine.settings.parsing.paths import check_apart
@@ -31,6 +33,7 @@ from engine.settings.prune import PruneConfig, check_prune_config, read_prune_se
 from engine.settings.results.verify import overrides_of
 from engine.settings.training.experts import BY_NAME, folders_by_name
 from router import render_command
+from scenes import needed_views
 from scenes.options import Needed
 
 logger = logging.getLogger(__name__)
@@ -51,18 +54,9 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_prune_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_prune_config(config)
-    config = with_goal(config)
-    chosen, overrides = None if config.iteration == -1 else config.iteration, overrides_of(config)
-    names = saved_experts(save_path, chosen)
-    moved = folders_by_name(config.overrides.expert, names)
-    check_apart("--out", out, parts_of_run(save_path, chosen, moved), folder=True)
+    config, overrides = with_goal(config), overrides_of(config)
+    run = _open_run(config, save_path, out, overrides)
     out = out.resolve()  # a link stays, and its folder is filled
-    sweep_leftovers_of(out)
-    refuse_pictures(names, "there is nothing to remove; prune a run without it")
-    needed: Needed = "all" if config.iterations else "test" if config.compress else "none"
-    check = partial(check_apart_from_scene, "--out", out, save_path=save_path)
-    run = load_run(save_path, iteration=chosen, overrides=overrides, needed=needed, check=check, flag=BY_NAME)
-    check_prunable(run.experts)
     before = _facts(run)
     trained = with_values(trained_config(save_path, layout=run.scene.layout), overrides)
     pruned = prune_in_rounds(run, _goal(run, config, out), _pruning(config), trained, quiet=config.quiet)
@@ -91,6 +85,30 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     command = script_command(*render_command(run.ensemble).split(), "--save_path", out.absolute(), "--skip_train")
     print(f"to render and score it: {command}")
     return 0
+
+
+def _open_run(config: PruneConfig, save_path: Path, out: Path, overrides: Mapping[str, Any]) -> Run:
+    """The run to prune with the frames that this needs; ConfigError where it cannot be pruned into a folder."""
+    chosen = None if config.iteration == -1 else config.iteration
+    names = saved_experts(save_path, chosen)
+    moved = folders_by_name(config.overrides.expert, names)
+    check_apart("--out", out, parts_of_run(save_path, chosen, moved), folder=True)
+    sweep_leftovers_of(out.resolve())
+    refuse_pictures(names, "there is nothing to remove; prune a run without it")
+    check = partial(check_apart_from_scene, "--out", out, save_path=save_path)
+    run = load_run(save_path, iteration=chosen, overrides=overrides, needed="none", check=check, flag=BY_NAME)
+    _check_experts(run, config)
+    needed: Needed = "all" if config.iterations else "test" if config.compress else "none"
+    decode(run.scene, needed_views(run.scene, needed))  # after all that can refuse: it takes minutes
+    return run
+
+
+def _check_experts(run: Run, config: PruneConfig) -> None:
+    """Raises ConfigError where an expert cannot be pruned, or not be trained further as asked for."""
+    check_prunable(run.experts)
+    if config.tune == "all" and config.iterations:
+        for expert in run.experts:
+            check_trainable(expert, run.scene.num_frames)
 
 
 def _pruning(config: PruneConfig) -> Pruning:
