@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from common.disk.faults import writing
 from common.disk.leftovers import unfinished_folder
 from common.text.units import MEGABYTE
 from engine.compression.pruned import MOST, PruneScope, kept_masks, least_share
@@ -59,7 +61,7 @@ def written_sizes(run: Run, beside: Path) -> WrittenSizes:
     """
     beside.parent.mkdir(parents=True, exist_ok=True)
     fixed, rows = float(HEADER_BYTES), {}
-    with unfinished_folder(beside.parent, of=beside) as scratch:
+    with unfinished_folder(beside.parent, of=beside) as scratch, writing(beside, SafetensorError, made_in=scratch):
         for number, expert in enumerate(run.experts):
             own, rows[expert.name] = _expert_sizes(expert, scratch / str(number))
             fixed += own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from dataclasses import replace
@@ -13,6 +14,7 @@ import torch
 import moegs
 from benchmarks import pruning_curve
 from engine.commands import prune as prune_command
+from engine.compression import sizes
 from engine.compression.pruned import kept_masks
 from engine.compression.rounds import Pruning, prune_in_rounds, ratio_goal
 from engine.compression.scores import run_scores
@@ -22,6 +24,7 @@ from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
 from engine.runs.run import Run, mix_view
 from engine.runs.saved.loading import load_run, trained_config
+from tests import exhausted
 
 ON_CPU = {"device": "cpu"}
 
@@ -150,9 +153,9 @@ def test_the_share_for_a_size_is_the_smallest(world: Path, tmp_path: Path) -> No
     run = load_run(world / "run", overrides=ON_CPU)
     wanted = megabytes(run)["total"] - 0.03  # networks are the most of it
     scores = run_scores(run, "contribution", frames=2, progress=False)
-    sizes = written_sizes(run, tmp_path / "small")
+    written = written_sizes(run, tmp_path / "small")
     assert not list(tmp_path.iterdir()), "the copies are removed"
-    assert 0 < share_for_megabytes(run, scores, wanted, "mixture", sizes=sizes) < 0.9
+    assert 0 < share_for_megabytes(run, scores, wanted, "mixture", sizes=written) < 0.9
     assert prune(world, tmp_path / "small", f"--megabytes={wanted}", "--iterations=0") == 0
     assert size_of(tmp_path / "small") == pytest.approx(wanted, abs=0.003)
 
@@ -167,15 +170,25 @@ def test_sizes_are_those_of_the_files_that_are_written(world: Path, tmp_path: Pa
     for name in ("all", "packed"):
         run, out = load_run(tmp_path / name, overrides=ON_CPU), tmp_path / f"half of {name}"
         assert prune(tmp_path, out, "--ratio=0.5", "--scope=expert", *once, folder=name) == 0
-        sizes = written_sizes(run, tmp_path / "new")
-        assert sizes.megabytes(run.experts) == pytest.approx(plain, abs=0.003)
+        written = written_sizes(run, tmp_path / "new")
+        assert written.megabytes(run.experts) == pytest.approx(plain, abs=0.003)
         left = load_run(out, overrides=ON_CPU).experts
-        assert sizes.megabytes(left) == pytest.approx(size_of(out), abs=0.003)
+        assert written.megabytes(left) == pytest.approx(size_of(out), abs=0.003)
     wanted, out = plain - 0.03, tmp_path / "small"
     capsys.readouterr()
     assert prune(tmp_path, out, f"--megabytes={wanted}", *once, folder="packed") == 0
     assert size_of(out) == pytest.approx(wanted, abs=0.003)
     assert "more than the" not in capsys.readouterr().err
+
+
+def test_a_disk_too_full_for_the_copies_is_one_line(world: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sizes, "save_model", full)
+    assert prune(world, tmp_path / "small", "--megabytes=3", "--iterations=0") != 0
+    (told,) = exhausted.errors_of(capsys.readouterr().err)
+    assert told.startswith(f"error: {tmp_path / 'small'}: ") and not list(tmp_path.iterdir())
 
 
 def test_a_size_that_is_missed_is_told(world: Path, tmp_path: Path, capsys, monkeypatch) -> None:
