@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.compression.pruned import check_prunable, fixed_megabytes, measured_speed, row_megabytes
+from engine.compression.pruned import check_prunable, measured_speed
 from engine.compression.rounds import Pruning, prune_in_rounds, ratio_goal
 from engine.compression.scores import run_scores
+from engine.compression.sizes import WrittenSizes, written_sizes
 from engine.compression.tuning import Tuning
 from engine.errors import user_errors
 from engine.evaluation.held_out import mixture_psnr
@@ -90,8 +91,7 @@ def _overrides(given: argparse.Namespace) -> dict[str, Any]:
 
 def _rows(run: Run, given: argparse.Namespace) -> Iterator[Sequence[str]]:
     """The table's rows: headings, the run as it is, then by score, training and share; scored once for all."""
-    fixed = fixed_megabytes(run)
-    numbers = partial(_numbers, fixed=fixed, frames=given.test_frames)
+    numbers = partial(_numbers, sizes=written_sizes(run, given.out), frames=given.test_frames)
     yield HEADINGS
     yield ["---"] * 3 + ["---:"] * (len(HEADINGS) - 3)
     yield ["", "", "0 %", *_texts(numbers(run)), "0"]
@@ -120,12 +120,12 @@ def _rows(run: Run, given: argparse.Namespace) -> Iterator[Sequence[str]]:
                 yield [score, tune, f"{100 * ratio:g} %", *_texts(numbers(pruned)), f"{seconds:.0f}"]
 
 
-def _numbers(run: Run, *, fixed: float, frames: int) -> Numbers:
+def _numbers(run: Run, *, sizes: WrittenSizes, frames: int) -> Numbers:
     return Numbers(
         gaussians=sum(expert.num_gaussians for expert in run.experts),
         psnr=mixture_psnr(run, frames=frames),
         speed=measured_speed(run),
-        megabytes=fixed + row_megabytes(run),
+        megabytes=sizes.megabytes(run.experts),
     )
 
 

@@ -45,6 +45,7 @@ class Router(nn.Module):
         self.rays = KeptRays()
         self.temperature = temperature
         self.eval_temperature = temperature if eval_temperature is None else eval_temperature
+        self.file_bytes: int | None = None  # size of the file that holds it; None: it is of no file
 
     def features_of_pictures(self) -> dict[int, nn.Module]:
         """The modules that make routing weights of pictures, by the number of the expert that has them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from common.text.tables import Column, table_lines
@@ -22,7 +23,7 @@ from engine.runs.experts.pictures import decode_pictures, refuse_pictures
 from engine.runs.run import Run
 from engine.runs.saved.checkpoint import saved_experts
 from engine.runs.saved.loading import load_run, trained_config
-from engine.runs.saved.parts import results_in
+from engine.runs.saved.parts import check_apart_from_scene, parts_of_run
 from engine.runs.scene import decode
 from engine.settings.distill import (
     MOVED,
@@ -36,6 +37,7 @@ from engine.settings.distill import (
 from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.fields import with_values
 from engine.settings.parsing.paths import check_apart
+from engine.settings.training.experts import folders_by_name
 from experts import Expert
 from scenes import needed_views
 
@@ -53,15 +55,18 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_distill_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_distill_config(config)
-    check_apart("--out", out, results_in(save_path))
-    sweep_leftovers_of(out)
     overrides, iteration = run_overrides(config), None if config.iteration == -1 else config.iteration
-    _refuse_pictures(config, saved_experts(save_path, iteration))
-    run = load_run(save_path, iteration=iteration, overrides=overrides, needed="none", flag=MOVED)
+    names = saved_experts(save_path, iteration)
+    moved = folders_by_name(config.overrides.moved, names, flag=MOVED)
+    check_apart("--out", out, parts_of_run(save_path, iteration, moved), folder=True)
+    sweep_leftovers_of(out.resolve())
+    _refuse_pictures(config, names)
+    check = partial(check_apart_from_scene, "--out", out, save_path=save_path)
+    run = load_run(save_path, iteration=iteration, overrides=overrides, needed="none", check=check, flag=MOVED)
     name = find_name(config.expert, [expert.name for expert in run.experts])
     before = next(expert for expert in run.experts if expert.name == name)
     check_growth(config, before)
-    check_trainable(before)
+    check_trainable(before, run.scene.num_frames)
     decode(run.scene, needed_views(run.scene, "all"))  # after all that can refuse: it takes minutes
     decode_pictures(run.experts)
     start = time.perf_counter()

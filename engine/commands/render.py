@@ -159,7 +159,7 @@ def open_run(config: RenderConfig, ensemble: Ensemble | None = None) -> tuple[Ru
     if variant_of(config):
         check_pictures(run, config)
     run = blended_fast(run) if config.fast else run
-    twins = open_twins(run, run_folder(config), config.metrics.twin) if config.metrics.twin else {}
+    twins = open_twins(run, run_folder(config), config.metrics.twin, overrides) if config.metrics.twin else {}
     splits = splits_of(config)
     views = [view for split in splits for view in needed_views(run.scene, split)]  # novel views show no frame
     decode_pictures(run.experts)  # before the trial, which shows them

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from common import ranks
 from common.text.wording import script_command
@@ -85,8 +86,9 @@ def compress(config: RunConfig) -> None:
     """Leaves a small copy of a trained run in its folder, where asked for."""
     save_path = config.output.save_path
     if config.output.compress and save_path is not None and ranks.is_first():
-        machine = config.machine
-        overrides = {"device": machine.device, "backend": machine.backend, "quiet": machine.quiet}
+        machine, data = config.machine, config.data
+        overrides: dict[str, Any] = {"device": machine.device, "backend": machine.backend, "quiet": machine.quiet}
+        overrides |= {"cache_path": data.cache_path, "cache_gb": data.cache_gb}  # a run's folder alone does not choose
         with ranks.apart():
             compress_run(save_path, overrides=overrides)
 

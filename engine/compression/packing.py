@@ -52,38 +52,45 @@ def write_compressed(
 
     Gaussians change their order, and routing weights follow.
     """
-    ordered = sorted_along_curve(run)
+    facts: dict[str, Any] = {"from": str(save_path.absolute()), "iteration": iteration}
+
+    def finish(written: Run, folder: Path) -> None:
+        facts.update(_costs(run, written))
+        write_json(folder / FACTS, facts)
+        if leave is not None:
+            leave(written, folder)
+
     written = write_run(
-        ordered,
+        sorted_along_curve(run),
         save_path,
         out,
         iteration=iteration,
         overrides=overrides,
         change=change,
         packed=pack_folder,
-        leave=leave,
+        leave=finish,
     )
-    written = replace(written, scene=run.scene)
-    before, after = (mixture_psnr(each, frames=SCORED_FRAMES) for each in (run, written))
-    facts = {
-        "from": str(save_path.absolute()),
-        "iteration": iteration,
+    logger.info(
+        "compressed to %.1f MB: PSNR %.2f dB at the held-out cameras, %.3f dB %s than uncompressed; wrote %s",
+        facts["megabytes"],
+        facts["psnr"],
+        abs(facts["psnr_lost"]),
+        "less" if facts["psnr_lost"] > 0 else "more",
+        out,
+    )
+    return written
+
+
+def _costs(run: Run, written: Run) -> dict[str, Any]:
+    """What a compressed run takes, and the PSNR that it has and had."""
+    before, after = (mixture_psnr(each, frames=SCORED_FRAMES) for each in (run, replace(written, scene=run.scene)))
+    return {
         "megabytes": megabytes(written)["total"],
         "psnr": after,
         "psnr_uncompressed": before,
         "psnr_lost": before - after,
         "frames_of_each_camera": min(SCORED_FRAMES, run.scene.num_frames),
     }
-    write_json(out / FACTS, facts)
-    logger.info(
-        "compressed to %.1f MB: PSNR %.2f dB at the held-out cameras, %.3f dB %s than uncompressed; wrote %s",
-        facts["megabytes"],
-        after,
-        abs(before - after),
-        "less" if after < before else "more",
-        out,
-    )
-    return written
 
 
 def pack_folder(folder: Path) -> None:

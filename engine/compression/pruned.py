@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -12,20 +11,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from common.text.units import MEGABYTE
 from engine.errors import ConfigError
-from engine.evaluation.provenance import frames_per_second, megabytes
+from engine.evaluation.provenance import frames_per_second
 from engine.evaluation.scoring import evenly_spread
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_view
 from experts.base import Expert
-from experts.rows import HasRowModules, all_but_lowest, block_sizes, bytes_a_row, keep_rows
+from experts.rows import HasRowModules, all_but_lowest, block_sizes, keep_rows
 from router import Router
 
 PruneScope = Literal["mixture", "expert"]
 MOST = 0.99  # share of the Gaussians that can be removed
-HEADER_BYTES = 1024  # by which files may grow beside their rows: headers name counts, cfg_args what was changed
-ROUTING_BYTES = 12  # of a Gaussian's three routing weights
 TIMED_FRAMES = 13  # the first three of them do not count
 SIZE_STEPS, SPEED_STEPS = 30, 7  # of the bisection; a step of the second renders frames
 
@@ -80,37 +76,6 @@ def router_of_rows(run: Run, rows: Sequence[Tensor]) -> Router:
     return router.eval().requires_grad_(False)
 
 
-def share_for_megabytes(run: Run, scores: Sequence[Tensor], wanted: float, scope: PruneScope, *, fixed: float) -> float:
-    """The smallest share whose removal makes a run's files this small, 10^6 bytes; ConfigError where none does.
-
-    fixed: `fixed_megabytes` of the run as it was loaded.
-    """
-    costs = [_row_bytes(expert) for expert in _prunable(run)]
-
-    def size(share: float) -> float:
-        masks = kept_masks(run, scores, share, scope)
-        kept = sum(int(own[mask.cpu()].sum()) for own, mask in zip(costs, masks, strict=True))
-        return fixed + (kept + HEADER_BYTES) / MEGABYTE
-
-    if size(MOST) > wanted:
-        least = math.ceil(10 * size(MOST)) / 10
-        raise ConfigError(
-            f"--megabytes is {wanted:g}: without {MOST:.0%} of its Gaussians the run would still have {least:g} MB; "
-            "give that or more, and --compress for files that are smaller yet"
-        )
-    return _least(lambda share: size(share) <= wanted, SIZE_STEPS)
-
-
-def fixed_megabytes(run: Run) -> float:
-    """Size of a loaded run's files without what each Gaussian takes in them, 10^6 bytes."""
-    return float(megabytes(run)["total"]) - row_megabytes(run)
-
-
-def row_megabytes(run: Run) -> float:
-    """Size of what the Gaussians of a run take in files, 10^6 bytes."""
-    return sum(int(_row_bytes(expert).sum()) for expert in _prunable(run)) / MEGABYTE
-
-
 def share_for_speed(run: Run, scores: Sequence[Tensor], wanted: float, scope: PruneScope) -> float:
     """The smallest share found whose removal gives this many frames a second here; ConfigError where none does."""
 
@@ -123,7 +88,7 @@ def share_for_speed(run: Run, scores: Sequence[Tensor], wanted: float, scope: Pr
             f"--fps is {wanted:g}: this machine reaches {best:.1f} at most, without {MOST:.0%} of "
             "the Gaussians; give less"
         )
-    return _least(lambda share: speed(share) >= wanted, SPEED_STEPS)
+    return least_share(lambda share: speed(share) >= wanted, steps=SPEED_STEPS)
 
 
 @torch.no_grad()
@@ -140,7 +105,7 @@ def measured_speed(run: Run) -> float:
     return frames_per_second(seconds)
 
 
-def _least(fits: Callable[[float], bool], steps: int) -> float:
+def least_share(fits: Callable[[float], bool], *, steps: int = SIZE_STEPS) -> float:
     """The least share from 0 to MOST that fits, where MOST does, by bisection."""
     if fits(0.0):
         return 0.0
@@ -149,12 +114,6 @@ def _least(fits: Callable[[float], bool], steps: int) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if fits(middle) else (middle, high)
     return high
-
-
-def _row_bytes(expert: HasRowModules) -> Tensor:
-    """Bytes [n] that each Gaussian takes in files."""
-    sizes = torch.tensor(bytes_a_row(expert)) + ROUTING_BYTES
-    return sizes.repeat_interleave(torch.tensor(block_sizes(expert)))
 
 
 def _prunable(run: Run) -> list[HasRowModules]:

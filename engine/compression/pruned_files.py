@@ -15,7 +15,7 @@ from engine.checks.experts import EXPERT_REPORT
 from engine.evaluation.provenance import model_folder
 from engine.runs.opening import new_run
 from engine.runs.run import Run
-from engine.runs.saved.checkpoint import checkpoint_folder, load_checkpoint, save_checkpoint
+from engine.runs.saved.checkpoint import TENSORS, checkpoint_folder, load_checkpoint, save_checkpoint
 from engine.runs.saved.expert_records import bundle_folder, record_expert
 from engine.runs.saved.loading import HERE, trained_config
 from engine.settings.parsing.config_file import read_object, write_config_file
@@ -61,7 +61,7 @@ def write_run(
     and the folder that becomes `out`.
     """
     earlier = load_checkpoint(checkpoint_folder(save_path, iteration)).experts
-    out = out.absolute()
+    out = out.resolve()  # a link stays
     with replacing_folder(out) as staged:
         folders = {record.name: bundle_folder(record, staged) for record in earlier}
         _write_experts(run.experts, folders, packed)
@@ -81,7 +81,8 @@ def write_run(
         state = training_state(optimiser, settings.training.seed)
         if packed is not None:
             written.router.features.half()
-        save_checkpoint(staged, written, run.iteration, experts=moved, state=state, place=out)
+        saved = save_checkpoint(staged, written, run.iteration, experts=moved, state=state, place=out)
+        written.router.file_bytes = (saved / TENSORS).stat().st_size
         written.router.eval().requires_grad_(False).float()
         write_config_file(staged / CONFIG_FILE, settings)
         if leave is not None:

@@ -41,7 +41,7 @@ def trainers_of(
     all_degrees: without the muting of harmonics that the expert's training did not show. Raises ConfigError for an
     expert that cannot be trained.
     """
-    check_trainable(expert)
+    check_trainable(expert, run.scene.num_frames)
     spec = EXPERTS[kind_of(expert.name)]
     recipe = recipe_of(expert, spec, run)
     recipe = replace(recipe, sh_degree=MOST_DEGREE) if all_degrees else recipe
@@ -54,10 +54,18 @@ def trainers_of(
         raise ConfigError(f"{expert.name} cannot be trained further: {error}") from error
 
 
-def check_trainable(expert: Expert) -> None:
-    """Raises ConfigError for an expert of windows."""
+def check_trainable(expert: Expert, num_frames: int) -> None:
+    """Raises ConfigError for an expert of windows, and for one whose segments go beyond a clip of so many frames."""
     if isinstance(expert, WindowedExpert):
         raise ConfigError(f"{expert.name} is of windows, which cannot be trained further together; train them again")
+    segments = EXPERTS[kind_of(expert.name)].segments
+    frames = 0 if segments is None else sum(model.num_frames for model in segments.models(expert))
+    if frames > num_frames:
+        raise ConfigError(
+            f"{expert.name} cannot be trained further: its last segment ends at frame {frames - 1}, the run's clip at "
+            f"{num_frames - 1}; give another --expert to distill, or --tune router to prune, or train the router "
+            f"again on {frames} frames"
+        )
 
 
 def recipe_of(expert: Expert, spec: ExpertSpec, run: Run) -> Recipe:

@@ -104,9 +104,14 @@ def gaussian_counts(run: Run) -> dict[str, Any]:
 
 
 def megabytes(run: Run) -> dict[str, Any]:
-    """Measure the files of each expert, the router's tensors, and all together, 10^6 bytes."""
+    """Measure the files of each expert, that of the router, and all together, 10^6 bytes.
+
+    Of a router that is not saved, its tensors are measured.
+    """
     sizes = {expert.name: _file_bytes(expert.provenance.files) for expert in run.experts}
-    router = sum(tensor.nbytes for tensor in named_tensors(run.router).values())
+    router = run.router.file_bytes
+    if router is None:
+        router = sum(tensor.nbytes for tensor in named_tensors(run.router).values())
     total = router + sum(sizes.values())
     return {
         "experts": {name: size / MEGABYTE for name, size in sizes.items()},

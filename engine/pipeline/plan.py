@@ -28,6 +28,7 @@ VIDEOS = "videos"  # scenes whose cameras are unknown
 NAMES_FILE = "camera_names.json"  # left by their preparation, after which they look like N3V's
 POSES = ("poses_bounds.npy", "colmap_*/sparse/0", "sparse/0", "cameras_parameters.txt")
 CUT = ("resolution", "start_timestamp", "end_timestamp", "duration")  # flags of a published file for experts too
+CACHE = ("--cache_path", "--cache_gb")  # flags of a training for prune and render, too: a run does not tell them
 TIMES = ("start_timestamp", "end_timestamp")  # those of them that the preparation takes
 
 
@@ -128,7 +129,7 @@ def plan_scene(config: RunAllConfig, scene: PlannedScene) -> list[Job]:
     if "train" not in config.skip:
         jobs.append(_train(config, scene, published, before))
     if scene.prunes:
-        jobs.append(_prune(scene, tuple(job.step for job in jobs)))
+        jobs.append(_prune(config, scene, tuple(job.step for job in jobs)))
     if "render" not in config.skip:
         jobs.append(_render(config, scene, tuple(job.step for job in jobs)))
     return jobs
@@ -199,16 +200,17 @@ def _train(config: RunAllConfig, scene: PlannedScene, published: Path | None, be
     return Job(scene=scene.name, step=step, words=words, folder=scene.folder, results=results, after=before)
 
 
-def _prune(scene: PlannedScene, before: tuple[str, ...]) -> Job:
+def _prune(config: RunAllConfig, scene: PlannedScene, before: tuple[str, ...]) -> Job:
     step = f"prune_{scene.ensemble.name}"
-    words = ("moegs.py", "prune", scene.save_path, "--out", scene.shown_path, *scene.own_words(step))
+    given = (*_cache(config), *scene.own_words(step))
+    words = ("moegs.py", "prune", scene.save_path, "--out", scene.shown_path, *given)
     results = (scene.shown_path / "pruned.json",)
     return Job(scene=scene.name, step=step, words=words, folder=scene.folder, results=results, after=before)
 
 
 def _render(config: RunAllConfig, scene: PlannedScene, before: tuple[str, ...]) -> Job:
     script, step = render_command(scene.ensemble).split(), f"render_{scene.ensemble.name}"
-    given = (*scene.own_words(step), *_given(config, "render_args"))
+    given = (*_cache(config, but="render_args"), *scene.own_words(step), *_given(config, "render_args"))
     words = (*script, "--save_path", scene.shown_path, "--skip_train", *given)
     scores = Path("test") / "itrs_*" / "metrics.json"
     results = (scene.shown_path / scores, scene.shown_path / "seed_*" / scores)
@@ -218,6 +220,20 @@ def _render(config: RunAllConfig, scene: PlannedScene, before: tuple[str, ...]) 
 def _given(config: RunAllConfig, *names: str) -> tuple[str, ...]:
     """The words that flags of ours add to a step's command."""
     return tuple(word for name in names for word in words_given(config, name))
+
+
+def _cache(config: RunAllConfig, *, but: str | None = None) -> tuple[str, ...]:
+    """The words of --data_args that say where decoded frames are kept, for commands that open a run again.
+
+    but: the flag whose own words come before these.
+    """
+    own = {word.split("=")[0] for word in ([] if but is None else _given(config, but))}
+    words = _given(config, "data_args")
+    taken: list[str] = []
+    for place, word in enumerate(words):
+        if word.split("=")[0] in set(CACHE) - own:
+            taken += [word] if "=" in word else words[place : place + 2]
+    return tuple(taken)
 
 
 def _flags(values: dict[str, Any], names: Sequence[str]) -> list[object]:

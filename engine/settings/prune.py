@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,7 +34,8 @@ class PruneConfig:
         flag(f"share of the Gaussians to remove; default: {DEFAULT_RATIO:g}, as in the paper", metavar="FLOAT"),
     ] = None
     megabytes: Annotated[
-        float | None, flag("instead of --ratio: size that the run may have, 10^6 bytes", metavar="FLOAT")
+        float | None,
+        flag("instead of --ratio: size that the run may have before --compress, 10^6 bytes", metavar="FLOAT"),
     ] = None
     fps: Annotated[
         float | None,
@@ -96,7 +97,7 @@ def read_prune_settings(arguments: Sequence[str], *, prog: str, description: str
 def check_prune_config(config: PruneConfig) -> tuple[Path, Path]:
     """The folders of the run and of the new one; ConfigError for the first setting that cannot be used."""
     folders = check_source_and_target(config)
-    given = [name for name in ("ratio", "megabytes", "fps") if getattr(config, name) is not None]
+    given = _goals(config)
     if len(given) > 1:
         raise ConfigError(f"--{given[0]} and --{given[1]} exclude each other: give one")
     check_shares(config, ("ratio",), most=MOST_RATIO)
@@ -105,3 +106,12 @@ def check_prune_config(config: PruneConfig) -> tuple[Path, Path]:
     if config.rounds > MOST_ROUNDS:
         raise ConfigError(f"--rounds is {config.rounds}: give at most {MOST_ROUNDS}; each round ranks all Gaussians")
     return folders
+
+
+def with_goal(config: PruneConfig) -> PruneConfig:
+    """The settings with the default ratio, where no goal is given."""
+    return config if _goals(config) else replace(config, ratio=DEFAULT_RATIO)
+
+
+def _goals(config: PruneConfig) -> list[str]:
+    return [name for name in ("ratio", "megabytes", "fps") if getattr(config, name) is not None]

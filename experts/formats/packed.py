@@ -25,7 +25,8 @@ MOST_EXPANSION = 1000  # of a table over its file
 MEMORY = 1 << 28  # bytes that the decoder may take
 PRESET = 6  # of LZMA: higher ones gain nothing at ten times the time
 _LENGTH, _CHECK = 4, 4  # bytes of the header's length and of its CRC-32; the coded columns have their own
-# Steps by the names of columns: of a value itself, or of its column's standard deviation. The first that fits holds.
+FAR = 0.01  # share of a column's values, at each end, of which the spread counts no more than that they are there
+# Steps by the names of columns: of a value itself, or of its column's spread. The first that fits holds.
 STEPS: tuple[tuple[re.Pattern[str], float, bool], ...] = (
     (re.compile(r"f_rest_\d+|.*_f_rest_\d+"), 0.01, False),  # colours: 1 is white
     (re.compile(r"f_dc_\d+|.*_f_dc_\d+"), 0.004, False),
@@ -121,11 +122,22 @@ def _column(name: str, values: np.ndarray) -> _Column:
     if low == high:
         return _Column(bytes=0, low=low, step=0.0)
     size, relative = next((size, relative) for pattern, size, relative in STEPS if pattern.fullmatch(name))
-    step = size * float(exact.std()) if relative else size
+    step = size * _spread(exact) if relative else size
     levels = (high - low) / step if step > 0 else math.inf
     if not levels < 2**31:
         return raw
     return _Column(bytes=max(1, math.ceil(math.log2(levels + 2) / 8)), low=low, step=step)
+
+
+def _spread(values: np.ndarray) -> float:
+    """Standard deviation of values [n] whose ends are drawn in, so that a few far ones do not widen all steps.
+
+    A column that is too wide for its step then keeps its bits: near values and far ones come back.
+    """
+    far = min(math.ceil(FAR * len(values)), (len(values) - 1) // 2)
+    places = (far, len(values) - 1 - far)
+    low, high = np.partition(values, places)[list(places)]
+    return float(values.clip(low, high).std())
 
 
 def _planes(values: np.ndarray, column: _Column) -> list[np.ndarray]:

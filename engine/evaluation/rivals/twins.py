@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from engine.runs.experts.images import colour_of, splat_of
 from engine.runs.experts.loading import open_expert
 from engine.runs.run import Run
 from engine.runs.saved.loading import trained_config
+from engine.settings.parsing.fields import with_values
 from engine.settings.training.experts import folder_argument, folders_by_name
 from experts import EXPERTS, Expert
 from experts.recognition import model_folder
@@ -29,13 +31,15 @@ from scenes import ViewFrame
 FLAG = "--twin"
 
 
-def open_twins(run: Run, save_path: Path, given: Sequence[str]) -> dict[str, Expert]:
+def open_twins(run: Run, save_path: Path, given: Sequence[str], overrides: Mapping[str, Any]) -> dict[str, Expert]:
     """The second trainings of experts, NAME=PATH each, by the expert's name.
 
-    Raises ConfigError where NAME is no expert of the run, or where the folder holds the expert itself.
+    overrides: with which the run was opened; where decoded frames are kept holds for twins, too. Raises ConfigError
+    where NAME is no expert of the run, or where the folder holds the expert itself.
     """
     experts = {expert.name: expert for expert in run.experts}
-    config = trained_config(save_path, layout=run.scene.layout)
+    cache = {name: overrides[name] for name in ("cache_path", "cache_gb") if overrides.get(name) is not None}
+    config = with_values(trained_config(save_path, layout=run.scene.layout), cache)
     twins = {}
     for name, path in folders_by_name(given, list(experts), flag=FLAG).items():
         folder = model_folder(path, None, experts=EXPERTS.values())

@@ -143,6 +143,7 @@ def load_checkpoint(folder: Path) -> SavedRouter:
             eval_temperature=facts["eval_temperature"],
         )
         _fill(router, folder / TENSORS, tensors, facts["tensors"])
+        router.file_bytes = (folder / TENSORS).stat().st_size
         return SavedRouter(
             folder=folder,
             iteration=facts["iteration"],

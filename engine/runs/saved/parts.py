@@ -8,6 +8,8 @@ from pathlib import Path
 from engine.runs.saved.checkpoint import saved_records
 from engine.runs.saved.expert_records import find_place
 from engine.runs.saved.seeds import runs_of
+from engine.settings.parsing.paths import check_apart
+from scenes import Scene
 
 RESULTS = ("router", "experts", "test", "train", "point_cloud", "*/point_cloud", "*.json")
 
@@ -20,13 +22,20 @@ def results_in(folder: Path) -> list[Path]:
 def parts_of_run(save_path: Path, iteration: int | None, moved: Mapping[str, Path]) -> list[Path]:
     """Files and folders that a saved run is read from: its own, and the folders of its experts.
 
-    moved: folders of experts by name, which are elsewhere than recorded. Of a folder that holds the run, too, the
-    recorded files are meant.
+    moved: folders of experts by name, which are elsewhere than recorded. Of a folder that holds the run, too, or whose
+    expert is a single file, the recorded files are meant.
     """
     parts = results_in(save_path)
     for record in saved_records(save_path, iteration):
         place = moved.get(record.name, find_place(record, save_path))
         if place is not None:
             around = save_path.resolve().is_relative_to(place.resolve())
-            parts += [place / name for name in record.files] if around else [place]
+            single = record.entry != "." and place.is_dir()
+            parts += [place / name for name in record.files] if around or single else [place]
     return parts
+
+
+def check_apart_from_scene(flag: str, path: Path, scene: Scene, *, save_path: Path) -> None:
+    """Raises ConfigError where a folder would lie in the scene of a run, unless that run lies there itself."""
+    if not save_path.resolve().is_relative_to(scene.root.resolve()):
+        check_apart(flag, path, [scene.root], folder=True)

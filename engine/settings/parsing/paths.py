@@ -54,15 +54,15 @@ def check_target(flag: str, path: Path | None, *, file: bool = False) -> None:
         )
 
 
-def check_apart(flag: str, path: Path | None, inputs: Iterable[Path]) -> None:
+def check_apart(flag: str, path: Path | None, inputs: Iterable[Path], *, folder: bool = False) -> None:
     """Raises ConfigError where writing a file or folder would change a file or folder that a command reads.
 
     The path is an input, holds one, or lies in one and would replace what is there or be read with it: a folder, or a
-    file with the ending of an expert's. Links are followed.
+    file with the ending of an expert's. Links are followed. folder: the path is one, whatever its name looks like.
     """
     if path is None:
         return
-    targets, joins = _places(path), os.path.lexists(path) or path.suffix.lower() in ("", *_ENDINGS)
+    targets, joins = _places(path), folder or os.path.lexists(path) or path.suffix.lower() in ("", *_ENDINGS)
     for part in (one for given in inputs for one in (given, *_links_in(given))):
         places = _places(part)
         if any(place.is_relative_to(target) for place in places for target in targets):

@@ -96,7 +96,9 @@ def test_pictures_alone_make_a_mixture(train: Train, tmp_path: Path, capsys: pyt
 def test_a_second_rendering_may_be_a_twin(train: Train, tmp_path: Path) -> None:
     assert train(written(tmp_path / "pictures", seed=1), tmp_path / "out") == 0
     twin = f"--twin=Videos={written(tmp_path / 'twin')}"
-    assert moegs.main(["render", f"--save_path={tmp_path / 'out'}", "--skip_train", "--quiet", twin]) == 0
+    cache = f"--cache_path={tmp_path / 'decoded'}"
+    assert moegs.main(["render", f"--save_path={tmp_path / 'out'}", "--skip_train", "--quiet", twin, cache]) == 0
+    assert not (tmp_path / "twin" / "frame_cache").exists() and (tmp_path / "decoded" / "Videos").is_dir()
     means = json.loads((tmp_path / "out" / "test" / "itrs_2" / "metrics.json").read_text())["means"]
     half = means["Videos"]["psnr"] + 20 * np.log10(2)  # of an error that is the mean of its own and none
     (name,) = (name for name in means if name.startswith("Videos") and name != "Videos")

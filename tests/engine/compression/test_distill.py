@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+import engine.commands.distill
+import engine.commands.prune
 import engine.compression.distillation
 import moegs
 from common.disk.files import files_hash
@@ -194,6 +197,57 @@ def test_a_folder_with_files_is_not_replaced(world: Path, tmp_path: Path, capsys
     assert distill(world, tmp_path, "--expert=STG") == 2
     assert "is not empty; choose another folder" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_nothing_is_written_into_what_is_read(world: Path, tmp_path: Path, capsys) -> None:
+    read = (world / "models" / "STG", world / "models" / "Ex4DGS", world / "film", world / "run" / "router")
+    for folder in read:
+        out = folder / "new.v2"
+        assert distill(world, out, "--expert=STG") == 2
+        told = f"--out {out}: lies in {folder}, which this command reads; choose a path outside of it"
+        assert told in capsys.readouterr().err
+        assert moegs.main(["prune", str(world / "run"), f"--out={out}", "--quiet", "--device=cpu"]) == 2
+        assert told in capsys.readouterr().err and not out.exists()
+    shutil.copytree(world / "models" / "STG", tmp_path / "STG")
+    moved = f"--moved=STG={tmp_path / 'STG'}"
+    assert distill(world, tmp_path / "STG" / "new", "--expert=STG", moved) == 2
+    assert f"lies in {tmp_path / 'STG'}, which this command reads" in capsys.readouterr().err
+
+
+def test_a_run_that_lies_in_its_scene_may_have_others_beside_it(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "film", tmp_path / "film", ignore=shutil.ignore_patterns("frame_cache"))
+    shutil.copytree(world / "run", tmp_path / "film" / "runs" / "one")
+    given = [f"--source_path={tmp_path / 'film'}", f"--out={tmp_path / 'film' / 'runs' / 'two'}", "--device=cpu"]
+    few = ["--ratio=0", "--iterations=0", "--rounds=1", "--score=gate", "--score_frames=1", "--quiet"]
+    assert moegs.main(["prune", str(tmp_path / "film" / "runs" / "one"), *given, *few]) == 0
+
+
+def test_segments_beyond_the_clip_are_refused_before_anything_is_decoded(
+    world: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    models, run = world / "models", tmp_path / "run"
+    flags = [f"--expert=STG={models / 'STG'}", f"--expert=Ex4DGS={models / 'Ex4DGS'}"]
+    scene = [f"--source_path={world / 'film'}", f"--cache_path={world / 'cache'}", "--duration=5", "--device=cpu"]
+    few = ["--iterations=1", "--test_iterations", "--quiet"]
+    assert moegs.main(["train", *flags, *scene, *few, f"--save_path={run}"]) == 0
+
+    def decoded(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(engine.commands.distill, "decode", decoded)
+    monkeypatch.setattr(engine.commands.prune, "decode", decoded)
+    for words in (["distill", str(run), "--expert=STG"], ["prune", str(run), "--tune=all"]):
+        capsys.readouterr()
+        assert moegs.main([*words, f"--out={tmp_path / 'out'}", "--device=cpu", "--quiet"]) == 2
+        assert (
+            "STG cannot be trained further: its last segment ends at frame 5, the run's clip at 4; give another "
+            "--expert to distill, or --tune router to prune, or train the router again on 6 frames"
+        ) in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    assert (
+        moegs.main(["distill", str(run), "--expert=Ex4DGS", f"--out={tmp_path / 'ex'}", "--device=cpu", *few[:1]]) == 0
+    )
 
 
 def test_values_that_are_not_finite_are_not_written(world: Path, tmp_path: Path, capsys) -> None:

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 import moegs
+from engine.compression import packing
 from engine.compression.ordered import curve_order, sorted_along_curve
 from engine.compression.packing import compress_run, pack_folder
 from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
-from engine.runs.run import mix_view
+from engine.runs.run import Run, mix_view
 from engine.runs.saved.loading import load_run
 from experts import LoadOptions, load_expert
 from experts.formats.packed import is_packed
@@ -62,6 +63,24 @@ def test_the_file_tells_what_was_lost(copy: Path) -> None:
     assert facts["megabytes"] == pytest.approx(megabytes(runs[1])["total"], rel=0.01)
 
 
+def test_the_size_is_that_of_the_files(copy: Path, world: Path, tmp_path: Path) -> None:
+    small = load_run(copy / "compressed", overrides=ON_CPU)
+    router = (copy / "compressed" / "router" / "iteration_3" / "router.safetensors").stat().st_size
+    files = sum(file.stat().st_size for expert in small.experts for file in expert.provenance.files)
+    facts = json.loads((copy / "compressed" / "compressed.json").read_text())
+    assert facts["megabytes"] == megabytes(small)["total"] == pytest.approx((router + files) / 1e6)
+    assert megabytes(small)["router"] == router / 1e6
+    left = load_run(copy / "compressed", overrides={**ON_CPU, "without": ("STG",)})
+    assert megabytes(left)["router"] < megabytes(load_run(copy, overrides=ON_CPU))["router"], "of no file"
+    out = tmp_path / "pruned"
+    flags = ["--ratio=0.2", "--scope=expert", "--iterations=0", "--rounds=1", "--score_frames=1", "--device=cpu"]
+    assert moegs.main(["prune", str(world / "run"), f"--out={out}", "--quiet", *flags]) == 0
+    told = json.loads((out / "pruned.json").read_text())
+    for key, folder in (("before", world / "run"), ("after", out)):
+        router = folder / "router" / "iteration_3" / "router.safetensors"
+        assert told[key]["megabytes"]["router"] == router.stat().st_size / 1e6
+
+
 def test_commands_take_it(copy: Path, world: Path, tmp_path: Path) -> None:
     small = tmp_path / "moved"
     shutil.copytree(copy / "compressed", small)
@@ -90,6 +109,40 @@ def test_training_leaves_it_where_it_is_asked_to(world: Path, tmp_path: Path, ca
     assert small.iteration == 1 and is_packed(small.experts[0].provenance.files[-1])
     assert moegs.main([*train, "--bundle", "--overwrite"]) == 0
     assert (tmp_path / "run" / "old-1" / "compressed" / "compressed.json").is_file()
+
+
+def test_the_copy_of_a_training_keeps_decoded_frames_where_the_training_does(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "film", tmp_path / "film", ignore=shutil.ignore_patterns("frame_cache"))
+    train = ["train", f"--config={world / 'run' / 'config.json'}", "--quiet", "--device=cpu", "--iterations=1"]
+    train += ["--test_iterations", f"--save_path={tmp_path / 'run'}", "--compress", "--bundle"]
+    assert moegs.main([*train, f"--source_path={tmp_path / 'film'}", f"--cache_path={tmp_path / 'decoded'}"]) == 0
+    assert (tmp_path / "decoded").is_dir() and not (tmp_path / "film" / "frame_cache").exists()
+    assert (tmp_path / "run" / "compressed" / "compressed.json").is_file()
+
+
+def test_an_interrupt_while_the_loss_is_measured_leaves_nothing(world: Path, tmp_path: Path, monkeypatch) -> None:
+    out = tmp_path / "small"
+    prune = ["prune", str(world / "run"), f"--out={out}", "--quiet", "--device=cpu", "--ratio=0", "--iterations=0"]
+    prune += ["--rounds=1", "--score=gate", "--score_frames=1", "--compress"]
+
+    def interrupted(run: Run, *, frames: int) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(packing, "mixture_psnr", interrupted)
+        assert moegs.main(prune) == 130
+    assert not list(tmp_path.iterdir())
+    assert moegs.main(prune) == 0
+    assert {"compressed.json", "pruned.json"} < {path.name for path in out.iterdir()}
+
+
+def test_a_link_to_an_empty_folder_stays_and_its_folder_is_filled(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    prune = ["prune", str(world / "run"), f"--out={tmp_path / 'link'}", "--quiet", "--device=cpu", "--ratio=0"]
+    assert moegs.main([*prune, "--iterations=0", "--rounds=1", "--score=gate", "--score_frames=1"]) == 0
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk" / "pruned.json").is_file()
+    assert load_run(tmp_path / "link", overrides=ON_CPU).iteration == 3
 
 
 def test_an_image_does_not_depend_on_the_order_and_neighbours_stand_together(world: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from dataclasses import replace
@@ -12,20 +13,24 @@ import torch
 
 import moegs
 from benchmarks import pruning_curve
-from engine.compression.pruned import fixed_megabytes, kept_masks, share_for_megabytes
+from engine.commands import prune as prune_command
+from engine.compression import sizes
+from engine.compression.pruned import kept_masks
 from engine.compression.rounds import Pruning, prune_in_rounds, ratio_goal
 from engine.compression.scores import run_scores
+from engine.compression.sizes import WrittenSizes, share_for_megabytes, written_sizes
 from engine.compression.tuning import Tuning, row_parameters
 from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
 from engine.runs.run import Run, mix_view
 from engine.runs.saved.loading import load_run, trained_config
+from tests import exhausted
 
 ON_CPU = {"device": "cpu"}
 
 
-def prune(world: Path, out: Path, *more: str) -> int:
-    return moegs.main(["prune", str(world / "run"), f"--out={out}", "--quiet", "--device=cpu", *more])
+def prune(world: Path, out: Path, *more: str, folder: str = "run") -> int:
+    return moegs.main(["prune", str(world / folder), f"--out={out}", "--quiet", "--device=cpu", *more])
 
 
 def test_nothing_removed_and_nothing_trained_leaves_the_images_as_they_are(world: Path, tmp_path: Path) -> None:
@@ -47,6 +52,7 @@ def test_a_pruned_run_trains_further_and_renders(world: Path, tmp_path: Path, ca
     assert counts[1] == pytest.approx(counts[0] / 2, abs=6), "each block keeps its best row"
     facts = json.loads((out / "pruned.json").read_text())
     assert [facts[name]["gaussians"]["total"] for name in ("before", "after")] == counts
+    assert (facts["ratio"], facts["megabytes"], facts["fps"]) == (0.5, None, None)
     report = out / "experts" / "Ex4DGS" / "Ex4DGS" / "train_expert.json"
     assert report.is_file(), "it tells which cameras the expert was trained on"
     saved = json.loads((out / "router" / "iteration_5" / "router.json").read_text())
@@ -102,11 +108,12 @@ def test_rounds_reach_the_same_share_and_go_by_newer_scores(world: Path) -> None
 def test_a_tuned_run_is_written_as_it_is(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "tuned"
     few = ["--tune=all", "--iterations=4", "--score_frames=1", "--rounds=2"]
-    assert prune(world, out, "--ratio=0.5", *few) == 0
+    assert prune(world, out, *few) == 0
     old, new = (load_run(path, overrides=ON_CPU) for path in (world / "run", out))
     assert new.iteration == old.iteration + 4 and new.training_seconds > old.training_seconds
     facts = json.loads((out / "pruned.json").read_text())
     assert (facts["tune"], facts["rounds"], facts["iterations"], facts["score"]) == ("all", 2, 4, "image")
+    assert (facts["ratio"], facts["megabytes"], facts["score_frames"]) == (0.55, None, 1), "the default goal"
     report = json.loads((out / "experts" / "Ex4DGS" / "Ex4DGS" / "train_expert.json").read_text())
     assert report["scores"] is None and report["pruned"]["from"] == facts["from"]
     train = ["--resume", f"--save_path={out}", f"--iterations={new.iteration + 1}", "--quiet", "--test_iterations"]
@@ -138,14 +145,60 @@ def test_by_expert_each_loses_its_share(world: Path) -> None:
         assert int(kept.sum()) == pytest.approx(len(kept) / 2, abs=3)
 
 
+def size_of(folder: Path) -> float:
+    return float(megabytes(load_run(folder, overrides=ON_CPU))["total"])
+
+
 def test_the_share_for_a_size_is_the_smallest(world: Path, tmp_path: Path) -> None:
     run = load_run(world / "run", overrides=ON_CPU)
     wanted = megabytes(run)["total"] - 0.03  # networks are the most of it
     scores = run_scores(run, "contribution", frames=2, progress=False)
-    assert 0 < share_for_megabytes(run, scores, wanted, "mixture", fixed=fixed_megabytes(run)) < 0.9
+    written = written_sizes(run, tmp_path / "small")
+    assert not list(tmp_path.iterdir()), "the copies are removed"
+    assert 0 < share_for_megabytes(run, scores, wanted, "mixture", sizes=written) < 0.9
     assert prune(world, tmp_path / "small", f"--megabytes={wanted}", "--iterations=0") == 0
-    size = megabytes(load_run(tmp_path / "small", overrides=ON_CPU))["total"]
-    assert size == pytest.approx(wanted, abs=0.006)
+    assert size_of(tmp_path / "small") == pytest.approx(wanted, abs=0.003)
+
+
+def test_sizes_are_those_of_the_files_that_are_written(world: Path, tmp_path: Path, capsys) -> None:
+    """All columns count, those of no tensor, too; a compressed run is written plainly without --compress."""
+    once = ["--iterations=0", "--rounds=1", "--score=contribution", "--score_frames=1"]
+    assert prune(world, tmp_path / "all", "--ratio=0", *once) == 0
+    assert prune(world, tmp_path / "packed", "--ratio=0", "--compress", *once) == 0
+    plain = size_of(tmp_path / "all")
+    assert size_of(tmp_path / "packed") < 0.6 * plain
+    for name in ("all", "packed"):
+        run, out = load_run(tmp_path / name, overrides=ON_CPU), tmp_path / f"half of {name}"
+        assert prune(tmp_path, out, "--ratio=0.5", "--scope=expert", *once, folder=name) == 0
+        written = written_sizes(run, tmp_path / "new")
+        assert written.megabytes(run.experts) == pytest.approx(plain, abs=0.003)
+        left = load_run(out, overrides=ON_CPU).experts
+        assert written.megabytes(left) == pytest.approx(size_of(out), abs=0.003)
+    wanted, out = plain - 0.03, tmp_path / "small"
+    capsys.readouterr()
+    assert prune(tmp_path, out, f"--megabytes={wanted}", *once, folder="packed") == 0
+    assert size_of(out) == pytest.approx(wanted, abs=0.003)
+    assert "more than the" not in capsys.readouterr().err
+
+
+def test_a_disk_too_full_for_the_copies_is_one_line(world: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sizes, "save_model", full)
+    assert prune(world, tmp_path / "small", "--megabytes=3", "--iterations=0") != 0
+    (told,) = exhausted.errors_of(capsys.readouterr().err)
+    assert told.startswith(f"error: {tmp_path / 'small'}: ") and not list(tmp_path.iterdir())
+
+
+def test_a_size_that_is_missed_is_told(world: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(WrittenSizes, "megabytes", lambda *_: 0.0)  # as if files were smaller than they are
+    once = ["--iterations=0", "--rounds=1", "--score=gate", "--score_frames=1"]
+    assert prune(world, tmp_path / "small", "--megabytes=3", *once) == 0
+    said = capsys.readouterr().err
+    assert (
+        f"the new run has {size_of(tmp_path / 'small'):.1f} MB, more than the 3 MB of --megabytes; prune again" in said
+    )
 
 
 def test_a_goal_that_the_run_meets_is_told_and_not_searched_for(world: Path, tmp_path: Path, capsys) -> None:
@@ -158,6 +211,17 @@ def test_a_goal_that_the_run_meets_is_told_and_not_searched_for(world: Path, tmp
     assert f"pruning, round 1 of 1: {total:,} of {total:,} Gaussians are left" in said and "round 2" not in said
     assert "what was written is opened again" in said
     assert re.search(r"frames a second on this machine: \d+\.\d before, \d+\.\d now", printed)
+
+
+def test_a_speed_that_is_missed_is_told(world: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    speeds = iter((25.0, 18.24))  # before, and of the new run
+    monkeypatch.setattr(prune_command, "share_for_speed", lambda *_: 0.1)
+    monkeypatch.setattr(prune_command, "measured_speed", lambda _: next(speeds))
+    once = ["--iterations=0", "--rounds=1", "--score=gate", "--score_frames=1"]
+    assert prune(world, tmp_path / "fast", "--fps=20", *once) == 0
+    printed, said = capsys.readouterr()
+    assert "frames a second on this machine: 25.0 before, 18.2 now" in printed
+    assert "the new run has 18.2 frames a second, less than the 20 of --fps; prune again with a larger" in said
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,19 @@ def test_a_clip_inside_the_footage_is_that_of_every_step(dataset: Path) -> None:
     assert planned["prepare"] == f"moegs.py prepare technicolor data/Birthday {clip}"
     assert planned["expert_stg"].endswith(f" --resume --resolution 1 {clip} --duration 50")
     assert "configs/techni/Birthday.json" in planned["train_E3_tech"]
+
+
+def test_frames_are_decoded_once_where_the_trainings_keep_them(dataset: Path) -> None:
+    planned = commands(dataset, "flame_steak", data_args="--cache_path /disk/f --cache_gb=20 --duration 5")
+    assert planned["train_E4"].endswith(" --cache_path /disk/f --cache_gb=20 --duration 5")
+    render = "render_E4.py --save_path out/flame_steak/E4 --skip_train"
+    assert planned["render_E4"] == f"{render} --cache_path /disk/f --cache_gb=20"
+    own = commands(dataset, "flame_steak", data_args="--cache_path=/disk/f", render_args="--cache_path /ram")
+    assert own["render_E4"] == f"{render} --cache_path /ram"
+    config = RunAllConfig(dataset=dataset, scenes=("flame_steak",), data_args="--cache_path /disk/f")
+    (scene,) = find_scenes(config)
+    jobs = {job.step: job for job in plan_scene(config, replace(scene, prunes=True))}
+    assert jobs["prune_E4"].words[-2:] == ("--cache_path", "/disk/f")
 
 
 def test_a_preset_is_that_of_every_expert(dataset: Path) -> None:

@@ -55,6 +55,40 @@ def test_infinite_logits_and_wide_columns_keep_their_bits(tmp_path: Path) -> Non
     assert np.array_equal(read[:, 3:5], matrix[:, 3:5])
 
 
+def columns_of(path: Path) -> list[list]:
+    """Bytes, lowest value and step of each column, as the header tells."""
+    content, start = path.read_bytes(), len(MAGIC) + 8
+    return json.loads(content[start : start + int.from_bytes(content[len(MAGIC) :][:4], "little")])["columns"]
+
+
+@pytest.mark.parametrize("rows", [40, 3000])
+@pytest.mark.parametrize("far", [300.0, 1e6, -3e6, 1e30])
+def test_far_values_come_back_and_cost_the_others_nothing(tmp_path: Path, rows: int, far: float) -> None:
+    wide = table(rows)
+    relative = [NAMES.index(name) for name in ("x", "rot_0", "embedding_0", "trbf_center")]
+    for row in range(1 + rows // 200):  # up to half a per cent
+        wide[7 * row, relative] = far * (1 + row / 64)
+    for name, values in (("plain.ply", table(rows)), ("far.ply", wide)):
+        assert write_packed(tmp_path / name, NAMES, values)
+    steps = np.array([step for _, _, step in columns_of(tmp_path / "plain.ply")])
+    loss, near = np.abs(read_ply(tmp_path / "far.ply").matrix - wide), wide == table(rows)
+    wider = 1.05 if rows > 1000 else 1.3  # one of 40 values more at an end of the spread
+    assert (loss <= np.where(near, 0.5 * wider * steps + 2e-6, 1e-4 * abs(far))).all()
+
+
+def test_steps_of_a_column_without_far_values_are_shares_of_its_standard_deviation(tmp_path: Path) -> None:
+    assert write_packed(tmp_path / "a.ply", NAMES, table(100_000))
+    columns = columns_of(tmp_path / "a.ply")
+    for index, share, size in ((0, 2e-5, 3), (6, 0.002, 2), (7, 0.01, 2)):
+        assert columns[index][2] == pytest.approx(share * 3, rel=0.03) and columns[index][0] == size
+
+
+def test_a_table_without_rows_between_its_ends_can_be_packed(tmp_path: Path) -> None:
+    for rows in (2, 3):
+        assert write_packed(tmp_path / "a.ply", NAMES, table(rows))
+        assert np.abs(read_ply(tmp_path / "a.ply").matrix - table(rows)).max() <= 0.01
+
+
 def test_a_table_of_another_version_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.ply"
     assert write_packed(path, NAMES, table())
