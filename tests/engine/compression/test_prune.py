@@ -18,8 +18,12 @@ from engine.compression.scores import run_scores
 from engine.compression.tuning import Tuning, row_parameters
 from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
+from engine.runs.experts.novel_near import seen_in_training
 from engine.runs.run import Run, mix_view
+from engine.runs.saved.kept_rules import rules_to_keep
 from engine.runs.saved.loading import load_run, trained_config
+from engine.training.router.judge import judged, with_judgement
+from tests.engine.expert_scene import FRAMES
 
 ON_CPU = {"device": "cpu"}
 
@@ -82,6 +86,80 @@ def test_tuning_moves_what_gaussians_have_of_their_own_and_the_router_and_lowers
 
     assert error(after) < 0.9 * error(before)
     assert not torch.equal(before.router.features.static[0], after.router.features.static[0])
+
+
+@pytest.mark.parametrize("more", [(), ("--compress",)])
+def test_what_is_told_of_a_pruned_run_is_what_the_written_one_shows(world: Path, tmp_path: Path, more) -> None:
+    """Rules for novel views stay those of the whole run: most Gaussians gone, others would be found."""
+    out, run = tmp_path / "few", load_run(world / "run", overrides=ON_CPU)
+    assert (
+        prune(world, out, "--ratio=0.8", "--scope=expert", "--iterations=0", "--score_frames=2", "--rounds=2", *more)
+        == 0
+    )
+    pruning = Pruning(
+        score="image", scope="expert", score_frames=2, rounds=2, tuning=Tuning(what="router", iterations=0)
+    )
+    told = prune_in_rounds(run, ratio_goal(run, 0.8), pruning, trained_config(world / "run"), quiet=True)
+    assert told is not None
+    found = seen_in_training(told.scene, told.experts, told.compute)
+    assert found[1] < 0.9 * run.novel.usual_coverage, "fewer Gaussians give other rules"
+    written = load_run(out, overrides=ON_CPU)
+    assert rules_to_keep(written.novel) == rules_to_keep(told.novel) == rules_to_keep(run.novel)
+    assert moegs.main(["render", f"--save_path={out}", "--skip_train", "--quiet", "--device=cpu"]) == 0
+    rendered = json.loads((out / "test" / "itrs_3" / "metrics.json").read_text())
+    assert rendered["usual_coverage"] == run.novel.usual_coverage
+    psnr = rendered["means"]["MoE"]["psnr"]
+    if not more:
+        assert psnr == pytest.approx(mixture_psnr(told, frames=FRAMES), abs=1e-5)
+        return
+    facts = json.loads((out / "compressed.json").read_text())
+    assert facts["psnr"] == pytest.approx(psnr, abs=1e-5)
+    assert facts["psnr_uncompressed"] == pytest.approx(mixture_psnr(told, frames=FRAMES), abs=1e-5)
+
+
+def test_a_flag_decides_for_its_rule_of_a_pruned_run_alone(world: Path, tmp_path: Path) -> None:
+    out, run = tmp_path / "few", load_run(world / "run", overrides=ON_CPU)
+    few = ["--ratio=0.95", "--iterations=0", "--score_frames=1", "--rounds=1"]
+    assert prune(world, out, *few, "--novel_near=0.7") == 0
+    assert load_run(out, overrides=ON_CPU).novel.culling.near == 0.7
+    other = load_run(out, overrides={**ON_CPU, "novel_near": 0.3, "coverage_guard": "on"}).novel
+    assert other.culling.near == 0.3 and other.usual_coverage == run.novel.usual_coverage
+    plain = load_run(out, overrides={**ON_CPU, "coverage_guard": "off"}).novel
+    assert plain.hole_colour is None and plain.usual_coverage == 1 and plain.culling.near == 0.7
+    less = load_run(out, overrides={**ON_CPU, "without": ("STG",)})
+    assert less.novel.usual_coverage == seen_in_training(less.scene, less.experts, less.compute)[1]
+    go_on = ["--resume", f"--save_path={out}", "--iterations=4", "--quiet", "--test_iterations", "--device=cpu"]
+    assert moegs.main(["train", f"--config={out / 'config.json'}", *go_on]) == 0
+    resumed = load_run(out, overrides=ON_CPU)
+    assert resumed.iteration == 4 and resumed.novel.usual_coverage == run.novel.usual_coverage
+
+
+def test_a_run_of_before_has_the_rules_that_its_gaussians_give(world: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "few"
+    assert prune(world, out, "--ratio=0.95", "--iterations=0", "--score_frames=1", "--rounds=1") == 0
+    path = out / "router" / "iteration_3" / "router.json"
+    facts = json.loads(path.read_text())
+    del facts["hash"]
+    path.write_text(json.dumps(facts | {"novel_views": facts["novel_views"] | {"usual_coverage": 1.5}}))
+    assert moegs.main(["render", f"--save_path={out}", "--skip_train", "--quiet", "--device=cpu"]) == 2
+    assert f"{path}: damaged" in capsys.readouterr().err
+    del facts["novel_views"]
+    path.write_text(json.dumps(facts))
+    old = load_run(out, overrides=ON_CPU)
+    assert (old.novel.hole_colour, old.novel.usual_coverage) == seen_in_training(old.scene, old.experts, old.compute)
+
+
+@pytest.mark.parametrize("iterations", [0, 2])
+def test_the_judge_judges_what_is_left(world: Path, iterations: int) -> None:
+    run = load_run(world / "run", overrides=ON_CPU)
+    run = replace(run, scene=replace(run.scene, router=run.scene.test))  # so that it is the judge
+    run = with_judgement(run, judged(run))
+    tuning = Tuning(what="router", iterations=iterations)
+    pruning = Pruning(score="image", scope="mixture", score_frames=1, rounds=1, tuning=tuning)
+    left = prune_in_rounds(run, ratio_goal(run, 0.9), pruning, trained_config(world / "run"), quiet=True)
+    assert left is not None and left.judgement is not None
+    assert left.judgement == judged(left) != run.judgement
+    assert left.novel.towards_mean == left.judgement.towards_mean
 
 
 def test_rounds_reach_the_same_share_and_go_by_newer_scores(world: Path) -> None:
