@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.compression.pruned import check_prunable, fixed_megabytes, measured_speed, row_megabytes
+from engine.compression.ranked_frames import tell_more_frames
 from engine.compression.rounds import Pruning, prune_in_rounds, ratio_goal
 from engine.compression.scores import run_scores
 from engine.compression.tuning import Tuning
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run = load_run(given.run, overrides=_overrides(given))
         check_prunable(run.experts)
+        tell_more_frames(run, given.score_frames)
         given.out.mkdir(parents=True, exist_ok=True)
         print(f"{given.run}, {device_facts(run.compute)}", flush=True)
         lines: list[str] = []

@@ -19,6 +19,7 @@ from engine.compression.pruned import (
     share_for_speed,
 )
 from engine.compression.pruned_files import write_run
+from engine.compression.ranked_frames import tell_more_frames
 from engine.compression.rounds import Goal, Pruning, prune_in_rounds, ratio_goal
 from engine.compression.tuning import Tuning
 from engine.evaluation.provenance import gaussian_counts, megabytes
@@ -62,6 +63,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     needed: Needed = "all" if config.iterations else "test" if config.compress else "none"
     run = load_run(save_path, iteration=chosen, overrides=overrides, needed=needed, flag=BY_NAME)
     check_prunable(run.experts)
+    tell_more_frames(run, config.score_frames)
     before = _facts(run)
     trained = with_values(trained_config(save_path, layout=run.scene.layout), overrides)
     pruned = prune_in_rounds(run, _goal(run, config), _pruning(config), trained, quiet=config.quiet)

@@ -6,13 +6,16 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+import engine.compression.scores
 import moegs
 from benchmarks import pruning_curve
 from engine.compression.pruned import fixed_megabytes, kept_masks, share_for_megabytes
+from engine.compression.ranked_frames import all_frames, ranked_frames
 from engine.compression.rounds import Pruning, prune_in_rounds, ratio_goal
 from engine.compression.scores import run_scores
 from engine.compression.tuning import Tuning, row_parameters
@@ -23,6 +26,7 @@ from engine.runs.run import Run, mix_view
 from engine.runs.saved.kept_rules import rules_to_keep
 from engine.runs.saved.loading import load_run, trained_config
 from engine.training.router.judge import judged, with_judgement
+from experts.rows import block_sizes
 from tests.engine.expert_scene import FRAMES
 
 ON_CPU = {"device": "cpu"}
@@ -119,7 +123,7 @@ def test_what_is_told_of_a_pruned_run_is_what_the_written_one_shows(world: Path,
 
 def test_a_flag_decides_for_its_rule_of_a_pruned_run_alone(world: Path, tmp_path: Path) -> None:
     out, run = tmp_path / "few", load_run(world / "run", overrides=ON_CPU)
-    few = ["--ratio=0.95", "--iterations=0", "--score_frames=1", "--rounds=1"]
+    few = ["--ratio=0.8", "--scope=expert", "--iterations=0", "--score_frames=1", "--rounds=1"]
     assert prune(world, out, *few, "--novel_near=0.7") == 0
     assert load_run(out, overrides=ON_CPU).novel.culling.near == 0.7
     other = load_run(out, overrides={**ON_CPU, "novel_near": 0.3, "coverage_guard": "on"}).novel
@@ -136,7 +140,7 @@ def test_a_flag_decides_for_its_rule_of_a_pruned_run_alone(world: Path, tmp_path
 
 def test_a_run_of_before_has_the_rules_that_its_gaussians_give(world: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "few"
-    assert prune(world, out, "--ratio=0.95", "--iterations=0", "--score_frames=1", "--rounds=1") == 0
+    assert prune(world, out, "--ratio=0.8", "--scope=expert", "--iterations=0", "--score_frames=1", "--rounds=1") == 0
     path = out / "router" / "iteration_3" / "router.json"
     facts = json.loads(path.read_text())
     del facts["hash"]
@@ -207,6 +211,58 @@ def test_the_curve_is_a_markdown_table(world: Path, tmp_path: Path, capsys) -> N
     assert float(cells[2][4]) == pytest.approx(mixture_psnr(run, frames=1), abs=0.006)
     assert float(cells[2][6]) == pytest.approx(megabytes(run)["total"], abs=0.06)
     assert lines[-1] in capsys.readouterr().out
+
+
+class Segments:
+    """An expert that shows other rows every few frames."""
+
+    def __init__(self, *lengths: int) -> None:
+        self._of_frame = [index for index, length in enumerate(lengths) for _ in range(length)]
+
+    def rows(self, frame: float) -> slice:
+        return slice(10 * self._of_frame[int(frame)], 10 * self._of_frame[int(frame)] + 10)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "wanted", "expected"),
+    [
+        ((20,), 3, (0, 6, 13)),
+        ((10, 10), 4, (0, 5, 10, 15)),
+        ((8, 8, 1, 3), 2, (0, 10, 6, 14, 16, 17, 19)),
+        ((8, 2, 10), 1, (0, 6, 8, 9, 12, 17)),
+    ],
+)
+def test_every_segment_has_frames_that_it_is_ranked_at(lengths, wanted, expected) -> None:
+    whole = Segments(20)
+    run = SimpleNamespace(scene=SimpleNamespace(num_frames=20), experts=(whole, Segments(*lengths)))
+    even, own = ranked_frames(run, wanted)
+    assert own == expected and even == expected[:wanted]
+    assert all_frames([even, own]) == [*even, *sorted(set(own) - set(even))]
+
+
+def test_no_segment_is_wiped_and_scores_are_means_over_the_clip(
+    world: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """Of STG's two segments, four frames and two, the one frame that is asked for shows the first alone."""
+    run = load_run(world / "run", overrides=ON_CPU)
+    stg = [expert.name for expert in run.experts].index("STG")
+    sizes = block_sizes(run.experts[stg])
+    every, few = (run_scores(run, "contribution", frames=count, progress=False) for count in (FRAMES, 1))
+    for wanted, found in zip(every[stg].split(sizes), few[stg].split(sizes), strict=True):
+        assert float(found.sum()) == pytest.approx(float(wanted.sum()), rel=0.15)
+    out = tmp_path / "half"
+    words = ["prune", str(world / "run"), f"--out={out}", "--device=cpu", "--scope=expert", "--iterations=0"]
+    assert moegs.main([*words, "--ratio=0.5", "--score_frames=1", "--rounds=2"]) == 0
+    assert "Gaussians are ranked at 4 frames, not 1: every segment or window has 2" in capsys.readouterr().err
+    left = block_sizes(load_run(out, overrides=ON_CPU).experts[stg])
+    assert sum(left) == pytest.approx(sum(sizes) / 2, abs=3)
+    assert all(0.15 * size < kept for size, kept in zip(sizes, left, strict=True))
+    plain = [(0,)] * len(run.experts)
+    monkeypatch.setattr(engine.compression.scores, "ranked_frames", lambda *_: plain)
+    monkeypatch.setattr(engine.compression.scores, "frames_of_blocks", lambda *_: {})
+    for index, score in enumerate(run_scores(run, "contribution", frames=1, progress=False)):
+        if index != stg:  # without segments a score is the mean over the frames asked for, to the bit
+            assert torch.equal(score / len(run.scene.train), few[index])
 
 
 def test_by_expert_each_loses_its_share(world: Path) -> None:
