@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         "iteration": run.iteration,
         **{key: getattr(config, key) for key in ("score", "scope", "rounds", "tune", "iterations", "rate")},
     }
-    write = write_compressed if config.compress else write_run
+    write = partial(write_compressed, ranked=config.score_frames) if config.compress else write_run
     after: dict[str, Any] = {}
 
     def leave(written: Run, folder: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ import engine.compression.scores
 import moegs
 from benchmarks import pruning_curve
 from engine.compression.pruned import fixed_megabytes, kept_masks, share_for_megabytes
-from engine.compression.ranked_frames import all_frames, ranked_frames
+from engine.compression.ranked_frames import all_frames, frames_between, ranked_frames
 from engine.compression.rounds import Pruning, prune_in_rounds, ratio_goal
 from engine.compression.scores import run_scores
 from engine.compression.tuning import Tuning, row_parameters
@@ -114,11 +115,14 @@ def test_what_is_told_of_a_pruned_run_is_what_the_written_one_shows(world: Path,
     assert rendered["usual_coverage"] == run.novel.usual_coverage
     psnr = rendered["means"]["MoE"]["psnr"]
     if not more:
-        assert psnr == pytest.approx(mixture_psnr(told, frames=FRAMES), abs=1e-5)
+        assert psnr == pytest.approx(mixture_psnr(told, frames=range(FRAMES)), abs=1e-5)
         return
     facts = json.loads((out / "compressed.json").read_text())
-    assert facts["psnr"] == pytest.approx(psnr, abs=1e-5)
-    assert facts["psnr_uncompressed"] == pytest.approx(mixture_psnr(told, frames=FRAMES), abs=1e-5)
+    between = (1, 2)  # ranked are 0 and 3, and of STG's second segment 4 and 5
+    shown = [each["scores"]["MoE"]["psnr"] for each in rendered["per_frame"] if each["frame"] in between]
+    assert facts["frames_of_each_camera"] == len(shown) == 2
+    assert facts["psnr"] == pytest.approx(fmean(shown), abs=1e-5) != psnr
+    assert facts["psnr_uncompressed"] == pytest.approx(mixture_psnr(told, frames=between), abs=1e-5)
 
 
 def test_a_flag_decides_for_its_rule_of_a_pruned_run_alone(world: Path, tmp_path: Path) -> None:
@@ -208,7 +212,8 @@ def test_the_curve_is_a_markdown_table(world: Path, tmp_path: Path, capsys) -> N
     counts = [int(row[3].replace(",", "")) for row in cells[2:]]
     assert counts[1] == counts[3] == pytest.approx(0.7 * counts[0], abs=6)
     run = load_run(world / "run", overrides=ON_CPU)
-    assert float(cells[2][4]) == pytest.approx(mixture_psnr(run, frames=1), abs=0.006)
+    between = mixture_psnr(run, frames=[1])  # ranked are 0, and of STG's segments 3, 4 and 5
+    assert float(cells[2][4]) == pytest.approx(between, abs=0.006) != mixture_psnr(run, frames=[0])
     assert float(cells[2][6]) == pytest.approx(megabytes(run)["total"], abs=0.06)
     assert lines[-1] in capsys.readouterr().out
 
@@ -238,6 +243,25 @@ def test_every_segment_has_frames_that_it_is_ranked_at(lengths, wanted, expected
     even, own = ranked_frames(run, wanted)
     assert own == expected and even == expected[:wanted]
     assert all_frames([even, own]) == [*even, *sorted(set(own) - set(even))]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "ranked", "wanted", "expected"),
+    [
+        ((300,), 10, 10, [15, 45, 75, 105, 135, 165, 195, 225, 255, 285]),
+        ((300,), 20, 10, [7, 37, 67, 97, 127, 157, 187, 217, 247, 277]),
+        ((12,), 10, 10, [5, 11]),
+        ((20,), 1, 4, [2, 5, 10, 15]),
+        ((6,), 10, 4, [0, 1, 3, 4]),
+        ((10, 10), 1, 3, [3, 9, 14]),
+    ],
+)
+def test_what_a_pruning_costs_is_measured_between_the_ranked_frames(lengths, ranked, wanted, expected) -> None:
+    """Where the clip has other frames."""
+    run = SimpleNamespace(scene=SimpleNamespace(num_frames=sum(lengths)), experts=(Segments(*lengths),))
+    assert frames_between(run, ranked, wanted) == expected
+    if len(lengths) == 1 and sum(lengths) > ranked:
+        assert not {*expected} & {*ranked_frames(run, ranked)[0]}
 
 
 def test_no_segment_is_wiped_and_scores_are_means_over_the_clip(
