@@ -12,6 +12,7 @@ from common.text.progress import tracked
 from engine.compression.ranked_frames import all_frames, frames_of_blocks, ranked_frames
 from engine.runs.experts.kept_frames import keeping_a_frame
 from engine.runs.run import Run, mix_camera
+from experts.windows.model import parts_at
 from router.mixing import mix_gaussians
 from router.pruning import ScoreKind, contribution_scores, gate_scores, image_scores
 from scenes import View
@@ -45,11 +46,14 @@ def run_scores(run: Run, kind: ScoreKind, *, frames: int, progress: bool) -> lis
 def _scores(run: Run, kind: ScoreKind, view: View, frame: int, generator: torch.Generator) -> Sequence[Tensor]:
     temperature = run.router.eval_temperature
     if kind == "gate":
-        return gate_scores(
+        scores = gate_scores(
             run.router,
             lambda: mix_camera(run, view.camera, frame, camera_number=view.number, grad="features"),
             temperature=temperature,
         )
+        # Where windows overlap, two of them are shown: the frame is that of the one with the larger share.
+        mains = [part.rows == expert.rows(frame) for expert in run.experts for part in parts_at(expert, frame)]
+        return [score for score, main in zip(scores, mains, strict=True) if main]
     gaussians = [run.frames.of(each, frame, camera=view.number).gaussians for each in run.experts]
     if kind == "contribution":
         gates = mix_camera(run, view.camera, frame, camera_number=view.number).gates
