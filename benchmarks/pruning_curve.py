@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.compression.pruned import check_prunable, measured_speed
+from engine.compression.ranked_frames import frames_between, tell_more_frames
 from engine.compression.rounds import Pruning, prune_in_rounds, ratio_goal
 from engine.compression.scores import run_scores
 from engine.compression.sizes import WrittenSizes, written_sizes
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run = load_run(given.run, overrides=_overrides(given))
         check_prunable(run.experts)
+        tell_more_frames(run, given.score_frames)
         given.out.mkdir(parents=True, exist_ok=True)
         print(f"{given.run}, {device_facts(run.compute)}", flush=True)
         lines: list[str] = []
@@ -77,7 +79,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--iterations", type=int, default=DEFAULTS.iterations, help="as in moegs.py prune")
     parser.add_argument("--rate", type=float, default=DEFAULTS.rate, help="as in moegs.py prune")
     parser.add_argument("--score_frames", type=int, default=DEFAULTS.score_frames, help="as in moegs.py prune")
-    parser.add_argument("--test_frames", type=int, default=10, help="frames to score of each held-out camera")
+    parser.add_argument(
+        "--test_frames",
+        type=int,
+        default=10,
+        help="frames to score of each held-out camera, between those that Gaussians are ranked at",
+    )
     parser.add_argument("--source_path", type=Path, help="folder of the scene, if it was moved")
     parser.add_argument("--expert", action="append", metavar="NAME=PATH", help="folder of an expert that was moved")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="where to compute")
@@ -91,7 +98,8 @@ def _overrides(given: argparse.Namespace) -> dict[str, Any]:
 
 def _rows(run: Run, given: argparse.Namespace) -> Iterator[Sequence[str]]:
     """The table's rows: headings, the run as it is, then by score, training and share; scored once for all."""
-    numbers = partial(_numbers, sizes=written_sizes(run, given.out), frames=given.test_frames)
+    frames = frames_between(run, given.score_frames, given.test_frames)
+    numbers = partial(_numbers, sizes=written_sizes(run, given.out), frames=frames)
     yield HEADINGS
     yield ["---"] * 3 + ["---:"] * (len(HEADINGS) - 3)
     yield ["", "", "0 %", *_texts(numbers(run)), "0"]
@@ -120,7 +128,7 @@ def _rows(run: Run, given: argparse.Namespace) -> Iterator[Sequence[str]]:
                 yield [score, tune, f"{100 * ratio:g} %", *_texts(numbers(pruned)), f"{seconds:.0f}"]
 
 
-def _numbers(run: Run, *, sizes: WrittenSizes, frames: int) -> Numbers:
+def _numbers(run: Run, *, sizes: WrittenSizes, frames: Sequence[int]) -> Numbers:
     return Numbers(
         gaussians=sum(expert.num_gaussians for expert in run.experts),
         psnr=mixture_psnr(run, frames=frames),

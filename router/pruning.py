@@ -20,7 +20,7 @@ SCORES = get_args(ScoreKind)
 
 
 def gate_scores(router: Router, render: Callable[[], Mixture], *, temperature: float) -> list[Tensor]:
-    """By expert [rows at the frame]: the length of the derivative of its gate by a Gaussian's routing weights.
+    """By expert, or part of one [its rows]: the length of the derivative of its gate by a Gaussian's routing weights.
 
     MoE-GS eq. 10 at one view. The gate is summed over the image; the weights are the three that are splatted. render:
     gives the mixture with gradients to the router. One pass back through features alone gives all experts' scores:

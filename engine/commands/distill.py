@@ -119,7 +119,8 @@ def _scores(run: Run, before: Expert, after: Expert, *, frames: int) -> dict[str
         "after": lambda camera, frame: image_of(after, camera, frame, compute=compute, novel=rules[1]),
         MIXTURE: mixtures_of(run),
     }
-    return held_out_psnr(images, run.scene, frames=frames, device=run.device)
+    chosen = evenly_spread(run.scene.num_frames, frames)
+    return held_out_psnr(images, run.scene, frames=chosen, device=run.device)
 
 
 def _lines(run: Run, before: Expert, after: Expert, scores: Mapping[str, float]) -> list[str]:

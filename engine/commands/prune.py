@@ -14,6 +14,7 @@ from common.text.wording import script_command
 from engine.compression.packing import write_compressed
 from engine.compression.pruned import check_prunable, measured_speed, share_for_speed
 from engine.compression.pruned_files import write_run
+from engine.compression.ranked_frames import tell_more_frames
 from engine.compression.rounds import Goal, Pruning, prune_in_rounds, ratio_goal
 from engine.compression.sizes import MISSED, share_for_megabytes, written_sizes
 from engine.compression.trainers import check_trainable
@@ -57,6 +58,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config, overrides = with_goal(config), overrides_of(config)
     run = _open_run(config, save_path, out, overrides)
     out = out.resolve()  # a link stays, and its folder is filled
+    tell_more_frames(run, config.score_frames)
     before = _facts(run)
     trained = with_values(trained_config(save_path, layout=run.scene.layout), overrides)
     pruned = prune_in_rounds(run, _goal(run, config, out), _pruning(config), trained, quiet=config.quiet)
@@ -69,7 +71,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         "iteration": run.iteration,
         **{key: getattr(config, key) for key in SETTINGS},
     }
-    write = write_compressed if config.compress else write_run
+    write = partial(write_compressed, ranked=config.score_frames) if config.compress else write_run
     after: dict[str, Any] = {}
 
     def leave(written: Run, folder: Path) -> None:

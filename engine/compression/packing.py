@@ -14,6 +14,7 @@ from torch import Tensor
 from common.disk.files import write_json
 from engine.compression.ordered import sorted_along_curve
 from engine.compression.pruned_files import write_run
+from engine.compression.ranked_frames import frames_between
 from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
 from engine.runs.run import Run
@@ -26,7 +27,8 @@ from experts.formats.torch_files import load_tensors, save_tensors
 logger = logging.getLogger(__name__)
 
 FACTS = "compressed.json"  # in the folder of the copy
-SCORED_FRAMES = 10  # of each held-out camera
+SCORED_FRAMES = 10  # of each held-out camera, at most
+RANKED_FRAMES = 10  # as of moegs.py prune, where it does not tell
 MOST_HALF = torch.finfo(torch.float16).max
 
 
@@ -47,15 +49,17 @@ def write_compressed(
     overrides: Mapping[str, Any],
     change: Mapping[str, Any],
     leave: Callable[[Run, Path], object] | None = None,
+    ranked: int = RANKED_FRAMES,
 ) -> Run:
     """As `write_run`, in small files; leaves compressed.json with the size, and the PSNR that it costs.
 
-    Gaussians change their order, and routing weights follow.
+    Gaussians change their order, and routing weights follow. ranked: frames that Gaussians were ranked at, if any were
+    removed; the PSNR is of frames between them.
     """
     facts: dict[str, Any] = {"from": str(save_path.absolute()), "iteration": iteration}
 
     def finish(written: Run, folder: Path) -> None:
-        facts.update(_costs(run, written))
+        facts.update(_costs(run, written, ranked))
         write_json(folder / FACTS, facts)
         if leave is not None:
             leave(written, folder)
@@ -81,15 +85,16 @@ def write_compressed(
     return written
 
 
-def _costs(run: Run, written: Run) -> dict[str, Any]:
+def _costs(run: Run, written: Run, ranked: int) -> dict[str, Any]:
     """What a compressed run takes, and the PSNR that it has and had."""
-    before, after = (mixture_psnr(each, frames=SCORED_FRAMES) for each in (run, replace(written, scene=run.scene)))
+    frames = frames_between(run, ranked, SCORED_FRAMES)
+    before, after = (mixture_psnr(each, frames=frames) for each in (run, replace(written, scene=run.scene)))
     return {
         "megabytes": megabytes(written)["total"],
         "psnr": after,
         "psnr_uncompressed": before,
         "psnr_lost": before - after,
-        "frames_of_each_camera": min(SCORED_FRAMES, run.scene.num_frames),
+        "frames_of_each_camera": len(frames),
     }
 
 

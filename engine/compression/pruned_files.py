@@ -17,6 +17,7 @@ from engine.runs.opening import new_run
 from engine.runs.run import Run
 from engine.runs.saved.checkpoint import TENSORS, checkpoint_folder, load_checkpoint, save_checkpoint
 from engine.runs.saved.expert_records import bundle_folder, record_expert
+from engine.runs.saved.kept_rules import rules_to_keep
 from engine.runs.saved.loading import HERE, trained_config
 from engine.settings.parsing.config_file import read_object, write_config_file
 from engine.settings.parsing.fields import with_values
@@ -55,10 +56,10 @@ def write_run(
 ) -> Run:
     """Writes a changed run whole or not at all, once what was written can be read; the run as it was read.
 
-    save_path, iteration: of the run that it was. overrides: settings that replace those saved with it, by flag name.
-    change: keys that tell in the reports of its experts' trainings what was done. packed: makes an expert's folder
-    smaller; routing weights are then written in half precision. leave: writes what else belongs to it, given the run
-    and the folder that becomes `out`.
+    Rules for novel views stay those of the run: of fewer Gaussians others would be found. save_path, iteration: of the
+    run that it was. overrides: settings that replace those saved with it, by flag name. change: keys that tell in the
+    reports of its experts' trainings what was done. packed: makes an expert's folder smaller; routing weights are then
+    written in half precision. leave: writes what else belongs to it, given the run and the folder that becomes `out`.
     """
     earlier = load_checkpoint(checkpoint_folder(save_path, iteration)).experts
     out = out.resolve()  # a link stays
@@ -66,7 +67,8 @@ def write_run(
         folders = {record.name: bundle_folder(record, staged) for record in earlier}
         _write_experts(run.experts, folders, packed)
         logger.info("what was written is opened again, as other commands will read it")
-        written = new_run(_settings(run, save_path, folders, staged, overrides), run.ensemble)
+        opened = _settings(run, save_path, folders, staged, overrides)
+        written = new_run(opened, run.ensemble, rules=rules_to_keep(run.novel))
         for old, new in zip(run.experts, written.experts, strict=True):
             carry_facts(old, new, change)
         written.router.load_state_dict(run.router.state_dict())

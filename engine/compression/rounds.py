@@ -14,6 +14,7 @@ from engine.compression.scores import run_scores
 from engine.compression.tuning import Tuning, tuned
 from engine.runs.run import Run
 from engine.settings.training.run import RunConfig
+from engine.training.router.judge import judged, with_judgement
 from router.pruning import ScoreKind
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def prune_in_rounds(
 
     Gaussians that stand in for each other are removed one after the other: scores of a round know who went before. The
     last round meets the goal by its own scores. config: the settings the run was trained with. scores: of the run,
-    where they are known.
+    where they are known. The judge of a scene that has one judges what is left.
     """
     rounds, count = pruning.rounds, _count(run)
     scores = scores or _scores(run, pruning, quiet=quiet)
@@ -67,7 +68,7 @@ def prune_in_rounds(
             if after is None:
                 return None
             run = after
-    return run
+    return run if pruning.tuning.iterations else with_judgement(run, judged(run))
 
 
 def _scores(run: Run, pruning: Pruning, *, quiet: bool) -> list[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from moegs_rasterizer import Camera
@@ -13,7 +13,6 @@ from common.maths.tensors import image_from_uint8
 from engine.evaluation.expert import PROTOCOL
 from engine.evaluation.measures.preparation import prepared
 from engine.evaluation.measures.psnr import psnr
-from engine.evaluation.scoring import evenly_spread
 from engine.runs.run import Run, mix_camera
 from scenes import Scene
 
@@ -22,15 +21,12 @@ ImageAt = Callable[[Camera, int], Tensor]  # (camera, frame) -> image [3, h, w]
 
 @torch.no_grad()
 def held_out_psnr(
-    images: Mapping[str, ImageAt], scene: Scene, *, frames: int, device: torch.device
+    images: Mapping[str, ImageAt], scene: Scene, *, frames: Sequence[int], device: torch.device
 ) -> dict[str, float]:
-    """By name, the mean PSNR of images at the held-out cameras, dB, as render_*.py scores 8-bit images.
-
-    frames: so many of each camera, evenly spread.
-    """
+    """By name, the mean PSNR of images at some frames of the held-out cameras, dB, as render_*.py scores 8-bit ones."""
     values: dict[str, list[float]] = {name: [] for name in images}
     for view in scene.test:
-        for frame in evenly_spread(scene.num_frames, frames):
+        for frame in frames:
             truth = image_from_uint8(torch.tensor(scene.frames.read(view, frame), device=device))
             for name, image_at in images.items():
                 image = image_at(scene.views[view].camera, frame)
@@ -43,6 +39,6 @@ def mixtures_of(run: Run) -> ImageAt:
     return lambda camera, frame: mix_camera(run, camera, frame).image
 
 
-def mixture_psnr(run: Run, *, frames: int) -> float:
-    """The mean PSNR of a run's mixture at its held-out cameras, dB."""
+def mixture_psnr(run: Run, *, frames: Sequence[int]) -> float:
+    """The mean PSNR of a run's mixture at some frames of its held-out cameras, dB."""
     return held_out_psnr({"": mixtures_of(run)}, run.scene, frames=frames, device=run.device)[""]

@@ -15,6 +15,7 @@ from engine.runs.experts.kept_frames import with_kept_frames
 from engine.runs.experts.loading import open_expert
 from engine.runs.experts.novel_near import open_culling, seen_in_training
 from engine.runs.run import Run
+from engine.runs.saved.kept_rules import KeptRules
 from engine.runs.scene import CheckScene, any_scene, open_scene
 from engine.settings.parsing.fields import with_values
 from engine.settings.training.experts import AnyExpertsConfig, folder_argument
@@ -28,11 +29,13 @@ from scenes import Scene
 Config = TypeVar("Config", bound=RunConfig)
 
 
-def new_run(config: RunConfig, ensemble: Ensemble, *, check: CheckScene = any_scene) -> Run:
+def new_run(
+    config: RunConfig, ensemble: Ensemble, *, check: CheckScene = any_scene, rules: KeptRules | None = None
+) -> Run:
     """A run at iteration 0, its experts checked to show the scene; no frame is decoded yet.
 
-    check: raises where the scene does not have what is asked of it, before an expert is loaded. Raises
-    SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
+    check: raises where the scene does not have what is asked of it, before an expert is loaded. rules: as of
+    `assemble`. Raises SceneError, CheckpointError, RasterizerError or ConfigError for what does not fit.
     """
     compute = checked_device(config.machine)
     scene = open_scene(config, ensemble)
@@ -44,7 +47,7 @@ def new_run(config: RunConfig, ensemble: Ensemble, *, check: CheckScene = any_sc
         for name, folder in folders.items()
     )
     router = new_router(config, experts)
-    run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
+    run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router, rules=rules)
     loaded = {expert.name: expert for expert in experts}
     for name, folder in folders.items():
         label = folder_argument(kind_of(name), folder, by_name=by_name)
@@ -93,10 +96,12 @@ def assemble(
     scene: Scene,
     experts: tuple[Expert, ...],
     router: Router,
+    rules: KeptRules | None = None,
 ) -> Run:
-    """The Run of parts that exist, its router moved to where the experts are."""
-    guarded = config.router.coverage_guard == "on" and not all(map(has_pictures, experts))
-    colour, coverage = seen_in_training(scene, experts, compute) if guarded else (None, 1.0)
+    """The Run of parts that exist, its router moved to where the experts are.
+
+    rules: for novel views, found before, for those that the settings do not decide. None: found from the experts.
+    """
     run = Run(
         ensemble=ensemble,
         scene=scene,
@@ -104,13 +109,27 @@ def assemble(
         router=router.to(compute.device),
         backend=compute.backend,
         tile_rule=config.machine.tile_rule,
-        novel=NovelViews(
-            culling=open_culling(scene, experts, compute, near=config.experts.novel_near),
-            coverage_guard=guarded,
-            hole_colour=colour,
-            usual_coverage=coverage,
-            fill_holes=config.router.fill_holes == "on",
-        ),
+        novel=_novel_views(config, scene, experts, compute, rules),
         seed=config.training.seed,
     )
     return with_kept_frames(run, precision=config.machine.network_precision)
+
+
+def _novel_views(
+    config: RunConfig, scene: Scene, experts: Sequence[Expert], compute: ComputeDevice, rules: KeptRules | None
+) -> NovelViews:
+    guarded = config.router.coverage_guard == "on" and not all(map(has_pictures, experts))
+    if not guarded:
+        colour, coverage = None, 1.0
+    elif rules is not None and rules.hole_colour is not None:
+        colour, coverage = rules.hole_colour, rules.usual_coverage
+    else:
+        colour, coverage = seen_in_training(scene, experts, compute)
+    near, kept = config.experts.novel_near, None if rules is None else rules.near
+    return NovelViews(
+        culling=open_culling(scene, experts, compute, near=near, kept=kept),
+        coverage_guard=guarded,
+        hole_colour=colour,
+        usual_coverage=coverage,
+        fill_holes=config.router.fill_holes == "on",
+    )

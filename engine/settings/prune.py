@@ -52,7 +52,10 @@ class PruneConfig:
         Literal["mixture", "expert"],
         flag("mixture: the ratio is of all Gaussians together; expert: of each expert's own"),
     ] = "mixture"
-    score_frames: Annotated[int, flag("frames that the Gaussians are ranked at, evenly spread")] = 10
+    score_frames: Annotated[
+        int,
+        flag("frames that the Gaussians are ranked at, evenly spread; each segment and window has two at least"),
+    ] = 10
     rounds: Annotated[
         int, flag("rounds of ranking, removing and training; each removes the same share of what is left")
     ] = 4

@@ -39,13 +39,13 @@ def lone_rules(
 
 
 def open_culling(
-    scene: Scene, experts: Sequence[Expert], compute: ComputeDevice, *, near: float | None
+    scene: Scene, experts: Sequence[Expert], compute: ComputeDevice, *, near: float | None, kept: float | None = None
 ) -> NovelViewCulling | None:
     """The culling at cameras that were not trained on, told to the log; None where near is 0.
 
-    near: scene units; None: found from the experts.
+    near: scene units; None: as it was found, `kept`, else found from the experts.
     """
-    culling = culling_of(scene, experts, compute, near=near)
+    culling = culling_of(scene, experts, compute, near=kept if near is None else near)
     if culling is not None:
         logger.info(
             "novel views: Gaussians nearer than %.3g scene units (%s) that no training camera saw are culled",

@@ -23,6 +23,7 @@ from engine.errors import ConfigError
 from engine.runs.run import Run
 from engine.runs.saved.expert_records import ExpertRecord
 from engine.runs.saved.judgement import Judgement
+from engine.runs.saved.kept_rules import KeptRules, rules_to_keep
 from engine.runs.saved.scene_record import scene_facts
 from engine.runs.saved.seeds import require_one_run
 from experts.base import CheckpointError
@@ -45,6 +46,7 @@ class SavedRouter:
     scene: Mapping[str, Any]
     training_seconds: float | None = None  # so far; None: not recorded
     judgement: Judgement | None = None
+    rules: KeptRules | None = None  # for novel views; None: an earlier version keeps none
 
 
 def saved_iterations(save_path: Path) -> tuple[int, ...]:
@@ -153,6 +155,7 @@ def load_checkpoint(folder: Path) -> SavedRouter:
             scene=facts["scene"],
             training_seconds=facts.get("training_seconds"),
             judgement=Judgement.from_json(facts.get("judge")),
+            rules=KeptRules.from_json(facts.get("novel_views")),
         )
 
 
@@ -253,5 +256,6 @@ def _facts(run: Run, iteration: int, experts: tuple[ExpertRecord, ...], tensors:
         "scene": scene_facts(run),
         "training_seconds": run.training_seconds,
         "judge": run.judgement.to_json() if run.judgement else None,
+        "novel_views": rules_to_keep(run.novel).to_json(),
         "tensors": tensors,
     }

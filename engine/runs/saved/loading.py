@@ -74,7 +74,8 @@ def load_run(
     check(scene)
     experts = _reopen(config, scene, saved, folders, save_path=save_path, device=compute.device, flag=flag)
     router = _frozen(saved.router, temperature=given.get("eval_temperature"))
-    run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router)
+    rules = None if left_out else saved.rules  # those of all experts are not those of some
+    run = assemble(config, ensemble, compute=compute, scene=scene, experts=experts, router=router, rules=rules)
     check_same_scene(saved.scene, run)
     scene.frames.prepare(needed_views(scene, needed))  # after all that can refuse: decoding takes minutes
     if needed != "none":

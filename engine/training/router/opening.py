@@ -31,7 +31,7 @@ from engine.settings.training.train import CONFIG_FILE
 from engine.training.loop import Schedule
 from engine.training.memory import memory_told
 from engine.training.router.old_run import set_run_aside
-from engine.training.router.resume import check_router_folder, resume_newest
+from engine.training.router.resume import check_router_folder, resume_newest, rules_of_newest
 from engine.training.router.schedule import images_a_step, make_optimiser, reached
 from engine.training.router.task import RouterTask
 from engine.training.stretches import log_stretches, stretches_of
@@ -53,7 +53,7 @@ def open_router_task(config: RunConfig, ensemble: Ensemble, *, later: int = 0) -
         raise ConfigError("--save_path is missing: give the folder of the results")
     check_router_folder(config, save_path)
     check_tensorboard(wanted=config.output.tensorboard)
-    run = new_run(config, ensemble)
+    run = new_run(config, ensemble, rules=rules_of_newest(save_path) if config.output.resume else None)
     folders = expert_folders(config, ensemble)
     experts = tuple(record_expert(expert, folders[expert.name], save_path=save_path) for expert in run.experts)
     optimiser = make_optimiser(run.router, config.training)

@@ -22,6 +22,7 @@ from engine.runs.saved.checkpoint import (
     saved_iterations,
 )
 from engine.runs.saved.expert_records import ExpertRecord
+from engine.runs.saved.kept_rules import KeptRules
 from engine.runs.saved.scene_record import other_cameras, other_footage, scene_facts
 from engine.runs.saved.seeds import trained_seeds
 from engine.settings.training.run import RunConfig
@@ -47,6 +48,16 @@ def check_router_folder(config: RunConfig, save_path: Path) -> None:
             f"{save_path}: holds a run for each of {counted(len(seeds), 'seed')}; add --seeds N, or choose another "
             "--save_path"
         )
+
+
+def rules_of_newest(save_path: Path) -> KeptRules | None:
+    """The rules for novel views of a run's newest save that can be read; None where none keeps any."""
+    for iteration in reversed(saved_iterations(save_path)):
+        try:
+            return load_checkpoint(checkpoint_folder(save_path, iteration)).rules
+        except CheckpointError:
+            continue  # told when it is resumed
+    return None
 
 
 def resume_newest(

@@ -12,8 +12,12 @@ import engine.commands.distill
 import engine.commands.train_expert
 import moegs
 from engine.commands import render, train
+from engine.compression.scores import run_scores
+from engine.runs.saved.loading import load_run
 from experts import LoadOptions, load_expert
+from experts.rows import block_sizes
 from experts.windows.model import WindowedExpert
+from router.pruning import SCORES
 from tests.engine.expert_scene import FRAMES, run, write_film
 
 WINDOWS = ("--windows=3", "--overlap=1")  # of 6 frames
@@ -66,6 +70,23 @@ def test_a_mixture_of_windows_is_trained_rendered_and_its_seams_are_measured(
     assert {"MoE", "STG", "FreeTime"} <= seams["methods"].keys()
     assert abs(seams["lost"]) < 3
     check_distil(tmp_path, capsys, monkeypatch)
+    check_prune(tmp_path / "run", tmp_path / "pruned", capsys)
+
+
+def check_prune(run, out, capsys):
+    """Each window is ranked at frames of its own, though few are asked for, and where two are shown."""
+    whole = load_run(run, overrides={"device": "cpu"})
+    sizes = block_sizes(whole.experts[0])
+    assert len(sizes) == 3
+    for kind in SCORES:
+        for frames in (1, FRAMES):
+            scores = run_scores(whole, kind, frames=frames, progress=False)
+            assert [len(score) for score in scores] == [each.num_gaussians for each in whole.experts]
+            assert all(bool((score > 0).any()) for score in scores[0].split(sizes)), (kind, frames)
+    few = ["--ratio=0.5", "--scope=expert", "--score=gate", "--score_frames=1", "--iterations=0", "--device=cpu"]
+    assert moegs.main(["prune", str(run), f"--out={out}", *few]) == 0
+    assert "Gaussians are ranked at 5 frames, not 1: every segment or window has 2" in capsys.readouterr().err
+    assert min(block_sizes(load_run(out, overrides={"device": "cpu"}).experts[0])) > 1
 
 
 def check_distil(folder, capsys, monkeypatch):

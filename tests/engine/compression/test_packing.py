@@ -54,7 +54,7 @@ def test_the_copy_is_small_and_shows_the_same(copy: Path) -> None:
 def test_the_file_tells_what_was_lost(copy: Path) -> None:
     facts = json.loads((copy / "compressed" / "compressed.json").read_text())
     runs = [load_run(path, overrides=ON_CPU) for path in (copy, copy / "compressed")]
-    before, after = (mixture_psnr(run, frames=10) for run in runs)
+    before, after = (mixture_psnr(run, frames=range(FRAMES)) for run in runs)
     assert (facts["psnr_uncompressed"], facts["psnr"]) == (
         pytest.approx(before, abs=1e-3),
         pytest.approx(after, abs=1e-3),

@@ -7,24 +7,33 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+import engine.compression.scores
 import moegs
 from benchmarks import pruning_curve
 from engine.commands import prune as prune_command
 from engine.compression import sizes
 from engine.compression.pruned import kept_masks
+from engine.compression.ranked_frames import all_frames, frames_between, ranked_frames
 from engine.compression.rounds import Pruning, prune_in_rounds, ratio_goal
 from engine.compression.scores import run_scores
 from engine.compression.sizes import WrittenSizes, share_for_megabytes, written_sizes
 from engine.compression.tuning import Tuning, row_parameters
 from engine.evaluation.held_out import mixture_psnr
 from engine.evaluation.provenance import megabytes
+from engine.runs.experts.novel_near import seen_in_training
 from engine.runs.run import Run, mix_view
+from engine.runs.saved.kept_rules import rules_to_keep
 from engine.runs.saved.loading import load_run, trained_config
+from engine.training.router.judge import judged, with_judgement
+from experts.rows import block_sizes
 from tests import exhausted
+from tests.engine.expert_scene import FRAMES
 
 ON_CPU = {"device": "cpu"}
 
@@ -90,6 +99,83 @@ def test_tuning_moves_what_gaussians_have_of_their_own_and_the_router_and_lowers
     assert not torch.equal(before.router.features.static[0], after.router.features.static[0])
 
 
+@pytest.mark.parametrize("more", [(), ("--compress",)])
+def test_what_is_told_of_a_pruned_run_is_what_the_written_one_shows(world: Path, tmp_path: Path, more) -> None:
+    """Rules for novel views stay those of the whole run: most Gaussians gone, others would be found."""
+    out, run = tmp_path / "few", load_run(world / "run", overrides=ON_CPU)
+    assert (
+        prune(world, out, "--ratio=0.8", "--scope=expert", "--iterations=0", "--score_frames=2", "--rounds=2", *more)
+        == 0
+    )
+    pruning = Pruning(
+        score="image", scope="expert", score_frames=2, rounds=2, tuning=Tuning(what="router", iterations=0)
+    )
+    told = prune_in_rounds(run, ratio_goal(run, 0.8), pruning, trained_config(world / "run"), quiet=True)
+    assert told is not None
+    found = seen_in_training(told.scene, told.experts, told.compute)
+    assert found[1] < 0.9 * run.novel.usual_coverage, "fewer Gaussians give other rules"
+    written = load_run(out, overrides=ON_CPU)
+    assert rules_to_keep(written.novel) == rules_to_keep(told.novel) == rules_to_keep(run.novel)
+    assert moegs.main(["render", f"--save_path={out}", "--skip_train", "--quiet", "--device=cpu"]) == 0
+    rendered = json.loads((out / "test" / "itrs_3" / "metrics.json").read_text())
+    assert rendered["usual_coverage"] == run.novel.usual_coverage
+    psnr = rendered["means"]["MoE"]["psnr"]
+    if not more:
+        assert psnr == pytest.approx(mixture_psnr(told, frames=range(FRAMES)), abs=1e-5)
+        return
+    facts = json.loads((out / "compressed.json").read_text())
+    between = (1, 2)  # ranked are 0 and 3, and of STG's second segment 4 and 5
+    shown = [each["scores"]["MoE"]["psnr"] for each in rendered["per_frame"] if each["frame"] in between]
+    assert facts["frames_of_each_camera"] == len(shown) == 2
+    assert facts["psnr"] == pytest.approx(fmean(shown), abs=1e-5) != psnr
+    assert facts["psnr_uncompressed"] == pytest.approx(mixture_psnr(told, frames=between), abs=1e-5)
+
+
+def test_a_flag_decides_for_its_rule_of_a_pruned_run_alone(world: Path, tmp_path: Path) -> None:
+    out, run = tmp_path / "few", load_run(world / "run", overrides=ON_CPU)
+    few = ["--ratio=0.8", "--scope=expert", "--iterations=0", "--score_frames=1", "--rounds=1"]
+    assert prune(world, out, *few, "--novel_near=0.7") == 0
+    assert load_run(out, overrides=ON_CPU).novel.culling.near == 0.7
+    other = load_run(out, overrides={**ON_CPU, "novel_near": 0.3, "coverage_guard": "on"}).novel
+    assert other.culling.near == 0.3 and other.usual_coverage == run.novel.usual_coverage
+    plain = load_run(out, overrides={**ON_CPU, "coverage_guard": "off"}).novel
+    assert plain.hole_colour is None and plain.usual_coverage == 1 and plain.culling.near == 0.7
+    less = load_run(out, overrides={**ON_CPU, "without": ("STG",)})
+    assert less.novel.usual_coverage == seen_in_training(less.scene, less.experts, less.compute)[1]
+    go_on = ["--resume", f"--save_path={out}", "--iterations=4", "--quiet", "--test_iterations", "--device=cpu"]
+    assert moegs.main(["train", f"--config={out / 'config.json'}", *go_on]) == 0
+    resumed = load_run(out, overrides=ON_CPU)
+    assert resumed.iteration == 4 and resumed.novel.usual_coverage == run.novel.usual_coverage
+
+
+def test_a_run_of_before_has_the_rules_that_its_gaussians_give(world: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "few"
+    assert prune(world, out, "--ratio=0.8", "--scope=expert", "--iterations=0", "--score_frames=1", "--rounds=1") == 0
+    path = out / "router" / "iteration_3" / "router.json"
+    facts = json.loads(path.read_text())
+    del facts["hash"]
+    path.write_text(json.dumps(facts | {"novel_views": facts["novel_views"] | {"usual_coverage": 1.5}}))
+    assert moegs.main(["render", f"--save_path={out}", "--skip_train", "--quiet", "--device=cpu"]) == 2
+    assert f"{path}: damaged" in capsys.readouterr().err
+    del facts["novel_views"]
+    path.write_text(json.dumps(facts))
+    old = load_run(out, overrides=ON_CPU)
+    assert (old.novel.hole_colour, old.novel.usual_coverage) == seen_in_training(old.scene, old.experts, old.compute)
+
+
+@pytest.mark.parametrize("iterations", [0, 2])
+def test_the_judge_judges_what_is_left(world: Path, iterations: int) -> None:
+    run = load_run(world / "run", overrides=ON_CPU)
+    run = replace(run, scene=replace(run.scene, router=run.scene.test))  # so that it is the judge
+    run = with_judgement(run, judged(run))
+    tuning = Tuning(what="router", iterations=iterations)
+    pruning = Pruning(score="image", scope="mixture", score_frames=1, rounds=1, tuning=tuning)
+    left = prune_in_rounds(run, ratio_goal(run, 0.9), pruning, trained_config(world / "run"), quiet=True)
+    assert left is not None and left.judgement is not None
+    assert left.judgement == judged(left) != run.judgement
+    assert left.novel.towards_mean == left.judgement.towards_mean
+
+
 def test_rounds_reach_the_same_share_and_go_by_newer_scores(world: Path) -> None:
     run = load_run(world / "run", overrides=ON_CPU)
     tuning = Tuning(what="router", iterations=0)
@@ -133,9 +219,81 @@ def test_the_curve_is_a_markdown_table(world: Path, tmp_path: Path, capsys) -> N
     counts = [int(row[3].replace(",", "")) for row in cells[2:]]
     assert counts[1] == counts[3] == pytest.approx(0.7 * counts[0], abs=6)
     run = load_run(world / "run", overrides=ON_CPU)
-    assert float(cells[2][4]) == pytest.approx(mixture_psnr(run, frames=1), abs=0.006)
+    between = mixture_psnr(run, frames=[1])  # ranked are 0, and of STG's segments 3, 4 and 5
+    assert float(cells[2][4]) == pytest.approx(between, abs=0.006) != mixture_psnr(run, frames=[0])
     assert float(cells[2][6]) == pytest.approx(megabytes(run)["total"], abs=0.06)
     assert lines[-1] in capsys.readouterr().out
+
+
+class Segments:
+    """An expert that shows other rows every few frames."""
+
+    def __init__(self, *lengths: int) -> None:
+        self._of_frame = [index for index, length in enumerate(lengths) for _ in range(length)]
+
+    def rows(self, frame: float) -> slice:
+        return slice(10 * self._of_frame[int(frame)], 10 * self._of_frame[int(frame)] + 10)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "wanted", "expected"),
+    [
+        ((20,), 3, (0, 6, 13)),
+        ((10, 10), 4, (0, 5, 10, 15)),
+        ((8, 8, 1, 3), 2, (0, 10, 6, 14, 16, 17, 19)),
+        ((8, 2, 10), 1, (0, 6, 8, 9, 12, 17)),
+    ],
+)
+def test_every_segment_has_frames_that_it_is_ranked_at(lengths, wanted, expected) -> None:
+    whole = Segments(20)
+    run = SimpleNamespace(scene=SimpleNamespace(num_frames=20), experts=(whole, Segments(*lengths)))
+    even, own = ranked_frames(run, wanted)
+    assert own == expected and even == expected[:wanted]
+    assert all_frames([even, own]) == [*even, *sorted(set(own) - set(even))]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "ranked", "wanted", "expected"),
+    [
+        ((300,), 10, 10, [15, 45, 75, 105, 135, 165, 195, 225, 255, 285]),
+        ((300,), 20, 10, [7, 37, 67, 97, 127, 157, 187, 217, 247, 277]),
+        ((12,), 10, 10, [5, 11]),
+        ((20,), 1, 4, [2, 5, 10, 15]),
+        ((6,), 10, 4, [0, 1, 3, 4]),
+        ((10, 10), 1, 3, [3, 9, 14]),
+    ],
+)
+def test_what_a_pruning_costs_is_measured_between_the_ranked_frames(lengths, ranked, wanted, expected) -> None:
+    """Where the clip has other frames."""
+    run = SimpleNamespace(scene=SimpleNamespace(num_frames=sum(lengths)), experts=(Segments(*lengths),))
+    assert frames_between(run, ranked, wanted) == expected
+    if len(lengths) == 1 and sum(lengths) > ranked:
+        assert not {*expected} & {*ranked_frames(run, ranked)[0]}
+
+
+def test_no_segment_is_wiped_and_scores_are_means_over_the_clip(
+    world: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """Of STG's two segments, four frames and two, the one frame that is asked for shows the first alone."""
+    run = load_run(world / "run", overrides=ON_CPU)
+    stg = [expert.name for expert in run.experts].index("STG")
+    sizes = block_sizes(run.experts[stg])
+    every, few = (run_scores(run, "contribution", frames=count, progress=False) for count in (FRAMES, 1))
+    for wanted, found in zip(every[stg].split(sizes), few[stg].split(sizes), strict=True):
+        assert float(found.sum()) == pytest.approx(float(wanted.sum()), rel=0.15)
+    out = tmp_path / "half"
+    words = ["prune", str(world / "run"), f"--out={out}", "--device=cpu", "--scope=expert", "--iterations=0"]
+    assert moegs.main([*words, "--ratio=0.5", "--score_frames=1", "--rounds=2"]) == 0
+    assert "Gaussians are ranked at 4 frames, not 1: every segment or window has 2" in capsys.readouterr().err
+    left = block_sizes(load_run(out, overrides=ON_CPU).experts[stg])
+    assert sum(left) == pytest.approx(sum(sizes) / 2, abs=3)
+    assert all(0.15 * size < kept for size, kept in zip(sizes, left, strict=True))
+    plain = [(0,)] * len(run.experts)
+    monkeypatch.setattr(engine.compression.scores, "ranked_frames", lambda *_: plain)
+    monkeypatch.setattr(engine.compression.scores, "frames_of_blocks", lambda *_: {})
+    for index, score in enumerate(run_scores(run, "contribution", frames=1, progress=False)):
+        if index != stg:  # without segments a score is the mean over the frames asked for, to the bit
+            assert torch.equal(score / len(run.scene.train), few[index])
 
 
 def test_by_expert_each_loses_its_share(world: Path) -> None:
