@@ -23,7 +23,6 @@ from engine.runs.trial import BlackFrames, WorkTime, seconds_a_step
 from engine.settings.training.recipe import difference, unsaved_recipe, with_settings
 from engine.settings.training.train_expert import TrainExpertConfig, recipe_values
 from engine.training.expert.choice import choose_preset
-from engine.training.expert.old_training import set_training_aside
 from engine.training.expert.saves import ExpertOutput, load_state, saved_state
 from engine.training.expert.scene_views import SceneViews
 from engine.training.expert.start import ExpertStart, check_start, training_start
@@ -154,10 +153,9 @@ def try_iteration(task: ExpertTask) -> None:
 def open_expert_task(
     config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, *, start: CheckedStart
 ) -> ExpertTask:
-    """A training at its beginning, or with --resume where it was; the earlier one is set aside with --overwrite.
+    """A training at its beginning, or with --resume where it was.
 
-    start: by `check_expert_task`. Raises SceneError, ConfigError or CheckpointError for what does not fit, before
-    anything is moved.
+    start: by `check_expert_task`. Raises SceneError, ConfigError or CheckpointError for what does not fit.
     """
     task, _, resumed = start.opened or _opened(config, spec, output, cloud=start.cloud)
     _log(task)
@@ -166,8 +164,6 @@ def open_expert_task(
         _log_ranks(task)
     if resumed is not None:
         logger.info("%s", resumed)
-    if config.output.overwrite and ranks.is_first():
-        set_training_aside(output.folder)
     return task
 
 
