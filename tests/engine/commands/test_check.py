@@ -54,6 +54,8 @@ def test_mistakes_in_the_arguments_are_named(film, tmp_path, capsys):
 
     assert "missing: SCENE" in error()
     assert "no such folder" in error(str(tmp_path / "none"))
+    assert "--test_cameras has no value: name one camera or more" in error(str(film), "--test_cameras")
+    assert "--start_timestamp is -1: frames are counted from 0" in error(str(film), "--start_timestamp=-1")
     assert f"FOLDER {tmp_path / 'typo'}: no such folder" in error(str(film), str(tmp_path / "typo"))
     assert f"STG={tmp_path / 'typo'}: no such folder" in error(str(film), f"STG={tmp_path / 'typo'}")
     assert "no expert's files are recognised there; give NAME=" in error(str(film), str(tmp_path))

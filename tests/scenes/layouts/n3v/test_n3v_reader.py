@@ -140,6 +140,7 @@ def test_the_shortest_camera_decides_where_nothing_is_asked_for(tmp_path, caplog
         ({"end": 4, "duration": 9}, r"duration 9 exceeds the 4 frames of \[0, 4\)"),
         ({"start": 3, "end": 3}, r"end 3 leaves no frame from 3 on"),
         ({"duration": 0}, r"duration 0 leaves no frame"),
+        ({"start": -3}, r"start -3 names no frame: frames are counted from 0"),
         ({"start": 7}, r"cam00: no frame 7, its frames are 0 to 3"),
         ({"test_cameras": ("cam7",)}, r"test camera cam7 does not exist; available: cam00, cam01, cam02"),
         ({"test_cameras": ("cam00", "cam01", "cam02")}, r"all cameras \(cam00, cam01, cam02\) are held out"),
