@@ -33,6 +33,7 @@ from experts import CheckpointError, ExpertSpec, begin_training
 from experts.training.colour_correction import ColourCorrection
 from experts.training.recipes.presets import TrainingPreset
 from experts.training.recipes.recipe import Recipe, recipe_for_ranks, scaled_recipe
+from experts.training.recipes.recipe_fields import check_fields
 from experts.training.start import scale_fault
 from scenes.points.cloud import PointCloud
 from scenes.points.start import load_start_points
@@ -43,7 +44,8 @@ logger = logging.getLogger(__name__)
 def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPreset) -> Recipe:
     """The preset's recipe, of the asked length, with what the file and --set say, then the flags.
 
-    Several ranks share as many images in fewer iterations, unless --batch says how many an iteration has.
+    Several ranks share as many images in fewer iterations, unless --batch says how many an iteration has. ConfigError
+    for a value that is out of its range.
     """
     recipe, asked = preset.recipe, config.recipe
     if asked.iterations is not None:
@@ -62,7 +64,17 @@ def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPres
     if 1 <= recipe.batch < ranks.count():
         shared = f"{counted(ranks.count(), 'rank')} share the images of an iteration"
         raise ConfigError(f"--batch is {recipe.batch}: {shared}; give {ranks.count()} or more, or leave it out")
+    with _as_config_error(spec):
+        check_fields(recipe)
     return recipe
+
+
+@contextmanager
+def _as_config_error(spec: ExpertSpec) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{spec.name} cannot be trained like this: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +195,8 @@ def _opened(
     views = SceneViews(scene, device=compute.device)
     start = training_start(config, spec, preset, output, cloud=cloud, views=views)
     torch.manual_seed(asked.seed)
-    try:
+    with _as_config_error(spec):
         trainer = begin_training(spec, recipe, start)
-    except ValueError as error:
-        raise ConfigError(f"{spec.name} cannot be trained like this: {error}") from error
     check_start(cloud, scene, trainer)
     trainer.backend = compute.backend
     stretches = stretches_of(scene)
