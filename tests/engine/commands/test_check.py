@@ -38,6 +38,14 @@ def test_a_scene_without_faults(film, capsys):
     assert table_row(output, "STG")[:3] == ["STG", "30,000", "170,000"]
 
 
+def test_two_cameras_of_one_pose_are_a_fault(film, capsys):
+    poses = np.load(film / "poses_bounds.npy")
+    poses[1] = poses[2]
+    np.save(film / "poses_bounds.npy", poses)
+    assert moegs.main(["check", str(film), "--quiet"]) == 1
+    assert "cam01 and cam02 have the same pose, which two cameras cannot" in capsys.readouterr().err
+
+
 def test_experts_that_do_not_show_the_scene(tmp_path, monkeypatch, capsys):
     use_small_world(monkeypatch, tmp_path)
     folders = [f"{name}={tmp_path / 'models' / name}" for name in ("Ex4DGS", "4DGaussians")]

@@ -133,6 +133,23 @@ def test_the_shortest_camera_decides_where_nothing_is_asked_for(tmp_path, caplog
 
 
 @pytest.mark.parametrize(
+    ("copied", "said"),
+    [({}, None), ({2: 1}, ""), ({2: 0, 4: 1}, ", as 1 more pair"), ({2: 0, 4: 0}, ", as 1 more pair")],
+)
+def test_cameras_of_one_pose_are_named(tmp_path, caplog, copied, said):
+    caplog.set_level(logging.WARNING)
+    folder = tmp_path / "room"
+    write_n3v_scene(folder, Rig(cameras=[f"cam{number:02d}" for number in range(5)]))
+    rows = np.load(folder / "poses_bounds.npy")
+    for camera, other in copied.items():
+        rows[camera] = rows[other]
+    np.save(folder / "poses_bounds.npy", rows)
+    load(folder)
+    pair = f"cam{copied.get(2, 0):02d} and cam02 have the same pose{said}, which two cameras cannot: correct one"
+    assert [pair in message for message in caplog.messages] == [True] * (said is not None)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"duration": 9}, r"cam00: 4 frames found from frame 0 on, 9 asked for, 2 other of 3 cameras are too short"),
