@@ -14,8 +14,8 @@ from moegs_rasterizer import Camera
 
 from common.text.suggestions import ranked
 from common.text.units import GIGABYTE
-from common.text.wording import first_and_more
-from scenes.calibration.cameras import centred, fitted, off_centre, rig_radius, scaled
+from common.text.wording import counted, first_and_more
+from scenes.calibration.cameras import centred, fitted, off_centre, rig_radius, same_poses, scaled
 from scenes.frames.cache.bounded import BoundedCache
 from scenes.frames.cache.record import ViewFrames
 from scenes.frames.cache.whole import FrameCache
@@ -54,6 +54,7 @@ def load_scene(source_path: Path, options: SceneOptions) -> Scene:
     if not train:
         raise SceneError(f"{root}: all cameras ({', '.join(names)}) are held out; leave some for training")
     warnings = [
+        *_same_poses(views),
         *_enlarged(rig, views),
         *_image_warnings(rig),
         *coding_warnings(_videos(rig)),
@@ -179,6 +180,18 @@ def _size_notes(rig: RigFiles, views: Sequence[View]) -> list[str]:
     if len({recorded for recorded, *_ in alike}) > 1:
         notes.append("cameras differ in frame size")
     return notes
+
+
+def _same_poses(views: Sequence[View]) -> list[str]:
+    pairs = same_poses({view.name: view.camera for view in views})
+    if not pairs:
+        return []
+    (first, second), *others = pairs
+    more = f", as {counted(len(others), 'more pair')}" if others else ""
+    return [
+        f"{first} and {second} have the same pose{more}, which two cameras cannot: correct one of them in the scene's "
+        "calibration, or remove that camera from the scene"
+    ]
 
 
 def _enlarged(rig: RigFiles, views: Sequence[View]) -> list[str]:

@@ -40,7 +40,7 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     if config.slurm is not None:
         return write_arrays(config.slurm, config, jobs, argv)
     if config.job == TABLE:
-        return exit_code_of(write_table(config, scenes, ()), cut_short=False)
+        return exit_code_of(write_only_table(config, scenes, jobs), cut_short=False)
     if config.job is not None:
         jobs = [chosen_job(jobs, config.job)]
     each = config.jobs_per_gpu
@@ -51,14 +51,29 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     if config.job is not None:
         return exit_code_of(outcomes, cut_short=cut_short)
     if not cut_short:
-        outcomes += write_table(config, scenes, outcomes)
+        outcomes += write_table(config, scenes, jobs)
     return report_end(scenes, outcomes, cut_short=cut_short)
 
 
-def write_table(config: RunAllConfig, scenes: Sequence[PlannedScene], outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Makes and prints the table of the rendered scenes that no step failed in; the outcome, none without a scene."""
-    broken = {outcome.job.scene for outcome in outcomes if outcome.state == "failed"}
-    whole = [scene for scene in scenes if scene.name not in broken and is_rendered(scene)]
+def write_only_table(config: RunAllConfig, scenes: Sequence[PlannedScene], jobs: Sequence[Job]) -> list[Outcome]:
+    """Does as `write_table`; ConfigError where no scene is left."""
+    outcomes = write_table(config, scenes, jobs)
+    if not outcomes:
+        raise ConfigError(f"--job {TABLE}: no scene of {config.dataset} is done; run the jobs of its steps first")
+    return outcomes
+
+
+def write_table(config: RunAllConfig, scenes: Sequence[PlannedScene], jobs: Sequence[Job]) -> list[Outcome]:
+    """Makes and prints the table of the rendered scenes; the outcome, none without a scene.
+
+    A scene with a step that failed, or that is older than one before it, is left out: its scores would be old ones.
+    """
+    behind = {job.scene: job for job in reversed(jobs) if not job.is_current()}
+    rendered = [scene for scene in scenes if is_rendered(scene)]
+    for job in (behind[scene.name] for scene in rendered if scene.name in behind):
+        reason = "is older than a step before it" if job.is_done() else "is not done"
+        logger.warning("%s: left out of the table: %s %s; see its log, %s", job.scene, job.step, reason, job.log)
+    whole = [scene for scene in rendered if scene.name not in behind]
     if "table" in config.skip or not whole:
         return []
     job = table_job(config, whole)
@@ -114,7 +129,7 @@ def dry_lines(config: RunAllConfig, scenes: Sequence[PlannedScene], jobs: Sequen
     for scene in scenes:
         own = [job for job in jobs if job.scene == scene.name]
         lines.append(f"# {scene.name}: {scene.root}")
-        lines += [f"# done: {job.command}" if job.is_done() else job.command for job in own]
+        lines += [f"# done: {job.command}" if job.is_current() else job.command for job in own]
     return lines if "table" in config.skip else [*lines, table_job(config, scenes).command]
 
 

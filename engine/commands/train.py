@@ -66,7 +66,7 @@ def train_router(config: RunConfig, ensemble: Ensemble) -> int:
 
 def train_seeds(config: RunConfig, ensemble: Ensemble, save_path: Path) -> int:
     """Trains a router for each seed that is not finished, and ends at an interrupt; the exit code."""
-    configs = [each for each in seed_configs(config, save_path) if not is_finished(each)]
+    configs = [each for each in seed_configs(config, save_path) if not is_finished(each, ensemble)]
     for number, each in enumerate(configs):
         later = sum(map(iterations_left, configs[number + 1 :]))
         task = open_router_task(each, ensemble, later=later)

@@ -31,6 +31,7 @@ from engine.settings.training.train_expert_checks import check_settings
 from engine.settings.training.train_expert_reading import EXPERT_CONFIG_FILE, read_expert_settings, write_settings
 from engine.training.expert.choice import expert_of_key
 from engine.training.expert.finished import is_finished
+from engine.training.expert.old_training import set_trainings_aside
 from engine.training.expert.opening import check_expert_task, open_expert_task, opens_once, training_time
 from engine.training.expert.saves import ExpertOutput, bytes_of, check_model_folder, saved_expert_folder
 from engine.training.expert.segments import choose_outputs
@@ -78,9 +79,8 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
         warn_of_frames(scene, points=None if config.data.points == "random" else config.data.points)
         for output, start in zip(outputs, starts, strict=True):
             task = open_expert_task(config, spec, output, start=start)
-            unwritten = task.start < task.last or not (model_path / EXPERT_CONFIG_FILE).is_file()
-            if unwritten and ranks.is_first():  # else they stay as they are
-                write_settings(config, model_path)
+            if ranks.is_first():
+                prepare_folders(config, task, outputs)
             if config.output.tensorboard:
                 logger.info("to watch the training: %s", tensorboard_command(output.folder))
             if not train(task, task.schedule(), quiet=config.machine.quiet):
@@ -104,6 +104,18 @@ def open_expert_scene(config: TrainExpertConfig, model_path: Path) -> Scene:
     source = cast(Path, data.source_path)
     layout = LOADERS[data.loader].name if data.loader else guess_layout(source) or DEFAULT_LAYOUT
     return read_scene(data, source, layout=layout, results=model_path, quiet=config.machine.quiet)
+
+
+def prepare_folders(config: TrainExpertConfig, task: ExpertTask, outputs: Sequence[ExpertOutput]) -> None:
+    """Leaves the settings for --resume; with --overwrite all earlier trainings are set aside before the first task."""
+    model_path = cast(Path, config.output.model_path)
+    unwritten = task.start < task.last or not (model_path / EXPERT_CONFIG_FILE).is_file()
+    if config.output.overwrite and task.output is outputs[0]:
+        if task.output.folder != model_path:  # no kill may leave new models to the old settings
+            write_settings(config, model_path)
+        set_trainings_aside([output.folder for output in outputs])
+    if unwritten:  # else they stay as they are
+        write_settings(config, model_path)
 
 
 def finish(task: ExpertTask) -> None:

@@ -109,10 +109,7 @@ def _check_recipe(config: TrainExpertConfig) -> None:
     assert source is not None, "run-all gives it"
     layout = LOADERS[config.data.loader].name if config.data.loader else guess_layout(source) or DEFAULT_LAYOUT
     _, preset = choose_preset(spec, config.recipe.preset, scene=source.name, layout=layout)
-    try:
-        recipe_for(config, spec, preset).generalise.check()
-    except ValueError as error:
-        raise ConfigError(f"{spec.name} cannot be trained like this: {error}") from error
+    recipe_for(config, spec, preset)
 
 
 def _check_kept(config: RunAllConfig, scene: PlannedScene, job: Job) -> None:

@@ -24,7 +24,7 @@ class Job:
     words: tuple[object, ...]  # script and arguments
     folder: Path  # of the scene's results
     results: tuple[Path, ...]  # one of them is left by the step; each may have * in its parts below its folder
-    after: tuple[str, ...] = ()  # steps of the scene that must be done first
+    after: tuple[str, ...] = ()  # steps of the scene that it builds on, also those that a plan leaves out
 
     @property
     def log(self) -> Path:
@@ -34,7 +34,7 @@ class Job:
     @property
     def record(self) -> Path:
         """The file with the command, once it ended well."""
-        return self.log.with_suffix(".done")
+        return self._record_of(self.step)
 
     @property
     def command(self) -> str:
@@ -50,13 +50,31 @@ class Job:
         told = self.record.read_text(encoding="utf-8") if self.record.is_file() else None
         return told == self._told() and self.has_results()
 
+    def is_current(self) -> bool:
+        """True where it is done, and no step that it builds on was done after it: also by another call."""
+        if not self.is_done():
+            return False
+        done = _changed(self.record)
+        return all(_changed(self._record_of(step)) <= done for step in self.after)
+
     def mark_done(self) -> None:
         """Records that the command ended well."""
         with replacing(self.record) as temporary:
             temporary.write_text(self._told(), encoding="utf-8")
+        latest = max((_changed(self._record_of(step)) for step in self.after), default=0)
+        if latest > _changed(self.record):  # by another machine's clock
+            os.utime(self.record, ns=(latest, latest))
 
     def _told(self) -> str:
         return f"{shell(*self.words)}\n"
+
+    def _record_of(self, step: str) -> Path:
+        return self.folder / "logs" / f"{step}.done"
+
+
+def _changed(record: Path) -> int:
+    """When a record was written, nanoseconds; 0 where there is none. Equal times tell no order: nothing is older."""
+    return record.stat().st_mtime_ns if record.is_file() else 0
 
 
 def _matches(path: Path) -> list[Path]:

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 VIDEOS = "videos"  # scenes whose cameras are unknown
 NAMES_FILE = "camera_names.json"  # left by their preparation, after which they look like N3V's
+STEP_OF = {"experts": "expert"}  # name of --skip -> first part of the steps' names, where it is another
 POSES = ("poses_bounds.npy", "colmap_*/sparse/0", "sparse/0", "cameras_parameters.txt")
 CUT = ("resolution", "start_timestamp", "end_timestamp", "duration")  # flags of a published file for experts too
 CACHE = ("--cache_path", "--cache_gb")  # flags of a training for prune and render, too: a run does not tell them
@@ -123,16 +124,13 @@ def plan_scene(config: RunAllConfig, scene: PlannedScene) -> list[Job]:
     values = {} if published is None else read_config_file(published, RunConfig)
     jobs = [_prepare(config, scene, values)] if _needs_preparation(config, scene) else []
     before = tuple(job.step for job in jobs)
-    if "experts" not in config.skip:
-        jobs += [_expert(config, scene, name, values, before) for name in scene.ensemble.experts]
-    before = tuple(job.step for job in jobs)
-    if "train" not in config.skip:
-        jobs.append(_train(config, scene, published, before))
+    jobs += [_expert(config, scene, name, values, before) for name in scene.ensemble.experts]
+    jobs.append(_train(config, scene, published, tuple(job.step for job in jobs)))
     if scene.prunes:
         jobs.append(_prune(config, scene, tuple(job.step for job in jobs)))
-    if "render" not in config.skip:
-        jobs.append(_render(config, scene, tuple(job.step for job in jobs)))
-    return jobs
+    jobs.append(_render(config, scene, tuple(job.step for job in jobs)))
+    left_out = {STEP_OF.get(name, name) for name in config.skip}
+    return [job for job in jobs if job.step.split("_")[0] not in left_out]
 
 
 def table_job(config: RunAllConfig, scenes: Sequence[PlannedScene]) -> Job:

@@ -56,10 +56,12 @@ class JobQueue:
         self._pause = PAUSE if pause is None else pause
         self._running: list[_Running] = []
         self._outcomes: dict[tuple[str, str], Outcome] = {}
+        self._planned: set[tuple[str, str]] = set()
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Runs the jobs; their outcomes in order. Ctrl-C lets running jobs save and end, a second reaches them too."""
         waiting = list(jobs)
+        self._planned = {(job.scene, job.step) for job in jobs}
         asked = False  # the running jobs to end
         with Interruption() as interruption:
             while waiting or self._running:
@@ -78,14 +80,15 @@ class JobQueue:
 
     def _settle(self, job: Job) -> bool:
         """Starts a job, or decides that it is not run; False while it has to wait."""
-        before = [self._outcomes.get((job.scene, step)) for step in job.after]
+        planned = [key for step in job.after if (key := (job.scene, step)) in self._planned]
+        before = [self._outcomes.get(key) for key in planned]
         if any(outcome.job.scene == job.scene and outcome.state == "failed" for outcome in self._outcomes.values()):
             self._end(Outcome(job=job, state="not run"))
             return True
         if any(outcome is None for outcome in before):
             return False
         fresh = any(outcome is not None and outcome.state == "done" for outcome in before)
-        if not fresh and job.is_done():
+        if not fresh and job.is_current():
             logger.info("%s: %s: skipped, its result is there (%s)", job.scene, job.step, job.record)
             self._end(Outcome(job=job, state="skipped"))
             return True

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from common.disk.files import replacing
@@ -84,23 +82,17 @@ def _write(path: Path, text: str) -> Path:
 
 
 def chosen_job(jobs: Sequence[Job], name: str) -> Job:
-    """The job of a name, ready to be run alone.
-
-    ConfigError where there is none, or where a job that comes before it is not done. It runs again where one of those
-    was done after it.
-    """
+    """The job of a name; ConfigError where there is none, or where a job that comes before it is to be run first."""
     by_name: Mapping[str, Job] = {job_name(job): job for job in jobs}
     if name not in by_name:
         raise ConfigError(f"--job {name}: there is no such job; {hint(name, [*by_name, TABLE])}")
     job = by_name[name]
-    before = [by_name[f"{job.scene}/{step}"] for step in job.after]
-    for each in before:
+    for each in (each for each in jobs if each.scene == job.scene and each.step in job.after):
         if not each.is_done():
             raise ConfigError(f"--job {name}: {job_name(each)} is not done; see its log, {each.log}")
-    if job.is_done() and any(_changed(each) > _changed(job) for each in before):
-        job.record.unlink()
-    return replace(job, after=())
-
-
-def _changed(job: Job) -> int:
-    return os.stat(job.record).st_mtime_ns
+        if not each.is_current():
+            raise ConfigError(
+                f"--job {name}: {job_name(each)} is older than a step before it; run --job "
+                f"{shell(job_name(each))} first"
+            )
+    return job

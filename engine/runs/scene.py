@@ -11,6 +11,7 @@ from common import ranks
 from common.text.wording import counted
 from engine.checks.footage import warn_of_headers
 from engine.errors import ConfigError
+from engine.settings.training.data_checks import check_data
 from engine.settings.training.run import DataConfig, RunConfig
 from router import Ensemble
 from scenes import Scene, SceneOptions, load_scene, with_router_cameras
@@ -45,6 +46,7 @@ def read_scene(data: DataConfig, source: Path, *, layout: str, results: Path, qu
 
     results: the command's folder, for frames that cannot be kept with the scene.
     """
+    check_data(data)
     options = SceneOptions(
         cache=cache_folder(data, source, results),
         layout=layout,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from experts.training.recipes.recipe import Density, Rate, Recipe
-from experts.training.recipes.recipe_fields import COUNT, ITERATIONS, N3V_EXTENT, PERIOD
+from experts.training.recipes.recipe_fields import COUNT, ITERATIONS, N3V_EXTENT, PERIOD, SHARE
 
 ANNEAL = 1000  # iterations over which a residual grows to its full size
 
@@ -93,7 +93,7 @@ class ED3DGSRecipe(Recipe):
     rates: Mapping[str, Rate] = field(default_factory=ed3dgs_rates)
     rate_iterations: int = field(default=80000, metadata=PERIOD)
     l1: float = 1.0
-    dssim: float = 0.5  # published as 1.0 of (1 - SSIM) / 2
+    dssim: float = field(default=0.5, metadata=SHARE)  # published as 1.0 of (1 - SSIM) / 2
     density: Density = field(default_factory=lambda: Density(start=5000, stop=80000, gradient=3e-4))
     errors_from: int = field(default=10000, metadata=ITERATIONS)  # frames by their errors, and streaks, from here on
     streak: int = 5  # iterations of every streak_every that hand their frame on to the next, and see SSIM

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from experts.training.recipes.recipe import Density, Rate, Recipe
-from experts.training.recipes.recipe_fields import COUNT, ITERATIONS, N3V_EXTENT, PERIOD
+from experts.training.recipes.recipe_fields import COUNT, ITERATIONS, N3V_EXTENT, PERIOD, SHARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class FourDGaussiansRecipe(Recipe):
     rates: Mapping[str, Rate] = field(default_factory=lambda: dict(RATES))
     batch: int = field(default=2, metadata=COUNT)
     l1: float = 1.0
-    dssim: float = 0.0
+    dssim: float = field(default=0.0, metadata=SHARE)
     density: Density = field(default_factory=lambda: Density(stop=10000, max_gaussians=360_000))
     planes: PlaneWeights = field(default_factory=PlaneWeights)
     sum_batch_gradients: bool = True

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from experts.training.recipes.recipe import Density, Rate, Recipe
-from experts.training.recipes.recipe_fields import COUNT, INTERVAL, ITERATIONS, N3V_EXTENT, NOT_NEGATIVE, PERIOD
+from experts.training.recipes.recipe_fields import ANY_SIGN, COUNT, INTERVAL, ITERATIONS, N3V_EXTENT, PERIOD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +53,8 @@ class Guidance:
     border: float = 0.1  # of width and height that is left out at each side
     first: float = 0.7  # depth of a ray's first new Gaussian over the view's largest depth
     last: float = 7.5  # and of its last
-    per_ray: int = field(default=2, metadata=NOT_NEGATIVE)
-    jitter: float = field(default=0.05, metadata=NOT_NEGATIVE)  # of a depth, up and down
+    per_ray: int = 2
+    jitter: float = 0.05  # of a depth, up and down
 
 
 def stg_rates(*, scales: float = 1.5e-3) -> Mapping[str, Rate]:
@@ -90,7 +90,8 @@ class STGRecipe(Recipe):
     # Statistics of all images of a batch count. STG's code takes those of the last one alone.
     statistics_of_all: bool = True
     thinning: Thinning = THINNINGS[3]
-    trbf_log_width: float = 0.0  # of new Gaussians' temporal windows: 0 is the segment's length
+    # Of new Gaussians' temporal windows: 0 is the segment's length.
+    trbf_log_width: float = field(default=0.0, metadata=ANY_SIGN)
     guidance: Guidance = field(default_factory=Guidance)
     near_cull: bool = True  # at the start, what stands close before all training cameras that show it is removed
     near_cull_again: int | None = field(default=9500, metadata=ITERATIONS)  # and from here on; None: not again

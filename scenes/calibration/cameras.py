@@ -16,6 +16,7 @@ _SIDES = 65_535  # px, the largest image that is rendered
 _FOCAL = (1e-3, 1e4)  # image sizes
 _CENTRE = (-10.0, 11.0)  # image sizes
 _ORTHONORMAL = 1e-3
+SAME_POSE = 1e-5  # of the rig's radius between centres, and of a rotation's entries: what rounding in files makes
 
 
 def checked(camera: Camera, place: str) -> Camera:
@@ -75,6 +76,25 @@ def rig_radius(cameras: Sequence[Camera]) -> float:
     """Measure 1.1 x the largest distance of a camera centre from their mean (3DGS's extent; Ex4DGS's world scale)."""
     centres = torch.stack([camera.centre.double() for camera in cameras])
     return 1.1 * float((centres - centres.mean(dim=0)).norm(dim=1).max())
+
+
+def same_poses(cameras: Mapping[str, Camera]) -> list[tuple[str, str]]:
+    """Pair each camera that has an earlier one's pose with the first of that pose, which comes first in the pair."""
+    nearest = SAME_POSE * rig_radius(list(cameras.values()))
+    first: list[str] = []
+    pairs = []
+    for name, camera in cameras.items():
+        other = next((known for known in first if _is_same_pose(cameras[known], camera, nearest)), None)
+        if other is None:
+            first.append(name)
+        else:
+            pairs.append((other, name))
+    return pairs
+
+
+def _is_same_pose(a: Camera, b: Camera, nearest: float) -> bool:
+    turned = (a.world_to_camera[:3, :3] - b.world_to_camera[:3, :3]).abs().max()
+    return bool(turned <= SAME_POSE) and float((a.centre - b.centre).norm()) <= nearest
 
 
 def largest_difference(ours: Mapping[str, Camera], theirs: Mapping[str, Camera]) -> tuple[str, float]:

@@ -33,7 +33,12 @@ class Clip:
 
 
 def first_frame(sources: Mapping[str, FrameSource], options: SceneOptions) -> int:
-    """Number the clip's first frame: as asked for, or as the files' first one if 0 is asked for but absent."""
+    """Number the clip's first frame: as asked for, or as the files' first one if 0 is asked for but absent.
+
+    SceneError for a number below 0, which no file has.
+    """
+    if options.start < 0:
+        raise SceneError(f"start {options.start} names no frame: frames are counted from 0")
     lowest = [source.first for source in sources.values()]
     return max(lowest) if options.start == 0 and min(lowest) > 0 else options.start
 

@@ -281,12 +281,6 @@ def save_iterations(config: RunConfig, ensemble: Ensemble) -> tuple[int, ...]:
     return tuple(sorted({step for step in (*chosen, last) if step <= last}))
 
 
-def check_router_cameras(count: int) -> None:
-    """Raises ConfigError for a number of cameras below 0."""
-    if count < 0:
-        raise ConfigError(f"--router_cameras is {count}: give 0 or more")
-
-
 def check_keep_checkpoints(count: int | None) -> None:
     """Raises ConfigError for a number of saves below 1."""
     if count is not None and count < 1:

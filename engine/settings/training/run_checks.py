@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from engine.errors import ConfigError
 from engine.settings.parsing.paths import check_file, check_folder, check_target
+from engine.settings.training.data_checks import check_data
 from engine.settings.training.experts import AnyExpertsConfig, check_expert_frames, check_novel_near
 from engine.settings.training.run import (
     RunConfig,
     check_keep_checkpoints,
-    check_router_cameras,
     check_seed,
     expert_folders,
 )
@@ -52,7 +52,7 @@ def check_values(config: RunConfig, ensemble: Ensemble) -> None:
     check_expert_frames(config.experts.expert_frames, ensemble.experts)
     check_seed(training.seed)
     check_keep_checkpoints(output.keep_checkpoints)
-    check_router_cameras(config.data.router_cameras)
+    check_data(config.data)
     for name in ("featuret_lr", "feature_lr", "rgb_lr", "cue_lr", "lambda_gates", "lambda_lpips"):
         if not getattr(training, name) >= 0:
             raise ConfigError(f"--{name} is {getattr(training, name)}: give 0 or more")

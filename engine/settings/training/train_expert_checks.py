@@ -6,8 +6,9 @@ import math
 
 from engine.errors import ConfigError
 from engine.settings.parsing.paths import check_file, check_folder, check_target
+from engine.settings.training.data_checks import check_data
 from engine.settings.training.experts import check_novel_near
-from engine.settings.training.run import check_keep_checkpoints, check_router_cameras, check_seed
+from engine.settings.training.run import check_keep_checkpoints, check_seed
 from engine.settings.training.train_expert import DEFAULT_OVERLAP, RecipeConfig, TrainExpertConfig
 
 
@@ -30,7 +31,7 @@ def check_settings(config: TrainExpertConfig) -> None:
     check_novel_near(output.novel_near)
     check_seed(recipe.seed)
     check_keep_checkpoints(output.keep_checkpoints)
-    check_router_cameras(data.router_cameras)
+    check_data(data)
     if recipe.near is not None and recipe.far is not None and not recipe.near < recipe.far:
         raise ConfigError(f"--near is {recipe.near:g} and --far {recipe.far:g}: near must be less than far")
     if recipe.dssim is not None and not 0 <= recipe.dssim <= 1:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from common.disk.aside import set_aside
+from common.disk.leftovers import unfinished_folder
 from engine.checks.experts import EXPERT_REPORT
 from engine.outputs.files import REPORT_FILE
 from engine.settings.training.train_expert_reading import EXPERT_CONFIG_FILE
@@ -26,18 +30,32 @@ FOLDERS = {  # folder of a model -> names of the results in it; what else lies t
 STATE = re.compile(r"iteration_\d+\.pt")
 
 
-def set_training_aside(folder: Path) -> None:
-    """Move the results of a training to `<folder>/old-N`, and log that; the frame cache and files of others stay.
+def set_trainings_aside(folders: Sequence[Path]) -> None:
+    """Move the results of trainings, each to its `<folder>/old-N`, and log that; caches and files of others stay.
 
-    Its state for --resume, which is large, is removed.
+    Their states for --resume, which are large, are removed. They go first: no training counts as finished then, so
+    that after a kill --resume mixes no old model with new ones. After an error they are where they were.
     """
-    entries = old_results(folder)
-    aside = set_aside(folder, entries)
-    for path in sorted((folder / STATE_FOLDER).glob("*")):
-        if STATE.fullmatch(path.name):
-            path.unlink()
-    if aside is not None:
+    with ExitStack() as stack:
+        removed: list[tuple[Path, Path]] = []
+        try:
+            for folder in folders:
+                for state in states_of(folder):
+                    hidden = stack.enter_context(unfinished_folder(folder)) / state.name
+                    os.rename(state, hidden)
+                    removed.append((state, hidden))
+            moved = [set_aside(folder, old_results(folder)) for folder in folders]
+        except BaseException:
+            for state, hidden in reversed(removed):
+                os.rename(hidden, state)
+            raise
+    for aside in filter(None, moved):
         logger.info("moved the earlier training to %s; delete it if you do not need it", aside)
+
+
+def states_of(folder: Path) -> list[Path]:
+    """List the files from which a training can be continued."""
+    return [path for path in sorted((folder / STATE_FOLDER).glob("*")) if STATE.fullmatch(path.name)]
 
 
 def old_results(folder: Path) -> list[Path]:

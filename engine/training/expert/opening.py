@@ -24,7 +24,6 @@ from engine.settings.training.recipe import with_settings
 from engine.settings.training.train_expert import TrainExpertConfig, recipe_values
 from engine.training.expert.choice import choose_preset
 from engine.training.expert.facts import changed_fact
-from engine.training.expert.old_training import set_training_aside
 from engine.training.expert.saves import ExpertOutput, load_state, saved_state
 from engine.training.expert.scene_views import SceneViews
 from engine.training.expert.start import ExpertStart, check_start, training_start
@@ -35,6 +34,7 @@ from experts import CheckpointError, ExpertSpec, begin_training
 from experts.training.colour_correction import ColourCorrection
 from experts.training.recipes.presets import TrainingPreset
 from experts.training.recipes.recipe import Recipe, recipe_for_ranks, scaled_recipe
+from experts.training.recipes.recipe_fields import check_fields
 from experts.training.start import scale_fault
 from scenes.points.cloud import PointCloud
 from scenes.points.start import load_start_points
@@ -45,7 +45,8 @@ logger = logging.getLogger(__name__)
 def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPreset) -> Recipe:
     """The preset's recipe, of the asked length, with what the file and --set say, then the flags.
 
-    Several ranks share as many images in fewer iterations, unless --batch says how many an iteration has.
+    Several ranks share as many images in fewer iterations, unless --batch says how many an iteration has. ConfigError
+    for a value that is out of its range.
     """
     recipe, asked = preset.recipe, config.recipe
     if asked.iterations is not None:
@@ -64,7 +65,17 @@ def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPres
     if 1 <= recipe.batch < ranks.count():
         shared = f"{counted(ranks.count(), 'rank')} share the images of an iteration"
         raise ConfigError(f"--batch is {recipe.batch}: {shared}; give {ranks.count()} or more, or leave it out")
+    with _as_config_error(spec):
+        check_fields(recipe)
     return recipe
+
+
+@contextmanager
+def _as_config_error(spec: ExpertSpec) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{spec.name} cannot be trained like this: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,10 +166,9 @@ def try_iteration(task: ExpertTask) -> None:
 def open_expert_task(
     config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutput, *, start: CheckedStart
 ) -> ExpertTask:
-    """A training at its beginning, or with --resume where it was; the earlier one is set aside with --overwrite.
+    """A training at its beginning, or with --resume where it was.
 
-    start: by `check_expert_task`. Raises SceneError, ConfigError or CheckpointError for what does not fit, before
-    anything is moved.
+    start: by `check_expert_task`. Raises SceneError, ConfigError or CheckpointError for what does not fit.
     """
     task, _, resumed = start.opened or _opened(config, spec, output, cloud=start.cloud)
     _log(task)
@@ -167,8 +177,6 @@ def open_expert_task(
         _log_ranks(task)
     if resumed is not None:
         logger.info("%s", resumed)
-    if config.output.overwrite and ranks.is_first():
-        set_training_aside(output.folder)
     return task
 
 
@@ -188,10 +196,8 @@ def _opened(
     views = SceneViews(scene, device=compute.device)
     start = training_start(config, spec, preset, output, cloud=cloud, views=views)
     torch.manual_seed(asked.seed)
-    try:
+    with _as_config_error(spec):
         trainer = begin_training(spec, recipe, start)
-    except ValueError as error:
-        raise ConfigError(f"{spec.name} cannot be trained like this: {error}") from error
     check_start(cloud, scene, trainer)
     trainer.backend = compute.backend
     stretches = stretches_of(scene)

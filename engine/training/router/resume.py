@@ -107,7 +107,7 @@ def check_same(saved: SavedRouter, run: Run, records: tuple[ExpertRecord, ...]) 
             changed = sorted(set(old.files.items()) ^ set(new.files.items()))[0][0]
             raise ConfigError(
                 f"{Path(new.folder) / changed}: {new.name} is not the model that {saved.folder} was trained with; give "
-                "that one, or start again with --overwrite"
+                f"that one, or start again: with --overwrite, or in run-all by deleting {saved.folder.parent.parent}"
             )
     for key, value in scene_facts(run).items():
         if key not in NOT_COMPARED and saved.scene[key] != value:

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from common.text.wording import counted
 from engine.errors import ConfigError
-from engine.runs.saved.checkpoint import saved_iterations
-from engine.runs.saved.expert_records import ExpertRecord
+from engine.runs.saved.checkpoint import saved_iterations, saved_records
+from engine.runs.saved.expert_records import ExpertRecord, changed_file
 from engine.runs.saved.seeds import seed_folder, seed_of, trained_seeds
 from engine.settings.parsing.config_file import read_object
 from engine.settings.parsing.fields import with_values
-from engine.settings.training.run import RunConfig
+from engine.settings.training.run import RunConfig, expert_folders
 from engine.settings.training.train import CONFIG_FILE
 from engine.training.router.old_run import set_run_aside
 from engine.training.router.resume import check_router_folder
+from experts import CheckpointError
+from router import Ensemble
 
 logger = logging.getLogger(__name__)
 
@@ -62,15 +64,28 @@ def iterations_left(config: RunConfig) -> int:
     return config.training.iterations - (saved[-1] if saved else 0)
 
 
-def is_finished(config: RunConfig) -> bool:
-    """True where --resume has nothing left to do for a seed, and says so."""
+def is_finished(config: RunConfig, ensemble: Ensemble) -> bool:
+    """True where --resume has nothing left to do for a seed, and says so.
+
+    A router of other experts is not finished: opening its training tells.
+    """
     save_path = config.output.save_path
     assert save_path is not None
-    if iterations_left(config) > 0:
+    if iterations_left(config) > 0 or not _is_of_the_experts(config, ensemble, save_path):
         return False
     saved = saved_iterations(save_path)
     logger.info("%s: trained for %s before, left as it is", save_path, counted(saved[-1], "iteration"))
     return True
+
+
+def _is_of_the_experts(config: RunConfig, ensemble: Ensemble, save_path: Path) -> bool:
+    """True where the folders of the experts hold the files that the newest save of a router was trained with."""
+    folders = {name: path if path.is_dir() else path.parent for name, path in expert_folders(config, ensemble).items()}
+    try:
+        records = saved_records(save_path)
+    except CheckpointError:  # opening the training tells
+        return False
+    return all(record.name in folders and changed_file(record, folders[record.name]) is None for record in records)
 
 
 def set_seeds_aside(save_path: Path, experts: tuple[ExpertRecord, ...], *, but: Path) -> None:

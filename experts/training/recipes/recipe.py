@@ -8,7 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from experts.training.generalisation.settings import Generalisation
-from experts.training.recipes.recipe_fields import COUNT, INTERVAL, ITERATIONS, PERIOD, scaled_fields
+from experts.training.recipes.recipe_fields import (
+    COUNT,
+    DEGREE,
+    INTERVAL,
+    ITERATIONS,
+    PERIOD,
+    POSITIVE,
+    POSITIVE_SHARE,
+    SHARE,
+    scaled_fields,
+)
 
 OptimiserKind = Literal["adam", "radam"]
 DensityKind = Literal["densify", "relocate"]
@@ -19,7 +29,7 @@ class Rate:
     """A learning rate, log-linear from first to last, or constant."""
 
     first: float
-    last: float | None = None  # None: constant
+    last: float | None = field(default=None, metadata=POSITIVE)  # None: constant
     per_extent: bool = False  # multiplied by the scene's extent, as 3DGS does for lengths
 
 
@@ -40,12 +50,12 @@ class Density:
     dense: float = 0.01  # largest scale of what is cloned, not split; times the extent
     prune_every: int = field(default=100, metadata=INTERVAL)
     prune_above: int = 0  # prune only where there are more Gaussians than this
-    smallest_opacity: float = 0.005
+    smallest_opacity: float = field(default=0.005, metadata=SHARE)
     largest_radius: float | None = None  # px; None: no such pruning
     largest_scale: float | None = None  # times the extent
     reset_every: int | None = field(default=None, metadata=PERIOD)
-    reset_to: float = 0.01  # highest opacity after a reset
-    max_gaussians: int | None = None
+    reset_to: float = field(default=0.01, metadata=POSITIVE_SHARE)  # highest opacity after a reset
+    max_gaussians: int | None = field(default=None, metadata=COUNT)
     noise: float = 0.0  # weight of the random motion of faint Gaussians, with "relocate"; published: 5e5
 
     def densifies(self, iteration: int) -> bool:
@@ -76,11 +86,11 @@ class Recipe:
     rate_iterations: int = field(metadata=PERIOD)  # over which rates fall from first to last
     optimiser: OptimiserKind = "adam"
     batch: int = field(default=1, metadata=COUNT)  # images an iteration, of all ranks
-    rates_times: float = 1.0  # all rates are multiplied by it
+    rates_times: float = field(default=1.0, metadata=POSITIVE)  # all rates are multiplied by it
     sh_every: int = field(default=1000, metadata=PERIOD)  # iterations after which SH gain a degree
-    sh_degree: int = 3  # highest
+    sh_degree: int = field(default=3, metadata=DEGREE)  # highest
     l1: float = 0.8
-    dssim: float = 0.2  # weight of 1 - SSIM
+    dssim: float = field(default=0.2, metadata=SHARE)  # weight of 1 - SSIM
     background: BackgroundKind = "own"  # the expert's own colour, or another random one for each image
     density: Density = field(default_factory=Density)
     generalise: Generalisation = field(default_factory=Generalisation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -15,8 +17,13 @@ at this extent; over it, it holds in a world of any units."""
 ITERATIONS = {"shortest": 1}
 PERIOD = {"shortest": 1, "least": 1}  # something happens every so many iterations
 INTERVAL = {"shortest": 50, "least": 1}
-# Metadata of numbers that a training divides by, or makes so many of.
-COUNT, NOT_NEGATIVE = {"least": 1}, {"least": 0}
+# Metadata of numbers: their range. Without it they are 0 or more.
+COUNT = {"least": 1}  # of what a training divides by, or makes so many of
+POSITIVE = {"above": 0}
+SHARE = {"most": 1}
+POSITIVE_SHARE = {"above": 0, "most": 1}
+ANY_SIGN = {"least": -math.inf}
+DEGREE = {"most": 3}  # of the spherical harmonics that all models hold
 
 Value = TypeVar("Value")
 
@@ -37,13 +44,40 @@ def scaled_fields(value: Value, factor: float) -> Value:
 
 
 def check_fields(value: Any, prefix: str = "") -> None:
-    """Raises ValueError for the first number that is less than its field's least, also in dataclasses within."""
-    for one in fields(value):
-        part, least = getattr(value, one.name), one.metadata.get("least")
-        if is_dataclass(part) and not isinstance(part, type):
-            check_fields(part, f"{prefix}{one.name}.")
-        elif least is not None and part is not None and not part >= least:
-            raise ValueError(f"{prefix}{one.name} is {part:g}: give {least} or more")
+    """Raises ValueError for the first number that is out of its field's range, also in tables within.
+
+    Without a range in its metadata a number is finite, and 0 or more. A table with a `check` of its own says itself.
+    """
+    for name, part, metadata in _parts(value):
+        if hasattr(part, "check"):
+            part.check()
+        elif isinstance(part, Mapping) or (is_dataclass(part) and not isinstance(part, type)):
+            check_fields(part, f"{prefix}{name}.")
+        else:
+            for number in part if isinstance(part, tuple) else (part,):
+                if isinstance(number, int | float) and not isinstance(number, bool) and not _fits(number, metadata):
+                    raise ValueError(f"{prefix}{name} is {number:g}: give {_range(metadata)}")
+
+
+def _parts(value: Any) -> list[tuple[str, Any, Mapping[str, Any]]]:
+    """Name, content and metadata of what a dataclass or a mapping holds."""
+    if isinstance(value, Mapping):
+        return [(str(name), part, {}) for name, part in value.items()]
+    return [(one.name, getattr(value, one.name), one.metadata) for one in fields(value)]
+
+
+def _fits(number: float, metadata: Mapping[str, Any]) -> bool:
+    above, most = metadata.get("above", -math.inf), metadata.get("most", math.inf)
+    return math.isfinite(number) and metadata.get("least", 0) <= number <= most and number > above
+
+
+def _range(metadata: Mapping[str, Any]) -> str:
+    least, most = metadata.get("least", 0), metadata.get("most")
+    if "above" in metadata:
+        return f"more than {metadata['above']}" + ("" if most is None else f", at most {most}")
+    if most is not None:
+        return f"{least} to {most}"
+    return f"{least} or more" if math.isfinite(least) else "a finite number"
 
 
 def _times(iterations: Any, factor: float, shortest: int) -> Any:

@@ -38,6 +38,14 @@ def test_a_scene_without_faults(film, capsys):
     assert table_row(output, "STG")[:3] == ["STG", "30,000", "170,000"]
 
 
+def test_two_cameras_of_one_pose_are_a_fault(film, capsys):
+    poses = np.load(film / "poses_bounds.npy")
+    poses[1] = poses[2]
+    np.save(film / "poses_bounds.npy", poses)
+    assert moegs.main(["check", str(film), "--quiet"]) == 1
+    assert "cam01 and cam02 have the same pose, which two cameras cannot" in capsys.readouterr().err
+
+
 def test_experts_that_do_not_show_the_scene(tmp_path, monkeypatch, capsys):
     use_small_world(monkeypatch, tmp_path)
     folders = [f"{name}={tmp_path / 'models' / name}" for name in ("Ex4DGS", "4DGaussians")]
@@ -54,6 +62,8 @@ def test_mistakes_in_the_arguments_are_named(film, tmp_path, capsys):
 
     assert "missing: SCENE" in error()
     assert "no such folder" in error(str(tmp_path / "none"))
+    assert "--test_cameras has no value: name one camera or more" in error(str(film), "--test_cameras")
+    assert "--start_timestamp is -1: frames are counted from 0" in error(str(film), "--start_timestamp=-1")
     assert f"FOLDER {tmp_path / 'typo'}: no such folder" in error(str(film), str(tmp_path / "typo"))
     assert f"STG={tmp_path / 'typo'}: no such folder" in error(str(film), f"STG={tmp_path / 'typo'}")
     assert "no expert's files are recognised there; give NAME=" in error(str(film), str(tmp_path))

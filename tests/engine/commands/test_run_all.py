@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -67,6 +68,34 @@ def test_a_data_set_is_trained_rendered_and_tabled(
     check_second_run(tmp_path / "out", arguments, capsys)
     check_single_jobs(tmp_path / "out", arguments, capsys)
     check_changed_arguments(tmp_path / "out" / "film", arguments, capsys)
+    check_replaced_expert(tmp_path / "out", arguments, capsys)
+
+
+def check_replaced_expert(out: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Of an expert that another call trained again no old number is shown, and the message says how to go on."""
+    logs, settings = out / "film" / "logs", out / "film" / "experts" / "ed3dgs" / "cfg_args"
+    settings.write_text(settings.read_text() + "\n")
+    later = max(record.stat().st_mtime_ns for record in logs.glob("*.done")) + 1
+    os.utime(logs / "expert_ed3dgs.done", ns=(later, later))
+    check_no_table(out, arguments, capsys, "train_E3 is older than a step before it")
+    assert moegs.main(arguments) == 1
+    printed = capsys.readouterr().out
+    assert "E-D3DGS is not the model that" in printed and "| film |" not in printed
+    assert f"in run-all by deleting {out / 'film' / 'E3'}; log: " in printed
+    check_no_table(out, arguments, capsys, "train_E3 is not done")
+    shutil.rmtree(out / "film" / "E3")
+    assert moegs.main(arguments) == 0
+    assert "| film |" in capsys.readouterr().out
+    assert all((logs / f"{step}.done").stat().st_mtime_ns > later for step in ("train_E3", "render_E3"))
+
+
+def check_no_table(out: Path, arguments: list[str], capsys: pytest.CaptureFixture[str], reason: str) -> None:
+    assert moegs.main([*arguments, "--job", "table"]) == 2
+    captured = capsys.readouterr()
+    assert (
+        f"film: left out of the table: {reason}; see its log, {out / 'film' / 'logs' / 'train_E3.log'}" in captured.err
+    )
+    assert f"no scene of {out.parent / 'data'} is done" in captured.err and "| film |" not in captured.out
 
 
 def check_single_jobs(out: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

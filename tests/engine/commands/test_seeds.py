@@ -14,7 +14,7 @@ import engine.training.router.task
 import moegs
 from engine.commands import render, train
 from engine.errors import ConfigError
-from engine.runs.saved.checkpoint import TENSORS, load_checkpoint, saved_iterations
+from engine.runs.saved.checkpoint import TENSORS, load_checkpoint, saved_iterations, saved_records
 from engine.runs.saved.loading import load_run
 from tests.small_world import use_small_world
 
@@ -64,6 +64,18 @@ def test_a_stopped_training_goes_on_with_the_seeds_that_are_left(
     assert f"render_E3.py --save_path {out} --iteration 2 --skip_train" in logged
     assert [saved_iterations(out / f"seed_{seed}") for seed in range(3)] == [(2,)] * 3
     assert (out / "seed_0" / "router" / "iteration_2").stat().st_mtime_ns == first
+
+
+def test_finished_seeds_of_another_expert_are_not_left_as_they_are(
+    tmp_path: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert train.main("E3", [*flags, "--seeds=2"]) == 0
+    (record, *_) = saved_records(out / "seed_0")
+    changed = Path(record.folder) / next(iter(record.files))
+    changed.write_bytes(changed.read_bytes() + b"\n")
+    assert train.main("E3", [*flags, "--seeds=2", "--resume"]) == 2
+    assert f"is not the model that {out / 'seed_0' / 'router' / 'iteration_2'} was trained" in capsys.readouterr().err
 
 
 def test_overwriting_sets_every_seed_aside_before_it_trains(tmp_path: Path, flags: list[str]) -> None:

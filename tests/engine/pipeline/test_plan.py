@@ -125,3 +125,12 @@ def test_missing_scenes_are_named(dataset: Path) -> None:
 def test_flags_for_other_commands_are_not_ours() -> None:
     given = ["data", "--train_args", "--seeds 3", "--expert_args=--quiet", "--gpus", "0"]
     assert joined(given) == ["data", "--train_args=--seeds 3", "--expert_args=--quiet", "--gpus", "0"]
+
+
+def test_a_step_builds_on_those_that_are_left_out(dataset: Path) -> None:
+    """So that an expert trained by another call is seen by a call that skips experts."""
+    config = RunAllConfig(dataset=dataset, output=dataset.parent / "out", scenes=("ready",), skip=("experts",))
+    train, render = plan_scene(config, *find_scenes(config))
+    experts = ("expert_ex4dgs", "expert_ed3dgs", "expert_stg", "expert_4dgaussians")
+    assert (train.step, train.after) == ("train_E4", experts)
+    assert (render.step, render.after) == ("render_E4", (*experts, "train_E4"))

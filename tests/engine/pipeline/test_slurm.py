@@ -94,11 +94,12 @@ def test_a_job_alone_needs_the_steps_before_it_and_follows_their_changes(tmp_pat
         chosen_job(jobs, "a/second")
     finish(jobs[0])
     finish(jobs[1])
-    alone = chosen_job(jobs, "a/second")
-    assert alone.after == () and alone.is_done()
+    assert chosen_job(jobs, "a/second").is_current()
     later = jobs[1].record.stat().st_mtime_ns + 1
     os.utime(jobs[0].record, ns=(later, later))
-    assert not chosen_job(jobs, "a/second").is_done()  # its expert was trained again since
+    assert not chosen_job(jobs, "a/second").is_current()  # its expert was trained again since
+    with pytest.raises(ConfigError, match="--job a/third: a/second is older than a step before it; run --job a/second"):
+        chosen_job(jobs, "a/third")
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,10 @@ def trained(film, tmp_path_factory) -> Path:
         (["stg", "--points=nowhere.ply"], "nowhere.ply: no such file"),
         (["stg", "--iterations=0"], "--iterations is 0: give more than 0"),
         (["stg", "--seed=-3"], "--seed is -3: give 0 or more"),
+        (["stg", "--start_timestamp=-3"], "--start_timestamp is -3: frames are counted from 0"),
+        (["stg", "--end_timestamp=-5"], "--end_timestamp is -5 and --start_timestamp 0: that leaves no frame"),
+        (["stg", "--duration=0"], "--duration is 0: give 1 or more, or -1 for every frame"),
+        (["stg", "--test_cameras"], "--test_cameras has no value: name one camera or more, or leave it out"),
         (["stg", "--itertions=9"], "--itertions is not a flag; did you mean --iterations?"),
         (["stg", "--opacity_lr=9"], "--opacity_lr is not a flag here: settings of a recipe are given by --set"),
         (["stg", "--resume", "--overwrite"], "--resume and --overwrite exclude each other: give one"),
@@ -118,9 +122,20 @@ def test_a_training_is_continued_only_with_its_settings(film, trained, capsys):
         ("stg", "guidance.per_ray=-1", "guidance.per_ray is -1: give 0 or more"),
         ("ed3dgs", "rate_iterations=0", "rate_iterations is 0: give 1 or more"),
         ("freetime", "batch=-1", "batch is -1: give 1 or more"),
+        ("4dgaussians", "sh_degree=9", "sh_degree is 9: give 0 to 3"),
+        ("freetime", "sh_degree=-1", "sh_degree is -1: give 0 to 3"),
+        ("ex4dgs", "l1=-1", "l1 is -1: give 0 or more"),
+        ("ed3dgs", "dssim=1.5", "dssim is 1.5: give 0 to 1"),
+        ("stg", "density.start=-5", "density.start is -5: give 0 or more"),
+        ("stg", "density.reset_to=0", "density.reset_to is 0: give more than 0, at most 1"),
+        ("4dgaussians", "density.max_gaussians=0", "density.max_gaussians is 0: give 1 or more"),
+        ("4dgaussians", "density.gradient=Infinity", "density.gradient is inf: give 0 or more"),
+        ("stg", "trbf_log_width=NaN", "trbf_log_width is nan: give a finite number"),
+        ("stg", "rates.segments.0.means.first=-1e-4", "rates.segments.0.means.first is -0.0001: give 0 or more"),
+        ("stg", "rates.segments.0.means.last=0", "rates.segments.0.means.last is 0: give more than 0"),
     ],
 )
-def test_numbers_that_a_training_would_divide_by_are_refused(film, tmp_path, capsys, expert, setting, said):
+def test_numbers_that_mean_nothing_in_a_recipe_are_refused(film, tmp_path, capsys, expert, setting, said):
     assert run(film, tmp_path / "model", expert, "--set", setting) == 2
     assert f"cannot be trained like this: {said}" in capsys.readouterr().err
 

@@ -11,6 +11,8 @@ import pytest
 import moegs
 from engine.commands import train
 from engine.runs.saved.loading import load_run
+from engine.training.expert import old_training
+from engine.training.expert.task import ExpertTask
 from experts import EXPERTS
 from experts.recognition import model_folder
 from tests.engine.expert_scene import run as train_expert
@@ -139,3 +141,44 @@ def test_segments_are_set_aside_each_in_its_folder(tmp_path):
     assert train_expert(film, model, "stg", *quick, "--overwrite") == 0
     assert (folders[0] / "old-1").is_dir() and (folders[1] / "old-2").is_dir()
     assert not (model / "old-1").exists()
+
+
+@pytest.mark.parametrize("cut", [("--segments=3",), ("--windows=3", "--overlap=1")])
+def test_resume_after_a_kill_mixes_no_old_models_with_new_ones(cut, tmp_path, monkeypatch):
+    """The second training stops in its first model: what it had not reached is trained as well, with its seed."""
+
+    def stopped(task, iteration):
+        raise ZeroDivisionError
+
+    film, model = write_film(tmp_path), tmp_path / "model"
+    quick = ("--iterations=2", *cut)
+    assert train_expert(film, model, "stg", *quick) == 0
+    reports = sorted(model.glob("*/train_expert.json"))
+    with monkeypatch.context() as patch:
+        patch.setattr(ExpertTask, "update", stopped)
+        with pytest.raises(ZeroDivisionError):
+            train_expert(film, model, "stg", *quick, "--seed=5", "--overwrite")
+    assert len(reports) > 1 and not any(report.is_file() for report in reports)
+    assert len(list(model.glob("*/old-1/train_expert.json"))) == len(reports)
+    assert not list(model.rglob("*.pt")) and not list(model.rglob(".saving_*"))
+    assert moegs.main(["train-expert", "stg", "--resume", f"--model_path={model}"]) == 0
+    assert [json.loads(report.read_text())["seed"] for report in reports] == [5] * len(reports)
+
+
+def test_states_are_back_where_a_later_model_cannot_be_moved(tmp_path, monkeypatch):
+    model = tmp_path / "model"
+    states = [model / name / "training" / "iteration_2.pt" for name in ("first", "second")]
+    for state in states:
+        state.parent.mkdir(parents=True)
+        state.write_text(state.parent.parent.name)
+
+    def move(folder, entries):
+        assert not list(model.glob("*/training/*.pt"))  # no old model counts as finished once the first one moves
+        if folder.name == "second":
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(old_training, "set_aside", move)
+    with pytest.raises(PermissionError):
+        old_training.set_trainings_aside([state.parent.parent for state in states])
+    assert [state.read_text() for state in states] == ["first", "second"]
+    assert not list(model.rglob(".saving_*"))

@@ -133,6 +133,23 @@ def test_the_shortest_camera_decides_where_nothing_is_asked_for(tmp_path, caplog
 
 
 @pytest.mark.parametrize(
+    ("copied", "said"),
+    [({}, None), ({2: 1}, ""), ({2: 0, 4: 1}, ", as 1 more pair"), ({2: 0, 4: 0}, ", as 1 more pair")],
+)
+def test_cameras_of_one_pose_are_named(tmp_path, caplog, copied, said):
+    caplog.set_level(logging.WARNING)
+    folder = tmp_path / "room"
+    write_n3v_scene(folder, Rig(cameras=[f"cam{number:02d}" for number in range(5)]))
+    rows = np.load(folder / "poses_bounds.npy")
+    for camera, other in copied.items():
+        rows[camera] = rows[other]
+    np.save(folder / "poses_bounds.npy", rows)
+    load(folder)
+    pair = f"cam{copied.get(2, 0):02d} and cam02 have the same pose{said}, which two cameras cannot: correct one"
+    assert [pair in message for message in caplog.messages] == [True] * (said is not None)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"duration": 9}, r"cam00: 4 frames found from frame 0 on, 9 asked for, 2 other of 3 cameras are too short"),
@@ -140,6 +157,7 @@ def test_the_shortest_camera_decides_where_nothing_is_asked_for(tmp_path, caplog
         ({"end": 4, "duration": 9}, r"duration 9 exceeds the 4 frames of \[0, 4\)"),
         ({"start": 3, "end": 3}, r"end 3 leaves no frame from 3 on"),
         ({"duration": 0}, r"duration 0 leaves no frame"),
+        ({"start": -3}, r"start -3 names no frame: frames are counted from 0"),
         ({"start": 7}, r"cam00: no frame 7, its frames are 0 to 3"),
         ({"test_cameras": ("cam7",)}, r"test camera cam7 does not exist; available: cam00, cam01, cam02"),
         ({"test_cameras": ("cam00", "cam01", "cam02")}, r"all cameras \(cam00, cam01, cam02\) are held out"),
