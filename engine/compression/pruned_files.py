@@ -12,6 +12,7 @@ import torch
 
 from common.disk.files import replacing_folder, write_json
 from engine.checks.experts import EXPERT_REPORT
+from engine.errors import ConfigError
 from engine.evaluation.provenance import model_folder
 from engine.runs.opening import new_run
 from engine.runs.run import Run
@@ -67,8 +68,7 @@ def write_run(
         folders = {record.name: bundle_folder(record, staged) for record in earlier}
         _write_experts(run.experts, folders, packed)
         logger.info("what was written is opened again, as other commands will read it")
-        opened = _settings(run, save_path, folders, staged, overrides)
-        written = new_run(opened, run.ensemble, rules=rules_to_keep(run.novel))
+        written = _reopened(run, _settings(run, save_path, folders, staged, overrides))
         for old, new in zip(run.experts, written.experts, strict=True):
             carry_facts(old, new, change)
         written.router.load_state_dict(run.router.state_dict())
@@ -92,6 +92,17 @@ def write_run(
     for expert, record in zip(written.experts, moved, strict=True):
         expert.provenance = replace(expert.provenance, files=tuple(Path(record.folder) / name for name in record.files))
     return written
+
+
+def _reopened(run: Run, settings: RunConfig) -> Run:
+    """What was written, as other commands will read it; ConfigError where they would refuse it."""
+    try:
+        return new_run(settings, run.ensemble, rules=rules_to_keep(run.novel))
+    except ConfigError as error:
+        raise ConfigError(
+            f"nothing is written, as no command could open the new run ({error}); where Gaussians were removed, too "
+            "few are left: remove fewer"
+        ) from error
 
 
 def _write_experts(

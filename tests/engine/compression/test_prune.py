@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
+import engine.checks.experts
 import engine.compression.scores
+import engine.runs.saved.loading
 import moegs
 from benchmarks import pruning_curve
 from engine.commands import prune as prune_command
@@ -398,6 +401,21 @@ def test_a_speed_that_is_missed_is_told(world: Path, tmp_path: Path, capsys, mon
 def test_what_cannot_be_done_is_said_and_nothing_written(world, tmp_path, capsys, flags, message) -> None:
     assert prune(world, tmp_path / "none", *flags) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
+def test_a_run_of_which_too_little_is_left_is_told_as_such(world: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    load = engine.runs.saved.loading.load_run
+
+    def then_strict(*args: Any, **options: Any) -> Run:
+        run = load(*args, **options)
+        monkeypatch.setattr(engine.checks.experts, "SMALLEST_COVERAGE", 1.1)  # as if hardly any Gaussian were left
+        return run
+
+    monkeypatch.setattr(prune_command, "load_run", then_strict)
+    assert prune(world, tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "nothing is written, as no command could open the new run (" in said and "remove fewer" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_tuning_that_diverges_is_told_as_such(world: Path, tmp_path: Path, capsys) -> None:
