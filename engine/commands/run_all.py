@@ -129,7 +129,11 @@ def dry_lines(config: RunAllConfig, scenes: Sequence[PlannedScene], jobs: Sequen
     for scene in scenes:
         own = [job for job in jobs if job.scene == scene.name]
         lines.append(f"# {scene.name}: {scene.root}")
-        lines += [f"# done: {job.command}" if job.is_current() else job.command for job in own]
+        to_run: set[str] = set()  # a step after one that is to be run is to be run, too
+        for job in own:
+            if not job.is_current() or to_run & {*job.after}:
+                to_run.add(job.step)
+            lines.append(job.command if job.step in to_run else f"# done: {job.command}")
     return lines if "table" in config.skip else [*lines, table_job(config, scenes).command]
 
 

@@ -19,7 +19,7 @@ FLAGS = {
     "near": "--near, in the scene's units",
     "far": "--far, in the scene's units",
 }
-DECIDING = ("iterations", "router cameras", "training cameras")  # of a training's facts
+DECIDING = ("iterations", "router cameras", "training cameras", "cameras", "footage", "start points")  # among facts
 _LITERALS = {"none": None, "true": True, "false": False}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,9 +17,12 @@ from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.expert.saves import ExpertOutput
 from engine.training.expert.start import ExpertStart
 from engine.training.stretches import stretches_of
+from experts.formats.cfg_args import read_cfg_args
 from experts.formats.settings import CLIP_FRAMES, FIRST_FRAME, FRAME_RATE, PRESET
 from experts.training.recipes.recipe import Recipe
 from scenes.layouts import LAYOUTS
+
+logger = logging.getLogger(__name__)
 
 START_POINTS = "start points"
 ADDED = ("cameras", "footage", START_POINTS, "max_points", "resize_filter")  # that trainings of before do not tell
@@ -66,6 +70,18 @@ def changed_fact(old: Mapping[str, Any], new: Mapping[str, Any], recipe: Recipe)
     unsaved = unsaved_recipe(recipe) | {name: new[name] for name in ADDED}
     changed = difference(old, new, unsaved=unsaved)
     return None if changed is None else changed + OF_SCENE.get(changed.split(":")[0], "")
+
+
+def warn_of_unknown_footage(old: Mapping[str, Any], output: ExpertOutput) -> None:
+    """Warns where a training is of a version that did not tell its footage, and the scene lies elsewhere by now."""
+    source, now = (read_cfg_args(output.folder) or {}).get("source_path"), str(output.scene.root.absolute())
+    if "footage" not in old and source is not None and source != now:
+        logger.warning(
+            "%s: trained on %s by a version that did not note its footage; make sure that %s is the same scene",
+            output.folder,
+            source,
+            now,
+        )
 
 
 def _points_mark(points: Path | str | None) -> str | None:

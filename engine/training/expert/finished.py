@@ -6,7 +6,7 @@ from engine.checks.experts import EXPERT_REPORT
 from engine.settings.parsing.config_file import read_object
 from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.expert.choice import choose_preset
-from engine.training.expert.facts import changed_fact, facts_of
+from engine.training.expert.facts import changed_fact, facts_of, warn_of_unknown_footage
 from engine.training.expert.opening import recipe_for
 from engine.training.expert.saves import ExpertOutput, saved_expert_folder, saved_state
 from experts import ExpertSpec
@@ -29,4 +29,7 @@ def is_finished(config: TrainExpertConfig, spec: ExpertSpec, output: ExpertOutpu
     near = told.get("near") if asked.near is None else asked.near  # else measured on the start points
     far = told.get("far") if asked.far is None else asked.far
     facts = facts_of(output, config, recipe, (near, far))
-    return changed_fact(told, facts, recipe) is None
+    if changed_fact(told, facts, recipe) is not None:
+        return False
+    warn_of_unknown_footage(told, output)
+    return True

@@ -23,7 +23,7 @@ from engine.runs.trial import BlackFrames, WorkTime, seconds_a_step
 from engine.settings.training.recipe import with_settings
 from engine.settings.training.train_expert import TrainExpertConfig, recipe_values
 from engine.training.expert.choice import choose_preset
-from engine.training.expert.facts import changed_fact
+from engine.training.expert.facts import changed_fact, warn_of_unknown_footage
 from engine.training.expert.saves import ExpertOutput, load_state, saved_state
 from engine.training.expert.scene_views import SceneViews
 from engine.training.expert.start import ExpertStart, check_start, training_start
@@ -177,6 +177,7 @@ def open_expert_task(
         _log_ranks(task)
     if resumed is not None:
         logger.info("%s", resumed)
+        warn_of_unknown_footage(task.known, output)
     return task
 
 
@@ -247,6 +248,9 @@ def _resumed(task: ExpertTask) -> str:
     with reading(path, "not a readable training state", CheckpointError, advice="start again with --overwrite"):
         changed = changed_fact(json.loads(state["facts"]), task.facts(), task.begun.recipe)
         if changed is not None:
-            raise ConfigError(f"{path}: saved with other settings ({changed}); give the same, or --overwrite")
+            raise ConfigError(
+                f"{path}: saved with other settings ({changed}); give the same, or start again: with --overwrite, in "
+                f"run-all and auto by deleting {task.output.folder} or with another --output"
+            )
         task.load(state)
     return f"resuming after iteration {iteration} from {path}"

@@ -69,6 +69,7 @@ class ExpertTask:
         self.config = config
         self.begun = begun
         self._facts = facts_of(output, config, begun.recipe, begun.planes)  # while all files are there
+        self.known = self._facts  # as the training that it continues told them
         self.start = 0  # iterations done before
         self.seconds = 0.0  # of training, evaluations and saves left out
         self.history: list[dict[str, Any]] = []  # scores on the way
@@ -252,7 +253,7 @@ class ExpertTask:
         self.trainer.load(state["course"])
         if self.trainer.correction is not None:
             self.trainer.correction.load(state["correction"])
-        self.history = json.loads(state["history"])
+        self.known, self.history = json.loads(state["facts"]), json.loads(state["history"])
         self.start, self.seconds = int(state["iteration"]), float(state["seconds"])
         self.trainer.continue_from(self.start)
         torch.set_rng_state(state["torch_random"])

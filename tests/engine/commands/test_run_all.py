@@ -115,12 +115,25 @@ def check_single_jobs(out: Path, arguments: list[str], capsys: pytest.CaptureFix
     record.write_text(told)
 
 
+def check_what_follows_a_step_that_is_gone(out: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A dry run names all steps that the run would do: also those after one whose record is gone."""
+    record = out / "film" / "logs" / "train_E3.done"
+    told, written = record.read_text(), record.stat()
+    record.unlink()
+    assert moegs.main([*arguments, "--dry_run"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "train_E3.py" in line or "render_E3.py" in line]
+    assert len(lines) == 2 and all(line.startswith("python ") for line in lines)
+    record.write_text(told)
+    os.utime(record, ns=(written.st_atime_ns, written.st_mtime_ns))
+
+
 def check_second_run(out: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Steps that are done are skipped; one that fails is named, and ends with exit code 1."""
     assert moegs.main([*arguments, "--dry_run"]) == 0
     *lines, table = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("# done: python ") for line in lines) == len(STEPS)
     assert shlex.split(table)[-1] == str(out / "table.md")
+    check_what_follows_a_step_that_is_gone(out, arguments, capsys)
     assert moegs.main([*arguments, "--render_args=--iteration 7"]) == 1
     captured = capsys.readouterr()
     assert captured.err.count(": skipped, its result is there") == len(STEPS) - 1

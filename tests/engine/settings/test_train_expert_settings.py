@@ -107,7 +107,10 @@ def test_a_trained_folder_is_not_written_over_unasked(film, trained, tmp_path, c
 
 def test_a_training_is_continued_only_with_its_settings(film, trained, capsys):
     assert run(film, trained, "stg", "--iterations=3", "--resume", "--set", "dssim=0.3") == 2
-    assert "saved with other settings (dssim: 0.2, now 0.3); give the same, or --overwrite" in capsys.readouterr().err
+    assert (
+        "saved with other settings (dssim: 0.2, now 0.3); give the same, or start again: with --overwrite, "
+        in capsys.readouterr().err
+    )
     settings = (trained / "train_expert_config.json").read_bytes()
     assert run(film, trained, "stg", "--iterations=3", "--resume", "--test_frames=2") == 0
     assert (trained / "train_expert_config.json").read_bytes() == settings

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from engine.runs.saved.scene_record import scene_marks
+from engine.settings.training.recipe import difference
+from engine.training.expert import facts
 from engine.training.expert.task import ExpertTask
 from scenes import SceneOptions, load_scene
 from tests.engine.expert_scene import FRAMES, run, write_film
@@ -74,6 +76,27 @@ def test_resume_is_of_the_same_frames_cameras_and_points(film, tmp_path, monkeyp
     copied = tmp_path / "copied" / "film"
     shutil.copytree(film, copied)
     assert run(copied, model, "freetime", "--iterations=6", "--resume") == 0, "the same scene elsewhere"
+
+
+def test_a_training_that_did_not_note_its_footage_is_warned_of_elsewhere(film, tmp_path, monkeypatch, capsys):
+    model = tmp_path / "model"
+    with monkeypatch.context() as patch:
+        patch.setattr(facts, "scene_marks", lambda scene: {})
+        patch.setattr(facts, "ADDED", ())
+        assert run(film, model, "freetime", "--iterations=6") == 0
+    assert run(film, model, "freetime", "--iterations=6", "--resume") == 0
+    assert "did not note" not in capsys.readouterr().err
+    take = other_take(film, tmp_path / "take")
+    assert run(take, model, "freetime", "--iterations=6", "--resume") == 0
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "did not note its footage" in line]
+    assert f"trained on {film.absolute()} by a version" in told and f"make sure that {take} is the same scene" in told
+
+
+def test_another_scene_is_named_before_what_follows_from_it():
+    old, new = ({"footage": mark, "cameras": mark, "far": mark, "start points": mark, "seed": 0} for mark in "ab")
+    assert difference(old, new, unsaved={}).startswith("cameras: a, now b")
+    assert difference(old, new | {"cameras": "a"}, unsaved={}).startswith("footage: a, now b")
+    assert difference(old, old | {"far": "b", "start points": "b"}, unsaved={}).startswith("start points: a, now b")
 
 
 def test_images_of_one_size_are_told_apart(tmp_path):
