@@ -19,7 +19,7 @@ FLAGS = {
     "near": "--near, in the scene's units",
     "far": "--far, in the scene's units",
 }
-DECIDING = ("iterations", "router cameras", "training cameras", "cameras", "footage", "start points")  # among facts
+DECIDING = ("iterations", "router cameras", "training cameras", "cameras", "footage", "start points")  # facts, in order
 _LITERALS = {"none": None, "true": True, "false": False}
 
 
@@ -79,7 +79,8 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], *, unsaved: Mappi
     settings that the old ones may lack, since they were saved before there were these.
     """
     old = {**{name: value for name, value in unsaved.items() if name in new}, **old}
-    for name in sorted({*old, *new}, key=lambda name: (name not in DECIDING, name)):
+    deciding = [name for name in DECIDING if name in old or name in new]
+    for name in (*deciding, *sorted({*old, *new} - {*deciding})):
         if old.get(name) != new.get(name):
             return f"{name}: {old.get(name, 'absent')}, now {new.get(name, 'absent')}"
     return None
