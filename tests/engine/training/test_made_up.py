@@ -14,16 +14,8 @@ from engine.commands import train
 from engine.training.curve import read_curve
 from engine.training.expert.saves import saved_expert_folder, saved_state
 from experts.formats.cfg_args import read_cfg_args
-from tests.engine.expert_scene import NAMES, run, write_film
+from tests.engine.expert_scene import NAMES, Killed, kill, run, write_film
 from tests.small_world import use_small_world
-
-
-class Killed(BaseException):
-    """Stands for a process that ends without another word."""
-
-
-def kill(*args: object, **options: object) -> None:
-    raise Killed
 
 
 @pytest.fixture(scope="module")

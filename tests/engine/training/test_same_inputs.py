@@ -13,16 +13,8 @@ from engine.settings.training.recipe import difference
 from engine.training.expert import facts
 from engine.training.expert.task import ExpertTask
 from scenes import SceneOptions, load_scene
-from tests.engine.expert_scene import FRAMES, run, write_film
+from tests.engine.expert_scene import FRAMES, Killed, kill, run, write_film
 from tests.scenes.scene_folders import Rig, write_n3v_scene, write_video
-
-
-class Killed(BaseException):
-    """Stands for a process that ends without another word."""
-
-
-def kill(*args: object, **options: object) -> None:
-    raise Killed
 
 
 @pytest.fixture(scope="module")
