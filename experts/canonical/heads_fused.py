@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from common.maths.activations import through_relu_
-from experts.canonical.precision import half_type
+from experts.canonical.precision import half_type, networks_in, precision_now
 
 # Rows whose activations are alive at once. On a CPU they stay in the cache; on a GPU few large kernels are what counts,
 # and the bound is for memory (0.7 GB at the published width, by all networks together).
@@ -75,7 +75,7 @@ class _Networks(torch.autograd.Function):
         outputs = [linear(*layer) for layer in zip(values[:heads], ends[:heads], pieces, strict=True)]
         for index in range(heads, len(ends)):
             outputs[index % heads].addmm_(values[index], ends[index].t())
-        ctx.split, ctx.layers = split, len(hidden)
+        ctx.split, ctx.layers, ctx.precision = split, len(hidden), precision_now()
         ctx.save_for_backward(inputs, *hidden, *tensors)
         return tuple(outputs)
 
@@ -84,25 +84,31 @@ class _Networks(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         inputs, *saved = ctx.saved_tensors
         hidden, tensors = saved[: ctx.layers], saved[ctx.layers :]
-        weights, ends = tensors[: ctx.split : 2], tensors[ctx.split :]
-        heads = len(gradients)
-        pairs = list(zip(gradients * (len(ends) // heads), _by_head(hidden[-1], ends), strict=True))
-        of_ends = [gradient.t() @ values for gradient, values in pairs]
-        above = torch.empty_like(hidden[-1])
-        for (gradient, _), end, own in zip(pairs, ends, _by_head(above, ends), strict=True):
-            torch.mm(gradient, end, out=own)
-        of_layers: list[Tensor] = []
-        for weight, values, below in zip(weights[:0:-1], hidden[:0:-1], hidden[-2::-1], strict=True):
-            through_relu_(above, values)
-            of_weight = torch.empty_like(weight)
-            for one in range(len(weight)):  # a batched product would not share the long sum among a GPU's cores
-                torch.mm(above[one].t(), below[one], out=of_weight[one])
-            of_layers[:0] = of_weight, above.sum(1)
-            above = torch.bmm(above, weight, out=torch.empty_like(below))
-        flat, weight = through_relu_(above, hidden[0]).transpose(0, 1).flatten(1), weights[0]
-        of_layers[:0] = (flat.t() @ inputs).view_as(weight), flat.sum(0).view(weight.shape[:2])
-        of_bias = torch.cat(gradients, dim=1).sum(0)
-        return None, flat @ weight.flatten(0, 1), of_bias, *of_layers, *of_ends
+        with networks_in(ctx.precision):  # as forward: the caller's context is over
+            return None, *_gradients(inputs, hidden, tensors[: ctx.split : 2], tensors[ctx.split :], gradients)
+
+
+def _gradients(
+    inputs: Tensor, hidden: Sequence[Tensor], weights: Sequence[Tensor], ends: Sequence[Tensor], above: Sequence[Tensor]
+) -> list[Tensor]:
+    """Gradients of the inputs, of the heads' biases, and of the tensors of `_Networks`, from those of its outputs."""
+    pairs = list(zip([*above] * (len(ends) // len(above)), _by_head(hidden[-1], ends), strict=True))
+    of_ends = [gradient.t() @ values for gradient, values in pairs]
+    of_hidden = torch.empty_like(hidden[-1])
+    for (gradient, _), end, own in zip(pairs, ends, _by_head(of_hidden, ends), strict=True):
+        torch.mm(gradient, end, out=own)
+    of_layers: list[Tensor] = []
+    for weight, values, below in zip(weights[:0:-1], hidden[:0:-1], hidden[-2::-1], strict=True):
+        through_relu_(of_hidden, values)
+        of_weight = torch.empty_like(weight)
+        for one in range(len(weight)):  # a batched product would not share the long sum among a GPU's cores
+            torch.mm(of_hidden[one].t(), below[one], out=of_weight[one])
+        of_layers[:0] = of_weight, of_hidden.sum(1)
+        of_hidden = torch.bmm(of_hidden, weight, out=torch.empty_like(below))
+    flat, weight = through_relu_(of_hidden, hidden[0]).transpose(0, 1).flatten(1), weights[0]
+    of_layers[:0] = (flat.t() @ inputs).view_as(weight), flat.sum(0).view(weight.shape[:2])
+    of_bias = torch.cat(list(above), dim=1).sum(0)
+    return [flat @ weight.flatten(0, 1), of_bias, *of_layers, *of_ends]
 
 
 def _by_head(hidden: Tensor, ends: Sequence[Tensor]) -> list[Tensor]:

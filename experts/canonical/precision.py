@@ -16,7 +16,7 @@ _now: Precision = "float32"
 
 @contextmanager
 def networks_in(precision: Precision) -> Iterator[None]:
-    """Lets networks that do not learn compute in a precision while the context lasts."""
+    """Lets networks compute in a precision while the context lasts; those that learn ignore 16 bits."""
     global _now
     if precision == _now:
         yield
@@ -28,6 +28,11 @@ def networks_in(precision: Precision) -> Iterator[None]:
         yield
     finally:
         _now, matmul.allow_tf32 = before, tf32
+
+
+def precision_now() -> Precision:
+    """The precision that networks compute in now."""
+    return _now
 
 
 def half_type() -> torch.dtype | None:

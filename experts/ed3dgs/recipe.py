@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from experts.training.recipes.recipe import Density, Rate, Recipe
+from experts.training.recipes.recipe import Density, NetworkPrecision, Rate, Recipe
 from experts.training.recipes.recipe_fields import COUNT, ITERATIONS, N3V_EXTENT, PERIOD, SHARE
 
 ANNEAL = 1000  # iterations over which a residual grows to its full size
@@ -110,6 +110,7 @@ class ED3DGSRecipe(Recipe):
     frames_per_row: float = field(default=2.0, metadata={"least": 0.01})  # of the temporal table
     zero_table: bool = False  # it begins with zeros, not with small random numbers
     scale_free: bool = True
+    networks: NetworkPrecision = "float32"  # in which they learn on a GPU; rendering chooses its own
 
     def in_streak(self, iteration: int) -> bool:
         """True for an iteration that hands its frame on to the next, and sees SSIM."""

@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
+from moegs_rasterizer import Gaussians
 from torch import Tensor
 
+from experts.canonical.precision import networks_in
 from experts.ed3dgs.embedding_smoothness import Neighbourhood, neighbourhood
 from experts.ed3dgs.embedding_smoothness_fused import Pairs, fused_smoothness, pairs_of
 from experts.ed3dgs.frame_sampler import FrameErrors
@@ -72,6 +74,11 @@ class ED3DGSTrainer(ExpertTrainer):
     def continue_from(self, iteration: int) -> None:
         """Annealing and coarse-to-fine are as after the iteration."""
         self.model.iteration = iteration
+
+    def gaussians(self, sample: Sample, iteration: int) -> Gaussians:
+        """By networks in the recipe's precision, forward and backward."""
+        with networks_in(self.recipe.networks):
+            return super().gaussians(sample, iteration)
 
     def image_loss(self, seen: Sequence[RenderedView], iteration: int) -> Tensor:
         """L1, and in a streak 1 - SSIM beside it: it then sees several cameras at one time."""

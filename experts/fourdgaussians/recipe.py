@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from experts.training.recipes.recipe import Density, Rate, Recipe
+from experts.training.recipes.recipe import Density, NetworkPrecision, Rate, Recipe
 from experts.training.recipes.recipe_fields import COUNT, ITERATIONS, N3V_EXTENT, PERIOD, SHARE
 
 
@@ -107,6 +107,7 @@ class FourDGaussiansRecipe(Recipe):
     scale_free: bool = True
     outliers: float = 0.005
     faint_at_every_frame: bool = True
+    networks: NetworkPrecision = "float32"  # in which they learn on a GPU; rendering chooses its own
 
     def stage(self, iteration: int) -> tuple[bool, int]:
         """True for an iteration of the fine stage, and its number in its stage; iterations count from 1."""

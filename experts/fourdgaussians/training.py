@@ -11,6 +11,7 @@ from moegs_rasterizer import Gaussians
 from torch import Tensor
 
 from experts.canonical.gaussians import activate
+from experts.canonical.precision import networks_in
 from experts.fourdgaussians.model import FourDGaussians
 from experts.fourdgaussians.plane_regularisers_fused import fused_plane_regulariser
 from experts.fourdgaussians.recipe import FourDGaussiansRecipe
@@ -62,9 +63,10 @@ class FourDGaussiansTrainer(ExpertTrainer):
         return sample.frame if self.recipe.stage(iteration)[0] else None
 
     def gaussians(self, sample: Sample, iteration: int) -> Gaussians:
-        """The canonical ones in the coarse stage, then those of the frame."""
+        """The canonical ones in the coarse stage, then those of the frame, by a network in the recipe's precision."""
         if self.recipe.stage(iteration)[0]:
-            return super().gaussians(sample, iteration)
+            with networks_in(self.recipe.networks):
+                return super().gaussians(sample, iteration)
         return cut_harmonics(activate(self.model.gaussians.raw()), self.degree(iteration))
 
     def regulariser(self, iteration: int) -> Tensor | None:

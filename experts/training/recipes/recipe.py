@@ -22,6 +22,7 @@ from experts.training.recipes.recipe_fields import (
 
 OptimiserKind = Literal["adam", "radam"]
 DensityKind = Literal["densify", "relocate"]
+NetworkPrecision = Literal["float32", "tf32"]  # of their matrix products; tf32: on a GPU, products have 11 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
