@@ -11,7 +11,6 @@ from benchmarks.trained_scenes import trained_like_scene
 from experts import EXPERTS, TRAINABLE
 from experts.canonical import heads_fused
 from experts.canonical.precision import networks_in
-from experts.training.samplers import Sample
 from experts.training.start import TrainingStart
 from tests.experts.training.small_views import small_start, small_views
 
