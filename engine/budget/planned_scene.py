@@ -49,10 +49,13 @@ def _own_words(plan: Plan) -> dict[str, tuple[object, ...]]:
 
 
 def _expert_words(step: Step) -> tuple[object, ...]:
+    training = EXPERTS[step.expert].training
     preset = AUTO if FEWEST_OF_PUBLISHED * step.iterations >= step.longest else FAST
-    first = EXPERTS[step.expert].training.start_frames == "first"  # others limit their start themselves
+    in_tf32 = any(hasattr(row.recipe, "networks") for row in training.presets.values())  # as FAST, which was timed
+    first = training.start_frames == "first"  # others limit their start themselves
     return (
         *("--preset", preset, "--iterations", step.iterations, "--max_gaussians", step.gaussians),
+        *(("--set", "networks=tf32") if in_tf32 else ()),
         *(("--max_points", step.gaussians) if first else ()),
         *("--test_iterations", "--test_frames", SCORED_FRAMES),
     )
