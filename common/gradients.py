@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+_FEWEST_ON_GPU = 1 << 15  # rows; of fewer, launching kernels takes longer than they do
+_MOST = 0.75  # of the rows; of more, picking them out costs what it saves
 
 
 def backward(loss: Tensor) -> None:
@@ -14,3 +19,16 @@ def backward(loss: Tensor) -> None:
     """
     with torch.autograd.set_multithreading_enabled(False):
         loss.backward()
+
+
+def rows_with_gradients(gradients: Sequence[Tensor]) -> Tensor | None:
+    """Numbers [m] of the rows in which one of the gradients [n, c] is not 0; None where most of them are.
+
+    An image shows a part of the Gaussians, and what it does not show has gradients of 0. Counting waits for a GPU.
+    """
+    count, device = len(gradients[0]), gradients[0].device
+    if device.type == "cuda" and count < _FEWEST_ON_GPU:
+        return None
+    used = torch.stack([gradient.any(1) for gradient in gradients]).any(0)
+    rows = used.nonzero().squeeze(1)
+    return rows if len(rows) <= _MOST * count else None

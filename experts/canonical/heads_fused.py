@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
+from common.gradients import rows_with_gradients
 from common.maths.activations import through_relu_
 from experts.canonical.precision import half_type, networks_in, precision_now
 
@@ -84,8 +85,15 @@ class _Networks(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         inputs, *saved = ctx.saved_tensors
         hidden, tensors = saved[: ctx.layers], saved[ctx.layers :]
+        layers = tensors[: ctx.split : 2], tensors[ctx.split :]
+        rows = rows_with_gradients(gradients)
         with networks_in(ctx.precision):  # as forward: the caller's context is over
-            return None, *_gradients(inputs, hidden, tensors[: ctx.split : 2], tensors[ctx.split :], gradients)
+            if rows is None:
+                return None, *_gradients(inputs, hidden, *layers, gradients)
+            shown = [values.index_select(1, rows) for values in hidden]
+            above = [gradient.index_select(0, rows) for gradient in gradients]
+            of_inputs, *others = _gradients(inputs.index_select(0, rows), shown, *layers, above)
+            return None, torch.zeros_like(inputs).index_copy_(0, rows, of_inputs), *others
 
 
 def _gradients(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from common.gradients import rows_with_gradients
 from experts.fourdgaussians.bilinear_look_up import plain_bilinear
 
 _BITS = 40  # of a gradient: 2**23 of the largest can be added before 63 bits overflow
@@ -39,9 +40,12 @@ class _WithPlanes(torch.autograd.Function):
 
 def _gathered(gradient: Tensor, coordinates: Tensor, shape: Sequence[int]) -> Tensor:
     """Gradients of planes of a shape from those [k, c, n] of values at coordinates [k, n, 2]."""
-    cells, shares = _corners(coordinates, shape[2:])
     largest = gradient.abs().amax().clamp(min=torch.finfo(gradient.dtype).tiny)
     scale = torch.exp2((_BITS - largest.log2().ceil()).clamp(max=126))  # a power of two: scaling rounds nothing
+    rows = rows_with_gradients([gradient.flatten(0, 1).t()])
+    if rows is not None:
+        gradient, coordinates = gradient.index_select(2, rows), coordinates.index_select(1, rows)
+    cells, shares = _corners(coordinates, shape[2:])
     whole = ((gradient * scale).unsqueeze(2) * shares.unsqueeze(1)).long().flatten(2)
     total = whole.new_zeros(shape).flatten(2)
     total.scatter_add_(2, cells.flatten(1).unsqueeze(1).expand_as(whole), whole)

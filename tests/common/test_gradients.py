@@ -1,4 +1,4 @@
-"""Backward passes run where they are asked for."""
+"""Backward passes run where they are asked for, and rows without gradients are found."""
 
 import threading
 from typing import ClassVar
@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from common.gradients import backward
+from common.gradients import backward, rows_with_gradients
 
 
 class Asked(torch.autograd.Function):
@@ -32,3 +32,12 @@ def test_gradients_are_added_on_the_callers_thread(device):
         backward(Asked.apply(values).square().sum())
     assert Asked.threads == [threading.get_ident()] * 2
     torch.testing.assert_close(values.grad, torch.tensor([4.0, -8.0], device=device))
+
+
+def test_rows_with_gradients_are_those_of_any_output():
+    first, second = torch.zeros(8, 3), torch.zeros(8, 1)
+    assert rows_with_gradients([first, second]).tolist() == []
+    first[2, 1], first[5, 0], second[6, 0] = -1e-30, float("nan"), 2.0
+    assert rows_with_gradients([first, second]).tolist() == [2, 5, 6]
+    second[:7] = 1  # most: leaving one out gains nothing
+    assert rows_with_gradients([first, second]) is None

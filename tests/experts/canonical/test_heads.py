@@ -59,3 +59,28 @@ def test_fused_networks_are_sums_over_the_modules(rows: int, count: int) -> None
         return fused_networks(inputs, layers, list(heads))
 
     assert_same(plain, fused, [inputs, *trunks.parameters(), *heads.parameters()], atol=1e-12)
+
+
+SHOWN = [0.0, 0.3, 0.7, 0.9]  # of the rows; from three quarters on all are taken
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("share", SHOWN)
+def test_rows_that_no_image_shows_have_no_part_in_gradients(share: float, device: str) -> None:
+    """The same gradients as of all rows, whose own are 0 there; a GPU leaves rows out of many alone."""
+    rows = 1300 if device == "cpu" else 40_000
+    torch.manual_seed(0)
+    inputs = torch.randn(rows, 8, dtype=torch.float64, device=device).requires_grad_()
+    before, heads = trunk(8, 16, 2), nn.ModuleList([head(16, 3), head(16, 1), head(16, 48)])
+    learned = [inputs, *before.double().to(device).parameters(), *heads.double().to(device).parameters()]
+    shown = torch.rand(rows, 1, device=device) < share
+    weights = [torch.randn(rows, width, dtype=torch.float64, device=device) * shown for width in (3, 1, 48)]
+    weights[0][:, :2] = 0  # of some outputs alone, as where a head's residuals do not count yet
+    ours, theirs = (
+        torch.autograd.grad(list(which(inputs, before, list(heads))), learned, weights, allow_unused=True)
+        for which in (fused_heads, plain_heads)
+    )
+    for found, expected in zip(ours, theirs, strict=True):
+        scale = max(float(expected.abs().max()), 1.0)
+        torch.testing.assert_close(found, expected, atol=1e-12 * scale, rtol=0)
+    assert bool(ours[0].any()) == (share > 0) and not ours[0][~shown[:, 0]].any()

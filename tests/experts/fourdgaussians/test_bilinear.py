@@ -62,6 +62,21 @@ def test_the_order_of_points_does_not_change_a_bit():
     assert torch.equal(straight, shuffled)
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_points_without_gradients_change_no_bit(device):
+    planes, coordinates, weights = case((3, 2, 4, 4), count=40_000, device=device)
+    weights[..., ::3] = 0
+    weights[..., 20_000:] = 0
+    used = weights.any(1).any(0).flatten()
+    assert 0.3 < used.float().mean() < 0.4
+    whole = results(repeatable_bilinear, planes, coordinates, weights)
+    part = results(repeatable_bilinear, planes, coordinates[:, :, used], weights[..., used])
+    assert torch.equal(whole[1], part[1]) and part[1].abs().max() > 0
+    coordinates = coordinates.detach().clone()
+    coordinates[0, 0, 20_001] = float("nan")  # where nothing is seen
+    assert torch.equal(torch.autograd.grad(repeatable_bilinear(planes, coordinates), planes, weights)[0], whole[1])
+
+
 def test_places_that_are_no_numbers_do_not_break_the_look_up():
     planes, coordinates, weights = case((1, 2, 4, 4), count=50)
     with torch.no_grad():
