@@ -56,6 +56,11 @@ def trained(film, tmp_path_factory) -> Path:
         (["ex4dg"], "no expert is called 'ex4dg'; did you mean ex4dgs?"),
         (["stg", "--preset=cook_spinage"], "--preset cook_spinage: STG has no such preset; did you mean cook_spinach?"),
         (["stg", "--set", "dsim=0.1"], "recipe: STGRecipe has no 'dsim'; did you mean dssim?"),
+        (["freetime", "--set", "means.first=1"], "has no 'means.first'; did you mean rates.gaussians.means.first?"),
+        (
+            ["freetime", "--set", "learning=1"],
+            "has no 'learning'; nearest: moving, kernel, density.kind; train_expert.json of a training lists all\n",
+        ),
         (["stg", "--set", "density.stop=soon"], "recipe: density.stop is 'soon': whole number expected"),
         (["stg", "--set", "dssim"], "--set dssim: name=value expected, for example --set dssim=0.1"),
         (["stg", "--set", "iterations=9"], "recipe: iterations is set by --iterations, which scales every schedule"),
