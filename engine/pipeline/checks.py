@@ -25,7 +25,7 @@ from engine.settings.training.train_expert import TrainExpertConfig, recipe_valu
 from engine.settings.training.train_expert_checks import check_settings
 from engine.settings.training.train_expert_reading import EXPERT_CONFIG_FILE, read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
-from engine.training.expert.opening import recipe_for
+from engine.training.expert.recipe import recipe_for
 from scenes.layouts import LOADERS, guess_layout
 from scenes.options import DEFAULT_LAYOUT
 

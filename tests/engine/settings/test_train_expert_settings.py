@@ -25,7 +25,7 @@ from engine.settings.training.recipe import (
 from engine.settings.training.train_expert import RecipeConfig, TrainExpertConfig
 from engine.settings.training.train_expert_reading import read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
-from engine.training.expert.opening import recipe_for
+from engine.training.expert.recipe import recipe_for
 from engine.training.expert.start import choose_planes
 from experts import EXPERTS, TRAINABLE
 from experts.formats.torch_files import load_tensors, save_tensors
