@@ -82,9 +82,9 @@ def test_a_second_training_of_a_folder_is_refused_by_name(film, tmp_path, monkey
     with only_one(tmp_path / "out", RuntimeError()), only_one(tmp_path / "model", RuntimeError()):
         assert train.main("E3", given) == 2
         assert capsys.readouterr().err == (
-            f"error: {tmp_path / 'out'}: another training writes here; wait for it or end it, or choose another "
+            f"error: {tmp_path / 'out'}: another command writes here; wait for it or end it, or choose another "
             "--save_path\n"
         )
         assert run(film, tmp_path / "model", "stg") == 2
-        assert f"{tmp_path / 'model'}: another training writes here" in capsys.readouterr().err
+        assert f"{tmp_path / 'model'}: another command writes here" in capsys.readouterr().err
     assert not (tmp_path / "out").exists() and not (tmp_path / "model").exists()
