@@ -26,6 +26,11 @@ def unfinished_name(path: Path) -> str:
     return f"{UNFINISHED}{_short(path)}.{os.getpid()}_{secrets.token_hex(4)}{path.suffix}"
 
 
+def lock_name(path: Path) -> str:
+    """The name of a lock beside a path that one process writes; what a killed one leaves of it is swept, too."""
+    return f"{UNFINISHED}{_short(path)}.lock{path.suffix}"
+
+
 def _short(path: Path) -> str:
     return os.fsencode(path.stem)[:_LONGEST].decode(errors="ignore")
 

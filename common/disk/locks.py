@@ -1,4 +1,4 @@
-"""Locks: one process at a time in a folder."""
+"""Locks: one process at a time in a folder, or at a file or folder that is written as a whole."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from common.disk.contained import not_followed
+from common.disk.leftovers import lock_name
 
 ONLY_ONE = ".training.lock"
 
@@ -29,9 +30,26 @@ def only_one(folder: Path, refusal: Exception) -> Iterator[None]:
 
     The folder is made where it is missing, and removed again where nothing came into it.
     """
-    made = [each for each in (folder, *folder.absolute().parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = _lock_of(folder / ONLY_ONE)
+    with _held(folder / ONLY_ONE, refusal):
+        yield
+
+
+@contextmanager
+def only_writer(path: Path, refusal: Exception) -> Iterator[None]:
+    """Be the only one that writes a file or folder while the block lasts; raises `refusal` where another process does.
+
+    The lock lies beside it, so that the path can be replaced as a whole, and `sweep_beside` finds what a kill leaves.
+    """
+    with _held(path.absolute().with_name(lock_name(path.absolute())), refusal):
+        yield
+
+
+@contextmanager
+def _held(path: Path, refusal: Exception) -> Iterator[None]:
+    """Hold a lock whose file goes with it, and the folders that were made for it where nothing else came into them."""
+    made = [each for each in path.absolute().parents if not each.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = _lock_of(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -39,7 +57,7 @@ def only_one(folder: Path, refusal: Exception) -> Iterator[None]:
     try:
         yield
     finally:
-        (folder / ONLY_ONE).unlink(missing_ok=True)  # while it is held: another lock is then of a new file
+        path.unlink(missing_ok=True)  # while it is held: another lock is then of a new file
         lock.release()
         with suppress(OSError):
             for each in made:

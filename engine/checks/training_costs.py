@@ -13,7 +13,8 @@ from engine.runs.device import ComputeDevice
 from engine.runs.trial import WorkTime
 from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.expert.choice import choose_preset
-from engine.training.expert.opening import check_expert_task, recipe_for, training_time
+from engine.training.expert.opening import check_expert_task, training_time
+from engine.training.expert.recipe import recipe_for
 from engine.training.expert.segments import choose_outputs
 from experts import TRAINABLE, ExpertSpec
 from scenes import Scene, SceneError

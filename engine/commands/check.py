@@ -13,9 +13,10 @@ from common.text.wording import counted
 from engine.checks.clip_length import settle_clip_lengths
 from engine.checks.experts import check_cameras, check_visible
 from engine.checks.footage import warn_of_frames
+from engine.checks.judging import judge
 from engine.checks.rasterizer import check_rasterizer
 from engine.checks.training_costs import expert_trainings
-from engine.checks.verdict import judge, log_verdict
+from engine.checks.verdict import log_verdict
 from engine.errors import ConfigError
 from engine.runs.cost import frames_line
 from engine.runs.device import ComputeDevice, open_compute_device

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from common.text.tables import Column, table_lines
@@ -16,7 +17,7 @@ from engine.compression.trainers import check_trainable
 from engine.evaluation.held_out import ImageAt, held_out_psnr, mixtures_of
 from engine.evaluation.provenance import megabytes
 from engine.evaluation.scoring import evenly_spread
-from engine.runs.alone import sweep_leftovers_of
+from engine.runs.alone import alone_at
 from engine.runs.experts.images import image_of
 from engine.runs.experts.novel_near import lone_rules
 from engine.runs.experts.pictures import decode_pictures, refuse_pictures
@@ -55,12 +56,19 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_distill_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_distill_config(config)
-    overrides, iteration = run_overrides(config), None if config.iteration == -1 else config.iteration
+    iteration = None if config.iteration == -1 else config.iteration
     names = saved_experts(save_path, iteration)
     moved = folders_by_name(config.overrides.moved, names, flag=MOVED)
     check_apart("--out", out, parts_of_run(save_path, iteration, moved), folder=True)
-    sweep_leftovers_of(out.resolve())
     _refuse_pictures(config, names)
+    out = out.resolve()  # a link stays, and its folder is filled
+    with alone_at(out, "--out"):
+        return _distil(config, save_path, out)
+
+
+def _distil(config: DistillConfig, save_path: Path, out: Path) -> int:
+    """Distils an expert of a run that can be, into a folder that no other command writes."""
+    overrides, iteration = run_overrides(config), None if config.iteration == -1 else config.iteration
     check = partial(check_apart_from_scene, "--out", out, save_path=save_path)
     run = load_run(save_path, iteration=iteration, overrides=overrides, needed="none", check=check, flag=MOVED)
     name = find_name(config.expert, [expert.name for expert in run.experts])

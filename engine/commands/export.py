@@ -11,14 +11,14 @@ from common.text.suggestions import hint
 from common.text.tables import Column, table_lines
 from common.text.wording import counted
 from engine.errors import ConfigError
-from engine.export.formats import format_of
+from engine.export.formats import Format, format_of
 from engine.export.job import Export
 from engine.export.measure import Measured
 from engine.export.quality import QUALITIES
 from engine.export.writing import size_of, write_export
 from engine.outputs.upstream_layout import write_upstream_layout
 from engine.outputs.video import FPS
-from engine.runs.alone import sweep_leftovers_of
+from engine.runs.alone import alone_at
 from engine.runs.experts.pictures import refuse_pictures
 from engine.runs.lone_expert import lone_expert_run
 from engine.runs.run import Run
@@ -49,9 +49,16 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     check_export_config(config)
     check_kept(config, inputs_of(config))
     if config.to is None:
-        return _export_layout(config)
+        assert config.out is not None, "the settings were checked"
+        with alone_at(config.out, "--out"):
+            return _export_layout(config, config.out)
     kind = format_of(config.to)
-    sweep_leftovers_of(config.to)
+    with alone_at(config.to, "--to", new_folder=kind.folder):
+        return _export_file(config, kind, config.to)
+
+
+def _export_file(config: ExportConfig, kind: Format, to: Path) -> int:
+    """Writes a file, or a folder of one a frame, that no other command writes."""
     check_content(config, together=kind.content)
     run = open_run(config)
     frame, megabytes = config.frame or 0, PAGE_MEGABYTES if config.megabytes is None else config.megabytes
@@ -69,12 +76,12 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     )
     facts = {"content": content, "iteration": run.iteration, "quality": export.quality.name}
     frames = run.scene.num_frames if config.test_frames == -1 else config.test_frames
-    found = write_export(export, kind, config.to, frames=frames, facts=facts)
-    size = size_of(config.to)
+    found = write_export(export, kind, to, frames=frames, facts=facts)
+    size = size_of(to)
     print(*loss_lines(found), sep="\n")
-    print(f"written: {config.to} ({size:.{1 if size >= 10 else 2}f} MB, {content})")
-    if config.to.suffix.lower() == ".html" and size > PAGE_MEGABYTES:
-        logger.warning("%s: more than %d MB, which phones may not open; %s", config.to, PAGE_MEGABYTES, SMALLER)
+    print(f"written: {to} ({size:.{1 if size >= 10 else 2}f} MB, {content})")
+    if to.suffix.lower() == ".html" and size > PAGE_MEGABYTES:
+        logger.warning("%s: more than %d MB, which phones may not open; %s", to, PAGE_MEGABYTES, SMALLER)
     return 0
 
 
@@ -159,9 +166,8 @@ def loss_lines(found: Measured) -> list[str]:
     return [*table_lines(COLUMNS, rows), f"PSNR: {where}; {change}"]
 
 
-def _export_layout(config: ExportConfig) -> int:
-    assert config.run is not None and config.out is not None, "the settings were checked"
-    sweep_leftovers_of(config.out)
+def _export_layout(config: ExportConfig, out: Path) -> int:
+    assert config.run is not None, "the settings were checked"
     iteration = None if config.iteration == -1 else config.iteration
     experts = named_others(saved_experts(config.run, iteration), config.without)
     refuse_pictures(experts, "the paper's layout has no place for it; export the others with --without")
@@ -172,9 +178,9 @@ def _export_layout(config: ExportConfig) -> int:
         needed="test",
     )
     try:
-        folder = LAYOUTS[config.layout](run, config.out, upstream_settings(run, config.run))
+        folder = LAYOUTS[config.layout](run, out, upstream_settings(run, config.run))
     except ValueError as error:
-        raise ConfigError(f"{config.out}: {error}") from error
+        raise ConfigError(f"{out}: {error}") from error
     names = ", ".join(expert.name for expert in run.experts)
     print(f"written: {folder} (iteration {run.iteration}; experts {names})")
     return 0

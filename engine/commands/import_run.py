@@ -10,6 +10,7 @@ from typing import Any
 from common.text.wording import script_command
 from engine.errors import ConfigError
 from engine.outputs.upstream_layout import ensemble_in, fill_router, read_router
+from engine.runs.alone import alone
 from engine.runs.opening import new_run
 from engine.runs.saved.checkpoint import save_checkpoint, saved_iterations
 from engine.runs.saved.expert_records import record_expert
@@ -47,20 +48,26 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     check_folder("FOLDER", config.folder)
     check_target("--save_path", config.save_path)
     check_folder("--source_path", config.source_path)
-    if saved_iterations(config.save_path):
-        raise ConfigError(f"{config.save_path}: holds a run already; choose another --save_path")
-    ensemble = ensemble_in(config.folder)
+    with alone(config.save_path, "--save_path"):
+        return _import(config, config.folder, config.save_path)
+
+
+def _import(config: ImportConfig, source: Path, save_path: Path) -> int:
+    """Makes a run in a folder that no other command writes in."""
+    if saved_iterations(save_path):
+        raise ConfigError(f"{save_path}: holds a run already; choose another --save_path")
+    ensemble = ensemble_in(source)
     iteration = _iteration(config, ensemble)
     settings = run_settings(config, ensemble, iteration)
-    stored = read_router(config.folder, ensemble, iteration, kind=settings.router.rgbfunction)
+    stored = read_router(source, ensemble, iteration, kind=settings.router.rgbfunction)
     run = new_run(settings, ensemble)
     fill_router(run.router, stored)
     folders = expert_folders(settings, ensemble)
-    records = tuple(record_expert(expert, folders[expert.name], save_path=config.save_path) for expert in run.experts)
+    records = tuple(record_expert(expert, folders[expert.name], save_path=save_path) for expert in run.experts)
     state = training_state(make_optimiser(run.router, settings.training), settings.training.seed)
-    write_config_file(config.save_path / CONFIG_FILE, settings)
-    folder = save_checkpoint(config.save_path, run, iteration, experts=records, state=state)
-    command = script_command(*render_command(ensemble).split(), "--save_path", config.save_path, "--skip_train")
+    write_config_file(save_path / CONFIG_FILE, settings)
+    folder = save_checkpoint(save_path, run, iteration, experts=records, state=state)
+    command = script_command(*render_command(ensemble).split(), "--save_path", save_path, "--skip_train")
     print(f"imported: {folder}", f"to render and score it: {command}", sep="\n")
     return 0
 

@@ -20,7 +20,7 @@ from engine.compression.sizes import MISSED, share_for_megabytes, written_sizes
 from engine.compression.trainers import check_trainable
 from engine.compression.tuning import Tuning
 from engine.evaluation.provenance import gaussian_counts, megabytes
-from engine.runs.alone import sweep_leftovers_of
+from engine.runs.alone import alone_at
 from engine.runs.experts.pictures import refuse_pictures
 from engine.runs.run import Run
 from engine.runs.saved.checkpoint import saved_experts
@@ -55,9 +55,20 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     config = read_prune_settings(argv, prog=prog, description=description)
     set_up_logging(quiet=config.quiet, debug=config.debug)
     save_path, out = check_prune_config(config)
-    config, overrides = with_goal(config), overrides_of(config)
-    run = _open_run(config, save_path, out, overrides)
+    chosen = None if config.iteration == -1 else config.iteration
+    names = saved_experts(save_path, chosen)
+    moved = folders_by_name(config.overrides.expert, names)
+    check_apart("--out", out, parts_of_run(save_path, chosen, moved), folder=True)
+    refuse_pictures(names, "there is nothing to remove; prune a run without it")
     out = out.resolve()  # a link stays, and its folder is filled
+    with alone_at(out, "--out"):
+        return _prune(with_goal(config), save_path, out)
+
+
+def _prune(config: PruneConfig, save_path: Path, out: Path) -> int:
+    """Prunes a run that can be, into a folder that no other command writes."""
+    overrides = overrides_of(config)
+    run = _open_run(config, save_path, out, overrides)
     tell_more_frames(run, config.score_frames)
     before = _facts(run)
     trained = with_values(trained_config(save_path, layout=run.scene.layout), overrides)
@@ -92,11 +103,6 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
 def _open_run(config: PruneConfig, save_path: Path, out: Path, overrides: Mapping[str, Any]) -> Run:
     """The run to prune with the frames that this needs; ConfigError where it cannot be pruned into a folder."""
     chosen = None if config.iteration == -1 else config.iteration
-    names = saved_experts(save_path, chosen)
-    moved = folders_by_name(config.overrides.expert, names)
-    check_apart("--out", out, parts_of_run(save_path, chosen, moved), folder=True)
-    sweep_leftovers_of(out.resolve())
-    refuse_pictures(names, "there is nothing to remove; prune a run without it")
     check = partial(check_apart_from_scene, "--out", out, save_path=save_path)
     run = load_run(save_path, iteration=chosen, overrides=overrides, needed="none", check=check, flag=BY_NAME)
     _check_experts(run, config)

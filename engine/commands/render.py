@@ -13,7 +13,8 @@ from types import MappingProxyType
 from common import ranks
 from common.disk.files import write_json
 from common.text.wording import script_command
-from engine.checks.verdict import POOR, judge, log_verdict
+from engine.checks.judging import POOR, judge
+from engine.checks.verdict import log_verdict
 from engine.errors import ConfigError
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.mixture_results import Evaluation, evaluation_summary, upstream_metrics

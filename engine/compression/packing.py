@@ -74,14 +74,7 @@ def write_compressed(
         packed=pack_folder,
         leave=finish,
     )
-    logger.info(
-        "compressed to %.1f MB: PSNR %.2f dB at the held-out cameras, %.3f dB %s than uncompressed; wrote %s",
-        facts["megabytes"],
-        facts["psnr"],
-        abs(facts["psnr_lost"]),
-        "less" if facts["psnr_lost"] > 0 else "more",
-        out,
-    )
+    _tell(facts, out)
     return written
 
 
@@ -96,6 +89,18 @@ def _costs(run: Run, written: Run, ranked: int) -> dict[str, Any]:
         "psnr_lost": before - after,
         "frames_of_each_camera": len(frames),
     }
+
+
+def _tell(facts: Mapping[str, Any], out: Path) -> None:
+    """Logs the size of a compressed run, and the PSNR that it costs."""
+    logger.info(
+        "compressed to %.1f MB: PSNR %.2f dB at the held-out cameras, %.3f dB %s than uncompressed; wrote %s",
+        facts["megabytes"],
+        facts["psnr"],
+        abs(facts["psnr_lost"]),
+        "less" if facts["psnr_lost"] > 0 else "more",
+        out,
+    )
 
 
 def pack_folder(folder: Path) -> None:

@@ -17,7 +17,7 @@ from engine.evaluation.provenance import model_folder
 from engine.runs.opening import new_run
 from engine.runs.run import Run
 from engine.runs.saved.checkpoint import TENSORS, checkpoint_folder, load_checkpoint, save_checkpoint
-from engine.runs.saved.expert_records import bundle_folder, record_expert
+from engine.runs.saved.expert_records import ExpertRecord, bundle_folder, record_expert
 from engine.runs.saved.kept_rules import rules_to_keep
 from engine.runs.saved.loading import HERE, trained_config
 from engine.settings.parsing.config_file import read_object, write_config_file
@@ -67,42 +67,53 @@ def write_run(
     with replacing_folder(out) as staged:
         folders = {record.name: bundle_folder(record, staged) for record in earlier}
         _write_experts(run.experts, folders, packed)
-        logger.info("what was written is opened again, as other commands will read it")
         written = _reopened(run, _settings(run, save_path, folders, staged, overrides))
         for old, new in zip(run.experts, written.experts, strict=True):
             carry_facts(old, new, change)
-        written.router.load_state_dict(run.router.state_dict())
         final = {name: out / folder.relative_to(staged) for name, folder in folders.items()}
-        records = [record_expert(each, folders[each.name], save_path=staged) for each in written.experts]
-        moved = tuple(replace(record, folder=str(final[record.name])) for record in records)
+        records = tuple(_record(each, folders[each.name], staged, final[each.name]) for each in written.experts)
         settings = _settings(run, save_path, final, out, overrides)
-        optimiser = make_optimiser(written.router, settings.training)
-        written = with_judgement(
-            replace(written, iteration=run.iteration, training_seconds=run.training_seconds), run.judgement
-        )
-        state = training_state(optimiser, settings.training.seed)
-        if packed is not None:
-            written.router.features.half()
-        saved = save_checkpoint(staged, written, run.iteration, experts=moved, state=state, place=out)
-        written.router.file_bytes = (saved / TENSORS).stat().st_size
-        written.router.eval().requires_grad_(False).float()
-        write_config_file(staged / CONFIG_FILE, settings)
+        _save_router(written, staged, settings, experts=records, half=packed is not None)
         if leave is not None:
             leave(written, staged)
-    for expert, record in zip(written.experts, moved, strict=True):
+    for expert, record in zip(written.experts, records, strict=True):
         expert.provenance = replace(expert.provenance, files=tuple(Path(record.folder) / name for name in record.files))
     return written
 
 
 def _reopened(run: Run, settings: RunConfig) -> Run:
-    """What was written, as other commands will read it; ConfigError where they would refuse it."""
+    """What was written, as other commands will read it, with its router; ConfigError where they would refuse it."""
+    logger.info("what was written is opened again, as other commands will read it")
     try:
-        return new_run(settings, run.ensemble, rules=rules_to_keep(run.novel))
+        written = new_run(settings, run.ensemble, rules=rules_to_keep(run.novel))
     except ConfigError as error:
         raise ConfigError(
             f"nothing is written, as no command could open the new run ({error}); where Gaussians were removed, too "
             "few are left: remove fewer"
         ) from error
+    written.router.load_state_dict(run.router.state_dict())
+    written = replace(written, iteration=run.iteration, training_seconds=run.training_seconds)
+    return with_judgement(written, run.judgement)
+
+
+def _record(expert: Expert, folder: Path, staged: Path, final: Path) -> ExpertRecord:
+    """The record of an expert in a folder below `staged`, as it is once that has become the run's."""
+    return replace(record_expert(expert, folder, save_path=staged), folder=str(final))
+
+
+def _save_router(
+    written: Run, staged: Path, settings: RunConfig, *, experts: tuple[ExpertRecord, ...], half: bool
+) -> None:
+    """Saves a run's router and settings in the folder that becomes the run's, as if a training began there."""
+    router = written.router
+    state = training_state(make_optimiser(router, settings.training), settings.training.seed)
+    if half:
+        router.features.half()
+    place = settings.output.save_path
+    saved = save_checkpoint(staged, written, written.iteration, experts=experts, state=state, place=place)
+    router.file_bytes = (saved / TENSORS).stat().st_size
+    router.eval().requires_grad_(False).float()
+    write_config_file(staged / CONFIG_FILE, settings)
 
 
 def _write_experts(

@@ -19,7 +19,8 @@ from common.text.units import MEGABYTE
 from engine.compression.pruned import MOST, PruneScope, kept_masks, least_share
 from engine.errors import ConfigError
 from engine.runs.run import Run
-from engine.runs.saved.checkpoint import TENSORS, named_tensors
+from engine.runs.saved.checkpoint import TENSORS
+from engine.runs.saved.router_tensors import named_tensors
 from experts import EXPERTS
 from experts.base import Expert
 from experts.rows import HasRowModules, all_but_lowest, block_sizes, bytes_a_row, keep_rows

@@ -19,7 +19,7 @@ from engine.evaluation.rivals.twins import twin_facts
 from engine.runs.device import ComputeDevice, device_name, gpu_versions, peak_memory
 from engine.runs.revision import this_revision
 from engine.runs.run import Run
-from engine.runs.saved.checkpoint import named_tensors
+from engine.runs.saved.router_tensors import named_tensors
 from experts import Expert
 from experts.novel_views import NovelViewCulling
 from router.novel_views import NovelViews

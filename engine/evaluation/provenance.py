@@ -21,7 +21,7 @@ from engine.checks.experts import EXPERT_REPORT
 from engine.evaluation.measures.preparation import TRUTH
 from engine.outputs.background import Background
 from engine.runs.run import Run
-from engine.runs.saved.checkpoint import named_tensors
+from engine.runs.saved.router_tensors import named_tensors
 from experts.base import Expert
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from common.disk.files import replacing_folder
-from common.text.wording import shell
 from engine.errors import ConfigError
 from engine.runs.run import Run
+from engine.settings.parsing.paths import check_empty
 from experts import EXPERTS, CheckpointError
 from experts.formats.cfg_args import read_cfg_args, write_cfg_args
 from experts.formats.torch_files import load_state_dict, save_tensors
@@ -37,8 +37,7 @@ def write_upstream_layout(run: Run, folder: Path, settings: Mapping[str, object]
     settings: for cfg_args, under upstream's names. Raises ConfigError where something is in the folder, ValueError for
     an expert that cannot carry the router's columns.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{shell('--out', folder)}: is not empty; choose another folder")
+    check_empty("--out", folder)
     if run.router.cues is not None:
         raise ValueError("the paper's code has no --cues, which this router was trained with; train one without")
     windowed = [expert.name for expert in run.experts if isinstance(expert, WindowedExpert)]

@@ -12,6 +12,7 @@ from engine.pipeline.jobs import Job
 from engine.pipeline.plan import PlannedScene
 from engine.runs.saved.checkpoint import saved_iterations
 from engine.runs.saved.seeds import trained_seeds
+from engine.settings.parsing.config_file import read_config_file
 from engine.settings.parsing.fields import values_of
 from engine.settings.prepare import read_prepare_settings
 from engine.settings.prune import read_prune_settings
@@ -25,7 +26,8 @@ from engine.settings.training.train_expert import TrainExpertConfig, recipe_valu
 from engine.settings.training.train_expert_checks import check_settings
 from engine.settings.training.train_expert_reading import EXPERT_CONFIG_FILE, read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
-from engine.training.expert.opening import recipe_for
+from engine.training.expert.recipe import recipe_for
+from scenes.frames.video import VIDEO_SUFFIXES
 from scenes.layouts import LOADERS, guess_layout
 from scenes.options import DEFAULT_LAYOUT
 
@@ -56,6 +58,7 @@ def check_plan(config: RunAllConfig, scene: PlannedScene, jobs: Sequence[Job]) -
         except ConfigError as error:
             raise ConfigError(f"{_culprit(config, scene, job)}step {job.step}: {error}") from None
         if not job.is_done():
+            _check_scene(scene, job)
             _check_kept(config, scene, job)
 
 
@@ -110,6 +113,32 @@ def _check_recipe(config: TrainExpertConfig) -> None:
     layout = LOADERS[config.data.loader].name if config.data.loader else guess_layout(source) or DEFAULT_LAYOUT
     _, preset = choose_preset(spec, config.recipe.preset, scene=source.name, layout=layout)
     recipe_for(config, spec, preset)
+
+
+def _check_scene(scene: PlannedScene, job: Job) -> None:
+    """Raises ConfigError where an expert was trained on the videos of another scene, which are still there.
+
+    Its step would refuse the new one, but only after records of steps before it were replaced. Copies have videos of
+    the same sizes. Of a scene that is gone, or has no videos, the step itself tells.
+    """
+    path = (_model_folder(job) or scene.folder) / EXPERT_CONFIG_FILE
+    if not path.is_file():
+        return
+    try:
+        before = Path(str(read_config_file(path, TrainExpertConfig).get("source_path")))
+    except ConfigError:  # a damaged file, of which the step itself tells
+        return
+    sizes, now = _video_sizes(before), _video_sizes(scene.root)
+    if sizes and now and sizes != now:
+        raise ConfigError(
+            f"{scene.name}, step {job.step}: {path.parent} was trained on {before}, whose videos are others than those "
+            f"of {scene.root}: delete that folder to train again, or choose another --output"
+        )
+
+
+def _video_sizes(root: Path) -> set[int]:
+    """Bytes of each video in a scene's folder; none where there is no such folder."""
+    return {path.stat().st_size for path in root.glob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()}
 
 
 def _check_kept(config: RunAllConfig, scene: PlannedScene, job: Job) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,10 +16,12 @@ from common.disk.contained import not_followed
 from common.disk.files import replacing
 from common.text.wording import ROOT, script_command, shell
 
+IDLE = ("--cache_path", "--cache_mb")  # flags that change no result, only where and how frames are kept
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A step of a scene. It is done when its results are there and the same command ended well."""
+    """A step of a scene. It is done when its results are there and the same command, but for idle flags, ended well."""
 
     scene: str
     step: str  # the stem of its files in logs/
@@ -25,6 +29,7 @@ class Job:
     folder: Path  # of the scene's results
     results: tuple[Path, ...]  # one of them is left by the step; each may have * in its parts below its folder
     after: tuple[str, ...] = ()  # steps of the scene that it builds on, also those that a plan leaves out
+    idle: tuple[str, ...] = IDLE  # flags of its command with values that change no result
 
     @property
     def log(self) -> Path:
@@ -47,8 +52,8 @@ class Job:
 
     def is_done(self) -> bool:
         """True where there is nothing to do."""
-        told = self.record.read_text(encoding="utf-8") if self.record.is_file() else None
-        return told == self._told() and self.has_results()
+        told = self.record.read_text(encoding="utf-8") if self.record.is_file() else ""
+        return _deciding(told, self.idle) == _deciding(self._told(), self.idle) and self.has_results()
 
     def is_current(self) -> bool:
         """True where it is done, and no step that it builds on was done after it: also by another call."""
@@ -70,6 +75,16 @@ class Job:
 
     def _record_of(self, step: str) -> Path:
         return self.folder / "logs" / f"{step}.done"
+
+
+def _deciding(told: str, idle: Sequence[str]) -> list[str] | None:
+    """The words of a recorded command but for idle flags and their values; None where the record is damaged."""
+    try:
+        words = shlex.split(told)
+    except ValueError:
+        return None
+    values = {place + 1 for place, word in enumerate(words) if word in idle}
+    return [word for place, word in enumerate(words) if place not in values and word.split("=")[0] not in idle]
 
 
 def _changed(record: Path) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from common.text.suggestions import hint
 from engine.errors import ConfigError
-from engine.pipeline.jobs import Job
+from engine.pipeline.jobs import IDLE, Job
 from engine.runs.saved.seeds import runs_of
 from engine.settings.parsing.config_file import read_config_file
 from engine.settings.run_all import RunAllConfig, words_given
@@ -31,6 +31,7 @@ POSES = ("poses_bounds.npy", "colmap_*/sparse/0", "sparse/0", "cameras_parameter
 CUT = ("resolution", "start_timestamp", "end_timestamp", "duration")  # flags of a published file for experts too
 CACHE = ("--cache_path", "--cache_gb")  # flags of a training for prune and render, too: a run does not tell them
 TIMES = ("start_timestamp", "end_timestamp")  # those of them that the preparation takes
+UNTRAINED = (*IDLE, "--cache_gb")  # idle flags where nothing is trained: samples of a training follow from the last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +213,9 @@ def _render(config: RunAllConfig, scene: PlannedScene, before: tuple[str, ...]) 
     words = (*script, "--save_path", scene.shown_path, "--skip_train", *given)
     scores = Path("test") / "itrs_*" / "metrics.json"
     results = (scene.shown_path / scores, scene.shown_path / "seed_*" / scores)
-    return Job(scene=scene.name, step=step, words=words, folder=scene.folder, results=results, after=before)
+    return Job(
+        scene=scene.name, step=step, words=words, folder=scene.folder, results=results, after=before, idle=UNTRAINED
+    )
 
 
 def _given(config: RunAllConfig, *names: str) -> tuple[str, ...]:

@@ -21,8 +21,9 @@ from engine.evaluation.scoring import mean_scores, mean_seconds
 from engine.outputs.files import image_name
 from engine.outputs.render_writer import MIXTURE
 from engine.reporting.results import METRICS_FILE, UPSTREAM_FILE, Results, number, scores_of
-from engine.runs.saved.checkpoint import FACTS, TENSORS, checkpoint_folder, read_tensors
+from engine.runs.saved.checkpoint import FACTS, TENSORS, checkpoint_folder
 from engine.runs.saved.expert_records import ExpertRecord, find_place
+from engine.runs.saved.router_tensors import read_tensors
 from engine.settings.parsing.config_file import read_object
 from engine.settings.rendering.metric_protocols import PROTOCOLS
 from engine.settings.training.experts import folder_argument

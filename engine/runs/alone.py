@@ -1,4 +1,4 @@
-"""One training at a time in a folder, after what killed processes left in it is swept."""
+"""One command at a time that writes a folder or a file, after what killed processes left there is swept."""
 
 from __future__ import annotations
 
@@ -9,27 +9,45 @@ from pathlib import Path
 
 from common import ranks
 from common.disk.leftovers import sweep, sweep_beside
-from common.disk.locks import only_one
+from common.disk.locks import only_one, only_writer
 from common.text.wording import counted
 from engine.errors import ConfigError
+from engine.settings.parsing.paths import check_empty
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def alone(folder: Path, flag: str) -> Iterator[None]:
-    """Keep other trainings out of a folder while the block lasts, and sweep it first.
+    """Keep other commands from writing in a folder while the block lasts, and sweep it first.
 
-    Raises ConfigError where another training has it. flag: what gave the folder. Of several ranks the first one does
+    Raises ConfigError where another command does. flag: what gave the folder. Of several ranks the first one does
     this for all.
     """
     if not ranks.is_first():
         yield
         return
-    refusal = ConfigError(f"{folder}: another training writes here; wait for it or end it, or choose another {flag}")
-    with only_one(folder, refusal):
+    with only_one(folder, _refusal(folder, flag)):
         sweep_leftovers(folder)
         yield
+
+
+@contextmanager
+def alone_at(path: Path, flag: str, *, new_folder: bool = True) -> Iterator[None]:
+    """Keep other commands from writing a file or folder while the block lasts, and sweep first what killed ones left.
+
+    Raises ConfigError where another command does. new_folder: also where something is in the folder by now, since
+    another command has ended. flag: what gave the path.
+    """
+    with only_writer(path, _refusal(path, flag)):
+        sweep_leftovers_of(path)
+        if new_folder:
+            check_empty(flag, path)
+        yield
+
+
+def _refusal(path: Path, flag: str) -> ConfigError:
+    return ConfigError(f"{path}: another command writes here; wait for it or end it, or choose another {flag}")
 
 
 def sweep_leftovers(folder: Path) -> None:

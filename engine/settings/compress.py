@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ConfigError
-from engine.settings.parsing.paths import check_folder, check_target
+from engine.settings.parsing.paths import check_empty, check_folder, check_target
 from engine.settings.rendering.overrides import check_moved, check_replaced
 
 
@@ -22,8 +22,7 @@ def check_source_and_target(config: Any) -> tuple[Path, Path]:
     check_target("--out", config.out)
     check_moved(config.overrides)
     check_replaced(config.overrides)
-    if config.out.exists() and any(config.out.iterdir()):
-        raise ConfigError(f"--out {config.out}: is not empty; choose another folder")
+    check_empty("--out", config.out)
     return config.run, config.out
 
 

@@ -16,7 +16,7 @@ from engine.errors import ConfigError
 from engine.settings.node_tool import TOOL, tool
 from engine.settings.parsing.command_help import DEBUG, QUIET, CommandHelp, flag
 from engine.settings.parsing.command_line import parse
-from engine.settings.parsing.paths import check_folder, check_target
+from engine.settings.parsing.paths import check_empty, check_folder, check_target
 from engine.settings.rendering.overrides import WITHOUT, AnyOverridesConfig, check_moved, check_replaced
 
 Layout = Literal["upstream"]  # a row of engine.commands.export's LAYOUTS each
@@ -157,8 +157,8 @@ def _check_to(path: Path) -> None:
         named = path.with_name(f"NAME{path.name}")
         raise ConfigError(f"{shell('--to', path)}: there is no name before the ending; give {shell('--to', named)}")
     check_target("--to", path, file=bool(ending))
-    if not ending and path.is_dir() and any(path.iterdir()):
-        raise ConfigError(f"--to {path}: is not empty; choose another folder")
+    if not ending:
+        check_empty("--to", path)
     package = PACKAGES.get(ending)
     if package is not None and find_spec(package) is None:
         raise ConfigError(

@@ -29,26 +29,11 @@ _EDGE = 1e-4  # distance of a share from 0 and 1, where its logit is infinite
 _LONGEST_SHARE = 0.9  # of the longest width that a first one has: it can still grow, and has a gradient
 
 
-def check_ranges(recipe: FreeTimeRecipe) -> None:
-    """Raises ValueError for the first number that divides by 0, rewards what it is to punish, or never comes."""
-    for name in ("longest_width", "first_hold"):
-        if getattr(recipe, name) <= 0:
-            raise ValueError(f"FreeTime: {name} is {getattr(recipe, name):g}: give more than 0")
-    for name in ("regularise_4d", "scale_penalty", "gate_penalty", "life_penalty", "lpips", "l2"):
-        if getattr(recipe, name) < 0:
-            raise ValueError(f"FreeTime: {name} is {getattr(recipe, name):g}: give 0 or more")
-    if any(iteration < 1 for iteration in recipe.rays_at):
-        raise ValueError(f"FreeTime: rays_at holds {min(recipe.rays_at)}: iterations are counted from 1")
-    if recipe.l2 > 1:
-        raise ValueError(f"FreeTime: l2 is {recipe.l2:g}: give 0 to 1, a share of the L1 loss")
-
-
 def start_model(recipe: FreeTimeRecipe, start: TrainingStart) -> FreeTime:
     """The model that training starts from, on the points' device; raises ValueError where there are no points.
 
     Every seed of a training has the same one: its means are the scene's depths for measures against over-fitting.
     """
-    check_ranges(recipe)
     if recipe.moving == "rays":
         check_rays(start.views, recipe.rays_at, iterations=recipe.iterations)
     values = free_time_start(

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from experts.training.recipes.recipe import Density, Rate, Recipe
-from experts.training.recipes.recipe_fields import INTERVAL, ITERATIONS, PERIOD
+from experts.training.recipes.recipe_fields import INTERVAL, ITERATIONS, MOMENTS, PERIOD, POSITIVE, SHARE
 
 Kernel = Literal["bell", "flat"]  # opacity falls from a Gaussian's moment on, or from the end of its hold on
 Gate = Literal["ours", "published", "none"]
@@ -105,11 +105,11 @@ class FreeTimeRecipe(Recipe):
     gate: Gate = "ours"
     still: Still = True
     kernel: Kernel = "bell"
-    first_hold: float = 0.1  # frames, of the kernel "flat"
+    first_hold: float = field(default=0.1, metadata=POSITIVE)  # frames, of the kernel "flat"
     moving: MovingSource = "auto"
-    rays_at: tuple[int, ...] = field(default=(3000, 6000), metadata=ITERATIONS)  # of moving="rays"; after these
+    rays_at: tuple[int, ...] = field(default=(3000, 6000), metadata=MOMENTS)  # of moving="rays"; after these
     keyframe_every: int = 10  # frames from one moment at which the start looks for what moves to the next
-    longest_width: float = 5.0  # frames, where there are gates: a sixth of a second at 30 a second
+    longest_width: float = field(default=5.0, metadata=POSITIVE)  # frames, of gates: a sixth of a second at 30 a second
     velocities: Velocities = "zero"
     regularise_4d: float = 1e-2  # weight of the mean opacity at an image's moment, without gradient to lifespans
     scale_penalty: float = 1e-2  # weight of the mean scale, in units of which N3V's extent has 6.5
@@ -117,7 +117,7 @@ class FreeTimeRecipe(Recipe):
     gate_penalty_from: int = field(default=1000, metadata=ITERATIONS)
     life_penalty: float = 0.0  # weight of the mean of 1 / half-life in frames (SharpTimeGS)
     lpips: float = 0.0  # weight of LPIPS(alex), which is fed -1 ... 1 as it was trained
-    l2: float = 0.0  # share of l1 that weighs squared differences instead
+    l2: float = field(default=0.0, metadata=SHARE)  # share of l1 that weighs squared differences instead
     relocation: Relocation = field(default_factory=Relocation)
 
     def life(self) -> LifeSettings:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import Timeout
 
-from common.disk.locks import folder_lock, only_one
+from common.disk.leftovers import sweep_beside
+from common.disk.locks import folder_lock, only_one, only_writer
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -81,6 +82,23 @@ def test_the_second_of_two_is_refused_and_leaves_nothing(tmp_path):
     with only_one(folder, refusal), pytest.raises(RuntimeError, match="taken"), only_one(folder, refusal):
         pass
     assert folder.is_dir() and not list(folder.iterdir()), "the first made it"
+
+
+@pytest.mark.parametrize("name", ["run", "a.ply"])
+def test_the_second_writer_of_a_path_is_refused_and_what_a_killed_one_leaves_is_swept(tmp_path, name):
+    path, refusal = tmp_path / "deep" / name, RuntimeError("taken")
+    command = [sys.executable, "-c", ALONE.replace("only_one", "only_writer"), str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        with pytest.raises(RuntimeError, match="taken"), only_writer(path, refusal):
+            pass
+        assert not sweep_beside(path) and len(list(path.parent.iterdir())) == 1
+        process.kill()
+        process.wait()
+    assert len(sweep_beside(path)) == 1 and not list(path.parent.iterdir())
+    with only_writer(path, refusal), only_writer(path.with_name(f"other_{name}"), refusal):
+        path.mkdir()
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_folder_that_was_made_for_the_lock_alone_goes_again(tmp_path):

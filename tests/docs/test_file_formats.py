@@ -15,7 +15,7 @@ from engine.commands import train
 from engine.evaluation.mixture import EvaluationOptions, evaluate_mixture
 from engine.evaluation.rivals.baselines import CONSTANT
 from engine.outputs.streams import streams_of
-from engine.runs.saved.checkpoint import named_tensors
+from engine.runs.saved.router_tensors import named_tensors
 from engine.settings.rendering.render_maps import MAPS
 from experts import EXPERTS, SPLATTED
 from experts.formats.cfg_args import read_cfg_args

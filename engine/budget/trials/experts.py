@@ -21,7 +21,8 @@ from engine.runs.device import ComputeDevice, wait
 from engine.runs.trial import BlackFrames, seconds_a_step
 from engine.settings.training.train_expert import AUTO, TrainExpertConfig
 from engine.training.expert.choice import choose_preset
-from engine.training.expert.opening import check_expert_task, open_trial, opens_once, recipe_for, try_iteration
+from engine.training.expert.opening import check_expert_task, open_trial, opens_once, try_iteration
+from engine.training.expert.recipe import recipe_for
 from engine.training.expert.saves import ExpertOutput, bytes_of, saved_expert_folder
 from engine.training.expert.segments import choose_outputs
 from experts import Expert, ExpertSpec

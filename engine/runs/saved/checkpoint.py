@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from common.disk.contained import own_folder
@@ -24,6 +24,7 @@ from engine.runs.run import Run
 from engine.runs.saved.expert_records import ExpertRecord
 from engine.runs.saved.judgement import Judgement
 from engine.runs.saved.kept_rules import KeptRules, rules_to_keep
+from engine.runs.saved.router_tensors import fill, named_tensors, read_tensors
 from engine.runs.saved.scene_record import scene_facts
 from engine.runs.saved.seeds import require_one_run
 from experts.base import CheckpointError
@@ -144,7 +145,8 @@ def load_checkpoint(folder: Path) -> SavedRouter:
             temperature=facts["temperature"],
             eval_temperature=facts["eval_temperature"],
         )
-        _fill(router, folder / TENSORS, tensors, facts["tensors"])
+        if not fill(router, tensors, expected_hash=facts["tensors"]):
+            raise _other_tensors(folder / TENSORS)
         router.file_bytes = (folder / TENSORS).stat().st_size
         return SavedRouter(
             folder=folder,
@@ -167,30 +169,6 @@ def _readable(path: Path) -> Iterator[None]:
             yield
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; the checkpoint is incomplete, use another iteration") from None
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file; CheckpointError where it is missing or damaged."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; the checkpoint is incomplete, use another iteration")
-    with reading(path, "damaged", CheckpointError, advice="use another iteration"):
-        return load_file(path)
-
-
-def named_tensors(router: Router) -> dict[str, Tensor]:
-    """The router's tensors where they are, tables by expert: "head.mlp1.weight", "cues.bias", "STG.static".
-
-    An expert with pictures has a table without rows, and "Videos.pictures".
-    """
-    tensors = {f"head.{name}": value for name, value in router.head.state_dict().items()}
-    if router.cues is not None:
-        tensors |= {f"cues.{name}": value for name, value in router.cues.state_dict().items()}
-    for index, name in enumerate(router.expert_names):
-        tensors[f"{name}.static"] = router.features.static[index].detach()
-        tensors[f"{name}.temporal"] = router.features.temporal[index].detach()
-    for name, layer in router.pictures.items():
-        tensors[f"{name}.pictures"] = layer.get_parameter("weight").detach()
-    return tensors
 
 
 def _check_numbers(facts: Mapping[str, Any], path: Path) -> None:
@@ -229,18 +207,6 @@ def check_state(folder: Path, state: Mapping[str, Tensor]) -> None:
 
 def _other_tensors(path: Path) -> CheckpointError:
     return CheckpointError(f"{path}: not the tensors that {FACTS} beside it describes; use another iteration")
-
-
-def _fill(router: Router, path: Path, tensors: Mapping[str, Tensor], expected_hash: str) -> None:
-    wanted = named_tensors(router)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if (
-        shapes != {name: tuple(tensor.shape) for name, tensor in wanted.items()}
-        or tensors_hash(tensors) != expected_hash
-    ):
-        raise _other_tensors(path)
-    for name, tensor in wanted.items():
-        tensor.copy_(tensors[name])
 
 
 def _facts(run: Run, iteration: int, experts: tuple[ExpertRecord, ...], tensors: str) -> dict[str, Any]:

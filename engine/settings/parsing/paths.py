@@ -54,6 +54,12 @@ def check_target(flag: str, path: Path | None, *, file: bool = False) -> None:
         )
 
 
+def check_empty(flag: str, path: Path) -> None:
+    """Raises ConfigError where something is in a folder that is to be new, or is no folder."""
+    if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(f"{shell(flag, path)}: is not empty; choose another folder")
+
+
 def check_apart(flag: str, path: Path | None, inputs: Iterable[Path], *, folder: bool = False) -> None:
     """Raises ConfigError where writing a file or folder would change a file or folder that a command reads.
 

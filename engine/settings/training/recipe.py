@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, get_type_hints
 
-from common.text.suggestions import hint
+from common.text.suggestions import hint, ranked
 from engine.errors import ConfigError
 from engine.settings.parsing.fields import convert
 
@@ -20,6 +20,7 @@ FLAGS = {
     "far": "--far, in the scene's units",
 }
 DECIDING = ("iterations", "router cameras", "training cameras", "cameras", "footage", "start points")  # facts, in order
+_NEAREST = 3  # names that are told, at most, for one that is unknown
 _LITERALS = {"none": None, "true": True, "false": False}
 
 
@@ -29,7 +30,7 @@ def settings_of(recipe: Any) -> dict[str, Any]:
 
 
 def with_settings(recipe: AnyRecipe, values: Mapping[str, Any], *, where: str) -> AnyRecipe:
-    """A recipe with some settings replaced; raises ConfigError, naming the nearest, for a name it has not.
+    """A recipe with some settings replaced; raises ConfigError, telling the nearest, for a name it has not.
 
     where: what gave them, for messages. Values are JSON's, of the settings' types.
     """
@@ -39,10 +40,19 @@ def with_settings(recipe: AnyRecipe, values: Mapping[str, Any], *, where: str) -
         if name in FLAGS:
             raise ConfigError(f"{where}: {name} is set by {FLAGS[name]}")
         if name not in known:
-            raise ConfigError(f"{where}: {type(recipe).__name__} has no {name!r}; {hint(name, known)}")
+            raise ConfigError(f"{where}: {type(recipe).__name__} has no {name!r}; {_suggestion(name, known)}")
         changes[name] = convert(value, known[name][1], f"{where}: {name}")
     changed: AnyRecipe = _changed(recipe, changes, "")
     return changed
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    """Name the settings that end with an unknown name, as a table is easily left out; else those most like it."""
+    same_end = [each for each in known if each.lower().endswith(f".{name.lower()}")]
+    if same_end:
+        return f"did you mean {' or '.join(same_end[:_NEAREST])}?"
+    nearest = ", ".join(ranked(name, known, _NEAREST))
+    return hint(name, known, otherwise=f"nearest: {nearest}; train_expert.json of a training lists all")
 
 
 def parse_setting(argument: str) -> tuple[str, Any]:

@@ -7,7 +7,7 @@ from engine.settings.parsing.config_file import read_object
 from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.expert.choice import choose_preset
 from engine.training.expert.facts import changed_fact, facts_of, warn_of_unknown_footage
-from engine.training.expert.opening import recipe_for
+from engine.training.expert.recipe import recipe_for
 from engine.training.expert.saves import ExpertOutput, saved_expert_folder, saved_state
 from experts import ExpertSpec
 

@@ -1,10 +1,9 @@
-"""Opens the training of an expert: recipe, start points, culling planes and trainer, fresh or from its last state."""
+"""Opens the training of an expert: start points, culling planes and trainer, fresh or from its last state."""
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,10 +19,10 @@ from common.text.wording import counted
 from engine.errors import ConfigError
 from engine.evaluation.measures.lpips_weights import lpips_of_loss
 from engine.runs.trial import BlackFrames, WorkTime, seconds_a_step
-from engine.settings.training.recipe import with_settings
-from engine.settings.training.train_expert import TrainExpertConfig, recipe_values
+from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.expert.choice import choose_preset
 from engine.training.expert.facts import changed_fact, warn_of_unknown_footage
+from engine.training.expert.recipe import as_config_error, recipe_for
 from engine.training.expert.saves import ExpertOutput, load_state, saved_state
 from engine.training.expert.scene_views import SceneViews
 from engine.training.expert.start import ExpertStart, check_start, training_start
@@ -32,50 +31,12 @@ from engine.training.memory import memory_told
 from engine.training.stretches import log_stretches, stretches_of
 from experts import CheckpointError, ExpertSpec, begin_training
 from experts.training.colour_correction import ColourCorrection
-from experts.training.recipes.presets import TrainingPreset
-from experts.training.recipes.recipe import Recipe, recipe_for_ranks, scaled_recipe
-from experts.training.recipes.recipe_fields import check_fields
+from experts.training.recipes.recipe import Recipe
 from experts.training.start import scale_fault
 from scenes.points.cloud import PointCloud
 from scenes.points.start import load_start_points
 
 logger = logging.getLogger(__name__)
-
-
-def recipe_for(config: TrainExpertConfig, spec: ExpertSpec, preset: TrainingPreset) -> Recipe:
-    """The preset's recipe, of the asked length, with what the file and --set say, then the flags.
-
-    Several ranks share as many images in fewer iterations, unless --batch says how many an iteration has. ConfigError
-    for a value that is out of its range.
-    """
-    recipe, asked = preset.recipe, config.recipe
-    if asked.iterations is not None:
-        recipe = scaled_recipe(recipe, asked.iterations)
-    if ranks.count() > 1 and asked.batch is None:
-        recipe = recipe_for_ranks(recipe, ranks.count())
-    recipe = with_settings(recipe, recipe_values(config), where="recipe")
-    flags = {"batch": asked.batch, "dssim": asked.dssim, "density.max_gaussians": asked.max_gaussians}
-    given = {name: value for name, value in flags.items() if value is not None}
-    if asked.dssim is not None and math.isclose(recipe.l1 + recipe.dssim, 1):
-        given["l1"] = 1 - asked.dssim
-    if not spec.has_planes and (asked.near is not None or asked.far is not None):
-        flag = "--near" if asked.near is not None else "--far"
-        raise ConfigError(f"{flag} is not used by {spec.name}, whose planes are fixed; leave it out")
-    recipe = with_settings(recipe, given, where="the flags")
-    if 1 <= recipe.batch < ranks.count():
-        shared = f"{counted(ranks.count(), 'rank')} share the images of an iteration"
-        raise ConfigError(f"--batch is {recipe.batch}: {shared}; give {ranks.count()} or more, or leave it out")
-    with _as_config_error(spec):
-        check_fields(recipe)
-    return recipe
-
-
-@contextmanager
-def _as_config_error(spec: ExpertSpec) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise ConfigError(f"{spec.name} cannot be trained like this: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +158,7 @@ def _opened(
     views = SceneViews(scene, device=compute.device)
     start = training_start(config, spec, preset, output, cloud=cloud, views=views)
     torch.manual_seed(asked.seed)
-    with _as_config_error(spec):
+    with as_config_error(spec):
         trainer = begin_training(spec, recipe, start)
     check_start(cloud, scene, trainer)
     trainer.backend = compute.backend

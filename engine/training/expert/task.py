@@ -16,11 +16,9 @@ from common import ranks
 from common.maths.tensors import tensors_hash
 from common.text.wording import counted
 from engine.errors import ConfigError
-from engine.evaluation.expert import ExpertScores, evaluate_expert
-from engine.evaluation.scoring import evenly_spread, psnr_of, scores_text
-from engine.outputs.files import results_folder
+from engine.evaluation.expert import ExpertScores
+from engine.evaluation.scoring import psnr_of, scores_text
 from engine.runs.device import release_unused, wait
-from engine.runs.experts.novel_near import lone_rules
 from engine.settings.training.train_expert import TrainExpertConfig
 from engine.training.curve import TrainingCurve, rates_of
 from engine.training.expert.facts import cfg_facts, facts_of
@@ -34,6 +32,7 @@ from engine.training.expert.saves import (
     saved_state,
 )
 from engine.training.expert.scene_views import SceneViews
+from engine.training.expert.scores import held_out_scores
 from engine.training.expert.start import ExpertStart
 from engine.training.loop import Schedule
 from engine.training.progress import Reading
@@ -205,28 +204,9 @@ class ExpertTask:
 
     def score(self, iteration: int, wanted: int | None, *, networks: bool) -> ExpertScores | None:
         """Scores on the held-out cameras, logged and kept in the history; None where the model shows no frame yet."""
-        output, model = self.output, self.trainer.model
-        frames = covered(model, evenly_spread(output.scene.num_frames, wanted))
-        if not frames:
+        result = held_out_scores(self.trainer.model, self.output, self.config, iteration, wanted, networks=networks)
+        if result is None:
             return None
-        result = evaluate_expert(
-            model,
-            output.scene,
-            compute=output.compute,
-            folder=results_folder(output.folder, "test", iteration),
-            frames=frames,
-            networks=networks,
-            lpips_weights=self.config.output.lpips_weights,
-            quiet=self.config.machine.quiet,
-            novel=lone_rules(
-                output.scene,
-                model,
-                output.compute,
-                near=self.config.output.novel_near,
-                guard=self.config.output.coverage_guard == "on",
-                frames=frames,
-            ),
-        )
         self.history.append(
             {"iteration": iteration, "gaussians": self.trainer.count, "frames": result.frames, **result.scores}
         )

@@ -16,7 +16,8 @@ from common.gradients import backward
 from common.text.wording import counted
 from engine.checks.clip_length import settle_clip_lengths
 from engine.checks.footage import warn_of_frames
-from engine.checks.verdict import judge, log_verdict
+from engine.checks.judging import judge
+from engine.checks.verdict import log_verdict
 from engine.errors import ConfigError
 from engine.runs.cost import log_cost, router_cost
 from engine.runs.experts.pictures import decode_pictures

@@ -18,11 +18,11 @@ from engine.runs.saved.checkpoint import (
     check_state,
     checkpoint_folder,
     load_checkpoint,
-    read_tensors,
     saved_iterations,
 )
 from engine.runs.saved.expert_records import ExpertRecord
 from engine.runs.saved.kept_rules import KeptRules
+from engine.runs.saved.router_tensors import read_tensors
 from engine.runs.saved.scene_record import other_cameras, other_footage, scene_facts
 from engine.runs.saved.seeds import trained_seeds
 from engine.settings.training.run import RunConfig

@@ -30,8 +30,9 @@ from engine.outputs.files import results_folder
 from engine.outputs.render_writer import MIXTURE
 from engine.runs.device import wait
 from engine.runs.run import Run, mix_camera
-from engine.runs.saved.checkpoint import checkpoint_folder, named_tensors, save_checkpoint, saved_iterations
+from engine.runs.saved.checkpoint import checkpoint_folder, save_checkpoint, saved_iterations
 from engine.runs.saved.expert_records import ExpertRecord
+from engine.runs.saved.router_tensors import named_tensors
 from engine.settings.training.run import RunConfig
 from engine.training.curve import TrainingCurve, rates_of
 from engine.training.progress import Reading

@@ -15,6 +15,7 @@ at this extent; over it, it holds in a world of any units."""
 # Metadata of fields (a number, None or a tuple of them) that are counted in iterations. An interval is also how many
 # images a statistic sees, so that it does not shrink below a number that tells something.
 ITERATIONS = {"shortest": 1}
+MOMENTS = {"shortest": 1, "least": 1}  # something happens after these iterations, which are counted from 1
 PERIOD = {"shortest": 1, "least": 1}  # something happens every so many iterations
 INTERVAL = {"shortest": 50, "least": 1}
 # Metadata of numbers: their range. Without it they are 0 or more.
@@ -56,7 +57,8 @@ def check_fields(value: Any, prefix: str = "") -> None:
         else:
             for number in part if isinstance(part, tuple) else (part,):
                 if isinstance(number, int | float) and not isinstance(number, bool) and not _fits(number, metadata):
-                    raise ValueError(f"{prefix}{name} is {number:g}: give {_range(metadata)}")
+                    verb = "holds" if isinstance(part, tuple) else "is"
+                    raise ValueError(f"{prefix}{name} {verb} {number:g}: give {_range(metadata)}")
 
 
 def _parts(value: Any) -> list[tuple[str, Any, Mapping[str, Any]]]:

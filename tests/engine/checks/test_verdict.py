@@ -10,8 +10,8 @@ import torch
 from moegs_rasterizer import Gaussians
 
 from engine.checks.clip_length import find_clip_length, settle_clip_lengths
+from engine.checks.judging import judge
 from engine.checks.probes import image_and_splat, read_probe, shrunk, spread
-from engine.checks.verdict import judge
 from engine.runs.device import CPU, ComputeDevice
 from experts.base import Provenance
 from experts.novel_views import novel_view_culling

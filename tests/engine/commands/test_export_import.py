@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 import moegs
-from engine.commands import train
+from common.disk.locks import only_one
+from engine.commands import export, train
 from engine.runs.run import mix_view
 from engine.runs.saved.loading import load_run
 from experts import EXPERTS
@@ -107,6 +108,28 @@ def test_an_ensemble_that_is_not_published_goes_and_comes_too(world, tmp_path, c
     ours, theirs = (load_run(tmp_path / name, overrides={"device": "cpu"}) for name in ("run", "back"))
     assert ours.ensemble.experts == theirs.ensemble.experts == experts
     assert torch.equal(mix_view(ours, 0, 2).image, mix_view(theirs, 0, 2).image)
+
+
+def test_of_two_exports_at_the_same_time_the_second_is_refused(world, tmp_path, monkeypatch, capsys):
+    given, codes = ["export", str(world / "run"), f"--out={tmp_path / 'paper'}", "--quiet"], []
+
+    def with_another(*arguments, **named):
+        monkeypatch.setattr(export, "load_run", load_run)
+        codes.append(moegs.main(given))
+        return load_run(*arguments, **named)
+
+    monkeypatch.setattr(export, "load_run", with_another)
+    assert moegs.main(given) == 0 and codes == [2]
+    assert f"error: {tmp_path / 'paper'}: another command writes here; wait for it" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["paper"], "whole, and no lock is left"
+
+
+def test_of_two_imports_at_the_same_time_the_second_is_refused(world, tmp_path, capsys):
+    given = ["import", str(world / "upstream"), f"--save_path={tmp_path / 'back'}", "--quiet"]
+    with only_one(tmp_path / "back", RuntimeError()):
+        assert moegs.main(given) == 2
+    assert f"error: {tmp_path / 'back'}: another command writes here" in capsys.readouterr().err
+    assert moegs.main(given) == 0
 
 
 def test_nothing_is_written_over_and_what_does_not_fit_is_named(world, tmp_path, capsys):

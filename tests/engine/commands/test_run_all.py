@@ -17,7 +17,8 @@ import engine.pipeline.queue
 import moegs
 from engine.commands import render, train
 from engine.pipeline.jobs import Job
-from tests.engine.expert_scene import write_film
+from tests.engine.expert_scene import FRAMES, write_film
+from tests.scenes.scene_folders import Rig, write_n3v_scene
 
 ROOT = Path(__file__).resolve().parents[3]
 FLAGS = [
@@ -68,7 +69,24 @@ def test_a_data_set_is_trained_rendered_and_tabled(
     check_second_run(tmp_path / "out", arguments, capsys)
     check_single_jobs(tmp_path / "out", arguments, capsys)
     check_changed_arguments(tmp_path / "out" / "film", arguments, capsys)
+    check_other_scene(tmp_path, arguments, capsys)
     check_replaced_expert(tmp_path / "out", arguments, capsys)
+
+
+def check_other_scene(folder: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Another scene of the same name leaves all records of the first one as they are; a copy is the same scene."""
+    records = {path: path.stat().st_mtime_ns for path in (folder / "out" / "film" / "logs").glob("*.done")}
+    write_n3v_scene(folder / "other" / "film", Rig(frames=FRAMES, width=48, height=32, focal=40.0))
+    assert moegs.main(["run-all", str(folder / "other"), *arguments[2:]]) == 2
+    model = folder / "out" / "film" / "experts" / "ex4dgs"
+    assert (
+        f"film, step expert_ex4dgs: {model} was trained on {folder / 'data' / 'film'}, whose videos are others than "
+        f"those of {folder / 'other' / 'film'}: delete that folder to train again, or choose another --output"
+    ) in capsys.readouterr().err
+    assert records == {path: path.stat().st_mtime_ns for path in records}
+    shutil.copytree(folder / "data", folder / "copy")
+    assert moegs.main(["run-all", str(folder / "copy"), *arguments[2:], "--dry_run"]) == 0
+    capsys.readouterr()
 
 
 def check_replaced_expert(out: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -277,3 +277,18 @@ def test_a_gradient_that_runs_out_of_memory_is_one_line_and_leaves_nothing(
     (told,) = exhausted.errors_of(capsys.readouterr().err)
     assert "out of memory: iteration 1 of the distillation of STG " in told and told.endswith(exhausted.WHAT_TO_DO)
     assert not (tmp_path / "out").exists()
+
+
+def test_of_two_at_the_same_time_the_second_is_refused(world: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    out, codes = tmp_path / "student", []
+
+    def with_another(*given, **named):
+        monkeypatch.setattr(engine.commands.distill, "distil", distil)
+        codes.append(distill(world, out, "--expert=Ex4DGS", "--seed=1"))
+        return distil(*given, **named)
+
+    monkeypatch.setattr(engine.commands.distill, "distil", with_another)
+    assert distill(world, out, "--expert=Ex4DGS", "--seed=2") == 0 and codes == [2]
+    assert f"error: {out}: another command writes here; wait for it or end it" in capsys.readouterr().err
+    assert json.loads((out / "distilled.json").read_text())["seed"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]

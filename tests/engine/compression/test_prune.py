@@ -439,3 +439,30 @@ def test_a_folder_with_files_is_not_replaced(world: Path, tmp_path: Path, capsys
     (tmp_path / "kept").write_text("mine")
     assert prune(world, tmp_path) == 2
     assert "is not empty; choose another folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "codes", "said", "ratio"),
+    [
+        ("prune_in_rounds", [2, 0], "another command writes here; wait for it or end it, or choose another --out", 0.5),
+        ("parts_of_run", [0, 2], "is not empty; choose another folder", 0.1),
+    ],
+)
+def test_of_two_at_the_same_time_one_leaves_a_whole_run_and_one_is_refused(
+    world: Path, tmp_path: Path, capsys, monkeypatch, meanwhile: str, codes: list[int], said: str, ratio: float
+) -> None:
+    out, few = tmp_path / "pruned", ["--iterations=0", "--score=gate", "--score_frames=1", "--rounds=1"]
+    usual, ended = getattr(prune_command, meanwhile), []
+
+    def with_another(*given: Any, **named: Any) -> Any:
+        monkeypatch.setattr(prune_command, meanwhile, usual)
+        ended.append(prune(world, out, "--ratio=0.1", *few))
+        return usual(*given, **named)
+
+    monkeypatch.setattr(prune_command, meanwhile, with_another)
+    ended.append(prune(world, out, "--ratio=0.5", *few))
+    assert ended == codes and said in capsys.readouterr().err
+    facts = json.loads((out / "pruned.json").read_text())
+    counts = sum(expert.num_gaussians for expert in load_run(out, overrides=ON_CPU).experts)
+    assert facts["ratio"] == ratio and facts["after"]["gaussians"]["total"] == counts
+    assert [path.name for path in tmp_path.iterdir()] == ["pruned"]

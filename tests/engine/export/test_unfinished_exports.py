@@ -6,15 +6,19 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import moegs
 from common.disk.faults import UnwrittenError
+from engine.commands import export
 from engine.export.formats import format_of
 from engine.export.job import Export
 from engine.export.quality import QUALITIES
 from engine.export.writing import write_export
+from engine.runs.run import Run
+from engine.runs.saved.loading import load_run
 from tests.small_world import small_run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -56,3 +60,27 @@ def test_what_a_killed_export_left_is_swept(save_path: Path, name: str) -> None:
     words = [str(save_path), f"--to={path}", "--content=E-D3DGS", "--test_frames=1", "--quiet"]
     assert moegs.main(["export", *words]) == 0
     assert path.exists() and not list(save_path.glob(".saving_*"))
+
+
+@pytest.mark.parametrize("name", ["a.ply", "frames"])
+def test_of_two_at_the_same_time_the_second_is_refused(
+    save_path: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    place = tmp_path / "exports"
+    given = ["export", str(save_path), f"--to={place / name}", "--content=E-D3DGS", "--test_frames=1", "--quiet"]
+    codes = []
+
+    def with_another(*arguments: Any, **named: Any) -> Run:
+        monkeypatch.setattr(export, "load_run", load_run)
+        codes.append(moegs.main(given))
+        return load_run(*arguments, **named)
+
+    monkeypatch.setattr(export, "load_run", with_another)
+    assert moegs.main(given) == 0 and codes == [2]
+    told = f"error: {place / name}: another command writes here; wait for it or end it, or choose another --to\n"
+    assert capsys.readouterr().err == told
+    assert [path.name for path in place.iterdir()] == [name], "whole, and no lock is left"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
+from engine.pipeline.jobs import Job
 from engine.pipeline.plan import find_scenes, plan_scene
 from engine.settings.run_all import RunAllConfig, joined
 
@@ -86,6 +87,30 @@ def test_frames_are_decoded_once_where_the_trainings_keep_them(dataset: Path) ->
     (scene,) = find_scenes(config)
     jobs = {job.step: job for job in plan_scene(config, replace(scene, prunes=True))}
     assert jobs["prune_E4"].words[-2:] == ("--cache_path", "/disk/f")
+
+
+def test_no_image_is_rendered_again_for_other_flags_of_the_cache(dataset: Path) -> None:
+    """Also of a run that was rendered before such flags were given to it. --cache_gb decides what a training sees."""
+
+    def jobs(data_args: str) -> dict[str, Job]:
+        config = RunAllConfig(
+            dataset=dataset, output=dataset.parent / "out", scenes=("flame_steak",), data_args=data_args
+        )
+        return {job.step: job for job in plan_scene(config, find_scenes(config)[0])}
+
+    steps = ("train_E4", "render_E4")
+    for step in steps:
+        job = jobs("")[step]
+        results = job.folder / "E4" / ("router/iteration_5" if step == "train_E4" else "test/itrs_5/metrics.json")
+        results.mkdir(parents=True)
+        job.mark_done()
+    for flags, is_current in (
+        ("--cache_path /disk/f", [True, True]),
+        ("--cache_gb 20 --cache_path=/disk/f --cache_mb 9", [False, True]),
+        ("--duration 5", [False, True]),
+        ("", [True, True]),
+    ):
+        assert [jobs(flags)[step].is_current() for step in steps] == is_current, flags
 
 
 def test_a_preset_is_that_of_every_expert(dataset: Path) -> None:

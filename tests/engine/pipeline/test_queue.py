@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,32 @@ def test_a_record_of_a_clock_that_is_ahead_is_followed_once(steps: Steps) -> Non
 def test_other_arguments_are_another_command(steps: Steps) -> None:
     assert states(run([steps.job("one", "a")])) == ["done"]
     assert states(run([steps.job("one", "a", seconds=0.01)])) == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "then"),
+    [
+        ("", "--cache_path /disk/f", "skipped"),
+        ("--cache_path=/disk/f --cache_mb 5", "--cache_path '/with space/f'", "skipped"),
+        ("--quiet --cache_path /a --seed 3", "--quiet --seed 3", "skipped"),
+        ("--cache_path /a --seed 3", "--cache_path /a --seed 4", "done"),
+        ("--cache_path /a", "--cache_path /a /b", "done"),
+        ("--cache_paths /a", "--cache_paths /b", "done"),
+        ("", "--cache_gb 5", "done"),  # a training's samples follow from it
+    ],
+)
+def test_another_place_of_decoded_frames_is_no_other_command(steps: Steps, before: str, now: str, then: str) -> None:
+    job = steps.job("one", "a")
+    assert states(run([replace(job, words=(*job.words, *shlex.split(before)))])) == ["done"]
+    again = replace(job, words=(*job.words, *shlex.split(now)))
+    assert states(run([again])) == [then] and states(run([again])) == ["skipped"]
+
+
+def test_a_damaged_record_is_of_no_command(steps: Steps) -> None:
+    job = steps.job("one", "a")
+    assert states(run([job])) == ["done"]
+    job.record.write_text(f"{job.record.read_text().strip()} 'cut")
+    assert states(run([job])) == ["done"]
 
 
 def test_a_step_that_leaves_no_result_has_failed(steps: Steps) -> None:

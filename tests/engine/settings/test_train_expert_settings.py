@@ -25,7 +25,7 @@ from engine.settings.training.recipe import (
 from engine.settings.training.train_expert import RecipeConfig, TrainExpertConfig
 from engine.settings.training.train_expert_reading import read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
-from engine.training.expert.opening import recipe_for
+from engine.training.expert.recipe import recipe_for
 from engine.training.expert.start import choose_planes
 from experts import EXPERTS, TRAINABLE
 from experts.formats.torch_files import load_tensors, save_tensors
@@ -56,6 +56,11 @@ def trained(film, tmp_path_factory) -> Path:
         (["ex4dg"], "no expert is called 'ex4dg'; did you mean ex4dgs?"),
         (["stg", "--preset=cook_spinage"], "--preset cook_spinage: STG has no such preset; did you mean cook_spinach?"),
         (["stg", "--set", "dsim=0.1"], "recipe: STGRecipe has no 'dsim'; did you mean dssim?"),
+        (["freetime", "--set", "means.first=1"], "has no 'means.first'; did you mean rates.gaussians.means.first?"),
+        (
+            ["freetime", "--set", "learning=1"],
+            "has no 'learning'; nearest: moving, kernel, density.kind; train_expert.json of a training lists all\n",
+        ),
         (["stg", "--set", "density.stop=soon"], "recipe: density.stop is 'soon': whole number expected"),
         (["stg", "--set", "dssim"], "--set dssim: name=value expected, for example --set dssim=0.1"),
         (["stg", "--set", "iterations=9"], "recipe: iterations is set by --iterations, which scales every schedule"),
@@ -127,6 +132,12 @@ def test_a_training_is_continued_only_with_its_settings(film, trained, capsys):
         ("freetime", "batch=-1", "batch is -1: give 1 or more"),
         ("4dgaussians", "sh_degree=9", "sh_degree is 9: give 0 to 3"),
         ("freetime", "sh_degree=-1", "sh_degree is -1: give 0 to 3"),
+        ("freetime", "longest_width=0", "longest_width is 0: give more than 0"),
+        ("freetime", "first_hold=-1", "first_hold is -1: give more than 0"),
+        ("freetime", "life_penalty=-1", "life_penalty is -1: give 0 or more"),
+        ("freetime", "lpips=NaN", "lpips is nan: give 0 or more"),
+        ("freetime", "l2=5", "l2 is 5: give 0 to 1"),
+        ("freetime", "rays_at=[300, 0]", "rays_at holds 0: give 1 or more"),
         ("ex4dgs", "l1=-1", "l1 is -1: give 0 or more"),
         ("ed3dgs", "dssim=1.5", "dssim is 1.5: give 0 to 1"),
         ("stg", "density.start=-5", "density.start is -5: give 0 or more"),

@@ -37,12 +37,12 @@ def test_a_kill_between_state_and_model(film, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("expert", NAMES)
-@pytest.mark.parametrize("cut", ["save_expert", "evaluate_expert"])
+@pytest.mark.parametrize("cut", ["save_expert", "held_out_scores"])
 def test_what_is_made_up_after_the_last_iteration_is_what_it_would_have_been(film, tmp_path, monkeypatch, expert, cut):
     settings = ("--test_iterations", "10", "30")
     assert run(film, tmp_path / "whole", expert, *settings) == 0
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        of_last = [engine.training.expert.task.evaluate_expert] if cut == "evaluate_expert" else []
+        of_last = [engine.training.expert.task.held_out_scores] if cut == "held_out_scores" else []
         patch.setattr(engine.training.expert.task, cut, lambda *a, **o: of_last.pop()(*a, **o) if of_last else kill())
         run(film, tmp_path / "parts", expert, *settings)
     assert saved_state(tmp_path / "parts")[0] == 30
@@ -57,7 +57,7 @@ def test_what_is_made_up_after_the_last_iteration_is_what_it_would_have_been(fil
 def test_a_kill_inside_the_evaluation_of_an_expert(film, tmp_path, monkeypatch):
     settings = ("--save_iterations=10", "--test_iterations=10")
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(engine.training.expert.task, "evaluate_expert", kill)
+        patch.setattr(engine.training.expert.task, "held_out_scores", kill)
         run(film, tmp_path / "model", "stg", *settings)
     assert run(film, tmp_path / "model", "stg", *settings, "--resume") == 0
     assert scored(tmp_path / "model") == [10, 30]
@@ -82,9 +82,9 @@ def test_a_second_training_of_a_folder_is_refused_by_name(film, tmp_path, monkey
     with only_one(tmp_path / "out", RuntimeError()), only_one(tmp_path / "model", RuntimeError()):
         assert train.main("E3", given) == 2
         assert capsys.readouterr().err == (
-            f"error: {tmp_path / 'out'}: another training writes here; wait for it or end it, or choose another "
+            f"error: {tmp_path / 'out'}: another command writes here; wait for it or end it, or choose another "
             "--save_path\n"
         )
         assert run(film, tmp_path / "model", "stg") == 2
-        assert f"{tmp_path / 'model'}: another training writes here" in capsys.readouterr().err
+        assert f"{tmp_path / 'model'}: another command writes here" in capsys.readouterr().err
     assert not (tmp_path / "out").exists() and not (tmp_path / "model").exists()
