@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import array
 import functools
+import gc
 import importlib
 import json
 import os
@@ -99,6 +100,8 @@ def serve(path: str, kind: Kind) -> None:
         for module in pkgutil.iter_modules(importlib.import_module(COMMANDS).__path__):
             importlib.import_module(f"{COMMANDS}.{module.name}")
     assert threading.active_count() == 1, "a fork takes no other thread along"
+    gc.collect()
+    gc.freeze()  # else each command, as it ends, would look through all that is imported: a second
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that answer
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(path)
