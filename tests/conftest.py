@@ -13,6 +13,12 @@ import engine.runs.device
 ROOT = Path(os.environ.get("MOEGS_REFERENCE", Path(__file__).resolve().parents[2] / "shared"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests go first: a long one at the end would leave the other processes without work."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def no_gpu(request, monkeypatch):
     """Tests without the mark cuda see no GPU: they mean the CPU, on every machine."""

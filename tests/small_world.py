@@ -5,6 +5,8 @@ Its experts carry the names of the ensemble E3, so that the training script itse
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import torch
 from moegs_rasterizer import Camera, Gaussians, RasterSettings
 from torch import nn
 
+import engine.runs.device
 import engine.runs.experts.loading
 import engine.runs.scene
 from engine.runs.device import CPU, ComputeDevice
@@ -160,8 +163,39 @@ def use_small_world(monkeypatch: pytest.MonkeyPatch, root: Path, *, cameras: int
         file.write_text(f"Gaussians of {name}")
         (root / "models" / name / "cfg_args").write_text("Namespace(source_path='data/small')")
         arguments.append(f"--{flag}={root / 'models' / name}")
+    show_small_world(monkeypatch, root, cameras=cameras)
+    return arguments
+
+
+def show_small_world(monkeypatch: pytest.MonkeyPatch, root: Path, *, cameras: int = 3) -> None:
+    """Lets commands read this world instead of the files that use_small_world made."""
     monkeypatch.setattr(engine.runs.scene, "load_scene", lambda source, options: random_scene(root, cameras=cameras))
     monkeypatch.setattr(
         engine.runs.experts.loading, "load_expert", lambda name, folder, options, **_: open_expert(name, folder)
     )
-    return arguments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoredWorld:
+    """A folder with runs of this world that is made once: each test gets it back, at its path, as it was made."""
+
+    root: Path
+    kept: Path
+
+    @classmethod
+    def made(cls, folder: Path, make: Callable[[Path, list[str]], None]) -> RestoredWorld:
+        """Makes it below a folder; make gets its root and the training's flags."""
+        root, kept = folder / "world", folder / "kept"
+        root.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine.runs.device, "gpu_here", lambda: False)  # as the fixture no_gpu, of each test
+            make(root, use_small_world(patch, root))
+        shutil.copytree(root, kept)
+        return cls(root=root, kept=kept)
+
+    def restored(self, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The root, as it was made; commands read its world."""
+        shutil.rmtree(self.root)
+        shutil.copytree(self.kept, self.root)
+        show_small_world(monkeypatch, self.root)
+        return self.root

@@ -12,7 +12,9 @@ KIND is "product", or "packages" for commands of a changed copy of the product: 
 from __future__ import annotations
 
 import array
+import atexit
 import functools
+import gc
 import importlib
 import json
 import os
@@ -99,6 +101,8 @@ def serve(path: str, kind: Kind) -> None:
         for module in pkgutil.iter_modules(importlib.import_module(COMMANDS).__path__):
             importlib.import_module(f"{COMMANDS}.{module.name}")
     assert threading.active_count() == 1, "a fork takes no other thread along"
+    gc.collect()
+    gc.freeze()  # else each command, as it ends, would look through all that is imported: a second
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that answer
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(path)
@@ -161,12 +165,23 @@ def run(arguments: list[str], folder: str, environment: Mapping[str, str]) -> No
         else:
             sys.argv, sys.path[0] = arguments, str(Path(first).resolve().parent)
             runpy.run_path(first, run_name="__main__")
-    except SystemExit:
-        raise
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
     except BaseException:
         traceback.print_exc()
-        sys.exit(1)
-    sys.exit(0)
+        leave(1)
+    leave(0)
+
+
+def leave(code: int) -> None:
+    """Ends the process as the interpreter does, but does not take all that is imported apart: 0.3 s."""
+    threading._shutdown()  # waits for threads
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def run_text(text: str) -> None:

@@ -28,7 +28,7 @@ from common.text.wording import shell
 from engine.errors import ConfigError, memory_line, user_errors
 from engine.settings.parsing.command_help import CommandHelp, check_required, help_view, marks_of, print_examples
 from engine.settings.parsing.config_file import check_config_file, read_config_file
-from engine.settings.parsing.fields import leaves, with_values
+from engine.settings.parsing.fields import evaluate_annotations, leaves, with_values
 from engine.settings.parsing.retired import RETIRED
 
 Config = TypeVar("Config")
@@ -93,6 +93,7 @@ def parse_arguments(
     _check_flags(argv, config_type, retired)
     defaults = with_values(defaults, dict.fromkeys(_repeated(argv, config_type), ()))  # not added to a file's values
     shown = io.StringIO()
+    evaluate_annotations(config_type)
     try:
         with contextlib.redirect_stderr(shown):
             return tyro.cli(
@@ -101,7 +102,7 @@ def parse_arguments(
                 default=defaults,
                 prog=page.prog,
                 use_underscores=True,
-                config=_PLAIN_NAMES,
+                config=(*_PLAIN_NAMES, tyro.conf.HelptextFromCommentsOff),  # which takes its time to find
                 registry=OPTIONAL_VALUES,
             )
     except SystemExit as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -13,12 +14,29 @@ from engine.errors import ConfigError
 Config = TypeVar("Config")
 
 
-def leaves(config_type: Any) -> dict[str, Any]:
+def leaves(config_type: Any) -> Mapping[str, Any]:
     """Annotation of every setting by its flat name, groups opened."""
+    return _leaves(config_type)
+
+
+@lru_cache(maxsize=64)  # a command asks many times of a few types
+def _leaves(config_type: Any) -> Mapping[str, Any]:
     annotations: dict[str, Any] = {}
     for name, annotation in get_type_hints(config_type, include_extras=True).items():
         annotations.update(leaves(annotation) if is_dataclass(annotation) else {name: annotation})
-    return annotations
+    return types.MappingProxyType(annotations)
+
+
+def evaluate_annotations(config_type: Any) -> None:
+    """Replaces annotations that are text by what they mean, in the classes: tyro would read each text several times."""
+    for kind in config_type.__mro__:
+        own = vars(kind).get("__annotations__", {})
+        if any(isinstance(annotation, str) for annotation in own.values()):
+            meant = get_type_hints(kind, include_extras=True)
+            own.update({name: meant[name] for name in own})
+        for annotation in own.values():
+            if is_dataclass(annotation):
+                evaluate_annotations(annotation)
 
 
 def values_of(config: Any) -> dict[str, Any]:

@@ -146,5 +146,5 @@ def write_first_frames(scene: Path, folder: Path, count: int) -> None:
         (folder / view.name).mkdir(parents=True)
         for frame in range(count):
             image = Image.fromarray(whole.frames.read(index, frame))
-            image.save(folder / view.name / f"{frame:06d}.png", compress_level=1)
+            image.save(folder / view.name / f"{frame:06d}.png", compress_level=0)
     np.save(folder / "poses_bounds.npy", np.load(scene / "poses_bounds.npy"))

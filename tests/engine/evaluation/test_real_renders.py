@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from engine.evaluation.measures.metric_types import MetricRequest
 from engine.evaluation.measures.metrics import METRICS
 from engine.evaluation.measures.moving import moving_mask
 from engine.evaluation.measures.preparation import prepared
-from engine.evaluation.measures.suite import MetricSuite, open_suite
+from engine.evaluation.measures.suite import MetricSuite
 from engine.evaluation.scoring import prepare_reference, score
 from engine.runs.device import CPU
 from engine.settings.rendering.metric_protocols import PROTOCOLS
@@ -43,12 +44,10 @@ def tensor(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
 
 
-def full_suite(protocol: str) -> MetricSuite:
-    """Every metric without a network."""
+def suite_of(protocol: str, names: Collection[str]) -> MetricSuite:
+    """These metrics alone: others take seconds at this size."""
     request = MetricRequest(protocol=PROTOCOLS[protocol], cameras=(), device=CPU)
-    networks = [metric.name for metric in METRICS.values() if metric.needs_network]
-    every = open_suite(request, networks=False).metrics
-    opened = {name: METRICS[name].open(request) for name in every if name not in networks}
+    opened = {name: metric.open(request) for name, metric in METRICS.items() if name in names}
     return MetricSuite(protocol=request.protocol, metrics=opened)
 
 
@@ -78,7 +77,8 @@ def test_every_metric_without_a_network_is_that_of_numpy_and_scipy(shared):
     mask = moving_mask(torch.tensor(truths[1]), torch.tensor(still))
     assert 0.005 < float(mask.float().mean()) < 0.3
 
-    suite = full_suite("ex4dgs")
+    networks = {name for name, metric in METRICS.items() if metric.needs_network}
+    suite = suite_of("ex4dgs", METRICS.keys() - networks - {"flip"})  # which is the package's own: test_perceptual.py
     before = {kind: prepared(suite.protocol, tensor(frames[0])) for kind, frames in (("a", renders), ("b", truths))}
     reference = prepare_reference(suite, tensor(truths[1]), mask=mask, before=before["b"])
     scores = score(suite, tensor(renders[1]), reference, before=before["a"])
@@ -110,7 +110,7 @@ def test_the_mean_of_spread_frames_lies_in_the_known_range(shared):
     """Single frames may lie outside: 25.75 dB was seen."""
     folder = shared("data/coffee_martini_cam00")
     truths = decoded(folder / "gt_reference.mp4", tuple(sorted({*SPREAD, *MEASURED})))
-    suite = open_suite(MetricRequest(protocol=PROTOCOLS["8bit"], cameras=(), device=CPU), networks=False)
+    suite = suite_of("8bit", {"psnr"})
     for name, (lowest, highest) in RANGES.items():
         renders = decoded(folder / f"{name}.mp4", SPREAD)
         values = [

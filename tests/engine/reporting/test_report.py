@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import shutil
@@ -14,7 +16,7 @@ import torch
 import moegs
 from engine.commands import train
 from engine.reporting.pages.worth import measure_worth
-from tests.small_world import use_small_world
+from tests.small_world import RestoredWorld
 
 VOID = {"meta", "img", "line", "circle"}
 
@@ -50,15 +52,24 @@ def text_of(path: Path) -> str:
     return re.sub(r"\s+", " ", " ".join(checker.text))
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> RestoredWorld:
+    """A run "out" of the small world, trained and rendered with PNGs, which names the commands that follow."""
+
+    def make(root: Path, flags: list[str]) -> None:
+        out = root / "out"
+        assert train.main("E3", [*flags, f"--save_path={out}", "--iterations=20"]) == 0
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            assert moegs.main(["render", f"--save_path={out}", "--skip_train", "--save_img", "--quiet"]) == 0
+        commands = printed.getvalue().splitlines()[-2:]
+        assert all(f"moegs.py {name} {out}" in line for name, line in zip(("report", "figure"), commands, strict=True))
+
+    return RestoredWorld.made(tmp_path_factory.mktemp("report"), make)
+
+
 @pytest.fixture
-def rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
-    out = tmp_path / "out"
-    assert train.main("E3", [*use_small_world(monkeypatch, tmp_path), f"--save_path={out}", "--iterations=20"]) == 0
-    assert moegs.main(["render", f"--save_path={out}", "--skip_train", "--save_img", "--quiet"]) == 0
-    printed = capsys.readouterr().out
-    commands = printed.splitlines()[-2:]
-    assert all(f"moegs.py {name} {out}" in line for name, line in zip(("report", "figure"), commands, strict=True))
-    return out
+def rendered(world: RestoredWorld, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return world.restored(monkeypatch) / "out"
 
 
 def test_the_page_of_a_run(rendered: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,9 +119,9 @@ def test_without_rendering_images_come_from_pngs(rendered: Path, tmp_path: Path)
 
 
 def test_a_run_that_cannot_be_opened_has_a_page_all_the_same(
-    rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rendered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.rmtree(tmp_path / "models" / "E-D3DGS")
+    shutil.rmtree(rendered.parent / "models" / "E-D3DGS")
     for name in ("gt", "renders"):
         shutil.rmtree(rendered / "test" / "itrs_20" / name)
     (rendered / "training.csv").unlink()
@@ -124,7 +135,7 @@ def test_a_page_that_shows_more_is_kept(rendered: Path, tmp_path: Path, capsys: 
     page = rendered / "report.html"
     assert moegs.main(["report", str(rendered), "--quiet"]) == 0
     before = page.read_bytes()
-    (tmp_path / "models" / "E-D3DGS").rename(tmp_path / "elsewhere")
+    (rendered.parent / "models" / "E-D3DGS").rename(tmp_path / "elsewhere")
     capsys.readouterr()
     assert moegs.main(["report", str(rendered), "--quiet"]) == 2
     printed, said = capsys.readouterr()

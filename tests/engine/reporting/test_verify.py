@@ -14,19 +14,25 @@ from safetensors.torch import load_file, save_file
 import moegs
 from engine.commands import train
 from engine.reporting.comparison import Agreement
-from tests.small_world import use_small_world
+from tests.small_world import RestoredWorld
 
 RESULTS = Path("test") / "itrs_2"
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> RestoredWorld:
+    """A run "out" of the small world, trained for a moment and rendered with PNGs."""
+
+    def make(root: Path, flags: list[str]) -> None:
+        assert train.main("E3", [*flags, f"--save_path={root / 'out'}", "--iterations=2"]) == 0
+        assert moegs.main(["render", f"--save_path={root / 'out'}", "--skip_train", "--save_img", "--quiet"]) == 0
+
+    return RestoredWorld.made(tmp_path_factory.mktemp("verify"), make)
+
+
 @pytest.fixture
-def rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
-    """A run of the small world, trained for a moment and rendered with PNGs."""
-    out = tmp_path / "out"
-    assert train.main("E3", [*use_small_world(monkeypatch, tmp_path), f"--save_path={out}", "--iterations=2"]) == 0
-    assert moegs.main(["render", f"--save_path={out}", "--skip_train", "--save_img", "--quiet"]) == 0
-    capsys.readouterr()
-    return out
+def rendered(world: RestoredWorld, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return world.restored(monkeypatch) / "out"
 
 
 def verify(out: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -51,12 +57,10 @@ def test_an_untouched_run_agrees(rendered: Path, capsys: pytest.CaptureFixture[s
     assert {path: path.read_bytes() for path in rendered.rglob("*") if path.is_file()} == before
 
 
-def test_a_scene_without_a_camera_of_the_results_is_named(
-    rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_scene_without_a_camera_of_the_results_is_named(rendered: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = rendered / RESULTS / "metrics.json"
     path.write_text(path.read_text().replace('"cam00"', '"cam99"'))
-    line = f"{tmp_path}: no camera cam99; give the scene of the results"
+    line = f"{rendered.parent}: no camera cam99; give the scene of the results"
     assert moegs.main(["verify", str(rendered), "--quiet"]) == 2
     assert line in capsys.readouterr().err
     assert moegs.main(["report", str(rendered), "--quiet"]) == 0
@@ -64,9 +68,9 @@ def test_a_scene_without_a_camera_of_the_results_is_named(
 
 
 def test_an_expert_that_is_gone_is_named_with_the_flag_that_gives_it(
-    rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rendered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, moved = tmp_path / "models" / "E-D3DGS", tmp_path / "moved"
+    folder, moved = rendered.parent / "models" / "E-D3DGS", rendered.parent / "moved"
     folder.rename(moved)
     code, printed = verify(rendered, capsys)
     line = f"{folder}: the E-D3DGS model is not there any more; say where with --expert E-D3DGS=PATH"
@@ -74,10 +78,8 @@ def test_an_expert_that_is_gone_is_named_with_the_flag_that_gives_it(
     assert verify(rendered, capsys, f"--expert=E-D3DGS={moved}")[0] == 0
 
 
-def test_a_changed_expert_is_named_and_nothing_is_rendered(
-    rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (file,) = (tmp_path / "models" / "E-D3DGS").rglob("point_cloud.ply")
+def test_a_changed_expert_is_named_and_nothing_is_rendered(rendered: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (file,) = (rendered.parent / "models" / "E-D3DGS").rglob("point_cloud.ply")
     file.write_text("others")
     code, printed = verify(rendered, capsys)
     assert code == 1

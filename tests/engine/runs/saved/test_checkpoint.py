@@ -33,17 +33,23 @@ from engine.training.router.resume import check_same
 from experts.base import CheckpointError
 from scenes import SceneOptions, load_scene
 from tests.engine.expert_scene import write_film
-from tests.small_world import NAMES, camera, random_scene, small_run, use_small_world
+from tests.small_world import NAMES, RestoredWorld, camera, random_scene, small_run, use_small_world
 
 STEPS = ["--iterations", "4", "--save_iterations", "2", "--test_iterations"]
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> RestoredWorld:
+    def make(root: Path, flags: list[str]) -> None:
+        assert train.main("E3", [*flags, f"--save_path={root / 'out'}", *STEPS]) == 0
+
+    return RestoredWorld.made(tmp_path_factory.mktemp("checkpoint"), make)
+
+
 @pytest.fixture
-def trained(tmp_path, monkeypatch) -> Path:
+def trained(world, monkeypatch) -> Path:
     """A trained run: saves at 2 and 4, experts below models/."""
-    arguments = use_small_world(monkeypatch, tmp_path)
-    assert train.main("E3", [*arguments, f"--save_path={tmp_path / 'out'}", *STEPS]) == 0
-    return tmp_path / "out"
+    return world.restored(monkeypatch) / "out"
 
 
 def test_a_save_holds_named_tensors_and_what_they_belong_to(trained):
