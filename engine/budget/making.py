@@ -72,7 +72,12 @@ def make_plan(config: AutoConfig, prepare: Callable[[Job], Step]) -> Plan:
         )
     steps = (*before, tried, *((decoding,) if decoding.told >= WORTH_TELLING else ()), *chosen.steps)
     return Plan(
-        budget=config.budget, data_args=config.data_args, experts=experts, steps=steps, run_bytes=chosen.run_bytes
+        budget=config.budget,
+        data_args=config.data_args,
+        experts=experts,
+        steps=steps,
+        run_bytes=chosen.run_bytes,
+        in_tf32=True,
     )
 
 

@@ -62,6 +62,7 @@ class Plan:
     experts: tuple[str, ...]  # names in EXPERTS, by their worth
     steps: tuple[Step, ...]
     run_bytes: float | None = None  # to which the run is pruned; None: not pruned
+    in_tf32: bool = False  # experts whose networks can learn in TF32 do; plans of earlier versions do not tell it
 
     @property
     def seconds_left(self) -> float:

@@ -40,7 +40,7 @@ def jobs_of(config: AutoConfig, plan: Plan) -> dict[str, Job]:
 
 
 def _own_words(plan: Plan) -> dict[str, tuple[object, ...]]:
-    own = {step.step: _expert_words(step) for step in plan.steps if step.expert}
+    own = {step.step: _expert_words(step, in_tf32=plan.in_tf32) for step in plan.steps if step.expert}
     lengths = {step.step: ("--iterations", step.iterations) for step in plan.steps if not step.expert}
     own["train"] = (*lengths.get("train", ()), "--test_iterations")
     if plan.run_bytes is not None:
@@ -48,14 +48,14 @@ def _own_words(plan: Plan) -> dict[str, tuple[object, ...]]:
     return own | {"render": ("--constant_frames", 0)}
 
 
-def _expert_words(step: Step) -> tuple[object, ...]:
+def _expert_words(step: Step, *, in_tf32: bool) -> tuple[object, ...]:
     training = EXPERTS[step.expert].training
     preset = AUTO if FEWEST_OF_PUBLISHED * step.iterations >= step.longest else FAST
-    in_tf32 = any(hasattr(row.recipe, "networks") for row in training.presets.values())  # as FAST, which was timed
+    has_networks = any(hasattr(row.recipe, "networks") for row in training.presets.values())
     first = training.start_frames == "first"  # others limit their start themselves
     return (
         *("--preset", preset, "--iterations", step.iterations, "--max_gaussians", step.gaussians),
-        *(("--set", "networks=tf32") if in_tf32 else ()),
+        *(("--set", "networks=tf32") if in_tf32 and has_networks else ()),  # as FAST, which was timed
         *(("--max_points", step.gaussians) if first else ()),
         *("--test_iterations", "--test_frames", SCORED_FRAMES),
     )

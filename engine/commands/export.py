@@ -50,11 +50,13 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     check_kept(config, inputs_of(config))
     if config.to is None:
         assert config.out is not None, "the settings were checked"
-        with alone_at(config.out, "--out"):
-            return _export_layout(config, config.out)
+        out = config.out.resolve()  # a link stays, and its folder is filled
+        with alone_at(out, "--out"):
+            return _export_layout(config, out)
     kind = format_of(config.to)
-    with alone_at(config.to, "--to", new_folder=kind.folder):
-        return _export_file(config, kind, config.to)
+    to = config.to.resolve() if kind.folder else config.to
+    with alone_at(to, "--to", new_folder=kind.folder):
+        return _export_file(config, kind, to)
 
 
 def _export_file(config: ExportConfig, kind: Format, to: Path) -> int:

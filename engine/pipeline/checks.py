@@ -119,7 +119,8 @@ def _check_scene(scene: PlannedScene, job: Job) -> None:
     """Raises ConfigError where an expert was trained on the videos of another scene, which are still there.
 
     Its step would refuse the new one, but only after records of steps before it were replaced. Copies have videos of
-    the same sizes. Of a scene that is gone, or has no videos, the step itself tells.
+    the same sizes; one of the two may hold more, which no camera has. Of a scene that is gone, or has no videos, the
+    step itself tells.
     """
     path = (_model_folder(job) or scene.folder) / EXPERT_CONFIG_FILE
     if not path.is_file():
@@ -129,7 +130,7 @@ def _check_scene(scene: PlannedScene, job: Job) -> None:
     except ConfigError:  # a damaged file, of which the step itself tells
         return
     sizes, now = _video_sizes(before), _video_sizes(scene.root)
-    if sizes and now and sizes != now:
+    if sizes and now and not (sizes <= now or now <= sizes):
         raise ConfigError(
             f"{scene.name}, step {job.step}: {path.parent} was trained on {before}, whose videos are others than those "
             f"of {scene.root}: delete that folder to train again, or choose another --output"

@@ -124,6 +124,20 @@ def test_of_two_exports_at_the_same_time_the_second_is_refused(world, tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == ["paper"], "whole, and no lock is left"
 
 
+@pytest.mark.parametrize("flags", [["--out=."], ["--to=.", "--content=STG", "--test_frames=1"]])
+def test_a_linked_folder_and_that_of_the_shell_are_filled(world, tmp_path, monkeypatch, flags):
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
+    elsewhere.mkdir()
+    link.symlink_to(elsewhere)
+    linked = flags[0].replace(".", str(link))
+    assert moegs.main(["export", str(world / "run"), linked, *flags[1:], "--quiet"]) == 0
+    assert link.is_symlink() and any(elsewhere.iterdir())
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert moegs.main(["export", str(world / "run"), *flags, "--quiet"]) == 0
+    assert any((tmp_path / "here").iterdir())
+
+
 def test_of_two_imports_at_the_same_time_the_second_is_refused(world, tmp_path, capsys):
     given = ["import", str(world / "upstream"), f"--save_path={tmp_path / 'back'}", "--quiet"]
     with only_one(tmp_path / "back", RuntimeError()):

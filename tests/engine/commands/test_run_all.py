@@ -85,6 +85,7 @@ def check_other_scene(folder: Path, arguments: list[str], capsys: pytest.Capture
     ) in capsys.readouterr().err
     assert records == {path: path.stat().st_mtime_ns for path in records}
     shutil.copytree(folder / "data", folder / "copy")
+    (folder / "copy" / "film" / "preview.mp4").write_bytes(b"of no camera")
     assert moegs.main(["run-all", str(folder / "copy"), *arguments[2:], "--dry_run"]) == 0
     capsys.readouterr()
 
