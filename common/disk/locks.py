@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from common.disk.contained import not_followed
 from common.disk.leftovers import lock_name
 
 ONLY_ONE = ".training.lock"
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # of a file system that has none: nobody keeps commands apart there
 
 
 def folder_lock(folder: Path) -> FileLock:
@@ -54,6 +56,9 @@ def _held(path: Path, refusal: Exception) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise refusal from None
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.disk.locks import is_written_to
 from common.text.wording import script_command
 from engine.errors import ConfigError
 from engine.outputs.upstream_layout import ensemble_in, fill_router, read_router
@@ -19,7 +20,7 @@ from engine.settings.parsing.command_line import set_up_logging
 from engine.settings.parsing.config_file import write_config_file
 from engine.settings.parsing.earlier import unsaved_settings
 from engine.settings.parsing.fields import convert, leaves, with_values
-from engine.settings.parsing.paths import check_folder, check_target
+from engine.settings.parsing.paths import check_empty, check_folder, check_target
 from engine.settings.training.run import AnyRunConfig, RunConfig, expert_folders
 from engine.settings.training.train import CONFIG_FILE
 from engine.training.router.resume import training_state
@@ -48,14 +49,14 @@ def command(argv: Sequence[str], *, prog: str, description: str) -> int:
     check_folder("FOLDER", config.folder)
     check_target("--save_path", config.save_path)
     check_folder("--source_path", config.source_path)
+    _check_new(config.save_path)
     with alone(config.save_path, "--save_path"):
         return _import(config, config.folder, config.save_path)
 
 
 def _import(config: ImportConfig, source: Path, save_path: Path) -> int:
     """Makes a run in a folder that no other command writes in."""
-    if saved_iterations(save_path):
-        raise ConfigError(f"{save_path}: holds a run already; choose another --save_path")
+    _check_no_run(save_path)  # another command has ended by now
     ensemble = ensemble_in(source)
     iteration = _iteration(config, ensemble)
     settings = run_settings(config, ensemble, iteration)
@@ -70,6 +71,17 @@ def _import(config: ImportConfig, source: Path, save_path: Path) -> int:
     command = script_command(*render_command(ensemble).split(), "--save_path", save_path, "--skip_train")
     print(f"imported: {folder}", f"to render and score it: {command}", sep="\n")
     return 0
+
+
+def _check_new(save_path: Path) -> None:
+    _check_no_run(save_path)
+    if not is_written_to(save_path):  # that is refused by `alone`
+        check_empty("--save_path", save_path)
+
+
+def _check_no_run(save_path: Path) -> None:
+    if saved_iterations(save_path):
+        raise ConfigError(f"{save_path}: holds a run already; choose another --save_path")
 
 
 def _iteration(config: ImportConfig, ensemble: Ensemble) -> int:

@@ -40,6 +40,8 @@ class _WithPlanes(torch.autograd.Function):
 
 def _gathered(gradient: Tensor, coordinates: Tensor, shape: Sequence[int]) -> Tensor:
     """Gradients of planes of a shape from those [k, c, n] of values at coordinates [k, n, 2]."""
+    if not gradient.numel():
+        return gradient.new_zeros(shape)
     largest = gradient.abs().amax().clamp(min=torch.finfo(gradient.dtype).tiny)
     scale = torch.exp2((_BITS - largest.log2().ceil()).clamp(max=126))  # a power of two: scaling rounds nothing
     rows = rows_with_gradients([gradient.flatten(0, 1).t()])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import threading
@@ -108,3 +110,23 @@ def test_a_folder_that_was_made_for_the_lock_alone_goes_again(tmp_path):
     with only_one(tmp_path / "run", RuntimeError()):
         (tmp_path / "run" / "result").touch()
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["result"]
+
+
+@pytest.mark.parametrize("lacking", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch, lacking):
+    def flock(*_):
+        raise OSError(lacking, os.strerror(lacking))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with only_writer(tmp_path / "new" / "run", ValueError("taken")), only_one(tmp_path / "run", ValueError("taken")):
+        (tmp_path / "run" / "file").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["run", "file"]
+
+
+def test_a_folder_that_cannot_be_locked_is_told(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.EIO, "broken disk")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OSError, match="broken disk"), only_one(tmp_path, ValueError("taken")):
+        pass

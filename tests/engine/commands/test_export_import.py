@@ -154,6 +154,10 @@ def test_nothing_is_written_over_and_what_does_not_fit_is_named(world, tmp_path,
     assert "is not empty; choose another folder" in refused("export", world / "run", f"--out={world / 'upstream'}")
     assert "nothing to write: give --to NAME.html" in refused("export", world / "run")
     assert "holds a run already" in refused("import", world / "upstream", f"--save_path={world / 'run'}")
+    for taken in (world / "upstream", world / "film"):
+        said = refused("import", world / "upstream", f"--save_path={taken}")
+        assert f"--save_path {taken}: is not empty; choose another folder" in said
+        assert not (taken / "config.json").exists() and not (taken / "router").exists()
     assert "missing: --save_path (new folder of the imported run)" in refused("import", world / "upstream")
     assert "holds no expert's folder" in refused("import", world / "film", f"--save_path={tmp_path / 'a'}")
     models = refused("import", world / "models", f"--save_path={tmp_path / 'b'}", f"--source_path={world / 'film'}")

@@ -47,6 +47,12 @@ def test_no_gradients_give_none():
     assert results(repeatable_bilinear, planes, coordinates, weights * 0)[1].abs().max() == 0
 
 
+def test_no_points_give_none():
+    planes, coordinates, weights = case((1, 2, 4, 4), count=3)
+    none = (planes, coordinates[:, :, :0], weights[..., :0])
+    assert not any(gradient.any() for gradient in results(repeatable_bilinear, *none)[1:])
+
+
 def test_gradients_are_differences():
     planes, coordinates, _ = case((2, 2, 3, 4), count=6, dtype=torch.float64)
     assert gradcheck(lambda planes: repeatable_bilinear(planes, coordinates.detach()), (planes,))
