@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_FEWEST_ON_GPU = 1 << 15  # rows; of fewer, launching kernels takes longer than they do
-_MOST = 0.75  # of the rows; of more, picking them out costs what it saves
+_FEWEST_ON_GPU = 1 << 15  # rows: with fewer, time is likely that of launches (a guess, benchmarks/network_step.py)
+_MOST = 0.75  # of the rows: with more, picking them out likely costs what it saves
 
 
 def backward(loss: Tensor) -> None:

@@ -66,10 +66,7 @@ def make_plan(config: AutoConfig, prepare: Callable[[Job], Step]) -> Plan:
     tried = Step(step="trials", fixed=took, told=took, taken=took, is_done=True)
     chosen = trials.chosen(experts, clock.left(decoding.seconds))
     if chosen is None:
-        raise ConfigError(
-            f"--budget {config.budget}: decoding took what the trainings need, or they start too slowly on the "
-            "frames; run the command again, then with more time"
-        )
+        raise _too_late(config)
     steps = (*before, tried, *((decoding,) if decoding.told >= WORTH_TELLING else ()), *chosen.steps)
     return Plan(
         budget=config.budget,
@@ -78,6 +75,14 @@ def make_plan(config: AutoConfig, prepare: Callable[[Job], Step]) -> Plan:
         steps=steps,
         run_bytes=chosen.run_bytes,
         in_tf32=True,
+    )
+
+
+def _too_late(config: AutoConfig) -> ConfigError:
+    """The refusal where trials found time, and the frames left none."""
+    return ConfigError(
+        f"--budget {config.budget}: decoding took what the trainings need, or they start too slowly on the frames; run "
+        "the command again, then with more time"
     )
 
 
