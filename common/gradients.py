@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_FEWEST_ON_GPU = 1 << 15  # rows: with fewer, time is likely that of launches (a guess, benchmarks/network_step.py)
 _MOST = 0.75  # of the rows: with more, picking them out likely costs what it saves
 
 
@@ -21,13 +20,14 @@ def backward(loss: Tensor) -> None:
         loss.backward()
 
 
-def rows_with_gradients(gradients: Sequence[Tensor]) -> Tensor | None:
-    """Numbers [m] of the rows in which one of the gradients [n, c] is not 0; None where most of them are.
+def rows_with_gradients(gradients: Sequence[Tensor], *, fewest_on_gpu: int | None = None) -> Tensor | None:
+    """Numbers [m] of the rows in which one of the gradients [n, c] is not 0; None where all are to be taken.
 
-    An image shows a part of the Gaussians, and what it does not show has gradients of 0. Counting waits for a GPU.
+    An image shows a part of the Gaussians, and what it does not show has gradients of 0. All rows are taken where most
+    have gradients, and on a GPU where there are fewer than fewest_on_gpu (None: always), as counting waits for it.
     """
     count, device = len(gradients[0]), gradients[0].device
-    if device.type == "cuda" and count < _FEWEST_ON_GPU:
+    if device.type == "cuda" and (fewest_on_gpu is None or count < fewest_on_gpu):
         return None
     used = torch.stack([gradient.any(1) for gradient in gradients]).any(0)
     rows = used.nonzero().squeeze(1)

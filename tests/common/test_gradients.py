@@ -41,3 +41,12 @@ def test_rows_with_gradients_are_those_of_any_output():
     assert rows_with_gradients([first, second]).tolist() == [2, 5, 6]
     second[:7] = 1  # most: leaving one out gains nothing
     assert rows_with_gradients([first, second]) is None
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(("fewest", "expected"), [(None, None), (9, None), (8, [2])])
+def test_a_gpu_takes_all_rows_of_few(fewest, expected):
+    gradients = torch.zeros(8, 3, device="cuda")
+    gradients[2, 1] = 1
+    rows = rows_with_gradients([gradients], fewest_on_gpu=fewest)
+    assert (None if rows is None else rows.tolist()) == expected
