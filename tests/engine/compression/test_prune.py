@@ -412,7 +412,7 @@ def test_a_run_of_which_too_little_is_left_is_told_as_such(world: Path, tmp_path
         return run
 
     monkeypatch.setattr(prune_command, "load_run", then_strict)
-    assert prune(world, tmp_path / "out") == 2
+    assert prune(world, tmp_path / "out", "--iterations=4", "--rounds=2", "--score_frames=2") == 2
     said = capsys.readouterr().err
     assert "nothing is written, as no command could open the new run (" in said and "remove fewer" in said
     assert not (tmp_path / "out").exists()
