@@ -14,16 +14,21 @@ from common.disk.contained import not_followed
 from common.disk.leftovers import lock_name
 
 ONLY_ONE = ".training.lock"
-_WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # of a file system that has none: nobody keeps commands apart there
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of a file system that has none, such as some Lustre
 
 
-def folder_lock(folder: Path) -> FileLock:
-    """Lock a folder by `<folder>/.lock`, as a context manager that waits while another process or thread holds it.
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Lock a folder by `<folder>/.lock` while the block lasts; wait while another process or thread holds it.
 
     The file stays; the operating system frees the lock when a process dies. Raises OSError where the folder
     is read-only, or something else than a file, also a link, stands in the place of `.lock`.
     """
-    return _lock_of(folder / ".lock")
+    lock = _taken(folder / ".lock")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -50,20 +55,18 @@ def only_writer(path: Path, refusal: Exception) -> Iterator[None]:
 def _held(path: Path, refusal: Exception) -> Iterator[None]:
     """Hold a lock whose file goes with it, and the folders that were made for it where nothing else came into them."""
     made = [each for each in path.absolute().parents if not each.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _lock_of(path)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise refusal from None
-    except OSError as error:
-        if error.errno not in _WITHOUT_LOCKS:
-            raise
-    try:
-        yield
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = _taken(path, timeout=0)
+        except Timeout:
+            raise refusal from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # while it is held: another lock is then of a new file
+            lock.release()
     finally:
-        path.unlink(missing_ok=True)  # while it is held: another lock is then of a new file
-        lock.release()
         with suppress(OSError):
             for each in made:
                 each.rmdir()
@@ -74,8 +77,25 @@ def is_written_to(folder: Path) -> bool:
     return (folder / ONLY_ONE).exists()
 
 
-def _lock_of(path: Path) -> FileLock:
-    """Lock by a file; OSError where something else than a file, also a link, stands in its place."""
-    if os.path.lexists(path):
+def _taken(path: Path, *, timeout: float = -1) -> FileLock:
+    """Take the lock of a file, which a file system without locks gives to everybody; release gives it back.
+
+    timeout: seconds until Timeout is raised; below 0: never. OSError where the disk fails, and no file is left then, or
+    where something else than a file, also a link, stands in its place.
+    """
+    is_there = os.path.lexists(path)
+    if is_there:
         os.close(not_followed(str(path), os.O_RDONLY))
-    return FileLock(path)
+    lock = FileLock(path, timeout=timeout, fallback_to_soft=False)  # soft: a file that exists locks, for ever
+    try:
+        lock.acquire()
+    except Timeout:
+        raise
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            if not is_there:
+                with suppress(OSError):
+                    path.unlink()
+            error.filename = error.filename or str(path)
+            raise
+    return lock

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ConfigError
+from engine.pipeline.footage import other_footage
 from engine.pipeline.jobs import Job
-from engine.pipeline.plan import PlannedScene
+from engine.pipeline.plan import PlannedScene, expert_folder
 from engine.runs.saved.checkpoint import saved_iterations
 from engine.runs.saved.seeds import trained_seeds
 from engine.settings.parsing.config_file import read_config_file
@@ -27,7 +28,6 @@ from engine.settings.training.train_expert_checks import check_settings
 from engine.settings.training.train_expert_reading import EXPERT_CONFIG_FILE, read_expert_settings
 from engine.training.expert.choice import choose_preset, expert_of_key
 from engine.training.expert.recipe import recipe_for
-from scenes.frames.video import VIDEO_SUFFIXES
 from scenes.layouts import LOADERS, guess_layout
 from scenes.options import DEFAULT_LAYOUT
 
@@ -116,30 +116,35 @@ def _check_recipe(config: TrainExpertConfig) -> None:
 
 
 def _check_scene(scene: PlannedScene, job: Job) -> None:
-    """Raises ConfigError where an expert was trained on the videos of another scene, which are still there.
+    """Raises ConfigError where a model was trained on the footage of another scene, which is still there.
 
-    Its step would refuse the new one, but only after records of steps before it were replaced. Copies have videos of
-    the same sizes; one of the two may hold more, which no camera has. Of a scene that is gone, or has no videos, the
-    step itself tells.
+    Its step would refuse the new one, but only after records of steps before it were replaced. Of a scene that is gone
+    the step itself tells.
     """
-    path = (_model_folder(job) or scene.folder) / EXPERT_CONFIG_FILE
-    if not path.is_file():
-        return
-    try:
-        before = Path(str(read_config_file(path, TrainExpertConfig).get("source_path")))
-    except ConfigError:  # a damaged file, of which the step itself tells
-        return
-    sizes, now = _video_sizes(before), _video_sizes(scene.root)
-    if sizes and now and not (sizes <= now or now <= sizes):
-        raise ConfigError(
-            f"{scene.name}, step {job.step}: {path.parent} was trained on {before}, whose videos are others than those "
-            f"of {scene.root}: delete that folder to train again, or choose another --output"
-        )
+    for path, config_type in _settings_files(scene, job).items():
+        try:
+            before = Path(str(read_config_file(path, config_type).get("source_path")))
+        except ConfigError:  # a damaged file, of which the step itself tells
+            continue
+        if others := other_footage(before, scene.root):
+            raise ConfigError(
+                f"{scene.name}, step {job.step}: {path.parent} was trained on {before}, whose {others} are others than "
+                f"those of {scene.root}: delete that folder to train again, or choose another --output"
+            )
 
 
-def _video_sizes(root: Path) -> set[int]:
-    """Bytes of each video in a scene's folder; none where there is no such folder."""
-    return {path.stat().st_size for path in root.glob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()}
+def _settings_files(scene: PlannedScene, job: Job) -> dict[Path, type]:
+    """The settings that a training's models left: those of its own, and of the experts that a router is trained on."""
+    folder = _model_folder(job)
+    if folder is None:
+        return {}
+    if not job.step.startswith("train"):
+        files: dict[Path, type] = {folder / EXPERT_CONFIG_FILE: TrainExpertConfig}
+    else:
+        experts = (expert_folder(scene, name) for name in scene.ensemble.experts)
+        files = {expert / EXPERT_CONFIG_FILE: TrainExpertConfig for expert in experts}
+        files[folder / CONFIG_FILE] = RunConfig
+    return {path: config_type for path, config_type in files.items() if path.is_file()}
 
 
 def _check_kept(config: RunAllConfig, scene: PlannedScene, job: Job) -> None:

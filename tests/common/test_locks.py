@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from common.disk.leftovers import sweep_beside
 from common.disk.locks import folder_lock, only_one, only_writer
@@ -47,7 +48,7 @@ def test_others_wait_until_the_process_that_holds_it_is_dead(tmp_path, holder):
     thread = threading.Thread(target=enter)
     thread.start()
     with pytest.raises(Timeout):
-        folder_lock(tmp_path).acquire(blocking=False)
+        FileLock(tmp_path / ".lock").acquire(blocking=False)
     assert not entered.is_set()
     holder.kill()
     thread.join()
@@ -112,21 +113,52 @@ def test_a_folder_that_was_made_for_the_lock_alone_goes_again(tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["result"]
 
 
-@pytest.mark.parametrize("lacking", [errno.ENOLCK, errno.EOPNOTSUPP])
+def failing(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let every lock fail with an error of the disk."""
+
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+
+
+@pytest.mark.parametrize("lacking", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.filterwarnings("error")
 def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch, lacking):
-    def flock(*_):
-        raise OSError(lacking, os.strerror(lacking))
+    path, refusal = tmp_path / "new" / "run", ValueError("taken")
+    failing(monkeypatch, lacking)
+    locks = [lambda: only_writer(path, refusal), lambda: folder_lock(tmp_path), lambda: only_one(path, refusal)]
+    with ExitStack() as stack:
+        for lock in locks * 2:
+            stack.enter_context(lock())
+        (path / "file").touch()
+    assert sorted(each.name for each in tmp_path.rglob("*")) == [".lock", "file", "new", "run"]
 
-    monkeypatch.setattr("fcntl.flock", flock)
-    with only_writer(tmp_path / "new" / "run", ValueError("taken")), only_one(tmp_path / "run", ValueError("taken")):
-        (tmp_path / "run" / "file").touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["run", "file"]
 
-
-def test_a_folder_that_cannot_be_locked_is_told(tmp_path, monkeypatch):
-    def flock(*_):
-        raise OSError(errno.EIO, "broken disk")
-
-    monkeypatch.setattr("fcntl.flock", flock)
-    with pytest.raises(OSError, match="broken disk"), only_one(tmp_path, ValueError("taken")):
+@pytest.mark.parametrize("lacking", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_files_that_locks_left_keep_nobody_out_either(tmp_path, monkeypatch, lacking):
+    """Those of killed commands, and of computers that have locks on the same disk."""
+    for name in (".lock", ".training.lock", ".saving_a.lock.ply"):
+        (tmp_path / name).touch()
+    failing(monkeypatch, lacking)
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("waits for a lock that nobody holds"))
+    refusal = ValueError("taken")
+    with folder_lock(tmp_path), only_one(tmp_path, refusal), only_writer(tmp_path / "a.ply", refusal):
         pass
+    assert [each.name for each in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("lock", [folder_lock, lambda path: only_one(path / "a" / "b", ValueError("taken"))])
+def test_a_disk_that_fails_is_told_and_nothing_is_left(tmp_path, monkeypatch, lock):
+    failing(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match=rf"{os.strerror(errno.EIO)}: '{tmp_path}.*lock'"), lock(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_fails_leaves_the_lock_of_another(tmp_path, monkeypatch):
+    (tmp_path / ".training.lock").touch()
+    failing(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)), only_one(tmp_path, ValueError("taken")):
+        pass
+    assert [each.name for each in tmp_path.iterdir()] == [".training.lock"]

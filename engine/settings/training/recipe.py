@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, get_type_hints
 
@@ -21,6 +21,7 @@ FLAGS = {
 }
 DECIDING = ("iterations", "router cameras", "training cameras", "cameras", "footage", "start points")  # facts, in order
 _NEAREST = 3  # names that are told, at most, for one that is unknown
+_ALL = "train_expert.json of a training lists all"
 _LITERALS = {"none": None, "true": True, "false": False}
 
 
@@ -30,7 +31,7 @@ def settings_of(recipe: Any) -> dict[str, Any]:
 
 
 def with_settings(recipe: AnyRecipe, values: Mapping[str, Any], *, where: str) -> AnyRecipe:
-    """A recipe with some settings replaced; raises ConfigError, telling the nearest, for a name it has not.
+    """A recipe with some settings replaced; raises ConfigError, telling what to give, for a name that is none of one.
 
     where: what gave them, for messages. Values are JSON's, of the settings' types.
     """
@@ -40,19 +41,36 @@ def with_settings(recipe: AnyRecipe, values: Mapping[str, Any], *, where: str) -
         if name in FLAGS:
             raise ConfigError(f"{where}: {name} is set by {FLAGS[name]}")
         if name not in known:
-            raise ConfigError(f"{where}: {type(recipe).__name__} has no {name!r}; {_suggestion(name, known)}")
+            raise ConfigError(f"{where}: {_refusal(name, recipe, known)}")
         changes[name] = convert(value, known[name][1], f"{where}: {name}")
     changed: AnyRecipe = _changed(recipe, changes, "")
     return changed
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    """Name the settings that end with an unknown name, as a table is easily left out; else those most like it."""
-    same_end = [each for each in known if each.lower().endswith(f".{name.lower()}")]
-    if same_end:
-        return f"did you mean {' or '.join(same_end[:_NEAREST])}?"
-    nearest = ", ".join(ranked(name, known, _NEAREST))
-    return hint(name, known, otherwise=f"nearest: {nearest}; train_expert.json of a training lists all")
+def _refusal(name: str, recipe: Any, known: Iterable[str]) -> str:
+    """Tell that a name is a table's, or no name of a setting, and which settings there are."""
+    tables, kind = _tables(recipe), type(recipe).__name__
+    if entries := tables.get(name):
+        some = ", ".join(f"{entry}=VALUE" for entry in entries[:_NEAREST])
+        rest = "" if len(entries) <= _NEAREST else f"; {_ALL}"
+        return f"{name} is a table of {kind}: set its entries, as {some}{rest}"
+    return f"{kind} has no {name!r}; {_suggestion(name, known, tables)}"
+
+
+def _suggestion(name: str, known: Iterable[str], tables: Mapping[str, Sequence[str]]) -> str:
+    """Name the settings that end with an unknown name, as a table is easily left out; else those most like it.
+
+    Of a table that there is, the name is what follows it, and those most like it are settings of the table.
+    """
+    inside = max((f"{table}." for table in tables if name.startswith(f"{table}.")), key=len, default="")
+    rest = name.removeprefix(inside).lower()
+    found = [each for each in known if f".{each.lower()}".endswith(f".{rest}")]
+    last = rest.rpartition(".")[2]
+    found = found or [entries[0] for table, entries in tables.items() if table.lower().endswith(f".{last}")]
+    if found:
+        return f"did you mean {' or '.join(found[:_NEAREST])}?"
+    pool = [each for each in known if each.startswith(inside)]
+    return hint(name, pool, otherwise=f"nearest: {', '.join(ranked(name, pool, _NEAREST))}; {_ALL}")
 
 
 def parse_setting(argument: str) -> tuple[str, Any]:
@@ -122,6 +140,18 @@ def _leaves(value: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
     for name, part, annotation in _parts(value):
         settings |= _leaves(part, f"{prefix}{name}.") if _is_table(part) else {prefix + name: (part, annotation)}
     return settings
+
+
+def _tables(value: Any, prefix: str = "") -> dict[str, list[str]]:
+    """The first setting of each part of a table, by the table's name; a table without settings is left out."""
+    tables: dict[str, list[str]] = {}
+    for name, part, _ in _parts(value):
+        if _is_table(part):
+            full = prefix + name
+            firsts = (next(iter(_leaves({one: held}, f"{full}.")), None) for one, held, _ in _parts(part))
+            tables[full] = [first for first in firsts if first is not None]
+            tables |= _tables(part, f"{full}.")
+    return {name: entries for name, entries in tables.items() if entries}
 
 
 def _changed(value: Any, changes: Mapping[str, Any], prefix: str) -> Any:

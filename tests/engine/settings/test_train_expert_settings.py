@@ -61,6 +61,20 @@ def trained(film, tmp_path_factory) -> Path:
             ["freetime", "--set", "learning=1"],
             "has no 'learning'; nearest: moving, kernel, density.kind; train_expert.json of a training lists all\n",
         ),
+        (
+            ["ex4dgs", "--set", "rates=3"],
+            "recipe: rates is a table of Ex4DGSRecipe: set its entries, as rates.static.means.first=VALUE, "
+            "rates.static.displacements.first=VALUE, rates.static.log_scales.first=VALUE; train_expert.json of a ",
+        ),
+        (
+            ["freetime", "--set", "rates.times=none"],
+            "rates.times is a table of FreeTimeRecipe: set its entries, as rates.times.first=VALUE, rates.times.last="
+            "VALUE, rates.times.per_extent=VALUE\n",
+        ),
+        (["stg", "--set", "density={}"], "recipe: density is a table of STGRecipe: set its entries, as density.kind="),
+        (["ex4dgs", "--set", "rates.means=3"], "mean rates.static.means.first or rates.dynamic.means.first?"),
+        (["freetime", "--set", "means=3"], "has no 'means'; did you mean rates.gaussians.means.first?"),
+        (["freetime", "--set", "density.dssim=1"], "has no 'density.dssim'; did you mean dssim?"),
         (["stg", "--set", "density.stop=soon"], "recipe: density.stop is 'soon': whole number expected"),
         (["stg", "--set", "dssim"], "--set dssim: name=value expected, for example --set dssim=0.1"),
         (["stg", "--set", "iterations=9"], "recipe: iterations is set by --iterations, which scales every schedule"),

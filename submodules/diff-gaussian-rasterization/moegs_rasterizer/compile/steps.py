@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -27,6 +28,7 @@ LOG_LINES = 40
 COMPILERS = ("g++", "clang++", "c++")
 # Oldest PyTorch whose stable ABI a binary asks for: it then runs on every later one too.
 STABLE_ABI = "-DTORCH_TARGET_VERSION=0x020A000000000000"
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of a file system that has none, such as some Lustre
 
 logger = logging.getLogger(__name__)
 
@@ -150,13 +152,22 @@ def make_library(plan: BuildPlan, target: Path, *, force: bool = False) -> Built
 
 @contextmanager
 def _locked(path: Path, *, seconds: float) -> Iterator[None]:
-    """Hold the file's lock. The system releases it when its holder dies, so none is ever stale."""
+    """Hold the file's lock. The system releases it when its holder dies, so none is ever stale.
+
+    On a disk without locks nobody waits: libraries are moved into their place whole, and the last one counts.
+    """
+    lock = FileLock(path, timeout=seconds, fallback_to_soft=False)  # soft: a file that exists locks, for ever
     try:
-        held = FileLock(path).acquire(timeout=seconds)
+        lock.acquire()
     except Timeout:
         raise BuildError(f"another process has held {path} for {seconds:.0f} s; end it and try again") from None
-    with held:
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _compile(plan: BuildPlan, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -147,6 +148,20 @@ def test_lock_of_a_killed_build_does_not_hang(tmp_path, monkeypatch, cache):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert cpp_library.library().path.exists()
+
+
+@pytest.mark.parametrize("lacking", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.filterwarnings("error")
+def test_a_disk_without_locks_keeps_no_build_waiting(tmp_path, monkeypatch, cache, lacking):
+    def flock(*_):
+        raise OSError(lacking, os.strerror(lacking))
+
+    compiler(tmp_path, monkeypatch, STAND_IN)
+    folder = cpp_library.library().path.parent
+    assert (folder / "lock").exists()
+    monkeypatch.setattr("fcntl.flock", flock)
+    monkeypatch.setattr(cpp_library, "LOCK_SECONDS", 0.2)
+    assert cpp_library.library(force=True).seconds > 0
 
 
 def test_unwritable_cache_is_named(tmp_path, monkeypatch):
