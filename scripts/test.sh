@@ -4,8 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
-ensure_environment requirements.txt requirements-dev.txt requirements-docs.txt
 unset PYTHONDONTWRITEBYTECODE # without bytecode, each of the tests' processes would compile all sources again
+# pip would compile all packages, one after the other: Python compiles the small part of them that is imported.
+PIP_COMPILE=no ensure_environment requirements.txt requirements-dev.txt requirements-docs.txt
 
 ruff check .
 ruff format --check .
