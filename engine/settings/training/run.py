@@ -76,8 +76,8 @@ class DataConfig:
     router_cameras: Annotated[
         int,
         flag(
-            "training cameras that the experts leave to the router, spread evenly; give all trainings of a scene the "
-            "same number"
+            "training cameras that the experts leave to the router, the most central one first; give all trainings of "
+            "a scene the same number"
         ),
     ] = 0
     cache_path: Annotated[
