@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -14,7 +15,7 @@ import engine.commands.distill
 import engine.commands.prune
 import engine.compression.distillation
 import moegs
-from common.disk.files import files_hash
+from common.disk.files import files_hash, replacing
 from engine.compression.distillation import Distillation, distil, distilled_loss
 from engine.compression.teacher import Lesson, TaughtSampler, TaughtViews
 from engine.compression.trainers import degree_in_use, recipe_of
@@ -257,6 +258,17 @@ def test_values_that_are_not_finite_are_not_written(world: Path, tmp_path: Path,
     error = capsys.readouterr().err
     assert "STG: the distillation diverged (" in error and "; give a smaller --rate" in error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_names_the_folder_that_was_asked_for(world: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    def full(expert: object, folder: Path, iteration: int) -> None:
+        with replacing(folder / "point_cloud.ply"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setitem(EXPERTS, "STG", replace(EXPERTS["STG"], save=full))
+    assert distill(world, tmp_path / "new", "--expert=STG") == 2
+    (told,) = exhausted.errors_of(capsys.readouterr().err)
+    assert told.startswith(f"error: {tmp_path / 'new'}: cannot be written (") and not list(tmp_path.iterdir())
 
 
 def test_a_second_of_its_kind_is_found_by_its_name() -> None:
