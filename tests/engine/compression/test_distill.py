@@ -106,14 +106,23 @@ def test_a_distilled_expert_is_an_ordinary_one(world: Path, tmp_path: Path, name
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_expert_grows_to_a_limit_and_no_further(world: Path, tmp_path: Path, name: str) -> None:
+def test_an_expert_grows_to_a_limit_and_no_further(world: Path, tmp_path: Path, name: str, capsys) -> None:
     old = load_expert(name, world / "models" / name, LoadOptions(num_frames=FRAMES))
     limit, out = int(1.2 * old.num_gaussians), tmp_path / "one"
     more = [f"--expert={name}", f"--max_gaussians={limit}", "--iterations=8", "--test_frames=1"]
     assert distill(world, out, *more) == 0
     new = load_expert(name, out, LoadOptions(num_frames=FRAMES))
     assert limit - 2 <= new.num_gaussians <= limit
+    assert "fewer than the" not in capsys.readouterr().err
     assert json.loads((out / "distilled.json").read_text())["max_gaussians"] == limit
+
+
+def test_a_number_of_gaussians_that_is_not_reached_is_told(world: Path, tmp_path: Path, capsys) -> None:
+    for iterations, remedy in ((4, "give 40 --iterations or more"), (40, "begin with a larger expert")):
+        flags = ["--expert=Ex4DGS", "--max_gaussians=60000", f"--iterations={iterations}", "--test_frames=1"]
+        assert distill(world, tmp_path / str(iterations), *flags) == 0
+        said = capsys.readouterr().err
+        assert "fewer than the 60,000 of --max_gaussians: it grows by 5 % at a time" in said and remedy in said
 
 
 def test_tables_of_other_rows_leave_an_expert_that_grows(world: Path) -> None:
