@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from common import ranks
 from common.deferred import located
+from common.signals import interrupted_in_one_line
 from common.streams import kept_streams
 from common.text.suggestions import hint
 
@@ -173,4 +174,5 @@ def find_command(name: str) -> Command:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with interrupted_in_one_line():
+        sys.exit(main(sys.argv[1:]))

@@ -1,12 +1,25 @@
-"""SIGTERM as an interrupt, and handlers that libraries would replace."""
+"""Ctrl-C before a command handles it, SIGTERM as an interrupt, and handlers that libraries would replace."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+INTERRUPTED = 130  # exit code of a process that was interrupted
+
+
+@contextmanager
+def interrupted_in_one_line() -> Iterator[None]:
+    """End the process with one line at Ctrl-C, also while a command is still imported: PyTorch takes seconds."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
 
 
 @contextmanager

@@ -56,8 +56,8 @@ def writing(path: Path, *others: type[Exception], made_in: Path | None = None) -
 
     An OSError that names a file passes through: it may be another's.
 
-    others: what a library raises in the place of OSError when it cannot write. made_in: the hidden folder in which the
-    content is made; faults of files in it are those of `path`.
+    others: what a library raises in the place of OSError when it cannot write. made_in: the hidden file or folder
+    in which the content is made; faults of it, and of files in it, are those of `path`.
     """
     try:
         yield

@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(unfinished_name(path))
     try:
-        with writing(path), held(temporary, flags=os.O_RDWR | os.O_CREAT):
+        with writing(path, made_in=temporary), held(temporary, flags=os.O_RDWR | os.O_CREAT):
             yield temporary
             os.replace(temporary, path)
     finally:
@@ -42,7 +42,7 @@ def replacing_aside(path: Path) -> Iterator[Path]:
     in a folder that is held all the time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished_folder(path.parent, of=path) as scratch, writing(path, made_in=scratch):
+    with unfinished_folder(path.parent, of=path) as scratch:
         staged = scratch / path.name
         staged.touch()
         yield staged
@@ -57,7 +57,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     hidden folder beside it, which `sweep` and `sweep_beside` remove.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished_folder(folder.parent, of=folder) as scratch, writing(folder, made_in=scratch):
+    with unfinished_folder(folder.parent, of=folder) as scratch:
         temporary = scratch / "new"  # with the usual permissions, which a temporary folder has not
         temporary.mkdir()
         yield temporary

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common import ranks
+from common.disk.faults import writing
 
 UNFINISHED = ".saving_"  # begins the name of everything that is not complete
 _LONGEST = 150  # bytes of a name that an unfinished one tells; file systems hold 255
@@ -54,10 +55,14 @@ def held(path: Path, *, flags: int = os.O_RDONLY) -> Iterator[None]:
 def unfinished_folder(parent: Path, *, of: Path | None = None) -> Iterator[Path]:
     """Give an empty folder below `parent` that is removed at the end of the block, or swept after a kill.
 
-    of: the path whose content is made in it, as its name then tells.
+    of: the path whose content is made in it, as its name then tells. A full disk is told with it, else with `parent`.
     """
     prefix, suffix = (UNFINISHED, "") if of is None else (f"{UNFINISHED}{_short(of)}.", of.suffix)
-    with tempfile.TemporaryDirectory(prefix=prefix, suffix=suffix, dir=parent) as name, held(Path(name)):
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, suffix=suffix, dir=parent) as name,
+        held(Path(name)),
+        writing(of or parent, made_in=Path(name)),
+    ):
         yield Path(name)
 
 

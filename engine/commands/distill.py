@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 from common.text.tables import Column, table_lines
 from common.text.units import MEGABYTE
 from common.text.wording import counted
-from engine.compression.distillation import Distillation, distil
+from engine.compression.distillation import GROWTHS, Distillation, distil
 from engine.compression.distilled_files import write_distilled
 from engine.compression.trainers import check_trainable
 from engine.evaluation.held_out import ImageAt, held_out_psnr, mixtures_of
@@ -40,9 +41,13 @@ from engine.settings.parsing.fields import with_values
 from engine.settings.parsing.paths import check_apart
 from engine.settings.training.experts import folders_by_name
 from experts import Expert
+from experts.training.gaussians.relocation import GROWTH
 from scenes import needed_views
 
+logger = logging.getLogger(__name__)
+
 MIXTURE = "mixture"
+REACHED = 0.95  # of the number of Gaussians to grow to, below which a user is told
 COLUMNS = (
     Column(gap=0, left=True),
     Column(heading="PSNR, dB", gap=2),
@@ -95,9 +100,21 @@ def _distil(config: DistillConfig, save_path: Path, out: Path) -> int:
     settings = with_values(trained_config(save_path, layout=run.scene.layout), overrides)
     written = write_distilled(run, student, out, config=settings, facts=facts)
     print(*_lines(run, before, written, facts["psnr"]), sep="\n")
+    _check_growth_reached(written.num_gaussians, config)
     frames = len(evenly_spread(run.scene.num_frames, config.test_frames))
     print(f"PSNR: mean over {counted(len(run.scene.test), 'held-out camera')}, {counted(frames, 'frame')} of each")
     return 0
+
+
+def _check_growth_reached(now: int, config: DistillConfig) -> None:
+    """Warns where the expert has grown to clearly fewer Gaussians than it was to."""
+    wanted = config.max_gaussians
+    if wanted is not None and now < REACHED * wanted:
+        more = f"give {GROWTHS} --iterations or more" if config.iterations < GROWTHS else "begin with a larger expert"
+        logger.warning(
+            "the distilled expert has %s, fewer than the %s of --max_gaussians: it grows by %.0f %% at a time; %s",
+            *(counted(now, "Gaussian"), f"{wanted:,}", 100 * (GROWTH - 1), more),
+        )
 
 
 def _refuse_pictures(config: DistillConfig, experts: Sequence[str]) -> None:

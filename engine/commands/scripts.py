@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from common.deferred import deferred
-from engine.settings.parsing.command_line import asks_for_help, exit_code
-from router import ENSEMBLES
+from common.signals import interrupted_in_one_line
 
 # By verb: what reads the settings, and shows the help; what runs the command.
 SCRIPTS = {
@@ -20,7 +20,14 @@ SCRIPTS = {
 
 def script(verb: str, ensemble_name: str) -> int:
     """Run a script with the arguments of this process: its exit code."""
-    arguments = sys.argv[1:]
+    with interrupted_in_one_line():
+        return _run(verb, ensemble_name, sys.argv[1:])
+
+
+def _run(verb: str, ensemble_name: str, arguments: Sequence[str]) -> int:
+    from engine.settings.parsing.command_line import asks_for_help, exit_code  # here: an interrupt of it is one line
+    from router import ENSEMBLES
+
     settings, main = SCRIPTS[verb]
     if not asks_for_help(arguments):
         return int(main(ensemble_name, arguments))

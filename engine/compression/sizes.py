@@ -62,7 +62,7 @@ def written_sizes(run: Run, beside: Path) -> WrittenSizes:
     """
     beside.parent.mkdir(parents=True, exist_ok=True)
     fixed, rows = float(HEADER_BYTES), {}
-    with unfinished_folder(beside.parent, of=beside) as scratch, writing(beside, SafetensorError, made_in=scratch):
+    with unfinished_folder(beside.parent, of=beside) as scratch, writing(beside, SafetensorError):
         for number, expert in enumerate(run.experts):
             own, rows[expert.name] = _expert_sizes(expert, scratch / str(number))
             fixed += own

@@ -106,6 +106,8 @@ def check_prune_config(config: PruneConfig) -> tuple[Path, Path]:
     check_shares(config, ("ratio",), most=MOST_RATIO)
     check_positive(config, ("megabytes", "fps", "rate"))
     check_least(config, {"score_frames": 1, "rounds": 1, "iterations": 0})
+    if config.tune != "all" and config.rate != PruneConfig().rate:
+        raise ConfigError(f"--rate {config.rate:g} is of --tune all: give both, or leave it out")
     if config.rounds > MOST_ROUNDS:
         raise ConfigError(f"--rounds is {config.rounds}: give at most {MOST_ROUNDS}; each round ranks all Gaussians")
     return folders

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from common.disk.faults import ToldError, UnwrittenError, reading, writing
-from common.disk.files import read_json, write_json
+from common.disk.files import read_json, replacing, write_json
 from experts.formats.ply import write_ply
 from experts.formats.torch_files import save_tensors
 
@@ -100,6 +100,19 @@ def test_a_full_disk_names_what_was_asked_for(tmp_path: Path) -> None:
     assert told(copied, None) == str(copied) and str(hidden) in told(OSError(errno.ENOSPC, full), None)
     elsewhere = OSError(errno.ENOSPC, full, str(tmp_path / "cache"))
     assert told(elsewhere) == str(elsewhere), "another disk is full"
+
+
+def test_a_copy_onto_a_full_disk_names_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+    def told(fault: OSError) -> str:
+        with pytest.raises(OSError) as caught, replacing(tmp_path / "a.ply") as temporary:
+            fault.filename2 = str(temporary)  # as of shutil.copyfile
+            raise fault
+        return str(caught.value)
+
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/elsewhere/b.ply")
+    assert told(full).startswith(f"{tmp_path / 'a.ply'}: cannot be written ({os.strerror(errno.ENOSPC)}); free space")
+    unread = OSError(errno.EIO, os.strerror(errno.EIO), "/elsewhere/b.ply")
+    assert told(unread) == str(unread), "the fault may be the source's"
 
 
 def test_other_faults_of_the_file_system_keep_their_words() -> None:

@@ -21,7 +21,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from common import ranks
-from common.signals import terminated_as_interrupted
+from common.signals import INTERRUPTED, terminated_as_interrupted
 from common.streams import kept_streams
 from common.text.suggestions import hint
 from common.text.wording import shell
@@ -33,7 +33,7 @@ from engine.settings.parsing.retired import RETIRED
 
 Config = TypeVar("Config")
 
-WRONG_USE, INTERRUPTED = 2, 130
+WRONG_USE = 2
 OWN_PACKAGES = ("common", "scenes", "experts", "router", "engine", "demo", "benchmarks", "moegs_rasterizer")
 _PLAIN_NAMES = (tyro.conf.OmitArgPrefixes,)
 _OF_OTHER_KINDS = {  # Python's words for a value that is no number, and the kind of value

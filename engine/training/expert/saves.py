@@ -60,7 +60,7 @@ def save_expert(expert: Expert, output: ExpertOutput, iteration: int, *, facts: 
     """
     final = own_folder(output.folder, *saved_expert_folder(Path(), iteration).parts)
     final.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished_folder(output.folder) as scratch, torch.no_grad():
+    with unfinished_folder(output.folder, of=final) as scratch, torch.no_grad():
         staged = scratch / "model"
         EXPERTS[output.name].save(expert, staged, iteration)
         compare(expert, _loaded(staged, output, iteration), output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -14,7 +15,7 @@ import engine.commands.distill
 import engine.commands.prune
 import engine.compression.distillation
 import moegs
-from common.disk.files import files_hash
+from common.disk.files import files_hash, replacing
 from engine.compression.distillation import Distillation, distil, distilled_loss
 from engine.compression.teacher import Lesson, TaughtSampler, TaughtViews
 from engine.compression.trainers import degree_in_use, recipe_of
@@ -105,14 +106,23 @@ def test_a_distilled_expert_is_an_ordinary_one(world: Path, tmp_path: Path, name
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_expert_grows_to_a_limit_and_no_further(world: Path, tmp_path: Path, name: str) -> None:
+def test_an_expert_grows_to_a_limit_and_no_further(world: Path, tmp_path: Path, name: str, capsys) -> None:
     old = load_expert(name, world / "models" / name, LoadOptions(num_frames=FRAMES))
     limit, out = int(1.2 * old.num_gaussians), tmp_path / "one"
     more = [f"--expert={name}", f"--max_gaussians={limit}", "--iterations=8", "--test_frames=1"]
     assert distill(world, out, *more) == 0
     new = load_expert(name, out, LoadOptions(num_frames=FRAMES))
     assert limit - 2 <= new.num_gaussians <= limit
+    assert "fewer than the" not in capsys.readouterr().err
     assert json.loads((out / "distilled.json").read_text())["max_gaussians"] == limit
+
+
+def test_a_number_of_gaussians_that_is_not_reached_is_told(world: Path, tmp_path: Path, capsys) -> None:
+    for iterations, remedy in ((4, "give 40 --iterations or more"), (40, "begin with a larger expert")):
+        flags = ["--expert=Ex4DGS", "--max_gaussians=60000", f"--iterations={iterations}", "--test_frames=1"]
+        assert distill(world, tmp_path / str(iterations), *flags) == 0
+        said = capsys.readouterr().err
+        assert "fewer than the 60,000 of --max_gaussians: it grows by 5 % at a time" in said and remedy in said
 
 
 def test_tables_of_other_rows_leave_an_expert_that_grows(world: Path) -> None:
@@ -257,6 +267,17 @@ def test_values_that_are_not_finite_are_not_written(world: Path, tmp_path: Path,
     error = capsys.readouterr().err
     assert "STG: the distillation diverged (" in error and "; give a smaller --rate" in error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_names_the_folder_that_was_asked_for(world: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    def full(expert: object, folder: Path, iteration: int) -> None:
+        with replacing(folder / "point_cloud.ply"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setitem(EXPERTS, "STG", replace(EXPERTS["STG"], save=full))
+    assert distill(world, tmp_path / "new", "--expert=STG") == 2
+    (told,) = exhausted.errors_of(capsys.readouterr().err)
+    assert told.startswith(f"error: {tmp_path / 'new'}: cannot be written (") and not list(tmp_path.iterdir())
 
 
 def test_a_second_of_its_kind_is_found_by_its_name() -> None:

@@ -394,6 +394,7 @@ def test_a_speed_that_is_missed_is_told(world: Path, tmp_path: Path, capsys, mon
         (["--megabytes=0.000001"], "without 99% of its Gaussians the run would still have 5.7 MB; give that or more"),
         (["--fps=1e9"], "at most, without 99% of the Gaussians; give less"),
         (["--rate=0"], "--rate is 0: give more than 0"),
+        (["--rate=3"], "--rate 3 is of --tune all: give both, or leave it out"),
         (["--rounds=0"], "--rounds is 0: give 1 or more"),
         (["--score_frames=0"], "--score_frames is 0: give 1 or more"),
     ],
